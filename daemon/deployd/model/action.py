@@ -1,0 +1,42 @@
+"""What the planner may ask the shell to do. Frozen values; the shell has one function for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Pin instance `number` to `generation`, then start it."""
+
+    number: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Stop instance `number` and, when it is down, take its pin away."""
+
+    number: int
+    generation: int | None
+    why: str = "replaced"
+    """``replaced``, ``failed`` or ``surplus``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Re-label a running instance: same release, same settings, new generation."""
+
+    number: int
+    generation: int
+    previous: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unpin:
+    """Take the pin of an instance away that does not run."""
+
+    number: int
+
+
+Action = Start | Stop | Adopt | Unpin

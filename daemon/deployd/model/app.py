@@ -1,0 +1,156 @@
+"""An app as its file describes it: validated, normalised, immutable."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Order(StrEnum):
+    """Which old instance is stopped first."""
+
+    NEWEST_OLD_FIRST = "newest-old-first"
+    OLDEST_FIRST = "oldest-first"
+
+
+class OnFailure(StrEnum):
+    """What a failed gate leads to."""
+
+    ROLLBACK = "rollback"
+    PAUSE = "pause"
+
+
+class ListenKind(StrEnum):
+    TCP = "tcp"
+    UNIX = "unix"
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """One listening address, as systemd's ListenStream= takes it (systemd.socket(5))."""
+
+    kind: ListenKind
+    address: str
+    """Normalised: ``8080``, ``127.0.0.1:8080``, ``[::1]:8080`` or ``/run/app.sock``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """A count (``4``) or a share of `instances` (``25%``)."""
+
+    value: int
+    percent: bool = False
+
+    def of(self, total: int, *, round_up: bool) -> int:
+        """As a count of instances; Kubernetes rounds surge up and unavailable down, and so do we."""
+        if not self.percent:
+            return self.value
+        whole, rest = divmod(self.value * total, 100)
+        return whole + 1 if rest and round_up else whole
+
+    def __str__(self) -> str:
+        return f"{self.value}%" if self.percent else str(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """When an instance counts as ready. Times in seconds."""
+
+    timeout: float = 60.0
+    min_ready: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The [rollout] table. Times in seconds."""
+
+    max_surge: Amount = Amount(1)
+    max_unavailable: Amount = Amount(0)
+    order: Order = Order.NEWEST_OLD_FIRST
+    on_failure: OnFailure = OnFailure.ROLLBACK
+    deadline: float = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The [stop] table. Timeout in seconds."""
+
+    signal: str = "SIGTERM"
+    timeout: float = 30.0
+
+
+Directives = tuple[tuple[str, tuple[str, ...]], ...]
+"""Unit directives as (key, values): a key with several values is written several times."""
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """An app file, read and validated. Everything but `name` comes from the file."""
+
+    name: str
+    release: str
+    exec: tuple[str, ...]
+    listen: tuple[Listen, ...]
+    instances: int = 1
+    user: str | None = None
+    group: str | None = None
+    environment: tuple[tuple[str, str], ...] = ()
+    environment_files: tuple[str, ...] = ()
+    gate: Gate = field(default_factory=Gate)
+    pace: Pace = field(default_factory=Pace)
+    stop: Stop = field(default_factory=Stop)
+    service: Directives = ()
+    socket: Directives = ()
+
+    def to_json(self) -> str:
+        """Canonical text of the settings, kept with each generation."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True, ensure_ascii=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> App:
+        """The inverse of :meth:`to_json`."""
+        raw: dict[str, Any] = json.loads(text)
+        pace = raw["pace"]
+        return cls(
+            name=raw["name"],
+            release=raw["release"],
+            exec=tuple(raw["exec"]),
+            listen=tuple(Listen(ListenKind(item["kind"]), item["address"]) for item in raw["listen"]),
+            instances=raw["instances"],
+            user=raw["user"],
+            group=raw["group"],
+            environment=tuple((key, value) for key, value in raw["environment"]),
+            environment_files=tuple(raw["environment_files"]),
+            gate=Gate(**raw["gate"]),
+            pace=Pace(
+                max_surge=Amount(**pace["max_surge"]),
+                max_unavailable=Amount(**pace["max_unavailable"]),
+                order=Order(pace["order"]),
+                on_failure=OnFailure(pace["on_failure"]),
+                deadline=pace["deadline"],
+            ),
+            stop=Stop(**raw["stop"]),
+            service=tuple((key, tuple(values)) for key, values in raw["service"]),
+            socket=tuple((key, tuple(values)) for key, values in raw["socket"]),
+        )
+
+    def fingerprint(self, release_dir: str) -> str:
+        """Equal exactly when two generations start the same process.
+
+        Pace, gate, stop and the number of instances are left out: changing them needs no restart,
+        so such a generation adopts what runs.
+        """
+        parts = [
+            release_dir,
+            self.exec,
+            self.user,
+            self.group,
+            self.environment,
+            self.environment_files,
+            self.service,
+        ]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -1,0 +1,37 @@
+"""An instance as systemd shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """What an instance is doing; systemd's ActiveState and SubState boiled down to what decides."""
+
+    INACTIVE = "inactive"
+    STARTING = "starting"
+    READY = "ready"
+    STOPPING = "stopping"
+    FAILED = "failed"
+    """Failed for good, or between two automatic restarts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One `NAME@N.service`. Times are CLOCK_MONOTONIC seconds, as systemd's ...TimestampMonotonic."""
+
+    number: int
+    generation: int | None
+    """The pin: the generation it starts with; None when it has none."""
+    state: State
+    started: float = 0.0
+    """When its current start began."""
+    ready_since: float = 0.0
+    """When it became active; 0 if it is not."""
+    restarts: int = 0
+    """NRestarts=: automatic restarts since it was last started on purpose."""
+    invocation_id: str = ""
+    main_pid: int = 0
+    detail: str = ""
+    """Why it is FAILED, for people: exit status, signal, time-out."""

@@ -1,0 +1,48 @@
+# Every target makes the checkout ready first (packaging/bootstrap: Debian packages, .venv); that costs nothing when it is.
+# `make` alone lists the targets. HOST=trixie runs the hosts of tests, demo and shell from a Debian 13 root (systemd 257).
+
+BIN := .venv/bin
+PYTHON := $(BIN)/python
+PREFIX ?= /usr
+DESTDIR ?= /
+export HOST
+
+.PHONY: help bootstrap demo shell test test-unit bench lint format install fresh-machine clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+bootstrap:  ## install what is missing on this machine and make .venv (every target does)
+	@packaging/bootstrap
+
+demo: bootstrap  ## a real systemd, an application behind it, and a release rolled out under load
+	@$(PYTHON) -m tests.demo
+
+shell: bootstrap  ## a shell on a disposable systemd host with deployd installed
+	@$(PYTHON) -m tests.host.shell
+
+test: bootstrap  ## all tests, on real systemd hosts too (TESTS=... takes pytest's arguments)
+	@$(PYTHON) -m pytest $(TESTS)
+
+test-unit: bootstrap  ## the tests that need no systemd, linters among them
+	@$(PYTHON) -m pytest tests/unit $(TESTS)
+
+bench: bootstrap  ## measure rollouts under load
+	@$(PYTHON) -m tests.bench
+
+lint: bootstrap  ## linters, types and import contracts alone
+	@$(PYTHON) -m pytest -q tests/unit/test_lint.py $(TESTS)
+
+format: bootstrap  ## reformat and sort imports
+	@$(BIN)/ruff check --fix --select I .
+	@$(BIN)/ruff format .
+
+install:  ## install deployd's own units and D-Bus and polkit files below DESTDIR with PREFIX
+	@packaging/install --root "$(DESTDIR)" --prefix "$(PREFIX)"
+
+fresh-machine: bootstrap  ## make test in a clone of this checkout on a minimal Debian (COMMAND=... runs something else)
+	@packaging/fresh-machine $(COMMAND)
+
+clean:  ## take away everything that make made
+	rm -rf .venv .cache dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

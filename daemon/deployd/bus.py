@@ -1,0 +1,235 @@
+"""The D-Bus connection: calls with deadlines, signals, and serving method calls.
+
+The only module that imports dbus_next. It knows no interface of anybody: systemd's is in systemd1.py,
+ours in service.py (server side) and api.py (client side).
+
+Facts it works around (dbus-next 0.2.3): a call on a bus that died never returns, so every call has a
+deadline; call() returns error replies instead of raising them; message handlers see replies too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dbus_next import BusType, Message, MessageType, NameFlag, RequestNameReply, Variant
+from dbus_next.aio import MessageBus
+from dbus_next.errors import AuthError
+
+from deployd.errors import DeploydError, Unreachable
+
+log = logging.getLogger(__name__)
+
+DBUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
+DEFAULT_TIMEOUT = 10.0
+
+
+class BusError(Exception):
+    """An error reply. `name` is the D-Bus error name, `message` the text that came with it."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(f"{message} ({name})")
+        self.name = name
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A signal as it arrived, variants unwrapped."""
+
+    sender: str
+    path: str
+    interface: str
+    member: str
+    body: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class MethodCall:
+    """A method call on one of our objects, variants unwrapped."""
+
+    sender: str
+    path: str
+    interface: str
+    member: str
+    signature: str
+    body: list[Any]
+
+
+Reply = tuple[str, list[Any]]
+Server = Callable[[MethodCall], Awaitable[Reply]]
+Variants = Mapping[str, tuple[str, Any]]
+"""An a{sv} to send: key to (signature, value)."""
+
+
+class Bus:
+    """One connection to a message bus. Make it with :meth:`connect`."""
+
+    def __init__(self, connection: MessageBus) -> None:
+        self._connection = connection
+        self._signal_handlers: list[Callable[[Signal], None]] = []
+        self._server: Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        connection.add_message_handler(self._on_message)
+        self.disconnected: asyncio.Future[None] = asyncio.ensure_future(self._wait_for_disconnect())
+
+    @classmethod
+    async def connect(cls, address: str | None = None, timeout: float = 5.0) -> Bus:
+        """The system bus, or the one at `address`. Raises Unreachable."""
+        try:
+            # The constructor opens the socket, so it may raise as well.
+            connection = MessageBus(bus_address=address, bus_type=BusType.SYSTEM)
+            await asyncio.wait_for(connection.connect(), timeout)
+        except (OSError, AuthError, EOFError, TimeoutError, ValueError) as error:
+            raise Unreachable(f"the D-Bus system bus cannot be reached: {error or 'no answer'}") from error
+        return cls(connection)
+
+    async def _wait_for_disconnect(self) -> None:
+        # dbus-next ends with an exception on a broken connection; for us both ends are the same news.
+        with contextlib.suppress(Exception):
+            await self._connection.wait_for_disconnect()
+
+    async def call(
+        self,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        body: list[Any] | None = None,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> list[Any]:
+        """Call a method and return the reply's body, variants unwrapped.
+
+        Raises BusError for an error reply, and for no reply within `timeout` seconds
+        (org.freedesktop.DBus.Error.NoReply).
+        """
+        message = Message(
+            destination=destination,
+            path=path,
+            interface=interface,
+            member=member,
+            signature=signature,
+            body=[_wrap(item) for item in body or []],
+        )
+        call = asyncio.ensure_future(self._connection.call(message))
+        done, _ = await asyncio.wait({call, self.disconnected}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if call not in done:
+            call.cancel()
+            what = "the bus went away" if self.disconnected in done else f"no reply within {timeout:g} s"
+            raise BusError("org.freedesktop.DBus.Error.NoReply", f"{interface}.{member} of {destination}: {what}")
+        reply = call.result()
+        if reply is None:
+            raise BusError("org.freedesktop.DBus.Error.NoReply", f"{interface}.{member} of {destination}: no reply")
+        if reply.message_type is MessageType.ERROR:
+            text = reply.body[0] if reply.body and isinstance(reply.body[0], str) else reply.error_name
+            raise BusError(reply.error_name, text)
+        return [_unwrap(item) for item in reply.body]
+
+    async def add_match(self, rule: str) -> None:
+        """Ask the bus for signals; see on_signal."""
+        await self.call(*DBUS, "AddMatch", "s", [rule])
+
+    def on_signal(self, handler: Callable[[Signal], None]) -> Callable[[], None]:
+        """Have `handler` called for every signal that arrives; returns what takes it away again."""
+        self._signal_handlers.append(handler)
+        return lambda: self._signal_handlers.remove(handler)
+
+    def serve(self, server: Server) -> None:
+        """Answer method calls to us with `server`: it returns (signature, body) or raises.
+
+        A DeploydError or BusError becomes its error reply; anything else is logged as the bug it is.
+        """
+        self._server = server
+
+    async def request_name(self, name: str) -> None:
+        """Own a well-known name. Raises BusError when somebody else does."""
+        reply = await self._connection.request_name(name, NameFlag.DO_NOT_QUEUE)
+        if reply not in (RequestNameReply.PRIMARY_OWNER, RequestNameReply.ALREADY_OWNER):
+            raise BusError("org.freedesktop.DBus.Error.NameExists", f"another process owns {name}")
+
+    def emit(self, path: str, interface: str, member: str, signature: str, body: list[Any]) -> None:
+        """Broadcast a signal; does nothing on a bus that is gone."""
+        if not self.disconnected.done():
+            self._send(Message.new_signal(path, interface, member, signature, [_wrap(item) for item in body]))
+
+    async def close(self) -> None:
+        """Disconnect, within a second."""
+        self._connection.disconnect()
+        await asyncio.wait({self.disconnected}, timeout=1)
+
+    def _on_message(self, message: Message) -> bool:
+        if message.message_type is MessageType.SIGNAL:
+            signal = Signal(
+                message.sender or "",
+                message.path or "",
+                message.interface or "",
+                message.member or "",
+                [_unwrap(item) for item in message.body],
+            )
+            for handler in list(self._signal_handlers):
+                handler(signal)
+            return False
+        if message.message_type is MessageType.METHOD_CALL and self._server is not None:
+            task = asyncio.ensure_future(self._answer(message, self._server))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return True
+        return False
+
+    async def _answer(self, message: Message, server: Server) -> None:
+        call = MethodCall(
+            message.sender or "",
+            message.path or "",
+            message.interface or "",
+            message.member or "",
+            message.signature,
+            [_unwrap(item) for item in message.body],
+        )
+        try:
+            signature, body = await server(call)
+            reply = Message.new_method_return(message, signature, [_wrap(item) for item in body])
+        except DeploydError as error:
+            reply = Message.new_error(message, error.dbus_name, str(error))
+        except BusError as error:
+            reply = Message.new_error(message, error.name, error.message)
+        except Exception as error:
+            log.exception("%s.%s failed", call.interface, call.member)
+            reply = Message.new_error(message, DeploydError.name, f"internal error: {error!r}; see the journal")
+        if not message.flags & message.flags.__class__.NO_REPLY_EXPECTED:
+            self._send(reply)
+
+    def _send(self, message: Message) -> None:
+        task = asyncio.ensure_future(self._sent(message))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _sent(self, message: Message) -> None:
+        try:
+            await self._connection.send(message)
+        except (OSError, EOFError) as error:
+            log.debug("a message was not sent, ignoring: %s", error)
+
+
+def _wrap(value: Any) -> Any:
+    """Turn a mapping of (signature, value) pairs into an a{sv}, at any depth of the top level."""
+    if isinstance(value, Mapping):
+        return {key: Variant(*item) if isinstance(item, tuple) else item for key, item in value.items()}
+    if isinstance(value, list):
+        return [_wrap(item) for item in value]
+    return value
+
+
+def _unwrap(value: Any) -> Any:
+    if isinstance(value, Variant):
+        return _unwrap(value.value)
+    if isinstance(value, list):
+        return [_unwrap(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _unwrap(item) for key, item in value.items()}
+    return value

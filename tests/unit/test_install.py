@@ -1,0 +1,96 @@
+"""packaging/install puts every file of units/ where systemd, D-Bus and polkit look for it, below any root."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+PLACES = {
+    "deployd.service": "lib/systemd/system",
+    "org.deployd1.service": "share/dbus-1/system-services",
+    "org.deployd1.conf": "share/dbus-1/system.d",
+    "org.deployd1.policy": "share/polkit-1/actions",
+    "org.deployd1.xml": "share/dbus-1/interfaces",
+}
+
+
+def install(*arguments: str | Path, checkout: Path = CHECKOUT) -> subprocess.CompletedProcess[str]:
+    script = checkout / "packaging/install"
+    return subprocess.run([script, *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout with nothing but the script and a unit of each kind."""
+    copy = tmp_path / "check out"
+    (copy / "packaging").mkdir(parents=True)
+    (copy / "units").mkdir()
+    shutil.copy2(CHECKOUT / "packaging/install", copy / "packaging")
+    for name in PLACES:
+        (copy / "units" / name).write_text(f"# {name}\nExecStart=/usr/bin/deployd daemon\n")
+    return copy
+
+
+def test_every_file_goes_to_its_place(checkout: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    done = install("--root", root, checkout=checkout)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    installed = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    assert installed == {f"usr/{place}/{name}" for name, place in PLACES.items()}
+    assert {stat.S_IMODE((root / name).stat().st_mode) for name in installed} == {0o644}
+    assert (root / "etc/deployd/apps").is_dir()
+
+
+def test_the_units_of_this_checkout_all_have_a_place(tmp_path: Path) -> None:
+    done = install("--root", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    for source in (CHECKOUT / "units").iterdir():
+        found = [path for path in tmp_path.rglob(source.name) if path.read_bytes() == source.read_bytes()]
+        assert len(found) == 1, source.name
+        assert str(found[0].relative_to(tmp_path / "usr").parent) == PLACES.get(source.name, "lib/systemd/system")
+
+
+def test_installing_again_changes_nothing(checkout: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    trees = []
+    for _ in range(2):
+        assert install("--root", f"{root}/", "--command", "true", checkout=checkout).returncode == 0
+        trees.append({path: path.read_bytes() for path in root.rglob("*") if path.is_file()})
+    assert trees[0] == trees[1]
+
+
+def test_another_prefix_is_told_to_systemd(checkout: Path, tmp_path: Path) -> None:
+    assert install("--root", tmp_path, "--prefix", "/opt/a&b/", checkout=checkout).returncode == 0
+    unit = tmp_path / "opt/a&b/lib/systemd/system/deployd.service"
+    assert "ExecStart=/opt/a&b/bin/deployd daemon\n" in unit.read_text()
+
+
+def test_command_makes_a_wrapper_that_hands_its_arguments_on(checkout: Path, tmp_path: Path) -> None:
+    assert install("--root", tmp_path, "--command", "printf '<%s>'", checkout=checkout).returncode == 0
+    wrapper = tmp_path / "usr/bin/deployd"
+    done = subprocess.run([wrapper, "status", "my app"], capture_output=True, text=True, check=True)
+    assert done.stdout == "<status><my app>"
+
+
+def test_an_unknown_file_is_refused(checkout: Path, tmp_path: Path) -> None:
+    (checkout / "units/deployd.surprise").touch()
+    done = install("--root", tmp_path, checkout=checkout)
+    assert done.returncode == 1
+    assert "deployd.surprise" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--root"], ["--root", ""], ["--prefix", "usr"], ["--prefix", "/"], ["--unknown", "x"], ["x"]],
+)
+def test_wrong_usage_is_2_and_installs_nothing(checkout: Path, tmp_path: Path, arguments: list[str]) -> None:
+    done = install("--root", tmp_path / "root", *arguments, checkout=checkout)
+    assert done.returncode == 2
+    assert "usage:" in done.stderr
+    assert not (tmp_path / "root").exists()

@@ -1,0 +1,160 @@
+"""The linters, and the rules of this code base that no linter knows, as tests.
+
+A tool that is missing skips its test, but fails it where CI is set: there nothing may go unlooked at.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+SOURCES = (CHECKOUT / "daemon", CHECKOUT / "cli")
+LONGEST_MODULE = 400
+
+# Written in parts, so that this file does not contain what it looks for.
+REGISTRY_HOSTS = [
+    re.compile(re.escape(".".join(name)))
+    for name in (
+        ("pypi", "org"),
+        ("pythonhosted", "org"),
+        ("deb", "debian", "org"),
+        ("security", "debian", "org"),
+        ("snapshot", "debian", "org"),
+        ("registry", "npmjs", "org"),
+        ("proxy", "golang", "org"),
+        ("pkg", "dev"),
+    )
+]
+MACHINE_PATHS = [
+    re.compile(r"(?<![\w.])/(?:home|Users)/\w+/"),
+    re.compile(r"(?<![\w.}])/" + "root" + "/"),
+    re.compile(r"\." + "pyenv" + r"\b"),
+]
+
+
+def tool(name: str) -> str:
+    """Where the program is: beside the running Python, or on the PATH."""
+    found = shutil.which(name, path=os.fspath(Path(sys.executable).parent)) or shutil.which(name)
+    if found is None:
+        verdict = pytest.fail if os.environ.get("CI") else pytest.skip
+        verdict(f"{name} is not installed")
+    return found
+
+
+def check(*argv: str | Path) -> None:
+    """Run a linter in the checkout; what it says is the failure."""
+    done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        pytest.fail(f"{Path(argv[0]).name} complains:\n{done.stdout}{done.stderr}", pytrace=False)
+
+
+def tracked() -> list[Path]:
+    """Every file that git knows and that is there."""
+    if not (CHECKOUT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listed = subprocess.run([tool("git"), "ls-files", "-z"], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    paths = [CHECKOUT / name for name in listed.stdout.split("\0") if name]
+    return [path for path in paths if path.is_file() and not path.is_symlink()]
+
+
+def shell_scripts() -> Iterator[tuple[Path, str]]:
+    """Tracked shell scripts, each with the shell it asks for."""
+    for path in tracked():
+        with path.open("rb") as file:
+            shebang = re.match(rb"#!\s*\S*?(?:/env\s+)?\b(sh|bash|dash)\b", file.readline())
+        if shebang:
+            yield path, shebang[1].decode()
+
+
+def modules(*roots: Path) -> list[Path]:
+    return sorted(path for root in roots for path in root.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return os.fspath(path.relative_to(CHECKOUT))
+
+
+def imported(path: Path) -> set[str]:
+    """The top-level packages that a module imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def test_ruff_finds_nothing() -> None:
+    check(tool("ruff"), "check", ".")
+
+
+def test_everything_is_formatted() -> None:
+    check(tool("ruff"), "format", "--check", ".")
+
+
+def test_types_hold() -> None:
+    check(tool("mypy"))
+
+
+def test_imports_point_one_way() -> None:
+    check(tool("lint-imports"), "--cache-dir", ".cache/import-linter")
+
+
+def test_shell_scripts_parse() -> None:
+    scripts = list(shell_scripts())
+    assert scripts
+    for path, shell in scripts:
+        check(tool(shell), "-n", path)
+
+
+def test_shellcheck_finds_nothing() -> None:
+    check(tool("shellcheck"), *(path for path, _ in shell_scripts()))
+
+
+def test_no_tracked_file_names_a_registry_or_one_machine() -> None:
+    here = [re.compile(re.escape(os.fspath(path)) + r"\b") for path in (CHECKOUT, Path.home()) if len(path.parts) > 2]
+    found = []
+    for path in tracked():
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            continue
+        for pattern in (*REGISTRY_HOSTS, *MACHINE_PATHS, *here):
+            found += [f"{name_of(path)}: {match[0]}" for match in pattern.finditer(text)]
+    assert not found, "\n".join(found)
+
+
+def test_every_module_says_what_it_owns() -> None:
+    silent = [name_of(path) for path in modules(*SOURCES) if not ast.get_docstring(ast.parse(path.read_bytes()))]
+    assert not silent
+
+
+def test_no_module_grows_too_long() -> None:
+    lengths = {name_of(path): len(path.read_text().splitlines()) for path in modules(*SOURCES)}
+    assert not {name: length for name, length in lengths.items() if length >= LONGEST_MODULE}
+
+
+def test_only_the_bus_imports_dbus_next() -> None:
+    bus = CHECKOUT / "daemon/deployd/bus"
+    users = [path for path in modules(*SOURCES) if "dbus_next" in imported(path)]
+    assert not [name_of(path) for path in users if path != bus.with_suffix(".py") and bus not in path.parents]
+
+
+def test_at_most_two_modules_import_systemd_python() -> None:
+    assert len([name_of(path) for path in modules(*SOURCES) if "systemd" in imported(path)]) <= 2
+
+
+def test_no_module_is_named_for_nothing() -> None:
+    everywhere = modules(*SOURCES, CHECKOUT / "tests")
+    nondescript = re.compile(r"_*(utils?|utilities|helpers?|common|misc)(_.*)?$")
+    assert not [name_of(path) for path in everywhere if any(map(nondescript.match, (path.stem, path.parent.name)))]

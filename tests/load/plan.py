@@ -1,0 +1,23 @@
+"""What load to make: where, how much of it, and the bytes of a request."""
+
+import socket
+from dataclasses import dataclass
+
+from tests.load.record import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    family: socket.AddressFamily
+    address: tuple[str, int] | str
+    host: str
+    rate: float = 300.0  # fresh connections a second; 0 for none
+    keepalive: int = 0
+    think: float = 0.05
+    path: str = "/"
+    timeout: float = 10.0
+    duration: float | None = None  # None: until stopped
+
+    def request(self, kind: Kind) -> bytes:
+        connection = "close" if kind is Kind.FRESH else "keep-alive"
+        return f"GET {self.path} HTTP/1.1\r\nHost: {self.host}\r\nConnection: {connection}\r\n\r\n".encode()

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dbus_next import BusType, Message, MessageType, NameFlag, RequestNameReply, Variant
+from dbus_next import BusType, Message, MessageFlag, MessageType, NameFlag, RequestNameReply, Variant
 from dbus_next.aio import MessageBus
 from dbus_next.errors import AuthError
 
@@ -201,7 +201,7 @@ class Bus:
         except Exception as error:
             log.exception("%s.%s failed", call.interface, call.member)
             reply = Message.new_error(message, DeploydError.name, f"internal error: {error!r}; see the journal")
-        if not message.flags & message.flags.__class__.NO_REPLY_EXPECTED:
+        if not message.flags & MessageFlag.NO_REPLY_EXPECTED:
             self._send(reply)
 
     def _send(self, message: Message) -> None:

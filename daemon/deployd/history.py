@@ -1,0 +1,264 @@
+"""The history of generations and the rollout under way, in SQLite; the daemon's only memory.
+
+WAL mode: a transaction is there whole or not at all, whatever happens at whatever instant (sqlite.org/wal.html).
+What decides (a rollout begins, turns, ends) is committed with synchronous=FULL and survives power loss; progress
+that can be observed anew (which instances have passed) is committed with NORMAL, which saves an fsync per instance.
+A database that cannot be written is still read, so that `status` and `history` tell what was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from deployd.errors import StateError
+from deployd.model.app import App
+from deployd.model.generation import Cause, Generation, Result
+from deployd.model.rollout import Phase, Rollout
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS apps (name TEXT PRIMARY KEY, current INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS generations (
+    app TEXT NOT NULL, number INTEGER NOT NULL, release TEXT NOT NULL, settings TEXT NOT NULL,
+    fingerprint TEXT NOT NULL, cause TEXT NOT NULL, result TEXT NOT NULL, reason TEXT NOT NULL,
+    started REAL NOT NULL, finished REAL, replaced TEXT NOT NULL, adopted TEXT NOT NULL,
+    PRIMARY KEY (app, number)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rollouts (
+    app TEXT PRIMARY KEY, origin INTEGER, target INTEGER NOT NULL, phase TEXT NOT NULL, reason TEXT NOT NULL,
+    aborted INTEGER NOT NULL, started REAL NOT NULL, passed TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS invocations (
+    app TEXT NOT NULL, generation INTEGER NOT NULL, instance INTEGER NOT NULL, invocation_id TEXT NOT NULL,
+    PRIMARY KEY (app, invocation_id)) WITHOUT ROWID;
+"""
+
+FULL, NORMAL = "FULL", "NORMAL"
+
+
+class History:
+    """The database in `directory`. Every method raises StateError when it cannot be read or written."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "history.sqlite"
+        self._db: sqlite3.Connection | None = None
+        self._writable = False
+
+    def open(self) -> None:
+        """Open for writing, or, when that is impossible, for reading what is there."""
+        try:
+            self._open_for_writing()
+        except (OSError, sqlite3.Error) as error:
+            if not self.path.exists():
+                raise StateError(f"{self.path}: {error}; the daemon keeps its state there") from error
+            # immutable=1 reads without a lock or shared memory file, as a read-only file system wants it.
+            self._db = sqlite3.connect(f"file:{self.path}?mode=ro&immutable=1", uri=True, isolation_level=None)
+
+    def close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db, self._writable = None, False
+
+    def _open_for_writing(self) -> None:
+        self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        db = sqlite3.connect(self.path, isolation_level=None, timeout=5)
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=FULL")
+            db.executescript(SCHEMA)
+            # A read-only directory lets all of the above pass when the tables are there already.
+            db.execute("BEGIN IMMEDIATE")
+            db.execute("COMMIT")
+        except BaseException:
+            db.close()
+            raise
+        if self._db is not None:
+            self._db.close()
+        self._db, self._writable = db, True
+
+    @contextlib.contextmanager
+    def _write(self, synchronous: str = FULL) -> Iterator[sqlite3.Connection]:
+        try:
+            if not self._writable:
+                self._open_for_writing()
+            db = self._require()
+            db.execute(f"PRAGMA synchronous={synchronous}")
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    db.execute("ROLLBACK")
+                raise
+        except (OSError, sqlite3.Error) as error:
+            raise StateError(f"{self.path} cannot be written: {error}; nothing was changed") from error
+
+    def _require(self) -> sqlite3.Connection:
+        if self._db is None:
+            raise StateError(f"{self.path} is not open")
+        return self._db
+
+    def _read(self, query: str, *parameters: object) -> list[tuple[object, ...]]:
+        try:
+            return self._require().execute(query, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise StateError(f"{self.path} cannot be read: {error}") from error
+
+    # What was and is.
+
+    def apps(self) -> list[str]:
+        """Names of all apps that ever had a generation and were not removed."""
+        return [str(name) for (name,) in self._read("SELECT DISTINCT app FROM generations ORDER BY app")]
+
+    def current(self, app: str) -> int | None:
+        """The generation the app is at: the last whose rollout succeeded."""
+        rows = self._read("SELECT current FROM apps WHERE name = ?", app)
+        return rows[0][0] if rows else None  # type: ignore[return-value]
+
+    def next_number(self, app: str) -> int:
+        rows = self._read("SELECT coalesce(max(number), 0) + 1 FROM generations WHERE app = ?", app)
+        return int(rows[0][0])  # type: ignore[call-overload, no-any-return]
+
+    def generations(self, app: str) -> list[Generation]:
+        """Newest first."""
+        rows = self._read(
+            "SELECT app, number, release, settings, fingerprint, cause, result, reason, started, finished,"
+            " replaced, adopted FROM generations WHERE app = ? ORDER BY number DESC",
+            app,
+        )
+        return [_generation(row) for row in rows]
+
+    def generation(self, app: str, number: int) -> Generation | None:
+        return next((item for item in self.generations(app) if item.number == number), None)
+
+    def rollout(self, app: str) -> Rollout | None:
+        """The one under way."""
+        rows = self._read(
+            "SELECT origin, target, phase, reason, aborted, started, passed FROM rollouts WHERE app = ?", app
+        )
+        if not rows:
+            return None
+        origin, target, phase, reason, aborted, started, passed = rows[0]
+        return Rollout(
+            app=app,
+            origin=origin,  # type: ignore[arg-type]
+            target=int(target),  # type: ignore[call-overload]
+            phase=Phase(str(phase)),
+            reason=str(reason),
+            aborted=bool(aborted),
+            started=float(started),  # type: ignore[arg-type]
+            passed=frozenset(json.loads(str(passed))),
+        )
+
+    def invocations(self, app: str, generation: int | None = None) -> list[str]:
+        """Invocation IDs of the instances seen, of one generation or of all."""
+        rows = self._read(
+            "SELECT invocation_id FROM invocations WHERE app = ? AND (generation = ? OR ?)",
+            app,
+            generation,
+            generation is None,
+        )
+        return [str(value) for (value,) in rows]
+
+    # What happens.
+
+    def begin(self, generation: Generation, rollout: Rollout) -> None:
+        """A new generation and its rollout, in one transaction."""
+        with self._write() as db:
+            db.execute(
+                "INSERT INTO generations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    generation.app,
+                    generation.number,
+                    generation.release,
+                    generation.settings.to_json(),
+                    generation.fingerprint,
+                    generation.cause,
+                    generation.result,
+                    generation.reason,
+                    generation.started,
+                    generation.finished,
+                    json.dumps(generation.replaced),
+                    json.dumps(generation.adopted),
+                ),
+            )
+            _put_rollout(db, rollout)
+
+    def move(self, rollout: Rollout) -> None:
+        """The rollout turned: another phase or reason."""
+        with self._write() as db:
+            _put_rollout(db, rollout)
+
+    def progress(self, rollout: Rollout, replaced: tuple[int, ...], adopted: tuple[int, ...]) -> None:
+        """Instances passed, were replaced or adopted."""
+        with self._write(NORMAL) as db:
+            _put_rollout(db, rollout)
+            db.execute(
+                "UPDATE generations SET replaced = ?, adopted = ? WHERE app = ? AND number = ?",
+                (json.dumps(replaced), json.dumps(adopted), rollout.app, rollout.target),
+            )
+
+    def finish(self, rollout: Rollout, result: Result, reason: str, now: float) -> None:
+        """The rollout ended: the app is at its target if it succeeded, and where it was otherwise."""
+        with self._write() as db:
+            db.execute(
+                "UPDATE generations SET result = ?, reason = ?, finished = ? WHERE app = ? AND number = ?",
+                (result, reason, now, rollout.app, rollout.target),
+            )
+            db.execute("DELETE FROM rollouts WHERE app = ?", (rollout.app,))
+            current = rollout.target if result is Result.SUCCEEDED else rollout.origin
+            db.execute("INSERT OR REPLACE INTO apps VALUES (?, ?)", (rollout.app, current))
+
+    def saw(self, app: str, generation: int, instance: int, invocation_id: str) -> None:
+        """An instance of that generation ran under this invocation ID."""
+        with self._write(NORMAL) as db:
+            db.execute(
+                "INSERT OR IGNORE INTO invocations VALUES (?, ?, ?, ?)", (app, generation, instance, invocation_id)
+            )
+
+    def forget(self, app: str) -> None:
+        """The app is removed."""
+        with self._write() as db:
+            for table, column in (
+                ("apps", "name"),
+                ("generations", "app"),
+                ("rollouts", "app"),
+                ("invocations", "app"),
+            ):
+                db.execute(f"DELETE FROM {table} WHERE {column} = ?", (app,))  # noqa: S608 - names from above
+
+
+def _put_rollout(db: sqlite3.Connection, rollout: Rollout) -> None:
+    db.execute(
+        "INSERT OR REPLACE INTO rollouts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            rollout.app,
+            rollout.origin,
+            rollout.target,
+            rollout.phase,
+            rollout.reason,
+            rollout.aborted,
+            rollout.started,
+            json.dumps(sorted(rollout.passed)),
+        ),
+    )
+
+
+def _generation(row: tuple[object, ...]) -> Generation:
+    app, number, release, settings, fingerprint, cause, result, reason, started, finished, replaced, adopted = row
+    return Generation(
+        app=str(app),
+        number=int(number),  # type: ignore[call-overload]
+        release=str(release),
+        settings=App.from_json(str(settings)),
+        fingerprint=str(fingerprint),
+        cause=Cause(str(cause)),
+        result=Result(str(result)),
+        reason=str(reason),
+        started=float(started),  # type: ignore[arg-type]
+        finished=None if finished is None else float(finished),  # type: ignore[arg-type]
+        replaced=tuple(json.loads(str(replaced))),
+        adopted=tuple(json.loads(str(adopted))),
+    )

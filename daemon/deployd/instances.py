@@ -1,0 +1,178 @@
+"""The instances of one app: observing them, and carrying out the planner's actions on them.
+
+The thin shell under the planner. It owns the jobs under way; it decides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any
+
+from deployd import observe
+from deployd.errors import DeploydError
+from deployd.model.action import Action, Adopt, Start, Stop, Unpin
+from deployd.model.instance import Instance, State
+from deployd.pins import Pins
+from deployd.systemd1 import Systemd
+
+log = logging.getLogger(__name__)
+
+JOB_MARGIN = 30.0
+"""Seconds beyond a unit's own time-out that systemd gets to end its job."""
+
+
+class Instances:
+    """`NAME@N.service` for all N.
+
+    `changed` is called when there is something new to plan with; `told` with (action, phase, reason) for
+    every instance that starts, is stopped or fails; `failed` with an error of the shell itself.
+    """
+
+    def __init__(
+        self,
+        app: str,
+        systemd: Systemd,
+        pins: Pins,
+        *,
+        changed: Callable[[], None],
+        stopped: Callable[[Stop], None],
+        failed: Callable[[DeploydError], None],
+    ) -> None:
+        self._app = app
+        self._systemd = systemd
+        self._pins = pins
+        self._changed = changed
+        self._stopped = stopped
+        self._failed = failed
+        self._jobs: dict[int, tuple[type[Start] | type[Stop], asyncio.Task[None]]] = {}
+        self._refusals: dict[int, str] = {}
+        self._details: dict[int, str] = {}
+        self._known: set[int] = set()
+
+    def unit(self, number: int) -> str:
+        return f"{self._app}@{number}.service"
+
+    async def discover(self) -> None:
+        """Find the instances that have a pin or a loaded unit, and read all of them afresh."""
+        numbers = set(self._pins.read(self._app))
+        prefix, suffix = f"{self._app}@", ".service"
+        for name in await self._systemd.list_units(f"{self._app}@*.service"):
+            text = name.removeprefix(prefix).removesuffix(suffix)
+            if text.isdigit() and str(int(text)) == text:
+                numbers.add(int(text))
+        self._known |= numbers
+        for number in sorted(self._known):
+            await self._systemd.watch(self.unit(number))
+            await self._systemd.refresh(self.unit(number))
+
+    def forget(self) -> None:
+        """Stop watching; the app is removed."""
+        for number in self._known:
+            self._systemd.unwatch(self.unit(number))
+        self._known.clear()
+
+    def owns(self, unit: str) -> bool:
+        return unit == "" or unit.startswith(f"{self._app}@")
+
+    def observe(self) -> tuple[Instance, ...]:
+        """The world, as far as this app goes; jobs that are queued but not begun count as begun."""
+        pins = self._pins.read(self._app)
+        self._known |= set(pins)
+        found = []
+        for number in sorted(self._known):
+            item = observe.instance(number, pins.get(number), self._systemd.properties(self.unit(number)))
+            job = self._jobs[number][0] if number in self._jobs else None
+            if job is Start and item.state is State.INACTIVE:
+                item = replace(item, state=State.STARTING)
+            elif job is Stop:
+                item = replace(item, state=State.STOPPING)
+            elif item.state is State.INACTIVE and number in self._refusals:
+                item = replace(item, state=State.FAILED, detail=self._refusals[number])
+            if item.detail:
+                self._details[number] = item.detail
+            elif item.restarts or item.state is State.FAILED:
+                # systemd has started it again already; what it died of was seen before.
+                item = replace(item, detail=self._details.get(number, "crashed and was restarted by systemd"))
+            found.append(item)
+        return tuple(found)
+
+    def act(self, action: Action, gate_timeout: float, stop_timeout: float) -> None:
+        """Begin an action; `changed` tells when it has ended. Raises StateError if a pin cannot be written."""
+        match action:
+            case Adopt(number, generation):
+                self._pins.pin(self._app, number, generation)
+                self._changed()
+            case Unpin(number):
+                self._pins.unpin(self._app, number)
+                self._changed()
+            case Start(number):
+                self._begin(number, Start, self._start(action, gate_timeout))
+            case Stop(number):
+                self._begin(number, Stop, self._stop(action, stop_timeout))
+
+    async def settle(self) -> None:
+        """Wait until every job under way has ended, as each does by its own deadline."""
+        while self._jobs:
+            await asyncio.wait([task for _, task in self._jobs.values()])
+
+    def _begin(self, number: int, kind: type[Start] | type[Stop], work: Coroutine[Any, Any, None]) -> None:
+        previous = self._jobs.get(number)
+        if previous is not None and previous[0] is kind:
+            work.close()
+            return
+        # A stop overtakes a start that is still under way: systemd cancels the start's job.
+        task = asyncio.ensure_future(self._guard(number, work))
+        self._jobs[number] = (kind, task)
+        self._known.add(number)
+
+    async def _guard(self, number: int, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except DeploydError as error:
+            self._failed(error)
+        finally:
+            if number in self._jobs and self._jobs[number][1] is asyncio.current_task():
+                del self._jobs[number]
+            self._changed()
+
+    async def _start(self, action: Start, timeout: float) -> None:
+        unit = self.unit(action.number)
+        self._refusals.pop(action.number, None)
+        self._details.pop(action.number, None)
+        self._pins.pin(self._app, action.number, action.generation)
+        await self._systemd.watch(unit)
+        result = await self._result(await self._systemd.start(unit), timeout)
+        # The first signal of a unit that was not loaded before is UnitNew and carries no state, so look.
+        await self._systemd.refresh(unit)
+        if observe.instance(action.number, None, self._systemd.properties(unit)).state is State.INACTIVE:
+            if result == "done":
+                self._refusals[action.number] = "was not started: a Condition of its unit is false"
+            elif result != "unknown":
+                self._refusals[action.number] = f"was not started: its start job ended with {result}"
+
+    async def _stop(self, action: Stop, timeout: float) -> None:
+        unit = self.unit(action.number)
+        await self._result(await self._systemd.stop(unit), timeout + JOB_MARGIN)
+        state = observe.instance(action.number, None, self._systemd.properties(unit)).state
+        if state not in (State.INACTIVE, State.FAILED):
+            await self._systemd.refresh(unit)
+            state = observe.instance(action.number, None, self._systemd.properties(unit)).state
+        if state is State.FAILED:
+            await self._systemd.reset_failed(unit)
+            await self._systemd.refresh(unit)
+        elif state is not State.INACTIVE:
+            return
+        self._refusals.pop(action.number, None)
+        self._details.pop(action.number, None)
+        self._pins.unpin(self._app, action.number)
+        self._stopped(action)
+
+    async def _result(self, job: asyncio.Future[str], timeout: float) -> str:
+        try:
+            return await asyncio.wait_for(job, timeout)
+        except TimeoutError:
+            # systemd enforces the unit's own time-outs; this is for a manager that lost the job.
+            return "unknown"

@@ -1,0 +1,82 @@
+"""From a unit's properties to an Instance. Pure: what systemd's states mean for a rollout, and why a unit failed."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+from deployd.model.instance import Instance, State
+
+# siginfo.h, as org.freedesktop.systemd1.Service.ExecMainCode tells it.
+CLD_EXITED, CLD_KILLED, CLD_DUMPED = 1, 2, 3
+
+STATES = {
+    "active": State.READY,
+    "reloading": State.READY,
+    "refreshing": State.READY,
+    "activating": State.STARTING,
+    "deactivating": State.STOPPING,
+    "failed": State.FAILED,
+    "inactive": State.INACTIVE,
+    "maintenance": State.INACTIVE,
+}
+
+
+def instance(number: int, pin: int | None, properties: Mapping[str, Any]) -> Instance:
+    """The instance `number` with its pin, as the mirror of its unit shows it."""
+    state = STATES.get(str(properties.get("ActiveState", "inactive")), State.INACTIVE)
+    # Between two automatic restarts the unit is "activating", but nothing runs.
+    if state is State.STARTING and str(properties.get("SubState", "")).startswith("auto-restart"):
+        state = State.FAILED
+    ready_since = _seconds(properties, "ActiveEnterTimestampMonotonic") if state is State.READY else 0.0
+    return Instance(
+        number=number,
+        generation=pin,
+        state=state,
+        started=_seconds(properties, "InactiveExitTimestampMonotonic"),
+        ready_since=ready_since,
+        restarts=int(properties.get("NRestarts", 0)),
+        invocation_id=_hex(properties.get("InvocationID", b"")),
+        main_pid=int(properties.get("MainPID", 0)),
+        detail=failure(properties) if state is State.FAILED else "",
+    )
+
+
+def failure(properties: Mapping[str, Any]) -> str:
+    """Why the unit failed, as the end of a sentence that begins with "instance 3"."""
+    result = str(properties.get("Result", ""))
+    code, status = int(properties.get("ExecMainCode", 0)), int(properties.get("ExecMainStatus", 0))
+    started = _seconds(properties, "InactiveExitTimestampMonotonic")
+    was_ready = _seconds(properties, "ActiveEnterTimestampMonotonic") > started > 0
+    when = "after it was ready" if was_ready else "before it was ready"
+    if result == "timeout" and not was_ready:
+        return "did not say READY=1 within its gate timeout"
+    if result == "timeout":
+        return "did not stop in time"
+    if result == "watchdog":
+        return "was ended by its watchdog"
+    if result == "oom-kill":
+        return f"ran out of memory {when}"
+    if result == "resources":
+        return "could not be started: systemd lacked resources or a file (see its journal)"
+    if code == CLD_EXITED:
+        return f"exited with status {status} {when}"
+    if code in (CLD_KILLED, CLD_DUMPED):
+        return f"was killed by {_signal_name(status)} {when}"
+    return f"failed {when}" + (f" ({result})" if result not in ("", "success") else "")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _seconds(properties: Mapping[str, Any], name: str) -> float:
+    return int(properties.get(name, 0)) / 1e6
+
+
+def _hex(value: Any) -> str:
+    return bytes(value).hex() if value else ""

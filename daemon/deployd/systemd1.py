@@ -1,0 +1,225 @@
+"""systemd's manager over D-Bus: jobs with their results, and a mirror of the units that deployd watches.
+
+The mirror is kept by PropertiesChanged signals, so that looking at the world costs no call. systemd sends a unit's
+pending property changes before the JobRemoved of its job (bus_unit_send_pending_change_signal in dbus-job.c), so when
+a job has ended the mirror is up to date. Knows nothing of apps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from deployd.bus import Bus, BusError, Signal
+from deployd.errors import SystemdError
+
+log = logging.getLogger(__name__)
+
+NAME = "org.freedesktop.systemd1"
+PATH = "/org/freedesktop/systemd1"
+MANAGER = "org.freedesktop.systemd1.Manager"
+UNIT = "org.freedesktop.systemd1.Unit"
+SERVICE = "org.freedesktop.systemd1.Service"
+PROPERTIES = "org.freedesktop.DBus.Properties"
+
+UNIT_PROPERTIES = frozenset(
+    {
+        "ActiveState",
+        "SubState",
+        "LoadState",
+        "InvocationID",
+        "InactiveExitTimestampMonotonic",
+        "ActiveEnterTimestampMonotonic",
+        "ConditionResult",
+    }
+)
+SERVICE_PROPERTIES = frozenset({"MainPID", "NRestarts", "Result", "ExecMainCode", "ExecMainStatus", "StatusText"})
+
+Properties = dict[str, Any]
+
+
+class Systemd:
+    """`org.freedesktop.systemd1.Manager` with deadlines. Errors are SystemdError."""
+
+    def __init__(self, bus: Bus, timeout: float = 30.0) -> None:
+        self._bus = bus
+        self._timeout = timeout
+        self._units: dict[str, Properties] = {}
+        self._by_path: dict[str, str] = {}
+        self._jobs: dict[str, asyncio.Future[str]] = {}
+        self._ended: dict[str, str] = {}
+        self._calls = 0
+        self._watchers: list[Callable[[str], None]] = []
+
+    async def subscribe(self) -> None:
+        """Have systemd send signals; before any job is queued, or the end of a fast one is missed."""
+        self._bus.on_signal(self._on_signal)
+        await self._bus.add_match(f"type='signal',sender='{NAME}',interface='{MANAGER}',path='{PATH}'")
+        for interface in (UNIT, SERVICE):
+            await self._bus.add_match(
+                f"type='signal',sender='{NAME}',interface='{PROPERTIES}',member='PropertiesChanged',"
+                f"path_namespace='{PATH}/unit',arg0='{interface}'"
+            )
+        await self.resubscribe()
+
+    async def resubscribe(self) -> None:
+        """Subscribe again, which a re-executed manager may need; being subscribed already is no error."""
+        try:
+            await self._bus.call(NAME, PATH, MANAGER, "Subscribe", timeout=self._timeout)
+        except BusError as error:
+            if error.name != "org.freedesktop.systemd1.AlreadySubscribed":
+                raise SystemdError(f"systemd refused Subscribe: {error.message}") from error
+
+    def on_change(self, watcher: Callable[[str], None]) -> None:
+        """Have `watcher` called with the name of a watched unit that changed; "" means all of them."""
+        self._watchers.append(watcher)
+
+    async def watch(self, unit: str) -> Properties:
+        """Begin to mirror `unit`, and return its properties as they are now."""
+        if unit not in self._units:
+            path = unit_path(unit)
+            self._units[unit] = {}
+            self._by_path[path] = unit
+            try:
+                await self.refresh(unit)
+            except SystemdError:
+                self.unwatch(unit)
+                raise
+        return self._units[unit]
+
+    async def refresh(self, unit: str) -> None:
+        """Read a watched unit afresh. Single properties, pipelined: GetAll of a service has 300 of them."""
+        names = [(UNIT, name) for name in UNIT_PROPERTIES]
+        if unit.endswith(".service"):
+            names += [(SERVICE, name) for name in SERVICE_PROPERTIES]
+        values = await asyncio.gather(*(self._property(unit, interface, name) for interface, name in names))
+        self._units.setdefault(unit, {}).update(zip((name for _, name in names), values, strict=True))
+
+    async def _property(self, unit: str, interface: str, name: str) -> Any:
+        try:
+            (value,) = await self._bus.call(
+                NAME, unit_path(unit), PROPERTIES, "Get", "ss", [interface, name], timeout=self._timeout
+            )
+        except BusError as error:
+            raise SystemdError(f"systemd did not tell the state of {unit}: {error.message}") from error
+        return value
+
+    def unwatch(self, unit: str) -> None:
+        self._units.pop(unit, None)
+        self._by_path.pop(unit_path(unit), None)
+
+    def properties(self, unit: str) -> Properties:
+        """The mirror of a watched unit; empty for one that is not watched."""
+        return self._units.get(unit, {})
+
+    async def start(self, unit: str) -> asyncio.Future[str]:
+        """Queue a start job. The future ends with the job's result: done, failed, timeout, dependency, canceled …"""
+        return await self._job("StartUnit", unit)
+
+    async def stop(self, unit: str) -> asyncio.Future[str]:
+        """Queue a stop job; see start."""
+        return await self._job("StopUnit", unit)
+
+    async def reset_failed(self, unit: str) -> None:
+        """Forget that a unit failed; a unit that is not loaded is no error."""
+        with contextlib.suppress(SystemdError):
+            await self._call("ResetFailedUnit", "s", [unit])
+
+    async def reload(self) -> None:
+        """daemon-reload. Slow with many units (PID 1 answers nothing meanwhile), hence a deadline of its own."""
+        await self._call("Reload", timeout=max(self._timeout, 90.0))
+
+    async def enable(self, units: list[str]) -> None:
+        await self._call("EnableUnitFiles", "asbb", [units, False, False])
+
+    async def disable(self, units: list[str]) -> None:
+        await self._call("DisableUnitFiles", "asb", [units, False])
+
+    async def list_units(self, pattern: str) -> list[str]:
+        """Names of the loaded units that match."""
+        (rows,) = await self._call("ListUnitsByPatterns", "asas", [[], [pattern]])
+        return [row[0] for row in rows]
+
+    async def is_stopping(self) -> bool:
+        """Is the machine on its way down?"""
+        try:
+            (state,) = await self._bus.call(
+                NAME, PATH, PROPERTIES, "Get", "ss", [MANAGER, "SystemState"], timeout=self._timeout
+            )
+        except BusError as error:
+            raise SystemdError(f"systemd did not tell its state: {error.message}") from error
+        return bool(state == "stopping")
+
+    async def _job(self, method: str, unit: str) -> asyncio.Future[str]:
+        self._calls += 1
+        try:
+            (path,) = await self._call(method, "ss", [unit, "replace"])
+        finally:
+            self._calls -= 1
+        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        if path in self._ended:
+            future.set_result(self._ended.pop(path))
+        else:
+            self._jobs[path] = future
+        if not self._calls:
+            self._ended.clear()
+        return future
+
+    async def _call(
+        self, member: str, signature: str = "", body: list[Any] | None = None, timeout: float | None = None
+    ) -> list[Any]:
+        try:
+            return await self._bus.call(
+                NAME, PATH, MANAGER, member, signature, body, timeout=timeout or self._timeout
+            )
+        except BusError as error:
+            raise SystemdError(f"systemd refused {member}: {error.message}") from error
+
+    def _on_signal(self, signal: Signal) -> None:
+        if signal.interface == PROPERTIES and signal.member == "PropertiesChanged":
+            unit = self._by_path.get(signal.path)
+            if unit is not None:
+                wanted = UNIT_PROPERTIES if signal.body[0] == UNIT else SERVICE_PROPERTIES
+                changed = {name: value for name, value in signal.body[1].items() if name in wanted}
+                mirror = self._units[unit]
+                if any(mirror.get(name) != value for name, value in changed.items()):
+                    mirror.update(changed)
+                    self._tell(unit)
+        elif signal.interface == MANAGER and signal.member == "JobRemoved":
+            _, path, _, result = signal.body
+            future = self._jobs.pop(path, None)
+            if future is not None and not future.done():
+                future.set_result(result)
+            elif self._calls:
+                # The job ended before the reply that names it was read.
+                self._ended[path] = result
+        elif signal.interface == MANAGER and signal.member == "Reloading" and signal.body == [False]:
+            # daemon-reload and daemon-reexec are over; a re-executed manager may have swallowed signals meanwhile.
+            for future in self._jobs.values():
+                if not future.done():
+                    future.set_result("unknown")
+            self._jobs.clear()
+            self._tell("")
+
+    def _tell(self, unit: str) -> None:
+        for watcher in self._watchers:
+            watcher(unit)
+
+
+def unit_path(unit: str) -> str:
+    """The object path of a unit: bytes other than letters and digits as _xx (sd_bus_path_encode(3))."""
+    return f"{PATH}/unit/{encode(unit)}"
+
+
+def encode(label: str) -> str:
+    """sd_bus_path_encode(3); a leading digit is encoded too."""
+    return (
+        "".join(
+            chr(byte) if byte < 128 and (chr(byte).isalpha() or (index and chr(byte).isdigit())) else f"_{byte:02x}"
+            for index, byte in enumerate(label.encode())
+        )
+        or "_"
+    )

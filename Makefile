@@ -1,8 +1,9 @@
-# Every target makes the checkout ready first (packaging/bootstrap: Debian packages, .venv); that costs nothing when it is.
-# `make` alone lists the targets. HOST=trixie runs the hosts of tests, demo and shell from a Debian 13 root (systemd 257).
+# Every target makes the checkout ready first (packaging/bootstrap: Debian packages, .venv); when it is, that costs nothing.
+# `make` alone lists the targets. HOST=trixie runs the hosts of tests, demo and shell from a Debian 13 root (systemd 257);
+# PYTHON=... makes .venv with another interpreter than python3.
 
 BIN := .venv/bin
-PYTHON := $(BIN)/python
+VENV_PYTHON := $(BIN)/python
 PREFIX ?= /usr
 DESTDIR ?= /
 export HOST
@@ -16,22 +17,22 @@ bootstrap:  ## install what is missing on this machine and make .venv (every tar
 	@packaging/bootstrap
 
 demo: bootstrap  ## a real systemd, an application behind it, and a release rolled out under load
-	@$(PYTHON) -m tests.demo
+	@$(VENV_PYTHON) -m tests.demo
 
 shell: bootstrap  ## a shell on a disposable systemd host with deployd installed
-	@$(PYTHON) -m tests.host.shell
+	@$(VENV_PYTHON) -m tests.host.shell
 
 test: bootstrap  ## all tests, on real systemd hosts too (TESTS=... takes pytest's arguments)
-	@$(PYTHON) -m pytest $(TESTS)
+	@$(VENV_PYTHON) -m pytest $(TESTS)
 
 test-unit: bootstrap  ## the tests that need no systemd, linters among them
-	@$(PYTHON) -m pytest tests/unit $(TESTS)
+	@$(VENV_PYTHON) -m pytest tests/unit $(TESTS)
 
 bench: bootstrap  ## measure rollouts under load
-	@$(PYTHON) -m tests.bench
+	@$(VENV_PYTHON) -m tests.bench
 
 lint: bootstrap  ## linters, types and import contracts alone
-	@$(PYTHON) -m pytest -q tests/unit/test_lint.py $(TESTS)
+	@$(VENV_PYTHON) -m pytest -q tests/unit/test_lint.py $(TESTS)
 
 format: bootstrap  ## reformat and sort imports
 	@$(BIN)/ruff check --fix --select I .

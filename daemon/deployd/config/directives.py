@@ -1,0 +1,89 @@
+"""The [service] and [socket] tables: systemd's own language, passed on as it is written.
+
+A value means what systemd says it means, specifiers (``%i``) and all; escaping them would break directives that
+take none (``CPUQuota=50%``). What a value can never do is end its line: no control characters, no backslash at
+the end. Unknown directives are left to ``systemd-analyze verify``, which knows the systemd that is installed.
+Refused by name is what deployd itself sets, and what would take an invariant away.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from deployd.config import values
+from deployd.config.source import Problem, Table, kind
+from deployd.model.app import Directives
+
+_ONE_SOCKET = "deployd passes the app's socket to every instance; list addresses in listen"
+_ADDRESSES = "list addresses in listen"
+_COUNTING = "a start limit that is hit makes systemd close the listening socket; deployd counts starts itself"
+_FILES = "the release is reached through a path of the host's file system; leave it out"
+
+SERVICE = {
+    "Type": 'READY=1 is the gate; use [gate] type = "notify"',
+    "BusName": 'READY=1 is the gate; use [gate] type = "notify"',
+    "PIDFile": "systemd knows the main process, since deployd starts it directly; leave it out",
+    "RemainAfterExit": "an instance whose program has ended must not count as ready; leave it out",
+    "ExecStart": "use exec",
+    "WorkingDirectory": "the program runs in the release; use release",
+    "RootDirectory": _FILES,
+    "RootImage": _FILES,
+    "RootDirectoryStartOnly": _FILES,
+    "Environment": "use environment",
+    "EnvironmentFile": "use environment_files",
+    "Sockets": _ONE_SOCKET,
+    "User": "use user",
+    "Group": "use group",
+    "KillSignal": "use [stop] signal",
+    "TimeoutStopSec": "use [stop] timeout",
+    "TimeoutStartSec": "use [gate] timeout",
+    "TimeoutSec": "use [gate] timeout and [stop] timeout",
+    "StartLimitInterval": _COUNTING,
+    "StartLimitBurst": _COUNTING,
+    "StartLimitAction": _COUNTING,
+}
+SOCKET = {
+    "Service": "connections start the whole app; leave it out",
+    "Accept": "instances accept connections themselves; leave it out",
+    "TriggerLimitIntervalSec": "a trigger limit that is hit makes systemd close the listening socket; leave it out",
+    "TriggerLimitBurst": "a trigger limit that is hit makes systemd close the listening socket; leave it out",
+}
+
+
+def directives(table: Table, own: dict[str, str]) -> Directives:
+    """The table's directives in the file's order, each with its values."""
+    found: list[tuple[str, tuple[str, ...]]] = []
+    for key, raw in table.items():
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", key):
+            raise table.fail(key, "is not a directive; write its name as in the man page, as in MemoryMax")
+        if key in own:
+            raise table.fail(key, f"is set by deployd: {own[key]}")
+        if own is SOCKET and key.startswith("Listen"):
+            raise table.fail(key, f"is set by deployd: {_ADDRESSES}")
+        try:
+            found.append((key, _values(raw)))
+        except Problem as problem:
+            raise table.fail(key, str(problem)) from None
+    return tuple(found)
+
+
+def _values(raw: Any) -> tuple[str, ...]:
+    if isinstance(raw, list):
+        if not raw:
+            raise Problem('must not be an empty array; write "" to reset a list, or leave the key out')
+        return tuple(_value(item) for item in raw)
+    return (_value(raw),)
+
+
+def _value(raw: Any) -> str:
+    if isinstance(raw, bool):
+        return "yes" if raw else "no"
+    if isinstance(raw, int):
+        return str(raw)
+    if not isinstance(raw, str):
+        raise Problem(f'must be a string, integer, boolean or an array of these, not {kind(raw)}; write it as "text"')
+    text = values.plain(raw).strip()
+    if text.endswith("\\"):
+        raise Problem("must not end in a backslash, which would join the next line to it; remove it")
+    return text

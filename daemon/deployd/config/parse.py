@@ -1,0 +1,189 @@
+"""An app file as a whole: the contract of design.md, key by key."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from deployd.config import values
+from deployd.config.address import addresses
+from deployd.config.directives import SERVICE, SOCKET, directives
+from deployd.config.source import Problem, Source, Table, kind
+from deployd.errors import InvalidFile, NoSuchApp
+from deployd.model.app import App, Gate, OnFailure, Order, Pace, Stop
+
+LARGEST_FILE = 1024 * 1024
+LARGEST_ENVIRONMENT = 1024 * 1024
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_UNIT_SUFFIX = re.compile(r"\.(service|socket|target|timer|path|mount|automount|swap|device|slice|scope|snapshot)$")
+# Where a key belongs that is often written at the top level.
+_TABLE_OF = {
+    "timeout": "[gate] or [stop]",
+    **dict.fromkeys(("type", "min_ready", "probe"), "[gate]"),
+    **dict.fromkeys(
+        ("max_surge", "max_unavailable", "order", "pause_after", "on_failure", "deadline", "hooks"), "[rollout]"
+    ),
+    "signal": "[stop]",
+}
+
+
+def load(path: Path) -> App:
+    """Read and check the app file `path`; its name is the app's."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST_FILE + 1)
+    except FileNotFoundError:
+        raise NoSuchApp(f"no app {path.stem}: {path} does not exist; create it") from None
+    except OSError as error:
+        raise InvalidFile(f"{path}: cannot be read: {error.strerror}") from None
+    if path.suffix != ".toml":
+        raise InvalidFile(f"{path}: the name of an app file must end in .toml; rename it")
+    if len(data) > LARGEST_FILE:
+        raise InvalidFile(f"{path}: is larger than 1 MiB; an app file must be smaller")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InvalidFile(f"{path}:{line}: is not UTF-8 text; save it as UTF-8") from None
+    return parse(path.stem, text, str(path))
+
+
+def check_name(name: str) -> None:
+    """Raise `Problem` when no app can have this name."""
+    if not _NAME.fullmatch(name):
+        raise Problem(
+            f'"{name}" cannot be the name of an app; use up to 63 letters, digits, ".", "-" and "_", with a letter '
+            "or digit first"
+        )
+    if name == "deployd":
+        raise Problem('"deployd" cannot be the name of an app, since deployd.service is the daemon itself; rename it')
+    if suffix := _UNIT_SUFFIX.search(name):
+        raise Problem(f'"{name}" cannot be the name of an app, since it ends like a unit; drop the {suffix[0]}')
+
+
+def parse(name: str, text: str, file: str) -> App:
+    """The app that `text` describes. Raises `InvalidFile` with one sentence."""
+    try:
+        check_name(name)
+    except Problem as problem:
+        raise InvalidFile(f"{file}: {problem}") from None
+    source = Source(file, text)
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidFile(_syntax(file, str(error))) from None
+    except RecursionError:
+        raise InvalidFile(f"{file}: is nested too deeply; an app file has tables within tables at most") from None
+    top = Table(source, (), raw)
+    app = App(
+        name=name,
+        release=top.require("release", values.path, 'release = "/srv/myapp/current"'),
+        exec=top.require("exec", values.argv, 'exec = ["/usr/bin/python3", "app.py"]'),
+        listen=top.require("listen", addresses, 'listen = ["127.0.0.1:8080"]'),
+        instances=top.get("instances", values.integer(1, 1000), 1),
+        user=top.get("user", values.account, None),
+        group=top.get("group", values.account, None),
+        environment=_environment(top.table("environment")),
+        environment_files=top.get(
+            "environment_files", values.array(values.environment_file, '["/etc/default/myapp"]'), ()
+        ),
+        gate=_gate(top.table("gate")),
+        pace=_pace(top.table("rollout")),
+        stop=_stop(top.table("stop")),
+        service=directives(top.table("service"), SERVICE),
+        socket=directives(top.table("socket"), SOCKET),
+    )
+    top.get("routing", _routing, None)
+    top.finish(_TABLE_OF)
+    return app
+
+
+def _syntax(file: str, message: str) -> str:
+    """tomllib's message, with the line where editors look for it."""
+    position = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
+    where = f"{file}:{position[1]}:{position[2]}" if position and position[1] else file
+    what = message[: position.start()] if position and position[1] else message
+    return f"{where}: is not valid TOML: {what}; correct the syntax there"
+
+
+def _environment(table: Table) -> tuple[tuple[str, str], ...]:
+    pairs: list[tuple[str, str]] = []
+    for key, raw in table.items():
+        try:
+            value = values.string(raw)
+            pairs.append((values.environment_key(key), value))
+            if len(f"{key}={value}".encode()) > values.LONGEST_STRING:
+                raise Problem("must not be longer than 128 KiB with its name, the kernel's limit; put it into a file")
+        except Problem as problem:
+            raise table.fail(key, str(problem)) from None
+        if sum(len(f"{key}={value}".encode()) + 1 for key, value in pairs) > LARGEST_ENVIRONMENT:
+            raise table.fail(key, "the environment must not be larger than 1 MiB in all; put values into files")
+    return tuple(pairs)
+
+
+def _gate(table: Table) -> Gate:
+    table.get("type", _gate_type, None)
+    table.get("probe", _no_probe, None)
+    gate = Gate(
+        timeout=table.get("timeout", values.duration(0.1, values.DAY), Gate().timeout),
+        min_ready=table.get("min_ready", values.duration(0, values.DAY), Gate().min_ready),
+    )
+    table.finish()
+    return gate
+
+
+def _pace(table: Table) -> Pace:
+    default = Pace()
+    pace = Pace(
+        max_surge=table.get("max_surge", values.amount, default.max_surge),
+        max_unavailable=table.get("max_unavailable", values.amount, default.max_unavailable),
+        order=table.get("order", values.choice(Order), default.order),
+        on_failure=table.get("on_failure", values.choice(OnFailure), default.on_failure),
+        deadline=table.get("deadline", values.duration(1, 7 * values.DAY), default.deadline),
+    )
+    table.get("pause_after", _must_be_empty("pauses"), None)
+    hooks = table.table("hooks")
+    hooks.get("before", _must_be_empty("hooks"), None)
+    hooks.get("after", _must_be_empty("hooks"), None)
+    hooks.finish()
+    table.finish()
+    return pace
+
+
+def _stop(table: Table) -> Stop:
+    stop = Stop(
+        signal=table.get("signal", values.signal, Stop().signal),
+        timeout=table.get("timeout", values.duration(0.1, values.DAY), Stop().timeout),
+    )
+    table.finish()
+    return stop
+
+
+def _routing(raw: Any) -> None:
+    if raw == "steered":
+        raise Problem('"steered" is not built yet; use "shared"')
+    if raw != "shared":
+        raise Problem(f'must be "shared", not {raw!r}')
+
+
+def _gate_type(raw: Any) -> None:
+    if raw == "exec":
+        raise Problem('"exec" is not built yet; use "notify" and have the program send READY=1')
+    if raw != "notify":
+        raise Problem(f'must be "notify", not {raw!r}')
+
+
+def _no_probe(_raw: Any) -> None:
+    raise Problem("probes are not built yet; leave the key out")
+
+
+def _must_be_empty(what: str) -> Any:
+    def check(raw: Any) -> None:
+        if not isinstance(raw, list):
+            raise Problem(f"must be an array, not {kind(raw)}; write it as []")
+        if raw:
+            raise Problem(f"{what} are not built yet; leave the key out or write []")
+
+    return check

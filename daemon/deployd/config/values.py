@@ -1,0 +1,220 @@
+"""Converters: a TOML value in, a checked and normalised value out, or `Problem`.
+
+What they refuse is what systemd could not deliver byte for byte or would read as something else: systemd
+drops text that is not UTF-8 by its own, narrower rule (no noncharacters), and the kernel limits one argument
+or environment assignment to 128 KiB (execve(2), MAX_ARG_STRLEN).
+"""
+
+from __future__ import annotations
+
+import re
+import signal as signals
+import unicodedata
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from deployd.config.source import Problem, kind
+from deployd.model.app import Amount
+
+E = TypeVar("E", bound=StrEnum)
+
+LONGEST_STRING = 128 * 1024 - 1
+DAY = 86400.0
+
+# systemd.time(7); months and years would be beyond every limit here.
+_UNITS = {
+    **dict.fromkeys(("usec", "us", "µs", "μs"), 0.000001),
+    **dict.fromkeys(("msec", "ms"), 0.001),
+    **dict.fromkeys(("seconds", "second", "sec", "s"), 1.0),
+    **dict.fromkeys(("minutes", "minute", "min", "m"), 60.0),
+    **dict.fromkeys(("hours", "hour", "hr", "h"), 3600.0),
+    **dict.fromkeys(("days", "day", "d"), DAY),
+    **dict.fromkeys(("weeks", "week", "w"), 7 * DAY),
+}
+_TIME = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zµμ]*)")
+# Only what signal(7) lists for everyone; numbers differ between architectures.
+_SIGNALS = {name.name for name in signals.Signals} - {"SIGRTMIN", "SIGRTMAX"}
+_REALTIME = re.compile(r"SIG(RTMIN(\+([0-9]|[12][0-9]|30))?|RTMAX(-([0-9]|[12][0-9]|30))?)")
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.@-]{0,254}\$?")
+_ENVIRONMENT_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+# Set by systemd for the process it starts (systemd.exec(5)): an assignment in a file would win over it and break
+# socket passing, readiness or the journal.
+_SYSTEMDS = (
+    "LISTEN_FDS LISTEN_PID LISTEN_PIDFDID LISTEN_FDNAMES NOTIFY_SOCKET MAINPID MAINPIDFDID MANAGERPID MANAGERPIDFDID "
+    "WATCHDOG_PID WATCHDOG_USEC INVOCATION_ID JOURNAL_STREAM SYSTEMD_EXEC_PID FDSTORE CREDENTIALS_DIRECTORY "
+    "MEMORY_PRESSURE_WATCH MEMORY_PRESSURE_WRITE"
+)
+# The shell that starts the program overwrites or drops these (dash or bash, tried), or does not start (OPTIND).
+_SHELLS = (
+    "_ BASH BASHOPTS BASHPID BASH_ARGV0 BASH_VERSINFO BASH_VERSION COMP_WORDBREAKS EPOCHREALTIME EPOCHSECONDS IFS "
+    "LINENO OLDPWD OPTERR OPTIND POSIXLY_CORRECT PPID PS1 PS2 PS4 PWD RANDOM SHELLOPTS SHLVL SRANDOM"
+)
+
+
+def string(raw: Any) -> str:
+    """Text that reaches a process unharmed: no NUL, nothing that systemd takes for invalid UTF-8."""
+    if not isinstance(raw, str):
+        raise Problem(f'must be a string, not {kind(raw)}; write it in quotes, as in "text"')
+    for character in raw:
+        code = ord(character)
+        if code == 0:
+            raise Problem("must not contain a NUL character; remove it")
+        if 0xD800 <= code <= 0xDFFF or 0xFDD0 <= code <= 0xFDEF or code & 0xFFFE == 0xFFFE:
+            raise Problem(f"must not contain U+{code:04X}, which systemd takes for invalid UTF-8; remove it")
+    if len(raw.encode()) > LONGEST_STRING:
+        raise Problem("must not be longer than 128 KiB, the kernel's limit; put it into a file")
+    return raw
+
+
+def plain(raw: Any) -> str:
+    """Text for a line of a unit: no control characters, no blanks at the ends (systemd strips them)."""
+    text = string(raw)
+    for character in text:
+        if unicodedata.category(character) == "Cc" and character != "\t":
+            raise Problem(f"must not contain the control character U+{ord(character):04X}; remove it")
+    return text
+
+
+def path(raw: Any) -> str:
+    """An absolute path, normalised."""
+    text = plain(raw)
+    if not text.startswith("/"):
+        raise Problem(f'must be an absolute path, not "{text}"; start it with /')
+    if text != text.strip() or "\\" in text:
+        raise Problem("must not end in a blank or contain a backslash; rename the file")
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        raise Problem('must not contain ".."; write the path it leads to')
+    return "/" + "/".join(parts)
+
+
+def environment_file(raw: Any) -> str:
+    """A path or wildcard as EnvironmentFile= takes it; a leading ``-`` means that it may be missing."""
+    text = plain(raw)
+    return "-" + path(text[1:]) if text.startswith("-") else path(text)
+
+
+def array(convert: Callable[[Any], str], example: str) -> Callable[[Any], tuple[str, ...]]:
+    """An array of what `convert` accepts."""
+
+    def check(raw: Any) -> tuple[str, ...]:
+        if not isinstance(raw, list):
+            raise Problem(f"must be an array, not {kind(raw)}; write it as {example}")
+        return tuple(convert(item) for item in raw)
+
+    return check
+
+
+def argv(raw: Any) -> tuple[str, ...]:
+    """A command. The program is an absolute path or one inside the release."""
+    words = array(string, '["/usr/bin/python3", "app.py"]')(raw)
+    if not words or not words[0]:
+        raise Problem('must name a program; write it as ["/usr/bin/python3", "app.py"]')
+    if ".." in words[0].split("/"):
+        raise Problem('must not leave the release with ".."; write an absolute path')
+    if words[0].endswith("/") or words[0] == ".":
+        raise Problem(f'"{words[0]}" is a directory; name the program in it')
+    return words
+
+
+def integer(low: int, high: int) -> Callable[[Any], int]:
+    """An integer from `low` to `high`."""
+
+    def check(raw: Any) -> int:
+        if isinstance(raw, bool) or not isinstance(raw, int):
+            raise Problem(f"must be an integer, not {kind(raw)}; write a number from {low} to {high}")
+        if not low <= raw <= high:
+            raise Problem(f"must be from {low} to {high}, not {raw}")
+        return raw
+
+    return check
+
+
+def amount(raw: Any) -> Amount:
+    """A count or a share."""
+    allowed = 'write a count such as 1, or a share such as "25%"'
+    if isinstance(raw, bool) or not isinstance(raw, int | str):
+        raise Problem(f"must be a count or a share, not {kind(raw)}; {allowed}")
+    if isinstance(raw, int):
+        if not 0 <= raw <= 1000:
+            raise Problem(f"must be from 0 to 1000, not {raw}; {allowed}")
+        return Amount(raw)
+    if not re.fullmatch(r"[0-9]{1,3}%", raw) or int(raw[:-1]) > 100:
+        raise Problem(f'must be from "0%" to "100%", not "{raw}"; {allowed}')
+    return Amount(int(raw[:-1]), percent=True)
+
+
+def duration(low: float, high: float) -> Callable[[Any], float]:
+    """A time span in seconds, from `low` to `high`."""
+
+    def check(raw: Any) -> float:
+        if isinstance(raw, bool) or not isinstance(raw, int | float | str):
+            raise Problem(f'must be a time span, not {kind(raw)}; write it as "60s", "250ms" or "1min 30s"')
+        seconds = _seconds(raw) if isinstance(raw, str) else float(raw)
+        if not low <= seconds <= high:
+            raise Problem(f'must be from {low:g} to {high:g} seconds, not {raw}; write it as "60s" or "1min 30s"')
+        return round(seconds, 6)
+
+    return check
+
+
+def _seconds(text: str) -> float:
+    if text.strip() == "infinity":
+        raise Problem('must end some time; write a time span such as "60s" instead of infinity')
+    total, position = 0.0, 0
+    while position < len(text.rstrip()):
+        match = _TIME.match(text, position)
+        if match is None or (match[2] and match[2] not in _UNITS):
+            raise Problem(f'"{text}" is not a time span; write it as "60s", "250ms" or "1min 30s" (systemd.time(7))')
+        total += float(match[1]) * _UNITS.get(match[2], 1.0)
+        position = match.end()
+    if not text.strip():
+        raise Problem('must not be empty; write a time span such as "60s"')
+    return total
+
+
+def choice(words: type[E]) -> Callable[[Any], E]:
+    """One of an enumeration's words."""
+
+    def check(raw: Any) -> E:
+        if isinstance(raw, str) and raw in list(words):
+            return words(raw)
+        raise Problem(f"must be one of {', '.join(repr(str(word)) for word in words)}, not {raw!r}".replace("'", '"'))
+
+    return check
+
+
+def signal(raw: Any) -> str:
+    """A signal by its name, with or without SIG, as KillSignal= takes it (systemd.kill(5))."""
+    if isinstance(raw, str):
+        name = raw if raw.startswith("SIG") else f"SIG{raw}"
+        if name in _SIGNALS or _REALTIME.fullmatch(name):
+            return name
+    raise Problem(f'must be the name of a signal, not "{raw}"; write it as "SIGTERM", "SIGQUIT" or "SIGRTMIN+3"')
+
+
+def account(raw: Any) -> str:
+    """A user or group: a name, or a number as a string or an integer."""
+    text = str(raw) if isinstance(raw, int) and not isinstance(raw, bool) else string(raw)
+    if re.fullmatch(r"0|[1-9][0-9]{0,9}", text):
+        if int(text) in (0xFFFF, 0xFFFFFFFF) or int(text) > 0xFFFFFFFF:
+            raise Problem(f"{text} is not a usable number; write one from 0 to 4294967294, but not 65535")
+        return text
+    if not _USER.fullmatch(text):
+        raise Problem(f'"{text}" is not a user or group; write a name such as "www-data", or a number')
+    return text
+
+
+def environment_key(key: str) -> str:
+    """The name of an environment variable that is the user's to set."""
+    if not _ENVIRONMENT_KEY.fullmatch(key):
+        raise Problem("is not a name for an environment variable; use letters, digits and _ and no digit first")
+    if key.startswith("DEPLOYD_"):
+        raise Problem("is deployd's own; names that start with DEPLOYD_ are reserved, choose another")
+    if key in _SYSTEMDS.split():
+        raise Problem("is set by systemd for each process (systemd.exec(5)); remove it")
+    if key in _SHELLS.split():
+        raise Problem("is overwritten by the shell that starts the program; choose another name")
+    return key

@@ -1,0 +1,87 @@
+"""Brings a running host back to where it was after its first boot, which is faster and tests more than a new host.
+
+What was there then is remembered as a set of paths; anything else below the directories named here goes away, with the
+units it defined. A test that changes a file that was there before (below /usr, say) puts it back, or boots a host.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.host.machine import Machine
+
+UNIT_DIRECTORIES = (
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/etc/systemd/system.control",
+    "/run/systemd/system.control",
+)
+OTHERS = ("/etc/deployd", "/var/lib/deployd", "/var/cache/deployd", "/run/deployd", "/srv", "/etc/polkit-1/rules.d")
+DAEMON = "deployd.service"
+
+
+def snapshot(machine: Machine) -> frozenset[str]:
+    """The paths that `clean` will keep."""
+    return frozenset(str(path) for path in _entries(machine))
+
+
+def clean(machine: Machine, kept: frozenset[str]) -> None:
+    """Stop and remove what came since `kept` was taken; restart deployd if the host has it."""
+    has_daemon = machine.path(f"/usr/lib/systemd/system/{DAEMON}").exists()
+    new = [path for path in _entries(machine) if str(path) not in kept]
+    units = sorted({pattern for path in new for pattern in _patterns(path)} | ({DAEMON} if has_daemon else set()))
+    if units:
+        # killed between the request and the wait: an application that ignores SIGTERM costs no time
+        machine.run(["systemctl", "stop", "--no-block", "--", *units], check=False)
+        machine.run(["systemctl", "kill", "--signal=KILL", "--", *units], check=False)
+        machine.run(["systemctl", "stop", "--", *units], check=False)
+    for point in _mount_points(machine):
+        if any(point.is_relative_to(directory) for directory in OTHERS):
+            machine.run(["umount", "--lazy", str(point)])
+    for path in sorted(_entries(machine), reverse=True):  # the deepest first
+        if str(path) not in kept:
+            _remove(machine, path)
+    machine.run(["systemctl", "daemon-reload"])
+    machine.run(["systemctl", "reset-failed"])
+    if has_daemon:
+        machine.run(["systemctl", "start", DAEMON])
+
+
+def _entries(machine: Machine) -> Iterator[Path]:
+    """Every path of the host below the directories that are cleaned, as the host calls it."""
+    root = machine.path("/")
+    for directory in (*UNIT_DIRECTORIES, *OTHERS):
+        top = root / directory.lstrip("/")
+        if top.is_dir() and not top.is_symlink():
+            yield from (Path("/") / path.relative_to(root) for path in top.rglob("*"))
+
+
+def _patterns(path: Path) -> Iterator[str]:
+    """The units that a new file in a unit directory defines; a template stands for its instances."""
+    if str(path.parent) in UNIT_DIRECTORIES and path.suffix in (
+        ".service",
+        ".socket",
+        ".timer",
+        ".target",
+        ".path",
+        ".slice",
+    ):
+        yield path.name.replace("@.", "@*.") if "@." in path.name else path.name
+
+
+def _mount_points(machine: Machine) -> list[Path]:
+    """Where the host has something mounted, the latest first."""
+    lines = Path(f"/proc/{machine.leader_pid}/mountinfo").read_text().splitlines()
+    return [Path(line.split()[4].replace("\\040", " ")) for line in reversed(lines)]
+
+
+def _remove(machine: Machine, path: Path) -> None:
+    target = machine.path(path.parent) / path.name
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    else:
+        target.unlink(missing_ok=True)

@@ -1,0 +1,44 @@
+"""Installs deployd into a host's root before it boots, as a distribution's package would.
+
+The code stays in the checkout, visible at a fixed path; this puts the command, the units and the D-Bus and polkit files
+in place. Copying is the job of packaging/install, so that the tests run what users install.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from pathlib import Path
+
+from tests.host.layer import write
+from tests.host.spec import Spec
+
+PYTHON = Path("/usr/local/bin/deployd-python")
+TIMEOUT = 60
+
+WRAPPER = """\
+#!/bin/sh
+PYTHONPATH={path} exec {python} "$@"
+"""
+
+
+def install(root: Path, spec: Spec) -> None:
+    """Put deployd into the overlay mounted at `root`."""
+    path = ":".join(map(str, spec.python_path))
+    text = WRAPPER.format(path=shlex.quote(path), python=shlex.quote(str(spec.python)))
+    write(root / PYTHON.relative_to("/"), text, 0o755)
+    _let_everyone_reach(root, spec.python)
+    command = [str(spec.checkout / "packaging/install"), "--root", str(root), "--command", f"{PYTHON} -m deployd_cli"]
+    subprocess.run(command, check=True, timeout=TIMEOUT, stdout=subprocess.DEVNULL)
+    if any((spec.checkout / "packaging/catalog").glob("*.catalog")):
+        command = ["journalctl", "--update-catalog", f"--root={root}"]
+        subprocess.run(command, check=True, timeout=TIMEOUT, stdout=subprocess.DEVNULL)
+
+
+def _let_everyone_reach(root: Path, python: Path) -> None:
+    """An interpreter below root's home is one that other users' commands run with too."""
+    for directory in python.parents:
+        inside = root / directory.relative_to("/")
+        mode = inside.stat().st_mode
+        if not mode & 0o001:
+            inside.chmod(mode | 0o011)

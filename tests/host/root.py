@@ -1,0 +1,117 @@
+"""What a host is made from: the machine's own `/`, or an unpacked Debian trixie with systemd 257.
+
+Either is only ever the lower, unchanged layer of an overlay. The trixie root is built on demand into the checkout's
+cache, from the package sources this machine itself uses, with the suite replaced.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.host.sources import debian_sources
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+CACHE = CHECKOUT / ".cache"
+IN_HOST = Path("/usr/src/deployd")
+
+TRIXIE = "trixie"
+PACKAGES = (
+    "systemd,systemd-sysv,libpam-systemd,dbus,polkitd,iproute2,procps,util-linux,python3,python3-dbus-next,"
+    "python3-systemd,python3-jinja2,python3-typer,python3-rich,python3-pytest"
+)
+
+
+class RootError(Exception):
+    """This machine cannot provide the root that was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostRoot:
+    """A lower layer, and the Python in it that runs deployd."""
+
+    name: str
+    lower: Path
+    python: Path
+    python_path: tuple[Path, ...]
+
+    @classmethod
+    def native(cls) -> HostRoot:
+        """The machine's own root, with the interpreter and the packages of the checkout's .venv."""
+        packages = sorted((CHECKOUT / ".venv/lib").glob("python3.*/site-packages"))
+        inside = tuple(IN_HOST / found.relative_to(CHECKOUT) for found in packages)
+        return cls("native", Path("/"), _base_interpreter(), (*_SOURCES, *inside))
+
+    @classmethod
+    def trixie(cls) -> HostRoot:
+        """Debian trixie with its own Python and packages; built when it is not there yet (half a minute)."""
+        return cls(TRIXIE, _trixie(CACHE / "trixie-root"), Path("/usr/bin/python3"), _SOURCES)
+
+    @classmethod
+    def from_environment(cls) -> HostRoot:
+        """The root that HOST names, the native one by default."""
+        name = os.environ.get("HOST") or "native"
+        match name:
+            case "native":
+                return cls.native()
+            case "trixie":
+                return cls.trixie()
+        raise RootError(f"HOST={name}: there are only native and trixie")
+
+
+_SOURCES = (IN_HOST / "daemon", IN_HOST / "cli")
+
+
+def _base_interpreter() -> Path:
+    """The interpreter that .venv was made with; it exists outside the checkout, so the host has it too."""
+    settings = CHECKOUT / ".venv/pyvenv.cfg"
+    if settings.exists():
+        pairs = (line.partition("=") for line in settings.read_text().splitlines())
+        values = {key.strip(): value.strip() for key, _, value in pairs}
+        if "executable" in values:
+            return Path(values["executable"])
+        return Path(values["home"]) / "python3"
+    base: str = getattr(sys, "_base_executable", sys.executable)
+    return Path(base).resolve()
+
+
+def _trixie(root: Path) -> Path:
+    root.parent.mkdir(exist_ok=True)
+    with (root.parent / "trixie-root.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs build it once
+        wanted = f"{PACKAGES}\n"
+        stamp = root.parent / "trixie-root.stamp"
+        if root.is_dir() and stamp.exists() and stamp.read_text() == wanted:
+            return root
+        stamp.unlink(missing_ok=True)
+        for leftover in (root, *root.parent.glob("trixie-root.new*")):
+            shutil.rmtree(leftover, ignore_errors=True)
+        _build(root)
+        stamp.write_text(wanted)
+    return root
+
+
+def _build(root: Path) -> None:
+    if not shutil.which("mmdebstrap"):
+        raise RootError("HOST=trixie needs mmdebstrap (HOST=trixie packaging/bootstrap installs it)")
+    sources, options = debian_sources(TRIXIE)
+    with tempfile.TemporaryDirectory(dir=root.parent, prefix="trixie-root.new.") as temporary:
+        work = Path(temporary)
+        work.chmod(0o755)
+        (work / "trixie.sources").write_text(sources)
+        (work / "apt.conf").write_text(options)
+        command = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory", f"--include={PACKAGES}"]
+        command += [f"--aptopt={work / 'apt.conf'}", "--dpkgopt=path-exclude=/usr/share/doc/*"]
+        command += [TRIXIE, str(work / "root"), str(work / "trixie.sources")]
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900, check=False
+        )
+        if done.returncode:
+            raise RootError(f"mmdebstrap failed with status {done.returncode}:\n{done.stderr}")
+        (work / "root").rename(root)

@@ -1,0 +1,165 @@
+"""Generations on disk and the pins that lead instances to them.
+
+    STATE/apps/NAME/generations/N/{run, environment, release -> the release directory}
+    STATE/apps/NAME/pins/I -> ../generations/N
+
+The template unit reaches everything through ``pins/%i``; to move an instance to another generation is to move one
+symlink. A generation's directory appears whole or not at all and never changes while a pin leads to it. Imports
+disk and errors; knows neither systemd nor the history.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from deployd.disk import Disk, reported
+from deployd.errors import InvalidRequest, StateError
+
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
+_TARGET = re.compile(r"\.\./generations/([1-9][0-9]{0,17})")
+
+
+class Pins:
+    """The generations and pins of all apps below one state directory."""
+
+    def __init__(self, state_dir: str | Path, disk: Disk | None = None) -> None:
+        self._apps = Path(state_dir) / "apps"
+        self._disk = disk or Disk()
+
+    def generation_dir(self, app_name: str, number: int) -> Path:
+        return self._app(app_name) / "generations" / str(number)
+
+    def write_generation(self, app_name: str, number: int, files: dict[str, tuple[str, int]], release_dir: str) -> None:
+        """Write generation `number`; again is fine as long as it says the same.
+
+        A directory that says something else was left by a daemon that died before it recorded the generation: it is
+        replaced, unless an instance is pinned to it.
+        """
+        final = self.generation_dir(app_name, number)
+        contents = {name: (text.encode(), mode) for name, (text, mode) in files.items()}
+        with reported(f"write generation {number} of {app_name}"):
+            if self._same(final, contents, release_dir):
+                # It may be there without having reached the disk.
+                self._disk.sync(final.parent)
+                return
+            if final.exists() and number in self.read(app_name).values():
+                raise StateError(
+                    f"generation {number} of {app_name} exists with other contents and is in use; see {final}"
+                )
+            self._disk.directories(final.parent)
+            temporary = final.with_name(f".{number}.new")
+            self._disk.remove(temporary)
+            try:
+                self._disk.directory(temporary)
+                for name, (data, mode) in contents.items():
+                    self._disk.write(temporary / name, data, mode)
+                self._disk.symlink(release_dir, temporary / "release")
+                self._disk.sync(temporary)
+                self._disk.remove(final)
+                self._disk.rename(temporary, final)
+            except OSError:
+                self._sweep(temporary)
+                raise
+            self._disk.sync(final.parent)
+
+    def pin(self, app_name: str, instance: int, generation: int) -> None:
+        """Have `instance` start with `generation` from now on."""
+        if not self.generation_dir(app_name, generation).is_dir():
+            raise StateError(f"generation {generation} of {app_name} is not on the disk; roll out again")
+        with reported(f"pin instance {instance} of {app_name} to generation {generation}"):
+            path = self._pin(app_name, instance)
+            self._disk.directories(path.parent)
+            if self._target(path) == generation:
+                self._disk.sync(path.parent)
+            else:
+                self._disk.point(path, f"../generations/{generation}")
+
+    def unpin(self, app_name: str, instance: int) -> None:
+        """Take the pin of `instance` away: it does not start any more."""
+        with reported(f"unpin instance {instance} of {app_name}"):
+            path = self._pin(app_name, instance)
+            if path.parent.is_dir():
+                self._disk.remove(path)
+                self._disk.sync(path.parent)
+
+    def read(self, app_name: str) -> dict[int, int]:
+        """Instance to generation, of every pin; whatever else lies in the directory is not looked at."""
+        with reported(f"read the pins of {app_name}"):
+            pins = {}
+            for entry in self._entries(self._app(app_name) / "pins"):
+                generation = self._target(entry)
+                if _NUMBER.fullmatch(entry.name) and generation is not None:
+                    pins[int(entry.name)] = generation
+            return dict(sorted(pins.items()))
+
+    def generations(self, app_name: str) -> tuple[int, ...]:
+        """The generations that are on the disk."""
+        with reported(f"read the generations of {app_name}"):
+            entries = self._entries(self._app(app_name) / "generations")
+            return tuple(sorted(int(entry.name) for entry in entries if _NUMBER.fullmatch(entry.name)))
+
+    def prune(self, app_name: str, keep: set[int]) -> None:
+        """Remove generations that are neither pinned nor in `keep`, and what a killed daemon left half-written."""
+        keep = keep | set(self.read(app_name).values())
+        with reported(f"remove old generations of {app_name}"):
+            for directory in ("generations", "pins"):
+                for entry in self._entries(self._app(app_name) / directory):
+                    half_written = entry.name.startswith(".") and entry.name.endswith(".new")
+                    old = directory == "generations" and bool(_NUMBER.fullmatch(entry.name))
+                    if half_written or (old and int(entry.name) not in keep):
+                        self._disk.remove(entry)
+
+    def remove(self, app_name: str) -> None:
+        """Remove everything of the app: the pins first, so that nothing starts with half a generation."""
+        with reported(f"remove the state of {app_name}"):
+            path = self._app(app_name)
+            if path.is_dir():
+                self._disk.remove(path / "pins")
+                self._disk.remove(path)
+                self._disk.sync(path.parent)
+
+    def _app(self, app_name: str) -> Path:
+        # The name may come over the bus; a path must never come out of it.
+        if not app_name or "/" in app_name or app_name.startswith("."):
+            raise InvalidRequest(f'"{app_name}" is not the name of an app')
+        return self._apps / app_name
+
+    def _pin(self, app_name: str, instance: int) -> Path:
+        return self._app(app_name) / "pins" / str(instance)
+
+    @staticmethod
+    def _entries(directory: Path) -> list[Path]:
+        try:
+            return sorted(directory.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    @staticmethod
+    def _target(pin: Path) -> int | None:
+        try:
+            target = _TARGET.fullmatch(str(pin.readlink()))
+        except OSError:
+            return None
+        return int(target[1]) if target else None
+
+    @staticmethod
+    def _same(directory: Path, contents: dict[str, tuple[bytes, int]], release_dir: str) -> bool:
+        try:
+            return (
+                {entry.name for entry in directory.iterdir()} == {*contents, "release"}
+                and str((directory / "release").readlink()) == release_dir
+                and all(
+                    (directory / name).read_bytes() == data and (directory / name).stat().st_mode & 0o7777 == mode
+                    for name, (data, mode) in contents.items()
+                )
+            )
+        except OSError:
+            return False
+
+    def _sweep(self, temporary: Path) -> None:
+        try:
+            self._disk.remove(temporary)
+        except OSError:
+            # The first error is the one to tell; `prune` and the next try remove what is left.
+            return

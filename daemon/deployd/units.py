@@ -1,0 +1,184 @@
+"""The unit directory: compare, verify, install and remove the units of an app. Never a unit that is not ours.
+
+A unit file is ours when it begins with `render.HEADER` (invariant 9). Nothing here talks to systemd: the caller
+reloads it after `install` said that something changed, and never without need, since an edited .socket whose
+instances run cannot be restarted (systemd-facts: never restart a live socket).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from deployd.disk import Disk, reported
+from deployd.errors import InvalidFile, Refused, StateError, SystemdError
+from deployd.render import HEADER, Unit, unit_names
+
+SYSTEMDS = (
+    "/run/systemd/transient", "/run/systemd/system", "/run/systemd/generator", "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system", "/lib/systemd/system",
+)  # fmt: skip
+"""Where units of others live, which a unit of ours with the same name would hide (systemd.unit(5))."""
+
+_COMPLAINT = re.compile(r"/[^:]*/(?P<unit>[^/:]+):(?P<line>[0-9]+): (?P<what>.*)")
+# Said about names such as "first.last", which systemd then accepts.
+_HARMLESS = "Accepting user/group name"
+# What our units require and the directory of systemd-analyze would lack (systemd.service(5), implicit dependencies).
+_STAND_INS = (Unit("sysinit.target", "[Unit]\nDescription=Stand-in\n"),)
+
+
+class UnitDirectory:
+    """The directory of administrators' units, which deployd shares with them."""
+
+    def __init__(
+        self,
+        path: str | Path = "/etc/systemd/system",
+        *,
+        others: Sequence[str | Path] = SYSTEMDS,
+        disk: Disk | None = None,
+    ) -> None:
+        self._path = Path(path)
+        self._others = [Path(other) for other in others]
+        self._disk = disk or Disk()
+
+    def installed(self, app_name: str) -> dict[str, str]:
+        """The units of the app that are there and ours: name to text."""
+        found = {name: self._read(self._path / name) for name in unit_names(app_name)}
+        return {name: text for name, text in found.items() if text is not None and text.startswith(HEADER)}
+
+    def diff(self, units: Iterable[Unit]) -> tuple[str, ...]:
+        """The names of the units that `install` would write."""
+        return tuple(unit.name for unit in units if self._read(self._path / unit.name) != unit.text)
+
+    async def verify(self, units: Sequence[Unit], deadline: float = 30.0) -> None:
+        """Raise `InvalidFile` unless ``systemd-analyze verify`` has nothing to say about the units.
+
+        Its exit status is no help (0 for unknown directives): any output is a complaint. It sees our units only, so
+        that a broken unit of somebody else is not held against this app.
+        """
+        with tempfile.TemporaryDirectory(prefix="deployd-verify-") as directory:
+            with reported("write units for systemd-analyze"):
+                _write_all(Path(directory), (*units, *_STAND_INS))
+            output = await _analyze(directory, [unit.name for unit in units], deadline)
+        complaints = [line for line in dict.fromkeys(output.splitlines()) if line and not line.startswith(_HARMLESS)]
+        if complaints:
+            raise InvalidFile(_sentence(units, complaints))
+
+    def install(self, units: Sequence[Unit]) -> bool:
+        """Write the units that differ, all or none; say whether there were any. Verify them first."""
+        changed = set(self.diff(units))
+        self._refuse_others(units)
+        before = {unit: self._read(self._path / unit.name) for unit in units if unit.name in changed}
+        done: list[Unit] = []
+        try:
+            for unit in before:
+                with reported(f"write {self._path / unit.name}"):
+                    # First: a write that fails in its last step has happened.
+                    done.append(unit)
+                    self._disk.replace(self._path / unit.name, unit.text.encode(), 0o644)
+        except StateError as error:
+            self._put_back({unit.name: before[unit] for unit in reversed(done)}, error)
+            raise
+        return bool(before)
+
+    def remove(self, app_name: str) -> bool:
+        """Remove the units of the app that are ours; say whether there were any. Drop-ins stay."""
+        names = list(self.installed(app_name))
+        for name in names:
+            with reported(f"remove {self._path / name}"):
+                self._disk.remove(self._path / name)
+        if names:
+            with reported(f"remove units from {self._path}"):
+                self._disk.sync(self._path)
+        return bool(names)
+
+    def _refuse_others(self, units: Iterable[Unit]) -> None:
+        for unit in units:
+            path = self._path / unit.name
+            if path.is_symlink():
+                raise Refused(f"{path} is a symlink that deployd did not make; remove it or rename the app")
+            text = self._read(path)
+            if text is not None and not text.startswith(HEADER):
+                raise Refused(f"{path} was not written by deployd; remove it or rename the app")
+            for other in self._others:
+                if (other / unit.name).exists():
+                    raise Refused(f"{other / unit.name} already has the name of a unit of this app; rename the app")
+
+    def _put_back(self, before: dict[str, str | None], error: StateError) -> None:
+        for name, text in before.items():
+            try:
+                if text is None:
+                    self._disk.remove(self._path / name)
+                else:
+                    self._disk.replace(self._path / name, text.encode(), 0o644)
+            except OSError:
+                error.add_note(f"{name} could not be put back either; `deployd apply` writes it again")
+
+    def _read(self, path: Path) -> str | None:
+        try:
+            return path.read_bytes().decode(errors="surrogateescape")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StateError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _write_all(directory: Path, units: Iterable[Unit]) -> None:
+    for unit in units:
+        (directory / unit.name).write_bytes(unit.text.encode())
+
+
+async def _analyze(directory: str, names: Sequence[str], deadline: float) -> str:
+    # A clean environment: SYSTEMD_LOG_LEVEL=debug of the daemon must not look like complaints.
+    environment = {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "LC_ALL": "C.UTF-8",
+        "SYSTEMD_UNIT_PATH": directory,
+        "SYSTEMD_LOG_LEVEL": "notice",
+        "SYSTEMD_LOG_TARGET": "console",
+        "SYSTEMD_LOG_COLOR": "0",
+    }
+    paths = [f"{directory}/{name}" for name in names]
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "systemd-analyze", "verify", "--man=no", *paths,
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+    except OSError as error:
+        raise SystemdError(f"cannot run systemd-analyze to verify the units: {error.strerror}") from error
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), deadline)
+    except TimeoutError:
+        raise SystemdError(f"systemd-analyze did not verify the units within {deadline:g} s; try again") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    text = output.decode(errors="replace").strip()
+    if process.returncode and not text:
+        raise SystemdError(f"systemd-analyze verify failed with status {process.returncode} and no message")
+    return text
+
+
+def _sentence(units: Sequence[Unit], complaints: Sequence[str]) -> str:
+    """What systemd said, about the key of the app file when it can be told from the line."""
+    texts = {unit.name: unit.text.splitlines() for unit in units}
+    header = re.match(re.escape(HEADER) + r"(\S+\.toml)", units[0].text)
+    file = header[1] if header else "the app file"
+    said = []
+    for complaint in complaints:
+        where = _COMPLAINT.fullmatch(complaint)
+        lines = texts.get(where["unit"], []) if where else []
+        if where and 0 < int(where["line"]) <= len(lines):
+            table = "socket" if where["unit"].endswith(".socket") else "service"
+            directive = lines[int(where["line"]) - 1].partition("=")[0]
+            said.append(f"[{table}] {directive}: {where['what']}")
+        else:
+            said.append(complaint)
+    return f"{file}: systemd-analyze verify complains: {'; '.join(said)}; correct or remove what it names"

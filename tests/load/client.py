@@ -4,6 +4,7 @@ It may run in the namespaces of a disposable host: everything goes through its s
 reach the program that entered the namespaces, and a file would be written where we cannot see it.
 """
 
+import contextlib
 import json
 import queue
 import subprocess
@@ -29,10 +30,11 @@ class Load:
         assert process.stdout is not None
         self.process = process
         self.commands: IO[str] = process.stdin
+        self.output: IO[str] = process.stdout
         self.lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.ready = False
         # Read all the time, or a full pipe would halt the load.
-        self.reader = threading.Thread(target=self.read, args=(process.stdout,), daemon=True)
+        self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
 
     @classmethod
@@ -57,8 +59,8 @@ class Load:
             load.wait_ready(ready_within)
         return load
 
-    def read(self, stdout: IO[str]) -> None:
-        for line in stdout:
+    def read(self) -> None:
+        for line in self.output:
             self.lines.put(line.rstrip("\n"))
         self.lines.put("")
 
@@ -104,30 +106,41 @@ class Load:
         return progress
 
     def stop(self, within: float = 60) -> Record:
-        """Stop sending, await what is awaited, and return what was seen. May be called again after a failure."""
-        self.send("stop")
+        """Stop sending, await what is awaited, and return what was seen."""
+        with contextlib.suppress(LoadError):  # its --duration is over: the record is on its way already
+            self.send("stop")
+        return self.finish(within)
+
+    def finish(self, within: float = 60) -> Record:
+        """Await the end of a load that was given a --duration."""
         while not self.next_line(within).startswith("{"):
             continue  # a late `ready`
         stored = []
         while line := self.line_or_end(within):
             stored.append(line)
-        self.commands.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.commands.close()
+        self.reader.join(within)
+        self.output.close()
         if status := self.process.wait(within):
             raise LoadError(f"the load generator ended with status {status}")
         return Record.load(stored)
 
     def kill(self) -> None:
         """For clean-up after a failure: its stdin ends, so it stops by itself, in whatever namespace it is."""
-        self.commands.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.commands.close()
         try:
             self.process.wait(15)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self.reader.join(15)
+        self.output.close()
 
     def __enter__(self) -> "Load":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
+        if not self.output.closed:
             self.kill()

@@ -1,0 +1,13 @@
+"""deployd daemon: the daemon itself."""
+
+from __future__ import annotations
+
+import gc
+
+
+def daemon() -> None:
+    """Run the daemon; deployd.service does."""
+    from deployd.main import run
+
+    gc.enable()  # main switched it off for what ends soon
+    run()

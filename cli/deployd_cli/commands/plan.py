@@ -1,0 +1,18 @@
+"""deployd plan: the dry run."""
+
+from __future__ import annotations
+
+from deployd_cli.options import APP, JSON, RELEASE, absolute
+from deployd_cli.output import show, show_json
+from deployd_cli.text.plan import plan_lines
+
+
+def plan(app: str = APP, release: str = RELEASE, as_json: bool = JSON) -> None:
+    """Show what a rollout would do: every action in order, and the least capacity on the way. Changes nothing."""
+    from deployd_cli.session import run
+
+    answer = run(lambda client: client.plan(app, release=absolute(release)))
+    if as_json:
+        show_json(answer)
+    else:
+        show(plan_lines(answer))

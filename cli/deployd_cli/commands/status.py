@@ -1,0 +1,72 @@
+"""deployd status: what is, once or again and again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from deployd_cli.options import APP_OR_ALL, JSON
+from deployd_cli.output import can_redraw, message, paint_for, show, show_json, width_of
+from deployd_cli.text.status import change_line, overview_lines, status_lines
+from deployd_cli.text.words import cut, dicts_of, text_of
+
+if TYPE_CHECKING:
+    from deployd.api import Client
+
+WATCH = typer.Option(
+    False, "--watch", "-w", help="Go on showing it until ^C; with --json or in a pipe a line a change."
+)
+
+Statuses = Mapping[str, Mapping[str, Any]]
+
+
+def status(app: str = APP_OR_ALL, watch: bool = WATCH, as_json: bool = JSON) -> None:
+    """Show an app and its instances, or all apps. Changes nothing."""
+    from deployd_cli.session import run
+
+    if watch:
+        run(lambda client: _watch(client, app, as_json))
+        return
+    answer = run(lambda client: client.status(app) if app else client.describe())
+    if as_json:
+        show_json(answer)
+        return
+    statuses = {app: answer} if app else {text_of(item, "app"): item for item in dicts_of(answer, "apps")}
+    show(_lines(statuses, app, width_of(sys.stdout)))
+    if not statuses:
+        message("there are no apps; an app is a file in /etc/deployd/apps")
+
+
+def _lines(statuses: Statuses, app: str, width: int | None) -> list[str]:
+    paint = paint_for(sys.stdout)
+    if not app:
+        return overview_lines(statuses.values(), width=width, paint=paint)
+    return status_lines(statuses.get(app, {}), datetime.now().astimezone(), width=width, paint=paint)
+
+
+async def _watch(client: Client, app: str, as_json: bool) -> None:
+    if as_json or not can_redraw(sys.stdout):
+        async for change in client.changes(app):
+            if as_json:
+                show_json(change)
+            else:
+                show([change_line(change)])
+        return
+
+    from deployd_cli.live import Screen
+
+    statuses: dict[str, Mapping[str, Any]] = {}
+    with Screen(lambda width, height: _trimmed(_lines(statuses, app, width), width, height)) as screen:
+        async for change in client.changes(app):
+            statuses[text_of(change, "app", app)] = change
+            screen.draw()
+
+
+def _trimmed(lines: list[str], width: int, height: int) -> list[str]:
+    if len(lines) <= height:
+        return lines
+    return [*lines[: height - 1], cut(f"  and {len(lines) - height + 1} more; the terminal is too low for them", width)]

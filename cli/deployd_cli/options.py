@@ -1,0 +1,39 @@
+"""Arguments and options that several commands share, so that they are called and explained alike everywhere.
+
+They are defaults, not Annotated, and no type is optional: Debian 12's typer 0.7 knows neither.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def app_names(incomplete: str) -> list[str]:
+    """For the shell's completion, which wants silence and speed rather than errors."""
+    from deployd.errors import DeploydError
+    from deployd_cli.session import run
+
+    try:
+        names = run(lambda client: client.list_apps(timeout=1.0), timeout=1.0)
+    except DeploydError:
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
+APP = typer.Argument(..., metavar="APP", help="Name of the app.", show_default=False, autocompletion=app_names)
+APP_OR_ALL = typer.Argument(
+    "", metavar="[APP]", help="Name of the app; all of them if left out.", show_default=False, autocompletion=app_names
+)
+JSON = typer.Option(False, "--json", help="Print JSON, for programs.")
+JSON_LINES = typer.Option(False, "--json", help='Print JSON, one event a line; the last is "finished".')
+NO_BLOCK = typer.Option(False, "--no-block", help="Do not wait for the end.")
+RELEASE = typer.Option(
+    "", "--release", metavar="DIR", help="The release to take instead of the app file's.", show_default=False
+)
+
+
+def absolute(release: str) -> str:
+    """The daemon works in another directory; links it follows itself, when the rollout starts."""
+    return str(Path(release).absolute()) if release else ""

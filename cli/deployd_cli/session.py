@@ -1,0 +1,31 @@
+"""Runs a coroutine with a connected client: from typer's world of functions to asyncio's, and back."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from deployd_cli.interrupted import Interrupted
+from deployd_cli.startup import without
+
+with without("ssl"):
+    import asyncio
+
+    from deployd.api import Client
+
+T = TypeVar("T")
+
+
+def run(work: Callable[[Client], Awaitable[T]], *, timeout: float = 5.0) -> T:
+    """Connect within `timeout` seconds, do `work`, disconnect. ^C cancels `work` and raises Interrupted."""
+
+    async def connected() -> T:
+        async with await Client.connect(timeout=timeout) as client:
+            gc.enable()  # main switched it off; from here on it may be a long wait
+            return await work(client)
+
+    try:
+        return asyncio.run(connected())
+    except KeyboardInterrupt:
+        raise Interrupted from None

@@ -1,0 +1,82 @@
+"""A rollout's events as sentences: a line each in a pipe, and the last one everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from deployd_cli.text.status import next_steps
+from deployd_cli.text.words import duration, instance_count, text_of
+
+
+def event_line(event: Mapping[str, Any]) -> str:
+    """One event, told after the app's name. Unknown ones are told by their name."""
+    app = text_of(event, "app", "-")
+    return f"{app}: {_sentence(event, app)}"
+
+
+def _sentence(event: Mapping[str, Any], app: str) -> str:
+    name, reason, instance = text_of(event, "event", "?"), text_of(event, "reason"), text_of(event, "instance", "?")
+    origin, target = text_of(event, "from"), text_of(event, "to", "?")
+    match name:
+        case "started":
+            return f"rolling {_from(origin)}to generation {target}, {text_of(event, 'release', 'release unknown')}"
+        case "instance":
+            state = text_of(event, "state", "?")
+            return _because(f"instance {instance} (generation {text_of(event, 'generation', '?')}) {state}", reason)
+        case "failed-gate":
+            return _because(f"instance {instance} did not pass the gate", reason)
+        case "rolling-back":
+            return _because(f"rolling back to {_generation(origin)}", reason)
+        case "paused":
+            return _because("paused", reason) + f"; {next_steps(app)}"
+        case "resumed":
+            return "resumed"
+        case "finished":
+            return outcome(event)
+        case "daemon-lost":
+            return "deployd went away, waiting for it; the instances are not affected"
+        case "daemon-back":
+            return "deployd is back, the rollout goes on"
+    return _because(name, reason)
+
+
+def outcome(event: Mapping[str, Any]) -> str:
+    """What came of it, from a ``finished`` event."""
+    result, reason, origin = text_of(event, "result", "?"), text_of(event, "reason"), text_of(event, "from")
+    target = text_of(event, "to") or text_of(event, "generation", "?")
+    match result:
+        case "succeeded":
+            return f"generation {target} is live: " + ", ".join(_figures(event))
+        case "rolled-back":
+            return _because(
+                f"generation {target} failed and was rolled back{' to ' + origin if origin else ''}", reason
+            )
+        case "failed":
+            return _because(f"generation {target} failed", reason)
+        case "aborted":
+            return _because(f"generation {target} was aborted{', back to ' + origin if origin else ''}", reason)
+        case "superseded":
+            return _because(f"generation {target} was superseded by a newer rollout", reason)
+    return _because(f"generation {target} ended as {result}", reason)
+
+
+def succeeded(event: Mapping[str, Any]) -> bool:
+    return event.get("event") == "finished" and event.get("result") == "succeeded"
+
+
+def _figures(event: Mapping[str, Any]) -> list[str]:
+    figures = [f"{instance_count(event, key)} {key}" for key in ("replaced", "adopted") if event.get(key) is not None]
+    return [*figures, duration(event.get("duration"))]
+
+
+def _from(origin: str) -> str:
+    return f"from generation {origin} " if origin else ""
+
+
+def _generation(number: str) -> str:
+    return f"generation {number}" if number else "before"
+
+
+def _because(sentence: str, reason: str) -> str:
+    return f"{sentence}: {reason}" if reason else sentence

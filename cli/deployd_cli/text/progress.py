@@ -1,0 +1,158 @@
+"""A rollout as it stands: fed with the status at its beginning and the events since, drawn at any size.
+
+Drawing leaves the least interesting out first: what failed is never left out, what is in motion hardly ever,
+instances that just serve are summed up.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from deployd_cli.text.event import event_line
+from deployd_cli.text.paint import STATE_STYLES, Paint
+from deployd_cli.text.status import next_steps
+from deployd_cli.text.table import Cell, Column, table
+from deployd_cli.text.words import columns, cut, dicts_of, duration, number_of, text_of
+
+HEADS = [
+    Column("INSTANCE", number=True),
+    Column("GENERATION", number=True),
+    Column("STATE"),
+    Column("FOR", number=True),
+    Column("REASON", shrinks=True),
+]
+SERVING = ("ready", "adopted")
+URGENCY = {"failed": 0, "starting": 1, "stopping": 1}
+FRAME = 6  # lines around the instances: title, release, blank, headings, the sum, and one for the cursor
+MAX_FAILURES = 4
+
+
+@dataclass(slots=True)
+class Row:
+    """`since` is None for what was so before we looked."""
+
+    generation: str
+    state: str
+    since: float | None = None
+    reason: str = ""
+
+
+class Progress:
+    """Times are seconds on whatever clock the caller goes by."""
+
+    def __init__(self, app: str, status: Mapping[str, Any], target: int, now: float) -> None:
+        self.app = text_of({"app": app}, "app", "-")
+        self.target = target
+        self.origin = text_of(status, "generation")
+        self.release = ""
+        self.phase = "rolling"
+        self.note = ""
+        self.failures: list[str] = []
+        self.ended = False
+        self._began = self._now = now
+        self._rows = {
+            text_of(item, "instance", "?"): Row(text_of(item, "generation", "-"), text_of(item, "state", "-"))
+            for item in dicts_of(status, "instances")
+        }
+        self._desired = number_of(status, "desired")
+
+    @property
+    def ready(self) -> int:
+        return sum(row.state in SERVING for row in self._rows.values())
+
+    def apply(self, event: Mapping[str, Any], now: float) -> None:
+        """Take in one event; what is not known changes nothing."""
+        self._now = now
+        self.origin = text_of(event, "from", self.origin)
+        reason = text_of(event, "reason")
+        match event.get("event"):
+            case "started":
+                self.release = text_of(event, "release")
+                self._desired = number_of(event, "desired", self._desired)
+            case "instance":
+                self._instance(event, reason, now)
+            case "failed-gate":
+                self._failure(event)
+            case "rolling-back" | "paused":
+                self.phase, self.note = text_of(event, "event"), reason
+            case "resumed" | "daemon-back":
+                self.phase, self.note = "rolling", ""
+            case "daemon-lost":
+                self.note = event_line(event).removeprefix(f"{self.app}: ")
+            case "finished":
+                self.phase, self.ended, self.note = text_of(event, "result", "finished"), True, reason
+
+    def _instance(self, event: Mapping[str, Any], reason: str, now: float) -> None:
+        name, state = text_of(event, "instance", "?"), text_of(event, "state", "?")
+        before = self._rows.get(name)
+        generation = text_of(event, "generation", before.generation if before else "-")
+        self._rows[name] = Row(generation, state, now, reason)
+        if state == "failed":
+            self._failure(event)
+
+    def _failure(self, event: Mapping[str, Any]) -> None:
+        """A failure is told once, though both the instance's state and the gate say it."""
+        reason = text_of(event, "reason", "failed")
+        line = f"instance {text_of(event, 'instance', '?')}: {reason}"
+        if line not in self.failures:
+            self.failures = [*self.failures, line][-MAX_FAILURES:]
+
+    def lines(self, now: float, *, width: int, height: int, paint: Paint) -> list[str]:
+        """At most `height` lines of at most `width` columns."""
+        end = self._now if self.ended else now
+        top = [self._title(end, width, paint)]
+        top += ["  " + cut(self.release, width - 2, left=True)] if self.release else []
+        top += ["  " + cut(self.note, width - 2)] if self.note and not self.ended else []
+        top += ["  " + cut(next_steps(self.app), width - 2)] if self.phase == "paused" else []
+        bottom = ["  " + paint("bad", cut(line, width - 2)) for line in self.failures]
+        room = height - len(top) - len(bottom) - 2
+        return [*top, *self._instances(now, room, width, paint), *bottom][: max(height, 0)]
+
+    def _title(self, now: float, width: int, paint: Paint) -> str:
+        origin, target = self.origin, str(self.target)
+        way = f"generation {origin} → {target}" if origin not in ("", "0", target) else f"generation {target}"
+        style = {"succeeded": "good", "rolling": "strong", "paused": "busy"}.get(self.phase, "bad")
+        pieces = [self.app, way, self.phase, f"{self.ready} of {self._desired} ready", duration(now - self._began)]
+        plain = "  ".join(pieces)
+        if columns(plain) > width:
+            return cut(plain, width)
+        pieces[0], pieces[2] = paint("strong", pieces[0]), paint(style, pieces[2])
+        return "  ".join(pieces)
+
+    def _instances(self, now: float, room: int, width: int, paint: Paint) -> list[str]:
+        """The table, in the order of the instances; with too many, those that matter and a sum of the rest."""
+        ordered = sorted(self._rows.items(), key=lambda item: (columns(item[0]), item[0]))
+        gone = [] if self.ended else [item for item in ordered if item[1].state in ("stopped", "inactive")]
+        live = [item for item in ordered if item[1].state not in ("stopped", "inactive")]
+        candidates = [*live, *gone]
+        shown = candidates
+        if len(candidates) > room:
+            urgent = sorted(candidates, key=_urgency)[: max(room - 1, 0)]
+            shown = [item for item in candidates if item in urgent]
+        rest = [row for name, row in candidates if all(name != other for other, _ in shown)]
+        rows = [self._row(name, row, now) for name, row in shown]
+        lines = ["", *table(HEADS, rows, width=width, paint=paint, indent=2)] if rows else []
+        if rest:
+            counts = Counter((row.state, row.generation) for row in rest)
+            sums = [f"{number} {state} (generation {generation})" for (state, generation), number in counts.items()]
+            lines.append("  " + cut(f"{'and ' if rows else ''}{', '.join(sums)}", width - 2))
+        return lines
+
+    def _row(self, name: str, row: Row, now: float) -> list[Cell | str]:
+        return [
+            name,
+            Cell(row.generation, "strong" if row.generation == str(self.target) else ""),
+            Cell(row.state, STATE_STYLES.get(row.state, "")),
+            duration(now - row.since) if row.since is not None else "",
+            Cell(row.reason, "bad" if row.state == "failed" else ""),
+        ]
+
+
+def _urgency(item: tuple[str, Row]) -> tuple[int, float]:
+    """What failed, what moves, what moved last, what never did."""
+    _, row = item
+    gone = row.state in ("stopped", "inactive")
+    return (3 if gone else URGENCY.get(row.state, 2), -(row.since or 0.0))

@@ -1,0 +1,76 @@
+"""Tables of plain text that keep to a width."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from deployd_cli.text.paint import Paint
+from deployd_cli.text.words import columns, cut
+
+GAP = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`shrinks`: by how much it may be cut when the width is short; paths are cut at their left."""
+
+    title: str
+    number: bool = False
+    shrinks: bool = False
+    cut_left: bool = False
+    least: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Text and how to paint it; painting comes after measuring, so a cell's text has no escape codes."""
+
+    text: str
+    style: str = ""
+
+
+def table(
+    heads: Sequence[Column], rows: Iterable[Sequence[Cell | str]], *, width: int | None, paint: Paint, indent: int = 0
+) -> list[str]:
+    """The heading and a line for each row, none wider than `width` (None: as wide as it gets)."""
+    cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
+    titles = [Cell(head.title, "dim") for head in heads]
+    widths = [max(columns(row[index].text) for row in [titles, *cells]) for index in range(len(heads))]
+    if width is not None:
+        widths = _fit(heads, widths, width - indent)
+    lines = [_line(heads, widths, row, paint) for row in [titles, *cells]]
+    return [" " * indent + line if line else "" for line in lines]
+
+
+def _fit(heads: Sequence[Column], widths: list[int], width: int) -> list[int]:
+    """Narrow what shrinks, the widest first; then leave columns out from the right."""
+    widths = list(widths)
+    excess = sum(widths) + GAP * (len(widths) - 1) - width
+    shrinking = [index for index, head in enumerate(heads) if head.shrinks and widths[index] > head.least]
+    while excess > 0 and shrinking:
+        widest = max(shrinking, key=lambda index: widths[index])
+        least = heads[widest].least
+        taken = min(excess, widths[widest] - least)
+        widths[widest] -= taken
+        excess -= taken
+        shrinking.remove(widest)
+    room = width
+    for index, wanted in enumerate(widths):
+        widths[index] = max(0, min(wanted, room))
+        room -= widths[index] + GAP
+    return widths
+
+
+def _line(heads: Sequence[Column], widths: Sequence[int], row: Sequence[Cell], paint: Paint) -> str:
+    line, owed = "", 0  # blanks are written when something follows them, so no line ends in any
+    for head, width, cell in zip(heads, widths, row, strict=True):
+        text = cut(cell.text, width, left=head.cut_left)
+        blank = width - columns(text)
+        before = blank if head.number else 0
+        if text:
+            line += " " * (owed + before) + paint(cell.style, text)
+            owed = blank - before + GAP
+        elif width:
+            owed += width + GAP
+    return line

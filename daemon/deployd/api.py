@@ -1,0 +1,304 @@
+"""The asyncio client of org.deployd1: all that the command knows of the daemon.
+
+Owns the names and object paths, how error replies become exceptions of deployd.errors, and how to wait for
+a rollout across a death of the daemon. Imports of deployd only bus and errors, nothing that the daemon runs on.
+
+Answers are the JSON objects of units/org.deployd1.xml as plain dicts, not classes: the command passes them on
+as they are (``--json``), and a daemon newer than the command may say more than the command knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import json
+import os
+import re
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Any, Self
+
+from deployd.bus import Bus, BusError, Signal
+from deployd.errors import BY_DBUS_NAME, AccessDenied, DeploydError, NoSuchApp, Unreachable
+
+NAME = "org.deployd1"
+ROOT = "/org/deployd1"
+MANAGER = "org.deployd1.Manager"
+APP = "org.deployd1.App"
+DBUS_NAME, DBUS_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
+FREEDESKTOP_ERROR = "org.freedesktop.DBus.Error."
+
+READ_TIMEOUT = 10.0
+CHANGE_TIMEOUT = 120.0
+"""Changing calls may wait for polkit's question, hooks or a daemon-reload."""
+PATIENCE = 60.0
+"""How long a daemon that went away may stay away before waiting for it is given up."""
+DAY = 86400.0
+
+Json = dict[str, Any]
+
+_DENIED = {"AccessDenied", "AuthFailed", "InteractiveAuthorizationRequired"}
+_NOT_THERE = {"UnknownObject", "UnknownMethod", "UnknownInterface"}
+_SILENT = {"ServiceUnknown", "NameHasNoOwner", "NoReply", "Disconnected", "NoServer", "Timeout", "TimedOut"}
+
+
+def app_path(app: str) -> str:
+    """The object of an app, its name encoded as sd_bus_path_encode(3) does it."""
+    encoded = re.sub(rb"\A[0-9]|[^A-Za-z0-9]", lambda byte: b"_%02x" % ord(byte[0]), os.fsencode(app))
+    return f"{ROOT}/app/{encoded.decode() or '_'}"
+
+
+def error_from(error: BusError, app: str = "") -> DeploydError:
+    """What an error reply means to the caller; `app` is the app whose object was called, if one was."""
+    if error.name in BY_DBUS_NAME:
+        return BY_DBUS_NAME[error.name](error.message)
+    short = error.name.removeprefix(FREEDESKTOP_ERROR)
+    if short in _DENIED:
+        return AccessDenied(f"not allowed: {error.message}")
+    if short in _NOT_THERE and app:
+        return NoSuchApp(f"there is no app named {app}")
+    # Activation through systemd fails with systemd's own errors: no such unit, masked, failed to load.
+    if short in _SILENT or short.startswith("Spawn.") or error.name.startswith("org.freedesktop.systemd1."):
+        return Unreachable(f"deployd does not answer: {error.message}")
+    return DeploydError(error.message or error.name)
+
+
+class Client:
+    """One connection to the daemon. Every method raises the errors of deployd.errors, and no others."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+
+    @classmethod
+    async def connect(cls, address: str | None = None, *, timeout: float = 5.0) -> Self:
+        """On the system bus, or the one at `address`. The daemon itself is started by the first call."""
+        return cls(await Bus.connect(address, timeout))
+
+    async def close(self) -> None:
+        await self.bus.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def list_apps(self, *, timeout: float = READ_TIMEOUT) -> list[str]:
+        """The names of the apps known."""
+        (apps,) = await self._call("", "ListApps", timeout=timeout)
+        return [name for name, _ in apps]
+
+    async def check(self, app: str = "", *, timeout: float = READ_TIMEOUT) -> Json:
+        return _object(*await self._call("", "Check", "s", [app], timeout=timeout))
+
+    async def describe(self, *, timeout: float = READ_TIMEOUT) -> Json:
+        """The status of every app: ``{"apps": [...], "version"}``."""
+        return _object(*await self._call("", "Describe", timeout=timeout))
+
+    async def status(self, app: str, *, timeout: float = READ_TIMEOUT) -> Json:
+        return _object(*await self._call(app, "Describe", timeout=timeout))
+
+    async def history(self, app: str, *, timeout: float = READ_TIMEOUT) -> Json:
+        return _object(*await self._call(app, "History", timeout=timeout))
+
+    async def units(self, app: str, *, timeout: float = READ_TIMEOUT) -> Json:
+        return _object(*await self._call(app, "Units", timeout=timeout))
+
+    async def plan(self, app: str, *, release: str = "", timeout: float = READ_TIMEOUT) -> Json:
+        return _object(*await self._call(app, "Plan", "a{sv}", [_options(release=release)], timeout=timeout))
+
+    async def log_matches(self, app: str, generation: int = 0, *, timeout: float = READ_TIMEOUT) -> list[str]:
+        """Arguments for journalctl; generation 0 stands for all."""
+        (matches,) = await self._call(app, "LogMatches", "t", [generation], timeout=timeout)
+        return [str(match) for match in matches]
+
+    async def apply(self, app: str, *, start: bool = True, timeout: float = CHANGE_TIMEOUT) -> int:
+        """Returns the generation that is being rolled out, 0 for none."""
+        return int(*await self._call(app, "Apply", "a{sv}", [{"start": ("b", start)}], timeout=timeout))
+
+    async def rollout(self, app: str, *, release: str = "", cause: str = "", timeout: float = CHANGE_TIMEOUT) -> int:
+        options = _options(release=release, cause=cause)
+        return int(*await self._call(app, "Rollout", "a{sv}", [options], timeout=timeout))
+
+    async def rollback(self, app: str, to: int = 0, *, timeout: float = CHANGE_TIMEOUT) -> int:
+        return int(*await self._call(app, "Rollback", "t", [to], timeout=timeout))
+
+    async def restart(self, app: str, *, timeout: float = CHANGE_TIMEOUT) -> int:
+        return int(*await self._call(app, "Restart", timeout=timeout))
+
+    async def scale(self, app: str, instances: int, *, timeout: float = CHANGE_TIMEOUT) -> int:
+        return int(*await self._call(app, "Scale", "u", [instances], timeout=timeout))
+
+    async def pause(self, app: str, *, timeout: float = CHANGE_TIMEOUT) -> None:
+        await self._call(app, "Pause", timeout=timeout)
+
+    async def resume(self, app: str, *, timeout: float = CHANGE_TIMEOUT) -> None:
+        await self._call(app, "Resume", timeout=timeout)
+
+    async def abort(self, app: str, *, timeout: float = CHANGE_TIMEOUT) -> None:
+        await self._call(app, "Abort", timeout=timeout)
+
+    async def remove(self, app: str, *, timeout: float = CHANGE_TIMEOUT) -> None:
+        await self._call(app, "Remove", timeout=timeout)
+
+    def watch(self, app: str) -> Watch:
+        """Use as ``async with``, before the rollout is begun, so that none of its events is missed."""
+        return Watch(self, APP, "RolloutEvent", app)
+
+    async def events(self, app: str) -> AsyncIterator[Json]:
+        """Every event of every rollout of `app`, until the bus goes away."""
+        async with self.watch(app) as watch:
+            while True:
+                item = await watch.next()
+                if isinstance(item, dict):
+                    yield item
+
+    async def changes(self, app: str = "") -> AsyncIterator[Json]:
+        """The status of `app` (of every app for ""), now and after every change; goes on when the daemon is back."""
+        async with Watch(self, MANAGER, "AppChanged", app) as watch:
+            item: Json | str = "now"
+            while True:
+                if isinstance(item, dict):
+                    yield item
+                elif item:
+                    for status in [await self.status(app)] if app else (await self.describe()).get("apps", []):
+                        yield status
+                item = await watch.next()
+
+    async def _call(
+        self, app: str, member: str, signature: str = "", body: list[Any] | None = None, *, timeout: float
+    ) -> list[Any]:
+        path, interface = (app_path(app), APP) if app else (ROOT, MANAGER)
+        try:
+            return await self.bus.call(NAME, path, interface, member, signature, body or [], timeout=timeout)
+        except BusError as error:
+            raise error_from(error, app) from error
+
+
+class Watch:
+    """What the daemon says about an app, and whether the daemon is there, in the order it happened."""
+
+    def __init__(self, client: Client, interface: str, member: str, app: str) -> None:
+        self._client = client
+        self._interface, self._member, self._app = interface, member, app
+        self._owner = ""
+        self._items: asyncio.Queue[tuple[bool, str]] = asyncio.Queue()
+
+    async def __aenter__(self) -> Self:
+        bus = self._client.bus
+        self._remove = bus.on_signal(self._on_signal)
+        rule = f"type='signal',sender='{NAME}',interface='{self._interface}',member='{self._member}'"
+        rule += f",path='{app_path(self._app) if self._interface == APP else ROOT}'"
+        owners = f"type='signal',sender='{DBUS_NAME}',member='NameOwnerChanged',arg0='{NAME}'"
+        try:
+            await bus.add_match(owners)
+            await bus.add_match(rule)
+            (self._owner,) = await bus.call(DBUS_NAME, DBUS_PATH, DBUS_NAME, "GetNameOwner", "s", [NAME])
+        except BusError as error:
+            if error.name != FREEDESKTOP_ERROR + "NameHasNoOwner":
+                raise error_from(error) from error
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self._remove()
+
+    def _on_signal(self, signal: Signal) -> None:
+        if signal.sender == DBUS_NAME and signal.member == "NameOwnerChanged" and signal.body[0] == NAME:
+            self._owner = signal.body[2]
+            self._items.put_nowait((True, self._owner))
+        # Only what the owner of the name sends: anybody may send us a signal that says "finished".
+        elif signal.interface == self._interface and signal.member == self._member and signal.sender == self._owner:
+            if self._interface == MANAGER and self._app in ("", signal.body[0]):
+                self._items.put_nowait((False, signal.body[1]))
+            elif self._interface == APP and signal.path == app_path(self._app):
+                self._items.put_nowait((False, signal.body[0]))
+
+    async def next(self) -> Json | str:
+        """The next thing said (a dict), or the daemon's new bus name ("" when it went away)."""
+        get = asyncio.ensure_future(self._items.get())
+        waiting: set[asyncio.Future[Any]] = {get, self._client.bus.disconnected}
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if get.done():
+                is_owner, text = get.result()
+                return text if is_owner else _object(text)
+        finally:
+            get.cancel()
+        raise Unreachable("the D-Bus system bus went away")
+
+    async def until_finished(
+        self, generation: int, *, deadline: float = DAY, patience: float = PATIENCE
+    ) -> AsyncIterator[Json]:
+        """The events of the rollout that made `generation`; the last one is ``finished``.
+
+        A rollout outlives the daemon that began it. When the daemon goes away, what came of the rollout is
+        asked of its successor (asking starts it), and events go on from there. Raises Unreachable when it
+        stays away for `patience` seconds, or when the rollout takes longer than `deadline`.
+        """
+        clock = asyncio.get_running_loop().time
+        end, back_by, asked = clock() + deadline, None, self._owner
+        while True:
+            try:
+                async with asyncio.timeout_at(min(end, back_by or end)):
+                    item = await self.next()
+            except TimeoutError:
+                what = "deployd went away and did not come back" if back_by else f"no end after {deadline:g} s"
+                raise Unreachable(f"{what}; the rollout goes on without this command") from None
+            if isinstance(item, dict):
+                if generation not in (item.get("to"), item.get("generation") if "to" not in item else None):
+                    continue
+                yield item
+                if item.get("event") == "finished":
+                    return
+                continue
+            if item == asked:  # already asked: it was our question that started it
+                continue
+            if not item and back_by is None:
+                back_by = clock() + patience
+                yield {"event": "daemon-lost", "app": self._app, "to": generation, "time": _now()}
+            try:
+                row = await self.outcome(generation)
+            except Unreachable:
+                back_by = back_by or clock() + patience
+                continue
+            back_by, asked = None, self._owner
+            if row.get("result") != "running":
+                yield _finished(self._app, row)
+                return
+            yield {"event": "daemon-back", "app": self._app, "to": generation, "time": _now()}
+
+    async def outcome(self, generation: int) -> Json:
+        """The row of history that tells about `generation`; an empty one if there is none."""
+        rows = (await self._client.history(self._app)).get("generations", [])
+        return next((row for row in rows if row.get("generation") == generation), {})
+
+
+def _options(**texts: str) -> dict[str, tuple[str, str]]:
+    return {key: ("s", value) for key, value in texts.items() if value}
+
+
+def _object(text: str) -> Json:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise DeploydError(f"deployd sent what is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise DeploydError("deployd sent JSON that is not an object")
+    return value
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def _finished(app: str, row: Json) -> Json:
+    """The event that was missed, from the history that was not."""
+    event = {"event": "finished", "app": app, "to": row.get("generation"), "time": row.get("finished") or _now()}
+    for key in ("generation", "release", "result", "reason", "replaced", "adopted"):
+        event[key] = row.get(key)
+    try:
+        times = [datetime.datetime.fromisoformat(str(row.get(key))) for key in ("started", "finished")]
+        event["duration"] = (times[1] - times[0]).total_seconds()
+    except (TypeError, ValueError):
+        event["duration"] = None
+    return event

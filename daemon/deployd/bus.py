@@ -82,7 +82,7 @@ class Bus:
         """The system bus, or the one at `address`. Raises Unreachable."""
         try:
             # The constructor opens the socket, so it may raise as well.
-            connection = MessageBus(bus_address=address, bus_type=BusType.SYSTEM)
+            connection = MessageBus(address, BusType.SYSTEM)  # type: ignore[arg-type]  # None is the default
             await asyncio.wait_for(connection.connect(), timeout)
         except (OSError, AuthError, EOFError, TimeoutError, ValueError) as error:
             raise Unreachable(f"the D-Bus system bus cannot be reached: {error or 'no answer'}") from error
@@ -118,7 +118,8 @@ class Bus:
             body=[_wrap(item) for item in body or []],
         )
         call = asyncio.ensure_future(self._connection.call(message))
-        done, _ = await asyncio.wait({call, self.disconnected}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        waiting: set[asyncio.Future[Any]] = {call, self.disconnected}
+        done, _ = await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if call not in done:
             call.cancel()
             what = "the bus went away" if self.disconnected in done else f"no reply within {timeout:g} s"
@@ -233,3 +234,8 @@ def _unwrap(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _unwrap(item) for key, item in value.items()}
     return value
+
+
+def variant(signature: str, value: Any) -> Any:
+    """A value to send where the signature says ``v``."""
+    return Variant(signature, value)

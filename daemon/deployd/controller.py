@@ -112,11 +112,20 @@ class Controller:
 
     # Requests.
 
+    async def ready(self) -> None:
+        """Wait until the loop has looked at the world once. Raises SystemdError."""
+        await self._look()
+
     def begin(self, generation: Generation, origin: int | None) -> None:
         """Start rolling out a new generation whose files are written. Raises StateError."""
         rollout = Rollout(self.name, origin, generation.number, started=generation.started)
         self._history.begin(generation, rollout)
         self._adopt_rollout(rollout, generation)
+        if not self._is_up():
+            # Starting the umbrella starts whatever is pinned: of a stopped app that would be the old generation.
+            for item in self.instances.observe():
+                if item.state is State.INACTIVE and item.generation is not None:
+                    self._pins.unpin(self.name, item.number)
         self._tell(
             "started",
             {"from": origin, "to": generation.number, "release": generation.release, "cause": str(generation.cause)},
@@ -153,12 +162,7 @@ class Controller:
             await self._wake.wait()
 
     async def _step(self) -> None:
-        if self._stale:
-            await self._systemd.resubscribe()
-            await self._systemd.watch(self.umbrella)
-            await self._systemd.refresh(self.umbrella)
-            await self.instances.discover()
-            self._stale = False
+        await self._look()
         self._note_changes()
         if self._blocked is not None:
             error, self._blocked = self._blocked, None
@@ -183,6 +187,19 @@ class Controller:
                 self._look_again(max(0.0, result.wake_at - time.monotonic()))
         self._note_changes()
 
+    async def _look(self) -> None:
+        """Read the world afresh where the mirror may have missed something."""
+        if self._stale:
+            self._stale = False
+            try:
+                await self._systemd.resubscribe()
+                await self._systemd.watch(self.umbrella)
+                await self._systemd.refresh(self.umbrella)
+                await self.instances.discover()
+            except SystemdError:
+                self._stale = True
+                raise
+
     async def _prepare(self) -> bool:
         """Units as the goal wants them, the socket open, the umbrella up; False when the app was stopped by hand."""
         assert self.rollout is not None
@@ -192,8 +209,7 @@ class Controller:
             if goal.generation:
                 await self._deployment.install(settings, max(goal.ceiling, pinned))
             self._goal = ((self.rollout.target, self.rollout.phase), goal, settings)
-        state = self._systemd.properties(self.umbrella).get("ActiveState")
-        if state in ("active", "reloading", "activating"):
+        if self._is_up():
             self._umbrella_seen = True
             return True
         if not self._umbrella_seen and not self._current_goal()[0].instances:
@@ -209,6 +225,9 @@ class Controller:
             return False
         await self._stopped_by_hand()
         return False
+
+    def _is_up(self) -> bool:
+        return self._systemd.properties(self.umbrella).get("ActiveState") in ("active", "reloading", "activating")
 
     async def _stopped_by_hand(self) -> None:
         """`systemctl stop NAME` in mid-rollout: it ends there, and the next start is of where it came from."""
@@ -240,9 +259,7 @@ class Controller:
             generation = self._target
             deadline = time.monotonic() + rollout.started + generation.settings.pace.deadline - time.time()
         same = frozenset(
-            item.number
-            for item in self._history.generations(self.name)
-            if item.fingerprint == generation.fingerprint
+            item.number for item in self._history.generations(self.name) if item.fingerprint == generation.fingerprint
         )
         return Goal.of(generation.settings, generation.number, same=same, deadline=deadline), generation.settings
 
@@ -339,7 +356,11 @@ class Controller:
         name = {Phase.ROLLING_BACK: "rolling-back", Phase.PAUSED: "paused", Phase.ROLLING: "resumed"}[turned.phase]
         log.log(
             logging.INFO if event in (Event.RESUME, Event.PAUSE) else logging.WARNING,
-            "%s: generation %d %s: %s", self.name, rollout.target, name, turned.reason or "on request",
+            "%s: generation %d %s: %s",
+            self.name,
+            rollout.target,
+            name,
+            turned.reason or "on request",
         )
         self._tell(name, {"reason": turned.reason, "to": turned.goal})
         if turned.phase is Phase.PAUSED and settings.pace.on_failure is OnFailure.PAUSE and culprit is not None:
@@ -380,7 +401,10 @@ class Controller:
         self._prune()
         log.log(
             logging.INFO if result is Result.SUCCEEDED else logging.WARNING,
-            "%s: rollout of generation %d ended: %s%s", self.name, rollout.target, result,
+            "%s: rollout of generation %d ended: %s%s",
+            self.name,
+            rollout.target,
+            result,
             f" ({reason})" if reason else "",
         )
         self._tell("finished", fields)

@@ -113,7 +113,6 @@ class Unreachable(DeploydError):
     exit_status = ExitStatus.UNREACHABLE
 
 
-BY_DBUS_NAME: dict[str, type[DeploydError]] = {
-    PREFIX + cls.name: cls for cls in [DeploydError, *DeploydError.__subclasses__()]
-}
+ALL: tuple[type[DeploydError], ...] = (DeploydError, *DeploydError.__subclasses__())
+BY_DBUS_NAME = {PREFIX + cls.name: cls for cls in ALL}
 """D-Bus error name to class, for the client side."""

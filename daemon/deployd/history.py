@@ -167,24 +167,14 @@ class History:
     def begin(self, generation: Generation, rollout: Rollout) -> None:
         """A new generation and its rollout, in one transaction."""
         with self._write() as db:
-            db.execute(
-                "INSERT INTO generations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    generation.app,
-                    generation.number,
-                    generation.release,
-                    generation.settings.to_json(),
-                    generation.fingerprint,
-                    generation.cause,
-                    generation.result,
-                    generation.reason,
-                    generation.started,
-                    generation.finished,
-                    json.dumps(generation.replaced),
-                    json.dumps(generation.adopted),
-                ),
-            )
+            _put_generation(db, generation)
             _put_rollout(db, rollout)
+
+    def deployed(self, generation: Generation) -> None:
+        """A generation that needed no rollout: the app is at it."""
+        with self._write() as db:
+            _put_generation(db, generation)
+            db.execute("INSERT OR REPLACE INTO apps VALUES (?, ?)", (generation.app, generation.number))
 
     def move(self, rollout: Rollout) -> None:
         """The rollout turned: another phase or reason."""
@@ -228,6 +218,26 @@ class History:
                 ("invocations", "app"),
             ):
                 db.execute(f"DELETE FROM {table} WHERE {column} = ?", (app,))  # noqa: S608 - names from above
+
+
+def _put_generation(db: sqlite3.Connection, generation: Generation) -> None:
+    db.execute(
+        "INSERT INTO generations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            generation.app,
+            generation.number,
+            generation.release,
+            generation.settings.to_json(),
+            generation.fingerprint,
+            generation.cause,
+            generation.result,
+            generation.reason,
+            generation.started,
+            generation.finished,
+            json.dumps(generation.replaced),
+            json.dumps(generation.adopted),
+        ),
+    )
 
 
 def _put_rollout(db: sqlite3.Connection, rollout: Rollout) -> None:

@@ -172,9 +172,7 @@ class Systemd:
         self, member: str, signature: str = "", body: list[Any] | None = None, timeout: float | None = None
     ) -> list[Any]:
         try:
-            return await self._bus.call(
-                NAME, PATH, MANAGER, member, signature, body, timeout=timeout or self._timeout
-            )
+            return await self._bus.call(NAME, PATH, MANAGER, member, signature, body, timeout=timeout or self._timeout)
         except BusError as error:
             raise SystemdError(f"systemd refused {member}: {error.message}") from error
 

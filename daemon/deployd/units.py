@@ -49,6 +49,10 @@ class UnitDirectory:
         found = {name: self._read(self._path / name) for name in unit_names(app_name)}
         return {name: text for name, text in found.items() if text is not None and text.startswith(HEADER)}
 
+    def path_of(self, unit: str) -> str:
+        """Where a unit of that name is or would be installed."""
+        return str(self._path / unit)
+
     def diff(self, units: Iterable[Unit]) -> tuple[str, ...]:
         """The names of the units that `install` would write."""
         return tuple(unit.name for unit in units if self._read(self._path / unit.name) != unit.text)

@@ -23,6 +23,10 @@ class Goal:
     same: frozenset[int] = frozenset()
     """Generations that start the very same process: their instances are adopted."""
     deadline: float | None = None
+    """By when all of `instances` have to be available; taking old ones away may last longer."""
+    proven: bool = False
+    """The generation has served before (the way back, a scale): an instance that systemd had to restart is not
+    held against it, and one that lies failed is started anew instead of being waited for."""
 
     @property
     def floor(self) -> int:
@@ -36,7 +40,13 @@ class Goal:
 
     @classmethod
     def of(
-        cls, app: App, generation: int, *, same: frozenset[int] = frozenset(), deadline: float | None = None
+        cls,
+        app: App,
+        generation: int,
+        *,
+        same: frozenset[int] = frozenset(),
+        deadline: float | None = None,
+        proven: bool = False,
     ) -> Goal:
         """From an app's settings. With neither surge nor unavailability nothing could ever move, so
         no surge means in place: one instance unavailable at a time."""
@@ -53,4 +63,5 @@ class Goal:
             min_ready=app.gate.min_ready,
             same=same - {generation},
             deadline=deadline,
+            proven=proven,
         )

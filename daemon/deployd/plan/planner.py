@@ -5,18 +5,23 @@ forward, recovering from a crash, scaling and rolling back are one code path. It
 
 - An instance of the goal counts once it has passed the gate: ready, never restarted by systemd since its
   start, and ready for `min_ready`. Once passed it may fall over and come back; until then it does not count.
+- An instance that runs the very same process under another generation is adopted once it is ready, however it
+  came up. One that is still starting is waited for; one that failed is replaced like an old one.
 - An old instance is stopped only if afterwards at least `floor` instances are available, and its replacement
   stands: old ones left and new ones that passed are together no fewer than `floor`.
 - Old instances go newest generation first, then most recently started first (or the other way round).
   One that serves nobody may go out of turn, but only when nothing else could move.
 - Never more than `ceiling` alive, except what the world already has.
+- A goal that is proven forgives: one of its instances that had passed and lies failed is stopped and started
+  anew. Only an instance that this start does not bring up either fails the goal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
+from itertools import count, islice
 
 from deployd.model.action import Action, Adopt, Start, Stop, Unpin
 from deployd.model.app import Order
@@ -50,6 +55,7 @@ class Plan:
     verdict: Verdict
     actions: tuple[Action, ...] = ()
     passed: frozenset[int] = frozenset()
+    """To be saved before the actions are begun: an adopted instance is recognised by it."""
     culprit: int | None = None
     reason: str = ""
     wake_at: float | None = None
@@ -58,54 +64,49 @@ class Plan:
 
 def plan(goal: Goal, world: World, now: float) -> Plan:
     """The next actions towards `goal`. `now` is CLOCK_MONOTONIC in seconds."""
-    adopts = tuple(
-        Adopt(item.number, goal.generation, item.generation)
-        for item in _by_number(world.instances)
-        if item.generation is not None and item.generation in goal.same and _alive(item)
-    )
-    adopted = {action.number for action in adopts}
-    instances = [
-        replace(item, generation=goal.generation) if item.number in adopted else item for item in world.instances
-    ]
-    # What already ran before this rollout is judged by its being ready, not by how it came up.
-    trusted = world.passed | {item.number for item in instances if item.number in adopted}
+    alive = [item for item in world.instances if item.state is not State.INACTIVE]
+    new = [item for item in alive if _belongs(item, goal)]
+    old = [item for item in alive if not _belongs(item, goal)]
+    idle = [item for item in world.instances if item.state is State.INACTIVE and item.generation is not None]
 
-    new = [item for item in instances if item.generation == goal.generation and item.state is not State.INACTIVE]
-    old = [item for item in instances if item.generation != goal.generation and _alive(item)]
-    idle = [item for item in instances if item.state is State.INACTIVE and item.generation is not None]
-
-    passed, culprit, reason, wake_at = _judge(new, trusted, goal, now)
-    if culprit is not None:
-        return Plan(Verdict.FAILED, passed=passed, culprit=culprit, reason=reason)
-    if goal.deadline is not None:
+    failed = _failures(goal, new, world.passed)
+    passed, wake_at = _judge(goal, [item for item in new if item.number not in failed], world.passed, now)
+    if failed:
+        culprit = min(failed)
+        return Plan(Verdict.FAILED, passed=passed, culprit=culprit, reason=failed[culprit])
+    available = [item for item in new if item.number in passed and item.state is State.READY]
+    if goal.deadline is not None and len(available) < goal.instances:
         if now >= goal.deadline:
             return Plan(Verdict.FAILED, passed=passed, reason=_late(new, goal))
         wake_at = goal.deadline if wake_at is None else min(wake_at, goal.deadline)
 
-    actions: list[Action] = [*adopts]
-    waiting = [item for item in idle if item.generation == goal.generation]
-    available = [item for item in new if item.number in passed and item.state is State.READY]
     stops = _stops(goal, new, old, available)
-    starts = _starts(goal, instances, new, old, waiting)
+    starts = _starts(goal, new, old, idle)
     if not starts and not stops:
         stops = _unblock(goal, new, old, available)
-    actions += stops
-    actions += starts
-    # A pin without a process would come up at the next boot: the goal's own wait for their turn, others go.
-    pending = {action.number for action in starts}
-    lacking = len(new) < goal.instances
-    actions += [
-        Unpin(item.number)
-        for item in _by_number(idle)
-        if item.number not in pending and (item.generation != goal.generation or not lacking)
-    ]
-    if actions or len(available) != goal.instances or len(new) != goal.instances or old:
-        return Plan(Verdict.GOING, tuple(actions), passed, wake_at=wake_at)
+    leaving = {action.number for action in stops}
+    actions = (
+        *_adopts(goal, [item for item in new if item.number in passed - leaving]),
+        *stops,
+        *starts,
+        *_unpins(goal, new, idle, starts),
+    )
+    if actions or old or not len(available) == len(new) == goal.instances:
+        return Plan(Verdict.GOING, actions, passed, wake_at=wake_at)
     return Plan(Verdict.DONE, passed=passed)
 
 
-def _alive(item: Instance) -> bool:
-    return item.state is not State.INACTIVE
+def retry(goal: Goal, world: World) -> tuple[Stop, ...]:
+    """What to stop before a rollout that paused on a failed gate is resumed; else it would fail at once again."""
+    new = [item for item in world.instances if item.state is not State.INACTIVE and _belongs(item, goal)]
+    return tuple(Stop(number, goal.generation, "failed") for number in sorted(_failures(goal, new, world.passed)))
+
+
+def _belongs(item: Instance, goal: Goal) -> bool:
+    """Whether a running instance is the goal's, or will be once it is adopted."""
+    if item.generation == goal.generation:
+        return True
+    return item.generation in goal.same and item.state in (State.READY, State.STARTING)
 
 
 def _by_number(items: Iterable[Instance]) -> list[Instance]:
@@ -113,29 +114,37 @@ def _by_number(items: Iterable[Instance]) -> list[Instance]:
 
 
 def _judge(
-    new: list[Instance], trusted: frozenset[int] | set[int], goal: Goal, now: float
-) -> tuple[frozenset[int], int | None, str, float | None]:
-    """Who has passed the gate, who has failed it and why, and when to look again."""
+    goal: Goal, sound: list[Instance], remembered: frozenset[int], now: float
+) -> tuple[frozenset[int], float | None]:
+    """Who has passed the gate, and when the next one will have been ready for long enough."""
     passed: set[int] = set()
-    wake_at: float | None = None
-    for item in _by_number(new):
-        if item.number in trusted:
-            if item.restarts > MAX_RESTARTS and item.state is not State.READY:
-                return frozenset(passed), item.number, f"instance {item.number} keeps crashing{_because(item)}", None
+    later: list[float] = []
+    for item in sound:
+        until = item.ready_since + goal.min_ready
+        if item.generation == goal.generation and item.number in remembered:
             passed.add(item.number)
-        elif item.state is State.FAILED or item.restarts > 0:
-            return frozenset(passed), item.number, f"instance {item.number} {item.detail or 'failed'}", None
+        elif item.state is State.READY and until <= now:
+            passed.add(item.number)
         elif item.state is State.READY:
-            until = item.ready_since + goal.min_ready
-            if now >= until:
-                passed.add(item.number)
-            else:
-                wake_at = until if wake_at is None else min(wake_at, until)
-    return frozenset(passed), None, "", wake_at
+            later.append(until)
+    return frozenset(passed), min(later, default=None)
 
 
-def _because(item: Instance) -> str:
-    return f": {item.detail}" if item.detail else ""
+def _failures(goal: Goal, new: list[Instance], remembered: frozenset[int]) -> dict[int, str]:
+    """Instances that fail the goal, and why."""
+    return {item.number: why for item in new if (why := _failure(goal, item, remembered))}
+
+
+def _failure(goal: Goal, item: Instance, remembered: frozenset[int]) -> str:
+    """Why this instance fails the goal; empty if it does not."""
+    if item.generation != goal.generation or item.state is State.STOPPING:
+        return ""  # yet to be adopted; on its way out, by whomever
+    if item.number in remembered:
+        if item.restarts > MAX_RESTARTS and item.state is not State.READY and not goal.proven:
+            return f"instance {item.number} keeps crashing" + (f": {item.detail}" if item.detail else "")
+    elif item.state is State.FAILED or (item.restarts > 0 and not goal.proven):
+        return f"instance {item.number} {item.detail or 'failed'}"
+    return ""
 
 
 def _late(new: list[Instance], goal: Goal) -> str:
@@ -154,7 +163,7 @@ def _stop_order(goal: Goal) -> Callable[[Instance], tuple[int, float, int]]:
 
 
 def _stops(goal: Goal, new: list[Instance], old: list[Instance], available: list[Instance]) -> list[Stop]:
-    """Old instances whose turn it is, in order, then surplus new ones."""
+    """Old instances whose turn it is, in order; then the goal's own that lie failed, and its surplus."""
     stops: list[Stop] = []
     serving = len(available) + sum(item.state is State.READY for item in old)
     standing = len(available) + sum(item.state is not State.STOPPING for item in old)
@@ -167,7 +176,12 @@ def _stops(goal: Goal, new: list[Instance], old: list[Instance], available: list
         stops.append(Stop(item.number, item.generation))
         serving -= loss
         standing -= 1
-    kept = [item for item in new if item.state is not State.STOPPING]
+
+    # Only those that passed are left here; systemd may yet restart them, but need not.
+    broken = {item.number for item in new if item.state is State.FAILED and goal.proven}
+    stops += [Stop(number, goal.generation, "failed") for number in sorted(broken)]
+
+    kept = [item for item in new if item.state is not State.STOPPING and item.number not in broken]
     surplus = len(kept) - goal.instances
     if surplus > 0:
         up = {item.number for item in available}
@@ -181,32 +195,47 @@ def _stops(goal: Goal, new: list[Instance], old: list[Instance], available: list
 
 
 def _unblock(goal: Goal, new: list[Instance], old: list[Instance], available: list[Instance]) -> list[Stop]:
-    """When nothing can start, nothing can stop and nothing is on its way: one that is down goes out of turn."""
-    busy = any(item.state in (State.STARTING, State.STOPPING) for item in (*new, *old))
-    if busy or len(available) < sum(item.state is not State.STOPPING for item in new):
+    """When nothing can start, nothing can stop and nothing is on its way: one that is down goes out of turn.
+
+    An old instance that is starting is not waited for: it may be crashing again and again.
+    """
+    if len(available) < len(new) or any(item.state is State.STOPPING for item in old):
         return []
-    standing = len(available) + len(old)
     down = [item for item in old if item.state is not State.READY]
-    if not down or standing - 1 < goal.floor:
+    if not down or len(available) + len(old) - 1 < goal.floor:
         return []
     first = min(down, key=_stop_order(goal))
-    return [Stop(first.number, first.generation, "failed")]
+    return [Stop(first.number, first.generation, "failed" if first.state is State.FAILED else "replaced")]
 
 
-def _starts(
-    goal: Goal, instances: list[Instance], new: list[Instance], old: list[Instance], waiting: list[Instance]
-) -> list[Start]:
+def _starts(goal: Goal, new: list[Instance], old: list[Instance], idle: list[Instance]) -> list[Start]:
     """New instances, as many as the goal lacks and the ceiling allows; pinned ones first, then free numbers."""
     room = min(goal.instances - len(new), goal.ceiling - len(new) - len(old))
     if room <= 0:
         return []
-    taken = {item.number for item in instances if _alive(item)}
-    numbers = [item.number for item in _by_number(waiting)]
+    taken = {item.number for item in (*new, *old)}
+    numbers = [item.number for item in _by_number(idle) if item.generation == goal.generation][:room]
     # Stopped instances keep their number free for the goal; a running one never lends its own.
-    free = (number for number in range(1, len(taken) + goal.instances + 2) if number not in taken)
-    for number in free:
-        if len(numbers) >= room:
-            break
-        if number not in numbers:
-            numbers.append(number)
-    return [Start(number, goal.generation) for number in numbers[:room]]
+    taken.update(numbers)
+    free = (number for number in count(1) if number not in taken)
+    numbers += islice(free, room - len(numbers))
+    return [Start(number, goal.generation) for number in numbers]
+
+
+def _adopts(goal: Goal, passed: list[Instance]) -> list[Adopt]:
+    return [
+        Adopt(item.number, goal.generation, item.generation)
+        for item in _by_number(passed)
+        if item.generation is not None and item.generation != goal.generation
+    ]
+
+
+def _unpins(goal: Goal, new: list[Instance], idle: list[Instance], starts: list[Start]) -> list[Unpin]:
+    """A pin without a process would come up at the next boot: the goal's own wait for their turn, others go."""
+    pending = {action.number for action in starts}
+    lacking = len(new) < goal.instances
+    return [
+        Unpin(item.number)
+        for item in _by_number(idle)
+        if item.number not in pending and not (lacking and item.generation == goal.generation)
+    ]

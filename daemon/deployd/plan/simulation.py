@@ -13,6 +13,9 @@ from deployd.model.instance import Instance, State
 from deployd.plan.goal import Goal
 from deployd.plan.planner import Plan, Verdict, World, plan
 
+TICK = 0.001
+"""Seconds that a round of the simulation takes."""
+
 Fate = Callable[[int, int], bool]
 """(instance, generation) → does it pass the gate?"""
 
@@ -57,34 +60,32 @@ def simulate(
     """Run the planner until it is done, has failed or nothing moves any more (verdict GOING)."""
     world = {item.number: item for item in instances}
     steps: list[Step] = []
-    low, high = _ready(world, goal, passed), _alive(world)
+    low, high = len(world), 0
     result = Plan(Verdict.GOING)
     for _ in range(limit):
         result = plan(goal, World(tuple(world.values()), passed), now)
         passed = result.passed
+        ready = sum(_serves(item, goal, passed) for item in world.values())
+        alive = sum(item.state is not State.INACTIVE for item in world.values())
+        low, high = min(low, ready), max(high, alive)
         if result.verdict is not Verdict.GOING:
             break
         for action in result.actions:
+            ready -= isinstance(action, Stop) and _serves(world[action.number], goal, passed)
+            alive += isinstance(action, Start)
             _begin(world, action, now)
-            steps.append(Step(action, _ready(world, goal, passed)))
-            low, high = min(low, _ready(world, goal, passed)), max(high, _alive(world))
-        if not result.actions and not _finish_one(world, fate, now):
-            if result.wake_at is None or (goal.deadline is not None and result.wake_at >= goal.deadline):
+            steps.append(Step(action, ready))
+            low, high = min(low, ready), max(high, alive)
+        if not _finish(world, fate, now) and not result.actions:
+            if result.wake_at is None or result.wake_at == goal.deadline:
                 break
-            now = max(now, result.wake_at)
-        now += 0.001
+            now = result.wake_at
+        now += TICK
     return Outcome(tuple(steps), tuple(world.values()), result.verdict, result.reason, passed, low, high)
 
 
-def _ready(world: dict[int, Instance], goal: Goal, passed: frozenset[int]) -> int:
-    return sum(
-        item.state is State.READY and (item.generation != goal.generation or item.number in passed)
-        for item in world.values()
-    )
-
-
-def _alive(world: dict[int, Instance]) -> int:
-    return sum(item.state is not State.INACTIVE for item in world.values())
+def _serves(item: Instance, goal: Goal, passed: frozenset[int]) -> bool:
+    return item.state is State.READY and (item.generation != goal.generation or item.number in passed)
 
 
 def _begin(world: dict[int, Instance], action: Action, now: float) -> None:
@@ -99,16 +100,14 @@ def _begin(world: dict[int, Instance], action: Action, now: float) -> None:
             world[number] = replace(world[number], generation=None)
 
 
-def _finish_one(world: dict[int, Instance], fate: Fate, now: float) -> bool:
-    """Let the next thing under way come to its end: stops first, they are quick."""
-    for item in sorted(world.values(), key=lambda item: (item.state is not State.STOPPING, item.started, item.number)):
+def _finish(world: dict[int, Instance], fate: Fate, now: float) -> bool:
+    """Let everything under way come to its end; False if nothing was."""
+    under_way = [item for item in world.values() if item.state in (State.STARTING, State.STOPPING)]
+    for item in under_way:
         if item.state is State.STOPPING:
             world[item.number] = Instance(item.number, None, State.INACTIVE)
-            return True
-        if item.state is State.STARTING:
-            if fate(item.number, item.generation or 0):
-                world[item.number] = replace(item, state=State.READY, ready_since=now)
-            else:
-                world[item.number] = replace(item, state=State.FAILED, detail="failed")
-            return True
-    return False
+        elif fate(item.number, item.generation or 0):
+            world[item.number] = replace(item, state=State.READY, ready_since=now)
+        else:
+            world[item.number] = replace(item, state=State.FAILED, detail="failed")
+    return bool(under_way)

@@ -1,0 +1,80 @@
+"""Logging with fields: to the journal when systemd runs us, to stderr otherwise.
+
+Entries about an app carry DEPLOYD_APP, and where they apply DEPLOYD_GENERATION, DEPLOYD_INSTANCE, UNIT and a
+MESSAGE_ID that packaging/catalog explains (journalctl -x).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Any
+
+MESSAGE_IDS = {
+    "started": "5e3b0e4f5d6c4c0e9a5d1f0c7e2a1b01",
+    "finished": "5e3b0e4f5d6c4c0e9a5d1f0c7e2a1b02",
+    "failed-gate": "5e3b0e4f5d6c4c0e9a5d1f0c7e2a1b03",
+    "rolling-back": "5e3b0e4f5d6c4c0e9a5d1f0c7e2a1b04",
+    "paused": "5e3b0e4f5d6c4c0e9a5d1f0c7e2a1b05",
+    "resumed": "5e3b0e4f5d6c4c0e9a5d1f0c7e2a1b06",
+    "instance": "5e3b0e4f5d6c4c0e9a5d1f0c7e2a1b07",
+}
+"""Event of a rollout to the MESSAGE_ID of its journal entry."""
+
+
+def to_journal() -> bool:
+    """Is stderr the journal's socket? JOURNAL_STREAM holds its device and inode (systemd.exec(5))."""
+    try:
+        stat = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{stat.st_dev}:{stat.st_ino}"
+
+
+def configure() -> None:
+    """Set up the root logger."""
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    if to_journal():
+        from systemd.journal import JournalHandler
+
+        root.addHandler(JournalHandler(SYSLOG_IDENTIFIER="deployd"))
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        root.addHandler(handler)
+
+
+def fields(app: str, event: str, data: dict[str, Any]) -> dict[str, str]:
+    """The journal fields of a rollout's event."""
+    found = {"DEPLOYD_APP": app, "UNIT": f"{app}.service"}
+    if event in MESSAGE_IDS:
+        found["MESSAGE_ID"] = MESSAGE_IDS[event]
+    generation = data.get("generation") or data.get("to")
+    if generation:
+        found["DEPLOYD_GENERATION"] = str(generation)
+    if data.get("instance"):
+        found["DEPLOYD_INSTANCE"] = str(data["instance"])
+        found["UNIT"] = f"{app}@{data['instance']}.service"
+    return found
+
+
+def sentence(app: str, event: str, data: dict[str, Any]) -> str:
+    """The message of a rollout's event."""
+    reason = f": {data['reason']}" if data.get("reason") else ""
+    match event:
+        case "started":
+            return f"{app}: rolling out generation {data['to']} from {data['release']} ({data['cause']})"
+        case "instance":
+            return f"{app}: instance {data['instance']} of generation {data['generation']} {data['state']}{reason}"
+        case "finished":
+            return f"{app}: rollout of generation {data['generation']} {data['result']}{reason}"
+        case _:
+            return f"{app}: {event}{reason}"
+
+
+def level(event: str, data: dict[str, Any]) -> int:
+    """A rollout that does not go as wished is worth a warning."""
+    bad = event in ("failed-gate", "rolling-back", "paused") or data.get("result") not in (None, "succeeded")
+    return logging.WARNING if bad else logging.INFO

@@ -1,0 +1,124 @@
+"""`deployd daemon`: puts the parts together, runs until a signal or the loss of the bus."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from deployd import journal
+from deployd.bus import Bus, BusError
+from deployd.deployment import Deployment
+from deployd.errors import DeploydError
+from deployd.history import History
+from deployd.manager import Manager, Settings
+from deployd.notify import Notifier
+from deployd.pins import Pins
+from deployd.polkit import Polkit
+from deployd.service import Service
+from deployd.systemd1 import Systemd
+from deployd.units import UnitDirectory
+
+log = logging.getLogger("deployd")
+
+
+def run() -> int:
+    """The whole life of the daemon; returns its exit status."""
+    journal.configure()
+    # What systemd gave us; the defaults are the same places.
+    state = Path(os.environ.get("STATE_DIRECTORY", "/var/lib/deployd"))
+    try:
+        return asyncio.run(Daemon(Settings(state=state)).run())
+    except DeploydError as error:
+        log.error("%s", error)
+        return 1
+
+
+class Daemon:
+    """One process: one bus connection, one history, all apps."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._notifier = Notifier()
+        self._service: Service | None = None
+        self._manager: Manager | None = None
+
+    async def run(self) -> int:
+        """0 after SIGTERM or SIGINT, 1 when the bus went away (systemd starts us again). Raises DeploydError."""
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[int] = loop.create_future()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, _end, ended)
+        bus = await Bus.connect()
+        history = History(self._settings.state)
+        history.open()
+        systemd = Systemd(bus)
+        await systemd.subscribe()
+        pins = Pins(self._settings.state)
+        units = UnitDirectory(self._settings.units)
+        deployment = Deployment(systemd, units, pins, self._settings.state, self._settings.command)
+        manager = Manager(self._settings, systemd, history, pins, deployment, self._emit)
+        self._manager = manager
+        self._service = Service(bus, manager, Polkit(bus))
+        await manager.start()
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        try:
+            await self._service.start()
+        except BusError as error:
+            log.error("the bus name org.deployd1 cannot be had: %s", error.message)
+            return 1
+        self._notifier.ready()
+        self._tell_status()
+        watchdog = asyncio.ensure_future(self._notifier.watchdog())
+        try:
+            waiting: set[asyncio.Future[Any]] = {ended, bus.disconnected}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if not ended.done():
+                log.error("the system bus is gone; systemd starts deployd again")
+                return 1
+            self._notifier.stopping()
+            return 0
+        finally:
+            watchdog.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watchdog
+            await manager.stop()
+            await bus.close()
+            history.close()
+
+    def _reload(self) -> None:
+        assert self._manager is not None
+        self._manager.reload()
+        self._tell_status()
+
+    def _emit(self, app: str, kind: str, fields: dict[str, Any]) -> None:
+        if kind == "event":
+            event = fields["event"]
+            log.log(
+                journal.level(event, fields),
+                "%s",
+                journal.sentence(app, event, fields),
+                extra=journal.fields(app, event, fields),
+            )
+        if self._service is not None:
+            self._service.emit(app, kind, fields)
+        if kind == "changed" or fields.get("event") in ("started", "finished", "paused", "rolling-back"):
+            self._tell_status()
+
+    def _tell_status(self) -> None:
+        if self._manager is not None:
+            self._notifier.status(self._manager.headline())
+
+
+def _end(ended: asyncio.Future[int]) -> None:
+    if not ended.done():
+        ended.set_result(0)
+
+
+if __name__ == "__main__":
+    sys.exit(run())

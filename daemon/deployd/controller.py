@@ -11,9 +11,9 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
+from deployd.course import Course
 from deployd.deployment import Deployment
 from deployd.errors import DeploydError, StateError, SystemdError
 from deployd.history import History
@@ -67,12 +67,8 @@ class Controller:
             stopped=self._on_stopped,
             failed=self._on_shell_error,
         )
-        self.rollout: Rollout | None = None
-        self._target: Generation | None = None
-        self._goal: tuple[tuple[int, Phase], Goal, App] | None = None
-        self._replaced: tuple[int, ...] = ()
-        self._adopted: tuple[int, ...] = ()
-        self._umbrella_seen = False
+        self._course: Course | None = None
+        self._goal: tuple[Goal, App] | None = None
         self._stale = True
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -80,6 +76,11 @@ class Controller:
         self._blocked: DeploydError | None = None
         self._seen: tuple[Instance, ...] = ()
         self._recorded: set[str] = set()
+
+    @property
+    def rollout(self) -> Rollout | None:
+        """The rollout under way."""
+        return self._course.rollout if self._course is not None else None
 
     @property
     def umbrella(self) -> str:
@@ -120,23 +121,21 @@ class Controller:
         """Start rolling out a new generation whose files are written. Raises StateError."""
         rollout = Rollout(self.name, origin, generation.number, started=generation.started)
         self._history.begin(generation, rollout)
-        self._adopt_rollout(rollout, generation)
+        self._course, self._goal = Course(rollout, generation), None
+        self._tell(
+            "started",
+            {"from": origin, "to": generation.number, "release": generation.release, "cause": str(generation.cause)},
+        )
         if not self._is_up():
             # Starting the umbrella starts whatever is pinned: of a stopped app that would be the old generation.
             for item in self.instances.observe():
                 if item.state is State.INACTIVE and item.generation is not None:
                     self._pins.unpin(self.name, item.number)
-        self._tell(
-            "started",
-            {"from": origin, "to": generation.number, "release": generation.release, "cause": str(generation.cause)},
-        )
         self.wake()
 
     def send(self, event: Event, reason: str = "") -> bool:
         """Pause, resume or abort the rollout under way; False where that makes no sense. Raises StateError."""
-        if self.rollout is None:
-            return False
-        return self._advance(event, reason)
+        return self._course is not None and self._advance(self._course, event, reason)
 
     def observe(self) -> tuple[Instance, ...]:
         return self.instances.observe()
@@ -164,22 +163,25 @@ class Controller:
     async def _step(self) -> None:
         await self._look()
         self._note_changes()
+        course = self._course
+        if course is None:
+            return
         if self._blocked is not None:
             error, self._blocked = self._blocked, None
-            self._advance(Event.BLOCKED, str(error))
-        if self.rollout is None or self.rollout.phase is Phase.PAUSED:
+            self._advance(course, Event.BLOCKED, str(error))
             return
-        if not await self._prepare():
+        if course.rollout.phase is Phase.PAUSED or not await self._prepare(course):
             return
-        goal, settings = self._current_goal()
-        rollout = self.rollout
-        result = plan(goal, World(self.instances.observe(), rollout.passed), time.monotonic())
-        self._remember(rollout, result)
+        if self._goal is None:
+            return  # a request turned the rollout while we prepared, and woke us
+        goal, settings = self._goal
+        result = plan(goal, World(self.instances.observe(), course.rollout.passed), time.monotonic())
+        self._remember(course, result)
         if result.verdict is Verdict.DONE:
-            self._advance(Event.DONE, rollout.reason)
+            self._advance(course, Event.DONE, course.rollout.reason)
         elif result.verdict is Verdict.FAILED:
             self._tell("failed-gate", {"instance": result.culprit, "reason": result.reason})
-            self._advance(Event.FAILED, result.reason, result.culprit)
+            self._advance(course, Event.FAILED, result.reason, result.culprit)
         else:
             for action in result.actions:
                 self._act(action, settings)
@@ -200,72 +202,44 @@ class Controller:
                 self._stale = True
                 raise
 
-    async def _prepare(self) -> bool:
-        """Units as the goal wants them, the socket open, the umbrella up; False when the app was stopped by hand."""
-        assert self.rollout is not None
-        if self._goal is None or self._goal[0] != (self.rollout.target, self.rollout.phase):
-            goal, settings = self._make_goal()
+    async def _prepare(self, course: Course) -> bool:
+        """Units as the goal wants them, the socket open, the umbrella up; False when nothing is to be done now."""
+        if self._goal is None:
+            goal, settings = course.goal(self._history, time.monotonic() - time.time())
             pinned = max(self._pins.read(self.name), default=0)
             if goal.generation:
                 await self._deployment.install(settings, max(goal.ceiling, pinned))
-            self._goal = ((self.rollout.target, self.rollout.phase), goal, settings)
+            self._goal = goal, settings
         if self._is_up():
-            self._umbrella_seen = True
+            course.umbrella_seen = True
             return True
-        if not self._umbrella_seen and not self._current_goal()[0].instances:
-            return True
-        if not self._umbrella_seen:
-            # Whatever is pinned comes up with it; for a first rollout that is nothing.
-            job = await self._systemd.start(self.umbrella)
-            self._umbrella_seen = True
-            del job  # its instances may take long: the plan watches them one by one
-            return True
-        if await self._systemd.is_stopping():
-            # The machine goes down: the rollout goes on when it is up again.
+        if course.umbrella_seen:
+            # A machine that goes down stops everything; then the rollout goes on when it is up again.
+            if not await self._systemd.is_stopping():
+                await self._stopped_by_hand(course)
             return False
-        await self._stopped_by_hand()
-        return False
+        course.umbrella_seen = True
+        if self._goal[0].instances:
+            # Whatever is pinned comes up with it (for a first rollout nothing is); the plan watches each.
+            await self._systemd.start(self.umbrella)
+        return True
 
     def _is_up(self) -> bool:
         return self._systemd.properties(self.umbrella).get("ActiveState") in ("active", "reloading", "activating")
 
-    async def _stopped_by_hand(self) -> None:
+    async def _stopped_by_hand(self, course: Course) -> None:
         """`systemctl stop NAME` in mid-rollout: it ends there, and the next start is of where it came from."""
-        assert self.rollout is not None
         await self.instances.settle()
-        if any(item.state is not State.INACTIVE for item in self.instances.observe()):
+        if any(item.state not in (State.INACTIVE, State.FAILED) for item in self.instances.observe()):
             return
-        rollout = self.rollout
         for number in self._pins.read(self.name):
             self._pins.unpin(self.name, number)
-        origin = self._history.generation(self.name, rollout.origin) if rollout.origin is not None else None
-        if origin is not None:
-            for number in range(1, origin.settings.instances + 1):
-                self._pins.pin(self.name, number, origin.number)
-        self._finish(rollout, Result.ABORTED, f"the app was stopped (systemctl stop {self.name})")
-
-    def _make_goal(self) -> tuple[Goal, App]:
-        assert self.rollout is not None
-        assert self._target is not None
-        rollout = self.rollout
-        if rollout.phase is Phase.ROLLING_BACK:
-            if rollout.origin is None:
-                return Goal(0, 0, max_unavailable=0), self._target.settings
-            generation = self._history.generation(self.name, rollout.origin)
-            if generation is None:
-                raise StateError(f"generation {rollout.origin} of {self.name} is missing from the history")
-            deadline = None
-        else:
-            generation = self._target
-            deadline = time.monotonic() + rollout.started + generation.settings.pace.deadline - time.time()
-        same = frozenset(
-            item.number for item in self._history.generations(self.name) if item.fingerprint == generation.fingerprint
-        )
-        return Goal.of(generation.settings, generation.number, same=same, deadline=deadline), generation.settings
-
-    def _current_goal(self) -> tuple[Goal, App]:
-        assert self._goal is not None
-        return self._goal[1], self._goal[2]
+        origin = course.rollout.origin
+        generation = self._history.generation(self.name, origin) if origin is not None else None
+        if generation is not None:
+            for number in range(1, generation.settings.instances + 1):
+                self._pins.pin(self.name, number, generation.number)
+        self._finish(course, Result.ABORTED, f"the app was stopped (systemctl stop {self.name})")
 
     def _act(self, action: Action, settings: App) -> None:
         match action:
@@ -278,27 +252,25 @@ class Controller:
                 self._tell("instance", {"instance": number, "generation": generation, "state": "adopted"})
         self.instances.act(action, settings.pace.deadline, settings.stop.timeout)
 
-    def _remember(self, rollout: Rollout, result: Plan) -> None:
+    def _remember(self, course: Course, result: Plan) -> None:
         """Write down who passed before anything is done because of it."""
-        adopted = {action.number for action in result.actions if isinstance(action, Adopt)}
-        for number in sorted(result.passed - rollout.passed - adopted):
-            self._tell("instance", {"instance": number, "generation": rollout.goal, "state": "ready"})
-        if rollout.phase is Phase.ROLLING:
-            self._adopted += tuple(sorted(adopted - set(self._adopted)))
-        if result.passed != rollout.passed or adopted:
-            self.rollout = replace(rollout, passed=result.passed)
-            self._history.progress(self.rollout, self._replaced, self._adopted)
+        before, rollout = course.rollout.passed, course.rollout
+        if course.passed(result.passed, [action for action in result.actions if isinstance(action, Adopt)]):
+            for item in self.instances.observe():
+                if item.number in result.passed - before and item.generation == rollout.goal:
+                    fields = {"instance": item.number, "generation": rollout.goal, "state": "ready"}
+                    self._tell("instance", fields)
+            self._history.progress(course.rollout, course.replaced, course.adopted)
 
     def _on_stopped(self, action: Stop) -> None:
         fields = {"instance": action.number, "generation": action.generation, "state": "stopped", "reason": action.why}
         self._tell("instance", fields)
-        rollout = self.rollout
-        if rollout is not None and rollout.phase is Phase.ROLLING and action.generation != rollout.target:
-            self._replaced += (action.number,)
+        if self._course is not None:
+            self._course.stopped(action)
 
     def _on_shell_error(self, error: DeploydError) -> None:
         """An action could not be carried out. A full disk will not mend itself by trying; systemd may."""
-        if isinstance(error, StateError) and self.rollout is not None and self.rollout.phase is not Phase.PAUSED:
+        if isinstance(error, StateError) and self._course and self._course.rollout.phase is not Phase.PAUSED:
             log.error("%s: %s", self.name, error)
             self._blocked = error
         else:
@@ -329,85 +301,50 @@ class Controller:
         generation = self._history.generation(self.name, rollout.target) if rollout is not None else None
         if rollout is not None and generation is not None:
             log.info("%s: taking up the rollout of generation %d (%s)", self.name, rollout.target, rollout.phase)
-            self._adopt_rollout(rollout, generation)
+            self._course = Course(rollout, generation)
 
-    def _adopt_rollout(self, rollout: Rollout, generation: Generation) -> None:
-        self.rollout, self._target, self._goal = rollout, generation, None
-        self._replaced, self._adopted = generation.replaced, generation.adopted
-        self._umbrella_seen = False
-
-    def _advance(self, event: Event, reason: str, culprit: int | None = None) -> bool:
-        assert self.rollout is not None
-        assert self._target is not None
-        rollout = self.rollout
-        trusted = frozenset(
-            item.number for item in self.instances.observe() if self._is_origins(item) and item.state is State.READY
-        )
-        settings = self._target.settings
+    def _advance(self, course: Course, event: Event, reason: str, culprit: int | None = None) -> bool:
+        rollout, settings = course.rollout, course.target.settings
+        trusted = course.trusted(self.instances.observe())
         turned = advance(rollout, event, settings.pace.on_failure, reason, trusted)
         if turned is None:
             return False
         if isinstance(turned, Result):
-            self._finish(rollout, turned, rollout.reason if event is Event.DONE else self._both(rollout, reason))
+            if event is not Event.DONE and rollout.phase is Phase.ROLLING_BACK:
+                reason = f"{rollout.reason}; going back failed: {reason}"
+            self._finish(course, turned, reason)
             return True
-        self.rollout, self._goal = turned, None
+        course.rollout, self._goal = turned, None
         with contextlib.suppress(StateError) if event is Event.BLOCKED else contextlib.nullcontext():
             self._history.move(turned)
         name = {Phase.ROLLING_BACK: "rolling-back", Phase.PAUSED: "paused", Phase.ROLLING: "resumed"}[turned.phase]
-        log.log(
-            logging.INFO if event in (Event.RESUME, Event.PAUSE) else logging.WARNING,
-            "%s: generation %d %s: %s",
-            self.name,
-            rollout.target,
-            name,
-            turned.reason or "on request",
-        )
         self._tell(name, {"reason": turned.reason, "to": turned.goal})
         if turned.phase is Phase.PAUSED and settings.pace.on_failure is OnFailure.PAUSE and culprit is not None:
             # What failed serves nobody: stopping it leaves the world clean for a resume.
-            self.instances.act(Stop(culprit, turned.target, "failed"), settings.pace.deadline, settings.stop.timeout)
+            self._act(Stop(culprit, turned.target, "failed"), settings)
         self._report_change()
         self.wake()
         return True
 
-    @staticmethod
-    def _both(rollout: Rollout, reason: str) -> str:
-        return f"{rollout.reason}; going back failed: {reason}" if rollout.phase is Phase.ROLLING_BACK else reason
-
-    def _is_origins(self, item: Instance) -> bool:
-        assert self.rollout is not None
-        if item.generation is None or self.rollout.origin is None:
-            return False
-        return item.generation == self.rollout.origin or (
-            # Adopted by this rollout: the very process that ran before it.
-            item.generation == self.rollout.target and item.number in self._adopted
-        )
-
-    def _finish(self, rollout: Rollout, result: Result, reason: str) -> None:
-        now = time.time()
-        self._history.progress(rollout, self._replaced, self._adopted)
+    def _finish(self, course: Course, result: Result, reason: str) -> None:
+        now, rollout = time.time(), course.rollout
+        self._history.progress(rollout, course.replaced, course.adopted)
         self._history.finish(rollout, result, reason, now)
-        self.rollout, self._goal = None, None
-        fields = {
-            "result": str(result),
-            "reason": reason,
-            "generation": rollout.target,
-            "from": rollout.origin,
-            "to": rollout.target,
-            "replaced": list(self._replaced),
-            "adopted": list(self._adopted),
-            "duration": round(now - rollout.started, 3),
-        }
+        self._course, self._goal = None, None
         self._prune()
-        log.log(
-            logging.INFO if result is Result.SUCCEEDED else logging.WARNING,
-            "%s: rollout of generation %d ended: %s%s",
-            self.name,
-            rollout.target,
-            result,
-            f" ({reason})" if reason else "",
+        self._tell(
+            "finished",
+            {
+                "result": str(result),
+                "reason": reason,
+                "generation": rollout.target,
+                "from": rollout.origin,
+                "to": rollout.target,
+                "replaced": list(course.replaced),
+                "adopted": list(course.adopted),
+                "duration": round(now - rollout.started, 3),
+            },
         )
-        self._tell("finished", fields)
         self._report_change()
 
     def _prune(self) -> None:

@@ -66,7 +66,7 @@ class Daemon:
         self._manager = manager
         self._service = Service(bus, manager, Polkit(bus))
         await manager.start()
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        loop.add_signal_handler(signal.SIGHUP, self._reload, manager)
         try:
             await self._service.start()
         except BusError as error:
@@ -91,9 +91,8 @@ class Daemon:
             await bus.close()
             history.close()
 
-    def _reload(self) -> None:
-        assert self._manager is not None
-        self._manager.reload()
+    def _reload(self, manager: Manager) -> None:
+        manager.reload()
         self._tell_status()
 
     def _emit(self, app: str, kind: str, fields: dict[str, Any]) -> None:

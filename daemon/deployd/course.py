@@ -1,0 +1,82 @@
+"""A rollout under way with all that the control loop must know of it: its generations, its goal, its tally."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from deployd.errors import StateError
+from deployd.history import History
+from deployd.model.action import Adopt, Stop
+from deployd.model.app import App
+from deployd.model.generation import Generation
+from deployd.model.instance import Instance, State
+from deployd.model.rollout import Phase, Rollout
+from deployd.plan.goal import Goal
+
+
+@dataclass(slots=True)
+class Course:
+    """Owned by one Controller. `rollout` is what history keeps; the rest is remade when the daemon returns."""
+
+    rollout: Rollout
+    target: Generation
+    replaced: tuple[int, ...] = field(init=False)
+    """Old instances that this rollout stopped, in that order."""
+    adopted: tuple[int, ...] = field(init=False)
+    umbrella_seen: bool = False
+    """Was the app up since we took the rollout up? Then its being down means that somebody stopped it."""
+
+    def __post_init__(self) -> None:
+        self.replaced, self.adopted = self.target.replaced, self.target.adopted
+
+    def goal(self, history: History, monotonic_offset: float) -> tuple[Goal, App]:
+        """What to reach in the present phase, and the settings that go with it.
+
+        `monotonic_offset` is CLOCK_MONOTONIC minus CLOCK_REALTIME in seconds. Raises StateError.
+        """
+        rollout, generation, deadline = self.rollout, self.target, None
+        if rollout.phase is not Phase.ROLLING_BACK:
+            deadline = rollout.started + generation.settings.pace.deadline + monotonic_offset
+        elif rollout.origin is None:
+            # The way back of a first deploy leads to nothing.
+            return Goal(0, 0), generation.settings
+        else:
+            origin = history.generation(rollout.app, rollout.origin)
+            if origin is None:
+                raise StateError(f"generation {rollout.origin} of {rollout.app} is missing from the history")
+            generation = origin
+        same = frozenset(
+            item.number for item in history.generations(rollout.app) if item.fingerprint == generation.fingerprint
+        )
+        return Goal.of(generation.settings, generation.number, same=same, deadline=deadline), generation.settings
+
+    def trusted(self, instances: Iterable[Instance]) -> frozenset[int]:
+        """Instances that serve and ran before this rollout: on the way back they need no gate."""
+        return frozenset(
+            item.number
+            for item in instances
+            if item.state is State.READY
+            and item.generation is not None
+            and (
+                item.generation == self.rollout.origin
+                # Adopted by this rollout: the very process that ran before it.
+                or (item.generation == self.rollout.target and item.number in self.adopted)
+            )
+        )
+
+    def passed(self, numbers: frozenset[int], adopts: Iterable[Adopt]) -> bool:
+        """Note who has passed the gate and who is adopted; True if that is news."""
+        adopted = {action.number for action in adopts}
+        if numbers == self.rollout.passed and not adopted:
+            return False
+        if self.rollout.phase is Phase.ROLLING:
+            self.adopted += tuple(sorted(adopted - set(self.adopted)))
+        self.rollout = replace(self.rollout, passed=numbers)
+        return True
+
+    def stopped(self, action: Stop) -> None:
+        """Note that an old instance is gone."""
+        rolling = self.rollout.phase is Phase.ROLLING
+        if rolling and action.why != "surplus" and action.generation != self.rollout.target:
+            self.replaced += (action.number,)

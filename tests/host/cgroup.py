@@ -15,8 +15,12 @@ from pathlib import Path
 
 PREFIX = "deployd-host"
 
-# `sh -c` so that the process that is about to become the program moves itself: nothing races with its children
+# The process that is about to become the program moves itself: nothing races with its children. Who enters a host moves
+# when it is inside, for a process in the cgroup that the host cannot name upsets its systemd. The file
+# is opened outside all the same, for the kernel judges a move across a cgroup namespace by who opened it.
 JOIN = 'echo 0 > "$1" && shift && exec "$@"'
+OPEN = 'exec 9> "$1" && shift && exec "$@"'
+JOIN_OPENED = 'echo 0 >&9 && exec 9>&- && exec "$@"'
 
 
 class CgroupError(Exception):
@@ -36,9 +40,14 @@ class Cgroup:
         path.mkdir()
         return cls(path)
 
-    def join(self, argv: list[str], below: str = "") -> list[str]:
-        """The command that runs `argv` in this cgroup, or in its child `below`."""
-        return ["/bin/sh", "-c", JOIN, "sh", str(self.path / below / "cgroup.procs"), *argv]
+    def join(self, argv: list[str]) -> list[str]:
+        """The command that runs `argv` in this cgroup."""
+        return ["/bin/sh", "-c", JOIN, "sh", str(self.path / "cgroup.procs"), *argv]
+
+    def join_after(self, enter: list[str], argv: list[str], below: str) -> list[str]:
+        """The command that runs `enter`, and by it, in the child cgroup `below`, `argv`."""
+        opened = ["/bin/sh", "-c", OPEN, "sh", str(self.path / below / "cgroup.procs"), *enter]
+        return [*opened, "/bin/sh", "-c", JOIN_OPENED, "sh", *argv]
 
     def move(self, pid: int) -> None:
         """Move process `pid` into this cgroup."""

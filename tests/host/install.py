@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 from tests.host.layer import write
+from tests.host.root import IN_HOST
 from tests.host.spec import Spec
 
 PYTHON = Path("/usr/local/bin/deployd-python")
@@ -33,6 +34,28 @@ def install(root: Path, spec: Spec) -> None:
     if any((spec.checkout / "packaging/catalog").glob("*.catalog")):
         command = ["journalctl", "--update-catalog", f"--root={root}"]
         subprocess.run(command, check=True, timeout=TIMEOUT, stdout=subprocess.DEVNULL)
+    if (root / "usr/lib/systemd/system/deployd.service").exists():
+        # as a package does; a unit without [Install] stays as it is
+        enable = ["systemctl", f"--root={root}", "enable", "--quiet", "deployd.service"]
+        subprocess.run(enable, check=True, timeout=TIMEOUT, stderr=subprocess.DEVNULL)
+    _compile(root, spec)
+
+
+def _compile(root: Path, spec: Spec) -> None:
+    """Write the bytecode that importing would write into the checkout, which the host sees read-only.
+
+    Without it every command in the host would compile all of deployd again: with a Python of another version, or where
+    PYTHONDONTWRITEBYTECODE is set. It costs nothing when it is there, and what cannot be compiled is found out later.
+    """
+    inside = root / IN_HOST.relative_to("/")
+    inside.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "--bind", spec.checkout, inside], check=True, timeout=TIMEOUT)
+    try:
+        sources = [str(path) for path in spec.python_path if "site-packages" not in path.parts]
+        command = ["chroot", str(root), str(spec.python), "-S", "-m", "compileall", "-qq", *sources]
+        subprocess.run(command, check=False, timeout=TIMEOUT, stdout=subprocess.DEVNULL)
+    finally:
+        subprocess.run(["umount", inside], check=True, timeout=TIMEOUT)
 
 
 def _let_everyone_reach(root: Path, python: Path) -> None:

@@ -5,43 +5,39 @@ This is the owner's side, used by tests, demo and benches. It holds the pipe to 
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import select
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any, TypeVar
 
 from tests.host import cleaning, files, network, waiting
 from tests.host.cgroup import Cgroup
 from tests.host.install import PYTHON
-from tests.host.process import wait_end
+from tests.host.link import Link, MachineError
 from tests.host.root import CHECKOUT, HostRoot
 from tests.host.spec import Spec
+
+__all__ = ["Machine", "MachineError"]
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
 TIMEOUT = 30.0
 
-
-class MachineError(Exception):
-    """A host cannot be booted here, or does not do what it was told."""
+T = TypeVar("T")
 
 
 class Machine:
     """One host. Make it with `Machine.boot`; it is a context manager that removes it."""
 
-    def __init__(self, name: str, supervisor: subprocess.Popen[bytes], root: HostRoot) -> None:
+    def __init__(self, name: str, link: Link, root: HostRoot) -> None:
         self.name = name
         self.root = root
         self.python = str(PYTHON)
-        self._supervisor = supervisor
+        self._link = link
         self._leader = 0
         self._cgroup: Cgroup | None = None
         self._kept: frozenset[str] = frozenset()
@@ -56,14 +52,9 @@ class Machine:
             raise MachineError(f"{name!r} is no host name")
         root = root or HostRoot.from_environment()
         spec = Spec(name, os.getpid(), CHECKOUT, root.lower, root.python, root.python_path, install)
-        command = ["unshare", "--mount", "--propagation", "private", "--"]
-        command += [sys.executable, "-m", "tests.host.supervisor", spec.to_json()]
-        supervisor = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=CHECKOUT, start_new_session=True
-        )
-        machine = cls(name, supervisor, root)
+        machine = cls(name, Link(spec), root)
         try:
-            machine._answer(timeout)
+            machine._link.answer(timeout)
             machine.start(timeout)
             machine._kept = cleaning.snapshot(machine)
         except BaseException:
@@ -83,14 +74,14 @@ class Machine:
 
     def start(self, timeout: float = TIMEOUT) -> None:
         """Switch on what was powered off."""
-        answer = self._ask("boot", timeout)
+        answer = self._link.ask("boot", timeout)
         self._leader, self._cgroup = answer["leader"], Cgroup(Path(answer["cgroup"]))
 
     def poweroff(self, clean: bool = True, timeout: float = TIMEOUT) -> None:
         """Shut down, or with clean=False cut the power. /etc, /var and the rest of the root are kept."""
         if clean:
             self.run(["systemctl", "--no-block", "poweroff"])
-        self._ask("wait" if clean else "kill", timeout)
+        self._link.ask("wait" if clean else "kill", timeout)
         self._leader, self._cgroup = 0, None
 
     def reboot(self, clean: bool = True, timeout: float = TIMEOUT) -> None:
@@ -101,11 +92,7 @@ class Machine:
     def remove(self, timeout: float = TIMEOUT) -> None:
         """Take the host away with everything it wrote. Does nothing when that has happened."""
         self._leader, self._cgroup = 0, None
-        with self._supervisor as supervisor:
-            for pipe in (supervisor.stdin, supervisor.stdout):
-                if pipe:
-                    pipe.close()
-            wait_end(supervisor, timeout)
+        self._link.close(timeout)
 
     # ---- inside
 
@@ -126,11 +113,11 @@ class Machine:
     def command(self, argv: Sequence[str], user: str | None = None) -> list[str]:
         """What to execute on this machine so that `argv` runs in the host, as a child of nobody the host knows."""
         enter = ["nsenter", f"--target={self.leader_pid}", *NAMESPACES, "--"]
-        enter += ["setpriv", "--pdeathsig", "KILL"]  # killing nsenter kills what it runs
+        become = ["setpriv", "--pdeathsig", "KILL"]  # killing nsenter kills what it runs
         if user is not None:
             _, _, uid, gid, *_ = files.account(self.path("/"), user)
-            enter += [f"--reuid={uid}", f"--regid={gid}", "--init-groups"]
-        return self.cgroup.join([*enter, "--", *argv], below="init.scope")
+            become += [f"--reuid={uid}", f"--regid={gid}", "--init-groups"]
+        return self.cgroup.join_after(enter, [*become, "--", *argv], below="init.scope")
 
     def environment(self, user: str | None = None, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """The environment of a command in the host: nothing of ours but the terminal."""
@@ -210,39 +197,13 @@ class Machine:
         """Wait until the ActiveState of `unit` is `state`; its changes wake us."""
         waiting.unit_state(self.bus_address, unit, state, timeout)
 
+    def wait_for(self, holds: Callable[[], T], timeout: float = TIMEOUT, what: str = "the condition") -> T:
+        """Wait until `holds()` is true and return it. It is asked at every signal on the bus, and now and then."""
+        return waiting.condition(self.bus_address, holds, timeout, what)
+
     def clean(self) -> None:
         """Bring the host back to where it was after its first boot, with deployd running if it has a unit."""
         cleaning.clean(self, self._kept)
-
-    # ---- the supervisor
-
-    def _ask(self, what: str, timeout: float) -> dict[str, Any]:
-        pipe = self._pipe(self._supervisor.stdin)
-        pipe.write(json.dumps({"do": what, "timeout": timeout}).encode() + b"\n")
-        pipe.flush()
-        return self._answer(timeout + TIMEOUT)
-
-    def _answer(self, timeout: float) -> dict[str, Any]:
-        pipe = self._pipe(self._supervisor.stdout)
-        deadline = time.monotonic() + timeout
-        line = b""
-        while not line.endswith(b"\n"):
-            if not select.select([pipe], [], [], max(0, deadline - time.monotonic()))[0]:
-                raise MachineError(f"the supervisor of {self.name} did not answer within {timeout:g} s")
-            data = os.read(pipe.fileno(), 65536)
-            if not data:
-                raise MachineError(f"the supervisor of {self.name} is gone")
-            line += data
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            raise MachineError(f"{self.name}: {answer['error']}")
-        return answer
-
-    @staticmethod
-    def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
-        if pipe is None or pipe.closed:
-            raise MachineError("the host has been removed")
-        return pipe
 
 
 def _check_possible() -> None:

@@ -74,9 +74,9 @@ def _base_interpreter() -> Path:
     if settings.exists():
         pairs = (line.partition("=") for line in settings.read_text().splitlines())
         values = {key.strip(): value.strip() for key, _, value in pairs}
-        if "executable" in values:
-            return Path(values["executable"])
-        return Path(values["home"]) / "python3"
+        for found in (Path(values.get("executable", "/nonexistent")), Path(values["home"]) / "python3"):
+            if found.exists():
+                return found
     base: str = getattr(sys, "_base_executable", sys.executable)
     return Path(base).resolve()
 
@@ -106,7 +106,8 @@ def _build(root: Path) -> None:
         work.chmod(0o755)
         (work / "trixie.sources").write_text(sources)
         (work / "apt.conf").write_text(options)
-        command = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory", f"--include={PACKAGES}"]
+        command = ["unshare", "--mount", "--propagation", "private", "--"]  # what it mounts ends with it
+        command += ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory", f"--include={PACKAGES}"]
         command += [f"--aptopt={work / 'apt.conf'}", "--dpkgopt=path-exclude=/usr/share/doc/*"]
         command += [TRIXIE, str(work / "root"), str(work / "trixie.sources")]
         done = subprocess.run(

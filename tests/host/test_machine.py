@@ -26,14 +26,14 @@ from tests.host.machine import Machine
 from tests.host.root import HostRoot
 machine = Machine.boot("orphan", HostRoot.from_environment(), install=False)
 process = machine.popen(["sleep", "infinity"])
-print(machine._supervisor.pid, machine.leader_pid, process.pid, machine.cgroup.path, flush=True)
+print(machine._link.supervisor.pid, machine.leader_pid, process.pid, machine.cgroup.path, flush=True)
 process.wait()
 """
 
 
 @pytest.fixture(scope="module")
 def host(host_root: HostRoot) -> Iterator[Machine]:
-    """Without deployd: these tests are about the harness."""
+    """One for all tests of this module that leave it in order."""
     with Machine.boot("plain", host_root, install=False) as machine:
         yield machine
 
@@ -141,6 +141,16 @@ def test_a_unit_is_waited_for(host: Machine) -> None:
     host.wait_unit("slow.service", "inactive")
 
 
+def test_a_condition_is_waited_for(host: Machine) -> None:
+    with host.popen(["sh", "-c", "read _; touch /run/happened"], stdin=subprocess.PIPE) as process:
+        with pytest.raises(WaitError, match=r"the touch did not happen within 0\.2 s"):
+            host.wait_for(host.path("/run/happened").exists, timeout=0.2, what="the touch")
+        assert process.stdin
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert host.wait_for(host.path("/run/happened").exists, what="the touch") is True
+
+
 def test_a_directory_of_the_host_can_be_full_or_read_only(host: Machine) -> None:
     host.run(["mkdir", "-p", "/var/lib/small"])
     host.run(["mount", "-t", "tmpfs", "-o", "size=16k", "small", "/var/lib/small"])
@@ -177,6 +187,16 @@ def test_a_reboot_keeps_the_disk_and_loses_the_rest(machine_factory: MachineFact
     assert not before[1].exists()
     assert machine.run(["systemctl", "is-system-running"]).stdout == "running\n"
     assert machine.run(["journalctl", "--list-boots", "--no-pager"]).stdout != boot_id
+
+
+def test_a_machine_that_runs_systemd_itself_can_have_hosts(machine_factory: MachineFactory) -> None:
+    outer = machine_factory("outer")
+    shell = [outer.python, "-m", "tests.host.shell", "systemctl", "is-active", "multi-user.target"]
+    env = {"PYTHONPATH": "/usr/src/deployd"}
+    done = outer.run(["/usr/bin/env", "-C", "/usr/src/deployd", *shell], env=env, timeout=60)
+    assert done.stdout == "active\n"
+    assert list(outer.path("/sys/fs/cgroup").glob("deployd-host.*")) == []
+    assert outer.run(["systemctl", "is-active", "multi-user.target"]).stdout == "active\n"
 
 
 def test_a_host_that_is_off_says_so(machine_factory: MachineFactory) -> None:

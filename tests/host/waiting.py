@@ -1,16 +1,24 @@
-"""Waits for things to happen in a host: an event wakes, a deadline bounds."""
+"""Waits for things to happen in a host: what the bus says wakes, a deadline bounds."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import warnings
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
-from deployd.bus import Bus, BusError, Signal
+from deployd.bus import Bus, BusError
 
 SYSTEMD = "org.freedesktop.systemd1"
 MANAGER = "/org/freedesktop/systemd1"
 PROPERTIES = "org.freedesktop.DBus.Properties"
+
+# For conditions that no signal announces, such as what an application answers
+TICK = 0.25
+
+T = TypeVar("T")
 
 
 class WaitError(AssertionError):
@@ -19,27 +27,18 @@ class WaitError(AssertionError):
 
 def unit_state(bus_address: str, unit: str, state: str, timeout: float) -> None:
     """Wait until the ActiveState of `unit` is `state`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # dbus-next never closes its socket: the collector does
-        asyncio.run(_unit_state(bus_address, unit, state, timeout))
-        gc.collect()
+    _run(_unit_state(bus_address, unit, state, timeout))
+
+
+def condition(bus_address: str, holds: Callable[[], T], timeout: float, what: str) -> T:
+    """Wait until `holds` returns something true, and return that. Asked again at every signal on the bus."""
+    return _run(_condition(bus_address, holds, timeout, what))
 
 
 async def _unit_state(bus_address: str, unit: str, state: str, timeout: float) -> None:
-    bus = await Bus.connect(bus_address)
-    changed = asyncio.Event()
-
-    def wake(signal: Signal) -> None:
-        if signal.sender:
-            changed.set()
-
     current = "unknown"
     try:
-        async with asyncio.timeout(timeout):
-            bus.on_signal(wake)
-            # before the first look, so that no change is missed
-            await bus.add_match(f"type='signal',sender='{SYSTEMD}',interface='{PROPERTIES}',member='PropertiesChanged'")
-            await bus.call(SYSTEMD, MANAGER, f"{SYSTEMD}.Manager", "Subscribe")
+        async with asyncio.timeout(timeout), _signals(bus_address) as (bus, changed):
             while True:
                 changed.clear()
                 current = await _active_state(bus, unit)
@@ -48,6 +47,30 @@ async def _unit_state(bus_address: str, unit: str, state: str, timeout: float) -
                 await changed.wait()
     except TimeoutError:
         raise WaitError(f"{unit} is {current}, not {state}, after {timeout:g} s") from None
+
+
+async def _condition(bus_address: str, holds: Callable[[], T], timeout: float, what: str) -> T:
+    try:
+        async with asyncio.timeout(timeout), _signals(bus_address) as (_, changed):
+            while True:
+                changed.clear()
+                if value := await asyncio.to_thread(holds):
+                    return value
+                await asyncio.wait({asyncio.ensure_future(changed.wait())}, timeout=TICK)
+    except TimeoutError:
+        raise WaitError(f"{what} did not happen within {timeout:g} s") from None
+
+
+@asynccontextmanager
+async def _signals(bus_address: str) -> AsyncIterator[tuple[Bus, asyncio.Event]]:
+    """A connection, and an event that is set by every signal; subscribed before the first look, so none is missed."""
+    bus = await Bus.connect(bus_address)
+    changed = asyncio.Event()
+    try:
+        bus.on_signal(lambda _: changed.set())
+        await bus.add_match("type='signal'")
+        await bus.call(SYSTEMD, MANAGER, f"{SYSTEMD}.Manager", "Subscribe")
+        yield bus, changed
     finally:
         await bus.close()
 
@@ -59,3 +82,12 @@ async def _active_state(bus: Bus, unit: str) -> str:
     except BusError as error:
         return error.name
     return str(state)
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # dbus-next never closes its socket: the collector does
+        try:
+            return asyncio.run(work)
+        finally:
+            gc.collect()

@@ -20,13 +20,18 @@ UNIT_DIRECTORIES = (
     "/etc/systemd/system.control",
     "/run/systemd/system.control",
 )
-OTHERS = ("/etc/deployd", "/var/lib/deployd", "/var/cache/deployd", "/run/deployd", "/srv", "/etc/polkit-1/rules.d")
+STATE = (
+    "/var/lib/deployd",
+    "/var/cache/deployd",
+    "/run/deployd",
+)  # never kept: the daemon writes it from the first boot on
+OTHERS = ("/etc/deployd", "/srv", "/etc/polkit-1/rules.d", *STATE)
 DAEMON = "deployd.service"
 
 
 def snapshot(machine: Machine) -> frozenset[str]:
     """The paths that `clean` will keep."""
-    return frozenset(str(path) for path in _entries(machine))
+    return frozenset(str(path) for path in _entries(machine) if not any(map(path.is_relative_to, STATE)))
 
 
 def clean(machine: Machine, kept: frozenset[str]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host import cgroup
+from tests.host import cgroup, cleaning
 from tests.host.conftest import MachineFactory
 from tests.host.machine import Machine, MachineError
 from tests.host.process import pidfd
@@ -22,9 +22,10 @@ from tests.host.waiting import WaitError
 DEADLINE = 30.0
 
 OWNER = """
+import os
 from tests.host.machine import Machine
 from tests.host.root import HostRoot
-machine = Machine.boot("orphan", HostRoot.from_environment(), install=False)
+machine = Machine.boot(f"orphan-{os.getppid()}", HostRoot.from_environment(), install=False)
 process = machine.popen(["sleep", "infinity"])
 print(machine._link.supervisor.pid, machine.leader_pid, process.pid, machine.cgroup.path, flush=True)
 process.wait()
@@ -218,6 +219,8 @@ def test_a_host_that_does_not_come_up_says_why(machine_factory: MachineFactory) 
 
 def test_cleaning_takes_away_what_a_test_left(machine_factory: MachineFactory) -> None:
     machine = machine_factory("dirty", install=False)
+    machine.write("/var/lib/deployd/state.db", "")
+    assert "/var/lib/deployd/state.db" not in cleaning.snapshot(machine)
     stubborn = "[Service]\nExecStart=bash -c 'trap : TERM; while :; do sleep 1; done'\nRestart=always\n"
     machine.write("/etc/systemd/system/app@.service", stubborn)
     machine.write("/etc/systemd/system/app.socket", "[Socket]\nListenStream=8080\nService=app@1.service\n")
@@ -248,19 +251,15 @@ def test_a_killed_process_leaves_nothing(victim: str, tmp_path: Path) -> None:
         owner.kill()
     if victim == "supervisor":  # nobody was left to remove the empty cgroup: the next boot does
         assert Path(group).exists()
-        with Machine.boot("sweeper", install=False):
+        with Machine.boot(f"sweeper-{os.getpid()}", install=False):
             assert not Path(group).exists()
     assert cgroups() == groups
     assert Path("/proc/self/mountinfo").read_text() == mounts
 
 
 def cgroups() -> set[Path]:
-    """Those of hosts, other test runs' aside."""
-    return {
-        path
-        for path in cgroup.mount_point().glob(f"{cgroup.PREFIX}.*")
-        if path.name.endswith((".orphan.1", ".sweeper.1"))
-    }
+    """Those of this run's hosts."""
+    return {path for path in cgroup.mount_point().glob(f"{cgroup.PREFIX}.*") if f"-{os.getpid()}." in path.name}
 
 
 def test_the_machine_is_left_as_it_was(machine_factory: MachineFactory) -> None:

@@ -232,8 +232,10 @@ class Controller:
         await self.instances.settle()
         if any(item.state not in (State.INACTIVE, State.FAILED) for item in self.instances.observe()):
             return
-        for number in self._pins.read(self.name):
-            self._pins.unpin(self.name, number)
+        for item in self.instances.observe():
+            self._pins.unpin(self.name, item.number)
+            await self._systemd.reset_failed(self.instances.unit(item.number))
+        self._stale = True
         origin = course.rollout.origin
         generation = self._history.generation(self.name, origin) if origin is not None else None
         if generation is not None:
@@ -265,8 +267,11 @@ class Controller:
     def _on_stopped(self, action: Stop) -> None:
         fields = {"instance": action.number, "generation": action.generation, "state": "stopped", "reason": action.why}
         self._tell("instance", fields)
-        if self._course is not None:
-            self._course.stopped(action)
+        course = self._course
+        if course is not None:
+            course.stopped(action)
+            with contextlib.suppress(StateError):  # told again with the next progress
+                self._history.progress(course.rollout, course.replaced, course.adopted)
 
     def _on_shell_error(self, error: DeploydError) -> None:
         """An action could not be carried out. A full disk will not mend itself by trying; systemd may."""

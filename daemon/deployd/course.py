@@ -78,5 +78,5 @@ class Course:
     def stopped(self, action: Stop) -> None:
         """Note that an old instance is gone."""
         rolling = self.rollout.phase is Phase.ROLLING
-        if rolling and action.why != "surplus" and action.generation != self.rollout.target:
+        if rolling and action.why != "surplus" and action.generation not in (None, self.rollout.target):
             self.replaced += (action.number,)

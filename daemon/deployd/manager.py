@@ -277,21 +277,35 @@ class Manager:
         for instance in range(1, app.instances + 1):
             self._pins.pin(app.name, instance, number)
         await self._deployment.install(app, self._highest(app))
-        self._history.deployed(
-            Generation(
-                app=app.name,
-                number=number,
-                release=release,
-                settings=app,
-                fingerprint=app.fingerprint(release),
-                cause=Cause.APPLY,
-                result=Result.SUCCEEDED,
-                reason="installed; the first connection starts it",
-                started=time.time(),
-                finished=time.time(),
-            )
+        now = time.time()
+        generation = Generation(
+            app=app.name,
+            number=number,
+            release=release,
+            settings=app,
+            fingerprint=app.fingerprint(release),
+            cause=Cause.APPLY,
+            result=Result.SUCCEEDED,
+            reason="installed; the first connection starts it",
+            started=now,
+            finished=now,
         )
+        self._history.deployed(generation)
         self._controller(app.name)
+        self._tell(
+            app.name,
+            "finished",
+            {
+                "result": str(generation.result),
+                "reason": generation.reason,
+                "generation": number,
+                "from": None,
+                "to": number,
+                "replaced": [],
+                "adopted": [],
+                "duration": 0.0,
+            },
+        )
         return number
 
     def _rollback_goal(self, name: str, to: int) -> Generation:

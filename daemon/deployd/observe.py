@@ -47,7 +47,8 @@ def failure(properties: Mapping[str, Any]) -> str:
     """Why the unit failed, as the end of a sentence that begins with "instance 3"."""
     result = str(properties.get("Result", ""))
     code, status = int(properties.get("ExecMainCode", 0)), int(properties.get("ExecMainStatus", 0))
-    started = _seconds(properties, "InactiveExitTimestampMonotonic")
+    # Not InactiveExitTimestamp: waiting for the automatic restart has moved it on already.
+    started = _seconds(properties, "ExecMainStartTimestampMonotonic")
     was_ready = _seconds(properties, "ActiveEnterTimestampMonotonic") > started > 0
     when = "after it was ready" if was_ready else "before it was ready"
     if result == "timeout" and not was_ready:

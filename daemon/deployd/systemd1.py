@@ -36,7 +36,9 @@ UNIT_PROPERTIES = frozenset(
         "ConditionResult",
     }
 )
-SERVICE_PROPERTIES = frozenset({"MainPID", "NRestarts", "Result", "ExecMainCode", "ExecMainStatus", "StatusText"})
+SERVICE_PROPERTIES = frozenset(
+    {"MainPID", "NRestarts", "Result", "ExecMainCode", "ExecMainStatus", "ExecMainStartTimestampMonotonic"}
+)
 
 Properties = dict[str, Any]
 

@@ -163,6 +163,9 @@ class Bus:
         """Disconnect, within a second."""
         self._connection.disconnect()
         await asyncio.wait({self.disconnected}, timeout=1)
+        # dbus-next only shuts its socket down and leaves the closing to the garbage collector.
+        self._connection._stream.close()
+        self._connection._sock.close()
 
     def _on_message(self, message: Message) -> bool:
         if message.message_type is MessageType.SIGNAL:

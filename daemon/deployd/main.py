@@ -16,10 +16,10 @@ from deployd.bus import Bus, BusError
 from deployd.deployment import Deployment
 from deployd.errors import DeploydError
 from deployd.history import History
-from deployd.manager import Manager, Settings
 from deployd.notify import Notifier
 from deployd.pins import Pins
 from deployd.polkit import Polkit
+from deployd.registry import Registry, Settings
 from deployd.service import Service
 from deployd.systemd1 import Systemd
 from deployd.units import UnitDirectory
@@ -46,7 +46,7 @@ class Daemon:
         self._settings = settings
         self._notifier = Notifier()
         self._service: Service | None = None
-        self._manager: Manager | None = None
+        self._apps: Registry | None = None
 
     async def run(self) -> int:
         """0 after SIGTERM or SIGINT, 1 when the bus went away (systemd starts us again). Raises DeploydError."""
@@ -62,11 +62,11 @@ class Daemon:
         pins = Pins(self._settings.state)
         units = UnitDirectory(self._settings.units)
         deployment = Deployment(systemd, units, pins, self._settings.state, self._settings.command)
-        manager = Manager(self._settings, systemd, history, pins, deployment, self._emit)
-        self._manager = manager
-        self._service = Service(bus, manager, Polkit(bus))
-        await manager.start()
-        loop.add_signal_handler(signal.SIGHUP, self._reload, manager)
+        apps = Registry(self._settings, systemd, history, pins, deployment, self._emit)
+        self._apps = apps
+        self._service = Service(bus, apps, Polkit(bus))
+        await apps.start()
+        loop.add_signal_handler(signal.SIGHUP, self._reload, apps)
         try:
             await self._service.start()
         except BusError as error:
@@ -87,12 +87,12 @@ class Daemon:
             watchdog.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watchdog
-            await manager.stop()
+            await apps.stop()
             await bus.close()
             history.close()
 
-    def _reload(self, manager: Manager) -> None:
-        manager.reload()
+    def _reload(self, apps: Registry) -> None:
+        apps.reload()
         self._tell_status()
 
     def _emit(self, app: str, kind: str, fields: dict[str, Any]) -> None:
@@ -110,8 +110,8 @@ class Daemon:
             self._tell_status()
 
     def _tell_status(self) -> None:
-        if self._manager is not None:
-            self._notifier.status(self._manager.headline())
+        if self._apps is not None:
+            self._notifier.status(self._apps.headline())
 
 
 def _end(ended: asyncio.Future[int]) -> None:

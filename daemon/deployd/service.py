@@ -17,10 +17,12 @@ from xml.etree import ElementTree
 from deployd import __version__
 from deployd.bus import Bus, BusError, MethodCall, Reply, variant
 from deployd.errors import InvalidRequest, NoSuchApp
-from deployd.manager import Manager
 from deployd.model.generation import Cause
 from deployd.polkit import Polkit
+from deployd.registry import Registry
+from deployd.requests import Requests
 from deployd.systemd1 import encode
+from deployd.views import Views
 
 log = logging.getLogger(__name__)
 
@@ -50,36 +52,44 @@ class Entry:
 
 
 class Service:
-    """Serves `manager` on `bus`. `busy` is told True while a call is being answered."""
+    """Serves the apps on `bus`: readers from Views, writers from Requests, the latter only with polkit's consent."""
 
-    def __init__(self, bus: Bus, manager: Manager, polkit: Polkit) -> None:
+    def __init__(self, bus: Bus, apps: Registry, polkit: Polkit) -> None:
         self._bus = bus
-        self._manager = manager
+        self._apps = apps
         self._polkit = polkit
-        self._xml = _find_xml()
-        self._interfaces = {item.get("name", ""): item for item in ElementTree.fromstring(self._xml)}  # noqa: S314 - ours
+        self._interfaces = {
+            item.get("name", ""): item
+            for item in ElementTree.fromstring(_find_xml())  # noqa: S314 - our own file
+        }
+        views, requests = Views(apps), Requests(apps)
+        self._requests = requests
         readers: dict[str, dict[str, Method]] = {
-            MANAGER: {"ListApps": self._list_apps, "Describe": self._describe, "Check": self._check},
+            MANAGER: {
+                "ListApps": self._list_apps,
+                "Describe": lambda: _json(views.describe()),
+                "Check": lambda app: _json(views.check(app)),
+            },
             APP: {
-                "Describe": lambda app: _json(manager.status(app)),
-                "History": lambda app: _json(manager.history(app)),
-                "Units": lambda app: _json(manager.units(app)),
-                "Plan": lambda app, options: _json(manager.plan(app, **_options(options, release=str))),
-                "LogMatches": manager.log_matches,
+                "Describe": lambda app: _json(apps.status(app)),
+                "History": lambda app: _json(views.history(app)),
+                "Units": lambda app: _json(views.units(app)),
+                "Plan": lambda app, options: _json(views.plan(app, **_options(options, release=str))),
+                "LogMatches": views.log_matches,
             },
         }
         writers: dict[str, dict[str, Method]] = {
-            MANAGER: {"Reload": manager.reload},
+            MANAGER: {"Reload": apps.reload},
             APP: {
-                "Apply": lambda app, options: manager.apply(app, **_options(options, start=bool)),
+                "Apply": lambda app, options: requests.apply(app, **_options(options, start=bool)),
                 "Rollout": self._rollout,
-                "Rollback": manager.rollback,
-                "Restart": manager.restart,
-                "Scale": manager.scale,
-                "Pause": manager.pause,
-                "Resume": manager.resume,
-                "Abort": manager.abort,
-                "Remove": manager.remove,
+                "Rollback": requests.rollback,
+                "Restart": requests.restart,
+                "Scale": requests.scale,
+                "Pause": requests.pause,
+                "Resume": requests.resume,
+                "Abort": requests.abort,
+                "Remove": requests.remove,
             },
         }
         self._methods = {
@@ -129,32 +139,26 @@ class Service:
         return entry.returns, [] if not entry.returns else [result]
 
     def _app(self, path: str) -> str:
-        for name in self._manager.names():
+        for name in self._apps.names():
             if path == f"{APPS}/{encode(name)}":
                 return name
         raise NoSuchApp(f"there is no app at {path}; deployd status lists them")
 
     def _list_apps(self) -> list[list[str]]:
-        return [[name, f"{APPS}/{encode(name)}"] for name in self._manager.names()]
-
-    def _describe(self) -> str:
-        return _json(self._manager.describe())
-
-    def _check(self, app: str) -> str:
-        return _json(self._manager.check(app))
+        return [[name, f"{APPS}/{encode(name)}"] for name in self._apps.names()]
 
     async def _rollout(self, app: str, options: dict[str, Any]) -> int:
         known = _options(options, release=str, cause=str)
         cause = known.pop("cause", "rollout")
         if cause not in ("rollout", "reload"):
             raise InvalidRequest(f'cause "{cause}": allowed are rollout and reload')
-        return await self._manager.rollout(app, cause=Cause(cause), **known)
+        return await self._requests.rollout(app, cause=Cause(cause), **known)
 
     def _get(self, call: MethodCall) -> Reply:
         if call.path == ROOT:
             properties = {"Version": ("s", __version__)} if call.body[:1] in ([MANAGER], [""]) else {}
         else:
-            properties = self._properties(self._manager.status(self._app(call.path)))
+            properties = self._properties(self._apps.status(self._app(call.path)))
         if call.member == "GetAll":
             return "a{sv}", [properties]
         if call.member == "Get" and len(call.body) == 2 and call.body[1] in properties:
@@ -192,7 +196,7 @@ class Service:
         if path == ROOT:
             return node(["app"], MANAGER)
         if path == APPS:
-            return node([encode(name) for name in self._manager.names()])
+            return node([encode(name) for name in self._apps.names()])
         if path.startswith(APPS + "/"):
             self._app(path)
             return node([], APP)

@@ -1,0 +1,187 @@
+"""The apps of this machine: their files, their controllers, and who is told when one of them changes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deployd import config, status
+from deployd.controller import Controller
+from deployd.deployment import Deployment
+from deployd.errors import DeploydError, InvalidFile, NoSuchApp, Refused
+from deployd.history import History
+from deployd.model.app import App
+from deployd.model.generation import Generation
+from deployd.pins import Pins
+from deployd.plan.goal import Goal
+from deployd.status import Json
+from deployd.systemd1 import Systemd
+
+log = logging.getLogger(__name__)
+
+Emit = Callable[[str, str, dict[str, Any]], None]
+"""(app, kind, fields): `changed` with a status, or `event` with a line of progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where things are; the daemon's own settings."""
+
+    apps: Path = Path("/etc/deployd/apps")
+    state: Path = Path("/var/lib/deployd")
+    units: Path = Path("/etc/systemd/system")
+    command: str = "/usr/bin/deployd"
+
+
+class Registry:
+    """Every method raises a DeploydError whose text is for people."""
+
+    def __init__(
+        self, settings: Settings, systemd: Systemd, history: History, pins: Pins, deployment: Deployment, emit: Emit
+    ) -> None:
+        self.settings = settings
+        self.history = history
+        self.pins = pins
+        self.deployment = deployment
+        self._systemd = systemd
+        self._emit = emit
+        self._controllers: dict[str, Controller] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def start(self) -> None:
+        """Take up every app that has a history."""
+        self._systemd.on_change(self._on_unit_change)
+        for name in self.history.apps():
+            self.controller(name)
+        self.reload()
+
+    async def stop(self) -> None:
+        for controller in self._controllers.values():
+            await controller.stop()
+
+    def reload(self) -> None:
+        """Read the app files again: say which are invalid. What runs is not touched."""
+        for name in self.files():
+            error = self.problem(name)
+            if error is not None:
+                log.warning("%s", error)
+        log.info("read %d app files in %s", len(self.files()), self.settings.apps)
+
+    def problem(self, name: str) -> str | None:
+        """What is wrong with an app file or the release it names; None if nothing is."""
+        try:
+            config.resolve_release(self.load(name))
+        except DeploydError as error:
+            return str(error)
+        return None
+
+    def headline(self) -> str:
+        """One line for `systemctl status deployd`."""
+        rollouts = [item.rollout for item in self._controllers.values() if item.rollout is not None]
+        under_way = ", ".join(f"{item.app} to generation {item.target} ({item.phase})" for item in rollouts)
+        apps = f"{len(self._controllers)} app{'' if len(self._controllers) == 1 else 's'}"
+        return f"{apps}; rolling out {under_way}" if under_way else f"{apps}; no rollout under way"
+
+    def names(self) -> list[str]:
+        """Apps with a file and apps with a history."""
+        return sorted({*self.files(), *self._controllers})
+
+    def status(self, name: str) -> Json:
+        controller = self.known(name)
+        generations = self.history.generations(name)
+        current = self.history.current(name)
+        rollout = controller.rollout if controller else None
+        shown = current if current is not None else (rollout.target if rollout else None)
+        generation = next((item for item in generations if item.number == shown), None)
+        wanted = rollout.goal if rollout is not None else shown
+        desired = next((item.settings.instances for item in generations if item.number == wanted), 0)
+        return status.status(
+            name,
+            generation,
+            rollout,
+            controller.observe() if controller else (),
+            {item.number: item.release for item in generations},
+            desired,
+            time.time() - time.monotonic(),
+        )
+
+    def known(self, name: str) -> Controller | None:
+        """The controller of an app that has a history, None for one with a file only. Raises NoSuchApp."""
+        controller = self._controllers.get(name)
+        if controller is None and name not in self.files():
+            raise self.unknown(name)
+        return controller
+
+    def unknown(self, name: str) -> NoSuchApp:
+        return NoSuchApp(f"there is no app {name}: no {self.settings.apps}/{name}.toml and no history of it")
+
+    def controller(self, name: str) -> Controller:
+        controller = self._controllers.get(name)
+        if controller is None:
+            controller = Controller(
+                name,
+                self._systemd,
+                self.history,
+                self.pins,
+                self.deployment,
+                tell=lambda event, fields: self.tell(name, event, fields),
+                changed=lambda: self._changed(name),
+            )
+            self._controllers[name] = controller
+            controller.start()
+        return controller
+
+    def tell(self, name: str, event: str, fields: dict[str, Any]) -> None:
+        self._emit(name, "event", {"event": event, "app": name, "time": status.iso(time.time()), **fields})
+
+    def _changed(self, name: str) -> None:
+        if name in self._controllers:
+            self._emit(name, "changed", self.status(name))
+
+    def _on_unit_change(self, unit: str) -> None:
+        for controller in self._controllers.values():
+            controller.on_unit_change(unit)
+
+    def lock(self, name: str) -> asyncio.Lock:
+        return self._locks.setdefault(name, asyncio.Lock())
+
+    def forget(self, name: str) -> None:
+        """The app is removed."""
+        controller = self._controllers.pop(name, None)
+        if controller is not None:
+            controller.instances.forget()
+
+    def current(self, name: str) -> Generation | None:
+        number = self.history.current(name)
+        return None if number is None else self.history.generation(name, number)
+
+    def require_current(self, name: str) -> Generation:
+        self.known(name)
+        current = self.current(name)
+        if current is None:
+            raise Refused(f"{name} is not deployed yet; deployd apply {name} does it")
+        return current
+
+    def highest(self, app: App) -> int:
+        """The highest instance number that the umbrella must be able to start."""
+        return max(Goal.of(app, 1).ceiling, max(self.pins.read(app.name), default=0))
+
+    def file(self, name: str) -> Path:
+        return self.settings.apps / f"{name}.toml"
+
+    def files(self) -> list[str]:
+        try:
+            return sorted(path.stem for path in self.settings.apps.glob("*.toml"))
+        except OSError:
+            return []
+
+    def load(self, name: str) -> App:
+        path = self.file(name)
+        if not path.exists():
+            raise InvalidFile(f"{path} is missing, but {name} has a history; put it back, or deployd remove {name}")
+        return config.load(path)

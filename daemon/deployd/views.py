@@ -1,0 +1,80 @@
+"""What can be asked of the apps without changing anything: the readers behind the D-Bus API."""
+
+from __future__ import annotations
+
+import time
+
+from deployd import __version__, config, status
+from deployd.errors import InvalidRequest, Refused
+from deployd.plan.goal import Goal
+from deployd.plan.simulation import simulate
+from deployd.registry import Registry
+from deployd.status import Json
+
+
+class Views:
+    """Every method raises a DeploydError whose text is for people."""
+
+    def __init__(self, apps: Registry) -> None:
+        self._apps = apps
+
+    def describe(self) -> Json:
+        return {"apps": [self._apps.status(name) for name in self._apps.names()], "version": __version__}
+
+    def check(self, name: str) -> Json:
+        """Validate one app file, or all for ""."""
+        if name and name not in self._apps.files():
+            raise self._apps.unknown(name)
+        results = []
+        for app in [name] if name else self._apps.files():
+            error = self._apps.problem(app)
+            results.append({"app": app, "file": str(self._apps.file(app)), "valid": error is None, "error": error})
+        return {"apps": results}
+
+    def history(self, name: str) -> Json:
+        self._apps.known(name)
+        return status.history(name, self._apps.history.generations(name), self._apps.history.current(name))
+
+    def units(self, name: str) -> Json:
+        self._apps.known(name)
+        app = self._apps.load(name)
+        installed = self._apps.deployment.installed(name)
+        units = self._apps.deployment.render(app, self._apps.highest(app))
+        return {
+            "app": name,
+            "units": [
+                {
+                    "name": unit.name,
+                    "path": self._apps.deployment.path(unit.name),
+                    "text": unit.text,
+                    "installed": installed.get(unit.name),
+                }
+                for unit in units
+            ],
+        }
+
+    def plan(self, name: str, release: str | None = None) -> Json:
+        """Every action a rollout of the app file (or of `release`) would take."""
+        controller = self._apps.known(name)
+        app = self._apps.load(name)
+        real = config.resolve_release(app, release)
+        fingerprint = app.fingerprint(real)
+        number = self._apps.history.next_number(name)
+        same = frozenset(
+            item.number for item in self._apps.history.generations(name) if item.fingerprint == fingerprint
+        )
+        instances = controller.observe() if controller else ()
+        outcome = simulate(Goal.of(app, number, same=same), instances, now=time.monotonic())
+        return status.dry_run(name, self._apps.history.current(name), number, real, outcome)
+
+    def log_matches(self, name: str, generation: int) -> list[str]:
+        """journalctl(1) matches: of one generation's invocations, or of the app's units."""
+        self._apps.known(name)
+        if not generation:
+            return [f"--unit={name}@*.service", f"--unit={name}.service", f"--unit={name}.socket"]
+        if self._apps.history.generation(name, generation) is None:
+            raise InvalidRequest(f"{name} has no generation {generation}; see deployd history {name}")
+        found = self._apps.history.invocations(name, generation)
+        if not found:
+            raise Refused(f"no instance of generation {generation} of {name} was ever seen running")
+        return [f"_SYSTEMD_INVOCATION_ID={item}" for item in found]

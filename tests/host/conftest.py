@@ -11,6 +11,7 @@ import pytest
 from tests.host.machine import Machine, MachineError
 from tests.host.root import HostRoot, RootError
 from tests.host.sources import SourcesError
+from tests.host.stage import stage  # noqa: F401 - a fixture
 
 HERE = Path(__file__).parent
 JOURNAL = ["journalctl", "--no-pager", "--output=short-precise", "--lines=200"]

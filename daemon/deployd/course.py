@@ -46,9 +46,7 @@ class Course:
             if origin is None:
                 raise StateError(f"generation {rollout.origin} of {rollout.app} is missing from the history")
             generation = origin
-        same = frozenset(
-            item.number for item in history.generations(rollout.app) if item.fingerprint == generation.fingerprint
-        )
+        same = history.same(rollout.app, generation.fingerprint)
         return Goal.of(generation.settings, generation.number, same=same, deadline=deadline), generation.settings
 
     def trusted(self, instances: Iterable[Instance]) -> frozenset[int]:

@@ -34,6 +34,7 @@ CREATE TABLE IF NOT EXISTS invocations (
     PRIMARY KEY (app, invocation_id)) WITHOUT ROWID;
 """
 
+COLUMNS = "app, number, release, settings, fingerprint, cause, result, reason, started, finished, replaced, adopted"
 FULL, NORMAL = "FULL", "NORMAL"
 
 
@@ -123,15 +124,21 @@ class History:
 
     def generations(self, app: str) -> list[Generation]:
         """Newest first."""
-        rows = self._read(
-            "SELECT app, number, release, settings, fingerprint, cause, result, reason, started, finished,"
-            " replaced, adopted FROM generations WHERE app = ? ORDER BY number DESC",
-            app,
-        )
+        rows = self._read(f"SELECT {COLUMNS} FROM generations WHERE app = ? ORDER BY number DESC", app)  # noqa: S608
         return [_generation(row) for row in rows]
 
     def generation(self, app: str, number: int) -> Generation | None:
-        return next((item for item in self.generations(app) if item.number == number), None)
+        rows = self._read(f"SELECT {COLUMNS} FROM generations WHERE app = ? AND number = ?", app, number)  # noqa: S608
+        return _generation(rows[0]) if rows else None
+
+    def releases(self, app: str) -> dict[int, str]:
+        """Generation to its release directory."""
+        return dict(self._read("SELECT number, release FROM generations WHERE app = ?", app))  # type: ignore[arg-type]
+
+    def same(self, app: str, fingerprint: str) -> frozenset[int]:
+        """The generations that start the very same process."""
+        rows = self._read("SELECT number FROM generations WHERE app = ? AND fingerprint = ?", app, fingerprint)
+        return frozenset(int(number) for (number,) in rows)  # type: ignore[call-overload]
 
     def rollout(self, app: str) -> Rollout | None:
         """The one under way."""

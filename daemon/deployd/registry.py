@@ -93,20 +93,18 @@ class Registry:
 
     def status(self, name: str) -> Json:
         controller = self.known(name)
-        generations = self.history.generations(name)
         current = self.history.current(name)
         rollout = controller.rollout if controller else None
         shown = current if current is not None else (rollout.target if rollout else None)
-        generation = next((item for item in generations if item.number == shown), None)
-        wanted = rollout.goal if rollout is not None else shown
-        desired = next((item.settings.instances for item in generations if item.number == wanted), 0)
+        generation = self.history.generation(name, shown) if shown is not None else None
+        goal = self.history.generation(name, rollout.goal) if rollout and rollout.goal is not None else generation
         return status.status(
             name,
             generation,
             rollout,
             controller.observe() if controller else (),
-            {item.number: item.release for item in generations},
-            desired,
+            self.history.releases(name),
+            goal.settings.instances if goal is not None else 0,
             time.time() - time.monotonic(),
         )
 

@@ -58,11 +58,8 @@ class Views:
         controller = self._apps.known(name)
         app = self._apps.load(name)
         real = config.resolve_release(app, release)
-        fingerprint = app.fingerprint(real)
         number = self._apps.history.next_number(name)
-        same = frozenset(
-            item.number for item in self._apps.history.generations(name) if item.fingerprint == fingerprint
-        )
+        same = self._apps.history.same(name, app.fingerprint(real))
         instances = controller.observe() if controller else ()
         outcome = simulate(Goal.of(app, number, same=same), instances, now=time.monotonic())
         return status.dry_run(name, self._apps.history.current(name), number, real, outcome)

@@ -85,7 +85,7 @@ def plan(goal: Goal, world: World, now: float) -> Plan:
     if not starts and not stops:
         stops = _unblock(goal, new, old, available)
     leaving = {action.number for action in stops}
-    actions = (
+    actions: tuple[Action, ...] = (
         *_adopts(goal, [item for item in new if item.number in passed - leaving]),
         *stops,
         *starts,
@@ -120,10 +120,9 @@ def _judge(
     passed: set[int] = set()
     later: list[float] = []
     for item in sound:
+        proved = item.generation == goal.generation and item.number in remembered
         until = item.ready_since + goal.min_ready
-        if item.generation == goal.generation and item.number in remembered:
-            passed.add(item.number)
-        elif item.state is State.READY and until <= now:
+        if proved or (item.state is State.READY and until <= now):
             passed.add(item.number)
         elif item.state is State.READY:
             later.append(until)
@@ -164,6 +163,20 @@ def _stop_order(goal: Goal) -> Callable[[Instance], tuple[int, float, int]]:
 
 def _stops(goal: Goal, new: list[Instance], old: list[Instance], available: list[Instance]) -> list[Stop]:
     """Old instances whose turn it is, in order; then the goal's own that lie failed, and its surplus."""
+    replaced = _replaced(goal, old, available)
+    leaving = {action.number for action in replaced}
+    serving = len(available) + sum(item.state is State.READY and item.number not in leaving for item in old)
+    # Only those that passed are left here; systemd may yet restart them, but need not.
+    broken = {item.number for item in new if item.state is State.FAILED and goal.proven}
+    kept = [item for item in new if item.state is not State.STOPPING and item.number not in broken]
+    return [
+        *replaced,
+        *(Stop(number, goal.generation, "failed") for number in sorted(broken)),
+        *_surplus(goal, kept, available, serving),
+    ]
+
+
+def _replaced(goal: Goal, old: list[Instance], available: list[Instance]) -> list[Stop]:
     stops: list[Stop] = []
     serving = len(available) + sum(item.state is State.READY for item in old)
     standing = len(available) + sum(item.state is not State.STOPPING for item in old)
@@ -176,21 +189,24 @@ def _stops(goal: Goal, new: list[Instance], old: list[Instance], available: list
         stops.append(Stop(item.number, item.generation))
         serving -= loss
         standing -= 1
+    return stops
 
-    # Only those that passed are left here; systemd may yet restart them, but need not.
-    broken = {item.number for item in new if item.state is State.FAILED and goal.proven}
-    stops += [Stop(number, goal.generation, "failed") for number in sorted(broken)]
 
-    kept = [item for item in new if item.state is not State.STOPPING and item.number not in broken]
-    surplus = len(kept) - goal.instances
-    if surplus > 0:
-        up = {item.number for item in available}
-        # Those that do not serve first, then the most recently started.
-        for item in sorted(kept, key=lambda item: (item.number in up, -item.started, -item.number))[:surplus]:
-            if item.number in up and serving - 1 < goal.instances:
-                break
-            stops.append(Stop(item.number, item.generation, "surplus"))
-            serving -= item.number in up
+def _surplus(goal: Goal, kept: list[Instance], available: list[Instance], serving: int) -> list[Stop]:
+    """More of the goal's instances than it asks for; one that is ready only goes while enough others serve."""
+    stops: list[Stop] = []
+    counted = {item.number for item in available}
+
+    # Those that serve nobody first, then those that have yet to pass, then the most recently started.
+    def turn(item: Instance) -> tuple[bool, bool, float, int]:
+        return (item.state is State.READY, item.number in counted, -item.started, -item.number)
+
+    for item in sorted(kept, key=turn)[: max(0, len(kept) - goal.instances)]:
+        loss = item.number in counted
+        if item.state is State.READY and serving - loss < goal.instances:
+            break
+        stops.append(Stop(item.number, item.generation, "surplus"))
+        serving -= loss
     return stops
 
 

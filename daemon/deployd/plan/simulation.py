@@ -57,7 +57,11 @@ def simulate(
     now: float = 0.0,
     limit: int = 100_000,
 ) -> Outcome:
-    """Run the planner until it is done, has failed or nothing moves any more (verdict GOING)."""
+    """Run the planner until it is done, has failed or nothing moves any more (verdict GOING).
+
+    The clock starts at `now`, or at the latest time that the instances know of.
+    """
+    now = max((now, *(max(item.started, item.ready_since) for item in instances)))
     world = {item.number: item for item in instances}
     steps: list[Step] = []
     low, high = len(world), 0

@@ -1,0 +1,153 @@
+"""A host on which everything happens that can: a rollout driven by the planner and the table of transitions.
+
+Starts and stops end late and in any order; instances crash and systemd restarts them; somebody stops one by hand;
+the machine reboots; the daemon dies between any two of its steps. Only what the daemon saved and the world survive.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from deployd.model.action import Action, Adopt, Start, Stop, Unpin
+from deployd.model.app import OnFailure
+from deployd.model.generation import Result
+from deployd.model.instance import Instance, State
+from deployd.model.rollout import Phase, Rollout
+from deployd.plan.goal import Goal
+from deployd.plan.planner import Plan, Verdict, World, plan
+from deployd.plan.transitions import Event, advance
+
+Observer = Callable[[Goal, World, Plan], None]
+
+
+@dataclass
+class Chaos:
+    """One rollout, until it ends. `trouble` is how many bad things are still to happen."""
+
+    chance: random.Random
+    world: dict[int, Instance]
+    rollout: Rollout
+    target: Goal
+    origin: Goal
+    bad: frozenset[int] = frozenset()
+    """Generations whose instances never pass the gate."""
+    trouble: int = 0
+    crashes: bool = True
+    """Whether an instance that has not passed yet may crash, too."""
+    forgetful: bool = False
+    """Whether the daemon breaks its promise to save what was proved before it acts."""
+    observer: Observer = lambda _goal, _world, _plan: None
+    now: float = 1000.0
+    saved: frozenset[int] = frozenset()
+    doomed: set[int] = field(default_factory=set)
+    """Instances that the daemon asked systemd to stop; their pins go when they are down."""
+
+    @property
+    def goal(self) -> Goal:
+        return self.origin if self.rollout.phase is Phase.ROLLING_BACK else self.target
+
+    def run(self, most: int) -> Result:
+        """How the rollout ended; an error if it did not within `most` steps."""
+        for _ in range(most):
+            self.now += self.chance.choice((0.01, 0.2, 3.0))
+            if self.trouble and self.chance.random() < 0.2:
+                self.trouble -= 1
+                self._disturb()
+            if self.chance.random() < 0.6:
+                self._progress()
+            if self.chance.random() < 0.8:
+                result = self._deploy()
+                if result is not None:
+                    return result
+        raise AssertionError(f"still {self.rollout.phase} after {most} steps: {sorted(self.world.items())}")
+
+    def _deploy(self) -> Result | None:
+        """A wake-up of the daemon: save what was proved, then act. It may die before, in between and after."""
+        seen = World(tuple(self.chance.sample(list(self.world.values()), len(self.world))), self.rollout.passed)
+        made = plan(self.goal, seen, self.now)
+        self.observer(self.goal, seen, made)
+        if made.verdict is not Verdict.GOING:
+            event = Event.DONE if made.verdict is Verdict.DONE else Event.FAILED
+            after = advance(self.rollout, event, OnFailure.ROLLBACK, made.reason, self._trusted())
+            assert after is not None
+            if isinstance(after, Result):
+                return after
+            self.rollout = after
+            return None
+        dies = self.trouble > 0 and self.chance.random() < 0.1
+        if dies and self.chance.random() < 0.5:
+            return None
+        if not (dies and self.forgetful):
+            self.rollout = replace(self.rollout, passed=made.passed)
+        for action in made.actions:
+            if dies and self.chance.random() < 0.3:
+                break
+            self._begin(action)
+        if dies:
+            self.doomed.clear()
+        return None
+
+    def _trusted(self) -> frozenset[int]:
+        return frozenset(
+            item.number
+            for item in self.world.values()
+            if item.generation == self.rollout.origin and item.state is not State.INACTIVE
+        )
+
+    def _begin(self, action: Action) -> None:
+        item = self.world.get(action.number, Instance(action.number, None, State.INACTIVE))
+        match action:
+            case Start(_, generation):
+                item = Instance(action.number, generation, State.STARTING, started=self.now)
+            case Stop():
+                item = replace(item, state=State.STOPPING)
+                self.doomed.add(action.number)
+            case Adopt(_, generation):
+                item = replace(item, generation=generation)
+            case Unpin():
+                item = replace(item, generation=None)
+        self.world[action.number] = item
+
+    def _progress(self) -> None:
+        """Something that was under way comes to its end."""
+        busy = [item for item in self.world.values() if item.state not in (State.INACTIVE, State.READY)]
+        if not busy:
+            return
+        item = self.chance.choice(sorted(busy, key=lambda item: item.number))
+        fails = item.generation is None or item.generation in self.bad
+        match item.state:
+            case State.STOPPING:
+                pin = None if item.number in self.doomed else item.generation
+                self.doomed.discard(item.number)
+                item = Instance(item.number, pin, State.INACTIVE)
+            case State.STARTING if fails:
+                item = replace(item, state=State.FAILED, detail="exited with 1")
+            case State.STARTING:
+                item = replace(item, state=State.READY, ready_since=self.now)
+            case State.FAILED:  # systemd restarts it
+                item = replace(item, state=State.STARTING, started=self.now, restarts=item.restarts + 1)
+        self.world[item.number] = item
+
+    def _disturb(self) -> None:
+        up = [item for item in self.world.values() if item.state is State.READY]
+        what = self.chance.choice(("crash", "crash", "stop", "stop", "reboot"))
+        if what == "reboot":
+            self._reboot()
+        elif up:
+            item = self.chance.choice(sorted(up, key=lambda item: item.number))
+            unproved = item.generation == self.goal.generation and item.number not in self.rollout.passed
+            if what == "stop":
+                self.world[item.number] = replace(item, state=State.STOPPING, ready_since=0.0)
+            elif self.crashes or not unproved:
+                self.world[item.number] = replace(item, state=State.FAILED, ready_since=0.0, detail="killed")
+
+    def _reboot(self) -> None:
+        """What has a pin starts at boot; the clock starts again, but that is all the same here."""
+        self.doomed.clear()
+        self.world = {
+            item.number: Instance(item.number, item.generation, State.STARTING, started=self.now)
+            for item in self.world.values()
+            if item.generation is not None
+        }

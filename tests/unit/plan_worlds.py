@@ -1,0 +1,112 @@
+"""Generated goals and worlds for the tests of the planner, and what those tests count in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from hypothesis import strategies as st
+
+from deployd.model.action import Start, Stop
+from deployd.model.app import Amount, App, Gate, Listen, ListenKind, Order, Pace
+from deployd.model.instance import Instance, State
+from deployd.plan.goal import Goal
+from deployd.plan.planner import Plan
+
+NOW = 1000.0
+GENERATION = 5
+"""The goal's, with older and newer ones around: a way back has newer ones to take away."""
+
+
+def app(instances: int = 4, **changes: Pace | Gate) -> App:
+    made = App("shop", "/srv/shop/current", ("serve",), (Listen(ListenKind.TCP, "8080"),), instances)
+    return replace(made, **changes)  # type: ignore[arg-type]  # replace() takes the union for each field
+
+
+def ready(number: int, generation: int | None, started: float = 0.0, restarts: int = 0) -> Instance:
+    return Instance(number, generation, State.READY, started=started, ready_since=started, restarts=restarts)
+
+
+def starting(number: int, generation: int | None, restarts: int = 0) -> Instance:
+    return Instance(number, generation, State.STARTING, started=NOW - 1, restarts=restarts)
+
+
+def failed(number: int, generation: int | None, restarts: int = 0) -> Instance:
+    return Instance(number, generation, State.FAILED, restarts=restarts, detail="exited with 1")
+
+
+def stopping(number: int, generation: int | None) -> Instance:
+    return Instance(number, generation, State.STOPPING)
+
+
+def idle(number: int, generation: int | None) -> Instance:
+    return Instance(number, generation, State.INACTIVE)
+
+
+def amounts() -> st.SearchStrategy[Amount]:
+    return st.builds(Amount, st.integers(0, 8)) | st.builds(Amount, st.integers(0, 100), st.just(True))
+
+
+@st.composite
+def goals(draw: st.DrawFn, most: int = 8) -> Goal:
+    """Goals as an app file gives them."""
+    pace = Pace(
+        max_surge=draw(st.builds(Amount, st.integers(0, 4)) | amounts()),
+        max_unavailable=draw(amounts()),
+        order=draw(st.sampled_from(Order)),
+    )
+    settings = app(
+        draw(st.integers(1, most)), pace=pace, gate=Gate(min_ready=draw(st.just(0.0) | st.floats(0.5, 20.0)))
+    )
+    same = draw(st.frozensets(st.integers(1, 8), max_size=3))
+    return Goal.of(settings, GENERATION, same=same, proven=draw(st.booleans()))
+
+
+@st.composite
+def instances(draw: st.DrawFn, number: int) -> Instance:
+    """An instance in any state, of any generation."""
+    state = draw(st.sampled_from((State.READY, *State)))
+    started = float(draw(st.integers(0, 999)))
+    ready_since = min(NOW, started + draw(st.sampled_from([0.0, 0.1, 5.0]))) if state is State.READY else 0.0
+    return Instance(
+        number,
+        draw(st.sampled_from((None, 1, 2, 3, 3, 4, 4, GENERATION, GENERATION, GENERATION, 6, 7))),
+        state,
+        started=started if state is not State.INACTIVE else 0.0,
+        ready_since=ready_since,
+        restarts=draw(st.sampled_from((0, 0, 0, 0, 0, 1, 3, 4, 9))) if state is not State.INACTIVE else 0,
+    )
+
+
+@st.composite
+def pools(draw: st.DrawFn, most: int = 12) -> tuple[Instance, ...]:
+    """Any instances, in any order."""
+    numbers = draw(st.lists(st.integers(1, most), unique=True, max_size=most))
+    return tuple(draw(instances(number)) for number in numbers)
+
+
+def alive(pool: Iterable[Instance]) -> list[Instance]:
+    return [item for item in pool if item.state is not State.INACTIVE]
+
+
+def available(pool: Iterable[Instance], goal: Goal, passed: frozenset[int]) -> set[int]:
+    """Numbers of the instances that capacity is counted in: old ones that are ready, new ones that passed."""
+    return {
+        item.number
+        for item in pool
+        if item.state is State.READY and (item.generation != goal.generation or item.number in passed)
+    }
+
+
+def turn(item: Instance, goal: Goal) -> tuple[int, float, int]:
+    """Sorts old instances as the design wants them stopped, written down a second time."""
+    key = (item.generation or 0, item.started, item.number)
+    return key if goal.order is Order.OLDEST_FIRST else (-key[0], -key[1], -key[2])
+
+
+def stopped(plan: Plan) -> set[int]:
+    return {action.number for action in plan.actions if isinstance(action, Stop)}
+
+
+def begun(plan: Plan) -> set[int]:
+    return {action.number for action in plan.actions if isinstance(action, Start)}

@@ -20,7 +20,7 @@ from dbus_next import BusType, Message, MessageFlag, MessageType, NameFlag, Requ
 from dbus_next.aio import MessageBus
 from dbus_next.errors import AuthError
 
-from deployd.errors import DeploydError, Unreachable
+from deployd.errors import PREFIX, DeploydError, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Bus:
             connection = MessageBus(address, BusType.SYSTEM)  # type: ignore[arg-type]  # None is the default
             await asyncio.wait_for(connection.connect(), timeout)
         except (OSError, AuthError, EOFError, TimeoutError, ValueError) as error:
-            raise Unreachable(f"the D-Bus system bus cannot be reached: {error or 'no answer'}") from error
+            raise Unreachable(f"the D-Bus system bus cannot be reached: {str(error) or 'no answer'}") from error
         return cls(connection)
 
     async def _wait_for_disconnect(self) -> None:
@@ -124,7 +124,12 @@ class Bus:
             call.cancel()
             what = "the bus went away" if self.disconnected in done else f"no reply within {timeout:g} s"
             raise BusError("org.freedesktop.DBus.Error.NoReply", f"{interface}.{member} of {destination}: {what}")
-        reply = call.result()
+        try:
+            reply = call.result()
+        except (OSError, EOFError) as error:
+            # dbus-next ends pending calls with what its socket said.
+            text = f"{interface}.{member} of {destination}: the bus went away"
+            raise BusError("org.freedesktop.DBus.Error.NoReply", text) from error
         if reply is None:
             raise BusError("org.freedesktop.DBus.Error.NoReply", f"{interface}.{member} of {destination}: no reply")
         if reply.message_type is MessageType.ERROR:
@@ -150,8 +155,8 @@ class Bus:
 
     async def request_name(self, name: str) -> None:
         """Own a well-known name. Raises BusError when somebody else does."""
-        reply = await self._connection.request_name(name, NameFlag.DO_NOT_QUEUE)
-        if reply not in (RequestNameReply.PRIMARY_OWNER, RequestNameReply.ALREADY_OWNER):
+        (reply,) = await self.call(*DBUS, "RequestName", "su", [name, NameFlag.DO_NOT_QUEUE.value])
+        if reply not in (RequestNameReply.PRIMARY_OWNER.value, RequestNameReply.ALREADY_OWNER.value):
             raise BusError("org.freedesktop.DBus.Error.NameExists", f"another process owns {name}")
 
     def emit(self, path: str, interface: str, member: str, signature: str, body: list[Any]) -> None:
@@ -204,7 +209,9 @@ class Bus:
             reply = Message.new_error(message, error.name, error.message)
         except Exception as error:
             log.exception("%s.%s failed", call.interface, call.member)
-            reply = Message.new_error(message, DeploydError.name, f"internal error: {error!r}; see the journal")
+            reply = Message.new_error(
+                message, PREFIX + DeploydError.name, f"internal error: {error!r}; see the journal"
+            )
         if not message.flags & MessageFlag.NO_REPLY_EXPECTED:
             self._send(reply)
 

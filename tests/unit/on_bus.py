@@ -1,0 +1,44 @@
+"""Runs coroutines of a test against a private bus."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import warnings
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, TypeVar
+
+from deployd.bus import Bus
+
+DEADLINE = 20.0
+
+T = TypeVar("T")
+
+
+def run(work: Coroutine[Any, Any, T], deadline: float = DEADLINE) -> T:
+    """Run `work` to its end, within `deadline` seconds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # dbus-next never closes its socket: the collector does
+        try:
+            return asyncio.run(_within(work, deadline))
+        finally:
+            gc.collect()
+
+
+async def _within(work: Coroutine[Any, Any, T], deadline: float) -> T:
+    async with asyncio.timeout(deadline):
+        return await work
+
+
+@contextlib.asynccontextmanager
+async def connections(address: str, count: int) -> AsyncIterator[list[Bus]]:
+    """`count` connections to the bus at `address`, closed on leaving."""
+    made: list[Bus] = []
+    try:
+        for _ in range(count):
+            made.append(await Bus.connect(address))
+        yield made
+    finally:
+        for bus in made:
+            await bus.close()

@@ -57,7 +57,7 @@ class Controller:
         self._history = history
         self._pins = pins
         self._deployment = deployment
-        self._tell = tell
+        self._report_event = tell
         self._report_change = changed
         self.instances = Instances(
             name,
@@ -122,10 +122,7 @@ class Controller:
         rollout = Rollout(self.name, origin, generation.number, started=generation.started)
         self._history.begin(generation, rollout)
         self._course, self._goal = Course(rollout, generation), None
-        self._tell(
-            "started",
-            {"from": origin, "to": generation.number, "release": generation.release, "cause": str(generation.cause)},
-        )
+        self._tell("started", {"release": generation.release, "cause": str(generation.cause)})
         if not self._is_up():
             # Starting the umbrella starts whatever is pinned: of a stopped app that would be the old generation.
             for item in self.instances.observe():
@@ -273,6 +270,12 @@ class Controller:
             with contextlib.suppress(StateError):  # told again with the next progress
                 self._history.progress(course.rollout, course.replaced, course.adopted)
 
+    def _tell(self, event: str, fields: dict[str, Any]) -> None:
+        """One line of progress. Each names its rollout, or those who wait for one could not tell whose it is."""
+        rollout = self.rollout
+        whose = {} if rollout is None else {"from": rollout.origin, "to": rollout.target}
+        self._report_event(event, {**whose, **fields})
+
     def _on_shell_error(self, error: DeploydError) -> None:
         """An action could not be carried out. A full disk will not mend itself by trying; systemd may."""
         if isinstance(error, StateError) and self._course and self._course.rollout.phase is not Phase.PAUSED:
@@ -323,7 +326,7 @@ class Controller:
         with contextlib.suppress(StateError) if event is Event.BLOCKED else contextlib.nullcontext():
             self._history.move(turned)
         name = {Phase.ROLLING_BACK: "rolling-back", Phase.PAUSED: "paused", Phase.ROLLING: "resumed"}[turned.phase]
-        self._tell(name, {"reason": turned.reason, "to": turned.goal})
+        self._tell(name, {"reason": turned.reason})
         if turned.phase is Phase.PAUSED and settings.pace.on_failure is OnFailure.PAUSE and culprit is not None:
             # What failed serves nobody: stopping it leaves the world clean for a resume.
             self._act(Stop(culprit, turned.target, "failed"), settings)

@@ -4,7 +4,8 @@ The only module that imports dbus_next. It knows no interface of anybody: system
 ours in service.py (server side) and api.py (client side).
 
 Facts it works around (dbus-next 0.2.3): a call on a bus that died never returns, so every call has a
-deadline; call() returns error replies instead of raising them; message handlers see replies too.
+deadline; call() returns error replies instead of raising them; message handlers see replies too; and a full
+socket ends the connection (altdesktop/python-dbus-next#153), so its writer gets a socket that takes no for 0 bytes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +28,10 @@ log = logging.getLogger(__name__)
 
 DBUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 DEFAULT_TIMEOUT = 10.0
+
+MOST_CALLS = 64
+"""Calls that await their reply at once. dbus-daemon refuses more than 128 on the system bus
+(max_replies_per_connection), and reading a hundred units is a thousand calls."""
 
 
 class BusError(Exception):
@@ -66,6 +72,19 @@ Variants = Mapping[str, tuple[str, Any]]
 """An a{sv} to send: key to (signature, value)."""
 
 
+class _Patient:
+    """A socket for dbus-next's writer: what does not fit now is written when there is room again."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def send(self, data: memoryview) -> int:
+        try:
+            return self._sock.send(data)
+        except BlockingIOError:
+            return 0
+
+
 class Bus:
     """One connection to a message bus. Make it with :meth:`connect`."""
 
@@ -74,6 +93,8 @@ class Bus:
         self._signal_handlers: list[Callable[[Signal], None]] = []
         self._server: Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._slots = asyncio.Semaphore(MOST_CALLS)
+        connection._writer.sock = _Patient(connection._sock)
         connection.add_message_handler(self._on_message)
         self.disconnected: asyncio.Future[None] = asyncio.ensure_future(self._wait_for_disconnect())
 
@@ -106,7 +127,7 @@ class Bus:
     ) -> list[Any]:
         """Call a method and return the reply's body, variants unwrapped.
 
-        Raises BusError for an error reply, and for no reply within `timeout` seconds
+        Raises BusError for an error reply, and for no reply within `timeout` seconds of sending
         (org.freedesktop.DBus.Error.NoReply).
         """
         message = Message(
@@ -117,9 +138,10 @@ class Bus:
             signature=signature,
             body=[_wrap(item) for item in body or []],
         )
-        call = asyncio.ensure_future(self._connection.call(message))
-        waiting: set[asyncio.Future[Any]] = {call, self.disconnected}
-        done, _ = await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        async with self._slots:
+            call = asyncio.ensure_future(self._connection.call(message))
+            waiting: set[asyncio.Future[Any]] = {call, self.disconnected}
+            done, _ = await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if call not in done:
             call.cancel()
             what = "the bus went away" if self.disconnected in done else f"no reply within {timeout:g} s"

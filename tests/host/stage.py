@@ -7,62 +7,29 @@ from __future__ import annotations
 
 import contextlib
 import json
-import queue
+import os
 import subprocess
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
 
 import pytest
 
 from tests.apps.release import app_file, make_release
+from tests.host.begun import DEADLINE, Begun, Ended, Json
 from tests.host.machine import Machine
 from tests.host.root import IN_HOST
+from tests.host.unit_journal import UnitJournal
 from tests.load.client import Load
+
+__all__ = ["APP", "APP_FILE", "DEADLINE", "INSTANCES", "PORT", "RELEASES", "Begun", "Ended", "Json", "Ran", "Stage"]
 
 APP = "demo"
 PORT = 8080
 INSTANCES = 4
+LISTENING = "0A"
+"""TCP_LISTEN as /proc/net/tcp has it."""
 APP_FILE = f"/etc/deployd/apps/{APP}.toml"
 RELEASES = f"/srv/{APP}"
-DEADLINE = 60.0
-
-Json = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A command that begins a rollout, when it has ended: exit status, the events of --json, standard error."""
-
-    status: int
-    events: list[Json]
-    stderr: str
-
-    @property
-    def finished(self) -> Json:
-        """The last event."""
-        assert self.events, f"no event at all; status {self.status}: {self.stderr}"
-        assert self.events[-1]["event"] == "finished", self.events[-1]
-        return self.events[-1]
-
-    @property
-    def result(self) -> str:
-        return str(self.finished["result"])
-
-    @property
-    def reason(self) -> str:
-        return str(self.finished["reason"])
-
-    @property
-    def generation(self) -> int:
-        return int(self.finished["generation"])
-
-    def instances(self, state: str) -> list[tuple[int, int]]:
-        """(instance, generation) of the events that tell of this state, in their order."""
-        told = (event for event in self.events if event["event"] == "instance" and event["state"] == state)
-        return [(event["instance"], event["generation"]) for event in told]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,84 +41,18 @@ class Ran:
     invocation: str
 
 
-class Begun:
-    """A rollout under way, as its command tells of it. `until` an event, then `end`."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        self.events: list[Json] = []
-        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._complaints: list[str] = []
-        self._readers = [threading.Thread(target=read, daemon=True) for read in (self._read, self._read_errors)]
-        for reader in self._readers:
-            reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout
-        for line in self.process.stdout:
-            self._lines.put(line)
-        self._lines.put("")
-
-    def _read_errors(self) -> None:
-        assert self.process.stderr
-        self._complaints += self.process.stderr
-
-    def next(self, within: float = DEADLINE) -> Json | None:
-        """The next event; None when there are no more."""
-        try:
-            line = self._lines.get(timeout=within)
-        except queue.Empty:
-            raise AssertionError(f"no event for {within:g} s after {self.events[-1:]}") from None
-        if not line:
-            self._lines.put("")
-            return None
-        event: Json = json.loads(line)
-        self.events.append(event)
-        return event
-
-    def until(self, event: str, within: float = DEADLINE, **fields: object) -> Json:
-        """Read on to the next event of this name with these fields."""
-        wanted = {"event": event, **fields}
-        while (seen := self.next(within)) is not None:
-            if wanted.items() <= seen.items():
-                return seen
-        raise AssertionError(f"the rollout ended without {wanted}: {self.events} {''.join(self._complaints)}")
-
-    def end(self, within: float = DEADLINE) -> Ended:
-        """Read to the end."""
-        while self.next(within) is not None:
-            pass
-        status = self.process.wait(within)
-        self._close()
-        return Ended(status, self.events, "".join(self._complaints))
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self._close()
-
-    def _close(self) -> None:
-        for reader in self._readers:
-            reader.join(DEADLINE)
-        for pipe in (self.process.stdout, self.process.stderr):
-            if pipe is not None:
-                pipe.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        if self.process.stdout is not None and not self.process.stdout.closed:
-            self.kill()
-
-
 @dataclass(slots=True)
 class Stage:
     """`demo` on `machine`: 4 instances on port 8080, unless `configure` says otherwise."""
 
     machine: Machine
     settings: dict[str, object] = field(default_factory=dict)
+    journal: UnitJournal = field(init=False)
+    """What systemd says happened, since the stage was made or `journal.restart()`."""
     _open: list[Load | Begun] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.journal = UnitJournal(self.machine, APP)
 
     # ---- what there is to deploy
 
@@ -241,6 +142,23 @@ class Stage:
     def pid(self, instance: int) -> int:
         """Main process, as the host numbers it."""
         return int(self.show(f"{APP}@{instance}.service", "MainPID")["MainPID"])
+
+    def process(self, instance: int) -> tuple[list[str], dict[str, str]]:
+        """Command line and environment of an instance's main process, as the kernel has them."""
+        proc = self.machine.path(f"/proc/{self.pid(instance)}")
+        argv, environ = ((proc / name).read_text().split("\0")[:-1] for name in ("cmdline", "environ"))
+        return argv, dict(item.partition("=")[::2] for item in environ)
+
+    def kill(self, instance: int) -> int:
+        """SIGKILL the main process of an instance. How many connections it held, whose requests may be lost."""
+        pid = self.pid(instance)
+        self.machine.run(["kill", "-STOP", str(pid)])  # it accepts no more while we count
+        proc = self.machine.path(f"/proc/{pid}")
+        inodes = {link.removeprefix("socket:[").removesuffix("]") for link in map(os.readlink, (proc / "fd").iterdir())}
+        rows = [line.split() for line in (proc / "net/tcp").read_text().splitlines()[1:]]
+        held = sum(row[9] in inodes and row[3] != LISTENING for row in rows)
+        self.machine.run(["kill", "-KILL", str(pid)])
+        return held
 
     def get(self, path: str = "/", timeout: float = DEADLINE) -> Json:
         """One request on a connection of its own; what the application answered."""

@@ -72,11 +72,12 @@ def _values(raw: Any) -> tuple[str, ...]:
     if isinstance(raw, list):
         if not raw:
             raise Problem('must not be an empty array; write "" to reset a list, or leave the key out')
-        return tuple(_value(item) for item in raw)
-    return (_value(raw),)
+        return tuple(value(item) for item in raw)
+    return (value(raw),)
 
 
-def _value(raw: Any) -> str:
+def value(raw: Any) -> str:
+    """One value, as it will stand in the unit."""
     if isinstance(raw, bool):
         return "yes" if raw else "no"
     if isinstance(raw, int):

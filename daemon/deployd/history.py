@@ -13,6 +13,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 from deployd.errors import StateError
 from deployd.model.app import App
@@ -53,8 +54,18 @@ class History:
         except (OSError, sqlite3.Error) as error:
             if not self.path.exists():
                 raise StateError(f"{self.path}: {error}; the daemon keeps its state there") from error
-            # immutable=1 reads without a lock or shared memory file, as a read-only file system wants it.
-            self._db = sqlite3.connect(f"file:{self.path}?mode=ro&immutable=1", uri=True, isolation_level=None)
+            self._db = self._open_for_reading()
+
+    def _open_for_reading(self) -> sqlite3.Connection:
+        """What was committed last may be in the log only, so read that too, unless the file system forbids even the
+        shared memory file that goes with it: then immutable=1 reads the database alone, without any lock."""
+        db = sqlite3.connect(f"file:{quote(str(self.path))}?mode=ro", uri=True, isolation_level=None)
+        try:
+            db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        except sqlite3.Error:
+            db.close()
+            db = sqlite3.connect(f"file:{quote(str(self.path))}?mode=ro&immutable=1", uri=True, isolation_level=None)
+        return db
 
     def close(self) -> None:
         if self._db is not None:

@@ -1,0 +1,46 @@
+"""The writes of two rollouts, one good and one rolled back, as operations on a History."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from deployd.history import History
+from deployd.model.app import App, Listen, ListenKind
+from deployd.model.generation import Cause, Generation, Result
+from deployd.model.rollout import Phase, Rollout
+
+SETTINGS = App("demo", "/srv/demo/current", ("/usr/bin/true",), (Listen(ListenKind.TCP, "8080"),), instances=2)
+
+
+def generation(number: int, result: Result = Result.RUNNING, app: str = "demo") -> Generation:
+    return Generation(
+        app=app,
+        number=number,
+        release=f"/srv/{app}/{number}",
+        settings=replace(SETTINGS, name=app, environment=(("TEXT", "ü\n'\""),)),
+        fingerprint=f"{number:032x}",
+        cause=Cause.ROLLOUT,
+        result=result,
+        reason="",
+        started=1000.0 + number,
+    )
+
+
+FIRST = Rollout("demo", None, 1, started=1001.0)
+SECOND = Rollout("demo", 1, 2, started=1002.0)
+BACK = replace(SECOND, phase=Phase.ROLLING_BACK, reason="instance 3 exited with status 3")
+
+Operation = Callable[[History], None]
+STORY: tuple[Operation, ...] = (
+    lambda history: history.begin(generation(1), FIRST),
+    lambda history: history.progress(replace(FIRST, passed=frozenset({1})), (), ()),
+    lambda history: history.saw("demo", 1, 1, "a" * 32),
+    lambda history: history.finish(FIRST, Result.SUCCEEDED, "", 1001.5),
+    lambda history: history.begin(generation(2), SECOND),
+    lambda history: history.progress(replace(SECOND, passed=frozenset({2, 3})), (1,), (2,)),
+    lambda history: history.move(BACK),
+    lambda history: history.finish(BACK, Result.ROLLED_BACK, BACK.reason, 1002.5),
+    lambda history: history.deployed(generation(1, Result.SUCCEEDED, "other")),
+    lambda history: history.forget("other"),
+)

@@ -16,6 +16,9 @@ from rich.text import Text
 TICK = 0.25
 """Seconds between drawings when nothing happens, so that elapsed times move and a resized terminal is noticed."""
 
+AFTERWARDS = 4
+"""Lines left free by the last drawing, for the sentence below it and the prompt: nothing scrolls away."""
+
 Draw = Callable[[int, int], list[str]]
 
 
@@ -38,13 +41,16 @@ class Screen:
         if self._timer is not None:
             self._timer.cancel()
         try:
-            self.draw()
+            self.draw(spare=AFTERWARDS)
         finally:
             self._live.stop()
 
-    def draw(self) -> None:
+    def draw(self, spare: int = 1) -> None:
+        """Fill the terminal but for `spare` lines."""
         columns, lines = os.get_terminal_size(self._console.file.fileno())
-        text = Text.from_ansi("\n".join(self._draw(columns or 80, (lines or 24) - 1)), no_wrap=True, overflow="crop")
+        text = Text.from_ansi(
+            "\n".join(self._draw(columns or 80, (lines or 24) - spare)), no_wrap=True, overflow="crop"
+        )
         self._live.update(text, refresh=True)
 
     def _tick(self) -> None:

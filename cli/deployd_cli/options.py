@@ -24,7 +24,7 @@ def app_names(incomplete: str) -> list[str]:
 
 APP = typer.Argument(..., metavar="APP", help="Name of the app.", show_default=False, autocompletion=app_names)
 APP_OR_ALL = typer.Argument(
-    "", metavar="[APP]", help="Name of the app; all of them if left out.", show_default=False, autocompletion=app_names
+    "", metavar="APP", help="Name of the app; all of them if left out.", show_default=False, autocompletion=app_names
 )
 JSON = typer.Option(False, "--json", help="Print JSON, for programs.")
 JSON_LINES = typer.Option(False, "--json", help='Print JSON, one event a line; the last is "finished".')

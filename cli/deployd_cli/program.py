@@ -7,13 +7,15 @@ imported when its command is called, completed or described, so that ``status`` 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from deployd_cli.startup import without
 
-with without("rich"):
+with without("rich", "bz2", "lzma"):
     import typer
-    from typer.core import TyperGroup
+    from typer.core import TyperCommand, TyperGroup
 
 COMMANDS = {
     "check": "check",
@@ -43,7 +45,34 @@ PLAIN: dict[str, Any] = {
 }
 
 
-class Commands(TyperGroup):
+class Sparing:
+    """A command that takes a value as it is when there is nothing to convert: none, or of the right type.
+
+    Recent typers do so with flags only; for a string, and for a --help not given, they import pydantic: 100 ms
+    of every start. It also lets a default be what a user may not say: 0 for "not given".
+    """
+
+    types: Mapping[str, object] = {}
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]  # of typer's command, beside which it stands
+        for parameter in parameters:
+            if "process_value" not in vars(parameter):
+                parameter.process_value = partial(self._process, parameter, parameter.process_value)
+        return parameters
+
+    def _process(self, parameter: Any, convert: Callable[[Any, Any], Any], ctx: Any, value: Any) -> Any:
+        given = value is not None or parameter.required
+        if given and type(value).__name__ != self.types.get(parameter.name):
+            return convert(ctx, value)
+        return value if parameter.callback is None else parameter.callback(ctx, parameter, value)
+
+
+class Command(Sparing, TyperCommand):
+    """One command."""
+
+
+class Commands(Sparing, TyperGroup):
     """A group that knows its commands' names, and makes a command when it is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
@@ -53,9 +82,12 @@ class Commands(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"deployd_cli.commands.{COMMANDS[cmd_name]}")
+        function = getattr(module, cmd_name)
         single = typer.Typer(**PLAIN)
-        single.command(cmd_name)(getattr(module, cmd_name))
-        return typer.main.get_command(single)
+        single.command(cmd_name, cls=Command)(function)
+        command: Any = typer.main.get_command(single)
+        command.types = function.__annotations__  # names of types: the modules have annotations as text
+        return command
 
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, **PLAIN)

@@ -9,7 +9,7 @@ from typing import TypeVar
 from deployd_cli.interrupted import Interrupted
 from deployd_cli.startup import without
 
-with without("ssl"):
+with without("ssl", "gi"):
     import asyncio
 
     from deployd.api import Client
@@ -22,7 +22,8 @@ def run(work: Callable[[Client], Awaitable[T]], *, timeout: float = 5.0) -> T:
 
     async def connected() -> T:
         async with await Client.connect(timeout=timeout) as client:
-            gc.enable()  # main switched it off; from here on it may be a long wait
+            gc.freeze()  # main switched it off, and it would begin with a look at all that was imported
+            gc.enable()
             return await work(client)
 
     try:

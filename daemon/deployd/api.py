@@ -14,7 +14,7 @@ import datetime
 import json
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Any, Self
 
@@ -145,7 +145,7 @@ class Client:
         """Use as ``async with``, before the rollout is begun, so that none of its events is missed."""
         return Watch(self, APP, "RolloutEvent", app)
 
-    async def events(self, app: str) -> AsyncIterator[Json]:
+    async def events(self, app: str) -> AsyncGenerator[Json, None]:
         """Every event of every rollout of `app`, until the bus goes away."""
         async with self.watch(app) as watch:
             while True:
@@ -153,7 +153,7 @@ class Client:
                 if isinstance(item, dict):
                     yield item
 
-    async def changes(self, app: str = "") -> AsyncIterator[Json]:
+    async def changes(self, app: str = "") -> AsyncGenerator[Json, None]:
         """The status of `app` (of every app for ""), now and after every change; goes on when the daemon is back."""
         async with Watch(self, MANAGER, "AppChanged", app) as watch:
             item: Json | str = "now"
@@ -228,7 +228,7 @@ class Watch:
 
     async def until_finished(
         self, generation: int, *, deadline: float = DAY, patience: float = PATIENCE
-    ) -> AsyncIterator[Json]:
+    ) -> AsyncGenerator[Json, None]:
         """The events of the rollout that made `generation`; the last one is ``finished``.
 
         A rollout outlives the daemon that began it. When the daemon goes away, what came of the rollout is
@@ -251,7 +251,7 @@ class Watch:
                 if item.get("event") == "finished":
                     return
                 continue
-            if item == asked:  # already asked: it was our question that started it
+            if item and item == asked:  # already asked: it was our question that started it
                 continue
             if not item and back_by is None:
                 back_by = clock() + patience

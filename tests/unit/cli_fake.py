@@ -108,13 +108,13 @@ class FakeDaemon:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def at(cls, address: str) -> AsyncIterator[FakeDaemon]:
-        """Up and owning the name; on leaving it vanishes from the bus."""
+    async def at(cls, address: str, *generations: dict[str, Any]) -> AsyncIterator[FakeDaemon]:
+        """Up and owning the name, with `generations` as demo's history; on leaving it vanishes from the bus."""
         bus = await Bus.connect(address)
         try:
             daemon = cls(bus)
             daemon.answers["demo", "Describe"] = status()
-            daemon.answers["demo", "History"] = {"app": "demo", "generations": [generation_row(7)]}
+            daemon.answers["demo", "History"] = {"app": "demo", "generations": [*generations, generation_row(7)]}
             bus.serve(daemon._serve)
             await bus.request_name(NAME)
             yield daemon

@@ -12,7 +12,7 @@ import typer
 from deployd_cli.options import APP_OR_ALL, JSON
 from deployd_cli.output import can_redraw, message, paint_for, show, show_json, width_of
 from deployd_cli.text.status import change_line, overview_lines, status_lines
-from deployd_cli.text.words import cut, dicts_of, text_of
+from deployd_cli.text.words import dicts_of, text_of
 
 if TYPE_CHECKING:
     from deployd.api import Client
@@ -41,11 +41,12 @@ def status(app: str = APP_OR_ALL, watch: bool = WATCH, as_json: bool = JSON) -> 
         message("there are no apps; an app is a file in /etc/deployd/apps")
 
 
-def _lines(statuses: Statuses, app: str, width: int | None) -> list[str]:
+def _lines(statuses: Statuses, app: str, width: int | None, height: int | None = None) -> list[str]:
     paint = paint_for(sys.stdout)
     if not app:
-        return overview_lines(statuses.values(), width=width, paint=paint)
-    return status_lines(statuses.get(app, {}), datetime.now().astimezone(), width=width, paint=paint)
+        return overview_lines(statuses.values(), width=width, paint=paint)[:height]
+    now = datetime.now().astimezone()
+    return status_lines(statuses.get(app, {}), now, width=width, height=height, paint=paint)[:height]
 
 
 async def _watch(client: Client, app: str, as_json: bool) -> None:
@@ -60,13 +61,7 @@ async def _watch(client: Client, app: str, as_json: bool) -> None:
     from deployd_cli.live import Screen
 
     statuses: dict[str, Mapping[str, Any]] = {}
-    with Screen(lambda width, height: _trimmed(_lines(statuses, app, width), width, height)) as screen:
+    with Screen(lambda width, height: _lines(statuses, app, width, height)) as screen:
         async for change in client.changes(app):
             statuses[text_of(change, "app", app)] = change
             screen.draw()
-
-
-def _trimmed(lines: list[str], width: int, height: int) -> list[str]:
-    if len(lines) <= height:
-        return lines
-    return [*lines[: height - 1], cut(f"  and {len(lines) - height + 1} more; the terminal is too low for them", width)]

@@ -20,7 +20,7 @@ def _sentence(event: Mapping[str, Any], app: str) -> str:
     origin, target = text_of(event, "from"), text_of(event, "to", "?")
     match name:
         case "started":
-            return f"rolling {_from(origin)}to generation {target}, {text_of(event, 'release', 'release unknown')}"
+            return f"rolling out generation {target}{_after(origin)}, {text_of(event, 'release', 'release unknown')}"
         case "instance":
             state = text_of(event, "state", "?")
             return _because(f"instance {instance} (generation {text_of(event, 'generation', '?')}) {state}", reason)
@@ -70,8 +70,8 @@ def _figures(event: Mapping[str, Any]) -> list[str]:
     return [*figures, duration(event.get("duration"))]
 
 
-def _from(origin: str) -> str:
-    return f"from generation {origin} " if origin else ""
+def _after(origin: str) -> str:
+    return f" after {origin}" if origin not in ("", "0") else ""
 
 
 def _generation(number: str) -> str:

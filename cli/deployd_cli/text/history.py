@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from deployd_cli.text.paint import RESULT_STYLES, Paint
 from deployd_cli.text.table import Cell, Column, table
-from deployd_cli.text.words import dicts_of, duration, instance_count, moment, text_of
+from deployd_cli.text.words import dicts_of, duration, instance_count, moment, text_of, wrapped
 
 HEADS = [
     Column("GEN", number=True),
@@ -35,7 +34,7 @@ def history_lines(history: Mapping[str, Any], now: datetime, *, width: int | Non
     for line, generation in zip(rows, generations, strict=True):
         lines.append(line)
         if reason := text_of(generation, "reason"):
-            lines += _wrapped(reason, width)
+            lines += _reason(reason, width)
     return lines
 
 
@@ -65,8 +64,6 @@ def _when(then: datetime | None, now: datetime, width: int | None) -> str:
     return local.strftime("%Y-%m-%d %H:%M:%S" if width is None or width >= ROOMY else "%d %b %H:%M")
 
 
-def _wrapped(text: str, width: int | None) -> list[str]:
+def _reason(text: str, width: int | None) -> list[str]:
     indent = " " * REASON_INDENT
-    if width is None:
-        return [indent + text]
-    return textwrap.wrap(text, max(width, REASON_INDENT + 10), initial_indent=indent, subsequent_indent=indent)
+    return [indent + line for line in ([text] if width is None else wrapped(text, max(width - REASON_INDENT, 10)))]

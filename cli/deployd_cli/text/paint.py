@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 CODES = {"good": "32", "busy": "33", "bad": "31", "dim": "2", "strong": "1"}
 
@@ -18,8 +18,7 @@ STATE_STYLES = {
 RESULT_STYLES = {"succeeded": "good", "running": "busy", "failed": "bad", "rolled-back": "bad", "aborted": "busy"}
 
 
-@dataclass(frozen=True, slots=True)
-class Paint:
+class Paint(NamedTuple):
     """Paints text for a terminal, or leaves it alone."""
 
     on: bool

@@ -6,7 +6,6 @@ instances that just serve are summed up.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from deployd_cli.text.event import event_line
 from deployd_cli.text.paint import STATE_STYLES, Paint
 from deployd_cli.text.status import next_steps
 from deployd_cli.text.table import Cell, Column, table
+from deployd_cli.text.trim import summed, trimmed
 from deployd_cli.text.words import columns, cut, dicts_of, duration, number_of, text_of
 
 HEADS = [
@@ -26,7 +26,6 @@ HEADS = [
 ]
 SERVING = ("ready", "adopted")
 URGENCY = {"failed": 0, "starting": 1, "stopping": 1}
-FRAME = 6  # lines around the instances: title, release, blank, headings, the sum, and one for the cursor
 MAX_FAILURES = 4
 
 
@@ -50,7 +49,7 @@ class Progress:
         self.release = ""
         self.phase = "rolling"
         self.note = ""
-        self.failures: list[str] = []
+        self.failures: dict[str, str] = {}
         self.ended = False
         self._began = self._now = now
         self._rows = {
@@ -94,11 +93,10 @@ class Progress:
             self._failure(event)
 
     def _failure(self, event: Mapping[str, Any]) -> None:
-        """A failure is told once, though both the instance's state and the gate say it."""
-        reason = text_of(event, "reason", "failed")
-        line = f"instance {text_of(event, 'instance', '?')}: {reason}"
-        if line not in self.failures:
-            self.failures = [*self.failures, line][-MAX_FAILURES:]
+        """The newest for each instance: its state and the gate both tell of the same failure."""
+        name = text_of(event, "instance", "?")
+        self.failures.pop(name, None)
+        self.failures[name] = text_of(event, "reason", "failed")
 
     def lines(self, now: float, *, width: int, height: int, paint: Paint) -> list[str]:
         """At most `height` lines of at most `width` columns."""
@@ -107,7 +105,8 @@ class Progress:
         top += ["  " + cut(self.release, width - 2, left=True)] if self.release else []
         top += ["  " + cut(self.note, width - 2)] if self.note and not self.ended else []
         top += ["  " + cut(next_steps(self.app), width - 2)] if self.phase == "paused" else []
-        bottom = ["  " + paint("bad", cut(line, width - 2)) for line in self.failures]
+        failures = [f"instance {name}: {reason}" for name, reason in self.failures.items()][-MAX_FAILURES:]
+        bottom = ["  " + paint("bad", cut(line, width - 2)) for line in failures]
         room = height - len(top) - len(bottom) - 2
         return [*top, *self._instances(now, room, width, paint), *bottom][: max(height, 0)]
 
@@ -128,17 +127,13 @@ class Progress:
         gone = [] if self.ended else [item for item in ordered if item[1].state in ("stopped", "inactive")]
         live = [item for item in ordered if item[1].state not in ("stopped", "inactive")]
         candidates = [*live, *gone]
-        shown = candidates
-        if len(candidates) > room:
-            urgent = sorted(candidates, key=_urgency)[: max(room - 1, 0)]
-            shown = [item for item in candidates if item in urgent]
-        rest = [row for name, row in candidates if all(name != other for other, _ in shown)]
-        rows = [self._row(name, row, now) for name, row in shown]
-        lines = ["", *table(HEADS, rows, width=width, paint=paint, indent=2)] if rows else []
+        shown, rest = trimmed(candidates, room, _urgency)
+        heads = HEADS if any(row.reason for _, row in shown) else HEADS[:-1]
+        rows = [self._row(name, row, now)[: len(heads)] for name, row in shown]
+        lines = ["", *table(heads, rows, width=width, paint=paint, indent=2)] if rows else []
         if rest:
-            counts = Counter((row.state, row.generation) for row in rest)
-            sums = [f"{number} {state} (generation {generation})" for (state, generation), number in counts.items()]
-            lines.append("  " + cut(f"{'and ' if rows else ''}{', '.join(sums)}", width - 2))
+            sums = summed((row.state, row.generation) for _, row in rest)
+            lines.append("  " + cut(f"{'and ' if rows else ''}{sums}", width - 2))
         return lines
 
     def _row(self, name: str, row: Row, now: float) -> list[Cell | str]:
@@ -151,7 +146,7 @@ class Progress:
         ]
 
 
-def _urgency(item: tuple[str, Row]) -> tuple[int, float]:
+def _urgency(item: tuple[str, Row]) -> tuple[float, ...]:
     """What failed, what moves, what moved last, what never did."""
     _, row = item
     gone = row.state in ("stopped", "inactive")

@@ -8,6 +8,7 @@ from typing import Any
 
 from deployd_cli.text.paint import STATE_STYLES, Paint
 from deployd_cli.text.table import Cell, Column, table
+from deployd_cli.text.trim import summed, trimmed
 from deployd_cli.text.words import age, columns, cut, dicts_of, number_of, text_of
 
 APPS = [
@@ -28,15 +29,26 @@ INSTANCES = [
 WEIGHT = Column("WEIGHT", number=True)
 
 
-def status_lines(status: Mapping[str, Any], now: datetime, *, width: int | None, paint: Paint) -> list[str]:
-    """An app with its instances, and the rollout if one is on, with what can be done about it."""
+def status_lines(
+    status: Mapping[str, Any], now: datetime, *, width: int | None, paint: Paint, height: int | None = None
+) -> list[str]:
+    """An app with its instances, and the rollout if one is on, with what can be done about it.
+
+    With a `height` that is too small for all instances, those that just serve are summed up.
+    """
     lines = _head(status, width, paint) + _rollout(status, width, paint)
     instances = dicts_of(status, "instances")
     if instances:
         steered = status.get("routing") == "steered"
         heads = [*INSTANCES, WEIGHT] if steered else INSTANCES
-        rows = [_instance(instance, now, steered) for instance in instances]
-        lines += ["", *table(heads, rows, width=width, paint=paint, indent=2)]
+        room = len(instances) if height is None else height - len(lines) - 2
+        shown, rest = trimmed(instances, room, _urgency)
+        rows = [_instance(instance, now, steered) for instance in shown]
+        if rows:
+            lines += ["", *table(heads, rows, width=width, paint=paint, indent=2)]
+        if rest:
+            sums = summed((text_of(item, "state", "-"), text_of(item, "generation", "-")) for item in rest)
+            lines.append("  " + _within(f"{'and ' if rows else ''}{sums}", width, 2))
     return lines
 
 
@@ -132,3 +144,8 @@ def _health(status: Mapping[str, Any]) -> str:
     if ready >= desired:
         return "good"
     return "busy" if ready else "bad"
+
+
+def _urgency(instance: Mapping[str, Any]) -> tuple[float, ...]:
+    """What does not serve, then what did not always."""
+    return (instance.get("state") == "ready", -number_of(instance, "restarts"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 ELLIPSIS = "…"
+ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 
 def text_of(source: Mapping[str, Any], key: str, default: str = "") -> str:
@@ -34,7 +36,8 @@ def printable(text: str) -> str:
     """One line without control characters: what an application wrote must not steer the terminal."""
     if text.isascii() and text.isprintable():
         return text
-    visible = "".join(char if char.isprintable() else " " for char in text.encode("utf-8", "replace").decode())
+    text = ESCAPES.sub("", text.encode("utf-8", "replace").decode())
+    visible = "".join(char if char.isprintable() else " " for char in text)
     return " ".join(visible.split())
 
 
@@ -65,6 +68,24 @@ def cut(text: str, width: int, *, left: bool = False) -> str:
             break
         taken.append(char)
     return ELLIPSIS + "".join(reversed(taken)) if left else "".join(taken) + ELLIPSIS
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Lines of at most `width` columns, broken between words, or within one that is too long by itself."""
+    lines, line = [], ""
+    for word in text.split():
+        joined = f"{line} {word}" if line else word
+        if columns(joined) <= width:
+            line = joined
+            continue
+        lines.append(line)
+        line = ""
+        for char in word:
+            if columns(line) + _columns_of(char) > width:
+                lines.append(line)
+                line = ""
+            line += char
+    return [full for full in [*lines, line] if full]
 
 
 def duration(seconds: object) -> str:

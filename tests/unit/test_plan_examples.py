@@ -62,9 +62,12 @@ def test_nothing_stops_until_the_replacement_is_ready() -> None:
 
 def test_min_ready_is_waited_for() -> None:
     goal = Goal(2, 2, min_ready=10.0)
-    waiting = plan(goal, World((*pool_of(1, 1, 2), ready(3, 2, started=NOW - 4))), NOW)
+    world = World((*pool_of(1, 1, 2), ready(3, 2, started=NOW - 4)))
+    waiting = plan(goal, world, NOW)
     assert (waiting.actions, waiting.wake_at, waiting.passed) == ((), NOW + 6, frozenset())
-    assert plan(goal, World((*pool_of(1, 1, 2), ready(3, 2, started=NOW - 4))), NOW + 6).actions == (Stop(2, 1),)
+    assert plan(goal, world, NOW + 5.99).actions == ()
+    assert plan(goal, world, NOW + 6).actions == (Stop(2, 1),)
+    assert plan(replace(goal, deadline=NOW + 60), world, NOW).wake_at == NOW + 6, "the sooner of the two"
 
 
 def test_a_crash_within_min_ready_fails_the_gate() -> None:
@@ -80,6 +83,7 @@ def test_one_that_passed_may_fall_over_but_not_again_and_again() -> None:
     assert (fallen.verdict, fallen.actions) == (Verdict.GOING, ())
     hopeless = plan(Goal(2, 2), World((old, ready(2, 2), failed(3, 2, restarts=4)), frozenset({2, 3})), NOW)
     assert (hopeless.verdict, hopeless.reason) == (Verdict.FAILED, "instance 3 keeps crashing: exited with 1")
+    assert hopeless.passed == {2}
 
 
 def test_the_seed_story_bad_instances_die_first_and_healthy_ones_live() -> None:
@@ -155,6 +159,8 @@ def test_a_pin_without_a_process_goes_or_is_used() -> None:
     """It would come up at the next boot."""
     assert actions(Goal(2, 1), ready(1, 2), idle(2, 1), idle(3, 2)) == (Unpin(2), Unpin(3))
     assert actions(Goal(2, 2), ready(1, 2), idle(2, 1), idle(3, 2)) == (Start(3, 2), Unpin(2))
+    # 4 waits until the ceiling lets it start.
+    assert actions(Goal(2, 2), *pool_of(1, 1, 2), ready(3, 2), idle(4, 2)) == (Stop(2, 1),)
 
 
 def test_a_surplus_instance_that_serves_stays_until_others_do() -> None:
@@ -182,7 +188,8 @@ def test_resuming_after_a_failure_begins_with_a_retry() -> None:
     world = World((ready(1, 1), failed(2, 2)))
     assert plan(Goal(2, 1), world, NOW).verdict is Verdict.FAILED
     assert retry(Goal(2, 1), world) == (Stop(2, 2, "failed"),)
-    again = simulate(Goal(2, 1), (ready(1, 1), stopping(2, 2)))
+    # What is on its way out is not judged, however often it crashed.
+    again = simulate(Goal(2, 1), (ready(1, 1), replace(stopping(2, 2), restarts=2)))
     assert again.verdict is Verdict.DONE
 
 

@@ -1,0 +1,149 @@
+"""What systemd's properties mean, as a table; and that no mix of them confuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployd import observe
+from deployd.model.instance import Instance, State
+
+SECOND = 1_000_000
+
+# What the properties of an instance are that was never ready: it was started 5 s after boot.
+BOOTING = {"ExecMainStartTimestampMonotonic": 5 * SECOND, "InactiveExitTimestampMonotonic": 5 * SECOND}
+# One that was ready before, when systemd last started it.
+SECOND_START = {**BOOTING, "ActiveEnterTimestampMonotonic": 2 * SECOND}
+WAS_READY = {**BOOTING, "ActiveEnterTimestampMonotonic": 6 * SECOND}
+
+
+@pytest.mark.parametrize(
+    ("active", "sub", "state"),
+    [
+        ("active", "running", State.READY),
+        ("reloading", "reload-notify", State.READY),
+        ("refreshing", "refresh-extensions", State.READY),
+        ("activating", "start", State.STARTING),
+        ("activating", "start-pre", State.STARTING),
+        ("activating", "auto-restart", State.FAILED),
+        ("activating", "auto-restart-queued", State.FAILED),
+        ("deactivating", "stop-sigterm", State.STOPPING),
+        ("deactivating", "auto-restart", State.STOPPING),
+        ("failed", "failed", State.FAILED),
+        ("inactive", "dead", State.INACTIVE),
+        ("inactive", "dead-resources-pinned", State.INACTIVE),
+        ("maintenance", "cleaning", State.INACTIVE),
+        ("a state of the future", "", State.INACTIVE),
+    ],
+)
+def test_states(active: str, sub: str, state: State) -> None:
+    assert observe.instance(1, 7, {"ActiveState": active, "SubState": sub}).state is state
+
+
+def test_a_unit_of_which_nothing_is_known_is_inactive() -> None:
+    assert observe.instance(3, None, {}) == Instance(3, None, State.INACTIVE)
+
+
+def test_everything_that_is_told_is_taken_over() -> None:
+    seen = {
+        "ActiveState": "active",
+        "SubState": "running",
+        "InvocationID": [0xAB, 0x01, *([0] * 14)],
+        "MainPID": 4711,
+        "NRestarts": 2,
+        **WAS_READY,
+    }
+    assert observe.instance(3, 7, seen) == Instance(
+        number=3,
+        generation=7,
+        state=State.READY,
+        started=5.0,
+        ready_since=6.0,
+        restarts=2,
+        invocation_id="ab01" + "00" * 14,
+        main_pid=4711,
+    )
+
+
+@pytest.mark.parametrize("active", ["inactive", "activating", "deactivating", "failed"])
+def test_only_what_is_ready_is_ready_since(active: str) -> None:
+    assert observe.instance(1, 7, {"ActiveState": active, **WAS_READY}).ready_since == 0.0
+
+
+@pytest.mark.parametrize(
+    ("properties", "reason"),
+    [
+        ({"Result": "exit-code", "ExecMainCode": 1, "ExecMainStatus": 3}, "exited with status 3 before it was ready"),
+        ({"Result": "protocol", "ExecMainCode": 1, "ExecMainStatus": 0}, "exited with status 0 before it was ready"),
+        (
+            {"Result": "exit-code", "ExecMainCode": 1, "ExecMainStatus": 5, **WAS_READY},
+            "exited with status 5 after it was ready",
+        ),
+        (
+            {"Result": "exit-code", "ExecMainCode": 1, "ExecMainStatus": 5, **SECOND_START},
+            "exited with status 5 before it was ready",
+        ),
+        ({"Result": "signal", "ExecMainCode": 2, "ExecMainStatus": 9}, "was killed by SIGKILL before it was ready"),
+        (
+            {"Result": "core-dump", "ExecMainCode": 3, "ExecMainStatus": 11, **WAS_READY},
+            "was killed by SIGSEGV after it was ready",
+        ),
+        ({"Result": "signal", "ExecMainCode": 2, "ExecMainStatus": 63}, "was killed by signal 63 before it was ready"),
+        ({"Result": "timeout", **BOOTING}, "did not say READY=1 within its gate timeout"),
+        ({"Result": "timeout", **SECOND_START}, "did not say READY=1 within its gate timeout"),
+        ({"Result": "timeout", **WAS_READY}, "did not stop in time"),
+        ({"Result": "watchdog", **WAS_READY}, "was ended by its watchdog"),
+        ({"Result": "oom-kill", "ExecMainCode": 2, "ExecMainStatus": 9}, "ran out of memory before it was ready"),
+        ({"Result": "resources"}, "could not be started: systemd lacked resources or a file (see its journal)"),
+        ({"Result": "start-limit-hit"}, "failed before it was ready (start-limit-hit)"),
+        ({"Result": "success"}, "failed before it was ready"),
+        ({}, "failed before it was ready"),
+    ],
+)
+@pytest.mark.parametrize(("active", "sub"), [("failed", "failed"), ("activating", "auto-restart")])
+def test_reasons(properties: dict[str, Any], reason: str, active: str, sub: str) -> None:
+    seen = {"ActiveState": active, "SubState": sub, **BOOTING, **properties}
+    assert observe.instance(1, 7, seen).detail == reason
+
+
+def test_only_what_failed_has_a_reason() -> None:
+    died = {"Result": "exit-code", "ExecMainCode": 1, "ExecMainStatus": 3, "NRestarts": 4}
+    for active in ("active", "activating", "deactivating", "inactive"):
+        assert observe.instance(1, 7, {"ActiveState": active, **died}).detail == ""
+
+
+words = st.text(max_size=12)
+numbers = st.integers(0, 2**64 - 1)
+# Types are systemd's promise; values are not, and any property may be missing.
+anything = st.fixed_dictionaries(
+    {},
+    optional={
+        "ActiveState": st.sampled_from(sorted(observe.STATES)) | words,
+        "SubState": st.sampled_from(["auto-restart", "dead", "running"]) | words,
+        "LoadState": words,
+        "Result": st.sampled_from(["timeout", "exit-code", "signal", "watchdog", "oom-kill", "success"]) | words,
+        "InvocationID": st.binary(max_size=16) | st.lists(st.integers(0, 255), max_size=16),
+        "InactiveExitTimestampMonotonic": numbers,
+        "ActiveEnterTimestampMonotonic": numbers,
+        "ExecMainStartTimestampMonotonic": numbers,
+        "MainPID": st.integers(0, 2**32 - 1),
+        "NRestarts": st.integers(0, 2**32 - 1),
+        "ExecMainCode": st.integers(-(2**31), 2**31 - 1),
+        "ExecMainStatus": st.integers(-(2**31), 2**31 - 1),
+        "A property of the future": words,
+    },
+)
+
+
+@given(anything, st.integers(0, 10**18), st.none() | st.integers(1, 10**18))
+def test_no_mix_of_properties_confuses(properties: dict[str, Any], number: int, pin: int | None) -> None:
+    seen = observe.instance(number, pin, properties)
+    assert (seen.number, seen.generation) == (number, pin)
+    assert bool(seen.detail) is (seen.state is State.FAILED), "a reason exactly for what failed"
+    assert seen.ready_since == 0.0 or seen.state is State.READY
+    assert bytes.fromhex(seen.invocation_id) == bytes(properties.get("InvocationID", b""))
+    assert "\n" not in observe.failure({**properties, "Result": "exit-code"})
+    assert observe.instance(number, pin, properties) == seen

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ SYSTEMDS = (
     "/usr/lib/systemd/system", "/lib/systemd/system",
 )  # fmt: skip
 """Where units of others live, which a unit of ours with the same name would hide (systemd.unit(5))."""
+
+SEARCH_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where systemd-analyze is looked for, and all it gets of PATH."""
 
 _COMPLAINT = re.compile(r"/[^:]*/(?P<unit>[^/:]+):(?P<line>[0-9]+): (?P<what>.*)")
 # Said about names such as "first.last", which systemd then accepts.
@@ -138,7 +142,7 @@ def _write_all(directory: Path, units: Iterable[Unit]) -> None:
 async def _analyze(directory: str, names: Sequence[str], deadline: float) -> str:
     # A clean environment: SYSTEMD_LOG_LEVEL=debug of the daemon must not look like complaints.
     environment = {
-        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "PATH": SEARCH_PATH,
         "LC_ALL": "C.UTF-8",
         "SYSTEMD_UNIT_PATH": directory,
         "SYSTEMD_LOG_LEVEL": "notice",
@@ -146,9 +150,12 @@ async def _analyze(directory: str, names: Sequence[str], deadline: float) -> str
         "SYSTEMD_LOG_COLOR": "0",
     }
     paths = [f"{directory}/{name}" for name in names]
+    program = shutil.which("systemd-analyze", path=SEARCH_PATH)
+    if program is None:
+        raise SystemdError("cannot run systemd-analyze to verify the units: it is not installed")
     try:
         process = await asyncio.create_subprocess_exec(
-            "systemd-analyze", "verify", "--man=no", *paths,
+            program, "verify", "--man=no", *paths,
             env=environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

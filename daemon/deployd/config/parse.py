@@ -10,7 +10,7 @@ from typing import Any
 from deployd.config import values
 from deployd.config.address import addresses
 from deployd.config.directives import SERVICE, SOCKET, directives
-from deployd.config.source import Problem, Source, Table, kind
+from deployd.config.source import Problem, Source, Table, kind, one_line
 from deployd.errors import InvalidFile, NoSuchApp
 from deployd.model.app import App, Gate, OnFailure, Order, Pace, Stop
 
@@ -68,12 +68,12 @@ def parse(name: str, text: str, file: str) -> App:
     try:
         check_name(name)
     except Problem as problem:
-        raise InvalidFile(f"{file}: {problem}") from None
+        raise InvalidFile(one_line(f"{file}: {problem}")) from None
     source = Source(file, text)
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InvalidFile(_syntax(file, str(error))) from None
+        raise InvalidFile(_syntax(file, text, str(error))) from None
     except RecursionError:
         raise InvalidFile(f"{file}: is nested too deeply; an app file has tables within tables at most") from None
     top = Table(source, (), raw)
@@ -100,12 +100,12 @@ def parse(name: str, text: str, file: str) -> App:
     return app
 
 
-def _syntax(file: str, message: str) -> str:
+def _syntax(file: str, text: str, message: str) -> str:
     """tomllib's message, with the line where editors look for it."""
     position = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
-    where = f"{file}:{position[1]}:{position[2]}" if position and position[1] else file
-    what = message[: position.start()] if position and position[1] else message
-    return f"{where}: is not valid TOML: {what}; correct the syntax there"
+    where = f"{position[1]}:{position[2]}" if position and position[1] else str(len(text.splitlines()) or 1)
+    what = message[: position.start()] if position else message
+    return one_line(f"{file}:{where}: is not valid TOML: {what}; correct the syntax there")
 
 
 def _environment(table: Table) -> tuple[tuple[str, str], ...]:

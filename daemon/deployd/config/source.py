@@ -57,7 +57,7 @@ class Source:
         """The error that names file, line, key and `problem`."""
         line = self.line(path)
         where = self.file if line is None else f"{self.file}:{line}"
-        return InvalidFile(f"{where}: {show(path)}: {problem}" if path else f"{where}: {problem}")
+        return InvalidFile(one_line(f"{where}: {show(path)}: {problem}"))
 
 
 def _split(keys: str) -> tuple[str, ...]:
@@ -69,6 +69,12 @@ def show(path: tuple[str, ...]) -> str:
     if len(path) > 1 and path[0] in ("service", "socket"):
         return f"[{path[0]}] {'.'.join(path[1:])}"
     return ".".join(path)
+
+
+def one_line(text: str) -> str:
+    """A sentence that quotes a file, fit for terminals and logs: control characters escaped, long values cut short."""
+    shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    return shown if len(shown) <= 1000 else f"{shown[:600]} … {shown[-300:]}"
 
 
 class Table:

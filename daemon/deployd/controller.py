@@ -25,7 +25,7 @@ from deployd.model.instance import Instance, State
 from deployd.model.rollout import Phase, Rollout
 from deployd.pins import Pins
 from deployd.plan.goal import Goal
-from deployd.plan.planner import Plan, Verdict, World, plan
+from deployd.plan.planner import Plan, Verdict, World, plan, retry
 from deployd.plan.transitions import Event, advance
 from deployd.systemd1 import Systemd
 
@@ -202,7 +202,7 @@ class Controller:
     async def _prepare(self, course: Course) -> bool:
         """Units as the goal wants them, the socket open, the umbrella up; False when nothing is to be done now."""
         if self._goal is None:
-            goal, settings = course.goal(self._history, time.monotonic() - time.time())
+            goal, settings = course.goal(self._history, time.time(), time.monotonic())
             pinned = max(self._pins.read(self.name), default=0)
             if goal.generation:
                 await self._deployment.install(settings, max(goal.ceiling, pinned))
@@ -328,8 +328,12 @@ class Controller:
         name = {Phase.ROLLING_BACK: "rolling-back", Phase.PAUSED: "paused", Phase.ROLLING: "resumed"}[turned.phase]
         self._tell(name, {"reason": turned.reason})
         if turned.phase is Phase.PAUSED and settings.pace.on_failure is OnFailure.PAUSE and culprit is not None:
-            # What failed serves nobody: stopping it leaves the world clean for a resume.
+            # What failed serves nobody and would be restarted over and over while the rollout stands.
             self._act(Stop(culprit, turned.target, "failed"), settings)
+        if event is Event.RESUME:
+            goal, _ = course.goal(self._history, time.time(), time.monotonic())
+            for action in retry(goal, World(self.instances.observe(), turned.passed)):
+                self._act(action, settings)
         self._report_change()
         self.wake()
         return True

@@ -9,7 +9,7 @@ from deployd.errors import StateError
 from deployd.history import History
 from deployd.model.action import Adopt, Stop
 from deployd.model.app import App
-from deployd.model.generation import Generation
+from deployd.model.generation import Cause, Generation
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Phase, Rollout
 from deployd.plan.goal import Goal
@@ -30,37 +30,35 @@ class Course:
     def __post_init__(self) -> None:
         self.replaced, self.adopted = self.target.replaced, self.target.adopted
 
-    def goal(self, history: History, monotonic_offset: float) -> tuple[Goal, App]:
+    def goal(self, history: History, now: float, monotonic: float) -> tuple[Goal, App]:
         """What to reach in the present phase, and the settings that go with it.
 
-        `monotonic_offset` is CLOCK_MONOTONIC minus CLOCK_REALTIME in seconds. Raises StateError.
+        `now` and `monotonic` are CLOCK_REALTIME and CLOCK_MONOTONIC in seconds. Raises StateError.
         """
-        rollout, generation, deadline = self.rollout, self.target, None
-        if rollout.phase is not Phase.ROLLING_BACK:
-            deadline = rollout.started + generation.settings.pace.deadline + monotonic_offset
-        elif rollout.origin is None:
-            # The way back of a first deploy leads to nothing.
-            return Goal(0, 0), generation.settings
-        else:
+        rollout, generation = self.rollout, self.target
+        deadline = monotonic + rollout.started + generation.settings.pace.deadline - now
+        proven = generation.cause is Cause.SCALE
+        if rollout.phase is Phase.ROLLING_BACK:
+            if rollout.origin is None:
+                # The way back of a first deploy leads to nothing.
+                return Goal(0, 0), generation.settings
             origin = history.generation(rollout.app, rollout.origin)
             if origin is None:
                 raise StateError(f"generation {rollout.origin} of {rollout.app} is missing from the history")
-            generation = origin
+            generation, proven = origin, True
+            # Counted anew, from the turn or from the daemon's return: the way back is not to fail for being late.
+            deadline = monotonic + generation.settings.pace.deadline
         same = history.same(rollout.app, generation.fingerprint)
-        return Goal.of(generation.settings, generation.number, same=same, deadline=deadline), generation.settings
+        goal = Goal.of(generation.settings, generation.number, same=same, deadline=deadline, proven=proven)
+        return goal, generation.settings
 
     def trusted(self, instances: Iterable[Instance]) -> frozenset[int]:
-        """Instances that serve and ran before this rollout: on the way back they need no gate."""
+        """Instances that ran before this rollout: on the way back they need no gate. Those that it adopted are
+        adopted back."""
         return frozenset(
             item.number
             for item in instances
-            if item.state is State.READY
-            and item.generation is not None
-            and (
-                item.generation == self.rollout.origin
-                # Adopted by this rollout: the very process that ran before it.
-                or (item.generation == self.rollout.target and item.number in self.adopted)
-            )
+            if item.generation == self.rollout.origin is not None and item.state is not State.INACTIVE
         )
 
     def passed(self, numbers: frozenset[int], adopts: Iterable[Adopt]) -> bool:

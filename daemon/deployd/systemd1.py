@@ -42,6 +42,8 @@ SERVICE_PROPERTIES = frozenset(
 
 Properties = dict[str, Any]
 
+NOTHING: Properties = {}
+
 
 class Systemd:
     """`org.freedesktop.systemd1.Manager` with deadlines. Errors are SystemdError."""
@@ -54,6 +56,8 @@ class Systemd:
         self._jobs: dict[str, asyncio.Future[str]] = {}
         self._ended: dict[str, str] = {}
         self._calls = 0
+        self._reading: dict[str, list[Properties]] = {}
+        """What signals said while a unit was read: it is newer than what was read first, or soon will be."""
         self._watchers: list[Callable[[str], None]] = []
 
     async def subscribe(self) -> None:
@@ -79,9 +83,12 @@ class Systemd:
         """Have `watcher` called with the name of a watched unit that changed; "" means all of them."""
         self._watchers.append(watcher)
 
-    async def watch(self, unit: str) -> Properties:
-        """Begin to mirror `unit`, and return its properties as they are now."""
-        if unit not in self._units:
+    async def watch(self, unit: str, *, afresh: bool = False) -> Properties:
+        """Begin to mirror `unit`, and return its properties; `afresh` reads also what is mirrored already."""
+        if unit in self._units:
+            if afresh:
+                await self.refresh(unit)
+        else:
             path = unit_path(unit)
             self._units[unit] = {}
             self._by_path[path] = unit
@@ -97,8 +104,14 @@ class Systemd:
         names = [(UNIT, name) for name in UNIT_PROPERTIES]
         if unit.endswith(".service"):
             names += [(SERVICE, name) for name in SERVICE_PROPERTIES]
-        values = await asyncio.gather(*(self._property(unit, interface, name) for interface, name in names))
-        self._units.setdefault(unit, {}).update(zip((name for _, name in names), values, strict=True))
+        news: Properties = {}
+        self._reading.setdefault(unit, []).append(news)
+        try:
+            values = await asyncio.gather(*(self._property(unit, interface, name) for interface, name in names))
+        finally:
+            self._reading[unit] = [item for item in self._reading[unit] if item is not news]
+        read = dict(zip((name for _, name in names), values, strict=True))
+        self._units[unit] = self.properties(unit) | read | news
 
     async def _property(self, unit: str, interface: str, name: str) -> Any:
         try:
@@ -114,8 +127,9 @@ class Systemd:
         self._by_path.pop(unit_path(unit), None)
 
     def properties(self, unit: str) -> Properties:
-        """The mirror of a watched unit; empty for one that is not watched."""
-        return self._units.get(unit, {})
+        """The mirror of a watched unit; empty for one that is not watched. The same object as long as nothing changed,
+        and another one afterwards."""
+        return self._units.get(unit, NOTHING)
 
     async def start(self, unit: str) -> asyncio.Future[str]:
         """Queue a start job. The future ends with the job's result: done, failed, timeout, dependency, canceled …"""
@@ -184,9 +198,11 @@ class Systemd:
             if unit is not None:
                 wanted = UNIT_PROPERTIES if signal.body[0] == UNIT else SERVICE_PROPERTIES
                 changed = {name: value for name, value in signal.body[1].items() if name in wanted}
+                for news in self._reading.get(unit, ()):
+                    news.update(changed)
                 mirror = self._units[unit]
                 if any(mirror.get(name) != value for name, value in changed.items()):
-                    mirror.update(changed)
+                    self._units[unit] = mirror | changed
                     self._tell(unit)
         elif signal.interface == MANAGER and signal.member == "JobRemoved":
             _, path, _, result = signal.body

@@ -16,7 +16,7 @@ from deployd.errors import DeploydError
 from deployd.model.action import Action, Adopt, Start, Stop, Unpin
 from deployd.model.instance import Instance, State
 from deployd.pins import Pins
-from deployd.systemd1 import Systemd
+from deployd.systemd1 import Properties, Systemd
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class Instances:
         self._refusals: dict[int, str] = {}
         self._details: dict[int, str] = {}
         self._known: set[int] = set()
+        self._mirror: dict[int, tuple[Properties, Instance]] = {}
 
     def unit(self, number: int) -> str:
         return f"{self._app}@{number}.service"
@@ -65,14 +66,14 @@ class Instances:
                 numbers.add(int(text))
         self._known |= numbers
         for number in sorted(self._known):
-            await self._systemd.watch(self.unit(number))
-            await self._systemd.refresh(self.unit(number))
+            await self._systemd.watch(self.unit(number), afresh=True)
 
     def forget(self) -> None:
         """Stop watching; the app is removed."""
         for number in self._known:
             self._systemd.unwatch(self.unit(number))
         self._known.clear()
+        self._mirror.clear()
 
     def owns(self, unit: str) -> bool:
         return unit == "" or unit.startswith(f"{self._app}@")
@@ -83,7 +84,7 @@ class Instances:
         self._known |= set(pins)
         found = []
         for number in sorted(self._known):
-            item = observe.instance(number, pins.get(number), self._systemd.properties(self.unit(number)))
+            item = self._mirrored(number, pins.get(number))
             job = self._jobs[number][0] if number in self._jobs else None
             if job is Start and item.state is State.INACTIVE:
                 item = replace(item, state=State.STARTING)
@@ -98,6 +99,14 @@ class Instances:
                 item = replace(item, detail=self._details.get(number, "crashed and was restarted by systemd"))
             found.append(item)
         return tuple(found)
+
+    def _mirrored(self, number: int, pin: int | None) -> Instance:
+        """The instance as the mirror has it, made anew only when pin or mirror changed: the loop looks often."""
+        properties = self._systemd.properties(self.unit(number))
+        known = self._mirror.get(number)
+        if known is None or known[0] is not properties or known[1].generation != pin:
+            known = self._mirror[number] = properties, observe.instance(number, pin, properties)
+        return known[1]
 
     def act(self, action: Action, gate_timeout: float, stop_timeout: float) -> None:
         """Begin an action; `changed` tells when it has ended. Raises StateError if a pin cannot be written."""
@@ -145,9 +154,11 @@ class Instances:
         self._pins.pin(self._app, action.number, action.generation)
         await self._systemd.watch(unit)
         result = await self._result(await self._systemd.start(unit), timeout)
-        # The first signal of a unit that was not loaded before is UnitNew and carries no state, so look.
-        await self._systemd.refresh(unit)
-        if observe.instance(action.number, None, self._systemd.properties(unit)).state is State.INACTIVE:
+        # The first signal of a unit that was not loaded before is UnitNew and carries no state, so look; what is
+        # mirrored as ready was told by a signal, and systemd tells a service's own properties before its state.
+        if self._mirrored(action.number, None).state is not State.READY:
+            await self._systemd.refresh(unit)
+        if self._mirrored(action.number, None).state is State.INACTIVE:
             if result == "done":
                 self._refusals[action.number] = "was not started: a Condition of its unit is false"
             elif result != "unknown":
@@ -156,10 +167,10 @@ class Instances:
     async def _stop(self, action: Stop, timeout: float) -> None:
         unit = self.unit(action.number)
         await self._result(await self._systemd.stop(unit), timeout + JOB_MARGIN)
-        state = observe.instance(action.number, None, self._systemd.properties(unit)).state
+        state = self._mirrored(action.number, None).state
         if state not in (State.INACTIVE, State.FAILED):
             await self._systemd.refresh(unit)
-            state = observe.instance(action.number, None, self._systemd.properties(unit)).state
+            state = self._mirrored(action.number, None).state
         if state is State.FAILED:
             await self._systemd.reset_failed(unit)
             await self._systemd.refresh(unit)

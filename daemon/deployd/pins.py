@@ -10,6 +10,7 @@ disk and errors; knows neither systemd nor the history.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -26,6 +27,7 @@ class Pins:
     def __init__(self, state_dir: str | Path, disk: Disk | None = None) -> None:
         self._apps = Path(state_dir) / "apps"
         self._disk = disk or Disk()
+        self._read: dict[str, tuple[int, dict[int, int]]] = {}
 
     def generation_dir(self, app_name: str, number: int) -> Path:
         return self._app(app_name) / "generations" / str(number)
@@ -67,6 +69,7 @@ class Pins:
         """Have `instance` start with `generation` from now on."""
         if not self.generation_dir(app_name, generation).is_dir():
             raise StateError(f"generation {generation} of {app_name} is not on the disk; roll out again")
+        self._read.pop(app_name, None)
         with reported(f"pin instance {instance} of {app_name} to generation {generation}"):
             path = self._pin(app_name, instance)
             self._disk.directories(path.parent)
@@ -77,6 +80,7 @@ class Pins:
 
     def unpin(self, app_name: str, instance: int) -> None:
         """Take the pin of `instance` away: it does not start any more."""
+        self._read.pop(app_name, None)
         with reported(f"unpin instance {instance} of {app_name}"):
             path = self._pin(app_name, instance)
             if path.parent.is_dir():
@@ -84,14 +88,23 @@ class Pins:
                 self._disk.sync(path.parent)
 
     def read(self, app_name: str) -> dict[int, int]:
-        """Instance to generation, of every pin; whatever else lies in the directory is not looked at."""
+        """Instance to generation, of every pin; whatever else lies in the directory is not looked at.
+
+        Read again only when we wrote, or when the directory says that somebody else did: the daemon asks at every
+        change of every instance.
+        """
+        directory = self._app(app_name) / "pins"
         with reported(f"read the pins of {app_name}"):
-            pins = {}
-            for entry in self._entries(self._app(app_name) / "pins"):
-                generation = self._target(entry)
-                if _NUMBER.fullmatch(entry.name) and generation is not None:
-                    pins[int(entry.name)] = generation
-            return dict(sorted(pins.items()))
+            try:
+                stamp = directory.stat().st_mtime_ns
+            except (FileNotFoundError, NotADirectoryError):
+                return {}
+            known = self._read.get(app_name)
+            if known is None or known[0] != stamp:
+                found = ((entry.name, self._target(entry)) for entry in self._entries(directory))
+                pins = {int(name): target for name, target in found if target is not None and _NUMBER.fullmatch(name)}
+                known = self._read[app_name] = stamp, dict(sorted(pins.items()))
+            return known[1].copy()
 
     def generations(self, app_name: str) -> tuple[int, ...]:
         """The generations that are on the disk."""
@@ -114,6 +127,7 @@ class Pins:
         """Remove everything of the app: the pins first, so that nothing starts with half a generation."""
         with reported(f"remove the state of {app_name}"):
             path = self._app(app_name)
+            self._read.pop(app_name, None)
             if path.is_dir():
                 self._disk.remove(path / "pins")
                 self._disk.remove(path)
@@ -138,7 +152,7 @@ class Pins:
     @staticmethod
     def _target(pin: Path) -> int | None:
         try:
-            target = _TARGET.fullmatch(str(pin.readlink()))
+            target = _TARGET.fullmatch(os.readlink(pin))  # noqa: PTH115 - makes no Path of each of hundreds
         except OSError:
             return None
         return int(target[1]) if target else None

@@ -24,6 +24,9 @@ from deployd.systemd1 import Systemd
 
 log = logging.getLogger(__name__)
 
+LAG = 0.05
+"""Seconds by which the status that is told to watchers may lag behind."""
+
 Emit = Callable[[str, str, dict[str, Any]], None]
 """(app, kind, fields): `changed` with a status, or `event` with a line of progress."""
 
@@ -51,6 +54,7 @@ class Registry:
         self._systemd = systemd
         self._emit = emit
         self._controllers: dict[str, Controller] = {}
+        self._untold: set[str] = set()
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def start(self) -> None:
@@ -138,6 +142,13 @@ class Registry:
         self._emit(name, "event", {"event": event, "app": name, "time": status.iso(time.time()), **fields})
 
     def _changed(self, name: str) -> None:
+        """Tell watchers soon: many changes in a row are one, for a status is as long as there are instances."""
+        if name not in self._untold:
+            self._untold.add(name)
+            asyncio.get_running_loop().call_later(LAG, self._tell_changed, name)
+
+    def _tell_changed(self, name: str) -> None:
+        self._untold.discard(name)
         if name in self._controllers:
             self._emit(name, "changed", self.status(name))
 

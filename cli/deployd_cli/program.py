@@ -7,6 +7,7 @@ imported when its command is called, completed or described, so that ``status`` 
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -38,7 +39,8 @@ COMMANDS = {
 """Command to module, in the order of --help. The module's function has the command's name."""
 
 PLAIN: dict[str, Any] = {
-    "add_completion": False,  # completions are files of the package: packaging/completions
+    # The shells' files are in packaging/completions and ask with this variable; then typer has to know the shells.
+    "add_completion": "_DEPLOYD_COMPLETE" in os.environ,
     "rich_markup_mode": None,
     "pretty_exceptions_enable": False,
     "context_settings": {"help_option_names": ["-h", "--help"]},

@@ -8,7 +8,10 @@ from deployd_cli.text.plan import plan_lines
 
 
 def plan(app: str = APP, release: str = RELEASE, as_json: bool = JSON) -> None:
-    """Show what a rollout would do: every action in order, and the least capacity on the way. Changes nothing."""
+    """Show what a rollout would do. Changes nothing.
+
+    Prints every action in order, and the least capacity on the way.
+    """
     from deployd_cli.session import run
 
     answer = run(lambda client: client.plan(app, release=absolute(release)))

@@ -349,3 +349,28 @@ def _all_of(terminal: int) -> str:
             data += chunk
     os.close(terminal)
     return data.decode()
+
+
+def test_status_imports_nothing_that_it_can_do_without(address: str) -> None:
+    """Each of these costs a tenth or more of the start; recent typers import pydantic for most values."""
+    heavy = {"pydantic", "rich", "ssl", "bz2", "lzma", "gi", "importlib.metadata", "jinja2"}
+    code = f"""if True:
+        import sys
+        from deployd_cli.main import main
+        status = main(["status", "demo"])
+        print(*sorted({heavy!r} & set(sys.modules)), file=sys.stderr)
+        sys.exit(status)
+    """
+
+    async def work(daemon: FakeDaemon) -> None:
+        path = os.pathsep.join(map(str, (CHECKOUT / "daemon", CHECKOUT / "cli")))
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", code),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(address, PYTHONPATH=path),
+        )
+        done = await ended(process)
+        assert (done.status, done.err) == (0, "\n")
+
+    with_daemon(address, work)

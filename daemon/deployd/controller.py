@@ -245,6 +245,8 @@ class Controller:
             case Start(number, generation):
                 self._tell("instance", {"instance": number, "generation": generation, "state": "starting"})
             case Stop(number, generation, why):
+                if self._course is not None and self._course.stopping(action):
+                    self._history.progress(self._course.rollout, self._course.replaced, self._course.adopted)
                 fields = {"instance": number, "generation": generation, "state": "stopping", "reason": why}
                 self._tell("instance", fields)
             case Adopt(number, generation):
@@ -264,11 +266,6 @@ class Controller:
     def _on_stopped(self, action: Stop) -> None:
         fields = {"instance": action.number, "generation": action.generation, "state": "stopped", "reason": action.why}
         self._tell("instance", fields)
-        course = self._course
-        if course is not None:
-            course.stopped(action)
-            with contextlib.suppress(StateError):  # told again with the next progress
-                self._history.progress(course.rollout, course.replaced, course.adopted)
 
     def _tell(self, event: str, fields: dict[str, Any]) -> None:
         """One line of progress. Each names its rollout, or those who wait for one could not tell whose it is."""

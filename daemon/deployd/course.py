@@ -22,7 +22,7 @@ class Course:
     rollout: Rollout
     target: Generation
     replaced: tuple[int, ...] = field(init=False)
-    """Old instances that this rollout stopped, in that order."""
+    """Old instances that this rollout stopped or is stopping, in that order."""
     adopted: tuple[int, ...] = field(init=False)
     umbrella_seen: bool = False
     """Was the app up since we took the rollout up? Then its being down means that somebody stopped it."""
@@ -71,8 +71,11 @@ class Course:
         self.rollout = replace(self.rollout, passed=numbers)
         return True
 
-    def stopped(self, action: Stop) -> None:
-        """Note that an old instance is gone."""
+    def stopping(self, action: Stop) -> bool:
+        """Note that an old instance goes; before it does, for a daemon that returns. True if that is news."""
         rolling = self.rollout.phase is Phase.ROLLING
-        if rolling and action.why != "surplus" and action.generation not in (None, self.rollout.target):
-            self.replaced += (action.number,)
+        old = action.why != "surplus" and action.generation not in (None, self.rollout.target)
+        if not rolling or not old or action.number in self.replaced:
+            return False
+        self.replaced += (action.number,)
+        return True

@@ -232,7 +232,7 @@ class Watch:
         """The events of the rollout that made `generation`; the last one is ``finished``.
 
         A rollout outlives the daemon that began it. When the daemon goes away, what came of the rollout is
-        asked of its successor (asking starts it), and events go on from there. Raises Unreachable when it
+        asked of its successor once that is there, and events go on from there. Raises Unreachable when it
         stays away for `patience` seconds, or when the rollout takes longer than `deadline`.
         """
         clock = asyncio.get_running_loop().time
@@ -251,11 +251,14 @@ class Watch:
                 if item.get("event") == "finished":
                     return
                 continue
-            if item and item == asked:  # already asked: it was our question that started it
+            if not item:
+                # Not asked now: a question would start the daemon, though somebody may be stopping it on purpose.
+                if back_by is None:
+                    back_by = clock() + patience
+                    yield {"event": "daemon-lost", "app": self._app, "to": generation, "time": _now()}
                 continue
-            if not item and back_by is None:
-                back_by = clock() + patience
-                yield {"event": "daemon-lost", "app": self._app, "to": generation, "time": _now()}
+            if item == asked:
+                continue
             try:
                 row = await self.outcome(generation)
             except Unreachable:

@@ -62,6 +62,14 @@ def expand(text: str, instance: str) -> str:
     return re.sub(r"%(.?)", one, text, flags=re.DOTALL)
 
 
+def directive(key: str, value: str) -> str:
+    """What systemd makes of a directive's value: a sign that begins no specifier stands for itself."""
+    if re.search(r"(?<!%)(?:%%)*%[0-9A-Za-z]", value):
+        raise SyntaxProblem(f"a specifier in {value!r}")
+    text = value.replace("%%", "%")
+    return text.replace("$$", "$") if key.startswith("Exec") else text
+
+
 def words(line: str, instance: str) -> list[str]:
     """A command line split, unquoted and expanded (systemd.service(5), "Command lines")."""
     found: list[str] = []

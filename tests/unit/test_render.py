@@ -69,6 +69,11 @@ apps = st.builds(
 )
 
 
+def tail(lines: list[tuple[str, str]], table: Directives) -> list[tuple[str, str]]:
+    """The last lines of a section, as many as the table has, as systemd reads them."""
+    return [(name, syntax.directive(name, value)) for name, value in lines[len(lines) - len(lines_of(table)) :]]
+
+
 def lines_of(table: Directives) -> list[tuple[str, str]]:
     return [(name, value) for name, its_values in table for value in its_values]
 
@@ -83,7 +88,7 @@ def test_units_have_the_directives_they_should_and_no_others(app: App, state: st
     lines = dict(socket)["Socket"]
     addresses = [syntax.expand(value, "1") for name, value in lines if name == "ListenStream"]
     assert addresses[: len(app.listen)] == [listen.address for listen in app.listen]
-    assert lines[len(lines) - len(lines_of(app.socket)) :] == lines_of(app.socket)
+    assert tail(lines, app.socket) == lines_of(app.socket)
     assert len(lines) == len(app.listen) + 2 + len(lines_of(app.socket)) + ("Backlog" not in dict(app.socket))
 
     lines = dict(umbrella)["Service"]
@@ -91,7 +96,7 @@ def test_units_have_the_directives_they_should_and_no_others(app: App, state: st
     assert len(lines) == 5
 
     lines = dict(instance)["Service"]
-    assert lines[len(lines) - len(lines_of(app.service)) :] == lines_of(app.service)
+    assert tail(lines, app.service) == lines_of(app.service)
     ours = lines[: len(lines) - len(lines_of(app.service))]
     pin = f"{state.rstrip('/')}/apps/{app.name}/pins/12" if state != "/" else f"//apps/{app.name}/pins/12"
     assert syntax.words(dict(ours)["ExecStart"], "12") == ["/bin/sh", f"{pin}/run", "12"]
@@ -100,6 +105,21 @@ def test_units_have_the_directives_they_should_and_no_others(app: App, state: st
     assert files == [*app.environment_files, f"{pin}/environment"]
     accounts = [(name, syntax.expand(value, "1")) for name, value in ours if name in ("User", "Group")]
     assert accounts == [(name, text) for name, text in (("User", app.user), ("Group", app.group)) if text is not None]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "written"),
+    [
+        ("CPUQuota", "50%", "50%"),
+        ("RuntimeDirectory", "app/%i", "app/%%i"),
+        ("Description", "100%% %", "100%%% %"),
+        ("ExecStartPre", "/bin/echo $HOME %h", "/bin/echo $$HOME %%h"),
+        ("SyslogIdentifier", "$HOME", "$HOME"),
+    ],
+)
+def test_a_directive_expands_nothing(key: str, value: str, written: str) -> None:
+    assert escape.directive(value, key) == written
+    assert syntax.directive(key, written) == value
 
 
 @given(string, string)

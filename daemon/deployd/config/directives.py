@@ -1,8 +1,8 @@
-"""The [service] and [socket] tables: systemd's own language, passed on as it is written.
+"""The [service] and [socket] tables: directives of systemd that deployd passes on.
 
-A value means what systemd says it means, specifiers (``%i``) and all; escaping them would break directives that
-take none (``CPUQuota=50%``). What a value can never do is end its line: no control characters, no backslash at
-the end. Unknown directives are left to ``systemd-analyze verify``, which knows the systemd that is installed.
+A value is data: `render` escapes what systemd would expand in it (``%i``, and ``$HOME`` in commands), and here is
+refused what could end its line: control characters, and a backslash at the end.
+Unknown directives are left to ``systemd-analyze verify``, which knows the systemd that is installed.
 Refused by name is what deployd itself sets, and what would take an invariant away.
 """
 

@@ -4,7 +4,7 @@
 |---|---|---|
 | a directive that takes a path or name | specifiers (systemd.unit(5)) | `specifier` |
 | a word of ExecStart= and its like | specifiers, quotes, backslashes, variables (systemd.service(5)) | `word` |
-| [service] and [socket] values | whatever systemd makes of them: they are its language | none |
+| a value of [service] or [socket] | what the directive reads, some of them specifiers and variables | `directive` |
 | a shell script | quotes | `shell` |
 | an environment file | quotes, backslashes (systemd.exec(5)) | `assignment` |
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9_./:=+,@-]+")
+_SPECIFIER = re.compile(r"%(?=[0-9A-Za-z%])")
 _QUOTED_SPECIAL = re.compile(r'["\\`$]')
 _LINE_ENDING = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -21,6 +22,16 @@ _LINE_ENDING = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 def specifier(text: str) -> str:
     """Text that systemd expands specifiers in: ``%`` stands for itself when doubled."""
     return text.replace("%", "%%")
+
+
+def directive(value: str, key: str) -> str:
+    """The value of any directive, in which nothing is expanded: ``%i`` and, in commands, ``$HOME`` stand for themselves.
+
+    Only what could be a specifier is doubled: ``CPUQuota=50%`` and its like expand none, and must keep the one sign.
+    """
+    if key.startswith("Exec"):
+        value = value.replace("$", "$$")
+    return _SPECIFIER.sub("%%", value)
 
 
 def word(text: str, tail: str = "") -> str:

@@ -85,5 +85,5 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(specifier=escape.specifier, word=escape.word)
+    environment.filters.update(specifier=escape.specifier, word=escape.word, directive=escape.directive)
     return environment

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,6 +75,8 @@ class History:
 
     def _open_for_writing(self) -> None:
         self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        # Settings hold the environment, and that may hold secrets; SQLite gives its other files the same mode.
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         db = sqlite3.connect(self.path, isolation_level=None, timeout=5)
         try:
             db.execute("PRAGMA journal_mode=WAL")

@@ -1,0 +1,67 @@
+"""`python -m tests.demo`: good and bad releases on a real systemd, under load. Exits 1 if anything was lost."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Sequence
+
+from tests.demo import report
+from tests.demo.narrator import Narrator
+from tests.demo.settings import Settings, settings_of
+from tests.demo.show import Show, ShowError
+from tests.demo.stage import Stage
+from tests.host.machine import Machine, MachineError
+from tests.host.root import HostRoot, RootError
+from tests.host.sources import SourcesError
+from tests.load.client import LoadError
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+def main(argv: Sequence[str]) -> int:
+    """Returns the exit status."""
+    settings = settings_of(argv)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # they are TextIOWrappers here
+    narrator = Narrator(sys.stderr if settings.as_json else sys.stdout)
+    try:
+        return demonstrate(settings, narrator)
+    except KeyboardInterrupt:
+        narrator.say("", "Interrupted. The machine is gone, and everything on it.")
+        return INTERRUPTED
+    except (MachineError, RootError, SourcesError, LoadError, ShowError) as error:
+        narrator.say("")
+        sys.stderr.write(f"demo: {error}\n")
+        return 1
+
+
+def demonstrate(settings: Settings, narrator: Narrator) -> int:
+    narrator.heading("deployd: releases under load, and nothing fails")
+    narrator.prose(
+        "This boots a disposable machine with a systemd of its own. Nothing of yours is touched, "
+        "nothing of it stays, and ^C ends it at any time."
+    )
+    narrator.progress("booting …")
+    machine = Machine.boot("demo", HostRoot.from_environment())
+    try:
+        stage = Stage(machine, settings)
+        narrator.say("")
+        narrator.prose(f"It is up: systemd {stage.systemd}, deployd installed.")
+        try:
+            evidence = Show(stage, settings, narrator).perform()
+        except (MachineError, LoadError, ShowError):
+            narrator.quote(stage.journal().splitlines())
+            raise
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is being removed already
+        machine.remove()
+    if settings.as_json:
+        print(json.dumps(report.as_json(evidence)))
+    narrator.prose("The machine is removed." if evidence.holds else "The machine is removed. Not all went as it must.")
+    return 0 if evidence.holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

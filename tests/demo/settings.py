@@ -1,0 +1,75 @@
+"""What can be chosen about the demonstration, and its command line."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+DESCRIPTION = """\
+Boots a disposable machine with a systemd of its own, deploys a small web application on it, and takes that through
+good and bad releases while a load generator counts every answer. Ends with a table; fails if any request failed.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Times are seconds."""
+
+    rate: float = 300.0
+    keepalive: int = 16
+    boot: float = 1.0
+    instances: int = 4
+    gate: float = 5.0
+    steady: float = 5.0
+    in_place: bool = False
+    as_json: bool = False
+
+    @property
+    def floor(self) -> int:
+        """How many instances must be ready at every moment."""
+        return self.instances - 1 if self.in_place else self.instances
+
+
+def settings_of(argv: Sequence[str]) -> Settings:
+    """From the command line; what is wrong with it ends the program with status 2."""
+    parser = argparse.ArgumentParser(prog="python -m tests.demo", description=DESCRIPTION)
+    default = Settings()
+
+    def option(name: str, of: type[int] | type[float], least: float, what: str) -> None:
+        def value(text: str) -> int | float:
+            number = of(text)
+            if not least <= number < math.inf:
+                raise argparse.ArgumentTypeError(f"{text} is less than {least:g} or no number")
+            return number
+
+        key = name.removeprefix("--").replace("-", "_")
+        known = getattr(default, key)
+        parser.add_argument(name, type=value, default=known, metavar="N", help=f"{what} ({known:g})")
+
+    option("--rate", float, 1, "fresh connections a second")
+    option("--keepalive", int, 0, "clients that keep their connection")
+    option("--boot", float, 0, "seconds the application takes to start")
+    option("--instances", int, 1, "instances of the application")
+    option("--gate", float, 0.1, "seconds an instance may take to say READY=1")
+    option("--steady", float, 0.1, "seconds of steady state before, between and after the rollouts")
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument("--surge", action="store_true", help="a new instance more before an old one less (the default)")
+    way.add_argument("--in-place", action="store_true", help="an old instance less before a new one more")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, everything else on stderr")
+    given = parser.parse_args(argv)
+    if given.gate <= given.boot:
+        parser.error(f"--gate {given.gate:g} gives no instance the time to boot, which takes {given.boot:g} s")
+    if given.in_place and given.instances < 2:
+        parser.error("--in-place with a single instance leaves none to serve")
+    return Settings(
+        rate=given.rate,
+        keepalive=given.keepalive,
+        boot=given.boot,
+        instances=given.instances,
+        gate=given.gate,
+        steady=given.steady,
+        in_place=given.in_place,
+        as_json=given.json,
+    )

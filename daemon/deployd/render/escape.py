@@ -25,7 +25,7 @@ def specifier(text: str) -> str:
 
 
 def directive(value: str, key: str) -> str:
-    """The value of any directive, in which nothing is expanded: ``%i`` and, in commands, ``$HOME`` stand for themselves.
+    """The value of any directive, with nothing expanded: ``%i`` and, in commands, ``$HOME`` stand for themselves.
 
     Only what could be a specifier is doubled: ``CPUQuota=50%`` and its like expand none, and must keep the one sign.
     """

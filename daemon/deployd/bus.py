@@ -16,12 +16,17 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from dbus_next import BusType, Message, MessageFlag, MessageType, NameFlag, RequestNameReply, Variant
+from dbus_next._private.constants import LITTLE_ENDIAN
+from dbus_next._private.unmarshaller import Unmarshaller
 from dbus_next.aio import MessageBus
 from dbus_next.errors import AuthError
+from dbus_next.signature import SignatureType
 
+from deployd import wire
 from deployd.errors import PREFIX, DeploydError, Unreachable
 
 log = logging.getLogger(__name__)
@@ -72,6 +77,17 @@ Variants = Mapping[str, tuple[str, Any]]
 """An a{sv} to send: key to (signature, value)."""
 
 
+class _Reader(Unmarshaller):
+    """dbus-next's, but for what systemd's signals consist of."""
+
+    def read_array(self, type_: SignatureType) -> Any:
+        if type_.signature != "a{sv}":
+            return super().read_array(type_)  # type: ignore[no-untyped-call]
+        # The whole message is here by now.
+        value, self.offset = wire.reader("a{sv}", self.endian == LITTLE_ENDIAN)(self.buf, self.offset)
+        return value
+
+
 class _Patient:
     """A socket for dbus-next's writer: what does not fit now is written when there is room again."""
 
@@ -94,6 +110,7 @@ class Bus:
         self._server: Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(MOST_CALLS)
+        connection._create_unmarshaller = partial(_Reader, connection._stream)  # type: ignore[method-assign]
         connection._writer.sock = _Patient(connection._sock)
         connection.add_message_handler(self._on_message)
         self.disconnected: asyncio.Future[None] = asyncio.ensure_future(self._wait_for_disconnect())

@@ -12,13 +12,13 @@ import sys
 from typing import Any
 
 MESSAGE_IDS = {
-    "started": "5e3b0e4f5d6c4c0e9a5d1f0c7e2a1b01",
-    "finished": "5e3b0e4f5d6c4c0e9a5d1f0c7e2a1b02",
-    "failed-gate": "5e3b0e4f5d6c4c0e9a5d1f0c7e2a1b03",
-    "rolling-back": "5e3b0e4f5d6c4c0e9a5d1f0c7e2a1b04",
-    "paused": "5e3b0e4f5d6c4c0e9a5d1f0c7e2a1b05",
-    "resumed": "5e3b0e4f5d6c4c0e9a5d1f0c7e2a1b06",
-    "instance": "5e3b0e4f5d6c4c0e9a5d1f0c7e2a1b07",
+    "started": "6291d903cfdc4ce1992cf1a387ff38d0",
+    "finished": "a30afb23c09d463ba8767c57a1421693",
+    "failed-gate": "1f4fdf8675df448d88c14aeaaaf55d88",
+    "rolling-back": "06791bbef65c47e49724b795657cc755",
+    "paused": "f8d57fec64e640858d1ddd3e5ffd2e0d",
+    "resumed": "d9616558cf60471094de58fdd40ce6a2",
+    "instance": "31381f9bf99349408c8b4d5de27f66ff",
 }
 """Event of a rollout to the MESSAGE_ID of its journal entry."""
 

@@ -1,0 +1,41 @@
+"""The journal's entries: every event has a message, fields and a page in the catalog."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+
+import pytest
+
+from deployd import journal
+
+CATALOG = Path(__file__).parents[2] / "packaging" / "catalog" / "deployd.catalog"
+
+
+def test_the_catalog_explains_every_message_and_no_other() -> None:
+    explained = re.findall(r"^-- ([0-9a-f]{32})$", CATALOG.read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(explained) == sorted(journal.MESSAGE_IDS.values())
+    assert len(set(explained)) == len(explained)
+
+
+@pytest.mark.parametrize("event", journal.MESSAGE_IDS)
+def test_an_entry_carries_the_fields(event: str) -> None:
+    data = {"instance": 3, "generation": 7, "to": 7, "state": "ready", "release": "/r", "cause": "rollout"}
+    data |= {"result": "succeeded", "reason": "because"}
+    fields = journal.fields("demo", event, data)
+    assert fields == {
+        "DEPLOYD_APP": "demo",
+        "DEPLOYD_GENERATION": "7",
+        "DEPLOYD_INSTANCE": "3",
+        "UNIT": "demo@3.service",
+        "MESSAGE_ID": journal.MESSAGE_IDS[event],
+    }
+    assert journal.sentence("demo", event, data).startswith("demo: ")
+
+
+def test_what_goes_wrong_is_a_warning() -> None:
+    assert journal.level("finished", {"result": "rolled-back"}) == logging.WARNING
+    assert journal.level("failed-gate", {}) == logging.WARNING
+    assert journal.level("finished", {"result": "succeeded"}) == logging.INFO
+    assert journal.level("instance", {"state": "ready"}) == logging.INFO

@@ -1,0 +1,60 @@
+"""Which old instance goes first: newest old generation, and in it the one started last; or the other way round."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.host.stage import APP, Stage
+from tests.host.unit_journal import What
+
+
+def started(stage: Stage, number: int) -> int:
+    """When its present start began, by systemd's clock."""
+    name = "InactiveExitTimestampMonotonic"
+    return int(stage.show(f"{APP}@{number}.service", name)[name])
+
+
+def stops(stage: Stage) -> list[int]:
+    return [change.instance for change in stage.journal.changes() if change.what is What.STOPPING]
+
+
+@pytest.mark.parametrize("order", ["newest-old-first", "oldest-first"])
+def test_within_a_generation_by_time_of_start(stage: Stage, order: str) -> None:
+    stage.deploy("v1", rollout={"order": order})
+    for number in (3, 1):  # their starts are the latest now
+        stage.machine.run(["systemctl", "restart", f"{APP}@{number}.service"])
+    expected = sorted(stage.invocations(), key=lambda number: started(stage, number))
+    assert expected[2:] == [3, 1]
+    if order == "newest-old-first":
+        expected.reverse()
+    stage.journal.restart()
+    ended = stage.rollout(stage.release("v2"))
+    assert ended.result == "succeeded"
+    assert stops(stage) == expected
+    assert [number for number, _ in ended.instances("stopping")] == expected
+    assert ended.finished["replaced"] == expected
+    assert stage.history()[0]["replaced"] == expected
+
+
+@pytest.mark.parametrize("order", ["newest-old-first", "oldest-first"])
+def test_of_a_mixed_world_the_newest_old_generation_goes_first(stage: Stage, order: str) -> None:
+    """A way back that fails leaves what runs: generation 2 where it had got to, generation 1 elsewhere."""
+    stage.deploy("v1", rollout={"order": order}, gate={"timeout": "5s"})
+    with stage.begin("rollout", "--release", stage.release("v2", boot=0.2)) as begun:
+        for _ in range(2):
+            begun.until("instance", state="ready")
+        begun.until("instance", state="stopped")
+        stage.release("v1", "crash")
+        assert stage.deployd("abort", APP).returncode == 0
+        ended = begun.end()
+    assert (ended.status, ended.result) == (1, "failed"), ended
+    stage.release("v1")
+    before = stage.invocations()
+    assert {ran.generation for ran in before.values()} == {1, 2}
+
+    oldest_first = sorted(before, key=lambda number: (before[number].generation, started(stage, number)))
+    expected = oldest_first if order == "oldest-first" else oldest_first[::-1]
+    stage.journal.restart()
+    assert stage.rollout(stage.release("v3")).result == "succeeded"
+    assert [number for number in stops(stage) if number in before] == expected
+    assert {ran.generation for ran in stage.invocations().values()} == {3}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -29,8 +30,12 @@ def main(argv: Sequence[str]) -> int:
     try:
         return demonstrate(settings, narrator)
     except KeyboardInterrupt:
-        narrator.say("", "Interrupted. The machine is gone, and everything on it.")
+        narrator.interrupted("Interrupted. The machine is gone, and everything on it.")
         return INTERRUPTED
+    except BrokenPipeError:
+        # The reader has seen enough. Nothing must be left for Python to flush, and complain about, at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), narrator.stream.fileno())
+        return 1
     except (MachineError, RootError, SourcesError, LoadError, ShowError) as error:
         narrator.say("")
         sys.stderr.write(f"demo: {error}\n")

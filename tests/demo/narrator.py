@@ -71,6 +71,10 @@ class Narrator:
             self.stream.flush()
             self._unfinished = True
 
+    def interrupted(self, text: str) -> None:
+        """The last line, after a command may have been cut off in the middle of drawing, its cursor hidden."""
+        self.say("\x1b[?25h" if self._redraws else "", text)
+
     def check(self, holds: bool, text: str) -> None:
         """A sentence with a mark in front of it."""
         mark = self.paint("good", "✓") if holds else self.paint("bad", "✗")

@@ -109,7 +109,7 @@ class Show:
             except subprocess.TimeoutExpired:
                 now = load.progress()
                 requests, failed = (now[key] - began[key] for key in ("requests", "failed"))
-                self.tell.progress(f"steady state, {max(left, 0):.0f} s: {requests:,} requests, {failed:,} failed")
+                self.tell.progress(f"steady state, {left:.0f} s to go: {requests:,} requests, {failed:,} failed")
             else:
                 raise LoadError(f"the load generator ended with status {load.process.returncode}")
         self.tell.say()

@@ -69,10 +69,9 @@ class Stage:
         process = self.machine.popen(argv, env=colour, stdout=stream, stderr=stream)
         try:
             return process.wait(LONGEST + 2 * self.settings.instances * self.settings.boot)
-        except BaseException:
+        finally:
             process.kill()
             process.wait()
-            raise
 
     def ask(self, *argv: str) -> dict[str, Any]:
         """What a command tells with --json."""

@@ -27,8 +27,10 @@ class Screen:
 
     def __init__(self, draw: Draw) -> None:
         self._draw = draw
-        # The lines come painted; rich only moves the cursor. Its own idea of colour must not undo NO_COLOR or TERM.
-        self._console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+        # The lines come painted or not, as NO_COLOR and TERM want it; rich only moves the cursor.
+        self._console = Console(
+            file=sys.stdout, color_system="standard", no_color=False, highlight=False, markup=False, emoji=False
+        )
         self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
         self._timer: asyncio.TimerHandle | None = None
 

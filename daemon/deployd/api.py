@@ -257,7 +257,7 @@ class Watch:
                     back_by = clock() + patience
                     yield {"event": "daemon-lost", "app": self._app, "to": generation, "time": _now()}
                 continue
-            if item == asked:
+            if item == asked and back_by is None:  # it began this rollout, having started or returned just before
                 continue
             try:
                 row = await self.outcome(generation)

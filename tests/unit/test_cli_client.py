@@ -237,6 +237,19 @@ def test_a_rollout_that_goes_on_after_the_daemons_return_is_followed_on(address:
     asyncio.run(asyncio.wait_for(work(), 30))
 
 
+def test_a_return_before_the_waiting_begins_is_a_return(address: str) -> None:
+    async def work() -> None:
+        async with await Client.connect(address) as client:
+            async with FakeDaemon.at(address):
+                watch = await client.watch("demo").__aenter__()
+            async with FakeDaemon.at(address, generation_row(8)):
+                await client.status("demo")  # by now both changes of the owner are waiting to be told
+                told = [event["event"] async for event in watch.until_finished(8, patience=5)]
+        assert told == ["daemon-lost", "finished"]
+
+    asyncio.run(asyncio.wait_for(work(), 30))
+
+
 def test_waiting_ends_when_the_daemon_stays_away_or_the_deadline_passes(address: str) -> None:
     async def work() -> None:
         async with await Client.connect(address) as client, client.watch("demo") as watch:

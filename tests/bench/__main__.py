@@ -1,0 +1,43 @@
+"""`python3 -m tests.bench [NAME …]`: measure on a disposable host and print what, figure, aim, met or missed.
+
+Figures are medians of interleaved runs, and ratios within one run wherever that can be: the machine is shared, and
+another one is faster. Nothing is asserted; the exit status is 0 when everything could be measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+import time
+from pathlib import Path
+
+from tests.bench.figure import Figure, table
+from tests.host.machine import Machine
+
+MEASUREMENTS = ("startup", "idle", "cost", "load", "disk")
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(prog="python3 -m tests.bench", description=(__doc__ or "").split("\n\n")[1])
+    arguments.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(MEASUREMENTS)}")
+    arguments.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    given = arguments.parse_args()
+    if unknown := sorted({*given.names} - {*MEASUREMENTS}):
+        arguments.error(f"no such measurement: {', '.join(unknown)}")
+    figures: dict[str, list[Figure]] = {}
+    with Machine.boot("bench") as machine:
+        for name in given.names or MEASUREMENTS:
+            began = time.monotonic()
+            figures[name] = importlib.import_module(f"tests.bench.{name}").measure(machine)
+            print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    print(table(figure for group in figures.values() for figure in group), end="")
+    if given.json:
+        found = {name: [figure.to_json() for figure in group] for name, group in figures.items()}
+        given.json.write_text(json.dumps(found, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

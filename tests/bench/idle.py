@@ -1,0 +1,72 @@
+"""What the daemon takes when nothing happens: its memory after some rollouts, and how often it wakes up."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.bench import rig
+from tests.bench.figure import Figure
+from tests.host.machine import Machine
+
+AIM_MEMORY = 40.0
+ROLLOUTS = 5
+WATCHDOG = 4.0
+WINDOW = 20.0
+DROP_IN = "/etc/systemd/system/deployd.service.d/bench.conf"
+
+
+def measure(machine: Machine) -> list[Figure]:
+    machine.clean()
+    machine.write(DROP_IN, f"[Service]\nWatchdogSec={WATCHDOG:g}\n")
+    machine.run(["systemctl", "daemon-reload"])
+    machine.run(["systemctl", "restart", "deployd"])
+    rig.deploy(machine, "demo", 4, rig.release(machine, "demo", "v1"))
+    fresh = _memory(machine)
+    for _ in range(ROLLOUTS):
+        rig.restart(machine, "demo")
+    used = _memory(machine)
+    wakeups = _wakeups(machine)
+    rig.remove(machine, "demo")
+    machine.path(DROP_IN).unlink()
+    machine.run(["systemctl", "daemon-reload"])
+    machine.run(["systemctl", "restart", "deployd"])
+    return [
+        Figure(f"the daemon's memory after {ROLLOUTS} rollouts (RSS)", used["Rss"], "MB", AIM_MEMORY),
+        Figure("  its proportional share (PSS)", used["Pss"], "MB"),
+        Figure("  before them (RSS)", fresh["Rss"], "MB"),
+        Figure(f"wake-ups in {WINDOW:g} s of idleness", wakeups, "", _expected()),
+    ]
+
+
+def _expected() -> float:
+    """The watchdog wants a sign of life twice in its time; a window may begin just before one."""
+    return WINDOW / (WATCHDOG / 2) + 1
+
+
+def _process(machine: Machine) -> Path:
+    """The daemon's directory in the host's /proc, which is ours with the host's numbers."""
+    pid = machine.run(["systemctl", "show", "--property=MainPID", "--value", "deployd"]).stdout.strip()
+    return machine.path(f"/proc/{pid}")
+
+
+def _memory(machine: Machine) -> dict[str, float]:
+    """Megabytes by kind."""
+    text = (_process(machine) / "smaps_rollup").read_text()
+    return {kind: int(size) / 1024 for kind, size in re.findall(r"^(\w+): +(\d+) kB$", text, re.MULTILINE)}
+
+
+def _wakeups(machine: Machine) -> float:
+    """How often a thread of the daemon went to sleep of its own accord within the window."""
+    process = _process(machine)
+    time.sleep(1)  # what the measuring itself caused is over
+    before = _switches(process)
+    time.sleep(WINDOW)
+    return _switches(process) - before
+
+
+def _switches(process: Path) -> int:
+    statuses: list[Any] = [path.read_text() for path in process.glob("task/*/status")]
+    return sum(int(re.findall(r"^voluntary_ctxt_switches:\s+(\d+)$", text, re.MULTILINE)[0]) for text in statuses)

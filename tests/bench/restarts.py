@@ -1,0 +1,66 @@
+"""Restarts units one after the other, as nothing but systemd costs: over one D-Bus connection, or by command."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import time
+from collections.abc import Sequence
+
+from deployd.bus import Bus, Signal
+from tests.bench.rig import LIMIT, run
+from tests.host.machine import Machine
+
+NAME = "org.freedesktop.systemd1"
+PATH = "/org/freedesktop/systemd1"
+MANAGER = "org.freedesktop.systemd1.Manager"
+
+
+def over_bus(machine: Machine, units: Sequence[str]) -> float:
+    """Seconds for RestartUnit of each and the end of its job. deployd is stopped, or its mirror would work along."""
+    machine.run(["systemctl", "stop", "deployd"])
+    try:
+        return run(_over_bus(machine.bus_address, units))
+    finally:
+        machine.run(["systemctl", "start", "deployd"])
+        machine.run(["deployd", "status"])
+
+
+def by_command(machine: Machine, units: Sequence[str]) -> float:
+    """Seconds for a `systemctl restart` of each."""
+    script = f"for unit in {shlex.join(units)}; do systemctl restart $unit || exit; done"
+    machine.run(["systemctl", "stop", "deployd"])
+    try:
+        began = time.monotonic()
+        machine.run(["/bin/sh", "-c", script], timeout=LIMIT)
+        return time.monotonic() - began
+    finally:
+        machine.run(["systemctl", "start", "deployd"])
+        machine.run(["deployd", "status"])
+
+
+async def _over_bus(address: str, units: Sequence[str]) -> float:
+    bus = await Bus.connect(address)
+    ended: dict[str, str] = {}
+    news = asyncio.Event()
+
+    def on_signal(signal: Signal) -> None:
+        if signal.member == "JobRemoved":
+            ended[signal.body[1]] = signal.body[3]
+            news.set()
+
+    bus.on_signal(on_signal)
+    await bus.add_match(f"type='signal',sender='{NAME}',interface='{MANAGER}',member='JobRemoved'")
+    await bus.call(NAME, PATH, MANAGER, "Subscribe")
+    try:
+        began = time.monotonic()
+        for unit in units:
+            [job] = await bus.call(NAME, PATH, MANAGER, "RestartUnit", "ss", [unit, "replace"])
+            while job not in ended:
+                news.clear()
+                await asyncio.wait_for(news.wait(), LIMIT)
+            if ended[job] != "done":
+                raise RuntimeError(f"the restart of {unit} ended with {ended[job]}")
+        return time.monotonic() - began
+    finally:
+        await bus.close()

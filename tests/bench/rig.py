@@ -1,0 +1,88 @@
+"""Apps on a disposable host as the measurements need them, and rollouts of them with their times."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+import warnings
+from collections.abc import Coroutine
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from deployd.api import Client
+from tests.apps.release import app_file, make_release
+from tests.host.machine import Machine
+
+LIMIT = 300.0
+PORT = 8080
+
+# A shell that becomes sleep is the lightest real notify service that every machine has: it boots in 5 to 10 ms,
+# of which the most is systemd-notify, and Python in 20 to 30.
+LIGHT: dict[str, Any] = {
+    "exec": ["/bin/sh", "-c", "systemd-notify --ready; exec sleep infinity"],
+    "service": {"NotifyAccess": "all"},
+}
+IN_PLACE: dict[str, Any] = {"max_surge": 0, "max_unavailable": 1}
+SURGE: dict[str, Any] = {"max_surge": 1, "max_unavailable": 0}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """What a rollout took, in seconds: from its first event to the last, and all in all, the call included."""
+
+    events: float
+    whole: float
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """asyncio.run, without the warning that dbus-next causes by never closing its socket."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        try:
+            return asyncio.run(work)
+        finally:
+            gc.collect()
+
+
+def release(machine: Machine, name: str, version: str, **options: Any) -> Path:
+    """A release of the demo application on the host; returns its path there."""
+    make_release(machine.path("/srv") / name / version, version, **options)
+    return Path("/srv") / name / version
+
+
+def deploy(machine: Machine, name: str, instances: int, directory: Path, port: int = PORT, **overrides: Any) -> None:
+    """Write the app file and bring the app up."""
+    machine.write(f"/etc/deployd/apps/{name}.toml", app_file(name, directory, port, instances, **overrides))
+    machine.run(["deployd", "apply", name], timeout=LIMIT)
+
+
+def remove(machine: Machine, name: str) -> None:
+    machine.run(["deployd", "remove", name], timeout=LIMIT)
+
+
+def restart(machine: Machine, name: str) -> Rollout:
+    """`deployd restart`, without the command's own start."""
+    return run(_rollout(machine, name, None))
+
+
+def rollout(machine: Machine, name: str, directory: Path) -> Rollout:
+    """`deployd rollout --release`, without the command's own start."""
+    return run(_rollout(machine, name, directory))
+
+
+async def _rollout(machine: Machine, name: str, directory: Path | None) -> Rollout:
+    async with await Client.connect(machine.bus_address) as client, client.watch(name) as watch:
+        asked, first, last = time.monotonic(), 0.0, {"result": "lost"}
+        generation = await (client.rollout(name, release=str(directory)) if directory else client.restart(name))
+        async with aclosing(watch.until_finished(generation, deadline=LIMIT)) as events:
+            async for event in events:
+                first, last = first or time.monotonic(), event
+    if last.get("result") != "succeeded":
+        raise RuntimeError(f"the rollout of {name} did not succeed: {last}")
+    ended = time.monotonic()
+    return Rollout(ended - first, ended - asked)

@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 DBUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 DEFAULT_TIMEOUT = 10.0
 
+HEADER = 12
+"""Where the header's fields begin in every message."""
+
 MOST_CALLS = 64
 """Calls that await their reply at once. dbus-daemon refuses more than 128 on the system bus
 (max_replies_per_connection), and reading a hundred units is a thousand calls."""
@@ -78,14 +81,22 @@ Variants = Mapping[str, tuple[str, Any]]
 
 
 class _Reader(Unmarshaller):
-    """dbus-next's, but for what systemd's signals consist of."""
+    """dbus-next's, but for what systemd's signals consist of: the header, and a{sv}."""
 
     def read_array(self, type_: SignatureType) -> Any:
-        if type_.signature != "a{sv}":
+        header = self.offset == HEADER
+        if not header and type_.signature != "a{sv}":
             return super().read_array(type_)  # type: ignore[no-untyped-call]
         # The whole message is here by now.
-        value, self.offset = wire.reader("a{sv}", self.endian == LITTLE_ENDIAN)(self.buf, self.offset)
-        return value
+        value, self.offset = wire.reader(type_.signature, self.endian == LITTLE_ENDIAN)(self.buf, self.offset)
+        return [(code, _Field(field)) for code, field in value] if header else value
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """What dbus-next takes the value of a header's field from."""
+
+    value: Any
 
 
 class _Patient:

@@ -63,7 +63,10 @@ class Systemd:
     async def subscribe(self) -> None:
         """Have systemd send signals; before any job is queued, or the end of a fast one is missed."""
         self._bus.on_signal(self._on_signal)
-        await self._bus.add_match(f"type='signal',sender='{NAME}',interface='{MANAGER}',path='{PATH}'")
+        for member in ("JobRemoved", "Reloading"):
+            await self._bus.add_match(
+                f"type='signal',sender='{NAME}',interface='{MANAGER}',path='{PATH}',member='{member}'"
+            )
         for interface in (UNIT, SERVICE):
             await self._bus.add_match(
                 f"type='signal',sender='{NAME}',interface='{PROPERTIES}',member='PropertiesChanged',"

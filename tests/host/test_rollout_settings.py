@@ -1,0 +1,140 @@
+"""What changes settings: a rollout as well, of as little as can be; and what systemd is told for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.host.stage import APP, INSTANCES, RELEASES, Ran, Stage
+
+
+def words(stage: Stage) -> dict[int, str]:
+    """The variable WORD of every instance's process, by generation."""
+    return {ran.generation: stage.process(number)[1]["WORD"] for number, ran in stage.invocations().items()}
+
+
+def test_changed_settings_roll_and_each_generation_keeps_its_own(stage: Stage) -> None:
+    stage.deploy("v1", environment={"WORD": "one"})
+    stage.configure(environment={"WORD": "two"}, exec=["/usr/bin/python3", "-u", "app.py"])
+    with stage.load(rate=100) as load:
+        with stage.begin("apply") as begun:
+            begun.until("instance", state="ready")
+            assert stage.deployd("pause", APP).returncode == 0
+            assert words(stage) == {1: "one", 2: "two"}
+            argvs = {ran.generation: stage.process(number)[0][1:] for number, ran in stage.invocations().items()}
+            assert argvs == {1: ["app.py"], 2: ["-u", "app.py"]}
+            assert stage.deployd("resume", APP).returncode == 0
+            ended = begun.end()
+        record = load.stop()
+    assert (ended.result, len(ended.finished["replaced"])) == ("succeeded", INSTANCES)
+    assert not record.failed, record.by_outcome()
+    assert words(stage) == {2: "two"}
+
+
+def test_scaling_adopts_what_runs(stage: Stage) -> None:
+    stage.deploy("v1")
+    before = stage.invocations()
+    with stage.load(rate=100) as load:
+        up = stage.change("scale", "6")
+        grown = stage.invocations()
+        down = stage.change("scale", "3")
+        record = load.stop()
+    assert not record.failed, record.by_outcome()
+    assert (up.result, sorted(up.finished["adopted"]), up.finished["replaced"]) == ("succeeded", sorted(before), [])
+    assert processes(before) < processes(grown)
+    assert {ran.generation for ran in grown.values()} == {2}
+    assert (len(grown), stage.history()[1]["cause"]) == (6, "scale")
+    shrunk = stage.invocations()
+    assert (down.result, len(shrunk), {ran.generation for ran in shrunk.values()}) == ("succeeded", 3, {3})
+    assert processes(shrunk) < processes(grown)
+
+
+def test_a_change_of_pace_restarts_nothing(stage: Stage) -> None:
+    stage.deploy("v1")
+    before = stage.invocations()
+    stage.configure(rollout={"max_surge": 2}, gate={"timeout": "30s"}, stop={"timeout": "20s"})
+    ended = stage.change("apply")
+    assert (ended.result, sorted(ended.finished["adopted"])) == ("succeeded", sorted(before))
+    after = stage.invocations()
+    assert processes(after) == processes(before)
+    assert {ran.generation for ran in after.values()} == {2}
+
+
+def test_apply_with_nothing_changed_does_nothing(stage: Stage) -> None:
+    stage.deploy("v1")
+    before = stage.invocations()
+    stage.journal.restart()
+    done = stage.deployd("apply", APP)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "demo: nothing to do\n")
+    assert stage.journal.daemon_reloads() == 0
+    assert stage.journal.changes() == []
+    assert stage.invocations() == before
+    assert len(stage.history()) == 1
+
+
+def test_rollback_brings_release_and_settings_back(stage: Stage) -> None:
+    stage.deploy("v1", environment={"WORD": "one"})
+    stage.configure(release=stage.release("v2"), environment={"WORD": "two"}, instances=5)
+    assert stage.change("apply").result == "succeeded"
+    assert words(stage) == {2: "two"}
+    with stage.load(rate=100) as load:
+        ended = stage.change("rollback")
+        record = load.stop()
+    assert (ended.status, ended.result, ended.generation) == (0, "succeeded", 3), ended
+    assert not record.failed, record.by_outcome()
+    assert words(stage) == {3: "one"}
+    status = stage.status()
+    assert (status["desired"], status["ready"], status["release"]) == (INSTANCES, INSTANCES, f"{RELEASES}/v1")
+    assert stage.history()[0]["cause"] == "rollback"
+
+
+def test_rollback_adopts_what_runs_the_same_already(stage: Stage) -> None:
+    stage.deploy("v1")
+    stage.configure(instances=6)
+    assert stage.change("apply").result == "succeeded"
+    grown = stage.invocations()
+    ended = stage.change("rollback", "--to", "1")
+    assert (ended.result, ended.finished["replaced"]) == ("succeeded", [])
+    after = stage.invocations()
+    assert (len(after), {ran.generation for ran in after.values()}) == (INSTANCES, {3})
+    assert processes(after) < processes(grown)
+
+
+def test_restart_replaces_every_process(stage: Stage) -> None:
+    stage.deploy("v1")
+    before = stage.invocations()
+    with stage.load() as load:
+        ended = stage.change("restart")
+        record = load.stop()
+    assert (ended.result, sorted(ended.finished["replaced"])) == ("succeeded", sorted(before))
+    assert not record.failed, record.by_outcome()
+    assert not processes(before) & processes(stage.invocations())
+    row = stage.history()[0]
+    assert (row["cause"], row["release"]) == ("restart", f"{RELEASES}/v1")
+
+
+@pytest.mark.parametrize("instances", [2, 12])
+def test_systemd_reloads_its_units_once_at_most(stage: Stage, instances: int) -> None:
+    """Once for new units, once for changed ones; not at all for another release, settings of one generation or a
+    smaller number, however many instances there are."""
+    counts: list[int] = []
+
+    def reloads() -> int:
+        count = stage.journal.daemon_reloads()
+        stage.journal.restart()
+        return count
+
+    stage.deploy("v1", instances=instances, rollout={"max_surge": 4})
+    counts.append(reloads())
+    assert stage.rollout(stage.release("v2")).result == "succeeded"
+    counts.append(reloads())
+    stage.configure(environment={"WORD": "one"}, service={"MemoryMax": "512M"})
+    assert stage.change("apply").result == "succeeded"
+    counts.append(reloads())
+    stage.configure(release=stage.release("bad", "crash"))
+    assert stage.change("apply").result == "rolled-back"
+    counts.append(reloads())
+    assert counts == [1, 0, 1, 0]
+
+
+def processes(found: dict[int, Ran]) -> set[tuple[int, str]]:
+    return {(ran.pid, ran.invocation) for ran in found.values()}

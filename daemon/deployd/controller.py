@@ -70,6 +70,7 @@ class Controller:
         self._course: Course | None = None
         self._goal: tuple[Goal, App] | None = None
         self._stale = True
+        self._looking = asyncio.Lock()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -188,16 +189,17 @@ class Controller:
 
     async def _look(self) -> None:
         """Read the world afresh where the mirror may have missed something."""
-        if self._stale:
-            self._stale = False
-            try:
-                await self._systemd.resubscribe()
-                await self._systemd.watch(self.umbrella)
-                await self._systemd.refresh(self.umbrella)
-                await self.instances.discover()
-            except SystemdError:
-                self._stale = True
-                raise
+        async with self._looking:  # nobody goes on with a half of it
+            if self._stale:
+                self._stale = False
+                try:
+                    await self._systemd.resubscribe()
+                    await self._systemd.watch(self.umbrella)
+                    await self._systemd.refresh(self.umbrella)
+                    await self.instances.discover()
+                except SystemdError:
+                    self._stale = True
+                    raise
 
     async def _prepare(self, course: Course) -> bool:
         """Units as the goal wants them, the socket open, the umbrella up; False when nothing is to be done now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import Any
 from deployd import config, status
 from deployd.controller import Controller
 from deployd.deployment import Deployment
-from deployd.errors import DeploydError, InvalidFile, NoSuchApp, Refused
+from deployd.errors import DeploydError, InvalidFile, NoSuchApp, Refused, SystemdError
 from deployd.history import History
 from deployd.model.app import App
 from deployd.model.generation import Generation
@@ -61,7 +62,9 @@ class Registry:
         """Take up every app that has a history."""
         self._systemd.on_change(self._on_unit_change)
         for name in self.history.apps():
-            self.controller(name)
+            controller = self.controller(name)
+            with contextlib.suppress(SystemdError):  # the control loop tries again, and tells
+                await controller.ready()
         self.reload()
 
     async def stop(self) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from deployd.course import Course
@@ -123,7 +124,8 @@ class Controller:
         rollout = Rollout(self.name, origin, generation.number, started=generation.started)
         self._history.begin(generation, rollout)
         self._course, self._goal = Course(rollout, generation), None
-        self._tell("started", {"release": generation.release, "cause": str(generation.cause)})
+        desired = generation.settings.instances
+        self._tell("started", {"release": generation.release, "cause": str(generation.cause), "desired": desired})
         if not self._is_up():
             # Starting the umbrella starts whatever is pinned: of a stopped app that would be the old generation.
             for item in self.instances.observe():
@@ -205,9 +207,11 @@ class Controller:
         """Units as the goal wants them, the socket open, the umbrella up; False when nothing is to be done now."""
         if self._goal is None:
             goal, settings = course.goal(self._history, time.time(), time.monotonic())
-            pinned = max(self._pins.read(self.name), default=0)
             if goal.generation:
-                await self._deployment.install(settings, max(goal.ceiling, pinned))
+                # Once for each direction: a resumed rollout finds its units in place.
+                if course.avoid is None or course.avoid[0] != goal.generation:
+                    course.avoid = goal.generation, await self._deployment.install(settings, goal)
+                goal = replace(goal, avoid=course.avoid[1])
             self._goal = goal, settings
         if self._is_up():
             course.umbrella_seen = True
@@ -249,7 +253,7 @@ class Controller:
             case Stop(number, generation, why):
                 if self._course is not None and self._course.stopping(action):
                     self._history.progress(self._course.rollout, self._course.replaced, self._course.adopted)
-                fields = {"instance": number, "generation": generation, "state": "stopping", "reason": why}
+                fields = {"instance": number, "generation": generation, "state": "stopping", "reason": self._why(why)}
                 self._tell("instance", fields)
             case Adopt(number, generation):
                 self._tell("instance", {"instance": number, "generation": generation, "state": "adopted"})
@@ -266,8 +270,14 @@ class Controller:
             self._history.progress(course.rollout, course.replaced, course.adopted)
 
     def _on_stopped(self, action: Stop) -> None:
-        fields = {"instance": action.number, "generation": action.generation, "state": "stopped", "reason": action.why}
+        why = self._why(action.why)
+        fields = {"instance": action.number, "generation": action.generation, "state": "stopped", "reason": why}
         self._tell("instance", fields)
+
+    def _why(self, why: str) -> str:
+        rollout = self.rollout
+        back = rollout is not None and rollout.phase is Phase.ROLLING_BACK and why == "replaced"
+        return "rolled back" if back else why
 
     def _tell(self, event: str, fields: dict[str, Any]) -> None:
         """One line of progress. Each names its rollout, or those who wait for one could not tell whose it is."""

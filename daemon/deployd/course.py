@@ -24,6 +24,8 @@ class Course:
     replaced: tuple[int, ...] = field(init=False)
     """Old instances that this rollout stopped or is stopping, in that order."""
     adopted: tuple[int, ...] = field(init=False)
+    avoid: tuple[int, frozenset[int]] | None = None
+    """The generation that units were last installed for, and the instance numbers that new instances must not get."""
     umbrella_seen: bool = False
     """Was the app up since we took the rollout up? Then its being down means that somebody stopped it."""
 

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from deployd import render
 from deployd.errors import Refused, SystemdError
 from deployd.model.app import App
 from deployd.pins import Pins
+from deployd.plan.goal import Goal
 from deployd.render import Unit
 from deployd.systemd1 import Systemd
 from deployd.units import UnitDirectory
@@ -22,21 +26,79 @@ log = logging.getLogger(__name__)
 SOCKET_TIMEOUT = 30.0
 
 
+SettingsOf = Callable[[str, int], App | None]
+"""(app, generation) to the settings of that generation, if it is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The unit files that a goal wants."""
+
+    units: tuple[Unit, ...]
+    own: frozenset[int]
+    """Instances that get a unit of their own: they run an older generation whose unit settings differ."""
+    stale: tuple[str, ...]
+    """Units of single instances that are there and no longer needed."""
+
+
 class Deployment:
     """Unit files in `units`, generation files through `pins`, both told to `systemd`."""
 
-    def __init__(self, systemd: Systemd, units: UnitDirectory, pins: Pins, state_dir: Path, command: str) -> None:
+    def __init__(
+        self,
+        systemd: Systemd,
+        units: UnitDirectory,
+        pins: Pins,
+        settings_of: SettingsOf,
+        state_dir: Path,
+        command: str,
+    ) -> None:
         self._systemd = systemd
         self._units = units
         self._pins = pins
+        self._settings_of = settings_of
         self._state_dir = str(state_dir)
         self._command = command
         # Unit files and daemon-reload are the machine's, not an app's: one at a time.
         self._lock = asyncio.Lock()
 
-    def render(self, app: App, instances: int) -> tuple[Unit, ...]:
-        """The units of `app` with the umbrella wanting instances 1 to `instances`."""
+    def layout(self, app: App, goal: Goal) -> Layout:
+        """The units for `goal`, whose settings are `app`.
+
+        The template belongs to the goal's generation. An instance of an older one whose template would read
+        otherwise gets that text as a unit file of its own, so that it comes back as it was when systemd restarts it;
+        its number is not used for a new instance, and so one daemon-reload does for the whole rollout.
+        """
+        template = self._template(app)
+        pins = self._pins.read(app.name)
+        texts = {
+            number: self._template(settings)
+            for number, generation in pins.items()
+            if generation not in goal.same | {goal.generation}
+            and (settings := self._settings_of(app.name, generation)) is not None
+        }
+        own = {number: text for number, text in texts.items() if text != template}
+        stale = tuple(
+            f"{app.name}@{number}.service" for number in sorted(self._units.own(app.name).keys() - own.keys())
+        )
+        needed = max(goal.ceiling + len(own), max(pins, default=0))
+        alone = tuple(Unit(f"{app.name}@{number}.service", text) for number, text in sorted(own.items()))
+        # An umbrella that could start a few more than needed does no harm; rewriting it costs a daemon-reload.
+        roomy = self._render(app, max(needed, self._reach(app.name)))
+        if not stale and self._reach(app.name) <= 2 * goal.ceiling and not self._units.diff((*roomy, *alone)):
+            return Layout((*roomy, *alone), frozenset(own), stale)
+        return Layout((*self._render(app, needed), *alone), frozenset(own), stale)
+
+    def _template(self, app: App) -> str:
+        return next(unit.text for unit in self._render(app, 1) if unit.name == f"{app.name}@.service")
+
+    def _render(self, app: App, instances: int) -> tuple[Unit, ...]:
         return render.units(app, instances, self._state_dir, self._command)
+
+    def _reach(self, name: str) -> int:
+        """The highest instance number that the installed umbrella starts."""
+        text = self._units.installed(name).get(f"{name}.service", "")
+        return max((int(number) for number in re.findall(rf"{re.escape(name)}@([0-9]+)\.service", text)), default=0)
 
     def installed(self, name: str) -> dict[str, str]:
         """Unit name to the text that is installed now."""
@@ -46,13 +108,14 @@ class Deployment:
         """Where a unit of that name is installed."""
         return self._units.path_of(unit)
 
-    async def prepare(self, app: App, instances: int, number: int, release: str) -> None:
-        """Verify the units and write the files of generation `number`. Raises Refused, InvalidFile, StateError."""
-        units = self.render(app, instances)
+    async def prepare(self, app: App, goal: Goal, release: str) -> None:
+        """Verify the units and write the files of the goal's generation. Raises Refused, InvalidFile, StateError."""
+        units = self.layout(app, goal).units
         self._check_socket(app.name, units)
         if self._units.diff(units):
-            await self._units.verify(units)
-        self._pins.write_generation(app.name, number, render.generation_files(app, number, release), release)
+            await self._units.verify([unit for unit in units if unit.name in render.unit_names(app.name)])
+        files = render.generation_files(app, goal.generation, release)
+        self._pins.write_generation(app.name, goal.generation, files, release)
 
     def _check_socket(self, name: str, units: tuple[Unit, ...]) -> None:
         socket = f"{name}.socket"
@@ -71,16 +134,21 @@ class Deployment:
             f" {name} and apply anew"
         )
 
-    async def install(self, app: App, instances: int) -> None:
-        """Install the units, reload systemd if they changed, and open the socket."""
+    async def install(self, app: App, goal: Goal) -> frozenset[int]:
+        """Install the goal's units, reload systemd if they changed, and open the socket.
+
+        Returns the instance numbers that new instances must not get. Raises StateError, SystemdError.
+        """
         async with self._lock:
             first = not self._units.installed(app.name)
-            if self._units.install(self.render(app, instances)):
+            layout = self.layout(app, goal)
+            if self._units.install(layout.units, layout.stale):
                 log.info("%s: units changed, reloading systemd", app.name)
                 await self._systemd.reload()
             if first:
                 await self._systemd.enable([f"{app.name}.socket", f"{app.name}.service"])
             await self._open(f"{app.name}.socket")
+            return layout.own
 
     async def _open(self, socket: str) -> None:
         await self._systemd.watch(socket)

@@ -145,6 +145,11 @@ class History:
         rows = self._read(f"SELECT {COLUMNS} FROM generations WHERE app = ? AND number = ?", app, number)  # noqa: S608
         return _generation(rows[0]) if rows else None
 
+    def settings(self, app: str, number: int) -> App | None:
+        """The settings of a generation."""
+        generation = self.generation(app, number)
+        return generation.settings if generation is not None else None
+
     def releases(self, app: str) -> dict[int, str]:
         """Generation to its release directory."""
         return dict(self._read("SELECT number, release FROM generations WHERE app = ?", app))  # type: ignore[arg-type]

@@ -117,7 +117,9 @@ class Instances:
             case Unpin(number):
                 self._pins.unpin(self._app, number)
                 self._changed()
-            case Start(number):
+            case Start(number, generation):
+                # Here and not in the task: a starting instance without a pin would be taken for an old one.
+                self._pins.pin(self._app, number, generation)
                 self._begin(number, Start, self._start(action, gate_timeout))
             case Stop(number):
                 self._begin(number, Stop, self._stop(action, stop_timeout))
@@ -151,7 +153,6 @@ class Instances:
         unit = self.unit(action.number)
         self._refusals.pop(action.number, None)
         self._details.pop(action.number, None)
-        self._pins.pin(self._app, action.number, action.generation)
         await self._systemd.watch(unit)
         result = await self._result(await self._systemd.start(unit), timeout)
         # The first signal of a unit that was not loaded before is UnitNew and carries no state, so look; what is

@@ -70,6 +70,10 @@ def sentence(app: str, event: str, data: dict[str, Any]) -> str:
             return f"{app}: instance {data['instance']} of generation {data['generation']} {data['state']}{reason}"
         case "finished":
             return f"{app}: rollout of generation {data['generation']} {data['result']}{reason}"
+        case "failed-gate":
+            return f"{app}: gate failed{reason}"
+        case "rolling-back":
+            return f"{app}: rolling back to {data['from'] or 'nothing'}{reason}"
         case _:
             return f"{app}: {event}{reason}"
 

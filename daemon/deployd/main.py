@@ -61,7 +61,7 @@ class Daemon:
         await systemd.subscribe()
         pins = Pins(self._settings.state)
         units = UnitDirectory(self._settings.units)
-        deployment = Deployment(systemd, units, pins, self._settings.state, self._settings.command)
+        deployment = Deployment(systemd, units, pins, history.settings, self._settings.state, self._settings.command)
         apps = Registry(self._settings, systemd, history, pins, deployment, self._emit)
         self._apps = apps
         self._service = Service(bus, apps, Polkit(bus))

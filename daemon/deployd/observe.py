@@ -36,7 +36,8 @@ def instance(number: int, pin: int | None, properties: Mapping[str, Any]) -> Ins
         state=state,
         started=_seconds(properties, "InactiveExitTimestampMonotonic"),
         ready_since=ready_since,
-        restarts=int(properties.get("NRestarts", 0)),
+        # systemd keeps the count until the next start, which is another life.
+        restarts=0 if state is State.INACTIVE else int(properties.get("NRestarts", 0)),
         invocation_id=_hex(properties.get("InvocationID", b"")),
         main_pid=int(properties.get("MainPID", 0)),
         detail=failure(properties) if state is State.FAILED else "",

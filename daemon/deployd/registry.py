@@ -179,9 +179,9 @@ class Registry:
             raise Refused(f"{name} is not deployed yet; deployd apply {name} does it")
         return current
 
-    def highest(self, app: App) -> int:
-        """The highest instance number that the umbrella must be able to start."""
-        return max(Goal.of(app, 1).ceiling, max(self.pins.read(app.name), default=0))
+    def goal(self, app: App, number: int, fingerprint: str) -> Goal:
+        """What a generation with these settings and this fingerprint has to reach."""
+        return Goal.of(app, number, same=self.history.same(app.name, fingerprint))
 
     def file(self, name: str) -> Path:
         return self.settings.apps / f"{name}.toml"

@@ -30,7 +30,7 @@ class Requests:
             release = config.resolve_release(app)
             current = self._apps.current(name)
             if current is not None and current.fingerprint == app.fingerprint(release) and current.settings == app:
-                await self._apps.deployment.install(app, self._apps.highest(app))
+                await self._apps.deployment.install(app, self._apps.goal(app, current.number, current.fingerprint))
                 return 0
             if not start and current is not None:
                 raise Refused(f"{name} is deployed already: --no-start is for the first time")
@@ -100,14 +100,15 @@ class Requests:
         number = self._apps.history.next_number(name)
         controller = self._apps.controller(name)
         await controller.ready()
-        await self._apps.deployment.prepare(app, self._apps.highest(app), number, release)
+        fingerprint = fingerprint or app.fingerprint(release)
+        await self._apps.deployment.prepare(app, self._apps.goal(app, number, fingerprint), release)
         origin = self._apps.history.current(name)
         generation = Generation(
             app=name,
             number=number,
             release=release,
             settings=app,
-            fingerprint=fingerprint or app.fingerprint(release),
+            fingerprint=fingerprint,
             cause=cause,
             result=Result.RUNNING,
             reason="",
@@ -119,10 +120,11 @@ class Requests:
     async def _install_only(self, app: App, release: str) -> int:
         """The first connection starts it: pins for all, but no process yet."""
         number = self._apps.history.next_number(app.name)
-        await self._apps.deployment.prepare(app, self._apps.highest(app), number, release)
+        goal = self._apps.goal(app, number, app.fingerprint(release))
+        await self._apps.deployment.prepare(app, goal, release)
         for instance in range(1, app.instances + 1):
             self._apps.pins.pin(app.name, instance, number)
-        await self._apps.deployment.install(app, self._apps.highest(app))
+        await self._apps.deployment.install(app, goal)
         now = time.time()
         generation = Generation(
             app=app.name,

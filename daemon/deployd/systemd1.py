@@ -40,9 +40,18 @@ SERVICE_PROPERTIES = frozenset(
     {"MainPID", "NRestarts", "Result", "ExecMainCode", "ExecMainStatus", "ExecMainStartTimestampMonotonic"}
 )
 
+HOPELESS = frozenset(
+    f"org.freedesktop.systemd1.{name}" for name in ("UnitMasked", "NoSuchUnit", "LoadFailed", "BadUnitSetting")
+)
+"""Errors of StartUnit and StopUnit that trying again does not mend."""
+
 Properties = dict[str, Any]
 
 NOTHING: Properties = {}
+
+
+class UnitRefused(SystemdError):
+    """systemd will not start or stop this unit as it is: masked, missing, broken."""
 
 
 class Systemd:
@@ -193,6 +202,8 @@ class Systemd:
         try:
             return await self._bus.call(NAME, PATH, MANAGER, member, signature, body, timeout=timeout or self._timeout)
         except BusError as error:
+            if error.name in HOPELESS:
+                raise UnitRefused(error.message.rstrip(".")) from error
             raise SystemdError(f"systemd refused {member}: {error.message}") from error
 
     def _on_signal(self, signal: Signal) -> None:

@@ -53,6 +53,16 @@ class UnitDirectory:
         found = {name: self._read(self._path / name) for name in unit_names(app_name)}
         return {name: text for name, text in found.items() if text is not None and text.startswith(HEADER)}
 
+    def own(self, app_name: str) -> dict[int, str]:
+        """Unit files of single instances, ours, that stand in for the template: instance number to text."""
+        found: dict[int, str] = {}
+        for path in self._path.glob(f"{app_name}@*.service"):
+            number = path.name.removeprefix(f"{app_name}@").removesuffix(".service")
+            text = self._read(path) if re.fullmatch(r"[1-9][0-9]*", number) and not path.is_symlink() else None
+            if text is not None and text.startswith(HEADER):
+                found[int(number)] = text
+        return found
+
     def path_of(self, unit: str) -> str:
         """Where a unit of that name is or would be installed."""
         return str(self._path / unit)
@@ -75,26 +85,31 @@ class UnitDirectory:
         if complaints:
             raise InvalidFile(_sentence(units, complaints))
 
-    def install(self, units: Sequence[Unit]) -> bool:
-        """Write the units that differ, all or none; say whether there were any. Verify them first."""
+    def install(self, units: Sequence[Unit], stale: Iterable[str] = ()) -> bool:
+        """Write the units that differ and remove the `stale` ones, all or nothing; say whether there were any.
+
+        Verify them first. `stale` are names of units that `own` showed.
+        """
         changed = set(self.diff(units))
         self._refuse_others(units)
-        before = {unit: self._read(self._path / unit.name) for unit in units if unit.name in changed}
-        done: list[Unit] = []
+        wanted: dict[str, str | None] = {unit.name: unit.text for unit in units if unit.name in changed}
+        wanted |= dict.fromkeys(stale)
+        before = {name: self._read(self._path / name) for name in wanted}
+        done: list[str] = []
         try:
-            for unit in before:
-                with reported(f"write {self._path / unit.name}"):
+            for name, text in wanted.items():
+                with reported(f"write {self._path / name}"):
                     # First: a write that fails in its last step has happened.
-                    done.append(unit)
-                    self._disk.replace(self._path / unit.name, unit.text.encode(), 0o644)
+                    done.append(name)
+                    self._put(name, text)
         except StateError as error:
-            self._put_back({unit.name: before[unit] for unit in reversed(done)}, error)
+            self._put_back({name: before[name] for name in reversed(done)}, error)
             raise
-        return bool(before)
+        return bool(wanted)
 
     def remove(self, app_name: str) -> bool:
         """Remove the units of the app that are ours; say whether there were any. Drop-ins stay."""
-        names = list(self.installed(app_name))
+        names = [*self.installed(app_name), *(f"{app_name}@{number}.service" for number in self.own(app_name))]
         for name in names:
             with reported(f"remove {self._path / name}"):
                 self._disk.remove(self._path / name)
@@ -115,13 +130,16 @@ class UnitDirectory:
                 if (other / unit.name).exists():
                     raise Refused(f"{other / unit.name} already has the name of a unit of this app; rename the app")
 
+    def _put(self, name: str, text: str | None) -> None:
+        if text is None:
+            self._disk.remove(self._path / name)
+        else:
+            self._disk.replace(self._path / name, text.encode(), 0o644)
+
     def _put_back(self, before: dict[str, str | None], error: StateError) -> None:
         for name, text in before.items():
             try:
-                if text is None:
-                    self._disk.remove(self._path / name)
-                else:
-                    self._disk.replace(self._path / name, text.encode(), 0o644)
+                self._put(name, text)
             except OSError:
                 error.add_note(f"{name} could not be put back either; `deployd apply` writes it again")
 

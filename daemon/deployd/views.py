@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from deployd import __version__, config, status
 from deployd.errors import InvalidRequest, Refused
@@ -39,7 +40,9 @@ class Views:
         self._apps.known(name)
         app = self._apps.load(name)
         installed = self._apps.deployment.installed(name)
-        units = self._apps.deployment.render(app, self._apps.highest(app))
+        # Units of single instances come and go with a rollout; here are those of the app.
+        pinned = frozenset(self._apps.pins.read(name).values())
+        units = self._apps.deployment.layout(app, Goal.of(app, 0, same=pinned)).units
         return {
             "app": name,
             "units": [
@@ -59,9 +62,9 @@ class Views:
         app = self._apps.load(name)
         real = config.resolve_release(app, release)
         number = self._apps.history.next_number(name)
-        same = self._apps.history.same(name, app.fingerprint(real))
-        instances = controller.observe() if controller else ()
-        outcome = simulate(Goal.of(app, number, same=same), instances, now=time.monotonic())
+        goal = self._apps.goal(app, number, app.fingerprint(real))
+        goal = replace(goal, avoid=self._apps.deployment.layout(app, goal).own)
+        outcome = simulate(goal, controller.observe() if controller else (), now=time.monotonic())
         return status.dry_run(name, self._apps.history.current(name), number, real, outcome)
 
     def log_matches(self, name: str, generation: int) -> list[str]:

@@ -25,9 +25,10 @@ def _sentence(event: Mapping[str, Any], app: str) -> str:
             state = text_of(event, "state", "?")
             return _because(f"instance {instance} (generation {text_of(event, 'generation', '?')}) {state}", reason)
         case "failed-gate":
-            return _because(f"instance {instance} did not pass the gate", reason)
+            # The reason names the instance.
+            return f"gate failed: {reason or f'instance {instance}'}"
         case "rolling-back":
-            return _because(f"rolling back to {_generation(origin)}", reason)
+            return f"rolling back to {_generation(origin)}"  # why is told before and at the end
         case "paused":
             return _because("paused", reason) + f"; {next_steps(app)}"
         case "resumed":

@@ -28,6 +28,9 @@ class Goal:
     """The generation has served before (the way back, a scale): an instance that systemd had to restart is not
     held against it, and one that lies failed is started anew instead of being waited for."""
 
+    avoid: frozenset[int] = frozenset()
+    """Instance numbers that new instances must not get: their units hold the settings of an older generation."""
+
     @property
     def floor(self) -> int:
         """Instances that stay available all the way."""

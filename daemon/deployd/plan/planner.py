@@ -232,7 +232,7 @@ def _starts(goal: Goal, new: list[Instance], old: list[Instance], idle: list[Ins
     taken = {item.number for item in (*new, *old)}
     numbers = [item.number for item in _by_number(idle) if item.generation == goal.generation][:room]
     # Stopped instances keep their number free for the goal; a running one never lends its own.
-    taken.update(numbers)
+    taken.update(numbers, goal.avoid)
     free = (number for number in count(1) if number not in taken)
     numbers += islice(free, room - len(numbers))
     return [Start(number, goal.generation) for number in numbers]

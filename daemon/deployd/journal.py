@@ -73,7 +73,7 @@ def sentence(app: str, event: str, data: dict[str, Any]) -> str:
         case "failed-gate":
             return f"{app}: gate failed{reason}"
         case "rolling-back":
-            return f"{app}: rolling back to {data['from'] or 'nothing'}{reason}"
+            return f"{app}: rolling back to {data.get('from') or 'nothing'}{reason}"
         case _:
             return f"{app}: {event}{reason}"
 

@@ -72,11 +72,13 @@ class UnitDirectory:
         return tuple(unit.name for unit in units if self._read(self._path / unit.name) != unit.text)
 
     async def verify(self, units: Sequence[Unit], deadline: float = 30.0) -> None:
-        """Raise `InvalidFile` unless ``systemd-analyze verify`` has nothing to say about the units.
+        """Raise `InvalidFile` unless ``systemd-analyze verify`` has nothing to say about the units, and `Refused` if
+        one has the name of somebody else's: it could not be installed.
 
         Its exit status is no help (0 for unknown directives): any output is a complaint. It sees our units only, so
         that a broken unit of somebody else is not held against this app.
         """
+        self._refuse_others(units)
         with tempfile.TemporaryDirectory(prefix="deployd-verify-") as directory:
             with reported("write units for systemd-analyze"):
                 _write_all(Path(directory), (*units, *_STAND_INS))

@@ -16,7 +16,7 @@ from deployd.errors import DeploydError
 from deployd.model.action import Action, Adopt, Start, Stop, Unpin
 from deployd.model.instance import Instance, State
 from deployd.pins import Pins
-from deployd.systemd1 import Properties, Systemd
+from deployd.systemd1 import Properties, Systemd, UnitRefused
 
 log = logging.getLogger(__name__)
 
@@ -154,7 +154,12 @@ class Instances:
         self._refusals.pop(action.number, None)
         self._details.pop(action.number, None)
         await self._systemd.watch(unit)
-        result = await self._result(await self._systemd.start(unit), timeout)
+        try:
+            job = await self._systemd.start(unit)
+        except UnitRefused as error:
+            self._refusals[action.number] = f"was not started: {error}"
+            return
+        result = await self._result(job, timeout)
         # The first signal of a unit that was not loaded before is UnitNew and carries no state, so look; what is
         # mirrored as ready was told by a signal, and systemd tells a service's own properties before its state.
         if self._mirrored(action.number, None).state is not State.READY:

@@ -244,6 +244,8 @@ class Watch:
             except TimeoutError:
                 what = "deployd went away and did not come back" if back_by else f"no end after {deadline:g} s"
                 raise Unreachable(f"{what}; the rollout goes on without this command") from None
+            except Unreachable as error:
+                raise Unreachable(f"{error}; the rollout goes on without this command") from None
             if isinstance(item, dict):
                 if generation not in (item.get("to"), item.get("generation") if "to" not in item else None):
                     continue

@@ -1,0 +1,198 @@
+"""What is told about a rollout: before it (plan, units), during and after it (the JSON contracts), and its journal."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from tests.host.stage import APP, APP_FILE, INSTANCES, Json, Stage
+
+ACTIONS = {"starting": "start", "stopping": "stop", "adopted": "adopt"}
+
+TIME = "time"
+STATUS = {"app": str, "generation": int, "release": str, "desired": int, "ready": int, "routing": str}
+ROLLOUT = {"phase": str, "from": int, "to": int, "reason": str}
+INSTANCE = {
+    "instance": int,
+    "unit": str,
+    "generation": int,
+    "release": str,
+    "state": str,
+    "ready": bool,
+    "main_pid": int,
+    "invocation_id": str,
+    "since": TIME,
+    "restarts": int,
+    "weight": None,
+}
+GENERATION = {
+    "generation": int,
+    "release": str,
+    "cause": str,
+    "result": str,
+    "reason": str,
+    "started": TIME,
+    "finished": TIME,
+    "replaced": list,
+    "adopted": list,
+}
+
+
+def assert_shape(value: Json, shape: dict[str, Any]) -> None:
+    """`value` has these keys, with values of these types. More keys are allowed."""
+    assert shape.keys() <= value.keys()
+    for key, wanted in shape.items():
+        if wanted is None:
+            assert value[key] is None, key
+        elif wanted == TIME:
+            assert datetime.fromisoformat(value[key]).tzinfo is not None, key
+        else:
+            assert type(value[key]) is wanted, (key, value[key])
+
+
+def test_status_has_the_keys_of_the_contract(stage: Stage) -> None:
+    stage.deploy("v1")
+    status = stage.status()
+    assert_shape(status, STATUS)
+    assert status["rollout"] is None
+    assert status["routing"] == "shared"
+    assert len(status["instances"]) == INSTANCES
+    for item in status["instances"]:
+        assert_shape(item, INSTANCE)
+        assert item["unit"] == f"{APP}@{item['instance']}.service"
+        shown = stage.show(item["unit"], "MainPID", "InvocationID")
+        assert shown == {"MainPID": str(item["main_pid"]), "InvocationID": item["invocation_id"]}
+    with stage.begin("rollout", "--release", stage.release("v2", boot=0.3)) as begun:
+        begun.until("instance", state="starting")
+        assert_shape(stage.status()["rollout"], ROLLOUT)
+        everything = stage.json("status")
+        assert [item["app"] for item in everything["apps"]] == [APP]
+        begun.end()
+
+
+def test_history_has_the_keys_of_the_contract(stage: Stage) -> None:
+    stage.deploy("v1")
+    stage.rollout(stage.release("bad", "crash"))
+    assert stage.rollout(stage.release("v2")).result == "succeeded"
+    history = stage.json("history", APP)
+    assert history["app"] == APP
+    for item in history["generations"]:
+        assert_shape(item, GENERATION)
+    assert [(item["generation"], item["result"]) for item in history["generations"]] == [
+        (3, "succeeded"),
+        (2, "rolled-back"),
+        (1, "succeeded"),
+    ]
+    with stage.begin("restart") as begun:
+        begun.until("instance", state="starting")
+        newest = stage.history()[0]
+        assert (newest["result"], newest["finished"]) == ("running", None)
+        begun.end()
+
+
+def test_events_are_an_object_a_line_and_finished_is_the_last(stage: Stage) -> None:
+    stage.deploy("v1")
+    done = stage.deployd("rollout", APP, "--release", stage.release("v2"), "--json")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["event"] for event in events[::-1]].index("finished") == 0
+    for event in events:
+        assert_shape(event, {"event": str, "app": str, "time": TIME, "from": int, "to": int})
+        assert (event["from"], event["to"]) == (1, 2)
+    assert [event["event"] for event in events].count("finished") == 1
+    assert_shape(events[-1], {"result": str, "reason": str, "generation": int, "replaced": list, "adopted": list})
+
+
+@pytest.mark.parametrize(
+    "pace",
+    [{}, {"max_surge": 0}, {"max_surge": "50%", "order": "oldest-first"}],
+    ids=["surge", "in-place", "oldest-first"],
+)
+def test_plan_shows_what_the_rollout_then_does(stage: Stage, pace: dict[str, object]) -> None:
+    stage.deploy("v1", rollout=pace)
+    release = stage.release("v2")
+    plan = stage.json("plan", APP, "--release", release)
+    planned = [(step["action"], step["instance"], step["generation"]) for step in plan["actions"]]
+    assert planned
+    text = stage.deployd("plan", APP, "--release", release).stdout
+    assert len(stage.history()) == 1
+    ended = stage.rollout(release)
+    happened = [
+        (ACTIONS[event["state"]], event["instance"], event["generation"])
+        for event in ended.events
+        if event["event"] == "instance" and event["state"] in ACTIONS
+    ]
+    if plan["ceiling"] <= INSTANCES + 1:
+        assert happened == planned
+    else:  # several at once: who is ready first is chance
+        assert sorted(happened) == sorted(planned)
+    assert (plan["from"], plan["to"], plan["release"]) == (1, 2, release)
+    assert plan["floor"] == (3 if pace.get("max_surge") == 0 else 4)
+    assert str(plan["floor"]) in text
+
+
+def test_plan_of_a_change_of_pace_adopts(stage: Stage) -> None:
+    stage.deploy("v1")
+    stage.configure(instances=5)
+    plan = stage.json("plan", APP)
+    assert [(step["action"], step["instance"]) for step in plan["actions"]].count(("start", 5)) == 1
+    assert {step["action"] for step in plan["actions"]} == {"start", "adopt"}
+
+
+def test_units_diff_shows_what_apply_would_change(stage: Stage) -> None:
+    stage.configure(release=stage.release("v1"))
+    new = stage.deployd("units", APP, "--diff").stdout
+    for unit in (f"{APP}.socket", f"{APP}.service", f"{APP}@.service"):
+        assert re.search(rf"^\+\+\+ .*{re.escape(unit)}", new, re.MULTILINE), unit
+    assert stage.change("apply").result == "succeeded"
+    assert stage.deployd("units", APP, "--diff").stdout == ""
+    stage.configure(service={"MemoryMax": "512M"})
+    changed = stage.deployd("units", APP, "--diff").stdout.splitlines()
+    body = [line for line in changed if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    assert body == ["+MemoryMax=512M"]
+    whole = stage.deployd("units", APP).stdout
+    assert "MemoryMax=512M" in whole
+    assert "ListenStream=127.0.0.1:8080" in whole
+    installed = stage.machine.read(f"/etc/systemd/system/{APP}@.service")
+    assert "MemoryMax" not in installed
+    assert stage.change("apply").result == "succeeded"
+    assert "MemoryMax=512M" in stage.machine.read(f"/etc/systemd/system/{APP}@.service")
+    assert f"{APP}@.service" not in stage.deployd("units", APP, "--diff").stdout
+
+
+def test_logs_of_a_generation_are_its_own(stage: Stage) -> None:
+    speak = ["/bin/sh", "-c", "echo generation $DEPLOYD_GENERATION speaks; exec /usr/bin/python3 app.py"]
+    stage.deploy("v1", exec=speak)
+    assert stage.rollout(stage.release("v2")).result == "succeeded"
+    stage.machine.run(["journalctl", "--sync"])
+    for generation, other in ((1, 2), (2, 1)):
+        text = stage.deployd("logs", APP, "--generation", str(generation)).stdout
+        assert text.count(f"generation {generation} speaks") == INSTANCES
+        assert f"generation {other} speaks" not in text
+    whole = stage.deployd("logs", APP).stdout
+    assert whole.count("speaks") == 2 * INSTANCES
+    assert f"Started {APP}@1.service" in whole
+
+
+def test_the_journal_tells_of_a_rollout_with_its_fields(stage: Stage) -> None:
+    stage.deploy("v1")
+    stage.journal.restart()
+    ended = stage.rollout(stage.release("bad", "crash"))
+    entries = [entry for entry in stage.journal.entries() if entry.get("SYSLOG_IDENTIFIER") == "deployd"]
+    about = [entry for entry in entries if entry.get("DEPLOYD_APP") == APP and "MESSAGE_ID" in entry]
+    assert [ended.reason in entry["MESSAGE"] for entry in about][-1]
+    assert {entry["DEPLOYD_GENERATION"] for entry in about} == {"2"}
+    assert {entry["UNIT"] for entry in about} == {f"{APP}.service", f"{APP}@5.service"}
+    explained = stage.machine.run(["journalctl", "--catalog", "--output=short", f"DEPLOYD_APP={APP}"]).stdout
+    assert "Subject: " in explained
+
+
+def test_check_is_content_with_a_good_file(stage: Stage) -> None:
+    stage.configure(release=stage.release("v1"))
+    done = stage.deployd("check", APP)
+    assert (done.returncode, done.stderr) == (0, "")
+    answer = stage.json("check", APP)
+    assert answer == {"apps": [{"app": APP, "file": APP_FILE, "valid": True, "error": None}]}

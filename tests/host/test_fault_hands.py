@@ -1,0 +1,123 @@
+"""Somebody works on the units or the release directories by hand while deployd rolls out."""
+
+from __future__ import annotations
+
+import shutil
+
+from tests.host.faults import BOOT, Scene
+from tests.host.stage import INSTANCES, Begun, Stage
+
+
+def test_app_stopped_in_mid_rollout_ends_it_and_starts_with_what_it_came_from(stage: Stage) -> None:
+    release = stage.release("v2", boot=BOOT)
+    stage.deploy("v1")
+    begun = stage.begin("rollout", "--release", release)
+    begun.until("instance", state="stopped")
+    stage.machine.run(["systemctl", "stop", "demo.service"])
+    ended = begun.end()
+    assert (ended.status, ended.result) == (1, "aborted"), ended
+    assert "systemctl stop demo" in ended.reason
+    assert stage.status()["ready"] == 0
+    assert stage.show("demo.socket", "ActiveState") == {"ActiveState": "active"}
+    # the next connection starts it
+    assert stage.get()["generation"] == 1
+    stage.machine.wait_for(lambda: stage.status()["ready"] == INSTANCES, what="all instances")
+    assert {ran.generation for ran in stage.invocations().values()} == {1}
+    assert stage.status()["generation"] == 1
+    # and nothing stands in the way of the next rollout
+    assert stage.rollout(release).result == "succeeded"
+
+
+def test_app_stopped_under_load_comes_back_and_loses_nothing(stage: Stage) -> None:
+    """The socket stays open: the next request starts the app again, and the rollout ends one way or the other."""
+
+    def fault(stage: Stage, begun: Begun) -> None:
+        begun.until("instance", state="stopped")
+        stage.machine.run(["systemctl", "stop", "demo.service"])
+
+    scene = Scene(stage)
+    ended = scene.roll_out(fault)
+    assert ended.result in ("succeeded", "aborted")
+    generation = 2 if ended.result == "succeeded" else 1
+
+    def all_up() -> bool:
+        ready = [item["generation"] for item in stage.status()["instances"] if item["ready"]]
+        return ready == [generation] * INSTANCES
+
+    stage.machine.wait_for(all_up, what=f"{INSTANCES} instances of generation {generation}")
+    assert stage.status()["generation"] == generation
+    scene.check_unharmed()
+
+
+def test_old_instance_stopped_by_hand_is_no_obstacle(stage: Stage) -> None:
+    def fault(stage: Stage, begun: Begun) -> None:
+        begun.until("instance", state="starting")
+        stage.machine.run(["systemctl", "stop", "demo@1.service"])
+
+    scene = Scene(stage)
+    ended = scene.roll_out(fault)
+    assert (ended.status, ended.result) == (0, "succeeded"), ended
+    assert [item["generation"] for item in stage.status()["instances"] if item["ready"]] == [2] * INSTANCES
+    scene.check_unharmed()
+
+
+def test_new_instance_stopped_by_hand_is_started_again(stage: Stage) -> None:
+    def fault(stage: Stage, begun: Begun) -> None:
+        done = begun.until("instance", state="ready")["instance"]
+        stage.machine.run(["systemctl", "stop", f"demo@{done}.service"])
+
+    scene = Scene(stage)
+    ended = scene.roll_out(fault)
+    assert (ended.status, ended.result) == (0, "succeeded"), ended
+    assert [item["generation"] for item in stage.status()["instances"] if item["ready"]] == [2] * INSTANCES
+    scene.check_unharmed()
+
+
+def test_masked_instance_fails_the_rollout_with_a_reason(stage: Stage) -> None:
+    scene = Scene(stage)
+    before = stage.invocations()
+    stage.machine.run(["systemctl", "mask", "--runtime", "demo@5.service"])
+    ended = stage.rollout(scene.release)
+    assert (ended.status, ended.result) == (1, "rolled-back"), ended
+    assert "instance 5" in ended.reason
+    assert "masked" in ended.reason
+    assert stage.invocations() == before
+    scene.check_as_before()
+    stage.machine.run(["systemctl", "unmask", "--runtime", "demo@5.service"])
+    assert stage.rollout(scene.release).result == "succeeded"
+    scene.check_unharmed()
+
+
+def test_release_removed_before_the_rollout_is_refused(stage: Stage) -> None:
+    scene = Scene(stage)
+    before = stage.invocations()
+    shutil.rmtree(stage.machine.path(scene.release))
+    done = stage.deployd("rollout", "demo", "--release", scene.release)
+    assert done.returncode == 3, done
+    assert scene.release in done.stderr
+    assert stage.invocations() == before
+    assert len(stage.history()) == 1
+    scene.check_unharmed()
+
+
+def test_release_removed_during_the_rollout_goes_back(stage: Stage) -> None:
+    def fault(stage: Stage, begun: Begun) -> None:
+        begun.until("instance", state="ready")
+        shutil.rmtree(stage.machine.path(scene.release))
+
+    scene = Scene(stage)
+    ended = scene.roll_out(fault)
+    assert (ended.status, ended.result) == (1, "rolled-back"), ended
+    assert "instance" in ended.reason
+    assert "before it was ready" in ended.reason
+    scene.check_as_before()
+    scene.check_unharmed()
+
+
+def test_old_release_removed_does_not_keep_the_new_one_back(stage: Stage) -> None:
+    def fault(stage: Stage, begun: Begun) -> None:
+        begun.until("instance", state="ready")
+        shutil.rmtree(stage.machine.path("/srv/demo/v1"))
+
+    scene = Scene(stage)
+    scene.check_succeeded(scene.roll_out(fault))

@@ -1,0 +1,115 @@
+"""The host goes down, by the book or by a power cut: what ran before runs again, without the daemon, and what was under
+way comes to an end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.host.faults import BOOT
+from tests.host.machine import Machine
+from tests.host.root import HostRoot
+from tests.host.stage import APP, DEADLINE, INSTANCES, Stage
+
+POWER = pytest.mark.parametrize("clean", [True, False], ids=["shut-down", "power-cut"])
+PINS = "/var/lib/deployd/apps/demo/pins"
+
+
+@pytest.fixture(scope="module")
+def own_machine(host_root: HostRoot) -> Iterator[Machine]:
+    """One that is rebooted: the shared one has tests of others."""
+    with Machine.boot("reboots", host_root) as machine:
+        yield machine
+
+
+@pytest.fixture
+def stage(own_machine: Machine) -> Iterator[Stage]:
+    own_machine.clean()
+    stage = Stage(own_machine)
+    yield stage
+    stage.close()
+
+
+def units(stage: Stage) -> list[str]:
+    """Instances that are up, as systemd has it."""
+    listing = ["systemctl", "list-units", "--plain", "--no-legend", "--state=active", f"{APP}@*.service"]
+    return [line.split()[0] for line in stage.machine.run(listing).stdout.splitlines()]
+
+
+@POWER
+def test_what_ran_before_runs_again_without_the_daemon(stage: Stage, clean: bool) -> None:
+    machine = stage.machine
+    stage.deploy("v1")
+    assert stage.rollout(stage.release("v2")).result == "succeeded"
+    pins = {pin.name: pin.readlink().name for pin in machine.path(PINS).iterdir()}
+    machine.run(["systemctl", "mask", "deployd.service"])
+    stage.close()
+    machine.reboot(clean=clean)
+    load = stage.load()
+    machine.wait_unit("demo.service")
+    machine.wait_for(lambda: len(units(stage)) == INSTANCES, what="all instances")
+    assert {unit.partition("@")[2].removesuffix(".service") for unit in units(stage)} == set(pins)
+    assert set(pins.values()) == {"2"}
+    record = load.stop()
+    assert not record.failed, record.summary()
+    assert set(record.generations()) == {2}
+    # the daemon, when it may run again, finds everything in order
+    machine.run(["systemctl", "unmask", "deployd.service"])
+    machine.run(["systemctl", "start", "deployd.service"])
+    assert (stage.status()["generation"], stage.status()["ready"]) == (2, INSTANCES)
+    assert stage.rollout("/srv/demo/v1").result == "succeeded"
+
+
+@POWER
+def test_rollout_comes_to_its_end_after_a_reboot(stage: Stage, clean: bool) -> None:
+    machine = stage.machine
+    release = stage.release("v2", boot=BOOT)
+    stage.deploy("v1")
+    begun = stage.begin("rollout", "--release", release)
+    begun.until("instance", state="stopped")
+    machine.poweroff(clean=clean)
+    stage.close()
+    machine.start()
+    load = stage.load()
+    machine.wait_for(lambda: stage.status()["rollout"] is None, timeout=DEADLINE, what="the end of the rollout")
+    newest = stage.history()[0]
+    assert (newest["generation"], newest["result"]) in ((2, "succeeded"), (2, "rolled-back")), newest
+    serving = 2 if newest["result"] == "succeeded" else 1
+    status = stage.status()
+    assert [item["generation"] for item in status["instances"] if item["ready"]] == [serving] * INSTANCES
+    assert status["generation"] == serving
+    record = load.stop()
+    assert not record.failed, record.summary()
+    ended = stage.rollout("/srv/demo/v1")
+    assert (ended.status, ended.result, ended.generation) == (0, "succeeded", 3)
+
+
+def test_bad_release_is_still_rolled_back_after_a_power_cut(stage: Stage) -> None:
+    machine = stage.machine
+    release = stage.release("bad", "hang")
+    stage.deploy("v1", gate={"timeout": "3s"})
+    begun = stage.begin("rollout", "--release", release)
+    begun.until("instance", state="starting")
+    machine.poweroff(clean=False)
+    stage.close()
+    machine.start()
+    load = stage.load()
+    machine.wait_for(lambda: stage.status()["rollout"] is None, timeout=DEADLINE, what="the end of the rollout")
+    newest = stage.history()[0]
+    assert (newest["generation"], newest["result"]) == (2, "rolled-back")
+    assert "READY=1" in newest["reason"]
+    assert {ran.generation for ran in stage.invocations().values()} == {1}
+    assert stage.status()["ready"] == INSTANCES
+    record = load.stop()
+    assert not record.failed, record.summary()
+    assert set(record.generations()) == {1}
+
+
+def test_app_that_was_stopped_comes_back_with_the_first_connection(stage: Stage) -> None:
+    """At boot its units are started like those of any enabled service; a reboot is no reason to stay away."""
+    stage.deploy("v1")
+    stage.machine.run(["systemctl", "stop", "demo.service"])
+    stage.machine.reboot(clean=False)
+    assert stage.get()["generation"] == 1
+    stage.machine.wait_for(lambda: stage.status()["ready"] == INSTANCES, what="all instances")

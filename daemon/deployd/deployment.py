@@ -113,6 +113,7 @@ class Deployment:
         units = self.layout(app, goal).units
         self._check_socket(app.name, units)
         if self._units.diff(units):
+            self._units.require_writable()
             await self._units.verify([unit for unit in units if unit.name in render.unit_names(app.name)])
         files = render.generation_files(app, goal.generation, release)
         self._pins.write_generation(app.name, goal.generation, files, release)

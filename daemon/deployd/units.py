@@ -71,6 +71,11 @@ class UnitDirectory:
         """The names of the units that `install` would write."""
         return tuple(unit.name for unit in units if self._read(self._path / unit.name) != unit.text)
 
+    def require_writable(self) -> None:
+        """Raise `StateError` if no unit could be installed now; leaves nothing behind."""
+        with reported(f"write to {self._path}"), tempfile.TemporaryFile(dir=self._path):
+            return
+
     async def verify(self, units: Sequence[Unit], deadline: float = 30.0) -> None:
         """Raise `InvalidFile` unless ``systemd-analyze verify`` has nothing to say about the units, and `Refused` if
         one has the name of somebody else's: it could not be installed.

@@ -1,0 +1,208 @@
+"""The mirror of systemd and its jobs, against a manager on a private bus that does the awkward things on purpose."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+
+from deployd.bus import Bus, BusError, MethodCall, Reply, variant
+from deployd.errors import SystemdError
+from deployd.systemd1 import MANAGER, NAME, PATH, PROPERTIES, SERVICE, UNIT, Systemd, UnitRefused, encode, unit_path
+from tests.unit.cli_fake import private_bus
+from tests.unit.on_bus import connections, run
+
+DEMO = "demo@1.service"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with private_bus(tmp_path_factory.mktemp("bus")) as address:
+        yield address
+
+
+class Manager:
+    """A systemd of our own: `answers` are what methods do, `values` what properties are."""
+
+    def __init__(self, bus: Bus, systemd: Systemd) -> None:
+        self.bus = bus
+        self.systemd = systemd
+        self.calls: list[tuple[str, list[Any]]] = []
+        self.answers: dict[str, Callable[[], Reply | Coroutine[Any, Any, Reply]]] = {}
+        self.values: dict[str, Any] = {}
+        self.changes: asyncio.Queue[str] = asyncio.Queue()
+        systemd.on_change(self.changes.put_nowait)
+
+    async def serve(self, call: MethodCall) -> Reply:
+        if call.interface == PROPERTIES:
+            value = self.values.get(call.body[1], "")
+            return "v", [variant("u" if isinstance(value, int) else "s", value)]
+        self.calls.append((call.member, call.body))
+        if call.member in self.answers:
+            answer = self.answers[call.member]()
+            return answer if isinstance(answer, tuple) else await answer
+        return ("o", [f"{PATH}/job/1"]) if call.member in ("StartUnit", "StopUnit") else ("", [])
+
+    def job_removed(self, number: int, result: str = "done") -> None:
+        self.bus.emit(PATH, MANAGER, "JobRemoved", "uoss", [number, f"{PATH}/job/{number}", DEMO, result])
+
+    def changed(self, interface: str, **values: str | int) -> None:
+        wrapped = {name: ("u" if isinstance(value, int) else "s", value) for name, value in values.items()}
+        self.bus.emit(unit_path(DEMO), PROPERTIES, "PropertiesChanged", "sa{sv}as", [interface, wrapped, []])
+
+    def reloading(self, active: bool) -> None:
+        self.bus.emit(PATH, MANAGER, "Reloading", "b", [active])
+
+
+Test = Callable[[Manager, Systemd], Coroutine[Any, Any, None]]
+
+
+@pytest.fixture
+def against(address: str) -> Callable[[Test], None]:
+    @contextlib.asynccontextmanager
+    async def manager() -> AsyncIterator[Manager]:
+        async with connections(address, 2) as (server, client):
+            made = Manager(server, Systemd(client, timeout=5))
+            server.serve(made.serve)
+            await server.request_name(NAME)
+            await made.systemd.subscribe()
+            yield made
+
+    async def work(test: Test) -> None:
+        async with manager() as made:
+            await test(made, made.systemd)
+
+    return lambda test: run(work(test))
+
+
+def test_a_job_ends_with_its_result(against: Callable[[Test], None]) -> None:
+    async def test(manager: Manager, systemd: Systemd) -> None:
+        job = await systemd.start(DEMO)
+        assert ("StartUnit", [DEMO, "replace"]) in manager.calls
+        manager.job_removed(2, "failed")
+        manager.job_removed(1, "timeout")
+        assert await job == "timeout"
+
+    against(test)
+
+
+def test_a_job_that_ends_before_its_name_is_known_is_not_missed(against: Callable[[Test], None]) -> None:
+    async def test(manager: Manager, systemd: Systemd) -> None:
+        def fast() -> Reply:
+            manager.job_removed(1, "failed")
+            return "o", [f"{PATH}/job/1"]
+
+        manager.answers["StartUnit"] = fast
+        assert await (await systemd.start(DEMO)) == "failed"
+
+    against(test)
+
+
+def test_jobs_do_not_outlive_a_manager_that_started_anew(against: Callable[[Test], None]) -> None:
+    async def test(manager: Manager, systemd: Systemd) -> None:
+        jobs = [await systemd.start(DEMO)]
+        manager.answers["StopUnit"] = lambda: ("o", [f"{PATH}/job/2"])
+        jobs.append(await systemd.stop(DEMO))
+        manager.reloading(True)
+        manager.reloading(False)
+        assert [await job for job in jobs] == ["unknown", "unknown"]
+        assert await manager.changes.get() == "", "everything may be different"
+
+    against(test)
+
+
+def test_the_mirror_follows_signals_and_tells_only_news(against: Callable[[Test], None]) -> None:
+    async def test(manager: Manager, systemd: Systemd) -> None:
+        manager.values |= {"ActiveState": "activating", "MainPID": 7}
+        seen = await systemd.watch(DEMO)
+        assert (seen["ActiveState"], seen["MainPID"]) == ("activating", 7)
+        manager.changed(UNIT, ActiveState="activating", StateChangeTimestamp="of no interest")
+        manager.changed(SERVICE, StatusText="of no interest")
+        manager.changed(UNIT, ActiveState="active")
+        assert await manager.changes.get() == DEMO
+        assert systemd.properties(DEMO)["ActiveState"] == "active"
+        assert systemd.properties(DEMO)["MainPID"] == 7
+        assert manager.changes.empty()
+        systemd.unwatch(DEMO)
+        manager.changed(UNIT, ActiveState="failed")
+        job = await systemd.start(DEMO)
+        manager.job_removed(1)
+        await job
+        assert manager.changes.empty()
+        assert systemd.properties(DEMO) == {}
+
+    against(test)
+
+
+def test_being_subscribed_already_is_no_error(against: Callable[[Test], None]) -> None:
+    async def test(manager: Manager, systemd: Systemd) -> None:
+        def refuse(name: str) -> Callable[[], Reply]:
+            def answer() -> Reply:
+                raise BusError(name, "no")
+
+            return answer
+
+        manager.answers["Subscribe"] = refuse("org.freedesktop.systemd1.AlreadySubscribed")
+        await systemd.resubscribe()
+        manager.answers["Subscribe"] = refuse("org.freedesktop.DBus.Error.AccessDenied")
+        with pytest.raises(SystemdError, match="systemd refused Subscribe: no"):
+            await systemd.resubscribe()
+
+    against(test)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("org.freedesktop.systemd1.UnitMasked", UnitRefused),
+        ("org.freedesktop.systemd1.NoSuchUnit", UnitRefused),
+        ("org.freedesktop.systemd1.ShuttingDown", SystemdError),
+        ("org.freedesktop.DBus.Error.NoReply", SystemdError),
+    ],
+)
+def test_refusals_that_trying_again_does_not_mend_are_told_apart(
+    against: Callable[[Test], None], name: str, kind: type[SystemdError]
+) -> None:
+    async def test(manager: Manager, systemd: Systemd) -> None:
+        def refuse() -> Reply:
+            raise BusError(name, "Unit demo@1.service is masked.")
+
+        manager.answers["StartUnit"] = refuse
+        with pytest.raises(SystemdError, match="is masked") as raised:
+            await systemd.start(DEMO)
+        assert type(raised.value) is kind
+        manager.answers["ResetFailedUnit"] = refuse
+        await systemd.reset_failed(DEMO)
+
+    against(test)
+
+
+def test_a_manager_that_does_not_answer_is_an_error_in_time(against: Callable[[Test], None]) -> None:
+    async def test(manager: Manager, _: Systemd) -> None:
+        async def never() -> Reply:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        manager.answers["StartUnit"] = never
+        hasty = Systemd(manager.systemd._bus, timeout=0.05)
+        with pytest.raises(SystemdError, match="no reply within"):
+            await hasty.start(DEMO)
+
+    against(test)
+
+
+@pytest.mark.parametrize(
+    ("label", "encoded"),
+    [
+        ("demo@1.service", "demo_401_2eservice"),
+        ("1st-app", "_31st_2dapp"),
+        ("", "_"),
+        ("a_b", "a_5fb"),
+        ("ä", "_c3_a4"),
+    ],
+)
+def test_labels_are_encoded_as_sd_bus_path_encode_does(label: str, encoded: str) -> None:
+    assert encode(label) == encoded

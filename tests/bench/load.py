@@ -35,22 +35,21 @@ AIM_SAME = 1.1
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One rollout: its seconds, and the load before and during it."""
+    """One rollout: its seconds, and during against before. The requests themselves are not kept: thousands of
+    objects would be looked through by the collector, in the middle of the next run."""
 
     seconds: float
-    before: Record
-    during: Record
+    failed: int
+    p99: float
+    gap: float
 
-    @property
-    def p99(self) -> float:
-        return self.during.percentile(99) / self.before.percentile(99)
-
-    @property
-    def gap(self) -> float:
-        """The longest gap during against the one before, in windows of the same length: it is a maximum."""
-        ended = self.before.end
-        before = self.before.window(max(self.before.start, ended - (self.during.end - self.during.start)), ended)
-        return self.during.longest_gap() / before.longest_gap()
+    @classmethod
+    def of(cls, seconds: float, record: Record) -> Run:
+        before, during = record.between("began", "roll-start"), record.between("roll-start", "roll-end")
+        # A gap is a maximum: in windows of the same length.
+        same = before.window(max(before.start, before.end - (during.end - during.start)), before.end)
+        p99 = during.percentile(99) / before.percentile(99)
+        return cls(seconds, len(during.failed), p99, during.longest_gap() / same.longest_gap())
 
 
 def measure(machine: Machine) -> list[Figure]:
@@ -69,10 +68,10 @@ def _compare(machine: Machine, releases: list[Path], kind: str, pace: dict[str, 
         for number in range(ROUNDS):
             new = releases[(number + 1) % 2]
             theirs.append(_under_load(machine, REFERENCE_PORT, lambda new=new: roll(new)))  # type: ignore[misc]
-            ours.append(_under_load(machine, rig.PORT, lambda new=new: rig.rollout(machine, "loaded", new)))  # type: ignore[misc]
+            ours.append(_under_load(machine, rig.PORT, lambda new=new: rig.rollout(machine, "loaded", new).whole))  # type: ignore[misc]
     rig.remove(machine, "loaded")
     times = [[run.seconds for run in runs] for runs in (ours, theirs)]
-    failed = sum(len(run.during.failed) for run in ours)
+    failed = sum(run.failed for run in ours)
     return [
         Figure(f"time until all is new {kind}, against the reference", ratio(*times), "times", AIM_TIME),
         Figure(f"  of deployd {kind}", median(times[0]), "s"),
@@ -85,23 +84,21 @@ def _compare(machine: Machine, releases: list[Path], kind: str, pace: dict[str, 
     ]
 
 
-def _under_load(machine: Machine, port: int, roll: Callable[[], object]) -> Run:
+def _under_load(machine: Machine, port: int, roll: Callable[[], float]) -> Run:
     environment = {"PYTHONPATH": str(IN_HOST)}
     with Load.start(machine.popen, port, RATE, python=str(machine.root.python), env=environment) as load:
-        began = load.mark("began")
+        load.mark("began")
         time.sleep(BEFORE)  # not a wait for something: the steady state is what is measured
         load.mark("roll-start")
-        asked = time.monotonic()
-        roll()
-        seconds = time.monotonic() - asked
+        seconds = roll()
         load.mark("roll-end")
         record = load.stop()
-    return Run(seconds, record.window(began, record.at("roll-start")), record.between("roll-start", "roll-end"))
+    return Run.of(seconds, record)
 
 
 @contextmanager
-def _reference(machine: Machine, release: Path, pace: dict[str, Any]) -> Iterator[Callable[[Path], None]]:
-    """The reference supervisor with the same app; yields what rolls it to another release."""
+def _reference(machine: Machine, release: Path, pace: dict[str, Any]) -> Iterator[Callable[[Path], float]]:
+    """The reference supervisor with the same app; yields what rolls it to another release and tells the seconds."""
     link = machine.path("/srv") / "loaded" / "current"
 
     def lead(to: Path) -> None:
@@ -121,12 +118,14 @@ def _reference(machine: Machine, release: Path, pace: dict[str, Any]) -> Iterato
         if said != word:
             raise RuntimeError(f"the reference supervisor said {said!r}, not {word!r}")
 
-    def roll(to: Path) -> None:
+    def roll(to: Path) -> float:
         lead(to)
         assert process.stdin is not None
+        asked = time.monotonic()
         process.stdin.write("\n")
         process.stdin.flush()
         answered("rolled")
+        return time.monotonic() - asked
 
     try:
         answered("ready")

@@ -157,7 +157,7 @@ class Instances:
         try:
             job = await self._systemd.start(unit)
         except UnitRefused as error:
-            self._refusals[action.number] = f"was not started: {error}"
+            self._refused(action.number, str(error))
             return
         result = await self._result(job, timeout)
         # The first signal of a unit that was not loaded before is UnitNew and carries no state, so look; what is
@@ -166,9 +166,14 @@ class Instances:
             await self._systemd.refresh(unit)
         if self._mirrored(action.number, None).state is State.INACTIVE:
             if result == "done":
-                self._refusals[action.number] = "was not started: a Condition of its unit is false"
+                self._refused(action.number, "a Condition of its unit is false")
             elif result != "unknown":
-                self._refusals[action.number] = f"was not started: its start job ended with {result}"
+                self._refused(action.number, f"its start job ended with {result}")
+
+    def _refused(self, number: int, why: str) -> None:
+        """Remember why a start came to nothing, unless a stop has overtaken it: then that is why."""
+        if number in self._jobs and self._jobs[number][1] is asyncio.current_task():
+            self._refusals[number] = f"was not started: {why}"
 
     async def _stop(self, action: Stop, timeout: float) -> None:
         unit = self.unit(action.number)

@@ -11,14 +11,14 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def without(*modules: str) -> Iterator[None]:
+def without(*modules: str, spare_daemon: bool = True) -> Iterator[None]:
     """Import in this block as if `modules` were not installed.
 
     For what others import on the off chance, and can do without: typer before 0.17 draws in rich for a markup
     that we do not use, its shutil two compressors, asyncio OpenSSL, dbus-next GLib. What is imported here does
     without for good, so the daemon, which starts once and may want any of it, is spared.
     """
-    daemon = sys.argv[1:2] == ["daemon"]
+    daemon = spare_daemon and sys.argv[1:2] == ["daemon"]
     hidden = [] if daemon else [name for name in modules if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None there means: not to be found
     try:

@@ -11,18 +11,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from deployd import journal
 from deployd.bus import Bus, BusError
-from deployd.deployment import Deployment
+from deployd.control.deployment import Deployment
+from deployd.control.registry import Registry, Settings
 from deployd.errors import DeploydError
-from deployd.history import History
-from deployd.notify import Notifier
-from deployd.pins import Pins
-from deployd.polkit import Polkit
-from deployd.registry import Registry, Settings
-from deployd.service import Service
-from deployd.systemd1 import Systemd
-from deployd.units import UnitDirectory
+from deployd.service.interface import Service
+from deployd.service.polkit import Polkit
+from deployd.state.history import History
+from deployd.state.pins import Pins
+from deployd.state.units import UnitDirectory
+from deployd.systemd import journal
+from deployd.systemd.manager import Systemd
+from deployd.systemd.notify import Notifier
 
 log = logging.getLogger("deployd")
 

@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 from statistics import median
 
-from deployd.disk import Disk
-from deployd.history import History
 from deployd.model.app import App, Listen, ListenKind
 from deployd.model.generation import Cause, Generation, Result
 from deployd.model.rollout import Rollout
-from deployd.pins import Pins
+from deployd.state.disk import Disk
+from deployd.state.history import History
+from deployd.state.pins import Pins
 from tests.bench.figure import Figure
 from tests.host.machine import Machine
 from tests.host.root import CACHE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from tests.host.stage import APP, INSTANCES, RELEASES, Stage
@@ -84,3 +86,21 @@ def test_a_rollout_of_a_stopped_app_starts_the_new_generation_only(stage: Stage)
     assert stage.get()["version"] == "v2"
     assert len(ended.instances("starting")) == INSTANCES
     assert {generation for _, generation in ended.instances("starting")} == {2}
+
+
+def test_an_address_that_is_taken_fails_the_deploy(stage: Stage) -> None:
+    with stage.machine.popen(
+        ["/usr/bin/python3", "-m", "http.server", "--bind", "127.0.0.1", "8080"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={"PYTHONUNBUFFERED": "1"},
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline()
+        stage.configure(release=stage.release("v1"))
+        ended = stage.change("apply")
+        assert (ended.status, ended.result) == (1, "failed")
+        assert "demo.socket could not listen" in ended.finished["reason"]
+        other.kill()
+    stage.machine.run(["systemctl", "reset-failed", "demo.socket"], check=False)
+    assert stage.change("apply").result == "succeeded"

@@ -11,8 +11,8 @@ import pytest
 
 from deployd import config, render
 from deployd.model.app import App
-from deployd.pins import Pins
-from deployd.units import UnitDirectory
+from deployd.state.pins import Pins
+from deployd.state.units import UnitDirectory
 from tests.host.machine import Machine
 from tests.host.root import HostRoot
 

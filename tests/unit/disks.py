@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
-from deployd.disk import Disk
+from deployd.state.disk import Disk
 
 
 class FailingDisk(Disk):

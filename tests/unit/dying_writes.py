@@ -20,7 +20,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from deployd.history import History
+from deployd.state.history import History
 from tests.unit.history_story import STORY
 
 LONG, INT, POINTER = ctypes.c_int64, ctypes.c_int, ctypes.c_void_p

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from deployd.history import History
 from deployd.model.app import App, Listen, ListenKind
 from deployd.model.generation import Cause, Generation, Result
 from deployd.model.rollout import Phase, Rollout
+from deployd.state.history import History
 
 SETTINGS = App("demo", "/srv/demo/current", ("/usr/bin/true",), (Listen(ListenKind.TCP, "8080"),), instances=2)
 

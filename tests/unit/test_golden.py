@@ -14,7 +14,7 @@ import pytest
 
 from deployd import config, render
 from deployd.model.app import App
-from deployd.units import UnitDirectory
+from deployd.state.units import UnitDirectory
 
 GOLDEN = Path(__file__).parent / "golden"
 STATE = "/var/lib/deployd"

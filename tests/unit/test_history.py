@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from deployd.errors import StateError
-from deployd.history import History
 from deployd.model.generation import Result
 from deployd.model.rollout import Phase
+from deployd.state.history import History
 from tests.unit.history_story import BACK, FIRST, SECOND, STORY, generation
 
 CHECKOUT = Path(__file__).parents[2]

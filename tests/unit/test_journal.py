@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deployd import journal
+from deployd.systemd import journal
 
 CATALOG = Path(__file__).parents[2] / "packaging" / "catalog" / "deployd.catalog"
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployd import observe
 from deployd.model.instance import Instance, State
+from deployd.systemd import observe
 
 SECOND = 1_000_000
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployd.errors import InvalidRequest, StateError
-from deployd.pins import Pins
+from deployd.state.pins import Pins
 from tests.unit.disks import DyingDisk, FailingDisk, PowerLoss
 
 FILES = {"run": ("#!/bin/sh\n", 0o755), "environment": ("A=b\n", 0o600)}

@@ -13,13 +13,13 @@ import pytest
 from dbus_next import introspection
 
 from deployd.bus import Bus, BusError, Signal, variant
+from deployd.control.registry import Registry
 from deployd.errors import ALL, AccessDenied, Busy, DeploydError
 from deployd.model.generation import Cause
-from deployd.polkit import Polkit
-from deployd.registry import Registry
-from deployd.requests import Requests
-from deployd.service import APP, INTROSPECTABLE, MANAGER, NAME, PEER, PROPERTIES, ROOT, Service, _find_xml
-from deployd.views import Views
+from deployd.service.interface import APP, INTROSPECTABLE, MANAGER, NAME, PEER, PROPERTIES, ROOT, Service, _find_xml
+from deployd.service.polkit import Polkit
+from deployd.service.requests import Requests
+from deployd.service.views import Views
 from tests.unit.cli_fake import private_bus, status
 from tests.unit.on_bus import connections, run
 
@@ -77,8 +77,8 @@ class Served:
         for name in ("apply", "rollout", "rollback", "restart", "scale"):
             getattr(self.requests, name).return_value = 8
         self.polkit = create_autospec(Polkit, instance=True)
-        monkeypatch.setattr("deployd.service.Views", lambda _: self.views)
-        monkeypatch.setattr("deployd.service.Requests", lambda _: self.requests)
+        monkeypatch.setattr("deployd.service.interface.Views", lambda _: self.views)
+        monkeypatch.setattr("deployd.service.interface.Requests", lambda _: self.requests)
         self.service = Service(server, self.apps, self.polkit)
 
     async def call(self, path: str, interface: str, member: str, signature: str = "", *body: Any) -> Any:
@@ -342,7 +342,7 @@ def test_the_name_is_taken_when_somebody_else_has_it(address: str) -> None:
 
 def test_a_method_without_an_implementation_stops_the_daemon_from_starting(monkeypatch: pytest.MonkeyPatch) -> None:
     xml = f'<node><interface name="{MANAGER}"><method name="Explode"/></interface></node>'
-    monkeypatch.setattr("deployd.service._find_xml", lambda: xml)
+    monkeypatch.setattr("deployd.service.interface._find_xml", lambda: xml)
     with pytest.raises(KeyError, match="Explode"):
         Service(*(create_autospec(kind, instance=True) for kind in (Bus, Registry, Polkit)))
 

@@ -11,7 +11,18 @@ import pytest
 
 from deployd.bus import Bus, BusError, MethodCall, Reply, variant
 from deployd.errors import SystemdError
-from deployd.systemd1 import MANAGER, NAME, PATH, PROPERTIES, SERVICE, UNIT, Systemd, UnitRefused, encode, unit_path
+from deployd.systemd.manager import (
+    MANAGER,
+    NAME,
+    PATH,
+    PROPERTIES,
+    SERVICE,
+    UNIT,
+    Systemd,
+    UnitRefused,
+    encode,
+    unit_path,
+)
 from tests.unit.cli_fake import private_bus
 from tests.unit.on_bus import connections, run
 

@@ -13,7 +13,7 @@ from deployd import render
 from deployd.errors import InvalidFile, Refused, StateError, SystemdError
 from deployd.model.app import App, Directives, Listen, ListenKind
 from deployd.render import Unit
-from deployd.units import UnitDirectory
+from deployd.state.units import UnitDirectory
 from tests.unit.disks import DyingDisk, FailingDisk, PowerLoss
 
 NAMES = ["web.socket", "web.service", "web@.service"]
@@ -171,7 +171,7 @@ def analyze(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Non
     program = tmp_path / "systemd-analyze"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
-    monkeypatch.setattr("deployd.units.SEARCH_PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr("deployd.state.units.SEARCH_PATH", f"{tmp_path}:/usr/bin:/bin")
 
 
 def test_verify_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ def test_a_status_without_a_word_is_no_consent(tmp_path: Path, monkeypatch: pyte
 
 
 def test_without_systemd_analyze_nothing_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deployd.units.SEARCH_PATH", str(tmp_path))
+    monkeypatch.setattr("deployd.state.units.SEARCH_PATH", str(tmp_path))
     with pytest.raises(SystemdError, match="cannot run systemd-analyze to verify the units: it is not installed"):
         asyncio.run(UnitDirectory(tmp_path).verify(rendered()))
 

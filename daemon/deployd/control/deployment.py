@@ -15,11 +15,11 @@ from pathlib import Path
 from deployd import render
 from deployd.errors import Refused, SystemdError
 from deployd.model.app import App
-from deployd.pins import Pins
 from deployd.plan.goal import Goal
 from deployd.render import Unit
-from deployd.systemd1 import Systemd
-from deployd.units import UnitDirectory
+from deployd.state.pins import Pins
+from deployd.state.units import UnitDirectory
+from deployd.systemd.manager import Systemd
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +138,8 @@ class Deployment:
     async def install(self, app: App, goal: Goal) -> frozenset[int]:
         """Install the goal's units, reload systemd if they changed, and open the socket.
 
-        Returns the instance numbers that new instances must not get. Raises StateError, SystemdError.
+        Returns the instance numbers that new instances must not get. Raises StateError, SystemdError, and Refused
+        for a socket that cannot be opened.
         """
         async with self._lock:
             first = not self._units.installed(app.name)
@@ -163,9 +164,8 @@ class Deployment:
         finally:
             self._systemd.unwatch(socket)
         if result not in ("done", "unknown"):
-            raise SystemdError(
-                f"{socket} could not listen (its start job ended with {result}); see journalctl -u {socket}"
-            )
+            # No use to try again: somebody else has the address, most likely.
+            raise Refused(f"{socket} could not listen (its start job ended with {result}); see journalctl -u {socket}")
 
     async def remove(self, name: str) -> None:
         """Stop socket, umbrella and with it the instances; then take units, pins and generation files away."""

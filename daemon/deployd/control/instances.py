@@ -11,12 +11,12 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
-from deployd import observe
 from deployd.errors import DeploydError
 from deployd.model.action import Action, Adopt, Start, Stop, Unpin
 from deployd.model.instance import Instance, State
-from deployd.pins import Pins
-from deployd.systemd1 import Properties, Systemd, UnitRefused
+from deployd.state.pins import Pins
+from deployd.systemd import observe
+from deployd.systemd.manager import Properties, Systemd, UnitRefused
 
 log = logging.getLogger(__name__)
 

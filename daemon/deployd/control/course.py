@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from deployd.errors import StateError
-from deployd.history import History
 from deployd.model.action import Adopt, Stop
 from deployd.model.app import App
 from deployd.model.generation import Cause, Generation
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Phase, Rollout
 from deployd.plan.goal import Goal
+from deployd.state.history import History
 
 
 @dataclass(slots=True)

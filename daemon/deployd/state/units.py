@@ -14,9 +14,9 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from deployd.disk import Disk, reported
 from deployd.errors import InvalidFile, Refused, StateError, SystemdError
 from deployd.render import HEADER, Unit, unit_names
+from deployd.state.disk import Disk, reported
 
 SYSTEMDS = (
     "/run/systemd/transient", "/run/systemd/system", "/run/systemd/generator", "/usr/local/lib/systemd/system",

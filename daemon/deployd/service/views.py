@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from deployd import __version__, config, status
+from deployd import __version__, config
+from deployd.control import status
+from deployd.control.registry import Registry
+from deployd.control.status import Json
 from deployd.errors import InvalidRequest, Refused
 from deployd.plan.goal import Goal
 from deployd.plan.simulation import simulate
-from deployd.registry import Registry
-from deployd.status import Json
 
 
 class Views:

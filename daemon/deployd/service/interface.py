@@ -16,13 +16,13 @@ from xml.etree import ElementTree
 
 from deployd import __version__
 from deployd.bus import Bus, BusError, MethodCall, Reply, variant
+from deployd.control.registry import Registry
 from deployd.errors import InvalidRequest, NoSuchApp
 from deployd.model.generation import Cause
-from deployd.polkit import Polkit
-from deployd.registry import Registry
-from deployd.requests import Requests
-from deployd.systemd1 import encode
-from deployd.views import Views
+from deployd.service.polkit import Polkit
+from deployd.service.requests import Requests
+from deployd.service.views import Views
+from deployd.systemd.manager import encode
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ PROPERTIES = "org.freedesktop.DBus.Properties"
 PEER = "org.freedesktop.DBus.Peer"
 
 _HERE = Path(__file__).resolve()
-_XML = (_HERE.parent / "org.deployd1.xml", _HERE.parents[2] / "units" / "org.deployd1.xml")
+_XML = (_HERE.parents[1] / "org.deployd1.xml", _HERE.parents[3] / "units" / "org.deployd1.xml")
 
 Method = Callable[..., Any]
 

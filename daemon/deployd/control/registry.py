@@ -11,17 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deployd import config, status
-from deployd.controller import Controller
-from deployd.deployment import Deployment
+from deployd import config
+from deployd.control import status
+from deployd.control.controller import Controller
+from deployd.control.deployment import Deployment
+from deployd.control.status import Json
 from deployd.errors import DeploydError, InvalidFile, NoSuchApp, Refused, SystemdError
-from deployd.history import History
 from deployd.model.app import App
 from deployd.model.generation import Generation
-from deployd.pins import Pins
 from deployd.plan.goal import Goal
-from deployd.status import Json
-from deployd.systemd1 import Systemd
+from deployd.state.history import History
+from deployd.state.pins import Pins
+from deployd.systemd.manager import Systemd
 
 log = logging.getLogger(__name__)
 

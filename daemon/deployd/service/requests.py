@@ -8,12 +8,12 @@ import time
 from dataclasses import replace
 
 from deployd import config
+from deployd.control.registry import Registry
 from deployd.errors import Busy, InvalidRequest, Refused
 from deployd.model.app import App
 from deployd.model.generation import Cause, Generation, Result
 from deployd.model.rollout import Phase
 from deployd.plan.transitions import Event
-from deployd.registry import Registry
 
 
 class Requests:

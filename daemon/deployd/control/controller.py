@@ -14,21 +14,21 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from deployd.course import Course
-from deployd.deployment import Deployment
-from deployd.errors import DeploydError, StateError, SystemdError
-from deployd.history import History
-from deployd.instances import Instances
+from deployd.control.course import Course
+from deployd.control.deployment import Deployment
+from deployd.control.instances import Instances
+from deployd.errors import DeploydError, Refused, StateError, SystemdError
 from deployd.model.action import Action, Adopt, Start, Stop
 from deployd.model.app import App, OnFailure
 from deployd.model.generation import Generation, Result
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Phase, Rollout
-from deployd.pins import Pins
 from deployd.plan.goal import Goal
 from deployd.plan.planner import Plan, Verdict, World, plan, retry
 from deployd.plan.transitions import Event, advance
-from deployd.systemd1 import Systemd
+from deployd.state.history import History
+from deployd.state.pins import Pins
+from deployd.systemd.manager import Systemd
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +152,7 @@ class Controller:
                 self._look_again(RETRY)
             except SystemdError as error:
                 log.warning("%s: %s; trying again", self.name, error)
+                self._give_up_in_time(error)
                 self._look_again(RETRY)
             except Exception:
                 # The daemon never dies of one app's trouble.
@@ -170,7 +171,13 @@ class Controller:
             error, self._blocked = self._blocked, None
             self._advance(course, Event.BLOCKED, str(error))
             return
-        if course.rollout.phase is Phase.PAUSED or not await self._prepare(course):
+        if course.rollout.phase is Phase.PAUSED:
+            return
+        try:
+            if not await self._prepare(course):
+                return
+        except Refused as error:
+            self._advance(course, Event.FAILED, str(error))
             return
         if self._goal is None:
             return  # a request turned the rollout while we prepared, and woke us
@@ -188,6 +195,14 @@ class Controller:
             if result.wake_at is not None:
                 self._look_again(max(0.0, result.wake_at - time.monotonic()))
         self._note_changes()
+
+    def _give_up_in_time(self, error: SystemdError) -> None:
+        """What systemd refuses again and again never reaches the planner, which minds the deadline otherwise."""
+        course = self._course
+        if course is None or course.rollout.phase is not Phase.ROLLING:
+            return
+        if time.time() > course.rollout.started + course.target.settings.pace.deadline:
+            self._advance(course, Event.FAILED, f"the rollout's deadline passed: {error}")
 
     async def _look(self) -> None:
         """Read the world afresh where the mirror may have missed something."""

@@ -14,8 +14,8 @@ import os
 import re
 from pathlib import Path
 
-from deployd.disk import Disk, reported
 from deployd.errors import InvalidRequest, StateError
+from deployd.state.disk import Disk, reported
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 _TARGET = re.compile(r"\.\./generations/([1-9][0-9]{0,17})")

@@ -75,6 +75,7 @@ class Controller:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._umbrella_start: asyncio.Task[None] | None = None
         self._blocked: DeploydError | None = None
         self._seen: tuple[Instance, ...] = ()
         self._recorded: set[str] = set()
@@ -236,11 +237,24 @@ class Controller:
             if not await self._systemd.is_stopping():
                 await self._stopped_by_hand(course)
             return False
-        course.umbrella_seen = True
-        if self._goal[0].instances:
-            # Whatever is pinned comes up with it (for a first rollout nothing is); the plan watches each.
-            await self._systemd.start(self.umbrella)
+        if not self._goal[0].instances:
+            course.umbrella_seen = True
+        elif self._umbrella_start is None:
+            self._umbrella_start = asyncio.ensure_future(self._start_umbrella(course))
         return True
+
+    async def _start_umbrella(self, course: Course) -> None:
+        """Whatever is pinned comes up with it (for a first rollout nothing is); the plan watches each."""
+        try:
+            await (await self._systemd.start(self.umbrella))
+            # The only signal of a unit that was just loaded may be UnitNew, which does not tell its state.
+            await self._systemd.refresh(self.umbrella)
+            course.umbrella_seen = True  # not earlier: that it is still down would pass for a stop by hand
+            self.wake()
+        except SystemdError as error:
+            self._on_shell_error(error)
+        finally:
+            self._umbrella_start = None
 
     def _is_up(self) -> bool:
         return self._systemd.properties(self.umbrella).get("ActiveState") in ("active", "reloading", "activating")

@@ -237,16 +237,19 @@ class Controller:
             if not await self._systemd.is_stopping():
                 await self._stopped_by_hand(course)
             return False
-        if not self._goal[0].instances:
-            course.umbrella_seen = True
-        elif self._umbrella_start is None:
-            self._umbrella_start = asyncio.ensure_future(self._start_umbrella(course))
+        if self._umbrella_start is None:
+            if self._goal[0].instances:
+                # Whatever is pinned comes up with it (for a first rollout nothing is); the plan watches each.
+                job = await self._systemd.start(self.umbrella)
+                self._umbrella_start = asyncio.ensure_future(self._await_umbrella(course, job))
+            else:
+                course.umbrella_seen = True
         return True
 
-    async def _start_umbrella(self, course: Course) -> None:
-        """Whatever is pinned comes up with it (for a first rollout nothing is); the plan watches each."""
+    async def _await_umbrella(self, course: Course, job: asyncio.Future[str]) -> None:
+        """Its start waits for the instances that are pinned, which may take long and fail; the rollout goes on."""
         try:
-            await (await self._systemd.start(self.umbrella))
+            await job
             # The only signal of a unit that was just loaded may be UnitNew, which does not tell its state.
             await self._systemd.refresh(self.umbrella)
             course.umbrella_seen = True  # not earlier: that it is still down would pass for a stop by hand

@@ -1,7 +1,7 @@
 """The D-Bus connection: calls with deadlines, signals, and serving method calls.
 
-The only module that imports dbus_next. It knows no interface of anybody: systemd's is in systemd1.py,
-ours in service.py (server side) and api.py (client side).
+The only module that imports dbus_next. It knows no interface of anybody: systemd's is in systemd/manager.py,
+ours in service/ (server side) and api.py (client side).
 
 Facts it works around (dbus-next 0.2.3): a call on a bus that died never returns, so every call has a
 deadline; call() returns error replies instead of raising them; message handlers see replies too; and a full
@@ -16,26 +16,18 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from dbus_next import BusType, Message, MessageFlag, MessageType, NameFlag, RequestNameReply, Variant
-from dbus_next._private.constants import LITTLE_ENDIAN
-from dbus_next._private.unmarshaller import Unmarshaller
 from dbus_next.aio import MessageBus
 from dbus_next.errors import AuthError
-from dbus_next.signature import SignatureType
 
-from deployd import wire
 from deployd.errors import PREFIX, DeploydError, Unreachable
 
 log = logging.getLogger(__name__)
 
 DBUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 DEFAULT_TIMEOUT = 10.0
-
-HEADER = 12
-"""Where the header's fields begin in every message."""
 
 MOST_CALLS = 64
 """Calls that await their reply at once. dbus-daemon refuses more than 128 on the system bus
@@ -80,25 +72,6 @@ Variants = Mapping[str, tuple[str, Any]]
 """An a{sv} to send: key to (signature, value)."""
 
 
-class _Reader(Unmarshaller):
-    """dbus-next's, but for what systemd's signals consist of: the header, and a{sv}."""
-
-    def read_array(self, type_: SignatureType) -> Any:
-        header = self.offset == HEADER
-        if not header and type_.signature != "a{sv}":
-            return super().read_array(type_)  # type: ignore[no-untyped-call]
-        # The whole message is here by now.
-        value, self.offset = wire.reader(type_.signature, self.endian == LITTLE_ENDIAN)(self.buf, self.offset)
-        return [(code, _Field(field)) for code, field in value] if header else value
-
-
-@dataclass(frozen=True, slots=True)
-class _Field:
-    """What dbus-next takes the value of a header's field from."""
-
-    value: Any
-
-
 class _Patient:
     """A socket for dbus-next's writer: what does not fit now is written when there is room again."""
 
@@ -121,7 +94,6 @@ class Bus:
         self._server: Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(MOST_CALLS)
-        connection._create_unmarshaller = partial(_Reader, connection._stream)  # type: ignore[method-assign]
         connection._writer.sock = _Patient(connection._sock)
         connection.add_message_handler(self._on_message)
         self.disconnected: asyncio.Future[None] = asyncio.ensure_future(self._wait_for_disconnect())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -17,24 +18,33 @@ ROUNDS = {4: 7, 16: 5, 100: 3}
 def measure(machine: Machine) -> list[Figure]:
     machine.clean()
     (machine.path("/srv") / "light").mkdir(parents=True, exist_ok=True)
-    figures, beyond = [], {}
+    figures, whole = [], {}
     for instances, rounds in ROUNDS.items():
         found = _per_instance(machine, instances, rounds)
-        beyond[instances] = found[0]
+        whole[instances] = found.rollout
         kind = f"of {instances}"
         figures += [
-            Figure(f"cost per instance {kind}, beyond RestartUnit", found[0], "ms", AIM),
-            Figure(f"  of the rollout itself {kind}", found[1], "ms"),
-            Figure(f"  of RestartUnit {kind}", found[2], "ms"),
-            Figure(f"  of the command systemctl restart {kind}", found[3], "ms"),
+            Figure(f"cost per instance {kind}, beyond systemctl restart", found.beyond_command, "ms", AIM),
+            Figure(f"  beyond the bare D-Bus call RestartUnit {kind}", found.beyond_call, "ms"),
+            Figure(f"  of the rollout itself {kind}", found.rollout, "ms"),
+            Figure(f"  of the command systemctl restart {kind}", found.command, "ms"),
         ]
     few, many = min(ROUNDS), max(ROUNDS)
-    figures.append(Figure(f"cost per instance of {many} against {few}", beyond[many] / beyond[few], "times", FLAT))
+    figures.append(Figure(f"rollout per instance of {many} against {few}", whole[many] / whole[few], "times", FLAT))
     return figures
 
 
-def _per_instance(machine: Machine, instances: int, rounds: int) -> tuple[float, float, float, float]:
-    """Milliseconds: the difference, the rollout, RestartUnit, systemctl restart; medians of interleaved rounds."""
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Milliseconds per instance; medians of interleaved rounds, the differences taken within each."""
+
+    beyond_command: float
+    beyond_call: float
+    rollout: float
+    command: float
+
+
+def _per_instance(machine: Machine, instances: int, rounds: int) -> Cost:
     name = f"light{instances}"
     rig.deploy(machine, name, instances, Path("/srv/light"), **rig.LIGHT, rollout=rig.IN_PLACE)
     units = [f"{name}@{number}.service" for number in range(1, instances + 1)]
@@ -45,5 +55,9 @@ def _per_instance(machine: Machine, instances: int, rounds: int) -> tuple[float,
         commands.append(restarts.by_command(machine, units))
     rig.remove(machine, name)
     scale = 1000 / instances
-    beyond = median(a - b for a, b in zip(rollouts, direct, strict=True))
-    return beyond * scale, median(rollouts) * scale, median(direct) * scale, median(commands) * scale
+    return Cost(
+        beyond_command=median(a - b for a, b in zip(rollouts, commands, strict=True)) * scale,
+        beyond_call=median(a - b for a, b in zip(rollouts, direct, strict=True)) * scale,
+        rollout=median(rollouts) * scale,
+        command=median(commands) * scale,
+    )

@@ -68,7 +68,7 @@ def test_the_way_back_never_turns_round() -> None:
     for on_failure in OnFailure:
         assert advance(BACK, Event.DONE, on_failure) is Result.ROLLED_BACK
         assert advance(BACK, Event.FAILED, on_failure) is Result.FAILED
-        assert advance(BACK, Event.BLOCKED, on_failure) is Result.FAILED
+        assert advance(BACK, Event.BLOCKED, on_failure) is None  # tried again until the deadline
     for event in (Event.PAUSE, Event.RESUME, Event.ABORT):
         assert advance(BACK, event, OnFailure.ROLLBACK) is None
 

@@ -17,6 +17,7 @@ from typing import Any
 from deployd.control.course import Course
 from deployd.control.deployment import Deployment
 from deployd.control.instances import Instances
+from deployd.control.umbrella import Umbrella
 from deployd.errors import DeploydError, Refused, StateError, SystemdError
 from deployd.model.action import Action, Adopt, Start, Stop
 from deployd.model.app import App, OnFailure
@@ -68,6 +69,7 @@ class Controller:
             stopped=self._on_stopped,
             failed=self._on_shell_error,
         )
+        self._umbrella = Umbrella(name, systemd, changed=self.wake, failed=self._on_shell_error)
         self._course: Course | None = None
         self._goal: tuple[Goal, App] | None = None
         self._stale = True
@@ -75,7 +77,6 @@ class Controller:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._umbrella_start: asyncio.Task[None] | None = None
         self._blocked: DeploydError | None = None
         self._seen: tuple[Instance, ...] = ()
         self._recorded: set[str] = set()
@@ -84,10 +85,6 @@ class Controller:
     def rollout(self) -> Rollout | None:
         """The rollout under way."""
         return self._course.rollout if self._course is not None else None
-
-    @property
-    def umbrella(self) -> str:
-        return f"{self.name}.service"
 
     def start(self) -> None:
         """Take up the rollout that history knows of, if any, and begin to watch."""
@@ -111,7 +108,7 @@ class Controller:
         if unit == "":
             self._stale = True
             self.wake()
-        elif self.instances.owns(unit) or unit == self.umbrella:
+        elif self.instances.owns(unit) or unit == self._umbrella.unit:
             self.wake()
 
     # Requests.
@@ -127,7 +124,7 @@ class Controller:
         self._course, self._goal = Course(rollout, generation), None
         desired = generation.settings.instances
         self._tell("started", {"release": generation.release, "cause": str(generation.cause), "desired": desired})
-        if not self._is_up():
+        if not self._umbrella.is_up():
             # Starting the umbrella starts whatever is pinned: of a stopped app that would be the old generation.
             for item in self.instances.observe():
                 if item.state is State.INACTIVE and item.generation is not None:
@@ -212,8 +209,7 @@ class Controller:
                 self._stale = False
                 try:
                     await self._systemd.resubscribe()
-                    await self._systemd.watch(self.umbrella)
-                    await self._systemd.refresh(self.umbrella)
+                    await self._umbrella.look()
                     await self.instances.discover()
                 except SystemdError:
                     self._stale = True
@@ -229,38 +225,19 @@ class Controller:
                     course.avoid = goal.generation, await self._deployment.install(settings, goal)
                 goal = replace(goal, avoid=course.avoid[1])
             self._goal = goal, settings
-        if self._is_up():
-            course.umbrella_seen = True
+        if self._umbrella.is_up():
+            course.saw_umbrella()
             return True
         if course.umbrella_seen:
             # A machine that goes down stops everything; then the rollout goes on when it is up again.
             if not await self._systemd.is_stopping():
                 await self._stopped_by_hand(course)
             return False
-        if self._umbrella_start is None:
-            if self._goal[0].instances:
-                # Whatever is pinned comes up with it (for a first rollout nothing is); the plan watches each.
-                job = await self._systemd.start(self.umbrella)
-                self._umbrella_start = asyncio.ensure_future(self._await_umbrella(course, job))
-            else:
-                course.umbrella_seen = True
+        if self._goal[0].instances:
+            await self._umbrella.start(course.saw_umbrella)
+        else:
+            course.saw_umbrella()
         return True
-
-    async def _await_umbrella(self, course: Course, job: asyncio.Future[str]) -> None:
-        """Its start waits for the instances that are pinned, which may take long and fail; the rollout goes on."""
-        try:
-            await job
-            # The only signal of a unit that was just loaded may be UnitNew, which does not tell its state.
-            await self._systemd.refresh(self.umbrella)
-            course.umbrella_seen = True  # not earlier: that it is still down would pass for a stop by hand
-            self.wake()
-        except SystemdError as error:
-            self._on_shell_error(error)
-        finally:
-            self._umbrella_start = None
-
-    def _is_up(self) -> bool:
-        return self._systemd.properties(self.umbrella).get("ActiveState") in ("active", "reloading", "activating")
 
     async def _stopped_by_hand(self, course: Course) -> None:
         """`systemctl stop NAME` in mid-rollout: it ends there, and the next start is of where it came from."""

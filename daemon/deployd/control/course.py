@@ -81,3 +81,7 @@ class Course:
             return False
         self.replaced += (action.number,)
         return True
+
+    def saw_umbrella(self) -> None:
+        """The app is up: its being down from now on means that somebody stopped it."""
+        self.umbrella_seen = True

@@ -30,7 +30,6 @@ TABLE: dict[tuple[Phase, Event], Phase | Result] = {
     (Phase.ROLLING, Event.BLOCKED): Phase.PAUSED,
     (Phase.ROLLING_BACK, Event.DONE): Result.ROLLED_BACK,  # or ABORTED, FAILED when there was nothing before
     (Phase.ROLLING_BACK, Event.FAILED): Result.FAILED,  # no loops: what runs is left as it is
-    (Phase.ROLLING_BACK, Event.BLOCKED): Result.FAILED,
     (Phase.PAUSED, Event.RESUME): Phase.ROLLING,
     (Phase.PAUSED, Event.ABORT): Phase.ROLLING_BACK,
 }

@@ -172,9 +172,12 @@ def test_logs_of_a_generation_are_its_own(stage: Stage) -> None:
         text = stage.deployd("logs", APP, "--generation", str(generation)).stdout
         assert text.count(f"generation {generation} speaks") == INSTANCES
         assert f"generation {other} speaks" not in text
+        assert f"rollout of generation {generation} succeeded" in text  # what deployd has to say
+        assert f"Started {APP}@" in text  # and what systemd has
     whole = stage.deployd("logs", APP).stdout
     assert whole.count("speaks") == 2 * INSTANCES
     assert f"Started {APP}@1.service" in whole
+    assert f"{APP}: rolling out generation 2" in whole
 
 
 def test_the_journal_tells_of_a_rollout_with_its_fields(stage: Stage) -> None:

@@ -14,7 +14,7 @@ from dbus_next import introspection
 
 from deployd.bus import Bus, BusError, Signal, variant
 from deployd.control.registry import Registry
-from deployd.errors import ALL, AccessDenied, Busy, DeploydError
+from deployd.errors import ALL, AccessDenied, Busy, DeploydError, NoSuchApp
 from deployd.model.generation import Cause
 from deployd.service.interface import APP, INTROSPECTABLE, MANAGER, NAME, PEER, PROPERTIES, ROOT, Service, _find_xml
 from deployd.service.polkit import Polkit
@@ -71,6 +71,7 @@ class Served:
         )
         self.apps.names.return_value = ["1st-app", "demo"]
         self.apps.status.side_effect = status
+        self.apps.unknown.side_effect = lambda name: NoSuchApp(f"there is no app {name}")
         for name in ("describe", "check", "history", "units", "plan"):
             getattr(self.views, name).return_value = {"answer": name}
         self.views.log_matches.return_value = ["--unit=demo.service"]

@@ -20,6 +20,7 @@ from deployd.systemd.manager import (
     UNIT,
     Systemd,
     UnitRefused,
+    decode,
     encode,
     unit_path,
 )
@@ -217,3 +218,8 @@ def test_a_manager_that_does_not_answer_is_an_error_in_time(against: Callable[[T
 )
 def test_labels_are_encoded_as_sd_bus_path_encode_does(label: str, encoded: str) -> None:
     assert encode(label) == encoded
+
+
+@pytest.mark.parametrize("name", ["demo", "a-b.c", "1st", "_x", "", "ünder"])
+def test_a_path_label_reads_back(name: str) -> None:
+    assert decode(encode(name)) == name

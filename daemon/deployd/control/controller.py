@@ -235,8 +235,6 @@ class Controller:
             return False
         if self._goal[0].instances:
             await self._umbrella.start(course.saw_umbrella)
-        else:
-            course.saw_umbrella()
         return True
 
     async def _stopped_by_hand(self, course: Course) -> None:

@@ -17,12 +17,12 @@ from xml.etree import ElementTree
 from deployd import __version__
 from deployd.bus import Bus, BusError, MethodCall, Reply, variant
 from deployd.control.registry import Registry
-from deployd.errors import InvalidRequest, NoSuchApp
+from deployd.errors import InvalidRequest
 from deployd.model.generation import Cause
 from deployd.service.polkit import Polkit
 from deployd.service.requests import Requests
 from deployd.service.views import Views
-from deployd.systemd.manager import encode
+from deployd.systemd.manager import decode, encode
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ class Service:
         for name in self._apps.names():
             if path == f"{APPS}/{encode(name)}":
                 return name
-        raise NoSuchApp(f"there is no app at {path}; deployd status lists them")
+        raise self._apps.unknown(decode(path.removeprefix(f"{APPS}/")))
 
     def _list_apps(self) -> list[list[str]]:
         return [[name, f"{APPS}/{encode(name)}"] for name in self._apps.names()]

@@ -9,7 +9,7 @@ from deployd import __version__, config
 from deployd.control import status
 from deployd.control.registry import Registry
 from deployd.control.status import Json
-from deployd.errors import InvalidRequest, Refused
+from deployd.errors import InvalidRequest
 from deployd.plan.goal import Goal
 from deployd.plan.simulation import simulate
 
@@ -69,13 +69,23 @@ class Views:
         return status.dry_run(name, self._apps.history.current(name), number, real, outcome)
 
     def log_matches(self, name: str, generation: int) -> list[str]:
-        """journalctl(1) matches: of one generation's invocations, or of the app's units."""
+        """journalctl(1) matches: what instances wrote, and what systemd and deployd wrote about them."""
         self._apps.known(name)
+        history = self._apps.history
         if not generation:
-            return [f"--unit={name}@*.service", f"--unit={name}.service", f"--unit={name}.socket"]
-        if self._apps.history.generation(name, generation) is None:
+            # Instances log with DEPLOYD_APP (LogExtraFields=), as deployd does; PID 1 names the unit.
+            units = [f"{name}.service", f"{name}.socket", *(f"{name}@{n}.service" for n in history.instances(name))]
+            return _any([f"DEPLOYD_APP={name}"], *([f"UNIT={unit}"] for unit in units))
+        if history.generation(name, generation) is None:
             raise InvalidRequest(f"{name} has no generation {generation}; see deployd history {name}")
-        found = self._apps.history.invocations(name, generation)
-        if not found:
-            raise Refused(f"no instance of generation {generation} of {name} was ever seen running")
-        return [f"_SYSTEMD_INVOCATION_ID={item}" for item in found]
+        found = history.invocations(name, generation)
+        return _any(
+            [f"DEPLOYD_APP={name}", f"DEPLOYD_GENERATION={generation}"],
+            *([f"_SYSTEMD_INVOCATION_ID={item}"] for item in found),
+            *([f"INVOCATION_ID={item}"] for item in found),
+        )
+
+
+def _any(*groups: list[str]) -> list[str]:
+    """Groups of matches that hold together, joined by journalctl's "+", which is or."""
+    return [word for group in groups for word in ("+", *group)][1:]

@@ -188,6 +188,11 @@ class History:
         )
         return [str(value) for (value,) in rows]
 
+    def instances(self, app: str) -> list[int]:
+        """The numbers of all instances that were ever seen running."""
+        rows = self._read("SELECT DISTINCT instance FROM invocations WHERE app = ? ORDER BY instance", app)
+        return [int(number) for (number,) in rows]  # type: ignore[call-overload]
+
     # What happens.
 
     def begin(self, generation: Generation, rollout: Rollout) -> None:

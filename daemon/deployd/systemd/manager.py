@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -253,3 +254,12 @@ def encode(label: str) -> str:
         )
         or "_"
     )
+
+
+def decode(label: str) -> str:
+    """The inverse of `encode`; what it would not have made is left as it is."""
+    return re.sub(r"(?:_[0-9a-f]{2})+", _bytes, "" if label == "_" else label)
+
+
+def _bytes(match: re.Match[str]) -> str:
+    return bytes.fromhex(match[0].replace("_", "")).decode(errors="replace")

@@ -38,8 +38,8 @@ format: bootstrap  ## reformat and sort imports
 	@$(BIN)/ruff check --fix --select I .
 	@$(BIN)/ruff format .
 
-install:  ## install deployd's own units and D-Bus and polkit files below DESTDIR with PREFIX
-	@packaging/install --root "$(DESTDIR)" --prefix "$(PREFIX)"
+install:  ## install deployd's own files below DESTDIR with PREFIX; COMMAND=... makes PREFIX/bin/deployd, which runs it
+	@packaging/install --root "$(DESTDIR)" --prefix "$(PREFIX)" $(if $(COMMAND),--command "$(COMMAND)")
 
 fresh-machine: bootstrap  ## make test in a clone of this checkout on a minimal Debian (COMMAND=... runs something else)
 	@packaging/fresh-machine $(COMMAND)

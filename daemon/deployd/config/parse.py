@@ -1,4 +1,4 @@
-"""An app file as a whole: the contract of design.md, key by key."""
+"""An app file as a whole, key by key."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The words of design.md as frozen values. Imports nothing else of deployd, does no I/O."""
+"""The words of the project as frozen values. Imports nothing else of deployd, does no I/O."""

@@ -105,7 +105,11 @@ class Progress:
         top += ["  " + cut(self.release, width - 2, left=True)] if self.release else []
         top += ["  " + cut(self.note, width - 2)] if self.note and not self.ended else []
         top += ["  " + cut(next_steps(self.app), width - 2)] if self.phase == "paused" else []
-        failures = [f"instance {name}: {reason}" for name, reason in self.failures.items()][-MAX_FAILURES:]
+        # A reason of the gate names its instance.
+        failures = [
+            reason if reason.startswith(f"instance {name} ") else f"instance {name}: {reason}"
+            for name, reason in self.failures.items()
+        ][-MAX_FAILURES:]
         bottom = ["  " + paint("bad", cut(line, width - 2)) for line in failures]
         room = height - len(top) - len(bottom) - 2
         return [*top, *self._instances(now, room, width, paint), *bottom][: max(height, 0)]

@@ -101,6 +101,16 @@ def test_a_job_ends_with_its_result(against: Callable[[Test], None]) -> None:
     against(test)
 
 
+def test_all_who_wait_for_one_job_hear_of_its_end(against: Callable[[Test], None]) -> None:
+    async def test(manager: Manager, systemd: Systemd) -> None:
+        # systemd merges a request into the job that is queued already.
+        first, second = await systemd.stop(DEMO), await systemd.stop(DEMO)
+        manager.job_removed(1, "done")
+        assert await asyncio.wait_for(asyncio.gather(first, second), 5) == ["done", "done"]
+
+    against(test)
+
+
 def test_a_job_that_ends_before_its_name_is_known_is_not_missed(against: Callable[[Test], None]) -> None:
     async def test(manager: Manager, systemd: Systemd) -> None:
         def fast() -> Reply:

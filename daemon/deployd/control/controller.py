@@ -161,27 +161,14 @@ class Controller:
 
     async def _step(self) -> None:
         await self._look()
-        self._note_changes()
         course = self._course
-        if course is None:
-            return
-        if self._blocked is not None:
-            error, self._blocked = self._blocked, None
-            self._advance(course, Event.BLOCKED, str(error))
-            return
-        if course.rollout.phase is Phase.PAUSED:
-            return
-        try:
-            if not await self._prepare(course):
-                return
-        except Refused as error:
-            self._advance(course, Event.FAILED, str(error))
-            return
-        if self._goal is None:
-            return  # a request turned the rollout while we prepared, and woke us
+        going = course is not None and await self._ready_to_plan(course)
+        seen = self._note_changes()
+        if course is None or not going or self._goal is None:
+            return  # no goal: a request turned the rollout while we prepared, and woke us
         goal, settings = self._goal
-        result = plan(goal, World(self.instances.observe(), course.rollout.passed), time.monotonic())
-        self._remember(course, result)
+        result = plan(goal, World(seen, course.rollout.passed), time.monotonic())
+        self._remember(course, result, seen)
         if result.verdict is Verdict.DONE:
             self._advance(course, Event.DONE, course.rollout.reason)
         elif result.verdict is Verdict.FAILED:
@@ -192,7 +179,20 @@ class Controller:
                 self._act(action, settings)
             if result.wake_at is not None:
                 self._look_again(max(0.0, result.wake_at - time.monotonic()))
-        self._note_changes()
+
+    async def _ready_to_plan(self, course: Course) -> bool:
+        """Is there anything to plan, and does all stand that a plan needs?"""
+        if self._blocked is not None:
+            error, self._blocked = self._blocked, None
+            self._advance(course, Event.BLOCKED, str(error))
+            return False
+        if course.rollout.phase is Phase.PAUSED:
+            return False
+        try:
+            return await self._prepare(course)
+        except Refused as error:
+            self._advance(course, Event.FAILED, str(error))
+            return False
 
     def _give_up_in_time(self, error: SystemdError) -> None:
         """What systemd refuses again and again never reaches the planner, which minds the deadline otherwise."""
@@ -266,11 +266,11 @@ class Controller:
                 self._tell("instance", {"instance": number, "generation": generation, "state": "adopted"})
         self.instances.act(action, settings.pace.deadline, settings.stop.timeout)
 
-    def _remember(self, course: Course, result: Plan) -> None:
+    def _remember(self, course: Course, result: Plan, seen: tuple[Instance, ...]) -> None:
         """Write down who passed before anything is done because of it."""
         before, rollout = course.rollout.passed, course.rollout
         if course.passed(result.passed, [action for action in result.actions if isinstance(action, Adopt)]):
-            for item in self.instances.observe():
+            for item in seen:
                 if item.number in result.passed - before and item.generation == rollout.goal:
                     fields = {"instance": item.number, "generation": rollout.goal, "state": "ready"}
                     self._tell("instance", fields)
@@ -306,8 +306,8 @@ class Controller:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(delay, self.wake)
 
-    def _note_changes(self) -> None:
-        """Tell watchers what is different, and keep which invocation belonged to which generation."""
+    def _note_changes(self) -> tuple[Instance, ...]:
+        """The world as it is now; watchers are told when it is different, and history which invocation is whose."""
         seen = self.instances.observe()
         for item in seen:
             if item.generation is not None and item.invocation_id and item.invocation_id not in self._recorded:
@@ -317,6 +317,7 @@ class Controller:
         if seen != self._seen:
             self._seen = seen
             self._report_change()
+        return seen
 
     # The rollout's life.
 

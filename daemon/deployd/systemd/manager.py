@@ -63,7 +63,8 @@ class Systemd:
         self._timeout = timeout
         self._units: dict[str, Properties] = {}
         self._by_path: dict[str, str] = {}
-        self._jobs: dict[str, asyncio.Future[str]] = {}
+        # Several may wait for one job: systemd answers a request for a job that is queued already with that job.
+        self._jobs: dict[str, list[asyncio.Future[str]]] = {}
         self._ended: dict[str, str] = {}
         self._calls = 0
         self._reading: dict[str, list[Properties]] = {}
@@ -190,9 +191,9 @@ class Systemd:
             self._calls -= 1
         future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         if path in self._ended:
-            future.set_result(self._ended.pop(path))
+            future.set_result(self._ended[path])
         else:
-            self._jobs[path] = future
+            self._jobs.setdefault(path, []).append(future)
         if not self._calls:
             self._ended.clear()
         return future
@@ -221,23 +222,26 @@ class Systemd:
                     self._tell(unit)
         elif signal.interface == MANAGER and signal.member == "JobRemoved":
             _, path, _, result = signal.body
-            future = self._jobs.pop(path, None)
-            if future is not None and not future.done():
-                future.set_result(result)
-            elif self._calls:
-                # The job ended before the reply that names it was read.
+            _resolve(self._jobs.pop(path, []), result)
+            if self._calls:
+                # The reply that names the job may not have been read yet.
                 self._ended[path] = result
         elif signal.interface == MANAGER and signal.member == "Reloading" and signal.body == [False]:
             # daemon-reload and daemon-reexec are over; a re-executed manager may have swallowed signals meanwhile.
-            for future in self._jobs.values():
-                if not future.done():
-                    future.set_result("unknown")
+            for waiting in self._jobs.values():
+                _resolve(waiting, "unknown")
             self._jobs.clear()
             self._tell("")
 
     def _tell(self, unit: str) -> None:
         for watcher in self._watchers:
             watcher(unit)
+
+
+def _resolve(waiting: list[asyncio.Future[str]], result: str) -> None:
+    for future in waiting:
+        if not future.done():
+            future.set_result(result)
 
 
 def unit_path(unit: str) -> str:

@@ -33,6 +33,9 @@ from deployd.systemd.manager import Systemd
 
 log = logging.getLogger(__name__)
 
+KEPT = 10
+"""Generations whose files are kept though nothing starts from them; a rollback writes them anew in any case."""
+
 RETRY = 1.0
 """Seconds until the loop tries again after systemd or the disk refused, when nothing wakes it earlier."""
 
@@ -378,6 +381,6 @@ class Controller:
 
     def _prune(self) -> None:
         """Generation directories that nothing starts from any more and no rollback reaches cheaply go away."""
-        numbers = [item.number for item in self._history.generations(self.name)]
+        numbers = sorted(self._history.releases(self.name), reverse=True)
         with contextlib.suppress(StateError):
-            self._pins.prune(self.name, set(numbers[:10]))
+            self._pins.prune(self.name, set(numbers[:KEPT]))

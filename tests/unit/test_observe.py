@@ -147,3 +147,10 @@ def test_no_mix_of_properties_confuses(properties: dict[str, Any], number: int, 
     assert bytes.fromhex(seen.invocation_id) == bytes(properties.get("InvocationID", b""))
     assert "\n" not in observe.failure({**properties, "Result": "exit-code"})
     assert observe.instance(number, pin, properties) == seen
+
+
+def test_inactive_with_a_job_is_on_its_way_up() -> None:
+    # An automatic restart passes through it; what had passed the gate would lose that.
+    item = observe.instance(3, 7, {"ActiveState": "inactive", "NRestarts": 1, "Job": [12, "/org/freedesktop/x"]})
+    assert (item.state, item.restarts) == (State.STARTING, 0)
+    assert observe.instance(3, 7, {"ActiveState": "inactive", "Job": [0, "/"]}).state is State.INACTIVE

@@ -89,9 +89,9 @@ def watch(goal: Goal, world: World, plan: Plan) -> None:
 @some
 @given(seeds)
 def test_a_good_release_arrives_whatever_happens(seed: int) -> None:
-    """Up to three crashes, for more than that are held against the release."""
+    """One crash, for several at once are held against the release."""
     chance = random.Random(seed)
-    run = chaos(chance, trouble=chance.randint(0, 3), crashes=False, observer=watch)
+    run = chaos(chance, trouble=chance.randint(0, 1), crashes=False, observer=watch)
     run.world = {n: replace(item, restarts=0) for n, item in run.world.items()}
     assert run.run(steps(run)) is Result.SUCCEEDED
     assert_only(run, run.target)
@@ -192,7 +192,7 @@ def test_in_a_calm_world_stops_are_in_turn_from_first_to_last(seed: int) -> None
 @given(seeds)
 def test_forty_instances_arrive_too(seed: int) -> None:
     chance = random.Random(seed)
-    run = chaos(chance, most=40, trouble=3, crashes=False, observer=watch)
+    run = chaos(chance, most=40, trouble=1, crashes=False, observer=watch)
     run.world = {n: replace(item, restarts=0) for n, item in run.world.items()}
     assert run.run(steps(run)) is Result.SUCCEEDED
     assert_only(run, run.target)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from deployd.model.action import Action, Adopt, Start, Stop, Unpin
 from deployd.model.app import Amount, Pace
-from deployd.model.instance import Instance
+from deployd.model.instance import Instance, State
 from deployd.plan.goal import Goal
 from deployd.plan.planner import Verdict, World, plan, retry
 from deployd.plan.simulation import Outcome, simulate
@@ -196,3 +196,17 @@ def test_resuming_after_a_failure_begins_with_a_retry() -> None:
 def test_a_culprit_does_not_make_the_others_unproved() -> None:
     made = plan(Goal(2, 3), World((ready(3, 2, restarts=1), failed(1, 2)), frozenset({3})), NOW)
     assert (made.culprit, made.passed) == (1, frozenset({3}))
+
+
+def test_several_that_crash_after_they_passed_fail_the_release() -> None:
+    goal = Goal(generation=2, instances=4)
+    why = "exited with status 5 after it was ready"
+    fallen = [Instance(number, 2, State.FAILED, detail=why) for number in (5, 6)]
+    serving = pool_of(1, 1, 2, 3)
+    one = plan(goal, World((*serving, fallen[0]), frozenset({5})), now=10)
+    assert one.verdict is Verdict.GOING
+    two = plan(goal, World((*serving, *fallen), frozenset({5, 6})), now=10)
+    assert two.verdict is Verdict.FAILED
+    assert two.reason == f"instances 5, 6 had passed the gate and crashed: {why}"
+    proven = plan(replace(goal, proven=True), World((*serving, *fallen), frozenset({5, 6})), now=10)
+    assert proven.verdict is Verdict.GOING

@@ -101,6 +101,25 @@ def test_a_job_ends_with_its_result(against: Callable[[Test], None]) -> None:
     against(test)
 
 
+def test_a_job_that_ended_is_no_longer_the_units(against: Callable[[Test], None]) -> None:
+    async def test(manager: Manager, systemd: Systemd) -> None:
+        await systemd.watch(DEMO)
+        manager.bus.emit(
+            unit_path(DEMO),
+            PROPERTIES,
+            "PropertiesChanged",
+            "sa{sv}as",
+            [UNIT, {"ActiveState": ("s", "inactive"), "Job": ("(uo)", [1, f"{PATH}/job/1"])}, []],
+        )
+        job = await systemd.stop(DEMO)
+        assert systemd.properties(DEMO)["Job"][0] == 1
+        manager.job_removed(1)
+        assert await job == "done"
+        assert systemd.properties(DEMO)["Job"][0] == 0
+
+    against(test)
+
+
 def test_all_who_wait_for_one_job_hear_of_its_end(against: Callable[[Test], None]) -> None:
     async def test(manager: Manager, systemd: Systemd) -> None:
         # systemd merges a request into the job that is queued already.

@@ -11,6 +11,8 @@ forward, recovering from a crash, scaling and rolling back are one code path. It
   stands: old ones left and new ones that passed are together no fewer than `floor`.
 - Old instances go newest generation first, then most recently started first (or the other way round).
   One that serves nobody may go out of turn, but only when nothing else could move.
+- Of a goal that is not proven, one instance that had passed may be down at a time (one in twenty of many); more
+  at once fail it. Without `min_ready` this is what stops a release that crashes soon after READY=1.
 - Never more than `ceiling` alive, except what the world already has.
 - A goal that is proven forgives: one of its instances that had passed and lies failed is stopped and started
   anew. Only an instance that this start does not bring up either fails the goal.
@@ -30,6 +32,10 @@ from deployd.plan.goal import Goal
 
 MAX_RESTARTS = 3
 """Automatic restarts that an instance which had passed the gate may need before its release counts as bad."""
+
+
+MANY = 20
+"""Of so many instances one may have crashed, after it passed, without its release counting as bad."""
 
 
 class Verdict(StrEnum):
@@ -131,7 +137,28 @@ def _judge(
 
 def _failures(goal: Goal, new: list[Instance], remembered: frozenset[int]) -> dict[int, str]:
     """Instances that fail the goal, and why."""
-    return {item.number: why for item in new if (why := _failure(goal, item, remembered))}
+    failures = {item.number: why for item in new if (why := _failure(goal, item, remembered))}
+    down = [item for item in new if _fell(goal, item, remembered)]
+    if len(down) > max(1, goal.instances // MANY) and not failures:
+        # One may have been killed; several at once are the release's doing.
+        why = f"instances {_listed(down)} had passed the gate and crashed" + _because(down[0])
+        failures[min(item.number for item in down)] = why
+    return failures
+
+
+def _fell(goal: Goal, item: Instance, remembered: frozenset[int]) -> bool:
+    """Whether an instance of an unproven goal that had passed the gate has crashed and is not back yet."""
+    ours = item.generation == goal.generation and item.number in remembered and not goal.proven
+    crashed = item.state is State.FAILED or (item.state is State.STARTING and item.restarts > 0)
+    return ours and crashed
+
+
+def _listed(items: list[Instance]) -> str:
+    return ", ".join(str(item.number) for item in _by_number(items))
+
+
+def _because(item: Instance) -> str:
+    return f": {item.detail}" if item.detail else ""
 
 
 def _failure(goal: Goal, item: Instance, remembered: frozenset[int]) -> str:
@@ -140,7 +167,7 @@ def _failure(goal: Goal, item: Instance, remembered: frozenset[int]) -> str:
         return ""  # yet to be adopted; on its way out, by whomever
     if item.number in remembered:
         if item.restarts > MAX_RESTARTS and item.state is not State.READY and not goal.proven:
-            return f"instance {item.number} keeps crashing" + (f": {item.detail}" if item.detail else "")
+            return f"instance {item.number} keeps crashing{_because(item)}"
     elif item.state is State.FAILED or (item.restarts > 0 and not goal.proven):
         return f"instance {item.number} {item.detail or 'failed'}"
     return ""

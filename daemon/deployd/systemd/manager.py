@@ -35,6 +35,7 @@ UNIT_PROPERTIES = frozenset(
         "InactiveExitTimestampMonotonic",
         "ActiveEnterTimestampMonotonic",
         "ConditionResult",
+        "Job",
     }
 )
 SERVICE_PROPERTIES = frozenset(
@@ -217,11 +218,17 @@ class Systemd:
                 for news in self._reading.get(unit, ()):
                     news.update(changed)
                 mirror = self._units[unit]
-                if any(mirror.get(name) != value for name, value in changed.items()):
+                # Jobs come and go with every change of state; alone they are news only where nothing else tells.
+                idle = mirror.get("ActiveState") == "inactive"
+                if any(mirror.get(name) != value for name, value in changed.items() if name != "Job" or idle):
                     self._units[unit] = mirror | changed
                     self._tell(unit)
         elif signal.interface == MANAGER and signal.member == "JobRemoved":
-            _, path, _, result = signal.body
+            number, path, unit, result = signal.body
+            mirror = self.properties(unit)
+            if mirror.get("Job", [0])[0] == number:
+                # That the unit has no job any more is signalled later than the job's end.
+                self._units[unit] = mirror | {"Job": [0, "/"]}
             _resolve(self._jobs.pop(path, []), result)
             if self._calls:
                 # The reply that names the job may not have been read yet.

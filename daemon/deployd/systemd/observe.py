@@ -29,6 +29,10 @@ def instance(number: int, pin: int | None, properties: Mapping[str, Any]) -> Ins
     # Between two automatic restarts the unit is "activating", but nothing runs.
     if state is State.STARTING and str(properties.get("SubState", "")).startswith("auto-restart"):
         state = State.FAILED
+    # In an automatic restart the unit is inactive for an instant, with its start job waiting.
+    restarts = 0 if state is State.INACTIVE else int(properties.get("NRestarts", 0))
+    if state is State.INACTIVE and _has_job(properties):
+        state = State.STARTING
     ready_since = _seconds(properties, "ActiveEnterTimestampMonotonic") if state is State.READY else 0.0
     return Instance(
         number=number,
@@ -36,8 +40,7 @@ def instance(number: int, pin: int | None, properties: Mapping[str, Any]) -> Ins
         state=state,
         started=_seconds(properties, "InactiveExitTimestampMonotonic"),
         ready_since=ready_since,
-        # systemd keeps the count until the next start, which is another life.
-        restarts=0 if state is State.INACTIVE else int(properties.get("NRestarts", 0)),
+        restarts=restarts,  # systemd keeps the count until the next start, which is another life
         invocation_id=_hex(properties.get("InvocationID", b"")),
         main_pid=int(properties.get("MainPID", 0)),
         detail=failure(properties) if state is State.FAILED else "",
@@ -74,6 +77,12 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def _has_job(properties: Mapping[str, Any]) -> bool:
+    """The property Job is (number, path), with number 0 for none."""
+    job = properties.get("Job")
+    return isinstance(job, list | tuple) and bool(job) and bool(job[0])
 
 
 def _seconds(properties: Mapping[str, Any], name: str) -> float:

@@ -68,8 +68,6 @@ class MethodCall:
 
 Reply = tuple[str, list[Any]]
 Server = Callable[[MethodCall], Awaitable[Reply]]
-Variants = Mapping[str, tuple[str, Any]]
-"""An a{sv} to send: key to (signature, value)."""
 
 
 class _Patient:

@@ -27,8 +27,8 @@ JOB_MARGIN = 30.0
 class Instances:
     """`NAME@N.service` for all N.
 
-    `changed` is called when there is something new to plan with; `told` with (action, phase, reason) for
-    every instance that starts, is stopped or fails; `failed` with an error of the shell itself.
+    `changed` is called when there is something new to plan with, `stopped` when a stop has ended and its pin is
+    gone, `failed` with an error of the shell itself.
     """
 
     def __init__(

@@ -21,9 +21,6 @@ class Notifier:
     def ready(self) -> None:
         daemon.notify("READY=1")
 
-    def reloading(self) -> None:
-        daemon.notify("RELOADING=1")
-
     def stopping(self) -> None:
         daemon.notify("STOPPING=1")
 

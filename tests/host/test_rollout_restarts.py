@@ -74,3 +74,17 @@ def test_a_new_instance_killed_at_boot_is_rolled_back(stage: Stage) -> None:
     assert ended.reason == f"instance {number} was killed by SIGKILL before it was ready"
     assert not record.failed, record.by_outcome()
     assert stage.invocations() == before
+
+
+def test_restarts_of_an_earlier_life_are_not_held_against_a_new_start(stage: Stage) -> None:
+    # systemd does not forget them when a unit is stopped while it waits for its automatic restart.
+    stage.deploy("v1", rollout={"max_surge": 0}, service={"RestartSec": "1s"})
+    before = stage.invocations()[1]
+    stage.kill(1)
+    again(stage, 1, before)
+    stage.kill(1)
+    waits = {"SubState": "auto-restart"}
+    stage.machine.wait_for(lambda: stage.show(f"{APP}@1.service", "SubState") == waits, what="the wait for a restart")
+    ended = stage.change("restart")
+    assert (ended.status, ended.result) == (0, "succeeded"), ended
+    assert {row["restarts"] for row in stage.status()["instances"]} == {0}

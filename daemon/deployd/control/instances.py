@@ -153,7 +153,10 @@ class Instances:
         unit = self.unit(action.number)
         self._refusals.pop(action.number, None)
         self._details.pop(action.number, None)
-        await self._systemd.watch(unit)
+        if (await self._systemd.watch(unit)).get("NRestarts"):
+            # A unit that was stopped while it waited for its automatic restart keeps the count through the next start,
+            # and that start would be taken for one that systemd had to repeat.
+            await self._systemd.reset_failed(unit)
         try:
             job = await self._systemd.start(unit)
         except UnitRefused as error:

@@ -155,7 +155,7 @@ class Systemd:
         return await self._job("StopUnit", unit)
 
     async def reset_failed(self, unit: str) -> None:
-        """Forget that a unit failed; a unit that is not loaded is no error."""
+        """Forget that a unit failed and how often it was restarted; a unit that is not loaded is no error."""
         with contextlib.suppress(SystemdError):
             await self._call("ResetFailedUnit", "s", [unit])
 

@@ -138,3 +138,21 @@ def test_systemd_reloads_its_units_once_at_most(stage: Stage, instances: int) ->
 
 def processes(found: dict[int, Ran]) -> set[tuple[int, str]]:
     return {(ran.pid, ran.invocation) for ran in found.values()}
+
+
+def test_a_restart_changes_nothing_but_the_processes(stage: Stage) -> None:
+    stage.deploy("v1")
+    stage.configure(release=stage.release("v2"))
+    assert stage.rollout().result == "succeeded"
+    before = stage.invocations()
+    assert stage.change("restart").result == "succeeded"
+    restarted = stage.invocations()
+    assert not {ran.pid for ran in before.values()} & {ran.pid for ran in restarted.values()}
+    # What runs is what the file says: there is nothing to apply, and a rollout adopts all of it.
+    assert stage.change("apply").status == 0
+    assert stage.invocations() == restarted
+    assert len(stage.rollout().finished["adopted"]) == INSTANCES
+    assert {ran.pid for ran in stage.invocations().values()} == {ran.pid for ran in restarted.values()}
+    # And the way back leads to the release before, not to the same one in other processes.
+    assert stage.change("rollback").result == "succeeded"
+    assert stage.get()["version"] == "v1"

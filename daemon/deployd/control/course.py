@@ -51,6 +51,8 @@ class Course:
             # Counted anew, from the turn or from the daemon's return: the way back is not to fail for being late.
             deadline = monotonic + generation.settings.pace.deadline
         same = history.same(rollout.app, generation.fingerprint)
+        if generation.cause is Cause.RESTART and rollout.phase is not Phase.ROLLING_BACK:
+            same = frozenset()  # that nothing has changed is no reason to keep a process
         goal = Goal.of(generation.settings, generation.number, same=same, deadline=deadline, proven=proven)
         return goal, generation.settings
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from dataclasses import replace
 
@@ -59,12 +58,8 @@ class Requests:
         async with self._apps.lock(name):
             self._refuse_if_busy(name)
             current = self._apps.require_current(name)
-            # A fingerprint that nothing running has: everything is replaced.
-            salted = hashlib.sha256(
-                f"{current.fingerprint} {self._apps.history.next_number(name)}".encode()
-            ).hexdigest()[:32]
             release = config.resolve_release(current.settings, current.release)
-            return await self._begin(current.settings, release, Cause.RESTART, salted)
+            return await self._begin(current.settings, release, Cause.RESTART)
 
     async def scale(self, name: str, instances: int) -> int:
         """Another number of instances; those that run are adopted."""

@@ -56,12 +56,54 @@ class Amount:
         return f"{self.value}%" if self.percent else str(self.value)
 
 
+class GateType(StrEnum):
+    """What makes an instance's unit active."""
+
+    NOTIFY = "notify"
+    """READY=1 of sd_notify(3)."""
+    EXEC = "exec"
+    """That the program was executed, for programs that cannot notify; a probe has to tell the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A question that an instance has to answer well: over HTTP, or by a command. Times in seconds.
+
+    One of `http` and `command` is set.
+    """
+
+    http: str = ""
+    """The path that is asked for, on the instance's private socket."""
+    command: tuple[str, ...] = ()
+    """An argv, run in the release as the app's user."""
+    expect: int = 200
+    """The HTTP status, or the exit status of the command."""
+    interval: float = 0.25
+    timeout: float = 2.0
+
+
 @dataclass(frozen=True, slots=True)
 class Gate:
     """When an instance counts as ready. Times in seconds."""
 
     timeout: float = 60.0
     min_ready: float = 0.0
+    type: GateType = GateType.NOTIFY
+    probe: Probe | None = None
+    learned: bool = False
+    """The file leaves `timeout` out: it was derived from the app's past boots."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Commands around a rollout, each an argv, run in the new release as the app's user.
+
+    The timeout is in seconds, for each command.
+    """
+
+    before: tuple[tuple[str, ...], ...] = ()
+    after: tuple[tuple[str, ...], ...] = ()
+    timeout: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +115,12 @@ class Pace:
     order: Order = Order.NEWEST_OLD_FIRST
     on_failure: OnFailure = OnFailure.ROLLBACK
     deadline: float = 1800.0
+    """The longest time without progress: an instance that passes, and each resume, starts it anew."""
+    pause_after: tuple[Amount, ...] = ()
+    """New instances after which the rollout waits for a resume."""
+    irreversible: bool = False
+    """What this generation changes cannot be undone by going back: a failure pauses instead."""
+    hooks: Hooks = Hooks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +162,8 @@ class App:
     def from_json(cls, text: str) -> App:
         """The inverse of :meth:`to_json`."""
         raw: dict[str, Any] = json.loads(text)
-        pace = raw["pace"]
+        pace, gate = raw["pace"], raw["gate"]
+        hooks = pace["hooks"]
         return cls(
             name=raw["name"],
             release=raw["release"],
@@ -125,27 +174,44 @@ class App:
             group=raw["group"],
             environment=tuple((key, value) for key, value in raw["environment"]),
             environment_files=tuple(raw["environment_files"]),
-            gate=Gate(**raw["gate"]),
+            gate=Gate(
+                timeout=gate["timeout"],
+                min_ready=gate["min_ready"],
+                type=GateType(gate["type"]),
+                probe=_probe(gate["probe"]),
+                learned=gate["learned"],
+            ),
             pace=Pace(
                 max_surge=Amount(**pace["max_surge"]),
                 max_unavailable=Amount(**pace["max_unavailable"]),
                 order=Order(pace["order"]),
                 on_failure=OnFailure(pace["on_failure"]),
                 deadline=pace["deadline"],
+                pause_after=tuple(Amount(**item) for item in pace["pause_after"]),
+                irreversible=pace["irreversible"],
+                hooks=Hooks(
+                    before=tuple(tuple(command) for command in hooks["before"]),
+                    after=tuple(tuple(command) for command in hooks["after"]),
+                    timeout=hooks["timeout"],
+                ),
             ),
             stop=Stop(**raw["stop"]),
             service=tuple((key, tuple(values)) for key, values in raw["service"]),
             socket=tuple((key, tuple(values)) for key, values in raw["socket"]),
         )
 
-    def fingerprint(self, release_dir: str) -> str:
-        """Equal exactly when two generations start the same process.
+    def fingerprint(self, release_dir: str, contents: str = "") -> str:
+        """Equal exactly when two generations start the same process. `contents` stands for what the directory holds.
 
-        Pace, gate, stop and the number of instances are left out: changing them needs no restart,
-        so such a generation adopts what runs.
+        Pace, stop, the number of instances and most of the gate are left out: changing them needs no restart,
+        so such a generation adopts what runs. Listening sockets are a process's own from its start.
         """
         parts = [
             release_dir,
+            contents,
+            [str(item.address) for item in self.listen],
+            bool(self.gate.probe and self.gate.probe.http),
+            self.gate.type,
             self.exec,
             self.user,
             self.group,
@@ -154,3 +220,7 @@ class App:
             self.service,
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def _probe(raw: dict[str, Any] | None) -> Probe | None:
+    return None if raw is None else Probe(**{**raw, "command": tuple(raw["command"])})

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from deployd.model.app import App
+from deployd.model.failure import Failure
 
 
 class Cause(StrEnum):
@@ -47,3 +48,10 @@ class Generation:
     finished: float | None = None
     replaced: tuple[int, ...] = ()
     adopted: tuple[int, ...] = ()
+    origin: int | None = None
+    """The generation the app was at when this one was made."""
+    contents: str = ""
+    """Stands for what the release directory held; "" if that is not known."""
+    irreversible: bool = False
+    """Not to be rolled back past."""
+    failure: Failure | None = None

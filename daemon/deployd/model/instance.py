@@ -35,3 +35,11 @@ class Instance:
     main_pid: int = 0
     detail: str = ""
     """Why it is FAILED, for people: exit status, signal, time-out."""
+    exit_status: int | None = None
+    """Of a main process that has exited."""
+    signal: str | None = None
+    """The name of the signal that killed its main process."""
+    probed_since: float = 0.0
+    """When this very invocation first passed its probe; 0 if it has not."""
+    probe_error: str = ""
+    """What its last probe said, if it was not what was expected."""

@@ -14,6 +14,30 @@ class Phase(StrEnum):
     PAUSED = "paused"
 
 
+class Pause(StrEnum):
+    """Why a rollout stands."""
+
+    NONE = ""
+    HELD = "held"
+    """At a canary or a pause_after; the planner keeps what it has reached."""
+    REQUESTED = "requested"
+    FAILED = "failed"
+    """A gate failed, and on_failure or an irreversible release forbids to go back."""
+    BLOCKED = "blocked"
+    """deployd could not act: a full disk, a way back that is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A place where a rollout waits: `new` instances of the target have passed.
+
+    A canary stands beside the old instances; otherwise the new ones have replaced as many.
+    """
+
+    new: int
+    canary: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Rollout:
     """Kept in the history database until it ends. `started` in seconds since the epoch."""
@@ -29,6 +53,15 @@ class Rollout:
     started: float = 0.0
     passed: frozenset[int] = frozenset()
     """Instances of the goal that have passed the gate."""
+    pause: Pause = Pause.NONE
+    holds: tuple[Hold, ...] = ()
+    """Where it is still to wait, in order."""
+    closing: bool = False
+    """The second pass of a changed listen: what still has the old address is replaced once more."""
+    since: float = 0.0
+    """When it last got on: CLOCK_MONOTONIC seconds of the boot `boot`. Wall clocks jump."""
+    boot: str = ""
+    """The boot ID that `since` belongs to (random(4), /proc/sys/kernel/random/boot_id)."""
 
     @property
     def goal(self) -> int | None:

@@ -18,25 +18,11 @@ from urllib.parse import quote
 
 from deployd.errors import StateError
 from deployd.model.app import App
-from deployd.model.generation import Cause, Generation, Result
-from deployd.model.rollout import Phase, Rollout
+from deployd.model.failure import Failure
+from deployd.model.generation import Generation, Result
+from deployd.model.rollout import Rollout
+from deployd.state import rows
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS apps (name TEXT PRIMARY KEY, current INTEGER) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS generations (
-    app TEXT NOT NULL, number INTEGER NOT NULL, release TEXT NOT NULL, settings TEXT NOT NULL,
-    fingerprint TEXT NOT NULL, cause TEXT NOT NULL, result TEXT NOT NULL, reason TEXT NOT NULL,
-    started REAL NOT NULL, finished REAL, replaced TEXT NOT NULL, adopted TEXT NOT NULL,
-    PRIMARY KEY (app, number)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS rollouts (
-    app TEXT PRIMARY KEY, origin INTEGER, target INTEGER NOT NULL, phase TEXT NOT NULL, reason TEXT NOT NULL,
-    aborted INTEGER NOT NULL, started REAL NOT NULL, passed TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS invocations (
-    app TEXT NOT NULL, generation INTEGER NOT NULL, instance INTEGER NOT NULL, invocation_id TEXT NOT NULL,
-    PRIMARY KEY (app, invocation_id)) WITHOUT ROWID;
-"""
-
-COLUMNS = "app, number, release, settings, fingerprint, cause, result, reason, started, finished, replaced, adopted"
 FULL, NORMAL = "FULL", "NORMAL"
 
 
@@ -81,7 +67,7 @@ class History:
         try:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
-            db.executescript(SCHEMA)
+            db.executescript(rows.SCHEMA)
             # A read-only directory lets all of the above pass when the tables are there already.
             db.execute("BEGIN IMMEDIATE")
             db.execute("COMMIT")
@@ -129,21 +115,20 @@ class History:
 
     def current(self, app: str) -> int | None:
         """The generation the app is at: the last whose rollout succeeded."""
-        rows = self._read("SELECT current FROM apps WHERE name = ?", app)
-        return rows[0][0] if rows else None  # type: ignore[return-value]
+        found = self._read("SELECT current FROM apps WHERE name = ?", app)
+        return found[0][0] if found else None  # type: ignore[return-value]
 
     def next_number(self, app: str) -> int:
-        rows = self._read("SELECT coalesce(max(number), 0) + 1 FROM generations WHERE app = ?", app)
-        return int(rows[0][0])  # type: ignore[call-overload, no-any-return]
+        found = self._read("SELECT coalesce(max(number), 0) + 1 FROM generations WHERE app = ?", app)
+        return int(found[0][0])  # type: ignore[call-overload, no-any-return]
 
     def generations(self, app: str) -> list[Generation]:
         """Newest first."""
-        rows = self._read(f"SELECT {COLUMNS} FROM generations WHERE app = ? ORDER BY number DESC", app)  # noqa: S608
-        return [_generation(row) for row in rows]
+        return [rows.generation(row) for row in self._read(f"{rows.GENERATIONS} ORDER BY number DESC", app)]
 
     def generation(self, app: str, number: int) -> Generation | None:
-        rows = self._read(f"SELECT {COLUMNS} FROM generations WHERE app = ? AND number = ?", app, number)  # noqa: S608
-        return _generation(rows[0]) if rows else None
+        found = self._read(f"{rows.GENERATIONS} AND number = ?", app, number)
+        return rows.generation(found[0]) if found else None
 
     def settings(self, app: str, number: int) -> App | None:
         """The settings of a generation."""
@@ -156,88 +141,97 @@ class History:
 
     def same(self, app: str, fingerprint: str) -> frozenset[int]:
         """The generations that start the very same process."""
-        rows = self._read("SELECT number FROM generations WHERE app = ? AND fingerprint = ?", app, fingerprint)
-        return frozenset(int(number) for (number,) in rows)  # type: ignore[call-overload]
+        found = self._read("SELECT number FROM generations WHERE app = ? AND fingerprint = ?", app, fingerprint)
+        return frozenset(int(number) for (number,) in found)  # type: ignore[call-overload]
 
     def rollout(self, app: str) -> Rollout | None:
         """The one under way."""
-        rows = self._read(
-            "SELECT origin, target, phase, reason, aborted, started, passed FROM rollouts WHERE app = ?", app
-        )
-        if not rows:
-            return None
-        origin, target, phase, reason, aborted, started, passed = rows[0]
-        return Rollout(
-            app=app,
-            origin=origin,  # type: ignore[arg-type]
-            target=int(target),  # type: ignore[call-overload]
-            phase=Phase(str(phase)),
-            reason=str(reason),
-            aborted=bool(aborted),
-            started=float(started),  # type: ignore[arg-type]
-            passed=frozenset(json.loads(str(passed))),
-        )
+        found = self._read(rows.ROLLOUT, app)
+        return rows.rollout(app, found[0]) if found else None
 
     def invocations(self, app: str, generation: int | None = None) -> list[str]:
         """Invocation IDs of the instances seen, of one generation or of all."""
-        rows = self._read(
+        found = self._read(
             "SELECT invocation_id FROM invocations WHERE app = ? AND (generation = ? OR ?)",
             app,
             generation,
             generation is None,
         )
-        return [str(value) for (value,) in rows]
+        return [str(value) for (value,) in found]
 
     def instances(self, app: str) -> list[int]:
         """The numbers of all instances that were ever seen running."""
-        rows = self._read("SELECT DISTINCT instance FROM invocations WHERE app = ? ORDER BY instance", app)
-        return [int(number) for (number,) in rows]  # type: ignore[call-overload]
+        found = self._read("SELECT DISTINCT instance FROM invocations WHERE app = ? ORDER BY instance", app)
+        return [int(number) for (number,) in found]  # type: ignore[call-overload]
 
     # What happens.
 
     def begin(self, generation: Generation, rollout: Rollout) -> None:
         """A new generation and its rollout, in one transaction."""
         with self._write() as db:
-            _put_generation(db, generation)
-            _put_rollout(db, rollout)
+            rows.put_generation(db, generation)
+            rows.put_rollout(db, rollout)
 
     def deployed(self, generation: Generation) -> None:
         """A generation that needed no rollout: the app is at it."""
         with self._write() as db:
-            _put_generation(db, generation)
+            rows.put_generation(db, generation)
             db.execute("INSERT OR REPLACE INTO apps VALUES (?, ?)", (generation.app, generation.number))
 
     def move(self, rollout: Rollout) -> None:
         """The rollout turned: another phase or reason."""
         with self._write() as db:
-            _put_rollout(db, rollout)
+            rows.put_rollout(db, rollout)
 
     def progress(self, rollout: Rollout, replaced: tuple[int, ...], adopted: tuple[int, ...]) -> None:
         """Instances passed, were replaced or adopted."""
         with self._write(NORMAL) as db:
-            _put_rollout(db, rollout)
+            rows.put_rollout(db, rollout)
             db.execute(
                 "UPDATE generations SET replaced = ?, adopted = ? WHERE app = ? AND number = ?",
                 (json.dumps(replaced), json.dumps(adopted), rollout.app, rollout.target),
             )
 
+    def failed(self, rollout: Rollout, failure: Failure) -> None:
+        """Why the rollout of this generation failed."""
+        with self._write() as db:
+            db.execute(
+                "UPDATE generations SET failure = ? WHERE app = ? AND number = ?",
+                (failure.to_json(), rollout.app, rollout.target),
+            )
+
     def finish(self, rollout: Rollout, result: Result, reason: str, now: float) -> None:
         """The rollout ended: the app is at its target if it succeeded, and where it was otherwise."""
         with self._write() as db:
-            db.execute(
-                "UPDATE generations SET result = ?, reason = ?, finished = ? WHERE app = ? AND number = ?",
-                (result, reason, now, rollout.app, rollout.target),
-            )
-            db.execute("DELETE FROM rollouts WHERE app = ?", (rollout.app,))
-            current = rollout.target if result is Result.SUCCEEDED else rollout.origin
-            db.execute("INSERT OR REPLACE INTO apps VALUES (?, ?)", (rollout.app, current))
+            _finish(db, rollout, result, reason, now)
 
-    def saw(self, app: str, generation: int, instance: int, invocation_id: str) -> None:
-        """An instance of that generation ran under this invocation ID."""
+    def supersede(self, old: Rollout, reason: str, generation: Generation, rollout: Rollout) -> None:
+        """A newer rollout takes the place of `old`, in one transaction: there is never none and never two."""
+        with self._write() as db:
+            _finish(db, old, Result.SUPERSEDED, reason, generation.started)
+            rows.put_generation(db, generation)
+            rows.put_rollout(db, rollout)
+
+    def saw(self, app: str, generation: int, instance: int, invocation_id: str, boot: float | None = None) -> None:
+        """An instance of that generation ran under this invocation ID; `boot`: seconds until it was ready, if it is."""
         with self._write(NORMAL) as db:
             db.execute(
-                "INSERT OR IGNORE INTO invocations VALUES (?, ?, ?, ?)", (app, generation, instance, invocation_id)
+                "INSERT INTO invocations VALUES (?, ?, ?, ?, ?,"
+                " coalesce((SELECT max(ordinal) FROM invocations), 0) + 1) ON CONFLICT DO UPDATE SET boot = coalesce(excluded.boot, boot)",
+                (app, generation, instance, invocation_id, boot),
             )
+
+    def boots(self, app: str, generation: int | None = None, limit: int = 50) -> list[float]:
+        """How long instances took from their start until they were ready, in seconds, the newest first."""
+        found = self._read(
+            "SELECT boot FROM invocations WHERE app = ? AND boot IS NOT NULL AND (generation = ? OR ?)"
+            " ORDER BY ordinal DESC LIMIT ?",
+            app,
+            generation,
+            generation is None,
+            limit,
+        )
+        return [float(seconds) for (seconds,) in found]  # type: ignore[arg-type]
 
     def forget(self, app: str) -> None:
         """The app is removed."""
@@ -251,55 +245,11 @@ class History:
                 db.execute(f"DELETE FROM {table} WHERE {column} = ?", (app,))  # noqa: S608 - names from above
 
 
-def _put_generation(db: sqlite3.Connection, generation: Generation) -> None:
+def _finish(db: sqlite3.Connection, rollout: Rollout, result: Result, reason: str, now: float) -> None:
     db.execute(
-        "INSERT INTO generations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            generation.app,
-            generation.number,
-            generation.release,
-            generation.settings.to_json(),
-            generation.fingerprint,
-            generation.cause,
-            generation.result,
-            generation.reason,
-            generation.started,
-            generation.finished,
-            json.dumps(generation.replaced),
-            json.dumps(generation.adopted),
-        ),
+        "UPDATE generations SET result = ?, reason = ?, finished = ? WHERE app = ? AND number = ?",
+        (result, reason, now, rollout.app, rollout.target),
     )
-
-
-def _put_rollout(db: sqlite3.Connection, rollout: Rollout) -> None:
-    db.execute(
-        "INSERT OR REPLACE INTO rollouts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            rollout.app,
-            rollout.origin,
-            rollout.target,
-            rollout.phase,
-            rollout.reason,
-            rollout.aborted,
-            rollout.started,
-            json.dumps(sorted(rollout.passed)),
-        ),
-    )
-
-
-def _generation(row: tuple[object, ...]) -> Generation:
-    app, number, release, settings, fingerprint, cause, result, reason, started, finished, replaced, adopted = row
-    return Generation(
-        app=str(app),
-        number=int(number),  # type: ignore[call-overload]
-        release=str(release),
-        settings=App.from_json(str(settings)),
-        fingerprint=str(fingerprint),
-        cause=Cause(str(cause)),
-        result=Result(str(result)),
-        reason=str(reason),
-        started=float(started),  # type: ignore[arg-type]
-        finished=None if finished is None else float(finished),  # type: ignore[arg-type]
-        replaced=tuple(json.loads(str(replaced))),
-        adopted=tuple(json.loads(str(adopted))),
-    )
+    db.execute("DELETE FROM rollouts WHERE app = ?", (rollout.app,))
+    current = rollout.target if result is Result.SUCCEEDED else rollout.origin
+    db.execute("INSERT OR REPLACE INTO apps VALUES (?, ?)", (rollout.app, current))

@@ -217,7 +217,8 @@ class History:
         with self._write(NORMAL) as db:
             db.execute(
                 "INSERT INTO invocations VALUES (?, ?, ?, ?, ?,"
-                " coalesce((SELECT max(ordinal) FROM invocations), 0) + 1) ON CONFLICT DO UPDATE SET boot = coalesce(excluded.boot, boot)",
+                " coalesce((SELECT max(ordinal) FROM invocations), 0) + 1)"
+                " ON CONFLICT DO UPDATE SET boot = coalesce(excluded.boot, boot)",
                 (app, generation, instance, invocation_id, boot),
             )
 

@@ -30,12 +30,17 @@ FREEDESKTOP_ERROR = "org.freedesktop.DBus.Error."
 
 READ_TIMEOUT = 10.0
 CHANGE_TIMEOUT = 120.0
-"""Changing calls may wait for polkit's question, hooks or a daemon-reload."""
+"""Changing calls may wait for polkit's question or a daemon-reload."""
 PATIENCE = 60.0
 """How long a daemon that went away may stay away before waiting for it is given up."""
 DAY = 86400.0
+BEGIN_TIMEOUT = DAY
+"""What begins a rollout first runs its hooks, which have timeouts of their own. A daemon that dies meanwhile is
+told by the bus, at once."""
 
 Json = dict[str, Any]
+
+SIGNATURES: dict[type, str] = {str: "s", bool: "b", int: "u"}
 
 _DENIED = {"AccessDenied", "AuthFailed", "InteractiveAuthorizationRequired"}
 _NOT_THERE = {"UnknownObject", "UnknownMethod", "UnknownInterface"}
@@ -104,30 +109,63 @@ class Client:
     async def units(self, app: str, *, timeout: float = READ_TIMEOUT) -> Json:
         return _object(*await self._call(app, "Units", timeout=timeout))
 
-    async def plan(self, app: str, *, release: str = "", timeout: float = READ_TIMEOUT) -> Json:
-        return _object(*await self._call(app, "Plan", "a{sv}", [_options(release=release)], timeout=timeout))
+    async def plan(self, app: str, *, release: str = "", canary: int = 0, timeout: float = READ_TIMEOUT) -> Json:
+        options = _options(release=release, canary=canary)
+        return _object(*await self._call(app, "Plan", "a{sv}", [options], timeout=timeout))
 
     async def log_matches(self, app: str, generation: int = 0, *, timeout: float = READ_TIMEOUT) -> list[str]:
         """Arguments for journalctl; generation 0 stands for all."""
         (matches,) = await self._call(app, "LogMatches", "t", [generation], timeout=timeout)
         return [str(match) for match in matches]
 
-    async def apply(self, app: str, *, start: bool = True, timeout: float = CHANGE_TIMEOUT) -> int:
-        """Returns the generation that is being rolled out, 0 for none."""
-        return int(*await self._call(app, "Apply", "a{sv}", [{"start": ("b", start)}], timeout=timeout))
+    async def apply(
+        self,
+        app: str,
+        *,
+        start: bool = True,
+        canary: int = 0,
+        supersede: bool = False,
+        timeout: float = BEGIN_TIMEOUT,
+    ) -> int:
+        """Returns the generation that is being rolled out, 0 for none.
 
-    async def rollout(self, app: str, *, release: str = "", cause: str = "", timeout: float = CHANGE_TIMEOUT) -> int:
-        options = _options(release=release, cause=cause)
+        Here and below: with `supersede` a rollout that is under way gives way; with a `canary` it waits for
+        resume or abort when so many new instances have passed beside the old.
+        """
+        options = {"start": ("b", start), **_options(canary=canary, supersede=supersede)}
+        return int(*await self._call(app, "Apply", "a{sv}", [options], timeout=timeout))
+
+    async def rollout(
+        self,
+        app: str,
+        *,
+        release: str = "",
+        cause: str = "",
+        canary: int = 0,
+        supersede: bool = False,
+        timeout: float = BEGIN_TIMEOUT,
+    ) -> int:
+        options = _options(release=release, cause=cause, canary=canary, supersede=supersede)
         return int(*await self._call(app, "Rollout", "a{sv}", [options], timeout=timeout))
 
-    async def rollback(self, app: str, to: int = 0, *, timeout: float = CHANGE_TIMEOUT) -> int:
-        return int(*await self._call(app, "Rollback", "t", [to], timeout=timeout))
+    async def rollback(
+        self,
+        app: str,
+        to: int = 0,
+        *,
+        supersede: bool = False,
+        past_irreversible: bool = False,
+        timeout: float = BEGIN_TIMEOUT,
+    ) -> int:
+        options = _options(supersede=supersede, past_irreversible=past_irreversible)
+        return int(*await self._call(app, "Rollback", "ta{sv}", [to, options], timeout=timeout))
 
-    async def restart(self, app: str, *, timeout: float = CHANGE_TIMEOUT) -> int:
-        return int(*await self._call(app, "Restart", timeout=timeout))
+    async def restart(self, app: str, *, supersede: bool = False, timeout: float = BEGIN_TIMEOUT) -> int:
+        return int(*await self._call(app, "Restart", "a{sv}", [_options(supersede=supersede)], timeout=timeout))
 
-    async def scale(self, app: str, instances: int, *, timeout: float = CHANGE_TIMEOUT) -> int:
-        return int(*await self._call(app, "Scale", "u", [instances], timeout=timeout))
+    async def scale(self, app: str, instances: int, *, supersede: bool = False, timeout: float = BEGIN_TIMEOUT) -> int:
+        body = [instances, _options(supersede=supersede)]
+        return int(*await self._call(app, "Scale", "ua{sv}", body, timeout=timeout))
 
     async def pause(self, app: str, *, timeout: float = CHANGE_TIMEOUT) -> None:
         await self._call(app, "Pause", timeout=timeout)
@@ -135,8 +173,9 @@ class Client:
     async def resume(self, app: str, *, timeout: float = CHANGE_TIMEOUT) -> None:
         await self._call(app, "Resume", timeout=timeout)
 
-    async def abort(self, app: str, *, timeout: float = CHANGE_TIMEOUT) -> None:
-        await self._call(app, "Abort", timeout=timeout)
+    async def abort(self, app: str, *, past_irreversible: bool = False, timeout: float = CHANGE_TIMEOUT) -> None:
+        options = _options(past_irreversible=past_irreversible)
+        await self._call(app, "Abort", "a{sv}", [options], timeout=timeout)
 
     async def remove(self, app: str, *, timeout: float = CHANGE_TIMEOUT) -> None:
         await self._call(app, "Remove", timeout=timeout)
@@ -278,8 +317,9 @@ class Watch:
         return next((row for row in rows if row.get("generation") == generation), {})
 
 
-def _options(**texts: str) -> dict[str, tuple[str, str]]:
-    return {key: ("s", value) for key, value in texts.items() if value}
+def _options(**values: str | int) -> dict[str, tuple[str, str | int]]:
+    """Those that say something, each with its D-Bus type."""
+    return {key: (SIGNATURES[type(value)], value) for key, value in values.items() if value}
 
 
 def _object(text: str) -> Json:

@@ -90,28 +90,45 @@ def test_calls_reach_the_daemon_and_answers_come_back(address: str) -> None:
         assert await client.list_apps() == ["demo"]
         assert await client.status("demo") == status()
         assert await client.plan("demo", release="/srv/x") == {"floor": 4}
+        assert await client.plan("demo", canary=2) == {"floor": 4}
         assert await client.log_matches("demo", 3) == ["UNIT=demo.service"]
         assert await client.check() == {"apps": []}
         assert await client.rollout("demo", release="/srv/x", cause="reload") == 8
         assert await client.rollout("demo") == 8
+        assert await client.rollout("demo", canary=2, supersede=True) == 8
         assert await client.apply("demo", start=False) == 8
+        assert await client.apply("demo", canary=2, supersede=True) == 8
         assert await client.rollback("demo", 5) == 8
+        assert await client.rollback("demo", supersede=True, past_irreversible=True) == 8
         assert await client.restart("demo") == 8
+        assert await client.restart("demo", supersede=True) == 8
         assert await client.scale("demo", 6) == 8
+        assert await client.scale("demo", 6, supersede=True) == 8
         for verb in (client.pause, client.resume, client.abort, client.remove):
             await verb("demo")
+        await client.abort("demo", past_irreversible=True)
         said = [(member, body) for app, member, body in daemon.calls if app]
         assert said == [
             ("Describe", []),
             ("Plan", [{"release": "/srv/x"}]),
+            ("Plan", [{"canary": 2}]),
             ("LogMatches", [3]),
             ("Rollout", [{"release": "/srv/x", "cause": "reload"}]),
             ("Rollout", [{}]),
+            ("Rollout", [{"canary": 2, "supersede": True}]),
             ("Apply", [{"start": False}]),
-            ("Rollback", [5]),
-            ("Restart", []),
-            ("Scale", [6]),
-            *[(member, []) for member in ("Pause", "Resume", "Abort", "Remove")],
+            ("Apply", [{"start": True, "canary": 2, "supersede": True}]),
+            ("Rollback", [5, {}]),
+            ("Rollback", [0, {"supersede": True, "past_irreversible": True}]),
+            ("Restart", [{}]),
+            ("Restart", [{"supersede": True}]),
+            ("Scale", [6, {}]),
+            ("Scale", [6, {"supersede": True}]),
+            ("Pause", []),
+            ("Resume", []),
+            ("Abort", [{}]),
+            ("Remove", []),
+            ("Abort", [{"past_irreversible": True}]),
         ]
 
     against(address, work)

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, NoReturn
-from unittest.mock import AsyncMock, create_autospec
+from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 from dbus_next import introspection
@@ -31,12 +31,12 @@ CHANGES: Calls = {
     (MANAGER, "Reload"): [],
     (APP, "Apply"): [{}],
     (APP, "Rollout"): [{}],
-    (APP, "Rollback"): [0],
-    (APP, "Restart"): [],
-    (APP, "Scale"): [3],
+    (APP, "Rollback"): [0, {}],
+    (APP, "Restart"): [{}],
+    (APP, "Scale"): [3, {}],
     (APP, "Pause"): [],
     (APP, "Resume"): [],
-    (APP, "Abort"): [],
+    (APP, "Abort"): [{}],
     (APP, "Remove"): [],
 }
 READS: Calls = {
@@ -49,8 +49,11 @@ READS: Calls = {
     (APP, "Plan"): [{}],
     (APP, "LogMatches"): [0],
 }
-SIGNATURES = {"Apply": "a{sv}", "Rollout": "a{sv}", "Rollback": "t", "Scale": "u", "Check": "s"} | {
-    "Plan": "a{sv}",
+SIGNATURES = {
+    **dict.fromkeys(("Apply", "Rollout", "Restart", "Abort", "Plan"), "a{sv}"),
+    "Rollback": "ta{sv}",
+    "Scale": "ua{sv}",
+    "Check": "s",
     "LogMatches": "t",
 }
 
@@ -149,10 +152,32 @@ def test_requests_arrive_as_they_were_meant(serve: Callable[[Test], None]) -> No
         served.requests.apply.assert_awaited_once_with("1st-app", start=False)
         await served.call(DEMO, APP, "Plan", "a{sv}", {"release": release})
         served.views.plan.assert_called_once_with("demo", release="/srv/demo/v2")
-        await served.call(DEMO, APP, "Scale", "u", 6)
+        await served.call(DEMO, APP, "Scale", "ua{sv}", 6, {})
         served.requests.scale.assert_awaited_once_with("demo", 6)
-        await served.call(DEMO, APP, "Rollback", "t", 3)
+        await served.call(DEMO, APP, "Rollback", "ta{sv}", 3, {})
         served.requests.rollback.assert_awaited_once_with("demo", 3)
+
+    serve(test)
+
+
+def test_every_writer_is_told_its_options(serve: Callable[[Test], None]) -> None:
+    yes, two = ("b", True), ("u", 2)
+
+    async def test(served: Served) -> None:
+        await served.call(DEMO, APP, "Rollout", "a{sv}", {"canary": two, "supersede": yes})
+        served.requests.rollout.assert_awaited_once_with("demo", cause=Cause.ROLLOUT, canary=2, supersede=True)
+        await served.call(DEMO, APP, "Apply", "a{sv}", {"canary": two, "supersede": yes})
+        served.requests.apply.assert_awaited_once_with("demo", canary=2, supersede=True)
+        await served.call(DEMO, APP, "Rollback", "ta{sv}", 3, {"supersede": yes, "past_irreversible": yes})
+        served.requests.rollback.assert_awaited_once_with("demo", 3, supersede=True, past_irreversible=True)
+        await served.call(DEMO, APP, "Restart", "a{sv}", {"supersede": yes})
+        served.requests.restart.assert_awaited_once_with("demo", supersede=True)
+        await served.call(DEMO, APP, "Scale", "ua{sv}", 6, {"supersede": yes})
+        served.requests.scale.assert_awaited_once_with("demo", 6, supersede=True)
+        await served.call(DEMO, APP, "Abort", "a{sv}", {"past_irreversible": yes})
+        served.requests.abort.assert_called_once_with("demo", past_irreversible=True)
+        await served.call(DEMO, APP, "Plan", "a{sv}", {"canary": two})
+        served.views.plan.assert_called_once_with("demo", canary=2)
 
     serve(test)
 
@@ -160,12 +185,15 @@ def test_requests_arrive_as_they_were_meant(serve: Callable[[Test], None]) -> No
 @pytest.mark.parametrize(
     ("member", "options", "says"),
     [
-        ("Rollout", {"relase": ("s", "/x")}, 'unknown option "relase"; known are cause, release'),
+        ("Rollout", {"relase": ("s", "/x")}, 'unknown option "relase"; known are canary, cause, release, supersede'),
         ("Rollout", {"release": ("u", 1)}, 'option "release" must be of type str'),
         ("Rollout", {"cause": ("s", "apply")}, 'cause "apply": allowed are rollout and reload'),
-        ("Apply", {"release": ("s", "/x")}, 'unknown option "release"; known are start'),
+        ("Apply", {"release": ("s", "/x")}, 'unknown option "release"; known are canary, start, supersede'),
+        ("Rollout", {"canary": ("b", True)}, 'option "canary" must be of type int'),
+        ("Restart", {"canary": ("u", 1)}, 'unknown option "canary"; known are supersede'),
+        ("Abort", {"past_irreversible": ("u", 1)}, 'option "past_irreversible" must be of type bool'),
         ("Apply", {"start": ("s", "no")}, 'option "start" must be of type bool'),
-        ("Plan", {"start": ("b", True)}, 'unknown option "start"; known are release'),
+        ("Plan", {"start": ("b", True)}, 'unknown option "start"; known are canary, release'),
     ],
 )
 def test_options_that_are_not_known_are_refused(
@@ -176,6 +204,8 @@ def test_options_that_are_not_known_are_refused(
         assert (error.name, error.message) == ("org.deployd1.Error.InvalidRequest", says)
         served.requests.rollout.assert_not_called()
         served.requests.apply.assert_not_called()
+        served.requests.restart.assert_not_called()
+        served.requests.abort.assert_not_called()
         served.views.plan.assert_not_called()
 
     serve(test)
@@ -346,68 +376,6 @@ def test_a_method_without_an_implementation_stops_the_daemon_from_starting(monke
     monkeypatch.setattr("deployd.service.interface._find_xml", lambda: xml)
     with pytest.raises(KeyError, match="Explode"):
         Service(*(create_autospec(kind, instance=True) for kind in (Bus, Registry, Polkit)))
-
-
-# Who is asked before something is changed.
-
-
-class Asked:
-    """A bus on which the caller is `uid`, and polkit answers `answer` or fails with it."""
-
-    def __init__(self, uid: int, answer: bool | BusError) -> None:
-        self.bus = create_autospec(Bus, instance=True)
-        self.bus.call = AsyncMock(side_effect=self.call)
-        self.uid = uid
-        self.answer = answer
-        self.asked: list[Any] = []
-
-    async def call(self, *arguments: Any, **options: Any) -> list[Any]:
-        if arguments[3] == "GetConnectionUnixUser":
-            return [self.uid]
-        self.asked.append(arguments[5])
-        if isinstance(self.answer, BusError):
-            raise self.answer
-        return [[self.answer, False, {}]]
-
-    def authorise(self) -> None:
-        asyncio.run(Polkit(self.bus).authorise(":1.42", "Rollout of demo"))
-
-
-def test_root_needs_nobodys_consent() -> None:
-    caller = Asked(0, False)
-    caller.authorise()
-    assert caller.asked == []
-
-
-def test_others_need_the_consent_of_polkit_to_the_documented_action() -> None:
-    caller = Asked(1000, True)
-    caller.authorise()
-    [(subject, action, _, interaction, _)] = caller.asked
-    assert subject == ["system-bus-name", {"name": ("s", ":1.42")}]
-    assert (action, interaction) == ("org.deployd1.manage", 1)
-
-
-@pytest.mark.parametrize(
-    ("answer", "says"),
-    [
-        (False, "Rollout of demo needs root or polkit's consent to org.deployd1.manage"),
-        (BusError("org.freedesktop.DBus.Error.ServiceUnknown", "no polkit"), "polkit cannot be asked"),
-        (BusError("org.freedesktop.DBus.Error.NoReply", "asleep"), "polkit cannot be asked"),
-    ],
-)
-def test_no_consent_no_change(answer: bool | BusError, says: str) -> None:
-    with pytest.raises(AccessDenied, match=says):
-        Asked(1000, answer).authorise()
-
-
-def test_a_caller_that_left_the_bus_is_refused() -> None:
-    async def unknown(*_: Any, **__: Any) -> NoReturn:
-        raise BusError("org.freedesktop.DBus.Error.NameHasNoOwner", "it is gone")
-
-    caller = Asked(0, True)
-    caller.bus.call.side_effect = unknown
-    with pytest.raises(AccessDenied, match="the caller is unknown"):
-        caller.authorise()
 
 
 def test_busy_is_what_a_second_rollout_gets(serve: Callable[[Test], None]) -> None:

@@ -74,21 +74,27 @@ class Service:
                 "Describe": lambda app: _json(apps.status(app)),
                 "History": lambda app: _json(views.history(app)),
                 "Units": lambda app: _json(views.units(app)),
-                "Plan": lambda app, options: _json(views.plan(app, **_options(options, release=str))),
+                "Plan": lambda app, options: _json(views.plan(app, **_options(options, release=str, canary=int))),
                 "LogMatches": views.log_matches,
             },
         }
         writers: dict[str, dict[str, Method]] = {
             MANAGER: {"Reload": apps.reload},
             APP: {
-                "Apply": lambda app, options: requests.apply(app, **_options(options, start=bool)),
+                "Apply": lambda app, options: requests.apply(
+                    app, **_options(options, start=bool, supersede=bool, canary=int)
+                ),
                 "Rollout": self._rollout,
-                "Rollback": requests.rollback,
-                "Restart": requests.restart,
-                "Scale": requests.scale,
+                "Rollback": lambda app, to, options: requests.rollback(
+                    app, to, **_options(options, supersede=bool, past_irreversible=bool)
+                ),
+                "Restart": lambda app, options: requests.restart(app, **_options(options, supersede=bool)),
+                "Scale": lambda app, instances, options: requests.scale(
+                    app, instances, **_options(options, supersede=bool)
+                ),
                 "Pause": requests.pause,
                 "Resume": requests.resume,
-                "Abort": requests.abort,
+                "Abort": lambda app, options: requests.abort(app, **_options(options, past_irreversible=bool)),
                 "Remove": requests.remove,
             },
         }
@@ -148,7 +154,7 @@ class Service:
         return [[name, f"{APPS}/{encode(name)}"] for name in self._apps.names()]
 
     async def _rollout(self, app: str, options: dict[str, Any]) -> int:
-        known = _options(options, release=str, cause=str)
+        known = _options(options, release=str, cause=str, canary=int, supersede=bool)
         cause = known.pop("cause", "rollout")
         if cause not in ("rollout", "reload"):
             raise InvalidRequest(f'cause "{cause}": allowed are rollout and reload')
@@ -236,7 +242,7 @@ def _options(options: dict[str, Any], **known: type) -> dict[str, Any]:
     for key, value in options.items():
         if key not in known:
             raise InvalidRequest(f'unknown option "{key}"; known are {", ".join(sorted(known))}')
-        if not isinstance(value, known[key]):
+        if type(value) is not known[key]:  # a bool is an int, but no number of instances
             raise InvalidRequest(f'option "{key}" must be of type {known[key].__name__}')
     return options
 

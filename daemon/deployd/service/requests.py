@@ -21,7 +21,7 @@ class Requests:
     def __init__(self, apps: Registry) -> None:
         self._apps = apps
 
-    async def apply(self, name: str, start: bool = True) -> int:
+    async def apply(self, name: str, start: bool = True, *, supersede: bool = False, canary: int = 0) -> int:  # noqa: ARG002
         """First deploy, or a rollout of changed settings; 0 when there is nothing to do."""
         async with self._apps.lock(name):
             self._refuse_if_busy(name)
@@ -37,7 +37,15 @@ class Requests:
                 return await self._install_only(app, release)
             return await self._begin(app, release, Cause.APPLY)
 
-    async def rollout(self, name: str, release: str | None = None, cause: Cause = Cause.ROLLOUT) -> int:
+    async def rollout(
+        self,
+        name: str,
+        release: str | None = None,
+        cause: Cause = Cause.ROLLOUT,
+        *,
+        supersede: bool = False,  # noqa: ARG002
+        canary: int = 0,  # noqa: ARG002
+    ) -> int:
         """A new generation of what the app file and `release` say now."""
         async with self._apps.lock(name):
             self._refuse_if_busy(name)
@@ -45,7 +53,14 @@ class Requests:
             real = await asyncio.get_running_loop().run_in_executor(None, config.resolve_release, app, release)
             return await self._begin(app, real, cause)
 
-    async def rollback(self, name: str, to: int = 0) -> int:
+    async def rollback(
+        self,
+        name: str,
+        to: int = 0,
+        *,
+        supersede: bool = False,  # noqa: ARG002
+        past_irreversible: bool = False,  # noqa: ARG002
+    ) -> int:
         """Release and settings of an earlier generation again."""
         async with self._apps.lock(name):
             self._refuse_if_busy(name)
@@ -53,7 +68,7 @@ class Requests:
             release = config.resolve_release(goal.settings, goal.release)
             return await self._begin(goal.settings, release, Cause.ROLLBACK, goal.fingerprint)
 
-    async def restart(self, name: str) -> int:
+    async def restart(self, name: str, *, supersede: bool = False) -> int:  # noqa: ARG002
         """The same again, in new processes."""
         async with self._apps.lock(name):
             self._refuse_if_busy(name)
@@ -61,7 +76,7 @@ class Requests:
             release = config.resolve_release(current.settings, current.release)
             return await self._begin(current.settings, release, Cause.RESTART)
 
-    async def scale(self, name: str, instances: int) -> int:
+    async def scale(self, name: str, instances: int, *, supersede: bool = False) -> int:  # noqa: ARG002
         """Another number of instances; those that run are adopted."""
         if not 1 <= instances <= 1000:
             raise InvalidRequest(f"{instances} instances: allowed are 1 to 1000")
@@ -77,7 +92,7 @@ class Requests:
     def resume(self, name: str) -> None:
         self._send(name, Event.RESUME)
 
-    def abort(self, name: str) -> None:
+    def abort(self, name: str, *, past_irreversible: bool = False) -> None:  # noqa: ARG002
         self._send(name, Event.ABORT, "aborted by request")
 
     async def remove(self, name: str) -> None:

@@ -57,7 +57,7 @@ class Views:
             ],
         }
 
-    def plan(self, name: str, release: str | None = None) -> Json:
+    def plan(self, name: str, release: str | None = None, canary: int = 0) -> Json:  # noqa: ARG002
         """Every action a rollout of the app file (or of `release`) would take."""
         controller = self._apps.known(name)
         app = self._apps.load(name)

@@ -14,32 +14,30 @@ from hypothesis import strategies as st
 
 from deployd import config
 from deployd.config import values
+from deployd.config.gate import http_path
+from deployd.config.pace import commands, pauses
 from deployd.config.source import Problem, Source
 from deployd.errors import InvalidFile, InvalidRequest, NoSuchApp, Refused
-from deployd.model.app import Amount, App, Gate, Listen, ListenKind, OnFailure, Order, Pace, Stop
-
-TOP = {"release": '"/srv/web"', "exec": '["bin/web"]', "listen": '["127.0.0.1:80"]'}
-FILE = "/etc/deployd/apps/web.toml"
-
-
-def parse(more: str = "", **top: str) -> App:
-    """A file with the three keys it must have, changed by `top`, and `more` after them."""
-    lines = [f"{key} = {value}" for key, value in (TOP | top).items() if value]
-    return config.parse("web", "\n".join([*lines, more]), FILE)
-
-
-def refusal(more: str = "", **top: str) -> str:
-    """The sentence that refuses a file. Whatever is wrong, it names the file and says what to do."""
-    with pytest.raises(InvalidFile) as caught:
-        parse(more, **top)
-    sentence = str(caught.value)
-    assert sentence.startswith(FILE)
-    assert "\n" not in sentence
-    return sentence.removeprefix(FILE)
+from deployd.model.app import (
+    Amount,
+    App,
+    Gate,
+    GateType,
+    Hooks,
+    Listen,
+    ListenKind,
+    OnFailure,
+    Order,
+    Pace,
+    Probe,
+    Stop,
+)
+from tests.unit.app_text import FILE, TOP, parse, refusal
 
 
 def test_defaults() -> None:
-    assert parse() == App("web", "/srv/web", ("bin/web",), (Listen(ListenKind.TCP, "127.0.0.1:80"),))
+    listen = (Listen(ListenKind.TCP, "127.0.0.1:80"),)
+    assert parse() == App("web", "/srv/web", ("bin/web",), listen, gate=Gate(learned=True))
     assert parse().instances == 1
 
 
@@ -59,8 +57,17 @@ def test_every_key_is_read() -> None:
         group="www-data",
         environment=(("KEY", "value"), ("OTHER", "two words")),
         environment_files=("/etc/default/myapp", "-/etc/default/myapp.local"),
-        gate=Gate(timeout=90.0, min_ready=5.0),
-        pace=Pace(Amount(2), Amount(25, percent=True), Order.OLDEST_FIRST, OnFailure.PAUSE, 3600.0),
+        gate=Gate(90.0, 5.0, GateType.NOTIFY, Probe("/_status?full=1", (), 204, 0.5, 1.0)),
+        pace=Pace(
+            Amount(2),
+            Amount(25, percent=True),
+            Order.OLDEST_FIRST,
+            OnFailure.PAUSE,
+            3600.0,
+            (Amount(1), Amount(50, percent=True)),
+            True,
+            Hooks((("./bin/migrate", "--all"), ("/bin/true",)), (("bin/announce",),), 300.0),
+        ),
         stop=Stop("SIGQUIT", 30.0),
         service=(
             ("MemoryMax", ("512M",)),
@@ -128,28 +135,6 @@ def test_refusals_at_the_top(top: dict[str, str], expected: str) -> None:
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        ('[gate]\ntype = "exec"', ':5: gate.type: "exec" is not built yet; use "notify" and have the program send'),
-        ('[gate]\ntype = "x"', ":5: gate.type: must be \"notify\", not 'x'"),
-        ('[gate]\nprobe = { http = "/" }', ":5: gate.probe: probes are not built yet; leave the key out"),
-        ("[gate]\ntimeout = 0", ":5: gate.timeout: must be from 0.1 to 86400 seconds, not 0; write it as"),
-        ('[gate]\ntimeout = "infinity"', ":5: gate.timeout: must end some time; write a time span such as"),
-        ('[gate]\ntimeout = "1 fortnight"', ':5: gate.timeout: "1 fortnight" is not a time span; write it as "60s"'),
-        ('[gate]\ntimeout = ""', ":5: gate.timeout: must not be empty; write a time span"),
-        ('[gate]\ntimeout = "-5s"', ':5: gate.timeout: "-5s" is not a time span'),
-        ("[gate]\ntimeout = nan", ":5: gate.timeout: must be from 0.1 to 86400 seconds, not nan"),
-        ("[gate]\ntimeout = true", ":5: gate.timeout: must be a time span, not a boolean; write it as"),
-        ('[gate]\nmin_ready = "2d"', ":5: gate.min_ready: must be from 0 to 86400 seconds, not 2d"),
-        ("[rollout]\nmax_surge = -1", ":5: rollout.max_surge: must be from 0 to 1000, not -1; write a count such as 1"),
-        ("[rollout]\nmax_surge = 1.5", ":5: rollout.max_surge: must be a count or a share, not a float; write"),
-        ('[rollout]\nmax_unavailable = "101%"', ':5: rollout.max_unavailable: must be from "0%" to "100%", not "101%"'),
-        ('[rollout]\nmax_unavailable = "1"', ':5: rollout.max_unavailable: must be from "0%" to "100%", not "1"'),
-        ('[rollout]\norder = "random"', ':5: rollout.order: must be one of "newest-old-first", "oldest-first", not'),
-        ('[rollout]\non_failure = "x"', ':5: rollout.on_failure: must be one of "rollback", "pause", not "x"'),
-        ('[rollout]\ndeadline = "0s"', ":5: rollout.deadline: must be from 1 to 604800 seconds, not 0s"),
-        ("[rollout]\npause_after = [1]", ":5: rollout.pause_after: pauses are not built yet; leave the key out or"),
-        ("[rollout]\npause_after = 1", ":5: rollout.pause_after: must be an array, not an integer; write it as []"),
-        ('[rollout.hooks]\nbefore = [["x"]]', ":5: rollout.hooks.before: hooks are not built yet; leave the key out"),
-        ('[rollout.hooks]\nafter = [["x"]]', ":5: rollout.hooks.after: hooks are not built yet; leave the key out"),
         ('[stop]\nsignal = "SIGNOTHING"', ':5: stop.signal: must be the name of a signal, not "SIGNOTHING"; write it'),
         ("[stop]\nsignal = 15", ':5: stop.signal: must be the name of a signal, not "15"; write it as "SIGTERM"'),
         ("[stop]\ntimeout = 0", ":5: stop.timeout: must be from 0.1 to 86400 seconds, not 0"),
@@ -193,6 +178,10 @@ def test_refusals_in_tables(more: str, expected: str) -> None:
             "[rollout.hooks]\nbefor = []",
             ":5: rollout.hooks.befor: unknown key in [rollout.hooks]; did you mean before?",
         ),
+        ("[gate]\nhttp = '/'", ":5: gate.http: unknown key in [gate]; it belongs in probe = { … }"),
+        ("[gate.probe]\nhttp = '/'\nport = 1", ":6: gate.probe.port: unknown key in [gate.probe]; allowed are command"),
+        ("[rollout]\nbefore = []", ":5: rollout.before: unknown key in [rollout]; it belongs in [rollout.hooks]"),
+        ("irreversible = true", ":4: irreversible: unknown key at the top level; it belongs in [rollout]"),
         ("[stop]\nx = 1", ":5: stop.x: unknown key in [stop]; allowed are signal, timeout"),
         ("[servce]\nNice = 1", ":4: servce: unknown key at the top level; did you mean service?"),
     ],
@@ -245,13 +234,6 @@ def test_addresses_are_normalised(written: str, address: str) -> None:
 @pytest.mark.parametrize("written", ["SIGTERM", "TERM", "SIGRTMIN", "SIGRTMIN+3", "RTMAX-1", "SIGUSR2"])
 def test_signals(written: str) -> None:
     assert parse(f'[stop]\nsignal = "{written}"').stop.signal == f"SIG{written.removeprefix('SIG')}"
-
-
-@pytest.mark.parametrize(
-    ("written", "amount"), [("0", Amount(0)), ("3", Amount(3)), ('"25%"', Amount(25, percent=True))]
-)
-def test_amounts(written: str, amount: Amount) -> None:
-    assert parse(f"[rollout]\nmax_surge = {written}").pace.max_surge == amount
 
 
 def test_directives_keep_their_order_and_mean_what_systemd_says() -> None:
@@ -379,7 +361,8 @@ json = st.recursive(
     "convert",
     [
         values.string, values.plain, values.path, values.environment_file, values.argv, values.amount, values.signal,
-        values.account, values.integer(0, 5), values.duration(0, 5), values.choice(Order), config.address.addresses,
+        values.account, values.integer(0, 5), values.duration(0, 5), values.choice(Order), values.boolean,
+        config.address.addresses, http_path, pauses, commands,
     ],
     ids=lambda convert: convert.__qualname__,
 )  # fmt: skip

@@ -21,8 +21,8 @@ _COUNTING = "a start limit that is hit makes systemd close the listening socket;
 _FILES = "the release is reached through a path of the host's file system; leave it out"
 
 SERVICE = {
-    "Type": 'READY=1 is the gate; use [gate] type = "notify"',
-    "BusName": 'READY=1 is the gate; use [gate] type = "notify"',
+    "Type": "it decides what the gate is; use [gate] type",
+    "BusName": "READY=1 or a probe is the gate; use [gate] type",
     "PIDFile": "systemd knows the main process, since deployd starts it directly; leave it out",
     "RemainAfterExit": "an instance whose program has ended must not count as ready; leave it out",
     "ExecStart": "use exec",

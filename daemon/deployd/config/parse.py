@@ -10,9 +10,11 @@ from typing import Any
 from deployd.config import values
 from deployd.config.address import addresses
 from deployd.config.directives import SERVICE, SOCKET, directives
-from deployd.config.source import Problem, Source, Table, kind, one_line
+from deployd.config.gate import gate
+from deployd.config.pace import pace
+from deployd.config.source import Problem, Source, Table, one_line
 from deployd.errors import InvalidFile, NoSuchApp
-from deployd.model.app import App, Gate, OnFailure, Order, Pace, Stop
+from deployd.model.app import App, Stop
 
 LARGEST_FILE = 1024 * 1024
 LARGEST_ENVIRONMENT = 1024 * 1024
@@ -23,7 +25,8 @@ _TABLE_OF = {
     "timeout": "[gate] or [stop]",
     **dict.fromkeys(("type", "min_ready", "probe"), "[gate]"),
     **dict.fromkeys(
-        ("max_surge", "max_unavailable", "order", "pause_after", "on_failure", "deadline", "hooks"), "[rollout]"
+        ("max_surge", "max_unavailable", "order", "pause_after", "on_failure", "deadline", "irreversible", "hooks"),
+        "[rollout]",
     ),
     "signal": "[stop]",
 }
@@ -89,8 +92,8 @@ def parse(name: str, text: str, file: str) -> App:
         environment_files=top.get(
             "environment_files", values.array(values.environment_file, '["/etc/default/myapp"]'), ()
         ),
-        gate=_gate(top.table("gate")),
-        pace=_pace(top.table("rollout")),
+        gate=gate(top.table("gate")),
+        pace=pace(top.table("rollout")),
         stop=_stop(top.table("stop")),
         service=directives(top.table("service"), SERVICE),
         socket=directives(top.table("socket"), SOCKET),
@@ -123,35 +126,6 @@ def _environment(table: Table) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def _gate(table: Table) -> Gate:
-    table.get("type", _gate_type, None)
-    table.get("probe", _no_probe, None)
-    gate = Gate(
-        timeout=table.get("timeout", values.duration(0.1, values.DAY), Gate().timeout),
-        min_ready=table.get("min_ready", values.duration(0, values.DAY), Gate().min_ready),
-    )
-    table.finish()
-    return gate
-
-
-def _pace(table: Table) -> Pace:
-    default = Pace()
-    pace = Pace(
-        max_surge=table.get("max_surge", values.amount, default.max_surge),
-        max_unavailable=table.get("max_unavailable", values.amount, default.max_unavailable),
-        order=table.get("order", values.choice(Order), default.order),
-        on_failure=table.get("on_failure", values.choice(OnFailure), default.on_failure),
-        deadline=table.get("deadline", values.duration(1, 7 * values.DAY), default.deadline),
-    )
-    table.get("pause_after", _must_be_empty("pauses"), None)
-    hooks = table.table("hooks")
-    hooks.get("before", _must_be_empty("hooks"), None)
-    hooks.get("after", _must_be_empty("hooks"), None)
-    hooks.finish()
-    table.finish()
-    return pace
-
-
 def _stop(table: Table) -> Stop:
     stop = Stop(
         signal=table.get("signal", values.signal, Stop().signal),
@@ -166,24 +140,3 @@ def _routing(raw: Any) -> None:
         raise Problem('"steered" is not built yet; use "shared"')
     if raw != "shared":
         raise Problem(f'must be "shared", not {raw!r}')
-
-
-def _gate_type(raw: Any) -> None:
-    if raw == "exec":
-        raise Problem('"exec" is not built yet; use "notify" and have the program send READY=1')
-    if raw != "notify":
-        raise Problem(f'must be "notify", not {raw!r}')
-
-
-def _no_probe(_raw: Any) -> None:
-    raise Problem("probes are not built yet; leave the key out")
-
-
-def _must_be_empty(what: str) -> Any:
-    def check(raw: Any) -> None:
-        if not isinstance(raw, list):
-            raise Problem(f"must be an array, not {kind(raw)}; write it as []")
-        if raw:
-            raise Problem(f"{what} are not built yet; leave the key out or write []")
-
-    return check

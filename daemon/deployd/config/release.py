@@ -31,16 +31,18 @@ def resolve_release(app: App, override: str | None = None) -> str:
         values.path(real)
     except Problem as problem:
         raise Refused(f"the release {real!r} cannot be used: its path {problem}") from None
-    _check_program(app, real)
+    _check_program(app, "exec", app.exec, real)
+    if app.gate.probe is not None and app.gate.probe.command:
+        _check_program(app, "gate.probe.command", app.gate.probe.command, real)
     return real
 
 
-def _check_program(app: App, release: str) -> None:
-    """The first word of exec must be there and executable: better said now than by every instance."""
-    program = app.exec[0] if app.exec[0].startswith("/") else os.path.normpath(f"{release}/{app.exec[0]}")
+def _check_program(app: App, key: str, argv: tuple[str, ...], release: str) -> None:
+    """The first word of a command must be there and executable: better said now than by every instance."""
+    program = argv[0] if argv[0].startswith("/") else os.path.normpath(f"{release}/{argv[0]}")
     if not Path(program).exists():
-        raise Refused(f"exec of {app.name} names {program}, which does not exist; correct exec or the release")
+        raise Refused(f"{key} of {app.name} names {program}, which does not exist; correct {key} or the release")
     if not Path(program).is_file() or not os.access(program, os.X_OK):
         raise Refused(
-            f"exec of {app.name} names {program}, which is not an executable file; correct it or run chmod +x"
+            f"{key} of {app.name} names {program}, which is not an executable file; correct it or run chmod +x"
         )

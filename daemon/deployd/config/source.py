@@ -86,6 +86,10 @@ class Table:
         self._raw = raw
         self._known: set[str] = set()
 
+    def __contains__(self, key: str) -> bool:
+        """Does the file set `key`?"""
+        return key in self._raw
+
     def get(self, key: str, convert: Callable[[Any], T], default: T) -> T:
         """The value of `key`, converted and checked."""
         self._known.add(key)
@@ -116,7 +120,8 @@ class Table:
         return self._raw.items()
 
     def fail(self, key: str, problem: str) -> InvalidFile:
-        return self._source.fail((*self._path, key), problem)
+        """The error about the value of `key`; about the table itself when it is ""."""
+        return self._source.fail((*self._path, key) if key else self._path, problem)
 
     def finish(self, elsewhere: dict[str, str] | None = None) -> None:
         """Refuse unknown keys. `elsewhere` tells in which table a key that is misplaced here belongs."""

@@ -18,6 +18,7 @@ from deployd.config.source import Problem, kind
 from deployd.model.app import Amount
 
 E = TypeVar("E", bound=StrEnum)
+T = TypeVar("T")
 
 LONGEST_STRING = 128 * 1024 - 1
 DAY = 86400.0
@@ -96,10 +97,10 @@ def environment_file(raw: Any) -> str:
     return "-" + path(text[1:]) if text.startswith("-") else path(text)
 
 
-def array(convert: Callable[[Any], str], example: str) -> Callable[[Any], tuple[str, ...]]:
+def array(convert: Callable[[Any], T], example: str) -> Callable[[Any], tuple[T, ...]]:
     """An array of what `convert` accepts."""
 
-    def check(raw: Any) -> tuple[str, ...]:
+    def check(raw: Any) -> tuple[T, ...]:
         if not isinstance(raw, list):
             raise Problem(f"must be an array, not {kind(raw)}; write it as {example}")
         return tuple(convert(item) for item in raw)
@@ -117,6 +118,13 @@ def argv(raw: Any) -> tuple[str, ...]:
     if words[0].endswith("/") or words[0] == ".":
         raise Problem(f'"{words[0]}" is a directory; name the program in it')
     return words
+
+
+def boolean(raw: Any) -> bool:
+    """True or false."""
+    if not isinstance(raw, bool):
+        raise Problem(f"must be a boolean, not {kind(raw)}; write true or false, without quotes")
+    return raw
 
 
 def integer(low: int, high: int) -> Callable[[Any], int]:

@@ -1,0 +1,69 @@
+"""The [gate] table: when an instance counts as ready, and the probe that asks it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deployd.config import values
+from deployd.config.source import Problem, Table
+from deployd.model.app import Gate, GateType, Probe
+
+LONGEST_PATH = 2048
+SHORTEST = 0.01
+"""Seconds: the least interval and timeout of a probe."""
+HOUR = 3600.0
+
+_EXAMPLE = 'write probe = { http = "/_status" } or probe = { command = ["bin/check"] }'
+
+
+def gate(table: Table) -> Gate:
+    """The gate. A timeout that is left out is `learned`: whoever makes a generation derives it from past boots."""
+    default = Gate()
+    found = Gate(
+        timeout=table.get("timeout", values.duration(0.1, values.DAY), default.timeout),
+        min_ready=table.get("min_ready", values.duration(0, values.DAY), default.min_ready),
+        type=table.get("type", values.choice(GateType), default.type),
+        probe=_probe(table.table("probe")) if "probe" in table else None,
+        learned="timeout" not in table,
+    )
+    table.finish(dict.fromkeys(("http", "command", "expect", "interval"), "probe = { … }"))
+    if found.type is GateType.EXEC and found.probe is None:
+        raise table.fail("type", f'"exec" tells nothing about readiness, so it needs a probe; {_EXAMPLE}')
+    return found
+
+
+def _probe(table: Table) -> Probe:
+    default = Probe()
+    http = table.get("http", http_path, "")
+    command: tuple[str, ...] = table.get("command", values.argv, Probe().command)
+    if bool(http) == bool(command):
+        both = "has both http and command; remove one of them" if http else f"asks nothing; {_EXAMPLE}"
+        raise table.fail("command" if http else "", both)
+    probe = Probe(
+        http=http,
+        command=command,
+        expect=table.get("expect", values.integer(200, 599), 200) if http else table.get("expect", _status, 0),
+        interval=table.get("interval", values.duration(SHORTEST, HOUR), default.interval),
+        timeout=table.get("timeout", values.duration(SHORTEST, HOUR), default.timeout),
+    )
+    table.finish()
+    return probe
+
+
+_status = values.integer(0, 255)
+
+
+def http_path(raw: Any) -> str:
+    """What stands after GET: a path, perhaps with a query, in the letters that a request line may have."""
+    text = values.string(raw)
+    if not text.startswith("/"):
+        raise Problem(f'must be a path that starts with /, not "{text}"; write it as "/_status"')
+    for letter in text:
+        if not "!" <= letter <= "~" or letter == "#":
+            raise Problem(
+                f"must not contain {letter!r}: blanks, control characters, # and letters beyond ASCII are"
+                " percent-encoded in a path; write %20 for a blank"
+            )
+    if len(text) > LONGEST_PATH:
+        raise Problem(f"must not be longer than {LONGEST_PATH} characters; shorten it")
+    return text

@@ -1,0 +1,56 @@
+"""The [rollout] table: how fast, in which order, where it waits, and the commands around it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deployd.config import values
+from deployd.config.source import Problem, Table, kind
+from deployd.model.app import Amount, Hooks, OnFailure, Order, Pace
+
+
+def pace(table: Table) -> Pace:
+    """The pace, with its hooks."""
+    default = Pace()
+    found = Pace(
+        max_surge=table.get("max_surge", values.amount, default.max_surge),
+        max_unavailable=table.get("max_unavailable", values.amount, default.max_unavailable),
+        order=table.get("order", values.choice(Order), default.order),
+        on_failure=table.get("on_failure", values.choice(OnFailure), default.on_failure),
+        deadline=table.get("deadline", values.duration(1, 7 * values.DAY), default.deadline),
+        pause_after=table.get("pause_after", pauses, default.pause_after),
+        irreversible=table.get("irreversible", values.boolean, default.irreversible),
+        hooks=_hooks(table.table("hooks")),
+    )
+    table.finish(dict.fromkeys(("before", "after", "timeout"), "[rollout.hooks]"))
+    return found
+
+
+def pauses(raw: Any) -> tuple[Amount, ...]:
+    """After how many new instances a rollout waits. Their order says nothing: the rollout meets the smallest first."""
+    found = values.array(values.amount, '[1, "50%"]')(raw)
+    for index, item in enumerate(found):
+        if not item.value:
+            raise Problem(f'a pause after {item} would wait before anything is done; write counts from 1 or "1%" up')
+        if item in found[:index]:
+            raise Problem(f"{item} is there twice; remove one of them")
+    return found
+
+
+def _hooks(table: Table) -> Hooks:
+    default = Hooks()
+    hooks = Hooks(
+        before=table.get("before", commands, default.before),
+        after=table.get("after", commands, default.after),
+        timeout=table.get("timeout", values.duration(0.1, values.DAY), default.timeout),
+    )
+    table.finish()
+    return hooks
+
+
+def commands(raw: Any) -> tuple[tuple[str, ...], ...]:
+    """Commands that run one after another, each an argv."""
+    example = '[["./bin/migrate"]]'
+    if isinstance(raw, list) and raw and not isinstance(raw[0], list):
+        raise Problem(f"must be an array of commands, each an array itself, not of {kind(raw[0])}; write {example}")
+    return values.array(values.argv, example)(raw)

@@ -1,12 +1,12 @@
 """App files: text in, `deployd.model.app.App` or one clear sentence out.
 
-`parse` is pure; `load` reads one file; `resolve_release` looks at the release directory. Nothing here
-changes anything. Imports model and errors only, so that every front end can validate a file the same way.
+`parse` is pure; `load` reads one file; `release` and `contents` look at release directories. Nothing here changes
+anything. Imports model and errors only, so that every front end can validate a file the same way.
 """
 
 from __future__ import annotations
 
 from deployd.config.parse import check_name, load, parse
-from deployd.config.release import resolve_release
+from deployd.config.release import irreversible, is_there, missing, resolve_release, siblings
 
-__all__ = ["check_name", "load", "parse", "resolve_release"]
+__all__ = ["check_name", "irreversible", "is_there", "load", "missing", "parse", "resolve_release", "siblings"]

@@ -1,0 +1,151 @@
+"""What a release directory holds: a digest that tells a release that was changed in place from one that was not.
+
+What counts is what the app itself could not have written, by path, size and time of modification; a symbolic link
+by where it leads. What does not count: entries whose names start with a dot, ``__pycache__``, ``*.pyc``, ``*.pid``,
+``*.log`` and ``*.sock``, whatever is neither a file nor a link, and what the app's own user owns, directories with
+all that is in them: that is its data. The exception is an app that runs as root: root owns the code as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+from deployd.config.release import is_there
+from deployd.errors import Refused
+from deployd.model.app import App
+from deployd.model.generation import Generation
+
+LIMIT = 20_000
+"""Entries that are looked at, those near the top first; the rest of a larger release counts for nothing."""
+
+LEFTOVERS = (".pyc", ".pid", ".log", ".sock")
+ROOT = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    digest: str
+    """Equal when nothing that counts has changed. Begins with the number of files, for people."""
+    files: int
+    newest: tuple[str, float] | None = None
+    """The file that was modified last: its path in the release, and when, in seconds since the epoch."""
+
+
+def contents(release: str, app: App) -> Contents:
+    """What the directory `release` holds now. Reads no file, but up to 20,000 directory entries: not for the event
+    loop. Raises Refused when the directory cannot be read."""
+    digest, files, newest = hashlib.sha256(), 0, None
+    try:
+        entries = _walk(release, _own(app.user))
+        for path, info, leads_to in islice(entries, LIMIT):
+            if stat.S_ISDIR(info.st_mode):
+                continue
+            files += 1
+            what = os.fsencode(leads_to) if leads_to is not None else b"%d %d" % (info.st_size, info.st_mtime_ns)
+            digest.update(b"%b\0%b\0" % (os.fsencode(path), what))
+            if newest is None or info.st_mtime > newest[1]:
+                newest = path, info.st_mtime
+        more = next(entries, None) is not None
+    except OSError as error:
+        raise Refused(f"the release {release} cannot be read: {error.strerror or error}; mend that first") from None
+    return Contents(f"{files}{'+' if more else ''}:{digest.hexdigest()[:32]}", files, newest)
+
+
+def refuse_changed(generation: Generation) -> None:
+    """Raises Refused unless the release of `generation` holds what it held when it was rolled out."""
+    change = changed(generation)
+    if change:
+        name, release = generation.app, generation.release
+        raise Refused(
+            f"the release {release} is not what it was in generation {generation.number}: {change}; put it back, or"
+            f" deployd rollout {name} --release {release} rolls it out as it is now"
+        )
+
+
+def changed(generation: Generation) -> str:
+    """In what the release differs from what it was when `generation` was made: a phrase, "" if in nothing.
+
+    A directory that is not there has not changed. Raises Refused when it cannot be read.
+    """
+    if not generation.contents or not is_there(generation.release):
+        return ""
+    now = contents(generation.release, generation.settings)
+    if now.digest == generation.contents:
+        return ""
+    if now.newest is not None and now.newest[1] > generation.started:
+        when = datetime.fromtimestamp(now.newest[1], UTC).astimezone()
+        return f"{_shown(now.newest[0])} was changed on {when:%Y-%m-%d at %H:%M:%S}"
+    held = generation.contents.partition(":")[0]
+    if held != now.digest.partition(":")[0]:
+        return f"it holds {now.files} files, and held {held}"
+    return "a file was replaced by an older one, or by one of another size"
+
+
+def _walk(release: str, own: int | None) -> Iterator[tuple[str, os.stat_result, str | None]]:
+    """Path in the release, state and, of a link, where it leads: of all that counts, and of directories.
+
+    Level by level and sorted, so that a limit always cuts off the same, and what lies deepest: the code of the app
+    itself comes before the depths of its libraries.
+    """
+    level = [""]
+    while level:
+        deeper = []
+        for directory in level:
+            try:
+                entries = _entries(f"{release}/{directory}", own)
+            except (FileNotFoundError, NotADirectoryError):
+                if not directory:
+                    raise
+                continue  # it went away while we looked
+            for entry in entries:
+                path = f"{directory}{entry.name}"
+                info = entry.stat(follow_symlinks=False)
+                if stat.S_ISLNK(info.st_mode):
+                    yield path, info, str(Path(entry.path).readlink())
+                elif stat.S_ISREG(info.st_mode):
+                    yield path, info, None
+                elif stat.S_ISDIR(info.st_mode):
+                    yield path, info, None
+                    deeper.append(f"{path}/")
+        level = deeper
+
+
+def _entries(directory: str, own: int | None) -> list[os.DirEntry[str]]:
+    """What counts in a directory, sorted; never more than could be looked at."""
+    with os.scandir(directory) as entries:
+        counting = (entry for entry in entries if _counts(entry, own))
+        return heapq.nsmallest(LIMIT + 1, counting, key=lambda entry: entry.name)
+
+
+def _counts(entry: os.DirEntry[str], own: int | None) -> bool:
+    if entry.name.startswith(".") or entry.name == "__pycache__" or entry.name.endswith(LEFTOVERS):
+        return False
+    try:
+        return entry.stat(follow_symlinks=False).st_uid != own
+    except FileNotFoundError:
+        return False  # it went away while we looked
+
+
+def _own(user: str | None) -> int | None:
+    """The user ID whose files are the app's data; None when there is none: the app runs as root."""
+    if user is None:
+        return None
+    try:
+        uid = int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return None  # systemd will say that there is no such user
+    return None if uid == ROOT else uid
+
+
+def _shown(path: str) -> str:
+    """A path for a sentence: what people wrote into file names must not steer a terminal."""
+    return path if path.isprintable() else ascii(path)

@@ -34,13 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    from deployd_cli.output import message
+    from deployd_cli.output import message, quote
     from deployd_cli.program import run
 
     try:
         return run(arguments)
     except DeploydError as error:
         message(f"deployd: {error}")
+        quote(getattr(error, "__notes__", ()))  # add_note(): what a process wrote before it failed
         return error.exit_status
     except BrokenPipeError:
         raise

@@ -29,6 +29,18 @@ APP_OR_ALL = typer.Argument(
 JSON = typer.Option(False, "--json", help="Print JSON, for programs.")
 JSON_LINES = typer.Option(False, "--json", help='Print JSON, one event a line; the last is "finished".')
 NO_BLOCK = typer.Option(False, "--no-block", help="Do not wait for the end.")
+CANARY = typer.Option(
+    0,
+    "--canary",
+    min=1,
+    metavar="N",
+    help="Wait when N new instances have passed beside the old; resume goes on.",
+    show_default=False,
+)
+SUPERSEDE = typer.Option(False, "--supersede", help="A rollout that is under way gives way to this one.")
+PAST_IRREVERSIBLE = typer.Option(
+    False, "--past-irreversible", help="Go back even past a generation that says it cannot be undone."
+)
 RELEASE = typer.Option(
     "", "--release", metavar="DIR", help="The release to take instead of the app file's.", show_default=False
 )

@@ -46,6 +46,12 @@ def message(text: str) -> None:
     print(printable(text), file=sys.stderr, flush=True)
 
 
+def quote(lines: Iterable[str]) -> None:
+    """What somebody else wrote, made harmless and indented already, below a message."""
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)
+
+
 def say_version() -> None:
     from deployd import __version__
 

@@ -11,7 +11,8 @@ from deployd.errors import DeploydError, RolloutFailed
 from deployd_cli.interrupted import Interrupted
 from deployd_cli.output import can_redraw, message, paint_for, show, show_json
 from deployd_cli.session import run
-from deployd_cli.text.event import event_line, succeeded
+from deployd_cli.text.event import ended_as, event_line, event_lines
+from deployd_cli.text.failure import failure_of, journal_lines
 
 if TYPE_CHECKING:
     from deployd.api import Client
@@ -26,10 +27,14 @@ class Report:
     def begin(self, app: str, status: Event, generation: int) -> AbstractContextManager[object]:  # noqa: ARG002
         return nullcontext()
 
+    def early(self, event: Event) -> None:
+        """What happens before the request is answered: hooks."""
+        self.event(event)
+
     def event(self, event: Event) -> None:
-        # How it ended badly is said once, on standard error, by main.
-        if event.get("event") != "finished" or succeeded(event):
-            show([event_line(event)])
+        # The end is told by carry_out: when it is a bad one once, on standard error, by main.
+        if event.get("event") != "finished":
+            show(event_lines(event))
 
 
 class JsonReport(Report):
@@ -55,23 +60,34 @@ class LiveReport(Report):
         self._screen = Screen(lambda width, height: progress.lines(clock(), width=width, height=height, paint=paint))
         return self._screen
 
+    def early(self, event: Event) -> None:
+        show(event_lines(event))  # the picture is not there yet
+
     def event(self, event: Event) -> None:
         self._progress.apply(event, self._clock())
         self._screen.draw()
 
 
-def carry_out(app: str, begin: Begin, *, wait: bool, as_json: bool) -> None:
-    """Begin with `begin`; raises RolloutFailed for every end but success."""
+def carry_out(app: str, begin: Begin, *, wait: bool, as_json: bool, wanted: str = "succeeded") -> None:
+    """Begin with `begin`; raises RolloutFailed for every end but the one that is wanted.
+
+    A rollout that is held or paused is waited for like any other: what it waits for is told, and how to go on.
+    """
     report = JsonReport() if as_json else LiveReport() if can_redraw(sys.stdout) else Report()
     waiting = _Waiting(app, begin, report)
     try:
         last = run(waiting.through if wait else waiting.begun)
     except Interrupted:
         raise Interrupted(waiting.what_goes_on()) from None
-    if isinstance(report, LiveReport) and succeeded(last):
+    if last.get("event") != "finished":
+        return
+    if not ended_as(last, wanted):
+        failed = RolloutFailed(event_line(last))
+        for line in journal_lines(failure_of(last)):
+            failed.add_note(line)
+        raise failed
+    if not as_json:
         show([event_line(last)])
-    if last.get("event") == "finished" and not succeeded(last):
-        raise RolloutFailed(event_line(last))
 
 
 class _Waiting:
@@ -97,7 +113,8 @@ class _Waiting:
         """Begin and see it through; returns the ``finished`` event."""
         async with client.watch(self._app) as watch:
             status = await _status_before(client, self._app)
-            self.generation = await self._begin(client)
+            with watch.meanwhile(self._report.early):
+                self.generation = await self._begin(client)
             if not self.generation:
                 return await self._nothing(client)
             last: Event = {}

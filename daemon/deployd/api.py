@@ -10,11 +10,12 @@ as they are (``--json``), and a daemon newer than the command may say more than 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import json
 import os
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -222,6 +223,7 @@ class Watch:
         self._interface, self._member, self._app = interface, member, app
         self._owner = ""
         self._items: asyncio.Queue[tuple[bool, str]] = asyncio.Queue()
+        self._early: Callable[[Json], None] | None = None
 
     async def __aenter__(self) -> Self:
         bus = self._client.bus
@@ -249,8 +251,27 @@ class Watch:
         elif signal.interface == self._interface and signal.member == self._member and signal.sender == self._owner:
             if self._interface == MANAGER and self._app in ("", signal.body[0]):
                 self._items.put_nowait((False, signal.body[1]))
-            elif self._interface == APP and signal.path == app_path(self._app):
+            elif self._interface == APP and signal.path == app_path(self._app) and not self._told_early(signal.body[0]):
                 self._items.put_nowait((False, signal.body[0]))
+
+    @contextlib.contextmanager
+    def meanwhile(self, early: Callable[[Json], None]) -> Iterator[None]:
+        """While a request waits for its answer, `early` is told of the hooks that run before it."""
+        self._early = early
+        try:
+            yield
+        finally:
+            self._early = None
+
+    def _told_early(self, text: str) -> bool:
+        if self._early is None:
+            return False
+        with contextlib.suppress(DeploydError):  # next() raises it, where somebody can act on it
+            event = _object(text)
+            if event.get("event") == "hook" and event.get("hook") == "before":
+                self._early(event)
+                return True
+        return False
 
     async def next(self) -> Json | str:
         """The next thing said (a dict), or the daemon's new bus name ("" when it went away)."""
@@ -272,16 +293,17 @@ class Watch:
 
         A rollout outlives the daemon that began it. When the daemon goes away, what came of the rollout is
         asked of its successor once that is there, and events go on from there. Raises Unreachable when it
-        stays away for `patience` seconds, or when the rollout takes longer than `deadline`.
+        stays away for `patience` seconds, or when nothing is heard for `deadline` seconds: a rollout may be held for
+        days, by somebody who wants to see how it does.
         """
         clock = asyncio.get_running_loop().time
-        end, back_by, asked = clock() + deadline, None, self._owner
+        back_by, asked = None, self._owner
         while True:
             try:
-                async with asyncio.timeout_at(min(end, back_by or end)):
+                async with asyncio.timeout_at(back_by or clock() + deadline):
                     item = await self.next()
             except TimeoutError:
-                what = "deployd went away and did not come back" if back_by else f"no end after {deadline:g} s"
+                what = "deployd went away and did not come back" if back_by else f"nothing was heard for {deadline:g} s"
                 raise Unreachable(f"{what}; the rollout goes on without this command") from None
             except Unreachable as error:
                 raise Unreachable(f"{error}; the rollout goes on without this command") from None

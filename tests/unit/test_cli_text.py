@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployd_cli.text.event import event_line, outcome, succeeded
+from deployd_cli.text.event import ended_as, event_line, event_lines, outcome
 from deployd_cli.text.history import history_lines
 from deployd_cli.text.paint import PLAIN, Paint
 from deployd_cli.text.plan import check_line, diff_lines, plan_lines, unit_lines
@@ -28,12 +28,16 @@ KEYS = [
     "app", "generation", "release", "desired", "ready", "routing", "rollout", "instances", "instance", "unit",
     "state", "main_pid", "since", "restarts", "weight", "phase", "from", "to", "reason", "generations", "cause",
     "result", "started", "finished", "replaced", "adopted", "duration", "event", "actions", "action", "floor",
-    "units", "name", "path", "text", "installed", "apps", "valid", "error",
+    "units", "name", "path", "text", "installed", "apps", "valid", "error", "failure", "gate", "waited_for", "waited",
+    "exit_status", "signal", "journal", "hook", "command", "pause", "waits_for", "how", "holds", "new", "canary",
+    "boot", "count", "median", "max", "gate_timeout", "gate_timeout_learned", "irreversible", "crashes", "retry_at", "detail",
+    "probe_error",
 ]
 WORDS = [
     "demo", "ready", "starting", "stopping", "stopped", "failed", "adopted", "inactive", "rolling", "rolling-back",
     "paused", "steered", "succeeded", "rolled-back", "aborted", "superseded", "running", "started", "instance",
-    "failed-gate", "resumed", "finished", "daemon-lost", "daemon-back", "2026-01-02T03:04:05+00:00",
+    "failed-gate", "resumed", "closing", "hook", "before", "after", "held", "finished", "daemon-lost",
+    "daemon-back", "2026-01-02T03:04:05+00:00",
     "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-01-02",
 ]
 # fmt: on
@@ -86,7 +90,8 @@ def test_any_plan_unit_verdict_and_event_can_be_told(source: dict[str, Any]) -> 
     check_line(source)
     assert event_line(source).isprintable()
     assert outcome(source)
-    succeeded(source)
+    ended_as(source, "succeeded")
+    assert all(line.isprintable() for line in event_lines(source))
 
 
 @given(odd, st.lists(odd, max_size=12), st.integers(2, 200), st.integers(0, 60), st.booleans())

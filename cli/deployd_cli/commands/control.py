@@ -1,15 +1,21 @@
-"""deployd pause, resume, abort, remove: one word to the daemon, one sentence back."""
+"""deployd pause, resume, abort, remove: a word to the daemon, a sentence back; or --wait, and all that follows."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from deployd_cli.options import APP
+import typer
+
+from deployd_cli.options import APP, JSON_LINES, PAST_IRREVERSIBLE
 from deployd_cli.output import message
 
 if TYPE_CHECKING:
     from deployd.api import Client
+
+    Call = Callable[[Client], Awaitable[None]]
+
+WAIT = typer.Option(False, "--wait", help="Wait for the end of the rollout and show what happens.")
 
 
 def pause(app: str = APP) -> None:
@@ -17,14 +23,24 @@ def pause(app: str = APP) -> None:
     _do(lambda client: client.pause(app), f"{app}: paused; deployd resume {app} goes on")
 
 
-def resume(app: str = APP) -> None:
+def resume(app: str = APP, wait: bool = WAIT, as_json: bool = JSON_LINES) -> None:
     """Go on with a paused rollout."""
-    _do(lambda client: client.resume(app), f"{app}: resumed; deployd status {app} --watch shows it")
+    call = lambda client: client.resume(app)  # noqa: E731
+    if _waits(wait, as_json):
+        _follow(app, call, as_json=as_json)
+    else:
+        _do(call, f"{app}: resumed; deployd status {app} --watch shows it")
 
 
-def abort(app: str = APP) -> None:
+def abort(
+    app: str = APP, past_irreversible: bool = PAST_IRREVERSIBLE, wait: bool = WAIT, as_json: bool = JSON_LINES
+) -> None:
     """Take the running rollout back to where it started."""
-    _do(lambda client: client.abort(app), f"{app}: going back; deployd status {app} --watch shows it")
+    call = lambda client: client.abort(app, past_irreversible=past_irreversible)  # noqa: E731
+    if _waits(wait, as_json):
+        _follow(app, call, wanted="aborted", as_json=as_json)
+    else:
+        _do(call, f"{app}: going back; deployd status {app} --watch shows it")
 
 
 def remove(app: str = APP) -> None:
@@ -32,7 +48,24 @@ def remove(app: str = APP) -> None:
     _do(lambda client: client.remove(app), f"{app}: removed")
 
 
-def _do(call: Callable[[Client], Awaitable[None]], done: str) -> None:
+def _waits(wait: bool, as_json: bool) -> bool:
+    if as_json and not wait:
+        raise typer.BadParameter("events are told with --wait only", param_hint="--json")
+    return wait
+
+
+def _follow(app: str, call: Call, *, as_json: bool, wanted: str = "succeeded") -> None:
+    from deployd_cli.waiting import carry_out
+
+    async def begin(client: Client) -> int:
+        rollout = (await client.status(app)).get("rollout") or {}
+        await call(client)
+        return int(rollout.get("to") or 0)
+
+    carry_out(app, begin, wait=True, as_json=as_json, wanted=wanted)
+
+
+def _do(call: Call, done: str) -> None:
     from deployd_cli.session import run
 
     run(call)

@@ -6,9 +6,19 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from deployd_cli.options import APP, JSON_LINES, NO_BLOCK, RELEASE, absolute
+from deployd_cli.options import (
+    APP,
+    CANARY,
+    JSON_LINES,
+    NO_BLOCK,
+    PAST_IRREVERSIBLE,
+    RELEASE,
+    SUPERSEDE,
+    absolute,
+)
 
 if TYPE_CHECKING:
+    from deployd.api import Client
     from deployd_cli.waiting import Begin
 
 NO_START = typer.Option(False, "--no-start", help="Install units, but start neither sockets nor instances.")
@@ -22,6 +32,8 @@ INSTANCES = typer.Argument(..., metavar="N", min=0, help="How many instances fro
 def rollout(
     app: str = APP,
     release: str = RELEASE,
+    canary: int = CANARY,
+    supersede: bool = SUPERSEDE,
     no_block: bool = NO_BLOCK,
     reload: bool = RELOAD,
     as_json: bool = JSON_LINES,
@@ -30,34 +42,66 @@ def rollout(
 
     It is what the app file says now, with --release DIR in place of its release. ^C does not stop it.
     """
-    cause = "reload" if reload else ""
-    _begin(app, lambda client: client.rollout(app, release=absolute(release), cause=cause), no_block, as_json)
+
+    async def begin(client: Client) -> int:
+        cause = "reload" if reload else ""
+        return await client.rollout(app, release=absolute(release), cause=cause, canary=canary, supersede=supersede)
+
+    _begin(app, begin, no_block, as_json)
 
 
-def apply(app: str = APP, no_start: bool = NO_START, no_block: bool = NO_BLOCK, as_json: bool = JSON_LINES) -> None:
+def apply(
+    app: str = APP,
+    no_start: bool = NO_START,
+    canary: int = CANARY,
+    supersede: bool = SUPERSEDE,
+    no_block: bool = NO_BLOCK,
+    as_json: bool = JSON_LINES,
+) -> None:
     """Start the app, or roll out changed settings.
 
     Installs its units, then starts its sockets and instances; later, rolls out what has changed in the app file.
     """
-    _begin(app, lambda client: client.apply(app, start=not no_start), no_block, as_json)
+
+    async def begin(client: Client) -> int:
+        return await client.apply(app, start=not no_start, canary=canary, supersede=supersede)
+
+    _begin(app, begin, no_block, as_json)
 
 
-def rollback(app: str = APP, to: int = TO, no_block: bool = NO_BLOCK, as_json: bool = JSON_LINES) -> None:
+def rollback(
+    app: str = APP,
+    to: int = TO,
+    supersede: bool = SUPERSEDE,
+    past_irreversible: bool = PAST_IRREVERSIBLE,
+    no_block: bool = NO_BLOCK,
+    as_json: bool = JSON_LINES,
+) -> None:
     """Roll out an earlier generation again.
 
     Its release and its settings become a new generation: those of the last good one, or of --to GENERATION.
     """
-    _begin(app, lambda client: client.rollback(app, to), no_block, as_json)
+
+    async def begin(client: Client) -> int:
+        return await client.rollback(app, to, supersede=supersede, past_irreversible=past_irreversible)
+
+    _begin(app, begin, no_block, as_json)
 
 
-def restart(app: str = APP, no_block: bool = NO_BLOCK, as_json: bool = JSON_LINES) -> None:
+def restart(app: str = APP, supersede: bool = SUPERSEDE, no_block: bool = NO_BLOCK, as_json: bool = JSON_LINES) -> None:
     """Replace every instance by a fresh one, one by one."""
-    _begin(app, lambda client: client.restart(app), no_block, as_json)
+    _begin(app, lambda client: client.restart(app, supersede=supersede), no_block, as_json)
 
 
-def scale(app: str = APP, instances: int = INSTANCES, no_block: bool = NO_BLOCK, as_json: bool = JSON_LINES) -> None:
+def scale(
+    app: str = APP,
+    instances: int = INSTANCES,
+    supersede: bool = SUPERSEDE,
+    no_block: bool = NO_BLOCK,
+    as_json: bool = JSON_LINES,
+) -> None:
     """Run another number of instances."""
-    _begin(app, lambda client: client.scale(app, instances), no_block, as_json)
+    _begin(app, lambda client: client.scale(app, instances, supersede=supersede), no_block, as_json)
 
 
 def _begin(app: str, begin: Begin, no_block: bool, as_json: bool) -> None:

@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from deployd_cli.text.status import next_steps
-from deployd_cli.text.words import duration, instance_count, text_of
+from deployd_cli.text.failure import ending, failure_of, journal_lines, told
+from deployd_cli.text.rollout import how_of
+from deployd_cli.text.words import command_of, duration, instance_count, text_of
+
+
+def event_lines(event: Mapping[str, Any]) -> list[str]:
+    """One event, and below it what the process wrote that it tells of."""
+    failed_hook = event.get("event") == "hook" and event.get("state") == "failed"
+    return [event_line(event), *journal_lines(event if failed_hook else failure_of(event))]
 
 
 def event_line(event: Mapping[str, Any]) -> str:
@@ -26,11 +33,15 @@ def _sentence(event: Mapping[str, Any], app: str) -> str:
             return _because(f"instance {instance} (generation {text_of(event, 'generation', '?')}) {state}", reason)
         case "failed-gate":
             # The reason names the instance.
-            return f"gate failed: {reason or f'instance {instance}'}"
+            return f"gate failed: {told(event) or f'instance {instance}'}"
+        case "hook":
+            return hook_words(event)
+        case "closing":
+            return _because("closing the old addresses", reason)
         case "rolling-back":
             return f"rolling back to {_generation(origin)}"  # why is told before and at the end
         case "paused":
-            return _because("paused", reason) + f"; {next_steps(app)}"
+            return f"{_because('paused', reason)}; {how_of(event, app)}"
         case "resumed":
             return "resumed"
         case "finished":
@@ -44,11 +55,12 @@ def _sentence(event: Mapping[str, Any], app: str) -> str:
 
 def outcome(event: Mapping[str, Any]) -> str:
     """What came of it, from a ``finished`` event."""
-    result, reason, origin = text_of(event, "result", "?"), text_of(event, "reason"), text_of(event, "from")
+    result, reason, origin = text_of(event, "result", "?"), told(event), text_of(event, "from")
     target = text_of(event, "to") or text_of(event, "generation", "?")
     match result:
         case "succeeded":
-            return f"generation {target} is live: " + ", ".join(_figures(event))
+            figures = ", ".join(_figures(event))
+            return f"generation {target} is live: {figures}" + (f"; {reason}" if reason else "")
         case "rolled-back":
             return _because(
                 f"generation {target} failed and was rolled back{' to ' + origin if origin else ''}", reason
@@ -62,8 +74,17 @@ def outcome(event: Mapping[str, Any]) -> str:
     return _because(f"generation {target} ended as {result}", reason)
 
 
-def succeeded(event: Mapping[str, Any]) -> bool:
-    return event.get("event") == "finished" and event.get("result") == "succeeded"
+def ended_as(event: Mapping[str, Any], result: str) -> bool:
+    return event.get("event") == "finished" and event.get("result") == result
+
+
+def hook_words(event: Mapping[str, Any]) -> str:
+    """``hook after (bin/warm) failed: exit status 3``."""
+    sentence = f"hook {text_of(event, 'hook', '?')}"
+    if command := command_of(event):
+        sentence += f" ({command})"
+    state = text_of(event, "state", "?")
+    return _because(f"{sentence} {state}", ending(event) if state == "failed" else "")
 
 
 def _figures(event: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What was and why: a line for each generation, and its reason below it, never cut."""
+"""What was and why: a line for each generation, below it its reason, never cut, and what a failed one wrote last."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from deployd_cli.text.boot import boot_figures, boot_of
+from deployd_cli.text.failure import failure_of, journal_lines, told
 from deployd_cli.text.paint import RESULT_STYLES, Paint
 from deployd_cli.text.table import Cell, Column, table
-from deployd_cli.text.words import dicts_of, duration, instance_count, moment, text_of, wrapped
+from deployd_cli.text.words import cut, dicts_of, duration, instance_count, moment, text_of, wrapped
 
 HEADS = [
     Column("GEN", number=True),
@@ -20,7 +22,11 @@ HEADS = [
     Column("ADOPTED", number=True),
     Column("RELEASE", shrinks=True, cut_left=True),
 ]
+BOOT = Column("BOOT", number=True)
+"""Median and longest, between ADOPTED and RELEASE where there is room."""
 ROOMY = 100
+LAST_WORDS = 3
+"""Lines of a failure's journal; --json has all that is kept."""
 REASON_INDENT = 5
 
 
@@ -29,16 +35,22 @@ def history_lines(history: Mapping[str, Any], now: datetime, *, width: int | Non
     generations = dicts_of(history, "generations")
     if not generations:
         return []
-    heading, *rows = table(HEADS, [_row(row, now, width) for row in generations], width=width, paint=paint)
+    booted = (width is None or width >= ROOMY) and any(map(boot_of, generations))
+    heads = [*HEADS[:-1], BOOT, HEADS[-1]] if booted else HEADS
+    heading, *rows = table(heads, [_row(row, now, width, booted) for row in generations], width=width, paint=paint)
     lines = [heading]
     for line, generation in zip(rows, generations, strict=True):
         lines.append(line)
-        if reason := text_of(generation, "reason"):
+        if reason := told(generation):
             lines += _reason(reason, width)
+        if generation.get("irreversible") is True:
+            lines += _reason("cannot be undone: not rolled back past", width)
+        words = [" " * REASON_INDENT + word for word in journal_lines(failure_of(generation), LAST_WORDS)]
+        lines += words if width is None else [cut(word, width) for word in words]
     return lines
 
 
-def _row(generation: Mapping[str, Any], now: datetime, width: int | None) -> list[Cell | str]:
+def _row(generation: Mapping[str, Any], now: datetime, width: int | None, booted: bool) -> list[Cell | str]:
     result = text_of(generation, "result", "-")
     started, finished = moment(generation.get("started")), moment(generation.get("finished"))
     return [
@@ -49,6 +61,7 @@ def _row(generation: Mapping[str, Any], now: datetime, width: int | None) -> lis
         duration((finished - started).total_seconds()) if started and finished else "-",
         str(instance_count(generation, "replaced")),
         str(instance_count(generation, "adopted")),
+        *([boot_figures(generation)] if booted else []),
         text_of(generation, "release", "-"),
     ]
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deployd_cli.text.paint import Paint
+from deployd_cli.text.rollout import hold_words
 from deployd_cli.text.words import columns, dicts_of, number_of, text_of
 
 VERBS = {"start": "start instance", "stop": "stop instance", "adopt": "adopt instance"}
@@ -29,6 +30,8 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
 
 def _action(action: Mapping[str, Any]) -> str:
     name = text_of(action, "action", "?")
+    if name == "pause":
+        return f"wait for deployd resume ({hold_words(action)})"
     sentence = f"{VERBS.get(name, name)} {text_of(action, 'instance', '?')}"
     generation = text_of(action, "generation")
     return f"{sentence} (generation {generation})" if generation else sentence

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deployd_cli.text.event import event_line
+from deployd_cli.text.event import event_line, hook_words
+from deployd_cli.text.failure import facts, failure_of, journal_lines
 from deployd_cli.text.paint import STATE_STYLES, Paint
-from deployd_cli.text.status import next_steps
+from deployd_cli.text.rollout import how_of
 from deployd_cli.text.table import Cell, Column, table
 from deployd_cli.text.trim import summed, trimmed
-from deployd_cli.text.words import columns, cut, dicts_of, duration, number_of, text_of
+from deployd_cli.text.words import columns, cut, dicts_of, duration, number_of, text_of, wrapped
 
 HEADS = [
     Column("INSTANCE", number=True),
@@ -27,6 +28,7 @@ HEADS = [
 SERVING = ("ready", "adopted")
 URGENCY = {"failed": 0, "starting": 1, "stopping": 1}
 MAX_FAILURES = 4
+MAX_JOURNAL = 8
 
 
 @dataclass(slots=True)
@@ -49,6 +51,9 @@ class Progress:
         self.release = ""
         self.phase = "rolling"
         self.note = ""
+        self.how = ""
+        self.hook: tuple[str, float] | None = None
+        self.journal: list[str] = []
         self.failures: dict[str, str] = {}
         self.ended = False
         self._began = self._now = now
@@ -77,12 +82,19 @@ class Progress:
                 self._failure(event)
             case "rolling-back" | "paused":
                 self.phase, self.note = text_of(event, "event"), reason
-            case "resumed" | "daemon-back":
+                self.how = how_of(event, self.app) if self.phase == "paused" else ""
+            case "resumed" | "daemon-back" | "closing":
                 self.phase, self.note = "rolling", ""
+                if event.get("event") == "closing":
+                    self.phase, self.note = "closing", reason
+            case "hook":
+                self._hook(event, now)
             case "daemon-lost":
                 self.note = event_line(event).removeprefix(f"{self.app}: ")
             case "finished":
                 self.phase, self.ended, self.note = text_of(event, "result", "finished"), True, reason
+                if failure := failure_of(event):
+                    self._failure({**failure, "failure": failure})
 
     def _instance(self, event: Mapping[str, Any], reason: str, now: float) -> None:
         name, state = text_of(event, "instance", "?"), text_of(event, "state", "?")
@@ -94,9 +106,19 @@ class Progress:
 
     def _failure(self, event: Mapping[str, Any]) -> None:
         """The newest for each instance: its state and the gate both tell of the same failure."""
-        name = text_of(event, "instance", "?")
+        reason, failure = text_of(event, "reason", "failed"), failure_of(event)
+        name = text_of(event, "instance") or text_of(failure, "gate", "?")
+        missing = facts(failure, f"instance {name} {reason}") if failure else ""
         self.failures.pop(name, None)
-        self.failures[name] = text_of(event, "reason", "failed")
+        self.failures[name] = f"{reason} ({missing})" if missing else reason
+        self.journal = journal_lines(failure, MAX_JOURNAL) or self.journal
+
+    def _hook(self, event: Mapping[str, Any], now: float) -> None:
+        """The one that runs is shown; of the others only those that failed."""
+        self.hook = (hook_words(event), now) if event.get("state") == "started" else None
+        if event.get("state") == "failed":
+            self.failures["hook"] = hook_words(event)
+            self.journal = journal_lines(event, MAX_JOURNAL)
 
     def lines(self, now: float, *, width: int, height: int, paint: Paint) -> list[str]:
         """At most `height` lines of at most `width` columns."""
@@ -104,20 +126,26 @@ class Progress:
         top = [self._title(end, width, paint)]
         top += ["  " + cut(self.release, width - 2, left=True)] if self.release else []
         top += ["  " + cut(self.note, width - 2)] if self.note and not self.ended else []
-        top += ["  " + cut(next_steps(self.app), width - 2)] if self.phase == "paused" else []
-        # A reason of the gate names its instance.
-        failures = [
-            reason if reason.startswith(f"instance {name} ") else f"instance {name}: {reason}"
-            for name, reason in self.failures.items()
-        ][-MAX_FAILURES:]
-        bottom = ["  " + paint("bad", cut(line, width - 2)) for line in failures]
+        # What says how to go on is never cut.
+        top += ["  " + line for line in wrapped(self.how, max(width - 2, 2))] if self.phase == "paused" else []
+        top += ["  " + cut(f"{self.hook[0]} {duration(now - self.hook[1])} ago", width - 2)] if self.hook else []
+        bottom = ["  " + paint("bad", cut(line, width - 2)) for line in self._failures()]
+        if not self.ended:  # then the sentence about the end has it below
+            bottom += [cut(line, width) for line in self.journal][: max(height // 2 - len(bottom), 0)]
         room = height - len(top) - len(bottom) - 2
         return [*top, *self._instances(now, room, width, paint), *bottom][: max(height, 0)]
+
+    def _failures(self) -> list[str]:
+        """A reason of the gate names its instance."""
+        return [
+            reason if not name.isdecimal() or reason.startswith(f"instance {name} ") else f"instance {name}: {reason}"
+            for name, reason in self.failures.items()
+        ][-MAX_FAILURES:]
 
     def _title(self, now: float, width: int, paint: Paint) -> str:
         origin, target = self.origin, str(self.target)
         way = f"generation {origin} → {target}" if origin not in ("", "0", target) else f"generation {target}"
-        style = {"succeeded": "good", "rolling": "strong", "paused": "busy"}.get(self.phase, "bad")
+        style = {"succeeded": "good", "rolling": "strong", "paused": "busy", "closing": "strong"}.get(self.phase, "bad")
         pieces = [self.app, way, self.phase, f"{self.ready} of {self._desired} ready", duration(now - self._began)]
         plain = "  ".join(pieces)
         if columns(plain) > width:

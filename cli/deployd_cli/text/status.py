@@ -6,10 +6,14 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from deployd_cli.text.boot import boot_words
+from deployd_cli.text.failure import failure_of, journal_lines, told
 from deployd_cli.text.paint import STATE_STYLES, Paint
+from deployd_cli.text.rollout import holds_of, how_of, rollout_of, waits_of
 from deployd_cli.text.table import Cell, Column, table
 from deployd_cli.text.trim import summed, trimmed
-from deployd_cli.text.words import age, columns, cut, dicts_of, number_of, text_of
+from deployd_cli.text.trouble import trouble_lines
+from deployd_cli.text.words import age, columns, cut, dicts_of, duration, number_of, text_of, wrapped
 
 APPS = [
     Column("APP", shrinks=True, least=4),
@@ -26,6 +30,7 @@ INSTANCES = [
     Column("RESTARTS", number=True),
     Column("PID", number=True),
 ]
+BOOT = Column("BOOT", number=True)
 WEIGHT = Column("WEIGHT", number=True)
 
 
@@ -34,21 +39,25 @@ def status_lines(
 ) -> list[str]:
     """An app with its instances, and the rollout if one is on, with what can be done about it.
 
-    With a `height` that is too small for all instances, those that just serve are summed up.
+    Below the instances, what is wrong with them. With a `height` that is too small for all instances, those that
+    just serve are summed up.
     """
     lines = _head(status, width, paint) + _rollout(status, width, paint)
     instances = dicts_of(status, "instances")
     if instances:
         steered = status.get("routing") == "steered"
-        heads = [*INSTANCES, WEIGHT] if steered else INSTANCES
-        room = len(instances) if height is None else height - len(lines) - 2
+        booted = any(instance.get("boot") is not None for instance in instances)
+        heads = [*INSTANCES, *([BOOT] if booted else []), *([WEIGHT] if steered else [])]
+        trouble = _trouble(instances, now, width, None if height is None else (height - len(lines)) // 2)
+        room = len(instances) if height is None else height - len(lines) - len(trouble) - 2
         shown, rest = trimmed(instances, room, _urgency)
-        rows = [_instance(instance, now, steered) for instance in shown]
+        rows = [_instance(instance, now, booted, steered) for instance in shown]
         if rows:
             lines += ["", *table(heads, rows, width=width, paint=paint, indent=2)]
         if rest:
             sums = summed((text_of(item, "state", "-"), text_of(item, "generation", "-")) for item in rest)
             lines.append("  " + _within(f"{'and ' if rows else ''}{sums}", width, 2))
+        lines += trouble
     return lines
 
 
@@ -80,22 +89,6 @@ def ready_of(status: Mapping[str, Any]) -> str:
     return f"{number_of(status, 'ready')} of {number_of(status, 'desired')}"
 
 
-def rollout_of(status: Mapping[str, Any]) -> str:
-    """``rolling 6 → 7``, or nothing."""
-    rollout = status.get("rollout")
-    if not isinstance(rollout, Mapping):
-        return ""
-    phase = text_of(rollout, "phase", "rolling")
-    origin, target = text_of(rollout, "from", "nothing"), text_of(rollout, "to", "?")
-    if phase == "rolling-back":
-        origin, target = target, origin
-    return f"{phase} {origin} → {target}"
-
-
-def next_steps(app: str) -> str:
-    return f"deployd resume {app} goes on, deployd abort {app} goes back"
-
-
 def _head(status: Mapping[str, Any], width: int | None, paint: Paint) -> list[str]:
     app, generation = text_of(status, "app", "-"), text_of(status, "generation")
     what = f"generation {generation}" if generation not in ("", "0") else "not started yet"
@@ -106,6 +99,8 @@ def _head(status: Mapping[str, Any], width: int | None, paint: Paint) -> list[st
         lines = [f"{paint('strong', app)}: {what}, {paint(_health(status), f'{ready_of(status)} ready')}"]
     if release := text_of(status, "release"):
         lines.append("  " + _within(release, width, 2, left=True))
+    if boot := boot_words(status):
+        lines.append("  " + _within(boot, width, 2))
     return lines
 
 
@@ -114,18 +109,41 @@ def _rollout(status: Mapping[str, Any], width: int | None, paint: Paint) -> list
     if not isinstance(rollout, Mapping):
         return []
     lines = ["  " + paint("busy", _within(rollout_of(status), width, 2))]
-    if reason := text_of(rollout, "reason"):
-        lines.append("  " + _within(reason, width, 2))
+    sentences = [told(rollout)]
+    failed = len(sentences) if failure_of(rollout) else 0
     if rollout.get("phase") == "paused":
-        lines.append("  " + _within(next_steps(text_of(status, "app", "APP")), width, 2))
+        sentences += [waits_of(rollout), how_of(rollout, text_of(status, "app", "APP"))]
+    sentences.append(holds_of(rollout))
+    for number, sentence in enumerate(sentences, 1):
+        lines += ["  " + line for line in _wrapped(sentence, width, 2)]
+        if number == failed:
+            lines += [_within(line, width, 0) for line in journal_lines(failure_of(rollout))]
     return lines
+
+
+def _trouble(instances: list[Mapping[str, Any]], now: datetime, width: int | None, room: int | None) -> list[str]:
+    """On at most `room` lines, an empty one before them: the sentences first, the journals if they all fit."""
+    found = [lines for instance in instances if (lines := trouble_lines(instance, now))]
+    if not found:
+        return []
+    if room is not None and sum(map(len, found)) >= room:
+        found = [lines[:1] for lines in found]
+    lines = ["", *("  " + _within(line, width, 2) for lines in found for line in lines)]
+    return lines if room is None else lines[: max(room, 0)]
 
 
 def _within(text: str, width: int | None, indent: int, *, left: bool = False) -> str:
     return text if width is None else cut(text, width - indent, left=left)
 
 
-def _instance(instance: Mapping[str, Any], now: datetime, steered: bool) -> list[Cell | str]:
+def _wrapped(text: str, width: int | None, indent: int) -> list[str]:
+    """What says what to do is never cut."""
+    if width is None:
+        return [text] if text else []
+    return wrapped(text, width - indent) if width - indent > 1 else []
+
+
+def _instance(instance: Mapping[str, Any], now: datetime, booted: bool, steered: bool) -> list[Cell | str]:
     state = text_of(instance, "state", "-")
     restarts = number_of(instance, "restarts")
     cells: list[Cell | str] = [
@@ -136,6 +154,8 @@ def _instance(instance: Mapping[str, Any], now: datetime, steered: bool) -> list
         Cell(str(restarts), "bad" if restarts else ""),
         str(number_of(instance, "main_pid") or "-"),
     ]
+    if booted:
+        cells.append(duration(instance.get("boot")))
     return [*cells, text_of(instance, "weight", "-")] if steered else cells
 
 

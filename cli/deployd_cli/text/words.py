@@ -28,6 +28,16 @@ def list_of(source: Mapping[str, Any], key: str) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def command_of(source: Mapping[str, Any]) -> str:
+    """``command`` as one would type it: an argv, or text."""
+    command = source.get("command")
+    if isinstance(command, list):
+        import shlex
+
+        return printable(shlex.join(map(str, command)))
+    return text_of(source, "command")
+
+
 def dicts_of(source: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     return [item for item in list_of(source, key) if isinstance(item, Mapping)]
 
@@ -39,6 +49,12 @@ def printable(text: str) -> str:
     text = ESCAPES.sub("", text.encode("utf-8", "replace").decode())
     visible = "".join(char if char.isprintable() else " " for char in text)
     return " ".join(visible.split())
+
+
+def verbatim(text: str, longest: int) -> str:
+    """A line that an application wrote: as harmless as :func:`printable` makes it, its indentation kept."""
+    text = ESCAPES.sub("", text[: 4 * longest].encode("utf-8", "replace").decode()).expandtabs()
+    return cut("".join(char if char.isprintable() else " " for char in text).rstrip(), longest)
 
 
 def columns(text: str) -> int:

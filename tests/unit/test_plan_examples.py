@@ -187,7 +187,7 @@ def test_the_first_deploy_rolls_back_to_nothing() -> None:
 def test_resuming_after_a_failure_begins_with_a_retry() -> None:
     world = World((ready(1, 1), failed(2, 2)))
     assert plan(Goal(2, 1), world, NOW).verdict is Verdict.FAILED
-    assert retry(Goal(2, 1), world) == (Stop(2, 2, "failed"),)
+    assert retry(Goal(2, 1), world, NOW) == (Stop(2, 2, "failed"),)
     # What is on its way out is not judged, however often it crashed.
     again = simulate(Goal(2, 1), (ready(1, 1), replace(stopping(2, 2), restarts=2)))
     assert again.verdict is Verdict.DONE

@@ -299,7 +299,7 @@ def test_10_rolling_back_to_nothing_stops_everything(pool: tuple[Instance, ...],
 @given(cases())
 def test_a_retry_stops_what_would_fail_again_and_nothing_else(case: Case) -> None:
     goal, world, made = case
-    leaving = {action.number for action in retry(goal, world)}
+    leaving = {action.number for action in retry(goal, world, NOW)}
     assert bool(leaving) == (made.verdict is Verdict.FAILED)
     again = tuple(stopping(i.number, i.generation) if i.number in leaving else i for i in world.instances)
     assert plan(goal, World(again, made.passed), NOW).verdict is not Verdict.FAILED

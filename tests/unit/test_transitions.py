@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from deployd.model.app import OnFailure
 from deployd.model.generation import Result
-from deployd.model.rollout import Phase, Rollout
+from deployd.model.rollout import Hold, Pause, Phase, Rollout
 from deployd.plan.transitions import TABLE, Event, advance
 
 ROLLING = Rollout("shop", origin=4, target=5, passed=frozenset({7}))
@@ -24,20 +25,25 @@ everything = list(product(Phase, Event, OnFailure, (4, None), (False, True)))
 def test_every_event_has_an_answer_in_every_phase(
     phase: Phase, event: Event, on_failure: OnFailure, origin: int | None, aborted: bool
 ) -> None:
-    rollout = Rollout("shop", origin, 5, phase, aborted=aborted)
+    rollout = Rollout(
+        "shop", origin, 5, phase, aborted=aborted, pause=Pause.HELD if phase is Phase.PAUSED else Pause.NONE
+    )
     after = advance(rollout, event, on_failure, "why")
     assert (after is None) == ((phase, event) not in TABLE)
     if isinstance(after, Result):
         assert after not in (Result.RUNNING, Result.SUPERSEDED)
     elif after is not None:
-        assert after.phase is not phase
+        paused_on = phase is Phase.PAUSED and event is Event.FAILED and on_failure is OnFailure.PAUSE
+        assert after.phase is not phase or event is Event.CLOSING or paused_on
         assert (after.app, after.origin, after.target) == ("shop", origin, 5)
-        assert after.phase is not Phase.ROLLING or event is Event.RESUME, "no way forward but by resume"
+        forward = event in (Event.RESUME, Event.CLOSING)
+        assert after.phase is not Phase.ROLLING or forward, "no way forward but by resume"
+        assert (after.pause is Pause.NONE) == (after.phase is not Phase.PAUSED)
         assert after.aborted == (aborted or event is Event.ABORT)
 
 
-@given(st.lists(st.sampled_from([event for event in Event if event is not Event.RESUME])))
-def test_a_rollout_that_nobody_resumes_ends_within_three_moves(events: list[Event]) -> None:
+@given(st.lists(st.sampled_from([event for event in Event if event not in (Event.RESUME, Event.ABORT)])))
+def test_a_rollout_that_is_left_alone_stands_or_ends_within_five_moves(events: list[Event]) -> None:
     at: Rollout | Result = ROLLING
     moves = 0
     for event in events:
@@ -46,7 +52,7 @@ def test_a_rollout_that_nobody_resumes_ends_within_three_moves(events: list[Even
         after = advance(at, event, OnFailure.ROLLBACK)
         moves += after is not None
         at = after or at
-    assert moves <= 3
+    assert moves <= 5
 
 
 def test_forward_and_done() -> None:
@@ -99,3 +105,42 @@ def test_pause_and_resume() -> None:
     assert on == ROLLING
     for event in (Event.DONE, Event.FAILED, Event.PAUSE, Event.BLOCKED):
         assert advance(paused, event, OnFailure.ROLLBACK) is None
+
+
+def test_a_hold_is_left_behind_by_resume() -> None:
+    holds = (Hold(1, canary=True), Hold(2))
+    held = advance(replace(ROLLING, holds=holds), Event.HELD, OnFailure.ROLLBACK, "canary")
+    assert isinstance(held, Rollout)
+    assert (held.phase, held.pause, held.holds) == (Phase.PAUSED, Pause.HELD, holds)
+    on = advance(held, Event.RESUME, OnFailure.ROLLBACK)
+    assert isinstance(on, Rollout)
+    assert on.holds == (Hold(2),)
+    asked = advance(replace(ROLLING, holds=holds), Event.PAUSE, OnFailure.ROLLBACK, "asked to")
+    assert isinstance(asked, Rollout)
+    again = advance(asked, Event.RESUME, OnFailure.ROLLBACK)
+    assert isinstance(again, Rollout)
+    assert again.holds == holds, "a pause by request is no hold that was reached"
+
+
+def test_a_canary_that_fails_while_it_is_held_goes_back() -> None:
+    held = replace(ROLLING, phase=Phase.PAUSED, pause=Pause.HELD, holds=(Hold(1, canary=True),))
+    back = advance(held, Event.FAILED, OnFailure.ROLLBACK, "instance 5 keeps crashing", frozenset({1}))
+    assert isinstance(back, Rollout)
+    assert (back.phase, back.reason) == (Phase.ROLLING_BACK, "instance 5 keeps crashing")
+    assert advance(replace(held, pause=Pause.REQUESTED), Event.FAILED, OnFailure.ROLLBACK) is None
+
+
+def test_a_way_back_that_is_gone_stands_until_somebody_decides() -> None:
+    stranded = advance(BACK, Event.STRANDED, OnFailure.ROLLBACK, "the release is gone")
+    assert isinstance(stranded, Rollout)
+    assert (stranded.phase, stranded.pause) == (Phase.PAUSED, Pause.BLOCKED)
+
+
+def test_the_second_pass_of_a_changed_listen_begins_once_and_from_nothing() -> None:
+    again = advance(ROLLING, Event.CLOSING, OnFailure.ROLLBACK, "the old address closes")
+    assert isinstance(again, Rollout)
+    assert (again.phase, again.closing, again.passed) == (Phase.ROLLING, True, frozenset())
+    assert advance(again, Event.CLOSING, OnFailure.ROLLBACK) is None
+    back = advance(again, Event.FAILED, OnFailure.ROLLBACK, "no", frozenset())
+    assert isinstance(back, Rollout)
+    assert not back.closing

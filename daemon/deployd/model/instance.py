@@ -39,7 +39,9 @@ class Instance:
     """Of a main process that has exited."""
     signal: str | None = None
     """The name of the signal that killed its main process."""
+    ran: float | None = None
+    """Seconds that a main process which has ended ran."""
     probed_since: float = 0.0
-    """When this very invocation first passed its probe; 0 if it has not."""
+    """When this very invocation first passed its probe; 0 if it has not. It stays when a later probe fails."""
     probe_error: str = ""
     """What its last probe said, if it was not what was expected."""

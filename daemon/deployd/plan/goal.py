@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deployd.model.app import App, Order
+from deployd.model.app import App, Gate, GateType, Order
+from deployd.model.rollout import Hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +24,47 @@ class Goal:
     same: frozenset[int] = frozenset()
     """Generations that start the very same process: their instances are adopted."""
     deadline: float | None = None
-    """By when all of `instances` have to be available; taking old ones away may last longer."""
+    """By when the next instance has to be available; taking old ones away may last longer."""
+    allowed: float | None = None
+    """How long that is, in seconds."""
+    gate: str = GateType.NOTIFY
+    gate_timeout: float = 60.0
+    probe_words: str = ""
+    """What the probe waits for; "" if there is none."""
+    hold: Hold | None = None
+    """Where to wait instead of going on."""
     proven: bool = False
     """The generation has served before (the way back, a scale): an instance that systemd had to restart is not
     held against it, and one that lies failed is started anew instead of being waited for."""
 
     avoid: frozenset[int] = frozenset()
-    """Instance numbers that new instances must not get: their units hold the settings of an older generation."""
+    """Instance numbers that new instances must not get: their units hold the settings of an older generation.
+
+    Those among them that run the goal's own generation are replaced like old ones: their unit has an address that is
+    to close."""
+
+    @property
+    def probe(self) -> bool:
+        """Whether an instance has to answer a probe."""
+        return bool(self.probe_words)
+
+    @property
+    def gate_words(self) -> str:
+        """What is waited for before an instance is ready."""
+        what = "READY=1" if self.gate == GateType.NOTIFY else "the program to be executed"
+        return f"{what} within {self.gate_timeout:g} s"
+
+    @property
+    def wanted(self) -> int:
+        """New instances to have before anything else happens."""
+        return self.instances if self.hold is None else min(self.instances, self.hold.new)
+
+    @property
+    def kept(self) -> int:
+        """Old instances that stay for the time being."""
+        if self.hold is None:
+            return 0
+        return self.instances if self.hold.canary else max(0, self.instances - self.hold.new)
 
     @property
     def floor(self) -> int:
@@ -39,7 +74,8 @@ class Goal:
     @property
     def ceiling(self) -> int:
         """Instances that may be alive at once."""
-        return self.instances + self.max_surge
+        beside = self.hold.new if self.hold is not None and self.hold.canary else 0
+        return self.instances + max(self.max_surge, beside)
 
     @classmethod
     def of(
@@ -50,6 +86,7 @@ class Goal:
         same: frozenset[int] = frozenset(),
         deadline: float | None = None,
         proven: bool = False,
+        hold: Hold | None = None,
     ) -> Goal:
         """From an app's settings. With neither surge nor unavailability nothing could ever move, so
         no surge means in place: one instance unavailable at a time."""
@@ -66,5 +103,26 @@ class Goal:
             min_ready=app.gate.min_ready,
             same=same - {generation},
             deadline=deadline,
+            allowed=app.pace.deadline,
+            gate=app.gate.type,
+            gate_timeout=app.gate.timeout,
+            probe_words=_words(app.gate),
+            hold=hold,
             proven=proven,
         )
+
+
+def holds(app: App, canary: int = 0) -> tuple[Hold, ...]:
+    """Where a rollout of `app` waits, in order. With all instances new there is nothing left to wait for."""
+    found = {amount.of(app.instances, round_up=True) for amount in app.pace.pause_after}
+    first = (Hold(min(canary, app.instances), canary=True),) if canary else ()
+    return first + tuple(Hold(new) for new in sorted(found) if canary < new < app.instances and new > 0)
+
+
+def _words(gate: Gate) -> str:
+    probe = gate.probe
+    if probe is None:
+        return ""
+    if probe.http:
+        return f"GET {probe.http} to answer {probe.expect} within {gate.timeout:g} s"
+    return f"the command {probe.command[0]} to exit with {probe.expect} within {gate.timeout:g} s"

@@ -7,31 +7,49 @@ from enum import StrEnum
 
 from deployd.model.app import OnFailure
 from deployd.model.generation import Result
-from deployd.model.rollout import Phase, Rollout
+from deployd.model.rollout import Pause, Phase, Rollout
 
 
 class Event(StrEnum):
     """What moves a rollout to another phase."""
 
     DONE = "done"
+    HELD = "held"
+    """It has reached a canary or a pause_after."""
+    CLOSING = "closing"
+    """All is new, but still has an address that is to close: once more."""
     FAILED = "failed"
     PAUSE = "pause"
     RESUME = "resume"
     ABORT = "abort"
     BLOCKED = "blocked"
     """The shell could not act: a full disk, a read-only directory."""
+    STRANDED = "stranded"
+    """The way back is not there any more: the old release has vanished."""
 
 
 TABLE: dict[tuple[Phase, Event], Phase | Result] = {
     (Phase.ROLLING, Event.DONE): Result.SUCCEEDED,
+    (Phase.ROLLING, Event.HELD): Phase.PAUSED,
+    (Phase.ROLLING, Event.CLOSING): Phase.ROLLING,
     (Phase.ROLLING, Event.FAILED): Phase.ROLLING_BACK,  # or PAUSED, by on_failure
     (Phase.ROLLING, Event.PAUSE): Phase.PAUSED,
     (Phase.ROLLING, Event.ABORT): Phase.ROLLING_BACK,
     (Phase.ROLLING, Event.BLOCKED): Phase.PAUSED,
     (Phase.ROLLING_BACK, Event.DONE): Result.ROLLED_BACK,  # or ABORTED, FAILED when there was nothing before
     (Phase.ROLLING_BACK, Event.FAILED): Result.FAILED,  # no loops: what runs is left as it is
+    (Phase.ROLLING_BACK, Event.STRANDED): Phase.PAUSED,
     (Phase.PAUSED, Event.RESUME): Phase.ROLLING,
     (Phase.PAUSED, Event.ABORT): Phase.ROLLING_BACK,
+    (Phase.PAUSED, Event.FAILED): Phase.ROLLING_BACK,  # only from a hold, where the planner goes on watching
+}
+
+PAUSES = {
+    Event.HELD: Pause.HELD,
+    Event.PAUSE: Pause.REQUESTED,
+    Event.FAILED: Pause.FAILED,
+    Event.BLOCKED: Pause.BLOCKED,
+    Event.STRANDED: Pause.BLOCKED,
 }
 
 
@@ -47,9 +65,10 @@ def advance(
     `trusted` are the instances of the origin that ran before the rollout: on the way back they need no gate.
     """
     target = TABLE.get((rollout.phase, event))
-    if target is None:
+    watched = rollout.phase is not Phase.PAUSED or rollout.pause is Pause.HELD
+    if target is None or (event is Event.FAILED and not watched) or (event is Event.CLOSING and rollout.closing):
         return None
-    if event is Event.FAILED and rollout.phase is Phase.ROLLING and on_failure is OnFailure.PAUSE:
+    if event is Event.FAILED and target is Phase.ROLLING_BACK and on_failure is OnFailure.PAUSE:
         target = Phase.PAUSED
     if target is Result.ROLLED_BACK:
         if rollout.aborted:
@@ -57,10 +76,14 @@ def advance(
         return Result.ROLLED_BACK if rollout.origin is not None else Result.FAILED
     if isinstance(target, Result):
         return target
+    passed = trusted if target is Phase.ROLLING_BACK else rollout.passed
     return replace(
         rollout,
         phase=target,
         reason="" if event is Event.RESUME else reason or rollout.reason,
         aborted=rollout.aborted or event is Event.ABORT,
-        passed=trusted if target is Phase.ROLLING_BACK else rollout.passed,
+        passed=frozenset() if event is Event.CLOSING else passed,
+        pause=PAUSES[event] if target is Phase.PAUSED else Pause.NONE,
+        holds=rollout.holds[1:] if event is Event.RESUME and rollout.pause is Pause.HELD else rollout.holds,
+        closing=(rollout.closing or event is Event.CLOSING) and target is not Phase.ROLLING_BACK,
     )

@@ -1,0 +1,152 @@
+"""Who has passed the gate, and who has failed it. Pure; the planner decides what follows from it.
+
+An instance of the goal has passed once it is ready, has not been restarted by systemd since its start, has answered
+its probe well (if there is one) and has been like that for `min_ready`. Once passed it may fall over and come back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from deployd.model.failure import Failure, GateName
+from deployd.model.instance import Instance, State
+from deployd.plan.goal import Goal
+
+MAX_RESTARTS = 3
+"""Automatic restarts that an instance which had passed the gate may need before its release counts as bad."""
+
+MANY = 20
+"""Of so many instances one may have crashed, after it passed, without its release counting as bad."""
+
+
+def belongs(item: Instance, goal: Goal, now: float) -> bool:
+    """Whether a running instance is the goal's, or will be once it is adopted.
+
+    One whose number is to be avoided runs with the unit of an older generation, or still has an address that closes.
+    """
+    if item.number in goal.avoid:
+        return False
+    if item.generation == goal.generation:
+        return True
+    alike = item.generation in goal.same and item.state in (State.READY, State.STARTING)
+    return alike and not _lost_probe(goal, item) and not _late_probe(goal, item, now)
+
+
+def has_proved(goal: Goal, item: Instance, remembered: frozenset[int]) -> bool:
+    """Whether an instance of the goal's generation passed earlier."""
+    return item.generation == goal.generation and item.number in remembered
+
+
+def passed(
+    goal: Goal, sound: Iterable[Instance], remembered: frozenset[int], now: float
+) -> tuple[frozenset[int], float | None]:
+    """Who has passed, and when something about the others is to be looked at again (CLOCK_MONOTONIC seconds)."""
+    done: set[int] = set()
+    later: list[float] = []
+    for item in sound:
+        if has_proved(goal, item, remembered):
+            done.add(item.number)
+        elif item.state is State.READY:
+            since = item.probed_since if goal.probe else item.ready_since
+            if goal.probe and not since:
+                later.append(item.ready_since + goal.gate_timeout)
+            elif since + goal.min_ready <= now:
+                done.add(item.number)
+            else:
+                later.append(since + goal.min_ready)
+    return frozenset(done), min(later, default=None)
+
+
+def to_probe(goal: Goal, instances: Iterable[Instance], remembered: frozenset[int], now: float) -> list[Instance]:
+    """The instances whose probes decide something now."""
+    return [
+        item
+        for item in instances
+        if goal.probe and item.state is State.READY and belongs(item, goal, now)
+        if not has_proved(goal, item, remembered)
+    ]
+
+
+def failures(goal: Goal, new: list[Instance], remembered: frozenset[int], now: float) -> dict[int, Failure]:
+    """Instances that fail the goal, and why."""
+    found = {item.number: why for item in new if (why := _failure(goal, item, remembered, now)) is not None}
+    down = [item for item in new if _fell(goal, item, remembered)]
+    if len(down) > max(1, goal.instances // MANY) and not found:
+        # One may have been killed; several at once are the release's doing.
+        first = min(down, key=lambda item: item.number)
+        numbers = ", ".join(str(number) for number in sorted(item.number for item in down))
+        reason = f"instances {numbers} had passed the gate and crashed" + _because(first)
+        found[first.number] = _told(first, GateName.STAY_UP, reason, "to stay up while the rollout goes on")
+    return found
+
+
+def late(goal: Goal, new: list[Instance], since: float | None) -> Failure:
+    """The deadline passed."""
+    ready = sum(item.state is State.READY for item in new)
+    reason = f"the rollout's deadline passed with {ready} of {goal.instances} instances ready"
+    return Failure(GateName.DEADLINE, reason, waited_for="another instance to pass the gate", waited=since)
+
+
+def _failure(goal: Goal, item: Instance, remembered: frozenset[int], now: float) -> Failure | None:
+    if item.generation != goal.generation or item.state is State.STOPPING:
+        return None  # yet to be adopted; on its way out, by whomever
+    if item.number in remembered:
+        if item.restarts > MAX_RESTARTS and item.state is not State.READY and not goal.proven:
+            reason = f"instance {item.number} keeps crashing{_because(item)}"
+            return _told(item, GateName.STAY_UP, reason, "to stay up while the rollout goes on")
+        return None
+    if item.state is State.FAILED or (item.restarts > 0 and not goal.proven):
+        return _died(goal, item)
+    if item.state is not State.READY or not goal.probe:
+        return None
+    words = goal.probe_words
+    if _lost_probe(goal, item):
+        reason = f"instance {item.number} failed its probe within min_ready: {item.probe_error}"
+        return _told(item, GateName.PROBE, reason, words, now - item.probed_since)
+    if _late_probe(goal, item, now):
+        why = item.probe_error or "no answer came"
+        reason = f"instance {item.number} did not pass its probe within {goal.gate_timeout:g} s: {why}"
+        return _told(item, GateName.PROBE, reason, words, now - item.ready_since)
+    return None
+
+
+def _died(goal: Goal, item: Instance) -> Failure:
+    """It never passed: it ended before READY=1, or between that and the end of its gate."""
+    reason = f"instance {item.number} {item.detail or 'failed'}"
+    was_ready = "after it was ready" in item.detail or item.restarts > 0
+    if was_ready and (goal.min_ready or not goal.probe):
+        return _told(item, GateName.MIN_READY, reason, f"to stay up for {goal.min_ready:g} s", item.ran)
+    if was_ready:
+        return _told(item, GateName.PROBE, reason, goal.probe_words, item.ran)
+    return _told(item, GateName(goal.gate), reason, goal.gate_words, item.ran)
+
+
+def _told(item: Instance, gate: GateName, reason: str, waited_for: str, waited: float | None = None) -> Failure:
+    return Failure(
+        gate,
+        reason,
+        instance=item.number,
+        waited_for=waited_for,
+        waited=None if waited is None else round(waited, 3),
+        exit_status=item.exit_status,
+        signal=item.signal,
+    )
+
+
+def _lost_probe(goal: Goal, item: Instance) -> bool:
+    return goal.probe and item.state is State.READY and item.probed_since > 0 and bool(item.probe_error)
+
+
+def _late_probe(goal: Goal, item: Instance, now: float) -> bool:
+    waiting = goal.probe and item.state is State.READY and not item.probed_since
+    return waiting and now >= item.ready_since + goal.gate_timeout
+
+
+def _fell(goal: Goal, item: Instance, remembered: frozenset[int]) -> bool:
+    """Whether an instance of an unproven goal that had passed the gate has crashed and is not back yet."""
+    ours = has_proved(goal, item, remembered) and not goal.proven
+    return ours and (item.state is State.FAILED or (item.state is State.STARTING and item.restarts > 0))
+
+
+def _because(item: Instance) -> str:
+    return f": {item.detail}" if item.detail else ""

@@ -13,6 +13,7 @@ from typing import Any
 
 from deployd.bus import Bus, BusError
 from deployd.control.deployment import Deployment
+from deployd.control.host import Host
 from deployd.control.registry import Registry, Settings
 from deployd.errors import DeploydError
 from deployd.service.interface import Service
@@ -62,7 +63,7 @@ class Daemon:
         pins = Pins(self._settings.state)
         units = UnitDirectory(self._settings.units)
         deployment = Deployment(systemd, units, pins, history.settings, self._settings.state, self._settings.command)
-        apps = Registry(self._settings, systemd, history, pins, deployment, self._emit)
+        apps = Registry(self._settings, Host(systemd, history, pins, deployment, _silent), self._emit)
         self._apps = apps
         self._service = Service(bus, apps, Polkit(bus))
         await apps.start()
@@ -112,6 +113,10 @@ class Daemon:
     def _tell_status(self) -> None:
         if self._apps is not None:
             self._notifier.status(self._apps.headline())
+
+
+async def _silent(_invocation: str) -> tuple[str, ...]:
+    return ()
 
 
 def _end(ended: asyncio.Future[int]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from deployd.control.moment import Moment
 from deployd.errors import StateError
 from deployd.model.action import Adopt, Stop
-from deployd.model.app import App
+from deployd.model.failure import Failure
 from deployd.model.generation import Cause, Generation
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Phase, Rollout
@@ -24,37 +25,37 @@ class Course:
     replaced: tuple[int, ...] = field(init=False)
     """Old instances that this rollout stopped or is stopping, in that order."""
     adopted: tuple[int, ...] = field(init=False)
-    avoid: tuple[int, frozenset[int]] | None = None
-    """The generation that units were last installed for, and the instance numbers that new instances must not get."""
+    avoid: tuple[tuple[int, bool], frozenset[int]] | None = None
+    """What units were last installed for (generation, closing), and the numbers that new instances must not get."""
+    failure: Failure | None = field(init=False)
+    """Why the target failed, once it has."""
     umbrella_seen: bool = False
     """Was the app up since we took the rollout up? Then its being down means that somebody stopped it."""
 
     def __post_init__(self) -> None:
-        self.replaced, self.adopted = self.target.replaced, self.target.adopted
+        self.replaced, self.adopted, self.failure = self.target.replaced, self.target.adopted, self.target.failure
 
-    def goal(self, history: History, now: float, monotonic: float) -> tuple[Goal, App]:
-        """What to reach in the present phase, and the settings that go with it.
-
-        `now` and `monotonic` are CLOCK_REALTIME and CLOCK_MONOTONIC in seconds. Raises StateError.
-        """
+    def goal(self, history: History, now: Moment) -> tuple[Goal, Generation]:
+        """What to reach in the present phase, and the generation that this is. Raises StateError."""
         rollout, generation = self.rollout, self.target
-        deadline = monotonic + rollout.started + generation.settings.pace.deadline - now
         proven = generation.cause is Cause.SCALE
         if rollout.phase is Phase.ROLLING_BACK:
             if rollout.origin is None:
                 # The way back of a first deploy leads to nothing.
-                return Goal(0, 0), generation.settings
+                return Goal(0, 0), generation
             origin = history.generation(rollout.app, rollout.origin)
             if origin is None:
                 raise StateError(f"generation {rollout.origin} of {rollout.app} is missing from the history")
             generation, proven = origin, True
-            # Counted anew, from the turn or from the daemon's return: the way back is not to fail for being late.
-            deadline = monotonic + generation.settings.pace.deadline
         same = history.same(rollout.app, generation.fingerprint)
         if generation.cause is Cause.RESTART and rollout.phase is not Phase.ROLLING_BACK:
             same = frozenset()  # that nothing has changed is no reason to keep a process
-        goal = Goal.of(generation.settings, generation.number, same=same, deadline=deadline, proven=proven)
-        return goal, generation.settings
+        hold = rollout.holds[0] if rollout.holds and rollout.phase is not Phase.ROLLING_BACK else None
+        # Of another boot of the machine nothing is known but that it was earlier.
+        since = rollout.since if rollout.boot == now.boot else now.monotonic
+        deadline = since + generation.settings.pace.deadline
+        goal = Goal.of(generation.settings, generation.number, same=same, deadline=deadline, proven=proven, hold=hold)
+        return goal, generation
 
     def trusted(self, instances: Iterable[Instance]) -> frozenset[int]:
         """Instances that ran before this rollout: on the way back they need no gate. Those that it adopted are
@@ -65,15 +66,22 @@ class Course:
             if item.generation == self.rollout.origin is not None and item.state is not State.INACTIVE
         )
 
-    def passed(self, numbers: frozenset[int], adopts: Iterable[Adopt]) -> bool:
+    def passed(self, numbers: frozenset[int], adopts: Iterable[Adopt], now: Moment) -> bool:
         """Note who has passed the gate and who is adopted; True if that is news."""
         adopted = {action.number for action in adopts}
         if numbers == self.rollout.passed and not adopted:
             return False
         if self.rollout.phase is Phase.ROLLING:
             self.adopted += tuple(sorted(adopted - set(self.adopted)))
+        got_on = bool(numbers - self.rollout.passed)
         self.rollout = replace(self.rollout, passed=numbers)
+        if got_on:
+            self.restart_clock(now)
         return True
+
+    def restart_clock(self, now: Moment) -> None:
+        """The rollout got on, or may go on: its deadline counts anew."""
+        self.rollout = replace(self.rollout, since=now.monotonic, boot=now.boot)
 
     def stopping(self, action: Stop) -> bool:
         """Note that an old instance goes; before it does, for a daemon that returns. True if that is news."""

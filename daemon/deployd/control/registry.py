@@ -14,15 +14,12 @@ from typing import Any
 from deployd import config
 from deployd.control import status
 from deployd.control.controller import Controller
-from deployd.control.deployment import Deployment
+from deployd.control.host import Host
 from deployd.control.status import Json
 from deployd.errors import DeploydError, InvalidFile, NoSuchApp, Refused, SystemdError
 from deployd.model.app import App
 from deployd.model.generation import Generation
 from deployd.plan.goal import Goal
-from deployd.state.history import History
-from deployd.state.pins import Pins
-from deployd.systemd.manager import Systemd
 
 log = logging.getLogger(__name__)
 
@@ -46,14 +43,12 @@ class Settings:
 class Registry:
     """Every method raises a DeploydError whose text is for people."""
 
-    def __init__(
-        self, settings: Settings, systemd: Systemd, history: History, pins: Pins, deployment: Deployment, emit: Emit
-    ) -> None:
+    def __init__(self, settings: Settings, host: Host, emit: Emit) -> None:
         self.settings = settings
-        self.history = history
-        self.pins = pins
-        self.deployment = deployment
-        self._systemd = systemd
+        self.history = host.history
+        self.pins = host.pins
+        self.deployment = host.deployment
+        self._host = host
         self._emit = emit
         self._controllers: dict[str, Controller] = {}
         self._untold: set[str] = set()
@@ -61,7 +56,7 @@ class Registry:
 
     async def start(self) -> None:
         """Take up every app that has a history."""
-        self._systemd.on_change(self._on_unit_change)
+        self._host.systemd.on_change(self._on_unit_change)
         for name in self.history.apps():
             controller = self.controller(name)
             with contextlib.suppress(SystemdError):  # the control loop tries again, and tells
@@ -114,6 +109,7 @@ class Registry:
             self.history.releases(name),
             goal.settings.instances if goal is not None else 0,
             time.time() - time.monotonic(),
+            controller.target if controller else None,
         )
 
     def known(self, name: str) -> Controller | None:
@@ -131,10 +127,7 @@ class Registry:
         if controller is None:
             controller = Controller(
                 name,
-                self._systemd,
-                self.history,
-                self.pins,
-                self.deployment,
+                self._host,
                 tell=lambda event, fields: self.tell(name, event, fields),
                 changed=lambda: self._changed(name),
             )

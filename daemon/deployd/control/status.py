@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from deployd.model.action import Adopt, Start, Stop
+from deployd.control.story import standing
+from deployd.model.action import Adopt, Start, Stop, Unpin
 from deployd.model.generation import Generation
 from deployd.model.instance import Instance, State
-from deployd.model.rollout import Rollout
+from deployd.model.rollout import Hold, Phase, Rollout
 from deployd.plan.simulation import Outcome
 
 Json = dict[str, Any]
@@ -20,6 +22,21 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).astimezone().isoformat(timespec="milliseconds")
 
 
+def crash_loop(crashes: Crashes, boot: float) -> str:
+    """Why an instance is kept down, as the end of a sentence; `boot` as for `status`."""
+    died = f" ({crashes.why.removeprefix('was ')})" if crashes.why else ""
+    text = f"crashed {crashes.count} times in {_span(crashes.at - crashes.times[0])}{died}"
+    if crashes.retry_at is None:
+        return text
+    return f"{text}; next try at {datetime.fromtimestamp(boot + crashes.retry_at, UTC).astimezone():%H:%M:%S}"
+
+
+def _span(seconds: float) -> str:
+    if seconds < 120:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 7200 else f"{round(seconds / 3600)} h"
+
+
 def status(
     app: str,
     generation: Generation | None,
@@ -28,8 +45,10 @@ def status(
     releases: dict[int, str],
     desired: int,
     boot: float,
+    target: Generation | None = None,
 ) -> Json:
-    """`deployd status APP --json`. `boot`: CLOCK_REALTIME at CLOCK_MONOTONIC 0; `releases`: by generation."""
+    """`deployd status APP --json`. `boot`: CLOCK_REALTIME at CLOCK_MONOTONIC 0; `releases`: by generation; `target`:
+    the generation that the rollout under way made."""
     shown = [item for item in instances if item.generation is not None or item.state is not State.INACTIVE]
     return {
         "app": app,
@@ -38,17 +57,31 @@ def status(
         "desired": desired,
         "ready": sum(item.state is State.READY for item in shown),
         "routing": "shared",
-        "rollout": None
-        if rollout is None
-        else {
-            "phase": str(rollout.phase),
-            "from": rollout.origin,
-            "to": rollout.target,
-            "reason": rollout.reason,
-            "started": iso(rollout.started),
-        },
+        "rollout": None if rollout is None else _rollout(rollout, target),
         "instances": [_instance(app, item, releases, boot) for item in shown],
     }
+
+
+def _rollout(rollout: Rollout, target: Generation | None) -> Json:
+    paused = standing(rollout, target is not None and target.irreversible) if rollout.phase is Phase.PAUSED else {}
+    return {
+        "phase": str(rollout.phase),
+        "from": rollout.origin,
+        "to": rollout.target,
+        "reason": rollout.reason,
+        "started": iso(rollout.started),
+        "pause": None,
+        "waits_for": None,
+        "how": None,
+        **paused,
+        "holds": [dataclasses.asdict(hold) for hold in rollout.holds],
+        "failure": None if target is None else failure(target),
+    }
+
+
+def failure(generation: Generation) -> Json | None:
+    """Why its rollout failed."""
+    return None if generation.failure is None else dataclasses.asdict(generation.failure)
 
 
 def _instance(app: str, item: Instance, releases: dict[int, str], boot: float) -> Json:
@@ -66,6 +99,9 @@ def _instance(app: str, item: Instance, releases: dict[int, str], boot: float) -
         "restarts": item.restarts,
         "weight": None,
         "detail": item.detail,
+        "exit_status": item.exit_status,
+        "signal": item.signal,
+        "probe_error": item.probe_error,
     }
 
 
@@ -85,6 +121,9 @@ def history(app: str, generations: Iterable[Generation], current: int | None) ->
                 "finished": iso(item.finished) if item.finished is not None else None,
                 "replaced": list(item.replaced),
                 "adopted": list(item.adopted),
+                "origin": item.origin,
+                "irreversible": item.irreversible,
+                "failure": failure(item),
             }
             for item in generations
         ],
@@ -92,23 +131,27 @@ def history(app: str, generations: Iterable[Generation], current: int | None) ->
 
 
 def dry_run(app: str, origin: int | None, target: int, release: str, outcome: Outcome) -> Json:
-    """`deployd plan APP --json`."""
-    names = {Start: "start", Stop: "stop", Adopt: "adopt"}
+    """`deployd plan APP --json`. A pin that goes with nobody behind it is not worth a line."""
     return {
         "app": app,
         "from": origin,
         "to": target,
         "release": release,
         "actions": [
-            {
-                "action": names[type(step.action)],
-                "instance": step.action.number,
-                "generation": step.action.generation,
-                "ready": step.ready,
-            }
-            for step in outcome.steps
-            if isinstance(step.action, (Start, Stop, Adopt))
+            _step(step.action, step.ready) for step in outcome.steps if not isinstance(step.action, Unpin)
         ],
         "floor": outcome.floor,
         "ceiling": outcome.ceiling,
+    }
+
+
+def _step(action: Start | Stop | Adopt | Hold, ready: int) -> Json:
+    if isinstance(action, Hold):
+        return {"action": "pause", "new": action.new, "canary": action.canary, "ready": ready}
+    names = {Start: "start", Stop: "stop", Adopt: "adopt"}
+    return {
+        "action": names[type(action)],
+        "instance": action.number,
+        "generation": action.generation,
+        "ready": ready,
     }

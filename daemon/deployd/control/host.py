@@ -1,0 +1,25 @@
+"""What a control loop works with: systemd, what is kept on disk, and who reads the journal for it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from deployd.control.deployment import Deployment
+from deployd.state.history import History
+from deployd.state.pins import Pins
+from deployd.systemd.manager import Systemd
+
+Tail = Callable[[str], Awaitable[tuple[str, ...]]]
+"""Invocation ID to the last lines that it wrote; never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Shared by the controllers of all apps."""
+
+    systemd: Systemd
+    history: History
+    pins: Pins
+    deployment: Deployment
+    tail: Tail

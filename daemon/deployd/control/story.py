@@ -1,0 +1,126 @@
+"""What a rollout tells while it goes on: its events, each naming the rollout it belongs to."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from deployd.control.course import Course
+from deployd.model.action import Action, Adopt, Start, Stop
+from deployd.model.failure import Failure
+from deployd.model.generation import Result
+from deployd.model.rollout import Pause, Phase, Rollout
+
+Tell = Callable[[str, dict[str, Any]], None]
+"""(event, fields): one line of a rollout's progress."""
+
+
+class Story:
+    """Told to `tell`; `course` is asked for the rollout under way each time."""
+
+    def __init__(self, app: str, tell: Tell, course: Callable[[], Course | None]) -> None:
+        self._app = app
+        self._emit = tell
+        self._course = course
+
+    def tell(self, event: str, fields: dict[str, Any]) -> None:
+        """Each names its rollout, or those who wait for one could not tell whose it is."""
+        course = self._course()
+        whose = {} if course is None else {"from": course.rollout.origin, "to": course.rollout.target}
+        self._emit(event, {**whose, **fields})
+
+    def started(self, course: Course) -> None:
+        target = course.target
+        self.tell(
+            "started",
+            {
+                "release": target.release,
+                "cause": str(target.cause),
+                "desired": target.settings.instances,
+                "holds": [dataclasses.asdict(hold) for hold in course.rollout.holds],
+            },
+        )
+
+    def began(self, action: Action) -> None:
+        match action:
+            case Start(number, generation):
+                self.instance(number, generation, "starting")
+            case Stop(number, generation, why):
+                self.instance(number, generation, "stopping", self._why(why))
+            case Adopt(number, generation):
+                self.instance(number, generation, "adopted")
+
+    def stopped(self, action: Stop) -> None:
+        self.instance(action.number, action.generation, "stopped", self._why(action.why))
+
+    def instance(self, number: int, generation: int | None, state: str, reason: str = "") -> None:
+        fields: dict[str, Any] = {"instance": number, "generation": generation, "state": state}
+        self.tell("instance", fields | ({"reason": reason} if reason else {}))
+
+    def failed(self, failure: Failure) -> None:
+        self.tell(
+            "failed-gate",
+            {"instance": failure.instance, "reason": failure.reason, "failure": dataclasses.asdict(failure)},
+        )
+
+    def turned(self, rollout: Rollout, *, closing: bool = False) -> None:
+        """It went to another phase, or over its instances once more."""
+        fields: dict[str, Any] = {"reason": rollout.reason}
+        course = self._course()
+        if rollout.phase is Phase.PAUSED and course is not None:
+            fields |= standing(rollout, course.target.irreversible)
+        names = {Phase.ROLLING_BACK: "rolling-back", Phase.PAUSED: "paused", Phase.ROLLING: "resumed"}
+        self.tell("closing" if closing else names[rollout.phase], fields)
+
+    def finished(self, course: Course, result: Result, reason: str, duration: float) -> None:
+        """`duration` in seconds."""
+        rollout = course.rollout
+        self._emit(
+            "finished",
+            {
+                "result": str(result),
+                "reason": reason,
+                "generation": rollout.target,
+                "from": rollout.origin,
+                "to": rollout.target,
+                "replaced": list(course.replaced),
+                "adopted": list(course.adopted),
+                "failure": dataclasses.asdict(course.failure) if course.failure is not None else None,
+                "duration": round(duration, 3),
+            },
+        )
+
+    def _why(self, why: str) -> str:
+        course = self._course()
+        back = course is not None and course.rollout.phase is Phase.ROLLING_BACK and why == "replaced"
+        return "rolled back" if back else why
+
+
+def standing(rollout: Rollout, irreversible: bool) -> dict[str, Any]:
+    """Why a paused rollout stands, what it waits for and how to go on."""
+    app = rollout.app
+    on = f"deployd resume {app} goes on"
+    back = f"deployd abort {app}{' --past-irreversible' if irreversible else ''} goes back"
+    match rollout.pause:
+        case Pause.BLOCKED:
+            waits_for = "what keeps deployd from acting to be put right"
+            how = f"put it right, then {on}; {back}"
+        case Pause.FAILED:
+            waits_for = "somebody to decide after a failure"
+            how = f"deployd rollout {app} --supersede rolls out a better one; deployd resume {app} tries again; {back}"
+        case Pause.HELD:
+            waits_for = f"deployd resume {app}"
+            how = f"{on}; {back}"
+        case _:
+            waits_for = f"deployd resume {app}, for somebody asked for the pause"
+            how = f"{on}; {back}"
+    return {"pause": str(rollout.pause), "waits_for": waits_for, "how": how}
+
+
+def held(rollout: Rollout, instances: int) -> str:
+    """The reason of a pause at a hold."""
+    hold = rollout.holds[0]
+    if hold.canary:
+        return f"canary: {hold.new} new beside the {instances} old"
+    return f"pause_after: {hold.new} of {instances} instances are new"

@@ -36,6 +36,8 @@ class Chaos:
     trouble: int = 0
     crashes: bool = True
     """Whether an instance that has not passed yet may crash, too."""
+    impatient: bool = False
+    """Whether somebody may abort where the rollout waits."""
     forgetful: bool = False
     """Whether the daemon breaks its promise to save what was proved before it acts."""
     observer: Observer = lambda _goal, _world, _plan: None
@@ -46,7 +48,9 @@ class Chaos:
 
     @property
     def goal(self) -> Goal:
-        return self.origin if self.rollout.phase is Phase.ROLLING_BACK else self.target
+        if self.rollout.phase is Phase.ROLLING_BACK:
+            return self.origin
+        return replace(self.target, hold=self.rollout.holds[0] if self.rollout.holds else None)
 
     def run(self, most: int) -> Result:
         """How the rollout ended; an error if it did not within `most` steps."""
@@ -68,6 +72,16 @@ class Chaos:
         seen = World(tuple(self.chance.sample(list(self.world.values()), len(self.world))), self.rollout.passed)
         made = plan(self.goal, seen, self.now)
         self.observer(self.goal, seen, made)
+        if made.verdict is Verdict.HELD:
+            self.rollout = replace(self.rollout, passed=made.passed)
+            if self.rollout.phase is Phase.PAUSED:
+                event = Event.ABORT if self.impatient and self.chance.random() < 0.3 else Event.RESUME
+            else:
+                event = Event.HELD
+            turned = advance(self.rollout, event, OnFailure.ROLLBACK, "", self._trusted())
+            assert isinstance(turned, Rollout)
+            self.rollout = turned
+            return None
         if made.verdict is not Verdict.GOING:
             event = Event.DONE if made.verdict is Verdict.DONE else Event.FAILED
             after = advance(self.rollout, event, OnFailure.ROLLBACK, made.reason, self._trusted())

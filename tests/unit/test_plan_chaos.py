@@ -12,7 +12,7 @@ from deployd.model.action import Stop
 from deployd.model.app import Amount, Gate, Order, Pace
 from deployd.model.generation import Result
 from deployd.model.instance import Instance, State
-from deployd.model.rollout import Rollout
+from deployd.model.rollout import Hold, Rollout
 from deployd.plan.goal import Goal
 from deployd.plan.planner import Plan, World
 from tests.unit.plan_chaos import Chaos
@@ -57,7 +57,10 @@ def chaos(chance: random.Random, most: int = 8, **changes: object) -> Chaos:
     numbers = chance.sample(range(1, most + 4), chance.randint(0, most))
     tidy = chance.random() < 0.5
     world = {number: (serving if tidy else left_over)(chance, number) for number in numbers}
-    made = Chaos(chance, world, Rollout("shop", ORIGIN, TARGET), target, origin)
+    holds = tuple(
+        Hold(new, chance.random() < 0.5) for new in sorted(chance.sample(range(1, most), chance.choice((0, 0, 1, 2))))
+    )
+    made = Chaos(chance, world, Rollout("shop", ORIGIN, TARGET, holds=holds), target, origin)
     return replace(made, **changes)  # type: ignore[arg-type]  # any of its fields
 
 

@@ -8,7 +8,7 @@ PREFIX ?= /usr
 DESTDIR ?= /
 export HOST
 
-.PHONY: help bootstrap demo shell test test-unit bench lint format install fresh-machine clean
+.PHONY: help bootstrap demo shell test test-unit bench simulate lint format install fresh-machine clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ test-unit: bootstrap  ## the tests that need no systemd, linters among them
 
 bench: bootstrap  ## measure rollouts under load
 	@$(VENV_PYTHON) -m tests.bench
+
+simulate: bootstrap  ## the way back from a bad release in 200 instances, against oldest-first (STORY="--instances 50 --boot 30")
+	@$(VENV_PYTHON) -m tests.bench.recovery $(STORY)
 
 lint: bootstrap  ## linters, types and import contracts alone
 	@$(VENV_PYTHON) -m pytest -q tests/unit/test_lint.py $(TESTS)

@@ -1,31 +1,61 @@
 """A world in which the planner's actions happen: for the dry run, for property tests, for simulations.
 
-The same planner drives it as drives systemd. Instances come up (or fail) as `fate` says.
+The same planner drives it as drives systemd. Instances come up (or fail) as `fate` says, and take as long as
+`durations` say; with the durations left out everything takes no time, and the outcome is about order alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from deployd.model.action import Action, Adopt, Start, Stop, Unpin
 from deployd.model.instance import Instance, State
+from deployd.model.rollout import Hold
 from deployd.plan.goal import Goal
 from deployd.plan.planner import Plan, Verdict, World, plan
 
 TICK = 0.001
-"""Seconds that a round of the simulation takes."""
+"""Seconds that go by when something came to its end as soon as it was begun: starts are told apart by their times."""
 
 Fate = Callable[[int, int], bool]
 """(instance, generation) → does it pass the gate?"""
 
+Duration = Callable[[int, int], float]
+"""(instance, generation) → seconds. What has no pin counts as generation 0."""
+
+Planner = Callable[[Goal, World, float], Plan]
+"""What decides. Only comparisons have another one than `plan`."""
+
+Until = Callable[[float, tuple[Instance, ...]], bool]
+"""(seconds since the start, the world) → is the simulation to end here? Asked whenever time has gone by."""
+
+
+def no_time(_number: int, _generation: int) -> float:
+    """The duration of what is over at once."""
+    return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """How long things take."""
+
+    boot: Duration = no_time
+    """From the start to READY=1, of an instance that passes."""
+    fail: Duration = no_time
+    """From the start to the failure, of one that does not: at once, or its gate's timeout."""
+    stop: Duration = no_time
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One action and how many instances were available once it had been begun."""
+    """One action, and how many instances were available once it had been begun; or a pause, when it was reached."""
 
-    action: Action
+    action: Action | Hold
     ready: int
+    at: float = 0.0
+    """Seconds since the start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +71,18 @@ class Outcome:
     """The least number of available instances on the way."""
     ceiling: int
     """The largest number alive at once."""
+    seconds: float
+    """How long it took."""
+
+    @property
+    def starts(self) -> Mapping[int, int]:
+        """How many instances of each generation were started."""
+        return Counter(step.action.generation for step in self.steps if isinstance(step.action, Start))
+
+    @property
+    def stops(self) -> tuple[int, ...]:
+        """The instances that were stopped, in order."""
+        return tuple(step.action.number for step in self.steps if isinstance(step.action, Stop))
 
 
 def always(_number: int, _generation: int) -> bool:
@@ -48,70 +90,123 @@ def always(_number: int, _generation: int) -> bool:
     return True
 
 
+def never(_seconds: float, _instances: tuple[Instance, ...]) -> bool:
+    """Lets a simulation go on to its end."""
+    return False
+
+
 def simulate(
     goal: Goal,
     instances: tuple[Instance, ...],
     *,
     passed: frozenset[int] = frozenset(),
+    holds: Iterable[Hold] = (),
     fate: Fate = always,
+    durations: Durations | None = None,
+    planner: Planner = plan,
+    until: Until = never,
     now: float = 0.0,
     limit: int = 100_000,
 ) -> Outcome:
     """Run the planner until it is done, has failed or nothing moves any more (verdict GOING).
 
-    The clock starts at `now`, or at the latest time that the instances know of.
+    The rollout pauses at each of `holds`, in their order, and is resumed at once. The clock starts at `now`, or at
+    the latest time that the instances know of.
     """
-    now = max((now, *(max(item.started, item.ready_since) for item in instances)))
-    world = {item.number: item for item in instances}
+    began = max((now, TICK, *(max(item.started, item.ready_since) for item in instances)))
+    room = _Room(began, {item.number: item for item in instances}, fate, durations or Durations())
+    pending = list(holds)
     steps: list[Step] = []
-    low, high = len(world), 0
+    low, high = len(room.world), 0
     result = Plan(Verdict.GOING)
     for _ in range(limit):
-        result = plan(goal, World(tuple(world.values()), passed), now)
+        goal = replace(goal, hold=pending[0] if pending else None)
+        result = planner(goal, World(tuple(room.world.values()), passed), room.now)
         passed = result.passed
-        ready = sum(_serves(item, goal, passed) for item in world.values())
-        alive = sum(item.state is not State.INACTIVE for item in world.values())
+        ready = sum(_serves(item, goal, passed) for item in room.world.values())
+        alive = sum(item.state is not State.INACTIVE for item in room.world.values())
         low, high = min(low, ready), max(high, alive)
+        if result.verdict is Verdict.HELD:
+            steps.append(Step(pending.pop(0), ready, room.now - began))
+            continue
         if result.verdict is not Verdict.GOING:
             break
         for action in result.actions:
-            ready -= isinstance(action, Stop) and _serves(world[action.number], goal, passed)
+            ready -= isinstance(action, Stop) and _serves(room.world[action.number], goal, passed)
             alive += isinstance(action, Start)
-            _begin(world, action, now)
-            steps.append(Step(action, ready))
+            room.begin(action)
+            steps.append(Step(action, ready, room.now - began))
             low, high = min(low, ready), max(high, alive)
-        if not _finish(world, fate, now) and not result.actions:
-            if result.wake_at is None or result.wake_at == goal.deadline:
-                break
-            now = result.wake_at
-        now += TICK
-    return Outcome(tuple(steps), tuple(world.values()), result.verdict, result.reason, passed, low, high)
+        if not result.actions and not room.wait(result.wake_at, goal.deadline):
+            break
+        room.finish()
+        if until(room.now - began, tuple(room.world.values())):
+            break
+    world, seconds = tuple(room.world.values()), room.now - began
+    return Outcome(tuple(steps), world, result.verdict, result.reason, passed, low, high, seconds)
 
 
 def _serves(item: Instance, goal: Goal, passed: frozenset[int]) -> bool:
     return item.state is State.READY and (item.generation != goal.generation or item.number in passed)
 
 
-def _begin(world: dict[int, Instance], action: Action, now: float) -> None:
-    match action:
-        case Start(number, generation):
-            world[number] = Instance(number, generation, State.STARTING, started=now)
-        case Stop(number):
-            world[number] = replace(world[number], state=State.STOPPING)
-        case Adopt(number, generation):
-            world[number] = replace(world[number], generation=generation)
-        case Unpin(number):
-            world[number] = replace(world[number], generation=None)
+class _Room:
+    """The host of a simulation: instances, what is under way, and the clock."""
 
+    def __init__(self, now: float, world: dict[int, Instance], fate: Fate, durations: Durations) -> None:
+        self.now = now
+        self.world = world
+        self._fate = fate
+        self._durations = durations
+        self._looked = now
+        self._due: dict[int, float] = {}
+        for item in world.values():
+            self._expect(item)
 
-def _finish(world: dict[int, Instance], fate: Fate, now: float) -> bool:
-    """Let everything under way come to its end; False if nothing was."""
-    under_way = [item for item in world.values() if item.state in (State.STARTING, State.STOPPING)]
-    for item in under_way:
+    def begin(self, action: Action) -> None:
+        item = self.world.get(action.number, Instance(action.number, None, State.INACTIVE))
+        match action:
+            case Start(number, generation):
+                item = Instance(number, generation, State.STARTING, started=self.now)
+            case Stop():
+                item = replace(item, state=State.STOPPING)
+            case Adopt(_, generation):
+                item = replace(item, generation=generation)
+            case Unpin():
+                item = replace(item, generation=None)
+        self.world[action.number] = item
+        if isinstance(action, Start | Stop):
+            self._expect(item)
+
+    def wait(self, wake_at: float | None, deadline: float | None) -> bool:
+        """Until something happens; False if nothing will. A deadline alone is not waited out."""
+        moments = list(self._due.values())
+        if wake_at is not None and (moments or wake_at != deadline):
+            moments.append(wake_at)
+        self.now = max(self.now, min(moments, default=self.now))
+        return bool(moments)
+
+    def finish(self) -> None:
+        """Let everything arrive whose time has come."""
+        arrived = [number for number, due in self._due.items() if due <= self.now]
+        for number in arrived:
+            self.world[number] = self._at_its_end(self.world[number])
+            del self._due[number]
+        if arrived and self.now == self._looked:
+            self.now += TICK
+        self._looked = self.now
+
+    def _expect(self, item: Instance) -> None:
+        whose = item.number, item.generation or 0
         if item.state is State.STOPPING:
-            world[item.number] = Instance(item.number, None, State.INACTIVE)
-        elif fate(item.number, item.generation or 0):
-            world[item.number] = replace(item, state=State.READY, ready_since=now)
-        else:
-            world[item.number] = replace(item, state=State.FAILED, detail="failed")
-    return bool(under_way)
+            self._due[item.number] = self.now + self._durations.stop(*whose)
+        elif item.state is State.STARTING:
+            takes = self._durations.boot if self._fate(*whose) else self._durations.fail
+            self._due[item.number] = max(self.now, item.started + takes(*whose))
+
+    def _at_its_end(self, item: Instance) -> Instance:
+        if item.state is State.STOPPING:
+            return Instance(item.number, None, State.INACTIVE)
+        if self._fate(item.number, item.generation or 0):
+            return replace(item, state=State.READY, ready_since=self.now, probed_since=self.now)
+        return replace(item, state=State.FAILED, detail="failed")

@@ -45,7 +45,7 @@ def relink(release: Path) -> None:
     (release / "link").symlink_to("lib")
 
 
-CHANGES: dict[str, Callable[[Path], None]] = {
+CHANGES: dict[str, Callable[[Path], object]] = {
     "another size": lambda release: write(release / "lib/deep/b.py", "longer text"),
     "another time": lambda release: write(release / "app.py", mtime=PAST + 1),
     "a new file": lambda release: write(release / "lib/c.py"),
@@ -53,7 +53,7 @@ CHANGES: dict[str, Callable[[Path], None]] = {
     "renamed": lambda release: (release / "lib/a.py").rename(release / "lib/z.py"),
     "a link that leads elsewhere": relink,
 }
-LEFTOVERS: dict[str, Callable[[Path], None]] = {
+LEFTOVERS: dict[str, Callable[[Path], object]] = {
     "bytecode": lambda release: write(release / "lib/__pycache__/a.cpython-311.pyc"),
     "a hidden file": lambda release: write(release / ".cache/x"),
     "a log": lambda release: write(release / "log/app.log"),
@@ -64,14 +64,14 @@ LEFTOVERS: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_what_changes_the_code_changes_the_digest(release: Path, change: Callable[[Path], None]) -> None:
+def test_what_changes_the_code_changes_the_digest(release: Path, change: Callable[[Path], object]) -> None:
     before = contents(str(release), SETTINGS)
     change(release)
     assert contents(str(release), SETTINGS).digest != before.digest
 
 
 @pytest.mark.parametrize("change", LEFTOVERS.values(), ids=LEFTOVERS)
-def test_what_is_left_over_from_running_does_not(release: Path, change: Callable[[Path], None]) -> None:
+def test_what_is_left_over_from_running_does_not(release: Path, change: Callable[[Path], object]) -> None:
     before = contents(str(release), SETTINGS)
     assert before.files == 4
     change(release)

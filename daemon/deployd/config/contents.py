@@ -78,15 +78,20 @@ def changed(generation: Generation) -> str:
     """
     if not generation.contents or not is_there(generation.release):
         return ""
-    now = contents(generation.release, generation.settings)
-    if now.digest == generation.contents:
+    return difference(generation, contents(generation.release, generation.settings))
+
+
+def difference(generation: Generation, now: Contents) -> str:
+    """In what `now` differs from what `generation` was made with: a phrase, "" if in nothing or if nobody knows."""
+    held = generation.contents
+    if held in ("", now.digest):
         return ""
     if now.newest is not None and now.newest[1] > generation.started:
         when = datetime.fromtimestamp(now.newest[1], UTC).astimezone()
         return f"{_shown(now.newest[0])} was changed on {when:%Y-%m-%d at %H:%M:%S}"
-    held = generation.contents.partition(":")[0]
-    if held != now.digest.partition(":")[0]:
-        return f"it holds {now.files} files, and held {held}"
+    files = held.partition(":")[0]
+    if files != now.digest.partition(":")[0]:
+        return f"it holds {now.files} files, and held {files}"
     return "a file was replaced by an older one, or by one of another size"
 
 

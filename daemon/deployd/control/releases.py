@@ -1,0 +1,175 @@
+"""`deployd releases`: which release directories are needed, by whom, and which may be deleted. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from deployd.control.status import Json
+from deployd.errors import DeploydError
+from deployd.model.generation import Generation
+from deployd.model.rollout import Rollout
+from deployd.plan.wayback import good, known_bad, way_back
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What history and pins say of an app's releases."""
+
+    app: str
+    generations: Sequence[Generation]
+    """All of the app, newest first."""
+    current: int | None
+    rollout: Rollout | None
+    pins: Mapping[int, int]
+    """Instance to generation."""
+    kept: int
+    """Of how many generations, the newest, a release is kept."""
+
+    @property
+    def back(self) -> int | None:
+        """Where `deployd rollback` would go."""
+        try:
+            goal = way_back(self.generations, self.current, past_irreversible=True) if self.current else None
+        except DeploydError:
+            return None
+        return goal.number if goal is not None else None
+
+    @property
+    def numbers(self) -> frozenset[int]:
+        """The generations whose releases must stay."""
+        more = {self.current, self.back, *self.pins.values()}
+        if self.rollout is not None:
+            more |= {self.rollout.origin, self.rollout.target}
+        newest = sorted((item.number for item in self.generations), reverse=True)[: self.kept]
+        return frozenset(newest) | {number for number in more if number is not None}
+
+    @property
+    def releases(self) -> frozenset[str]:
+        """What must stay."""
+        return frozenset(item.release for item in self.generations if item.number in self.numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the disk says. Only what is needed is compared with what it was: that costs time."""
+
+    present: frozenset[str]
+    """Releases that are there."""
+    beside: tuple[str, ...] = ()
+    """Directories beside them."""
+    changed: Mapping[int, str] = field(default_factory=dict)
+    """Generation to what is different from when it was made."""
+    named: str | None = None
+    """The release that the app file names."""
+    others: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Another app to the releases that it needs or names."""
+
+
+def releases(needs: Needs, found: Found) -> Json:
+    """`deployd releases APP --json`, the newest generation's release first, then those of no generation."""
+    by_release: dict[str, list[Generation]] = {}
+    for generation in sorted(needs.generations, key=lambda item: -item.number):
+        by_release.setdefault(generation.release, []).append(generation)
+    for path in sorted({*found.beside, *([found.named] if found.named else [])} - by_release.keys()):
+        by_release[path] = []
+    kept = _Kept(needs, found)
+    return {"app": needs.app, "releases": [kept.release(path, items) for path, items in by_release.items()]}
+
+
+class _Kept:
+    """What is the same for all releases of an answer, worked out once."""
+
+    def __init__(self, needs: Needs, found: Found) -> None:
+        self._needs, self._found = needs, found
+        self._numbers, self._back = needs.numbers, needs.back
+        self._paths = needs.releases
+        self._reachable = {item.number for item in good(needs.generations, known_bad(needs.generations))}
+
+    def release(self, path: str, generations: Sequence[Generation]) -> Json:
+        numbers = [item.number for item in generations]
+        instances = sorted(instance for instance, number in self._needs.pins.items() if number in numbers)
+        state, why = self._state(path, numbers, instances)
+        return {
+            "release": path,
+            "generations": numbers,
+            "instances": instances,
+            "state": state,
+            "deletable": state == "free",
+            "why": why,
+            "changed": bool(numbers) and numbers[0] in self._found.changed,
+        }
+
+    def _state(self, path: str, numbers: Sequence[int], instances: Sequence[int]) -> tuple[str, str]:
+        app, needed = self._needs.app, [number for number in numbers if number in self._numbers]
+        if numbers and path not in self._found.present:
+            if instances:
+                return (
+                    "missing",
+                    f"{_some('instance', instances)} would not start again; put it back, or roll out another",
+                )
+            lost = self._lost(needed)
+            return "missing", f"{lost}; put it back if that may be wanted" if lost else "nothing needs it"
+        if instances:
+            return "running", "; ".join(
+                [
+                    f"{_some('instance', instances)} start{'s' if len(instances) == 1 else ''} from it",
+                    *self._changes(needed),
+                ]
+            )
+        reasons = self._reasons(path, needed)
+        if reasons:
+            return "kept", "; ".join(reasons)
+        if not numbers:
+            return "unknown", f"no generation of {app} was made from it: to be rolled out yet, or no release at all"
+        return "free", f"no instance runs it, and no generation of the last {self._needs.kept} needs it"
+
+    def _reasons(self, path: str, needed: Sequence[int]) -> list[str]:
+        """Why it must stay, the most important first."""
+        app, rollout, found = self._needs.app, self._needs.rollout, self._found
+        reasons = []
+        if rollout is not None and rollout.origin in needed:
+            reasons.append(f"the rollout under way may go back to generation {rollout.origin}")
+        possible = [number for number in needed if number in self._reachable and number not in found.changed]
+        if self._needs.current in needed:
+            reasons.append(f"generation {self._needs.current} is the current one")
+        elif self._back in possible:
+            reasons.append(f"deployd rollback {app} goes to generation {self._back}")
+        elif possible:
+            reasons.append(f"deployd rollback {app} --to {possible[0]} goes there")
+        reasons += self._changes(needed)
+        if needed and not reasons:
+            last = f"among the last {self._needs.kept}, though no way back leads there"
+            reasons.append(f"{_some('generation', needed)} {'is' if len(needed) == 1 else 'are'} {last}")
+        if found.named is not None and _within(path, [found.named]):
+            reasons.append("the app file names it")
+        reasons += [f"{other} needs it" for other, paths in sorted(found.others.items()) if _within(path, paths)]
+        if not reasons and _within(path, self._paths):
+            reasons.append(f"another release of {app} lies in it")
+        return reasons
+
+    def _changes(self, needed: Sequence[int]) -> list[str]:
+        change = self._found.changed.get(needed[0]) if needed else None
+        return [f"not what it was in generation {needed[0]}: {change}"] if change else []
+
+    def _lost(self, needed: Iterable[int]) -> str:
+        possible = [number for number in needed if number in self._reachable]
+        return f"there is no way back to {_some('generation', possible)}" if possible else ""
+
+
+def _within(path: str, paths: Iterable[str]) -> bool:
+    """Does deleting `path` take one of `paths` with it?"""
+    return any(item == path or item.startswith(f"{path}/") for item in paths)
+
+
+def _some(noun: str, numbers: Iterable[int]) -> str:
+    """``instance 3``, ``instances 1-4, 7``."""
+    ordered = sorted(numbers)
+    runs: list[list[int]] = []
+    for number in ordered:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    words = ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+    return f"{noun}{'' if len(ordered) == 1 else 's'} {words}"

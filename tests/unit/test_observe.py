@@ -115,6 +115,28 @@ def test_only_what_failed_has_a_reason() -> None:
         assert observe.instance(1, 7, {"ActiveState": active, **died}).detail == ""
 
 
+@pytest.mark.parametrize(
+    ("properties", "status", "signal", "ran"),
+    [
+        ({"ExecMainCode": 1, "ExecMainStatus": 3}, 3, None, None),
+        ({"ExecMainCode": 1, "ExecMainStatus": 0, "ExecMainExitTimestampMonotonic": 7 * SECOND}, 0, None, 2.0),
+        ({"ExecMainCode": 2, "ExecMainStatus": 9}, None, "SIGKILL", None),
+        ({"ExecMainCode": 3, "ExecMainStatus": 11, "ExecMainExitTimestampMonotonic": 5 * SECOND}, None, "SIGSEGV", 0.0),
+        ({"ExecMainCode": 0, "ExecMainStatus": 0, "ExecMainExitTimestampMonotonic": 4 * SECOND}, None, None, None),
+        ({}, None, None, None),
+    ],
+)
+def test_how_the_process_of_what_failed_ended(
+    properties: dict[str, Any], status: int | None, signal: str | None, ran: float | None
+) -> None:
+    for active, sub in (("failed", "failed"), ("activating", "auto-restart")):
+        item = observe.instance(1, 7, {"ActiveState": active, "SubState": sub, **BOOTING, **properties})
+        assert (item.exit_status, item.signal, item.ran) == (status, signal, ran)
+    for active in ("active", "activating", "deactivating", "inactive"):
+        item = observe.instance(1, 7, {"ActiveState": active, **BOOTING, **properties})
+        assert (item.exit_status, item.signal, item.ran) == (None, None, None), "of an earlier life"
+
+
 words = st.text(max_size=12)
 numbers = st.integers(0, 2**64 - 1)
 # Types are systemd's promise; values are not, and any property may be missing.
@@ -129,6 +151,7 @@ anything = st.fixed_dictionaries(
         "InactiveExitTimestampMonotonic": numbers,
         "ActiveEnterTimestampMonotonic": numbers,
         "ExecMainStartTimestampMonotonic": numbers,
+        "ExecMainExitTimestampMonotonic": numbers,
         "MainPID": st.integers(0, 2**32 - 1),
         "NRestarts": st.integers(0, 2**32 - 1),
         "ExecMainCode": st.integers(-(2**31), 2**31 - 1),

@@ -11,10 +11,10 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from deployd.bus import Bus, BusError, Signal
+from deployd.bus import Bus, BusError, Signal, variant
 from deployd.errors import SystemdError
 
 log = logging.getLogger(__name__)
@@ -39,13 +39,23 @@ UNIT_PROPERTIES = frozenset(
     }
 )
 SERVICE_PROPERTIES = frozenset(
-    {"MainPID", "NRestarts", "Result", "ExecMainCode", "ExecMainStatus", "ExecMainStartTimestampMonotonic"}
+    {
+        "MainPID",
+        "NRestarts",
+        "Result",
+        "ExecMainCode",
+        "ExecMainStatus",
+        "ExecMainStartTimestampMonotonic",
+        "ExecMainExitTimestampMonotonic",
+    }
 )
 
 HOPELESS = frozenset(
     f"org.freedesktop.systemd1.{name}" for name in ("UnitMasked", "NoSuchUnit", "LoadFailed", "BadUnitSetting")
 )
 """Errors of StartUnit and StopUnit that trying again does not mend."""
+
+UNIT_EXISTS = "org.freedesktop.systemd1.UnitExists"
 
 Properties = dict[str, Any]
 
@@ -54,6 +64,10 @@ NOTHING: Properties = {}
 
 class UnitRefused(SystemdError):
     """systemd will not start or stop this unit as it is: masked, missing, broken."""
+
+
+class UnitExists(SystemdError):
+    """A transient unit of that name is there already."""
 
 
 class Systemd:
@@ -184,19 +198,55 @@ class Systemd:
             raise SystemdError(f"systemd did not tell its state: {error.message}") from error
         return bool(state == "stopping")
 
+    async def start_transient(self, unit: str, properties: Mapping[str, tuple[str, Any]]) -> asyncio.Future[str]:
+        """Make a unit of `properties` (name to signature and value) and queue its start job; see start.
+
+        With AddRef among them it stays loaded until `release`, or until we leave the bus. Raises UnitExists.
+        """
+        body = [unit, "fail", [[name, variant(*value)] for name, value in properties.items()], []]
+        with self._listening():
+            (path,) = await self._call("StartTransientUnit", "ssa(sv)a(sa(sv))", body)
+            return self._end(path)
+
+    async def release(self, unit: str) -> None:
+        """Give back what AddRef took; a unit that is gone is no error."""
+        with contextlib.suppress(SystemdError):
+            await self._call("UnrefUnit", "s", [unit])
+
+    async def read(self, unit: str, interface: str, names: Iterable[str]) -> Properties:
+        """Properties of a unit, watched or not, as they are now."""
+        wanted = list(names)
+        values = await asyncio.gather(*(self._property(unit, interface, name) for name in wanted))
+        return dict(zip(wanted, values, strict=True))
+
+    async def job(self, unit: str) -> asyncio.Future[str] | None:
+        """The end of the job that is queued for `unit`, as of start; None if there is none."""
+        with self._listening():
+            (_, path), *_ = (await self.read(unit, UNIT, ["Job"])).values()
+            return None if path == "/" else self._end(path)
+
     async def _job(self, method: str, unit: str) -> asyncio.Future[str]:
+        with self._listening():
+            (path,) = await self._call(method, "ss", [unit, "replace"])
+            return self._end(path)
+
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[None]:
+        """While a call may name a job that has ended before its reply is read."""
         self._calls += 1
         try:
-            (path,) = await self._call(method, "ss", [unit, "replace"])
+            yield
         finally:
             self._calls -= 1
+            if not self._calls:
+                self._ended.clear()
+
+    def _end(self, path: str) -> asyncio.Future[str]:
         future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         if path in self._ended:
             future.set_result(self._ended[path])
         else:
             self._jobs.setdefault(path, []).append(future)
-        if not self._calls:
-            self._ended.clear()
         return future
 
     async def _call(
@@ -205,6 +255,8 @@ class Systemd:
         try:
             return await self._bus.call(NAME, PATH, MANAGER, member, signature, body, timeout=timeout or self._timeout)
         except BusError as error:
+            if error.name == UNIT_EXISTS:
+                raise UnitExists(error.message.rstrip(".")) from error
             if error.name in HOPELESS:
                 raise UnitRefused(error.message.rstrip(".")) from error
             raise SystemdError(f"systemd refused {member}: {error.message}") from error

@@ -41,16 +41,43 @@ def instance(number: int, pin: int | None, properties: Mapping[str, Any]) -> Ins
         started=_seconds(properties, "InactiveExitTimestampMonotonic"),
         ready_since=ready_since,
         restarts=restarts,  # systemd keeps the count until the next start, which is another life
-        invocation_id=_hex(properties.get("InvocationID", b"")),
+        invocation_id=invocation_id(properties),
         main_pid=int(properties.get("MainPID", 0)),
         detail=failure(properties) if state is State.FAILED else "",
+        exit_status=exit_status(properties) if state is State.FAILED else None,
+        signal=killed_by(properties) if state is State.FAILED else None,
+        ran=_ran(properties) if state is State.FAILED else None,
     )
+
+
+def exit_status(properties: Mapping[str, Any]) -> int | None:
+    """Of a main process that has exited, None of any other."""
+    return int(properties.get("ExecMainStatus", 0)) if properties.get("ExecMainCode") == CLD_EXITED else None
+
+
+def killed_by(properties: Mapping[str, Any]) -> str | None:
+    """The name of the signal that killed the main process, if one did."""
+    if properties.get("ExecMainCode") not in (CLD_KILLED, CLD_DUMPED):
+        return None
+    return _signal_name(int(properties.get("ExecMainStatus", 0)))
+
+
+def _ran(properties: Mapping[str, Any]) -> float | None:
+    """Seconds that the main process ran, if it has ended."""
+    started = int(properties.get("ExecMainStartTimestampMonotonic", 0))
+    ended = int(properties.get("ExecMainExitTimestampMonotonic", 0))
+    return (ended - started) / 1e6 if ended >= started > 0 else None
+
+
+def invocation_id(properties: Mapping[str, Any]) -> str:
+    """InvocationID= as the journal writes it; "" for a unit that was never started."""
+    return _hex(properties.get("InvocationID", b""))
 
 
 def failure(properties: Mapping[str, Any]) -> str:
     """Why the unit failed, as the end of a sentence that begins with "instance 3"."""
     result = str(properties.get("Result", ""))
-    code, status = int(properties.get("ExecMainCode", 0)), int(properties.get("ExecMainStatus", 0))
+    status, killer = exit_status(properties), killed_by(properties)
     # Not InactiveExitTimestamp: waiting for the automatic restart has moved it on already.
     started = _seconds(properties, "ExecMainStartTimestampMonotonic")
     was_ready = _seconds(properties, "ActiveEnterTimestampMonotonic") > started > 0
@@ -65,10 +92,10 @@ def failure(properties: Mapping[str, Any]) -> str:
         return f"ran out of memory {when}"
     if result == "resources":
         return "could not be started: systemd lacked resources or a file (see its journal)"
-    if code == CLD_EXITED:
+    if status is not None:
         return f"exited with status {status} {when}"
-    if code in (CLD_KILLED, CLD_DUMPED):
-        return f"was killed by {_signal_name(status)} {when}"
+    if killer is not None:
+        return f"was killed by {killer} {when}"
     return f"failed {when}" + (f" ({result})" if result not in ("", "success") else "")
 
 

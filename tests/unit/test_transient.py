@@ -1,0 +1,278 @@
+"""Commands as transient units: what systemd is asked for, and what its answers mean. With a manager of our own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from deployd.errors import SystemdError
+from deployd.model.app import App, Probe
+from deployd.model.app import Stop as StopTable
+from deployd.model.instance import Instance, State
+from deployd.systemd.manager import UnitExists
+from deployd.systemd.transient import Command, Outcome, Transient
+
+Properties = Mapping[str, tuple[str, Any]]
+
+EXITED, KILLED = 1, 2
+
+
+class Manager:
+    """As much of `Systemd` as commands use. `jobs` are the results of the jobs of a unit, one after the other."""
+
+    def __init__(self) -> None:
+        self.jobs: list[str] = ["done"]
+        self.state = "inactive"
+        self.ended: dict[str, Any] = {"Result": "success", "ExecMainCode": EXITED, "ExecMainStatus": 0}
+        self.started: list[tuple[str, Properties]] = []
+        self.calls: list[tuple[str, str]] = []
+        self.refuse: Exception | None = None
+        self.loaded: list[str] = []
+
+    async def start_transient(self, unit: str, properties: Properties) -> asyncio.Future[str]:
+        self.started.append((unit, properties))
+        if self.refuse is not None:
+            raise self.refuse
+        job = await self.job(unit)
+        assert job is not None
+        return job
+
+    async def job(self, unit: str) -> asyncio.Future[str] | None:
+        if not self.jobs:
+            return None
+        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        result = self.jobs.pop(0)
+        if result != "never":
+            future.set_result(result)
+        return future
+
+    async def read(self, unit: str, interface: str, names: list[str]) -> dict[str, Any]:
+        known = {"ActiveState": self.state, "InvocationID": [0xAB] * 16, **self.ended}
+        return {name: known[name] for name in names}
+
+    async def stop(self, unit: str) -> asyncio.Future[str]:
+        self.calls.append(("stop", unit))
+        raise SystemdError("not loaded")
+
+    async def release(self, unit: str) -> None:
+        self.calls.append(("release", unit))
+
+    async def list_units(self, pattern: str) -> list[str]:
+        return self.loaded
+
+
+def transient(manager: Manager) -> Transient:
+    return Transient(manager)  # type: ignore[arg-type]
+
+
+UNIT = "demo:hook.service"
+COMMAND = Command(("/bin/true",), "demo: a test", "/srv/demo", timeout=60, identifier="demo")
+APP = App(
+    name="demo",
+    release="/srv/demo/current",
+    exec=("./serve",),
+    listen=(),
+    user="www-data",
+    group="adm",
+    environment_files=("/etc/default/demo", "-/etc/default/more"),
+    stop=StopTable(timeout=7),
+    service=(("MemoryMax", ("1G",)), ("SupplementaryGroups", ("ssl-cert", "a b")), ("UMask", ("027",))),
+)
+
+
+def of(app: App, *argv: str, **options: Any) -> Properties:
+    known: dict[str, Any] = {
+        "release": "/srv/demo/v2",
+        "generation": 7,
+        "environment_file": "/var/x/environment",
+        "timeout": 60.0,
+    }
+    return Command.of(app, argv, "demo: a test", **known, environment={"A": "1"}, **options).properties()
+
+
+def test_a_command_is_run_as_the_instances_are() -> None:
+    properties = of(APP, "./bin/migrate", "--all")
+    assert properties["ExecStart"] == (
+        "a(sasb)",
+        [["/srv/demo/v2/bin/migrate", ["/srv/demo/v2/bin/migrate", "--all"], False]],
+    )
+    assert properties["WorkingDirectory"] == ("s", "/srv/demo/v2")
+    assert properties["User"] == ("s", "www-data")
+    assert properties["Group"] == ("s", "adm")
+    assert properties["SupplementaryGroups"] == ("as", ["ssl-cert", "a", "b"])
+    assert properties["UMask"] == ("u", 0o27)
+    assert properties["Environment"] == ("as", ["A=1"])
+    # The generation's own comes last: nothing wins over it.
+    files = [["/etc/default/demo", False], ["/etc/default/more", True], ["/var/x/environment", False]]
+    assert properties["EnvironmentFiles"] == ("a(sb)", files)
+    assert properties["LogExtraFields"] == ("aay", [b"DEPLOYD_APP=demo", b"DEPLOYD_GENERATION=7"])
+    assert properties["SyslogIdentifier"] == ("s", "demo")
+    assert properties["TimeoutStartUSec"] == ("t", 60_000_000)
+    assert properties["TimeoutStopUSec"] == ("t", 7_000_000)
+    assert "LogLevelMax" not in properties
+
+
+def test_nothing_in_a_command_is_expanded() -> None:
+    argv = of(APP, "/bin/$HOME", "$A", "${A}", "$$", "%i")["ExecStart"][1][0]
+    assert argv == ["/bin/$HOME", ["/bin/$$HOME", "$$A", "$${A}", "$$$$", "%i"], False]
+
+
+def test_a_command_of_nobody_is_roots_but_not_that_of_a_dynamic_user() -> None:
+    plain = of(App("demo", "/r", ("x",), ()), "x")
+    assert not {"User", "Group", "DynamicUser", "SupplementaryGroups", "UMask"} & plain.keys()
+    dynamic = of(App("demo", "/r", ("x",), (), service=(("DynamicUser", ("yes",)),)), "x")
+    assert dynamic["DynamicUser"] == ("b", True)
+
+
+@pytest.mark.parametrize(
+    ("ended", "outcome", "sentence"),
+    [
+        ({}, Outcome(0, None, False, "", 0), "exited with status 0"),
+        (
+            {"Result": "exit-code", "ExecMainStatus": 3},
+            Outcome(3, None, False, "", 0, "exit-code"),
+            "exited with status 3",
+        ),
+        (
+            {"Result": "exit-code", "ExecMainStatus": 203},
+            Outcome(203, None, False, "", 0, "exit-code"),
+            "was not run: it cannot be executed (status 203)",
+        ),
+        (
+            {"Result": "signal", "ExecMainCode": KILLED, "ExecMainStatus": 11},
+            Outcome(None, "SIGSEGV", False, "", 0, "signal"),
+            "was killed by SIGSEGV",
+        ),
+        (
+            {"Result": "timeout", "ExecMainCode": KILLED, "ExecMainStatus": 15},
+            Outcome(None, "SIGTERM", True, "", 60, "timeout"),
+            "did not end within 60 s",
+        ),
+        (
+            # It went in time when asked to, and is late all the same.
+            {"Result": "timeout"},
+            Outcome(0, None, True, "", 60, "timeout"),
+            "did not end within 60 s",
+        ),
+        (
+            {"Result": "oom-kill", "ExecMainCode": KILLED, "ExecMainStatus": 9},
+            Outcome(None, "SIGKILL", False, "", 0, "oom-kill"),
+            "ran out of memory",
+        ),
+        (
+            {"Result": "resources", "ExecMainCode": 0},
+            Outcome(None, None, False, "", 0, "resources"),
+            "could not be started (resources): systemd lacked a file or resources, see its journal",
+        ),
+    ],
+)
+def test_how_it_ended(ended: dict[str, Any], outcome: Outcome, sentence: str) -> None:
+    manager = Manager()
+    manager.ended |= ended
+    seen = asyncio.run(transient(manager).run(UNIT, COMMAND))
+    assert (seen.exit_status, seen.signal, seen.timed_out) == (outcome.exit_status, outcome.signal, outcome.timed_out)
+    assert (seen.result, seen.invocation_id) == (outcome.result if ended else "success", "ab" * 16)
+    assert seen.succeeded is (not ended)
+    assert str(seen) == sentence
+    assert manager.calls == [("release", UNIT)]
+
+
+def test_a_time_limit_below_a_second_is_told() -> None:
+    assert str(Outcome(None, "SIGTERM", True, "", 0.5, "timeout")) == "did not end within 0.5 s"
+
+
+def test_jobs_are_followed_to_the_last() -> None:
+    """A daemon-reload makes the result unknown; a stop by hand takes the place of the start."""
+    manager = Manager()
+    manager.jobs = ["unknown", "canceled", "done"]
+    assert asyncio.run(transient(manager).run(UNIT, COMMAND)).succeeded
+    assert manager.jobs == []
+
+
+def test_a_job_whose_end_was_missed_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deployd.systemd.transient.JOB_MARGIN", 0.01)
+    hasty = Command(("/bin/true",), "", "/", timeout=0.01, stop_timeout=0)
+    manager = Manager()
+    manager.jobs = ["never"]
+    assert asyncio.run(transient(manager).run(UNIT, hasty)).succeeded
+    manager.jobs, manager.state = ["never"], "activating"
+    assert asyncio.run(transient(manager).run(UNIT, hasty)).timed_out
+    assert ("stop", UNIT) in manager.calls
+
+
+def test_cancelled_it_is_stopped() -> None:
+    async def work(manager: Manager) -> None:
+        task = asyncio.ensure_future(transient(manager).run(UNIT, COMMAND))
+        while not manager.started:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    manager = Manager()
+    manager.jobs = ["never"]
+    asyncio.run(work(manager))
+    assert manager.calls == [("stop", UNIT), ("release", UNIT)]
+
+
+def test_what_is_somebody_elses_is_left_alone() -> None:
+    manager = Manager()
+    manager.refuse = UnitExists("Unit demo:hook.service was already loaded")
+    with pytest.raises(UnitExists):
+        asyncio.run(transient(manager).run(UNIT, COMMAND))
+    assert manager.calls == []
+
+
+def test_what_may_have_been_started_all_the_same_is_stopped() -> None:
+    manager = Manager()
+    manager.refuse = SystemdError("no reply within 30 s")
+    with pytest.raises(SystemdError, match="no reply"):
+        asyncio.run(transient(manager).run(UNIT, COMMAND))
+    assert manager.calls == [("stop", UNIT), ("release", UNIT)]
+
+
+@pytest.mark.parametrize(("state", "running"), [("activating", [UNIT]), ("inactive", []), ("failed", [])])
+def test_what_is_still_loaded_need_not_run(state: str, running: list[str]) -> None:
+    manager = Manager()
+    manager.loaded, manager.state = [UNIT], state
+    assert asyncio.run(transient(manager).running(UNIT)) == running
+
+
+ASKED = Instance(3, 7, State.READY, main_pid=42)
+
+
+@pytest.mark.parametrize(
+    ("status", "expect", "said"),
+    [(0, 0, ""), (4, 4, ""), (1, 0, "./bin/up -q exited with status 1"), (0, 4, "./bin/up -q exited with status 0")],
+)
+def test_a_probe_is_a_command_too(status: int, expect: int, said: str) -> None:
+    manager = Manager()
+    manager.ended |= {"ExecMainStatus": status, "Result": "exit-code" if status else "success"}
+    probe = Probe(command=("./bin/up", "-q"), expect=expect, timeout=2)
+
+    async def ask(asker: Transient) -> list[str]:
+        files = {"release": "/srv/demo/v2", "environment_file": "/e"}
+        return [await asker.ask_command(APP, probe, ASKED, **files), await _again(asker, files)]
+
+    async def _again(asker: Transient, files: dict[str, str]) -> str:
+        manager.jobs = ["done"]
+        return await asker.ask_command(APP, probe, ASKED, **files)
+
+    assert asyncio.run(ask(transient(manager))) == [said, said]
+    (first, properties), (second, _) = manager.started
+    assert first != second, "the one before may not have been forgotten yet"
+    assert first.startswith("demo:probe-3-")
+    assert properties["Environment"] == ("as", ["DEPLOYD_INSTANCE=3", "MAINPID=42"])
+    assert properties["TimeoutStartUSec"] == ("t", 2_000_000)
+    assert properties["LogLevelMax"] == ("i", 2)
+
+
+def test_a_probe_that_takes_too_long_fails_whatever_its_status() -> None:
+    manager = Manager()
+    manager.ended |= {"Result": "timeout"}
+    probe = Probe(command=("./up",), expect=0, timeout=2)
+    said = asyncio.run(transient(manager).ask_command(APP, probe, ASKED, release="/r", environment_file="/e"))
+    assert said == "./up did not end within 2 s"

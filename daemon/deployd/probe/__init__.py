@@ -1,0 +1,5 @@
+"""Asking an instance how it is, over HTTP on its private socket."""
+
+from deployd.probe.http import ask
+
+__all__ = ["ask"]

@@ -1,0 +1,156 @@
+"""The question over HTTP, against servers good and strange."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from deployd.probe import ask
+from deployd.probe.http import LONGEST_HEAD
+
+Handler = Callable[[bytes, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+LONG = 60.0
+"""Seconds that no question in these tests takes."""
+
+
+@asynccontextmanager
+async def server(path: Path, handle: Handler) -> AsyncIterator[str]:
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await handle(await reader.readuntil(b"\r\n\r\n"), reader, writer)
+        finally:
+            writer.close()
+
+    async with await asyncio.start_unix_server(connected, str(path)):
+        yield str(path)
+
+
+def answer(tmp_path: Path, data: bytes, expect: int = 200, timeout: float = LONG, stay: bool = False) -> str:
+    """What is made of a server that sends `data`, and then closes the connection or stays."""
+    return asyncio.run(_answer(tmp_path / "sock", data, expect, timeout, stay))
+
+
+async def _answer(path: Path, data: bytes, expect: int, timeout: float, stay: bool) -> str:
+    async def handle(_head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(data)
+        await writer.drain()
+        if stay:
+            await reader.read()
+
+    async with server(path, handle) as address:
+        return await ask(address, "web", "/_status", expect, timeout)
+
+
+def test_the_question(tmp_path: Path) -> None:
+    seen = []
+
+    async def handle(head: bytes, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(head)
+        writer.write(OK)
+
+    async def main() -> str:
+        async with server(tmp_path / "sock", handle) as address:
+            return await ask(address, "web", "/_status?a=%20", 200, LONG)
+
+    assert asyncio.run(main()) == ""
+    first, *fields = seen[0].decode().split("\r\n")
+    assert first == "GET /_status?a=%20 HTTP/1.1"
+    assert {"Host: web", "Connection: close"} <= set(fields)
+
+
+@pytest.mark.parametrize(
+    ("data", "expect", "said"),
+    [
+        (OK, 200, ""),
+        (b"HTTP/1.0 204 No Content\r\n\r\n", 204, ""),
+        (b"HTTP/1.1 200\n\n", 200, ""),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK, 200, ""),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", 200, ""),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\nX: " + b"y" * 10_000 + b"\r\n\r\n", 200, ""),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 1_000_000, 200, ""),
+        (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", 200, "answered 503 instead of 200"),
+        (OK, 503, "answered 200 instead of 503"),
+        (b"HTTP/1.1 302 Found\r\nLocation: /other\r\n\r\n", 200, "answered 302 instead of 200"),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", 200, "answered 101 instead of 200"),
+        (b"", 200, "closed the connection without an answer"),
+        (b"HTTP/1.1 200 OK\r\nContent-", 200, "closed the connection in the middle of its answer"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", 200, "closed the connection without an answer"),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", 200, "was answered with something that is not HTTP"),
+        (b"HTTP/2 200\r\n\r\n", 200, "was answered with something that is not HTTP"),
+        (b"HTTP/1.1 two OK\r\n\r\n", 200, "was answered with something that is not HTTP"),
+        (b"\x15\x03\x01\x00\x02\x02\x46\r\n\r\n", 200, "was answered with something that is not HTTP"),
+        (b"HTTP/1.1 200 " + b"x" * 70_000 + b"\r\n\r\n", 200, "was answered with something that is not HTTP"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 3 * LONGEST_HEAD, 200, "answered with a head of more than 64 KiB"),
+    ],
+)
+def test_answers(tmp_path: Path, data: bytes, expect: int, said: str) -> None:
+    assert answer(tmp_path, data, expect) == (said and f"GET /_status {said}")
+
+
+@pytest.mark.parametrize("data", [OK, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nx"])
+def test_a_server_that_keeps_the_connection_open_has_answered_all_the_same(tmp_path: Path, data: bytes) -> None:
+    assert answer(tmp_path, data, stay=True) == ""
+
+
+@pytest.mark.parametrize("data", [b"", b"HTTP/1.1 200 OK\r\n"])
+def test_no_answer_in_time(tmp_path: Path, data: bytes) -> None:
+    assert answer(tmp_path, data, timeout=0.1, stay=True) == "GET /_status did not answer within 0.1 s"
+
+
+def test_a_connection_that_is_reset(tmp_path: Path) -> None:
+    async def handle(_head: bytes, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    async def main() -> str:
+        async with server(tmp_path / "sock", handle) as address:
+            return await ask(address, "web", "/", 200, LONG)
+
+    assert asyncio.run(main()) == "GET / closed the connection without an answer"
+
+
+def test_a_socket_that_nobody_serves(tmp_path: Path) -> None:
+    """systemd listens, so that connecting always works; nobody accepts."""
+    path = tmp_path / "sock"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        said = asyncio.run(ask(str(path), "web", "/", 200, 0.05))
+    assert said == (
+        "GET / was not even read within 0.05 s: does the server accept connections on the socket that LISTEN_FDNAMES"
+        ' calls "probe"?'
+    )
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_socket_that_is_not_open(tmp_path: Path, there: bool) -> None:
+    path = tmp_path / "sock"
+    if there:
+        with socket.socket(socket.AF_UNIX) as closed:
+            closed.bind(str(path))
+    said = asyncio.run(ask(str(path), "web", "/", 200, LONG))
+    why = "Connection refused" if there else "No such file or directory"
+    assert said == f"GET / could not be asked: nothing listens on {path} ({why})"
+
+
+def test_it_can_be_cancelled(tmp_path: Path) -> None:
+    async def main() -> None:
+        asked = asyncio.Event()
+
+        async def handle(_head: bytes, reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+            asked.set()
+            await reader.read()
+
+        async with server(tmp_path / "sock", handle) as address:
+            task = asyncio.create_task(ask(address, "web", "/", 200, LONG))
+            await asked.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(main())

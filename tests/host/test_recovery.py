@@ -1,0 +1,122 @@
+"""The story of the seed documents: a deploy cancelled half-way leaves healthy instances of the old release behind, a
+bad one follows, and the way back leaves them alone, takes the newest bad ones away first, and adopts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.host.faults import kill_daemon
+from tests.host.stage import APP, Begun, Ended, Ran, Stage
+from tests.host.unit_journal import What, capacity
+from tests.load.client import Load
+
+POOL = 6
+EXEC = ["/bin/sh", "start.sh"]
+
+
+@dataclass(slots=True)
+class Scene:
+    """`demo` under load, paused in the midst of a bad generation 3.
+
+    1, 2 and 3 are the healthy left-overs of generation 1; generation 2, whose instance 4 failed and whose way back
+    failed, too, had come to 7, 6 and 5; generation 3 has replaced 5 and 6 when its own 6 fails.
+    """
+
+    stage: Stage
+    load: Load = field(init=False)
+    healthy: dict[int, Ran] = field(init=False)
+    world: dict[int, Ran] = field(init=False)
+    bad: Begun = field(init=False)
+    """The rollout of generation 3."""
+
+    def __post_init__(self) -> None:
+        # A failed gate holds still, so that the world can be looked at before anybody goes back from it.
+        self.release("v1")
+        settings = {"instances": POOL, "exec": EXEC, "gate": {"timeout": "20s"}, "rollout": {"on_failure": "pause"}}
+        self.stage.configure(release="/srv/demo/v1", **settings)
+        assert self.stage.change("apply").result == "succeeded"
+        first = self.stage.invocations()
+        self.load = self.stage.load()
+        with self.begin("v2", fails_in=4) as begun:
+            begun.until("paused")
+            self.release("v1", fails_in=4)
+            assert self.stage.deployd("abort", APP).returncode == 0
+            assert begun.end().result == "failed"
+        self.stage.machine.run(["systemctl", "stop", f"{APP}@4.service"])
+        self.release("v1")
+        assert self.generations() == {1: 1, 2: 1, 3: 1, 5: 2, 6: 2, 7: 2}
+        self.bad = self.begin("v3", fails_in=6)
+        self.bad.until("paused")
+        self.bad.until("instance", state="stopped", instance=6)
+        self.world = self.stage.invocations()
+        assert self.generations() == {1: 1, 2: 1, 3: 1, 4: 3, 5: 3, 7: 2}
+        self.healthy = {number: first[number] for number in (1, 2, 3)}
+        assert self.healthy.items() <= self.world.items()
+        self.stage.journal.restart()
+
+    def release(self, version: str, fails_in: int = 0) -> str:
+        """A release that fails its gate in one of its instances."""
+        script = f"test $DEPLOYD_INSTANCE = {fails_in} && exit 3\nexec /usr/bin/python3 app.py"
+        return self.stage.release(version, files={"start.sh": script})
+
+    def begin(self, version: str, fails_in: int) -> Begun:
+        return self.stage.begin("rollout", "--release", self.release(version, fails_in))
+
+    def generations(self) -> dict[int, int]:
+        return {number: ran.generation for number, ran in self.stage.invocations().items()}
+
+    def check(self, generation: int) -> None:
+        """The way back to `generation` was the shortest, and nobody noticed it."""
+        changes = self.stage.journal.changes()
+        record = self.load.stop()
+        assert len(record) > 0
+        assert not record.failed, record.summary()
+        after = self.stage.invocations()
+        assert {ran.generation for ran in after.values()} == {generation}
+        assert len(after) == POOL
+        for number, ran in self.healthy.items():
+            assert (after[number].pid, after[number].invocation) == (ran.pid, ran.invocation)
+        stopped = [change.instance for change in changes if change.what is What.STOPPING]
+        assert [number for number in stopped if number in self.world] == [5, 4, 7], "the newest bad ones first"
+        starts = [change.instance for change in changes if change.what is What.STARTING]
+        assert len(starts) == POOL - len(self.healthy)
+        assert not {*starts} & self.healthy.keys()
+        assert min(capacity(changes, self.world)) == POOL
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["", "daemon-killed"])
+def test_an_abort_leaves_the_healthy_alone_and_kills_the_newest_bad_ones_first(stage: Stage, killed: bool) -> None:
+    scene = Scene(stage)
+    assert stage.deployd("abort", APP).returncode == 0
+    if killed:
+        scene.bad.until("instance", state="starting", generation=1)
+        kill_daemon(stage)
+    ended = scene.bad.end()
+    assert (ended.status, ended.result) == (1, "aborted"), ended
+    scene.check(1)
+    before = stage.invocations()
+    assert_adopts(stage.change("rollback", "--to", "1"), stage, before)
+
+
+def test_a_rollback_by_request_adopts_the_healthy(stage: Stage) -> None:
+    """It supersedes the bad rollout: there is no way round."""
+    scene = Scene(stage)
+    ended = stage.change("rollback", "--to", "1", "--supersede")
+    assert scene.bad.end().result == "superseded"
+    assert (ended.status, ended.result, ended.generation) == (0, "succeeded", 4), ended
+    assert sorted(ended.finished["adopted"]) == sorted(scene.healthy)
+    assert ended.finished["replaced"] == [5, 4, 7]
+    scene.check(4)
+    assert [row["result"] for row in stage.history()] == ["succeeded", "superseded", "failed", "succeeded"]
+
+
+def assert_adopts(ended: Ended, stage: Stage, before: dict[int, Ran]) -> None:
+    """A rollback to what runs already touches no process."""
+    assert (ended.status, ended.result) == (0, "succeeded"), ended
+    assert sorted(ended.finished["adopted"]) == sorted(before)
+    assert ended.finished["replaced"] == []
+    after = stage.invocations()
+    assert {ran.generation for ran in after.values()} == {ended.generation}
+    assert {(n, ran.invocation) for n, ran in after.items()} == {(n, ran.invocation) for n, ran in before.items()}

@@ -1,0 +1,145 @@
+"""The last words of a process: what one invocation of a unit wrote, as the journal has it.
+
+Facts it stands on: what a dying process wrote may still lie in its socket when systemd tells of the death, so journald
+is asked to catch up first (io.systemd.Journal.Synchronize, which is what `journalctl --sync` does; root only). And when
+journald looks at a process that is gone already, the entry lacks _SYSTEMD_INVOCATION_ID; its unit it has all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from systemd import journal
+
+log = logging.getLogger(__name__)
+
+VARLINK = Path("/run/systemd/journal/io.systemd.journal")
+
+LINES = 10
+LONGEST = 500
+"""Characters of a line; what is longer is cut."""
+MOST_READ = 500
+"""Entries that are looked at for the wanted ones."""
+SYNC_TIMEOUT = 2.0
+READ_TIMEOUT = 3.0
+
+# Colours and cursor movements (ECMA-48), and titles of windows.
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+
+
+class Tail:
+    """Reads the journal. Nothing here raises: last words are an addition to a failure that is told anyway."""
+
+    def __init__(self, varlink: Path = VARLINK, open_journal: Callable[[], journal.Reader] = journal.Reader) -> None:
+        self._varlink = varlink
+        self._open = open_journal
+
+    async def last(
+        self, invocation_id: str, unit: str = "", since: float | None = None, lines: int = LINES
+    ) -> tuple[str, ...]:
+        """The last lines that the processes of this invocation wrote, oldest first, without systemd's own.
+
+        With `unit` and `since` (CLOCK_MONOTONIC seconds, when the invocation began), lines that journald could not
+        tell the invocation of count as well. Takes at most SYNC_TIMEOUT and READ_TIMEOUT seconds.
+        """
+        if not invocation_id:
+            return ()
+        await self._sync()
+        deadline = time.monotonic() + READ_TIMEOUT
+        reading = asyncio.ensure_future(
+            asyncio.to_thread(self._read, invocation_id, unit if since is not None else "", since or 0, lines, deadline)
+        )
+        done, _ = await asyncio.wait({reading}, timeout=READ_TIMEOUT)
+        if not done:
+            log.warning("the journal could not be read within %g s", READ_TIMEOUT)
+            return ()
+        return reading.result()
+
+    async def _sync(self) -> None:
+        """Have journald write down all that was sent to it until now."""
+        writer = None
+        try:
+            async with asyncio.timeout(SYNC_TIMEOUT):
+                reader, writer = await asyncio.open_unix_connection(self._varlink)
+                writer.write(b'{"method":"io.systemd.Journal.Synchronize"}\0')
+                answer = json.loads((await reader.readuntil(b"\0"))[:-1])
+                if "error" in answer:
+                    log.debug("journald refused to synchronize: %s", answer["error"])
+        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError, TimeoutError) as error:
+            # What is there is read all the same.
+            log.debug("journald did not synchronize: %s", error or "no answer")
+        finally:
+            if writer is not None:
+                writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+
+    def _read(self, invocation_id: str, unit: str, since: float, lines: int, deadline: float) -> tuple[str, ...]:
+        try:
+            with self._open() as reader:
+                return _lines(_written(reader, invocation_id, unit, since, deadline), lines)
+        except Exception as error:
+            # The library says OSError, ValueError and RuntimeError; a broken journal must break nothing else.
+            log.warning("the journal could not be read: %s", error)
+            return ()
+
+
+def _written(
+    reader: journal.Reader, invocation_id: str, unit: str, since: float, deadline: float
+) -> Iterator[dict[str, Any]]:
+    """The entries of the invocation, newest first."""
+    reader.data_threshold = 8 * LONGEST
+    # What systemd says between fork and exec, such as why it could not execute the program, has INVOCATION_ID.
+    for field in ("_SYSTEMD_INVOCATION_ID", "INVOCATION_ID"):
+        reader.add_match(f"{field}={invocation_id}")
+        reader.add_disjunction()
+    if unit:
+        reader.add_match(f"_SYSTEMD_UNIT={unit}")
+        reader.this_boot()
+    reader.seek_tail()
+    for _ in range(MOST_READ):
+        entry = reader.get_previous()
+        if not entry or time.monotonic() > deadline:
+            return
+        whose = _text(entry.get("_SYSTEMD_INVOCATION_ID"))
+        named = invocation_id in (whose, _text(entry.get("INVOCATION_ID")))
+        if named and entry.get("_PID") == 1:
+            continue
+        if named or (not whose and _seconds(entry) >= since):
+            yield entry
+
+
+def _lines(entries: Iterator[dict[str, Any]], most: int) -> tuple[str, ...]:
+    found: list[str] = []
+    for entry in entries:
+        found += reversed([harmless(line) for line in _text(entry.get("MESSAGE")).split("\n") if line.strip()])
+        if len(found) >= most:
+            break
+    return tuple(reversed(found[:most]))
+
+
+def harmless(line: str) -> str:
+    """A line that an application wrote, without what could steer a terminal or hide what it says."""
+    line = _ESCAPES.sub("", line[: 4 * LONGEST]).expandtabs(4).rstrip()
+    line = "".join(char if char.isprintable() else "�" for char in line)
+    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
+
+
+def _text(value: Any) -> str:
+    """A field's value: bytes if it is not UTF-8, a list if the field is there twice."""
+    if isinstance(value, list):
+        value = value[-1]
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
+
+
+def _seconds(entry: dict[str, Any]) -> float:
+    stamp = entry.get("__MONOTONIC_TIMESTAMP")
+    return float(stamp.timestamp.total_seconds()) if stamp is not None else 0.0

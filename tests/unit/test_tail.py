@@ -1,0 +1,192 @@
+"""The last lines of an invocation: which entries count, how they are made harmless, and that nothing raises."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from deployd.systemd import tail
+from deployd.systemd.tail import LONGEST, Tail, harmless
+
+OURS, OTHER = "ab" * 16, "cd" * 16
+UNIT = "demo@1.service"
+
+Entry = dict[str, Any]
+
+
+class Reader:
+    """A journal of these entries, oldest first. It does not filter: matches are libsystemd's."""
+
+    def __init__(self, entries: Sequence[Entry], slow: float = 0.0) -> None:
+        self.entries = list(entries)
+        self.slow = slow
+        self.matches: list[str] = []
+        self.read = 0
+        self.closed = False
+        self.data_threshold = 0
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed = True
+
+    def add_match(self, match: str) -> None:
+        self.matches.append(match)
+
+    def add_disjunction(self) -> None:
+        self.matches.append("+")
+
+    def this_boot(self) -> None:
+        self.matches.append("this boot")
+
+    def seek_tail(self) -> None:
+        pass
+
+    def get_previous(self) -> Entry:
+        time.sleep(self.slow)
+        self.read += 1
+        return self.entries.pop() if self.entries else {}
+
+
+def wrote(message: Any, invocation: str = OURS, **fields: Any) -> Entry:
+    whose = {"_SYSTEMD_INVOCATION_ID": invocation} if invocation else {}
+    return {"MESSAGE": message, "_PID": 42, **whose, **fields}
+
+
+def last(reader: Any, varlink: Path, **options: Any) -> tuple[str, ...]:
+    return asyncio.run(Tail(varlink, lambda: reader).last(OURS, **options))
+
+
+@pytest.fixture
+def nobody(tmp_path: Path) -> Path:
+    """A socket that nobody listens on."""
+    return tmp_path / "io.systemd.journal"
+
+
+def test_the_newest_lines_in_their_order(nobody: Path) -> None:
+    reader = Reader([wrote(f"line {number}") for number in range(30)])
+    assert last(reader, nobody) == tuple(f"line {number}" for number in range(20, 30))
+    assert reader.closed
+    assert reader.matches == [f"_SYSTEMD_INVOCATION_ID={OURS}", "+", f"INVOCATION_ID={OURS}", "+"]
+    assert last(Reader([wrote("a"), wrote("b"), wrote("c")]), nobody, lines=2) == ("b", "c")
+    assert last(Reader([]), nobody) == ()
+
+
+def test_a_message_of_several_lines(nobody: Path) -> None:
+    entries = [wrote("one\ntwo\n\n"), wrote("   "), wrote("three\nfour")]
+    assert last(Reader(entries), nobody) == ("one", "two", "three", "four")
+    assert last(Reader(entries), nobody, lines=3) == ("two", "three", "four")
+
+
+def test_systemds_own_words_are_not_the_applications(nobody: Path) -> None:
+    entries = [
+        wrote("hello"),
+        wrote("cannot execute it", "", INVOCATION_ID=OURS),  # between fork and exec
+        wrote("Main process exited", "ef" * 16, INVOCATION_ID=OURS, _PID=1),
+    ]
+    assert last(Reader(entries), nobody) == ("hello", "cannot execute it")
+
+
+def test_lines_that_journald_could_not_tell_the_invocation_of(nobody: Path) -> None:
+    def at(seconds: float) -> Any:
+        return SimpleNamespace(timestamp=timedelta(seconds=seconds))
+
+    entries = [
+        wrote("of an earlier start", "", __MONOTONIC_TIMESTAMP=at(4)),
+        wrote("of another", OTHER, __MONOTONIC_TIMESTAMP=at(6)),
+        wrote("last words", "", __MONOTONIC_TIMESTAMP=at(6)),
+    ]
+    reader = Reader(entries)
+    assert last(reader, nobody, unit=UNIT, since=5.0) == ("last words",)
+    assert reader.matches[-2:] == [f"_SYSTEMD_UNIT={UNIT}", "this boot"]
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("plain", "plain"),
+        ("\x1b[31mred\x1b[0m and \x1b[1;4mloud\x1b[K", "red and loud"),
+        ("\x1b]0;title\x07text", "text"),
+        ("a\tb", "a   b"),
+        ("bell\x07 back\x08 \x9b2J", "bell\ufffd back\ufffd \ufffd2J"),
+        ("right\u202eto left", "right\ufffdto left"),
+        ("ünïcode ✓", "ünïcode ✓"),
+        ("x" * (LONGEST + 1), "x" * (LONGEST - 1) + "…"),
+        ("trailing  \r", "trailing"),
+    ],
+)
+def test_lines_are_harmless(line: str, shown: str) -> None:
+    assert harmless(line) == shown
+    assert harmless(shown) == shown
+
+
+def test_bytes_and_fields_that_are_there_twice(nobody: Path) -> None:
+    assert last(Reader([wrote(b"\xffx"), wrote(["one", "two"]), wrote(None)]), nobody) == ("\ufffdx", "two")
+
+
+def test_nothing_is_read_without_an_invocation(nobody: Path) -> None:
+    assert asyncio.run(Tail(nobody, lambda: pytest.fail("opened")).last("")) == ()
+
+
+def _raise(error: Exception) -> Callable[[], Any]:
+    def fail() -> Any:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("error", [OSError(13, "no"), ValueError("no"), RuntimeError("no")])
+def test_a_journal_that_cannot_be_read_is_no_error(nobody: Path, error: Exception) -> None:
+    assert asyncio.run(Tail(nobody, _raise(error)).last(OURS)) == ()
+
+
+def test_reading_has_a_deadline(nobody: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tail, "READ_TIMEOUT", 0.05)
+    reader = Reader([wrote("", OTHER)] * 10_000, slow=0.02)
+    assert last(reader, nobody) == ()
+    assert reader.read < 100
+    many = Reader([wrote("ours")] + [wrote("", OTHER)] * 10_000)
+    monkeypatch.setattr(tail, "READ_TIMEOUT", 3.0)
+    assert last(many, nobody) == ()
+    assert many.read == tail.MOST_READ
+
+
+def synchronized(answer: bytes | None, path: Path) -> tuple[list[bytes], tuple[str, ...]]:
+    """What a journald heard that gives this answer (None: none at all), and what was read afterwards."""
+    heard: list[bytes] = []
+    reader = Reader([wrote("words")])
+
+    async def serve(stream: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await stream.readuntil(b"\0"))
+        assert not reader.read, "first journald has to catch up"
+        if answer is not None:
+            writer.write(answer)
+            writer.close()
+        else:
+            await stream.read()
+            writer.close()
+
+    async def work() -> tuple[str, ...]:
+        server = await asyncio.start_unix_server(serve, path)
+        async with server:
+            return await Tail(path, lambda: reader).last(OURS)
+
+    return heard, asyncio.run(work())
+
+
+@pytest.mark.parametrize(
+    "answer", [b'{"parameters":{}}\0', b'{"error":"no"}\0', b"no JSON\0", b"", None, b"x" * 70_000]
+)
+def test_journald_is_asked_to_catch_up_whatever_it_answers(
+    answer: bytes | None, nobody: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail, "SYNC_TIMEOUT", 0.5)
+    assert synchronized(answer, nobody) == ([b'{"method":"io.systemd.Journal.Synchronize"}\0'], ("words",))

@@ -14,6 +14,8 @@ from tests.load.client import Load
 
 POOL = 6
 EXEC = ["/bin/sh", "start.sh"]
+START = 'test "$DEPLOYD_INSTANCE" = "$(cat "$DEPLOYD_RELEASE.fails")" && exit 3; exec /usr/bin/python3 app.py'
+"""Beside a release, so that it stays the same release, stands which of its instances fails its gate."""
 
 
 @dataclass(slots=True)
@@ -33,19 +35,19 @@ class Scene:
 
     def __post_init__(self) -> None:
         # A failed gate holds still, so that the world can be looked at before anybody goes back from it.
-        self.release("v1")
+        v1 = self.release("v1")
         settings = {"instances": POOL, "exec": EXEC, "gate": {"timeout": "20s"}, "rollout": {"on_failure": "pause"}}
-        self.stage.configure(release="/srv/demo/v1", **settings)
+        self.stage.configure(release=v1, **settings)
         assert self.stage.change("apply").result == "succeeded"
         first = self.stage.invocations()
         self.load = self.stage.load()
         with self.begin("v2", fails_in=4) as begun:
             begun.until("paused")
-            self.release("v1", fails_in=4)
+            self.let_fail(v1, 4)
             assert self.stage.deployd("abort", APP).returncode == 0
             assert begun.end().result == "failed"
         self.stage.machine.run(["systemctl", "stop", f"{APP}@4.service"])
-        self.release("v1")
+        self.let_fail(v1, 0)
         assert self.generations() == {1: 1, 2: 1, 3: 1, 5: 2, 6: 2, 7: 2}
         self.bad = self.begin("v3", fails_in=6)
         self.bad.until("paused")
@@ -57,9 +59,13 @@ class Scene:
         self.stage.journal.restart()
 
     def release(self, version: str, fails_in: int = 0) -> str:
-        """A release that fails its gate in one of its instances."""
-        script = f"test $DEPLOYD_INSTANCE = {fails_in} && exit 3\nexec /usr/bin/python3 app.py"
-        return self.stage.release(version, files={"start.sh": script})
+        release = self.stage.release(version, files={"start.sh": START})
+        self.let_fail(release, fails_in)
+        return release
+
+    def let_fail(self, release: str, number: int) -> None:
+        """From now on its instance of this number fails."""
+        self.stage.machine.write(f"{release}.fails", f"{number}\n")
 
     def begin(self, version: str, fails_in: int) -> Begun:
         return self.stage.begin("rollout", "--release", self.release(version, fails_in))

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from deployd.errors import StateError
+from deployd.model.crashes import Crashes
 from deployd.model.generation import Result
 from deployd.model.rollout import Phase
 from deployd.state.history import History
@@ -290,3 +291,21 @@ def test_garbage_in_place_of_the_database_is_an_error_and_is_kept(tmp_path: Path
 def test_a_history_that_is_not_open_says_so(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="is not open"):
         History(tmp_path).apps()
+
+
+def test_crashes_are_remembered_until_they_are_forgiven_or_the_machine_boots(history: History) -> None:
+    crashes = Crashes(1, "a" * 32, 3, True, 5, (1.0, 2.0), "exited with status 5", "b" * 32, 2.0, 3.0)
+    history.crashed("demo", "boot", {1: crashes, 2: Crashes(1), 3: crashes})
+    assert history.crashes("demo", "boot") == {1: crashes, 3: crashes}
+    history.crashed("demo", "boot", {1: replace(crashes, count=6), 3: Crashes(None)})
+    assert history.crashes("demo", "boot") == {1: replace(crashes, count=6)}
+    assert history.crashes("demo", "another boot") == {}
+    assert history.crashes("other", "boot") == {}
+    history.forget("demo")
+    assert history.crashes("demo", "boot") == {}
+
+
+def test_boots_by_generation(history: History) -> None:
+    for invocation, (number, boot) in enumerate([(1, 0.5), (1, None), (2, 0.7), (1, 0.6)]):
+        history.saw("demo", number, 1, str(invocation), boot)
+    assert history.boots_by_generation("demo") == {1: [0.6, 0.5], 2: [0.7]}

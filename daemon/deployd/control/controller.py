@@ -16,6 +16,7 @@ from deployd import config
 from deployd.control.course import Course
 from deployd.control.host import Host
 from deployd.control.instances import Instances
+from deployd.control.keeper import Keeper
 from deployd.control.loop import Loop
 from deployd.control.moment import Moment
 from deployd.control.story import Story, Tell, held
@@ -60,6 +61,7 @@ class Controller:
             failed=self._on_shell_error,
         )
         self._umbrella = Umbrella(name, host.systemd, changed=self.wake, failed=self._on_shell_error)
+        self.keeper = Keeper(name, host, self.instances, self._umbrella.is_up, self.wake, changed, self._story.tell)
         self._course: Course | None = None
         self._goal: tuple[Goal, Generation] | None = None
         self._stale = True
@@ -85,6 +87,7 @@ class Controller:
 
     async def stop(self) -> None:
         """Leave the loop; instances and jobs go on without us."""
+        self.keeper.stop()
         await self._loop.stop()
 
     def wake(self) -> None:
@@ -298,6 +301,7 @@ class Controller:
         """The world as it is now; watchers are told when it is different."""
         seen = self.instances.observe()
         self._witness.look(seen)
+        self.keeper.look(seen, Moment.now(), busy=self.rollout is not None and not self.rollout.stands)
         if seen != self._seen:
             self._seen = seen
             self._report_change()

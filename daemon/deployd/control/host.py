@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deployd.control.deployment import Deployment
+from deployd.plan.backoff import Patience
 from deployd.state.history import History
 from deployd.state.pins import Pins
 from deployd.systemd.manager import Systemd
@@ -23,3 +24,5 @@ class Host:
     pins: Pins
     deployment: Deployment
     tail: Tail
+    patience: Patience = field(default_factory=Patience)
+    """With instances that crash."""

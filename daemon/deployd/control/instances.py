@@ -124,6 +124,10 @@ class Instances:
             case Stop(number):
                 self._begin(number, Stop, self._stop(action, stop_timeout))
 
+    def working(self, number: int) -> bool:
+        """Is a job of ours for this instance under way?"""
+        return number in self._jobs
+
     async def settle(self) -> None:
         """Wait until every job under way has ended, as each does by its own deadline."""
         while self._jobs:
@@ -192,8 +196,9 @@ class Instances:
             return
         self._refusals.pop(action.number, None)
         self._details.pop(action.number, None)
-        self._pins.unpin(self._app, action.number)
-        self._stopped(action)
+        if not action.keep:
+            self._pins.unpin(self._app, action.number)
+            self._stopped(action)
 
     async def _result(self, job: asyncio.Future[str], timeout: float) -> str:
         try:

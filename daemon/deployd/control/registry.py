@@ -19,6 +19,7 @@ from deployd.control.status import Json
 from deployd.errors import DeploydError, InvalidFile, NoSuchApp, Refused, SystemdError
 from deployd.model.app import App
 from deployd.model.generation import Generation
+from deployd.plan import boots
 from deployd.plan.goal import Goal
 
 log = logging.getLogger(__name__)
@@ -110,6 +111,8 @@ class Registry:
             goal.settings.instances if goal is not None else 0,
             time.time() - time.monotonic(),
             controller.target if controller else None,
+            controller.keeper.troubles() if controller else {},
+            boots.summary(self.history.boots(name)),
         )
 
     def known(self, name: str) -> Controller | None:
@@ -176,6 +179,10 @@ class Registry:
     def goal(self, app: App, number: int, fingerprint: str) -> Goal:
         """What a generation with these settings and this fingerprint has to reach."""
         return Goal.of(app, number, same=self.history.same(app.name, fingerprint))
+
+    def learned(self, app: App) -> App:
+        """With a gate timeout from past boots, if the file leaves it out."""
+        return app.with_learned(boots.gate_timeout(self.history.boots(app.name)))
 
     def file(self, name: str) -> Path:
         return self.settings.apps / f"{name}.toml"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from deployd.control.story import standing
 from deployd.model.action import Adopt, Start, Stop, Unpin
+from deployd.model.crashes import Crashes, Trouble
 from deployd.model.generation import Generation
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Hold, Phase, Rollout
+from deployd.plan.boots import Boots
 from deployd.plan.simulation import Outcome
 
 Json = dict[str, Any]
@@ -46,9 +49,11 @@ def status(
     desired: int,
     boot: float,
     target: Generation | None = None,
+    troubles: Mapping[int, Trouble] = MappingProxyType({}),
+    boots: Boots | None = None,
 ) -> Json:
     """`deployd status APP --json`. `boot`: CLOCK_REALTIME at CLOCK_MONOTONIC 0; `releases`: by generation; `target`:
-    the generation that the rollout under way made."""
+    the generation that the rollout under way made; `troubles`: instances that crash."""
     shown = [item for item in instances if item.generation is not None or item.state is not State.INACTIVE]
     return {
         "app": app,
@@ -58,7 +63,10 @@ def status(
         "ready": sum(item.state is State.READY for item in shown),
         "routing": "shared",
         "rollout": None if rollout is None else _rollout(rollout, target),
-        "instances": [_instance(app, item, releases, boot) for item in shown],
+        "boot": boots,
+        "gate_timeout": generation.settings.gate.timeout if generation else None,
+        "gate_timeout_learned": generation.settings.gate.learned if generation else None,
+        "instances": [_instance(app, item, releases, boot, troubles.get(item.number)) for item in shown],
     }
 
 
@@ -84,29 +92,41 @@ def failure(generation: Generation) -> Json | None:
     return None if generation.failure is None else dataclasses.asdict(generation.failure)
 
 
-def _instance(app: str, item: Instance, releases: dict[int, str], boot: float) -> Json:
+def _instance(app: str, item: Instance, releases: dict[int, str], boot: float, trouble: Trouble | None) -> Json:
     moment = item.ready_since or item.started
+    crashes = trouble.crashes if trouble is not None else None
+    retry_at = crashes.retry_at if crashes is not None and item.state in (State.INACTIVE, State.FAILED) else None
+    down = crashes is not None and retry_at is not None
     return {
         "instance": item.number,
         "unit": f"{app}@{item.number}.service",
         "generation": item.generation,
         "release": releases.get(item.generation) if item.generation is not None else None,
-        "state": str(item.state),
+        "state": str(State.FAILED if down else item.state),
         "ready": item.state is State.READY,
         "main_pid": item.main_pid,
         "invocation_id": item.invocation_id,
         "since": iso(boot + moment) if moment else None,
         "restarts": item.restarts,
         "weight": None,
-        "detail": item.detail,
+        "detail": crash_loop(crashes, boot) if crashes is not None and down else item.detail,
         "exit_status": item.exit_status,
         "signal": item.signal,
         "probe_error": item.probe_error,
+        "boot": round(item.ready_since - item.started, 3) if item.ready_since else None,
+        "crashes": crashes.count if crashes is not None else 0,
+        "retry_at": iso(boot + retry_at) if retry_at is not None else None,
+        "journal": list(trouble.journal) if trouble is not None else [],
     }
 
 
-def history(app: str, generations: Iterable[Generation], current: int | None) -> Json:
-    """`deployd history APP --json`, newest first."""
+def history(
+    app: str,
+    generations: Iterable[Generation],
+    current: int | None,
+    boots: Mapping[int, Boots | None] = MappingProxyType({}),
+) -> Json:
+    """`deployd history APP --json`, newest first; `boots`: by generation."""
     return {
         "app": app,
         "generation": current,
@@ -124,6 +144,7 @@ def history(app: str, generations: Iterable[Generation], current: int | None) ->
                 "origin": item.origin,
                 "irreversible": item.irreversible,
                 "failure": failure(item),
+                "boot": boots.get(item.number),
             }
             for item in generations
         ],
@@ -137,9 +158,7 @@ def dry_run(app: str, origin: int | None, target: int, release: str, outcome: Ou
         "from": origin,
         "to": target,
         "release": release,
-        "actions": [
-            _step(step.action, step.ready) for step in outcome.steps if not isinstance(step.action, Unpin)
-        ],
+        "actions": [_step(step.action, step.ready) for step in outcome.steps if not isinstance(step.action, Unpin)],
         "floor": outcome.floor,
         "ceiling": outcome.ceiling,
     }

@@ -21,6 +21,8 @@ class Stop:
     generation: int | None
     why: str = "replaced"
     """``replaced``, ``failed`` or ``surplus``."""
+    keep: bool = False
+    """The pin stays, for it is to be started again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,15 @@ class App:
     service: Directives = ()
     socket: Directives = ()
 
+    def with_learned(self, timeout: float) -> App:
+        """With this gate timeout, in seconds, if the file leaves it out.
+
+        Two settings that are equal with the same one are the same settings: what was learned meanwhile is no change.
+        """
+        if not self.gate.learned:
+            return self
+        return dataclasses.replace(self, gate=dataclasses.replace(self.gate, timeout=timeout))
+
     def to_json(self) -> str:
         """Canonical text of the settings, kept with each generation."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True, ensure_ascii=True)

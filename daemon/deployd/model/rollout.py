@@ -67,3 +67,8 @@ class Rollout:
     def goal(self) -> int | None:
         """The generation that instances are being moved to right now."""
         return self.origin if self.phase is Phase.ROLLING_BACK else self.target
+
+    @property
+    def stands(self) -> bool:
+        """Is nothing planned until somebody says so? At a hold the planner keeps what is reached."""
+        return self.phase is Phase.PAUSED and self.pause is not Pause.HELD

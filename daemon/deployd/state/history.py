@@ -12,16 +12,17 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
 from deployd.errors import StateError
 from deployd.model.app import App
+from deployd.model.crashes import Crashes
 from deployd.model.failure import Failure
 from deployd.model.generation import Generation, Result
 from deployd.model.rollout import Rollout
-from deployd.state import rows
+from deployd.state import crashes, rows
 
 FULL, NORMAL = "FULL", "NORMAL"
 
@@ -67,7 +68,7 @@ class History:
         try:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
-            db.executescript(rows.SCHEMA)
+            db.executescript(rows.SCHEMA + crashes.SCHEMA)
             # A read-only directory lets all of the above pass when the tables are there already.
             db.execute("BEGIN IMMEDIATE")
             db.execute("COMMIT")
@@ -234,6 +235,25 @@ class History:
         )
         return [float(seconds) for (seconds,) in found]  # type: ignore[arg-type]
 
+    def boots_by_generation(self, app: str) -> dict[int, list[float]]:
+        """As `boots`, without a limit, for each generation that has any."""
+        found: dict[int, list[float]] = {}
+        query = "SELECT generation, boot FROM invocations WHERE app = ? AND boot IS NOT NULL ORDER BY ordinal DESC"
+        for number, seconds in self._read(query, app):
+            found.setdefault(int(number), []).append(float(seconds))  # type: ignore[call-overload, arg-type]
+        return found
+
+    def crashes(self, app: str, boot: str) -> dict[int, Crashes]:
+        """Instances that crashed, as far as it is not forgiven, since the boot of the machine with this ID."""
+        found = self._read(crashes.SELECT, app, boot)
+        return {int(number): Crashes.from_json(str(text)) for number, text in found}  # type: ignore[call-overload]
+
+    def crashed(self, app: str, boot: str, news: Mapping[int, Crashes]) -> None:
+        """What is known of these instances now; a count of 0 is forgotten."""
+        with self._write(NORMAL) as db:
+            for instance, known in news.items():
+                crashes.put(db, app, boot, instance, known)
+
     def forget(self, app: str) -> None:
         """The app is removed."""
         with self._write() as db:
@@ -242,6 +262,7 @@ class History:
                 ("generations", "app"),
                 ("rollouts", "app"),
                 ("invocations", "app"),
+                ("crashes", "app"),
             ):
                 db.execute(f"DELETE FROM {table} WHERE {column} = ?", (app,))  # noqa: S608 - names from above
 

@@ -19,6 +19,7 @@ MESSAGE_IDS = {
     "paused": "f8d57fec64e640858d1ddd3e5ffd2e0d",
     "resumed": "d9616558cf60471094de58fdd40ce6a2",
     "instance": "31381f9bf99349408c8b4d5de27f66ff",
+    "crash-loop": "7dcfca40a5fa416fb2e7d8e6bb7da0f0",
 }
 """Event of a rollout to the MESSAGE_ID of its journal entry."""
 
@@ -68,6 +69,8 @@ def sentence(app: str, event: str, data: dict[str, Any]) -> str:
             return f"{app}: rolling out generation {data['to']} from {data['release']} ({data['cause']})"
         case "instance":
             return f"{app}: instance {data['instance']} of generation {data['generation']} {data['state']}{reason}"
+        case "crash-loop":
+            return f"{app}: instance {data['instance']} {data['reason']}"
         case "finished":
             return f"{app}: rollout of generation {data['generation']} {data['result']}{reason}"
         case "failed-gate":
@@ -80,5 +83,5 @@ def sentence(app: str, event: str, data: dict[str, Any]) -> str:
 
 def level(event: str, data: dict[str, Any]) -> int:
     """A rollout that does not go as wished is worth a warning."""
-    bad = event in ("failed-gate", "rolling-back", "paused") or data.get("result") not in (None, "succeeded")
-    return logging.WARNING if bad else logging.INFO
+    bad = event in ("failed-gate", "rolling-back", "paused", "crash-loop", "warning")
+    return logging.WARNING if bad or data.get("result") not in (None, "succeeded") else logging.INFO

@@ -96,6 +96,25 @@ def generation_row(number: int, result: str = "succeeded", **more: Any) -> dict[
     }
 
 
+def failure(instance: int | None = 5, **more: Any) -> dict[str, Any]:
+    """An instance that ended before it was ready, and complained to the journal."""
+    return {
+        "gate": "notify",
+        "reason": f"instance {instance} exited with status 3 before it was ready",
+        "instance": instance,
+        "waited_for": "READY=1",
+        "waited": 0.412,
+        "exit_status": 3,
+        "signal": None,
+        "journal": [
+            "Traceback (most recent call last):",
+            '  File "app.py", line 3',
+            "\x1b[31mImportError\x1b[0m: no\x07",
+        ],
+        **more,
+    }
+
+
 class FakeDaemon:
     """Answers from `answers` ((app, member) to JSON value, number or exception); keeps what was called in `calls`."""
 

@@ -22,20 +22,23 @@ from deployd_cli.main import main
 from deployd_cli.program import COMMANDS
 from tests.unit.cli_fake import FakeDaemon, environment, generation_row, private_bus, status
 
-NOUNS = {"check", "units", "plan", "status", "history", "logs"}
+NOUNS = {"check", "units", "plan", "status", "history", "releases", "logs"}
 CHECKOUT = Path(__file__).resolve().parents[2]
-ROLLOUT_OPTIONS = {"--no-block", "--json"}
+ROLLOUT_OPTIONS = {"--no-block", "--supersede", "--json"}
 OPTIONS: dict[str, set[str]] = {
     "check": {"--json"},
     "units": {"--diff", "--json"},
-    "apply": {"--no-start", *ROLLOUT_OPTIONS},
-    "plan": {"--release", "--json"},
-    "rollout": {"--release", *ROLLOUT_OPTIONS},
-    "rollback": {"--to", *ROLLOUT_OPTIONS},
+    "apply": {"--no-start", "--canary", *ROLLOUT_OPTIONS},
+    "plan": {"--release", "--canary", "--json"},
+    "rollout": {"--release", "--canary", *ROLLOUT_OPTIONS},
+    "rollback": {"--to", "--past-irreversible", *ROLLOUT_OPTIONS},
+    "resume": {"--wait", "--json"},
+    "abort": {"--past-irreversible", "--wait", "--json"},
     "restart": ROLLOUT_OPTIONS,
     "scale": ROLLOUT_OPTIONS,
     "status": {"--watch", "--json"},
     "history": {"--json"},
+    "releases": {"--json"},
     "logs": {"--generation", "--follow", "--lines", "--json"},
 }
 
@@ -142,6 +145,10 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         ["scale", "demo", "many"],
         ["scale", "demo", "--", "-1"],
         ["rollback", "demo", "--to", "0"],
+        ["rollout", "demo", "--canary", "0"],
+        ["plan", "demo", "--canary", "one"],
+        ["restart", "demo", "--canary", "1"],
+        ["resume", "demo", "--json"],
         ["logs", "demo", "-n", "x"],
     ],
 )
@@ -171,6 +178,10 @@ def test_json_is_passed_through_whole(address: str) -> None:
             ("status",): (("", "Describe"), {"apps": [status()], "version": "1", "novel": 1}),
             ("status", "demo"): (("demo", "Describe"), status(novel={"x": [1]})),
             ("history", "demo"): (("demo", "History"), {"app": "demo", "generations": [generation_row(7, novel=1)]}),
+            ("releases", "demo"): (
+                ("demo", "Releases"),
+                {"app": "demo", "releases": [{"release": "/srv/1", "novel": 1}]},
+            ),
             ("plan", "demo"): (("demo", "Plan"), {"app": "demo", "actions": [], "floor": 4}),
             ("units", "demo"): (("demo", "Units"), {"app": "demo", "units": []}),
             ("check",): (("", "Check"), {"apps": [{"app": "demo", "valid": True, "error": None}]}),

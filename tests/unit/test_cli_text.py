@@ -30,8 +30,8 @@ KEYS = [
     "result", "started", "finished", "replaced", "adopted", "duration", "event", "actions", "action", "floor",
     "units", "name", "path", "text", "installed", "apps", "valid", "error", "failure", "gate", "waited_for", "waited",
     "exit_status", "signal", "journal", "hook", "command", "pause", "waits_for", "how", "holds", "new", "canary",
-    "boot", "count", "median", "max", "gate_timeout", "gate_timeout_learned", "irreversible", "crashes", "retry_at", "detail",
-    "probe_error",
+    "boot", "count", "median", "max", "gate_timeout", "gate_timeout_learned", "irreversible", "crashes", "retry_at",
+    "detail", "probe_error",
 ]
 WORDS = [
     "demo", "ready", "starting", "stopping", "stopped", "failed", "adopted", "inactive", "rolling", "rolling-back",

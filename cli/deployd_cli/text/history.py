@@ -10,7 +10,7 @@ from deployd_cli.text.boot import boot_figures, boot_of
 from deployd_cli.text.failure import failure_of, journal_lines, told
 from deployd_cli.text.paint import RESULT_STYLES, Paint
 from deployd_cli.text.table import Cell, Column, table
-from deployd_cli.text.words import cut, dicts_of, duration, instance_count, moment, text_of, wrapped
+from deployd_cli.text.words import cut, dicts_of, duration, indented, instance_count, moment, text_of
 
 HEADS = [
     Column("GEN", number=True),
@@ -25,6 +25,7 @@ HEADS = [
 BOOT = Column("BOOT", number=True)
 """Median and longest, between ADOPTED and RELEASE where there is room."""
 ROOMY = 100
+IRREVERSIBLE = "irreversible: not rolled back past without --past-irreversible"
 LAST_WORDS = 3
 """Lines of a failure's journal; --json has all that is kept."""
 REASON_INDENT = 5
@@ -42,9 +43,9 @@ def history_lines(history: Mapping[str, Any], now: datetime, *, width: int | Non
     for line, generation in zip(rows, generations, strict=True):
         lines.append(line)
         if reason := told(generation):
-            lines += _reason(reason, width)
+            lines += indented(reason, width, REASON_INDENT)
         if generation.get("irreversible") is True:
-            lines += _reason("cannot be undone: not rolled back past", width)
+            lines += indented(IRREVERSIBLE, width, REASON_INDENT)
         words = [" " * REASON_INDENT + word for word in journal_lines(failure_of(generation), LAST_WORDS)]
         lines += words if width is None else [cut(word, width) for word in words]
     return lines
@@ -75,8 +76,3 @@ def _when(then: datetime | None, now: datetime, width: int | None) -> str:
     except OverflowError:
         return "-"
     return local.strftime("%Y-%m-%d %H:%M:%S" if width is None or width >= ROOMY else "%d %b %H:%M")
-
-
-def _reason(text: str, width: int | None) -> list[str]:
-    indent = " " * REASON_INDENT
-    return [indent + line for line in ([text] if width is None else wrapped(text, max(width - REASON_INDENT, 10)))]

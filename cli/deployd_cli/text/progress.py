@@ -16,7 +16,7 @@ from deployd_cli.text.paint import STATE_STYLES, Paint
 from deployd_cli.text.rollout import how_of
 from deployd_cli.text.table import Cell, Column, table
 from deployd_cli.text.trim import summed, trimmed
-from deployd_cli.text.words import columns, cut, dicts_of, duration, number_of, text_of, wrapped
+from deployd_cli.text.words import columns, cut, dicts_of, duration, indented, number_of, text_of
 
 HEADS = [
     Column("INSTANCE", number=True),
@@ -100,7 +100,8 @@ class Progress:
         name, state = text_of(event, "instance", "?"), text_of(event, "state", "?")
         before = self._rows.get(name)
         generation = text_of(event, "generation", before.generation if before else "-")
-        self._rows[name] = Row(generation, state, now, reason)
+        same = before is not None and (before.generation, before.state) == (generation, state)
+        self._rows[name] = Row(generation, state, before.since if same and before else now, reason)
         if state == "failed":
             self._failure(event)
 
@@ -125,12 +126,12 @@ class Progress:
         end = self._now if self.ended else now
         top = [self._title(end, width, paint)]
         top += ["  " + cut(self.release, width - 2, left=True)] if self.release else []
-        top += ["  " + cut(self.note, width - 2)] if self.note and not self.ended else []
-        # What says how to go on is never cut.
-        top += ["  " + line for line in wrapped(self.how, max(width - 2, 2))] if self.phase == "paused" else []
+        said = self.ended or any(self.note in failure for failure in self.failures.values())
+        top += ["  " + cut(self.note, width - 2)] if self.note and not said else []
+        top += indented(self.how, width) if self.phase == "paused" else []
         top += ["  " + cut(f"{self.hook[0]} {duration(now - self.hook[1])} ago", width - 2)] if self.hook else []
-        bottom = ["  " + paint("bad", cut(line, width - 2)) for line in self._failures()]
-        if not self.ended:  # then the sentence about the end has it below
+        bottom = [paint("bad", line) for failure in self._failures() for line in indented(failure, width)]
+        if not self.ended:  # the sentence about the end has it below
             bottom += [cut(line, width) for line in self.journal][: max(height // 2 - len(bottom), 0)]
         room = height - len(top) - len(bottom) - 2
         return [*top, *self._instances(now, room, width, paint), *bottom][: max(height, 0)]

@@ -37,6 +37,9 @@ def hold_words(hold: Mapping[str, Any]) -> str:
 
 
 def holds_of(rollout: Mapping[str, Any]) -> str:
-    """Where it is still to wait: ``holds at 1 new instance beside the old, then at 4 new instances``."""
+    """Where it is to wait later: ``holds at 1 new instance beside the old, then at 4 new instances``."""
     holds = [hold_words(hold) for hold in dicts_of(rollout, "holds")]
-    return f"holds at {', then at '.join(holds)}" if holds else ""
+    held = rollout.get("pause") == "held"  # at the first of them
+    if held:
+        holds = holds[1:]
+    return f"{'then ' if held else ''}holds at {', then at '.join(holds)}" if holds else ""

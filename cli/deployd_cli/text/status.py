@@ -13,7 +13,7 @@ from deployd_cli.text.rollout import holds_of, how_of, rollout_of, waits_of
 from deployd_cli.text.table import Cell, Column, table
 from deployd_cli.text.trim import summed, trimmed
 from deployd_cli.text.trouble import trouble_lines
-from deployd_cli.text.words import age, columns, cut, dicts_of, duration, number_of, text_of, wrapped
+from deployd_cli.text.words import age, columns, cut, dicts_of, duration, indented, number_of, text_of
 
 APPS = [
     Column("APP", shrinks=True, least=4),
@@ -109,16 +109,12 @@ def _rollout(status: Mapping[str, Any], width: int | None, paint: Paint) -> list
     if not isinstance(rollout, Mapping):
         return []
     lines = ["  " + paint("busy", _within(rollout_of(status), width, 2))]
-    sentences = [told(rollout)]
-    failed = len(sentences) if failure_of(rollout) else 0
+    lines += indented(told(rollout), width)
+    lines += [_within(line, width, 0) for line in journal_lines(failure_of(rollout))]
     if rollout.get("phase") == "paused":
-        sentences += [waits_of(rollout), how_of(rollout, text_of(status, "app", "APP"))]
-    sentences.append(holds_of(rollout))
-    for number, sentence in enumerate(sentences, 1):
-        lines += ["  " + line for line in _wrapped(sentence, width, 2)]
-        if number == failed:
-            lines += [_within(line, width, 0) for line in journal_lines(failure_of(rollout))]
-    return lines
+        lines += indented(waits_of(rollout), width)
+        lines += indented(how_of(rollout, text_of(status, "app", "APP")), width)
+    return lines + indented(holds_of(rollout), width)
 
 
 def _trouble(instances: list[Mapping[str, Any]], now: datetime, width: int | None, room: int | None) -> list[str]:
@@ -134,13 +130,6 @@ def _trouble(instances: list[Mapping[str, Any]], now: datetime, width: int | Non
 
 def _within(text: str, width: int | None, indent: int, *, left: bool = False) -> str:
     return text if width is None else cut(text, width - indent, left=left)
-
-
-def _wrapped(text: str, width: int | None, indent: int) -> list[str]:
-    """What says what to do is never cut."""
-    if width is None:
-        return [text] if text else []
-    return wrapped(text, width - indent) if width - indent > 1 else []
 
 
 def _instance(instance: Mapping[str, Any], now: datetime, booted: bool, steered: bool) -> list[Cell | str]:

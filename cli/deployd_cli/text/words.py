@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 
 ELLIPSIS = "…"
-ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]")
+"""Colours and cursor movements; titles, links and other strings; the rest (ECMA-48)."""
 
 
 def text_of(source: Mapping[str, Any], key: str, default: str = "") -> str:
@@ -102,6 +103,14 @@ def wrapped(text: str, width: int) -> list[str]:
                 line = ""
             line += char
     return [full for full in [*lines, line] if full]
+
+
+def indented(text: str, width: int | None, indent: int = 2) -> list[str]:
+    """Never cut: what is too long for `width` columns becomes several lines. Nothing on less than two columns."""
+    if width is not None and width - indent < 2:
+        return []
+    lines = wrapped(text, width - indent) if width is not None else [text] if text else []
+    return [" " * indent + line for line in lines]
 
 
 def duration(seconds: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,9 +43,6 @@ class Reader:
 
     def add_disjunction(self) -> None:
         self.matches.append("+")
-
-    def this_boot(self) -> None:
-        self.matches.append("this boot")
 
     def seek_tail(self) -> None:
         pass
@@ -96,17 +93,23 @@ def test_systemds_own_words_are_not_the_applications(nobody: Path) -> None:
 
 
 def test_lines_that_journald_could_not_tell_the_invocation_of(nobody: Path) -> None:
-    def at(seconds: float) -> Any:
-        return SimpleNamespace(timestamp=timedelta(seconds=seconds))
+    now, began = time.time(), time.monotonic() - 5
+
+    def late(message: str, after: float, ago: float, invocation: str = "") -> Entry:
+        stamp = SimpleNamespace(timestamp=timedelta(seconds=began + after))
+        real = datetime.fromtimestamp(now - ago, UTC)
+        return wrote(message, invocation, __MONOTONIC_TIMESTAMP=stamp, __REALTIME_TIMESTAMP=real)
 
     entries = [
-        wrote("of an earlier start", "", __MONOTONIC_TIMESTAMP=at(4)),
-        wrote("of another", OTHER, __MONOTONIC_TIMESTAMP=at(6)),
-        wrote("last words", "", __MONOTONIC_TIMESTAMP=at(6)),
+        late("of an earlier boot", after=900, ago=86400),
+        late("of an earlier start", after=-1, ago=6),
+        late("of another", after=1, ago=4, invocation=OTHER),
+        late("last words", after=1, ago=4),
     ]
     reader = Reader(entries)
-    assert last(reader, nobody, unit=UNIT, since=5.0) == ("last words",)
-    assert reader.matches[-2:] == [f"_SYSTEMD_UNIT={UNIT}", "this boot"]
+    assert last(reader, nobody, unit=UNIT, since=began) == ("last words",)
+    assert reader.matches[-1] == f"_SYSTEMD_UNIT={UNIT}"
+    assert last(Reader(entries), nobody) == ()
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ LONGEST = 500
 """Characters of a line; what is longer is cut."""
 MOST_READ = 500
 """Entries that are looked at for the wanted ones."""
+CLOCK_STEP = 60.0
+"""Seconds that the wall clock may be set back while a process runs."""
 SYNC_TIMEOUT = 2.0
 READ_TIMEOUT = 3.0
 
@@ -103,7 +105,8 @@ def _written(
         reader.add_disjunction()
     if unit:
         reader.add_match(f"_SYSTEMD_UNIT={unit}")
-        reader.this_boot()
+    # Not Reader.this_boot(): in a container a service's sandbox hides its boot ID, a mount in /proc/sys.
+    earliest = time.time() - (time.monotonic() - since) - CLOCK_STEP
     reader.seek_tail()
     for _ in range(MOST_READ):
         entry = reader.get_previous()
@@ -113,7 +116,7 @@ def _written(
         named = invocation_id in (whose, _text(entry.get("INVOCATION_ID")))
         if named and entry.get("_PID") == 1:
             continue
-        if named or (not whose and _seconds(entry) >= since):
+        if named or (unit and not whose and _monotonic(entry) >= since and _realtime(entry) >= earliest):
             yield entry
 
 
@@ -140,6 +143,11 @@ def _text(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
 
 
-def _seconds(entry: dict[str, Any]) -> float:
+def _monotonic(entry: dict[str, Any]) -> float:
     stamp = entry.get("__MONOTONIC_TIMESTAMP")
     return float(stamp.timestamp.total_seconds()) if stamp is not None else 0.0
+
+
+def _realtime(entry: dict[str, Any]) -> float:
+    stamp = entry.get("__REALTIME_TIMESTAMP")
+    return float(stamp.timestamp()) if stamp is not None else 0.0

@@ -2,12 +2,16 @@
 
 Copied whole into a release directory (see tests/apps/release.py), so it imports the standard library only. Every
 setting is an environment variable or, failing that, a file of the release directory: BOOT_SECONDS (`boot`),
-HANDLER_MS (`handler_ms`), MODE (`mode`), CRASH_AFTER (`crash_after`), GRACE (`grace`).
+HANDLER_MS (`handler_ms`), MODE (`mode`), CRASH_AFTER (`crash_after`), GRACE (`grace`), STATUS_AFTER (`status_after`),
+STATUS_MS (`status_ms`).
 
 Modes: good · slow (a handler of 1 s, unless HANDLER_MS says otherwise) · error500 (answers 500 to everything) ·
 crash (exits 3 instead of getting ready) · exit0 · hang (never ready) · crash-after-ready (serves, then exits 5, and
 what was in progress is lost, as in any crash) · crash-idle (the same, accepting nothing) · abrupt (dies on SIGTERM
 and loses what it had: a control for tests that count) · stubborn (ignores SIGTERM).
+Modes in which only /_status is another: unready (answers 503) · warming (503 until STATUS_AFTER seconds after it was
+ready) · unready-later (503 from then on) · slow-status (answers after STATUS_MS) · deaf (does not serve the socket
+that LISTEN_FDNAMES calls "probe", which the others serve as they do the rest).
 
 Paths: /env (argv and environment as the kernel has them, bytes as latin-1) · /slow?ms=N · all others, /_status among
 them, say who answered.
@@ -22,6 +26,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -51,13 +56,15 @@ def notify(state: str) -> None:
         sock.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
 
 
-def listening_sockets() -> list[socket.socket]:
+def listening_sockets(mode: str) -> list[socket.socket]:
     if os.environ.get("LISTEN_PID", str(os.getpid())) != str(os.getpid()):
         sys.exit("LISTEN_PID is another process: no sockets for us")
     count = int(os.environ.get("LISTEN_FDS", "0"))
     if not count:
         sys.exit("LISTEN_FDS is not set: start this by socket activation")
-    return [socket.socket(fileno=fd) for fd in range(FIRST_FD, FIRST_FD + count)]
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    sockets = zip_longest(range(FIRST_FD, FIRST_FD + count), names[:count])
+    return [socket.socket(fileno=fd) for fd, name in sockets if mode != "deaf" or name != "probe"]
 
 
 def split_nul(path: str) -> list[str]:
@@ -75,7 +82,10 @@ class Application:
     """What is answered, and after how long."""
 
     def __init__(self, mode: str) -> None:
+        self.mode = mode
         self.status = "500 Internal Server Error" if mode == "error500" else "200 OK"
+        self.status_delay = float(setting("STATUS_MS", "status_ms", "10000")) / 1000 if mode == "slow-status" else 0.0
+        self.turns = time.monotonic() + float(setting("STATUS_AFTER", "status_after", "0.5"))
         self.delay = float(setting("HANDLER_MS", "handler_ms", "1000" if mode == "slow" else "0")) / 1000
         version = Path("VERSION")
         self.identity = json.dumps(
@@ -96,7 +106,14 @@ class Application:
             environment = dict(item.partition("=")[::2] for item in split_nul("/proc/self/environ"))
             facts = {"argv": split_nul("/proc/self/cmdline"), "environment": environment, "cwd": str(Path.cwd())}
             return self.status, json.dumps(facts).encode(), 0.0
+        if target == "/_status":
+            status = self.status if self.healthy() else "503 Service Unavailable"
+            return status, self.identity, self.status_delay or self.delay
         return self.status, self.identity, self.delay
+
+    def healthy(self) -> bool:
+        turned = time.monotonic() >= self.turns
+        return {"unready": False, "warming": turned, "unready-later": not turned}.get(self.mode, True)
 
 
 class Connection(asyncio.Protocol):
@@ -279,7 +296,7 @@ ENDS: dict[str, Callable[[], object]] = {
 
 def main() -> None:
     mode = setting("MODE", "mode", "good")
-    sockets = listening_sockets()
+    sockets = listening_sockets(mode)
     time.sleep(float(setting("BOOT_SECONDS", "boot", "0")))
     ENDS.get(mode, lambda: None)()
     asyncio.run(serve(mode, sockets))

@@ -112,12 +112,19 @@ def test_events_tell_of_hooks_and_gates() -> None:
     gate = {"event": "failed-gate", "app": "demo", "instance": 5, "reason": DIED, "failure": failure()}
     assert event_lines(gate) == [f"demo: gate failed: {WHOLE}", *JOURNAL]
     hook = {"event": "hook", "app": "demo", "hook": "before", "command": ["bin/migrate", "--to", "new schema"]}
-    said = "demo: hook before (bin/migrate --to 'new schema')"
-    assert event_lines({**hook, "state": "started"}) == [f"{said} started"]
-    assert event_lines({**hook, "state": "succeeded", "exit_status": 0, "journal": ["fine"]}) == [f"{said} succeeded"]
+    said = "demo: before hook bin/migrate --to 'new schema'"
+    assert event_lines({**hook, "state": "started"}) == [f"{said}: started"]
+    fine = {"state": "succeeded", "exit_status": 0, "journal": ["fine"]}
+    assert event_lines({**hook, **fine}) == [f"{said}: succeeded"]
+    assert event_lines({**hook, **fine, "duration": 0.31}) == [f"{said}: succeeded after 0.3 s"]
     failed = event_lines({**hook, "state": "failed", "exit_status": 4, "journal": ["no such table"]})
-    assert failed == [f"{said} failed: exit status 4", "    no such table"]
-    assert event_line({**hook, "command": "true", "state": "failed"}) == "demo: hook before (true) failed"
+    assert failed == [f"{said}: failed: exit status 4", "    no such table"]
+    reason = "before hook true exited with status 4"
+    ended = {**hook, "command": "true", "state": "failed", "exit_status": 4}
+    assert event_line({**ended, "reason": reason}) == f"demo: {reason}"
+    assert event_line({**ended, "reason": "one still runs"}) == "demo: before hook true: failed: one still runs"
+    loop = {"event": "crash-loop", "app": "demo", "instance": 3, "reason": "crashed 5 times in 12 s"}
+    assert event_line(loop) == "demo: instance 3 is kept down: crashed 5 times in 12 s"
     closing = {"event": "closing", "app": "demo", "reason": "127.0.0.1:80"}
     assert event_line(closing) == "demo: closing the old addresses: 127.0.0.1:80"
 
@@ -155,6 +162,8 @@ def test_status_tells_of_boots_and_of_those_that_are_not_well() -> None:
         instance(1, 7, boot=0.41),
         instance(2, 7, "failed", detail="exited with status 3", exit_status=3, crashes=5, journal=["no database"])
         | {"retry_at": "2026-01-02T04:04:17+00:00"},
+        instance(5, 7, "failed", crashes=5, detail="crashed 5 times in 12 s; next try at 04:04:17")
+        | {"retry_at": "2026-01-02T04:04:17+00:00"},
         instance(3, 7, "failed", exit_status=None, signal="SIGSEGV"),
         instance(4, 8, probe_error="answered 503"),
     ]
@@ -167,17 +176,18 @@ def test_status_tells_of_boots_and_of_those_that_are_not_well() -> None:
     assert told[2] == "  boots in 0.4 s, at most 1.2 s (12 boots); gate timeout 30 s, learned"
     assert told[4].split()[-1] == "BOOT"
     assert told[5].split()[-2:] == ["0.4", "s"]
-    assert told[9:] == [
+    assert told[10:] == [
         "",
         "  instance 2: exited with status 3, crashed 5 times, next try in 12 s",
         "      no database",
+        "  instance 5: crashed 5 times in 12 s; next try at 04:04:17",
         "  instance 3: killed by SIGSEGV",
         "  instance 4: its probe: answered 503",
     ]
-    short = status_lines(status(instances=instances), NOW, width=80, paint=PLAIN, height=10)
-    assert len(short) <= 10
+    short = status_lines(status(instances=instances), NOW, width=80, paint=PLAIN, height=12)
+    assert len(short) <= 12
     assert not any("no database" in line for line in short), "who is unwell is dearer than what they wrote"
-    assert sum("instance " in line for line in short) == 3
+    assert sum("instance " in line for line in short) == 4
 
 
 def test_a_crash_that_is_over_is_not_told_of() -> None:
@@ -215,7 +225,7 @@ def test_the_picture_shows_hooks_probes_and_the_closing() -> None:
     assert told[1] == "  without 127.0.0.1:80"
     hook = {"event": "hook", "hook": "after", "command": ["bin/warm"]}
     progress.apply({**hook, "state": "started"}, 6.0)
-    assert "  hook after (bin/warm) started 2.0 s ago" in progress.lines(8.0, width=100, height=24, paint=PLAIN)
+    assert "  after hook bin/warm: started 2.0 s ago" in progress.lines(8.0, width=100, height=24, paint=PLAIN)
     progress.apply({**hook, "state": "failed", "exit_status": 1, "journal": ["no cache"]}, 9.0)
     told = progress.lines(9.0, width=100, height=24, paint=PLAIN)
-    assert told[-2:] == ["  hook after (bin/warm) failed: exit status 1", "    no cache"]
+    assert told[-2:] == ["  after hook bin/warm: failed: exit status 1", "    no cache"]

@@ -210,7 +210,7 @@ def test_hooks_are_told_while_the_request_waits_for_them(address: str, as_json: 
             if as_json:
                 assert json.loads(line)["state"] == "started"
             else:
-                assert line == b"demo: hook before (bin/migrate) started\n"
+                assert line == b"demo: before hook bin/migrate: started\n"
             go_on.set()
             done = await ended(process)
         assert done.status == 3
@@ -218,7 +218,7 @@ def test_hooks_are_told_while_the_request_waits_for_them(address: str, as_json: 
         if as_json:
             assert json.loads(done.out)["journal"] == ["no such table"]
         else:
-            told = ["demo: hook before (bin/migrate) failed: exit status 4", "    no such table"]
+            told = ["demo: before hook bin/migrate: failed: exit status 4", "    no such table"]
             assert done.out.splitlines() == told
 
     with_daemon(address, work)
@@ -236,7 +236,7 @@ def test_what_else_is_said_before_the_answer_is_told_after_it(address: str) -> N
         async with asked(address, daemon, answer, "rollout", "demo", "--supersede") as process:
             done = await ended(process)
         assert done.out.splitlines() == [
-            "demo: hook before (bin/migrate) succeeded",
+            "demo: before hook bin/migrate: succeeded",
             "demo: rolling out generation 8 after 7, /srv/demo/8",
             "demo: generation 8 is live: 6.2 s",
         ]

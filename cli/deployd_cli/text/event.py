@@ -34,6 +34,8 @@ def _sentence(event: Mapping[str, Any], app: str) -> str:
         case "failed-gate":
             # The reason names the instance.
             return f"gate failed: {told(event) or f'instance {instance}'}"
+        case "crash-loop":
+            return _because(f"instance {instance} is kept down", reason)
         case "hook":
             return hook_words(event)
         case "closing":
@@ -79,12 +81,13 @@ def ended_as(event: Mapping[str, Any], result: str) -> bool:
 
 
 def hook_words(event: Mapping[str, Any]) -> str:
-    """``hook after (bin/warm) failed: exit status 3``."""
-    sentence = f"hook {text_of(event, 'hook', '?')}"
-    if command := command_of(event):
-        sentence += f" ({command})"
-    state = text_of(event, "state", "?")
-    return _because(f"{sentence} {state}", ending(event) if state == "failed" else "")
+    """``after hook bin/warm: started``; of one that failed, why."""
+    name = f"{text_of(event, 'hook', '?')} hook {command_of(event) or '?'}"
+    state, reason = text_of(event, "state", "?"), text_of(event, "reason")
+    if state == "failed":
+        return reason if reason.startswith(name) else _because(f"{name}: failed", reason or ending(event))
+    took = duration(event.get("duration"))
+    return f"{name}: {state}" + (f" after {took}" if took != "-" else "")
 
 
 def _figures(event: Mapping[str, Any]) -> list[str]:

@@ -17,9 +17,9 @@ def trouble_lines(instance: Mapping[str, Any], now: datetime) -> list[str]:
     crashes = number_of(instance, "crashes")
     if instance.get("state") == "failed" or crashes:
         said += [detail] if detail else []
-    if crashes:
+    if crashes and "crashed" not in detail:
         said.append(f"crashed {count(crashes, 'time')}")
-    if again := moment(instance.get("retry_at")):
+    if (again := moment(instance.get("retry_at"))) and "next try" not in detail:
         wait = (again - now).total_seconds()
         said.append(f"next try in {duration(wait)}" if wait > 0 else "next try now")
     if error := text_of(instance, "probe_error"):

@@ -39,3 +39,11 @@ def test_what_goes_wrong_is_a_warning() -> None:
     assert journal.level("failed-gate", {}) == logging.WARNING
     assert journal.level("finished", {"result": "succeeded"}) == logging.INFO
     assert journal.level("instance", {"state": "ready"}) == logging.INFO
+
+
+def test_hooks_are_told_by_what_they_are() -> None:
+    hook = {"hook": "before", "command": "./bin/migrate", "state": "started"}
+    assert journal.sentence("demo", "hook", hook) == "demo: before hook ./bin/migrate started"
+    failed = {**hook, "state": "failed", "reason": "before hook ./bin/migrate exited with status 3"}
+    assert journal.sentence("demo", "hook", failed) == "demo: before hook ./bin/migrate exited with status 3"
+    assert [journal.level("hook", data) for data in (hook, failed)] == [logging.INFO, logging.WARNING]

@@ -20,6 +20,7 @@ MESSAGE_IDS = {
     "resumed": "d9616558cf60471094de58fdd40ce6a2",
     "instance": "31381f9bf99349408c8b4d5de27f66ff",
     "crash-loop": "7dcfca40a5fa416fb2e7d8e6bb7da0f0",
+    "hook": "ae5e1c2ea1354e32b6174a962c9468e9",
 }
 """Event of a rollout to the MESSAGE_ID of its journal entry."""
 
@@ -73,6 +74,10 @@ def sentence(app: str, event: str, data: dict[str, Any]) -> str:
             return f"{app}: instance {data['instance']} {data['reason']}"
         case "finished":
             return f"{app}: rollout of generation {data['generation']} {data['result']}{reason}"
+        case "hook" if data.get("reason"):
+            return f"{app}{reason}"  # which names the hook
+        case "hook":
+            return f"{app}: {data['hook']} hook {data['command']} {data['state']}"
         case "failed-gate":
             return f"{app}: gate failed{reason}"
         case "rolling-back":
@@ -83,5 +88,5 @@ def sentence(app: str, event: str, data: dict[str, Any]) -> str:
 
 def level(event: str, data: dict[str, Any]) -> int:
     """A rollout that does not go as wished is worth a warning."""
-    bad = event in ("failed-gate", "rolling-back", "paused", "crash-loop", "warning")
+    bad = data.get("state") == "failed" or event in ("failed-gate", "rolling-back", "paused", "crash-loop", "warning")
     return logging.WARNING if bad or data.get("result") not in (None, "succeeded") else logging.INFO

@@ -1,0 +1,158 @@
+"""Commands around a rollout: `before` it changes anything, and `after` it has succeeded.
+
+Each runs as the transient unit NAME:hook.service, one after the other. No app's name has a colon, so the unit is nobody
+else's; and there is one of it, so a hook that outlives the daemon keeps the next rollout from running it beside itself.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from deployd.errors import Refused, SystemdError
+from deployd.model.app import App
+from deployd.model.failure import Failure, GateName
+from deployd.model.generation import Cause
+from deployd.state.pins import Pins
+from deployd.systemd.manager import UnitExists
+from deployd.systemd.tail import Tail
+from deployd.systemd.transient import Command, Outcome, Transient
+
+Tell = Callable[[str, dict[str, Any]], None]
+"""(event, fields): one line of a rollout's progress."""
+
+
+class Kind(StrEnum):
+    BEFORE = "before"
+    AFTER = "after"
+
+
+CAUSES = frozenset({Cause.APPLY, Cause.ROLLOUT, Cause.RELOAD, Cause.ROLLBACK})
+"""What hooks run for: a restart and a scaling bring nothing new."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The rollout that hooks run for."""
+
+    app: App
+    """The settings of the new generation."""
+    generation: int
+    """Its files are on the disk."""
+    release: str
+    cause: Cause
+    old_generation: int | None = None
+    old_release: str = ""
+
+
+def unit_of(name: str) -> str:
+    return f"{name}:hook.service"
+
+
+class Hooks:
+    """Runs them, and tells of each as an event ``hook``."""
+
+    def __init__(self, transient: Transient, tail: Tail, pins: Pins) -> None:
+        self._transient = transient
+        self._tail = tail
+        self._pins = pins
+        self._running: dict[str, str] = {}
+
+    def running(self, name: str) -> str | None:
+        """The hook of an app that this daemon runs now, as ``before hook ./bin/migrate``."""
+        return self._running.get(name)
+
+    async def refuse_leftover(self, name: str) -> None:
+        """Raise Refused if a hook still runs that a daemon before us began."""
+        if self.running(name) is None and await self._transient.running(unit_of(name)):
+            raise Refused(_leftover(name))
+
+    async def run(self, kind: Kind, change: Change, tell: Tell) -> Failure | None:
+        """All commands of `kind` in their order, up to the first that fails; what became of it, None if all went well.
+
+        A hook of an earlier rollout that still runs is a failure too. Raises SystemdError.
+        """
+        hooks = change.app.pace.hooks
+        for argv in hooks.before if kind is Kind.BEFORE else hooks.after:
+            failure = await self._one(kind, change, argv, tell)
+            if failure is not None:
+                return failure
+        return None
+
+    async def _one(self, kind: Kind, change: Change, argv: tuple[str, ...], tell: Tell) -> Failure | None:
+        name, unit = change.app.name, unit_of(change.app.name)
+        command = shlex.join(argv)
+
+        def event(state: str, **fields: Any) -> None:
+            whose = {"from": change.old_generation, "to": change.generation, "generation": change.generation}
+            told: dict[str, Any] = {
+                "hook": str(kind),
+                "command": command,
+                "state": state,
+                "exit_status": None,
+                "journal": [],
+            }
+            tell("hook", {**whose, **told, **fields})
+
+        event("started")
+        self._running[name] = f"{kind} hook {command}"
+        since = time.monotonic()
+        try:
+            outcome = await self._transient.run(unit, self._command(kind, change, argv))
+        except UnitExists:
+            failure = Failure(gate=GateName.HOOK, reason=_leftover(name), waited_for=command)
+            event("failed", reason=failure.reason)
+            return failure
+        except SystemdError as error:
+            event("failed", reason=str(error))
+            raise
+        finally:
+            del self._running[name]
+        if outcome.succeeded:
+            event("succeeded", exit_status=0, duration=round(outcome.seconds, 3))
+            return None
+        failure = await self._failure(kind, command, outcome, unit, since)
+        ended = {"exit_status": failure.exit_status, "signal": failure.signal, "journal": list(failure.journal)}
+        event("failed", reason=failure.reason, **ended, duration=round(outcome.seconds, 3))
+        return failure
+
+    async def _failure(self, kind: Kind, command: str, outcome: Outcome, unit: str, since: float) -> Failure:
+        return Failure(
+            gate=GateName.HOOK,
+            reason=f"{kind} hook {command} {outcome}",
+            waited_for=f"{command} to exit with status 0",
+            waited=round(outcome.seconds, 3),
+            exit_status=outcome.exit_status,
+            signal=outcome.signal,
+            journal=await self._tail.last(outcome.invocation_id, unit, since),
+        )
+
+    def _command(self, kind: Kind, change: Change, argv: tuple[str, ...]) -> Command:
+        old = change.old_generation
+        return Command.of(
+            change.app,
+            argv,
+            f"{change.app.name}: {kind} hook of generation {change.generation}",
+            release=change.release,
+            generation=change.generation,
+            environment_file=str(self._pins.generation_dir(change.app.name, change.generation) / "environment"),
+            environment={
+                "DEPLOYD_OLD_GENERATION": "" if old is None else str(old),
+                "DEPLOYD_OLD_RELEASE": change.old_release,
+                "DEPLOYD_CAUSE": str(change.cause),
+                "DEPLOYD_HOOK": str(kind),
+            },
+            timeout=change.app.pace.hooks.timeout,
+        )
+
+
+def _leftover(name: str) -> str:
+    unit = unit_of(name)
+    return (
+        f"a hook of an earlier rollout of {name} still runs ({unit}), begun before deployd was started anew;"
+        f" wait for its end, or systemctl stop {unit}"
+    )

@@ -1,0 +1,163 @@
+"""Hooks: what they are run with, what is told of them, and what a failure says."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployd.control.hooks import Change, Hooks, Kind
+from deployd.errors import Refused, SystemdError
+from deployd.model.app import App, Pace
+from deployd.model.app import Hooks as HooksTable
+from deployd.model.failure import Failure, GateName
+from deployd.model.generation import Cause
+from deployd.state.pins import Pins
+from deployd.systemd.manager import UnitExists
+from deployd.systemd.transient import Command, Outcome
+
+GOOD = Outcome(0, None, False, "ab" * 16, 1.25)
+BAD = Outcome(3, None, False, "cd" * 16, 1.0, "exit-code")
+APP = App(
+    "demo",
+    "/srv/demo/current",
+    ("./serve",),
+    (),
+    user="www-data",
+    pace=Pace(
+        hooks=HooksTable(before=(("./bin/migrate", "--to", "a b"), ("./bin/warm",)), after=(("tell",),), timeout=9)
+    ),
+)
+CHANGE = Change(APP, 7, "/srv/demo/v7", Cause.ROLLOUT, 6, "/srv/demo/v6")
+FIRST = Change(APP, 1, "/srv/demo/v1", Cause.APPLY)
+
+
+class Transient:
+    """Ends commands as `outcomes` say, one after the other."""
+
+    def __init__(self, *outcomes: Outcome | Exception) -> None:
+        self.outcomes = list(outcomes)
+        self.ran: list[tuple[str, Command]] = []
+        self.left: list[str] = []
+
+    async def run(self, unit: str, command: Command) -> Outcome:
+        self.ran.append((unit, command))
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def running(self, pattern: str) -> list[str]:
+        assert pattern == "demo:hook.service"
+        return self.left
+
+
+class Tail:
+    async def last(self, invocation_id: str, unit: str, since: float) -> tuple[str, ...]:
+        assert (invocation_id, unit) == (BAD.invocation_id, "demo:hook.service")
+        return ("migrating", "no such table")
+
+
+def hooks(transient: Transient, state: Path = Path("/var/lib/deployd")) -> Hooks:
+    return Hooks(transient, Tail(), Pins(state))  # type: ignore[arg-type]
+
+
+def run(transient: Transient, kind: Kind, change: Change = CHANGE) -> tuple[Failure | None, list[dict[str, Any]]]:
+    told: list[dict[str, Any]] = []
+    made = hooks(transient)
+    failure = asyncio.run(made.run(kind, change, lambda event, fields: told.append({"event": event, **fields})))
+    assert made.running("demo") is None
+    return failure, told
+
+
+def test_one_after_the_other_with_all_they_need() -> None:
+    transient = Transient(GOOD, GOOD)
+    failure, told = run(transient, Kind.BEFORE)
+    assert failure is None
+    (unit, migrate), (again, warm) = transient.ran
+    assert unit == again == "demo:hook.service"
+    assert migrate.argv == ("/srv/demo/v7/bin/migrate", "--to", "a b")
+    assert warm.argv == ("/srv/demo/v7/bin/warm",)
+    assert (migrate.user, migrate.directory, migrate.timeout) == ("www-data", "/srv/demo/v7", 9)
+    assert migrate.environment_files == ("/var/lib/deployd/apps/demo/generations/7/environment",)
+    assert migrate.environment == {
+        "DEPLOYD_OLD_GENERATION": "6",
+        "DEPLOYD_OLD_RELEASE": "/srv/demo/v6",
+        "DEPLOYD_CAUSE": "rollout",
+        "DEPLOYD_HOOK": "before",
+    }
+    common = {"event": "hook", "hook": "before", "from": 6, "to": 7, "generation": 7, "journal": []}
+    shown = [(item["command"], item["state"], item["exit_status"]) for item in told]
+    assert shown == [
+        ("./bin/migrate --to 'a b'", "started", None),
+        ("./bin/migrate --to 'a b'", "succeeded", 0),
+        ("./bin/warm", "started", None),
+        ("./bin/warm", "succeeded", 0),
+    ]
+    assert all(common.items() <= item.items() for item in told)
+
+
+def test_the_first_deploy_comes_from_nothing() -> None:
+    transient = Transient(GOOD)
+    run(transient, Kind.AFTER, FIRST)
+    ((_, command),) = transient.ran
+    assert command.argv == ("/srv/demo/v1/tell",)
+    assert command.environment["DEPLOYD_OLD_GENERATION"] == command.environment["DEPLOYD_OLD_RELEASE"] == ""
+    assert (command.environment["DEPLOYD_CAUSE"], command.environment["DEPLOYD_HOOK"]) == ("apply", "after")
+
+
+def test_the_first_that_fails_is_the_last_that_runs() -> None:
+    transient = Transient(BAD)
+    failure, told = run(transient, Kind.BEFORE)
+    assert failure == Failure(
+        gate=GateName.HOOK,
+        reason="before hook ./bin/migrate --to 'a b' exited with status 3",
+        waited_for="./bin/migrate --to 'a b' to exit with status 0",
+        waited=1.0,
+        exit_status=3,
+        journal=("migrating", "no such table"),
+    )
+    last = told[-1]
+    assert (last["state"], last["exit_status"], last["reason"]) == ("failed", 3, failure.reason)
+    assert last["journal"] == ["migrating", "no such table"]
+
+
+def test_one_that_still_runs_is_not_run_beside() -> None:
+    transient = Transient(UnitExists("was already loaded"))
+    failure, told = run(transient, Kind.AFTER)
+    assert failure is not None
+    assert failure.reason.startswith("a hook of an earlier rollout of demo still runs (demo:hook.service)")
+    assert (told[-1]["state"], told[-1]["reason"]) == ("failed", failure.reason)
+    transient.left = ["demo:hook.service"]
+    with pytest.raises(Refused, match=r"systemctl stop demo:hook\.service"):
+        asyncio.run(hooks(transient).refuse_leftover("demo"))
+    transient.left = []
+    asyncio.run(hooks(transient).refuse_leftover("demo"))
+
+
+def test_a_systemd_that_does_not_answer_is_an_error_and_told() -> None:
+    told: list[str] = []
+    with pytest.raises(SystemdError, match="no reply"):
+        asyncio.run(
+            hooks(Transient(SystemdError("no reply"))).run(
+                Kind.BEFORE, CHANGE, lambda _, fields: told.append(fields["state"])
+            )
+        )
+    assert told == ["started", "failed"]
+
+
+def test_what_runs_is_known_meanwhile() -> None:
+    class Waiting(Transient):
+        async def run(self, unit: str, command: Command) -> Outcome:
+            seen.append(made.running("demo"))
+            await made.refuse_leftover("demo")  # ours
+            return GOOD
+
+    seen: list[str | None] = []
+    waiting = Waiting()
+    waiting.left = ["demo:hook.service"]
+    made = hooks(waiting)
+    assert asyncio.run(made.run(Kind.BEFORE, CHANGE, lambda *_: None)) is None
+    assert seen == ["before hook ./bin/migrate --to 'a b'", "before hook ./bin/warm"]

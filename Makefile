@@ -28,6 +28,9 @@ test: bootstrap  ## all tests, on real systemd hosts too (TESTS=... takes pytest
 test-unit: bootstrap  ## the tests that need no systemd, linters among them
 	@$(VENV_PYTHON) -m pytest tests/unit $(TESTS)
 
+torture: bootstrap  ## a fault at every step of a rollout, again and again (SEED=... FAULTS=500)
+	@$(VENV_PYTHON) -m tests.torture $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
+
 bench: bootstrap  ## measure rollouts under load
 	@$(VENV_PYTHON) -m tests.bench
 

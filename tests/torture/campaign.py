@@ -1,0 +1,112 @@
+"""A row of faults on one host, and the tally of what became of them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+
+from tests.host.machine import Machine
+from tests.host.stage import APP
+from tests.torture.carrier import Carrier
+from tests.torture.case import Case, Outcome, run_case
+from tests.torture.kinds import Kind
+from tests.torture.line import Step
+from tests.torture.schedule import at_random, in_turn
+from tests.torture.site import Site
+
+SETTINGS = {"instances": 4, "gate": {"timeout": "10s"}}
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of all faults so far."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    not_reached: int = 0
+    requests: int = 0
+    failed: int = 0
+    held: int = 0
+
+    @property
+    def wrong(self) -> list[Outcome]:
+        return [outcome for outcome in self.outcomes if outcome.wrong]
+
+    def table(self) -> str:
+        """Faults by kind and result."""
+        counts = Counter((outcome.case.kind, outcome.result) for outcome in self.outcomes)
+        results = sorted({result for _, result in counts})
+        rows = [["fault", "count", *results, "wrong"]]
+        for kind in (*Kind, None):
+            chosen = [item for item in self.outcomes if kind in (None, item.case.kind)]
+            cells = [sum(item.result == result for item in chosen) for result in results]
+            bad = sum(bool(item.wrong) for item in chosen)
+            rows.append([str(kind or "all"), str(len(chosen)), *(str(cell or "·") for cell in cells), str(bad or "·")])
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join(
+            row[0].ljust(widths[0])
+            + "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
+            for row in rows
+        )
+
+
+@asynccontextmanager
+async def torture_site(name: str = "torture") -> AsyncIterator[Site]:
+    """`demo` on a host of its own; all of it ends with the block."""
+    with Machine.boot(name) as machine:
+        site = await Site.open(machine, **SETTINGS)
+        try:
+            yield site
+        finally:
+            await site.close()
+
+
+async def dry_run(site: Site) -> list[Step]:
+    """The steps of a good rollout without a fault."""
+    Carrier().prepare(site, "dry")
+    await site.line.arm(None, listing=True)
+    async with await site.client() as client:
+        await client.rollout(APP)
+    await site.until_idle()
+    steps = list(site.line.steps)
+    await site.line.arm(None)
+    return steps
+
+
+def cases(steps: list[Step], seed: int, turns: int) -> Iterator[Case]:
+    """`turns` faults in turn, then at random."""
+    return itertools.chain(itertools.islice(in_turn(steps, seed), turns), at_random(steps, seed, turns + 1))
+
+
+async def campaign(
+    site: Site, planned: Iterator[Case], faults: int, tell: Callable[[Outcome], None], tally: Tally
+) -> None:
+    """Carry out so many of the cases that are planned; those whose step was not reached do not count. Ends early when
+    deployd is stuck: nothing that followed there would tell anything."""
+    until = len(tally.outcomes) + faults
+    while len(tally.outcomes) < until and (case := next(planned, None)) is not None:
+        outcome = await run_case(site, case)
+        if outcome.counts or outcome.wrong:
+            tally.outcomes.append(outcome)
+            tell(outcome)
+        else:
+            tally.not_reached += 1
+        if outcome.stuck:
+            break
+    await site.stop_load()
+    tally.requests += site.requests
+    tally.failed += site.failed
+    tally.held += site.held
+
+
+def again(case: Case) -> str:
+    """The command line that does this fault alone."""
+    carrier = json.dumps(asdict(case.carrier))
+    return (
+        f"{sys.executable} -m tests.torture --seed {case.seed} --kind {case.kind} --step '{case.step}'"
+        f" --carrier '{carrier}'"
+    )

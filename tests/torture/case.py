@@ -1,0 +1,247 @@
+"""One fault: a rollout that is stopped at a step and hit there, and what has to hold afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from deployd.errors import DeploydError, Unreachable
+from tests.host.link import MachineError
+from tests.host.stage import APP
+from tests.torture.carrier import Carrier
+from tests.torture.kinds import ENDS_THE_REQUEST, NEEDS_OWN_DISK, NEEDS_SMALL_DISK, NO_OBSTACLE, Kind, Scene, inflict
+from tests.torture.line import Step
+from tests.torture.site import AWAY, DEADLINE, Json, Site, Stuck
+
+MISSED = "not reached"
+NOTHING = "nothing to hit"
+REFUSED = "refused"
+LOST = "not begun"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Which fault, where, in what rollout."""
+
+    index: int
+    kind: Kind
+    step: Step
+    carrier: Carrier
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.kind} at {self.step}, {self.carrier}"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of it. `wrong`: what did not hold."""
+
+    case: Case
+    result: str = ""
+    reason: str = ""
+    wrong: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    journal: str = ""
+    stuck: bool = False
+    """Something did not come to its end: the host is of no more use."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether there was a fault at all."""
+        return self.result not in (MISSED, NOTHING)
+
+
+@dataclass(slots=True)
+class Trial:
+    """One case on its way."""
+
+    site: Site
+    case: Case
+    outcome: Outcome
+    rows: list[Json]
+    """History before it."""
+    error: str = ""
+    """What the request was answered, if not with a generation."""
+    silent: bool = False
+    """The request was not answered."""
+    paused: bool = False
+    stood: bool = False
+    """It was paused at some time."""
+
+    async def request(self) -> None:
+        """Ask for the rollout, and note the answer."""
+        try:
+            async with await self.site.client() as client:
+                await self.case.carrier.begin(client)
+        except Unreachable as error:
+            self.silent, self.error = True, str(error)
+        except DeploydError as error:
+            self.error = str(error)
+        except AWAY as error:
+            self.silent, self.error = True, str(error)
+
+    async def run(self, scene: Scene) -> None:
+        site, outcome = self.site, self.outcome
+        await site.line.arm(self.case.step)
+        reached = site.line.reached
+        ending = asyncio.ensure_future(self.come_to_rest())
+        waiting: set[asyncio.Future[Any]] = {reached, ending}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if reached.done():
+            verdict = await inflict(self.case.kind, scene)
+            await site.line.answer(**(verdict or {"do": "go"}))
+            outcome.result = "" if verdict else NOTHING
+        else:
+            await site.line.arm(None)
+            outcome.result = MISSED
+        try:
+            await ending
+            while self.paused:
+                await scene.mend()
+                await self.go_on()
+        finally:
+            await scene.mend()
+
+    async def come_to_rest(self) -> None:
+        """Until the rollout has ended or stands."""
+        await self.request()
+        status = await self.site.until(_rests, "the rollout ends or stands paused")
+        self.paused = status["rollout"] is not None
+
+    async def go_on(self) -> None:
+        """A rollout that stands says why, and can be told to go on or back."""
+        status = await self.site.until(_rests, "the rollout ends or stands paused")
+        if status["rollout"] is None:
+            self.paused = False
+            return
+        if not status["rollout"]["reason"]:
+            self.outcome.wrong.append("paused without a reason")
+        self.stood, self.outcome.reason = True, f"paused: {status['rollout']['reason']}"
+        try:
+            async with await self.site.client() as client:
+                await (client.resume if self.case.carrier.resume else client.abort)(APP)
+        except DeploydError as error:
+            self.outcome.wrong.append(f"a paused rollout could not be told to go on: {error}")
+            self.paused = False
+            return
+        # It stands until it was told; what is said from now on is news.
+        status = await self.site.until(_rests, "the rollout ends or stands paused again")
+        self.paused = status["rollout"] is not None
+
+    async def check(self, socket: dict[str, str]) -> None:
+        """What has to hold after any fault."""
+        site, wrong = self.site, self.outcome.wrong
+        await site.until_idle()
+        rows = await site.history()
+        self.check_history(rows)
+        pins = site.pins()
+        current = max((row["generation"] for row in rows if row["result"] == "succeeded"), default=0)
+        if set(pins.values()) != {current}:
+            wrong.append(f"pins are {pins}, the app is at generation {current}")
+        if spare := site.generations() - {row["generation"] for row in rows[:10]} - set(pins.values()):
+            wrong.append(f"files of generations {sorted(spare)} are left over")
+        now = await site.socket()
+        rebooted = self.case.kind in NEEDS_OWN_DISK
+        if now != socket and not (rebooted and now["ActiveState"] == "active"):
+            wrong.append(f"the socket was closed: {socket} before, {now} now")
+        _, failed = await site.traffic()
+        if failed > site.held:
+            wrong.append(f"{failed} requests failed, only {site.held} were held by processes that were killed")
+            site.held = failed  # told once
+        left = site.left_overs()
+        if self.outcome.result == "succeeded" and (still := left & site.left):
+            wrong.append(f"left over by a rollout before this one: {', '.join(sorted(path for path, _ in still))}")
+        site.left = left
+        self.outcome.journal = await site.said()
+        for sign in ("Traceback", "unexpected error", "internal error", "never retrieved"):
+            if sign in self.outcome.journal:
+                wrong.append(f"the daemon's journal has {sign!r}")
+
+    def check_history(self, rows: list[Json]) -> None:
+        """The newest row tells what happened, to this rollout and to no other."""
+        wrong, case, outcome = self.outcome.wrong, self.case, self.outcome
+        fresh = [row for row in rows if row["generation"] > (self.rows[0]["generation"] if self.rows else 0)]
+        if not fresh:
+            outcome.result = outcome.result or (LOST if self.silent else REFUSED)
+            outcome.reason = outcome.reason or self.error
+            if not self.error:
+                wrong.append("the request was answered, but history has no row of it")
+            if self.silent and case.kind not in ENDS_THE_REQUEST:
+                wrong.append(f"the request was not answered: {self.error}")
+            return
+        if len(fresh) > 1:
+            wrong.append(f"more rows than one: {fresh}")
+        row = fresh[0]
+        if self.error and not self.silent:
+            wrong.append(f"the request was refused ({self.error}), but a rollout was begun")
+        outcome.result = outcome.result or row["result"]
+        outcome.reason = row["reason"] or outcome.reason
+        if row["result"] == "running":
+            wrong.append("history says that the rollout is running")
+        if row["result"] != "succeeded" and not row["reason"]:
+            wrong.append(f"history gives no reason for {row['result']}")
+        if row["result"] not in self.allowed():
+            wrong.append(f"ended {row['result']} ({row['reason']}), allowed were {', '.join(sorted(self.allowed()))}")
+
+    def allowed(self) -> frozenset[str]:
+        """How the rollout may end."""
+        case = self.case
+        aborted = {"aborted"} if self.stood and not case.carrier.resume else set()
+        if not case.carrier.good:
+            return frozenset({"rolled-back"} | aborted)
+        if case.kind in NO_OBSTACLE or self.outcome.result == MISSED:
+            return frozenset({"succeeded"})
+        return frozenset({"succeeded", "rolled-back"} | aborted)
+
+
+async def run_case(site: Site, case: Case) -> Outcome:
+    """Do it, and check. Never raises for what deployd did wrong."""
+    outcome = Outcome(case)
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(4 * DEADLINE):
+            await _run(site, case, outcome)
+    except (Stuck, TimeoutError, MachineError) as error:
+        outcome.stuck = True
+        outcome.wrong.append(str(error) or "took too long altogether")
+        outcome.journal = await site.said()
+    outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+async def _run(site: Site, case: Case, outcome: Outcome) -> None:
+    if case.kind in NEEDS_SMALL_DISK | NEEDS_OWN_DISK:
+        await site.put_on_small_disk(case.kind in NEEDS_SMALL_DISK)
+    await site.until_idle()
+    trial = Trial(site, case, outcome, await site.history())
+    release = case.carrier.prepare(site, f"r{case.index}")
+    scene = Scene(site, random.Random(case.seed), trial.rows[0]["generation"], release)
+    socket = await site.socket()
+    await trial.run(scene)
+    await trial.check(socket)
+    if outcome.result not in ("succeeded", MISSED):
+        await _roll_out_plainly(site, outcome)
+
+
+async def _roll_out_plainly(site: Site, outcome: Outcome) -> None:
+    """Whatever was: the next rollout works. Where the one with the fault succeeded, that is the next fault's."""
+    try:
+        Carrier().prepare(site, f"r{outcome.case.index}-next")
+        async with await site.client() as client:
+            number = await client.rollout(APP)
+        await site.until_idle()
+        newest = (await site.history())[0]
+        if (newest["generation"], newest["result"]) != (number, "succeeded"):
+            outcome.wrong.append(f"the next rollout ended {newest['result']}: {newest['reason']}")
+    except DeploydError as error:
+        outcome.wrong.append(f"the next rollout was refused: {error}")
+    finally:
+        outcome.journal += await site.said()
+
+
+def _rests(status: Json) -> bool:
+    return status["rollout"] is None or status["rollout"]["phase"] == "paused"

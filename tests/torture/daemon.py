@@ -1,0 +1,271 @@
+"""The daemon under test: deployd.main as it is, with every step that touches the world counted, labelled and stoppable.
+
+Runs in the host in place of `deployd daemon` (a drop-in of deployd.service, see tests/torture/site.py), in the
+same sandbox. Steps, each a label and how often it came since the driver armed us:
+
+    call MEMBER UNIT, reply MEMBER UNIT    each D-Bus call, before it is sent and when its reply is there; reading all
+                                           properties of a unit counts once
+    disk METHOD WHAT                       each method of state/disk.py
+    sqlite WORDS                           each statement that writes
+    spawn PROGRAM                          each program run
+    wake                                   each turn of a control loop
+
+Instance numbers are left out of labels, so that the same step has the same name whatever ran before. At the step that
+the driver asked for, the daemon tells it so and stands still, as if it were slow, until told what becomes of it:
+nothing, SIGKILL, or for D-Bus an error, a delay, a reply that never comes.
+
+CLOCK_REALTIME is the machine's, not the host's, and must not be touched here: where the clock is to jump, time.time()
+of this process is shifted. That shows what deployd makes of its wall clock, not what systemd makes of it; the times
+that deployd has from systemd are CLOCK_MONOTONIC.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from deployd import main
+from deployd.bus import Bus, BusError
+from deployd.control.controller import Controller
+from deployd.state.disk import Disk
+from deployd.systemd.manager import decode
+
+SOCKET = "/run/torture.sock"
+PATIENCE = 25.0
+"""Seconds to wait for the driver at a step; less than WatchdogSec= of deployd.service."""
+LOST = 1.0
+"""Seconds after which a reply that does not come counts as lost. The real deadline is 30 s; the same happens then."""
+
+Json = dict[str, Any]
+GO: Json = {"do": "go"}
+
+NO_REPLY = "org.freedesktop.DBus.Error.NoReply"
+FAILED = "org.freedesktop.DBus.Error.Failed"
+
+_WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE|BEGIN|COMMIT|ROLLBACK|CREATE)\b\s*(?:OR \w+ |INTO |FROM |TABLE )*(\w*)")
+_now = time.time
+
+
+class Wire:
+    """The connection to the driver. Without a driver everything goes its way."""
+
+    def __init__(self) -> None:
+        self.offset = 0.0
+        self._sock: socket.socket | None = None
+        self._tried = 0.0
+        self._pending = b""
+        self._armed: tuple[str, int] | None = None
+        self._listing = False
+        self._seen: Counter[str] = Counter()
+        self._connect()
+
+    def reach(self, label: str) -> Json:
+        """A step is about to happen; returns what is to become of it."""
+        self._poll()
+        self._seen[label] += 1
+        here = (label, self._seen[label])
+        if self._listing:
+            self._send({"step": here})
+        if here != self._armed:
+            return GO
+        self._armed = None
+        self._send({"at": here})
+        verdict = self._answer()
+        if verdict["do"] == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return verdict
+
+    def _connect(self) -> None:
+        self._tried = time.monotonic()
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.connect(SOCKET)
+        except OSError:
+            sock.close()
+            return
+        self._sock, self._pending = sock, b""
+        self._send({"pid": os.getpid()})
+        self._answer()
+
+    def _poll(self) -> None:
+        """Take in what the driver has said since."""
+        if self._sock is None:
+            if time.monotonic() > self._tried + 0.1:
+                self._connect()
+            return
+        with contextlib.suppress(BlockingIOError):
+            while self._sock is not None:
+                self._sock.settimeout(0)
+                self._read()
+        *lines, self._pending = self._pending.split(b"\n")
+        for line in lines:
+            self._take(json.loads(line))
+
+    def _answer(self) -> Json:
+        """The next thing the driver says."""
+        deadline = time.monotonic() + PATIENCE
+        while b"\n" not in self._pending and self._sock is not None:
+            self._sock.settimeout(max(0.01, deadline - time.monotonic()))
+            try:
+                self._read()
+            except TimeoutError:
+                return GO
+        if self._sock is None:
+            return GO
+        line, _, self._pending = self._pending.partition(b"\n")
+        return self._take(json.loads(line))
+
+    def _take(self, said: Json) -> Json:
+        self.offset = said.get("offset", self.offset)
+        if "arm" in said:
+            self._seen.clear()
+            self._armed = tuple(said["arm"]) if said["arm"] else None
+            self._listing = said.get("listing", False)
+        return {"do": "go"} | said
+
+    def _read(self) -> None:
+        assert self._sock is not None
+        try:
+            data = self._sock.recv(65536)
+        except ConnectionError:
+            data = b""
+        if not data:
+            self._sock.close()
+            self._sock = None
+        self._pending += data
+
+    def _send(self, message: Json) -> None:
+        if self._sock is None:
+            return
+        try:
+            self._sock.settimeout(PATIENCE)
+            self._sock.sendall(json.dumps(message).encode() + b"\n")
+        except OSError:
+            self._sock.close()
+            self._sock = None
+
+
+def of_bus(wire: Wire) -> None:
+    """Stop at calls, and at their replies."""
+    real = Bus.call
+
+    async def call(
+        self: Bus,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        body: list[Any] | None = None,
+        **options: Any,
+    ) -> list[Any]:
+        label = _called(path, member, body or [])
+        if label is None:
+            return await real(self, destination, path, interface, member, signature, body, **options)
+        verdict = wire.reach(f"call {label}")["do"]
+        if verdict == "error":
+            raise BusError(FAILED, f"{interface}.{member} of {destination}: made to fail")
+        reply = await real(self, destination, path, interface, member, signature, body, **options)
+        verdict = wire.reach(f"reply {label}")
+        if verdict["do"] == "delay":
+            await asyncio.sleep(verdict["seconds"])
+        elif verdict["do"] == "drop":
+            await asyncio.sleep(LOST)
+            raise BusError(NO_REPLY, f"{interface}.{member} of {destination}: no reply within {LOST:g} s")
+        return reply
+
+    Bus.call = call  # type: ignore[method-assign]
+
+
+def _called(path: str, member: str, body: list[Any]) -> str | None:
+    unit = ""
+    if "/unit/" in path:
+        if member == "Get" and body[1:] != ["ActiveState"]:
+            return None
+        unit = decode(path.rpartition("/")[2])
+    elif member in ("StartUnit", "StopUnit", "ResetFailedUnit"):
+        unit = str(body[0])
+    return f"{member} {re.sub(r'@[0-9]+', '@N', unit)}".strip()
+
+
+def of_disk(wire: Wire) -> None:
+    """Stop before each change to a file system."""
+
+    def counted(name: str, real: Callable[..., None]) -> Callable[..., None]:
+        def method(self: Disk, *arguments: Any) -> None:
+            wire.reach(f"disk {name} {_what(arguments[-1 if name in ('rename', 'symlink') else 0])}")
+            real(self, *arguments)
+
+        return method
+
+    for name in ("write", "symlink", "directory", "rename", "sync", "remove"):
+        setattr(Disk, name, counted(name, getattr(Disk, name)))
+
+
+def _what(path: Path) -> str:
+    for part in ("pins", "generations"):
+        if part in path.parts:
+            return f"in {part}"
+    return "in state" if path.is_relative_to("/var/lib") else "unit"
+
+
+class Connection(sqlite3.Connection):
+    """Stops before each statement that writes."""
+
+    wire: Wire
+
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        if found := _WRITES.match(sql):
+            self.wire.reach(f"sqlite {found[1]} {found[2]}".strip())
+        return super().execute(sql, *parameters)
+
+
+def of_sqlite(wire: Wire) -> None:
+    real = sqlite3.connect
+    Connection.wire = wire
+    sqlite3.connect = lambda *arguments, **options: real(*arguments, factory=Connection, **options)  # type: ignore[assignment]
+
+
+def of_control(wire: Wire) -> None:
+    """Stop when a control loop wakes."""
+    real = Controller._step
+
+    async def step(self: Controller) -> None:
+        wire.reach("wake")
+        await real(self)
+
+    Controller._step = step  # type: ignore[method-assign]
+
+
+def of_programs(wire: Wire) -> None:
+    real: Callable[..., Awaitable[asyncio.subprocess.Process]] = asyncio.create_subprocess_exec
+
+    async def spawn(program: str, *arguments: Any, **options: Any) -> asyncio.subprocess.Process:
+        wire.reach(f"spawn {Path(program).name}")
+        return await real(program, *arguments, **options)
+
+    asyncio.create_subprocess_exec = spawn  # type: ignore[assignment]
+
+
+def run() -> int:
+    wire = Wire()
+    time.time = lambda: _now() + wire.offset
+    for instrument in (of_bus, of_disk, of_sqlite, of_control, of_programs):
+        instrument(wire)
+    return main.run()
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,150 @@
+"""The faults: where each may happen, how it is done while the daemon stands at a step, how it is undone, and how a
+good rollout may end after it.
+
+`inflict` returns what the daemon is told to do with the step; None when there was nothing to hit.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from tests.host.stage import APP
+from tests.torture.line import Step
+from tests.torture.site import STATE, Json, Site
+
+DAY = 86400.0
+DELAY = 0.7
+
+
+class Kind(StrEnum):
+    KILL_DAEMON = "kill-daemon"
+    KILL_NEW = "kill-new"
+    KILL_OLD = "kill-old"
+    REPLY_ERROR = "reply-error"
+    REPLY_DELAYED = "reply-delayed"
+    REPLY_DROPPED = "reply-dropped"
+    RESTART_BUS = "restart-bus"
+    REEXEC = "daemon-reexec"
+    RELOAD = "daemon-reload"
+    DISK_FULL = "disk-full"
+    READ_ONLY = "read-only"
+    CLOCK_FORWARD = "clock-forward"
+    CLOCK_BACK = "clock-back"
+    NO_RELEASE = "release-removed"
+    POWER_CUT = "power-cut"
+    REBOOT = "reboot"
+    STOP_NEW = "stop-new"
+    STOP_OLD = "stop-old"
+    MASK = "mask"
+
+
+@dataclass(slots=True)
+class Scene:
+    """What a fault may need to know: where the rollout comes from, and what it rolls out."""
+
+    site: Site
+    rng: random.Random
+    before: int
+    """The newest generation before this rollout."""
+    release: str
+    undo: list[Callable[[], Awaitable[object]]] = field(default_factory=list)
+
+    async def new(self) -> list[int]:
+        return sorted(number for number, generation in (await self.site.alive()).items() if generation > self.before)
+
+    async def old(self) -> list[int]:
+        return sorted(number for number, generation in (await self.site.alive()).items() if generation <= self.before)
+
+    async def mend(self) -> None:
+        """Undo what is a state of the machine."""
+        while self.undo:
+            await self.undo.pop()()
+
+
+def fits(kind: Kind, step: Step, begun: bool, stays: bool = False) -> bool:
+    """Whether there is anything to do at this step. `begun`: have new instances been started before it; `stays`: is the
+    release that is rolled out the one that runs?"""
+    match kind:
+        case Kind.REPLY_ERROR:
+            return step.label.startswith("call ")
+        case Kind.REPLY_DELAYED | Kind.REPLY_DROPPED:
+            return step.label.startswith("reply ")
+        case Kind.KILL_NEW | Kind.STOP_NEW:
+            return begun
+        case Kind.NO_RELEASE:
+            return not stays
+    return True
+
+
+async def inflict(kind: Kind, scene: Scene) -> Json | None:
+    site, rng = scene.site, scene.rng
+    match kind:
+        case Kind.KILL_DAEMON:
+            return {"do": "die"}
+        case Kind.REPLY_ERROR:
+            return {"do": "error"}
+        case Kind.REPLY_DELAYED:
+            return {"do": "delay", "seconds": DELAY}
+        case Kind.REPLY_DROPPED:
+            return {"do": "drop"}
+        case Kind.CLOCK_FORWARD | Kind.CLOCK_BACK:
+            scene.undo.append(lambda: site.line.shift(0.0))
+            return {"do": "go", "offset": DAY if kind is Kind.CLOCK_FORWARD else -DAY}
+        case Kind.KILL_NEW | Kind.KILL_OLD | Kind.STOP_NEW | Kind.STOP_OLD:
+            found = await (scene.new() if kind in (Kind.KILL_NEW, Kind.STOP_NEW) else scene.old())
+            if not found:
+                return None
+            number = rng.choice(found)
+            if kind in (Kind.KILL_NEW, Kind.KILL_OLD):
+                await site.kill(number)
+            else:
+                await site.run("systemctl", "stop", f"{APP}@{number}.service")
+        case Kind.RESTART_BUS:
+            await site.run("systemctl", "kill", "--signal=KILL", "dbus.service")
+        case Kind.REEXEC | Kind.RELOAD:
+            await site.run("systemctl", str(kind))
+        case Kind.DISK_FULL:
+            # dd ends with an error when nothing fits any more: that is what it is for
+            await site.run("dd", "if=/dev/zero", f"of={STATE}/ballast", "bs=64k", check=False)
+            await site.run("dd", "if=/dev/zero", f"of={STATE}/ballast2", "bs=512", check=False)
+            scene.undo.append(lambda: site.run("rm", "-f", f"{STATE}/ballast", f"{STATE}/ballast2"))
+        case Kind.READ_ONLY:
+            await site.in_daemon("mount", "--bind", STATE, STATE)
+            scene.undo.append(lambda: site.in_daemon("umount", STATE, check=False))
+            await site.in_daemon("mount", "--options=remount,bind,ro", STATE)
+        case Kind.NO_RELEASE:
+            release = site.host_path(scene.release)
+            gone = release.rename(release.with_name(release.name + ".gone"))
+            scene.undo.append(lambda: _put_back(gone, release))
+        case Kind.POWER_CUT | Kind.REBOOT:
+            await site.reboot(clean=kind is Kind.REBOOT)
+        case Kind.MASK:
+            pins = site.pins()
+            free = next(number for number in range(1, len(pins) + 2) if number not in pins)
+            unit = f"{APP}@{rng.choice([free, free, *pins])}.service"
+            await site.run("systemctl", "mask", "--runtime", unit)
+            scene.undo.append(lambda: site.run("systemctl", "unmask", "--runtime", unit))
+    return {"do": "go"}
+
+
+async def _put_back(gone: Path, release: Path) -> None:
+    gone.rename(release)
+
+
+NO_OBSTACLE = frozenset(
+    {
+        Kind.KILL_DAEMON, Kind.KILL_OLD, Kind.REPLY_DELAYED, Kind.RESTART_BUS, Kind.REEXEC, Kind.RELOAD,
+        Kind.CLOCK_FORWARD, Kind.CLOCK_BACK, Kind.STOP_OLD, Kind.STOP_NEW,
+    }
+)  # fmt: skip
+"""After these a good release must be rolled out all the same."""
+
+ENDS_THE_REQUEST = frozenset({Kind.KILL_DAEMON, Kind.RESTART_BUS, Kind.POWER_CUT, Kind.REBOOT})
+"""Only these may leave the command without an answer."""
+
+NEEDS_SMALL_DISK = frozenset({Kind.DISK_FULL})
+NEEDS_OWN_DISK = frozenset({Kind.POWER_CUT, Kind.REBOOT})

@@ -1,0 +1,71 @@
+"""Which faults make torture does, in which order."""
+
+from __future__ import annotations
+
+from itertools import islice, pairwise
+
+import pytest
+
+from tests.torture.campaign import Tally
+from tests.torture.carrier import Carrier
+from tests.torture.case import Case, Outcome
+from tests.torture.kinds import Kind, fits
+from tests.torture.line import Step
+from tests.torture.schedule import STARTED, at_random, in_turn, spread
+
+STEPS = [
+    Step(label, number)
+    for number in range(1, 31)
+    for label in ("wake", "call StartUnit demo@N.service", STARTED, "sqlite COMMIT", "disk sync in pins")
+]
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 64, 195])
+def test_every_beginning_is_spread(count: int) -> None:
+    order = spread(count)
+    assert sorted(order) == list(range(count))
+    quarter = sorted(order[: count // 4])
+    assert all(after - before <= 8 for before, after in pairwise(quarter))
+
+
+def test_a_round_has_every_step_and_all_kinds_alike() -> None:
+    cases = list(islice(in_turn(STEPS, 1), len(STEPS)))
+    assert {case.step for case in cases} == set(STEPS)
+    counts = [sum(case.kind is kind for case in cases) for kind in Kind]
+    assert max(counts) - min(counts) <= 1
+    assert [case.index for case in cases] == list(range(1, len(STEPS) + 1))
+
+
+def test_the_first_sixty_have_every_kind() -> None:
+    assert {case.kind for case in islice(in_turn(STEPS, 1), 60)} == set(Kind)
+
+
+def test_all_rounds_together_are_the_product_of_what_fits() -> None:
+    begun = next(index for index, step in enumerate(STEPS) if step.label == STARTED)
+    product = {(kind, step) for index, step in enumerate(STEPS) for kind in Kind if fits(kind, step, index > begun)}
+    cases = [(case.kind, case.step) for case in in_turn(STEPS, 1)]
+    assert len(cases) == len(set(cases))
+    assert set(cases) == product
+
+
+def test_chance_is_repeated_by_its_seed() -> None:
+    assert list(islice(at_random(STEPS, 5, 1), 50)) == list(islice(at_random(STEPS, 5, 1), 50))
+    assert list(islice(at_random(STEPS, 5, 1), 50)) != list(islice(at_random(STEPS, 6, 1), 50))
+
+
+def test_a_step_is_read_as_it_is_written() -> None:
+    step = Step("call StartUnit demo@N.service", 12)
+    assert Step.parse(str(step)) == step
+
+
+def test_table_counts_faults_by_kind_and_result() -> None:
+    def outcome(kind: Kind, result: str, *wrong: str) -> Outcome:
+        return Outcome(Case(1, kind, Step("wake", 1), Carrier(), 1), result, wrong=list(wrong))
+
+    tally = Tally(
+        [outcome(Kind.MASK, "succeeded"), outcome(Kind.MASK, "rolled-back", "no"), outcome(Kind.REEXEC, "succeeded")]
+    )
+    lines = [line.split() for line in tally.table().splitlines()]
+    assert lines[0] == ["fault", "count", "rolled-back", "succeeded", "wrong"]
+    assert ["mask", "2", "1", "1", "1"] in lines
+    assert lines[-1] == ["all", "3", "1", "2", "1"]

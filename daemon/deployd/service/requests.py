@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from deployd import config
+from deployd.config.contents import contents, refuse_changed
+from deployd.control.hooks import Change
 from deployd.control.registry import Registry
-from deployd.errors import Busy, InvalidRequest, Refused
+from deployd.errors import Busy, DeploydError, InvalidRequest, Refused, StateError
 from deployd.model.app import App
 from deployd.model.generation import Cause, Generation, Result
 from deployd.model.rollout import Phase, Rollout
 from deployd.plan.goal import holds
 from deployd.plan.transitions import Event
+from deployd.plan.wayback import way_back
 
 
 class Requests:
@@ -24,13 +29,20 @@ class Requests:
 
     async def apply(self, name: str, start: bool = True, *, supersede: bool = False, canary: int = 0) -> int:
         """First deploy, or a rollout of changed settings; 0 when there is nothing to do."""
-        async with self._apps.lock(name):
+        async with self._turn(name):
             self._refuse_if_busy(name, supersede)
             app = self._apps.load(name)
-            release = config.resolve_release(app)
+            release = await asyncio.to_thread(config.resolve_release, app)
+            held = (await asyncio.to_thread(contents, release, app)).digest
             current = None if self._rollout_of(name) else self._apps.current(name)
-            if current is not None and current.fingerprint == app.fingerprint(release) and current.settings == app:
-                await self._apps.deployment.install(app, self._apps.goal(app, current.number, current.fingerprint))
+            as_it_was = app.with_learned(current.settings.gate.timeout) if current is not None else app
+            if (
+                current is not None
+                and current.fingerprint == app.fingerprint(release, held)
+                and current.settings == as_it_was
+            ):
+                goal = self._apps.goal(as_it_was, current.number, current.fingerprint)
+                await self._apps.deployment.install(as_it_was, goal)
                 return 0
             if not start and self._apps.history.current(name) is not None:
                 raise Refused(f"{name} is deployed already: --no-start is for the first time")
@@ -48,10 +60,10 @@ class Requests:
         canary: int = 0,
     ) -> int:
         """A new generation of what the app file and `release` say now."""
-        async with self._apps.lock(name):
+        async with self._turn(name):
             self._refuse_if_busy(name, supersede)
             app = self._apps.load(name)
-            real = await asyncio.get_running_loop().run_in_executor(None, config.resolve_release, app, release)
+            real = await asyncio.to_thread(config.resolve_release, app, release)
             return await self._begin(app, real, cause, canary=canary)
 
     async def rollback(
@@ -60,53 +72,51 @@ class Requests:
         to: int = 0,
         *,
         supersede: bool = False,
-        past_irreversible: bool = False,  # noqa: ARG002
+        past_irreversible: bool = False,
     ) -> int:
         """Release and settings of an earlier generation again."""
-        async with self._apps.lock(name):
+        async with self._turn(name):
             self._refuse_if_busy(name, supersede)
-            goal = self._rollback_goal(name, to)
-            release = config.resolve_release(goal.settings, goal.release)
-            return await self._begin(goal.settings, release, Cause.ROLLBACK, goal.fingerprint)
+            goal = self._rollback_goal(name, to, past_irreversible)
+            release = await asyncio.to_thread(_as_it_was, goal)
+            return await self._begin(goal.settings, release, Cause.ROLLBACK, goal)
 
     async def restart(self, name: str, *, supersede: bool = False) -> int:
         """The same again, in new processes."""
-        async with self._apps.lock(name):
+        async with self._turn(name):
             self._refuse_if_busy(name, supersede)
             current = self._apps.require_current(name)
-            release = config.resolve_release(current.settings, current.release)
-            return await self._begin(current.settings, release, Cause.RESTART)
+            release = await asyncio.to_thread(_as_it_was, current)
+            return await self._begin(current.settings, release, Cause.RESTART, current)
 
     async def scale(self, name: str, instances: int, *, supersede: bool = False) -> int:
         """Another number of instances; those that run are adopted."""
         if not 1 <= instances <= 1000:
             raise InvalidRequest(f"{instances} instances: allowed are 1 to 1000")
-        async with self._apps.lock(name):
+        async with self._turn(name):
             self._refuse_if_busy(name, supersede)
             current = self._apps.require_current(name)
-            app = replace(current.settings, instances=instances)
-            return await self._begin(app, current.release, Cause.SCALE, current.fingerprint)
+            release = await asyncio.to_thread(_as_it_was, current)
+            return await self._begin(replace(current.settings, instances=instances), release, Cause.SCALE, current)
 
     def pause(self, name: str) -> None:
         self._send(name, Event.PAUSE, "paused by request; deployd resume goes on, deployd abort goes back")
 
     def resume(self, name: str) -> None:
+        controller = self._apps.known(name)
+        target = controller.target if controller is not None else None
+        lost = config.missing(target.settings, target.release) if target is not None else ""
+        if lost:
+            raise Refused(f"{lost}: put it back and resume, or deployd abort {name} goes back")
         self._send(name, Event.RESUME)
 
     def abort(self, name: str, *, past_irreversible: bool = False) -> None:
-        controller = self._apps.known(name)
-        target = controller.target if controller is not None else None
-        if target is not None and target.irreversible and not past_irreversible:
-            raise Refused(
-                f"generation {target.number} of {name} is irreversible: what it changed stays changed; deployd rollout"
-                f" {name} --supersede rolls out a better one, deployd abort {name} --past-irreversible goes back all"
-                " the same"
-            )
+        self._refuse_undoing(name, past_irreversible)
         self._send(name, Event.ABORT, "aborted by request")
 
     async def remove(self, name: str) -> None:
         """Stop the app and take away all that was generated for it."""
-        async with self._apps.lock(name):
+        async with self._turn(name):
             controller = self._apps.known(name)
             if controller is not None:
                 await controller.stop()
@@ -115,16 +125,22 @@ class Requests:
             self._apps.forget(name)
 
     async def _begin(
-        self, app: App, release: str, cause: Cause, fingerprint: str | None = None, *, canary: int = 0
+        self, app: App, release: str, cause: Cause, again: Generation | None = None, *, canary: int = 0
     ) -> int:
+        """`again`: a generation that starts the very same process, of a release that has not changed since."""
         if canary < 0 or canary > app.instances:
             raise InvalidRequest(f"canary of {canary}: allowed are 1 to {app.instances}, the instances of {app.name}")
-        name = app.name
-        number = self._apps.history.next_number(name)
-        controller = self._apps.controller(name)
-        await controller.ready()
-        fingerprint = fingerprint or app.fingerprint(release)
-        await self._apps.deployment.prepare(app, self._apps.goal(app, number, fingerprint), release)
+        if canary and self._apps.history.current(app.name) is None:
+            raise Refused(f"{app.name} is not deployed yet: nothing runs that a canary could stand beside")
+        name, app = app.name, self._apps.learned(app)
+        with self._apps.hooks.ahead(app, cause):
+            number = self._apps.history.next_number(name)
+            controller = self._apps.controller(name)
+            await controller.ready()
+            held, fingerprint = await self._prepare(app, release, number, again)
+            if await self._ran_hooks(app, release, number, cause):
+                # They took their time, and may have written into the release.
+                held, fingerprint = await self._prepare(app, release, number, again)
         superseded = controller.target
         generation = Generation(
             app=name,
@@ -137,17 +153,56 @@ class Requests:
             reason="",
             started=time.time(),
             origin=self._apps.history.current(name),
+            contents=held,
             # What was superseded has changed what it changed.
             irreversible=app.pace.irreversible or (superseded is not None and superseded.irreversible),
         )
-        controller.begin(generation, holds(app, canary))
+        # A first deploy has nothing to be compared with, and a way back is not to wait for anybody.
+        waits = generation.origin is not None and cause not in (Cause.ROLLBACK, Cause.SCALE)
+        controller.begin(generation, holds(app, canary) if waits else ())
+        await self._warn_of_no_return(generation)
         return number
+
+    async def _prepare(self, app: App, release: str, number: int, again: Generation | None = None) -> tuple[str, str]:
+        """Verify the units and write the generation's files; what stands for its contents, and its fingerprint."""
+        if again is not None:
+            held, fingerprint = again.contents, again.fingerprint
+        else:
+            held = (await asyncio.to_thread(contents, release, app)).digest
+            fingerprint = app.fingerprint(release, held)
+        await self._apps.deployment.prepare(app, self._apps.goal(app, number, fingerprint), release)
+        return held, fingerprint
+
+    async def _ran_hooks(self, app: App, release: str, number: int, cause: Cause) -> bool:
+        """Run the hooks that come before a rollout; were there any? Raises Refused, and leaves nothing behind."""
+        name, old = app.name, self._apps.current(app.name)
+        origin = (old.number, old.release) if old is not None else (None, "")
+        change = Change(app, number, release, cause, *origin)
+        try:
+            return await self._apps.hooks.before(change, lambda event, fields: self._apps.tell(name, event, fields))
+        except DeploydError:
+            with contextlib.suppress(StateError):
+                self._apps.pins.prune(name, set(self._apps.pins.generations(name)) - {number})
+            raise
+
+    async def _warn_of_no_return(self, generation: Generation) -> None:
+        origin = self._apps.current(generation.app)
+        lost = await asyncio.to_thread(config.missing, origin.settings, origin.release) if origin is not None else ""
+        if origin is not None and lost:
+            reason = f"{lost}: should this rollout fail, there is no way back to generation {origin.number}"
+            self._apps.tell(
+                generation.app, "warning", {"from": origin.number, "to": generation.number, "reason": reason}
+            )
 
     async def _install_only(self, app: App, release: str) -> int:
         """The first connection starts it: pins for all, but no process yet."""
-        number = self._apps.history.next_number(app.name)
-        goal = self._apps.goal(app, number, app.fingerprint(release))
-        await self._apps.deployment.prepare(app, goal, release)
+        app = self._apps.learned(app)
+        with self._apps.hooks.ahead(app, Cause.APPLY):
+            number = self._apps.history.next_number(app.name)
+            held, fingerprint = await self._prepare(app, release, number)
+            if await self._ran_hooks(app, release, number, Cause.APPLY):
+                held, fingerprint = await self._prepare(app, release, number)
+        goal = self._apps.goal(app, number, fingerprint)
         for instance in range(1, app.instances + 1):
             self._apps.pins.pin(app.name, instance, number)
         await self._apps.deployment.install(app, goal)
@@ -157,7 +212,8 @@ class Requests:
             number=number,
             release=release,
             settings=app,
-            fingerprint=app.fingerprint(release),
+            fingerprint=fingerprint,
+            contents=held,
             cause=Cause.APPLY,
             result=Result.SUCCEEDED,
             reason="installed; the first connection starts it",
@@ -182,28 +238,40 @@ class Requests:
         )
         return number
 
-    def _rollback_goal(self, name: str, to: int) -> Generation:
+    def _rollback_goal(self, name: str, to: int, past_irreversible: bool) -> Generation:
         current = self._apps.require_current(name)
-        if self._rollout_of(name) is not None and not to:
-            return current  # the one before that which is being rolled out
+        if self._rollout_of(name) is not None:
+            self._refuse_undoing(name, past_irreversible)
+            if not to:
+                return current  # the one before that which is being rolled out
         generations = self._apps.history.generations(name)
-        if to:
-            goal = next((item for item in generations if item.number == to), None)
-            if goal is None:
-                raise InvalidRequest(f"{name} has no generation {to}; see deployd history {name}")
-            return goal
-        for item in generations:
-            good = item.number < current.number and item.result is Result.SUCCEEDED
-            if good and item.fingerprint != current.fingerprint:
-                return item
-        raise Refused(f"{name} has no good generation before {current.number} to go back to")
+        return way_back(generations, current.number, to, past_irreversible=past_irreversible)
+
+    def _refuse_undoing(self, name: str, past: bool) -> None:
+        """What a rollout under way cannot undo must not be left by going back, unless that is wanted."""
+        controller = self._apps.known(name)
+        target = controller.target if controller is not None else None
+        if target is not None and target.irreversible and not past:
+            raise Refused(
+                f"generation {target.number} of {name} is irreversible: what it changed stays changed; deployd rollout"
+                f" {name} --supersede rolls out a better one, deployd abort {name} --past-irreversible goes back all"
+                " the same"
+            )
 
     def _send(self, name: str, event: Event, reason: str = "") -> None:
         controller = self._apps.known(name)
         if controller is None or controller.rollout is None:
+            self._apps.hooks.refuse_if_ahead(name)
             raise Refused(f"no rollout of {name} is under way")
         if not controller.send(event, reason):
             raise Refused(f"the rollout of {name} is {controller.rollout.phase}: it cannot {event} now")
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, name: str) -> AsyncIterator[None]:
+        """One request per app at a time. Hooks may take hours: meanwhile others are refused."""
+        self._apps.hooks.refuse_if_ahead(name)
+        async with self._apps.lock(name):
+            yield
 
     def _rollout_of(self, name: str) -> Rollout | None:
         controller = self._apps.known(name)
@@ -217,3 +285,10 @@ class Requests:
                 hint = f"wait for it, or deployd abort {name}"
             under_way = f"a rollout of {name} to generation {rollout.target} is {rollout.phase}"
             raise Busy(f"{under_way}; {hint}, or replace it with --supersede")
+
+
+def _as_it_was(generation: Generation) -> str:
+    """The release of an earlier generation, there and unchanged. Raises Refused."""
+    release = config.resolve_release(generation.settings, generation.release)
+    refuse_changed(generation)
+    return release

@@ -1,0 +1,112 @@
+"""A rollout during another one: refused, or the newer one wins from where things stand; never both."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.host.stage import APP, INSTANCES, Ended, Stage
+
+
+def one_generation(stage: Stage, generation: int) -> None:
+    status = stage.status()
+    assert status["rollout"] is None
+    assert (status["generation"], status["ready"]) == (generation, INSTANCES)
+    assert [item["generation"] for item in status["instances"]] == [generation] * INSTANCES
+
+
+def starts(ended: Ended) -> int:
+    return len(ended.instances("starting"))
+
+
+def test_another_rollout_is_refused_while_one_runs(stage: Stage) -> None:
+    stage.deploy("v1")
+    with stage.begin("rollout", "--release", stage.release("v2", boot=0.4)) as begun:
+        begun.until("instance", state="ready")
+        for verb, *argv in (["rollout"], ["apply"], ["rollback"], ["restart"], ["scale", "3"]):
+            refused = stage.deployd(verb, APP, *argv)
+            assert refused.returncode == 3, (verb, refused)
+            assert "a rollout of demo to generation 2 is rolling" in refused.stderr
+            assert "--supersede" in refused.stderr
+        assert begun.end().result == "succeeded"
+    one_generation(stage, 2)
+
+
+@pytest.mark.parametrize("at", [1, 3])
+def test_the_newer_target_wins_from_where_things_stand(stage: Stage, at: int) -> None:
+    stage.deploy("v1")
+    with stage.load() as load:
+        with stage.begin("rollout", "--release", stage.release("v2", boot=0.3)) as first:
+            for _ in range(at):
+                first.until("instance", state="ready", generation=2)
+            second = stage.change("rollout", "--release", stage.release("v3"), "--supersede")
+            overtaken = first.end()
+        record = load.stop()
+    assert (overtaken.status, overtaken.result) == (1, "superseded"), overtaken
+    assert overtaken.reason == "superseded by generation 3"
+    assert (second.status, second.result) == (0, "succeeded"), second
+    one_generation(stage, 3)
+    assert [row["result"] for row in stage.history()] == ["succeeded", "superseded", "succeeded"]
+    # The half-rolled generation is the newest old one, so it goes first.
+    told = [event for event in second.events if event["event"] == "instance" and event["state"] == "stopping"]
+    order = [event["generation"] for event in told]
+    assert order == sorted(order, reverse=True)
+    assert not record.failed, record.summary()
+
+
+def test_a_bad_release_that_stands_is_fixed_forward(stage: Stage) -> None:
+    stage.deploy("v1", rollout={"on_failure": "pause"})
+    with stage.load() as load:
+        with stage.begin("rollout", "--release", stage.release("v2", mode="crash")) as first:
+            paused = first.until("paused")
+            assert paused["pause"] == "failed"
+            assert f"deployd rollout {APP} --supersede" in paused["how"]
+            shown = stage.status()["rollout"]
+            assert (shown["failure"]["exit_status"], shown["failure"]["gate"]) == (3, "notify")
+            second = stage.change("rollout", "--release", stage.release("v3"), "--supersede")
+            assert first.end().result == "superseded"
+        record = load.stop()
+    assert second.result == "succeeded", second
+    one_generation(stage, 3)
+    assert not record.failed, record.summary()
+
+
+def test_an_abort_after_that_goes_back_to_where_all_began(stage: Stage) -> None:
+    """With the fewest restarts: what still runs of the first generation is not touched."""
+    stage.deploy("v1")
+    before = stage.invocations()
+    with stage.load() as load:
+        with stage.begin("rollout", "--release", stage.release("v2", boot=0.3)) as first:
+            first.until("instance", state="stopped", generation=1)
+            with stage.begin("rollout", "--release", stage.release("v3", boot=0.3), "--supersede") as second:
+                second.until("instance", state="ready", generation=3)
+                assert stage.deployd("abort", APP).returncode == 0
+                aborted = second.end()
+        record = load.stop()
+    assert (aborted.status, aborted.result) == (1, "aborted"), aborted
+    one_generation(stage, 1)
+    after = stage.invocations()
+    touched = {number for row in stage.history() for number in row["replaced"]}
+    assert {number for number, ran in before.items() if after.get(number) == ran} == set(before) - touched
+    assert not record.failed, record.summary()
+
+
+def test_a_rollback_supersedes_to_where_the_rollout_came_from(stage: Stage) -> None:
+    stage.deploy("v1")
+    before = stage.invocations()
+    with stage.begin("rollout", "--release", stage.release("v2", boot=0.3), "--canary", "1") as first:
+        first.until("paused")
+        second = stage.change("rollback", "--supersede")
+        assert first.end().result == "superseded"
+    assert second.result == "succeeded", second
+    assert starts(second) == 0, "what runs is adopted"
+    one_generation(stage, 3)
+    assert {number: ran.invocation for number, ran in stage.invocations().items()} == {
+        number: ran.invocation for number, ran in before.items()
+    }
+
+
+def test_superseding_nothing_is_a_rollout(stage: Stage) -> None:
+    stage.deploy("v1")
+    ended = stage.change("rollout", "--release", stage.release("v2"), "--supersede")
+    assert ended.result == "succeeded"
+    one_generation(stage, 2)

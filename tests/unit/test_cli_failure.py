@@ -125,6 +125,8 @@ def test_events_tell_of_hooks_and_gates() -> None:
     assert event_line({**ended, "reason": "one still runs"}) == "demo: before hook true: failed: one still runs"
     loop = {"event": "crash-loop", "app": "demo", "instance": 3, "reason": "crashed 5 times in 12 s"}
     assert event_line(loop) == "demo: instance 3 is kept down: crashed 5 times in 12 s"
+    warning = {"event": "warning", "app": "demo", "reason": "there is no way back"}
+    assert event_line(warning) == "demo: warning: there is no way back"
     closing = {"event": "closing", "app": "demo", "reason": "127.0.0.1:80"}
     assert event_line(closing) == "demo: closing the old addresses: 127.0.0.1:80"
 
@@ -219,10 +221,12 @@ def test_the_picture_shows_hooks_probes_and_the_closing() -> None:
     told = progress.lines(4.0, width=100, height=24, paint=PLAIN)
     assert told[-1].split()[:5] == ["5", "8", "starting", "3.0", "s"], "its time goes on"
     assert told[-1].endswith("ready, waiting for its probe: answered 503")
+    progress.apply({"event": "warning", "reason": "there is no way back"}, 5.0)
+    assert progress.lines(5.0, width=100, height=24, paint=PLAIN)[1] == "  there is no way back"
     progress.apply({"event": "closing", "reason": "without 127.0.0.1:80"}, 5.0)
     told = progress.lines(5.0, width=100, height=24, paint=PLAIN)
     assert "closing" in told[0]
-    assert told[1] == "  without 127.0.0.1:80"
+    assert told[2] == "  without 127.0.0.1:80"
     hook = {"event": "hook", "hook": "after", "command": ["bin/warm"]}
     progress.apply({**hook, "state": "started"}, 6.0)
     assert "  after hook bin/warm: started 2.0 s ago" in progress.lines(8.0, width=100, height=24, paint=PLAIN)

@@ -51,6 +51,7 @@ class Progress:
         self.release = ""
         self.phase = "rolling"
         self.note = ""
+        self.warning = ""
         self.how = ""
         self.hook: tuple[str, float] | None = None
         self.journal: list[str] = []
@@ -87,6 +88,8 @@ class Progress:
                 self.phase, self.note = "rolling", ""
                 if event.get("event") == "closing":
                     self.phase, self.note = "closing", reason
+            case "warning":
+                self.warning = reason
             case "hook":
                 self._hook(event, now)
             case "daemon-lost":
@@ -126,6 +129,7 @@ class Progress:
         end = self._now if self.ended else now
         top = [self._title(end, width, paint)]
         top += ["  " + cut(self.release, width - 2, left=True)] if self.release else []
+        top += [paint("busy", line) for line in indented(self.warning, width)]
         said = self.ended or any(self.note in failure for failure in self.failures.values())
         top += ["  " + cut(self.note, width - 2)] if self.note and not said else []
         top += indented(self.how, width) if self.phase == "paused" else []

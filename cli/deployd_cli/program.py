@@ -32,6 +32,7 @@ COMMANDS = {
     "scale": "rollout",
     "status": "status",
     "history": "history",
+    "releases": "releases",
     "logs": "logs",
     "remove": "control",
     "daemon": "daemon",

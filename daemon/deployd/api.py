@@ -30,6 +30,8 @@ DBUS_NAME, DBUS_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
 FREEDESKTOP_ERROR = "org.freedesktop.DBus.Error."
 
 READ_TIMEOUT = 10.0
+LOOK_TIMEOUT = 60.0
+"""Release directories are looked at: tens of thousands of files each, perhaps on a slow disk."""
 CHANGE_TIMEOUT = 120.0
 """Changing calls may wait for polkit's question or a daemon-reload."""
 PATIENCE = 60.0
@@ -110,9 +112,13 @@ class Client:
     async def units(self, app: str, *, timeout: float = READ_TIMEOUT) -> Json:
         return _object(*await self._call(app, "Units", timeout=timeout))
 
-    async def plan(self, app: str, *, release: str = "", canary: int = 0, timeout: float = READ_TIMEOUT) -> Json:
+    async def plan(self, app: str, *, release: str = "", canary: int = 0, timeout: float = LOOK_TIMEOUT) -> Json:
         options = _options(release=release, canary=canary)
         return _object(*await self._call(app, "Plan", "a{sv}", [options], timeout=timeout))
+
+    async def releases(self, app: str, *, timeout: float = LOOK_TIMEOUT) -> Json:
+        """Every release directory: who needs it, and whether it may be deleted."""
+        return _object(*await self._call(app, "Releases", timeout=timeout))
 
     async def log_matches(self, app: str, generation: int = 0, *, timeout: float = READ_TIMEOUT) -> list[str]:
         """Arguments for journalctl; generation 0 stands for all."""

@@ -47,6 +47,7 @@ READS: Calls = {
     (APP, "History"): [],
     (APP, "Units"): [],
     (APP, "Plan"): [{}],
+    (APP, "Releases"): [],
     (APP, "LogMatches"): [0],
 }
 SIGNATURES = {
@@ -75,7 +76,7 @@ class Served:
         self.apps.names.return_value = ["1st-app", "demo"]
         self.apps.status.side_effect = status
         self.apps.unknown.side_effect = lambda name: NoSuchApp(f"there is no app {name}")
-        for name in ("describe", "check", "history", "units", "plan"):
+        for name in ("describe", "check", "history", "units", "plan", "releases"):
             getattr(self.views, name).return_value = {"answer": name}
         self.views.log_matches.return_value = ["--unit=demo.service"]
         for name in ("apply", "rollout", "rollback", "restart", "scale"):

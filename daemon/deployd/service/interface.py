@@ -74,7 +74,8 @@ class Service:
                 "Describe": lambda app: _json(apps.status(app)),
                 "History": lambda app: _json(views.history(app)),
                 "Units": lambda app: _json(views.units(app)),
-                "Plan": lambda app, options: _json(views.plan(app, **_options(options, release=str, canary=int))),
+                "Plan": lambda app, options: _told(views.plan(app, **_options(options, release=str, canary=int))),
+                "Releases": lambda app: _told(views.releases(app)),
                 "LogMatches": views.log_matches,
             },
         }
@@ -249,6 +250,10 @@ def _options(options: dict[str, Any], **known: type) -> dict[str, Any]:
 
 def _json(value: dict[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False)
+
+
+async def _told(answer: Awaitable[dict[str, Any]]) -> str:
+    return _json(await answer)
 
 
 def _find_xml() -> str:

@@ -159,8 +159,10 @@ class Requests:
         )
         # A first deploy has nothing to be compared with, and a way back is not to wait for anybody.
         waits = generation.origin is not None and cause not in (Cause.ROLLBACK, Cause.SCALE)
+        lost = await self._lost_origin(name)
         controller.begin(generation, holds(app, canary) if waits else ())
-        await self._warn_of_no_return(generation)
+        if lost:
+            self._apps.tell(name, "warning", {"from": generation.origin, "to": number, "reason": lost})
         return number
 
     async def _prepare(self, app: App, release: str, number: int, again: Generation | None = None) -> tuple[str, str]:
@@ -185,14 +187,11 @@ class Requests:
                 self._apps.pins.prune(name, set(self._apps.pins.generations(name)) - {number})
             raise
 
-    async def _warn_of_no_return(self, generation: Generation) -> None:
-        origin = self._apps.current(generation.app)
+    async def _lost_origin(self, name: str) -> str:
+        """Why a rollout could not go back to where it comes from; "" if it could."""
+        origin = self._apps.current(name)
         lost = await asyncio.to_thread(config.missing, origin.settings, origin.release) if origin is not None else ""
-        if origin is not None and lost:
-            reason = f"{lost}: should this rollout fail, there is no way back to generation {origin.number}"
-            self._apps.tell(
-                generation.app, "warning", {"from": origin.number, "to": generation.number, "reason": reason}
-            )
+        return lost and f"{lost}: should this rollout fail, there is no way back"
 
     async def _install_only(self, app: App, release: str) -> int:
         """The first connection starts it: pins for all, but no process yet."""

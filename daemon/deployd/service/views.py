@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import replace
 
 from deployd import __version__, config
+from deployd.config.contents import contents
 from deployd.control import status
 from deployd.control.registry import Registry
 from deployd.control.status import Json
 from deployd.errors import InvalidRequest
-from deployd.plan.goal import Goal
+from deployd.plan.goal import Goal, holds
 from deployd.plan.simulation import simulate
+from deployd.service.inventory import inventory
 
 
 class Views:
@@ -57,16 +60,22 @@ class Views:
             ],
         }
 
-    def plan(self, name: str, release: str | None = None, canary: int = 0) -> Json:  # noqa: ARG002
-        """Every action a rollout of the app file (or of `release`) would take."""
+    async def plan(self, name: str, release: str | None = None, canary: int = 0) -> Json:
+        """Every action a rollout of the app file (or of `release`) would take, and where it would wait."""
         controller = self._apps.known(name)
-        app = self._apps.load(name)
-        real = config.resolve_release(app, release)
+        app = self._apps.learned(self._apps.load(name))
+        real = await asyncio.to_thread(config.resolve_release, app, release)
+        held = (await asyncio.to_thread(contents, real, app)).digest
         number = self._apps.history.next_number(name)
-        goal = self._apps.goal(app, number, app.fingerprint(real))
+        goal = self._apps.goal(app, number, app.fingerprint(real, held))
         goal = replace(goal, avoid=self._apps.deployment.layout(app, goal).own)
-        outcome = simulate(goal, controller.observe() if controller else (), now=time.monotonic())
+        seen = controller.observe() if controller else ()
+        outcome = simulate(goal, seen, holds=holds(app, canary), now=time.monotonic())
         return status.dry_run(name, self._apps.history.current(name), number, real, outcome)
+
+    async def releases(self, name: str) -> Json:
+        """Every release directory: who needs it, and whether it may be deleted."""
+        return await inventory(self._apps, name)
 
     def log_matches(self, name: str, generation: int) -> list[str]:
         """journalctl(1) matches: what instances wrote, and what systemd and deployd wrote about them."""

@@ -1,0 +1,221 @@
+"""Release directories that are changed, removed or no longer needed: noticed before anything is stopped for them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tests.host.stage import APP, INSTANCES, RELEASES, Json, Ran, Stage
+
+SLOW_TO_STOP = {"grace": "2"}
+
+
+def directory(stage: Stage, version: str) -> Path:
+    return stage.machine.path(f"{RELEASES}/{version}")
+
+
+def change(stage: Stage, version: str) -> None:
+    """As somebody does who deploys by copying over what runs."""
+    (directory(stage, version) / "VERSION").write_text(f"{version}, and a word more\n")
+
+
+def processes(found: dict[int, Ran]) -> set[int]:
+    return {ran.pid for ran in found.values()}
+
+
+def releases(stage: Stage) -> dict[str, Json]:
+    rows: list[Json] = stage.json("releases", APP)["releases"]
+    return {row["release"].removeprefix(f"{RELEASES}/"): row for row in rows}
+
+
+def states(stage: Stage) -> dict[str, str]:
+    return {release: row["state"] for release, row in releases(stage).items()}
+
+
+def refused(stage: Stage, *argv: str) -> str:
+    """The sentence of a command that is refused; nothing has changed."""
+    before, generations = stage.invocations(), len(stage.history())
+    done = stage.deployd(*argv)
+    assert (done.returncode, done.stdout) == (3, ""), done
+    assert stage.invocations() == before
+    assert len(stage.history()) == generations
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+def test_a_release_that_was_changed_in_place_is_rolled_out(stage: Stage) -> None:
+    stage.deploy("v1")
+    first = stage.invocations()
+    ended = stage.rollout()
+    assert (ended.result, len(ended.finished["adopted"])) == ("succeeded", INSTANCES)
+    assert processes(stage.invocations()) == processes(first)
+
+    change(stage, "v1")
+    plan = stage.json("plan", APP)
+    assert {step["action"] for step in plan["actions"]} == {"start", "stop"}
+    with stage.load(rate=100) as load:
+        ended = stage.change("apply")
+        record = load.stop()
+    assert (ended.result, len(ended.finished["replaced"])) == ("succeeded", INSTANCES)
+    assert not record.failed, record.by_outcome()
+    assert not processes(stage.invocations()) & processes(first)
+    assert stage.get()["version"] == "v1, and a word more"
+    assert stage.deployd("apply", APP).stderr == f"{APP}: nothing to do\n"
+
+
+def test_what_the_app_writes_itself_changes_nothing(stage: Stage) -> None:
+    stage.deploy("v1", user="daemon")
+    before = stage.invocations()
+    data = directory(stage, "v1") / "data"
+    data.mkdir()
+    (data / "by-the-app").write_text("data")
+    stage.machine.run(["chown", "-R", "daemon", f"{RELEASES}/v1/data"])
+    (directory(stage, "v1") / "__pycache__").mkdir()
+    (directory(stage, "v1") / "__pycache__/app.cpython-311.pyc").write_text("bytecode")
+    assert len(stage.rollout().finished["adopted"]) == INSTANCES
+    assert processes(stage.invocations()) == processes(before)
+    (data / "by-somebody-else").write_text("code")  # in a directory that is the app's: it could have removed it
+    assert len(stage.rollout().finished["adopted"]) == INSTANCES
+    (directory(stage, "v1") / "plugin.py").write_text("code")
+    assert len(stage.rollout().finished["replaced"]) == INSTANCES
+
+
+def test_nothing_is_started_from_a_release_that_is_not_what_it_was(stage: Stage) -> None:
+    stage.deploy("v1")
+    assert stage.rollout(stage.release("v2")).result == "succeeded"
+    change(stage, "v1")
+    sentence = refused(stage, "rollback", APP)
+    assert f"the release {RELEASES}/v1 is not what it was in generation 1: VERSION was changed on 2" in sentence
+    assert f"deployd rollout {APP} --release {RELEASES}/v1 rolls it out as it is now" in sentence
+    assert stage.rollout(f"{RELEASES}/v1").result == "succeeded"
+    assert stage.get()["version"] == "v1, and a word more"
+
+    change(stage, "v1")
+    (directory(stage, "v1") / "mode").unlink()
+    for verb in (["restart", APP], ["scale", APP, "6"]):
+        assert f"{RELEASES}/v1 is not what it was in generation 3" in refused(stage, *verb)
+    shutil.rmtree(directory(stage, "v1"))
+    for verb in (["restart", APP], ["scale", APP, "6"], ["rollout", APP, "--release", f"{RELEASES}/v1"]):
+        assert f"the release {RELEASES}/v1 cannot be used: No such file or directory" in refused(stage, *verb)
+    assert (
+        releases(stage)["v1"]["why"]
+        == f"instances 1-{INSTANCES} would not start again; put it back, or roll out another"
+    )
+
+    # The way forward is open, and says that the way back is not.
+    ended = stage.rollout(stage.release("v3"))
+    assert ended.result == "succeeded"
+    [warning] = [event for event in ended.events if event["event"] == "warning"]
+    assert warning["reason"] == (
+        f"the release {RELEASES}/v1 is gone (No such file or directory): should this rollout fail, there is no way back"
+    )
+    assert "No such file" in refused(stage, "rollback", APP)
+    assert stage.change("rollback", "--to", "2").result == "succeeded"
+
+
+def test_a_release_that_vanishes_in_mid_rollout_is_rolled_back(stage: Stage) -> None:
+    stage.configure(release=stage.release("v1", files=SLOW_TO_STOP))
+    assert stage.change("apply").result == "succeeded"
+    before = stage.invocations()
+    release = stage.release("v2")
+    with stage.load(rate=100) as load:
+        with stage.begin("rollout", "--release", release) as begun:
+            begun.until("instance", state="stopping")
+            shutil.rmtree(directory(stage, "v2"))
+            ended = begun.end()
+        record = load.stop()
+    assert (ended.status, ended.result) == (1, "rolled-back"), ended
+    assert ended.reason == f"the release {release} is gone (No such file or directory)"
+    assert not record.failed, record.by_outcome()
+    after = stage.invocations()
+    assert len(after) == INSTANCES
+    kept = {number: ran for number, ran in before.items() if after.get(number) == ran}
+    assert len(kept) == INSTANCES - 1  # all but the one that was being replaced
+    assert {ran.generation for ran in after.values()} == {1}
+    row = stage.history()[0]
+    assert (row["result"], row["failure"]["gate"]) == ("rolled-back", "release")
+    assert releases(stage)["v2"]["state"] == "missing"
+
+
+def test_resuming_what_is_gone_is_refused(stage: Stage) -> None:
+    stage.deploy("v1")
+    stage.configure(rollout={"pause_after": [1]})
+    with stage.begin("rollout", "--release", stage.release("v2")) as begun:
+        begun.until("paused")
+        shutil.rmtree(directory(stage, "v2"))
+        sentence = refused(stage, "resume", APP)
+        assert f"the release {RELEASES}/v2 is gone" in sentence
+        assert f"put it back and resume, or deployd abort {APP} goes back" in sentence
+        stage.release("v2")
+        assert stage.deployd("resume", APP).returncode == 0
+        assert begun.end().result == "succeeded"
+
+
+def test_a_second_rollback_goes_further_back(stage: Stage) -> None:
+    stage.deploy("v1")
+    for version in ("v2", "v3"):
+        assert stage.rollout(stage.release(version)).result == "succeeded"
+    assert stage.change("rollback").result == "succeeded"
+    assert stage.get()["version"] == "v2"
+    assert "generation 3 of demo is known to be bad" in refused(stage, "rollback", APP, "--to", "3")
+    assert stage.change("rollback").result == "succeeded"
+    assert stage.get()["version"] == "v1"
+    assert "has no good generation before 5 to go back to" in refused(stage, "rollback", APP)
+
+
+def test_the_table_tells_what_may_be_deleted(stage: Stage) -> None:
+    stage.deploy("v01", instances=2, rollout={"max_surge": 2})
+    for number in range(2, 13):
+        assert stage.rollout(stage.release(f"v{number:02}")).result == "succeeded"
+    directory(stage, "shared").mkdir()
+    expected = {
+        "v12": "running",
+        **{f"v{number:02}": "kept" for number in range(11, 2, -1)},
+        "v02": "free",
+        "v01": "kept",
+        "shared": "unknown",
+    }
+    told = releases(stage)
+    assert {release: row["state"] for release, row in told.items()} == expected
+    assert told["v12"] == {
+        "release": f"{RELEASES}/v12", "generations": [12], "instances": sorted(stage.invocations()),
+        "state": "running", "deletable": False, "why": told["v12"]["why"], "changed": False,
+    }  # fmt: skip
+    assert told["v11"]["why"] == f"deployd rollback {APP} goes to generation 11"
+    assert told["v03"]["why"] == f"deployd rollback {APP} --to 3 goes there"
+    assert told["v01"]["why"] == "the app file names it"
+    text = stage.deployd("releases", APP).stdout
+    assert [line.split()[0] for line in text.splitlines() if not line.startswith(" ")] == ["STATE", *expected.values()]
+
+    stage.configure(release=f"{RELEASES}/v12")
+    for release, row in releases(stage).items():
+        if row["deletable"]:
+            shutil.rmtree(directory(stage, release))
+    change(stage, "v10")
+    told = releases(stage)
+    assert {row["state"] for row in (told["v01"], told["v02"])} == {"missing"}
+    assert (told["v10"]["changed"], told["v10"]["deletable"]) == (True, False)
+    assert "VERSION was changed on 2" in told["v10"]["why"]
+    assert stage.deployd("releases", APP).stdout.endswith("2 more are gone, and nothing needs them\n")
+    assert stage.change("rollback", "--to", "3").result == "succeeded"
+    assert stage.get()["version"] == "v03"
+    assert states(stage)["v03"] == "running"
+
+
+def test_releases_of_no_app_is_4(stage: Stage) -> None:
+    assert stage.deployd("releases", "nobody").returncode == 4
+    stage.configure(release=stage.release("v1"))
+    assert stage.json("releases", APP) == {
+        "app": APP,
+        "releases": [
+            {
+                "release": f"{RELEASES}/v1",
+                "generations": [],
+                "instances": [],
+                "state": "kept",
+                "deletable": False,
+                "why": "the app file names it",
+                "changed": False,
+            }
+        ],
+    }

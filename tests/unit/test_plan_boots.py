@@ -49,6 +49,11 @@ def test_nothing_known_is_between_floor_and_ceiling() -> None:
     assert list(LADDER) == sorted(LADDER)
 
 
+def test_what_a_probe_waits_for_is_not_known() -> None:
+    assert gate_timeout([0.1], probed=True) == UNKNOWN
+    assert gate_timeout([100.0], probed=True) == 600.0
+
+
 def test_summary() -> None:
     assert summary([]) is None
     assert summary([3.0, 1.0, 2.0]) == {"count": 3, "median": 2.0, "max": 3.0}

@@ -77,7 +77,8 @@ class Keeper:
             if item.generation is not None and not self._instances.working(item.number)
         }
         wakes = [judgement.wake_at for judgement in judged.values()]
-        if self._remember(self._known, {item.number for item in instances}, judged, now):
+        pinned = {item.number for item in instances if item.generation is not None}
+        if self._remember(self._known, pinned, judged, now):
             wakes += [self._act(number, judgement, now) for number, judgement in judged.items() if judgement.step]
         self._wake_at(min((moment for moment in wakes if moment is not None), default=None), now)
 
@@ -113,18 +114,18 @@ class Keeper:
             self._changed()
 
     def _remember(
-        self, known: dict[int, Crashes], there: set[int], judged: Mapping[int, Judgement], now: Moment
+        self, known: dict[int, Crashes], pinned: set[int], judged: Mapping[int, Judgement], now: Moment
     ) -> bool:
         """Write down what is news; False if that is not possible."""
         news = {number: judgement.crashes for number, judgement in judged.items()}
-        news |= {number: Crashes(None) for number in known.keys() - there}
+        news |= {number: Crashes(None) for number in known.keys() - pinned}
         news = {number: crashes for number, crashes in news.items() if known.get(number) != crashes}
         kept = {n: crashes for n, crashes in news.items() if crashes.count or (n in known and known[n].count)}
         if kept and not self._save(kept, now):
             # What nobody knows to be kept down would stay down for ever if we died.
             news = {number: replace(crashes, retry_at=None) for number, crashes in news.items()}
         known |= news
-        for number in known.keys() - there:
+        for number in known.keys() - pinned:
             del known[number]
         if kept:
             self._read(kept.values())

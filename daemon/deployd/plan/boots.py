@@ -30,11 +30,12 @@ class Boots(TypedDict):
     max: float
 
 
-def gate_timeout(boots: Sequence[float]) -> float:
-    """The gate timeout after these boots, newest first."""
+def gate_timeout(boots: Sequence[float], *, probed: bool = False) -> float:
+    """The gate timeout after these boots, newest first. `probed`: the gate has a probe."""
     if not boots:
         return UNKNOWN
-    wanted = FACTOR * max(boots[:KNOWN])
+    # A boot ends with READY=1. How long a probe may have to wait after that is not known.
+    wanted = max(FACTOR * max(boots[:KNOWN]), UNKNOWN if probed else 0.0)
     return next((step for step in LADDER if step >= wanted), LADDER[-1])
 
 

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from deployd import render
+from deployd.control import layout
+from deployd.control.layout import Layout, Present
 from deployd.errors import Refused, SystemdError
 from deployd.model.app import App
 from deployd.plan.goal import Goal
-from deployd.render import Unit
+from deployd.render import Unit, sockets
+from deployd.render.sockets import Socket
 from deployd.state.pins import Pins
 from deployd.state.units import UnitDirectory
 from deployd.systemd.manager import Systemd
@@ -28,17 +30,6 @@ SOCKET_TIMEOUT = 30.0
 
 SettingsOf = Callable[[str, int], App | None]
 """(app, generation) to the settings of that generation, if it is known."""
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """The unit files that a goal wants."""
-
-    units: tuple[Unit, ...]
-    own: frozenset[int]
-    """Instances that get a unit of their own: they run an older generation whose unit settings differ."""
-    stale: tuple[str, ...]
-    """Units of single instances that are there and no longer needed."""
 
 
 class Deployment:
@@ -62,47 +53,53 @@ class Deployment:
         # Unit files and daemon-reload are the machine's, not an app's: one at a time.
         self._lock = asyncio.Lock()
 
-    def layout(self, app: App, goal: Goal) -> Layout:
-        """The units for `goal`, whose settings are `app`.
+    def layout(self, app: App, goal: Goal, *, closing: bool = False) -> Layout:
+        """The units for `goal`, whose settings are `app`; see `layout.layout`. Raises Refused and StateError."""
+        there = self._present(app.name)
 
-        The template belongs to the goal's generation. An instance of an older one whose template would read
-        otherwise gets that text as a unit file of its own, so that it comes back as it was when systemd restarts it;
-        its number is not used for a new instance, and so one daemon-reload does for the whole rollout.
-        """
-        template = self._template(app)
-        pins = self._pins.read(app.name)
-        texts = {
-            number: self._template(settings)
-            for number, generation in pins.items()
-            if generation not in goal.same | {goal.generation}
-            and (settings := self._settings_of(app.name, generation)) is not None
-        }
-        own = {number: text for number, text in texts.items() if text != template}
-        stale = tuple(
-            f"{app.name}@{number}.service" for number in sorted(self._units.own(app.name).keys() - own.keys())
+        def settings_of(generation: int) -> App | None:
+            return self._settings(app, generation)
+
+        return layout.layout(app, goal, there, settings_of, self._render, closing=closing)
+
+    def settled(self, app: App, goal: Goal) -> tuple[Unit, ...]:
+        """The app's units as they are to be when `goal` is reached. Raises Refused and StateError."""
+        return layout.settled(app, goal, self._present(app.name), self._render)
+
+    def closing(self, app: App) -> tuple[str, ...]:
+        """Addresses that `app` no longer has and instances hold: these have to be replaced before they can close."""
+        there = self._present(app.name)
+        held = there.in_use(there.pins)
+        return tuple(address for item in there.place(app).going if item.name in held for address in item.addresses)
+
+    def _settings(self, app: App, number: int) -> App | None:
+        """Of an older generation; a gate timeout that was learned since is no reason for another unit."""
+        found = self._settings_of(app.name, number)
+        return found.with_learned(app.gate.timeout) if found is not None and app.gate.learned else found
+
+    def _present(self, name: str) -> Present:
+        return Present(name, self._units.installed(name), self._units.own(name), self._pins.read(name))
+
+    def _render(
+        self, app: App, instances: int, *, listening: tuple[Socket, ...], held: frozenset[str], probe_sockets: bool
+    ) -> tuple[Unit, ...]:
+        return render.units(
+            app,
+            instances,
+            self._state_dir,
+            self._command,
+            listening=listening,
+            held=held,
+            probe_sockets=probe_sockets,
         )
-        needed = max(goal.ceiling + len(own), max(pins, default=0))
-        alone = tuple(Unit(f"{app.name}@{number}.service", text) for number, text in sorted(own.items()))
-        # An umbrella that could start a few more than needed does no harm; rewriting it costs a daemon-reload.
-        roomy = self._render(app, max(needed, self._reach(app.name)))
-        if not stale and self._reach(app.name) <= 2 * goal.ceiling and not self._units.diff((*roomy, *alone)):
-            return Layout((*roomy, *alone), frozenset(own), stale)
-        return Layout((*self._render(app, needed), *alone), frozenset(own), stale)
-
-    def _template(self, app: App) -> str:
-        return next(unit.text for unit in self._render(app, 1) if unit.name == f"{app.name}@.service")
-
-    def _render(self, app: App, instances: int) -> tuple[Unit, ...]:
-        return render.units(app, instances, self._state_dir, self._command)
-
-    def _reach(self, name: str) -> int:
-        """The highest instance number that the installed umbrella starts."""
-        text = self._units.installed(name).get(f"{name}.service", "")
-        return max((int(number) for number in re.findall(rf"{re.escape(name)}@([0-9]+)\.service", text)), default=0)
 
     def installed(self, name: str) -> dict[str, str]:
         """Unit name to the text that is installed now."""
         return self._units.installed(name)
+
+    def sockets(self, name: str) -> tuple[str, ...]:
+        """The names of the socket units that are installed."""
+        return tuple(item.name for item in self._present(name).sockets())
 
     def path(self, unit: str) -> str:
         """Where a unit of that name is installed."""
@@ -110,73 +107,128 @@ class Deployment:
 
     async def prepare(self, app: App, goal: Goal, release: str) -> None:
         """Verify the units and write the files of the goal's generation. Raises Refused, InvalidFile, StateError."""
-        units = self.layout(app, goal).units
-        self._check_socket(app.name, units)
-        if self._units.diff(units):
+        wanted = self.layout(app, goal)
+        self._refuse_edits(app.name, wanted)
+        if self._units.diff(wanted.files):
             self._units.require_writable()
-            await self._units.verify([unit for unit in units if unit.name in render.unit_names(app.name)])
+            await self._units.verify(wanted.units)
         files = render.generation_files(app, goal.generation, release)
         self._pins.write_generation(app.name, goal.generation, files, release)
 
-    def _check_socket(self, name: str, units: tuple[Unit, ...]) -> None:
-        socket = f"{name}.socket"
-        old = self._units.installed(name).get(socket)
-        new = next(unit.text for unit in units if unit.name == socket)
-        if old is None or old == new:
-            return
-        # systemd closes a socket whose unit was edited, and cannot reopen it while instances live (EBUSY).
-        if _listens(old) != _listens(new):
-            raise Refused(
-                f"listen of {name} changed from {' '.join(_listens(old))} to {' '.join(_listens(new))}: this version"
-                f" cannot change the address of a running app; put it back, or deployd remove {name} and apply anew"
-            )
-        raise Refused(
-            f"[socket] of {name} changed: this version cannot change an open socket; put it back, or deployd remove"
-            f" {name} and apply anew"
-        )
+    def _refuse_edits(self, name: str, wanted: Layout) -> None:
+        """systemd closes a socket whose unit was edited, and cannot reopen it while the app is up (EBUSY)."""
+        installed = self._units.installed(name)
+        for socket in wanted.placement.kept:
+            if sockets.settings(wanted.unit(socket.name).text) != sockets.settings(installed[socket.name]):
+                raise Refused(
+                    f"[socket] of {name} changed: this version cannot change an open socket; put it back, or deployd"
+                    f" remove {name} and apply anew"
+                )
 
-    async def install(self, app: App, goal: Goal) -> frozenset[int]:
-        """Install the goal's units, reload systemd if they changed, and open the socket.
+    async def install(self, app: App, goal: Goal, *, closing: bool = False) -> frozenset[int]:
+        """Install the goal's units, reload systemd if they changed, and open the sockets: a new one before anything
+        else changes. See `layout` for `closing`.
 
         Returns the instance numbers that new instances must not get. Raises StateError, SystemdError, and Refused
-        for a socket that cannot be opened.
+        for a socket that cannot be opened, which then leaves nothing behind.
         """
         async with self._lock:
-            first = not self._units.installed(app.name)
-            layout = self.layout(app, goal)
-            if self._units.install(layout.units, layout.stale):
-                log.info("%s: units changed, reloading systemd", app.name)
-                await self._systemd.reload()
+            wanted = self.layout(app, goal, closing=closing)
+            first, new = not self._units.installed(app.name), wanted.placement.new
+            if new is not None and not first:
+                names = sockets.files(app.name, new.name)
+                await self._install(app.name, [unit for unit in wanted.units if unit.name in names])
+                await self._open(app.name, new.name)
+            await self._install(app.name, wanted.files, wanted.stale)
             if first:
-                await self._systemd.enable([f"{app.name}.socket", f"{app.name}.service"])
-            await self._open(f"{app.name}.socket")
-            return layout.own
+                await self._systemd.enable([f"{app.name}.service"])
+            for socket in wanted.placement.wanted:
+                await self._open(app.name, socket.name)
+            return wanted.avoid
 
-    async def _open(self, socket: str) -> None:
+    async def put_back(self, app: App, goal: Goal) -> None:
+        """Install the units of a `goal` of which nothing runs, and open nothing: its sockets may have been stopped with
+        it. Raises StateError and SystemdError."""
+        async with self._lock:
+            there = replace(self._present(app.name), pins={})
+            wanted = layout.layout(app, goal, there, lambda _: None, self._render, closing=False)
+            await self._install(app.name, wanted.files, wanted.stale)
+        await self.close_sockets(app)
+
+    async def _install(self, name: str, units: Iterable[Unit], stale: Iterable[str] = ()) -> None:
+        if self._units.install(tuple(units), stale):
+            log.info("%s: units changed, reloading systemd", name)
+            await self._systemd.reload()
+
+    async def _open(self, name: str, socket: str) -> None:
         await self._systemd.watch(socket)
         await self._systemd.refresh(socket)
         try:
             if self._systemd.properties(socket).get("ActiveState") == "active":
                 return
+            await self._systemd.enable([socket])
             result = await asyncio.wait_for(await self._systemd.start(socket), SOCKET_TIMEOUT)
         except TimeoutError:
             result = "timeout"
         finally:
             self._systemd.unwatch(socket)
         if result not in ("done", "unknown"):
+            await self._take_back(name, socket)
             # No use to try again: somebody else has the address, most likely.
             raise Refused(f"{socket} could not listen (its start job ended with {result}); see journalctl -u {socket}")
 
-    async def remove(self, name: str) -> None:
-        """Stop socket, umbrella and with it the instances; then take units, pins and generation files away."""
+    async def _take_back(self, name: str, socket: str) -> None:
+        """Remove a socket that could not be opened, unless there are instances that hold it."""
+        there = self._present(name)
+        if socket not in there.in_use(there.pins):
+            await self._close(name, frozenset({socket}))
+
+    async def close_sockets(self, app: App, leaving: frozenset[int] = frozenset()) -> bool:
+        """Close the sockets that neither `app` nor any pinned instance has, but for those that are `leaving`.
+
+        False if there are none. May be repeated: what a daemon that was killed left open the next one closes. Raises
+        StateError and SystemdError.
+        """
         async with self._lock:
-            for unit in (f"{name}.socket", f"{name}.service"):
+            there = self._present(app.name)
+            idle = _names(there.place(app).going) - there.in_use(there.pins.keys() - leaving)
+            if not idle:
+                return False
+            log.info("%s: closing %s", app.name, " ".join(sorted(idle)))
+            await self._close(app.name, idle, self._without(app, there, idle))
+            return True
+
+    def _without(self, app: App, there: Present, idle: frozenset[str]) -> list[Unit]:
+        """The umbrella, and the template if nobody runs who was started with it, without these sockets."""
+        held = sockets.held(app.name, there.installed.get(f"{app.name}@.service", ""))
+        remaining = tuple(item for item in there.sockets() if item.name not in idle)
+        units = self._render(app, there.reach(), listening=remaining, held=held - idle, probe_sockets=False)
+        names = {f"{app.name}.service", f"{app.name}@.service"} if held & idle else {f"{app.name}.service"}
+        return [unit for unit in units if unit.name in names]
+
+    async def _close(self, name: str, names: frozenset[str], rewritten: Iterable[Unit] = ()) -> None:
+        """Stopped first: what has no file any more the next daemon could not find."""
+        units = [unit for item in sorted(names) for unit in sockets.files(name, item)]
+        for unit in units:
+            await self._stop(unit)
+            await self._systemd.reset_failed(unit)
+        await self._systemd.disable(sorted(names))
+        there = self._present(name)
+        gone = [f"{name}@{number}.service" for number in there.own if number not in there.pins]
+        await self._install(name, rewritten, [*(unit for unit in units if unit in there.installed), *gone])
+
+    async def remove(self, name: str) -> None:
+        """Stop sockets, umbrella and with it the instances; then take units, pins and generation files away."""
+        async with self._lock:
+            installed = self._units.installed(name)
+            there = self.sockets(name) or (f"{name}.socket",)
+            for unit in (*there, f"{name}.service"):
                 await self._stop(unit)
             for unit in await self._systemd.list_units(f"{name}@*.service"):
                 await self._stop(unit)
                 await self._systemd.reset_failed(unit)
-            if self._units.installed(name):
-                await self._systemd.disable([f"{name}.socket", f"{name}.service"])
+            if installed:
+                await self._systemd.disable([*there, f"{name}.service"])
                 self._units.remove(name)
                 await self._systemd.reload()
             self._pins.remove(name)
@@ -191,5 +243,5 @@ class Deployment:
         await job
 
 
-def _listens(text: str) -> list[str]:
-    return [line.partition("=")[2] for line in text.splitlines() if line.startswith("Listen")]
+def _names(items: Iterable[Socket]) -> frozenset[str]:
+    return frozenset(item.name for item in items)

@@ -12,8 +12,10 @@ from deployd.control import status
 from deployd.control.registry import Registry
 from deployd.control.status import Json
 from deployd.errors import InvalidRequest
+from deployd.plan import boots
 from deployd.plan.goal import Goal, holds
 from deployd.plan.simulation import simulate
+from deployd.render import Unit
 from deployd.service.inventory import inventory
 
 
@@ -38,15 +40,18 @@ class Views:
 
     def history(self, name: str) -> Json:
         self._apps.known(name)
-        return status.history(name, self._apps.history.generations(name), self._apps.history.current(name))
+        history = self._apps.history
+        known = {number: boots.summary(found) for number, found in history.boots_by_generation(name).items()}
+        return status.history(name, history.generations(name), history.current(name), known)
 
     def units(self, name: str) -> Json:
         self._apps.known(name)
-        app = self._apps.load(name)
+        app = self._apps.learned(self._apps.load(name))
         installed = self._apps.deployment.installed(name)
         # Units of single instances come and go with a rollout; here are those of the app.
         pinned = frozenset(self._apps.pins.read(name).values())
-        units = self._apps.deployment.layout(app, Goal.of(app, 0, same=pinned)).units
+        units = self._apps.deployment.settled(app, Goal.of(app, 0, same=pinned))
+        going = [Unit(unit, "") for unit in installed if unit not in {item.name for item in units}]
         return {
             "app": name,
             "units": [
@@ -56,7 +61,7 @@ class Views:
                     "text": unit.text,
                     "installed": installed.get(unit.name),
                 }
-                for unit in units
+                for unit in (*units, *going)
             ],
         }
 
@@ -68,7 +73,7 @@ class Views:
         held = (await asyncio.to_thread(contents, real, app)).digest
         number = self._apps.history.next_number(name)
         goal = self._apps.goal(app, number, app.fingerprint(real, held))
-        goal = replace(goal, avoid=self._apps.deployment.layout(app, goal).own)
+        goal = replace(goal, avoid=self._apps.deployment.layout(app, goal).avoid)
         seen = controller.observe() if controller else ()
         outcome = simulate(goal, seen, holds=holds(app, canary), now=time.monotonic())
         return status.dry_run(name, self._apps.history.current(name), number, real, outcome)
@@ -83,7 +88,8 @@ class Views:
         history = self._apps.history
         if not generation:
             # Instances log with DEPLOYD_APP (LogExtraFields=), as deployd does; PID 1 names the unit.
-            units = [f"{name}.service", f"{name}.socket", *(f"{name}@{n}.service" for n in history.instances(name))]
+            sockets = self._apps.deployment.sockets(name)
+            units = [f"{name}.service", *sockets, *(f"{name}@{n}.service" for n in history.instances(name))]
             return _any([f"DEPLOYD_APP={name}"], *([f"UNIT={unit}"] for unit in units))
         if history.generation(name, generation) is None:
             raise InvalidRequest(f"{name} has no generation {generation}; see deployd history {name}")

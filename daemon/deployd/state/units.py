@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from deployd.errors import InvalidFile, Refused, StateError, SystemdError
-from deployd.render import HEADER, Unit, unit_names
+from deployd.render import HEADER, Unit, is_unit, unit_names
 from deployd.state.disk import Disk, reported
 
 SYSTEMDS = (
@@ -27,7 +27,7 @@ SYSTEMDS = (
 SEARCH_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 """Where systemd-analyze is looked for, and all it gets of PATH."""
 
-_COMPLAINT = re.compile(r"/[^:]*/(?P<unit>[^/:]+):(?P<line>[0-9]+): (?P<what>.*)")
+_COMPLAINT = re.compile(r"/[^:]*/(?P<unit>[^/]+?\.(?:socket|service)):(?P<line>[0-9]+): (?P<what>.*)")
 # Said about names such as "first.last", which systemd then accepts.
 _HARMLESS = "Accepting user/group name"
 # What our units require and the directory of systemd-analyze would lack (systemd.service(5), implicit dependencies).
@@ -50,7 +50,9 @@ class UnitDirectory:
 
     def installed(self, app_name: str) -> dict[str, str]:
         """The units of the app that are there and ours: name to text."""
-        found = {name: self._read(self._path / name) for name in unit_names(app_name)}
+        later = sorted(path.name for path in self._path.glob(f"{app_name}:*") if is_unit(app_name, path.name))
+        names = dict.fromkeys((*unit_names(app_name), *later))
+        found = {name: self._read(self._path / name) for name in names}
         return {name: text for name, text in found.items() if text is not None and text.startswith(HEADER)}
 
     def own(self, app_name: str) -> dict[int, str]:
@@ -87,7 +89,8 @@ class UnitDirectory:
         with tempfile.TemporaryDirectory(prefix="deployd-verify-") as directory:
             with reported("write units for systemd-analyze"):
                 _write_all(Path(directory), (*units, *_STAND_INS))
-            output = await _analyze(directory, [unit.name for unit in units], deadline)
+            # On its command line a ":" is not part of a name; what has one is wanted by the others and read with them.
+            output = await _analyze(directory, [unit.name for unit in units if ":" not in unit.name], deadline)
         complaints = [line for line in dict.fromkeys(output.splitlines()) if line and not line.startswith(_HARMLESS)]
         if complaints:
             raise InvalidFile(_sentence(units, complaints))
@@ -95,7 +98,8 @@ class UnitDirectory:
     def install(self, units: Sequence[Unit], stale: Iterable[str] = ()) -> bool:
         """Write the units that differ and remove the `stale` ones, all or nothing; say whether there were any.
 
-        Verify them first. `stale` are names of units that `own` showed.
+        They are written in their order, each whole. Verify them first. `stale` are names of units that `own` or
+        `installed` showed.
         """
         changed = set(self.diff(units))
         self._refuse_others(units)

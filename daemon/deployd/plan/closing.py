@@ -1,0 +1,26 @@
+"""When an address that `listen` no longer has may close: as soon as the last who accept on it are about to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from deployd.model.action import Start, Stop
+from deployd.model.instance import Instance, State
+from deployd.plan.goal import Goal
+from deployd.plan.planner import Plan
+
+
+def last_holders(goal: Goal, plan: Plan, instances: Iterable[Instance]) -> frozenset[int]:
+    """In the second pass of a changed `listen`: those that hold the old addresses still, if the plan stops all of them
+    and nothing can fail any more; else none.
+
+    systemd is to close its end before that. Until they stop they accept what comes, and then it is refused; if it
+    closed afterwards, what came meanwhile would wait in a queue that nobody serves.
+    """
+    seen = [item for item in instances if item.state is not State.INACTIVE]
+    holders = frozenset(item.number for item in seen if item.number in goal.avoid)
+    leaving = {item.number for item in seen if item.state is State.STOPPING}
+    leaving |= {action.number for action in plan.actions if isinstance(action, Stop)}
+    starting = any(isinstance(action, Start) for action in plan.actions)
+    standing = sum(item.state is State.READY and item.number in plan.passed - leaving for item in seen)
+    return holders if holders <= leaving and not starting and standing >= goal.instances else frozenset()

@@ -1,0 +1,138 @@
+"""Which socket unit has which listening address, before and after `listen` has changed.
+
+systemd closes a socket whose unit is edited, and cannot open it again while the app is up. So a unit keeps its
+addresses for as long as it lives: those that are still wanted stay as they are, new addresses open in a unit of their
+own beside them, and a unit goes when no instance holds it any more. NAME.socket is the first; later ones are
+NAME:2.socket, NAME:3.socket and so on. ":" is not allowed in the names of apps, so no other app's unit is called that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from deployd.errors import Refused
+
+_STREAM = re.compile(r"ListenStream=(.*)")
+_HELD = re.compile(r"Sockets=(.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """A socket unit of an app: its name, and its addresses as ListenStream= has them."""
+
+    name: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What becomes of the socket units when the app is to listen on other addresses."""
+
+    kept: tuple[Socket, ...]
+    """Installed, and all of its addresses are wanted."""
+    new: Socket | None
+    """For the addresses that no installed unit has, in their order."""
+    going: tuple[Socket, ...]
+    """Installed, and none of its addresses is wanted."""
+
+    @property
+    def wanted(self) -> tuple[Socket, ...]:
+        """The units that have all the wanted addresses between them."""
+        return self.kept if self.new is None else (*self.kept, self.new)
+
+
+def place(app_name: str, installed: Iterable[Socket], listen: Sequence[str]) -> Placement:
+    """Where the addresses of `listen` are to be. Raises `Refused` if a unit has some that are wanted and some not."""
+    there = in_order(app_name, installed)
+    wanted = {_same(address) for address in listen}
+    kept = tuple(item for item in there if _addresses(item) <= wanted)
+    going = tuple(item for item in there if not _addresses(item) & wanted)
+    for item in there:
+        if item not in kept and item not in going:
+            raise Refused(_torn(app_name, item, wanted))
+    open_already = {address for item in kept for address in _addresses(item)}
+    rest = tuple(address for address in listen if _same(address) not in open_already)
+    taken = {number(app_name, item.name) for item in there}
+    # The first socket's service is the umbrella itself. Once the app is up it could not be opened any more (EBUSY), so
+    # that its name is for the first time only.
+    free = next(count for count in range(2, len(taken) + 3) if count not in taken) if taken else 1
+    return Placement(kept, Socket(unit(app_name, free), rest) if rest else None, going)
+
+
+def unit(app_name: str, count: int) -> str:
+    """The name of the `count`-th socket unit, from 1."""
+    return f"{app_name}.socket" if count == 1 else f"{app_name}:{count}.socket"
+
+
+def number(app_name: str, name: str) -> int | None:
+    """The inverse of `unit`; None for a name that it does not give."""
+    if name == f"{app_name}.socket":
+        return 1
+    found = re.fullmatch(rf"{re.escape(app_name)}:([2-9]|[1-9][0-9]+)\.socket", name)
+    return int(found[1]) if found else None
+
+
+def starter(name: str) -> str:
+    """The service that the first connection to a socket unit starts.
+
+    That of the first one is the umbrella. A later one opens while the umbrella is up, when systemd would refuse to open
+    a socket with that service (EBUSY); its own does nothing but pull the umbrella in.
+    """
+    return f"{name.removesuffix('.socket')}.service"
+
+
+def files(app_name: str, name: str) -> tuple[str, ...]:
+    """The unit files that come and go with a socket unit."""
+    return (name,) if number(app_name, name) == 1 else (name, starter(name))
+
+
+def in_order(app_name: str, sockets: Iterable[Socket]) -> tuple[Socket, ...]:
+    """By number; what is no socket unit of the app is left out."""
+    numbered = [(count, item) for item in sockets if (count := number(app_name, item.name)) is not None]
+    return tuple(item for _, item in sorted(numbered, key=lambda pair: pair[0]))
+
+
+def names_in_order(app_name: str, names: Collection[str]) -> tuple[str, ...]:
+    """Names of socket units of the app by number."""
+    return tuple(item.name for item in in_order(app_name, (Socket(name, ()) for name in names)))
+
+
+def parse(name: str, text: str) -> Socket:
+    """The inverse of rendering one, as far as its addresses go."""
+    found = (_STREAM.fullmatch(line) for line in text.splitlines())
+    return Socket(name, tuple(match[1].replace("%%", "%") for match in found if match))
+
+
+def held(app_name: str, text: str) -> frozenset[str]:
+    """The socket units of the app that instances of this unit file are passed."""
+    found = (_HELD.fullmatch(line) for line in text.splitlines())
+    names = (name for match in found if match for name in match[1].split())
+    return frozenset(name for name in names if number(app_name, name) is not None)
+
+
+def settings(text: str) -> list[str]:
+    """What a socket unit says but for comments and what is in its other sections: a change of it closes the socket."""
+    _, _, rest = text.partition("\n[Socket]\n")
+    section, _, _ = rest.partition("\n[")
+    return [line for line in section.splitlines() if line and not line.startswith("#")]
+
+
+def _addresses(socket: Socket) -> set[str]:
+    return {_same(address) for address in socket.addresses}
+
+
+def _same(address: str) -> str:
+    """A bare port listens on [::], which is the same socket (systemd.socket(5))."""
+    return address.removeprefix("[::]:")
+
+
+def _torn(app_name: str, socket: Socket, wanted: set[str]) -> str:
+    dropped = [address for address in socket.addresses if _same(address) not in wanted]
+    kept = [address for address in socket.addresses if _same(address) in wanted]
+    return (
+        f"listen of {app_name} drops {' '.join(dropped)} and keeps {' '.join(kept)}, but they opened together as"
+        f" {socket.name} and can only close together; keep {' '.join(dropped)} in listen, or deployd remove {app_name}"
+        " and apply anew"
+    )

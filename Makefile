@@ -8,7 +8,7 @@ PREFIX ?= /usr
 DESTDIR ?= /
 export HOST
 
-.PHONY: help bootstrap demo shell test test-unit bench simulate lint format install fresh-machine clean
+.PHONY: help bootstrap demo shell test test-unit torture bench simulate lint format install fresh-machine clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from deployd.errors import DeploydError, Unreachable
@@ -20,6 +22,10 @@ MISSED = "not reached"
 NOTHING = "nothing to hit"
 REFUSED = "refused"
 LOST = "not begun"
+
+AT_THE_END = 0.5
+"""Seconds between the end of a stop by hand and the end of the rollout, on a busy machine, when the daemon had no
+occasion to hear of the one before it decided the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,8 @@ class Trial:
     paused: bool = False
     stood: bool = False
     """It was paused at some time."""
+    short: bool = False
+    """An instance may be down at the end."""
 
     async def request(self) -> None:
         """Ask for the rollout, and note the answer."""
@@ -132,11 +140,14 @@ class Trial:
         status = await self.site.until(_rests, "the rollout ends or stands paused again")
         self.paused = status["rollout"] is not None
 
-    async def check(self, socket: dict[str, str]) -> None:
+    async def check(self, scene: Scene, socket: dict[str, str]) -> None:
         """What has to hold after any fault."""
         site, wrong = self.site, self.outcome.wrong
-        await site.until_idle()
         rows = await site.history()
+        # An instance that is stopped by hand after a rollout stays down, and so may one whose stop the daemon had not
+        # heard of when it ended the rollout.
+        self.short = scene.stopped is not None and _moment(rows[0]["finished"]) < scene.stopped_at + AT_THE_END
+        await site.until_idle(but=scene.stopped if self.short else None)
         self.check_history(rows)
         pins = site.pins()
         current = max((row["generation"] for row in rows if row["result"] == "succeeded"), default=0)
@@ -222,8 +233,8 @@ async def _run(site: Site, case: Case, outcome: Outcome) -> None:
     scene = Scene(site, random.Random(case.seed), trial.rows[0]["generation"], release)
     socket = await site.socket()
     await trial.run(scene)
-    await trial.check(socket)
-    if outcome.result not in ("succeeded", MISSED):
+    await trial.check(scene, socket)
+    if outcome.result not in ("succeeded", MISSED) or trial.short:
         await _roll_out_plainly(site, outcome)
 
 
@@ -241,6 +252,10 @@ async def _roll_out_plainly(site: Site, outcome: Outcome) -> None:
         outcome.wrong.append(f"the next rollout was refused: {error}")
     finally:
         outcome.journal += await site.said()
+
+
+def _moment(text: str | None) -> float:
+    return datetime.fromisoformat(text).timestamp() if text else math.inf
 
 
 def _rests(status: Json) -> bool:

@@ -7,6 +7,7 @@ good rollout may end after it.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -51,6 +52,10 @@ class Scene:
     before: int
     """The newest generation before this rollout."""
     release: str
+    stopped: int | None = None
+    """The instance that was stopped by hand."""
+    stopped_at: float = 0.0
+    """When, in seconds since the epoch."""
     undo: list[Callable[[], Awaitable[object]]] = field(default_factory=list)
 
     async def new(self) -> list[int]:
@@ -103,6 +108,7 @@ async def inflict(kind: Kind, scene: Scene) -> Json | None:
                 await site.kill(number)
             else:
                 await site.run("systemctl", "stop", f"{APP}@{number}.service")
+                scene.stopped, scene.stopped_at = number, time.time()
         case Kind.RESTART_BUS:
             await site.run("systemctl", "kill", "--signal=KILL", "dbus.service")
         case Kind.REEXEC | Kind.RELOAD:

@@ -131,9 +131,10 @@ class Site:
                         await asyncio.sleep(0.1)  # that a bus comes back is announced nowhere
         raise Stuck(f"{what}: not within {deadline:g} s; status was {json.dumps(last)}")
 
-    async def until_idle(self) -> Json:
-        """All instances that are wanted are ready, in one generation, and no rollout is under way."""
-        return await self.until(is_whole, "all instances ready in one generation and no rollout under way")
+    async def until_idle(self, but: int | None = None) -> Json:
+        """No rollout is under way; all instances wanted are ready, in one generation; only `but` may be down."""
+        what = "all instances ready in one generation and no rollout under way"
+        return await self.until(lambda status: is_whole(status, but), what)
 
     async def history(self) -> list[Json]:
         """Newest first."""
@@ -242,12 +243,13 @@ class Site:
         self.small = small
 
 
-def is_whole(status: Json) -> bool:
-    """Whether nothing is under way and all that is wanted is there, of one generation."""
+def is_whole(status: Json, but: int | None = None) -> bool:
+    """Whether nothing is under way and all that is wanted is there, of one generation; `but` may be down."""
     instances = status["instances"]
+    excused = [item for item in instances if item["instance"] == but and not item["ready"]]
     return (
         status["rollout"] is None
-        and status["ready"] == status["desired"] == len(instances) > 0
+        and status["ready"] + len(excused) == status["desired"] == len(instances) > 0
         and {item["generation"] for item in instances} == {status["generation"]}
     )
 

@@ -37,9 +37,9 @@ CHANGE_TIMEOUT = 120.0
 PATIENCE = 60.0
 """How long a daemon that went away may stay away before waiting for it is given up."""
 DAY = 86400.0
-BEGIN_TIMEOUT = DAY
-"""What begins a rollout first runs its hooks, which have timeouts of their own. A daemon that dies meanwhile is
-told by the bus, at once."""
+BEGIN_TIMEOUT = 30 * DAY
+"""What begins a rollout first runs its hooks, which have timeouts of their own, of up to a day each. A daemon that dies
+meanwhile is told by the bus, at once."""
 
 Json = dict[str, Any]
 
@@ -59,7 +59,12 @@ def app_path(app: str) -> str:
 def error_from(error: BusError, app: str = "") -> DeploydError:
     """What an error reply means to the caller; `app` is the app whose object was called, if one was."""
     if error.name in BY_DBUS_NAME:
-        return BY_DBUS_NAME[error.name](error.message)
+        # Below the sentence stands what a process wrote: see add_note().
+        sentence, *lines = error.message.split("\n")
+        found = BY_DBUS_NAME[error.name](sentence)
+        for line in lines:
+            found.add_note(f"    {line}")
+        return found
     short = error.name.removeprefix(FREEDESKTOP_ERROR)
     if short in _DENIED:
         return AccessDenied(f"not allowed: {error.message}")
@@ -338,6 +343,19 @@ class Watch:
                 yield _finished(self._app, row)
                 return
             yield {"event": "daemon-back", "app": self._app, "to": generation, "time": _now()}
+            if (paused := await self._paused(generation)) is not None:
+                yield paused
+
+    async def _paused(self, generation: int) -> Json | None:
+        """The event of a rollout that stands, anew: one who comes back must not believe that it goes on."""
+        try:
+            rollout = (await self._client.status(self._app)).get("rollout") or {}
+        except DeploydError:
+            return None
+        if rollout.get("to") != generation or rollout.get("phase") != "paused":
+            return None
+        told = {key: rollout.get(key) for key in ("from", "to", "reason", "pause", "waits_for", "how")}
+        return {"event": "paused", "app": self._app, "time": _now(), **told}
 
     async def outcome(self, generation: int) -> Json:
         """The row of history that tells about `generation`; an empty one if there is none."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from deployd.api import Client, Json
 from deployd.bus import MethodCall, Reply
 from deployd.errors import Refused
 from deployd_cli.text.event import event_line
@@ -19,7 +20,7 @@ from deployd_cli.text.paint import PLAIN
 from deployd_cli.text.plan import plan_lines
 from deployd_cli.text.progress import Progress
 from deployd_cli.text.status import status_lines
-from tests.unit.cli_fake import FakeDaemon, failure, private_bus, status
+from tests.unit.cli_fake import FakeDaemon, failure, generation_row, private_bus, status
 from tests.unit.test_cli_command import deployd, ended, rolling, started, with_daemon
 
 NOW = datetime(2026, 1, 2, 4, 4, 5, tzinfo=UTC)
@@ -167,6 +168,44 @@ def test_the_end_of_a_failed_rollout_is_told_whole_on_standard_error(address: st
         assert done.err.splitlines() == [end, *words]
 
     with_daemon(address, work)
+
+
+def test_a_rollout_that_stands_when_the_daemon_is_back_says_so_again(address: str) -> None:
+    async def work() -> None:
+        heard: asyncio.Queue[Json] = asyncio.Queue()
+        async with await Client.connect(address) as client, client.watch("demo") as watch:
+
+            async def follow() -> None:
+                async for event in watch.until_finished(8):
+                    heard.put_nowait(event)
+
+            async with FakeDaemon.at(address) as daemon:
+                await client.status("demo")
+                following = asyncio.ensure_future(follow())
+                daemon.emit("paused", **HELD)
+                assert (await heard.get())["event"] == "paused"
+            async with FakeDaemon.at(address, generation_row(8, "running")) as daemon:
+                daemon.answers["demo", "Describe"] = status(rollout={"phase": "paused", "from": 7, "to": 8, **HELD})
+                assert [(await heard.get())["event"] for _ in range(2)] == ["daemon-lost", "daemon-back"]
+                again = await heard.get()
+                assert again | {"event": "paused", "app": "demo", "from": 7, "to": 8, **HELD} == again
+                daemon.emit("finished", result="aborted")
+                await following
+
+    asyncio.run(asyncio.wait_for(work(), 30))
+
+
+def test_the_picture_of_a_held_rollout_stays_when_the_daemon_goes_and_returns() -> None:
+    progress = Progress("demo", status(), 8, 0.0)
+    progress.apply({"event": "paused", **HELD}, 1.0)
+    before = progress.lines(2.0, width=80, height=24, paint=PLAIN)
+    progress.apply({"event": "daemon-lost", "app": "demo"}, 2.0)
+    gone = progress.lines(2.0, width=80, height=24, paint=PLAIN)
+    assert [line for line in gone if line not in before] == [
+        "  deployd went away, waiting for it; the instances are not affected"
+    ]
+    progress.apply({"event": "daemon-back"}, 2.0)
+    assert progress.lines(2.0, width=80, height=24, paint=PLAIN) == before
 
 
 @contextlib.asynccontextmanager

@@ -51,7 +51,7 @@ def _sentence(event: Mapping[str, Any], app: str) -> str:
         case "daemon-lost":
             return "deployd went away, waiting for it; the instances are not affected"
         case "daemon-back":
-            return "deployd is back, the rollout goes on"
+            return "deployd is back"
     return _because(name, reason)
 
 

@@ -52,6 +52,7 @@ class Progress:
         self.phase = "rolling"
         self.note = ""
         self.warning = ""
+        self.lost = ""
         self.how = ""
         self.hook: tuple[str, float] | None = None
         self.journal: list[str] = []
@@ -84,16 +85,18 @@ class Progress:
             case "rolling-back" | "paused":
                 self.phase, self.note = text_of(event, "event"), reason
                 self.how = how_of(event, self.app) if self.phase == "paused" else ""
-            case "resumed" | "daemon-back" | "closing":
+            case "resumed":
                 self.phase, self.note = "rolling", ""
-                if event.get("event") == "closing":
-                    self.phase, self.note = "closing", reason
+            case "closing":
+                self.phase, self.note = "closing", reason
             case "warning":
                 self.warning = reason
             case "hook":
                 self._hook(event, now)
             case "daemon-lost":
-                self.note = event_line(event).removeprefix(f"{self.app}: ")
+                self.lost = event_line(event).removeprefix(f"{self.app}: ")
+            case "daemon-back":
+                self.lost = ""
             case "finished":
                 self.phase, self.ended, self.note = text_of(event, "result", "finished"), True, reason
                 if failure := failure_of(event):
@@ -130,6 +133,7 @@ class Progress:
         top = [self._title(end, width, paint)]
         top += ["  " + cut(self.release, width - 2, left=True)] if self.release else []
         top += [paint("busy", line) for line in indented(self.warning, width)]
+        top += ["  " + cut(self.lost, width - 2)] if self.lost and not self.ended else []
         said = self.ended or any(self.note in failure for failure in self.failures.values())
         top += ["  " + cut(self.note, width - 2)] if self.note and not said else []
         top += indented(self.how, width) if self.phase == "paused" else []

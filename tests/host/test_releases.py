@@ -163,6 +163,30 @@ def test_a_second_rollback_goes_further_back(stage: Stage) -> None:
     assert "has no good generation before 5 to go back to" in refused(stage, "rollback", APP)
 
 
+def test_there_is_no_way_back_past_a_release_that_says_so(stage: Stage) -> None:
+    mark = {".deployd/irreversible": "drops the column price"}
+    stage.deploy("v1")
+    ended = stage.rollout(stage.release("v2", files=mark))
+    assert ended.result == "succeeded"
+    [warning] = [event["reason"] for event in ended.events if event["event"] == "warning"]
+    assert warning == "no way leads back past generation 2: drops the column price"
+    assert stage.change("scale", "3").result == "succeeded"
+    assert [row["irreversible"] for row in stage.history()] == [False, True, False]
+    sentence = refused(stage, "rollback", APP)
+    assert "generation 2 of demo cannot be undone, and generation 1 is before it" in sentence
+    assert f"deployd rollback {APP} --to 1 --past-irreversible goes there all the same" in sentence
+    assert stage.change("rollback", "--past-irreversible").result == "succeeded"
+    assert stage.get()["version"] == "v1"
+
+    # A failure goes nowhere by itself.
+    with stage.begin("rollout", "--release", stage.release("v3", "crash", files=mark)) as begun:
+        begun.until("paused")
+        assert "--past-irreversible" in refused(stage, "abort", APP)
+        assert stage.deployd("abort", APP, "--past-irreversible").returncode == 0
+        assert begun.end().result == "aborted"
+    assert stage.get()["version"] == "v1"
+
+
 def test_the_table_tells_what_may_be_deleted(stage: Stage) -> None:
     stage.deploy("v01", instances=2, rollout={"max_surge": 2})
     for number in range(2, 13):

@@ -141,6 +141,8 @@ class Requests:
             if await self._ran_hooks(app, release, number, cause):
                 # They took their time, and may have written into the release.
                 held, fingerprint = await self._prepare(app, release, number, again)
+        lost, mark = await self._lost_origin(name), await self._mark(name, release, held, cause)
+        # From here on nothing is awaited: the rollout that is superseded must not end meanwhile.
         superseded = controller.target
         generation = Generation(
             app=name,
@@ -155,14 +157,14 @@ class Requests:
             origin=self._apps.history.current(name),
             contents=held,
             # What was superseded has changed what it changed.
-            irreversible=app.pace.irreversible or (superseded is not None and superseded.irreversible),
+            irreversible=app.pace.irreversible or bool(mark) or (superseded is not None and superseded.irreversible),
         )
         # A first deploy has nothing to be compared with, and a way back is not to wait for anybody.
         waits = generation.origin is not None and cause not in (Cause.ROLLBACK, Cause.SCALE)
-        lost = await self._lost_origin(name)
         controller.begin(generation, holds(app, canary) if waits else ())
-        if lost:
-            self._apps.tell(name, "warning", {"from": generation.origin, "to": number, "reason": lost})
+        for warning in (lost, mark and f"no way leads back past generation {number}: {mark}"):
+            if warning:
+                self._apps.tell(name, "warning", {"from": generation.origin, "to": number, "reason": warning})
         return number
 
     async def _prepare(self, app: App, release: str, number: int, again: Generation | None = None) -> tuple[str, str]:
@@ -186,6 +188,12 @@ class Requests:
             with contextlib.suppress(StateError):
                 self._apps.pins.prune(name, set(self._apps.pins.generations(name)) - {number})
             raise
+
+    async def _mark(self, name: str, release: str, held: str, cause: Cause) -> str:
+        """Why the release forbids to go back past it; "" if it does not, or if it is the one that was live before."""
+        origin = self._apps.current(name)
+        known = origin is not None and (origin.release, origin.contents) == (release, held)
+        return "" if known or cause is Cause.ROLLBACK else await asyncio.to_thread(config.irreversible, release)
 
     async def _lost_origin(self, name: str) -> str:
         """Why a rollout could not go back to where it comes from; "" if it could."""

@@ -9,7 +9,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
 from deployd_cli.text.paint import Paint
-from deployd_cli.text.words import printable
+from deployd_cli.text.words import printable, verbatim
+
+LONGEST = 1000
+"""Columns of a line that is quoted."""
 
 
 def paint_for(stream: TextIO) -> Paint:
@@ -47,9 +50,9 @@ def message(text: str) -> None:
 
 
 def quote(lines: Iterable[str]) -> None:
-    """What somebody else wrote, made harmless and indented already, below a message."""
+    """What somebody else wrote, indented already, below a message."""
     for line in lines:
-        print(line, file=sys.stderr, flush=True)
+        print(verbatim(line, LONGEST), file=sys.stderr, flush=True)
 
 
 def say_version() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -13,9 +14,11 @@ from typing import Any
 
 from deployd.bus import Bus, BusError
 from deployd.control.deployment import Deployment
+from deployd.control.hooks import Hooks
 from deployd.control.host import Host
 from deployd.control.registry import Registry, Settings
-from deployd.errors import DeploydError
+from deployd.errors import DeploydError, InvalidRequest
+from deployd.plan.backoff import Patience
 from deployd.service.interface import Service
 from deployd.service.polkit import Polkit
 from deployd.state.history import History
@@ -24,6 +27,8 @@ from deployd.state.units import UnitDirectory
 from deployd.systemd import journal
 from deployd.systemd.manager import Systemd
 from deployd.systemd.notify import Notifier
+from deployd.systemd.tail import Tail
+from deployd.systemd.transient import Transient
 
 log = logging.getLogger("deployd")
 
@@ -31,13 +36,23 @@ log = logging.getLogger("deployd")
 def run() -> int:
     """The whole life of the daemon; returns its exit status."""
     journal.configure()
-    # What systemd gave us; the defaults are the same places.
-    state = Path(os.environ.get("STATE_DIRECTORY", "/var/lib/deployd"))
     try:
-        return asyncio.run(Daemon(Settings(state=state)).run())
+        return asyncio.run(Daemon(_settings()).run())
     except DeploydError as error:
         log.error("%s", error)
         return 1
+
+
+def _settings() -> Settings:
+    """From the environment. Raises InvalidRequest."""
+    # What systemd gave us; the default is the same place.
+    state = Path(os.environ.get("STATE_DIRECTORY", "/var/lib/deployd"))
+    steady = os.environ.get("DEPLOYD_STEADY")
+    if steady is None:
+        return Settings(state=state)
+    if not re.fullmatch(r"[1-9][0-9]{0,5}", steady):
+        raise InvalidRequest(f"DEPLOYD_STEADY is {steady!r}: allowed are seconds from 1 to 999999, such as 60")
+    return Settings(state=state, patience=Patience(steady=float(steady)))
 
 
 class Daemon:
@@ -63,7 +78,11 @@ class Daemon:
         pins = Pins(self._settings.state)
         units = UnitDirectory(self._settings.units)
         deployment = Deployment(systemd, units, pins, history.settings, self._settings.state, self._settings.command)
-        apps = Registry(self._settings, Host(systemd, history, pins, deployment, _silent), self._emit)
+        tail = Tail()
+        transient = Transient(systemd)
+        hooks = Hooks(transient, tail, pins)
+        host = Host(systemd, history, pins, deployment, tail.last, hooks, transient, self._settings.patience)
+        apps = Registry(self._settings, host, self._emit)
         self._apps = apps
         self._service = Service(bus, apps, Polkit(bus))
         await apps.start()
@@ -113,10 +132,6 @@ class Daemon:
     def _tell_status(self) -> None:
         if self._apps is not None:
             self._notifier.status(self._apps.headline())
-
-
-async def _silent(_invocation: str) -> tuple[str, ...]:
-    return ()
 
 
 def _end(ended: asyncio.Future[int]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deployd.control.hooks import Change, Hooks, Kind
-from deployd.errors import Refused, SystemdError
+from deployd.errors import Busy, Refused, SystemdError
 from deployd.model.app import App, Pace
 from deployd.model.app import Hooks as HooksTable
 from deployd.model.failure import Failure, GateName
@@ -68,7 +69,6 @@ def run(transient: Transient, kind: Kind, change: Change = CHANGE) -> tuple[Fail
     told: list[dict[str, Any]] = []
     made = hooks(transient)
     failure = asyncio.run(made.run(kind, change, lambda event, fields: told.append({"event": event, **fields})))
-    assert made.running("demo") is None
     return failure, told
 
 
@@ -132,9 +132,45 @@ def test_one_that_still_runs_is_not_run_beside() -> None:
     assert (told[-1]["state"], told[-1]["reason"]) == ("failed", failure.reason)
     transient.left = ["demo:hook.service"]
     with pytest.raises(Refused, match=r"systemctl stop demo:hook\.service"):
-        asyncio.run(hooks(transient).refuse_leftover("demo"))
-    transient.left = []
-    asyncio.run(hooks(transient).refuse_leftover("demo"))
+        before(transient)
+    assert len(transient.ran) == 1
+
+
+def before(transient: Transient, change: Change = CHANGE) -> bool:
+    return asyncio.run(hooks(transient).before(change, lambda *_: None))
+
+
+def test_before_a_rollout_a_failure_is_a_refusal_with_the_last_words() -> None:
+    with pytest.raises(Refused) as raised:
+        before(Transient(GOOD, BAD))
+    assert str(raised.value).split("\n") == [
+        "before hook ./bin/warm exited with status 3: the rollout of demo is refused, nothing has changed",
+        "migrating",
+        "no such table",
+    ]
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_hooks_run_for_what_is_new(cause: Cause) -> None:
+    transient = Transient(GOOD, GOOD)
+    new = cause not in (Cause.RESTART, Cause.SCALE)
+    assert before(transient, replace(CHANGE, cause=cause)) is new
+    assert bool(transient.ran) is new
+    nothing = replace(CHANGE, app=replace(APP, pace=Pace()), cause=cause)
+    assert before(Transient(), nothing) is False
+
+
+def test_others_are_refused_while_hooks_are_ahead() -> None:
+    made = hooks(Transient())
+    with (
+        made.ahead(APP, Cause.APPLY),
+        pytest.raises(Busy, match=r"when the last of its before hooks has ended; wait for it, or"),
+    ):
+        made.refuse_if_ahead("demo")
+    made.refuse_if_ahead("demo")
+    for app, cause in ((APP, Cause.SCALE), (replace(APP, pace=Pace()), Cause.APPLY)):
+        with made.ahead(app, cause):
+            made.refuse_if_ahead("demo")
 
 
 def test_a_systemd_that_does_not_answer_is_an_error_and_told() -> None:
@@ -148,16 +184,19 @@ def test_a_systemd_that_does_not_answer_is_an_error_and_told() -> None:
     assert told == ["started", "failed"]
 
 
-def test_what_runs_is_known_meanwhile() -> None:
+def test_what_runs_is_named_to_others() -> None:
     class Waiting(Transient):
         async def run(self, unit: str, command: Command) -> Outcome:
-            seen.append(made.running("demo"))
-            await made.refuse_leftover("demo")  # ours
+            with pytest.raises(Busy) as raised:
+                made.refuse_if_ahead("demo")
+            seen.append(str(raised.value))
             return GOOD
 
-    seen: list[str | None] = []
-    waiting = Waiting()
-    waiting.left = ["demo:hook.service"]
-    made = hooks(waiting)
-    assert asyncio.run(made.run(Kind.BEFORE, CHANGE, lambda *_: None)) is None
-    assert seen == ["before hook ./bin/migrate --to 'a b'", "before hook ./bin/warm"]
+    seen: list[str] = []
+    made = hooks(Waiting())
+    with made.ahead(APP, Cause.ROLLBACK):
+        assert asyncio.run(made.run(Kind.BEFORE, CHANGE, lambda *_: None)) is None
+    assert [text.partition("when ")[2].partition(" has ended")[0] for text in seen] == [
+        "before hook ./bin/migrate --to 'a b'",
+        "before hook ./bin/warm",
+    ]

@@ -6,17 +6,18 @@ else's; and there is one of it, so a hook that outlives the daemon keeps the nex
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from deployd.errors import Refused, SystemdError
+from deployd.errors import Busy, Refused, SystemdError
 from deployd.model.app import App
 from deployd.model.failure import Failure, GateName
-from deployd.model.generation import Cause
+from deployd.model.generation import Cause, Generation
 from deployd.state.pins import Pins
 from deployd.systemd.manager import UnitExists
 from deployd.systemd.tail import Tail
@@ -48,6 +49,19 @@ class Change:
     old_generation: int | None = None
     old_release: str = ""
 
+    @classmethod
+    def of(cls, generation: Generation, releases: Mapping[int, str]) -> Change:
+        """The change that a generation made; `releases` by generation."""
+        old = generation.origin
+        return cls(
+            generation.settings,
+            generation.number,
+            generation.release,
+            generation.cause,
+            old,
+            releases.get(old, "") if old is not None else "",
+        )
+
 
 def unit_of(name: str) -> str:
     return f"{name}:hook.service"
@@ -60,16 +74,54 @@ class Hooks:
         self._transient = transient
         self._tail = tail
         self._pins = pins
+        self._ahead: set[str] = set()
         self._running: dict[str, str] = {}
 
-    def running(self, name: str) -> str | None:
-        """The hook of an app that this daemon runs now, as ``before hook ./bin/migrate``."""
-        return self._running.get(name)
+    @contextlib.contextmanager
+    def ahead(self, app: App, cause: Cause) -> Iterator[None]:
+        """While a request is under way that may wait for hooks: others are refused, not kept waiting."""
+        if cause not in CAUSES or not app.pace.hooks.before:
+            yield
+            return
+        self._ahead.add(app.name)
+        try:
+            yield
+        finally:
+            self._ahead.discard(app.name)
 
-    async def refuse_leftover(self, name: str) -> None:
-        """Raise Refused if a hook still runs that a daemon before us began."""
-        if self.running(name) is None and await self._transient.running(unit_of(name)):
+    def refuse_if_ahead(self, name: str) -> None:
+        """Raise Busy while a request has yet to wait for hooks."""
+        if name in self._ahead:
+            which = self._running.get(name, "the last of its before hooks")
+            raise Busy(
+                f"a rollout of {name} is about to begin, when {which} has ended; wait for it, or systemctl stop"
+                f" {unit_of(name)}"
+            )
+
+    async def before(self, change: Change, tell: Tell) -> bool:
+        """Run what has to succeed before a rollout begins; False if there is nothing to run.
+
+        Raises Refused, with the last lines that a hook wrote below the sentence.
+        """
+        if change.cause not in CAUSES:
+            return False
+        name = change.app.name
+        if await self._transient.running(unit_of(name)):
             raise Refused(_leftover(name))
+        failure = await self.run(Kind.BEFORE, change, tell)
+        if failure is not None:
+            sentence = f"{failure.reason}: the rollout of {name} is refused, nothing has changed"
+            raise Refused("\n".join([sentence, *failure.journal]))
+        return bool(change.app.pace.hooks.before)
+
+    async def after(self, change: Change, tell: Tell) -> Failure | None:
+        """Run what follows a success; never raises, for nothing is undone because of it."""
+        if change.cause not in CAUSES:
+            return None
+        try:
+            return await self.run(Kind.AFTER, change, tell)
+        except SystemdError as error:
+            return Failure(gate=GateName.HOOK, reason=f"the after hooks of {change.app.name} could not be run: {error}")
 
     async def run(self, kind: Kind, change: Change, tell: Tell) -> Failure | None:
         """All commands of `kind` in their order, up to the first that fails; what became of it, None if all went well.

@@ -6,10 +6,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from deployd.control.deployment import Deployment
+from deployd.control.hooks import Hooks
 from deployd.plan.backoff import Patience
 from deployd.state.history import History
 from deployd.state.pins import Pins
 from deployd.systemd.manager import Systemd
+from deployd.systemd.transient import Transient
 
 Tail = Callable[[str], Awaitable[tuple[str, ...]]]
 """Invocation ID to the last lines that it wrote; never raises."""
@@ -24,5 +26,7 @@ class Host:
     pins: Pins
     deployment: Deployment
     tail: Tail
+    hooks: Hooks
+    transient: Transient
     patience: Patience = field(default_factory=Patience)
     """With instances that crash."""

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from deployd.errors import DeploydError, InvalidFile, NoSuchApp, Refused, System
 from deployd.model.app import App
 from deployd.model.generation import Generation
 from deployd.plan import boots
+from deployd.plan.backoff import Patience
 from deployd.plan.goal import Goal
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Settings:
     state: Path = Path("/var/lib/deployd")
     units: Path = Path("/etc/systemd/system")
     command: str = "/usr/bin/deployd"
+    patience: Patience = field(default_factory=Patience)
 
 
 class Registry:
@@ -49,6 +51,7 @@ class Registry:
         self.history = host.history
         self.pins = host.pins
         self.deployment = host.deployment
+        self.hooks = host.hooks
         self._host = host
         self._emit = emit
         self._controllers: dict[str, Controller] = {}
@@ -182,7 +185,8 @@ class Registry:
 
     def learned(self, app: App) -> App:
         """With a gate timeout from past boots, if the file leaves it out."""
-        return app.with_learned(boots.gate_timeout(self.history.boots(app.name)))
+        known = self.history.boots(app.name)
+        return app.with_learned(boots.gate_timeout(known, probed=app.gate.probe is not None))
 
     def file(self, name: str) -> Path:
         return self.settings.apps / f"{name}.toml"

@@ -160,6 +160,10 @@ def test_refusals_at_the_top(top: dict[str, str], expected: str) -> None:
         ("[service]\nNice = []", ':5: [service] Nice: must not be an empty array; write "" to reset a list'),
         ("[service.Nice]\nx = 1", "[service] Nice: must be a string, integer, boolean or an array of these, not a"),
         ('[socket]\nListenStream = "1"', ":5: [socket] ListenStream: is set by deployd: list addresses in listen"),
+        (
+            '[socket]\nFileDescriptorName = "probe"',
+            ':5: [socket] FileDescriptorName: "probe" is what deployd calls its',
+        ),
         ("[socket]\nAccept = true", ":5: [socket] Accept: is set by deployd: instances accept connections themselves"),
     ],
 )

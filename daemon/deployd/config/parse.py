@@ -14,7 +14,7 @@ from deployd.config.gate import gate
 from deployd.config.pace import pace
 from deployd.config.source import Problem, Source, Table, one_line
 from deployd.errors import InvalidFile, NoSuchApp
-from deployd.model.app import App, Stop
+from deployd.model.app import App, Directives, Stop
 
 LARGEST_FILE = 1024 * 1024
 LARGEST_ENVIRONMENT = 1024 * 1024
@@ -96,7 +96,7 @@ def parse(name: str, text: str, file: str) -> App:
         pace=pace(top.table("rollout")),
         stop=_stop(top.table("stop")),
         service=directives(top.table("service"), SERVICE),
-        socket=directives(top.table("socket"), SOCKET),
+        socket=_socket(top.table("socket")),
     )
     top.get("routing", _routing, None)
     top.finish(_TABLE_OF)
@@ -124,6 +124,13 @@ def _environment(table: Table) -> tuple[tuple[str, str], ...]:
         if sum(len(f"{key}={value}".encode()) + 1 for key, value in pairs) > LARGEST_ENVIRONMENT:
             raise table.fail(key, "the environment must not be larger than 1 MiB in all; put values into files")
     return tuple(pairs)
+
+
+def _socket(table: Table) -> Directives:
+    found = directives(table, SOCKET)
+    if "probe" in dict(found).get("FileDescriptorName", ()):
+        raise table.fail("FileDescriptorName", '"probe" is what deployd calls its own socket; choose another name')
+    return found
 
 
 def _stop(table: Table) -> Stop:

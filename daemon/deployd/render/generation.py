@@ -11,6 +11,7 @@ import posixpath
 
 from deployd.model.app import App
 from deployd.render.escape import assignment, shell
+from deployd.render.probe import has_socket
 
 
 def generation_files(app: App, number: int, release_dir: str) -> dict[str, tuple[str, int]]:
@@ -32,8 +33,37 @@ def _script(app: App, number: int, release_dir: str) -> str:
         "# instance would be half of one generation and half of another: it starts over (EX_TEMPFAIL) instead.\n"
         f'[ "${{DEPLOYD_GENERATION-{number}}}" = {number} ] || exit 75\n'
         'export DEPLOYD_INSTANCE="$1"\n'
+        f"{_PROBE_LAST if has_socket(app) else ''}"
         f"exec {words}\n"
     )
+
+
+# Variables of ours that are not exported: the program does not see them.
+_PROBE_LAST = """\
+# systemd passes the sockets in no certain order. A program that counts from fd 3 must not take the private one for the
+# first: it would answer every probe and nobody else. So that one goes last. (sh knows the fds up to 9 only.)
+case ${LISTEN_FDNAMES-} in
+probe:* | *:probe:*)
+    if [ "$LISTEN_FDS" -le 6 ]; then
+        DEPLOYD_names=:$LISTEN_FDNAMES
+        DEPLOYD_before=${DEPLOYD_names%%:probe:*}
+        DEPLOYD_names=$DEPLOYD_before:${DEPLOYD_names#"$DEPLOYD_before":probe:}:probe
+        LISTEN_FDNAMES=${DEPLOYD_names#:}
+        DEPLOYD_fd=3
+        while [ -n "$DEPLOYD_before" ]; do
+            DEPLOYD_before=${DEPLOYD_before%:*}
+            DEPLOYD_fd=$((DEPLOYD_fd + 1))
+        done
+        eval "exec 9<&$DEPLOYD_fd"
+        while [ "$DEPLOYD_fd" -lt $((LISTEN_FDS + 2)) ]; do
+            eval "exec $DEPLOYD_fd<&$((DEPLOYD_fd + 1))"
+            DEPLOYD_fd=$((DEPLOYD_fd + 1))
+        done
+        eval "exec $DEPLOYD_fd<&9 9<&-"
+    fi
+    ;;
+esac
+"""
 
 
 def _environment(app: App, number: int, release_dir: str) -> str:

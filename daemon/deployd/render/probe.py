@@ -1,4 +1,4 @@
-"""The private sockets of instances that are asked over HTTP: NAME:probe@N.socket. No name of an app has a colon in it."""
+"""The private sockets of instances that are asked over HTTP: NAME:probe@N.socket. No app's name has a colon."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ CRASH = "/srv/crash"
 RUN = f"""\
 #!/bin/sh
 for file in {CRASH}/$DEPLOYD_INSTANCE {CRASH}/all; do
-    [ ! -e $file ] || {{ echo "cannot reach the database" >&2; MODE=crash-idle; export MODE; }}
+    [ ! -e $file ] || {{ echo "cannot reach the database" >&2; MODE=$(cat $file); export MODE; }}
 done
 exec /usr/bin/python3 app.py
 """
@@ -44,10 +44,11 @@ def deployed(stage: Stage) -> Iterator[Stage]:
         file.unlink()
 
 
-def break_down(stage: Stage, what: str, *instances: int) -> None:
-    """From now on these crash soon after they are ready; the one that serves now stops in order, and loses nothing."""
-    stage.machine.write(f"{CRASH}/{what}", "")
-    stage.machine.run(["systemctl", "restart", *(f"{APP}@{number}.service" for number in instances)])
+def break_down(stage: Stage, what: str, *instances: int, mode: str = "crash-idle") -> None:
+    """These crash from now on, by default after they are ready. What serves now stops in order: nothing is lost."""
+    stage.machine.write(f"{CRASH}/{what}", mode)
+    restart = ["systemctl", "restart", *(f"{APP}@{number}.service" for number in instances)]
+    stage.machine.run(restart, check=mode == "crash-idle")
 
 
 def mend(stage: Stage, what: str) -> None:
@@ -103,6 +104,20 @@ def test_one_that_crashes_is_backed_off_and_forgiven(deployed: Stage) -> None:
     assert [entry["PRIORITY"] for entry in entries] == ["4"] * len(entries)
     assert len(entries) >= 2
     assert "keeps it down" in machine.run(["journalctl", "-x", f"MESSAGE_ID={MESSAGE_ID}"]).stdout
+
+
+def test_one_that_systemd_restarts_at_once_does_not_spin(deployed: Stage) -> None:
+    """Between a crash and the next start there is no time to look."""
+    stage = deployed
+    stage.configure(service={"RestartSec": "0"})
+    assert stage.change("apply").result == "succeeded"
+    stage.journal.restart()
+    number = min(stage.invocations())
+    break_down(stage, str(number), number, mode="crash")
+    item = kept_down(stage, number, LIMIT + 1)
+    assert "(exited with status 3 before it was ready)" in item["detail"]
+    starts = [change.instance for change in stage.journal.changes() if change.what is What.STARTING].count(number)
+    assert starts <= LIMIT + 5
 
 
 def test_a_daemon_that_returns_goes_on(deployed: Stage) -> None:

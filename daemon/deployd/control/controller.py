@@ -12,13 +12,15 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from deployd import config
 from deployd.control.course import Course
+from deployd.control.ground import Ground, missing
+from deployd.control.hooks import Change
 from deployd.control.host import Host
 from deployd.control.instances import Instances
 from deployd.control.keeper import Keeper
 from deployd.control.loop import Loop
 from deployd.control.moment import Moment
+from deployd.control.questions import prober
 from deployd.control.story import Story, Tell, held
 from deployd.control.umbrella import Umbrella
 from deployd.control.witness import Witness
@@ -27,16 +29,15 @@ from deployd.model.action import Action, Adopt, Stop
 from deployd.model.app import OnFailure
 from deployd.model.failure import Failure, GateName
 from deployd.model.generation import Generation, Result
-from deployd.model.instance import Instance, State
+from deployd.model.instance import Instance
 from deployd.model.rollout import Hold, Pause, Phase, Rollout
+from deployd.plan import judge
+from deployd.plan.closing import last_holders
 from deployd.plan.goal import Goal
 from deployd.plan.planner import Plan, Verdict, World, plan, retry
 from deployd.plan.transitions import Event, advance
 
 log = logging.getLogger(__name__)
-
-KEPT = 10
-"""Generations whose files are kept though nothing starts from them; a rollback writes them anew in any case."""
 
 RETRY = 1.0
 """Seconds until the loop tries again after systemd or the disk refused, when nothing wakes it earlier."""
@@ -61,6 +62,8 @@ class Controller:
             failed=self._on_shell_error,
         )
         self._umbrella = Umbrella(name, host.systemd, changed=self.wake, failed=self._on_shell_error)
+        self._ground = Ground(name, host, self.instances)
+        self._prober = prober(name, host, self.instances, changed=self.wake)
         self.keeper = Keeper(name, host, self.instances, self._umbrella.is_up, self.wake, changed, self._story.tell)
         self._course: Course | None = None
         self._goal: tuple[Goal, Generation] | None = None
@@ -89,6 +92,7 @@ class Controller:
         """Leave the loop; instances and jobs go on without us."""
         self.keeper.stop()
         await self._loop.stop()
+        await self._prober.stop()
 
     def wake(self) -> None:
         self._loop.wake()
@@ -127,6 +131,7 @@ class Controller:
             self._host.history.begin(generation, rollout)
         else:
             reason = f"superseded by generation {generation.number}"
+            old.end_hooks()
             self._host.history.progress(old.rollout, old.replaced, old.adopted)
             self._host.history.supersede(old.rollout, reason, generation, rollout)
             self._story.finished(old, Result.SUPERSEDED, reason, now.wall - old.rollout.started)
@@ -135,10 +140,7 @@ class Controller:
             self._course.umbrella_seen = old.umbrella_seen
         self._story.started(self._course)
         if not self._umbrella.is_up():
-            # Starting the umbrella starts whatever is pinned: of a stopped app that would be the old generation.
-            for item in self.instances.observe():
-                if item.state is State.INACTIVE and item.generation is not None:
-                    self._host.pins.unpin(self.name, item.number)
+            self._ground.unpin_idle()
         self.wake()
 
     def send(self, event: Event, reason: str = "") -> bool:
@@ -146,7 +148,8 @@ class Controller:
         return self._course is not None and self._advance(self._course, event, reason)
 
     def observe(self) -> tuple[Instance, ...]:
-        return self.instances.observe()
+        """The instances, with what their probes say."""
+        return self._prober.overlay(self.instances.observe())
 
     # The loop.
 
@@ -176,19 +179,25 @@ class Controller:
         now = Moment.now()
         result = plan(goal, World(seen, course.rollout.passed), now.monotonic)
         self._remember(course, result, seen, now)
+        asked = judge.to_probe(goal, seen, course.rollout.passed, now.monotonic)
+        self._prober.update(generation.settings, generation.release, asked)
         match result.verdict:
             case Verdict.DONE:
-                self._done(course)
+                await self._done(course, goal, generation)
             case Verdict.HELD:
                 self._advance(course, Event.HELD, held(course.rollout, goal.instances))
             case Verdict.FAILED:
                 if result.failure is not None:
                     await self._fail(course, result.failure)
             case Verdict.GOING:
-                gone = self._gone(course, goal, generation, seen) if result.actions else ""
+                gone = missing(course, goal, generation, seen) if result.actions else ""
                 if gone:
                     await self._vanished(course, gone)
                     return
+                leaving = last_holders(goal, result, seen) if course.rollout.closing else None
+                if leaving and await self._host.deployment.close_sockets(generation.settings, leaving):
+                    self.wake()
+                    return  # that took its time: the world may be another one
                 for action in result.actions:
                     self._act(action, generation)
                 if result.wake_at is not None:
@@ -231,43 +240,22 @@ class Controller:
                     raise
 
     async def _prepare(self, course: Course) -> bool:
-        """Units as the goal wants them, the socket open, the umbrella up; False when nothing is to be done now."""
+        """The goal, and units, sockets and umbrella as it wants them; False when nothing is to be done now."""
         if self._goal is None:
             goal, generation = course.goal(self._host.history, Moment.now())
-            if goal.generation:
-                # Once for each direction: a resumed rollout finds its units in place.
-                key = goal.generation, course.rollout.closing
-                if course.avoid is None or course.avoid[0] != key:
-                    course.avoid = key, await self._host.deployment.install(generation.settings, goal)
-                goal = replace(goal, avoid=course.avoid[1])
-            self._goal = goal, generation
+            self._goal = await self._ground.lay(course, goal, generation), generation
         if self._umbrella.is_up():
             course.saw_umbrella()
             return True
         if course.umbrella_seen:
             # A machine that goes down stops everything; then the rollout goes on when it is up again.
-            if not await self._host.systemd.is_stopping():
-                await self._stopped_by_hand(course)
+            if not await self._host.systemd.is_stopping() and await self._ground.clear(course):
+                self._stale = True
+                self._finish(course, Result.ABORTED, f"the app was stopped (systemctl stop {self.name})")
             return False
         if self._goal[0].instances:
             await self._umbrella.start(course.saw_umbrella)
         return True
-
-    async def _stopped_by_hand(self, course: Course) -> None:
-        """`systemctl stop NAME` in mid-rollout: it ends there, and the next start is of where it came from."""
-        await self.instances.settle()
-        if any(item.state not in (State.INACTIVE, State.FAILED) for item in self.instances.observe()):
-            return
-        for item in self.instances.observe():
-            self._host.pins.unpin(self.name, item.number)
-            await self._host.systemd.reset_failed(self.instances.unit(item.number))
-        self._stale = True
-        origin = course.rollout.origin
-        generation = self._host.history.generation(self.name, origin) if origin is not None else None
-        if generation is not None:
-            for number in range(1, generation.settings.instances + 1):
-                self._host.pins.pin(self.name, number, generation.number)
-        self._finish(course, Result.ABORTED, f"the app was stopped (systemctl stop {self.name})")
 
     def _act(self, action: Action, generation: Generation) -> None:
         course, settings = self._course, generation.settings
@@ -299,7 +287,7 @@ class Controller:
 
     def _note_changes(self) -> tuple[Instance, ...]:
         """The world as it is now; watchers are told when it is different."""
-        seen = self.instances.observe()
+        seen = self.observe()
         self._witness.look(seen)
         self.keeper.look(seen, Moment.now(), busy=self.rollout is not None and not self.rollout.stands)
         if seen != self._seen:
@@ -316,16 +304,36 @@ class Controller:
             log.info("%s: taking up the rollout of generation %d (%s)", self.name, rollout.target, rollout.phase)
             self._course = Course(rollout, generation)
 
-    def _done(self, course: Course) -> None:
+    async def _done(self, course: Course, goal: Goal, generation: Generation) -> None:
+        """All is as the goal wants it; what is left is to close addresses that it does not want."""
+        deployment = self._host.deployment
+        if goal.generation:
+            addresses = deployment.closing(generation.settings)
+            if addresses and course.rollout.phase is Phase.ROLLING and not course.rollout.closing:
+                self._advance(course, Event.CLOSING, f"to close {' '.join(addresses)}")
+                return
+            await deployment.close_sockets(generation.settings)
+            if course is not self._course or self._goal is None:
+                return  # a request has turned it meanwhile
+        if course.rollout.phase is Phase.ROLLING and not self._hooks_ran(course):
+            return
         self._advance(course, Event.DONE, course.rollout.reason)
 
-    @staticmethod
-    def _gone(course: Course, goal: Goal, generation: Generation, seen: tuple[Instance, ...]) -> str:
-        """Why the generation cannot be started any more; "" if it can, or on a way back that has nothing to start."""
-        running = sum(item.generation == goal.generation and item.state is not State.INACTIVE for item in seen)
-        if course.rollout.phase is Phase.ROLLING_BACK and running >= goal.instances:
-            return ""
-        return config.missing(generation.settings, generation.release)
+    def _hooks_ran(self, course: Course) -> bool:
+        """Whether the after hooks have ended; begins them if not. They take their time: the loop does not wait."""
+        if course.hooks is None:
+            change = Change.of(course.target, self._host.history.releases(self.name))
+            work = self._host.hooks.after(change, self._story.tell)
+            course.hooks = asyncio.ensure_future(work)
+            course.hooks.add_done_callback(lambda _: self.wake())
+        if not course.hooks.done():
+            return False
+        failure = None if course.hooks.cancelled() else course.hooks.result()
+        if failure is not None:
+            course.failure = failure
+            course.rollout = replace(course.rollout, reason=failure.reason)
+            self._host.history.failed(course.rollout, failure)
+        return True
 
     async def _vanished(self, course: Course, reason: str) -> None:
         """The release that instances are to be started from is not there: nothing more is stopped for it."""
@@ -358,6 +366,8 @@ class Controller:
             return True
         course.rollout, self._goal = turned, None
         course.restart_clock(Moment.now())
+        course.end_hooks()
+        self._prober.update(target.settings, target.release, ())
         with contextlib.suppress(StateError) if event is Event.BLOCKED else contextlib.nullcontext():
             self._host.history.move(course.rollout)
         self._story.turned(turned, closing=event is Event.CLOSING)
@@ -378,12 +388,7 @@ class Controller:
         self._host.history.progress(rollout, course.replaced, course.adopted)
         self._host.history.finish(rollout, result, reason, now)
         self._course, self._goal = None, None
-        self._prune()
+        self._prober.update(course.target.settings, course.target.release, ())
+        self._ground.prune()
         self._story.finished(course, result, reason, now - rollout.started)
         self._report_change()
-
-    def _prune(self) -> None:
-        """Generation directories that nothing starts from any more and no rollback reaches cheaply go away."""
-        numbers = sorted(self._host.history.releases(self.name), reverse=True)
-        with contextlib.suppress(StateError):
-            self._host.pins.prune(self.name, set(numbers[:KEPT]))

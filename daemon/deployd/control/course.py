@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -29,6 +30,8 @@ class Course:
     """What units were last installed for (generation, closing), and the numbers that new instances must not get."""
     failure: Failure | None = field(init=False)
     """Why the target failed, once it has."""
+    hooks: asyncio.Future[Failure | None] | None = None
+    """The after hooks, once they have begun."""
     umbrella_seen: bool = False
     """Was the app up since we took the rollout up? Then its being down means that somebody stopped it."""
 
@@ -91,6 +94,12 @@ class Course:
             return False
         self.replaced += (action.number,)
         return True
+
+    def end_hooks(self) -> None:
+        """The rollout goes elsewhere: hooks that were begun for its success are stopped."""
+        if self.hooks is not None:
+            self.hooks.cancel()
+            self.hooks = None
 
     def saw_umbrella(self) -> None:
         """The app is up: its being down from now on means that somebody stopped it."""

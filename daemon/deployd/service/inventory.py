@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from deployd import config
 from deployd.config.contents import Contents, contents, difference
-from deployd.control.controller import KEPT
+from deployd.control.ground import KEPT
 from deployd.control.registry import Registry
 from deployd.control.releases import Found, Needs, releases
 from deployd.control.status import Json

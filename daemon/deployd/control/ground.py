@@ -1,0 +1,83 @@
+"""What a rollout stands on: unit files, open sockets, releases, pins; and how it is left when the app was stopped."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import replace
+
+from deployd import config
+from deployd.control.course import Course
+from deployd.control.host import Host
+from deployd.control.instances import Instances
+from deployd.errors import StateError
+from deployd.model.generation import Generation
+from deployd.model.instance import Instance, State
+from deployd.model.rollout import Phase
+from deployd.plan.goal import Goal
+
+KEPT = 10
+"""Generations whose files are kept though nothing starts from them; a rollback writes them anew in any case."""
+
+
+class Ground:
+    """Of one app. Raises Refused, StateError, SystemdError."""
+
+    def __init__(self, app: str, host: Host, instances: Instances) -> None:
+        self._app = app
+        self._host = host
+        self._instances = instances
+
+    async def lay(self, course: Course, goal: Goal, generation: Generation) -> Goal:
+        """Install what the goal needs, once for each direction: a resumed rollout finds its units in place.
+
+        Returns the goal with the instance numbers that it has to avoid.
+        """
+        if not goal.generation:
+            return goal
+        key = goal.generation, course.rollout.closing
+        if course.avoid is None or course.avoid[0] != key:
+            install = self._host.deployment.install
+            course.avoid = key, await install(generation.settings, goal, closing=course.rollout.closing)
+        return replace(goal, avoid=course.avoid[1])
+
+    def unpin_idle(self) -> None:
+        """Starting the umbrella starts whatever is pinned: of a stopped app that would be the old generation."""
+        for item in self._instances.observe():
+            if item.state is State.INACTIVE and item.generation is not None:
+                self._host.pins.unpin(self._app, item.number)
+
+    def prune(self) -> None:
+        """Generation directories that nothing starts from any more and no rollback reaches cheaply go away."""
+        numbers = sorted(self._host.history.releases(self._app), reverse=True)
+        with contextlib.suppress(StateError):
+            self._host.pins.prune(self._app, set(numbers[:KEPT]))
+
+    async def clear(self, course: Course) -> bool:
+        """`systemctl stop NAME` in mid-rollout: once all is down, the next start is of where it came from.
+
+        False as long as something still runs.
+        """
+        await self._instances.settle()
+        there = self._instances.observe()
+        if any(item.state not in (State.INACTIVE, State.FAILED) for item in there):
+            return False
+        for item in there:
+            self._host.pins.unpin(self._app, item.number)
+            await self._host.systemd.reset_failed(self._instances.unit(item.number))
+        origin = course.rollout.origin
+        generation = self._host.history.generation(self._app, origin) if origin is not None else None
+        if generation is not None:
+            for number in range(1, generation.settings.instances + 1):
+                self._host.pins.pin(self._app, number, generation.number)
+            goal = Goal.of(generation.settings, generation.number)
+            await self._host.deployment.put_back(generation.settings, goal)
+        return True
+
+
+def missing(course: Course, goal: Goal, generation: Generation, seen: Iterable[Instance]) -> str:
+    """Why the generation cannot be started any more; "" if it can, or on a way back that has nothing to start."""
+    running = sum(item.generation == goal.generation and item.state is not State.INACTIVE for item in seen)
+    if not goal.generation or (course.rollout.phase is Phase.ROLLING_BACK and running >= goal.instances):
+        return ""
+    return config.missing(generation.settings, generation.release)

@@ -1,0 +1,30 @@
+"""How the instances of an app are asked: over their private sockets, or by a command that systemd runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from deployd.control.host import Host
+from deployd.control.instances import Instances
+from deployd.control.prober import Prober, ask_http
+from deployd.model.app import App
+from deployd.model.instance import Instance
+from deployd.systemd import observe
+from deployd.systemd.manager import UNIT
+
+
+def prober(app: str, host: Host, instances: Instances, changed: Callable[[], None]) -> Prober:
+    """The prober of `app`, with questions that reach its instances."""
+
+    async def ask_command(settings: App, instance: Instance, release: str) -> str:
+        if settings.gate.probe is None:
+            return ""
+        files = host.pins.generation_dir(app, instance.generation or 0)
+        return await host.transient.ask_command(
+            settings, settings.gate.probe, instance, release=release, environment_file=str(files / "environment")
+        )
+
+    async def invocation(number: int) -> str:
+        return observe.invocation_id(await host.systemd.read(instances.unit(number), UNIT, ["InvocationID"]))
+
+    return Prober(ask_http, ask_command, invocation, changed)

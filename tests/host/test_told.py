@@ -1,0 +1,61 @@
+"""What the command tells people of holds and failures, word by word, on a real systemd."""
+
+from __future__ import annotations
+
+from tests.host.stage import APP, INSTANCES, Stage
+
+HOW = f"deployd resume {APP} goes on; deployd abort {APP} goes back"
+
+
+def test_a_failed_rollout_is_told_whole(stage: Stage) -> None:
+    stage.deploy("v1")
+    bad = stage.release("bad")
+    stage.machine.write(f"{bad}/app.py", 'raise SystemExit("  no \\x1b[31mdatabase\\x07 here")\n')
+    done = stage.deployd("rollout", APP, "--release", bad)
+    assert done.returncode == 1
+    end, *journal = done.stderr.splitlines()
+    assert end.startswith("deployd: demo: generation 2 failed and was rolled back to 1: instance ")
+    for word in ("exited with status", "gate notify", "waited ", "READY=1"):
+        assert end.count(word) == 1, end
+    assert [line.split() for line in journal] == [["no", "database\ufffd", "here"]]
+    assert journal[0].startswith("      no "), "indented, and its own indentation kept"
+    told = done.stdout.splitlines()
+    gate = next(line for line in told if "gate failed" in line)
+    assert gate.split("gate failed: ")[1] == end.split("rolled back to 1: ")[1]
+    assert set(journal) <= set(told)
+    sentence, *words = stage.deployd("history", APP).stdout.splitlines()[2:]
+    assert sentence.strip() == end.split("rolled back to 1: ")[1]
+    assert words[0].strip() in {line.strip() for line in journal}
+
+
+def test_a_held_rollout_is_waited_for_and_says_how_to_go_on(stage: Stage) -> None:
+    stage.deploy("v1", rollout={"pause_after": [2]})
+    release = stage.release("v2")
+    plan = stage.deployd("plan", APP, "--release", release, "--canary", "1").stdout
+    assert "wait for deployd resume (1 new instance beside the old)" in plan
+    assert "wait for deployd resume (2 new instances)" in plan
+    with stage.begin("rollout", "--release", release, "--canary", "1") as begun:
+        begun.until("paused", pause="held")
+        told = stage.deployd("status", APP).stdout.splitlines()
+        assert [line.strip() for line in told if "holds at" in line] == ["then holds at 2 new instances"]
+        assert f"  {HOW}" in told
+        assert f"  waits for deployd resume {APP}" in told
+        assert any(line.strip().startswith("boots in ") for line in told)
+        assert stage.deployd("resume", APP).returncode == 0
+        begun.until("paused", pause="held")
+        done = stage.deployd("resume", APP, "--wait")
+        assert done.returncode == 0, done
+        assert done.stdout.splitlines()[-1].startswith(
+            f"{APP}: generation 2 is live: {INSTANCES} replaced, 0 adopted, "
+        )
+        assert begun.end().result == "succeeded"
+
+
+def test_an_abort_can_be_waited_for(stage: Stage) -> None:
+    stage.deploy("v1")
+    assert stage.deployd("rollout", APP, "--release", stage.release("v2", boot=0.3), "--no-block").returncode == 0
+    done = stage.deployd("abort", APP, "--wait")
+    assert (done.returncode, done.stderr) == (0, "")
+    end = f"{APP}: generation 2 was aborted, back to 1: aborted by request"
+    assert done.stdout.splitlines()[-1] == end
+    assert stage.status()["rollout"] is None

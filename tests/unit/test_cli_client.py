@@ -80,6 +80,12 @@ def test_every_error_reply_has_its_meaning(name: str, error: type[DeploydError],
     assert "why" in str(meant) or "demo" in str(meant)
 
 
+def test_what_a_process_wrote_stands_below_the_sentence() -> None:
+    meant = error_from(BusError("org.deployd1.Error.Refused", "before hook ./x failed\nno such table\n  users"), "demo")
+    assert (type(meant), str(meant)) == (Refused, "before hook ./x failed")
+    assert meant.__notes__ == ["    no such table", "      users"]
+
+
 def test_calls_reach_the_daemon_and_answers_come_back(address: str) -> None:
     async def work(daemon: FakeDaemon, client: Client) -> None:
         for member in ("Apply", "Rollout", "Rollback", "Restart", "Scale"):

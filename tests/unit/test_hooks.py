@@ -14,7 +14,7 @@ from deployd.errors import Busy, Refused, SystemdError
 from deployd.model.app import App, Pace
 from deployd.model.app import Hooks as HooksTable
 from deployd.model.failure import Failure, GateName
-from deployd.model.generation import Cause
+from deployd.model.generation import Cause, Generation, Result
 from deployd.state.pins import Pins
 from deployd.systemd.manager import UnitExists
 from deployd.systemd.transient import Command, Outcome
@@ -42,6 +42,10 @@ class Transient:
         self.outcomes = list(outcomes)
         self.ran: list[tuple[str, Command]] = []
         self.left: list[str] = []
+
+    async def settle(self, unit: str) -> None:
+        assert unit == "demo:hook.service"
+        self.left.clear()
 
     async def run(self, unit: str, command: Command) -> Outcome:
         self.ran.append((unit, command))
@@ -182,6 +186,50 @@ def test_a_systemd_that_does_not_answer_is_an_error_and_told() -> None:
             )
         )
     assert told == ["started", "failed"]
+
+
+def test_after_a_rollout_nothing_raises_and_nothing_is_run_beside() -> None:
+    async def after(transient: Transient, change: Change = CHANGE) -> Failure | None:
+        return await hooks(transient).after(change, lambda *_: None)
+
+    transient = Transient(GOOD)
+    transient.left = ["demo:hook.service"]
+    assert asyncio.run(after(transient)) is None
+    assert not transient.left
+    failure = asyncio.run(after(Transient(BAD)))
+    assert failure is not None
+    assert failure.reason == "after hook tell exited with status 3"
+    failure = asyncio.run(after(Transient(SystemdError("no reply"))))
+    assert failure is not None
+    assert failure.reason == "the after hooks of demo could not be run: no reply"
+    for change in (replace(CHANGE, cause=Cause.SCALE), replace(CHANGE, app=replace(APP, pace=Pace()))):
+        assert asyncio.run(after(Transient(), change)) is None
+
+
+def test_stopped_it_is_told_as_failed() -> None:
+    class Endless(Transient):
+        async def run(self, unit: str, command: Command) -> Outcome:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    async def work() -> None:
+        task = asyncio.ensure_future(hooks(Endless()).after(CHANGE, lambda _, fields: told.append(fields["state"])))
+        while not told:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    told: list[str] = []
+    asyncio.run(work())
+    assert told == ["started", "failed"]
+
+
+def test_a_change_is_what_a_generation_made() -> None:
+    generation = Generation("demo", 7, "/srv/demo/v7", APP, "", Cause.ROLLOUT, Result.RUNNING, "", 0.0, origin=6)
+    assert Change.of(generation, {6: "/srv/demo/v6", 7: "/srv/demo/v7"}) == CHANGE
+    first = replace(generation, number=1, release="/srv/demo/v1", cause=Cause.APPLY, origin=None)
+    assert Change.of(first, {1: "/srv/demo/v1"}) == FIRST
 
 
 def test_what_runs_is_named_to_others() -> None:

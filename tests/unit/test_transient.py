@@ -241,6 +241,14 @@ def test_what_is_still_loaded_need_not_run(state: str, running: list[str]) -> No
     assert asyncio.run(transient(manager).running(UNIT)) == running
 
 
+def test_what_somebody_else_began_is_waited_for() -> None:
+    manager = Manager()
+    manager.jobs = ["unknown", "done"]
+    asyncio.run(transient(manager).settle(UNIT))
+    assert manager.jobs == []
+    assert manager.calls == []
+
+
 ASKED = Instance(3, 7, State.READY, main_pid=42)
 
 

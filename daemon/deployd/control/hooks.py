@@ -6,6 +6,7 @@ else's; and there is one of it, so a hook that outlives the daemon keeps the nex
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shlex
 import time
@@ -115,10 +116,15 @@ class Hooks:
         return bool(change.app.pace.hooks.before)
 
     async def after(self, change: Change, tell: Tell) -> Failure | None:
-        """Run what follows a success; never raises, for nothing is undone because of it."""
+        """Run what follows a success; never raises, for nothing is undone because of it.
+
+        A daemon that died meanwhile has left one that still runs: its end is awaited, and then all are run again.
+        """
         if change.cause not in CAUSES:
             return None
         try:
+            if change.app.pace.hooks.after:
+                await self._transient.settle(unit_of(change.app.name))
             return await self.run(Kind.AFTER, change, tell)
         except SystemdError as error:
             return Failure(gate=GateName.HOOK, reason=f"the after hooks of {change.app.name} could not be run: {error}")
@@ -161,6 +167,9 @@ class Hooks:
             return failure
         except SystemdError as error:
             event("failed", reason=str(error))
+            raise
+        except asyncio.CancelledError:
+            event("failed", reason=f"{kind} hook {command} was stopped, for the rollout goes elsewhere")
             raise
         finally:
             del self._running[name]

@@ -196,6 +196,11 @@ class Transient:
         units = await self._systemd.list_units(pattern)
         return [unit for unit in units if (await self._state(unit)) not in _OVER]
 
+    async def settle(self, unit: str) -> None:
+        """Wait until a unit that somebody else began has ended, by its own time-outs. Raises SystemdError."""
+        while (job := await self._systemd.job(unit)) is not None:
+            await job
+
     async def ask_command(
         self, app: App, probe: Probe, instance: Instance, *, release: str, environment_file: str
     ) -> str:

@@ -50,8 +50,10 @@ class Ground:
     def prune(self) -> None:
         """Generation directories that nothing starts from any more and no rollback reaches cheaply go away."""
         numbers = sorted(self._host.history.releases(self._app), reverse=True)
+        # A request may wait for hooks, which read the files of a generation that is not recorded yet.
+        coming = self._host.history.next_number(self._app)
         with contextlib.suppress(StateError):
-            self._host.pins.prune(self._app, set(numbers[:KEPT]))
+            self._host.pins.prune(self._app, {coming, *numbers[:KEPT]})
 
     async def clear(self, course: Course) -> bool:
         """`systemctl stop NAME` in mid-rollout: once all is down, the next start is of where it came from.

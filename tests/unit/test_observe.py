@@ -177,3 +177,11 @@ def test_inactive_with_a_job_is_on_its_way_up() -> None:
     item = observe.instance(3, 7, {"ActiveState": "inactive", "NRestarts": 1, "Job": [12, "/org/freedesktop/x"]})
     assert (item.state, item.restarts) == (State.STARTING, 0)
     assert observe.instance(3, 7, {"ActiveState": "inactive", "Job": [0, "/"]}).state is State.INACTIVE
+
+
+def test_a_unit_that_is_masked_while_it_starts_has_failed() -> None:
+    """systemd hears no READY=1 of it any more, and has forgotten its time-out."""
+    starting = {**BOOTING, "ActiveState": "activating", "SubState": "start", "LoadState": "masked"}
+    seen = observe.instance(1, 7, starting)
+    assert (seen.state, seen.detail) == (State.FAILED, "was masked while it started")
+    assert observe.instance(1, 7, {**starting, "ActiveState": "active"}).state is State.READY

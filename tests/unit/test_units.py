@@ -69,7 +69,7 @@ def test_a_file_that_is_not_ours_is_never_touched(tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", ["/dev/null", "/nonexistent"])
 def test_a_masked_unit_stays_masked(tmp_path: Path, target: str) -> None:
     (tmp_path / "web@.service").symlink_to(target)
-    with pytest.raises(Refused, match=r"web@\.service is a symlink that deployd did not make"):
+    with pytest.raises(Refused, match=r"web@\.service is (masked|a symlink that deployd did not make)"):
         UnitDirectory(tmp_path).install(rendered())
     assert str((tmp_path / "web@.service").readlink()) == target
     assert [path.name for path in tmp_path.iterdir()] == ["web@.service"]
@@ -195,3 +195,24 @@ def test_without_systemd_analyze_nothing_is_verified(tmp_path: Path, monkeypatch
 def test_names_with_dots_are_not_held_against_anyone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     analyze(tmp_path, monkeypatch, "echo \"Accepting user/group name 'a.b', which does not match strict rules.\" >&2")
     asyncio.run(UnitDirectory(tmp_path).verify(rendered()))
+
+
+def test_a_masked_instance_is_left_to_who_masked_it(tmp_path: Path) -> None:
+    """No own unit, which would undo the mask, and no refusal, which would leave a rollout no way back."""
+    ours, runtime = tmp_path / "etc", tmp_path / "run"
+    ours.mkdir()
+    runtime.mkdir()
+    (runtime / "web@3.service").symlink_to("/dev/null")
+    (ours / "web@4.service").symlink_to("/dev/null")
+    units = UnitDirectory(ours, others=[runtime])
+    alone = [Unit(f"web@{number}.service", rendered()[0].text) for number in (2, 3, 4)]
+    assert units.install((*rendered(), *alone))
+    assert {path.name for path in ours.iterdir() if not path.is_symlink()} == {*NAMES, "web@2.service"}
+    assert (ours / "web@4.service").is_symlink()
+    assert not units.install((*rendered(), *alone))
+
+
+def test_a_masked_app_is_refused_and_told_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "web.service").symlink_to("/dev/null")
+    with pytest.raises(Refused, match=r"web.service is masked by .*/web.service; systemctl unmask it"):
+        UnitDirectory(tmp_path).install(rendered())

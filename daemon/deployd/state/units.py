@@ -8,6 +8,7 @@ instances run cannot be restarted (EBUSY; see the facts in ARCHITECTURE.md).
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 import tempfile
@@ -27,6 +28,7 @@ SYSTEMDS = (
 SEARCH_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 """Where systemd-analyze is looked for, and all it gets of PATH."""
 
+_INSTANCE = re.compile(r"@[0-9]+\.service$")
 _COMPLAINT = re.compile(r"/[^:]*/(?P<unit>[^/]+?\.(?:socket|service)):(?P<line>[0-9]+): (?P<what>.*)")
 # Said about names such as "first.last", which systemd then accepts.
 _HARMLESS = "Accepting user/group name"
@@ -85,7 +87,7 @@ class UnitDirectory:
         Its exit status is no help (0 for unknown directives): any output is a complaint. It sees our units only, so
         that a broken unit of somebody else is not held against this app.
         """
-        self._refuse_others(units)
+        self._refuse_others(unit for unit in units if not self._is_masked_instance(unit.name))
         with tempfile.TemporaryDirectory(prefix="deployd-verify-") as directory:
             with reported("write units for systemd-analyze"):
                 _write_all(Path(directory), (*units, *_STAND_INS))
@@ -101,6 +103,7 @@ class UnitDirectory:
         They are written in their order, each whole. Verify them first. `stale` are names of units that `own` or
         `installed` showed.
         """
+        units = [unit for unit in units if not self._is_masked_instance(unit.name)]
         changed = set(self.diff(units))
         self._refuse_others(units)
         wanted: dict[str, str | None] = {unit.name: unit.text for unit in units if unit.name in changed}
@@ -129,9 +132,21 @@ class UnitDirectory:
                 self._disk.sync(self._path)
         return bool(names)
 
+    def _is_masked_instance(self, name: str) -> bool:
+        """Whether somebody masked this instance. Then it starts by no unit at all and needs none of its own; to write
+        one would undo the mask, to refuse would leave a rollout no way back."""
+        return _INSTANCE.search(name) is not None and self._mask(name) is not None
+
+    def _mask(self, name: str) -> Path | None:
+        """The symlink that masks a unit, if it is masked (systemctl(1), mask)."""
+        paths = (directory / name for directory in (self._path, *self._others))
+        return next((path for path in paths if path.is_symlink() and str(path.readlink()) == os.devnull), None)
+
     def _refuse_others(self, units: Iterable[Unit]) -> None:
         for unit in units:
             path = self._path / unit.name
+            if mask := self._mask(unit.name):
+                raise Refused(f"{unit.name} is masked by {mask}; systemctl unmask it, or rename the app")
             if path.is_symlink():
                 raise Refused(f"{path} is a symlink that deployd did not make; remove it or rename the app")
             text = self._read(path)

@@ -29,6 +29,9 @@ def instance(number: int, pin: int | None, properties: Mapping[str, Any]) -> Ins
     # Between two automatic restarts the unit is "activating", but nothing runs.
     if state is State.STARTING and str(properties.get("SubState", "")).startswith("auto-restart"):
         state = State.FAILED
+    # Of a unit that is masked while it starts, systemd forgets the settings: it hears no READY=1 any more.
+    if state is State.STARTING and properties.get("LoadState") == "masked":
+        state = State.FAILED
     # In an automatic restart the unit is inactive for an instant, with its start job waiting.
     restarts = 0 if state is State.INACTIVE else int(properties.get("NRestarts", 0))
     if state is State.INACTIVE and _has_job(properties):
@@ -76,6 +79,8 @@ def invocation_id(properties: Mapping[str, Any]) -> str:
 
 def failure(properties: Mapping[str, Any]) -> str:
     """Why the unit failed, as the end of a sentence that begins with "instance 3"."""
+    if properties.get("LoadState") == "masked" and properties.get("ActiveState") == "activating":
+        return "was masked while it started"
     result = str(properties.get("Result", ""))
     status, killer = exit_status(properties), killed_by(properties)
     # Not InactiveExitTimestamp: waiting for the automatic restart has moved it on already.

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.host.conftest import MachineFactory
 from tests.host.stage import APP, DEADLINE, INSTANCES, Json, Stage
 from tests.host.unit_journal import What
 
@@ -31,6 +32,15 @@ DETAIL = r"crashed (\d+) times in \d+ s \(exited with status 5 after it was read
 @pytest.fixture
 def deployed(stage: Stage) -> Iterator[Stage]:
     """`demo` serves. Once it is restarted, an instance whose number is a file in CRASH dies again and again."""
+    deploy(stage)
+    yield stage
+    machine = stage.machine
+    machine.path(CRASH).mkdir(exist_ok=True)
+    for file in machine.path(CRASH).iterdir():
+        file.unlink()
+
+
+def deploy(stage: Stage) -> None:
     machine = stage.machine
     machine.write(f"/run/systemd/system/{DAEMON}.d/steady.conf", f"[Service]\nEnvironment=DEPLOYD_STEADY={STEADY}\n")
     machine.run(["systemctl", "daemon-reload"])
@@ -38,10 +48,6 @@ def deployed(stage: Stage) -> Iterator[Stage]:
     stage.release("v1", files={"run": RUN})
     stage.deploy("v1", exec=["./run"])
     stage.journal.restart()
-    yield stage
-    machine.path(CRASH).mkdir(exist_ok=True)
-    for file in machine.path(CRASH).iterdir():
-        file.unlink()
 
 
 def break_down(stage: Stage, what: str, *instances: int, mode: str = "crash-idle") -> None:
@@ -199,3 +205,19 @@ def test_stopping_the_app_ends_it_all(deployed: Stage) -> None:
     mend(stage, "2")
     machine.run(["systemctl", "start", f"{APP}.socket", f"{APP}.service"])
     machine.wait_for(lambda: stage.status()["ready"] == INSTANCES, timeout=DEADLINE, what="all instances")
+
+
+@pytest.mark.parametrize("mended", [True, False], ids=["mended", "still-broken"])
+def test_a_reboot_starts_what_was_kept_down(machine_factory: MachineFactory, mended: bool) -> None:
+    stage = Stage(machine_factory("crashes"))
+    deploy(stage)
+    break_down(stage, "2", 2)
+    kept_down(stage, 2, LIMIT + 1)
+    if mended:
+        mend(stage, "2")
+    stage.machine.reboot(clean=False)
+    if mended:
+        stage.machine.wait_for(lambda: stage.status()["ready"] == INSTANCES, timeout=DEADLINE, what="all instances")
+        return
+    kept_down(stage, 2)
+    assert [item["instance"] for item in stage.status()["instances"] if item["ready"]] == [1, 3, 4]

@@ -71,8 +71,8 @@ class Stand:
         self.memory.log.append(type(action).__name__)
         self.actions.append(action)
 
-    async def tail(self, invocation: str) -> tuple[str, ...]:
-        return (f"last words of {invocation}",)
+    async def tail(self, invocation_id: str, unit: str = "", since: float | None = None) -> tuple[str, ...]:
+        return (f"last words of {invocation_id}",)
 
     def wake(self) -> None:
         self.wakes += 1

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from deployd.control.deployment import Deployment
 from deployd.control.hooks import Hooks
@@ -13,8 +14,13 @@ from deployd.state.pins import Pins
 from deployd.systemd.manager import Systemd
 from deployd.systemd.transient import Transient
 
-Tail = Callable[[str], Awaitable[tuple[str, ...]]]
-"""Invocation ID to the last lines that it wrote; never raises."""
+
+class Tail(Protocol):
+    """Invocation ID to the last lines that it wrote; see systemd/tail.py. Never raises."""
+
+    def __call__(
+        self, invocation_id: str, unit: str = "", since: float | None = None
+    ) -> Awaitable[tuple[str, ...]]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,4 +48,10 @@ class Witness:
         present, before = self._lives.get(item.number, (item.invocation_id, ""))
         # What systemd has started again already has other words to say.
         died = before if item.restarts and item.state is not State.FAILED and before else present
-        return replace(failure, journal=await self._tail(died)) if died else failure
+        if not died:
+            return failure
+        if died != item.invocation_id:
+            return replace(failure, journal=await self._tail(died))
+        # `started` may be when the wait for its automatic restart began, which is when it died.
+        since = item.started - (item.ran or 0.0) - 1.0
+        return replace(failure, journal=await self._tail(died, f"{self._app}@{item.number}.service", since))

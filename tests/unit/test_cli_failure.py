@@ -127,8 +127,8 @@ def test_events_tell_of_hooks_and_gates() -> None:
     assert event_line(loop) == "demo: instance 3 is kept down: crashed 5 times in 12 s"
     warning = {"event": "warning", "app": "demo", "reason": "there is no way back"}
     assert event_line(warning) == "demo: warning: there is no way back"
-    closing = {"event": "closing", "app": "demo", "reason": "127.0.0.1:80"}
-    assert event_line(closing) == "demo: closing the old addresses: 127.0.0.1:80"
+    closing = {"event": "closing", "app": "demo", "reason": "to close 127.0.0.1:80"}
+    assert event_line(closing) == "demo: replacing the new instances once more to close 127.0.0.1:80"
 
 
 def test_the_end_names_instance_gate_and_exit() -> None:

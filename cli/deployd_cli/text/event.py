@@ -39,7 +39,7 @@ def _sentence(event: Mapping[str, Any], app: str) -> str:
         case "hook":
             return hook_words(event)
         case "closing":
-            return _because("closing the old addresses", reason)
+            return f"replacing the new instances once more{' ' + reason if reason else ''}"
         case "rolling-back":
             return f"rolling back to {_generation(origin)}"  # why is told before and at the end
         case "paused":

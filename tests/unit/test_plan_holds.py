@@ -108,6 +108,14 @@ def test_a_probe_that_is_not_passed_in_time_fails_the_gate() -> None:
     assert (made.failure.gate, made.failure.waited) == (GateName.PROBE, 10.0)
 
 
+def test_who_was_never_asked_is_not_late() -> None:
+    """After a restart of the daemon the time may be over before the first question."""
+    old, unasked = ready(1, 1), new(ready_since=NOW - 100)
+    assert verdict(PROBED, old, unasked) == (Verdict.GOING, frozenset(), None)
+    assert judge.to_probe(PROBED, (old, unasked), frozenset(), NOW) == [unasked]
+    assert verdict(PROBED, old, replace(unasked, probed_since=NOW))[1] == {2}
+
+
 def test_min_ready_counts_from_the_probe_and_a_failed_one_ends_it() -> None:
     goal = replace(PROBED, min_ready=5.0)
     assert verdict(goal, ready(1, 1), new(NOW - 2)) == (Verdict.GOING, frozenset(), NOW + 3)
@@ -121,8 +129,11 @@ def test_one_that_would_be_adopted_has_to_answer_too() -> None:
     goal = replace(PROBED, same=frozenset({1}))
     assert plan(goal, World((ready(1, 1, started=NOW - 1),)), NOW).actions == ()
     assert judge.to_probe(goal, (ready(1, 1, started=NOW - 1),), frozenset(), NOW)
-    # If it does not, it is replaced like an old one.
-    assert plan(goal, World((ready(1, 1),)), NOW).actions == (Start(2, 2),)
+    # However long it has been ready. If its answer is bad, it is replaced like an old one.
+    old = ready(1, 1)
+    assert plan(goal, World((old,)), NOW).actions == ()
+    assert judge.to_probe(goal, (old,), frozenset(), NOW)
+    assert plan(goal, World((replace(old, probe_error="answered 503"),)), NOW).actions == (Start(2, 2),)
 
 
 @anything

@@ -1,4 +1,4 @@
-"""Logging with fields: to the journal when systemd runs us, to stderr otherwise.
+"""The journal: logging with fields (to stderr when systemd does not run us), and a reader of it.
 
 Entries about an app carry DEPLOYD_APP, and where they apply DEPLOYD_GENERATION, DEPLOYD_INSTANCE, UNIT and a
 MESSAGE_ID that packaging/catalog explains (journalctl -x).
@@ -46,6 +46,13 @@ def configure() -> None:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
         root.addHandler(handler)
+
+
+def open_journal() -> Any:
+    """A reader of the journal: systemd.journal.Reader, a context manager. Raises OSError."""
+    from systemd.journal import Reader
+
+    return Reader()
 
 
 def fields(app: str, event: str, data: dict[str, Any]) -> dict[str, str]:

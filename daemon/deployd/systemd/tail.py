@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from systemd import journal
+from deployd.systemd.journal import open_journal
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +40,9 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 class Tail:
     """Reads the journal. Nothing here raises: last words are an addition to a failure that is told anyway."""
 
-    def __init__(self, varlink: Path = VARLINK, open_journal: Callable[[], journal.Reader] = journal.Reader) -> None:
+    def __init__(self, varlink: Path = VARLINK, open_it: Callable[[], Any] = open_journal) -> None:
         self._varlink = varlink
-        self._open = open_journal
+        self._open = open_it
 
     async def last(
         self, invocation_id: str, unit: str = "", since: float | None = None, lines: int = LINES
@@ -94,9 +94,7 @@ class Tail:
             return ()
 
 
-def _written(
-    reader: journal.Reader, invocation_id: str, unit: str, since: float, deadline: float
-) -> Iterator[dict[str, Any]]:
+def _written(reader: Any, invocation_id: str, unit: str, since: float, deadline: float) -> Iterator[dict[str, Any]]:
     """The entries of the invocation, newest first."""
     reader.data_threshold = 8 * LONGEST
     # What systemd says between fork and exec, such as why it could not execute the program, has INVOCATION_ID.

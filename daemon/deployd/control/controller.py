@@ -1,7 +1,7 @@
 """One app's control loop: observe, plan, act; and the rollout that it carries through to its end.
 
-Signals, timers and requests only wake the loop; what to do is recomputed from the world each time. It starts
-nothing on its own: without a rollout under way it only watches.
+Signals, timers and requests only wake the loop; what to do is recomputed from the world each time. Without a
+rollout under way it watches, and starts nothing but what its keeper has kept down.
 """
 
 from __future__ import annotations

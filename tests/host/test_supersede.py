@@ -20,24 +20,50 @@ def starts(ended: Ended) -> int:
 
 def test_another_rollout_is_refused_while_one_runs(stage: Stage) -> None:
     stage.deploy("v1")
-    with stage.begin("rollout", "--release", stage.release("v2", boot=0.4)) as begun:
-        begun.until("instance", state="ready")
+    before = stage.invocations()
+    with stage.begin("rollout", "--release", stage.release("v2", mode="hang")) as begun:
+        begun.until("instance", state="starting")
         for verb, *argv in (["rollout"], ["apply"], ["rollback"], ["restart"], ["scale", "3"]):
             refused = stage.deployd(verb, APP, *argv)
             assert refused.returncode == 3, (verb, refused)
             assert "a rollout of demo to generation 2 is rolling" in refused.stderr
             assert "--supersede" in refused.stderr
-        assert begun.end().result == "succeeded"
-    one_generation(stage, 2)
+        assert stage.deployd("abort", APP).returncode == 0
+        assert begun.end().result == "aborted"
+    assert stage.invocations() == before
 
 
-@pytest.mark.parametrize("at", [1, 3])
-def test_the_newer_target_wins_from_where_things_stand(stage: Stage, at: int) -> None:
+def test_a_rollout_that_ends_while_its_successor_is_prepared_leaves_it_alone(stage: Stage) -> None:
+    """What the successor has on the disk already is not cleared away with what is old."""
+    slow = stage.release("v3", files={"hook": "#!/bin/sh\nwhile ! grep -q succeeded /tmp/ended; do :; done"})
+    stage.machine.write("/tmp/ended", "")
+    stage.machine.run(["chmod", "644", "/tmp/ended"])
+    stage.deploy("v1")
+    with stage.begin("rollout", "--release", stage.release("v2"), "--canary", "1") as first:
+        first.until("paused")
+        stage.configure(rollout={"hooks": {"before": [["./hook"]]}})
+        with stage.begin("rollout", "--release", slow, "--supersede") as second:
+            second.until("hook", state="started")
+            assert stage.deployd("resume", APP).returncode == 0
+            assert first.end().result == "succeeded"
+            stage.machine.write("/tmp/ended", "succeeded")
+            ended = second.end()
+    assert ended.result == "succeeded", ended
+    one_generation(stage, 3)
+    assert [row["result"] for row in stage.history()] == ["succeeded"] * 3
+
+
+@pytest.mark.parametrize("stands", [False, True])
+def test_the_newer_target_wins_from_where_things_stand(stage: Stage, stands: bool) -> None:
     stage.deploy("v1")
     with stage.load() as load:
-        with stage.begin("rollout", "--release", stage.release("v2", boot=0.3)) as first:
-            for _ in range(at):
+        stage.configure(rollout={"pause_after": [3] if stands else []})
+        with stage.begin("rollout", "--release", stage.release("v2", boot=1.0)) as first:
+            if stands:
+                first.until("paused")
+            else:
                 first.until("instance", state="ready", generation=2)
+            stage.configure(rollout={})
             second = stage.change("rollout", "--release", stage.release("v3"), "--supersede")
             overtaken = first.end()
         record = load.stop()

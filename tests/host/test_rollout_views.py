@@ -1,4 +1,4 @@
-"""What is told about a rollout: before it (plan, units), during and after it (the JSON contracts), and its journal."""
+"""What is told about a rollout: before it (units), during and after it (the JSON contracts), and its journal."""
 
 from __future__ import annotations
 
@@ -7,11 +7,7 @@ import re
 from datetime import datetime
 from typing import Any
 
-import pytest
-
 from tests.host.stage import APP, APP_FILE, INSTANCES, Json, Stage
-
-ACTIONS = {"starting": "start", "stopping": "stop", "adopted": "adopt"}
 
 TIME = "time"
 STATUS = {"app": str, "generation": int, "release": str, "desired": int, "ready": int, "routing": str}
@@ -104,42 +100,6 @@ def test_events_are_an_object_a_line_and_finished_is_the_last(stage: Stage) -> N
         assert (event["from"], event["to"]) == (1, 2)
     assert [event["event"] for event in events].count("finished") == 1
     assert_shape(events[-1], {"result": str, "reason": str, "generation": int, "replaced": list, "adopted": list})
-
-
-@pytest.mark.parametrize(
-    "pace",
-    [{}, {"max_surge": 0}, {"max_surge": "50%", "order": "oldest-first"}],
-    ids=["surge", "in-place", "oldest-first"],
-)
-def test_plan_shows_what_the_rollout_then_does(stage: Stage, pace: dict[str, object]) -> None:
-    stage.deploy("v1", rollout=pace)
-    release = stage.release("v2")
-    plan = stage.json("plan", APP, "--release", release)
-    planned = [(step["action"], step["instance"], step["generation"]) for step in plan["actions"]]
-    assert planned
-    text = stage.deployd("plan", APP, "--release", release).stdout
-    assert len(stage.history()) == 1
-    ended = stage.rollout(release)
-    happened = [
-        (ACTIONS[event["state"]], event["instance"], event["generation"])
-        for event in ended.events
-        if event["event"] == "instance" and event["state"] in ACTIONS
-    ]
-    if plan["ceiling"] <= INSTANCES + 1:
-        assert happened == planned
-    else:  # several at once: who is ready first is chance
-        assert sorted(happened) == sorted(planned)
-    assert (plan["from"], plan["to"], plan["release"]) == (1, 2, release)
-    assert plan["floor"] == (3 if pace.get("max_surge") == 0 else 4)
-    assert str(plan["floor"]) in text
-
-
-def test_plan_of_a_change_of_pace_adopts(stage: Stage) -> None:
-    stage.deploy("v1")
-    stage.configure(instances=5)
-    plan = stage.json("plan", APP)
-    assert [(step["action"], step["instance"]) for step in plan["actions"]].count(("start", 5)) == 1
-    assert {step["action"] for step in plan["actions"]} == {"start", "adopt"}
 
 
 def test_units_diff_shows_what_apply_would_change(stage: Stage) -> None:

@@ -127,6 +127,27 @@ def test_one_can_stop_looking() -> None:
     assert seen == sorted(seen)
 
 
+def test_one_by_one_a_number_is_taken_as_soon_as_it_is_free() -> None:
+    """As on a host, where of several that stop at once the first is gone first."""
+    goal = Goal(2, 4, 2, 1)
+    together, apart = simulate(goal, many(4)), simulate(goal, many(4), one_by_one=True)
+    assert together.stops == apart.stops == (4, 3, 2, 1)
+    assert [i.number for i in alive(together.instances)] == [2, 4, 5, 6]
+    assert [i.number for i in alive(apart.instances)] == [3, 4, 5, 6]
+    assert (apart.verdict, apart.starts) == (Verdict.DONE, together.starts)
+
+
+@settings(max_examples=60, deadline=None)
+@given(pools(), goals())
+def test_one_by_one_it_comes_to_the_same(pool: tuple[Instance, ...], goal: Goal) -> None:
+    left = tuple(i for i in pool if i.generation != GENERATION)
+    done = simulate(goal, left, one_by_one=True, now=1000.0, limit=1000)
+    assert done.verdict is Verdict.DONE
+    assert done.starts == simulate(goal, left, now=1000.0, limit=1000).starts
+    assert done.floor >= min(goal.floor, len(available(left, goal, frozenset())))
+    assert done.ceiling <= max(goal.ceiling, len(alive(left)))
+
+
 def pauses(steps: tuple[Step, ...]) -> list[tuple[int, Hold, int]]:
     """How many were started before each pause, and how many were available at it."""
     found = []

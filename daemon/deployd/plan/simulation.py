@@ -105,16 +105,18 @@ def simulate(
     durations: Durations | None = None,
     planner: Planner = plan,
     until: Until = never,
+    one_by_one: bool = False,
     now: float = 0.0,
     limit: int = 100_000,
 ) -> Outcome:
     """Run the planner until it is done, has failed or nothing moves any more (verdict GOING).
 
-    The rollout pauses at each of `holds`, in their order, and is resumed at once. The clock starts at `now`, or at
-    the latest time that the instances know of.
+    The rollout pauses at each of `holds`, in their order, and is resumed at once. What comes to its end at the same
+    time is seen together, which takes few rounds; or `one_by_one`, the first that was begun first, with a plan after
+    each: so the daemon sees it. The clock starts at `now`, or at the latest time that the instances know of.
     """
     began = max((now, TICK, *(max(item.started, item.ready_since) for item in instances)))
-    room = _Room(began, {item.number: item for item in instances}, fate, durations or Durations())
+    room = _Room(began, {item.number: item for item in instances}, fate, durations or Durations(), one_by_one)
     pending = list(holds)
     steps: list[Step] = []
     low, high = len(room.world), 0
@@ -153,11 +155,14 @@ def _serves(item: Instance, goal: Goal, passed: frozenset[int]) -> bool:
 class _Room:
     """The host of a simulation: instances, what is under way, and the clock."""
 
-    def __init__(self, now: float, world: dict[int, Instance], fate: Fate, durations: Durations) -> None:
+    def __init__(
+        self, now: float, world: dict[int, Instance], fate: Fate, durations: Durations, one_by_one: bool
+    ) -> None:
         self.now = now
         self.world = world
         self._fate = fate
         self._durations = durations
+        self._one_by_one = one_by_one
         self._looked = now
         self._due: dict[int, float] = {}
         for item in world.values():
@@ -187,9 +192,9 @@ class _Room:
         return bool(moments)
 
     def finish(self) -> None:
-        """Let everything arrive whose time has come."""
-        arrived = [number for number, due in self._due.items() if due <= self.now]
-        for number in arrived:
+        """Let what is due arrive, the first that was begun first."""
+        arrived = sorted((number for number, due in self._due.items() if due <= self.now), key=self._due.__getitem__)
+        for number in arrived[:1] if self._one_by_one else arrived:
             self.world[number] = self._at_its_end(self.world[number])
             del self._due[number]
         if arrived and self.now == self._looked:

@@ -100,6 +100,7 @@ def failed(number: int, restarts: int | None = None) -> Instance:
         7,
         State.FAILED,
         restarts=number if restarts is None else restarts,
+        restarting=True,
         invocation_id=f"i{number}",
         detail="was killed by SIGSEGV after it was ready",
     )

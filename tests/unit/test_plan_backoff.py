@@ -35,7 +35,7 @@ class Unit:
         self.crashes, self.tried, self.wake_at = judged.crashes, False, judged.wake_at
         if judged.step is Step.STOP:
             self.stops.append(self.now)
-            self.item = replace(self.item, state=State.INACTIVE, restarts=0)
+            self.item = replace(self.item, state=State.INACTIVE, restarting=False, restarts=0)
         elif judged.step is Step.START:
             self.starts.append(self.now)
             self.begin(restarts=0)
@@ -45,14 +45,20 @@ class Unit:
     def begin(self, restarts: int, state: State = State.STARTING) -> None:
         self.invocations += 1
         self.item = replace(
-            self.item, state=state, restarts=restarts, invocation_id=str(self.invocations), started=self.now, detail=""
+            self.item,
+            state=state,
+            restarting=False,
+            restarts=restarts,
+            invocation_id=str(self.invocations),
+            started=self.now,
+            detail="",
         )
 
     def ready(self) -> None:
         self.item = replace(self.item, state=State.READY, ready_since=self.now)
 
     def crash(self, why: str = "exited with status 5 after it was ready") -> None:
-        self.item = replace(self.item, state=State.FAILED, ready_since=0.0, detail=why)
+        self.item = replace(self.item, state=State.FAILED, restarting=True, ready_since=0.0, detail=why)
 
     def restart(self) -> None:
         """systemd does."""
@@ -141,6 +147,21 @@ def test_what_was_stopped_by_hand_stays_down() -> None:
         assert unit.look().step is Step.NOTHING
 
 
+def test_what_ends_badly_when_it_is_stopped_by_hand_stays_down() -> None:
+    unit = Unit()
+    for _ in range(4):
+        unit.life(0.2)
+    unit.now += 0.5
+    unit.restart()
+    unit.ready()
+    unit.look()
+    unit.item = replace(unit.item, state=State.FAILED, detail="exited with status 143 after it was ready")
+    for _ in range(5):
+        assert unit.look().step is Step.NOTHING
+        unit.now += 1000.0
+    assert unit.count == 4
+
+
 def test_what_is_stopped_by_hand_while_it_is_tried_stays_down() -> None:
     unit = looping()
     unit.look()
@@ -150,6 +171,15 @@ def test_what_is_stopped_by_hand_while_it_is_tried_stays_down() -> None:
         assert unit.look().step is not Step.START
     assert unit.crashes is not None
     assert unit.crashes.retry_at is None
+
+
+def test_what_is_stopped_by_hand_before_it_is_ready_stays_down() -> None:
+    unit = looping()
+    unit.item = replace(unit.item, state=State.FAILED, detail="was not started: its start job ended with canceled")
+    for _ in range(5):
+        assert unit.look().step is Step.NOTHING
+        unit.now += 1000.0
+    assert unit.count == 5
 
 
 def looping() -> Unit:
@@ -172,6 +202,13 @@ def test_a_try_that_systemd_refuses_counts() -> None:
     assert judged.step is Step.STOP
     assert unit.count == 6
     assert judged.wake_at == unit.now + 2.0
+
+
+def test_a_try_that_systemd_has_repeated_already_counts() -> None:
+    unit = looping()
+    unit.begin(restarts=2)
+    assert unit.look().step is Step.STOP
+    assert unit.count == 7
 
 
 def test_a_daemon_that_died_before_the_stop_orders_it_when_it_is_back() -> None:
@@ -315,6 +352,7 @@ ITEMS = st.builds(
     state=st.sampled_from(State),
     ready_since=st.floats(900.0, 1100.0),
     restarts=st.integers(0, 9),
+    restarting=st.booleans(),
     invocation_id=st.sampled_from(["", "1", "2", "3"]),
 )
 

@@ -41,6 +41,8 @@ class Instance:
     """The name of the signal that killed its main process."""
     ran: float | None = None
     """Seconds that a main process which has ended ran."""
+    restarting: bool = False
+    """It is FAILED, and systemd is about to start it again."""
     probed_since: float = 0.0
     """When this very invocation first passed its probe; 0 if it has not. It stays when a later probe fails."""
     probe_error: str = ""

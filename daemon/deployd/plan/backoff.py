@@ -3,11 +3,12 @@
 systemd restarts what crashes (Restart=always) and would go on for ever, for its own start limit would close the
 socket. `judge` is asked after every look at the world. Its rules:
 
-- Each invocation dies once: it lies failed, or systemd has put another in its place by itself.
+- Each invocation dies once: systemd is about to start it again, or has put another in its place by itself.
 - From the `limit`-th crash on (`limit` within `window`, none after `steady` seconds of being ready) each crash is
   followed by a stop and, after a delay that doubles up to `longest`, by a start.
 - Staying ready for `steady` seconds forgives all. So does a pin that moved: it is another generation's instance.
-- What is down without a time to be started at was stopped by somebody, and stays down.
+- What is down without a time to be started at was stopped by somebody, and stays down; so does what lies failed and
+  is not restarted by systemd, for that is what a stop makes of a process that does not end well.
 
 Pure. Times are CLOCK_MONOTONIC seconds, time spans are seconds.
 """
@@ -72,6 +73,12 @@ def judge(known: Crashes | None, item: Instance, now: float, patience: Patience,
         return Judgement(known)
     if item.state is State.INACTIVE:
         return _down(known, now, tried)
+    if tried and item.state is State.FAILED and not item.restarting and item.invocation_id != known.invocation:
+        # It had begun, and somebody stopped it.
+        now_known = replace(known, invocation=item.invocation_id, restarts=item.restarts, dead=True)
+        return Judgement(replace(now_known, retry_at=None))
+    if tried:
+        known = replace(known, restarts=0, dead=False)  # a start on purpose has set the count back
     deaths, seen = _deaths(known, item, tried)
     if deaths:
         seen = _crashed(seen, known, deaths, item, now, patience)
@@ -116,7 +123,7 @@ def _deaths(known: Crashes, item: Instance, tried: bool) -> tuple[int, Crashes]:
         # Not those of a unit that somebody started anew: then systemd counts from 0 again.
         deaths = max(0, item.restarts - known.restarts - known.dead)
         known = replace(known, invocation=item.invocation_id, restarts=item.restarts, dead=False)
-    if item.state is State.FAILED and (tried or not known.dead):
+    if item.state is State.FAILED and (tried or (item.restarting and not known.dead)):
         deaths += 1
         known = replace(known, dead=True)
     return deaths, known

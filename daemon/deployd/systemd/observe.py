@@ -27,7 +27,8 @@ def instance(number: int, pin: int | None, properties: Mapping[str, Any]) -> Ins
     """The instance `number` with its pin, as the mirror of its unit shows it."""
     state = STATES.get(str(properties.get("ActiveState", "inactive")), State.INACTIVE)
     # Between two automatic restarts the unit is "activating", but nothing runs.
-    if state is State.STARTING and str(properties.get("SubState", "")).startswith("auto-restart"):
+    restarting = state is State.STARTING and str(properties.get("SubState", "")).startswith("auto-restart")
+    if restarting:
         state = State.FAILED
     # Of a unit that is masked while it starts, systemd forgets the settings: it hears no READY=1 any more.
     if state is State.STARTING and properties.get("LoadState") == "masked":
@@ -49,6 +50,7 @@ def instance(number: int, pin: int | None, properties: Mapping[str, Any]) -> Ins
         detail=failure(properties) if state is State.FAILED else "",
         exit_status=exit_status(properties) if state is State.FAILED else None,
         signal=killed_by(properties) if state is State.FAILED else None,
+        restarting=restarting,
         ran=_ran(properties) if state is State.FAILED else None,
     )
 

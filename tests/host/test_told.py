@@ -59,3 +59,20 @@ def test_an_abort_can_be_waited_for(stage: Stage) -> None:
     end = f"{APP}: generation 2 was aborted, back to 1: aborted by request"
     assert done.stdout.splitlines()[-1] == end
     assert stage.status()["rollout"] is None
+
+
+def test_an_unanswered_probe_is_told_while_it_is_waited_for(stage: Stage) -> None:
+    stage.deploy("v1", gate={"probe": {"http": "/_status", "interval": "50ms"}, "timeout": "2s"})
+    warm = stage.release("warm", "warming", files={"status_after": "0.5"})
+    done = stage.deployd("rollout", APP, "--release", warm)
+    assert (done.returncode, done.stderr) == (0, "")
+    told = done.stdout.splitlines()
+    waiting = [line for line in told if "is ready, waiting for its probe: GET /_status answered 503" in line]
+    assert len(waiting) >= INSTANCES, "once for each, if there is nothing new to tell"
+    first = told.index(waiting[0])
+    assert told[first - 1].endswith(" starting")
+    done = stage.deployd("rollout", APP, "--release", stage.release("unready", "unready"))
+    assert done.returncode == 1
+    end, *_ = done.stderr.splitlines()
+    for word in ("gate probe", "answered 503", "GET /_status"):
+        assert word in end

@@ -125,6 +125,9 @@ def test_events_tell_of_hooks_and_gates() -> None:
     assert event_line({**ended, "reason": "one still runs"}) == "demo: before hook true: failed: one still runs"
     loop = {"event": "crash-loop", "app": "demo", "instance": 3, "reason": "crashed 5 times in 12 s"}
     assert event_line(loop) == "demo: instance 3 is kept down: crashed 5 times in 12 s"
+    probe = {"event": "probe", "app": "demo", "instance": 5, "generation": 8, "reason": "answered 503"}
+    said = "demo: instance 5 (generation 8) is ready, waiting for its probe: answered 503"
+    assert event_line(probe) == said
     warning = {"event": "warning", "app": "demo", "reason": "there is no way back"}
     assert event_line(warning) == "demo: warning: there is no way back"
     closing = {"event": "closing", "app": "demo", "reason": "to close 127.0.0.1:80"}
@@ -217,10 +220,11 @@ def test_the_picture_shows_hooks_probes_and_the_closing() -> None:
     progress = Progress("demo", status(), 8, 0.0)
     starting = {"event": "instance", "instance": 5, "generation": 8, "state": "starting"}
     progress.apply(starting, 1.0)
-    progress.apply({**starting, "reason": "ready, waiting for its probe: answered 503"}, 3.0)
+    progress.apply({"event": "probe", "instance": 5, "generation": 8, "reason": "answered 503"}, 3.0)
+    progress.apply({"event": "probe", "instance": 9, "generation": 8, "reason": "not ours"}, 3.0)
     told = progress.lines(4.0, width=100, height=24, paint=PLAIN)
     assert told[-1].split()[:5] == ["5", "8", "starting", "3.0", "s"], "its time goes on"
-    assert told[-1].endswith("ready, waiting for its probe: answered 503")
+    assert told[-1].endswith("waiting for its probe: answered 503")
     progress.apply({"event": "warning", "reason": "there is no way back"}, 5.0)
     assert progress.lines(5.0, width=100, height=24, paint=PLAIN)[1] == "  there is no way back"
     progress.apply({"event": "closing", "reason": "without 127.0.0.1:80"}, 5.0)

@@ -36,7 +36,7 @@ KEYS = [
 WORDS = [
     "demo", "ready", "starting", "stopping", "stopped", "failed", "adopted", "inactive", "rolling", "rolling-back",
     "paused", "steered", "succeeded", "rolled-back", "aborted", "superseded", "running", "started", "instance",
-    "failed-gate", "resumed", "closing", "hook", "before", "after", "held", "finished", "daemon-lost",
+    "failed-gate", "probe", "resumed", "closing", "hook", "before", "after", "held", "finished", "daemon-lost",
     "daemon-back", "2026-01-02T03:04:05+00:00",
     "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-01-02",
 ]

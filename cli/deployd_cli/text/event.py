@@ -31,6 +31,9 @@ def _sentence(event: Mapping[str, Any], app: str) -> str:
         case "instance":
             state = text_of(event, "state", "?")
             return _because(f"instance {instance} (generation {text_of(event, 'generation', '?')}) {state}", reason)
+        case "probe":
+            generation = text_of(event, "generation", "?")
+            return _because(f"instance {instance} (generation {generation}) is ready, waiting for its probe", reason)
         case "failed-gate":
             # The reason names the instance.
             return f"gate failed: {told(event) or f'instance {instance}'}"

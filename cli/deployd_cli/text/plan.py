@@ -38,10 +38,11 @@ def _action(action: Mapping[str, Any]) -> str:
 
 
 def unit_lines(units: Mapping[str, Any], paint: Paint) -> list[str]:
-    """The files one after another, each below its path, as `systemctl cat` prints them."""
+    """The files one after another, each below its path, as `systemctl cat` prints them; not those that are to go."""
     lines: list[str] = []
     for unit in dicts_of(units, "units"):
-        lines += ["", paint("dim", f"# {text_of(unit, 'path', '-')}"), *_raw(unit, "text")]
+        if _raw(unit, "text"):
+            lines += ["", paint("dim", f"# {text_of(unit, 'path', '-')}"), *_raw(unit, "text")]
     return lines[1:]
 
 
@@ -53,7 +54,8 @@ def diff_lines(units: Mapping[str, Any], paint: Paint) -> list[str]:
     for unit in dicts_of(units, "units"):
         path, installed = text_of(unit, "path", "-"), _raw(unit, "installed")
         before = path if unit.get("installed") is not None else "/dev/null"
-        for line in difflib.unified_diff(installed, _raw(unit, "text"), before, path, lineterm=""):
+        after = path if unit.get("text") else "/dev/null"
+        for line in difflib.unified_diff(installed, _raw(unit, "text"), before, after, lineterm=""):
             lines.append(paint(DIFF_STYLES.get(line[:1], ""), line))
     return lines
 

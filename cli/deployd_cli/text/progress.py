@@ -80,6 +80,10 @@ class Progress:
                 self._desired = number_of(event, "desired", self._desired)
             case "instance":
                 self._instance(event, reason, now)
+            case "probe":
+                row = self._rows.get(text_of(event, "instance", "?"))
+                if row is not None:
+                    row.reason = f"waiting for its probe: {reason}"
             case "failed-gate":
                 self._failure(event)
             case "rolling-back" | "paused":

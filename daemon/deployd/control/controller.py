@@ -181,6 +181,7 @@ class Controller:
         self._remember(course, result, seen, now)
         asked = judge.to_probe(goal, seen, course.rollout.passed, now.monotonic)
         self._prober.update(generation.settings, generation.release, asked)
+        self._story.probing(asked)
         match result.verdict:
             case Verdict.DONE:
                 await self._done(course, goal, generation)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from deployd.control.course import Course
 from deployd.model.action import Action, Adopt, Start, Stop
 from deployd.model.failure import Failure
 from deployd.model.generation import Result
+from deployd.model.instance import Instance
 from deployd.model.rollout import Pause, Phase, Rollout
 
 Tell = Callable[[str, dict[str, Any]], None]
@@ -23,6 +24,7 @@ class Story:
         self._app = app
         self._emit = tell
         self._course = course
+        self._unanswered: dict[int, str] = {}
 
     def tell(self, event: str, fields: dict[str, Any]) -> None:
         """Each names its rollout, or those who wait for one could not tell whose it is."""
@@ -57,6 +59,15 @@ class Story:
     def instance(self, number: int, generation: int | None, state: str, reason: str = "") -> None:
         fields: dict[str, Any] = {"instance": number, "generation": generation, "state": state}
         self.tell("instance", fields | ({"reason": reason} if reason else {}))
+
+    def probing(self, asked: Collection[Instance]) -> None:
+        """Those whose probes decide: tell of each that is not answered as it should be, when that changes."""
+        unanswered = {item.number: item.probe_error for item in asked if item.probe_error}
+        before, self._unanswered = self._unanswered, unanswered
+        for item in asked:
+            if item.probe_error and before.get(item.number) != item.probe_error:
+                fields = {"instance": item.number, "generation": item.generation}
+                self.tell("probe", {**fields, "reason": item.probe_error})
 
     def failed(self, failure: Failure) -> None:
         self.tell(

@@ -77,6 +77,9 @@ def sentence(app: str, event: str, data: dict[str, Any]) -> str:
             return f"{app}: rolling out generation {data['to']} from {data['release']} ({data['cause']})"
         case "instance":
             return f"{app}: instance {data['instance']} of generation {data['generation']} {data['state']}{reason}"
+        case "probe":
+            number, generation = data["instance"], data["generation"]
+            return f"{app}: instance {number} of generation {generation} waits for its probe{reason}"
         case "crash-loop":
             return f"{app}: instance {data['instance']} {data['reason']}"
         case "finished":

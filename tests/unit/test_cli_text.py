@@ -228,6 +228,9 @@ def test_the_diff_is_from_what_is_installed_and_empty_if_nothing_differs() -> No
     assert told[-2:] == ["-A=2", "+A=1"]
     assert diff_lines({"units": [{**unit, "installed": unit["text"]}]}, PLAIN) == []
     assert diff_lines({"units": [{**unit, "installed": None}]}, PLAIN)[0] == "--- /dev/null"
+    going = {"units": [{**unit, "installed": unit["text"], "text": ""}]}
+    assert diff_lines(going, PLAIN)[1] == "+++ /dev/null"
+    assert unit_lines(going, PLAIN) == []
 
 
 END = {"event": "finished", "app": "demo", "from": 7, "to": 8}

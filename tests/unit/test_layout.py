@@ -9,7 +9,7 @@ import pytest
 
 from deployd import render
 from deployd.control.layout import Layout, Present, Render, layout, settled
-from deployd.model.app import App, Listen, ListenKind
+from deployd.model.app import App, Gate, Listen, ListenKind, Probe
 from deployd.plan.goal import Goal
 from deployd.render import sockets
 
@@ -203,3 +203,15 @@ def test_settled_is_what_is_left_in_the_end(disk: Disk) -> None:
     units = settled(disk.generations[2], Goal.of(disk.generations[2], 0, same=frozenset({1})), disk.present(), make())
     assert [unit.name for unit in units] == [SECOND, "web:2.service", "web.service", "web@.service"]
     assert f"Sockets={SECOND}\n" in units[-1].text
+
+
+def test_what_nobody_needs_any_more_is_stale(disk: Disk) -> None:
+    """What a killed daemon left of a socket, and the template of private sockets once nobody is probed over HTTP."""
+    probed = Gate(probe=Probe(http="/"))
+    disk.generations = {1: app(OLD, gate=probed), 2: app(OLD)}
+    disk.install(disk.layout(1))
+    disk.installed["web:5.service"] = disk.installed["web.service"]
+    assert disk.layout(1).stale == ("web:5.service",)
+    assert disk.layout(2).stale == ("web:5.service",)
+    disk.pins = {}
+    assert disk.layout(2).stale == ("web:probe@.socket", "web:5.service")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from deployd import render
 from deployd.errors import InvalidFile, Refused, StateError, SystemdError
 from deployd.model.app import App, Directives, Listen, ListenKind
 from deployd.render import Unit
+from deployd.render.sockets import Socket
 from deployd.state.units import UnitDirectory
 from tests.unit.disks import DyingDisk, FailingDisk, PowerLoss
 
@@ -216,3 +218,32 @@ def test_a_masked_app_is_refused_and_told_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "web.service").symlink_to("/dev/null")
     with pytest.raises(Refused, match=r"web.service is masked by .*/web.service; systemctl unmask it"):
         UnitDirectory(tmp_path).install(rendered())
+
+
+def test_units_of_later_sockets_are_the_app_s_and_nothing_else_is(tmp_path: Path) -> None:
+    units = UnitDirectory(tmp_path)
+    listening = [Socket("web.socket", ("80",)), Socket("web:2.socket", ("81",))]
+    app = App("web", "/srv/web", ("/bin/web",), (Listen(ListenKind.TCP, "80"), Listen(ListenKind.TCP, "81")))
+    rendered = render.units(app, 1, "/var/lib/deployd", "/bin/true", listening=listening)
+    assert units.install(rendered)
+    for other in ("web:3.socket.bak", "web:x.socket", "web:2.timer", "xweb:2.socket", "web:04.socket"):
+        shutil.copy(tmp_path / "web.socket", tmp_path / other)
+    (tmp_path / "web:6.socket").write_text("[Socket]\nListenStream=86\n")
+    assert list(units.installed("web")) == [*NAMES, "web:2.service", "web:2.socket"]
+    assert units.remove("web")
+    assert not units.installed("web")
+    assert len(texts(tmp_path)) == 6
+
+
+@needs_analyze
+@pytest.mark.parametrize("what", ["web:2.socket", "web:2.service"])
+def test_verify_sees_later_sockets_too(tmp_path: Path, what: str) -> None:
+    listening = [Socket("web.socket", ("80",)), Socket("web:2.socket", ("81",))]
+    app = App("web", "/srv/web", ("/bin/web",), (Listen(ListenKind.TCP, "80"), Listen(ListenKind.TCP, "81")))
+    rendered = render.units(app, 1, "/var/lib/deployd", "/bin/true", listening=listening)
+    asyncio.run(UnitDirectory(tmp_path).verify(rendered))
+    broken = [replace(unit, text=unit.text.replace("\nDescription=", "\nNoSuchThing=")) for unit in rendered]
+    table = what.rpartition(".")[2]
+    mixed = tuple(bad if bad.name == what else good for bad, good in zip(broken, rendered, strict=True))
+    with pytest.raises(InvalidFile, match=rf"\[{table}\] NoSuchThing: Unknown key (name )?'NoSuchThing' in section"):
+        asyncio.run(UnitDirectory(tmp_path).verify(mixed))

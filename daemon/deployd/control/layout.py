@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 from deployd.model.app import App
@@ -78,7 +79,7 @@ class Layout:
     alone: tuple[Unit, ...]
     """Of single instances, which would read otherwise in the template."""
     stale: tuple[str, ...]
-    """Units of single instances that are there and no longer needed."""
+    """Units that are there and no longer needed: of single instances, and what an older generation had besides."""
     avoid: frozenset[int]
     """Instances that are not the goal's as they are: their unit is an older generation's, or has a socket that is to
     close. New instances must not get their numbers."""
@@ -114,6 +115,7 @@ def layout(app: App, goal: Goal, there: Present, settings_of: SettingsOf, make: 
     def rendered(its: App, instances: int, held: frozenset[str]) -> tuple[Unit, ...]:
         return make(its, instances, listening=listening, held=held, probe_sockets=probed)
 
+    @cache  # most of the pinned instances have the same
     def template(its: App, held: frozenset[str]) -> str:
         return next(unit.text for unit in rendered(its, 1, held) if unit.name == f"{name}@.service")
 
@@ -126,7 +128,11 @@ def layout(app: App, goal: Goal, there: Present, settings_of: SettingsOf, make: 
     torn = {number for number in own if closing and there.held(number) - wanted}
     avoid = frozenset(number for number in own if there.pins[number] not in mine or number in torn)
     alone = tuple(Unit(f"{name}@{number}.service", its_text) for number, its_text in sorted(own.items()))
-    stale = tuple(f"{name}@{number}.service" for number in sorted(there.own.keys() - own.keys()))
+    names = {unit.name for unit in rendered(app, 1, wanted | late)}
+    stale = (
+        *(f"{name}@{number}.service" for number in sorted(there.own.keys() - own.keys())),
+        *(unit for unit in there.installed if unit not in names),
+    )
 
     def units(instances: int) -> tuple[Unit, ...]:
         return tuple(_left_alone(unit, there, placement) for unit in rendered(app, instances, wanted | late))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from deployd.errors import Refused
 
@@ -105,6 +106,7 @@ def parse(name: str, text: str) -> Socket:
     return Socket(name, tuple(match[1].replace("%%", "%") for match in found if match))
 
 
+@lru_cache(maxsize=64)  # of hundreds of instances nearly all have the same
 def held(app_name: str, text: str) -> frozenset[str]:
     """The socket units of the app that instances of this unit file are passed."""
     found = (_HELD.fullmatch(line) for line in text.splitlines())

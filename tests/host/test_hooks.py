@@ -157,18 +157,24 @@ def test_it_can_be_stopped_by_hand(stage: Stage) -> None:
     untouched(stage)
 
 
-def test_a_daemon_killed_meanwhile_leaves_all_as_it_was(stage: Stage) -> None:
+@pytest.mark.parametrize("how", ["kill", "restart"])
+def test_a_daemon_that_ends_meanwhile_leaves_all_as_it_was(stage: Stage, how: str) -> None:
+    """The hook is not cut short: what it does may not stand being done by halves."""
     hooked(stage, "./bin/wait")
     before = stage.invocations()
     release = stage.release("v2", files={"bin/wait": WAIT})
     with stage.begin("rollout", "--release", release) as begun:
         begun.until("hook", state="started")
         stage.machine.wait_unit(UNIT, "activating")
-        kill_daemon(stage)
+        if how == "kill":
+            kill_daemon(stage)
+        else:
+            stage.machine.run(["systemctl", "restart", "deployd.service"])
         ended = begun.end()
     assert ended.status == 5, ended
     assert stage.invocations() == before
     assert [row["generation"] for row in stage.history()] == [1]
+    assert "Traceback" not in stage.machine.run(["journalctl", "--unit=deployd", "--boot"]).stdout
     refused = stage.rollout(release)
     assert refused.status == 3
     assert f"a hook of an earlier rollout of demo still runs ({UNIT})" in refused.stderr
@@ -195,3 +201,31 @@ def test_after_a_rollout(stage: Stage) -> None:
     ]
     assert "exited with status 3" in ended.reason
     assert stage.status()["generation"] == 2
+
+
+def test_a_daemon_killed_while_an_after_hook_runs_runs_it_again(stage: Stage) -> None:
+    """Not beside what is left of the first run; the rollout ends when it has succeeded."""
+    hooked(stage, after=("./bin/wait",))
+    script = WAIT.replace("echo waiting", f"echo $$ >> {RELEASES}/pids")
+    with stage.begin("rollout", "--release", stage.release("v2", files={"bin/wait": script})) as begun:
+        begun.until("hook", hook="after", state="started")
+        stage.machine.wait_unit(UNIT, "activating")
+        kill_daemon(stage)
+        begun.until("daemon-back")
+        assert stage.status()["rollout"]["phase"] == "rolling"
+        assert len(stage.machine.read(f"{RELEASES}/pids").split()) == 1
+        stage.machine.write(GO, "")
+        ended = begun.end()
+    assert (ended.status, ended.result, ended.reason) == (0, "succeeded", "")
+    assert len(stage.machine.read(f"{RELEASES}/pids").split()) == 2
+
+
+def test_a_rollout_that_is_superseded_needs_its_after_hooks_no_more(stage: Stage) -> None:
+    hooked(stage, after=("./bin/wait",))
+    stage.release("v3", files={"bin/wait": "#!/bin/sh\n"})
+    with stage.begin("rollout", "--release", stage.release("v2", files={"bin/wait": WAIT})) as begun:
+        begun.until("hook", hook="after", state="started")
+        stage.machine.wait_unit(UNIT, "activating")
+        newer = stage.change("rollout", "--release", f"{RELEASES}/v3", "--supersede")
+        assert begun.end().result == "superseded"
+    assert (newer.status, newer.result) == (0, "succeeded"), newer

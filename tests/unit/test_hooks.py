@@ -225,6 +225,28 @@ def test_stopped_it_is_told_as_failed() -> None:
     assert told == ["started", "failed"]
 
 
+def test_a_rollout_that_supersedes_does_not_run_its_hooks_beside_those_of_the_other() -> None:
+    class Endless(Transient):
+        async def run(self, unit: str, command: Command) -> Outcome:
+            self.left = [unit]
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    async def work() -> None:
+        made = hooks(Endless())
+        after = asyncio.ensure_future(made.after(CHANGE, lambda *_: None))
+        while "demo" not in made._running:
+            await asyncio.sleep(0)
+        with pytest.raises(Busy, match=r"after hook tell of demo still runs; .*systemctl stop demo:hook\.service"):
+            await made.before(CHANGE, lambda *_: None)
+        without = replace(CHANGE, app=replace(APP, pace=Pace()))
+        assert await made.before(without, lambda *_: None) is False
+        after.cancel()
+        await asyncio.wait([after])
+
+    asyncio.run(work())
+
+
 def test_a_change_is_what_a_generation_made() -> None:
     generation = Generation("demo", 7, "/srv/demo/v7", APP, "", Cause.ROLLOUT, Result.RUNNING, "", 0.0, origin=6)
     assert Change.of(generation, {6: "/srv/demo/v6", 7: "/srv/demo/v7"}) == CHANGE

@@ -107,7 +107,11 @@ class Hooks:
         if change.cause not in CAUSES:
             return False
         name = change.app.name
-        if await self._transient.running(unit_of(name)):
+        ours = self._running.get(name)
+        if ours is not None and change.app.pace.hooks.before:
+            # Of the rollout that is to be superseded, and may succeed yet should these hooks fail.
+            raise Busy(f"{ours} of {name} still runs; wait for its end, or systemctl stop {unit_of(name)}")
+        if ours is None and await self._transient.running(unit_of(name)):
             raise Refused(_leftover(name))
         failure = await self.run(Kind.BEFORE, change, tell)
         if failure is not None:

@@ -19,7 +19,7 @@ from deployd_cli.text.event import event_line
 from deployd_cli.text.paint import PLAIN
 from deployd_cli.text.plan import plan_lines
 from deployd_cli.text.progress import Progress
-from deployd_cli.text.status import status_lines
+from deployd_cli.text.status import change_line, status_lines
 from tests.unit.cli_fake import FakeDaemon, failure, generation_row, private_bus, status
 from tests.unit.test_cli_command import deployd, ended, rolling, started, with_daemon
 
@@ -54,6 +54,13 @@ def test_status_of_a_held_rollout_says_what_it_waits_for_and_how_to_go_on() -> N
         f"  {HOW}",
         "  then holds at 2 new instances, then at 3 new instances",
     ]
+
+
+def test_a_change_to_a_pause_is_told_with_its_reason() -> None:
+    rolling = status(rollout={"phase": "rolling", "from": 7, "to": 8, "reason": "no"})
+    assert change_line(rolling) == "demo: generation 7, 4 of 4 ready, rolling 7 → 8"
+    held = status(rollout={"phase": "paused", "from": 7, "to": 8, **HELD})
+    assert change_line(held) == f"demo: generation 7, 4 of 4 ready, paused 7 → 8: {HELD['reason']}"
 
 
 def test_status_of_a_rollout_that_will_hold_says_where() -> None:

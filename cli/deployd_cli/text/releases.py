@@ -7,7 +7,7 @@ from typing import Any
 
 from deployd_cli.text.paint import Paint
 from deployd_cli.text.table import Cell, Column, table
-from deployd_cli.text.words import dicts_of, list_of, printable, text_of, wrapped
+from deployd_cli.text.words import dicts_of, indented, list_of, printable, text_of
 
 HEADS = [Column("STATE"), Column("GENERATIONS", shrinks=True), Column("RELEASE", shrinks=True, cut_left=True)]
 STYLES = {"running": "good", "kept": "", "free": "busy", "missing": "bad", "unknown": "dim"}
@@ -26,11 +26,11 @@ def releases_lines(answer: Mapping[str, Any], *, width: int | None, paint: Paint
     for line, item in zip(rows, shown, strict=True):
         lines.append(line)
         if why := text_of(item, "why"):
-            lines += _indented(why, width)
+            lines += indented(why, width, REASON_INDENT)
     gone = len(releases) - len(shown)
     if gone:
         sentence = f"{gone} more {'is' if gone == 1 else 'are'} gone, and nothing needs {'it' if gone == 1 else 'them'}"
-        lines += [sentence] if width is None else wrapped(sentence, width)
+        lines += indented(sentence, width, 0)
     return lines
 
 
@@ -48,8 +48,3 @@ def _row(release: Mapping[str, Any]) -> list[Cell | str]:
         ", ".join([*numbers[:MOST_NUMBERS], *more]) or "-",
         text_of(release, "release", "-"),
     ]
-
-
-def _indented(text: str, width: int | None) -> list[str]:
-    indent = " " * REASON_INDENT
-    return [indent + line for line in ([text] if width is None else wrapped(text, max(width - REASON_INDENT, 10)))]

@@ -80,8 +80,10 @@ def _overview(status: Mapping[str, Any]) -> list[Cell | str]:
 def change_line(status: Mapping[str, Any]) -> str:
     """One line for one change, for `status --watch` in a pipe."""
     parts = [f"generation {text_of(status, 'generation', '-')}", f"{ready_of(status)} ready"]
-    if rollout := rollout_of(status):
-        parts.append(rollout)
+    if words := rollout_of(status):
+        rollout = status["rollout"]
+        reason = told(rollout) if rollout.get("phase") == "paused" else ""
+        parts.append(f"{words}: {reason}" if reason else words)
     return f"{text_of(status, 'app', '-')}: " + ", ".join(parts)
 
 

@@ -1,8 +1,9 @@
 """`deployd plan` prints what the rollout then does.
 
-With one instance under way at a time the two are the same, line by line. With several at once it is chance who of them
-is ready or gone first, and what the rollout does next follows from that: there the two are the same from one pause to
-the next (and to the end) in what is started, in what is adopted, and in what is stopped, in its order.
+With one instance under way at a time the two are the same, line by line. With several at once it is chance which of
+them is ready or gone first, and that decides what is begun next, and which of the freed numbers a new instance gets.
+There the two are the same, from one pause to the next and to the end, in what is stopped, in its order; in what is
+adopted; and in how many are started.
 """
 
 from __future__ import annotations
@@ -45,14 +46,21 @@ def happened(stage: Stage, begun: Begun) -> list[Line]:
 
 
 def parts(lines: Iterable[Line]) -> list[dict[str, list[Line]]]:
-    """The pauses, and between them what does not depend on who was first: stops in their order, the rest sorted."""
+    """The pauses, and between them what does not depend on who was first."""
     found: list[dict[str, list[Line]]] = [{}]
     for line in lines:
-        action = str(line[0])
-        found[-1].setdefault(action, []).append(line)
+        action, generation = line[0], line[2]
+        found[-1].setdefault(str(action), []).append((generation,) if action == "start" else line)
         if action == "pause":
             found.append({})
-    return [{action: its if action == "stop" else sorted(its) for action, its in part.items()} for part in found]
+        elif action == "adopt":
+            found[-1]["adopt"].sort()
+    return found
+
+
+def numbers(lines: Iterable[Line]) -> list[int]:
+    """Of the instances that are started."""
+    return [int(line[1]) for line in lines if line[0] == "start"]
 
 
 def assert_as_planned(stage: Stage, plan: Json, lines: list[Line]) -> None:
@@ -63,6 +71,8 @@ def assert_as_planned(stage: Stage, plan: Json, lines: list[Line]) -> None:
         assert least == plan["floor"]
     else:
         assert least >= plan["floor"]
+        assert max(numbers(lines)) == max(numbers(planned(plan))) <= plan["ceiling"]
+        assert len({*numbers(lines)}) == len(numbers(lines))
 
 
 PACES: dict[str, tuple[dict[str, object], list[str], int]] = {

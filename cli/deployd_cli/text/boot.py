@@ -1,4 +1,4 @@
-"""How long instances took from their start to passing the gate, and what the gate allows."""
+"""How long instances took from their start until they were ready, and what the gate allows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def boot_of(source: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def boot_words(status: Mapping[str, Any]) -> str:
-    """``boots in 0.4 s, at most 1.2 s (12 measured); gate timeout 30 s, learned from that``."""
+    """``boots in 0.4 s, at most 1.2 s (12 boots); gate timeout 30 s, learned``."""
     parts, boot = [], boot_of(status)
     if boot:
         measured = count(number_of(boot, "count"), "boot")

@@ -160,9 +160,9 @@ class Stage:
         self.machine.run(["kill", "-KILL", str(pid)])
         return held
 
-    def get(self, path: str = "/", timeout: float = DEADLINE) -> Json:
+    def get(self, path: str = "/", timeout: float = DEADLINE, port: int = PORT) -> Json:
         """One request on a connection of its own; what the application answered."""
-        with self.machine.connect(("127.0.0.1", PORT), timeout) as connection:
+        with self.machine.connect(("127.0.0.1", port), timeout) as connection:
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {APP}\r\nConnection: close\r\n\r\n".encode())
             answer = b"".join(iter(lambda: connection.recv(65536), b""))
         head, _, body = answer.partition(b"\r\n\r\n")

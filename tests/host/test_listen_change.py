@@ -93,13 +93,23 @@ def test_one_address_gives_way_to_another(stage: Stage, surge: int) -> None:
     diff = stage.deployd("units", APP, "--diff").stdout
     assert "+ListenStream=127.0.0.1:8081" in diff
     assert "-ListenStream=127.0.0.1:8080" in diff
+    plan = stage.json("plan", APP)
     with stage.load(100, 4) as old, stage.begin("apply") as begun:
         begun.until("instance", state="starting")
         with load_on_new(stage) as new:
             begun.until("instance", state="ready")
             assert unit_files(stage)[FIRST] == before
             begun.until("closing")
-            check_changed(stage, begun.end(), old, new)
+            ended = begun.end()
+            check_changed(stage, ended, old, new)
+    verbs = {"starting": "start", "stopping": "stop"}
+    happened = [
+        (verbs[event["state"]], event["instance"])
+        for event in ended.events
+        if event["event"] == "instance" and event["state"] in verbs
+    ]
+    assert happened == [(action["action"], action["instance"]) for action in plan["actions"]]
+    assert plan["floor"] == INSTANCES - (surge == 0)
 
 
 def test_one_address_more_closes_nothing_and_can_go_again(stage: Stage) -> None:

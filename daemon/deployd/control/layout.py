@@ -84,6 +84,10 @@ class Layout:
     """Instances that are not the goal's as they are: their unit is an older generation's, or has a socket that is to
     close. New instances must not get their numbers."""
     placement: Placement
+    late: frozenset[str]
+    """Sockets that new instances are passed though the goal does not want them."""
+    holders: frozenset[int]
+    """Pinned instances that hold sockets which the goal does not want."""
 
     @property
     def files(self) -> tuple[Unit, ...]:
@@ -105,7 +109,8 @@ def layout(app: App, goal: Goal, there: Present, settings_of: SettingsOf, make: 
     placement = there.place(app)
     wanted = frozenset(item.name for item in placement.wanted)
     older = [number for number, made in there.pins.items() if made not in mine and made < goal.generation]
-    late = frozenset[str]() if closing else there.in_use(older) & frozenset(item.name for item in placement.going)
+    going = frozenset(item.name for item in placement.going)
+    late = frozenset[str]() if closing else there.in_use(older) & going
     settings = {
         number: app if generation in mine else settings_of(generation) for number, generation in there.pins.items()
     }
@@ -142,7 +147,8 @@ def layout(app: App, goal: Goal, there: Present, settings_of: SettingsOf, make: 
     result = units(max(needed, there.reach()))
     if stale or there.reach() > 2 * goal.ceiling or not there.has((*alone, *result)):
         result = units(needed)
-    return Layout(result, alone, stale, avoid, placement)
+    holders = frozenset(number for number in there.pins if there.held(number) & going)
+    return Layout(result, alone, stale, avoid, placement, late, holders)
 
 
 def settled(app: App, goal: Goal, there: Present, make: Render) -> tuple[Unit, ...]:

@@ -149,7 +149,8 @@ def simulate(
 
 
 def _serves(item: Instance, goal: Goal, passed: frozenset[int]) -> bool:
-    return item.state is State.READY and (item.generation != goal.generation or item.number in passed)
+    old = item.generation != goal.generation or item.number in goal.avoid
+    return item.state is State.READY and (old or item.number in passed)
 
 
 class _Room:

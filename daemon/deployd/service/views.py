@@ -13,8 +13,9 @@ from deployd.control import status
 from deployd.control.registry import Registry
 from deployd.control.status import Json
 from deployd.errors import InvalidRequest
-from deployd.plan import boots
+from deployd.plan import boots, closing
 from deployd.plan.goal import Goal, holds
+from deployd.plan.planner import Verdict
 from deployd.plan.simulation import simulate
 from deployd.render import Unit
 from deployd.service.inventory import inventory
@@ -47,7 +48,9 @@ class Views:
 
     def units(self, name: str) -> Json:
         self._apps.known(name)
-        app = self._apps.learned(self._apps.load(name))
+        app, current = self._apps.load(name), self._apps.current(name)
+        # What was learned since is no reason to write units anew; the next generation does.
+        app = self._apps.learned(app) if current is None else app.with_learned(current.settings.gate.timeout)
         installed = self._apps.deployment.installed(name)
         # Units of single instances come and go with a rollout; here are those of the app.
         pinned = frozenset(self._apps.pins.read(name).values())
@@ -74,10 +77,17 @@ class Views:
         held = (await asyncio.to_thread(contents, real, app)).digest
         number = self._apps.history.next_number(name)
         goal = self._apps.goal(app, number, app.fingerprint(real, held))
-        goal = replace(goal, avoid=self._apps.deployment.layout(app, goal).avoid)
+        layout = self._apps.deployment.layout(app, goal)
+        goal = replace(goal, avoid=layout.avoid)
         seen = controller.observe() if controller else ()
-        rest = partial(simulate, holds=holds(app, canary), one_by_one=True, now=time.monotonic())
-        outcome = await asyncio.to_thread(rest, goal, seen)  # seconds, for a thousand instances
+        run = partial(simulate, one_by_one=True, now=time.monotonic())
+        outcome = await asyncio.to_thread(
+            run, goal, seen, holds=holds(app, canary)
+        )  # seconds, for a thousand instances
+        again = closing.second_pass(outcome, bool(layout.late), layout.holders)
+        if again and outcome.verdict is Verdict.DONE:
+            more = await asyncio.to_thread(run, replace(goal, avoid=again), outcome.instances)
+            outcome = closing.joined(outcome, more)
         return status.dry_run(name, self._apps.history.current(name), number, real, outcome)
 
     async def releases(self, name: str) -> Json:

@@ -118,15 +118,8 @@ class Controller:
         """
         now = Moment.now()
         old = self._course
-        rollout = Rollout(
-            self.name,
-            generation.origin,
-            generation.number,
-            started=generation.started,
-            holds=holds,
-            since=now.monotonic,
-            boot=now.boot,
-        )
+        rollout = Rollout(self.name, generation.origin, generation.number, started=generation.started, holds=holds)
+        rollout = replace(rollout, since=now.monotonic, boot=now.boot)
         if old is None:
             self._host.history.begin(generation, rollout)
         else:
@@ -208,7 +201,8 @@ class Controller:
         """Is there anything to plan, and does all stand that a plan needs?"""
         if self._blocked is not None:
             error, self._blocked = self._blocked, None
-            self._advance(course, Event.BLOCKED, str(error))
+            if not self._advance(course, Event.BLOCKED, str(error)):
+                self._loop.wake_after(RETRY)  # on its way back: it tries until it can
             return False
         if course.rollout.phase is Phase.PAUSED and course.rollout.pause is not Pause.HELD:
             return False
@@ -243,8 +237,12 @@ class Controller:
     async def _prepare(self, course: Course) -> bool:
         """The goal, and units, sockets and umbrella as it wants them; False when nothing is to be done now."""
         if self._goal is None:
+            rollout = course.rollout
             goal, generation = course.goal(self._host.history, Moment.now())
-            self._goal = await self._ground.lay(course, goal, generation), generation
+            goal = await self._ground.lay(course, goal, generation)
+            if course is not self._course or course.rollout is not rollout:
+                return False  # a request has turned it meanwhile, and woke us
+            self._goal = goal, generation
         if self._umbrella.is_up():
             course.saw_umbrella()
             return True
@@ -316,9 +314,11 @@ class Controller:
             await deployment.close_sockets(generation.settings)
             if course is not self._course or self._goal is None:
                 return  # a request has turned it meanwhile
-        if course.rollout.phase is Phase.ROLLING and not self._hooks_ran(course):
-            return
-        self._advance(course, Event.DONE, course.rollout.reason)
+        if course.rollout.phase is Phase.ROLLING_BACK:
+            self._advance(course, Event.DONE, course.rollout.reason)
+        elif self._hooks_ran(course):
+            # A success has no reason, unless something is to be said of it.
+            self._advance(course, Event.DONE, course.failure.reason if course.failure is not None else "")
 
     def _hooks_ran(self, course: Course) -> bool:
         """Whether the after hooks have ended; begins them if not. They take their time: the loop does not wait."""
@@ -332,7 +332,6 @@ class Controller:
         failure = None if course.hooks.cancelled() else course.hooks.result()
         if failure is not None:
             course.failure = failure
-            course.rollout = replace(course.rollout, reason=failure.reason)
             self._host.history.failed(course.rollout, failure)
         return True
 
@@ -345,9 +344,10 @@ class Controller:
 
     async def _fail(self, course: Course, failure: Failure) -> None:
         """A gate failed: say so whole, then go where the table says."""
+        rollout = course.rollout
         failure = await self._witness.testify(failure, self._seen)
-        if course is not self._course:
-            return  # superseded while the journal was read
+        if course is not self._course or course.rollout is not rollout:
+            return  # superseded, paused or aborted while the journal was read
         if course.rollout.phase is not Phase.ROLLING_BACK:
             course.failure = failure
             self._host.history.failed(course.rollout, failure)
@@ -376,6 +376,9 @@ class Controller:
             # What failed serves nobody and would be restarted over and over while the rollout stands.
             self._act(Stop(culprit, turned.target, "failed"), target)
         if event is Event.RESUME:
+            if course.failure is not None:
+                course.failure = None  # another try
+                self._host.history.failed(course.rollout, None)
             now = Moment.now()
             goal, generation = course.goal(self._host.history, now)
             for action in retry(goal, World(self.instances.observe(), turned.passed), now.monotonic):

@@ -186,7 +186,7 @@ class Registry:
     def learned(self, app: App) -> App:
         """With a gate timeout from past boots, if the file leaves it out."""
         known = self.history.boots(app.name)
-        return app.with_learned(boots.gate_timeout(known, probed=app.gate.probe is not None))
+        return app.with_learned(boots.gate_timeout(known))
 
     def file(self, name: str) -> Path:
         return self.settings.apps / f"{name}.toml"

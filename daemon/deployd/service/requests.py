@@ -100,7 +100,7 @@ class Requests:
             return await self._begin(replace(current.settings, instances=instances), release, Cause.SCALE, current)
 
     def pause(self, name: str) -> None:
-        self._send(name, Event.PAUSE, "paused by request; deployd resume goes on, deployd abort goes back")
+        self._send(name, Event.PAUSE, "paused by request")
 
     def resume(self, name: str) -> None:
         controller = self._apps.known(name)

@@ -193,12 +193,12 @@ class History:
                 (json.dumps(replaced), json.dumps(adopted), rollout.app, rollout.target),
             )
 
-    def failed(self, rollout: Rollout, failure: Failure) -> None:
-        """Why the rollout of this generation failed."""
+    def failed(self, rollout: Rollout, failure: Failure | None) -> None:
+        """Why the rollout of this generation failed; None when it is tried again."""
         with self._write() as db:
             db.execute(
                 "UPDATE generations SET failure = ? WHERE app = ? AND number = ?",
-                (failure.to_json(), rollout.app, rollout.target),
+                (failure.to_json() if failure is not None else None, rollout.app, rollout.target),
             )
 
     def finish(self, rollout: Rollout, result: Result, reason: str, now: float) -> None:

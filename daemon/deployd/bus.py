@@ -71,7 +71,8 @@ Server = Callable[[MethodCall], Awaitable[Reply]]
 
 
 class _Patient:
-    """A socket for dbus-next's writer: what does not fit now is written when there is room again."""
+    """A socket for dbus-next's writer: what does not fit now is written when there is room again, and on a bus that is
+    gone nothing is: its reader hears of that as well, and ends the connection."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -81,6 +82,8 @@ class _Patient:
             return self._sock.send(data)
         except BlockingIOError:
             return 0
+        except ConnectionError:
+            return len(data)  # raised, it would stay in a future that nobody asks any more
 
 
 class Bus:

@@ -6,12 +6,13 @@ import random
 from dataclasses import dataclass
 
 from deployd.api import Client
-from tests.host.stage import APP, RELEASES
-from tests.torture.site import Site
+from tests.host.stage import APP, PORT, RELEASES
+from tests.torture.site import Json, Site
 
 BAD = ("crash", "hang", "exit0")
 GATE = "10s"
 SHORT_GATE = "1s"
+SECOND_PORT = 8081
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,19 @@ class Carrier:
     instances: int = 4
     resume: bool = True
     """What a paused rollout is told: to go on, or to go back."""
+    canary: int = 0
+    pause: bool = False
+    """Paused by request as soon as it has begun."""
+    supersede: bool = False
+    """As soon as it has begun, another rollout takes its place, of a good release."""
+    hooks: bool = False
+    probe: bool = False
+    ports: int = 1
+    """A second address comes and goes."""
 
     @property
     def good(self) -> bool:
-        return self.mode == "good" or self.verb in ("restart", "rollback", "scale")
+        return self.mode == "good" or self.stays
 
     @property
     def stays(self) -> bool:
@@ -42,25 +52,39 @@ class Carrier:
     @classmethod
     def at_random(cls, rng: random.Random) -> Carrier:
         verb = rng.choice(["rollout"] * 6 + ["restart", "rollback", "scale", "apply"])
+        fresh = verb in ("rollout", "apply")
         return cls(
             verb=verb,
-            mode=rng.choice(["good", *BAD[:2], rng.choice(BAD)]) if rng.random() < 0.4 else "good",
+            mode=rng.choice(BAD) if fresh and rng.random() < 0.3 else "good",
             surge=rng.choice([0, 1, 1, 2]),
             boot=rng.choice([0.0, 0.05, 0.2]),
             min_ready=rng.choice(["0s", "0s", "0s", "200ms"]),
             nice=rng.choice([0, 0, 1]),
             instances=rng.choice([3, 4, 5]) if verb == "scale" else 4,
             resume=rng.random() < 0.5,
+            canary=rng.choice([1, 2]) if fresh and rng.random() < 0.15 else 0,
+            pause=rng.random() < 0.1,
+            supersede=fresh and rng.random() < 0.15,
+            hooks=rng.random() < 0.15,
+            probe=rng.random() < 0.2,
+            ports=2 if rng.random() < 0.1 else 1,
         )
 
     def prepare(self, site: Site, version: str) -> str:
         """Write the release and the app file; returns the release directory."""
         release = f"{RELEASES}/{version}" if self.stays else site.stage.release(version, self.mode, self.boot)
+        gate: Json = {"timeout": SHORT_GATE if self.mode == "hang" else GATE, "min_ready": self.min_ready}
+        if self.probe:
+            gate["probe"] = {"http": "/_status", "interval": "50ms"}
+        rollout: Json = {"max_surge": self.surge}
+        if self.hooks:
+            rollout["hooks"] = {"before": [["/bin/true"]], "after": [["/bin/true"]]}
         site.stage.configure(
             **({} if self.stays else {"release": release}),
             instances=self.instances,
-            rollout={"max_surge": self.surge},
-            gate={"timeout": SHORT_GATE if self.mode == "hang" else GATE, "min_ready": self.min_ready},
+            listen=[f"127.0.0.1:{port}" for port in (PORT, SECOND_PORT)[: self.ports]],
+            rollout=rollout,
+            gate=gate,
             service={"Nice": self.nice},
         )
         return release
@@ -69,9 +93,9 @@ class Carrier:
         """Ask for it; the number of the generation. Raises the errors of the client."""
         match self.verb:
             case "rollout":
-                return await client.rollout(APP)
+                return await client.rollout(APP, canary=self.canary)
             case "apply":
-                return await client.apply(APP)
+                return await client.apply(APP, canary=self.canary)
             case "restart":
                 return await client.restart(APP)
             case "rollback":
@@ -80,6 +104,17 @@ class Carrier:
                 return await client.scale(APP, self.instances)
         raise ValueError(self.verb)
 
+    async def follow(self, client: Client, site: Site, version: str) -> int:
+        """What is asked as soon as it has begun; the number of the generation that takes its place, 0 for none."""
+        if self.pause:
+            await client.pause(APP)
+        if not self.supersede:
+            return 0
+        release = site.stage.release(version, "good", self.boot)
+        return await client.rollout(APP, release=release, supersede=True)
+
     def __str__(self) -> str:
         pace = f"surge {self.surge}, boot {self.boot:g} s, min_ready {self.min_ready}, nice {self.nice}"
-        return f"{self.verb} of a {self.mode} release ({pace}, {self.instances} instances)"
+        more = [name for name in ("pause", "supersede", "hooks", "probe") if getattr(self, name)]
+        more += [f"canary {self.canary}"] * bool(self.canary) + [f"{self.ports} ports"] * (self.ports > 1)
+        return f"{self.verb} of a {self.mode} release ({', '.join([pace, *more])}, {self.instances} instances)"

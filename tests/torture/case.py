@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import random
 import time
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from deployd.errors import DeploydError, Unreachable
+from deployd.errors import Busy, DeploydError, Refused, Unreachable
 from tests.host.link import MachineError
 from tests.host.stage import APP
 from tests.torture.carrier import Carrier
@@ -22,6 +23,11 @@ MISSED = "not reached"
 NOTHING = "nothing to hit"
 REFUSED = "refused"
 LOST = "not begun"
+
+MOST_PAUSES = 8
+
+TILL_MENDED = 8.0
+"""Seconds that a rollout gets with the fault still there."""
 
 AT_THE_END = 0.5
 """Seconds between the end of a stop by hand and the end of the rollout, on a busy machine, when the daemon had no
@@ -72,19 +78,23 @@ class Trial:
     """History before it."""
     error: str = ""
     """What the request was answered, if not with a generation."""
+    follower: int = 0
+    """The generation that superseded it."""
     silent: bool = False
     """The request was not answered."""
-    paused: bool = False
     stood: bool = False
     """It was paused at some time."""
     short: bool = False
     """An instance may be down at the end."""
 
     async def request(self) -> None:
-        """Ask for the rollout, and note the answer."""
+        """Ask for the rollout, and note the answer; then for what is to follow it."""
+        carrier = self.case.carrier
         try:
             async with await self.site.client() as client:
-                await self.case.carrier.begin(client)
+                await carrier.begin(client)
+                with contextlib.suppress(Refused, Busy):  # it is over already, or on its way back
+                    self.follower = await carrier.follow(client, self.site, f"r{self.case.index}-newer")
         except Unreachable as error:
             self.silent, self.error = True, str(error)
         except DeploydError as error:
@@ -93,52 +103,53 @@ class Trial:
             self.silent, self.error = True, str(error)
 
     async def run(self, scene: Scene) -> None:
+        """The rollout, with the fault in its midst, to its end."""
         site, outcome = self.site, self.outcome
         await site.line.arm(self.case.step)
         reached = site.line.reached
-        ending = asyncio.ensure_future(self.come_to_rest())
-        waiting: set[asyncio.Future[Any]] = {reached, ending}
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        if reached.done():
-            verdict = await inflict(self.case.kind, scene)
-            await site.line.answer(**(verdict or {"do": "go"}))
-            outcome.result = "" if verdict else NOTHING
-        else:
-            await site.line.arm(None)
-            outcome.result = MISSED
+        life = asyncio.ensure_future(self.live(scene))
+        waiting: set[asyncio.Future[Any]] = {reached, life}
         try:
-            await ending
-            while self.paused:
-                await scene.mend()
-                await self.go_on()
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if reached.done():
+                verdict = await inflict(self.case.kind, scene)
+                await site.line.answer(**(verdict or {"do": "go"}))
+                outcome.result = "" if verdict else NOTHING
+            else:
+                await site.line.arm(None)
+                outcome.result = MISSED
+            await life
         finally:
+            life.cancel()
             await scene.mend()
 
-    async def come_to_rest(self) -> None:
-        """Until the rollout has ended or stands."""
+    async def live(self, scene: Scene) -> None:
+        """From the request to the end; where it stands paused it is told to go on or back."""
         await self.request()
-        status = await self.site.until(_rests, "the rollout ends or stands paused")
-        self.paused = status["rollout"] is not None
+        for _ in range(MOST_PAUSES):
+            try:
+                deadline = TILL_MENDED if scene.undo else DEADLINE
+                status = await self.site.until(_rests, "the rollout ends or stands paused", deadline)
+            except Stuck:
+                if not scene.undo:
+                    raise
+                await scene.mend()  # on its way back it does not stand: it tries until it can
+                continue
+            if status["rollout"] is None:
+                return
+            await self.go_on(scene, status["rollout"])
+        self.outcome.wrong.append("it was told to go on again and again, and still stands")
 
-    async def go_on(self) -> None:
-        """A rollout that stands says why, and can be told to go on or back."""
-        status = await self.site.until(_rests, "the rollout ends or stands paused")
-        if status["rollout"] is None:
-            self.paused = False
-            return
-        if not status["rollout"]["reason"]:
-            self.outcome.wrong.append("paused without a reason")
-        self.stood, self.outcome.reason = True, f"paused: {status['rollout']['reason']}"
-        try:
+    async def go_on(self, scene: Scene, rollout: Json) -> None:
+        """What stands says why, and how it can be told to go on."""
+        if not (rollout["reason"] or rollout["waits_for"]) or not rollout["how"]:
+            self.outcome.wrong.append(f"paused without a reason, or not telling how to go on: {rollout}")
+        self.stood, self.outcome.reason = True, f"paused: {rollout['reason'] or rollout['waits_for']}"
+        await scene.mend()
+        # An error may be of the fault itself, or of another answer to it; when it is not, it comes again.
+        with contextlib.suppress(*AWAY):
             async with await self.site.client() as client:
                 await (client.resume if self.case.carrier.resume else client.abort)(APP)
-        except DeploydError as error:
-            self.outcome.wrong.append(f"a paused rollout could not be told to go on: {error}")
-            self.paused = False
-            return
-        # It stands until it was told; what is said from now on is news.
-        status = await self.site.until(_rests, "the rollout ends or stands paused again")
-        self.paused = status["rollout"] is not None
 
     async def check(self, scene: Scene, socket: dict[str, str]) -> None:
         """What has to hold after any fault."""
@@ -153,7 +164,9 @@ class Trial:
         current = max((row["generation"] for row in rows if row["result"] == "succeeded"), default=0)
         if set(pins.values()) != {current}:
             wrong.append(f"pins are {pins}, the app is at generation {current}")
-        if spare := site.generations() - {row["generation"] for row in rows[:10]} - set(pins.values()):
+        # The next number may have files: of a rollout that came to nothing before it was recorded.
+        known = {row["generation"] for row in rows[:10]} | {rows[0]["generation"] + 1}
+        if spare := site.generations() - known - set(pins.values()):
             wrong.append(f"files of generations {sorted(spare)} are left over")
         now = await site.socket()
         rebooted = self.case.kind in NEEDS_OWN_DISK
@@ -184,10 +197,10 @@ class Trial:
             if self.silent and case.kind not in ENDS_THE_REQUEST:
                 wrong.append(f"the request was not answered: {self.error}")
             return
-        if len(fresh) > 1:
-            wrong.append(f"more rows than one: {fresh}")
+        if [row["result"] for row in fresh[1:] if row["result"] != "superseded" or not row["reason"]]:
+            wrong.append(f"more rows than one that was not superseded, or one without a reason: {fresh}")
         row = fresh[0]
-        if self.error and not self.silent:
+        if self.error and not self.silent and not case.carrier.supersede:
             wrong.append(f"the request was refused ({self.error}), but a rollout was begun")
         outcome.result = outcome.result or row["result"]
         outcome.reason = row["reason"] or outcome.reason
@@ -195,17 +208,19 @@ class Trial:
             wrong.append("history says that the rollout is running")
         if row["result"] != "succeeded" and not row["reason"]:
             wrong.append(f"history gives no reason for {row['result']}")
-        if row["result"] not in self.allowed():
-            wrong.append(f"ended {row['result']} ({row['reason']}), allowed were {', '.join(sorted(self.allowed()))}")
+        if row["result"] not in (allowed := self.allowed(row["generation"])):
+            wrong.append(f"ended {row['result']} ({row['reason']}), allowed were {', '.join(sorted(allowed))}")
 
-    def allowed(self) -> frozenset[str]:
+    def allowed(self, newest: int) -> frozenset[str]:
         """How the rollout may end."""
         case = self.case
         aborted = {"aborted"} if self.stood and not case.carrier.resume else set()
-        if not case.carrier.good:
+        if case.carrier.supersede and not case.carrier.good and (not self.follower or self.follower != newest):
+            return frozenset({"succeeded", "rolled-back"} | aborted)  # whether the newer one was begun is not known
+        if not case.carrier.good and not self.follower:
             return frozenset({"rolled-back"} | aborted)
         if case.kind in NO_OBSTACLE or self.outcome.result == MISSED:
-            return frozenset({"succeeded"})
+            return frozenset({"succeeded"} | aborted)
         return frozenset({"succeeded", "rolled-back"} | aborted)
 
 
@@ -219,7 +234,8 @@ async def run_case(site: Site, case: Case) -> Outcome:
     except (Stuck, TimeoutError, MachineError) as error:
         outcome.stuck = True
         outcome.wrong.append(str(error) or "took too long altogether")
-        outcome.journal = await site.said()
+        await site.tell_tasks()
+        outcome.journal = await site.units() + await site.said()
     outcome.seconds = time.monotonic() - began
     return outcome
 

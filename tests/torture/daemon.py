@@ -7,7 +7,7 @@ same sandbox. Steps, each a label and how often it came since the driver armed u
                                            properties of a unit counts once
     disk METHOD WHAT                       each method of state/disk.py
     sqlite WORDS                           each statement that writes
-    spawn PROGRAM                          each program run
+    spawn PROGRAM, dial SOCKET             each program run, each UNIX socket connected to (probes, journald)
     wake                                   each turn of a control loop
 
 Instance numbers are left out of labels, so that the same step has the same name whatever ran before. At the step that
@@ -63,6 +63,7 @@ class Wire:
 
     def __init__(self) -> None:
         self.offset = 0.0
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._sock: socket.socket | None = None
         self._tried = 0.0
         self._pending = b""
@@ -243,6 +244,7 @@ def of_control(wire: Wire) -> None:
     real = Controller._step
 
     async def step(self: Controller) -> None:
+        wire.loop = asyncio.get_running_loop()
         wire.reach("wake")
         await real(self)
 
@@ -257,10 +259,24 @@ def of_programs(wire: Wire) -> None:
         return await real(program, *arguments, **options)
 
     asyncio.create_subprocess_exec = spawn  # type: ignore[assignment]
+    connect = asyncio.open_unix_connection
+
+    async def dial(path: Any = None, **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        wire.reach(f"dial {Path(path).parent.parent.name}")
+        return await connect(path, **options)
+
+    asyncio.open_unix_connection = dial
+
+
+def tell_tasks(wire: Wire) -> None:
+    """Where everything stands, to the journal: for the driver, when nothing moves any more."""
+    for task in asyncio.all_tasks(wire.loop) if wire.loop is not None else ():
+        task.print_stack(file=sys.stderr)
 
 
 def run() -> int:
     wire = Wire()
+    signal.signal(signal.SIGUSR1, lambda *_: tell_tasks(wire))
     time.time = lambda: _now() + wire.offset
     for instrument in (of_bus, of_disk, of_sqlite, of_control, of_programs):
         instrument(wire)

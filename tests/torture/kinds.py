@@ -40,7 +40,10 @@ class Kind(StrEnum):
     REBOOT = "reboot"
     STOP_NEW = "stop-new"
     STOP_OLD = "stop-old"
-    MASK = "mask"
+    MASK_FREE = "mask-free"
+    """A number that may be the next to start."""
+    MASK_USED = "mask-used"
+    """One that has an instance."""
 
 
 @dataclass(slots=True)
@@ -128,10 +131,10 @@ async def inflict(kind: Kind, scene: Scene) -> Json | None:
             scene.undo.append(lambda: _put_back(gone, release))
         case Kind.POWER_CUT | Kind.REBOOT:
             await site.reboot(clean=kind is Kind.REBOOT)
-        case Kind.MASK:
-            pins = site.pins()
+        case Kind.MASK_FREE | Kind.MASK_USED:
+            pins = sorted(site.pins())
             free = next(number for number in range(1, len(pins) + 2) if number not in pins)
-            unit = f"{APP}@{rng.choice([free, free, *pins])}.service"
+            unit = f"{APP}@{free if kind is Kind.MASK_FREE else rng.choice(pins)}.service"
             await site.run("systemctl", "mask", "--runtime", unit)
             scene.undo.append(lambda: site.run("systemctl", "unmask", "--runtime", unit))
     return {"do": "go"}
@@ -144,7 +147,7 @@ async def _put_back(gone: Path, release: Path) -> None:
 NO_OBSTACLE = frozenset(
     {
         Kind.KILL_DAEMON, Kind.KILL_OLD, Kind.REPLY_DELAYED, Kind.RESTART_BUS, Kind.REEXEC, Kind.RELOAD,
-        Kind.CLOCK_FORWARD, Kind.CLOCK_BACK, Kind.STOP_OLD, Kind.STOP_NEW,
+        Kind.CLOCK_FORWARD, Kind.CLOCK_BACK, Kind.STOP_OLD,
     }
 )  # fmt: skip
 """After these a good release must be rolled out all the same."""

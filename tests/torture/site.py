@@ -192,6 +192,16 @@ class Site:
         self._cursor = cursor.strip() or self._cursor
         return body
 
+    async def tell_tasks(self) -> None:
+        """Have the daemon write to the journal where it stands."""
+        await self.run("systemctl", "kill", "--signal=USR1", "--kill-whom=main", DAEMON, check=False)
+
+    async def units(self) -> str:
+        """What systemd says of the app's units."""
+        names = (f"{APP}@*.service", f"{APP}.service", f"{APP}.socket")
+        properties = "--property=Id,LoadState,ActiveState,SubState,Result,NRestarts,Job"
+        return await self.run("systemctl", "show", "--all", properties, *names, check=False)
+
     # ---- load
 
     async def start_load(self) -> None:

@@ -212,6 +212,8 @@ def test_a_masked_instance_is_left_to_who_masked_it(tmp_path: Path) -> None:
     assert {path.name for path in ours.iterdir() if not path.is_symlink()} == {*NAMES, "web@2.service"}
     assert (ours / "web@4.service").is_symlink()
     assert not units.install((*rendered(), *alone))
+    (runtime / "web@2.service").symlink_to("/dev/null")  # without effect: what is in our directory comes first
+    assert units.masked("web") == {3, 4}
 
 
 def test_a_masked_app_is_refused_and_told_what_to_do(tmp_path: Path) -> None:

@@ -78,7 +78,8 @@ class Deployment:
         return found.with_learned(app.gate.timeout) if found is not None and app.gate.learned else found
 
     def _present(self, name: str) -> Present:
-        return Present(name, self._units.installed(name), self._units.own(name), self._pins.read(name))
+        units = self._units
+        return Present(name, units.installed(name), units.own(name), self._pins.read(name), units.masked(name))
 
     def _render(
         self, app: App, instances: int, *, listening: tuple[Socket, ...], held: frozenset[str], probe_sockets: bool

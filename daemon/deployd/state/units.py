@@ -67,6 +67,13 @@ class UnitDirectory:
                 found[int(number)] = text
         return found
 
+    def masked(self, app_name: str) -> frozenset[int]:
+        """The instances that somebody masked: systemd will not start them."""
+        places = (self._path, *self._others)
+        names = {path.name for place in places for path in place.glob(f"{app_name}@*.service") if path.is_symlink()}
+        numbers = {name: name.removeprefix(f"{app_name}@").removesuffix(".service") for name in names}
+        return frozenset(int(number) for name, number in numbers.items() if number.isdigit() and self._mask(name))
+
     def path_of(self, unit: str) -> str:
         """Where a unit of that name is or would be installed."""
         return str(self._path / unit)
@@ -138,9 +145,11 @@ class UnitDirectory:
         return _INSTANCE.search(name) is not None and self._mask(name) is not None
 
     def _mask(self, name: str) -> Path | None:
-        """The symlink that masks a unit, if it is masked (systemctl(1), mask)."""
+        """The symlink that masks a unit, if it is masked (systemctl(1), mask). A unit file of ours wins over a mask of
+        this boot only."""
         paths = (directory / name for directory in (self._path, *self._others))
-        return next((path for path in paths if path.is_symlink() and str(path.readlink()) == os.devnull), None)
+        found = next((path for path in paths if path.is_symlink() or path.exists()), None)
+        return found if found is not None and found.is_symlink() and str(found.readlink()) == os.devnull else None
 
     def _refuse_others(self, units: Iterable[Unit]) -> None:
         for unit in units:

@@ -62,9 +62,9 @@ def test_table_counts_faults_by_kind_and_result() -> None:
     def outcome(kind: Kind, result: str, *wrong: str) -> Outcome:
         return Outcome(Case(1, kind, Step("wake", 1), Carrier(), 1), result, wrong=list(wrong))
 
-    tally = Tally(
-        [outcome(Kind.MASK_USED, "succeeded"), outcome(Kind.MASK_USED, "rolled-back", "no"), outcome(Kind.REEXEC, "succeeded")]
-    )
+    mask = Kind.MASK_USED
+
+    tally = Tally([outcome(mask, "succeeded"), outcome(mask, "rolled-back", "no"), outcome(Kind.REEXEC, "succeeded")])
     lines = [line.split() for line in tally.table().splitlines()]
     assert lines[0] == ["fault", "count", "rolled-back", "succeeded", "wrong"]
     assert ["mask-used", "2", "1", "1", "1"] in lines

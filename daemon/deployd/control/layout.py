@@ -83,8 +83,8 @@ class Layout:
     stale: tuple[str, ...]
     """Units that are there and no longer needed: of single instances, and what an older generation had besides."""
     avoid: frozenset[int]
-    """Instances that are not the goal's as they are: their unit is an older generation's, has a socket that is to close,
-    or is masked. New instances must not get their numbers."""
+    """Instances that are not the goal's as they are: their unit is an older generation's, has a socket that is to
+    close, or is masked. New instances must not get their numbers."""
     placement: Placement
     late: frozenset[str]
     """Sockets that new instances are passed though the goal does not want them."""

@@ -81,9 +81,9 @@ class Views:
         goal = replace(goal, avoid=layout.avoid)
         seen = controller.observe() if controller else ()
         run = partial(simulate, one_by_one=True, now=time.monotonic())
-        outcome = await asyncio.to_thread(
-            run, goal, seen, holds=holds(app, canary)
-        )  # seconds, for a thousand instances
+        # A first deploy has nothing to wait for.
+        waits = holds(app, canary) if self._apps.history.current(name) is not None else ()
+        outcome = await asyncio.to_thread(run, goal, seen, holds=waits)  # seconds, for a thousand instances
         again = closing.second_pass(outcome, bool(layout.late), layout.holders)
         if again and outcome.verdict is Verdict.DONE:
             more = await asyncio.to_thread(run, replace(goal, avoid=again), outcome.instances)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
+import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ OLD_LISTEN, NEW_LISTEN = ["127.0.0.1:8080"], ["127.0.0.1:8081"]
 FIRST, SECOND, STARTER = f"{APP}.socket", f"{APP}:2.socket", f"{APP}:2.service"
 UMBRELLA, TEMPLATE = f"{APP}.service", f"{APP}@.service"
 UNITS = "/etc/systemd/system"
+MILLISECOND = 0.001
+"""What the times of events are rounded to."""
 SURGE = pytest.mark.parametrize("surge", [1, 0], ids=["surge", "in-place"])
 
 
@@ -49,12 +52,11 @@ def refused(stage: Stage, address: tuple[str, int]) -> bool:
     return False
 
 
-def last_stop(stage: Stage) -> float:
-    """When the last instance was told to stop (CLOCK_MONOTONIC, as the load has it). In the second pass of a changed
-    `listen` that is the last that accepted connections on the old address."""
-    lines = stage.machine.run(["journalctl", "--no-pager", "--output=json", "_PID=1"]).stdout.splitlines()
-    entries = [entry for entry in map(json.loads, lines) if str(entry["MESSAGE"]).startswith(f"Stopping {APP}@")]
-    return int(entries[-1]["__MONOTONIC_TIMESTAMP"]) / 1e6
+def last_stop(ended: Ended) -> float:
+    """When the last instance was about to be stopped (CLOCK_MONOTONIC, as the load has it). In the second pass of a
+    changed `listen` that is the last that accepts connections on the old address."""
+    told = [event["time"] for event in ended.events if event.get("state") == "stopping"]
+    return datetime.fromisoformat(told[-1]).timestamp() - (time.time() - time.monotonic()) - MILLISECOND
 
 
 def failed_before(record: Record, when: float) -> list[Request]:
@@ -66,7 +68,7 @@ def check_changed(stage: Stage, ended: Ended, old: Load, new: Load | None) -> No
     assert (ended.status, ended.result) == (0, "succeeded"), ended
     generation = ended.generation
     record = old.stop()
-    assert not failed_before(record, last_stop(stage)), record.by_outcome()
+    assert not failed_before(record, last_stop(ended)), record.by_outcome()
     assert refused(stage, OLD)
     assert listening(stage) == ["127.0.0.1:8081"]
     if new is not None:
@@ -133,7 +135,7 @@ def test_one_address_more_closes_nothing_and_can_go_again(stage: Stage) -> None:
             record = new.stop()
         assert ended.result == "succeeded", ended
         assert "closing" in [event["event"] for event in ended.events]
-        assert not failed_before(record, last_stop(stage)), record.by_outcome()
+        assert not failed_before(record, last_stop(ended)), record.by_outcome()
         assert refused(stage, NEW)
         record = old.stop()
     assert not record.failed, record.by_outcome()
@@ -155,7 +157,7 @@ def test_a_port_gives_way_to_a_unix_socket(stage: Stage) -> None:
             record = new.stop()
         assert not record.failed, record.by_outcome()
         record = old.stop()
-    assert not failed_before(record, last_stop(stage)), record.by_outcome()
+    assert not failed_before(record, last_stop(ended)), record.by_outcome()
     assert refused(stage, OLD)
     assert listening(stage) == []
 
@@ -168,7 +170,7 @@ def test_a_rollback_brings_the_address_back(stage: Stage) -> None:
         ended = stage.change("rollback")
         record = load.stop()
     assert ended.result == "succeeded", ended
-    assert not failed_before(record, last_stop(stage)), record.by_outcome()
+    assert not failed_before(record, last_stop(ended)), record.by_outcome()
     assert refused(stage, NEW)
     assert stage.get()["generation"] == 3
     assert listening(stage) == ["127.0.0.1:8080"]

@@ -30,7 +30,9 @@ class Tally:
     not_reached: int = 0
     requests: int = 0
     failed: int = 0
-    held: int = 0
+    """Requests that no killed process held."""
+    lost: int = 0
+    """Requests that failed with the killed process that held them."""
 
     @property
     def wrong(self) -> list[Outcome]:
@@ -87,9 +89,12 @@ async def campaign(
 ) -> None:
     """Carry out so many of the cases that are planned; those whose step was not reached do not count. Ends early when
     deployd is stuck: nothing that followed there would tell anything."""
-    until = len(tally.outcomes) + faults
+    until, counted = len(tally.outcomes) + faults, 0
     while len(tally.outcomes) < until and (case := next(planned, None)) is not None:
         outcome = await run_case(site, case)
+        counted += outcome.failed
+        tally.lost += min(outcome.failed, outcome.held)
+        tally.failed += max(0, outcome.failed - outcome.held)
         if outcome.counts or outcome.wrong:
             tally.outcomes.append(outcome)
             tell(outcome)
@@ -99,8 +104,7 @@ async def campaign(
             break
     await site.stop_load()
     tally.requests += site.requests
-    tally.failed += site.failed
-    tally.held += site.held
+    tally.failed += site.failed - counted  # of a fault that got stuck, or later than it
 
 
 def again(case: Case) -> str:

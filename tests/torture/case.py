@@ -15,7 +15,16 @@ from deployd.errors import Busy, DeploydError, Refused, Unreachable
 from tests.host.link import MachineError
 from tests.host.stage import APP
 from tests.torture.carrier import Carrier
-from tests.torture.kinds import ENDS_THE_REQUEST, NEEDS_OWN_DISK, NEEDS_SMALL_DISK, NO_OBSTACLE, Kind, Scene, inflict
+from tests.torture.kinds import (
+    ENDS_THE_REQUEST,
+    NEEDS_OWN_DISK,
+    NEEDS_SMALL_DISK,
+    NO_OBSTACLE,
+    RECOVERY,
+    Kind,
+    Scene,
+    inflict,
+)
 from tests.torture.line import Step
 from tests.torture.site import AWAY, DEADLINE, Json, Site, Stuck
 
@@ -58,6 +67,10 @@ class Outcome:
     wrong: list[str] = field(default_factory=list)
     seconds: float = 0.0
     journal: str = ""
+    failed: int = 0
+    """Requests that failed."""
+    held: int = 0
+    """Connections held by processes that were killed: so many requests may fail."""
     stuck: bool = False
     """Something did not come to its end: the host is of no more use."""
 
@@ -115,6 +128,8 @@ class Trial:
                 verdict = await inflict(self.case.kind, scene)
                 await site.line.answer(**(verdict or {"do": "go"}))
                 outcome.result = "" if verdict else NOTHING
+                if self.case.kind is Kind.KILL_TWICE:
+                    await self.kill_next(scene, life)
             else:
                 await site.line.arm(None)
                 outcome.result = MISSED
@@ -122,6 +137,17 @@ class Trial:
         finally:
             life.cancel()
             await scene.mend()
+
+    async def kill_next(self, scene: Scene, life: asyncio.Future[None]) -> None:
+        """The daemon that takes up the rollout is killed, too, if it comes to the step."""
+        line = self.site.line
+        line.arm_next(scene.rng.choice(RECOVERY))
+        waiting: set[asyncio.Future[Any]] = {line.reached, life}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if line.reached.done():
+            await line.answer(do="die")
+        else:
+            await line.arm(None)
 
     async def live(self, scene: Scene) -> None:
         """From the request to the end; where it stands paused it is told to go on or back."""
@@ -172,10 +198,6 @@ class Trial:
         rebooted = self.case.kind in NEEDS_OWN_DISK
         if now != socket and not (rebooted and now["ActiveState"] == "active"):
             wrong.append(f"the socket was closed: {socket} before, {now} now")
-        _, failed = await site.traffic()
-        if failed > site.held:
-            wrong.append(f"{failed} requests failed, only {site.held} were held by processes that were killed")
-            site.held = failed  # told once
         left = site.left_overs()
         if self.outcome.result == "succeeded" and (still := left & site.left):
             wrong.append(f"left over by a rollout before this one: {', '.join(sorted(path for path, _ in still))}")
@@ -248,10 +270,16 @@ async def _run(site: Site, case: Case, outcome: Outcome) -> None:
     release = case.carrier.prepare(site, f"r{case.index}")
     scene = Scene(site, random.Random(case.seed), trial.rows[0]["generation"], release)
     socket = await site.socket()
+    (_, failed), held = await site.traffic(), site.held
     await trial.run(scene)
     await trial.check(scene, socket)
     if outcome.result not in ("succeeded", MISSED) or trial.short:
         await _roll_out_plainly(site, outcome)
+    outcome.failed, outcome.held = (await site.traffic())[1] - failed, site.held - held
+    if outcome.failed > outcome.held:
+        outcome.wrong.append(
+            f"{outcome.failed} requests failed, {outcome.held} were held by processes that were killed"
+        )
 
 
 async def _roll_out_plainly(site: Site, outcome: Outcome) -> None:

@@ -21,8 +21,22 @@ DAY = 86400.0
 DELAY = 0.7
 
 
+RECOVERY = tuple(
+    Step(label, nth)
+    for label, nth in (
+        ("reply AddMatch", 3), ("reply Subscribe", 1), ("reply Get demo.service", 1), ("call ListUnitsByPatterns", 1),
+        ("reply Get demo@N.service", 2), ("call RequestName", 1), ("wake", 1), ("wake", 2), ("reply Get demo.socket", 1),
+        ("sqlite BEGIN IMMEDIATE", 1), ("sqlite COMMIT", 1), ("disk rename in pins", 1), ("disk remove in pins", 2),
+        ("call StartUnit demo@N.service", 1), ("reply StopUnit demo@N.service", 1), ("sqlite COMMIT", 3),
+    )
+)  # fmt: skip
+"""Steps of a daemon that takes up a rollout, counted from its start."""
+
+
 class Kind(StrEnum):
     KILL_DAEMON = "kill-daemon"
+    KILL_TWICE = "kill-daemon-twice"
+    """Its successor as well, while that takes up the rollout."""
     KILL_NEW = "kill-new"
     KILL_OLD = "kill-old"
     REPLY_ERROR = "reply-error"
@@ -91,7 +105,7 @@ def fits(kind: Kind, step: Step, begun: bool, stays: bool = False) -> bool:
 async def inflict(kind: Kind, scene: Scene) -> Json | None:
     site, rng = scene.site, scene.rng
     match kind:
-        case Kind.KILL_DAEMON:
+        case Kind.KILL_DAEMON | Kind.KILL_TWICE:
             return {"do": "die"}
         case Kind.REPLY_ERROR:
             return {"do": "error"}
@@ -146,13 +160,13 @@ async def _put_back(gone: Path, release: Path) -> None:
 
 NO_OBSTACLE = frozenset(
     {
-        Kind.KILL_DAEMON, Kind.KILL_OLD, Kind.REPLY_DELAYED, Kind.RESTART_BUS, Kind.REEXEC, Kind.RELOAD,
+        Kind.KILL_DAEMON, Kind.KILL_TWICE, Kind.KILL_OLD, Kind.REPLY_DELAYED, Kind.RESTART_BUS, Kind.REEXEC, Kind.RELOAD,
         Kind.CLOCK_FORWARD, Kind.CLOCK_BACK, Kind.STOP_OLD,
     }
 )  # fmt: skip
 """After these a good release must be rolled out all the same."""
 
-ENDS_THE_REQUEST = frozenset({Kind.KILL_DAEMON, Kind.RESTART_BUS, Kind.POWER_CUT, Kind.REBOOT})
+ENDS_THE_REQUEST = frozenset({Kind.KILL_DAEMON, Kind.KILL_TWICE, Kind.RESTART_BUS, Kind.POWER_CUT, Kind.REBOOT})
 """Only these may leave the command without an answer."""
 
 NEEDS_SMALL_DISK = frozenset({Kind.DISK_FULL})

@@ -62,6 +62,11 @@ class Line:
         self._settings |= {"arm": [step.label, step.nth] if step else None, "listing": listing}
         await self._say(self._settings)
 
+    def arm_next(self, step: Step) -> None:
+        """The daemon that calls in next stops at `step`, counted from its start."""
+        self.reached = asyncio.get_running_loop().create_future()
+        self._settings |= {"arm": [step.label, step.nth], "listing": False}
+
     async def shift(self, offset: float) -> None:
         """Move the daemon's clock, for as long as nothing else is said."""
         self._settings["offset"] = offset

@@ -25,7 +25,8 @@ RECOVERY = tuple(
     Step(label, nth)
     for label, nth in (
         ("reply AddMatch", 3), ("reply Subscribe", 1), ("reply Get demo.service", 1), ("call ListUnitsByPatterns", 1),
-        ("reply Get demo@N.service", 2), ("call RequestName", 1), ("wake", 1), ("wake", 2), ("reply Get demo.socket", 1),
+        ("reply Get demo@N.service", 2), ("call RequestName", 1), ("wake", 1), ("wake", 2),
+        ("reply Get demo.socket", 1),
         ("sqlite BEGIN IMMEDIATE", 1), ("sqlite COMMIT", 1), ("disk rename in pins", 1), ("disk remove in pins", 2),
         ("call StartUnit demo@N.service", 1), ("reply StopUnit demo@N.service", 1), ("sqlite COMMIT", 3),
     )

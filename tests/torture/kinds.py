@@ -161,7 +161,8 @@ async def _put_back(gone: Path, release: Path) -> None:
 
 NO_OBSTACLE = frozenset(
     {
-        Kind.KILL_DAEMON, Kind.KILL_TWICE, Kind.KILL_OLD, Kind.REPLY_DELAYED, Kind.RESTART_BUS, Kind.REEXEC, Kind.RELOAD,
+        Kind.KILL_DAEMON, Kind.KILL_TWICE, Kind.KILL_OLD, Kind.REPLY_DELAYED,
+        Kind.RESTART_BUS, Kind.REEXEC, Kind.RELOAD,
         Kind.CLOCK_FORWARD, Kind.CLOCK_BACK, Kind.STOP_OLD,
     }
 )  # fmt: skip

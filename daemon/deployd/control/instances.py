@@ -173,7 +173,9 @@ class Instances:
             await self._systemd.refresh(unit)
         if self._mirrored(action.number, None).state is State.INACTIVE:
             if result == "done":
-                self._refused(action.number, "a Condition of its unit is false")
+                tried = self._systemd.properties(unit).get("ConditionResult")
+                why = "it ended, or was stopped, at once" if tried else "a Condition of its unit is false"
+                self._refused(action.number, why)
             elif result != "unknown":
                 self._refused(action.number, f"its start job ended with {result}")
 

@@ -12,7 +12,7 @@ import pytest
 from tests.host.faults import BOOT, kill_daemon
 from tests.host.stage import APP, INSTANCES, Begun, Ended, Stage
 from tests.load.client import Load
-from tests.load.record import Record, Request
+from tests.load.record import Outcome, Record, Request
 
 OLD, NEW = ("127.0.0.1", 8080), ("127.0.0.1", 8081)
 OLD_LISTEN, NEW_LISTEN = ["127.0.0.1:8080"], ["127.0.0.1:8081"]
@@ -255,6 +255,25 @@ def test_a_failure_in_the_second_pass_still_has_a_way_back(stage: Stage) -> None
     assert {item.generation for item in stage.invocations().values()} == {1}
     assert listening(stage) == ["127.0.0.1:8080"]
     assert wanted_at_boot(stage) == {FIRST}
+
+
+def test_an_abort_when_the_old_address_has_closed_opens_it_again(stage: Stage) -> None:
+    """The last instance that had it is busy yet, so that there is something to abort."""
+    stage.deploy("v1", listen=OLD_LISTEN)
+    stage.configure(listen=NEW_LISTEN, release=stage.release("v2", handler_ms=2000))
+    with stage.load(20, 0, "--timeout", "30") as load, stage.begin("apply") as begun:
+        begun.until("closing")
+        for _ in range(INSTANCES):
+            begun.until("instance", state="stopping")
+        assert FIRST not in unit_files(stage)
+        assert stage.deployd("abort", APP).returncode == 0
+        ended = begun.end()
+        record = load.stop()
+    assert ended.result == "aborted", ended
+    assert set(record.by_outcome()) <= {Outcome.OK, Outcome.REFUSED}, record.by_outcome()
+    assert stage.get()["generation"] == 1
+    assert listening(stage) == OLD_LISTEN
+    assert [ran.generation for ran in stage.invocations().values()] == [1] * INSTANCES
 
 
 POINTS = {

@@ -1,4 +1,4 @@
-"""The writes of two rollouts, one good and one rolled back, as operations on a History."""
+"""The writes of four rollouts, good, rolled back, superseded and aborted, as operations on a History."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from deployd.model.app import App, Listen, ListenKind
+from deployd.model.crashes import Crashes
+from deployd.model.failure import Failure, GateName
 from deployd.model.generation import Cause, Generation, Result
 from deployd.model.rollout import Phase, Rollout
 from deployd.state.history import History
@@ -29,6 +31,8 @@ def generation(number: int, result: Result = Result.RUNNING, app: str = "demo") 
 
 FIRST = Rollout("demo", None, 1, started=1001.0)
 SECOND = Rollout("demo", 1, 2, started=1002.0)
+THIRD, FOURTH = Rollout("demo", 1, 3, started=1003.0), Rollout("demo", 1, 4, started=1004.0)
+FAILURE = Failure(GateName.NOTIFY, "instance 4 did not say READY=1", instance=4, journal=("last words",))
 BACK = replace(SECOND, phase=Phase.ROLLING_BACK, reason="instance 3 exited with status 3")
 
 Operation = Callable[[History], None]
@@ -41,6 +45,11 @@ STORY: tuple[Operation, ...] = (
     lambda history: history.progress(replace(SECOND, passed=frozenset({2, 3})), (1,), (2,)),
     lambda history: history.move(BACK),
     lambda history: history.finish(BACK, Result.ROLLED_BACK, BACK.reason, 1002.5),
+    lambda history: history.begin(generation(3), THIRD),
+    lambda history: history.crashed("demo", "b" * 32, {1: Crashes(1, invocation="c" * 32, count=2)}),
+    lambda history: history.supersede(THIRD, "superseded by generation 4", generation(4), FOURTH),
+    lambda history: history.failed(FOURTH, FAILURE),
+    lambda history: history.finish(FOURTH, Result.ABORTED, "aborted by request", 1004.5),
     lambda history: history.deployed(generation(1, Result.SUCCEEDED, "other")),
     lambda history: history.forget("other"),
 )

@@ -264,11 +264,11 @@ def test_a_database_that_cannot_be_written_is_still_read(tmp_path: Path, refusal
         history.open()
         assert state(history) == before
         with pytest.raises(StateError, match="readonly database; nothing was changed"):
-            history.begin(generation(3), replace(FIRST, target=3))
+            history.begin(generation(9), replace(FIRST, target=9))
         assert state(history) == before
     # the disk is writable again: no restart is needed
-    history.begin(generation(3), replace(FIRST, target=3))
-    assert history.next_number("demo") == 4
+    history.begin(generation(9), replace(FIRST, target=9))
+    assert history.next_number("demo") == 10
     history.close()
 
 

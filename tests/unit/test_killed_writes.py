@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
+from deployd.state.history import History
 from tests.unit.killed_writes import STORIES, Story
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -78,3 +80,16 @@ def test_killed_at_every_call_each_operation_is_whole_or_missing(name: str, dire
         assert story.look(left) == expected[-1], f"{call}: what had been left to do"
         assert not list(left.rglob(".*")), f"{call}: something half-written is left"
         shutil.rmtree(left)
+
+
+def test_the_story_has_every_operation_of_the_history_that_writes() -> None:
+    called: set[str] = set()
+
+    class Recorder:
+        def __getattr__(self, name: str) -> Callable[..., None]:
+            return lambda *_: called.add(name)
+
+    for operation in STORIES["history"].operations:
+        operation(Recorder())
+    public = {name: method for name, method in vars(History).items() if not name.startswith("_") and callable(method)}
+    assert called == {name for name, method in public.items() if "self._write(" in inspect.getsource(method)}

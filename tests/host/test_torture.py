@@ -10,7 +10,7 @@ from itertools import islice
 
 import pytest
 
-from tests.torture.campaign import Tally, again, campaign, dry_run, torture_site
+from tests.torture.campaign import Tally, again, campaign, dry_runs, torture_site
 from tests.torture.case import Outcome
 from tests.torture.schedule import at_random, in_turn
 
@@ -25,12 +25,13 @@ SEED = 3
 async def sample(chunk: int) -> Tally:
     tally = Tally()
     async with torture_site(f"torture-{chunk}") as site:
-        steps = await dry_run(site)
-        planned = islice(in_turn(steps, SEED), chunk * (IN_TURN + SPARE), None)
+        plain, rich = await dry_runs(site)
+        walk = rich if chunk % 2 else plain
+        planned = islice(in_turn(walk, SEED), chunk // 2 * (IN_TURN + SPARE), None)
         await campaign(site, planned, IN_TURN, lambda _: None, tally)
         if not any(outcome.stuck for outcome in tally.outcomes):
             await site.start_load()
-            await campaign(site, at_random(steps, SEED + chunk, 1000), AT_RANDOM, lambda _: None, tally)
+            await campaign(site, at_random(plain, rich, SEED + chunk), AT_RANDOM, lambda _: None, tally)
     return tally
 
 

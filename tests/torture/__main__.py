@@ -1,6 +1,6 @@
 """`make torture`: faults at every step of a rollout, first in turn, then at random.
 
-    python -m tests.torture [--seed N] [--faults 500] [--turns 300] [--verbose]
+    python -m tests.torture [--seed N] [--faults 500] [--turns 400] [--verbose]
     python -m tests.torture --seed N --kind KIND --step STEP [--carrier JSON]     one fault again
 
 Prints the seed, what went wrong with the command that repeats it, and at the end the faults by kind. Exits 1 when
@@ -16,11 +16,12 @@ import sys
 import time
 from collections.abc import Iterator
 
-from tests.torture.campaign import Tally, again, campaign, cases, dry_run, torture_site
+from tests.torture.campaign import Tally, again, campaign, dry_runs, torture_site
 from tests.torture.carrier import Carrier
 from tests.torture.case import Case, Outcome
 from tests.torture.kinds import Kind
 from tests.torture.line import Step
+from tests.torture.schedule import Walk, mixed
 
 JOURNAL_LINES = 60
 MOST_WRONG = 30
@@ -31,7 +32,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--faults", type=int, default=500)
-    parser.add_argument("--turns", type=int, default=300, help="faults in turn, before those at random")
+    parser.add_argument("--turns", type=int, default=400, help="faults in turn, before those at random")
     parser.add_argument("--skip", type=int, default=0, help="begin later in the plan")
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--steps", action="store_true", help="list the steps of a rollout, and end")
@@ -60,22 +61,23 @@ async def torture(options: argparse.Namespace) -> Tally:
     while True:
         async with torture_site() as site:
             if planned is None:
-                steps = await dry_run(site)
-                print(f"{len(steps)} steps in a rollout of 4 instances", flush=True)
-                planned = plan(options, steps)
+                plain, rich = await dry_runs(site)
+                lengths = f"{len(plain.steps)} steps; {len(rich.steps)} with hooks, probes and a changed listen"
+                print(f"a rollout of 4 instances: {lengths}", flush=True)
+                planned = plan(options, plain, rich)
             await campaign(site, planned, options.faults - len(tally.outcomes), lambda item: tell(item, options), tally)
         if options.step or len(tally.outcomes) >= options.faults or len(tally.wrong) >= MOST_WRONG:
             return tally
 
 
-def plan(options: argparse.Namespace, steps: list[Step]) -> Iterator[Case]:
+def plan(options: argparse.Namespace, plain: Walk, rich: Walk) -> Iterator[Case]:
     """What the arguments ask for."""
     if options.steps:
-        print("\n".join(map(str, steps)))
+        print("\n".join(map(str, rich.steps)))
         sys.exit(0)
     if options.step:
         return iter([Case(1, options.kind, options.step, options.carrier, options.seed)])
-    return (case for case in cases(steps, options.seed, options.turns) if case.index > options.skip)
+    return (case for case in mixed(plain, rich, options.seed, options.turns) if case.index > options.skip)
 
 
 def main() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import sys
 from collections import Counter
@@ -16,7 +15,7 @@ from tests.torture.carrier import Carrier
 from tests.torture.case import Case, Outcome, run_case
 from tests.torture.kinds import Kind
 from tests.torture.line import Step
-from tests.torture.schedule import at_random, in_turn
+from tests.torture.schedule import Walk
 from tests.torture.site import Site
 
 SETTINGS = {"instances": 4, "gate": {"timeout": "10s"}}
@@ -67,9 +66,16 @@ async def torture_site(name: str = "torture") -> AsyncIterator[Site]:
             await site.close()
 
 
-async def dry_run(site: Site) -> list[Step]:
-    """The steps of a good rollout without a fault."""
-    Carrier().prepare(site, "dry")
+async def dry_runs(site: Site) -> tuple[Walk, Walk]:
+    """The steps of good rollouts without a fault: a plain one; and rich ones, by which an address comes and goes."""
+    plain = await _dry_run(site, Carrier(nice=1))
+    coming = await _dry_run(site, Walk((), rich=True).carrier(1))
+    going = await _dry_run(site, Walk((), rich=True).carrier(2))
+    return Walk(plain), Walk(list(dict.fromkeys([*coming, *going])), rich=True)
+
+
+async def _dry_run(site: Site, carrier: Carrier) -> list[Step]:
+    carrier.prepare(site, "dry")
     await site.line.arm(None, listing=True)
     async with await site.client() as client:
         await client.rollout(APP)
@@ -77,11 +83,6 @@ async def dry_run(site: Site) -> list[Step]:
     steps = list(site.line.steps)
     await site.line.arm(None)
     return steps
-
-
-def cases(steps: list[Step], seed: int, turns: int) -> Iterator[Case]:
-    """`turns` faults in turn, then at random."""
-    return itertools.chain(itertools.islice(in_turn(steps, seed), turns), at_random(steps, seed, turns + 1))
 
 
 async def campaign(

@@ -11,13 +11,15 @@ from tests.torture.carrier import Carrier
 from tests.torture.case import Case, Outcome
 from tests.torture.kinds import Kind, fits
 from tests.torture.line import Step
-from tests.torture.schedule import STARTED, at_random, in_turn, spread
+from tests.torture.schedule import STARTED, Walk, at_random, in_turn, mixed, spread
 
 STEPS = [
     Step(label, number)
     for number in range(1, 31)
     for label in ("wake", "call StartUnit demo@N.service", STARTED, "sqlite COMMIT", "disk sync in pins")
 ]
+WALK = Walk(STEPS)
+RICH = Walk([*STEPS, Step("call StartTransientUnit", 1)], rich=True)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 64, 195])
@@ -29,7 +31,7 @@ def test_every_beginning_is_spread(count: int) -> None:
 
 
 def test_a_round_has_every_step_and_all_kinds_alike() -> None:
-    cases = list(islice(in_turn(STEPS, 1), len(STEPS)))
+    cases = list(islice(in_turn(WALK, 1), len(STEPS)))
     assert {case.step for case in cases} == set(STEPS)
     counts = [sum(case.kind is kind for case in cases) for kind in Kind]
     assert max(counts) - min(counts) <= 1
@@ -37,20 +39,20 @@ def test_a_round_has_every_step_and_all_kinds_alike() -> None:
 
 
 def test_the_first_sixty_have_every_kind() -> None:
-    assert {case.kind for case in islice(in_turn(STEPS, 1), 60)} == set(Kind)
+    assert {case.kind for case in islice(in_turn(WALK, 1), 60)} == set(Kind)
 
 
 def test_all_rounds_together_are_the_product_of_what_fits() -> None:
     begun = next(index for index, step in enumerate(STEPS) if step.label == STARTED)
     product = {(kind, step) for index, step in enumerate(STEPS) for kind in Kind if fits(kind, step, index > begun)}
-    cases = [(case.kind, case.step) for case in in_turn(STEPS, 1)]
+    cases = [(case.kind, case.step) for case in in_turn(WALK, 1)]
     assert len(cases) == len(set(cases))
     assert set(cases) == product
 
 
 def test_chance_is_repeated_by_its_seed() -> None:
-    assert list(islice(at_random(STEPS, 5, 1), 50)) == list(islice(at_random(STEPS, 5, 1), 50))
-    assert list(islice(at_random(STEPS, 5, 1), 50)) != list(islice(at_random(STEPS, 6, 1), 50))
+    assert list(islice(at_random(WALK, RICH, 5), 50)) == list(islice(at_random(WALK, RICH, 5), 50))
+    assert list(islice(at_random(WALK, RICH, 5), 50)) != list(islice(at_random(WALK, RICH, 6), 50))
 
 
 def test_a_step_is_read_as_it_is_written() -> None:
@@ -69,3 +71,14 @@ def test_table_counts_faults_by_kind_and_result() -> None:
     assert lines[0] == ["fault", "count", "rolled-back", "succeeded", "wrong"]
     assert ["mask-used", "2", "1", "1", "1"] in lines
     assert lines[-1] == ["all", "3", "1", "2", "1"]
+
+
+def test_each_walk_has_a_round_before_chance_begins() -> None:
+    cases = list(islice(mixed(WALK, RICH, 1, 1000), len(STEPS) + len(RICH.steps) + 100))
+    assert [case.index for case in cases] == list(range(1, len(cases) + 1))
+    first, second = cases[: len(STEPS)], cases[len(STEPS) : len(STEPS) + len(RICH.steps)]
+    assert {case.step for case in first} == set(STEPS)
+    assert {case.step for case in second} == set(RICH.steps)
+    assert all(case.carrier.hooks and case.carrier.probe for case in second)
+    assert {case.carrier.ports for case in second} == {1, 2}
+    assert not any(case.carrier.hooks for case in islice(mixed(WALK, RICH, 1, 100), 100))

@@ -212,3 +212,16 @@ def test_several_that_crash_after_they_passed_fail_the_release() -> None:
     assert two.reason == f"instances 5, 6 had passed the gate and crashed: {why}"
     proven = plan(replace(goal, proven=True), World((*serving, *fallen), frozenset({5, 6})), now=10)
     assert proven.verdict is Verdict.GOING
+
+
+def test_masked_numbers_are_not_used_but_one_that_runs_is() -> None:
+    goal = Goal(2, 3, masked=frozenset({2, 4}))
+    done = simulate(goal, (*pool_of(1, 1, 3), ready(2, 2)))
+    assert done.verdict is Verdict.DONE
+    assert "+2" not in story(done)
+    assert "+4" not in story(done)
+
+
+def test_a_pin_under_a_masked_number_is_taken_away_and_another_is_used() -> None:
+    goal = Goal(2, 2, masked=frozenset({2}))
+    assert set(actions(goal, ready(1, 2), idle(2, 2), passed={1})) == {Start(3, 2), Unpin(2)}

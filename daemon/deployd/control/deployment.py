@@ -102,6 +102,10 @@ class Deployment:
         """The names of the socket units that are installed."""
         return tuple(item.name for item in self._present(name).sockets())
 
+    def masked(self, name: str) -> frozenset[int]:
+        """The instances that systemd will not start."""
+        return self._units.masked(name)
+
     def path(self, unit: str) -> str:
         """Where a unit of that name is installed."""
         return self._units.path_of(unit)

@@ -31,7 +31,7 @@ class Ground:
     async def lay(self, course: Course, goal: Goal, generation: Generation) -> Goal:
         """Install what the goal needs, once for each direction: a resumed rollout finds its units in place.
 
-        Returns the goal with the instance numbers that it has to avoid.
+        Returns the goal with the instance numbers that it cannot use.
         """
         if not goal.generation:
             return goal
@@ -39,7 +39,7 @@ class Ground:
         if course.avoid is None or course.avoid[0] != key:
             install = self._host.deployment.install
             course.avoid = key, await install(generation.settings, goal, closing=course.rollout.closing)
-        return replace(goal, avoid=course.avoid[1])
+        return replace(goal, avoid=course.avoid[1], masked=self._host.deployment.masked(self._app))
 
     def unpin_idle(self) -> None:
         """Starting the umbrella starts whatever is pinned: of a stopped app that would be the old generation."""

@@ -83,8 +83,8 @@ class Layout:
     stale: tuple[str, ...]
     """Units that are there and no longer needed: of single instances, and what an older generation had besides."""
     avoid: frozenset[int]
-    """Instances that are not the goal's as they are: their unit is an older generation's, has a socket that is to
-    close, or is masked. New instances must not get their numbers."""
+    """Instances that are not the goal's as they are: their unit is an older generation's, or has a socket that is to
+    close. New instances must not get their numbers."""
     placement: Placement
     late: frozenset[str]
     """Sockets that new instances are passed though the goal does not want them."""
@@ -134,7 +134,6 @@ def layout(app: App, goal: Goal, there: Present, settings_of: SettingsOf, make: 
     }
     torn = {number for number in own if closing and there.held(number) - wanted}
     avoid = frozenset(number for number in own if there.pins[number] not in mine or number in torn)
-    masked = frozenset(number for number in there.masked if there.pins.get(number) not in mine)
     alone = tuple(Unit(f"{name}@{number}.service", its_text) for number, its_text in sorted(own.items()))
     names = {unit.name for unit in rendered(app, 1, wanted | late)}
     stale = (
@@ -145,13 +144,13 @@ def layout(app: App, goal: Goal, there: Present, settings_of: SettingsOf, make: 
     def units(instances: int) -> tuple[Unit, ...]:
         return tuple(_left_alone(unit, there, placement) for unit in rendered(app, instances, wanted | late))
 
-    needed = max(goal.ceiling + len(own) + len(masked), max(there.pins, default=0))
+    needed = max(goal.ceiling + len(own) + len(there.masked), max(there.pins, default=0))
     # An umbrella that could start a few more than needed does no harm; rewriting it costs a daemon-reload.
     result = units(max(needed, there.reach()))
     if stale or there.reach() > 2 * goal.ceiling or not there.has((*alone, *result)):
         result = units(needed)
     holders = frozenset(number for number in there.pins if there.held(number) & going)
-    return Layout(result, alone, stale, avoid | masked, placement, late, holders)
+    return Layout(result, alone, stale, avoid, placement, late, holders)
 
 
 def settled(app: App, goal: Goal, there: Present, make: Render) -> tuple[Unit, ...]:

@@ -37,6 +37,8 @@ class Goal:
     """The generation has served before (the way back, a scale): an instance that systemd had to restart is not
     held against it, and one that lies failed is started anew instead of being waited for."""
 
+    masked: frozenset[int] = frozenset()
+    """Instance numbers that systemd will not start; one that runs is as good as any."""
     avoid: frozenset[int] = frozenset()
     """Instance numbers that new instances must not get: their units hold the settings of an older generation.
 

@@ -207,9 +207,10 @@ def _starts(goal: Goal, new: list[Instance], old: list[Instance], idle: list[Ins
         return []
     taken = {item.number for item in (*new, *old)}
     ours = [item.number for item in _by_number(idle) if item.generation == goal.generation]
-    numbers = [number for number in ours if number not in goal.avoid][:room]
+    unfit = goal.avoid | goal.masked
+    numbers = [number for number in ours if number not in unfit][:room]
     # Stopped instances keep their number free for the goal; a running one never lends its own.
-    taken.update(numbers, goal.avoid)
+    taken.update(numbers, unfit)
     free = (number for number in count(1) if number not in taken)
     numbers += islice(free, room - len(numbers))
     return [Start(number, goal.generation) for number in numbers]
@@ -227,5 +228,6 @@ def _unpins(goal: Goal, new: list[Instance], idle: list[Instance], starts: list[
     """A pin without a process would come up at the next boot: the goal's own wait for their turn, others go."""
     pending = {action.number for action in starts}
     lacking = len(new) < goal.instances
-    waiting = {item.number for item in idle if lacking and item.generation == goal.generation} - goal.avoid
+    waiting = {item.number for item in idle if lacking and item.generation == goal.generation}
+    waiting -= goal.avoid | goal.masked
     return [Unpin(item.number) for item in _by_number(idle) if item.number not in pending | waiting]

@@ -78,7 +78,7 @@ class Views:
         number = self._apps.history.next_number(name)
         goal = self._apps.goal(app, number, app.fingerprint(real, held))
         layout = self._apps.deployment.layout(app, goal)
-        goal = replace(goal, avoid=layout.avoid)
+        goal = replace(goal, avoid=layout.avoid, masked=self._apps.deployment.masked(name))
         seen = controller.observe() if controller else ()
         run = partial(simulate, one_by_one=True, now=time.monotonic())
         # A first deploy has nothing to wait for.

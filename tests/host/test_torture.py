@@ -5,17 +5,16 @@ In chunks, each on a host of its own, so that a host which deployd is stuck on t
 
 from __future__ import annotations
 
-import asyncio
 from itertools import islice
 
 import pytest
 
-from tests.torture.campaign import Tally, again, campaign, dry_runs, torture_site
+from tests.torture.campaign import Tally, again, campaign, dry_runs, run, torture_site
 from tests.torture.case import Outcome
 from tests.torture.schedule import at_random, in_turn
 
 CHUNKS = 4
-IN_TURN, AT_RANDOM = 15, 3
+IN_TURN, AT_RANDOM = 13, 3
 """Faults per chunk."""
 SPARE = 4
 """Steps per chunk that this rollout may not come to, as it does not come to all in the same number each time."""
@@ -41,7 +40,7 @@ def told(outcome: Outcome) -> str:
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_faults_at_every_step(chunk: int) -> None:
-    tally = asyncio.run(sample(chunk))
+    tally = run(sample(chunk))
     assert not tally.wrong, "\n\n".join(map(told, tally.wrong))
     assert len(tally.outcomes) == IN_TURN + AT_RANDOM
     assert tally.requests > 0

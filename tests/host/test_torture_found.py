@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 
 import pytest
 
-from tests.torture.campaign import torture_site
+from tests.torture.campaign import run, torture_site
 from tests.torture.carrier import Carrier
 from tests.torture.case import Case, Outcome, run_case
 from tests.torture.kinds import Kind
@@ -40,7 +39,7 @@ async def all_of_them() -> list[Outcome]:
 @pytest.fixture(scope="module")
 def outcomes() -> dict[str, Outcome]:
     """All on one host, in a row."""
-    return dict(zip(FOUND, asyncio.run(all_of_them()), strict=False))
+    return dict(zip(FOUND, run(all_of_them()), strict=False))
 
 
 @pytest.mark.parametrize("name", FOUND)

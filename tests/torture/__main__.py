@@ -10,13 +10,12 @@ anything did not hold.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import sys
 import time
 from collections.abc import Iterator
 
-from tests.torture.campaign import Tally, again, campaign, dry_runs, torture_site
+from tests.torture.campaign import Tally, again, campaign, dry_runs, run, torture_site
 from tests.torture.carrier import Carrier
 from tests.torture.case import Case, Outcome
 from tests.torture.kinds import Kind
@@ -84,7 +83,7 @@ def main() -> int:
     options = arguments()
     print(f"seed {options.seed}", flush=True)
     began = time.monotonic()
-    tally = asyncio.run(torture(options))
+    tally = run(torture(options))
     print(tally.table())
     seconds = time.monotonic() - began
     print(f"{len(tally.outcomes)} faults in {seconds:.0f} s; steps not reached: {tally.not_reached}")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 import sys
+import warnings
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
 
 from tests.host.machine import Machine
 from tests.host.stage import APP
@@ -17,6 +21,8 @@ from tests.torture.kinds import Kind
 from tests.torture.line import Step
 from tests.torture.schedule import Walk
 from tests.torture.site import Site
+
+T = TypeVar("T")
 
 SETTINGS = {"instances": 4, "gate": {"timeout": "10s"}}
 
@@ -66,6 +72,16 @@ async def torture_site(name: str = "torture") -> AsyncIterator[Site]:
             await site.close()
 
 
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """asyncio.run, and no word of the sockets that dbus-next leaves to the garbage collector."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        try:
+            return asyncio.run(work)
+        finally:
+            gc.collect()
+
+
 async def dry_runs(site: Site) -> tuple[Walk, Walk]:
     """The steps of good rollouts without a fault: a plain one; and rich ones, by which an address comes and goes."""
     plain = await _dry_run(site, Carrier(nice=1))
@@ -91,6 +107,7 @@ async def campaign(
     """Carry out so many of the cases that are planned; those whose step was not reached do not count. Ends early when
     deployd is stuck: nothing that followed there would tell anything."""
     until, counted = len(tally.outcomes) + faults, 0
+    requests, failed = site.requests, site.failed
     while len(tally.outcomes) < until and (case := next(planned, None)) is not None:
         outcome = await run_case(site, case)
         counted += outcome.failed
@@ -104,8 +121,8 @@ async def campaign(
         if outcome.stuck:
             break
     await site.stop_load()
-    tally.requests += site.requests
-    tally.failed += site.failed - counted  # of a fault that got stuck, or later than it
+    tally.requests += site.requests - requests
+    tally.failed += site.failed - failed - counted  # of a fault that got stuck, or later than it
 
 
 def again(case: Case) -> str:

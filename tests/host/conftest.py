@@ -11,7 +11,7 @@ import pytest
 from tests.host.machine import Machine, MachineError
 from tests.host.root import HostRoot, RootError
 from tests.host.sources import SourcesError
-from tests.host.stage import stage  # noqa: F401 - a fixture
+from tests.host.stage import Stage, stage  # noqa: F401 - a fixture
 
 HERE = Path(__file__).parent
 JOURNAL = ["journalctl", "--no-pager", "--output=short-precise", "--lines=200"]
@@ -80,6 +80,23 @@ def machine(shared_machine: Machine) -> Machine:
     """A host without applications, deployd freshly started."""
     shared_machine.clean()
     return shared_machine
+
+
+@pytest.fixture(scope="module")
+def own_machine(host_root: HostRoot) -> Iterator[Machine]:
+    """A host of the module's own, for tests that reboot it: the shared one has tests of others."""
+    machine = _boot("own", host_root)
+    yield machine
+    _remove(machine)
+
+
+@pytest.fixture
+def own_stage(own_machine: Machine) -> Iterator[Stage]:
+    """A clean `own_machine` to deploy on. A module that only has such tests calls it `stage`."""
+    own_machine.clean()
+    own = Stage(own_machine)
+    yield own
+    own.close()
 
 
 @pytest.fixture

@@ -3,32 +3,18 @@ way comes to an end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.host.faults import BOOT
-from tests.host.machine import Machine
-from tests.host.root import HostRoot
 from tests.host.stage import APP, DEADLINE, INSTANCES, Stage
 
 POWER = pytest.mark.parametrize("clean", [True, False], ids=["shut-down", "power-cut"])
 PINS = "/var/lib/deployd/apps/demo/pins"
 
 
-@pytest.fixture(scope="module")
-def own_machine(host_root: HostRoot) -> Iterator[Machine]:
-    """One that is rebooted: the shared one has tests of others."""
-    with Machine.boot("reboots", host_root) as machine:
-        yield machine
-
-
 @pytest.fixture
-def stage(own_machine: Machine) -> Iterator[Stage]:
-    own_machine.clean()
-    stage = Stage(own_machine)
-    yield stage
-    stage.close()
+def stage(own_stage: Stage) -> Stage:
+    return own_stage
 
 
 def units(stage: Stage) -> list[str]:

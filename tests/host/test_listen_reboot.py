@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.host.faults import BOOT
-from tests.host.machine import Machine
-from tests.host.root import HostRoot
 from tests.host.stage import DEADLINE, INSTANCES, Stage
 from tests.host.test_listen_change import (
     NEW,
@@ -25,19 +21,9 @@ from tests.host.test_listen_change import (
 )
 
 
-@pytest.fixture(scope="module")
-def own_machine(host_root: HostRoot) -> Iterator[Machine]:
-    """One that is rebooted: the shared one has tests of others."""
-    with Machine.boot("listens", host_root) as machine:
-        yield machine
-
-
 @pytest.fixture
-def stage(own_machine: Machine) -> Iterator[Stage]:
-    own_machine.clean()
-    stage = Stage(own_machine)
-    yield stage
-    stage.close()
+def stage(own_stage: Stage) -> Stage:
+    return own_stage
 
 
 @pytest.mark.parametrize("point", [point for point in POINTS if point != "begun"])

@@ -114,8 +114,9 @@ def test_a_canary_of_more_than_there_are_is_refused(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("what", ["restart", "kill", "reboot"])
-def test_a_paused_rollout_survives(stage: Stage, what: str) -> None:
+def test_a_paused_rollout_survives(own_stage: Stage, what: str) -> None:
     """A restart of the daemon, its death, and a reboot of the machine: it stands where it stood, and goes on."""
+    stage = own_stage
     stage.deploy("v1")
     before = stage.invocations()
     begun = stage.begin("rollout", "--release", stage.release("v2"), "--canary", "1")

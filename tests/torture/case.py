@@ -37,8 +37,9 @@ MOST_PAUSES = 8
 KEPT = 10
 """Generations whose files deployd keeps in any case."""
 
-TILL_MENDED = 8.0
+TILL_MENDED = 5.0
 """Seconds that a rollout gets with the fault still there."""
+GLANCE = 2.0
 
 AT_THE_END = 0.5
 """Seconds between the end of a stop by hand and the end of the rollout, on a busy machine, when the daemon had no
@@ -128,6 +129,7 @@ class Trial:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if reached.done():
                 verdict = await inflict(self.case.kind, scene)
+                scene.inflicted = time.monotonic()
                 await site.line.answer(**(verdict or {"do": "go"}))
                 outcome.result = "" if verdict else NOTHING
                 if self.case.kind is Kind.KILL_TWICE:
@@ -155,18 +157,26 @@ class Trial:
         """From the request to the end; where it stands paused it is told to go on or back."""
         await self.request()
         for _ in range(MOST_PAUSES):
-            try:
-                deadline = TILL_MENDED if scene.undo else DEADLINE
-                status = await self.site.until(_rests, "the rollout ends or stands paused", deadline)
-            except Stuck:
-                if not scene.undo:
-                    raise
-                await scene.mend()  # on its way back it does not stand: it tries until it can
-                continue
+            status = await self.rest(scene)
             if status["rollout"] is None:
                 return
             await self.go_on(scene, status["rollout"])
         self.outcome.wrong.append("it was told to go on again and again, and still stands")
+
+    async def rest(self, scene: Scene) -> Json:
+        """The status when the rollout has ended or stands. On its way back it does not stand: it tries until it can,
+        so the fault is mended after a while."""
+        what, end = "the rollout ends or stands paused", time.monotonic() + DEADLINE
+        while True:
+            try:
+                return await self.site.until(_rests, what, GLANCE)
+            except Stuck:
+                now = time.monotonic()
+                if scene.undo and now > scene.inflicted + TILL_MENDED:
+                    await scene.mend()
+                    end = now + DEADLINE
+                elif now > end:
+                    raise
 
     async def go_on(self, scene: Scene, rollout: Json) -> None:
         """What stands says why, and how it can be told to go on."""

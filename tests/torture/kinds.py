@@ -70,6 +70,8 @@ class Scene:
     before: int
     """The newest generation before this rollout."""
     release: str
+    inflicted: float = 0.0
+    """When the fault was there, CLOCK_MONOTONIC."""
     stopped: int | None = None
     """The instance that was stopped by hand."""
     stopped_at: float = 0.0

@@ -36,14 +36,15 @@ class Walk:
 
 def in_turn(walk: Walk, seed: int) -> Iterator[Case]:
     """Each step with each kind, with a good release. A round has every step once, each with the kind that fits there
-    and was the least often had."""
+    and was the least often had; of several the one that fits in the fewest places."""
     steps, begun = walk.steps, [walk.begun(index) for index in range(len(walk.steps))]
+    places = Counter(kind for index, step in enumerate(steps) for kind in Kind if fits(kind, step, begun[index]))
     number, had, counts = 0, set[tuple[Kind, int]](), Counter[Kind]()
     for _ in Kind:
         for index in spread(len(steps)):
             fitting = [kind for kind in Kind if fits(kind, steps[index], begun[index]) and (kind, index) not in had]
             if fitting:
-                kind = min(fitting, key=lambda kind: counts[kind])
+                kind = min(fitting, key=lambda kind: (counts[kind], places[kind]))
                 had.add((kind, index))
                 counts[kind] += 1
                 number += 1

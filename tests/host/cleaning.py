@@ -19,6 +19,7 @@ UNIT_DIRECTORIES = (
     "/run/systemd/system",
     "/etc/systemd/system.control",
     "/run/systemd/system.control",
+    "/run/systemd/transient",  # hooks that a daemon left behind
 )
 STATE = (
     "/var/lib/deployd",

@@ -14,7 +14,7 @@ from deployd.model.action import Action, Adopt, Start, Stop, Unpin
 from deployd.model.app import OnFailure
 from deployd.model.generation import Result
 from deployd.model.instance import Instance, State
-from deployd.model.rollout import Phase, Rollout
+from deployd.model.rollout import Pause, Phase, Rollout
 from deployd.plan.goal import Goal
 from deployd.plan.planner import Plan, Verdict, World, plan
 from deployd.plan.transitions import Event, advance
@@ -88,6 +88,8 @@ class Chaos:
             assert after is not None
             if isinstance(after, Result):
                 return after
+            if after.pause is Pause.STRANDED:
+                return Result.FAILED  # nobody comes to decide
             self.rollout = after
             return None
         dies = self.trouble > 0 and self.chance.random() < 0.1

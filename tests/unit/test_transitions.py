@@ -73,7 +73,9 @@ def test_a_failed_gate_turns_back_or_pauses() -> None:
 def test_the_way_back_never_turns_round() -> None:
     for on_failure in OnFailure:
         assert advance(BACK, Event.DONE, on_failure) is Result.ROLLED_BACK
-        assert advance(BACK, Event.FAILED, on_failure) is Result.FAILED
+        stands = advance(BACK, Event.FAILED, on_failure, "no")
+        assert isinstance(stands, Rollout)
+        assert (stands.phase, stands.pause) == (Phase.PAUSED, Pause.STRANDED), "until somebody decides"
         assert advance(BACK, Event.BLOCKED, on_failure) is None  # tried again until the deadline
     for event in (Event.PAUSE, Event.RESUME, Event.ABORT):
         assert advance(BACK, event, OnFailure.ROLLBACK) is None
@@ -133,7 +135,10 @@ def test_a_canary_that_fails_while_it_is_held_goes_back() -> None:
 def test_a_way_back_that_is_gone_stands_until_somebody_decides() -> None:
     stranded = advance(BACK, Event.STRANDED, OnFailure.ROLLBACK, "the release is gone")
     assert isinstance(stranded, Rollout)
-    assert (stranded.phase, stranded.pause) == (Phase.PAUSED, Pause.BLOCKED)
+    assert (stranded.phase, stranded.pause, stranded.reason) == (Phase.PAUSED, Pause.STRANDED, "the release is gone")
+    back = advance(stranded, Event.RESUME, OnFailure.ROLLBACK, trusted=frozenset({1}))
+    assert isinstance(back, Rollout)
+    assert (back.phase, back.reason, back.passed) == (Phase.ROLLING_BACK, "the release is gone", frozenset({1}))
 
 
 def test_the_second_pass_of_a_changed_listen_begins_once_and_from_nothing() -> None:

@@ -357,12 +357,12 @@ class Controller:
     def _advance(self, course: Course, event: Event, reason: str, culprit: int | None = None) -> bool:
         rollout, target = course.rollout, course.target
         on_failure = OnFailure.PAUSE if target.irreversible else target.settings.pace.on_failure
+        if event is Event.FAILED and rollout.phase is Phase.ROLLING_BACK:
+            reason = f"{rollout.reason}; going back failed: {reason}"
         turned = advance(rollout, event, on_failure, reason, course.trusted(self.instances.observe()))
         if turned is None:
             return False
         if isinstance(turned, Result):
-            if event is not Event.DONE and rollout.phase is Phase.ROLLING_BACK:
-                reason = f"{rollout.reason}; going back failed: {reason}"
             self._finish(course, turned, reason)
             return True
         course.rollout, self._goal = turned, None
@@ -376,7 +376,7 @@ class Controller:
             # What failed serves nobody and would be restarted over and over while the rollout stands.
             self._act(Stop(culprit, turned.target, "failed"), target)
         if event is Event.RESUME:
-            if course.failure is not None:
+            if course.failure is not None and turned.phase is Phase.ROLLING:
                 course.failure = None  # another try
                 self._host.history.failed(course.rollout, None)
             now = Moment.now()

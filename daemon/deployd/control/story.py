@@ -117,6 +117,9 @@ def standing(rollout: Rollout, irreversible: bool) -> dict[str, Any]:
         case Pause.BLOCKED:
             waits_for = "what keeps deployd from acting to be put right"
             how = f"put it right, then {on}; {back}"
+        case Pause.STRANDED:
+            waits_for = "the way back to be put right"
+            how = f"put it right, then deployd resume {app} goes back; deployd rollout {app} --supersede goes forward"
         case Pause.FAILED:
             waits_for = "somebody to decide after a failure"
             how = f"deployd rollout {app} --supersede rolls out a better one; deployd resume {app} tries again; {back}"

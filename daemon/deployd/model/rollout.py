@@ -24,7 +24,9 @@ class Pause(StrEnum):
     FAILED = "failed"
     """A gate failed, and on_failure or an irreversible release forbids to go back."""
     BLOCKED = "blocked"
-    """deployd could not act: a full disk, a way back that is gone."""
+    """deployd could not act: a full disk."""
+    STRANDED = "stranded"
+    """The way back failed or is gone; resume tries it again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,9 +37,9 @@ TABLE: dict[tuple[Phase, Event], Phase | Result] = {
     (Phase.ROLLING, Event.ABORT): Phase.ROLLING_BACK,
     (Phase.ROLLING, Event.BLOCKED): Phase.PAUSED,
     (Phase.ROLLING_BACK, Event.DONE): Result.ROLLED_BACK,  # or ABORTED, FAILED when there was nothing before
-    (Phase.ROLLING_BACK, Event.FAILED): Result.FAILED,  # no loops: what runs is left as it is
+    (Phase.ROLLING_BACK, Event.FAILED): Phase.PAUSED,  # no loops: what runs is left as it is, until somebody decides
     (Phase.ROLLING_BACK, Event.STRANDED): Phase.PAUSED,
-    (Phase.PAUSED, Event.RESUME): Phase.ROLLING,
+    (Phase.PAUSED, Event.RESUME): Phase.ROLLING,  # or ROLLING_BACK, where that failed
     (Phase.PAUSED, Event.ABORT): Phase.ROLLING_BACK,
     (Phase.PAUSED, Event.FAILED): Phase.ROLLING_BACK,  # only from a hold, where the planner goes on watching
 }
@@ -49,7 +49,7 @@ PAUSES = {
     Event.PAUSE: Pause.REQUESTED,
     Event.FAILED: Pause.FAILED,
     Event.BLOCKED: Pause.BLOCKED,
-    Event.STRANDED: Pause.BLOCKED,
+    Event.STRANDED: Pause.STRANDED,
 }
 
 
@@ -70,6 +70,8 @@ def advance(
         return None
     if event is Event.FAILED and target is Phase.ROLLING_BACK and on_failure is OnFailure.PAUSE:
         target = Phase.PAUSED
+    if event is Event.RESUME and rollout.pause is Pause.STRANDED:
+        target = Phase.ROLLING_BACK
     if target is Result.ROLLED_BACK:
         if rollout.aborted:
             return Result.ABORTED
@@ -77,13 +79,14 @@ def advance(
     if isinstance(target, Result):
         return target
     passed = trusted if target is Phase.ROLLING_BACK else rollout.passed
+    pause = PAUSES[event] if target is Phase.PAUSED else Pause.NONE
     return replace(
         rollout,
         phase=target,
-        reason="" if event is Event.RESUME else reason or rollout.reason,
+        reason="" if event is Event.RESUME and target is Phase.ROLLING else reason or rollout.reason,
         aborted=rollout.aborted or event is Event.ABORT,
         passed=frozenset() if event is Event.CLOSING else passed,
-        pause=PAUSES[event] if target is Phase.PAUSED else Pause.NONE,
+        pause=Pause.STRANDED if pause and rollout.phase is Phase.ROLLING_BACK else pause,
         holds=rollout.holds[1:] if event is Event.RESUME and rollout.pause is Pause.HELD else rollout.holds,
         closing=(rollout.closing or event is Event.CLOSING) and target is not Phase.ROLLING_BACK,
     )

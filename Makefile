@@ -6,6 +6,8 @@ BIN := .venv/bin
 VENV_PYTHON := $(BIN)/python
 PREFIX ?= /usr
 DESTDIR ?= /
+# Files of tests that run side by side, each with hosts of its own.
+WORKERS ?= 2
 export HOST
 
 .PHONY: help bootstrap demo shell test test-unit torture bench simulate lint format install fresh-machine clean
@@ -23,7 +25,7 @@ shell: bootstrap  ## a shell on a disposable systemd host with deployd installed
 	@$(VENV_PYTHON) -m tests.host.shell
 
 test: bootstrap  ## all tests, on real systemd hosts too (TESTS=... takes pytest's arguments)
-	@$(VENV_PYTHON) -m pytest $(TESTS)
+	@$(VENV_PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
 test-unit: bootstrap  ## the tests that need no systemd, linters among them
 	@$(VENV_PYTHON) -m pytest tests/unit $(TESTS)

@@ -58,7 +58,10 @@ class Unit:
         self.item = replace(self.item, state=State.READY, ready_since=self.now)
 
     def crash(self, why: str = "exited with status 5 after it was ready") -> None:
-        self.item = replace(self.item, state=State.FAILED, restarting=True, ready_since=0.0, detail=why)
+        status = 5 if "status 5" in why else None
+        self.item = replace(
+            self.item, state=State.FAILED, restarting=True, ready_since=0.0, detail=why, exit_status=status
+        )
 
     def restart(self) -> None:
         """systemd does."""
@@ -94,6 +97,20 @@ def test_the_fifth_crash_is_one_too_many() -> None:
     assert unit.crashes is not None
     assert unit.crashes.why == "exited with status 5 after it was ready"
     assert unit.crashes.last == unit.item.invocation_id
+
+
+def test_a_death_that_tells_nothing_is_told_like_the_one_before() -> None:
+    unit = Unit()
+    unit.look()
+    unit.life(0.2)
+    unit.now += 0.5
+    unit.restart()
+    unit.look()
+    unit.crash("failed before it was ready")
+    unit.look()
+    assert unit.count == 2
+    assert unit.crashes is not None
+    assert unit.crashes.why == "exited with status 5 after it was ready"
 
 
 def test_the_delay_doubles_up_to_its_longest() -> None:

@@ -131,7 +131,9 @@ def _deaths(known: Crashes, item: Instance, tried: bool) -> tuple[int, Crashes]:
 
 def _crashed(seen: Crashes, known: Crashes, deaths: int, item: Instance, now: float, patience: Patience) -> Crashes:
     died = item.invocation_id if item.state is State.FAILED else known.invocation
-    seen = replace(seen, why=item.detail or seen.why, last=died, at=now)
+    # Restarted at once, a unit may not tell any more how it ended; then the death before says more.
+    told = item.exit_status is not None or item.signal is not None or not seen.why
+    seen = replace(seen, why=item.detail if told else seen.why, last=died, at=now)
     if seen.count >= patience.limit:
         return replace(seen, count=seen.count + deaths)
     times = (*(time for time in seen.times if time > now - patience.window), *[now] * deaths)

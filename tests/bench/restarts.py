@@ -8,8 +8,9 @@ import time
 from collections.abc import Sequence
 
 from deployd.bus import Bus, Signal
-from tests.bench.rig import LIMIT, run
+from tests.bench.rig import LIMIT
 from tests.host.machine import Machine
+from tests.on_bus import run
 
 NAME = "org.freedesktop.systemd1"
 PATH = "/org/freedesktop/systemd1"

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import time
-import warnings
-from collections.abc import Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from deployd.api import Client
 from tests.apps.release import app_file, make_release
 from tests.host.machine import Machine
+from tests.on_bus import run
 
 LIMIT = 300.0
 PORT = 8080
@@ -28,8 +25,6 @@ LIGHT: dict[str, Any] = {
 IN_PLACE: dict[str, Any] = {"max_surge": 0, "max_unavailable": 1}
 SURGE: dict[str, Any] = {"max_surge": 1, "max_unavailable": 0}
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
@@ -37,16 +32,6 @@ class Rollout:
 
     events: float
     whole: float
-
-
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """asyncio.run, without the warning that dbus-next causes by never closing its socket."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        try:
-            return asyncio.run(work)
-        finally:
-            gc.collect()
 
 
 def release(machine: Machine, name: str, version: str, **options: Any) -> Path:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.torture.campaign import Tally, again, campaign, dry_runs, run, torture_site
+from tests.on_bus import run
+from tests.torture.campaign import Tally, again, campaign, dry_runs, torture_site
 from tests.torture.case import Outcome
 from tests.torture.kinds import Kind
 from tests.torture.schedule import at_random, in_turn

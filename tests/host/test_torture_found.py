@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.torture.campaign import run, torture_site
+from tests.on_bus import run
+from tests.torture.campaign import torture_site
 from tests.torture.carrier import Carrier
 from tests.torture.case import Case, Outcome, run_case
 from tests.torture.kinds import Kind

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import warnings
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from deployd.bus import Bus, BusError
+from tests.on_bus import run
+
+T = TypeVar("T")
 
 SYSTEMD = "org.freedesktop.systemd1"
 MANAGER = "/org/freedesktop/systemd1"
@@ -18,8 +19,6 @@ PROPERTIES = "org.freedesktop.DBus.Properties"
 # For conditions that no signal announces, such as what an application answers
 TICK = 0.25
 
-T = TypeVar("T")
-
 
 class WaitError(AssertionError):
     """What was waited for did not happen in time."""
@@ -27,12 +26,12 @@ class WaitError(AssertionError):
 
 def unit_state(bus_address: str, unit: str, state: str, timeout: float) -> None:
     """Wait until the ActiveState of `unit` is `state`."""
-    _run(_unit_state(bus_address, unit, state, timeout))
+    run(_unit_state(bus_address, unit, state, timeout))
 
 
 def condition(bus_address: str, holds: Callable[[], T], timeout: float, what: str) -> T:
     """Wait until `holds` returns something true, and return that. Asked again at every signal on the bus."""
-    return _run(_condition(bus_address, holds, timeout, what))
+    return run(_condition(bus_address, holds, timeout, what))
 
 
 async def _unit_state(bus_address: str, unit: str, state: str, timeout: float) -> None:
@@ -82,12 +81,3 @@ async def _active_state(bus: Bus, unit: str) -> str:
     except BusError as error:
         return error.name
     return str(state)
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # dbus-next never closes its socket: the collector does
-        try:
-            return asyncio.run(work)
-        finally:
-            gc.collect()

@@ -15,7 +15,8 @@ import sys
 import time
 from collections.abc import Iterator
 
-from tests.torture.campaign import Tally, again, campaign, dry_runs, run, torture_site
+from tests.on_bus import run
+from tests.torture.campaign import Tally, again, campaign, dry_runs, torture_site
 from tests.torture.carrier import Carrier
 from tests.torture.case import Case, Outcome
 from tests.torture.kinds import Kind

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import json
 import sys
-import warnings
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeVar
 
 from tests.host.machine import Machine
 from tests.host.stage import APP
@@ -21,8 +17,6 @@ from tests.torture.kinds import Kind
 from tests.torture.line import Step
 from tests.torture.schedule import Walk
 from tests.torture.site import Site
-
-T = TypeVar("T")
 
 SETTINGS = {"instances": 4, "gate": {"timeout": "10s"}}
 
@@ -70,16 +64,6 @@ async def torture_site(name: str = "torture") -> AsyncIterator[Site]:
             yield site
         finally:
             await site.close()
-
-
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """asyncio.run, and no word of the sockets that dbus-next leaves to the garbage collector."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        try:
-            return asyncio.run(work)
-        finally:
-            gc.collect()
 
 
 async def dry_runs(site: Site) -> tuple[Walk, Walk]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
-import warnings
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
 from deployd.bus import Bus
+from tests import on_bus
 
 DEADLINE = 20.0
 
@@ -18,12 +17,7 @@ T = TypeVar("T")
 
 def run(work: Coroutine[Any, Any, T], deadline: float = DEADLINE) -> T:
     """Run `work` to its end, within `deadline` seconds."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # dbus-next never closes its socket: the collector does
-        try:
-            return asyncio.run(_within(work, deadline))
-        finally:
-            gc.collect()
+    return on_bus.run(_within(work, deadline))
 
 
 async def _within(work: Coroutine[Any, Any, T], deadline: float) -> T:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -10,78 +10,8 @@ from hypothesis import strategies as st
 
 from deployd.model.crashes import Crashes
 from deployd.model.instance import Instance, State
-from deployd.plan.backoff import Judgement, Patience, Step, forgiven, judge
-
-PATIENCE = Patience()
-
-
-@dataclass
-class Unit:
-    """An instance with Restart=always: what the tests do to it, and what `judge` has done to it."""
-
-    patience: Patience = PATIENCE
-    now: float = 1000.0
-    invocations: int = 1
-    item: Instance = field(default_factory=lambda: Instance(3, 7, State.READY, 900.0, 900.0, invocation_id="1"))
-    crashes: Crashes | None = None
-    tried: bool = False
-    stops: list[float] = field(default_factory=list)
-    starts: list[float] = field(default_factory=list)
-    wake_at: float | None = None
-
-    def look(self) -> Judgement:
-        """What the keeper does, its jobs ending at once."""
-        judged = judge(self.crashes, self.item, self.now, self.patience, tried=self.tried)
-        self.crashes, self.tried, self.wake_at = judged.crashes, False, judged.wake_at
-        if judged.step is Step.STOP:
-            self.stops.append(self.now)
-            self.item = replace(self.item, state=State.INACTIVE, restarting=False, restarts=0)
-        elif judged.step is Step.START:
-            self.starts.append(self.now)
-            self.begin(restarts=0)
-            self.tried = True
-        return judged
-
-    def begin(self, restarts: int, state: State = State.STARTING) -> None:
-        self.invocations += 1
-        self.item = replace(
-            self.item,
-            state=state,
-            restarting=False,
-            restarts=restarts,
-            invocation_id=str(self.invocations),
-            started=self.now,
-            detail="",
-        )
-
-    def ready(self) -> None:
-        self.item = replace(self.item, state=State.READY, ready_since=self.now)
-
-    def crash(self, why: str = "exited with status 5 after it was ready") -> None:
-        status = 5 if "status 5" in why else None
-        self.item = replace(
-            self.item, state=State.FAILED, restarting=True, ready_since=0.0, detail=why, exit_status=status
-        )
-
-    def restart(self) -> None:
-        """systemd does."""
-        self.begin(self.item.restarts + 1)
-
-    def life(self, lasts: float) -> None:
-        """From the automatic restart, or ours, to the next crash, seen at each step."""
-        if self.item.state is State.FAILED:
-            self.now += 0.5
-            self.restart()
-        self.look()
-        self.ready()
-        self.look()
-        self.now += lasts
-        self.crash()
-        self.look()
-
-    @property
-    def count(self) -> int:
-        return self.crashes.count if self.crashes is not None else 0
+from deployd.plan.backoff import Step, forgiven, judge
+from tests.unit.crashing_unit import PATIENCE, Unit, looping
 
 
 def test_the_fifth_crash_is_one_too_many() -> None:
@@ -173,9 +103,7 @@ def test_what_ends_badly_when_it_is_stopped_by_hand_stays_down() -> None:
     unit.ready()
     unit.look()
     unit.item = replace(unit.item, state=State.FAILED, detail="exited with status 143 after it was ready")
-    for _ in range(5):
-        assert unit.look().step is Step.NOTHING
-        unit.now += 1000.0
+    unit.check_left_alone()
     assert unit.count == 4
 
 
@@ -193,21 +121,8 @@ def test_what_is_stopped_by_hand_while_it_is_tried_stays_down() -> None:
 def test_what_is_stopped_by_hand_before_it_is_ready_stays_down() -> None:
     unit = looping()
     unit.item = replace(unit.item, state=State.FAILED, detail="was not started: its start job ended with canceled")
-    for _ in range(5):
-        assert unit.look().step is Step.NOTHING
-        unit.now += 1000.0
+    unit.check_left_alone()
     assert unit.count == 5
-
-
-def looping() -> Unit:
-    """Kept down, and just started again."""
-    unit = Unit()
-    while not unit.stops:
-        unit.life(0.2)
-    unit.now += 1.5
-    unit.look()
-    assert unit.starts
-    return unit
 
 
 def test_a_try_that_systemd_refuses_counts() -> None:

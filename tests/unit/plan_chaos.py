@@ -129,6 +129,7 @@ class Chaos:
     def _progress(self) -> None:
         """Something that was under way comes to its end."""
         busy = [item for item in self.world.values() if item.state not in (State.INACTIVE, State.READY)]
+        busy = [item for item in busy if item.state is not State.FAILED or item.restarting]
         if not busy:
             return
         item = self.chance.choice(sorted(busy, key=lambda item: item.number))
@@ -139,11 +140,12 @@ class Chaos:
                 self.doomed.discard(item.number)
                 item = Instance(item.number, pin, State.INACTIVE)
             case State.STARTING if fails:
-                item = replace(item, state=State.FAILED, detail="exited with 1")
+                item = replace(item, state=State.FAILED, restarting=self._restarts(), detail="exited with 1")
             case State.STARTING:
                 item = replace(item, state=State.READY, ready_since=self.now)
             case State.FAILED:  # systemd restarts it
-                item = replace(item, state=State.STARTING, started=self.now, restarts=item.restarts + 1)
+                again = item.restarts + 1
+                item = replace(item, state=State.STARTING, restarting=False, started=self.now, restarts=again)
         self.world[item.number] = item
 
     def _disturb(self) -> None:
@@ -157,7 +159,12 @@ class Chaos:
             if what == "stop":
                 self.world[item.number] = replace(item, state=State.STOPPING, ready_since=0.0)
             elif self.crashes or not unproved:
-                self.world[item.number] = replace(item, state=State.FAILED, ready_since=0.0, detail="killed")
+                fallen = replace(item, state=State.FAILED, ready_since=0.0, detail="killed")
+                self.world[item.number] = replace(fallen, restarting=self._restarts())
+
+    def _restarts(self) -> bool:
+        """Whether systemd is about to restart what has just died."""
+        return self.chance.random() < 0.7
 
     def _reboot(self) -> None:
         """What has a pin starts at boot; the clock starts again, but that is all the same here."""

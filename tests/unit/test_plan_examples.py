@@ -81,11 +81,19 @@ def test_a_crash_within_min_ready_fails_the_gate() -> None:
 
 def test_one_that_passed_may_fall_over_but_not_again_and_again() -> None:
     old = ready(1, 1)
-    fallen = plan(Goal(2, 2), World((old, ready(2, 2), failed(3, 2)), frozenset({2, 3})), NOW)
-    assert (fallen.verdict, fallen.actions) == (Verdict.GOING, ())
+    fallen = World((old, ready(2, 2), replace(failed(3, 2), restarting=True)), frozenset({2, 3}))
+    waits = plan(Goal(2, 2), fallen, NOW)
+    assert (waits.verdict, waits.actions) == (Verdict.GOING, ())
     hopeless = plan(Goal(2, 2), World((old, ready(2, 2), failed(3, 2, restarts=4)), frozenset({2, 3})), NOW)
     assert (hopeless.verdict, hopeless.reason) == (Verdict.FAILED, "instance 3 keeps crashing: exited with 1")
     assert hopeless.passed == {2}
+
+
+def test_one_that_passed_and_that_nobody_restarts_is_started_anew() -> None:
+    """Its Restart= does not cover it, or it was stopped by hand before its start job had been told to us."""
+    gone = replace(failed(3, 2), detail="was not started: it ended, or was stopped, at once")
+    made = plan(Goal(2, 2), World((ready(1, 1), ready(2, 2), gone), frozenset({2, 3})), NOW)
+    assert (made.verdict, made.actions) == (Verdict.GOING, (Stop(3, 2, "failed"),))
 
 
 def test_the_seed_story_bad_instances_die_first_and_healthy_ones_live() -> None:

@@ -49,13 +49,14 @@ def test_a_bad_release_fails_and_the_way_back_is_done(goal: Goal) -> None:
     assert {i.number: i for i in old if i.number in up}.items() <= {i.number: i for i in back.instances}.items()
 
 
-def test_what_nobody_restarts_is_told_as_unfinished() -> None:
-    stuck = simulate(Goal(2, 1), (failed(1, 2),), passed=frozenset({1}))
+def test_what_only_systemd_moves_is_told_as_unfinished() -> None:
+    stuck = simulate(Goal(2, 1), (replace(failed(1, 2), restarting=True),), passed=frozenset({1}))
     assert (stuck.verdict, stuck.steps) == (Verdict.GOING, ())
 
 
 def test_a_deadline_is_not_waited_out() -> None:
-    stuck = simulate(Goal(2, 1, deadline=50.0), (failed(1, 2),), passed=frozenset({1}))
+    down = replace(failed(1, 2), restarting=True)
+    stuck = simulate(Goal(2, 1, deadline=50.0), (down,), passed=frozenset({1}))
     assert stuck.verdict is Verdict.GOING
 
 

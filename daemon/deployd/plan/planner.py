@@ -15,8 +15,9 @@ forward, recovering from a crash, scaling and rolling back are one code path. It
 - Never more than `ceiling` alive, except what the world already has.
 - At a hold (a canary, a pause_after) no more new instances are started than it names, and as many old ones stay as
   it keeps: the verdict is HELD as long as that stands.
-- A goal that is proven forgives: one of its instances that had passed and lies failed is stopped and started
-  anew. Only an instance that this start does not bring up either fails the goal.
+- An instance that had passed and lies failed, with nobody about to restart it, is stopped and started anew. A goal
+  that is proven forgives more: there this goes for one that systemd is restarting, too, and only an instance that
+  this start does not bring up either fails the goal.
 """
 
 from __future__ import annotations
@@ -138,8 +139,8 @@ def _stops(goal: Goal, new: list[Instance], old: list[Instance], available: list
     replaced = _replaced(goal, old, available)
     leaving = {action.number for action in replaced}
     serving = len(available) + sum(item.state is State.READY and item.number not in leaving for item in old)
-    # Only those that passed are left here; systemd may yet restart them, but need not.
-    broken = {item.number for item in new if item.state is State.FAILED and goal.proven}
+    # Only those that passed are left here. Of an unproven goal systemd's own restarts are waited for: they are counted.
+    broken = {item.number for item in new if item.state is State.FAILED and (goal.proven or not item.restarting)}
     kept = [item for item in new if item.state is not State.STOPPING and item.number not in broken]
     return [
         *replaced,

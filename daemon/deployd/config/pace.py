@@ -1,4 +1,4 @@
-"""The [rollout] table: how fast, in which order, where it waits, and the commands around it."""
+"""The [rollout] table: how fast, in which order, where it waits, the commands around it, and what it leaves behind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from deployd.config import values
 from deployd.config.source import Problem, Table, kind
-from deployd.model.app import Amount, Hooks, OnFailure, Order, Pace
+from deployd.model.app import Amount, Analysis, Hooks, OnFailure, Order, Pace
 
 
 def pace(table: Table) -> Pace:
@@ -21,8 +21,18 @@ def pace(table: Table) -> Pace:
         pause_after=table.get("pause_after", pauses, default.pause_after),
         irreversible=table.get("irreversible", values.boolean, default.irreversible),
         hooks=_hooks(table.table("hooks")),
+        standby=table.get("standby", values.duration(0, 7 * values.DAY), default.standby),
+        standby_memory=table.get("standby_memory", values.memory, default.standby_memory),
+        analysis=_analysis(table.table("analysis")) if "analysis" in table else None,
     )
-    table.finish(dict.fromkeys(("before", "after", "timeout"), "[rollout.hooks]"))
+    table.finish(
+        {
+            **dict.fromkeys(("before", "after"), "[rollout.hooks]"),
+            "timeout": "[rollout.hooks] or [rollout.analysis]",
+            **dict.fromkeys(("command", "interval"), "[rollout.analysis]"),
+            **dict.fromkeys(("spill_over", "warm_up"), "the top level of the file, above all tables"),
+        }
+    )
     return found
 
 
@@ -46,6 +56,17 @@ def _hooks(table: Table) -> Hooks:
     )
     table.finish()
     return hooks
+
+
+def _analysis(table: Table) -> Analysis:
+    default = Analysis(())
+    analysis = Analysis(
+        command=table.require("command", values.argv, 'command = ["bin/is-well"]'),
+        interval=table.get("interval", values.duration(0.1, values.DAY), default.interval),
+        timeout=table.get("timeout", values.duration(0.1, values.DAY), default.timeout),
+    )
+    table.finish()
+    return analysis
 
 
 def commands(raw: Any) -> tuple[tuple[str, ...], ...]:

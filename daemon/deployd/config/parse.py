@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
 
 from deployd.config import values
 from deployd.config.address import addresses
@@ -13,8 +12,9 @@ from deployd.config.directives import SERVICE, SOCKET, directives
 from deployd.config.gate import gate
 from deployd.config.pace import pace
 from deployd.config.source import Problem, Source, Table, one_line
+from deployd.config.steering import refuse_what_cannot_be_steered, refuse_what_needs_steering
 from deployd.errors import InvalidFile, NoSuchApp
-from deployd.model.app import App, Directives, Stop
+from deployd.model.app import App, Directives, Drain, Routing, Stop
 
 LARGEST_FILE = 1024 * 1024
 LARGEST_ENVIRONMENT = 1024 * 1024
@@ -28,7 +28,9 @@ _TABLE_OF = {
         ("max_surge", "max_unavailable", "order", "pause_after", "on_failure", "deadline", "irreversible", "hooks"),
         "[rollout]",
     ),
+    **dict.fromkeys(("standby", "standby_memory", "analysis"), "[rollout]"),
     "signal": "[stop]",
+    "close_after": "[drain]",
 }
 
 
@@ -97,9 +99,16 @@ def parse(name: str, text: str, file: str) -> App:
         stop=_stop(top.table("stop")),
         service=directives(top.table("service"), SERVICE),
         socket=_socket(top.table("socket")),
+        routing=top.get("routing", values.choice(Routing), Routing.SHARED),
+        spill_over=top.get("spill_over", values.integer(0, 65535), 16),
+        warm_up=top.get("warm_up", values.duration(0, values.DAY), 0.0),
+        drain=_drain(top.table("drain")),
     )
-    top.get("routing", _routing, None)
     top.finish(_TABLE_OF)
+    if app.steered:
+        refuse_what_cannot_be_steered(app, top)
+    else:
+        refuse_what_needs_steering(top)
     return app
 
 
@@ -142,8 +151,7 @@ def _stop(table: Table) -> Stop:
     return stop
 
 
-def _routing(raw: Any) -> None:
-    if raw == "steered":
-        raise Problem('"steered" is not built yet; use "shared"')
-    if raw != "shared":
-        raise Problem(f'must be "shared", not {raw!r}')
+def _drain(table: Table) -> Drain:
+    drain = Drain(close_after=table.get("close_after", values.duration(0, values.DAY), Drain().close_after))
+    table.finish()
+    return drain

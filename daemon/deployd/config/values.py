@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from deployd.config.source import Problem, kind
-from deployd.model.app import Amount
+from deployd.model.app import Amount, Memory
 
 E = TypeVar("E", bound=StrEnum)
 T = TypeVar("T")
@@ -34,6 +34,7 @@ _UNITS = {
     **dict.fromkeys(("weeks", "week", "w"), 7 * DAY),
 }
 _TIME = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zµμ]*)")
+_MEMORY = re.compile(r"([0-9]{1,16})([KMGT%]?)")
 # Only what signal(7) lists for everyone; numbers differ between architectures.
 _SIGNALS = {name.name for name in signals.Signals} - {"SIGRTMIN", "SIGRTMAX"}
 _REALTIME = re.compile(r"SIG(RTMIN(\+([0-9]|[12][0-9]|30))?|RTMAX(-([0-9]|[12][0-9]|30))?)")
@@ -152,6 +153,22 @@ def amount(raw: Any) -> Amount:
     if not re.fullmatch(r"[0-9]{1,3}%", raw) or int(raw[:-1]) > 100:
         raise Problem(f'must be from "0%" to "100%", not "{raw}"; {allowed}')
     return Amount(int(raw[:-1]), percent=True)
+
+
+def memory(raw: Any) -> Memory:
+    """Bytes, with K, M, G or T to the base of 1024 as systemd has it, or a share of what is available."""
+    allowed = 'write a share of the available memory such as "50%", or bytes such as "512M"'
+    if isinstance(raw, bool) or not isinstance(raw, int | str):
+        raise Problem(f"must be an amount of memory, not {kind(raw)}; {allowed}")
+    found = _MEMORY.fullmatch(str(raw))
+    if found is None or (found[2] == "%" and int(found[1]) > 100):
+        raise Problem(f'must be from "0%" to "100%", or bytes below 1024T, not "{raw}"; {allowed}')
+    if found[2] == "%":
+        return Memory(int(found[1]), percent=True)
+    size = int(found[1]) << (10 * " KMGT".index(found[2] or " "))
+    if size >= 1 << 50:
+        raise Problem(f'must be from "0%" to "100%", or bytes below 1024T, not "{raw}"; {allowed}')
+    return Memory(size)
 
 
 def duration(low: float, high: float) -> Callable[[Any], float]:

@@ -24,6 +24,15 @@ class OnFailure(StrEnum):
     PAUSE = "pause"
 
 
+class Routing(StrEnum):
+    """How new connections reach the instances."""
+
+    SHARED = "shared"
+    """One socket, that all of them accept from."""
+    STEERED = "steered"
+    """A socket for each; the kernel gives each its share."""
+
+
 class ListenKind(StrEnum):
     TCP = "tcp"
     UNIX = "unix"
@@ -51,6 +60,21 @@ class Amount:
             return self.value
         whole, rest = divmod(self.value * total, 100)
         return whole + 1 if rest and round_up else whole
+
+    def __str__(self) -> str:
+        return f"{self.value}%" if self.percent else str(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes, or a share of the memory that is available (MemAvailable of proc_meminfo(5))."""
+
+    value: int
+    percent: bool = False
+
+    def of(self, available: int) -> int:
+        """In bytes, where so many are available."""
+        return self.value * available // 100 if self.percent else self.value
 
     def __str__(self) -> str:
         return f"{self.value}%" if self.percent else str(self.value)
@@ -107,6 +131,16 @@ class Hooks:
 
 
 @dataclass(frozen=True, slots=True)
+class Analysis:
+    """A command that says whether a rollout is well, asked again and again while it goes on. Times in seconds."""
+
+    command: tuple[str, ...]
+    """An argv, run in the new release as the app's user."""
+    interval: float = 10.0
+    timeout: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
 class Pace:
     """The [rollout] table. Times in seconds."""
 
@@ -121,6 +155,11 @@ class Pace:
     irreversible: bool = False
     """What this generation changes cannot be undone by going back: a failure pauses instead."""
     hooks: Hooks = Hooks()
+    standby: float = 0.0
+    """How long the instances that a rollout replaced stay, frozen, for a quick way back."""
+    standby_memory: Memory = Memory(50, percent=True)
+    """How much memory they may keep."""
+    analysis: Analysis | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +168,14 @@ class Stop:
 
     signal: str = "SIGTERM"
     timeout: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """The [drain] table: how an instance that gets no new connections is taken away. Times in seconds."""
+
+    close_after: float = 0.0
+    """How long the connections that it has may last before it is told to stop."""
 
 
 Directives = tuple[tuple[str, tuple[str, ...]], ...]
@@ -153,6 +200,17 @@ class App:
     stop: Stop = field(default_factory=Stop)
     service: Directives = ()
     socket: Directives = ()
+    routing: Routing = Routing.SHARED
+    spill_over: int = 16
+    """Connections that may wait for an instance before those of an older generation help (steered)."""
+    warm_up: float = 0.0
+    """Seconds over which the share of a new instance grows to the whole (steered)."""
+    drain: Drain = field(default_factory=Drain)
+
+    @property
+    def steered(self) -> bool:
+        """Has each instance a socket of its own?"""
+        return self.routing is Routing.STEERED
 
     def with_learned(self, timeout: float) -> App:
         """With this gate timeout, in seconds, if the file leaves it out.
@@ -169,7 +227,7 @@ class App:
 
     @classmethod
     def from_json(cls, text: str) -> App:
-        """The inverse of :meth:`to_json`."""
+        """The inverse of :meth:`to_json`. What an older deployd did not know has its default."""
         raw: dict[str, Any] = json.loads(text)
         pace, gate = raw["pace"], raw["gate"]
         hooks = pace["hooks"]
@@ -203,19 +261,27 @@ class App:
                     after=tuple(tuple(command) for command in hooks["after"]),
                     timeout=hooks["timeout"],
                 ),
+                standby=pace.get("standby", Pace().standby),
+                standby_memory=Memory(**pace["standby_memory"]) if "standby_memory" in pace else Pace().standby_memory,
+                analysis=_analysis(pace.get("analysis")),
             ),
             stop=Stop(**raw["stop"]),
             service=tuple((key, tuple(values)) for key, values in raw["service"]),
             socket=tuple((key, tuple(values)) for key, values in raw["socket"]),
+            routing=Routing(raw.get("routing", Routing.SHARED)),
+            spill_over=raw.get("spill_over", 16),
+            warm_up=raw.get("warm_up", 0.0),
+            drain=Drain(**raw.get("drain", {})),
         )
 
     def fingerprint(self, release_dir: str, contents: str = "") -> str:
         """Equal exactly when two generations start the same process. `contents` stands for what the directory holds.
 
         Pace, stop, the number of instances and most of the gate are left out: changing them needs no restart,
-        so such a generation adopts what runs. Listening sockets are a process's own from its start.
+        so such a generation adopts what runs. Listening sockets are a process's own from its start, and are others
+        when they are steered.
         """
-        parts = [
+        parts: list[object] = [
             release_dir,
             contents,
             [str(item.address) for item in self.listen],
@@ -228,8 +294,14 @@ class App:
             self.environment_files,
             self.service,
         ]
+        if self.steered:  # only then: what was written down by a deployd that knew no routing stays the same
+            parts.append(self.routing)
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 def _probe(raw: dict[str, Any] | None) -> Probe | None:
     return None if raw is None else Probe(**{**raw, "command": tuple(raw["command"])})
+
+
+def _analysis(raw: dict[str, Any] | None) -> Analysis | None:
+    return None if raw is None else Analysis(**{**raw, "command": tuple(raw["command"])})

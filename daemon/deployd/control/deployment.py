@@ -15,9 +15,9 @@ from deployd import render
 from deployd.control import layout
 from deployd.control.layout import Layout, Present
 from deployd.errors import Refused, SystemdError
-from deployd.model.app import App
+from deployd.model.app import App, Routing
 from deployd.plan.goal import Goal
-from deployd.render import Unit, sockets
+from deployd.render import Unit, sockets, steered
 from deployd.render.sockets import Socket
 from deployd.state.pins import Pins
 from deployd.state.units import UnitDirectory
@@ -43,6 +43,8 @@ class Deployment:
         settings_of: SettingsOf,
         state_dir: Path,
         command: str,
+        *,
+        steerable: bool = False,
     ) -> None:
         self._systemd = systemd
         self._units = units
@@ -50,6 +52,7 @@ class Deployment:
         self._settings_of = settings_of
         self._state_dir = str(state_dir)
         self._command = command
+        self._steerable = steerable
         # Unit files and daemon-reload are the machine's, not an app's: one at a time.
         self._lock = asyncio.Lock()
 
@@ -79,10 +82,25 @@ class Deployment:
 
     def _present(self, name: str) -> Present:
         units = self._units
-        return Present(name, units.installed(name), units.own(name), self._pins.read(name), units.masked(name))
+        return Present(
+            name,
+            units.installed(name),
+            units.own(name),
+            self._pins.read(name),
+            units.masked(name),
+            units.own_sockets(name),
+            self._steerable,
+        )
 
     def _render(
-        self, app: App, instances: int, *, listening: tuple[Socket, ...], held: frozenset[str], probe_sockets: bool
+        self,
+        app: App,
+        instances: int,
+        *,
+        listening: tuple[Socket, ...],
+        held: frozenset[str],
+        probe_sockets: bool,
+        steer: bool,
     ) -> tuple[Unit, ...]:
         return render.units(
             app,
@@ -92,7 +110,12 @@ class Deployment:
             listening=listening,
             held=held,
             probe_sockets=probe_sockets,
+            steer=steer,
         )
+
+    def steers(self, name: str) -> bool:
+        """Do the instances have listening sockets of their own, as the app is installed?"""
+        return bool(steered.is_steered(self._units.installed(name), name))
 
     def installed(self, name: str) -> dict[str, str]:
         """Unit name to the text that is installed now."""
@@ -113,16 +136,23 @@ class Deployment:
     async def prepare(self, app: App, goal: Goal, release: str) -> None:
         """Verify the units and write the files of the goal's generation. Raises Refused, InvalidFile, StateError."""
         wanted = self.layout(app, goal)
-        self._refuse_edits(app.name, wanted)
+        self._refuse_edits(app, wanted)
         if self._units.diff(wanted.files):
             self._units.require_writable()
             await self._units.verify(wanted.units)
         files = render.generation_files(app, goal.generation, release)
         self._pins.write_generation(app.name, goal.generation, files, release)
 
-    def _refuse_edits(self, name: str, wanted: Layout) -> None:
+    def _refuse_edits(self, app: App, wanted: Layout) -> None:
         """systemd closes a socket whose unit was edited, and cannot reopen it while the app is up (EBUSY)."""
-        installed = self._units.installed(name)
+        name, installed = app.name, self._units.installed(app.name)
+        now = [self._settings_of(name, number) for number in set(self._pins.read(name).values())]
+        if any(its is not None and its.routing is not app.routing for its in now):
+            other = Routing.SHARED if app.routing is Routing.STEERED else Routing.STEERED
+            raise Refused(
+                f"routing of {name} changed: its addresses are open as {other} ones; put it back, or deployd remove"
+                f" {name} and apply anew"
+            )
         for socket in wanted.placement.kept:
             if sockets.settings(wanted.unit(socket.name).text) != sockets.settings(installed[socket.name]):
                 raise Refused(
@@ -207,7 +237,9 @@ class Deployment:
         """The umbrella, and the template if nobody runs who was started with it, without these sockets."""
         held = sockets.held(app.name, there.installed.get(f"{app.name}@.service", ""))
         remaining = tuple(item for item in there.sockets() if item.name not in idle)
-        units = self._render(app, there.reach(), listening=remaining, held=held - idle, probe_sockets=False)
+        units = self._render(
+            app, there.reach(), listening=remaining, held=held - idle, probe_sockets=False, steer=False
+        )
         names = {f"{app.name}.service", f"{app.name}@.service"} if held & idle else {f"{app.name}.service"}
         return [unit for unit in units if unit.name in names]
 
@@ -226,8 +258,8 @@ class Deployment:
         """Stop sockets, umbrella and with it the instances; then take units, pins and generation files away."""
         async with self._lock:
             installed = self._units.installed(name)
-            there = self.sockets(name) or (f"{name}.socket",)
-            for unit in (*there, f"{name}.service"):
+            there = self.sockets(name)
+            for unit in (*(there or (f"{name}.socket",)), *await self._of_instances(name), f"{name}.service"):
                 await self._stop(unit)
             for unit in await self._systemd.list_units(f"{name}@*.service"):
                 await self._stop(unit)
@@ -237,6 +269,13 @@ class Deployment:
                 self._units.remove(name)
                 await self._systemd.reload()
             self._pins.remove(name)
+
+    async def _of_instances(self, name: str) -> list[str]:
+        """Loaded units of the sockets of single instances, and what started the app for them."""
+        return [
+            *await self._systemd.list_units(steered.socket(name, "*")),
+            *await self._systemd.list_units(steered.starter(name, "*")),
+        ]
 
     async def _stop(self, unit: str) -> None:
         try:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Protocol
 
-from deployd.model.app import App
+from deployd.model.app import App, Routing
 from deployd.plan.goal import Goal
-from deployd.render import Unit, probe, sockets
+from deployd.render import Unit, probe, sockets, steered
 from deployd.render.sockets import Placement, Socket
 
 
@@ -23,7 +23,14 @@ class Render(Protocol):
     """`render.units` of one daemon: where its state is, and what its command is called."""
 
     def __call__(
-        self, app: App, instances: int, *, listening: tuple[Socket, ...], held: frozenset[str], probe_sockets: bool
+        self,
+        app: App,
+        instances: int,
+        *,
+        listening: tuple[Socket, ...],
+        held: frozenset[str],
+        probe_sockets: bool,
+        steer: bool,
     ) -> tuple[Unit, ...]: ...
 
 
@@ -43,6 +50,15 @@ class Present:
     pins: dict[int, int]
     masked: frozenset[int] = frozenset()
     """Instances that systemd will not start."""
+    own_sockets: dict[int, str] = field(default_factory=dict)
+    """The unit files of single instances' listening sockets."""
+    steerable: bool = False
+    """Can this machine steer?"""
+
+    def steers(self, app: App) -> bool:
+        """Whether each instance has sockets of its own. What is installed decides: an address cannot have both."""
+        installed = steered.is_steered(self.installed, self.name)
+        return app.routing is Routing.STEERED and self.steerable if installed is None else installed
 
     def sockets(self) -> tuple[Socket, ...]:
         found = (sockets.parse(name, text) for name, text in self.installed.items())
@@ -50,6 +66,8 @@ class Present:
 
     def place(self, app: App) -> Placement:
         """Where the addresses of `app` are to be. Raises Refused."""
+        if self.steers(app):
+            return Placement((), None, ())
         return sockets.place(self.name, self.sockets(), [item.address for item in app.listen])
 
     def held(self, number: int) -> frozenset[str]:
@@ -63,6 +81,7 @@ class Present:
     def has(self, units: Iterable[Unit]) -> bool:
         """Is all of that there as it is?"""
         own = {f"{self.name}@{number}.service": text for number, text in self.own.items()}
+        own |= {steered.socket(self.name, number): text for number, text in self.own_sockets.items()}
         return all((self.installed | own).get(unit.name) == unit.text for unit in units)
 
     def reach(self) -> int:
@@ -119,8 +138,10 @@ def layout(app: App, goal: Goal, there: Present, settings_of: SettingsOf, make: 
     probed = any(item is not None and probe.has_socket(item) for item in settings.values())
     listening = sockets.in_order(name, (*placement.wanted, *placement.going))
 
+    steer = there.steers(app)
+
     def rendered(its: App, instances: int, held: frozenset[str]) -> tuple[Unit, ...]:
-        return make(its, instances, listening=listening, held=held, probe_sockets=probed)
+        return make(its, instances, listening=listening, held=held, probe_sockets=probed, steer=steer)
 
     @cache  # most of the pinned instances have the same
     def template(its: App, held: frozenset[str]) -> str:
@@ -132,12 +153,17 @@ def layout(app: App, goal: Goal, there: Present, settings_of: SettingsOf, make: 
         for number, its in settings.items()
         if its is not None and (its_text := template(its, there.held(number) or wanted | late)) != text
     }
+    opened = _opened(there, rendered(app, 1, wanted))
     torn = {number for number in own if closing and there.held(number) - wanted}
-    avoid = frozenset(number for number in own if there.pins[number] not in mine or number in torn)
-    alone = tuple(Unit(f"{name}@{number}.service", its_text) for number, its_text in sorted(own.items()))
+    avoid = frozenset(number for number in own | opened if there.pins[number] not in mine or number in torn)
+    alone = (
+        *(Unit(steered.socket(name, number), its_text) for number, its_text in sorted(opened.items())),
+        *(Unit(f"{name}@{number}.service", its_text) for number, its_text in sorted(own.items())),
+    )
     names = {unit.name for unit in rendered(app, 1, wanted | late)}
     stale = (
         *(f"{name}@{number}.service" for number in sorted(there.own.keys() - own.keys())),
+        *(steered.socket(name, number) for number in sorted(there.own_sockets.keys() - opened.keys())),
         *(unit for unit in there.installed if unit not in names),
     )
 
@@ -153,6 +179,17 @@ def layout(app: App, goal: Goal, there: Present, settings_of: SettingsOf, make: 
     return Layout(result, alone, stale, avoid, placement, late, holders)
 
 
+def _opened(there: Present, units: Iterable[Unit]) -> dict[int, str]:
+    """Sockets of pinned instances that the template would open otherwise: instance number to the text they keep. An
+    edited socket could not be opened any more."""
+    wanted = next((unit.text for unit in units if unit.name == steered.template(there.name)), None)
+    installed = there.installed.get(steered.template(there.name))
+    if wanted is None or installed is None:
+        return {}
+    kept = {number: there.own_sockets.get(number, installed) for number in there.pins}
+    return {number: text for number, text in kept.items() if sockets.settings(text) != sockets.settings(wanted)}
+
+
 def settled(app: App, goal: Goal, there: Present, make: Render) -> tuple[Unit, ...]:
     """The app's units as they are to be when nothing of an older generation is left."""
     placement = there.place(app)
@@ -160,7 +197,12 @@ def settled(app: App, goal: Goal, there: Present, make: Render) -> tuple[Unit, .
 
     def units(instances: int) -> tuple[Unit, ...]:
         made = make(
-            app, instances, listening=sockets.in_order(app.name, placement.wanted), held=held, probe_sockets=False
+            app,
+            instances,
+            listening=sockets.in_order(app.name, placement.wanted),
+            held=held,
+            probe_sockets=False,
+            steer=there.steers(app),
         )
         return tuple(_left_alone(unit, there, placement) for unit in made)
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from deployd.errors import InvalidFile, Refused, StateError, SystemdError
-from deployd.render import HEADER, Unit, is_unit, unit_names
+from deployd.render import HEADER, Unit, is_unit, steered, unit_names
 from deployd.state.disk import Disk, reported
 
 SYSTEMDS = (
@@ -53,15 +53,22 @@ class UnitDirectory:
     def installed(self, app_name: str) -> dict[str, str]:
         """The units of the app that are there and ours: name to text."""
         later = sorted(path.name for path in self._path.glob(f"{app_name}:*") if is_unit(app_name, path.name))
-        names = dict.fromkeys((*unit_names(app_name), *later))
+        names = dict.fromkeys((*unit_names(app_name), steered.template(app_name), *later))
         found = {name: self._read(self._path / name) for name in names}
         return {name: text for name, text in found.items() if text is not None and text.startswith(HEADER)}
 
     def own(self, app_name: str) -> dict[int, str]:
         """Unit files of single instances, ours, that stand in for the template: instance number to text."""
+        return self._of_instances(app_name, ".service")
+
+    def own_sockets(self, app_name: str) -> dict[int, str]:
+        """The same of their listening sockets, where they have their own."""
+        return self._of_instances(app_name, ".socket")
+
+    def _of_instances(self, app_name: str, suffix: str) -> dict[int, str]:
         found: dict[int, str] = {}
-        for path in self._path.glob(f"{app_name}@*.service"):
-            number = path.name.removeprefix(f"{app_name}@").removesuffix(".service")
+        for path in self._path.glob(f"{app_name}@*{suffix}"):
+            number = path.name.removeprefix(f"{app_name}@").removesuffix(suffix)
             text = self._read(path) if re.fullmatch(r"[1-9][0-9]*", number) and not path.is_symlink() else None
             if text is not None and text.startswith(HEADER):
                 found[int(number)] = text
@@ -130,7 +137,11 @@ class UnitDirectory:
 
     def remove(self, app_name: str) -> bool:
         """Remove the units of the app that are ours; say whether there were any. Drop-ins stay."""
-        names = [*self.installed(app_name), *(f"{app_name}@{number}.service" for number in self.own(app_name))]
+        names = [
+            *self.installed(app_name),
+            *(f"{app_name}@{number}.service" for number in self.own(app_name)),
+            *(steered.socket(app_name, number) for number in self.own_sockets(app_name)),
+        ]
         for name in names:
             with reported(f"remove {self._path / name}"):
                 self._disk.remove(self._path / name)

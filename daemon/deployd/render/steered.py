@@ -1,0 +1,59 @@
+"""The units of a steered app's listening sockets: NAME@N.socket of each instance, and what a connection to it starts.
+
+No app's name has a colon, so NAME:start@N.service is nobody else's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from functools import lru_cache
+
+MOST = 500
+"""Instances of a steered app: with surge and standby their numbers have to fit the kernel's maps."""
+
+DIRECTORY = "/run/deployd/socket"
+"""Where the UNIX sockets of single instances are; the address that clients know is a symlink to one of them."""
+
+
+def template(app_name: str) -> str:
+    """The template unit of the sockets."""
+    return f"{app_name}@.socket"
+
+
+def starter_template(app_name: str) -> str:
+    """The template unit of what a first connection starts."""
+    return f"{app_name}:start@.service"
+
+
+def socket(app_name: str, number: int | str) -> str:
+    """The socket unit of one instance; ``%i`` stands for its number in units."""
+    return f"{app_name}@{number}.socket"
+
+
+def starter(app_name: str, number: int | str) -> str:
+    """What the first connection to a socket starts; as above.
+
+    Not the instance itself: while that is being replaced in place, a connection that waits would start it again. Not
+    the umbrella: systemd refuses to open a socket while its service is active (EBUSY), and it is up when an instance is
+    added.
+    """
+    return f"{app_name}:start@{number}.service"
+
+
+def path(app_name: str, number: int | str, index: int) -> str:
+    """Where instance `number` listens instead of the app's `index`-th address, a UNIX socket; ``%i`` as above."""
+    return f"{DIRECTORY}/{app_name}/{number}-{index}.sock"
+
+
+def is_steered(installed: Collection[str], app_name: str) -> bool | None:
+    """How the units that are installed listen; None if none are."""
+    if template(app_name) in installed:
+        return True
+    return False if f"{app_name}.socket" in installed or f"{app_name}@.service" in installed else None
+
+
+@lru_cache(maxsize=64)
+def addresses(text: str) -> tuple[str, ...]:
+    """The addresses in the text of a socket unit."""
+    return tuple(found.replace("%%", "%") for found in re.findall(r"(?m)^ListenStream=(.*)$", text))

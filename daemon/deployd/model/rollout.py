@@ -38,6 +38,8 @@ class Hold:
 
     new: int
     canary: bool = False
+    share: float | None = None
+    """What the target gets of new connections until then, 0 to 1; None for as much as its instances are of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ class Rollout:
     """The second pass of a changed listen: what still has the old address is replaced once more."""
     since: float = 0.0
     """When it last got on: CLOCK_MONOTONIC seconds of the boot `boot`. Wall clocks jump."""
+    weight: tuple[int, float] | None = None
+    """A generation, and the share of new connections that somebody asked for it; until it goes on past its hold."""
     boot: str = ""
     """The boot ID that `since` belongs to (random(4), /proc/sys/kernel/random/boot_id)."""
 

@@ -80,6 +80,7 @@ def advance(
         return target
     passed = trusted if target is Phase.ROLLING_BACK else rollout.passed
     pause = PAUSES[event] if target is Phase.PAUSED else Pause.NONE
+    past_hold = event is Event.RESUME and rollout.pause is Pause.HELD
     return replace(
         rollout,
         phase=target,
@@ -87,6 +88,7 @@ def advance(
         aborted=rollout.aborted or event is Event.ABORT,
         passed=frozenset() if event is Event.CLOSING else passed,
         pause=Pause.STRANDED if pause and rollout.phase is Phase.ROLLING_BACK else pause,
-        holds=rollout.holds[1:] if event is Event.RESUME and rollout.pause is Pause.HELD else rollout.holds,
+        holds=rollout.holds[1:] if past_hold else rollout.holds,
+        weight=None if past_hold or target is Phase.ROLLING_BACK else rollout.weight,
         closing=(rollout.closing or event is Event.CLOSING) and target is not Phase.ROLLING_BACK,
     )

@@ -69,6 +69,7 @@ class History:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
             db.executescript(rows.SCHEMA + crashes.SCHEMA)
+            rows.upgrade(db)
             # A read-only directory lets all of the above pass when the tables are there already.
             db.execute("BEGIN IMMEDIATE")
             db.execute("COMMIT")

@@ -22,7 +22,8 @@ CREATE TABLE IF NOT EXISTS generations (
 CREATE TABLE IF NOT EXISTS rollouts (
     app TEXT PRIMARY KEY, origin INTEGER, target INTEGER NOT NULL, phase TEXT NOT NULL, reason TEXT NOT NULL,
     aborted INTEGER NOT NULL, started REAL NOT NULL, passed TEXT NOT NULL, pause TEXT NOT NULL,
-    holds TEXT NOT NULL, closing INTEGER NOT NULL, since REAL NOT NULL, boot TEXT NOT NULL) WITHOUT ROWID;
+    holds TEXT NOT NULL, closing INTEGER NOT NULL, since REAL NOT NULL, boot TEXT NOT NULL,
+    weight TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS invocations (
     app TEXT NOT NULL, generation INTEGER NOT NULL, instance INTEGER NOT NULL, invocation_id TEXT NOT NULL,
     boot REAL, ordinal INTEGER NOT NULL, PRIMARY KEY (app, invocation_id)) WITHOUT ROWID;
@@ -34,9 +35,19 @@ GENERATIONS = (
     " origin, contents, irreversible, failure FROM generations WHERE app = ?"
 )
 ROLLOUT = (
-    "SELECT origin, target, phase, reason, aborted, started, passed, pause, holds, closing, since, boot"
+    "SELECT origin, target, phase, reason, aborted, started, passed, pause, holds, closing, since, boot, weight"
     " FROM rollouts WHERE app = ?"
 )
+
+ADDED = (("rollouts", "weight", "TEXT"),)
+"""Columns that tables of an older deployd lack: table, column, type."""
+
+
+def upgrade(db: sqlite3.Connection) -> None:
+    """Give the tables that are there the columns they lack."""
+    for table, column, kind in ADDED:
+        if column not in {row[1] for row in db.execute(f"PRAGMA table_info({table})")}:
+            db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
 
 
 def put_generation(db: sqlite3.Connection, generation: Generation) -> None:
@@ -65,7 +76,7 @@ def put_generation(db: sqlite3.Connection, generation: Generation) -> None:
 
 def put_rollout(db: sqlite3.Connection, rollout: Rollout) -> None:
     db.execute(
-        "INSERT OR REPLACE INTO rollouts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO rollouts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             rollout.app,
             rollout.origin,
@@ -80,6 +91,7 @@ def put_rollout(db: sqlite3.Connection, rollout: Rollout) -> None:
             rollout.closing,
             rollout.since,
             rollout.boot,
+            None if rollout.weight is None else json.dumps(rollout.weight),
         ),
     )
 
@@ -108,7 +120,7 @@ def generation(row: tuple[object, ...]) -> Generation:
 
 
 def rollout(app: str, row: tuple[object, ...]) -> Rollout:
-    origin, target, phase, reason, aborted, started, passed, pause, holds, closing, since, boot = row
+    origin, target, phase, reason, aborted, started, passed, pause, holds, closing, since, boot, weight = row
     return Rollout(
         app=app,
         origin=origin,  # type: ignore[arg-type]
@@ -123,4 +135,9 @@ def rollout(app: str, row: tuple[object, ...]) -> Rollout:
         closing=bool(closing),
         since=float(since),  # type: ignore[arg-type]
         boot=str(boot),
+        weight=None if weight is None else _weight(*json.loads(str(weight))),
     )
+
+
+def _weight(generation: int, share: float) -> tuple[int, float]:
+    return generation, share

@@ -1,0 +1,182 @@
+"""Who gets new connections of an app that is steered: shares in, shares out; the kernel does the rest.
+
+The order is the one in which Phusion Passenger routes requests during a rolling restart, as its article on that
+tells: processes of the newest generation first; among them those that were started first; among these the least
+busy; and to an older generation only when all of the newer ones are at their limit. So no client that has seen the
+new release is shown the old one again, as long as the new one keeps up. Here that becomes, by `shares`:
+
+- On a way back the generation it leads to stands first, though its number is older.
+- All goes to the first generation that has an instance with no more than `spill_over` connections in its queue, in
+  equal shares. While others could help out, the least busy get more. If all are over the limit, all get the same.
+- An instance warms up: for `warm_up` seconds it takes a growing part of its share. The rest goes, a head each, to
+  the warm ones of its generation and to the next older generation; if there are neither, it stays in the generation.
+- What is asked for (a canary's share, `deployd weight`) comes before all of that: exactly so much, in equal parts,
+  whatever waits in queues. Only where no other generation serves, it gets more.
+
+Pure and total. Times are CLOCK_MONOTONIC seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from deployd.model.rollout import Pause, Phase, Rollout
+
+COLDEST = 0.01
+"""The part of its share that an instance takes at first: none would never warm it up."""
+
+STEPS = 50
+"""A warm-up goes up in so many steps at least."""
+
+SHORTEST = 0.05
+"""Seconds between two of them at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An instance that may get new connections: it is ready, answers its probe and is not leaving."""
+
+    number: int
+    generation: int | None
+    """None counts as older than any."""
+    started: float
+    ready_since: float
+    queue: int = 0
+    """Connections that wait to be accepted; 0 where nobody looked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What decides, beside the candidates themselves."""
+
+    prefer: int | None = None
+    """The generation that stands first; None for the newest."""
+    asked: Mapping[int, float] = field(default_factory=dict)
+    """Generation to the share that somebody asked for, 0 to 1."""
+    spill_over: int = 16
+    warm_up: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Where new connections go."""
+
+    shares: Mapping[int, float]
+    """Instance to its share, of every candidate. They sum up to 1; empty without candidates."""
+    order: tuple[int, ...]
+    """Who takes a connection whose instance cannot, the first that listens."""
+    wake_at: float | None = None
+    """When shares change though nothing else does."""
+    queues: bool = False
+    """Does the length of queues matter now? If so, they are worth a look every few milliseconds."""
+
+
+def shares(candidates: Iterable[Candidate], policy: Policy, now: float) -> Shares:
+    """The share of each candidate, by the rules above."""
+    found = sorted(candidates, key=lambda item: _turn(item, policy))
+    order = tuple(item.number for item in found)
+    asked, ruled, rest = _as_asked(found, policy)
+    taken, warming = _by_rule(ruled, policy, now) if rest else ({}, False)
+    given = {number: asked.get(number, 0.0) + rest * taken.get(number, 0.0) for number in order}
+    return Shares(
+        given,
+        order,
+        wake_at=_next_step(ruled, policy, now) if warming else None,
+        queues=rest > 0 and len(_generations(ruled)) > 1,
+    )
+
+
+def preferred(rollout: Rollout | None) -> int | None:
+    """The generation that stands first: where the rollout leads to. None: the newest."""
+    if rollout is None:
+        return None
+    return rollout.origin if _leads_back(rollout) else rollout.target
+
+
+def asked(rollout: Rollout | None, instances: int, serving: Mapping[int, int]) -> dict[int, float]:
+    """The shares that are asked for in this phase of a rollout to so many `instances`.
+
+    `serving` tells how many candidates each generation has. A weight that somebody set comes before the share of the
+    hold that is next. On the way there the new generation is not asked for more than its instances are of all: one
+    that stands for half of them is no half yet. Nothing is asked for once no hold is left, or on the way back.
+    """
+    if rollout is None or _leads_back(rollout):
+        return {}
+    if rollout.weight is not None:
+        return dict((rollout.weight,))
+    new = serving.get(rollout.target, 0)
+    if not rollout.holds or not new:
+        return {}
+    share = rollout.holds[0].share
+    if share is None:
+        return {rollout.target: new / sum(serving.values())}
+    return {rollout.target: min(share, new / max(1, instances))}
+
+
+def _leads_back(rollout: Rollout) -> bool:
+    return rollout.phase is Phase.ROLLING_BACK or rollout.pause is Pause.STRANDED
+
+
+def _turn(item: Candidate, policy: Policy) -> tuple[bool, float, float, int, int]:
+    preferred = policy.prefer is not None and item.generation == policy.prefer
+    generation = float("inf") if item.generation is None else -item.generation
+    return (not preferred, generation, item.started, item.queue, item.number)
+
+
+def _generations(found: Iterable[Candidate]) -> list[list[Candidate]]:
+    """By generation, in their order."""
+    return [list(items) for _, items in groupby(found, key=lambda item: item.generation)]
+
+
+def _as_asked(found: list[Candidate], policy: Policy) -> tuple[dict[int, float], list[Candidate], float]:
+    """What is asked for; who is left to the rules; and how much there is for them."""
+    claims = [
+        (items, max(0.0, share))
+        for items in _generations(found)
+        if (share := policy.asked.get(items[0].generation or 0)) is not None
+    ]
+    claimants = {item.number for items, _ in claims for item in items}
+    ruled = [item for item in found if item.number not in claimants]
+    total = sum(share for _, share in claims)
+    if claims and not ruled and not total:
+        return dict.fromkeys(claimants, 1 / len(claimants)), [], 0.0
+    whole = total if claims and (total > 1 or not ruled) else 1.0
+    given = {item.number: share / whole / len(items) for items, share in claims for item in items}
+    return given, ruled, max(0.0, 1 - total / whole) if ruled else 0.0
+
+
+def _by_rule(found: list[Candidate], policy: Policy, now: float) -> tuple[dict[int, float], bool]:
+    """Newest first, up to the limit; and whether somebody who gets something is warming up."""
+    generations = _generations(found)
+    free = [[item for item in items if item.queue <= policy.spill_over] for items in generations]
+    first = next((index for index, items in enumerate(free) if items), None)
+    if first is None:
+        return dict.fromkeys((item.number for item in found), 1 / len(found)) if found else {}, False
+    serving = free[first]
+    helpers = next((items for items in free[first + 1 :] if items), [])
+    several = len(generations) > 1
+    weights = {item.number: policy.spill_over + 1 - item.queue if several else 1 for item in serving}
+    total = sum(weights.values())
+    warmth = {item.number: _warmth(item, policy, now) for item in serving}
+    given = {number: warmth[number] * weight / total for number, weight in weights.items()}
+    left = 1 - sum(given.values())
+    takers = [item.number for item in (*serving, *helpers) if warmth.get(item.number, 1.0) >= 1]
+    cold = any(part < 1 for part in warmth.values())
+    if not takers:
+        scale = sum(given.values())
+        return {number: share / scale for number, share in given.items()}, cold and len(given) > 1
+    for number in takers if cold else ():
+        given[number] = given.get(number, 0.0) + left / len(takers)
+    return given, cold
+
+
+def _warmth(item: Candidate, policy: Policy, now: float) -> float:
+    ready = max(0.0, now - item.ready_since)
+    return 1.0 if ready >= policy.warm_up else max(COLDEST, ready / policy.warm_up)
+
+
+def _next_step(found: Iterable[Candidate], policy: Policy, now: float) -> float:
+    warm_at = [item.ready_since + policy.warm_up for item in found if _warmth(item, policy, now) < 1]
+    return max(now + SHORTEST, min(now + policy.warm_up / STEPS, *warm_at))

@@ -32,6 +32,7 @@ COMMANDS = {
     "scale": "rollout",
     "status": "status",
     "history": "history",
+    "compare": "compare",
     "releases": "releases",
     "logs": "logs",
     "remove": "control",

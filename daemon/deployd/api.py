@@ -125,6 +125,10 @@ class Client:
         """Every release directory: who needs it, and whether it may be deleted."""
         return _object(*await self._call(app, "Releases", timeout=timeout))
 
+    async def compare(self, app: str, *, timeout: float = LOOK_TIMEOUT) -> Json:
+        """The generations that have instances now, side by side."""
+        return _object(*await self._call(app, "Compare", timeout=timeout))
+
     async def log_matches(self, app: str, generation: int = 0, *, timeout: float = READ_TIMEOUT) -> list[str]:
         """Arguments for journalctl; generation 0 stands for all."""
         (matches,) = await self._call(app, "LogMatches", "t", [generation], timeout=timeout)

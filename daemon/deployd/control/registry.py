@@ -13,6 +13,7 @@ from typing import Any
 
 from deployd import config
 from deployd.control import status
+from deployd.control.comparer import Comparer
 from deployd.control.controller import Controller
 from deployd.control.host import Host
 from deployd.control.status import Json
@@ -52,6 +53,7 @@ class Registry:
         self.pins = host.pins
         self.deployment = host.deployment
         self.hooks = host.hooks
+        self.comparer = Comparer(host.systemd, host.history, self.status)
         self._host = host
         self._emit = emit
         self._controllers: dict[str, Controller] = {}

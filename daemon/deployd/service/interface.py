@@ -76,6 +76,7 @@ class Service:
                 "Units": lambda app: _json(views.units(app)),
                 "Plan": lambda app, options: _told(views.plan(app, **_options(options, release=str, canary=int))),
                 "Releases": lambda app: _told(views.releases(app)),
+                "Compare": lambda app: _told(views.compare(app)),
                 "LogMatches": views.log_matches,
             },
         }

@@ -94,6 +94,11 @@ class Views:
         """Every release directory: who needs it, and whether it may be deleted."""
         return await inventory(self._apps, name)
 
+    async def compare(self, name: str) -> Json:
+        """The generations that have instances now, side by side."""
+        self._apps.known(name)
+        return await self._apps.comparer.compare(name)
+
     def log_matches(self, name: str, generation: int) -> list[str]:
         """journalctl(1) matches: what instances wrote, and what systemd and deployd wrote about them."""
         self._apps.known(name)

@@ -110,8 +110,8 @@ def _written(reader: Any, invocation_id: str, unit: str, since: float, deadline:
         entry = reader.get_previous()
         if not entry or time.monotonic() > deadline:
             return
-        whose = _text(entry.get("_SYSTEMD_INVOCATION_ID"))
-        named = invocation_id in (whose, _text(entry.get("INVOCATION_ID")))
+        whose = text(entry.get("_SYSTEMD_INVOCATION_ID"))
+        named = invocation_id in (whose, text(entry.get("INVOCATION_ID")))
         if named and entry.get("_PID") == 1:
             continue
         if named or (unit and not whose and _monotonic(entry) >= since and _realtime(entry) >= earliest):
@@ -121,7 +121,7 @@ def _written(reader: Any, invocation_id: str, unit: str, since: float, deadline:
 def _lines(entries: Iterator[dict[str, Any]], most: int) -> tuple[str, ...]:
     found: list[str] = []
     for entry in entries:
-        found += reversed([harmless(line) for line in _text(entry.get("MESSAGE")).split("\n") if line.strip()])
+        found += reversed([harmless(line) for line in text(entry.get("MESSAGE")).split("\n") if line.strip()])
         if len(found) >= most:
             break
     return tuple(reversed(found[:most]))
@@ -134,7 +134,7 @@ def harmless(line: str) -> str:
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
     """A field's value: bytes if it is not UTF-8, a list if the field is there twice."""
     if isinstance(value, list):
         value = value[-1]

@@ -1,0 +1,89 @@
+"""The JSON of compare: the generations that have instances now, side by side. Pure.
+
+What steering counts is taken from the status: shares by generation, and the open connections of each instance. With
+shared sockets nobody knows them, and they are null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+from deployd.control.status import Json
+from deployd.systemd.complaints import Complaints
+from deployd.systemd.usage import Usage
+
+
+def shown(status: Json) -> dict[int, list[Json]]:
+    """Generation to its instances that are more than a pin, newest generation first."""
+    found: dict[int, list[Json]] = {}
+    for item in status["instances"]:
+        if item["generation"] is not None and item["state"] != "inactive":
+            found.setdefault(item["generation"], []).append(item)
+    return dict(sorted(found.items(), reverse=True))
+
+
+def comparison(
+    status: Json,
+    usages: Mapping[str, Usage] = MappingProxyType({}),
+    complaints: Mapping[int, Complaints] = MappingProxyType({}),
+) -> Json:
+    """`deployd compare APP --json`. `status` is the app's; `usages` by unit, `complaints` by generation."""
+    shares = {item["generation"]: item for item in status.get("shares") or []}
+    return {
+        "app": status["app"],
+        "generations": [
+            _generation(
+                number,
+                instances,
+                shares.get(number, {}),
+                [usages.get(item["unit"], Usage()) for item in instances],
+                complaints.get(number, Complaints()),
+            )
+            for number, instances in shown(status).items()
+        ],
+    }
+
+
+def _generation(
+    number: int, instances: list[Json], share: Json, usages: Iterable[Usage], complaints: Complaints
+) -> Json:
+    used = list(usages)
+    restarts = sum(item["restarts"] for item in instances)
+    connections = share.get("connections")
+    cpu, memory = _sum(item.cpu_seconds for item in used), _sum(item.memory_bytes for item in used)
+    return {
+        "generation": number,
+        "release": instances[0]["release"],
+        "instances": len(instances),
+        "ready": sum(item["ready"] for item in instances),
+        "connections": connections,
+        "share_asked": share.get("asked"),
+        "share_seen": share.get("seen"),
+        "open": _sum(item.get("connections") for item in instances),
+        "restarts": restarts,
+        "crashes": sum(item.get("crashes") or 0 for item in instances),
+        "cpu_seconds": None if cpu is None else round(cpu, 6),
+        "cpu_per_1000": _per_1000(cpu, connections, restarts),
+        "memory_bytes": memory,
+        "memory_per_instance": None if memory is None else round(memory / len(instances)),
+        "error_lines": complaints.count,
+        "error_lines_more": complaints.more,
+        "errors": list(complaints.last),
+        "since": min((item["since"] for item in instances if item["since"]), key=datetime.fromisoformat, default=None),
+    }
+
+
+def _sum(values: Iterable[Any]) -> Any:
+    """None when one is not known: a part of a sum looks like one."""
+    found = list(values)
+    return None if not found or None in found else sum(found)
+
+
+def _per_1000(cpu: float | None, connections: int | None, restarts: int) -> float | None:
+    """Nothing after a restart: systemd then counts from that on, and the connections are counted from the first."""
+    if cpu is None or not connections or restarts:
+        return None
+    return round(1000 * cpu / connections, 6)

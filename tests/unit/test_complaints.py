@@ -1,0 +1,88 @@
+"""Errors in the journal of some invocations: which are asked for, how many are counted, and that nothing raises."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from deployd.systemd import complaints
+from deployd.systemd.complaints import MOST_INVOCATIONS, NOT_READ, Complaining, Complaints
+
+
+class Reader:
+    """A journal of these messages, oldest first. It does not filter: matches are libsystemd's."""
+
+    def __init__(self, *messages: Any) -> None:
+        self.messages = list(messages)
+        self.matches: list[str] = []
+        self.data_threshold = 0
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def add_match(self, match: str) -> None:
+        self.matches.append(match)
+
+    def add_disjunction(self) -> None:
+        self.matches.append("+")
+
+    def seek_tail(self) -> None:
+        pass
+
+    def get_previous(self) -> dict[str, Any]:
+        return {"MESSAGE": self.messages.pop()} if self.messages else {}
+
+
+def count(reader: Any, *invocations: str) -> Complaints:
+    return asyncio.run(Complaining(lambda: reader).of(invocations))
+
+
+def test_all_are_counted_and_the_last_are_told() -> None:
+    reader = Reader("one", "two", "three\n  in two lines\n\n", b"f\xffur")
+    assert count(reader, "ab", "", "cd") == Complaints(4, False, ("three", "  in two lines", "f\ufffdur"))
+    bad = [f"PRIORITY={number}" for number in range(4)]
+    fields = ("_SYSTEMD_INVOCATION_ID", "INVOCATION_ID")
+    assert reader.matches == [word for name in fields for word in (f"{name}=ab", f"{name}=cd", *bad, "+")]
+
+
+def test_what_would_steer_a_terminal_is_not_told() -> None:
+    assert count(Reader("\x1b[31mred\x07"), "ab").last == ("red\ufffd",)
+
+
+def test_nobody_is_asked_about_nothing() -> None:
+    def refuse() -> Any:
+        raise AssertionError
+
+    assert asyncio.run(Complaining(refuse).of(["", ""])) == Complaints()
+
+
+def test_so_many_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(complaints, "MOST", 5)
+    assert count(Reader(*"abcdef"), "ab") == Complaints(5, True, ("d", "e", "f"))
+    assert count(Reader(*"abcde"), "ab") == Complaints(5, False, ("c", "d", "e"))
+    reader = Reader()
+    count(reader, *(f"{number:x}" for number in range(MOST_INVOCATIONS + 1)))
+    assert reader.matches[0] == "_SYSTEMD_INVOCATION_ID=1"
+
+
+def test_what_takes_too_long_is_told_as_far_as_it_got(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(complaints, "TIMEOUT", -1.0)
+    monkeypatch.setattr(asyncio, "wait", lambda items, timeout: _all(items))
+    assert count(Reader("one"), "ab") == Complaints(0, True)
+
+
+async def _all(items: set[asyncio.Future[Any]]) -> tuple[set[asyncio.Future[Any]], set[asyncio.Future[Any]]]:
+    await asyncio.gather(*items)
+    return items, set()
+
+
+def test_a_journal_that_is_broken_breaks_nothing() -> None:
+    def broken() -> Any:
+        raise OSError("no journal")
+
+    assert asyncio.run(Complaining(broken).of(["ab"])) == NOT_READ

@@ -168,6 +168,10 @@ class Systemd:
         """Queue a stop job; see start."""
         return await self._job("StopUnit", unit)
 
+    async def restart(self, unit: str) -> asyncio.Future[str]:
+        """Queue a job that stops and starts it; see start."""
+        return await self._job("RestartUnit", unit)
+
     async def reset_failed(self, unit: str) -> None:
         """Forget that a unit failed and how often it was restarted; a unit that is not loaded is no error."""
         with contextlib.suppress(SystemdError):

@@ -278,8 +278,8 @@ class App:
         """Equal exactly when two generations start the same process. `contents` stands for what the directory holds.
 
         Pace, stop, the number of instances and most of the gate are left out: changing them needs no restart,
-        so such a generation adopts what runs. Listening sockets are a process's own from its start, and are others
-        when they are steered.
+        so such a generation adopts what runs. Listening sockets are a process's own from its start; when they are
+        steered, so are their settings.
         """
         parts: list[object] = [
             release_dir,
@@ -295,7 +295,7 @@ class App:
             self.service,
         ]
         if self.steered:  # only then: what was written down by a deployd that knew no routing stays the same
-            parts.append(self.routing)
+            parts += [self.routing, self.socket]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 

@@ -12,6 +12,7 @@ the daemon turns it into a D-Bus error reply, the command turns that into an exi
     ├── AccessDenied         polkit or D-Bus said no
     ├── StateError           the state directory cannot be read or written
     ├── SystemdError         systemd refused or did not answer
+    ├── SteeringError        the kernel refused what steering needs
     ├── RolloutFailed        the rollout ended, but not in the new generation
     └── Unreachable          the daemon or the bus does not answer
 """
@@ -98,6 +99,12 @@ class SystemdError(DeploydError):
     """systemd refused a call or did not answer before its deadline."""
 
     name = "Systemd"
+
+
+class SteeringError(DeploydError):
+    """The kernel refused what steering connections needs (eBPF, sock_diag, another process's sockets)."""
+
+    name = "Steering"
 
 
 class RolloutFailed(DeploydError):

@@ -1,0 +1,123 @@
+"""eBPF machine code from Python: the few instructions that steering needs.
+
+An eBPF program has registers r0 to r9 of 64 bits, the frame pointer r10 and a stack of 512 bytes below it. A call of
+a kernel function takes its arguments in r1 to r5, which it destroys, and answers in r0; r6 to r9 survive it.
+Source: the kernel's Documentation/bpf/standardization/instruction-set.rst.
+"""
+
+from __future__ import annotations
+
+import struct
+
+R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, FRAME = range(11)
+
+HALF, WORD, DOUBLE = 0x08, 0x00, 0x18
+"""Sizes of 16, 32 and 64 bits."""
+
+# An operation is an instruction class, and within it a source (a number, K, or a register, X) and a code.
+_LD, _LDX, _ST, _STX, _JMP, _ALU64 = 0x00, 0x01, 0x02, 0x03, 0x05, 0x07
+_K, _X = 0x00, 0x08
+_IMM, _MEM, _ATOMIC = 0x00, 0x60, 0xC0
+_ADD, _MUL, _AND, _MOV = 0x00, 0x20, 0x50, 0xB0
+_JA, _JEQ, _JNE, _CALL, _EXIT = 0x00, 0x10, 0x50, 0x80, 0x90
+_PSEUDO_MAP_FD = 1
+
+
+class Assembler:
+    """Takes instructions one by one; `code` is the program. Jumps go forward, to labels set later."""
+
+    def __init__(self) -> None:
+        self._words: list[tuple[int, int, int, int, int]] = []  # operation, destination, source, offset, number
+        self._labels: dict[str, int] = {}
+        self._jumps: list[tuple[int, str]] = []
+
+    def move(self, to: int, register: int) -> None:
+        """to = register"""
+        self._add(_ALU64 | _X | _MOV, to, register)
+
+    def set(self, to: int, number: int) -> None:
+        """to = number"""
+        self._add(_ALU64 | _K | _MOV, to, number=number)
+
+    def add(self, to: int, number: int) -> None:
+        """to += number"""
+        self._add(_ALU64 | _K | _ADD, to, number=number)
+
+    def add_register(self, to: int, register: int) -> None:
+        """to += register"""
+        self._add(_ALU64 | _X | _ADD, to, register)
+
+    def multiply(self, to: int, number: int) -> None:
+        """to *= number"""
+        self._add(_ALU64 | _K | _MUL, to, number=number)
+
+    def mask(self, to: int, number: int) -> None:
+        """to &= number"""
+        self._add(_ALU64 | _K | _AND, to, number=number)
+
+    def load(self, size: int, to: int, address: int, offset: int = 0) -> None:
+        """to = what lies in memory at the register `address` + offset"""
+        self._add(_LDX | _MEM | size, to, address, offset)
+
+    def store(self, size: int, address: int, offset: int, register: int) -> None:
+        """memory at the register `address` + offset = register"""
+        self._add(_STX | _MEM | size, address, register, offset)
+
+    def store_number(self, size: int, address: int, offset: int, number: int) -> None:
+        """memory at the register `address` + offset = number"""
+        self._add(_ST | _MEM | size, address, 0, offset, number)
+
+    def atomic_add(self, size: int, address: int, offset: int, register: int) -> None:
+        """memory at the register `address` + offset += register, also if others do so at the same time"""
+        self._add(_STX | _ATOMIC | size, address, register, offset, _ADD)
+
+    def load_map(self, to: int, fd: int) -> None:
+        """to = the map behind the file descriptor, which the kernel resolves as it loads the program"""
+        self._add(_LD | _IMM | DOUBLE, to, _PSEUDO_MAP_FD, number=fd)
+        self._add(0)  # the upper half of the number: an instruction of its own
+
+    def call(self, function: int) -> None:
+        """r0 = function(r1, ...)"""
+        self._add(_JMP | _CALL, number=function)
+
+    def jump(self, label: str) -> None:
+        self._jump(_JMP | _JA, 0, 0, label)
+
+    def jump_if(self, register: int, number: int, label: str) -> None:
+        """jump if register == number"""
+        self._jump(_JMP | _K | _JEQ, register, number, label)
+
+    def jump_unless(self, register: int, number: int, label: str) -> None:
+        """jump if register != number"""
+        self._jump(_JMP | _K | _JNE, register, number, label)
+
+    def exit(self) -> None:
+        """return r0"""
+        self._add(_JMP | _EXIT)
+
+    def label(self, name: str) -> None:
+        """The place where jumps to `name` arrive. Raises ValueError if it is set twice."""
+        if name in self._labels:
+            raise ValueError(f"label {name} is set twice")
+        self._labels[name] = len(self._words)
+
+    @property
+    def code(self) -> bytes:
+        """The program, eight bytes an instruction. Raises ValueError for a jump to nowhere."""
+        words = list(self._words)
+        for place, label in self._jumps:
+            if label not in self._labels:
+                raise ValueError(f"label {label} is not set")
+            operation, to, source, _, number = words[place]
+            words[place] = (operation, to, source, self._labels[label] - place - 1, number)
+        return b"".join(
+            struct.pack("=BBhi", operation, source << 4 | to, offset, number)
+            for operation, to, source, offset, number in words
+        )
+
+    def _jump(self, operation: int, register: int, number: int, label: str) -> None:
+        self._jumps.append((len(self._words), label))
+        self._add(operation, register, number=number)
+
+    def _add(self, operation: int, to: int = 0, source: int = 0, offset: int = 0, number: int = 0) -> None:
+        self._words.append((operation, to, source, offset, number))

@@ -1,7 +1,7 @@
 """The asyncio client of org.deployd1: all that the command knows of the daemon.
 
-Owns the names and object paths, how error replies become exceptions of deployd.errors, and how to wait for
-a rollout across a death of the daemon. Imports of deployd only bus and errors, nothing that the daemon runs on.
+Owns the names and object paths, and how to wait for a rollout across a death of the daemon. Imports of deployd only
+bus, errors and replies, nothing that the daemon runs on.
 
 Answers are the JSON objects of units/org.deployd1.xml as plain dicts, not classes: the command passes them on
 as they are (``--json``), and a daemon newer than the command may say more than the command knows.
@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
-import json
 import os
 import re
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -20,14 +19,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from deployd.bus import Bus, BusError, Signal
-from deployd.errors import BY_DBUS_NAME, AccessDenied, DeploydError, NoSuchApp, Unreachable
+from deployd.errors import DeploydError, Unreachable
+from deployd.replies import FREEDESKTOP_ERROR, Json, error_from, json_object
 
 NAME = "org.deployd1"
 ROOT = "/org/deployd1"
 MANAGER = "org.deployd1.Manager"
 APP = "org.deployd1.App"
 DBUS_NAME, DBUS_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
-FREEDESKTOP_ERROR = "org.freedesktop.DBus.Error."
 
 READ_TIMEOUT = 10.0
 LOOK_TIMEOUT = 60.0
@@ -41,39 +40,13 @@ BEGIN_TIMEOUT = 30 * DAY
 """What begins a rollout first runs its hooks, which have timeouts of their own, of up to a day each. A daemon that dies
 meanwhile is told by the bus, at once."""
 
-Json = dict[str, Any]
-
-SIGNATURES: dict[type, str] = {str: "s", bool: "b", int: "u"}
-
-_DENIED = {"AccessDenied", "AuthFailed", "InteractiveAuthorizationRequired"}
-_NOT_THERE = {"UnknownObject", "UnknownMethod", "UnknownInterface"}
-_SILENT = {"ServiceUnknown", "NameHasNoOwner", "NoReply", "Disconnected", "NoServer", "Timeout", "TimedOut"}
+SIGNATURES: dict[type, str] = {str: "s", bool: "b", int: "u", float: "d"}
 
 
 def app_path(app: str) -> str:
     """The object of an app, its name encoded as sd_bus_path_encode(3) does it."""
     encoded = re.sub(rb"\A[0-9]|[^A-Za-z0-9]", lambda byte: b"_%02x" % ord(byte[0]), os.fsencode(app))
     return f"{ROOT}/app/{encoded.decode() or '_'}"
-
-
-def error_from(error: BusError, app: str = "") -> DeploydError:
-    """What an error reply means to the caller; `app` is the app whose object was called, if one was."""
-    if error.name in BY_DBUS_NAME:
-        # Below the sentence stands what a process wrote: see add_note().
-        sentence, *lines = error.message.split("\n")
-        found = BY_DBUS_NAME[error.name](sentence)
-        for line in lines:
-            found.add_note(f"    {line}")
-        return found
-    short = error.name.removeprefix(FREEDESKTOP_ERROR)
-    if short in _DENIED:
-        return AccessDenied(f"not allowed: {error.message}")
-    if short in _NOT_THERE and app:
-        return NoSuchApp(f"there is no app named {app}")
-    # Activation through systemd fails with systemd's own errors: no such unit, masked, failed to load.
-    if short in _SILENT or short.startswith("Spawn.") or error.name.startswith("org.freedesktop.systemd1."):
-        return Unreachable(f"deployd does not answer: {error.message}")
-    return DeploydError(error.message or error.name)
 
 
 class Client:
@@ -102,32 +75,32 @@ class Client:
         return [name for name, _ in apps]
 
     async def check(self, app: str = "", *, timeout: float = READ_TIMEOUT) -> Json:
-        return _object(*await self._call("", "Check", "s", [app], timeout=timeout))
+        return json_object(*await self._call("", "Check", "s", [app], timeout=timeout))
 
     async def describe(self, *, timeout: float = READ_TIMEOUT) -> Json:
         """The status of every app: ``{"apps": [...], "version"}``."""
-        return _object(*await self._call("", "Describe", timeout=timeout))
+        return json_object(*await self._call("", "Describe", timeout=timeout))
 
     async def status(self, app: str, *, timeout: float = READ_TIMEOUT) -> Json:
-        return _object(*await self._call(app, "Describe", timeout=timeout))
+        return json_object(*await self._call(app, "Describe", timeout=timeout))
 
     async def history(self, app: str, *, timeout: float = READ_TIMEOUT) -> Json:
-        return _object(*await self._call(app, "History", timeout=timeout))
+        return json_object(*await self._call(app, "History", timeout=timeout))
 
     async def units(self, app: str, *, timeout: float = READ_TIMEOUT) -> Json:
-        return _object(*await self._call(app, "Units", timeout=timeout))
+        return json_object(*await self._call(app, "Units", timeout=timeout))
 
-    async def plan(self, app: str, *, release: str = "", canary: int = 0, timeout: float = LOOK_TIMEOUT) -> Json:
+    async def plan(self, app: str, *, release: str = "", canary: float = 0, timeout: float = LOOK_TIMEOUT) -> Json:
         options = _options(release=release, canary=canary)
-        return _object(*await self._call(app, "Plan", "a{sv}", [options], timeout=timeout))
+        return json_object(*await self._call(app, "Plan", "a{sv}", [options], timeout=timeout))
 
     async def releases(self, app: str, *, timeout: float = LOOK_TIMEOUT) -> Json:
         """Every release directory: who needs it, and whether it may be deleted."""
-        return _object(*await self._call(app, "Releases", timeout=timeout))
+        return json_object(*await self._call(app, "Releases", timeout=timeout))
 
     async def compare(self, app: str, *, timeout: float = LOOK_TIMEOUT) -> Json:
         """The generations that have instances now, side by side."""
-        return _object(*await self._call(app, "Compare", timeout=timeout))
+        return json_object(*await self._call(app, "Compare", timeout=timeout))
 
     async def log_matches(self, app: str, generation: int = 0, *, timeout: float = READ_TIMEOUT) -> list[str]:
         """Arguments for journalctl; generation 0 stands for all."""
@@ -139,14 +112,15 @@ class Client:
         app: str,
         *,
         start: bool = True,
-        canary: int = 0,
+        canary: float = 0,
         supersede: bool = False,
         timeout: float = BEGIN_TIMEOUT,
     ) -> int:
         """Returns the generation that is being rolled out, 0 for none.
 
         Here and below: with `supersede` a rollout that is under way gives way; with a `canary` it waits for
-        resume or abort when so many new instances have passed beside the old.
+        resume or abort when so many new instances have passed beside the old: an int is their number, a float the
+        share of new connections that they get.
         """
         options = {"start": ("b", start), **_options(canary=canary, supersede=supersede)}
         return int(*await self._call(app, "Apply", "a{sv}", [options], timeout=timeout))
@@ -157,7 +131,7 @@ class Client:
         *,
         release: str = "",
         cause: str = "",
-        canary: int = 0,
+        canary: float = 0,
         supersede: bool = False,
         timeout: float = BEGIN_TIMEOUT,
     ) -> int:
@@ -192,6 +166,10 @@ class Client:
     async def abort(self, app: str, *, past_irreversible: bool = False, timeout: float = CHANGE_TIMEOUT) -> None:
         options = _options(past_irreversible=past_irreversible)
         await self._call(app, "Abort", "a{sv}", [options], timeout=timeout)
+
+    async def weigh(self, app: str, generation: int, share: float, *, timeout: float = CHANGE_TIMEOUT) -> None:
+        """Ask for a `share` (0 to 1) of new connections for a generation of the rollout under way."""
+        await self._call(app, "SetWeight", "tda{sv}", [generation, float(share), {}], timeout=timeout)
 
     async def remove(self, app: str, *, timeout: float = CHANGE_TIMEOUT) -> None:
         await self._call(app, "Remove", timeout=timeout)
@@ -282,7 +260,7 @@ class Watch:
         if self._early is None:
             return False
         with contextlib.suppress(DeploydError):  # next() raises it, where somebody can act on it
-            event = _object(text)
+            event = json_object(text)
             if event.get("event") == "hook" and event.get("hook") == "before":
                 self._early(event)
                 return True
@@ -296,7 +274,7 @@ class Watch:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if get.done():
                 is_owner, text = get.result()
-                return text if is_owner else _object(text)
+                return text if is_owner else json_object(text)
         finally:
             get.cancel()
         raise Unreachable("the D-Bus system bus went away")
@@ -367,19 +345,11 @@ class Watch:
         return next((row for row in rows if row.get("generation") == generation), {})
 
 
-def _options(**values: str | int) -> dict[str, tuple[str, str | int]]:
+def _options(**values: str | float) -> dict[str, tuple[str, str | float]]:
     """Those that say something, each with its D-Bus type."""
+    if isinstance(values.get("canary"), float):
+        values["canary_share"] = values.pop("canary")
     return {key: (SIGNATURES[type(value)], value) for key, value in values.items() if value}
-
-
-def _object(text: str) -> Json:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise DeploydError(f"deployd sent what is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise DeploydError("deployd sent JSON that is not an object")
-    return value
 
 
 def _now() -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deployd.api import Client, Json, app_path, error_from
+from deployd.api import Client, app_path
 from deployd.bus import Bus, BusError
 from deployd.errors import (
     AccessDenied,
@@ -21,6 +21,7 @@ from deployd.errors import (
     Refused,
     Unreachable,
 )
+from deployd.replies import Json, error_from
 from tests.unit.cli_fake import FakeDaemon, generation_row, private_bus, status
 
 DBUS = "org.freedesktop.DBus.Error."

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from deployd.api import Client, Json
+from deployd.api import Client
 from deployd.bus import MethodCall, Reply
 from deployd.errors import Refused
+from deployd.replies import Json
 from deployd_cli.text.event import event_line
 from deployd_cli.text.paint import PLAIN
 from deployd_cli.text.plan import plan_lines

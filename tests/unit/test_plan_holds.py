@@ -13,7 +13,7 @@ from deployd.model.failure import GateName
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Hold
 from deployd.plan import judge
-from deployd.plan.goal import Goal, holds
+from deployd.plan.goal import Goal, canary, holds
 from deployd.plan.planner import Verdict, World, plan
 from deployd.plan.simulation import simulate
 from tests.unit.plan_worlds import GENERATION, NOW, alive, app, begun, goals, pools, ready, stopped
@@ -63,7 +63,7 @@ def test_from_a_tidy_world_a_hold_is_reached_as_it_says(
 def test_where_a_rollout_waits() -> None:
     eight = app(8, pace=Pace(pause_after=(Amount(50, percent=True), Amount(1), Amount(100, percent=True))))
     assert holds(eight) == (Hold(1), Hold(4))
-    assert holds(eight, canary=2) == (Hold(2, canary=True), Hold(4))
+    assert holds(eight, canary(eight, 2)) == (Hold(2, canary=True), Hold(4))
     assert holds(app(8)) == ()
 
 

@@ -37,6 +37,7 @@ CHANGES: Calls = {
     (APP, "Pause"): [],
     (APP, "Resume"): [],
     (APP, "Abort"): [{}],
+    (APP, "SetWeight"): [2, 0.1, {}],
     (APP, "Remove"): [],
 }
 READS: Calls = {
@@ -54,6 +55,7 @@ SIGNATURES = {
     **dict.fromkeys(("Apply", "Rollout", "Restart", "Abort", "Plan"), "a{sv}"),
     "Rollback": "ta{sv}",
     "Scale": "ua{sv}",
+    "SetWeight": "tda{sv}",
     "Check": "s",
     "LogMatches": "t",
 }
@@ -179,6 +181,15 @@ def test_every_writer_is_told_its_options(serve: Callable[[Test], None]) -> None
         served.requests.abort.assert_called_once_with("demo", past_irreversible=True)
         await served.call(DEMO, APP, "Plan", "a{sv}", {"canary": two})
         served.views.plan.assert_called_once_with("demo", canary=2)
+        share = {"canary_share": ("d", 0.05)}
+        await served.call(DEMO, APP, "Rollout", "a{sv}", share)
+        served.requests.rollout.assert_awaited_with("demo", cause=Cause.ROLLOUT, canary_share=0.05)
+        await served.call(DEMO, APP, "Apply", "a{sv}", share)
+        served.requests.apply.assert_awaited_with("demo", canary_share=0.05)
+        await served.call(DEMO, APP, "Plan", "a{sv}", share)
+        served.views.plan.assert_called_with("demo", canary_share=0.05)
+        await served.call(DEMO, APP, "SetWeight", "tda{sv}", 3, 0.25, {})
+        served.requests.weigh.assert_called_once_with("demo", 3, 0.25)
 
     serve(test)
 
@@ -186,15 +197,16 @@ def test_every_writer_is_told_its_options(serve: Callable[[Test], None]) -> None
 @pytest.mark.parametrize(
     ("member", "options", "says"),
     [
-        ("Rollout", {"relase": ("s", "/x")}, 'unknown option "relase"; known are canary, cause, release, supersede'),
+        ("Rollout", {"relase": ("s", "/x")}, "known are canary, canary_share, cause, release, supersede"),
+        ("Restart", {"relase": ("s", "/x")}, 'unknown option "relase"; known are supersede'),
         ("Rollout", {"release": ("u", 1)}, 'option "release" must be of type str'),
         ("Rollout", {"cause": ("s", "apply")}, 'cause "apply": allowed are rollout and reload'),
-        ("Apply", {"release": ("s", "/x")}, 'unknown option "release"; known are canary, start, supersede'),
+        ("Apply", {"release": ("s", "/x")}, "known are canary, canary_share, start, supersede"),
         ("Rollout", {"canary": ("b", True)}, 'option "canary" must be of type int'),
         ("Restart", {"canary": ("u", 1)}, 'unknown option "canary"; known are supersede'),
         ("Abort", {"past_irreversible": ("u", 1)}, 'option "past_irreversible" must be of type bool'),
         ("Apply", {"start": ("s", "no")}, 'option "start" must be of type bool'),
-        ("Plan", {"start": ("b", True)}, 'unknown option "start"; known are canary, release'),
+        ("Plan", {"start": ("b", True)}, 'unknown option "start"; known are canary, canary_share, release'),
     ],
 )
 def test_options_that_are_not_known_are_refused(

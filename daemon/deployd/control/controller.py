@@ -140,6 +140,18 @@ class Controller:
         """Pause, resume or abort the rollout under way; False where that makes no sense. Raises StateError."""
         return self._course is not None and self._advance(self._course, event, reason)
 
+    def weigh(self, weight: tuple[int, float]) -> bool:
+        """A generation's share of new connections; False where that makes no sense. Raises StateError."""
+        course = self._course
+        if course is None or course.rollout.phase is Phase.ROLLING_BACK:
+            return False
+        rollout = replace(course.rollout, weight=weight)
+        self._host.history.move(rollout)
+        course.rollout = rollout
+        self._report_change()
+        self.wake()
+        return True
+
     def observe(self) -> tuple[Instance, ...]:
         """The instances, with what their probes say."""
         return self._prober.overlay(self.instances.observe())

@@ -166,7 +166,7 @@ def dry_run(app: str, origin: int | None, target: int, release: str, outcome: Ou
 
 def _step(action: Start | Stop | Adopt | Hold, ready: int) -> Json:
     if isinstance(action, Hold):
-        return {"action": "pause", "new": action.new, "canary": action.canary, "ready": ready}
+        return {"action": "pause", "new": action.new, "canary": action.canary, "share": action.share, "ready": ready}
     names = {Start: "start", Stop: "stop", Adopt: "adopt"}
     return {
         "action": names[type(action)],

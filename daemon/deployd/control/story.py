@@ -135,6 +135,7 @@ def standing(rollout: Rollout, irreversible: bool) -> dict[str, Any]:
 def held(rollout: Rollout, instances: int) -> str:
     """The reason of a pause at a hold."""
     hold = rollout.holds[0]
+    share = "" if hold.share is None else f"{hold.share * 100:g} % of new connections, "
     if hold.canary:
-        return f"canary: {hold.new} new beside the {instances} old"
-    return f"pause_after: {hold.new} of {instances} instances are new"
+        return f"canary: {share}{hold.new} new beside the {instances} old"
+    return f"pause_after: {share}{hold.new} of {instances} instances are new"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
+from deployd.errors import InvalidRequest, Refused
 from deployd.model.app import App, Gate, GateType, Order
 from deployd.model.rollout import Hold
 
@@ -114,11 +116,48 @@ class Goal:
         )
 
 
-def holds(app: App, canary: int = 0) -> tuple[Hold, ...]:
-    """Where a rollout of `app` waits, in order. With all instances new there is nothing left to wait for."""
-    found = {amount.of(app.instances, round_up=True) for amount in app.pace.pause_after}
-    first = (Hold(min(canary, app.instances), canary=True),) if canary else ()
-    return first + tuple(Hold(new) for new in sorted(found) if canary < new < app.instances and new > 0)
+def canary(app: App, count: int = 0, share: float = 0.0) -> Hold | None:
+    """The hold of a canary of `count` instances, or of a `share` (0 to 1) of new connections on as many instances as
+    come to it; None for neither. Raises InvalidRequest, and Refused where nobody can give a share."""
+    if not count and not share:
+        return None
+    if count and share:
+        raise InvalidRequest("a canary is a number of instances or a share of new connections, not both")
+    if count:
+        if not 0 < count <= app.instances:
+            raise InvalidRequest(f"canary of {count}: allowed are 1 to {app.instances}, the instances of {app.name}")
+        return Hold(count, canary=True)
+    if not 0 < share <= 1:
+        raise InvalidRequest(f"canary of {share * 100:g} %: allowed is what is above 0 % and up to 100 %")
+    if not app.steered:
+        raise Refused(
+            f"{app.name} shares one socket, where nobody chooses who gets a connection: --canary N starts N instances"
+            ' beside the old; routing = "steered" takes shares as well'
+        )
+    # 0.07 of 100 is a little more than 7, for floats.
+    return Hold(max(1, ceil(round(share * app.instances, 9))), canary=True, share=share)
+
+
+def holds(app: App, first: Hold | None = None) -> tuple[Hold, ...]:
+    """Where a rollout of `app` waits, in order: at its canary, if any, then where it has got on further than that.
+
+    With all instances new there is nothing left to wait for. A percentage is a share of instances; of an app that is
+    steered, of new connections, and of instances that come to it.
+    """
+    found: dict[float, Hold] = {}
+    for amount in app.pace.pause_after:
+        new = amount.of(app.instances, round_up=True)
+        hold = Hold(new, share=amount.value / 100 if app.steered and amount.percent else None)
+        if 0 < new < app.instances and (_extent(hold, app) not in found or hold.share is not None):
+            found[_extent(hold, app)] = hold
+    further = _extent(first, app) if first is not None else 0.0
+    later = tuple(found[extent] for extent in sorted(found) if extent > further)
+    return later if first is None else (first, *later)
+
+
+def _extent(hold: Hold, app: App) -> float:
+    """How far a rollout has got there, 0 to 1."""
+    return hold.new / app.instances if hold.share is None else hold.share
 
 
 def _words(gate: Gate) -> str:

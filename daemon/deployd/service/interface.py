@@ -40,6 +40,8 @@ _XML = (_HERE.parents[1] / "org.deployd1.xml", _HERE.parents[3] / "units" / "org
 
 Method = Callable[..., Any]
 
+_CANARY: dict[str, type] = {"canary": int, "canary_share": float}
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -74,7 +76,7 @@ class Service:
                 "Describe": lambda app: _json(apps.status(app)),
                 "History": lambda app: _json(views.history(app)),
                 "Units": lambda app: _json(views.units(app)),
-                "Plan": lambda app, options: _told(views.plan(app, **_options(options, release=str, canary=int))),
+                "Plan": lambda app, options: _told(views.plan(app, **_options(options, release=str, **_CANARY))),
                 "Releases": lambda app: _told(views.releases(app)),
                 "Compare": lambda app: _told(views.compare(app)),
                 "LogMatches": views.log_matches,
@@ -84,7 +86,7 @@ class Service:
             MANAGER: {"Reload": apps.reload},
             APP: {
                 "Apply": lambda app, options: requests.apply(
-                    app, **_options(options, start=bool, supersede=bool, canary=int)
+                    app, **_options(options, start=bool, supersede=bool, **_CANARY)
                 ),
                 "Rollout": self._rollout,
                 "Rollback": lambda app, to, options: requests.rollback(
@@ -97,6 +99,9 @@ class Service:
                 "Pause": requests.pause,
                 "Resume": requests.resume,
                 "Abort": lambda app, options: requests.abort(app, **_options(options, past_irreversible=bool)),
+                "SetWeight": lambda app, generation, share, options: requests.weigh(
+                    app, generation, share, **_options(options)
+                ),
                 "Remove": requests.remove,
             },
         }
@@ -156,7 +161,7 @@ class Service:
         return [[name, f"{APPS}/{encode(name)}"] for name in self._apps.names()]
 
     async def _rollout(self, app: str, options: dict[str, Any]) -> int:
-        known = _options(options, release=str, cause=str, canary=int, supersede=bool)
+        known = _options(options, release=str, cause=str, supersede=bool, **_CANARY)
         cause = known.pop("cause", "rollout")
         if cause not in ("rollout", "reload"):
             raise InvalidRequest(f'cause "{cause}": allowed are rollout and reload')

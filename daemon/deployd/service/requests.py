@@ -10,13 +10,14 @@ from dataclasses import replace
 
 from deployd import config
 from deployd.config.contents import contents, refuse_changed
+from deployd.config.steering import MOST_INSTANCES
 from deployd.control.hooks import Change
 from deployd.control.registry import Registry
 from deployd.errors import Busy, DeploydError, InvalidRequest, Refused, StateError
 from deployd.model.app import App
 from deployd.model.generation import Cause, Generation, Result
-from deployd.model.rollout import Phase, Rollout
-from deployd.plan.goal import holds
+from deployd.model.rollout import Hold, Phase, Rollout
+from deployd.plan import goal as goals
 from deployd.plan.transitions import Event
 from deployd.plan.wayback import way_back
 
@@ -27,7 +28,9 @@ class Requests:
     def __init__(self, apps: Registry) -> None:
         self._apps = apps
 
-    async def apply(self, name: str, start: bool = True, *, supersede: bool = False, canary: int = 0) -> int:
+    async def apply(
+        self, name: str, start: bool = True, *, supersede: bool = False, canary: int = 0, canary_share: float = 0.0
+    ) -> int:
         """First deploy, or a rollout of changed settings; 0 when there is nothing to do."""
         async with self._turn(name):
             self._refuse_if_busy(name, supersede)
@@ -48,7 +51,8 @@ class Requests:
                 raise Refused(f"{name} is deployed already: --no-start is for the first time")
             if not start:
                 return await self._install_only(app, release)
-            return await self._begin(app, release, Cause.APPLY, canary=canary)
+            first = goals.canary(app, canary, canary_share)
+            return await self._begin(app, release, Cause.APPLY, canary=first)
 
     async def rollout(
         self,
@@ -58,13 +62,14 @@ class Requests:
         *,
         supersede: bool = False,
         canary: int = 0,
+        canary_share: float = 0.0,
     ) -> int:
         """A new generation of what the app file and `release` say now."""
         async with self._turn(name):
             self._refuse_if_busy(name, supersede)
             app = self._apps.load(name)
             real = await asyncio.to_thread(config.resolve_release, app, release)
-            return await self._begin(app, real, cause, canary=canary)
+            return await self._begin(app, real, cause, canary=goals.canary(app, canary, canary_share))
 
     async def rollback(
         self,
@@ -96,6 +101,8 @@ class Requests:
         async with self._turn(name):
             self._refuse_if_busy(name, supersede)
             current = self._apps.require_current(name)
+            if current.settings.steered and instances > MOST_INSTANCES:
+                raise Refused(f"{instances} instances of {name}: an app that is steered has {MOST_INSTANCES} at most")
             release = await asyncio.to_thread(_as_it_was, current)
             return await self._begin(replace(current.settings, instances=instances), release, Cause.SCALE, current)
 
@@ -114,6 +121,29 @@ class Requests:
         self._refuse_undoing(name, past_irreversible)
         self._send(name, Event.ABORT, "aborted by request")
 
+    def weigh(self, name: str, generation: int, share: float) -> None:
+        """A share (0 to 1) of new connections for a generation of the rollout under way, until it goes on."""
+        controller = self._apps.known(name)
+        current = self._apps.current(name)
+        settings = controller.target.settings if controller is not None and controller.target is not None else None
+        settings = settings or (current.settings if current is not None else self._apps.load(name))
+        if not settings.steered:
+            raise Refused(
+                f"{name} shares one socket, where nobody chooses who gets a connection; weights need"
+                ' routing = "steered"'
+            )
+        rollout = controller.rollout if controller is not None else None
+        if controller is None or rollout is None:
+            self._apps.hooks.refuse_if_ahead(name)
+            raise Refused(f"no rollout of {name} is under way: one generation serves, and gets everything")
+        if generation not in (rollout.origin, rollout.target):
+            those = " and ".join(str(number) for number in (rollout.origin, rollout.target) if number is not None)
+            raise Refused(f"generation {generation} has no part in the rollout of {name}; those that have: {those}")
+        if not 0 <= share <= 1:
+            raise InvalidRequest(f"a weight of {share * 100:g} %: allowed are 0 % to 100 %")
+        if not controller.weigh((generation, share)):
+            raise Refused(f"the rollout of {name} is {rollout.phase}: where it goes back to gets everything")
+
     async def remove(self, name: str) -> None:
         """Stop the app and take away all that was generated for it."""
         async with self._turn(name):
@@ -125,12 +155,10 @@ class Requests:
             self._apps.forget(name)
 
     async def _begin(
-        self, app: App, release: str, cause: Cause, again: Generation | None = None, *, canary: int = 0
+        self, app: App, release: str, cause: Cause, again: Generation | None = None, *, canary: Hold | None = None
     ) -> int:
         """`again`: a generation that starts the very same process, of a release that has not changed since."""
-        if canary < 0 or canary > app.instances:
-            raise InvalidRequest(f"canary of {canary}: allowed are 1 to {app.instances}, the instances of {app.name}")
-        if canary and self._apps.history.current(app.name) is None:
+        if canary is not None and self._apps.history.current(app.name) is None:
             raise Refused(f"{app.name} is not deployed yet: nothing runs that a canary could stand beside")
         name, app = app.name, self._apps.learned(app)
         with self._apps.hooks.ahead(app, cause):
@@ -161,7 +189,7 @@ class Requests:
         )
         # A first deploy has nothing to be compared with, and a way back is not to wait for anybody.
         waits = generation.origin is not None and cause not in (Cause.ROLLBACK, Cause.SCALE)
-        controller.begin(generation, holds(app, canary) if waits else ())
+        controller.begin(generation, goals.holds(app, canary) if waits else ())
         for warning in (lost, mark and f"no way leads back past generation {number}: {mark}"):
             if warning:
                 self._apps.tell(name, "warning", {"from": generation.origin, "to": number, "reason": warning})

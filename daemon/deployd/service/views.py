@@ -14,7 +14,8 @@ from deployd.control.registry import Registry
 from deployd.control.status import Json
 from deployd.errors import InvalidRequest
 from deployd.plan import boots, closing
-from deployd.plan.goal import Goal, holds
+from deployd.plan import goal as goals
+from deployd.plan.goal import Goal
 from deployd.plan.planner import Verdict
 from deployd.plan.simulation import simulate
 from deployd.render import Unit
@@ -69,10 +70,11 @@ class Views:
             ],
         }
 
-    async def plan(self, name: str, release: str | None = None, canary: int = 0) -> Json:
+    async def plan(self, name: str, release: str | None = None, canary: int = 0, canary_share: float = 0.0) -> Json:
         """Every action a rollout of the app file (or of `release`) would take, and where it would wait."""
         controller = self._apps.known(name)
         app = self._apps.learned(self._apps.load(name))
+        first = goals.canary(app, canary, canary_share)
         real = await asyncio.to_thread(config.resolve_release, app, release)
         held = (await asyncio.to_thread(contents, real, app)).digest
         number = self._apps.history.next_number(name)
@@ -82,7 +84,7 @@ class Views:
         seen = controller.observe() if controller else ()
         run = partial(simulate, one_by_one=True, now=time.monotonic())
         # A first deploy has nothing to wait for.
-        waits = holds(app, canary) if self._apps.history.current(name) is not None else ()
+        waits = goals.holds(app, first) if self._apps.history.current(name) is not None else ()
         outcome = await asyncio.to_thread(run, goal, seen, holds=waits)  # seconds, for a thousand instances
         again = closing.second_pass(outcome, bool(layout.late), layout.holders)
         if again and outcome.verdict is Verdict.DONE:

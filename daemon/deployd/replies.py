@@ -1,0 +1,48 @@
+"""What the daemon answers: error replies as exceptions of deployd.errors, JSON texts as objects."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from deployd.bus import BusError
+from deployd.errors import BY_DBUS_NAME, AccessDenied, DeploydError, NoSuchApp, Unreachable
+
+FREEDESKTOP_ERROR = "org.freedesktop.DBus.Error."
+
+Json = dict[str, Any]
+
+_DENIED = {"AccessDenied", "AuthFailed", "InteractiveAuthorizationRequired"}
+_NOT_THERE = {"UnknownObject", "UnknownMethod", "UnknownInterface"}
+_SILENT = {"ServiceUnknown", "NameHasNoOwner", "NoReply", "Disconnected", "NoServer", "Timeout", "TimedOut"}
+
+
+def error_from(error: BusError, app: str = "") -> DeploydError:
+    """What an error reply means to the caller; `app` is the app whose object was called, if one was."""
+    if error.name in BY_DBUS_NAME:
+        # Below the sentence stands what a process wrote: see add_note().
+        sentence, *lines = error.message.split("\n")
+        found = BY_DBUS_NAME[error.name](sentence)
+        for line in lines:
+            found.add_note(f"    {line}")
+        return found
+    short = error.name.removeprefix(FREEDESKTOP_ERROR)
+    if short in _DENIED:
+        return AccessDenied(f"not allowed: {error.message}")
+    if short in _NOT_THERE and app:
+        return NoSuchApp(f"there is no app named {app}")
+    # Activation through systemd fails with systemd's own errors: no such unit, masked, failed to load.
+    if short in _SILENT or short.startswith("Spawn.") or error.name.startswith("org.freedesktop.systemd1."):
+        return Unreachable(f"deployd does not answer: {error.message}")
+    return DeploydError(error.message or error.name)
+
+
+def json_object(text: str) -> Json:
+    """The object that `text` is. Raises DeploydError."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise DeploydError(f"deployd sent what is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise DeploydError("deployd sent JSON that is not an object")
+    return value

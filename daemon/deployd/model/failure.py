@@ -21,6 +21,8 @@ class GateName(StrEnum):
     RELEASE = "release"
     """The release directory vanished or was changed."""
     HOOK = "hook"
+    ANALYSIS = "analysis"
+    """The command that looks at both generations said no."""
     UNITS = "units"
     """systemd would not have the units, or the socket could not be opened."""
 

@@ -160,6 +160,7 @@ _NOT_RUN = {
     203: "it cannot be executed",
     216: "its group is not known",
     217: "its user is not known",
+    243: "its credentials cannot be set up",
 }
 """Exit statuses of systemd itself, before the program runs (systemd.exec(5))."""
 

@@ -19,11 +19,13 @@ from deployd.control.host import Host
 from deployd.control.registry import Registry, Settings
 from deployd.errors import DeploydError, InvalidRequest
 from deployd.plan.backoff import Patience
+from deployd.routing.kernel import Kernel
 from deployd.service.interface import Service
 from deployd.service.polkit import Polkit
 from deployd.state.history import History
 from deployd.state.pins import Pins
 from deployd.state.units import UnitDirectory
+from deployd.steering import support
 from deployd.systemd import journal
 from deployd.systemd.manager import Systemd
 from deployd.systemd.notify import Notifier
@@ -77,15 +79,25 @@ class Daemon:
         await systemd.subscribe()
         pins = Pins(self._settings.state)
         units = UnitDirectory(self._settings.units)
-        deployment = Deployment(systemd, units, pins, history.settings, self._settings.state, self._settings.command)
+        kernel = Kernel(support.probe(), self._notifier.keep, self._notifier.forget, self._notifier.kept())
+        deployment = Deployment(
+            systemd,
+            units,
+            pins,
+            history.settings,
+            self._settings.state,
+            self._settings.command,
+            steerable=kernel.steers,
+        )
         tail = Tail()
         transient = Transient(systemd)
         hooks = Hooks(transient, tail, pins)
-        host = Host(systemd, history, pins, deployment, tail.last, hooks, transient, self._settings.patience)
+        host = Host(systemd, history, pins, deployment, tail.last, hooks, transient, kernel, self._settings.patience)
         apps = Registry(self._settings, host, self._emit)
         self._apps = apps
         self._service = Service(bus, apps, Polkit(bus))
         await apps.start()
+        kernel.drop_inherited()
         loop.add_signal_handler(signal.SIGHUP, self._reload, apps)
         try:
             await self._service.start()

@@ -12,9 +12,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
+from deployd.control.after import hooks_ran
 from deployd.control.course import Course
 from deployd.control.ground import Ground, missing
-from deployd.control.hooks import Change
 from deployd.control.host import Host
 from deployd.control.instances import Instances
 from deployd.control.keeper import Keeper
@@ -36,6 +36,7 @@ from deployd.plan.closing import last_holders
 from deployd.plan.goal import Goal
 from deployd.plan.planner import Plan, Verdict, World, plan, retry
 from deployd.plan.transitions import Event, advance
+from deployd.routing import Router, View
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +54,12 @@ class Controller:
         self._report_change = changed
         self._story = Story(name, tell, lambda: self._course)
         self._witness = Witness(name, host.history, host.tail)
+        self.router = Router(name, host.systemd, host.kernel, host.deployment.steers, changed=self.wake)
         self.instances = Instances(
             name,
             host.systemd,
             host.pins,
+            self.router,
             changed=self.wake,
             stopped=self._story.stopped,
             failed=self._on_shell_error,
@@ -93,6 +96,7 @@ class Controller:
         self.keeper.stop()
         await self._loop.stop()
         await self._prober.stop()
+        self.router.stop()
 
     def wake(self) -> None:
         self._loop.wake()
@@ -178,6 +182,7 @@ class Controller:
         course = self._course
         going = course is not None and await self._ready_to_plan(course)
         seen = self._note_changes()
+        await self._route(course, seen)
         if course is None or not going or self._goal is None or course is not self._course:
             return  # no goal: a request turned the rollout while we prepared, and woke us
         goal, generation = self._goal
@@ -208,6 +213,13 @@ class Controller:
                     self._act(action, generation)
                 if result.wake_at is not None:
                     self._loop.wake_after(result.wake_at - now.monotonic)
+
+    async def _route(self, course: Course | None, seen: tuple[Instance, ...]) -> None:
+        """Send new connections where they belong now."""
+        settings = course.target.settings if course is not None else self._ground.settings()
+        if settings is not None:
+            waiting = course.unanswered(self._goal[0], seen) if course is not None and self._goal else frozenset()
+            await self.router.look(View(seen, settings, self.rollout, waiting=waiting))
 
     async def _ready_to_plan(self, course: Course) -> bool:
         """Is there anything to plan, and does all stand that a plan needs?"""
@@ -252,6 +264,7 @@ class Controller:
             rollout = course.rollout
             goal, generation = course.goal(self._host.history, Moment.now())
             goal = await self._ground.lay(course, goal, generation)
+            self.router.units_changed()
             if course is not self._course or course.rollout is not rollout:
                 return False  # a request has turned it meanwhile, and woke us
             self._goal = goal, generation
@@ -273,7 +286,7 @@ class Controller:
         if isinstance(action, Stop) and course is not None and course.stopping(action):
             self._host.history.progress(course.rollout, course.replaced, course.adopted)
         self._story.began(action)
-        self.instances.act(action, settings.pace.deadline, settings.stop.timeout)
+        self.instances.act(action, settings)
 
     def _remember(self, course: Course, result: Plan, seen: tuple[Instance, ...], now: Moment) -> None:
         """Write down who passed before anything is done because of it."""
@@ -328,24 +341,9 @@ class Controller:
                 return  # a request has turned it meanwhile
         if course.rollout.phase is Phase.ROLLING_BACK:
             self._advance(course, Event.DONE, course.rollout.reason)
-        elif self._hooks_ran(course):
+        elif hooks_ran(course, self._host, self._story.tell, self.wake):
             # A success has no reason, unless something is to be said of it.
             self._advance(course, Event.DONE, course.failure.reason if course.failure is not None else "")
-
-    def _hooks_ran(self, course: Course) -> bool:
-        """Whether the after hooks have ended; begins them if not. They take their time: the loop does not wait."""
-        if course.hooks is None:
-            change = Change.of(course.target, self._host.history.releases(self.name))
-            work = self._host.hooks.after(change, self._story.tell)
-            course.hooks = asyncio.ensure_future(work)
-            course.hooks.add_done_callback(lambda _: self.wake())
-        if not course.hooks.done():
-            return False
-        failure = None if course.hooks.cancelled() else course.hooks.result()
-        if failure is not None:
-            course.failure = failure
-            self._host.history.failed(course.rollout, failure)
-        return True
 
     async def _vanished(self, course: Course, reason: str) -> None:
         """The release that instances are to be started from is not there: nothing more is stopped for it."""

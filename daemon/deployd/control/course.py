@@ -13,6 +13,7 @@ from deployd.model.failure import Failure
 from deployd.model.generation import Cause, Generation
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Phase, Rollout
+from deployd.plan import judge
 from deployd.plan.goal import Goal
 from deployd.state.history import History
 
@@ -68,6 +69,11 @@ class Course:
             for item in instances
             if item.generation == self.rollout.origin is not None and item.state is not State.INACTIVE
         )
+
+    def unanswered(self, goal: Goal, instances: Iterable[Instance]) -> frozenset[int]:
+        """Instances that are ready and do not answer their probe (yet): nobody else should ask them anything."""
+        asked = judge.to_probe(goal, instances, self.rollout.passed, 0.0)
+        return frozenset(item.number for item in asked if not item.probed_since or item.probe_error)
 
     def passed(self, numbers: frozenset[int], adopts: Iterable[Adopt], now: Moment) -> bool:
         """Note who has passed the gate and who is adopted; True if that is news."""

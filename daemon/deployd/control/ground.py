@@ -11,6 +11,7 @@ from deployd.control.course import Course
 from deployd.control.host import Host
 from deployd.control.instances import Instances
 from deployd.errors import StateError
+from deployd.model.app import App
 from deployd.model.generation import Generation
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Phase
@@ -27,6 +28,11 @@ class Ground:
         self._app = app
         self._host = host
         self._instances = instances
+
+    def settings(self) -> App | None:
+        """Of the generation that the app is at."""
+        current = self._host.history.current(self._app)
+        return self._host.history.settings(self._app, current) if current is not None else None
 
     async def lay(self, course: Course, goal: Goal, generation: Generation) -> Goal:
         """Install what the goal needs, once for each direction: a resumed rollout finds its units in place.

@@ -9,6 +9,7 @@ from typing import Protocol
 from deployd.control.deployment import Deployment
 from deployd.control.hooks import Hooks
 from deployd.plan.backoff import Patience
+from deployd.routing.kernel import Kernel
 from deployd.state.history import History
 from deployd.state.pins import Pins
 from deployd.systemd.manager import Systemd
@@ -34,5 +35,7 @@ class Host:
     tail: Tail
     hooks: Hooks
     transient: Transient
+    kernel: Kernel
+    """What it can do for apps that are steered."""
     patience: Patience = field(default_factory=Patience)
     """With instances that crash."""

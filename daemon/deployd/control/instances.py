@@ -13,7 +13,9 @@ from typing import Any
 
 from deployd.errors import DeploydError
 from deployd.model.action import Action, Adopt, Start, Stop, Unpin
+from deployd.model.app import App
 from deployd.model.instance import Instance, State
+from deployd.routing import Router
 from deployd.state.pins import Pins
 from deployd.systemd import observe
 from deployd.systemd.manager import Properties, Systemd, UnitRefused
@@ -28,7 +30,8 @@ class Instances:
     """`NAME@N.service` for all N.
 
     `changed` is called when there is something new to plan with, `stopped` when a stop has ended and its pin is
-    gone, `failed` with an error of the shell itself.
+    gone (with the number of connections it had when it was asked to stop, if that is known), `failed` with an error of
+    the shell itself.
     """
 
     def __init__(
@@ -36,14 +39,16 @@ class Instances:
         app: str,
         systemd: Systemd,
         pins: Pins,
+        router: Router,
         *,
         changed: Callable[[], None],
-        stopped: Callable[[Stop], None],
+        stopped: Callable[[Stop, int | None], None],
         failed: Callable[[DeploydError], None],
     ) -> None:
         self._app = app
         self._systemd = systemd
         self._pins = pins
+        self._router = router
         self._changed = changed
         self._stopped = stopped
         self._failed = failed
@@ -108,8 +113,9 @@ class Instances:
             known = self._mirror[number] = properties, observe.instance(number, pin, properties)
         return known[1]
 
-    def act(self, action: Action, gate_timeout: float, stop_timeout: float) -> None:
-        """Begin an action; `changed` tells when it has ended. Raises StateError if a pin cannot be written."""
+    def act(self, action: Action, settings: App) -> None:
+        """Begin an action by the settings of its goal; `changed` tells when it has ended. Raises StateError if a pin
+        cannot be written."""
         match action:
             case Adopt(number, generation):
                 self._pins.pin(self._app, number, generation)
@@ -120,9 +126,9 @@ class Instances:
             case Start(number, generation):
                 # Here and not in the task: a starting instance without a pin would be taken for an old one.
                 self._pins.pin(self._app, number, generation)
-                self._begin(number, Start, self._start(action, gate_timeout))
+                self._begin(number, Start, self._start(action, settings.pace.deadline))
             case Stop(number):
-                self._begin(number, Stop, self._stop(action, stop_timeout))
+                self._begin(number, Stop, self._stop(action, settings))
 
     def working(self, number: int) -> bool:
         """Is a job of ours for this instance under way?"""
@@ -162,6 +168,7 @@ class Instances:
             # and that start would be taken for one that systemd had to repeat.
             await self._systemd.reset_failed(unit)
         try:
+            await self._router.open(action.number)
             job = await self._systemd.start(unit)
         except UnitRefused as error:
             self._refused(action.number, str(error))
@@ -184,9 +191,10 @@ class Instances:
         if number in self._jobs and self._jobs[number][1] is asyncio.current_task():
             self._refusals[number] = f"was not started: {why}"
 
-    async def _stop(self, action: Stop, timeout: float) -> None:
+    async def _stop(self, action: Stop, settings: App) -> None:
         unit = self.unit(action.number)
-        await self._result(await self._systemd.stop(unit), timeout + JOB_MARGIN)
+        left = await self._router.drain(action.number, settings)
+        await self._result(await self._systemd.stop(unit), settings.stop.timeout + JOB_MARGIN)
         state = self._mirrored(action.number, None).state
         if state not in (State.INACTIVE, State.FAILED):
             await self._systemd.refresh(unit)
@@ -200,7 +208,8 @@ class Instances:
         self._details.pop(action.number, None)
         if not action.keep:
             self._pins.unpin(self._app, action.number)
-            self._stopped(action)
+            self._stopped(action, left)
+        await self._router.close(action.number)
 
     async def _result(self, job: asyncio.Future[str], timeout: float) -> str:
         try:

@@ -150,13 +150,13 @@ class Keeper:
             if self._stopped.get(number) != crashes.count:
                 self._stopped[number] = crashes.count
                 stop = Stop(number, crashes.generation, "crash-loop", keep=True)
-                self._instances.act(stop, settings.pace.deadline, settings.stop.timeout)
+                self._instances.act(stop, settings)
                 self._tell_stop(number, crashes, now)
             return None
         log.info("%s: starting instance %d again, which crashed %d times", self._app, number, crashes.count)
         try:
             start = Start(number, crashes.generation)
-            self._instances.act(start, settings.pace.deadline, settings.stop.timeout)
+            self._instances.act(start, settings)
         except StateError as error:
             log.warning("%s: %s; trying again", self._app, error)
             return now.monotonic + RETRY

@@ -118,6 +118,7 @@ class Registry:
             controller.target if controller else None,
             controller.keeper.troubles() if controller else {},
             boots.summary(self.history.boots(name)),
+            controller.router.report() if controller else None,
         )
 
     def known(self, name: str) -> Controller | None:
@@ -169,6 +170,7 @@ class Registry:
         controller = self._controllers.pop(name, None)
         if controller is not None:
             controller.instances.forget()
+        self._host.kernel.keep(name, {})
 
     def current(self, name: str) -> Generation | None:
         number = self.history.current(name)

@@ -53,12 +53,16 @@ class Story:
             case Adopt(number, generation):
                 self.instance(number, generation, "adopted")
 
-    def stopped(self, action: Stop) -> None:
-        self.instance(action.number, action.generation, "stopped", self._why(action.why))
+    def stopped(self, action: Stop, connections: int | None = None) -> None:
+        """`connections` that it still had when it was asked to stop, if that is known."""
+        self.instance(action.number, action.generation, "stopped", self._why(action.why), connections)
 
-    def instance(self, number: int, generation: int | None, state: str, reason: str = "") -> None:
+    def instance(
+        self, number: int, generation: int | None, state: str, reason: str = "", connections: int | None = None
+    ) -> None:
         fields: dict[str, Any] = {"instance": number, "generation": generation, "state": state}
-        self.tell("instance", fields | ({"reason": reason} if reason else {}))
+        more = ({"reason": reason} if reason else {}) | ({} if connections is None else {"connections": connections})
+        self.tell("instance", fields | more)
 
     def probing(self, asked: Collection[Instance]) -> None:
         """Those whose probes decide: tell of each that is not answered as it should be, when that changes."""

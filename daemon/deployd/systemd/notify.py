@@ -30,6 +30,20 @@ class Notifier:
             self._status = text
             daemon.notify(f"STATUS={text}")
 
+    def keep(self, name: str, descriptor: int) -> None:
+        """Have the service manager keep a file descriptor for the next one of us (FDSTORE=1 of sd_notify(3)).
+
+        It is one that cannot be polled, and would be taken for broken (FDPOLL=0)."""
+        daemon.notify(f"FDSTORE=1\nFDPOLL=0\nFDNAME={name}", fds=[descriptor])
+
+    def forget(self, name: str) -> None:
+        """Have it close what it keeps under that name."""
+        daemon.notify(f"FDSTOREREMOVE=1\nFDNAME={name}")
+
+    def kept(self) -> dict[str, int]:
+        """What one of us before had kept, by name; they are ours to close. To be asked once."""
+        return {name: number for number, name in daemon.listen_fds_with_names().items()}
+
     async def watchdog(self) -> None:
         """Tell systemd that the event loop still turns, for ever."""
         while self.watchdog_interval:

@@ -1,0 +1,26 @@
+"""What runs once a rollout has succeeded, before it counts as done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from deployd.control.course import Course
+from deployd.control.hooks import Change
+from deployd.control.host import Host
+from deployd.control.story import Tell
+
+
+def hooks_ran(course: Course, host: Host, tell: Tell, wake: Callable[[], None]) -> bool:
+    """Whether the after hooks have ended; begins them if not. They take their time: the loop does not wait."""
+    if course.hooks is None:
+        change = Change.of(course.target, host.history.releases(course.rollout.app))
+        course.hooks = asyncio.ensure_future(host.hooks.after(change, tell))
+        course.hooks.add_done_callback(lambda _: wake())
+    if not course.hooks.done():
+        return False
+    failure = None if course.hooks.cancelled() else course.hooks.result()
+    if failure is not None:
+        course.failure = failure
+        host.history.failed(course.rollout, failure)
+    return True

@@ -1,0 +1,56 @@
+"""What the daemon has of the kernel for steering: its tier, and the maps of each app, which outlive the daemon."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from deployd.steering.diag import Diag
+from deployd.steering.steering import Steering, app_of
+from deployd.steering.support import Support, Tier
+
+
+@dataclass(slots=True)
+class Kernel:
+    """Shared by all apps. `store` and `unstore` are the file descriptor store of systemd (sd_notify(3))."""
+
+    support: Support
+    store: Callable[[str, int], None]
+    unstore: Callable[[str], None]
+    inherited: dict[str, int] = field(default_factory=dict)
+    """Name to the file descriptor of a map that a daemon before us left."""
+    diag: Diag = field(default_factory=Diag)
+    _kept: set[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._kept = set(self.inherited)
+
+    @property
+    def steers(self) -> bool:
+        return self.support.tier is not Tier.NONE
+
+    def steering(self, app: str) -> Steering:
+        """The maps of `app`: those that were left, or new ones. Raises SteeringError."""
+        mine = {name: fd for name, fd in self.inherited.items() if app_of(name) == app}
+        for name in mine:
+            del self.inherited[name]
+        return Steering(app, mine)
+
+    def keep(self, app: str, wanted: Mapping[str, int]) -> None:
+        """Have these maps of `app`, by name, kept for the daemon after us, and no others of it."""
+        mine = {name for name in self._kept if app_of(name) == app}
+        for name in mine - wanted.keys():
+            self.unstore(name)
+        for name in wanted.keys() - mine:
+            self.store(name, wanted[name])
+        self._kept -= mine
+        self._kept |= wanted.keys()
+
+    def drop_inherited(self) -> None:
+        """What nobody asked for is left of apps that are gone."""
+        for name, fd in self.inherited.items():
+            self.unstore(name)
+            self._kept.discard(name)
+            os.close(fd)
+        self.inherited.clear()

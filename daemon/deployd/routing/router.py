@@ -1,0 +1,67 @@
+"""The router of one app: shared or steered, as its units are installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from deployd.model.app import App, Routing
+from deployd.routing.kernel import Kernel
+from deployd.routing.shared import Shared
+from deployd.routing.steered import Steered
+from deployd.routing.view import Report, View
+from deployd.routing.view import Routing as Interface
+from deployd.systemd.manager import Systemd
+
+
+class Router:
+    """`steers` tells whether the installed units give each instance sockets of its own."""
+
+    def __init__(
+        self, app: str, systemd: Systemd, kernel: Kernel, steers: Callable[[str], bool], *, changed: Callable[[], None]
+    ) -> None:
+        self._app = app
+        self._systemd = systemd
+        self._kernel = kernel
+        self._steers = steers
+        self._changed = changed
+        self._routing: Interface | None = None
+        self._wanted = Routing.SHARED
+
+    def units_changed(self) -> None:
+        """Units were installed or removed: look again which kind it is."""
+        if self._routing is not None and self._steers(self._app) is not isinstance(self._routing, Steered):
+            self.stop()
+
+    async def look(self, view: View) -> None:
+        self._wanted = view.settings.routing
+        await self._now().look(view)
+
+    async def open(self, number: int) -> None:
+        await self._now().open(number)
+
+    async def drain(self, number: int, settings: App) -> int | None:
+        return await self._now().drain(number, settings)
+
+    async def close(self, number: int) -> None:
+        await self._now().close(number)
+
+    def report(self) -> Report:
+        report = self._now().report()
+        if report.steering is None and self._wanted is Routing.STEERED:
+            reason = self._kernel.support.reason or "the app was deployed when it could not be had; remove and apply it"
+            return Report(steering="none", reason=reason)
+        return report
+
+    def stop(self) -> None:
+        """Until it is asked again."""
+        if self._routing is not None:
+            self._routing.stop()
+            self._routing = None
+
+    def _now(self) -> Interface:
+        if self._routing is None:
+            if self._steers(self._app):
+                self._routing = Steered(self._app, self._systemd, self._kernel, changed=self._changed)
+            else:
+                self._routing = Shared(Report())
+        return self._routing

@@ -1,0 +1,31 @@
+"""Shared routing: one queue, from which whoever is free accepts. There is nothing to be done."""
+
+from __future__ import annotations
+
+from deployd.model.app import App
+from deployd.routing.view import Report, View
+
+
+class Shared:
+    """Sockets are opened with the units and closed with them; an instance that stops leaves the queue to the others."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+
+    async def look(self, view: View) -> None:
+        pass
+
+    async def open(self, number: int) -> None:
+        pass
+
+    async def drain(self, number: int, settings: App) -> int | None:  # noqa: ARG002
+        return None
+
+    async def close(self, number: int) -> None:
+        pass
+
+    def report(self) -> Report:
+        return self._report
+
+    def stop(self) -> None:
+        pass

@@ -1,0 +1,83 @@
+"""What routing is told of an app, and what it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from deployd.model.app import App
+from deployd.model.instance import Instance
+from deployd.model.rollout import Rollout
+from deployd.plan.routing import Policy, asked, preferred
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The app as the control loop sees it."""
+
+    instances: tuple[Instance, ...]
+    settings: App
+    rollout: Rollout | None = None
+    """The one under way."""
+    prefer: int | None = None
+    """A generation that stands first whatever the rollout says."""
+    waiting: frozenset[int] = frozenset()
+    """Instances that are ready and have yet to answer their probe: no connection is for them."""
+
+    def policy(self, serving: Mapping[int, int]) -> Policy:
+        """What decides, with so many candidates of each generation."""
+        prefer = self.prefer if self.prefer is not None else preferred(self.rollout)
+        wanted = {} if self.prefer is not None else asked(self.rollout, self.settings.instances, serving)
+        return Policy(prefer, wanted, self.settings.spill_over, self.settings.warm_up)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a generation is to get of the new connections, and what it has got. In percent."""
+
+    generation: int
+    asked: float
+    seen: float | None
+    """Since the asked shares last changed; None as long as nobody came."""
+    connections: int
+    """That its present instances have got since their sockets were opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """For `status`. All by instance number, and empty if the app is not steered."""
+
+    steering: str | None = None
+    """The tier: ebpf, cbpf or none; None if it was not asked for."""
+    reason: str = ""
+    weights: dict[int, float] = field(default_factory=dict)
+    """Percent of new connections."""
+    connections: dict[int, int] = field(default_factory=dict)
+    """Open ones, accepted or waiting."""
+    queues: dict[int, int] = field(default_factory=dict)
+    """Waiting to be accepted."""
+    shares: tuple[Share, ...] = ()
+
+
+class Routing(Protocol):
+    """Raises SystemdError where systemd does not answer."""
+
+    async def look(self, view: View) -> None:
+        """The app changed: send new connections where they belong now."""
+
+    async def open(self, number: int) -> None:
+        """Before instance `number` is started. Raises UnitRefused if it could not listen."""
+
+    async def drain(self, number: int, settings: App) -> int | None:
+        """Before it is stopped: send it nothing new, and wait until nothing new can reach it any more. Returns how many
+        connections it still has, None if that is not known."""
+
+    async def close(self, number: int) -> None:
+        """It is stopped, and is not to come back."""
+
+    def report(self) -> Report:
+        """How things stand, without waiting for anything."""
+
+    def stop(self) -> None:
+        """The daemon ends, or the app is gone; what the kernel does goes on."""

@@ -5,6 +5,7 @@ They are defaults, not Annotated, and no type is optional: Debian 12's typer 0.7
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import typer
@@ -30,11 +31,10 @@ JSON = typer.Option(False, "--json", help="Print JSON, for programs.")
 JSON_LINES = typer.Option(False, "--json", help='Print JSON, one event a line; the last is "finished".')
 NO_BLOCK = typer.Option(False, "--no-block", help="Do not wait for the end.")
 CANARY = typer.Option(
-    0,
+    "",
     "--canary",
-    min=1,
-    metavar="N",
-    help="Wait when N new instances have passed beside the old; resume goes on.",
+    metavar="N|P%",
+    help="Wait when N new instances, or as many as come to P% of new connections, have passed beside the old.",
     show_default=False,
 )
 SUPERSEDE = typer.Option(False, "--supersede", help="A rollout that is under way gives way to this one.")
@@ -44,6 +44,27 @@ PAST_IRREVERSIBLE = typer.Option(
 RELEASE = typer.Option(
     "", "--release", metavar="DIR", help="The release to take instead of the app file's.", show_default=False
 )
+
+
+def share(text: str, what: str) -> float:
+    """``5%`` or ``0.5%`` as a share, 0 to 1. `what` is the argument's name, for who wrote it wrong."""
+    found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?) ?%", text.strip())
+    if found is None or float(found[1]) > 100:
+        raise typer.BadParameter(f'"{text}" is no share from 0% to 100%; write it as 5% or 0.5%', param_hint=what)
+    return float(found[1]) / 100
+
+
+def canary_of(text: str) -> float:
+    """The value of --canary: an int is a number of instances, a float a share of new connections; 0 for none."""
+    if not text:
+        return 0
+    if re.fullmatch(r"[0-9]{1,4}", text) and int(text):
+        return int(text)
+    if text.endswith("%") and (part := share(text, "--canary")):
+        return part
+    raise typer.BadParameter(
+        f'"{text}" is neither a number of instances from 1 up, nor a share above 0%, as in 5%', param_hint="--canary"
+    )
 
 
 def absolute(release: str) -> str:

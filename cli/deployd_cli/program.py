@@ -28,6 +28,7 @@ COMMANDS = {
     "pause": "control",
     "resume": "control",
     "abort": "control",
+    "weight": "control",
     "restart": "rollout",
     "scale": "rollout",
     "status": "status",

@@ -31,7 +31,7 @@ CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configurat
 """
 
 SIGNATURES = {"Apply": "t", "Rollout": "t", "Rollback": "t", "Restart": "t", "Scale": "t", "LogMatches": "as"}
-NOTHING = {"Pause", "Resume", "Abort", "Remove", "Reload"}
+NOTHING = {"Pause", "Resume", "Abort", "Remove", "Reload", "SetWeight"}
 
 
 @contextlib.contextmanager

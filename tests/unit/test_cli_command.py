@@ -22,7 +22,7 @@ from deployd_cli.main import main
 from deployd_cli.program import COMMANDS
 from tests.unit.cli_fake import FakeDaemon, environment, generation_row, private_bus, status
 
-NOUNS = {"check", "units", "plan", "status", "history", "releases", "logs"}
+NOUNS = {"check", "units", "plan", "status", "history", "releases", "logs", "compare"}
 CHECKOUT = Path(__file__).resolve().parents[2]
 ROLLOUT_OPTIONS = {"--no-block", "--supersede", "--json"}
 OPTIONS: dict[str, set[str]] = {
@@ -38,6 +38,7 @@ OPTIONS: dict[str, set[str]] = {
     "scale": ROLLOUT_OPTIONS,
     "status": {"--watch", "--json"},
     "history": {"--json"},
+    "compare": {"--json"},
     "releases": {"--json"},
     "logs": {"--generation", "--follow", "--lines", "--json"},
 }
@@ -147,6 +148,12 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         ["rollback", "demo", "--to", "0"],
         ["rollout", "demo", "--canary", "0"],
         ["plan", "demo", "--canary", "one"],
+        ["rollout", "demo", "--canary", "0%"],
+        ["apply", "demo", "--canary", "101%"],
+        ["weight", "demo", "8"],
+        ["weight", "demo", "8", "10"],
+        ["weight", "demo", "8", "100.1%"],
+        ["weight", "demo", "0", "10%"],
         ["restart", "demo", "--canary", "1"],
         ["resume", "demo", "--json"],
         ["logs", "demo", "-n", "x"],

@@ -99,14 +99,16 @@ def test_plan_shows_where_it_holds() -> None:
         {"action": "start", "instance": 5, "generation": 8, "ready": 5},
         {"action": "pause", "new": 1, "canary": True, "ready": 5},
         {"action": "stop", "instance": 4, "generation": 7, "ready": 4},
-        {"action": "pause", "new": 2, "canary": False, "ready": 4},
+        {"action": "pause", "new": 2, "canary": False, "share": None, "ready": 4},
+        {"action": "pause", "new": 1, "canary": True, "share": 0.05, "ready": 5},
     ]
     plan = {"app": "demo", "from": 7, "to": 8, "release": "/srv/demo/8", "actions": actions, "floor": 4}
-    assert plan_lines(plan)[1:5] == [
-        "  1. start instance 5 (generation 8)                          5 ready",
-        "  2. wait for deployd resume (1 new instance beside the old)  5 ready",
-        "  3. stop instance 4 (generation 7)                           4 ready",
-        "  4. wait for deployd resume (2 new instances)                4 ready",
+    assert plan_lines(plan)[1:6] == [
+        "  1. start instance 5 (generation 8)                                                  5 ready",
+        "  2. wait for deployd resume (1 new instance beside the old)                          5 ready",
+        "  3. stop instance 4 (generation 7)                                                   4 ready",
+        "  4. wait for deployd resume (2 new instances)                                        4 ready",
+        "  5. wait for deployd resume (5 % of new connections, 1 new instance beside the old)  5 ready",
     ]
 
 
@@ -126,6 +128,8 @@ def test_options_reach_the_daemon(address: str) -> None:
             ["scale", "demo", "6", "--supersede", "--no-block"],
             ["abort", "demo", "--past-irreversible"],
             ["plan", "demo", "--canary", "3"],
+            ["plan", "demo", "--canary", "0.5%"],
+            ["weight", "demo", "8", "10%"],
         ):
             assert (await deployd(address, *arguments)).status == 0, arguments
         assert [(member, body) for _, member, body in daemon.calls if member != "Describe"] == [
@@ -136,7 +140,20 @@ def test_options_reach_the_daemon(address: str) -> None:
             ("Scale", [6, {"supersede": True}]),
             ("Abort", [{"past_irreversible": True}]),
             ("Plan", [{"canary": 3}]),
+            ("Plan", [{"canary_share": 0.005}]),
+            ("SetWeight", [8, 0.1, {}]),
         ]
+
+    with_daemon(address, work)
+
+
+def test_a_weight_says_who_gets_what(address: str) -> None:
+    async def work(daemon: FakeDaemon) -> None:
+        daemon.answers["demo", "Describe"] = status(rollout={"phase": "paused", "from": 7, "to": 8})
+        done = await deployd(address, "weight", "demo", "7", "12.5%")
+        assert done == (0, "", "demo: generation 7 gets 12.5 % of new connections, generation 8 the rest\n")
+        daemon.answers["demo", "SetWeight"] = Refused("demo shares one socket")
+        assert (await deployd(address, "weight", "demo", "7", "10%")).status == 3
 
     with_daemon(address, work)
 

@@ -49,6 +49,7 @@ READS: Calls = {
     (APP, "Units"): [],
     (APP, "Plan"): [{}],
     (APP, "Releases"): [],
+    (APP, "Compare"): [],
     (APP, "LogMatches"): [0],
 }
 SIGNATURES = {
@@ -78,7 +79,7 @@ class Served:
         self.apps.names.return_value = ["1st-app", "demo"]
         self.apps.status.side_effect = status
         self.apps.unknown.side_effect = lambda name: NoSuchApp(f"there is no app {name}")
-        for name in ("describe", "check", "history", "units", "plan", "releases"):
+        for name in ("describe", "check", "history", "units", "plan", "releases", "compare"):
             getattr(self.views, name).return_value = {"answer": name}
         self.views.log_matches.return_value = ["--unit=demo.service"]
         for name in ("apply", "rollout", "rollback", "restart", "scale"):
@@ -194,14 +195,17 @@ def test_every_writer_is_told_its_options(serve: Callable[[Test], None]) -> None
     serve(test)
 
 
+BEGIN = "canary, canary_share, cause, release, supersede"
+APPLY = "canary, canary_share, start, supersede"
+
+
 @pytest.mark.parametrize(
     ("member", "options", "says"),
     [
-        ("Rollout", {"relase": ("s", "/x")}, "known are canary, canary_share, cause, release, supersede"),
-        ("Restart", {"relase": ("s", "/x")}, 'unknown option "relase"; known are supersede'),
+        ("Rollout", {"relase": ("s", "/x")}, f'unknown option "relase"; known are {BEGIN}'),
         ("Rollout", {"release": ("u", 1)}, 'option "release" must be of type str'),
         ("Rollout", {"cause": ("s", "apply")}, 'cause "apply": allowed are rollout and reload'),
-        ("Apply", {"release": ("s", "/x")}, "known are canary, canary_share, start, supersede"),
+        ("Apply", {"release": ("s", "/x")}, f'unknown option "release"; known are {APPLY}'),
         ("Rollout", {"canary": ("b", True)}, 'option "canary" must be of type int'),
         ("Restart", {"canary": ("u", 1)}, 'unknown option "canary"; known are supersede'),
         ("Abort", {"past_irreversible": ("u", 1)}, 'option "past_irreversible" must be of type bool'),

@@ -1,4 +1,4 @@
-"""deployd pause, resume, abort, remove: a word to the daemon, a sentence back; or --wait, and all that follows."""
+"""deployd pause, resume, abort, weight, remove: a word to the daemon, a sentence back; or --wait, and what follows."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from deployd_cli.options import APP, JSON_LINES, PAST_IRREVERSIBLE
+from deployd_cli.options import APP, JSON_LINES, PAST_IRREVERSIBLE, share
 from deployd_cli.output import message
+from deployd_cli.text.rollout import share_words
 
 if TYPE_CHECKING:
     from deployd.api import Client
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     Call = Callable[[Client], Awaitable[None]]
 
 WAIT = typer.Option(False, "--wait", help="Wait for the end of the rollout and show what happens.")
+GENERATION = typer.Argument(..., metavar="GENERATION", min=1, help="One of the rollout's two.", show_default=False)
+PERCENT = typer.Argument(..., metavar="P%", help="What it gets of new connections, as 10%.", show_default=False)
 
 
 def pause(app: str = APP) -> None:
@@ -41,6 +44,24 @@ def abort(
         _follow(app, call, wanted="aborted", as_json=as_json)
     else:
         _do(call, f"{app}: going back; deployd status {app} --watch shows it")
+
+
+def weight(app: str = APP, generation: int = GENERATION, percent: str = PERCENT) -> None:
+    """Give a generation a share of new connections.
+
+    While a rollout of an app that is steered is under way, until it is resumed past its hold, goes back or ends.
+    """
+    from deployd_cli.session import run
+
+    part = share(percent, "P%")
+
+    async def call(client: Client) -> list[object]:
+        await client.weigh(app, generation, part)
+        rollout = (await client.status(app)).get("rollout") or {}
+        return [rollout.get(end) for end in ("from", "to")]
+
+    rest = "".join(f", generation {other} the rest" for other in run(call) if other not in (None, generation))
+    message(f"{app}: generation {generation} gets {share_words(part)} of new connections{rest}")
 
 
 def remove(app: str = APP) -> None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from deployd_cli.options import APP, CANARY, JSON, RELEASE, absolute
+from deployd_cli.options import APP, CANARY, JSON, RELEASE, absolute, canary_of
 from deployd_cli.output import show, show_json
 from deployd_cli.text.plan import plan_lines
 
 
-def plan(app: str = APP, release: str = RELEASE, canary: int = CANARY, as_json: bool = JSON) -> None:
+def plan(app: str = APP, release: str = RELEASE, canary: str = CANARY, as_json: bool = JSON) -> None:
     """Show what a rollout would do. Changes nothing.
 
     Prints every action in order, where it waits for a resume, and the least capacity on the way.
     """
     from deployd_cli.session import run
 
-    answer = run(lambda client: client.plan(app, release=absolute(release), canary=canary))
+    first = canary_of(canary)
+    answer = run(lambda client: client.plan(app, release=absolute(release), canary=first))
     if as_json:
         show_json(answer)
     else:

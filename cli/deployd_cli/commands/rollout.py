@@ -15,6 +15,7 @@ from deployd_cli.options import (
     RELEASE,
     SUPERSEDE,
     absolute,
+    canary_of,
 )
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ INSTANCES = typer.Argument(..., metavar="N", min=0, help="How many instances fro
 def rollout(
     app: str = APP,
     release: str = RELEASE,
-    canary: int = CANARY,
+    canary: str = CANARY,
     supersede: bool = SUPERSEDE,
     no_block: bool = NO_BLOCK,
     reload: bool = RELOAD,
@@ -42,10 +43,10 @@ def rollout(
 
     It is what the app file says now, with --release DIR in place of its release. ^C does not stop it.
     """
+    first, cause = canary_of(canary), "reload" if reload else ""
 
     async def begin(client: Client) -> int:
-        cause = "reload" if reload else ""
-        return await client.rollout(app, release=absolute(release), cause=cause, canary=canary, supersede=supersede)
+        return await client.rollout(app, release=absolute(release), cause=cause, canary=first, supersede=supersede)
 
     _begin(app, begin, no_block, as_json)
 
@@ -53,7 +54,7 @@ def rollout(
 def apply(
     app: str = APP,
     no_start: bool = NO_START,
-    canary: int = CANARY,
+    canary: str = CANARY,
     supersede: bool = SUPERSEDE,
     no_block: bool = NO_BLOCK,
     as_json: bool = JSON_LINES,
@@ -62,9 +63,10 @@ def apply(
 
     Installs its units, then starts its sockets and instances; later, rolls out what has changed in the app file.
     """
+    first = canary_of(canary)
 
     async def begin(client: Client) -> int:
-        return await client.apply(app, start=not no_start, canary=canary, supersede=supersede)
+        return await client.apply(app, start=not no_start, canary=first, supersede=supersede)
 
     _begin(app, begin, no_block, as_json)
 

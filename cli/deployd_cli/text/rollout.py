@@ -32,8 +32,17 @@ def waits_of(rollout: Mapping[str, Any]) -> str:
 
 
 def hold_words(hold: Mapping[str, Any]) -> str:
-    """``2 new instances beside the old`` for a canary, ``2 new instances`` for the others."""
-    return f"{count(number_of(hold, 'new'), 'new instance')}{' beside the old' if hold.get('canary') is True else ''}"
+    """``2 new instances beside the old`` for a canary, ``2 new instances`` for the others; first their share of new
+    connections, if it is set."""
+    share = hold.get("share")
+    words = f"{share_words(share)} of new connections, " if isinstance(share, (int, float)) else ""
+    words += count(number_of(hold, "new"), "new instance")
+    return f"{words}{' beside the old' if hold.get('canary') is True else ''}"
+
+
+def share_words(share: float) -> str:
+    """``5 %`` of 0.05."""
+    return f"{share * 100:g} %"
 
 
 def holds_of(rollout: Mapping[str, Any]) -> str:

@@ -10,12 +10,14 @@ from typing import Any
 
 from deployd.control.story import standing
 from deployd.model.action import Adopt, Start, Stop, Unpin
+from deployd.model.app import Routing
 from deployd.model.crashes import Crashes, Trouble
 from deployd.model.generation import Generation
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Hold, Phase, Rollout
 from deployd.plan.boots import Boots
 from deployd.plan.simulation import Outcome
+from deployd.routing import Report
 
 Json = dict[str, Any]
 
@@ -51,22 +53,28 @@ def status(
     target: Generation | None = None,
     troubles: Mapping[int, Trouble] = MappingProxyType({}),
     boots: Boots | None = None,
+    routing: Report | None = None,
 ) -> Json:
     """`deployd status APP --json`. `boot`: CLOCK_REALTIME at CLOCK_MONOTONIC 0; `releases`: by generation; `target`:
-    the generation that the rollout under way made; `troubles`: instances that crash."""
+    the generation that the rollout under way made; `troubles`: instances that crash; `routing`: where new
+    connections go."""
     shown = [item for item in instances if item.generation is not None or item.state is not State.INACTIVE]
+    routing, shown_of = routing or Report(), generation or target
     return {
         "app": app,
         "generation": generation.number if generation else None,
         "release": generation.release if generation else None,
         "desired": desired,
         "ready": sum(item.state is State.READY for item in shown),
-        "routing": "shared",
+        "routing": str(Routing.SHARED if shown_of is None else shown_of.settings.routing),
+        "steering": routing.steering,
+        "steering_reason": routing.reason,
+        "shares": [dataclasses.asdict(share) for share in routing.shares],
         "rollout": None if rollout is None else _rollout(rollout, target),
         "boot": boots,
         "gate_timeout": generation.settings.gate.timeout if generation else None,
         "gate_timeout_learned": generation.settings.gate.learned if generation else None,
-        "instances": [_instance(app, item, releases, boot, troubles.get(item.number)) for item in shown],
+        "instances": [_instance(app, item, releases, boot, troubles.get(item.number), routing) for item in shown],
     }
 
 
@@ -92,7 +100,9 @@ def failure(generation: Generation) -> Json | None:
     return None if generation.failure is None else dataclasses.asdict(generation.failure)
 
 
-def _instance(app: str, item: Instance, releases: dict[int, str], boot: float, trouble: Trouble | None) -> Json:
+def _instance(
+    app: str, item: Instance, releases: dict[int, str], boot: float, trouble: Trouble | None, routing: Report
+) -> Json:
     moment = item.ready_since or item.started
     crashes = trouble.crashes if trouble is not None else None
     retry_at = crashes.retry_at if crashes is not None and item.state in (State.INACTIVE, State.FAILED) else None
@@ -108,7 +118,9 @@ def _instance(app: str, item: Instance, releases: dict[int, str], boot: float, t
         "invocation_id": item.invocation_id,
         "since": iso(boot + moment) if moment else None,
         "restarts": item.restarts,
-        "weight": None,
+        "weight": routing.weights.get(item.number),
+        "connections": routing.connections.get(item.number),
+        "queue": routing.queues.get(item.number),
         "detail": crash_loop(crashes, boot) if crashes is not None and down else item.detail,
         "exit_status": item.exit_status,
         "signal": item.signal,

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from deployd.model.action import Action, Adopt, Start, Stop, Unpin
+from deployd.model.action import Action, Adopt, Freeze, Start, Stop, Thaw, Unpin
 from deployd.model.app import OnFailure
 from deployd.model.generation import Result
 from deployd.model.instance import Instance, State
@@ -45,6 +45,8 @@ class Chaos:
     saved: frozenset[int] = frozenset()
     doomed: set[int] = field(default_factory=set)
     """Instances that the daemon asked systemd to stop; their pins go when they are down."""
+    cooling: set[int] = field(default_factory=set)
+    """Instances that the daemon is about to freeze; a dead daemon freezes nobody."""
 
     @property
     def goal(self) -> Goal:
@@ -103,6 +105,9 @@ class Chaos:
             self._begin(action)
         if dies:
             self.doomed.clear()
+            for number in self.cooling:
+                self.world[number] = replace(self.world[number], state=State.READY)
+            self.cooling.clear()
         return None
 
     def _trusted(self) -> frozenset[int]:
@@ -120,6 +125,12 @@ class Chaos:
             case Stop():
                 item = replace(item, state=State.STOPPING)
                 self.doomed.add(action.number)
+            case Freeze(number):
+                # Systemd knows nothing of it until it is frozen, and then of no more than a process that rests.
+                item = replace(item, state=State.STOPPING)
+                self.cooling.add(number)
+            case Thaw():
+                item = replace(item, state=State.READY)
             case Adopt(_, generation):
                 item = replace(item, generation=generation)
             case Unpin():
@@ -128,13 +139,19 @@ class Chaos:
 
     def _progress(self) -> None:
         """Something that was under way comes to its end."""
-        busy = [item for item in self.world.values() if item.state not in (State.INACTIVE, State.READY)]
+        still = (State.INACTIVE, State.READY, State.STANDBY)
+        busy = [item for item in self.world.values() if item.state not in still]
         busy = [item for item in busy if item.state is not State.FAILED or item.restarting]
         if not busy:
             return
         item = self.chance.choice(sorted(busy, key=lambda item: item.number))
         fails = item.generation is None or item.generation in self.bad
         match item.state:
+            case State.STOPPING if item.number in self.cooling:
+                self.cooling.discard(item.number)
+                # Where there is no memory for it, it is stopped.
+                kept = self.chance.random() < 0.8
+                item = replace(item, state=State.STANDBY) if kept else Instance(item.number, None, State.INACTIVE)
             case State.STOPPING:
                 pin = None if item.number in self.doomed else item.generation
                 self.doomed.discard(item.number)
@@ -149,7 +166,7 @@ class Chaos:
         self.world[item.number] = item
 
     def _disturb(self) -> None:
-        up = [item for item in self.world.values() if item.state is State.READY]
+        up = [item for item in self.world.values() if item.state in (State.READY, State.STANDBY)]
         what = self.chance.choice(("crash", "crash", "stop", "stop", "reboot"))
         if what == "reboot":
             self._reboot()
@@ -158,6 +175,11 @@ class Chaos:
             unproved = item.generation == self.goal.generation and item.number not in self.rollout.passed
             if what == "stop":
                 self.world[item.number] = replace(item, state=State.STOPPING, ready_since=0.0)
+            elif item.state is State.STANDBY:
+                # Its pin is set aside: systemd cannot start it again.
+                self.world[item.number] = replace(
+                    item, generation=None, state=State.FAILED, restarting=self._restarts()
+                )
             elif self.crashes or not unproved:
                 fallen = replace(item, state=State.FAILED, ready_since=0.0, detail="killed")
                 self.world[item.number] = replace(fallen, restarting=self._restarts())
@@ -169,8 +191,9 @@ class Chaos:
     def _reboot(self) -> None:
         """What has a pin starts at boot; the clock starts again, but that is all the same here."""
         self.doomed.clear()
+        self.cooling.clear()
         self.world = {
             item.number: Instance(item.number, item.generation, State.STARTING, started=self.now)
             for item in self.world.values()
-            if item.generation is not None
+            if item.generation is not None and item.state is not State.STANDBY
         }

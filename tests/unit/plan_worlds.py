@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from deployd.model.action import Start, Stop
+from deployd.model.action import Freeze, Start, Stop
 from deployd.model.app import Amount, App, Gate, Listen, ListenKind, Order, Pace
 from deployd.model.instance import Instance, State
 from deployd.plan.goal import Goal
@@ -39,6 +39,11 @@ def stopping(number: int, generation: int | None) -> Instance:
     return Instance(number, generation, State.STOPPING)
 
 
+def resting(number: int, generation: int | None, started: float = 0.0) -> Instance:
+    """In standby."""
+    return Instance(number, generation, State.STANDBY, started=started, ready_since=started)
+
+
 def idle(number: int, generation: int | None) -> Instance:
     return Instance(number, generation, State.INACTIVE)
 
@@ -59,7 +64,8 @@ def goals(draw: st.DrawFn, most: int = 8) -> Goal:
         draw(st.integers(1, most)), pace=pace, gate=Gate(min_ready=draw(st.just(0.0) | st.floats(0.5, 20.0)))
     )
     same = draw(st.frozensets(st.integers(1, 8), max_size=3))
-    return Goal.of(settings, GENERATION, same=same, proven=draw(st.booleans()))
+    goal = Goal.of(settings, GENERATION, same=same, proven=draw(st.booleans()))
+    return replace(goal, standby=draw(st.sampled_from((None, None, 3, 4))))
 
 
 @st.composite
@@ -67,7 +73,8 @@ def instances(draw: st.DrawFn, number: int) -> Instance:
     """An instance in any state, of any generation."""
     state = draw(st.sampled_from((State.READY, *State)))
     started = float(draw(st.integers(0, 999)))
-    ready_since = min(NOW, started + draw(st.sampled_from([0.0, 0.1, 5.0]))) if state is State.READY else 0.0
+    was_ready = state in (State.READY, State.STANDBY)
+    ready_since = min(NOW, started + draw(st.sampled_from([0.0, 0.1, 5.0]))) if was_ready else 0.0
     return Instance(
         number,
         draw(st.sampled_from((None, 1, 2, 3, 3, 4, 4, GENERATION, GENERATION, GENERATION, 6, 7))),
@@ -86,7 +93,8 @@ def pools(draw: st.DrawFn, most: int = 12) -> tuple[Instance, ...]:
 
 
 def alive(pool: Iterable[Instance]) -> list[Instance]:
-    return [item for item in pool if item.state is not State.INACTIVE]
+    """Instances that run; one in standby does not."""
+    return [item for item in pool if item.state not in (State.INACTIVE, State.STANDBY)]
 
 
 def available(pool: Iterable[Instance], goal: Goal, passed: frozenset[int]) -> set[int]:
@@ -105,7 +113,8 @@ def turn(item: Instance, goal: Goal) -> tuple[int, float, int]:
 
 
 def stopped(plan: Plan) -> set[int]:
-    return {action.number for action in plan.actions if isinstance(action, Stop)}
+    """Those that are taken away, whether or not they are kept in standby."""
+    return {action.number for action in plan.actions if isinstance(action, Stop | Freeze)}
 
 
 def begun(plan: Plan) -> set[int]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployd.model.action import Stop
+from deployd.model.action import Freeze, Stop
 from deployd.model.app import Amount, Gate, Order, Pace
 from deployd.model.generation import Result
 from deployd.model.instance import Instance, State
@@ -33,7 +33,8 @@ def goal_of(chance: random.Random, generation: int, most: int, same: frozenset[i
     )
     gate = Gate(min_ready=chance.choice((0.0, 0.0, 5.0)))
     settings = app(chance.randint(1, most), pace=pace, gate=gate)
-    return Goal.of(settings, generation, same=same, proven=generation == ORIGIN)
+    goal = Goal.of(settings, generation, same=same, proven=generation == ORIGIN)
+    return replace(goal, standby=ORIGIN if generation == TARGET and chance.random() < 0.5 else None)
 
 
 def left_over(chance: random.Random, number: int) -> Instance:
@@ -70,11 +71,16 @@ def steps(chaos: Chaos) -> int:
 
 
 def assert_only(chaos: Chaos, goal: Goal) -> None:
-    """Exactly the goal's instances, all ready, and nobody else would come up at the next boot."""
+    """Exactly the goal's instances, all ready, and nobody else would come up at the next boot. Of one generation some
+    may stand by."""
     running = alive(chaos.world.values())
     assert len(running) == goal.instances
     assert {(item.generation, item.state) for item in running} <= {(goal.generation, State.READY)}
     assert not [item for item in chaos.world.values() if item.state is State.INACTIVE and item.generation is not None]
+    rests = {item.generation for item in chaos.world.values() if item.state is State.STANDBY}
+    assert len(rests) <= 1
+    assert goal.standby is not None or not rests
+    assert goal.generation not in rests
 
 
 def watch(goal: Goal, world: World, plan: Plan) -> None:
@@ -184,7 +190,7 @@ def test_in_a_calm_world_stops_are_in_turn_from_first_to_last(seed: int) -> None
     seen: list[int] = []
 
     def observe(_goal: Goal, _world: World, plan: Plan) -> None:
-        seen.extend(a.number for a in plan.actions if isinstance(a, Stop) and a.generation != TARGET)
+        seen.extend(a.number for a in plan.actions if isinstance(a, Stop | Freeze) and a.generation != TARGET)
 
     run.observer = observe
     assert run.run(steps(run)) is Result.SUCCEEDED

@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from deployd.model.action import Adopt, Start, Stop, Unpin
+from deployd.model.action import Adopt, Freeze, Start, Stop, Thaw, Unpin
 from deployd.model.instance import Instance, State
 from deployd.plan.goal import Goal
 from deployd.plan.planner import Plan, Verdict, World, plan, retry
@@ -59,9 +59,11 @@ def test_every_action_fits_the_instance_it_is_for(case: Case) -> None:
             case Start() | Unpin():
                 assert seen is State.INACTIVE
             case Stop():
-                assert seen in (State.READY, State.STARTING, State.FAILED)
-            case Adopt():
+                assert seen in (State.READY, State.STARTING, State.FAILED, State.STANDBY)
+            case Adopt() | Freeze():
                 assert seen is State.READY
+            case Thaw():
+                assert seen is State.STANDBY
 
 
 @anything
@@ -81,8 +83,8 @@ def test_6_a_running_instance_keeps_its_pin_but_for_adoption(case: Case) -> None
             case Unpin(number):
                 assert number not in running
                 assert pins[number] is not None
-            case Stop(number, stopped_generation):
-                assert stopped_generation == pins[number]
+            case Stop(number, its_generation) | Freeze(number, its_generation) | Thaw(number, its_generation):
+                assert its_generation == pins[number]
 
 
 @anything
@@ -154,7 +156,7 @@ def test_3_ready_old_instances_go_in_turn(case: Case) -> None:
     assert sorted(old, key=lambda item: turn(item, goal))[: len(leaving)] == sorted(
         leaving, key=lambda item: turn(item, goal)
     )
-    order = [action.number for action in made.actions if isinstance(action, Stop) and action.why == "replaced"]
+    order = [action.number for action in made.actions if getattr(action, "why", "replaced") == "replaced"]
     assert [number for number in order if number in {item.number for item in leaving}] == [
         item.number for item in sorted(leaving, key=lambda item: turn(item, goal))
     ]
@@ -286,7 +288,8 @@ def test_4_an_old_instance_that_is_down_or_starting_is_no_reason_to_wait(case: C
 def test_10_rolling_back_to_nothing_stops_everything(pool: tuple[Instance, ...], pace: Goal) -> None:
     goal = Goal(0, 0, pace.max_surge, pace.max_unavailable, pace.order)
     made = plan(goal, World(pool), NOW)
-    assert stopped(made) == {item.number for item in alive(pool) if item.state is not State.STOPPING}
+    gone = (State.STOPPING, State.INACTIVE)
+    assert stopped(made) == {item.number for item in pool if item.state not in gone}
     assert not begun(made)
     assert {action.number for action in made.actions if isinstance(action, Unpin)} == {
         item.number for item in pool if item.state is State.INACTIVE and item.generation is not None

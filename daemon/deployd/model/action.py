@@ -41,4 +41,21 @@ class Unpin:
     number: int
 
 
-Action = Start | Stop | Adopt | Unpin
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Take new connections from an instance that was replaced, set its pin aside and freeze it; where that cannot be
+    (memory, a watchdog), stop it as `Stop` does."""
+
+    number: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Thaw:
+    """Let an instance in standby go on, and give it its pin back: it is ready, for it never ended."""
+
+    number: int
+    generation: int
+
+
+Action = Start | Stop | Adopt | Unpin | Freeze | Thaw

@@ -15,6 +15,8 @@ class State(StrEnum):
     STOPPING = "stopping"
     FAILED = "failed"
     """Failed for good, or between two automatic restarts."""
+    STANDBY = "standby"
+    """It was ready, and rests frozen: it serves nobody and uses no CPU, only memory. Its pin is set aside."""
 
 
 @dataclass(frozen=True, slots=True)

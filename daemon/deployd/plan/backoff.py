@@ -69,6 +69,8 @@ def judge(known: Crashes | None, item: Instance, now: float, patience: Patience,
     if known is None or known.generation != item.generation:
         # A past that nobody saw is nobody's fault; what lies failed before our eyes has crashed.
         known = replace(forgiven(item), dead=False)
+    if item.state is State.STANDBY:
+        return Judgement(forgiven(item))  # it does nothing that could be held against it
     if item.state is State.STOPPING:
         return Judgement(known)
     if item.state is State.INACTIVE:

@@ -46,6 +46,8 @@ class Goal:
 
     Those among them that run the goal's own generation are replaced like old ones: their unit has an address that is
     to close."""
+    standby: int | None = None
+    """The generation (the one that serves) whose instances are frozen when it is their turn, instead of stopped."""
 
     @property
     def probe(self) -> bool:

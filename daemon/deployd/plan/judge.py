@@ -32,6 +32,11 @@ def belongs(item: Instance, goal: Goal, now: float) -> bool:
     return alike and not _lost_probe(goal, item) and not _late_probe(goal, item, now)
 
 
+def rests_for(item: Instance, goal: Goal) -> bool:
+    """Whether an instance in standby would be the goal's once it is thawed."""
+    return item.number not in goal.avoid and (item.generation == goal.generation or item.generation in goal.same)
+
+
 def has_proved(goal: Goal, item: Instance, remembered: frozenset[int]) -> bool:
     """Whether an instance of the goal's generation passed earlier."""
     return item.generation == goal.generation and item.number in remembered

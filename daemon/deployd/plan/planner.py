@@ -18,6 +18,11 @@ forward, recovering from a crash, scaling and rolling back are one code path. It
 - An instance that had passed and lies failed, with nobody about to restart it, is stopped and started anew. A goal
   that is proven forgives more: there this goes for one that systemd is restarting, too, and only an instance that
   this start does not bring up either fails the goal.
+- Of the generation `standby` an old instance that is ready is frozen instead of stopped. In standby it is neither old
+  nor new: it counts for no floor and no ceiling, and nothing waits for it.
+- What stands by as the goal wants it is thawed before anything is started, all that is needed at once: `max_surge` is
+  there for what boots take, and nothing boots. What stands by for longer than one rollout (another generation) goes
+  first; nothing starts before, for it holds memory.
 """
 
 from __future__ import annotations
@@ -27,7 +32,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count, islice
 
-from deployd.model.action import Action, Adopt, Start, Stop, Unpin
+from deployd.model.action import Action, Adopt, Freeze, Start, Stop, Thaw, Unpin
 from deployd.model.app import Order
 from deployd.model.failure import Failure
 from deployd.model.instance import Instance, State
@@ -78,29 +83,36 @@ class Plan:
 
 def plan(goal: Goal, world: World, now: float) -> Plan:
     """The next actions towards `goal`. `now` is CLOCK_MONOTONIC in seconds."""
-    alive = [item for item in world.instances if item.state is not State.INACTIVE]
+    alive = [item for item in world.instances if item.state not in (State.INACTIVE, State.STANDBY)]
     new = [item for item in alive if judge.belongs(item, goal, now)]
     old = [item for item in alive if not judge.belongs(item, goal, now)]
     idle = [item for item in world.instances if item.state is State.INACTIVE and item.generation is not None]
 
     failed = judge.failures(goal, new, world.passed, now)
     passed, wake_at = judge.passed(goal, [item for item in new if item.number not in failed], world.passed, now)
-    if failed:
-        return Plan(Verdict.FAILED, passed=passed, failure=failed[min(failed)])
     available = [item for item in new if item.number in passed and item.state is State.READY]
     reached = len(available) >= goal.instances or (goal.hold is not None and len(passed) >= goal.wanted)
+    resting = [item for item in world.instances if item.state is State.STANDBY]
+    passed |= {item.number for item in resting if judge.has_proved(goal, item, world.passed)}
+    if failed:
+        return Plan(Verdict.FAILED, passed=passed, failure=failed[min(failed)])
     if goal.deadline is not None and not reached:
         if now >= goal.deadline:
             return Plan(Verdict.FAILED, passed=passed, failure=judge.late(goal, new, goal.allowed))
         wake_at = goal.deadline if wake_at is None else min(wake_at, goal.deadline)
 
+    ours = [item for item in _by_number(resting) if judge.rests_for(item, goal)]
+    thaws = [Thaw(item.number, item.generation) for item in _thawed(goal, new, ours) if item.generation is not None]
+    outdated = _outdated(goal, resting, ours, available)
     stops = _stops(goal, new, old, available)
-    starts = _starts(goal, new, old, idle)
-    if not starts and not stops:
+    starts = [] if thaws or outdated else _starts(goal, new, old, idle, resting)
+    if not (starts or stops or thaws or outdated):
         stops = _unblock(goal, new, old, available)
     leaving = {action.number for action in stops}
     actions: tuple[Action, ...] = (
         *_adopts(goal, [item for item in new if item.number in passed - leaving]),
+        *thaws,
+        *outdated,
         *stops,
         *starts,
         *_unpins(goal, new, idle, starts),
@@ -115,7 +127,8 @@ def plan(goal: Goal, world: World, now: float) -> Plan:
 
 def retry(goal: Goal, world: World, now: float) -> tuple[Stop, ...]:
     """What to stop before a rollout that paused on a failed gate is resumed; else it would fail at once again."""
-    new = [item for item in world.instances if item.state is not State.INACTIVE and judge.belongs(item, goal, now)]
+    alive = [item for item in world.instances if item.state not in (State.INACTIVE, State.STANDBY)]
+    new = [item for item in alive if judge.belongs(item, goal, now)]
     failed = judge.failures(goal, new, world.passed, now)
     return tuple(Stop(number, goal.generation, "failed") for number in sorted(failed))
 
@@ -134,7 +147,29 @@ def _stop_order(goal: Goal) -> Callable[[Instance], tuple[int, float, int]]:
     return key
 
 
-def _stops(goal: Goal, new: list[Instance], old: list[Instance], available: list[Instance]) -> list[Stop]:
+def _thawed(goal: Goal, new: list[Instance], ours: list[Instance]) -> list[Instance]:
+    """Those in standby that the goal lacks."""
+    return ours[: max(0, goal.wanted - len(new))]
+
+
+def _outdated(goal: Goal, resting: list[Instance], ours: list[Instance], available: list[Instance]) -> list[Stop]:
+    """Instances in standby that nobody will want: of a generation that is not the one replaced now, and of the goal's
+    own all that is left when enough serve. A goal that only adopts replaces no generation: standby stays as it is."""
+    enough = len(available) >= goal.instances
+    mine = {item.number for item in ours}
+    others = [item for item in resting if item.number not in mine]
+    if goal.standby is not None and goal.standby in goal.same:
+        kept = max((item.generation for item in others if item.generation is not None), default=None)
+    else:
+        kept = goal.standby
+    going = [item for item in others if item.generation is None or item.generation != kept]
+    return [
+        *(Stop(item.number, item.generation) for item in sorted(going, key=_stop_order(goal))),
+        *(Stop(item.number, item.generation, "surplus") for item in ours if enough),
+    ]
+
+
+def _stops(goal: Goal, new: list[Instance], old: list[Instance], available: list[Instance]) -> list[Stop | Freeze]:
     """Old instances whose turn it is, in order; then the goal's own that lie failed, and its surplus."""
     replaced = _replaced(goal, old, available)
     leaving = {action.number for action in replaced}
@@ -149,8 +184,8 @@ def _stops(goal: Goal, new: list[Instance], old: list[Instance], available: list
     ]
 
 
-def _replaced(goal: Goal, old: list[Instance], available: list[Instance]) -> list[Stop]:
-    stops: list[Stop] = []
+def _replaced(goal: Goal, old: list[Instance], available: list[Instance]) -> list[Stop | Freeze]:
+    stops: list[Stop | Freeze] = []
     serving = len(available) + sum(item.state is State.READY for item in old)
     left = sum(item.state is not State.STOPPING for item in old)
     standing = len(available) + left
@@ -162,11 +197,20 @@ def _replaced(goal: Goal, old: list[Instance], available: list[Instance]) -> lis
         loss = item.state is State.READY
         if (loss and serving - 1 < goal.floor) or standing - 1 < goal.floor:
             break
-        stops.append(Stop(item.number, item.generation))
+        stops.append(_farewell(goal, item))
         serving -= loss
         standing -= 1
         left -= 1
     return stops
+
+
+def _farewell(goal: Goal, item: Instance) -> Stop | Freeze:
+    """How an old instance goes whose turn it is. One is worth keeping that serves, and is another process than the
+    goal's: one that would be adopted and is replaced nevertheless has lost its probe."""
+    worth = item.state is State.READY and item.generation == goal.standby and item.generation not in goal.same
+    if worth and item.generation is not None:
+        return Freeze(item.number, item.generation)
+    return Stop(item.number, item.generation)
 
 
 def _surplus(goal: Goal, kept: list[Instance], available: list[Instance], serving: int) -> list[Stop]:
@@ -187,7 +231,7 @@ def _surplus(goal: Goal, kept: list[Instance], available: list[Instance], servin
     return stops
 
 
-def _unblock(goal: Goal, new: list[Instance], old: list[Instance], available: list[Instance]) -> list[Stop]:
+def _unblock(goal: Goal, new: list[Instance], old: list[Instance], available: list[Instance]) -> list[Stop | Freeze]:
     """When nothing can start, nothing can stop and nothing is on its way: one that is down goes out of turn.
 
     An old instance that is starting is not waited for: it may be crashing again and again.
@@ -201,16 +245,18 @@ def _unblock(goal: Goal, new: list[Instance], old: list[Instance], available: li
     return [Stop(first.number, first.generation, "failed" if first.state is State.FAILED else "replaced")]
 
 
-def _starts(goal: Goal, new: list[Instance], old: list[Instance], idle: list[Instance]) -> list[Start]:
+def _starts(
+    goal: Goal, new: list[Instance], old: list[Instance], idle: list[Instance], resting: list[Instance]
+) -> list[Start]:
     """New instances, as many as the goal lacks and the ceiling allows; pinned ones first, then free numbers."""
     room = min(goal.wanted - len(new), goal.ceiling - len(new) - len(old))
     if room <= 0:
         return []
-    taken = {item.number for item in (*new, *old)}
+    taken = {item.number for item in (*new, *old, *resting)}
     ours = [item.number for item in _by_number(idle) if item.generation == goal.generation]
     unfit = goal.avoid | goal.masked
     numbers = [number for number in ours if number not in unfit][:room]
-    # Stopped instances keep their number free for the goal; a running one never lends its own.
+    # Stopped instances keep their number free for the goal; a running one never lends its own, nor a frozen one.
     taken.update(numbers, unfit)
     free = (number for number in count(1) if number not in taken)
     numbers += islice(free, room - len(numbers))

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from deployd.model.action import Action, Adopt, Start, Stop, Unpin
+from deployd.model.action import Action, Adopt, Freeze, Start, Stop, Thaw, Unpin
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Hold
 from deployd.plan.goal import Goal
@@ -46,6 +46,7 @@ class Durations:
     fail: Duration = no_time
     """From the start to the failure, of one that does not: at once, or its gate's timeout."""
     stop: Duration = no_time
+    """Of one that is frozen too: its connections have to end. Thawing takes no time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,16 @@ class Outcome:
     def stops(self) -> tuple[int, ...]:
         """The instances that were stopped, in order."""
         return tuple(step.action.number for step in self.steps if isinstance(step.action, Stop))
+
+    @property
+    def frozen(self) -> tuple[int, ...]:
+        """The instances that were put in standby, in order."""
+        return tuple(step.action.number for step in self.steps if isinstance(step.action, Freeze))
+
+    @property
+    def thawed(self) -> tuple[int, ...]:
+        """The instances that were taken out of standby, in order."""
+        return tuple(step.action.number for step in self.steps if isinstance(step.action, Thaw))
 
 
 def always(_number: int, _generation: int) -> bool:
@@ -126,7 +137,7 @@ def simulate(
         result = planner(goal, World(tuple(room.world.values()), passed), room.now)
         passed = result.passed
         ready = sum(_serves(item, goal, passed) for item in room.world.values())
-        alive = sum(item.state is not State.INACTIVE for item in room.world.values())
+        alive = sum(item.state not in (State.INACTIVE, State.STANDBY) for item in room.world.values())
         low, high = min(low, ready), max(high, alive)
         if result.verdict is Verdict.HELD:
             steps.append(Step(pending.pop(0), ready, room.now - began))
@@ -134,8 +145,8 @@ def simulate(
         if result.verdict is not Verdict.GOING:
             break
         for action in result.actions:
-            ready -= isinstance(action, Stop) and _serves(room.world[action.number], goal, passed)
-            alive += isinstance(action, Start)
+            ready -= isinstance(action, Stop | Freeze) and _serves(room.world[action.number], goal, passed)
+            alive += isinstance(action, Start)  # one that is thawed takes no more than it had
             room.begin(action)
             steps.append(Step(action, ready, room.now - began))
             low, high = min(low, ready), max(high, alive)
@@ -165,6 +176,7 @@ class _Room:
         self._durations = durations
         self._one_by_one = one_by_one
         self._looked = now
+        self._freezing: set[int] = set()
         self._due: dict[int, float] = {}
         for item in world.values():
             self._expect(item)
@@ -176,12 +188,17 @@ class _Room:
                 item = Instance(number, generation, State.STARTING, started=self.now)
             case Stop():
                 item = replace(item, state=State.STOPPING)
+            case Freeze(number):
+                item = replace(item, state=State.STOPPING)
+                self._freezing.add(number)
+            case Thaw():
+                item = replace(item, state=State.READY)
             case Adopt(_, generation):
                 item = replace(item, generation=generation)
             case Unpin():
                 item = replace(item, generation=None)
         self.world[action.number] = item
-        if isinstance(action, Start | Stop):
+        if isinstance(action, Start | Stop | Freeze):
             self._expect(item)
 
     def wait(self, wake_at: float | None, deadline: float | None) -> bool:
@@ -211,6 +228,9 @@ class _Room:
             self._due[item.number] = max(self.now, item.started + takes(*whose))
 
     def _at_its_end(self, item: Instance) -> Instance:
+        if item.number in self._freezing:
+            self._freezing.discard(item.number)
+            return replace(item, state=State.STANDBY)
         if item.state is State.STOPPING:
             return Instance(item.number, None, State.INACTIVE)
         if self._fate(item.number, item.generation or 0):

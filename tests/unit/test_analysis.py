@@ -236,6 +236,22 @@ def test_a_rollout_that_goes_elsewhere_stops_it() -> None:
     assert on_site(work).told == [("analysis", "succeeded")]
 
 
+def test_when_the_old_are_gone_it_is_stopped() -> None:
+    async def work(site: Site) -> None:
+        under_way, stopped = course(), []
+        async with asyncio.timeout(20):
+            while not site.ran:
+                await site.turn(under_way)
+                await asyncio.sleep(0)
+        for state in (State.STOPPING, State.INACTIVE):
+            await site.turn(under_way, (replace(BOTH[0], state=state), BOTH[1]))
+            await asyncio.sleep(0)
+            stopped.append(site.stopped)
+        assert stopped == [0, 1]
+
+    on_site(work)
+
+
 def test_one_that_is_left_is_waited_for() -> None:
     async def work(site: Site) -> None:
         assert await site.runs(course()) is None

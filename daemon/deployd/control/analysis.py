@@ -44,16 +44,18 @@ NOTICE = 5
 CREDENTIAL = "compare"
 
 
+Compare = Callable[[str], Awaitable[Json]]
+"""An app's name to the JSON of compare."""
+
+
 def unit_of(app: str) -> str:
     return f"{app}:analysis.service"
 
 
 class Analysis:
-    """Of one app. `compare` makes the JSON of compare; `wake` has the control loop call :meth:`look`."""
+    """Of one app. `wake` has the control loop call :meth:`look`."""
 
-    def __init__(
-        self, app: str, host: Host, compare: Callable[[str], Awaitable[Json]], wake: Callable[[], None], tell: Tell
-    ) -> None:
+    def __init__(self, app: str, host: Host, compare: Compare, wake: Callable[[], None], tell: Tell) -> None:
         self._app = app
         self._host = host
         self._compare = compare
@@ -79,6 +81,8 @@ class Analysis:
             self._record = replace(self._record, since=None)
         elif self._record.since is None:
             self._record = replace(self._record, since=now)
+        if not analysis.old_left(target.number, instances):
+            self._cancel()  # it has nothing to compare with, and nothing to go back for
         due = analysis.due(self._record, wanted.interval)
         self._stop_timer()
         if due is not None and self._task is None and self._failure is None:
@@ -102,11 +106,14 @@ class Analysis:
     def end(self) -> None:
         """Ask nobody any more, and forget what was said."""
         self._stop_timer()
+        self._cancel()
+        self._course, self._record, self._failure, self._errors = None, Record(), None, 0
+        self._told.clear()
+
+    def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
             self._task = None
-        self._course, self._record, self._failure, self._errors = None, Record(), None, 0
-        self._told.clear()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

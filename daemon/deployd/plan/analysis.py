@@ -39,6 +39,11 @@ def both_serve(generation: int, instances: Iterable[Instance]) -> bool:
     return len({item.generation == generation for item in instances if item.state is State.READY}) == 2
 
 
+def old_left(generation: int, instances: Iterable[Instance]) -> bool:
+    """Is anybody of another generation there, in whatever state?"""
+    return any(item.generation != generation and item.state is not State.INACTIVE for item in instances)
+
+
 def due(record: Record, interval: float) -> float | None:
     """When the next run is to begin; None when there is nothing to compare."""
     if record.since is None:

@@ -20,16 +20,20 @@ from deployd.config.source import Problem, Source
 from deployd.errors import InvalidFile, InvalidRequest, NoSuchApp, Refused
 from deployd.model.app import (
     Amount,
+    Analysis,
     App,
+    Drain,
     Gate,
     GateType,
     Hooks,
     Listen,
     ListenKind,
+    Memory,
     OnFailure,
     Order,
     Pace,
     Probe,
+    Routing,
     Stop,
 )
 from tests.unit.app_text import FILE, TOP, parse, refusal
@@ -123,8 +127,9 @@ def test_what_must_be_there(key: str) -> None:
         ({"group": "65535"}, ":4: group: 65535 is not a usable number; write one from 0 to 4294967294, but not 65535"),
         ({"environment_files": '["x"]'}, ':4: environment_files: must be an absolute path, not "x"; start it with /'),
         ({"environment_files": '["-x"]'}, ':4: environment_files: must be an absolute path, not "x"'),
-        ({"routing": '"steered"'}, ':4: routing: "steered" is not built yet; use "shared"'),
-        ({"routing": '"other"'}, ":4: routing: must be \"shared\", not 'other'"),
+        ({"routing": '"other"'}, ':4: routing: must be one of "shared", "steered", not "other"'),
+        ({"spill_over": "-1"}, ":4: spill_over: must be from 0 to 65535, not -1"),
+        ({"warm_up": '"2d"'}, ":4: warm_up: must be from 0 to 86400 seconds, not 2d"),
         ({"gate": "5"}, ":4: gate: must be a table, not an integer; write it as [gate]"),
     ],
 )
@@ -175,7 +180,7 @@ def test_refusals_in_tables(more: str, expected: str) -> None:
     ("more", "expected"),
     [
         ("relase = 1", ":4: relase: unknown key at the top level; did you mean release?"),
-        ("zzz = 1", ":4: zzz: unknown key at the top level; allowed are environment, environment_files, exec, gate,"),
+        ("zzz = 1", ":4: zzz: unknown key at the top level; allowed are drain, environment, environment_files, exec, "),
         ("max_surge = 1", ":4: max_surge: unknown key at the top level; it belongs in [rollout]"),
         ("[gate]\ntimeuot = 1", ":5: gate.timeuot: unknown key in [gate]; did you mean timeout?"),
         (
@@ -186,12 +191,91 @@ def test_refusals_in_tables(more: str, expected: str) -> None:
         ("[gate.probe]\nhttp = '/'\nport = 1", ":6: gate.probe.port: unknown key in [gate.probe]; allowed are command"),
         ("[rollout]\nbefore = []", ":5: rollout.before: unknown key in [rollout]; it belongs in [rollout.hooks]"),
         ("irreversible = true", ":4: irreversible: unknown key at the top level; it belongs in [rollout]"),
+        ("standby = 1", ":4: standby: unknown key at the top level; it belongs in [rollout]"),
+        ("close_after = 1", ":4: close_after: unknown key at the top level; it belongs in [drain]"),
+        ("[drain]\nx = 1", ":5: drain.x: unknown key in [drain]; allowed are close_after"),
+        ("[rollout]\nspill_over = 1", ":5: rollout.spill_over: unknown key in [rollout]; it belongs in the top level"),
+        ("[rollout]\ncommand = []", ":5: rollout.command: unknown key in [rollout]; it belongs in [rollout.analysis]"),
         ("[stop]\nx = 1", ":5: stop.x: unknown key in [stop]; allowed are signal, timeout"),
         ("[servce]\nNice = 1", ":4: servce: unknown key at the top level; did you mean service?"),
     ],
 )
 def test_unknown_keys(more: str, expected: str) -> None:
     assert refusal(more).startswith(expected)
+
+
+STEERED = 'routing = "steered"\n'
+
+
+def test_steering() -> None:
+    app = parse(
+        STEERED + 'spill_over = 0\nwarm_up = "10s"\n[drain]\nclose_after = "1min"\n'
+        '[rollout]\nstandby = "15min"\nstandby_memory = "512M"',
+        listen='[80, "/run/web.sock"]',
+        instances="500",
+    )
+    assert (app.routing, app.steered) == (Routing.STEERED, True)
+    assert (app.spill_over, app.warm_up, app.drain) == (0, 10.0, Drain(60.0))
+    assert (app.pace.standby, app.pace.standby_memory) == (900.0, Memory(512 << 20))
+    default = parse(STEERED)
+    assert (default.spill_over, default.warm_up, default.drain, default.pace.standby) == (16, 0, Drain(0), 0)
+    assert (parse().routing, parse().steered) == (Routing.SHARED, False)
+
+
+def test_an_analysis_is_a_command() -> None:
+    assert parse('[rollout.analysis]\ncommand = ["bin/is-well"]').pace.analysis == Analysis(("bin/is-well",), 10, 30)
+    more = 'command = ["x", "y"]\ninterval = "1s"\ntimeout = 2'
+    assert parse(STEERED + f"[rollout.analysis]\n{more}").pace.analysis == Analysis(("x", "y"), 1, 2)
+    assert refusal("[rollout.analysis]\ninterval = 1").startswith(
+        ': rollout.analysis.command: missing; add command = ["'
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "memory"),
+    [
+        ("0", Memory(0)), ("1073741824", Memory(1 << 30)), ('"4096"', Memory(4096)), ('"1K"', Memory(1024)),
+        ('"2G"', Memory(2 << 30)), ('"1T"', Memory(1 << 40)), ('"0%"', Memory(0, percent=True)),
+        ('"100%"', Memory(100, percent=True)),
+    ],
+)  # fmt: skip
+def test_memory(written: str, memory: Memory) -> None:
+    assert parse(f"{STEERED}[rollout]\nstandby_memory = {written}").pace.standby_memory == memory
+
+
+@pytest.mark.parametrize("written", ['"101%"', '"-1"', "-1", '"1.5G"', '"1k"', '"M"', '"1024T"', "true", "1.5", "[]"])
+def test_what_is_no_memory(written: str) -> None:
+    assert 'such as "50%", or bytes such as "512M"' in refusal(f"{STEERED}[rollout]\nstandby_memory = {written}")
+
+
+@pytest.mark.parametrize(
+    ("top", "more", "expected"),
+    [
+        ({"instances": "501"}, "", ':4: instances: must be from 1 to 500 with routing = "steered", not 501'),
+        ({"listen": '[80, "/srv/web.sock"]'}, "", ':3: listen: with routing = "steered" deployd puts another socket'),
+        ({"listen": '["/runner/web.sock"]'}, "", "choose a path there"),
+        ({}, "[socket]\nReusePort = true", ":6: [socket] ReusePort: is set by deployd: with routing ="),
+        ({}, "[socket]\nReusePort = false", ":6: [socket] ReusePort: is set by deployd: with routing ="),
+    ],
+)
+def test_what_cannot_be_steered(top: dict[str, str], more: str, expected: str) -> None:
+    assert expected in refusal(STEERED + more, **top)
+    parse(more, **top)
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("spill_over = 16", ':4: spill_over: needs routing = "steered"'),
+        ("warm_up = 0", ':4: warm_up: needs routing = "steered"'),
+        ("[drain]\nclose_after = 0", ':4: drain: needs routing = "steered"'),
+        ("[rollout]\nstandby = 60", ':5: rollout.standby: needs routing = "steered": on a shared socket connections'),
+        ("[rollout]\nstandby_memory = 0", ':5: rollout.standby_memory: needs routing = "steered"'),
+    ],
+)
+def test_what_needs_steering(more: str, expected: str) -> None:
+    assert refusal(more).startswith(expected)
+    parse(STEERED + more)
 
 
 @pytest.mark.parametrize(

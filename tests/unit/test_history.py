@@ -21,7 +21,7 @@ import pytest
 from deployd.errors import StateError
 from deployd.model.crashes import Crashes
 from deployd.model.generation import Result
-from deployd.model.rollout import Phase
+from deployd.model.rollout import Hold, Phase
 from deployd.state.history import History
 from tests.unit.history_story import BACK, FIRST, SECOND, STORY, generation
 
@@ -309,3 +309,27 @@ def test_boots_by_generation(history: History) -> None:
     for invocation, (number, boot) in enumerate([(1, 0.5), (1, None), (2, 0.7), (1, 0.6)]):
         history.saw("demo", number, 1, str(invocation), boot)
     assert history.boots_by_generation("demo") == {1: [0.6, 0.5], 2: [0.7]}
+
+
+def test_holds_and_weights_are_kept(history: History) -> None:
+    asked = replace(SECOND, holds=(Hold(1, canary=True, share=0.05), Hold(2)), weight=(1, 0.25))
+    history.begin(generation(2), asked)
+    assert history.rollout("demo") == asked
+    history.move(SECOND)
+    assert history.rollout("demo") == SECOND
+
+
+def test_a_history_of_before_gets_its_columns(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    history.open()
+    history.begin(generation(2), SECOND)
+    history.close()
+    with contextlib.closing(sqlite3.connect(history.path)) as db:
+        db.execute("ALTER TABLE rollouts DROP COLUMN weight")
+    history.open()
+    assert history.rollout("demo") == SECOND
+    history.move(replace(SECOND, weight=(2, 0.5)))
+    history.close()
+    history.open()
+    assert history.rollout("demo") == replace(SECOND, weight=(2, 0.5))
+    history.close()

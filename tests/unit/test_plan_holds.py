@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from deployd.errors import DeploydError
 from deployd.model.action import Start, Stop
-from deployd.model.app import Amount, Gate, Pace, Probe
+from deployd.model.app import Amount, Gate, Pace, Probe, Routing
 from deployd.model.failure import GateName
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Hold
@@ -65,6 +67,37 @@ def test_where_a_rollout_waits() -> None:
     assert holds(eight) == (Hold(1), Hold(4))
     assert holds(eight, canary(eight, 2)) == (Hold(2, canary=True), Hold(4))
     assert holds(app(8)) == ()
+
+
+def test_percentages_are_shares_of_connections_where_an_app_is_steered() -> None:
+    pauses = (*(Amount(value, percent=True) for value in (50, 5, 10, 25, 100)), Amount(2))
+    eight = replace(app(8, pace=Pace(pause_after=pauses)), routing=Routing.STEERED)
+    later = (Hold(1, share=0.1), Hold(2, share=0.25), Hold(4, share=0.5))
+    assert holds(eight) == (Hold(1, share=0.05), *later)
+    first = canary(eight, share=0.05)
+    assert first == Hold(1, canary=True, share=0.05)
+    assert holds(eight, first) == (first, *later)
+    assert canary(replace(eight, instances=100), share=0.07) == Hold(7, canary=True, share=0.07)
+    assert canary(eight, share=0.13) == Hold(2, canary=True, share=0.13)
+    assert canary(eight, share=1.0) == Hold(8, canary=True, share=1.0)
+    assert canary(eight) is None
+
+
+@pytest.mark.parametrize(
+    ("count", "share", "says"),
+    [
+        (9, 0.0, "canary of 9: allowed are 1 to 8, the instances of shop"),
+        (-1, 0.0, "canary of -1: allowed are 1 to 8"),
+        (1, 0.5, "a canary is a number of instances or a share of new connections, not both"),
+        (0, 1.01, "canary of 101 %: allowed is what is above 0 % and up to 100 %"),
+        (0, float("nan"), "canary of nan %"),
+        (0, 0.05, "shop shares one socket, where nobody chooses who gets a connection: --canary N starts N instances"),
+    ],
+)
+def test_canaries_that_cannot_be(count: int, share: float, says: str) -> None:
+    with pytest.raises(DeploydError) as caught:
+        canary(app(8), count, share)
+    assert str(caught.value).startswith(says)
 
 
 def test_a_canary_that_keeps_crashing_fails_while_it_is_held() -> None:

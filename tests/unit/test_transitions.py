@@ -124,6 +124,21 @@ def test_a_hold_is_left_behind_by_resume() -> None:
     assert again.holds == holds, "a pause by request is no hold that was reached"
 
 
+def test_a_weight_lasts_until_the_hold_is_passed_or_all_goes_back() -> None:
+    weighed = replace(ROLLING, holds=(Hold(1, canary=True),), weight=(2, 0.1))
+    held = advance(weighed, Event.HELD, OnFailure.ROLLBACK, "canary")
+    asked = advance(weighed, Event.PAUSE, OnFailure.ROLLBACK, "asked to")
+    assert isinstance(held, Rollout)
+    assert isinstance(asked, Rollout)
+    kept = advance(asked, Event.RESUME, OnFailure.ROLLBACK)
+    assert isinstance(kept, Rollout)
+    assert held.weight == asked.weight == kept.weight == (2, 0.1)
+    for event in (Event.RESUME, Event.ABORT, Event.FAILED):
+        turned = advance(held, event, OnFailure.ROLLBACK)
+        assert isinstance(turned, Rollout)
+        assert turned.weight is None
+
+
 def test_a_canary_that_fails_while_it_is_held_goes_back() -> None:
     held = replace(ROLLING, phase=Phase.PAUSED, pause=Pause.HELD, holds=(Hold(1, canary=True),))
     back = advance(held, Event.FAILED, OnFailure.ROLLBACK, "instance 5 keeps crashing", frozenset({1}))

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from deployd.config.source import Table
-from deployd.model.app import App, ListenKind
-
-MOST_INSTANCES = 500
-"""Old and new ones stand side by side, and the kernel's tables have room for 1023."""
+from deployd.model.app import MOST_STEERED, App, ListenKind
 
 UNIX_BELOW = "/run/"
 _STEERED = 'routing = "steered"'
@@ -14,10 +11,10 @@ _STEERED = 'routing = "steered"'
 
 def refuse_what_cannot_be_steered(app: App, top: Table) -> None:
     """Raises InvalidFile: of an app that is steered, for what cannot be."""
-    if app.instances > MOST_INSTANCES:
+    if app.instances > MOST_STEERED:
         raise top.fail(
             "instances",
-            f"must be from 1 to {MOST_INSTANCES} with {_STEERED}, not {app.instances}, for the kernel's tables hold old"
+            f"must be from 1 to {MOST_STEERED} with {_STEERED}, not {app.instances}, for the kernel's tables hold old"
             " and new instances together",
         )
     for item in app.listen:

@@ -33,6 +33,10 @@ class Routing(StrEnum):
     """A socket for each; the kernel gives each its share."""
 
 
+MOST_STEERED = 500
+"""Instances of a steered app: old and new ones stand side by side, and the kernel's tables have room for 1023."""
+
+
 class ListenKind(StrEnum):
     TCP = "tcp"
     UNIX = "unix"

@@ -10,11 +10,10 @@ from dataclasses import replace
 
 from deployd import config
 from deployd.config.contents import contents, refuse_changed
-from deployd.config.steering import MOST_INSTANCES
 from deployd.control.hooks import Change
 from deployd.control.registry import Registry
 from deployd.errors import Busy, DeploydError, InvalidRequest, Refused, StateError
-from deployd.model.app import App
+from deployd.model.app import MOST_STEERED, App
 from deployd.model.generation import Cause, Generation, Result
 from deployd.model.rollout import Hold, Phase, Rollout
 from deployd.plan import goal as goals
@@ -101,8 +100,8 @@ class Requests:
         async with self._turn(name):
             self._refuse_if_busy(name, supersede)
             current = self._apps.require_current(name)
-            if current.settings.steered and instances > MOST_INSTANCES:
-                raise Refused(f"{instances} instances of {name}: an app that is steered has {MOST_INSTANCES} at most")
+            if current.settings.steered and instances > MOST_STEERED:
+                raise Refused(f"{instances} instances of {name}: an app that is steered has {MOST_STEERED} at most")
             release = await asyncio.to_thread(_as_it_was, current)
             return await self._begin(replace(current.settings, instances=instances), release, Cause.SCALE, current)
 

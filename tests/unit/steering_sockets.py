@@ -9,6 +9,7 @@ import socket
 import struct
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from deployd.steering.diag import Diag, Listener
 from deployd.steering.maps import CURSORS, Map, possible_cpus
@@ -103,7 +104,15 @@ def steering(fds: dict[str, int] | None = None) -> Iterator[Steering]:
 
 def set_cursor(steering: Steering, cursor: int) -> None:
     """Make this the number of the next connection on every CPU."""
-    Map(steering.fds["shop.cursors"], CURSORS)[0] = struct.pack("=Q", cursor) * possible_cpus()
+    cursors = Map.adopt(os.dup(fd_of(steering, "cursors")), CURSORS)
+    assert cursors
+    cursors[0] = struct.pack("=Q", cursor) * possible_cpus()
+    cursors.close()
+
+
+def fd_of(steering: Steering, label: str) -> int:
+    """The file descriptor of one of its maps."""
+    return next(fd for name, fd in steering.fds.items() if name.startswith(f"shop.{label}-"))
 
 
 @contextmanager
@@ -115,3 +124,12 @@ def one_cpu() -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def open_files() -> set[str]:
+    """The file descriptors of this process, and what each of them is."""
+    found = set()
+    for path in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the directory's own
+            found.add(f"{path.name} {path.readlink()}")
+    return found

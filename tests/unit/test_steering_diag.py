@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 from contextlib import ExitStack
@@ -12,7 +11,7 @@ import pytest
 from deployd.errors import SteeringError
 from deployd.steering import diag
 from deployd.steering.diag import Diag
-from tests.unit.steering_sockets import ground
+from tests.unit.steering_sockets import ground, open_files
 
 HOSTS = [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("::", "::1"), ("::", "127.0.0.1")]
 
@@ -87,6 +86,6 @@ def test_many_cgroups_are_asked_for_at_once() -> None:
 
 
 def test_no_descriptor_is_left_open() -> None:
-    before = os.listdir("/proc/self/fd")  # noqa: PTH208
+    before = open_files()
     Diag().listeners()
-    assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
+    assert open_files() == before

@@ -19,7 +19,7 @@ from deployd.errors import SteeringError
 from deployd.steering.diag import Diag
 from deployd.steering.listeners import borrowed, by_instance, cgroup_id, cgroup_root
 from deployd.steering.support import Support, Tier, probe
-from tests.unit.steering_sockets import TIMEOUT, ground
+from tests.unit.steering_sockets import TIMEOUT, ground, open_files
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -203,6 +203,6 @@ def test_without_the_holder_nothing_is_steered() -> None:
 
 def test_nothing_is_left_of_a_probe() -> None:
     with ground("127.0.0.1", [1]):
-        before = os.listdir("/proc/self/fd")  # noqa: PTH208
+        before = open_files()
         probe(os.getpid())
-        assert os.listdir("/proc/self/fd") == before  # noqa: PTH208
+        assert open_files() == before

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import socket
 import threading
@@ -13,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployd.errors import SteeringError
-from deployd.steering import program
+from deployd.steering import program, syscalls
 from deployd.steering.assembler import R0, R1, Assembler
 from deployd.steering.steering import Steering, app_of
 from deployd.steering.table import FALLBACKS, SLOTS, TICKETS, Table, choose
-from tests.unit.steering_sockets import Ground, ground, one_cpu, set_cursor, steering
+from tests.unit.steering_sockets import Ground, ground, one_cpu, open_files, set_cursor, steering
 
 HOSTS = ["127.0.0.1", "::1", "::"]
 
@@ -238,28 +240,50 @@ def test_without_the_maps_the_next_daemon_begins_anew() -> None:
             assert app.counters() == {1: 20}
 
 
-@pytest.mark.parametrize("lost", ["shop.tables", "shop.switch", "shop.counts"])
+@pytest.mark.parametrize("lost", ["tables", "switch", "counts"])
 def test_half_of_the_maps_is_none(lost: str) -> None:
     with ground("127.0.0.1", [1, 2]) as place:
         with steering() as app:
             app.set(Table.of({2: 1}, [1]))
             app.sync(place.listeners())
             kept = stored(app)
-        os.close(kept.pop(lost))
-        with steering(kept) as app:
+        os.close(kept.pop(next(name for name in kept if name.startswith(f"shop.{lost}-"))))
+        with steering(kept.copy()) as app:
             assert app.table == Table()
+            # Of what was kept only the array of listeners is still good, and so only its name.
+            assert [name for name in app.fds if name in kept] == [name for name in kept if ".sockets-" in name]
             app.set(Table.of({1: 1}, []))
             settle(app, place)
             assert place.chosen() == 1
 
 
 def test_file_descriptors_that_are_no_maps_are_let_go() -> None:
-    wrong = {
-        name: os.open("/dev/null", os.O_RDONLY) for name in ("shop.tables", "shop.sockets-4-7f000001-80", "shop.x")
-    }
+    names = [
+        "shop.tables-7",
+        "shop.tables-x",
+        "shop.sockets-4-7f000001-80-9",
+        "shop.sockets-4-00-80-9",
+        "shop.x",
+        "shop.",
+    ]
+    before = open_files()
+    wrong = {name: os.open("/dev/null", os.O_RDONLY) for name in names}
     with steering(wrong) as app:
         assert app.table == Table()
-        assert set(app.fds) == {"shop.switch", "shop.tables", "shop.cursors", "shop.counts"}
+        assert [name.rpartition("-")[0] for name in app.fds] == [
+            f"shop.{label}" for label in ("switch", "tables", "cursors", "counts")
+        ]
+    assert open_files() == before
+
+
+def test_of_two_stored_maps_the_newer_is_taken() -> None:
+    with steering() as older, steering() as newer:
+        older.set(Table.of({1: 1}, []))
+        newer.set(Table.of({2: 1}, []))
+        kept = {**stored(newer), **stored(older)}
+        with steering(kept) as app:
+            assert app.table == Table.of({2: 1}, [])
+            assert app.fds.keys() == newer.fds.keys()
 
 
 def test_names_in_the_store_tell_the_app() -> None:
@@ -267,7 +291,8 @@ def test_names_in_the_store_tell_the_app() -> None:
         app.sync(place.listeners())
         assert {app_of(name) for name in app.fds} == {"shop"}
         assert not [name for name in app.fds if ":" in name]
-    assert app_of("my.shop.tables") == "my.shop"
+        assert len(app.fds) == 5
+    assert app_of("my.shop.tables-12") == "my.shop"
 
 
 def test_a_listener_that_is_gone_has_to_be_looked_for_again() -> None:
@@ -292,6 +317,24 @@ def test_what_the_verifier_says_is_told() -> None:
     do.exit()
     with pytest.raises(SteeringError, match=r"cannot load .*: .*\(the verifier says: .*invalid bpf_context access"):
         program.load(do.code)
+
+
+def test_before_linux_5_14_the_program_is_loaded_without_a_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried, bpf = [], syscalls.bpf
+
+    def older(command: int, attributes: ctypes.Structure) -> int:
+        if command == program.PROG_LOAD:
+            tried.append(attributes.attach_type)
+            if attributes.attach_type == program.SELECT_OR_MIGRATE:
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return bpf(command, attributes)
+
+    monkeypatch.setattr(syscalls, "bpf", older)
+    with ground("127.0.0.1", [1, 2]) as place, steering() as app:
+        app.set(Table.of({2: 1}, []))
+        app.sync(place.listeners())
+        assert tried == [40, 0]
+        assert place.chosen() == 2
 
 
 def test_labels_are_set_once_and_somewhere() -> None:

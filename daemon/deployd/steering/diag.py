@@ -119,11 +119,10 @@ class Diag:
             netlink.send(_question(family, states, port, condition))
             while True:
                 for kind, body in _messages(netlink.recv(1 << 16)):
-                    if kind == _DONE:
+                    if kind in (_ERROR, _DONE):
+                        if code := -int.from_bytes(body[:4], sys.byteorder, signed=True):
+                            raise OSError(code, os.strerror(code))
                         return
-                    if kind == _ERROR:
-                        code = -int.from_bytes(body[:4], sys.byteorder, signed=True)
-                        raise OSError(code, os.strerror(code))
                     yield _Socket.parse(body)
 
 

@@ -53,23 +53,28 @@ SOCKETS = Shape("deployd_sockets", Kind.REUSEPORT_SOCKARRAY, 8, SLOTS)
 class Map:
     """A map by its file descriptor, which it owns."""
 
-    def __init__(self, fd: int, shape: Shape) -> None:
+    def __init__(self, fd: int, shape: Shape, number: int) -> None:
         self.fd = fd
         self.shape = shape
+        self.number = number
+        """The kernel's number of it, which no other map gets until the machine boots again."""
 
     @classmethod
     def create(cls, shape: Shape) -> Map:
         """Raises OSError."""
         request = _Create(shape.kind, 4, shape.value_size, shape.entries, 0, 0, 0, shape.name.encode())
-        return cls(syscalls.bpf(_MAP_CREATE, request), shape)
+        fd = syscalls.bpf(_MAP_CREATE, request)
+        try:
+            return cls(fd, shape, _info(fd).number)
+        except BaseException:
+            os.close(fd)
+            raise
 
     @classmethod
     def adopt(cls, fd: int, shape: Shape) -> Map | None:
         """The map behind `fd` if it has this shape. Else None, and `fd` is closed: another version wrote it."""
-        info = _Info()
-        request = _GetInfo(fd, ctypes.sizeof(info), ctypes.addressof(info))
         try:
-            syscalls.bpf(_OBJ_GET_INFO_BY_FD, request)
+            info = _info(fd)
         except OSError:
             os.close(fd)
             return None
@@ -79,7 +84,7 @@ class Map:
             shape.value_size,
             shape.entries,
         ):
-            return cls(fd, shape)
+            return cls(fd, shape, info.number)
         os.close(fd)
         return None
 
@@ -179,9 +184,15 @@ class _GetInfo(ctypes.Structure):
 class _Info(ctypes.Structure):
     _fields_ = (
         ("kind", ctypes.c_uint32),
-        ("id", ctypes.c_uint32),
+        ("number", ctypes.c_uint32),
         ("key_size", ctypes.c_uint32),
         ("value_size", ctypes.c_uint32),
         ("entries", ctypes.c_uint32),
         ("flags", ctypes.c_uint32),
     )
+
+
+def _info(fd: int) -> _Info:
+    info = _Info()
+    syscalls.bpf(_OBJ_GET_INFO_BY_FD, _GetInfo(fd, ctypes.sizeof(info), ctypes.addressof(info)))
+    return info

@@ -18,10 +18,10 @@ from deployd.steering.assembler import DOUBLE, FRAME, HALF, R0, R1, R2, R3, R4, 
 from deployd.steering.maps import Map
 from deployd.steering.table import FALLBACKS, SLOTS, STRIDE, TICKETS
 
-_PROG_LOAD = 5
+PROG_LOAD = 5
 _SK_REUSEPORT = 21
-SELECT, SELECT_OR_MIGRATE = 39, 40
-"""enum bpf_attach_type. With the second one, connections of a closed listener move as the program says."""
+SELECT_OR_MIGRATE = 40
+"""enum bpf_attach_type. With it, connections of a closed listener move as the program says."""
 
 # Functions of the kernel (bpf-helpers(7)).
 _MAP_LOOKUP = 1
@@ -150,7 +150,7 @@ def _load(code: bytes, attach_type: int, log: ctypes.Array[ctypes.c_char] | None
         name=b"deployd_steer",
         attach_type=attach_type,
     )
-    return syscalls.bpf(_PROG_LOAD, request)
+    return syscalls.bpf(PROG_LOAD, request)
 
 
 class _Load(ctypes.Structure):

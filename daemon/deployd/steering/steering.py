@@ -30,7 +30,7 @@ _SHARED: dict[str, Shape] = {
 
 
 def app_of(name: str) -> str:
-    """Whose file descriptor it is by its name in the store: "APP.tables"."""
+    """Whose file descriptor it is by its name in the store: "APP.tables-NUMBER"."""
     return name.rpartition(".")[0]
 
 
@@ -46,7 +46,7 @@ class Steering:
         self._pid = pid
         self._groups: dict[Address, Group] = {}
         self._maps: dict[str, Map] = {}
-        given = {name.removeprefix(f"{app}."): fd for name, fd in (fds or {}).items()}
+        given = _newest({name.removeprefix(f"{app}."): fd for name, fd in (fds or {}).items()})
         self._arrays = _adopted_arrays(given)
         try:
             with told("create maps in the kernel"):
@@ -59,10 +59,15 @@ class Steering:
 
     @property
     def fds(self) -> dict[str, int]:
-        """What is to be kept for the next daemon: file descriptors by name. Changes with `sync`."""
+        """What is to be kept for the next daemon, and nothing else of the app: file descriptors by name.
+
+        Changes with `sync`. A name ends in the kernel's number of the map, so that it never stands for another one.
+        What is stored and not in here has to go: it keeps listeners in an array that nobody uses.
+        """
         arrays = {address.label: group.sockets for address, group in self._groups.items()}
         early = {address.label: sockets for address, sockets in self._arrays.items()}
-        return {f"{self._app}.{name}": one.fd for name, one in {**self._maps, **early, **arrays}.items()}
+        kept = {**self._maps, **early, **arrays}
+        return {f"{self._app}.{label}-{one.number}": one.fd for label, one in kept.items()}
 
     @property
     def table(self) -> Table:
@@ -74,6 +79,7 @@ class Steering:
         if table == self._table:
             return
         with told("write the steering table"):
+            # Nobody reads the other one: the last change is older than the microsecond that a decision takes.
             other = 1 - self._active
             self._maps["tables"][other] = maps.packed(table)
             self._maps["switch"][0] = struct.pack("=I", other)
@@ -129,6 +135,22 @@ class Steering:
             raise
         self._arrays.pop(address, None)
         return group
+
+
+def _newest(given: Mapping[str, int]) -> dict[str, int]:
+    """By label, without the map's number; a daemon that died between storing and removing leaves two of a label."""
+    found: dict[str, int] = {}
+    for name in sorted(given, key=_number):
+        label = name.rpartition("-")[0]
+        if label in found:
+            os.close(found[label])
+        found[label] = given[name]
+    return found
+
+
+def _number(name: str) -> int:
+    number = name.rpartition("-")[2]
+    return int(number) if number.isdecimal() else -1
 
 
 def _adopted_arrays(given: dict[str, int]) -> dict[Address, Map]:

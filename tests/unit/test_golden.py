@@ -24,7 +24,7 @@ PATH_OF_ANALYZE = "/usr/bin:/bin"
 
 def show(app: App) -> str:
     """Everything that is generated for an app, in one text."""
-    texts = {unit.name: unit.text for unit in render.units(app, app.instances + 1, STATE)}
+    texts = {unit.name: unit.text for unit in render.units(app, app.instances + 1, STATE, steer=app.steered)}
     for name, (text, mode) in render.generation_files(app, 7, app.release).items():
         texts[f"generations/7/{name} (mode {mode:o})"] = text
     return "\n".join(f"==> {name} <==\n{text}" for name, text in texts.items())
@@ -46,5 +46,5 @@ def test_systemd_has_nothing_to_say_about_them(file: Path, tmp_path: Path) -> No
         verdict("systemd-analyze is not installed")
     app = config.load(file)
     # The command need not be installed where tests run, and systemd-analyze looks for it.
-    units = render.units(app, app.instances + 1, STATE, "/bin/true")
+    units = render.units(app, app.instances + 1, STATE, "/bin/true", steer=app.steered)
     asyncio.run(UnitDirectory(tmp_path).verify(units))

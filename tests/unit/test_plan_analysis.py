@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployd.model.action import Action, Start, Stop
+from deployd.model.action import Action, Freeze, Start, Stop
 from deployd.model.instance import Instance, State
-from deployd.plan.analysis import Record, allowed, both_serve, due
+from deployd.plan.analysis import Record, allowed, both_serve, due, old_left
 
 OLD, NEW = 1, 2
 
@@ -46,6 +46,15 @@ def test_the_last_old_ones_wait_for_a_yes() -> None:
     )
     assert allowed(LAST, NEW, seen, Record(since=0.0, good=50.0), got_on=50.0) == LAST
     assert allowed(LAST, NEW, seen, Record(good=0.0), got_on=50.0) == LAST, "nothing to compare"
+
+
+def test_who_is_to_stand_by_waits_as_well() -> None:
+    seen = (*instances(OLD, NEW), Instance(3, OLD, State.STANDBY))
+    actions = (Freeze(1, OLD),)
+    assert allowed(actions, NEW, seen, Record(since=0.0), got_on=50.0) == ()
+    assert allowed(actions, NEW, seen, Record(since=0.0, good=50.0), got_on=50.0) == actions
+    assert old_left(NEW, seen)
+    assert not old_left(NEW, seen[1:])
 
 
 def test_as_long_as_others_stay_they_go() -> None:

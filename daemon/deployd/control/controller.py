@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from deployd.control.after import hooks_ran
+from deployd.control.analysis import Analysis, Compare
 from deployd.control.course import Course
 from deployd.control.ground import Ground, missing
 from deployd.control.host import Host
@@ -34,7 +35,7 @@ from deployd.model.rollout import Hold, Pause, Phase, Rollout
 from deployd.plan import judge
 from deployd.plan.closing import last_holders
 from deployd.plan.goal import Goal
-from deployd.plan.planner import Plan, Verdict, World, plan, retry
+from deployd.plan.planner import Plan, Verdict, World, plan
 from deployd.plan.transitions import Event, advance
 from deployd.routing import Router, View
 
@@ -47,13 +48,14 @@ RETRY = 1.0
 class Controller:
     """The app `name`. Make it, then :meth:`start`; requests come through :meth:`begin` and :meth:`send`."""
 
-    def __init__(self, name: str, host: Host, *, tell: Tell, changed: Callable[[], None]) -> None:
+    def __init__(self, name: str, host: Host, compare: Compare, *, tell: Tell, changed: Callable[[], None]) -> None:
         self.name = name
         self._host = host
         self._loop = Loop(self._turn)
         self._report_change = changed
         self._story = Story(name, tell, lambda: self._course)
         self._witness = Witness(name, host.history, host.tail)
+        self._analysis = Analysis(name, host, compare, self.wake, self._story.tell)
         self.router = Router(name, host.systemd, host.kernel, host.deployment.steers, changed=self.wake)
         self.instances = Instances(
             name,
@@ -88,7 +90,7 @@ class Controller:
 
     def start(self) -> None:
         """Take up the rollout that history knows of, if any, and begin to watch."""
-        self._resume_from_history()
+        self._course = Course.under_way(self.name, self._host.history)
         self._loop.start()
 
     async def stop(self) -> None:
@@ -170,7 +172,8 @@ class Controller:
             self._on_shell_error(error)
         except SystemdError as error:
             log.warning("%s: %s; trying again", self.name, error)
-            self._give_up_in_time(error)
+            if self._course is not None and self._course.overdue(self._host.history, Moment.now()):
+                self._advance(self._course, Event.FAILED, f"the rollout's deadline passed: {error}")
             self._loop.wake_after(RETRY)
         except Exception:
             log.exception("%s: unexpected error; trying again", self.name)
@@ -183,8 +186,12 @@ class Controller:
         going = course is not None and await self._ready_to_plan(course)
         seen = self._note_changes()
         await self._route(course, seen)
+        analysed = self._analysis.look(course if going else None, seen)
         if course is None or not going or self._goal is None or course is not self._course:
             return  # no goal: a request turned the rollout while we prepared, and woke us
+        if analysed is not None:
+            await self._fail(course, analysed)
+            return
         goal, generation = self._goal
         now = Moment.now()
         result = plan(goal, World(seen, course.rollout.passed), now.monotonic)
@@ -209,7 +216,7 @@ class Controller:
                 if leaving and await self._host.deployment.close_sockets(generation.settings, leaving):
                     self.wake()
                     return  # that took its time: the world may be another one
-                for action in result.actions:
+                for action in self._analysis.allowed(result.actions, seen):
                     self._act(action, generation)
                 if result.wake_at is not None:
                     self._loop.wake_after(result.wake_at - now.monotonic)
@@ -235,15 +242,6 @@ class Controller:
         except Refused as error:
             await self._fail(course, Failure(GateName.UNITS, str(error)))
             return False
-
-    def _give_up_in_time(self, error: SystemdError) -> None:
-        """What systemd refuses again and again never reaches the planner, which minds the deadline otherwise."""
-        course = self._course
-        if course is None or course.rollout.phase is not Phase.ROLLING:
-            return
-        deadline = course.goal(self._host.history, Moment.now())[0].deadline
-        if deadline is not None and Moment.now().monotonic > deadline:
-            self._advance(course, Event.FAILED, f"the rollout's deadline passed: {error}")
 
     async def _look(self) -> None:
         """Read the world afresh where the mirror may have missed something."""
@@ -321,13 +319,6 @@ class Controller:
 
     # The rollout's life.
 
-    def _resume_from_history(self) -> None:
-        rollout = self._host.history.rollout(self.name)
-        generation = self._host.history.generation(self.name, rollout.target) if rollout is not None else None
-        if rollout is not None and generation is not None:
-            log.info("%s: taking up the rollout of generation %d (%s)", self.name, rollout.target, rollout.phase)
-            self._course = Course(rollout, generation)
-
     async def _done(self, course: Course, goal: Goal, generation: Generation) -> None:
         """All is as the goal wants it; what is left is to close addresses that it does not want."""
         deployment = self._host.deployment
@@ -386,12 +377,8 @@ class Controller:
             # What failed serves nobody and would be restarted over and over while the rollout stands.
             self._act(Stop(culprit, turned.target, "failed"), target)
         if event is Event.RESUME:
-            if course.failure is not None and turned.phase is Phase.ROLLING:
-                course.failure = None  # another try
-                self._host.history.failed(course.rollout, None)
-            now = Moment.now()
-            goal, generation = course.goal(self._host.history, now)
-            for action in retry(goal, World(self.instances.observe(), turned.passed), now.monotonic):
+            actions, generation = course.retried(self._host.history, self.instances.observe(), Moment.now())
+            for action in actions:
                 self._act(action, generation)
         self._report_change()
         self.wake()
@@ -402,6 +389,7 @@ class Controller:
         self._host.history.progress(rollout, course.replaced, course.adopted)
         self._host.history.finish(rollout, result, reason, now)
         self._course, self._goal = None, None
+        self._analysis.end()
         self._prober.update(course.target.settings, course.target.release, ())
         self._ground.prune()
         self._story.finished(course, result, reason, now - rollout.started)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -15,7 +16,10 @@ from deployd.model.instance import Instance, State
 from deployd.model.rollout import Phase, Rollout
 from deployd.plan import judge
 from deployd.plan.goal import Goal
+from deployd.plan.planner import World, retry
 from deployd.state.history import History
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -38,6 +42,16 @@ class Course:
 
     def __post_init__(self) -> None:
         self.replaced, self.adopted, self.failure = self.target.replaced, self.target.adopted, self.target.failure
+
+    @classmethod
+    def under_way(cls, app: str, history: History) -> Course | None:
+        """The one that history knows of, taken up where it stood. Raises StateError."""
+        rollout = history.rollout(app)
+        generation = history.generation(app, rollout.target) if rollout is not None else None
+        if rollout is None or generation is None:
+            return None
+        log.info("%s: taking up the rollout of generation %d (%s)", app, rollout.target, rollout.phase)
+        return cls(rollout, generation)
 
     def goal(self, history: History, now: Moment) -> tuple[Goal, Generation]:
         """What to reach in the present phase, and the generation that this is. Raises StateError."""
@@ -87,6 +101,24 @@ class Course:
         if got_on:
             self.restart_clock(now)
         return True
+
+    def overdue(self, history: History, now: Moment) -> bool:
+        """Whether its deadline has passed. What systemd refuses again and again never reaches the planner, which minds
+        it otherwise. Raises StateError."""
+        if self.rollout.phase is not Phase.ROLLING:
+            return False
+        deadline = self.goal(history, now)[0].deadline
+        return deadline is not None and now.monotonic > deadline
+
+    def retried(
+        self, history: History, instances: tuple[Instance, ...], now: Moment
+    ) -> tuple[Iterable[Stop], Generation]:
+        """It was resumed: a failure is forgotten, and what lies failed is to be stopped. Raises StateError."""
+        if self.failure is not None and self.rollout.phase is Phase.ROLLING:
+            self.failure = None  # another try
+            history.failed(self.rollout, None)
+        goal, generation = self.goal(history, now)
+        return retry(goal, World(instances, self.rollout.passed), now.monotonic), generation
 
     def restart_clock(self, now: Moment) -> None:
         """The rollout got on, or may go on: its deadline counts anew."""

@@ -137,6 +137,7 @@ class Registry:
             controller = Controller(
                 name,
                 self._host,
+                self.comparer.compare,
                 tell=lambda event, fields: self.tell(name, event, fields),
                 changed=lambda: self._changed(name),
             )

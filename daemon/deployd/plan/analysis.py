@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from deployd.model.action import Action, Stop
+from deployd.model.action import Action, Freeze, Stop
 from deployd.model.generation import Cause
 from deployd.model.instance import Instance, State
 
@@ -40,8 +40,10 @@ def both_serve(generation: int, instances: Iterable[Instance]) -> bool:
 
 
 def old_left(generation: int, instances: Iterable[Instance]) -> bool:
-    """Is anybody of another generation there, in whatever state?"""
-    return any(item.generation != generation and item.state is not State.INACTIVE for item in instances)
+    """Is anybody of another generation there, if only on the way out?"""
+    return any(
+        item.generation != generation and item.state not in (State.INACTIVE, State.STANDBY) for item in instances
+    )
 
 
 def due(record: Record, interval: float) -> float | None:
@@ -57,9 +59,10 @@ def allowed(
     """What may be done now of `actions`. `got_on`: when the rollout to `generation` last did."""
     if record.since is None or (record.good is not None and record.good >= got_on):
         return actions
-    leaving = {item.number for item in actions if isinstance(item, Stop) and item.generation != generation}
+    leaving = {item for item in actions if isinstance(item, Stop | Freeze) and item.generation != generation}
+    numbers = {item.number for item in leaving}
     if any(
-        item.state is State.READY and item.generation != generation and item.number not in leaving for item in instances
+        item.state is State.READY and item.generation != generation and item.number not in numbers for item in instances
     ):
         return actions
-    return tuple(item for item in actions if not isinstance(item, Stop) or item.number not in leaving)
+    return tuple(item for item in actions if item not in leaving)

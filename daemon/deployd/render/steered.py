@@ -5,6 +5,7 @@ No app's name has a colon, so NAME:start@N.service is nobody else's.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Collection
 from functools import lru_cache
@@ -41,9 +42,12 @@ def starter(app_name: str, number: int | str) -> str:
     return f"{app_name}:start@{number}.service"
 
 
-def path(app_name: str, number: int | str, index: int) -> str:
-    """Where instance `number` listens instead of the app's `index`-th address, a UNIX socket; ``%i`` as above."""
-    return f"{DIRECTORY}/{app_name}/{number}-{index}.sock"
+def path(app_name: str, number: int | str, address: str) -> str:
+    """Where instance `number` listens instead of `address`, a UNIX socket; ``%i`` as above.
+
+    The name follows from the address, so that one says what the other is, whichever generation's settings it is of.
+    """
+    return f"{DIRECTORY}/{app_name}/{number}-{hashlib.sha256(address.encode()).hexdigest()[:8]}.sock"
 
 
 def is_steered(installed: Collection[str], app_name: str) -> bool | None:

@@ -107,8 +107,10 @@ def _of_instances(app: App, values: dict[str, object]) -> Iterable[Unit]:
     """The templates of the sockets of instances, and of what they start."""
     more = values | {
         "own_addresses": [
-            steered.path(app.name, "%i", index) if item.kind is ListenKind.UNIX else escape.specifier(item.address)
-            for index, item in enumerate(app.listen)
+            steered.path(app.name, "%i", item.address)
+            if item.kind is ListenKind.UNIX
+            else escape.specifier(item.address)
+            for item in app.listen
         ],
         "fd_name": unit_names(app.name)[0],
         "instance_starter": steered.starter(app.name, "%i"),

@@ -74,7 +74,11 @@ def _pinned(directory: Path) -> object:
         texts = {path.name: f"{path.stat().st_mode:o} {path.read_text()}" for path in own.iterdir() if path.is_file()}
         return texts | {"release": str((own / "release").readlink())}
 
-    return {instance: (number, files(number)) for instance, number in pins.read("web").items()}
+    aside = pins.standby("web")
+    return {
+        instance: (number, files(number), aside[instance].since if instance in aside else None)
+        for instance, number in pins.held("web").items()
+    }
 
 
 def _texts(directory: Path) -> object:
@@ -97,7 +101,12 @@ STORIES = {
             lambda pins: pins.write_generation("web", 2, OTHER, "/srv/2"),
             lambda pins: pins.write_generation("web", 2, RUN, "/srv/2"),  # something else: it was never recorded
             lambda pins: pins.pin("web", 1, 2),
+            lambda pins: pins.set_aside("web", 2, 1, 123.25),
+            lambda pins: pins.pin("web", 2, 1),
+            lambda pins: pins.set_aside("web", 1, 2, 124.5),
             lambda pins: pins.unpin("web", 2),
+            lambda pins: pins.unpin("web", 1),
+            lambda pins: pins.pin("web", 1, 2),
             lambda pins: pins.prune("web", {2}),
         ),
         _pinned,

@@ -185,3 +185,18 @@ def test_a_unit_that_is_masked_while_it_starts_has_failed() -> None:
     seen = observe.instance(1, 7, starting)
     assert (seen.state, seen.detail) == (State.FAILED, "was masked while it started")
     assert observe.instance(1, 7, {**starting, "ActiveState": "active"}).state is State.READY
+
+
+def test_one_that_was_set_aside_stands_by_while_it_is_up() -> None:
+    up = {"ActiveState": "active", "ActiveEnterTimestampMonotonic": 7_000_000}
+    seen = observe.instance(3, None, up, aside=5)
+    assert (seen.state, seen.generation, seen.ready_since) == (State.STANDBY, 5, 7.0)
+    # With a pin it serves, whatever a killed daemon left beside it.
+    assert observe.instance(3, 6, up, aside=5) == observe.instance(3, 6, up)
+
+
+@pytest.mark.parametrize("state", ["activating", "deactivating", "failed", "inactive"])
+def test_one_that_ended_in_standby_is_nobodys(state: str) -> None:
+    seen = observe.instance(3, None, {"ActiveState": state}, aside=5)
+    assert seen == observe.instance(3, None, {"ActiveState": state})
+    assert seen.generation is None

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployd.errors import InvalidRequest, StateError
-from deployd.state.pins import Pins
+from deployd.state.pins import Aside, Pins
 from tests.unit.disks import DyingDisk, FailingDisk, PowerLoss
 
 FILES = {"run": ("#!/bin/sh\n", 0o755), "environment": ("A=b\n", 0o600)}
@@ -188,6 +188,73 @@ def test_errors_say_what_and_why(tmp_path: Path, code: int, reason: str) -> None
     pins = Pins(tmp_path, FailingDisk(0, code=code))
     with pytest.raises(StateError, match=f"cannot write generation 1 of web: {reason}"):
         pins.write_generation("web", 1, FILES, "/srv/v1")
+
+
+def test_what_stands_by_has_no_pin_and_keeps_its_generation(tmp_path: Path) -> None:
+    pins = Pins(tmp_path)
+    two_generations(pins)
+    pins.pin("web", 2, 1)
+    pins.set_aside("web", 2, 1, 12.5)
+    assert pins.read("web") == {1: 2}, "nothing may start it"
+    assert pins.standby("web") == Pins(tmp_path).standby("web") == {2: Aside(1, 12.5)}
+    assert pins.held("web") == {1: 2, 2: 1}
+    pins.set_aside("web", 2, 1, 99.0)
+    assert pins.standby("web") == {2: Aside(1, 12.5)}, "the first time counts"
+    pins.prune("web", set())
+    assert pins.generations("web") == (1, 2)
+    with pytest.raises(StateError, match="is in use"):
+        pins.write_generation("web", 1, OTHER, "/srv/v1")
+    pins.pin("web", 2, 1)
+    assert (pins.read("web"), pins.standby("web")) == ({1: 2, 2: 1}, {})
+    pins.set_aside("web", 2, 1, 12.5)
+    pins.unpin("web", 2)
+    assert (pins.read("web"), pins.standby("web")) == ({1: 2}, {})
+
+
+@pytest.mark.parametrize("text", ["", "1", "x 1.0\n", "1 1.0", "0 1.0\n", "1 1.0\n\n", "1 -1.0\n"])
+def test_a_record_that_is_not_ours_says_nothing(tmp_path: Path, text: str) -> None:
+    pins = Pins(tmp_path)
+    two_generations(pins)
+    pins.set_aside("web", 2, 1, 12.5)
+    (tmp_path / "apps/web/standby/2").write_text(text)
+    (tmp_path / "apps/web/standby/x").write_text("1 1.0\n")
+    assert Pins(tmp_path).standby("web") == {}
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("dies", [False, True])
+@pytest.mark.parametrize("back", [False, True])
+def test_at_every_step_an_instance_is_pinned_or_stands_by(tmp_path: Path, after: bool, dies: bool, back: bool) -> None:
+    """Never both, never neither: it would come up at the next boot, or nobody would know what it is."""
+
+    def turn(pins: Pins, *, back: bool) -> None:
+        if back:
+            pins.pin("web", 2, 1)
+        else:
+            pins.set_aside("web", 2, 1, 12.5)
+
+    for step in range(100):
+        state = tmp_path / str(step)
+        state.mkdir()
+        pins = Pins(state)
+        two_generations(pins)
+        pins.pin("web", 2, 1)
+        if back:
+            turn(pins, back=False)
+        disk = DyingDisk(step, after) if dies else FailingDisk(step, after)
+        try:
+            turn(Pins(state, disk), back=back)
+        except (PowerLoss, StateError):
+            later = Pins(state)
+            assert (2 in later.read("web")) != (2 in later.standby("web"))
+            assert later.held("web") == {1: 2, 2: 1}
+            turn(later, back=back)
+            assert (2 in later.read("web")) is back
+        else:
+            assert step
+            break
+    else:
+        raise AssertionError("it never got to the end")
 
 
 operations = st.lists(

@@ -2,16 +2,21 @@
 
     STATE/apps/NAME/generations/N/{run, environment, release -> the release directory}
     STATE/apps/NAME/pins/I -> ../generations/N
+    STATE/apps/NAME/standby/I: "N SINCE", of an instance in standby
 
 The template unit reaches everything through ``pins/%i``; to move an instance to another generation is to move one
 symlink. A generation's directory appears whole or not at all and never changes while a pin leads to it. Imports
 disk and errors; knows neither systemd nor the history.
+
+What stands by has no pin, for nothing may start it: neither the next boot nor an automatic restart. Its generation is
+on a record instead, which counts only where there is no pin; so there is one step at which the one becomes the other.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from deployd.errors import InvalidRequest, StateError
@@ -19,6 +24,16 @@ from deployd.state.disk import Disk, reported
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 _TARGET = re.compile(r"\.\./generations/([1-9][0-9]{0,17})")
+_RECORD = re.compile(r"([1-9][0-9]{0,17}) ([0-9]+\.[0-9]+)\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """What is known of an instance in standby."""
+
+    generation: int
+    since: float
+    """CLOCK_MONOTONIC seconds: nothing stands by over a reboot."""
 
 
 class Pins:
@@ -28,6 +43,7 @@ class Pins:
         self._apps = Path(state_dir) / "apps"
         self._disk = disk or Disk()
         self._read: dict[str, tuple[int, dict[int, int]]] = {}
+        self._aside: dict[str, tuple[int, dict[int, Aside]]] = {}
 
     def generation_dir(self, app_name: str, number: int) -> Path:
         return self._app(app_name) / "generations" / str(number)
@@ -45,7 +61,7 @@ class Pins:
                 # It may be there without having reached the disk.
                 self._disk.sync(final.parent)
                 return
-            if final.exists() and number in self.read(app_name).values():
+            if final.exists() and number in self.held(app_name).values():
                 raise StateError(
                     f"generation {number} of {app_name} exists with other contents and is in use; see {final}"
                 )
@@ -66,7 +82,7 @@ class Pins:
             self._disk.sync(final.parent)
 
     def pin(self, app_name: str, instance: int, generation: int) -> None:
-        """Have `instance` start with `generation` from now on."""
+        """Have `instance` start with `generation` from now on; it stands by no longer."""
         if not self.generation_dir(app_name, generation).is_dir():
             raise StateError(f"generation {generation} of {app_name} is not on the disk; roll out again")
         self._read.pop(app_name, None)
@@ -77,15 +93,54 @@ class Pins:
                 self._disk.sync(path.parent)
             else:
                 self._disk.point(path, f"../generations/{generation}")
+            self._forget(app_name, instance)
 
     def unpin(self, app_name: str, instance: int) -> None:
-        """Take the pin of `instance` away: it does not start any more."""
+        """Take the pin of `instance` away: it does not start any more, nor is it known to stand by."""
         self._read.pop(app_name, None)
         with reported(f"unpin instance {instance} of {app_name}"):
+            self._forget(app_name, instance)  # first: without the pin it would count
             path = self._pin(app_name, instance)
             if path.parent.is_dir():
                 self._disk.remove(path)
                 self._disk.sync(path.parent)
+
+    def set_aside(self, app_name: str, instance: int, generation: int, since: float) -> None:
+        """Take the pin of `instance` away, and remember that it stands by with `generation`, `since` (CLOCK_MONOTONIC
+        seconds). Again is fine: the first time counts."""
+        if self.standby(app_name).get(instance, Aside(0, 0.0)).generation == generation:
+            return
+        self._read.pop(app_name, None)
+        self._aside.pop(app_name, None)
+        with reported(f"set the pin of instance {instance} of {app_name} aside"):
+            record = self._record(app_name, instance)
+            self._disk.directories(record.parent)
+            self._disk.replace(record, f"{generation} {since:.6f}\n".encode(), 0o644)
+            path = self._pin(app_name, instance)
+            if path.parent.is_dir():
+                self._disk.remove(path)
+                self._disk.sync(path.parent)
+
+    def standby(self, app_name: str) -> dict[int, Aside]:
+        """The instances that stand by, unless they have ended since. Of a pinned instance no record counts."""
+        directory = self._app(app_name) / "standby"
+        with reported(f"read what of {app_name} stands by"):
+            try:
+                stamp = directory.stat().st_mtime_ns
+            except (FileNotFoundError, NotADirectoryError):
+                return {}
+            known = self._aside.get(app_name)
+            if known is None or known[0] != stamp:
+                names = (entry for entry in self._entries(directory) if _NUMBER.fullmatch(entry.name))
+                found = {int(entry.name): aside for entry in names if (aside := self._told(entry)) is not None}
+                known = self._aside[app_name] = stamp, dict(sorted(found.items()))
+        pinned = self.read(app_name) if known[1] else {}
+        return {number: aside for number, aside in known[1].items() if number not in pinned}
+
+    def held(self, app_name: str) -> dict[int, int]:
+        """Instance to generation, of all that need their generation's files: pinned, or in standby."""
+        standby = {number: aside.generation for number, aside in self.standby(app_name).items()}
+        return dict(sorted((standby | self.read(app_name)).items()))
 
     def read(self, app_name: str) -> dict[int, int]:
         """Instance to generation, of every pin; whatever else lies in the directory is not looked at.
@@ -113,10 +168,10 @@ class Pins:
             return tuple(sorted(int(entry.name) for entry in entries if _NUMBER.fullmatch(entry.name)))
 
     def prune(self, app_name: str, keep: set[int]) -> None:
-        """Remove generations that are neither pinned nor in `keep`, and what a killed daemon left half-written."""
-        keep = keep | set(self.read(app_name).values())
+        """Remove generations that are neither held nor in `keep`, and what a killed daemon left half-written."""
+        keep = keep | set(self.held(app_name).values())
         with reported(f"remove old generations of {app_name}"):
-            for directory in ("generations", "pins"):
+            for directory in ("generations", "pins", "standby"):
                 for entry in self._entries(self._app(app_name) / directory):
                     half_written = entry.name.startswith(".") and entry.name.endswith(".new")
                     old = directory == "generations" and bool(_NUMBER.fullmatch(entry.name))
@@ -128,6 +183,7 @@ class Pins:
         with reported(f"remove the state of {app_name}"):
             path = self._app(app_name)
             self._read.pop(app_name, None)
+            self._aside.pop(app_name, None)
             if path.is_dir():
                 self._disk.remove(path / "pins")
                 self._disk.remove(path)
@@ -141,6 +197,24 @@ class Pins:
 
     def _pin(self, app_name: str, instance: int) -> Path:
         return self._app(app_name) / "pins" / str(instance)
+
+    def _record(self, app_name: str, instance: int) -> Path:
+        return self._app(app_name) / "standby" / str(instance)
+
+    def _forget(self, app_name: str, instance: int) -> None:
+        record = self._record(app_name, instance)
+        if record.exists():
+            self._aside.pop(app_name, None)
+            self._disk.remove(record)
+            self._disk.sync(record.parent)
+
+    @staticmethod
+    def _told(record: Path) -> Aside | None:
+        try:
+            told = _RECORD.fullmatch(record.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return None
+        return Aside(int(told[1]), float(told[2])) if told else None
 
     @staticmethod
     def _entries(directory: Path) -> list[Path]:

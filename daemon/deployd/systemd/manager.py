@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import re
+import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -172,6 +173,20 @@ class Systemd:
         """Queue a job that stops and starts it; see start."""
         return await self._job("RestartUnit", unit)
 
+    async def freeze(self, unit: str) -> None:
+        """Stop all processes of `unit` where they stand; again is fine.
+
+        With SIGSTOP, not with FreezeUnit: systemd 257 refuses to stop what it has frozen, waits 90 s for it when the
+        machine goes down, and has no way to free a unit whose process was killed meanwhile; 252 takes a unit whose
+        process was killed and restarted for frozen. A stop job sends SIGCONT after its signal by itself.
+        """
+        await self._call("KillUnit", "ssi", [unit, "all", signal.SIGSTOP])
+
+    async def thaw(self, unit: str) -> None:
+        """Have what `freeze` stopped go on. To be called before a stop, too: with KillMode=mixed systemd wakes the main
+        process alone, which then waits for its sleeping children."""
+        await self._call("KillUnit", "ssi", [unit, "all", signal.SIGCONT])
+
     async def reset_failed(self, unit: str) -> None:
         """Forget that a unit failed and how often it was restarted; a unit that is not loaded is no error."""
         with contextlib.suppress(SystemdError):
@@ -265,12 +280,12 @@ class Systemd:
                 raise UnitRefused(error.message.rstrip(".")) from error
             raise SystemdError(f"systemd refused {member}: {error.message}") from error
 
-    def _on_signal(self, signal: Signal) -> None:
-        if signal.interface == PROPERTIES and signal.member == "PropertiesChanged":
-            unit = self._by_path.get(signal.path)
+    def _on_signal(self, message: Signal) -> None:
+        if message.interface == PROPERTIES and message.member == "PropertiesChanged":
+            unit = self._by_path.get(message.path)
             if unit is not None:
-                wanted = UNIT_PROPERTIES if signal.body[0] == UNIT else SERVICE_PROPERTIES
-                changed = {name: value for name, value in signal.body[1].items() if name in wanted}
+                wanted = UNIT_PROPERTIES if message.body[0] == UNIT else SERVICE_PROPERTIES
+                changed = {name: value for name, value in message.body[1].items() if name in wanted}
                 for news in self._reading.get(unit, ()):
                     news.update(changed)
                 mirror = self._units[unit]
@@ -279,8 +294,8 @@ class Systemd:
                 if any(mirror.get(name) != value for name, value in changed.items() if name != "Job" or idle):
                     self._units[unit] = mirror | changed
                     self._tell(unit)
-        elif signal.interface == MANAGER and signal.member == "JobRemoved":
-            number, path, unit, result = signal.body
+        elif message.interface == MANAGER and message.member == "JobRemoved":
+            number, path, unit, result = message.body
             mirror = self.properties(unit)
             if mirror.get("Job", [0])[0] == number:
                 # That the unit has no job any more is signalled later than the job's end.
@@ -289,7 +304,7 @@ class Systemd:
             if self._calls:
                 # The reply that names the job may not have been read yet.
                 self._ended[path] = result
-        elif signal.interface == MANAGER and signal.member == "Reloading" and signal.body == [False]:
+        elif message.interface == MANAGER and message.member == "Reloading" and message.body == [False]:
             # daemon-reload and daemon-reexec are over; a re-executed manager may have swallowed signals meanwhile.
             for waiting in self._jobs.values():
                 _resolve(waiting, "unknown")

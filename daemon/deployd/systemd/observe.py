@@ -23,8 +23,12 @@ STATES = {
 }
 
 
-def instance(number: int, pin: int | None, properties: Mapping[str, Any]) -> Instance:
-    """The instance `number` with its pin, as the mirror of its unit shows it."""
+def instance(number: int, pin: int | None, properties: Mapping[str, Any], aside: int | None = None) -> Instance:
+    """The instance `number` with its pin, as the mirror of its unit shows it; or without one but with `aside`, the
+    generation with which it was put in standby.
+
+    Whoever has neither runs with a generation that nobody knows: one in standby that has died, for example.
+    """
     state = STATES.get(str(properties.get("ActiveState", "inactive")), State.INACTIVE)
     # Between two automatic restarts the unit is "activating", but nothing runs.
     restarting = state is State.STARTING and str(properties.get("SubState", "")).startswith("auto-restart")
@@ -38,6 +42,8 @@ def instance(number: int, pin: int | None, properties: Mapping[str, Any]) -> Ins
     if state is State.INACTIVE and _has_job(properties):
         state = State.STARTING
     ready_since = _seconds(properties, "ActiveEnterTimestampMonotonic") if state is State.READY else 0.0
+    if aside is not None and pin is None and state is State.READY:
+        pin, state = aside, State.STANDBY
     return Instance(
         number=number,
         generation=pin,

@@ -1,0 +1,104 @@
+"""Puts single instances in standby and takes them out again: the shell of `Freeze` and `Thaw`.
+
+What says that an instance stands by is the record that takes the place of its pin (state/pins.py), not the state of its
+processes: the record is made first, and goes last. So a daemon that is killed in between leaves a process that runs
+unneeded, never one that is to serve and sleeps; and signals may be sent again.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from deployd.control.moment import Moment
+from deployd.errors import SystemdError
+from deployd.model.action import Freeze, Thaw
+from deployd.model.app import App
+from deployd.plan.standby import Resting, refusal
+from deployd.state.pins import Pins
+from deployd.systemd import memory
+from deployd.systemd.manager import SERVICE, Systemd
+
+log = logging.getLogger(__name__)
+
+
+class Freezer:
+    """Of one app. Raises SystemdError and StateError where not told otherwise."""
+
+    def __init__(self, app: str, systemd: Systemd, pins: Pins) -> None:
+        self._app = app
+        self._systemd = systemd
+        self._pins = pins
+        self._held: dict[int, int | None] = {}
+        self._frozen: set[int] = set()
+
+    def unit(self, number: int) -> str:
+        return f"{self._app}@{number}.service"
+
+    async def freeze(self, action: Freeze, settings: App) -> str:
+        """Freeze an instance that gets nothing new any more; or say why it is to be stopped instead ("" if not)."""
+        why = await self._refusal(action.number, settings)
+        if not why:
+            self._pins.set_aside(self._app, action.number, action.generation, Moment.now().monotonic)
+            try:
+                await self._systemd.freeze(self.unit(action.number))
+            except SystemdError as error:
+                why = str(error)
+        if why:
+            log.info("%s: instance %d is stopped, for %s", self._app, action.number, why)
+            return why
+        self._frozen.add(action.number)
+        log.info("%s: instance %d of generation %d stands by", self._app, action.number, action.generation)
+        return ""
+
+    async def thaw(self, action: Thaw) -> None:
+        """Have an instance go on, and give it its pin back."""
+        await self._systemd.thaw(self.unit(action.number))
+        self._frozen.discard(action.number)
+        self._held.pop(action.number, None)
+        self._pins.pin(self._app, action.number, action.generation)
+        log.info("%s: instance %d of generation %d goes on", self._app, action.number, action.generation)
+
+    async def wake(self, number: int) -> None:
+        """Before a stop: have its processes go on if it stands by, or its children would sleep through their end."""
+        self._held.pop(number, None)
+        self._frozen.discard(number)
+        if number in self._pins.standby(self._app):
+            try:
+                await self._systemd.thaw(self.unit(number))
+            except SystemdError as error:
+                log.debug("%s: instance %d: %s, ignoring", self._app, number, error)  # systemd will kill it
+
+    async def wake_all(self) -> None:
+        """Before the machine goes down."""
+        for number in self._pins.standby(self._app):
+            await self.wake(number)
+
+    async def ensure(self, number: int) -> None:
+        """Freeze what a daemon that was killed had only recorded; once, for somebody may thaw it by hand."""
+        if number not in self._frozen:
+            self._frozen.add(number)
+            await self._systemd.freeze(self.unit(number))
+
+    async def resting(self, numbers: frozenset[int], now: Moment) -> tuple[Resting, ...]:
+        """Those of `numbers` that stand by, with what they hold; it changes no more, so it is read once."""
+        found = []
+        for number, aside in self._pins.standby(self._app).items():
+            if number in numbers:
+                if number not in self._held:
+                    self._held[number] = await memory.held(self._systemd, self.unit(number))
+                since = min(aside.since, now.monotonic)
+                found.append(Resting(number, aside.generation, since, self._held[number]))
+        return tuple(found)
+
+    async def _refusal(self, number: int, settings: App) -> str:
+        unit = self.unit(number)
+        properties = await self._systemd.read(unit, SERVICE, ("WatchdogUSec",))
+        others = frozenset(self._pins.standby(self._app)) - {number}
+        self._held[number] = await memory.held(self._systemd, unit)
+        return refusal(
+            self._held[number],
+            await self.resting(others, Moment.now()),
+            available=memory.available(),
+            limit=settings.pace.standby_memory,
+            watchdog=int(properties["WatchdogUSec"]),
+        )

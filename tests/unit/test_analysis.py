@@ -178,10 +178,11 @@ def test_who_passes_later_is_looked_at_as_well() -> None:
         await site.runs(under_way)
         under_way.restart_clock(Moment.now())
         assert site.analysis.allowed(STOPS, BOTH) == ()
-        await site.runs(under_way, 2)
+        await site.runs(under_way, 3)
         assert site.analysis.allowed(STOPS, BOTH) == STOPS
 
-    on_site(work, GOOD, GOOD)
+    told = on_site(work, GOOD, GOOD, GOOD).told
+    assert told == [("analysis", "succeeded"), ("analysis", "waiting"), ("analysis", "succeeded")]
 
 
 def test_what_got_on_before_a_reboot_was_before() -> None:

@@ -189,6 +189,7 @@ def test_json_is_passed_through_whole(address: str) -> None:
                 ("demo", "Releases"),
                 {"app": "demo", "releases": [{"release": "/srv/1", "novel": 1}]},
             ),
+            ("compare", "demo"): (("demo", "Compare"), {"app": "demo", "generations": [{"generation": 8, "novel": 1}]}),
             ("plan", "demo"): (("demo", "Plan"), {"app": "demo", "actions": [], "floor": 4}),
             ("units", "demo"): (("demo", "Units"), {"app": "demo", "units": []}),
             ("check",): (("", "Check"), {"apps": [{"app": "demo", "valid": True, "error": None}]}),

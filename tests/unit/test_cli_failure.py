@@ -237,3 +237,18 @@ def test_the_picture_shows_hooks_probes_and_the_closing() -> None:
     progress.apply({**hook, "state": "failed", "exit_status": 1, "journal": ["no cache"]}, 9.0)
     told = progress.lines(9.0, width=100, height=24, paint=PLAIN)
     assert told[-2:] == ["  after hook bin/warm: failed: exit status 1", "    no cache"]
+
+
+def test_what_waits_for_the_analysis_says_so() -> None:
+    waiting = {"event": "analysis", "app": "demo", "state": "waiting", "reason": "the last old instances serve on"}
+    good = {"event": "analysis", "app": "demo", "state": "succeeded", "reason": "./bin/ok exited with status 0"}
+    assert event_line(waiting) == "demo: analysis waiting: the last old instances serve on"
+    assert event_line(good) == "demo: analysis succeeded: ./bin/ok exited with status 0"
+    progress = Progress("demo", status(), 8, 0.0)
+    progress.apply(waiting, 1.0)
+    assert progress.note == "analysis: the last old instances serve on"
+    progress.apply(good, 2.0)
+    assert progress.note == ""
+    progress.apply({"event": "paused", "reason": "canary", "pause": "held"}, 3.0)
+    progress.apply(good, 4.0)
+    assert progress.note == "canary", "it is held all the same"

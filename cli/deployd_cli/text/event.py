@@ -41,6 +41,8 @@ def _sentence(event: Mapping[str, Any], app: str) -> str:
             return _because(f"instance {instance} is kept down", reason)
         case "hook":
             return hook_words(event)
+        case "analysis":
+            return _because(f"analysis {text_of(event, 'state', '?')}", reason)
         case "closing":
             return f"replacing the new instances once more{' ' + reason if reason else ''}"
         case "rolling-back":

@@ -93,6 +93,8 @@ class Progress:
                 self.phase, self.note = "rolling", ""
             case "closing":
                 self.phase, self.note = "closing", reason
+            case "analysis" if self.phase == "rolling":
+                self.note = f"analysis: {reason}" if event.get("state") == "waiting" else ""
             case "warning":
                 self.warning = reason
             case "hook":

@@ -65,7 +65,7 @@ class Analysis:
         self._record = Record()
         self._failure: Failure | None = None
         self._errors = 0
-        self._told: set[str] = set()
+        self._told = ""
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -107,8 +107,7 @@ class Analysis:
         """Ask nobody any more, and forget what was said."""
         self._stop_timer()
         self._cancel()
-        self._course, self._record, self._failure, self._errors = None, Record(), None, 0
-        self._told.clear()
+        self._course, self._record, self._failure, self._errors, self._told = None, Record(), None, 0, ""
 
     def _cancel(self) -> None:
         if self._task is not None:
@@ -194,9 +193,9 @@ class Analysis:
         return replace(command, extra={**command.extra, **extra})
 
     def _say(self, target: Generation, state: str, reason: str) -> None:
-        """Once of each: a canary may be held for days."""
-        if state not in self._told:
-            self._told.add(state)
+        """When it is news: a canary may be held for days."""
+        if state != self._told:
+            self._told = state
             self._tell("analysis", {"generation": target.number, "state": state, "reason": reason})
 
 

@@ -6,6 +6,8 @@ BIN := .venv/bin
 VENV_PYTHON := $(BIN)/python
 PREFIX ?= /usr
 DESTDIR ?= /
+# How the demo's app takes connections: shared (one socket) or steered (one for each instance).
+ROUTING ?= shared
 # Files of tests that run side by side, each with hosts of its own.
 WORKERS ?= 2
 export HOST
@@ -18,8 +20,8 @@ help:  ## list the targets
 bootstrap:  ## install what is missing on this machine and make .venv (every target does)
 	@packaging/bootstrap
 
-demo: bootstrap  ## a real systemd, an application behind it, and a release rolled out under load
-	@$(VENV_PYTHON) -m tests.demo
+demo: bootstrap  ## a real systemd, an application behind it, and releases rolled out under load (ROUTING=steered)
+	@$(VENV_PYTHON) -m tests.demo --routing $(ROUTING)
 
 shell: bootstrap  ## a shell on a disposable systemd host with deployd installed
 	@$(VENV_PYTHON) -m tests.host.shell

@@ -7,12 +7,14 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from tests.demo import report
 from tests.demo.narrator import Narrator
-from tests.demo.settings import Settings, settings_of
+from tests.demo.settings import STEERED, Settings, settings_of
 from tests.demo.show import Show, ShowError
 from tests.demo.stage import Stage
+from tests.demo.steered import SteeredShow
 from tests.host.machine import Machine, MachineError
 from tests.host.root import HostRoot, RootError
 from tests.host.sources import SourcesError
@@ -55,7 +57,7 @@ def demonstrate(settings: Settings, narrator: Narrator) -> int:
         narrator.say("")
         narrator.prose(f"It is up: systemd {stage.systemd}, deployd installed.")
         try:
-            evidence = Show(stage, settings, narrator).perform()
+            holds, told = perform(stage, settings, narrator)
         except (MachineError, LoadError, ShowError):
             narrator.quote(stage.journal().splitlines())
             raise
@@ -63,9 +65,18 @@ def demonstrate(settings: Settings, narrator: Narrator) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is being removed already
         machine.remove()
     if settings.as_json:
-        print(json.dumps(report.as_json(evidence)))
-    narrator.prose("The machine is removed." if evidence.holds else "The machine is removed. Not all went as it must.")
-    return 0 if evidence.holds else 1
+        print(json.dumps(told))
+    narrator.prose("The machine is removed." if holds else "The machine is removed. Not all went as it must.")
+    return 0 if holds else 1
+
+
+def perform(stage: Stage, settings: Settings, narrator: Narrator) -> tuple[bool, dict[str, Any]]:
+    """Whether all went as it must, and what was seen, for --json."""
+    if settings.routing == STEERED:
+        verdict = SteeredShow(stage, settings, narrator).perform()
+        return verdict.holds, verdict.as_json()
+    evidence = Show(stage, settings, narrator).perform()
+    return evidence.holds, report.as_json(evidence)
 
 
 if __name__ == "__main__":

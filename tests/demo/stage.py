@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.apps.release import app_file, make_release
 from tests.demo.settings import Settings
 from tests.demo.story import APP, PORT, RELEASES, directory
 from tests.demo.timeline import Timeline
+from tests.host.begun import Begun
 from tests.host.machine import Machine
 from tests.host.root import IN_HOST
 from tests.load import netstat
@@ -30,9 +32,12 @@ class Stage:
         self.machine = machine
         self.settings = settings
 
-    def prepare(self) -> str:
-        """Put the releases and the app file there; returns the latter's text."""
-        for version, mode in RELEASES.items():
+    def prepare(
+        self, releases: Mapping[str, str] = RELEASES, rollout: Mapping[str, object] | None = None, **keys: object
+    ) -> str:
+        """Put the releases (version: mode) and the app file there, with more of [rollout] and more keys; returns the
+        latter's text."""
+        for version, mode in releases.items():
             target = self.machine.path("/") / directory(version).lstrip("/")
             make_release(target, version, mode, self.settings.boot, HANDLER_MS)
         text = app_file(
@@ -41,7 +46,11 @@ class Stage:
             PORT,
             self.settings.instances,
             gate={"timeout": f"{self.settings.gate:g}s"},
-            rollout={"max_surge": 0, "max_unavailable": 1} if self.settings.in_place else {"max_surge": 1},
+            rollout={
+                **({"max_surge": 0, "max_unavailable": 1} if self.settings.in_place else {"max_surge": 1}),
+                **(rollout or {}),
+            },
+            **keys,
         )
         self.machine.write(APP_FILE, text)
         return text
@@ -73,6 +82,11 @@ class Stage:
             process.kill()
             process.wait()
 
+    def begin(self, argv: Sequence[str]) -> Begun:
+        """Run a command that tells its events with --json, and do not wait for its end."""
+        pipe = subprocess.PIPE
+        return Begun(self.machine.popen([*argv, "--json"], stdout=pipe, stderr=pipe))
+
     def ask(self, *argv: str) -> dict[str, Any]:
         """What a command tells with --json."""
         told: dict[str, Any] = json.loads(self.machine.run([*argv, "--json"]).stdout)
@@ -84,6 +98,14 @@ class Stage:
             ["systemctl", "show", f"{APP}@*.service", "--property=Id,ActiveState,InvocationID"]
         ).stdout
         return active(listed)
+
+    def told(self, start: float, words: str) -> float | None:
+        """When deployd wrote a line with `words` to the journal, the first one since `start`."""
+        self.machine.run(["journalctl", "--sync"])
+        argv = ["journalctl", "--output=json", "--no-pager", "--boot", "--unit=deployd.service"]
+        entries = map(json.loads, self.machine.run(argv).stdout.splitlines())
+        found = ((int(entry["__MONOTONIC_TIMESTAMP"]) / 1e6, str(entry.get("MESSAGE"))) for entry in entries)
+        return next((at for at, message in found if at >= start and words in message), None)
 
     def timeline(self) -> Timeline:
         """What systemd has written about the instances."""

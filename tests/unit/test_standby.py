@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployd.control.freezer import Freezer
+from deployd.control.freezer import Freezer, patient
 from deployd.control.moment import Moment
 from deployd.control.standby import Standby
 from deployd.errors import SystemdError
@@ -195,6 +195,7 @@ class Systemd:
         self.asked: list[str] = []
         self.watchdog = 0
         self.refuses = False
+        self.stopping = True
 
     async def freeze(self, unit: str) -> None:
         self.asked.append(f"freeze {unit}")
@@ -205,6 +206,9 @@ class Systemd:
         self.asked.append(f"thaw {unit}")
         if self.refuses:
             raise SystemdError("systemd refused KillUnit: no such process")
+
+    async def is_stopping(self) -> bool:
+        return self.stopping
 
     async def read(self, _unit: str, _interface: str, names: tuple[str, ...]) -> dict[str, Any]:
         return {name: {"WatchdogUSec": self.watchdog, "ControlGroup": GROUP}[name] for name in names}
@@ -264,7 +268,7 @@ class Stage:
         return number in self.busy
 
     async def freeze(self, *numbers: int) -> list[str]:
-        return [await self.freezer.freeze(Freeze(number, 4), self.settings) for number in numbers]
+        return [await self.freezer.freeze(Freeze(number, 4), self.settings, 0) for number in numbers]
 
     async def look(self, now: float = NOW.monotonic, busy: bool = False, **states: State) -> list[Action]:
         """What it has done, with instance 1 as `one` and 2 as `two` says."""
@@ -334,6 +338,22 @@ def test_who_may_not_stand_by_is_left_as_it_is(play: Callable[[Story], None]) ->
         assert stage.pins.read("shop") == {1: 4, 2: 4, 3: 5}
         stage.systemd.watchdog, stage.systemd.refuses = 0, True
         assert await stage.freeze(1) == ["systemd refused KillUnit: no such process"]
+
+    play(story)
+
+
+def test_whoever_has_connections_is_not_frozen(play: Callable[[Story], None]) -> None:
+    """Somebody waits at the other end."""
+
+    async def story(stage: Stage) -> None:
+        told = {left: await stage.freezer.freeze(Freeze(1, 4), stage.settings, left) for left in (None, 1, 2)}
+        assert told == {
+            None: "nobody knows whether it still has connections",
+            1: "it still has a connection",
+            2: "it still has 2 connections",
+        }
+        assert not stage.systemd.asked
+        assert patient(stage.settings).drain.close_after > 0
 
     play(story)
 
@@ -471,7 +491,11 @@ def test_before_a_stop_it_is_woken_and_before_the_machine_goes_down_all_are(play
         await stage.freezer.wake(3)
         assert not stage.systemd.asked
         stage.systemd.refuses = True
-        await stage.freezer.wake_all()
+        stage.systemd.stopping = False
+        await stage.freezer.release()
+        assert not stage.systemd.asked, "another daemon will come"
+        stage.systemd.stopping = True
+        await stage.freezer.release()
         assert stage.systemd.asked == ["thaw shop@1.service", "thaw shop@2.service"]
 
     play(story)

@@ -8,17 +8,27 @@ unneeded, never one that is to serve and sleeps; and signals may be sent again.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from deployd.control.moment import Moment
 from deployd.errors import SystemdError
 from deployd.model.action import Freeze, Thaw
-from deployd.model.app import App
+from deployd.model.app import App, Drain
 from deployd.plan.standby import Resting, refusal
 from deployd.state.pins import Pins
 from deployd.systemd import memory
 from deployd.systemd.manager import SERVICE, Systemd
 
 log = logging.getLogger(__name__)
+
+PATIENCE = 5.0
+"""Seconds that requests under way get to end before an instance that holds connections is stopped, not frozen."""
+
+
+def patient(settings: App) -> App:
+    """The settings by which an instance is drained that is to be frozen: its last requests are to end, for nobody tells
+    it to end them."""
+    return replace(settings, drain=Drain(close_after=max(settings.drain.close_after, PATIENCE)))
 
 
 class Freezer:
@@ -34,9 +44,18 @@ class Freezer:
     def unit(self, number: int) -> str:
         return f"{self._app}@{number}.service"
 
-    async def freeze(self, action: Freeze, settings: App) -> str:
-        """Freeze an instance that gets nothing new any more; or say why it is to be stopped instead ("" if not)."""
-        why = await self._refusal(action.number, settings)
+    async def freeze(self, action: Freeze, settings: App, left: int | None) -> str:
+        """Freeze an instance that gets nothing new any more; or say why it is to be stopped instead ("" if not).
+
+        `left`: the connections that it still has, as Router.drain tells. Whoever waits at the other end of one would
+        wait in vain; an instance that is told to stop ends what it has begun.
+        """
+        if left is None:
+            why = "nobody knows whether it still has connections"
+        elif left:
+            why = f"it still has {left} connections" if left > 1 else "it still has a connection"
+        else:
+            why = await self._refusal(action.number, settings)
         if not why:
             self._pins.set_aside(self._app, action.number, action.generation, Moment.now().monotonic)
             try:
@@ -68,8 +87,14 @@ class Freezer:
             except SystemdError as error:
                 log.debug("%s: instance %d: %s, ignoring", self._app, number, error)  # systemd will kill it
 
-    async def wake_all(self) -> None:
-        """Before the machine goes down."""
+    async def release(self) -> None:
+        """Before we leave: if the machine goes down, all go on, or systemd would wait for those that sleep."""
+        try:
+            if not self._pins.standby(self._app) or not await self._systemd.is_stopping():
+                return
+        except SystemdError as error:
+            log.debug("%s: %s, ignoring", self._app, error)
+            return
         for number in self._pins.standby(self._app):
             await self.wake(number)
 

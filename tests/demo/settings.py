@@ -17,6 +17,8 @@ exact share, and a way back to processes that stand by. Ends with a picture of w
 SHARED, STEERED = "shared", "steered"
 RATES = {SHARED: 300.0, STEERED: 800.0}
 """Fresh connections a second. A share is measured on as many as can be had in half a minute."""
+KEEPALIVE = {SHARED: 16, STEERED: 0}
+"""Who still has a connection cannot stand by, and nobody tells these clients to go before SIGTERM does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Settings:
     """Times are seconds."""
 
     rate: float = RATES[SHARED]
-    keepalive: int = 16
+    keepalive: int = KEEPALIVE[SHARED]
     boot: float = 1.0
     instances: int = 4
     gate: float = 5.0
@@ -61,15 +63,15 @@ def settings_of(argv: Sequence[str]) -> Settings:
 
     parser.add_argument("--routing", choices=[SHARED, STEERED], default=SHARED, help="one socket, or one each (shared)")
     option("--rate", float, 1, f"fresh connections a second, steered {RATES[STEERED]:g}")
-    parser.set_defaults(rate=None)  # which of them is known when --routing is
-    option("--keepalive", int, 0, "clients that keep their connection")
+    option("--keepalive", int, 0, f"clients that keep their connection, steered {KEEPALIVE[STEERED]}")
+    parser.set_defaults(rate=None, keepalive=None)  # which of them is known when --routing is
     option("--boot", float, 0, "seconds the application takes to start")
     option("--instances", int, 1, "instances of the application")
     option("--gate", float, 0.1, "seconds an instance may take to say READY=1")
     option("--steady", float, 0.1, "seconds of steady state before, between and after the rollouts")
     option("--connections", int, 100, "steered: connections that a canary's share is measured on")
     option("--tolerance", float, 0, "steered: percentage points that the share may be off")
-    option("--late", float, 0, "steered: seconds from deployd's taking a rollback to the last bad answer")
+    option("--late", float, 0, "steered: seconds from the call of a rollback to the last bad answer")
     parser.add_argument(
         "--svg", type=Path, default=default.svg, metavar="FILE", help=f"steered: drawing ({default.svg})"
     )
@@ -84,7 +86,7 @@ def settings_of(argv: Sequence[str]) -> Settings:
         parser.error("--in-place with a single instance leaves none to serve")
     return Settings(
         rate=RATES[given.routing] if given.rate is None else given.rate,
-        keepalive=given.keepalive,
+        keepalive=KEEPALIVE[given.routing] if given.keepalive is None else given.keepalive,
         boot=given.boot,
         instances=given.instances,
         gate=given.gate,

@@ -14,6 +14,7 @@ from tests.apps.release import app_file, make_release
 from tests.demo.settings import Settings
 from tests.demo.story import APP, PORT, RELEASES, directory
 from tests.demo.timeline import Timeline
+from tests.demo.witness import Witness
 from tests.host.begun import Begun
 from tests.host.machine import Machine
 from tests.host.root import IN_HOST
@@ -99,13 +100,9 @@ class Stage:
         ).stdout
         return active(listed)
 
-    def told(self, start: float, words: str) -> float | None:
-        """When deployd wrote a line with `words` to the journal, the first one since `start`."""
-        self.machine.run(["journalctl", "--sync"])
-        argv = ["journalctl", "--output=json", "--no-pager", "--boot", "--unit=deployd.service"]
-        entries = map(json.loads, self.machine.run(argv).stdout.splitlines())
-        found = ((int(entry["__MONOTONIC_TIMESTAMP"]) / 1e6, str(entry.get("MESSAGE"))) for entry in entries)
-        return next((at for at, message in found if at >= start and words in message), None)
+    def witness(self, method: str) -> Witness:
+        """For the moment at which a command reaches deployd."""
+        return Witness(self.machine.popen, "org.deployd1.App", method)
 
     def timeline(self) -> Timeline:
         """What systemd has written about the instances."""

@@ -37,15 +37,16 @@ class SteeredShow:
         tier = self._open()
         with self.stage.start_load() as load:
             self.tell.say("")
+            kept = f", beside {self.settings.keepalive} clients that keep theirs" if self.settings.keepalive else ""
             self.tell.prose(
-                f"From now on a load generator opens {self.settings.rate:g} fresh connections a second, beside "
-                f"{self.settings.keepalive} clients that keep theirs, and counts every answer and who gave it."
+                f"From now on a load generator opens {self.settings.rate:g} fresh connections a second{kept}, sends a "
+                "request on each, and counts every answer and who gave it. It never tries anything twice."
             )
             self._watch(load, seconds=self.settings.steady)
             canary = self._canary(load)
-            taken = self._way_back(load)
+            called = self._way_back(load)
             record = load.stop()
-        verdict = Verdict(self.settings, tier, record, self.stage.timeline(), tuple(self.acts), canary, BAD, taken)
+        verdict = Verdict(self.settings, tier, record, self.stage.timeline(), tuple(self.acts), canary, BAD, called)
         self._close(verdict)
         return verdict
 
@@ -74,8 +75,8 @@ class SteeredShow:
     def _canary(self, load: Load) -> Canary:
         self.tell.heading(f"A canary of {CANARY:g} %", "2/4")
         self.tell.prose(
-            f"One new instance beside the {self.settings.instances} old ones would get a fifth of the connections from "
-            f"a shared socket. It gets {CANARY:g} %, and the rollout waits for us."
+            f"One new instance beside the {self.settings.instances} old ones would get as much as each of them from a "
+            f"shared socket. Here it gets {CANARY:g} % of the connections, and the rollout waits for us."
         )
         argv = ("deployd", "rollout", APP, "--release", directory(NEXT), "--canary", f"{CANARY:g}%")
         self.tell.command(argv)
@@ -116,11 +117,12 @@ class SteeredShow:
         self._watch(load, seconds=min(self.settings.steady, 2.0))
         self.tell.heading("The way back", "4/4")
         self.tell.prose("They go on where they were; nothing boots.")
-        start = self._act(load, ("deployd", "rollback", APP)).start
-        taken = self.stage.told(start, "rolling out generation")
+        with self.stage.witness("Rollback") as witness:
+            self._act(load, ("deployd", "rollback", APP))
+            called = witness.called()
         self._status()
         self._watch(load, seconds=self.settings.steady)
-        return taken
+        return called
 
     # ---- what they are made of
 

@@ -40,8 +40,8 @@ class Canary:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The last two of `acts` are the rollout of the bad release and the way back. `taken` is when deployd took the
-    latter, by its own journal; None if it wrote none."""
+    """The last two of `acts` are the rollout of the bad release and the way back. `called` is when the
+    latter was asked of deployd on the bus; None if nobody saw it."""
 
     settings: Settings
     tier: str
@@ -50,7 +50,7 @@ class Verdict:
     acts: tuple[Act, ...]
     canary: Canary
     bad: str  # the version
-    taken: float | None
+    called: float | None
 
     # ---- what was seen
 
@@ -161,13 +161,13 @@ class Verdict:
         last = self.last_bad()
         if last is None:
             return Check(False, f"{self.bad} answered nobody, so that there was nothing to come back from")
-        if self.taken is None:
-            return Check(False, "deployd's journal does not say when it took the rollback")
-        after, command = last.end - self.taken, last.end - self.rollback.start
+        if self.called is None:
+            return Check(False, "rollback: nobody asked deployd for it on the bus")
+        after, command = last.end - self.called, last.end - self.rollback.start
         return Check(
             after <= self.settings.late,
-            f"rollback: the last answer of {self.bad} came {_ms(after)} after deployd took it (at most "
-            f"{_ms(self.settings.late)}), {_ms(command)} after the command was typed",
+            f"rollback: the last answer of {self.bad} came {_ms(after)} after deployd was asked for it (at most "
+            f"{_ms(self.settings.late)}), {_ms(command)} after the command was entered",
         )
 
     def nothing_started(self) -> Check:
@@ -193,7 +193,7 @@ class Verdict:
             "lost": self.lost().total(),
             "canary": {"connections": total, "new": mine, "asked": self.canary.asked, "seen": self.canary.seen},
             "last_bad_ms": {
-                "after_deployd": _since(last, self.taken),
+                "after_call": _since(last, self.called),
                 "after_command": _since(last, self.rollback.start),
             },
             "whole": self.record.summary(),

@@ -1,0 +1,146 @@
+"""The steered demonstration finds fault with a wrong share, a lost request, a late bad answer and a started process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.demo.settings import Settings, settings_of
+from tests.demo.timeline import Change, Moment, Timeline
+from tests.demo.verdict import Act, Canary, Verdict
+from tests.demo.witness import moment
+from tests.load.record import Kind, Outcome, Record, Request
+
+TWO = {1: "a", 2: "b"}
+
+
+def answer(at: float, version: str, outcome: Outcome = Outcome.OK, pid: int = 0) -> Request:
+    generation = int(version.removeprefix("v"))
+    return Request(at, at, at + 0.005, outcome, Kind.FRESH, 200, generation, version, 1, pid or generation * 10)
+
+
+def bad(at: float) -> Request:
+    return answer(at, "v3", Outcome.HTTP_ERROR)
+
+
+def act(command: str, start: float, status: int = 0) -> Act:
+    return Act(command, status, start, start + 0.5, TWO, TWO)
+
+
+CANARY_TIME = [answer(2 + number / 100, "v2" if number % 20 == 7 else "v1") for number in range(200)]
+REQUESTS = [
+    *(answer(1 + tenth / 10, "v1") for tenth in range(10)),
+    *CANARY_TIME,
+    answer(5.0, "v2"),
+    bad(6.2),
+    bad(7.29),
+    answer(7.4, "v2"),
+    answer(8.0, "v2"),
+]
+ACTS = (act("canary", 1.5), act("resume", 4.0), act("rollout v3", 6.0), act("rollback", 7.1))
+WELL = Verdict(
+    Settings(instances=2, connections=200),
+    "ebpf",
+    Record.of(REQUESTS, 1.0, 9.0),
+    Timeline((Moment(0.5, 1, "a", Change.READY), Moment(6.1, 3, "c", Change.READY))),
+    ACTS,
+    Canary(2, 2.0, 5.0, 4.98),
+    "v3",
+    7.25,
+)
+
+
+def faults(verdict: Verdict) -> list[str]:
+    return [check.text for check in verdict.checks() if not check.holds]
+
+
+def recorded(*more: Request, without: int = 0) -> Record:
+    return Record.of([*REQUESTS[: len(REQUESTS) - without], *more], 1.0, 9.0)
+
+
+def test_what_went_well_is_not_found_fault_with() -> None:
+    assert faults(WELL) == []
+    assert WELL.holds
+    texts = "\n".join(check.text for check in WELL.checks())
+    assert "canary: 10 of 200 new connections, 5.00 %" in texts
+    assert "(2 of them by v3, with its 500)" in texts
+    assert "came 45 ms after deployd was asked for it" in texts
+    assert "195 ms after the command was entered" in texts
+    told = WELL.as_json()
+    assert (told["ok"], told["lost"], told["last_bad_ms"]) == (True, 0, {"after_call": 45.0, "after_command": 195.0})
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        Request(3.0, 3.0, 3.1, Outcome.RESET, Kind.FRESH),
+        Request(6.5, 6.5, 7.1, Outcome.TIMEOUT, Kind.KEEPALIVE),
+        answer(5.0, "v2", Outcome.HTTP_ERROR),
+    ],
+)
+def test_a_lost_request_is_told(lost: Request) -> None:
+    [fault] = faults(replace(WELL, record=recorded(lost)))
+    assert fault == f"1 of {len(REQUESTS) + 1} requests lost: 1 {lost.outcome}"
+
+
+@pytest.mark.parametrize(("more", "holds"), [(0, True), (1, True), (2, False)])
+def test_the_share_must_be_what_was_asked_for(more: int, holds: bool) -> None:
+    """The canary's answers are 10 of 200, and each one more half a percent."""
+    requests = [replace(one, generation=2) if 100 <= place < 100 + more else one for place, one in enumerate(REQUESTS)]
+    verdict = replace(WELL, record=Record.of(requests, 1.0, 9.0))
+    assert verdict.share().holds is holds
+
+
+def test_too_few_connections_are_no_measurement() -> None:
+    assert "only 205 new connections, not 1,000" in faults(
+        replace(WELL, settings=replace(WELL.settings, connections=1000))
+    ).pop(0)
+
+
+@pytest.mark.parametrize(("asked", "seen"), [(20.0, 5.0), (5.0, 4.0), (5.0, None)])
+def test_deployd_has_to_say_the_same(asked: float, seen: float | None) -> None:
+    [fault] = faults(replace(WELL, canary=replace(WELL.canary, asked=asked, seen=seen)))
+    assert "deployd status --json" in fault
+
+
+def test_a_late_bad_answer_is_told() -> None:
+    [fault] = faults(replace(WELL, record=recorded(bad(7.39))))
+    assert "came 145 ms after" in fault
+    assert not replace(WELL, called=None).way_back().holds
+    assert not replace(WELL, record=Record.of(CANARY_TIME, 1.0, 9.0)).way_back().holds
+
+
+def test_a_start_on_the_way_back_is_told() -> None:
+    started = Timeline((*WELL.timeline.moments, Moment(7.3, 4, "d", Change.READY)))
+    assert faults(replace(WELL, timeline=started)) == ["rollback: instances 4 were started"]
+    strangers = replace(WELL, record=recorded(answer(8.5, "v2", pid=99)))
+    assert faults(strangers) == ["rollback: processes answer that did not answer before the bad release"]
+    silence = replace(WELL, record=Record.of(REQUESTS[:-1], 1.0, 9.0))
+    assert not silence.nothing_started().holds
+
+
+def test_a_command_that_failed_is_told() -> None:
+    assert faults(replace(WELL, acts=(*ACTS[:-1], replace(ACTS[-1], status=1)))) == ["rollback: exit status 1"]
+
+
+def test_what_is_drawn() -> None:
+    assert [(one.generation, one.label, one.bad) for one in WELL.series()] == [
+        (1, "generation 1, v1", False),
+        (2, "generation 2, v2", False),
+        (3, "generation 3, v3 (answers 500)", True),
+    ]
+    assert [text for _, text in WELL.moments()][-2:] == ["rollback", "the last answer of the bad release"]
+    assert len(WELL.samples()) == len(REQUESTS)
+
+
+def test_the_bus_monitor_tells_when() -> None:
+    line = '{"type":"method_call","timestamp-realtime":1795318004521623,"member":"Rollback"}'
+    assert moment(line, 1795293076.5) == pytest.approx(24928.021623)
+
+
+def test_each_routing_has_a_load_of_its_own() -> None:
+    shared, steered = settings_of([]), settings_of(["--routing", "steered"])
+    assert (shared.rate, shared.keepalive, shared.routing) == (300, 16, "shared")
+    assert (steered.rate, steered.keepalive, steered.connections) == (800, 0, 20_000)
+    assert settings_of(["--routing", "steered", "--rate", "100", "--keepalive", "2"]).rate == 100

@@ -177,6 +177,8 @@ def test_what_comes_to_stand_at_our_address_is_left_alone(ground: Ground, caplog
         found.turn()
     assert Path(ground.address).read_text() == "mine"
     assert len(caplog.records) == 1
+    with pytest.raises(PathTakenError):
+        found.find([ground.address], [1, 2])
     Path(ground.address).unlink()
     found.turn()
     assert ground.named() in (1, 2)

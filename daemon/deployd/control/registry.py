@@ -23,6 +23,7 @@ from deployd.model.generation import Generation
 from deployd.plan import boots
 from deployd.plan.backoff import Patience
 from deployd.plan.goal import Goal
+from deployd.routing import paths
 
 log = logging.getLogger(__name__)
 
@@ -171,6 +172,8 @@ class Registry:
         controller = self._controllers.pop(name, None)
         if controller is not None:
             controller.instances.forget()
+            controller.router.stop()
+        paths.forget(name)
         self._host.kernel.keep(name, {})
 
     def current(self, name: str) -> Generation | None:

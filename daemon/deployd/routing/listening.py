@@ -7,10 +7,11 @@ import logging
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from deployd.errors import SystemdError
+from deployd.errors import SteeringError, SystemdError
 from deployd.model.instance import Instance, State
 from deployd.render import steered
 from deployd.routing.kernel import Kernel
+from deployd.routing.paths import Addresses
 from deployd.steering.diag import Connection, Listener
 from deployd.steering.listeners import by_instance, cgroup_root
 from deployd.steering.table import Table
@@ -32,6 +33,7 @@ class Listening:
         self._kernel = kernel
         self._diag = kernel.diag
         self._steering = kernel.steering(app)
+        self.paths = Addresses(app)
         self._cgroups = cgroup_root() or Path("/sys/fs/cgroup")
         self._known: dict[int, tuple[object, tuple[Listener, ...]]] = {}
         """Number to the invocation of its socket unit, and the listeners that this one opened."""
@@ -63,6 +65,11 @@ class Listening:
         await self._systemd.refresh(unit)
         if not self._active(number):
             raise UnitRefused(f"{unit} could not listen (its start job ended with {result}); see journalctl -u {unit}")
+        try:
+            self.paths.opened(number, self._known)
+        except SteeringError as error:
+            await self._stop(unit)
+            raise UnitRefused(str(error)) from error
 
     async def close(self, number: int) -> None:
         """Close the socket unit: what is still queued there goes to the others (migration)."""
@@ -71,6 +78,7 @@ class Listening:
         await self._stop(self.unit(number))
         await self._stop(steered.starter(self._app, number))
         self._systemd.unwatch(self.unit(number))
+        self.paths.find(self._runs())
         self.sync()
 
     async def find(self, instances: Iterable[Instance]) -> None:
@@ -102,6 +110,7 @@ class Listening:
                 self._known[number] = news[number][0], tuple(listeners)
                 self._before[number] = counts.get(number, 0)
             self._synced = False
+        self.paths.find(self._runs())
 
     def sync(self) -> bool:
         """Have the kernel steer among those that are known; False if some of them have to wait a little. Raises
@@ -113,12 +122,13 @@ class Listening:
 
     def deal(self, table: Table) -> None:
         """Raises SteeringError."""
+        self.paths.set(table)
         if table != self._steering.table:
             self._steering.set(table)
 
     def queues(self) -> dict[int, int]:
         """Number to connections that wait to be accepted."""
-        lengths: dict[int, int] = {}
+        lengths = self.paths.queues()
         inodes = {item.inode: number for number, (_, found) in self._known.items() for item in found}
         for port in self._ports():
             for item in self._diag.listeners(port):
@@ -135,7 +145,7 @@ class Listening:
         """Number to open connections, accepted or waiting: they are in the cgroup of their listener."""
         cgroups = {item.cgroup: number for number in numbers for item in self._known.get(number, ((), ()))[1]}
         found = self._diag.connections(set(cgroups))
-        totals = dict.fromkeys(cgroups.values(), 0)
+        totals = dict.fromkeys(cgroups.values(), 0) | self.paths.connections(numbers)
         for cgroup, count in found.items():
             totals[cgroups[cgroup]] += count
         return totals
@@ -162,7 +172,11 @@ class Listening:
         """Leave it to the kernel, with the maps kept for whoever comes after us."""
         for number in self._known:
             self._systemd.unwatch(self.unit(number))
+        self.paths.stop()
         self._steering.close()
+
+    def _runs(self) -> dict[int, object]:
+        return {number: invocation for number, (invocation, _) in self._known.items()}
 
     def _ports(self) -> set[int]:
         return {item.port for _, found in self._known.values() for item in found}

@@ -60,6 +60,7 @@ class Steered:
     async def look(self, view: View) -> None:
         self._view = view
         try:
+            self._listening.paths.want(view.settings, keep=view.rollout is not None)
             await self._listening.find(view.instances)
             self._weigh()
             synced = self._listening.sync()
@@ -128,6 +129,8 @@ class Steered:
 
     async def _emptied(self, number: int, limit: float) -> None:
         """Until nothing can be queued there any more: no connection waits, and no handshake that had begun goes on."""
+        if self._listening.paths:
+            await asyncio.sleep(GLANCE)  # who looked an address up just before it moved on may be about to connect
         begun, now = self._listening.half_open(), time.monotonic()
         handshakes, end = now + min(HANDSHAKES, limit), now + limit
         while now < end:

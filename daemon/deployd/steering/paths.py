@@ -74,11 +74,12 @@ class Paths:
         """Address to the instances that it may name."""
         return self._listening
 
-    def find(self, addresses: Iterable[str], numbers: Collection[int]) -> None:
+    def find(self, addresses: Iterable[str], numbers: Collection[int], *, keep: bool = False) -> None:
         """See who listens for which address: of these numbers, at these `addresses` or at those of before.
 
         An address that is new is claimed, and named by somebody at once. One that is none of `addresses` any more goes
-        when nobody listens there. Raises PathTakenError for an address that is another's, SteeringError.
+        when nobody listens there, unless told to `keep` it. Raises PathTakenError for an address that is another's,
+        SteeringError.
         """
         wanted = dict.fromkeys(addresses)
         known = {**wanted, **dict.fromkeys(self._noted)}
@@ -88,12 +89,13 @@ class Paths:
         }
         taken = None
         for address, listening in self._listening.items():
-            if listening and address not in self._noted:
+            if listening:
                 try:
                     self._claim(address)
                 except PathTakenError as error:
                     taken = error
-        for address in [address for address in self._noted if not self._listening[address] and address not in wanted]:
+        idle = [address for address in self._noted if not self._listening[address] and address not in wanted]
+        for address in () if keep else idle:
             self._release(address)
             del self._listening[address]
         self._listening = {address: found for address, found in self._listening.items() if address in self._noted}
@@ -166,6 +168,8 @@ class Paths:
     def _claim(self, address: str) -> None:
         """Note down that the address is ours, unless it is another's."""
         check(address, self._directory)
+        if address in self._noted:
+            return
         note = _note(self._directory, address)
         with told(f"write {note}"):
             if not note.is_symlink():

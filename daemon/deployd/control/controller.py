@@ -394,3 +394,4 @@ class Controller:
         self._ground.prune()
         self._story.finished(course, result, reason, now - rollout.started)
         self._report_change()
+        self.wake()  # connections go another way without a rollout

@@ -173,7 +173,7 @@ class SteeredShow:
         target: Path = self.settings.svg
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(svg("Who answered new connections", samples, moments, series))
-        self.tell.prose(f"The same as a picture: {target}")
+        self.tell.say(f"  The same as a picture: {target}")  # which is not broken, however long
         self.tell.say("")
         for check in verdict.checks():
             self.tell.check(check.holds, check.text)

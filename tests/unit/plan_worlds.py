@@ -53,8 +53,8 @@ def amounts() -> st.SearchStrategy[Amount]:
 
 
 @st.composite
-def goals(draw: st.DrawFn, most: int = 8) -> Goal:
-    """Goals as an app file gives them."""
+def goals(draw: st.DrawFn, most: int = 8, *, standby: bool = True) -> Goal:
+    """Goals as an app file gives them; with or without standby."""
     pace = Pace(
         max_surge=draw(st.builds(Amount, st.integers(0, 4)) | amounts()),
         max_unavailable=draw(amounts()),
@@ -65,7 +65,7 @@ def goals(draw: st.DrawFn, most: int = 8) -> Goal:
     )
     same = draw(st.frozensets(st.integers(1, 8), max_size=3))
     goal = Goal.of(settings, GENERATION, same=same, proven=draw(st.booleans()))
-    return replace(goal, standby=draw(st.sampled_from((None, None, 3, 4))))
+    return replace(goal, standby=draw(st.sampled_from((None, None, 3, 4)))) if standby else goal
 
 
 @st.composite

@@ -49,7 +49,7 @@ def go_back(goal: Goal, pool: tuple[Instance, ...]) -> Outcome:
 
 @pytest.mark.parametrize("way", ["rollback", "turn"])
 @settings(max_examples=100, deadline=None)
-@given(mixtures(), goals(12))
+@given(mixtures(), goals(12, standby=False))
 def test_the_way_back_stops_no_healthy_one_and_starts_what_is_missing(
     way: str, pool: tuple[Instance, ...], pace: Goal
 ) -> None:
@@ -71,7 +71,7 @@ def test_the_way_back_stops_no_healthy_one_and_starts_what_is_missing(
 
 @pytest.mark.parametrize("way", ["rollback", "turn"])
 @settings(max_examples=100, deadline=None)
-@given(mixtures(), goals(12))
+@given(mixtures(), goals(12, standby=False))
 def test_the_way_back_takes_the_newest_bad_ones_first(way: str, pool: tuple[Instance, ...], pace: Goal) -> None:
     serving = [item for item in pool if item.state is State.READY and item.generation != GOOD]
     expected = [item.number for item in sorted(serving, key=lambda item: (-(item.generation or 0), -item.started))]

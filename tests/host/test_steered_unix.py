@@ -17,6 +17,12 @@ OWN = f"/run/deployd/socket/{APP}"
 SWITCHES = 400
 
 
+@pytest.fixture(autouse=True)
+def _nothing_there(stage: Stage) -> None:
+    """A test of before left its app as it was."""
+    stage.machine.run(["rm", "-rf", str(Path(SOCKET).parent)])
+
+
 def named(stage: Stage, address: str = SOCKET) -> str:
     """Where the address leads; empty if it is no symlink."""
     place = Path(address)
@@ -72,7 +78,6 @@ def test_a_rollout_loses_no_request(stage: Stage, surge: int) -> None:
 def test_who_leads_nowhere_is_told_and_left_alone(stage: Stage) -> None:
     stage.deploy("v1", routing="steered")
     before = stage.invocations()
-    stage.machine.run(["rm", "-rf", str(Path(SOCKET).parent)])
     stage.machine.write(SOCKET, "mine")
     stage.configure(listen=[f"127.0.0.1:{PORT}", SOCKET])
     ended = stage.rollout(stage.release("v2"))

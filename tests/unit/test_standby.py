@@ -20,6 +20,8 @@ from deployd.errors import SystemdError
 from deployd.model.action import Action, Freeze, Stop, Thaw, Unpin
 from deployd.model.app import App, Memory, Pace
 from deployd.model.instance import Instance, State
+from deployd.model.rollout import Rollout
+from deployd.plan.goal import Goal
 from deployd.plan.standby import NEVER, Resting, leaving, refusal, until
 from deployd.state.pins import Aside, Pins
 from deployd.systemd import memory
@@ -429,6 +431,25 @@ def test_under_pressure_they_go_at_once_but_for_those_a_rollout_wants(play: Call
         seen = [Instance(1, 4, State.STANDBY), Instance(2, 4, State.STANDBY)]
         await stage.standby.look(seen, NOW, stage.settings, busy=True, wanted=frozenset({4}))
         assert stage.acts == []
+
+    play(story)
+
+
+def test_the_loop_gives_what_it_has(play: Callable[[Story], None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.freeze(1, 2)
+        seen = [Instance(1, 4, State.STANDBY), Instance(2, 4, State.STANDBY)]
+        rollout = Rollout("shop", 5, 6)
+        stage.standby._fired()
+        for goal in (Goal(4, 1), Goal(6, 1, same=frozenset({4}))):
+            await stage.standby.attend(seen, stage.settings, rollout, goal)
+        await stage.standby.attend(seen, None, None, None)
+        assert stage.acts == []
+        stage.available = 0
+        await stage.standby.attend(seen, stage.settings, rollout, None)
+        assert stage.acts == [], "the planner sees to it"
+        await stage.standby.attend(seen, stage.settings, None, None)
+        assert [action.number for action in stage.acts] == [2, 1]
 
     play(story)
 

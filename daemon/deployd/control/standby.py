@@ -17,6 +17,8 @@ from deployd.control.status import iso
 from deployd.model.action import Action, Stop, Unpin
 from deployd.model.app import App
 from deployd.model.instance import Instance, State
+from deployd.model.rollout import Rollout
+from deployd.plan.goal import Goal
 from deployd.plan.standby import Leaving, Resting, leaving, until
 from deployd.state.pins import Pins
 from deployd.systemd import memory
@@ -92,6 +94,16 @@ class Standby:
             self._hands.act(Stop(item.number, item.generation, item.reason), settings)
         self._listen()
         self._wake_at(now, busy)
+
+    async def attend(
+        self, seen: Iterable[Instance], settings: App | None, rollout: Rollout | None, goal: Goal | None
+    ) -> None:
+        """:meth:`look` for the control loop: `settings` of the generation that serves, the rollout under way and what
+        it is to reach, each if there is one."""
+        if settings is not None:
+            busy = rollout is not None and not rollout.stands
+            wanted = frozenset[int]() if goal is None else goal.same | {goal.generation}
+            await self.look(seen, Moment.now(), settings, busy=busy, wanted=wanted)
 
     def status(self, now: Moment) -> dict[str, Any] | None:
         """`standby` of `deployd status --json`."""

@@ -15,6 +15,7 @@ from tests.demo.settings import STEERED, Settings, settings_of
 from tests.demo.show import Show, ShowError
 from tests.demo.stage import Stage
 from tests.demo.steered import SteeredShow
+from tests.demo.witness import WitnessError
 from tests.host.machine import Machine, MachineError
 from tests.host.root import HostRoot, RootError
 from tests.host.sources import SourcesError
@@ -38,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
         # The reader has seen enough. Nothing must be left for Python to flush, and complain about, at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), narrator.stream.fileno())
         return 1
-    except (MachineError, RootError, SourcesError, LoadError, ShowError) as error:
+    except (MachineError, RootError, SourcesError, LoadError, ShowError, WitnessError) as error:
         narrator.say("")
         sys.stderr.write(f"demo: {error}\n")
         return 1
@@ -58,7 +59,7 @@ def demonstrate(settings: Settings, narrator: Narrator) -> int:
         narrator.prose(f"It is up: systemd {stage.systemd}, deployd installed.")
         try:
             holds, told = perform(stage, settings, narrator)
-        except (MachineError, LoadError, ShowError):
+        except (MachineError, LoadError, ShowError, WitnessError):
             narrator.quote(stage.journal().splitlines())
             raise
     finally:

@@ -102,7 +102,7 @@ class Stage:
 
     def witness(self, method: str) -> Witness:
         """For the moment at which a command reaches deployd."""
-        return Witness(self.machine.popen, "org.deployd1.App", method)
+        return Witness(self.machine, method)
 
     def timeline(self) -> Timeline:
         """What systemd has written about the instances."""

@@ -3,45 +3,74 @@
 from __future__ import annotations
 
 import json
-import select
+import queue
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from types import TracebackType
-from typing import IO, Self
+from typing import Any, Self
+
+from tests.host.machine import Machine
 
 DEADLINE = 10.0
+PING = ("busctl", "call", "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus.Peer", "Ping")
+
+
+class WitnessError(Exception):
+    """The monitor of the bus sees nothing."""
 
 
 class Witness:
     """Watches the bus for calls of one method, as `busctl monitor` shows them; `with Witness(…) as witness`."""
 
-    def __init__(self, popen: Callable[..., subprocess.Popen[str]], interface: str, method: str) -> None:
-        match = f"type='method_call',interface='{interface}',member='{method}'"
+    def __init__(self, machine: Machine, method: str) -> None:
+        self._machine, self._method = machine, method
+        matches = [f"--match=type='method_call',member='{member}'" for member in (method, "Ping")]
         pipe = subprocess.PIPE
-        self._process = popen(["busctl", "monitor", "--json=short", "--match", match], stdout=pipe, stderr=pipe)
+        self._process = machine.popen(["busctl", "monitor", "--json=short", *matches], stdout=pipe, stderr=pipe)
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line)
 
     def __enter__(self) -> Self:
-        assert self._process.stderr is not None
-        _line(self._process.stderr)  # "Monitoring bus message stream.": what is called from now on is seen
-        return self
+        """Wait until it sees: not every version says so, but all show a call that was made to be seen."""
+        end = time.monotonic() + DEADLINE
+        while time.monotonic() < end:
+            self._machine.run(PING, check=False)
+            if self._next("Ping", 0.2):
+                return self
+        self.__exit__(None, None, None)
+        raise WitnessError("busctl monitor does not show what is called on the machine's bus")
 
     def called(self) -> float | None:
         """When the first call came, on CLOCK_MONOTONIC; None if there was none. For after it was answered."""
-        assert self._process.stdout is not None
-        line = _line(self._process.stdout)
-        return None if not line else moment(line, time.time() - time.monotonic())
+        call = self._next(self._method, DEADLINE)
+        return None if call is None else moment(call, time.time() - time.monotonic())
+
+    def _next(self, member: str, within: float) -> Mapping[str, Any] | None:
+        try:
+            while True:
+                call: Mapping[str, Any] = json.loads(self._lines.get(timeout=within))
+                if call.get("member") == member:
+                    return call
+        except queue.Empty:
+            return None
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        self._reader.join(DEADLINE)
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
-def moment(line: str, epoch: float) -> float:
-    """From a line of the monitor; `epoch` is CLOCK_REALTIME at CLOCK_MONOTONIC 0."""
-    return int(json.loads(line)["timestamp-realtime"]) / 1e6 - epoch
-
-
-def _line(pipe: IO[str]) -> str:
-    """The next one, "" if none comes."""
-    return pipe.readline() if select.select([pipe], [], [], DEADLINE)[0] else ""
+def moment(call: Mapping[str, Any], epoch: float) -> float:
+    """When a call was seen, from what the monitor tells of it; `epoch` is CLOCK_REALTIME at CLOCK_MONOTONIC 0."""
+    return int(call["timestamp-realtime"]) / 1e6 - epoch

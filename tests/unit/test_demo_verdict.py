@@ -135,8 +135,8 @@ def test_what_is_drawn() -> None:
 
 
 def test_the_bus_monitor_tells_when() -> None:
-    line = '{"type":"method_call","timestamp-realtime":1795318004521623,"member":"Rollback"}'
-    assert moment(line, 1795293076.5) == pytest.approx(24928.021623)
+    call = {"type": "method_call", "timestamp-realtime": 1795318004521623, "member": "Rollback"}
+    assert moment(call, 1795293076.5) == pytest.approx(24928.021623)
 
 
 def test_each_routing_has_a_load_of_its_own() -> None:

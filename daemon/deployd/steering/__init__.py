@@ -9,6 +9,9 @@ May import deployd.errors and deployd.model. It is told shares and decides nothi
 - listeners.py a systemd unit's listener, borrowed from PID 1 for a moment.
 - group.py     the listeners of one address, with their array and their program.
 - steering.py  all of it for one app.
+- order.py     which listener is at which position in the kernel's group; classic.py: the same steering where bpf(2) is
+               refused, by classic BPF programs that answer with a position.
+- unix.py      what the kernel tells of UNIX sockets; paths.py: the symlinks by which these are steered.
 - support.py   what this machine allows.
 - syscalls.py  the two system calls below all this.
 """

@@ -141,7 +141,7 @@ class Chaos:
         """Something that was under way comes to its end."""
         still = (State.INACTIVE, State.READY, State.STANDBY)
         busy = [item for item in self.world.values() if item.state not in still]
-        busy = [item for item in busy if item.state is not State.FAILED or item.restarting]
+        busy = [item for item in busy if item.state is not State.FAILED or not item.refused]
         if not busy:
             return
         item = self.chance.choice(sorted(busy, key=lambda item: item.number))
@@ -157,12 +157,12 @@ class Chaos:
                 self.doomed.discard(item.number)
                 item = Instance(item.number, pin, State.INACTIVE)
             case State.STARTING if fails:
-                item = replace(item, state=State.FAILED, restarting=self._restarts(), detail="exited with 1")
+                item = replace(item, state=State.FAILED, refused=self._refused(), detail="exited with 1")
             case State.STARTING:
                 item = replace(item, state=State.READY, ready_since=self.now)
             case State.FAILED:  # systemd restarts it
                 again = item.restarts + 1
-                item = replace(item, state=State.STARTING, restarting=False, started=self.now, restarts=again)
+                item = replace(item, state=State.STARTING, started=self.now, restarts=again)
         self.world[item.number] = item
 
     def _disturb(self) -> None:
@@ -177,16 +177,14 @@ class Chaos:
                 self.world[item.number] = replace(item, state=State.STOPPING, ready_since=0.0)
             elif item.state is State.STANDBY:
                 # Its pin is set aside: systemd cannot start it again.
-                self.world[item.number] = replace(
-                    item, generation=None, state=State.FAILED, restarting=self._restarts()
-                )
+                self.world[item.number] = replace(item, generation=None, state=State.FAILED, refused=self._refused())
             elif self.crashes or not unproved:
                 fallen = replace(item, state=State.FAILED, ready_since=0.0, detail="killed")
-                self.world[item.number] = replace(fallen, restarting=self._restarts())
+                self.world[item.number] = replace(fallen, refused=self._refused())
 
-    def _restarts(self) -> bool:
-        """Whether systemd is about to restart what has just died."""
-        return self.chance.random() < 0.7
+    def _refused(self) -> bool:
+        """Whether what has just died is to be taken for a start that came to nothing: systemd restarts the others."""
+        return self.chance.random() < 0.3
 
     def _reboot(self) -> None:
         """What has a pin starts at boot; the clock starts again, but that is all the same here."""

@@ -90,8 +90,8 @@ def test_one_that_passed_may_fall_over_but_not_again_and_again() -> None:
 
 
 def test_one_that_passed_and_that_nobody_restarts_is_started_anew() -> None:
-    """Its Restart= does not cover it, or it was stopped by hand before its start job had been told to us."""
-    gone = replace(failed(3, 2), detail="was not started: it ended, or was stopped, at once")
+    """It was stopped by hand before the end of its start job had been told to us."""
+    gone = replace(failed(3, 2), refused=True, detail="was not started: it ended, or was stopped, at once")
     made = plan(Goal(2, 2), World((ready(1, 1), ready(2, 2), gone), frozenset({2, 3})), NOW)
     assert (made.verdict, made.actions) == (Verdict.GOING, (Stop(3, 2, "failed"),))
 

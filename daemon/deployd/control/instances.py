@@ -96,7 +96,7 @@ class Instances:
             elif job is Stop:
                 item = replace(item, state=State.STOPPING)
             elif item.state is State.INACTIVE and number in self._refusals:
-                item = replace(item, state=State.FAILED, detail=self._refusals[number])
+                item = replace(item, state=State.FAILED, detail=self._refusals[number], refused=True)
             if item.detail:
                 self._details[number] = item.detail
             elif item.restarts or item.state is State.FAILED:

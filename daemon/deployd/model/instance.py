@@ -45,6 +45,8 @@ class Instance:
     """Seconds that a main process which has ended ran."""
     restarting: bool = False
     """It is FAILED, and systemd is about to start it again."""
+    refused: bool = False
+    """It is FAILED because its start came to nothing: there is nothing that systemd could start again."""
     probed_since: float = 0.0
     """When this very invocation first passed its probe; 0 if it has not. It stays when a later probe fails."""
     probe_error: str = ""

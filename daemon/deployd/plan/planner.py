@@ -15,9 +15,10 @@ forward, recovering from a crash, scaling and rolling back are one code path. It
 - Never more than `ceiling` alive, except what the world already has.
 - At a hold (a canary, a pause_after) no more new instances are started than it names, and as many old ones stay as
   it keeps: the verdict is HELD as long as that stands.
-- An instance that had passed and lies failed, with nobody about to restart it, is stopped and started anew. A goal
-  that is proven forgives more: there this goes for one that systemd is restarting, too, and only an instance that
-  this start does not bring up either fails the goal.
+- An instance that had passed and whose start then came to nothing is stopped and started anew. A goal that is proven
+  forgives more: there this goes for any that had passed and lies failed, and only one that this start does not bring
+  up either fails the goal. (That systemd is not going to restart a crashed one cannot be told: it says failed for an
+  instant before each automatic restart.)
 - Of the generation `standby` an old instance that is ready is frozen instead of stopped. In standby it is neither old
   nor new: it counts for no floor and no ceiling, and nothing waits for it.
 - What stands by as the goal wants it is thawed before anything is started, all that is needed at once: `max_surge` is
@@ -174,8 +175,8 @@ def _stops(goal: Goal, new: list[Instance], old: list[Instance], available: list
     replaced = _replaced(goal, old, available)
     leaving = {action.number for action in replaced}
     serving = len(available) + sum(item.state is State.READY and item.number not in leaving for item in old)
-    # Only those that passed are left here. Of an unproven goal systemd's own restarts are waited for: they are counted.
-    broken = {item.number for item in new if item.state is State.FAILED and (goal.proven or not item.restarting)}
+    # Only those that passed are left here. Of an unproven goal systemd's restarts are waited for: they are counted.
+    broken = {item.number for item in new if item.state is State.FAILED and (goal.proven or item.refused)}
     kept = [item for item in new if item.state is not State.STOPPING and item.number not in broken]
     return [
         *replaced,

@@ -22,6 +22,9 @@ STATES = {
     "maintenance": State.INACTIVE,
 }
 
+AUTO_RESTART = ("auto-restart", "auto-restart-queued", "dead-before-auto-restart", "failed-before-auto-restart")
+"""Sub-states of a service that systemd is about to start again (systemd 252, 254 and later)."""
+
 
 def instance(number: int, pin: int | None, properties: Mapping[str, Any], aside: int | None = None) -> Instance:
     """The instance `number` with its pin, as the mirror of its unit shows it; or without one but with `aside`, the
@@ -31,7 +34,8 @@ def instance(number: int, pin: int | None, properties: Mapping[str, Any], aside:
     """
     state = STATES.get(str(properties.get("ActiveState", "inactive")), State.INACTIVE)
     # Between two automatic restarts the unit is "activating", but nothing runs.
-    restarting = state is State.STARTING and str(properties.get("SubState", "")).startswith("auto-restart")
+    again = str(properties.get("SubState", "")) in AUTO_RESTART
+    restarting = again and state is not State.STOPPING
     if restarting:
         state = State.FAILED
     # Of a unit that is masked while it starts, systemd forgets the settings: it hears no READY=1 any more.

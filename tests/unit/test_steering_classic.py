@@ -4,6 +4,7 @@ connections."""
 from __future__ import annotations
 
 import os
+import socket
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from deployd.errors import SteeringError
-from deployd.steering import order
+from deployd.steering import classic, order
 from deployd.steering.classic import NOBODY, PATIENCE, Classic, attach, decide, detach, runs, text
 from deployd.steering.order import OrderFile, closed, follow, opened
 from deployd.steering.table import STRIDE, TICKETS, Table, choose
@@ -180,6 +181,28 @@ def test_who_parts_is_closed_at_the_end(tmp_path: Path) -> None:
         for number in (2, 3, 4):
             app.set(Table.of({number: 1}, []))
             assert {place.chosen() for _ in range(5)} == {number}
+
+
+def test_nobody_else_is_chosen_while_one_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last one moves. Without a program for before and after, the kernel would hash for a moment."""
+    with ground("127.0.0.1") as place:
+        app = Classic(tmp_path / "order", os.getpid())
+        for number in range(1, 6):
+            place.open(number)
+            app.sync(place.listeners())
+        app.set(Table.of({4: 1, 5: 1}, [5, 4]))
+        seen: list[set[int]] = []
+
+        def watched(listener: socket.socket, code: bytes) -> None:
+            # Who is chosen by the program that was there until now, and by this one.
+            seen.append({place.chosen() for _ in range(20)})
+            attach(listener, code)
+            seen.append({place.chosen() for _ in range(20)})
+
+        monkeypatch.setattr(classic, "attach", watched)
+        with app.parting(2):
+            place.close(2)
+        assert seen == [{4, 5}, {4}, {4}, {4, 5}]
 
 
 def test_who_does_not_part_after_all_keeps_its_place(tmp_path: Path) -> None:

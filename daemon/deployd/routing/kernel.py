@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from deployd.errors import SteeringError
+from deployd.steering.classic import Classic
 from deployd.steering.diag import Diag
+from deployd.steering.order import OrderFile
 from deployd.steering.steering import Steering, app_of
 from deployd.steering.support import Support, Tier
 
@@ -21,6 +26,8 @@ class Kernel:
     inherited: dict[str, int] = field(default_factory=dict)
     """Name to the file descriptor of a map that a daemon before us left."""
     diag: Diag = field(default_factory=Diag)
+    orders: Path = Path("/run/deployd/order")
+    """Where the order of listeners is kept by app, for classic BPF."""
     _kept: set[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -30,8 +37,12 @@ class Kernel:
     def steers(self) -> bool:
         return self.support.tier is not Tier.NONE
 
-    def steering(self, app: str) -> Steering:
-        """The maps of `app`: those that were left, or new ones. Raises SteeringError."""
+    def steering(self, app: str) -> Steering | Classic:
+        """Of `app`, by the best tier; with the maps that were left, or new ones. Raises SteeringError."""
+        if self.support.tier is Tier.CBPF:
+            return Classic(self._order(app))
+        with suppress(SteeringError):
+            OrderFile(self._order(app)).spoil()
         mine = {name: fd for name, fd in self.inherited.items() if app_of(name) == app}
         for name in mine:
             del self.inherited[name]
@@ -46,6 +57,15 @@ class Kernel:
             self.store(name, wanted[name])
         self._kept -= mine
         self._kept |= wanted.keys()
+
+    def forget(self, app: str) -> None:
+        """The app is removed."""
+        self.keep(app, {})
+        with suppress(SteeringError):
+            OrderFile(self._order(app)).remove()
+
+    def _order(self, app: str) -> Path:
+        return self.orders / f"{app}.json"
 
     def drop_inherited(self) -> None:
         """What nobody asked for is left of apps that are gone."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
 from deployd.errors import SteeringError, SystemdError
@@ -12,6 +13,7 @@ from deployd.model.instance import Instance, State
 from deployd.render import steered
 from deployd.routing.kernel import Kernel
 from deployd.routing.paths import Addresses
+from deployd.steering.classic import Classic
 from deployd.steering.diag import Connection, Listener
 from deployd.steering.listeners import by_instance, cgroup_root
 from deployd.steering.table import Table
@@ -20,6 +22,7 @@ from deployd.systemd.manager import Systemd, UnitRefused
 log = logging.getLogger(__name__)
 
 SOCKET = "org.freedesktop.systemd1.Socket"
+OPENED = ("InactiveExitTimestampMonotonic", "ActiveEnterTimestampMonotonic")
 TIMEOUT = 30.0
 """Seconds that a socket unit may take to open or close."""
 
@@ -33,6 +36,8 @@ class Listening:
         self._kernel = kernel
         self._diag = kernel.diag
         self._steering = kernel.steering(app)
+        self._classic = self._steering if isinstance(self._steering, Classic) else None
+        self._turns = asyncio.Lock()
         self.paths = Addresses(app)
         self._cgroups = cgroup_root() or Path("/sys/fs/cgroup")
         self._known: dict[int, tuple[object, tuple[Listener, ...]]] = {}
@@ -53,8 +58,17 @@ class Listening:
     def numbers(self) -> set[int]:
         return set(self._known)
 
+    @property
+    def reason(self) -> str:
+        """Why shares do not hold, if they do not."""
+        return self._classic.reason if self._classic else ""
+
     async def open(self, number: int) -> None:
-        """Open the socket unit, unless it is. Raises UnitRefused if it cannot listen, SystemdError."""
+        """Open the socket unit, unless it is. Raises UnitRefused if it cannot listen, SystemdError, SteeringError."""
+        async with self._one_by_one():
+            await self._open(number)
+
+    async def _open(self, number: int) -> None:
         unit = self.unit(number)
         await self._systemd.watch(unit)
         await self._systemd.refresh(unit)
@@ -70,12 +84,17 @@ class Listening:
         except SteeringError as error:
             await self._stop(unit)
             raise UnitRefused(str(error)) from error
+        if self._classic:
+            await self._meet({number: self._systemd.properties(unit).get("InvocationID")})
+            self.sync()
 
     async def close(self, number: int) -> None:
         """Close the socket unit: what is still queued there goes to the others (migration)."""
-        self._drop(number)
         self.lost.discard(number)
-        await self._stop(self.unit(number))
+        async with self._one_by_one():
+            with self._classic.parting(number) if self._classic else nullcontext():
+                self._drop(number)
+                await self._stop(self.unit(number))
         await self._stop(steered.starter(self._app, number))
         self._systemd.unwatch(self.unit(number))
         self.paths.find(self._runs())
@@ -85,7 +104,7 @@ class Listening:
         """Take note of sockets that were opened or closed, by whomever."""
         up = {item.number: item for item in instances if item.state is not State.INACTIVE or item.generation}
         numbers = {*up, *self._known, *(await self._orphans())}
-        news: dict[int, tuple[object, Path]] = {}
+        news: dict[int, object] = {}
         gone = set()
         for number in sorted(numbers):
             properties = await self._systemd.watch(self.unit(number))
@@ -99,18 +118,29 @@ class Listening:
             if not active:
                 gone.add(number)
             elif self._known.get(number, (None,))[0] != properties.get("InvocationID"):
-                where = (await self._systemd.read(self.unit(number), SOCKET, ["ControlGroup"]))["ControlGroup"]
-                news[number] = properties.get("InvocationID"), self._cgroups / str(where).lstrip("/")
+                news[number] = properties.get("InvocationID")
         for number in gone & self._known.keys():
             self._drop(number)
         if news:
-            found = by_instance(self._diag, {number: path for number, (_, path) in news.items()})
-            counts = self._steering.counters()
-            for number, listeners in found.items():
-                self._known[number] = news[number][0], tuple(listeners)
-                self._before[number] = counts.get(number, 0)
-            self._synced = False
+            await self._meet(news)
         self.paths.find(self._runs())
+
+    async def _meet(self, news: Mapping[int, object]) -> None:
+        """Take note of sockets that are open, by number and invocation."""
+        places = {}
+        for number in news:
+            where = (await self._systemd.read(self.unit(number), SOCKET, ["ControlGroup"]))["ControlGroup"]
+            places[number] = self._cgroups / str(where).lstrip("/")
+            if self._classic:
+                # It listens when systemd leaves inactive, unless there is more to be done before it is active.
+                when = self._systemd.properties(self.unit(number))
+                self._classic.note(number, (int(when.get(OPENED[0], 0)), int(when.get(OPENED[1], 0))))
+        found = by_instance(self._diag, places)
+        counts = self._steering.counters()
+        for number, listeners in found.items():
+            self._known[number] = news[number], tuple(listeners)
+            self._before[number] = counts.get(number, 0)
+        self._synced = False
 
     def sync(self) -> bool:
         """Have the kernel steer among those that are known; False if some of them have to wait a little. Raises
@@ -174,6 +204,10 @@ class Listening:
             self._systemd.unwatch(self.unit(number))
         self.paths.stop()
         self._steering.close()
+
+    def _one_by_one(self) -> AbstractAsyncContextManager[object]:
+        """Sockets are opened and closed one by one where it matters in which order."""
+        return self._turns if self._classic else nullcontext()
 
     def _runs(self) -> dict[int, object]:
         return {number: invocation for number, (invocation, _) in self._known.items()}

@@ -113,7 +113,7 @@ class Steered:
             counters, connections, queues = {}, {}, {}
         return Report(
             steering=str(self._kernel.support.tier),
-            reason=self._kernel.support.reason,
+            reason=self._listening.reason or self._kernel.support.reason,
             weights=weights,
             connections=connections,
             queues=queues,

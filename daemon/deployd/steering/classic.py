@@ -184,7 +184,7 @@ class Classic:
         """Around the end of an instance's listeners, which systemd closes within. No ticket may be theirs any more.
 
         They stay open until the end of this, so that they leave the group at a moment that is known, and the program
-        for the order of then follows within microseconds. Raises SteeringError.
+        for the order of then follows within microseconds. Where that fails, the next `sync` has to see to it.
         """
         mine = {
             address: cookie
@@ -193,22 +193,15 @@ class Classic:
             if owner == number and cookie in self._inodes.get(address, {})
         }
         with ExitStack() as held:
-            held.enter_context(borrowed({self._inodes[address][one] for address, one in mine.items()}, self._pid))
+            try:
+                held.enter_context(borrowed({self._inodes[address][one] for address, one in mine.items()}, self._pid))
+            except SteeringError as error:
+                log.warning("%s", error)
             yield
-            self._follow()  # who was opened meanwhile came before
-            before = dict(self._orders)
-            for address, cookie in mine.items():
-                self._numbers.get(address, {}).pop(cookie, None)
-                if (now := before.get(address)) is not None and cookie in now:
-                    self._orders[address] = order.closed(now, cookie)
-            with self._members() as members:
-                held.close()
-                try:
-                    self._attach(members)
-                finally:
-                    self._orders = before
-            self._follow()  # the same, unless somebody else held them, too
-            self._attach()
+            try:
+                self._part(mine, held)
+            except SteeringError as error:
+                log.warning("%s", error)
 
     def counters(self) -> dict[int, int]:
         """A classic program cannot count."""
@@ -216,6 +209,25 @@ class Classic:
 
     def close(self) -> None:
         """The kernel goes on with the last programs."""
+
+    def _part(self, mine: Mapping[Address, int], held: ExitStack) -> None:
+        """These listeners, by address, are closed with `held`."""
+        self._follow()  # who was opened meanwhile came before
+        before = dict(self._orders)
+        for address, cookie in mine.items():
+            self._numbers.get(address, {}).pop(cookie, None)
+        with self._members() as members:
+            self._attach(members, mine)
+            for address, cookie in mine.items():
+                if (now := before.get(address)) is not None and cookie in now:
+                    self._orders[address] = order.closed(now, cookie)
+            held.close()
+            try:
+                self._attach(members)
+            finally:
+                self._orders = before
+        self._follow()  # the same, unless somebody else held them, too
+        self._attach()
 
     def _follow(self) -> None:
         """See who is there, and what that makes of the order."""
@@ -252,8 +264,16 @@ class Classic:
         self._unclear.pop(address, None)
         return None
 
-    def _attach(self, members: Mapping[Address, socket.socket] | None = None) -> None:
-        wanted = {address: self._program(address) for address in self._inodes if self._numbers.get(address)}
+    def _attach(
+        self, members: Mapping[Address, socket.socket] | None = None, parting: Mapping[Address, int] | None = None
+    ) -> None:
+        """Have each group steered by the program that fits it, or that fits before and after the end of `parting`."""
+        leaving = parting or {}
+        wanted = {
+            address: self._program(address, leaving.get(address))
+            for address in self._inodes
+            if self._numbers.get(address)
+        }
         news = [address for address, code in wanted.items() if self._attached.get(address, b"") != code]
         if not news:
             return
@@ -271,14 +291,20 @@ class Classic:
                         attach(members[address], code)
                 self._attached[address] = code
 
-    def _program(self, address: Address) -> bytes | None:
+    def _program(self, address: Address, parting: int | None = None) -> bytes | None:
         now = self._orders.get(address)
         if now is None:
             return None
         numbers = self._numbers.get(address, {})
-        return text(
-            runs(self._table, {numbers[cookie]: place for place, cookie in enumerate(now) if cookie in numbers})
-        )
+        places = {numbers[cookie]: place for place, cookie in enumerate(now) if cookie in numbers}
+        table = self._table
+        if parting in now:
+            # The last one is moved; those who serve as well as it take over for the moment.
+            staying = {number: place for number, place in places.items() if place != len(now) - 1}
+            serving = (*table.order, *sorted(set(table.tickets)))
+            if any(number in staying for number in serving):
+                places, table = staying, Table(table.tickets, serving)
+        return text(runs(table, places))
 
     @contextmanager
     def _members(self) -> Iterator[dict[Address, socket.socket]]:

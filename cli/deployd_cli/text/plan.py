@@ -9,7 +9,7 @@ from deployd_cli.text.paint import Paint
 from deployd_cli.text.rollout import hold_words
 from deployd_cli.text.words import columns, dicts_of, number_of, text_of
 
-VERBS = {"start": "start instance", "stop": "stop instance", "adopt": "adopt instance"}
+VERBS = {verb: f"{verb} instance" for verb in ("start", "stop", "adopt", "freeze", "thaw")}
 DIFF_STYLES = {"+": "good", "-": "bad", "@": "dim"}
 
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 from deployd.control.after import hooks_ran
 from deployd.control.analysis import Analysis, Compare
 from deployd.control.course import Course
+from deployd.control.freezer import Freezer
 from deployd.control.ground import Ground, missing
 from deployd.control.host import Host
 from deployd.control.instances import Instances
@@ -22,11 +23,12 @@ from deployd.control.keeper import Keeper
 from deployd.control.loop import Loop
 from deployd.control.moment import Moment
 from deployd.control.questions import prober
+from deployd.control.standby import Standby
 from deployd.control.story import Story, Tell, held
 from deployd.control.umbrella import Umbrella
 from deployd.control.witness import Witness
 from deployd.errors import DeploydError, Refused, StateError, SystemdError
-from deployd.model.action import Action, Adopt, Stop
+from deployd.model.action import Action, Adopt, Freeze, Stop
 from deployd.model.app import OnFailure
 from deployd.model.failure import Failure, GateName
 from deployd.model.generation import Generation, Result
@@ -57,19 +59,16 @@ class Controller:
         self._witness = Witness(name, host.history, host.tail)
         self._analysis = Analysis(name, host, compare, self.wake, self._story.tell)
         self.router = Router(name, host.systemd, host.kernel, host.deployment.steers, changed=self.wake)
-        self.instances = Instances(
-            name,
-            host.systemd,
-            host.pins,
-            self.router,
-            changed=self.wake,
-            stopped=self._story.stopped,
-            failed=self._on_shell_error,
-        )
+        self._freezer = Freezer(name, host.systemd, host.pins)
         self._umbrella = Umbrella(name, host.systemd, changed=self.wake, failed=self._on_shell_error)
+        stopped, failed, up = self._story.stopped, self._on_shell_error, self._umbrella.is_up
+        self.instances = Instances(
+            name, host.systemd, host.pins, self.router, self._freezer, changed=self.wake, stopped=stopped, failed=failed
+        )
+        self.standby = Standby(name, host.pins, self._freezer, self.instances, up=up, wake=self.wake)
         self._ground = Ground(name, host, self.instances)
         self._prober = prober(name, host, self.instances, changed=self.wake)
-        self.keeper = Keeper(name, host, self.instances, self._umbrella.is_up, self.wake, changed, self._story.tell)
+        self.keeper = Keeper(name, host, self.instances, up, self.wake, changed, self._story.tell)
         self._course: Course | None = None
         self._goal: tuple[Goal, Generation] | None = None
         self._stale = True
@@ -96,7 +95,9 @@ class Controller:
     async def stop(self) -> None:
         """Leave the loop; instances and jobs go on without us."""
         self.keeper.stop()
+        self.standby.stop()
         await self._loop.stop()
+        await self._freezer.release()
         await self._prober.stop()
         self.router.stop()
 
@@ -122,10 +123,8 @@ class Controller:
 
         It takes the place of the rollout under way, if there is one, and goes on from where things stand.
         """
-        now = Moment.now()
-        old = self._course
-        rollout = Rollout(self.name, generation.origin, generation.number, started=generation.started, holds=holds)
-        rollout = replace(rollout, since=now.monotonic, boot=now.boot)
+        now, old = Moment.now(), self._course
+        rollout = Course.begun(generation, holds, now)
         if old is None:
             self._host.history.begin(generation, rollout)
         else:
@@ -151,8 +150,7 @@ class Controller:
         course = self._course
         if course is None or course.rollout.phase is Phase.ROLLING_BACK:
             return False
-        rollout = replace(course.rollout, weight=weight)
-        self._host.history.move(rollout)
+        self._host.history.move(rollout := replace(course.rollout, weight=weight))
         course.rollout = rollout
         self._report_change()
         self.wake()
@@ -184,8 +182,8 @@ class Controller:
         await self._look()
         course = self._course
         going = course is not None and await self._ready_to_plan(course)
-        seen = self._note_changes()
-        await self._route(course, seen)
+        await self._route(course, self.observe())
+        seen = self._note_changes()  # after all that waits: a plan is for the world as it is
         analysed = self._analysis.look(course if going else None, seen)
         if course is None or not going or self._goal is None or course is not self._course:
             return  # no goal: a request turned the rollout while we prepared, and woke us
@@ -222,11 +220,12 @@ class Controller:
                     self._loop.wake_after(result.wake_at - now.monotonic)
 
     async def _route(self, course: Course | None, seen: tuple[Instance, ...]) -> None:
-        """Send new connections where they belong now."""
+        """Send new connections where they belong now, and what stands by out of the way when its time has come."""
         settings = course.target.settings if course is not None else self._ground.settings()
         if settings is not None:
             waiting = course.unanswered(self._goal[0], seen) if course is not None and self._goal else frozenset()
             await self.router.look(View(seen, settings, self.rollout, waiting=waiting))
+        await self.standby.attend(seen, self._ground.settings(), self.rollout, self._goal[0] if self._goal else None)
 
     async def _ready_to_plan(self, course: Course) -> bool:
         """Is there anything to plan, and does all stand that a plan needs?"""
@@ -281,7 +280,7 @@ class Controller:
 
     def _act(self, action: Action, generation: Generation) -> None:
         course, settings = self._course, generation.settings
-        if isinstance(action, Stop) and course is not None and course.stopping(action):
+        if isinstance(action, Stop | Freeze) and course is not None and course.stopping(action):
             self._host.history.progress(course.rollout, course.replaced, course.adopted)
         self._story.began(action)
         self.instances.act(action, settings)
@@ -394,4 +393,4 @@ class Controller:
         self._ground.prune()
         self._story.finished(course, result, reason, now - rollout.started)
         self._report_change()
-        self.wake()  # connections go another way without a rollout
+        self.wake()  # connections go another way without a rollout, and what stands by is on its own

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 
 from deployd.control.moment import Moment
 from deployd.errors import StateError
-from deployd.model.action import Adopt, Stop
+from deployd.model.action import Adopt, Freeze, Stop
 from deployd.model.failure import Failure
 from deployd.model.generation import Cause, Generation
 from deployd.model.instance import Instance, State
-from deployd.model.rollout import Phase, Rollout
+from deployd.model.rollout import Hold, Phase, Rollout
 from deployd.plan import judge
 from deployd.plan.goal import Goal
 from deployd.plan.planner import World, retry
@@ -42,6 +42,19 @@ class Course:
 
     def __post_init__(self) -> None:
         self.replaced, self.adopted, self.failure = self.target.replaced, self.target.adopted, self.target.failure
+
+    @staticmethod
+    def begun(generation: Generation, holds: tuple[Hold, ...], now: Moment) -> Rollout:
+        """A rollout to `generation` that begins now."""
+        return Rollout(
+            generation.app,
+            generation.origin,
+            generation.number,
+            started=generation.started,
+            holds=holds,
+            since=now.monotonic,
+            boot=now.boot,
+        )
 
     @classmethod
     def under_way(cls, app: str, history: History) -> Course | None:
@@ -73,7 +86,13 @@ class Course:
         since = rollout.since if rollout.boot == now.boot else now.monotonic
         deadline = since + generation.settings.pace.deadline
         goal = Goal.of(generation.settings, generation.number, same=same, deadline=deadline, proven=proven, hold=hold)
-        return goal, generation
+        return replace(goal, standby=self._standby(generation)), generation
+
+    def _standby(self, generation: Generation) -> int | None:
+        """Whose instances are kept for a while. Not what was bad enough to be gone back from, nor the same again."""
+        rollout = self.rollout
+        back = rollout.phase is Phase.ROLLING_BACK or generation.cause in (Cause.ROLLBACK, Cause.RESTART)
+        return None if back or rollout.closing or not generation.settings.pace.standby else rollout.origin
 
     def trusted(self, instances: Iterable[Instance]) -> frozenset[int]:
         """Instances that ran before this rollout: on the way back they need no gate. Those that it adopted are
@@ -124,10 +143,11 @@ class Course:
         """The rollout got on, or may go on: its deadline counts anew."""
         self.rollout = replace(self.rollout, since=now.monotonic, boot=now.boot)
 
-    def stopping(self, action: Stop) -> bool:
+    def stopping(self, action: Stop | Freeze) -> bool:
         """Note that an old instance goes; before it does, for a daemon that returns. True if that is news."""
         rolling = self.rollout.phase is Phase.ROLLING
-        old = action.why != "surplus" and action.generation not in (None, self.rollout.target)
+        surplus = isinstance(action, Stop) and action.why == "surplus"
+        old = not surplus and action.generation not in (None, self.rollout.target)
         if not rolling or not old or action.number in self.replaced:
             return False
         self.replaced += (action.number,)

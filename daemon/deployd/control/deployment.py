@@ -86,7 +86,7 @@ class Deployment:
             name,
             units.installed(name),
             units.own(name),
-            self._pins.read(name),
+            self._pins.held(name),
             units.masked(name),
             units.own_sockets(name),
             self._steerable,
@@ -146,7 +146,7 @@ class Deployment:
     def _refuse_edits(self, app: App, wanted: Layout) -> None:
         """systemd closes a socket whose unit was edited, and cannot reopen it while the app is up (EBUSY)."""
         name, installed = app.name, self._units.installed(app.name)
-        now = [self._settings_of(name, number) for number in set(self._pins.read(name).values())]
+        now = [self._settings_of(name, number) for number in set(self._pins.held(name).values())]
         if any(its is not None and its.routing is not app.routing for its in now):
             other = Routing.SHARED if app.routing is Routing.STEERED else Routing.STEERED
             raise Refused(

@@ -11,8 +11,9 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
+from deployd.control.freezer import Freezer, patient
 from deployd.errors import DeploydError
-from deployd.model.action import Action, Adopt, Start, Stop, Unpin
+from deployd.model.action import Action, Adopt, Freeze, Start, Stop, Thaw, Unpin
 from deployd.model.app import App
 from deployd.model.instance import Instance, State
 from deployd.routing import Router
@@ -21,6 +22,8 @@ from deployd.systemd import observe
 from deployd.systemd.manager import Properties, Systemd, UnitRefused
 
 log = logging.getLogger(__name__)
+
+Kind = type[Start] | type[Stop] | type[Freeze] | type[Thaw]
 
 JOB_MARGIN = 30.0
 """Seconds beyond a unit's own time-out that systemd gets to end its job."""
@@ -40,6 +43,7 @@ class Instances:
         systemd: Systemd,
         pins: Pins,
         router: Router,
+        freezer: Freezer,
         *,
         changed: Callable[[], None],
         stopped: Callable[[Stop, int | None], None],
@@ -49,21 +53,22 @@ class Instances:
         self._systemd = systemd
         self._pins = pins
         self._router = router
+        self._freezer = freezer
         self._changed = changed
         self._stopped = stopped
         self._failed = failed
-        self._jobs: dict[int, tuple[type[Start] | type[Stop], asyncio.Task[None]]] = {}
+        self._jobs: dict[int, tuple[Kind, asyncio.Task[None]]] = {}
         self._refusals: dict[int, str] = {}
         self._details: dict[int, str] = {}
         self._known: set[int] = set()
-        self._mirror: dict[int, tuple[Properties, Instance]] = {}
+        self._mirror: dict[int, tuple[Properties, int | None, int | None, Instance]] = {}
 
     def unit(self, number: int) -> str:
         return f"{self._app}@{number}.service"
 
     async def discover(self) -> None:
         """Find the instances that have a pin or a loaded unit, and read all of them afresh."""
-        numbers = set(self._pins.read(self._app))
+        numbers = set(self._pins.held(self._app))
         prefix, suffix = f"{self._app}@", ".service"
         for name in await self._systemd.list_units(f"{self._app}@*.service"):
             text = name.removeprefix(prefix).removesuffix(suffix)
@@ -86,15 +91,18 @@ class Instances:
     def observe(self) -> tuple[Instance, ...]:
         """The world, as far as this app goes; jobs that are queued but not begun count as begun."""
         pins = self._pins.read(self._app)
-        self._known |= set(pins)
+        aside = self._pins.standby(self._app)
+        self._known |= pins.keys() | aside.keys()
         found = []
         for number in sorted(self._known):
-            item = self._mirrored(number, pins.get(number))
+            item = self._mirrored(number, pins.get(number), aside[number].generation if number in aside else None)
             job = self._jobs[number][0] if number in self._jobs else None
             if job is Start and item.state is State.INACTIVE:
                 item = replace(item, state=State.STARTING)
-            elif job is Stop:
+            elif job in (Stop, Freeze):
                 item = replace(item, state=State.STOPPING)
+            elif job is Thaw and item.state in (State.STANDBY, State.READY):
+                item = replace(item, state=State.STARTING)
             elif item.state is State.INACTIVE and number in self._refusals:
                 item = replace(item, state=State.FAILED, detail=self._refusals[number], refused=True)
             if item.detail:
@@ -105,13 +113,14 @@ class Instances:
             found.append(item)
         return tuple(found)
 
-    def _mirrored(self, number: int, pin: int | None) -> Instance:
+    def _mirrored(self, number: int, pin: int | None, aside: int | None = None) -> Instance:
         """The instance as the mirror has it, made anew only when pin or mirror changed: the loop looks often."""
         properties = self._systemd.properties(self.unit(number))
         known = self._mirror.get(number)
-        if known is None or known[0] is not properties or known[1].generation != pin:
-            known = self._mirror[number] = properties, observe.instance(number, pin, properties)
-        return known[1]
+        if known is None or known[0] is not properties or known[1:3] != (pin, aside):
+            made = observe.instance(number, pin, properties, aside)
+            known = self._mirror[number] = properties, pin, aside, made
+        return known[3]
 
     def act(self, action: Action, settings: App) -> None:
         """Begin an action by the settings of its goal; `changed` tells when it has ended. Raises StateError if a pin
@@ -129,6 +138,10 @@ class Instances:
                 self._begin(number, Start, self._start(action, settings.pace.deadline))
             case Stop(number):
                 self._begin(number, Stop, self._stop(action, settings))
+            case Freeze(number):
+                self._begin(number, Freeze, self._freeze(action, settings))
+            case Thaw(number):
+                self._begin(number, Thaw, self._thaw(action))
 
     def working(self, number: int) -> bool:
         """Is a job of ours for this instance under way?"""
@@ -139,7 +152,7 @@ class Instances:
         while self._jobs:
             await asyncio.wait([task for _, task in self._jobs.values()])
 
-    def _begin(self, number: int, kind: type[Start] | type[Stop], work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, number: int, kind: Kind, work: Coroutine[Any, Any, None]) -> None:
         previous = self._jobs.get(number)
         if previous is not None and previous[0] is kind:
             work.close()
@@ -194,6 +207,7 @@ class Instances:
     async def _stop(self, action: Stop, settings: App) -> None:
         unit = self.unit(action.number)
         left = await self._router.drain(action.number, settings)
+        await self._freezer.wake(action.number)
         await self._result(await self._systemd.stop(unit), settings.stop.timeout + JOB_MARGIN)
         state = self._mirrored(action.number, None).state
         if state not in (State.INACTIVE, State.FAILED):
@@ -210,6 +224,15 @@ class Instances:
             self._pins.unpin(self._app, action.number)
             self._stopped(action, left)
         await self._router.close(action.number)
+
+    async def _freeze(self, action: Freeze, settings: App) -> None:
+        left = await self._router.drain(action.number, patient(settings))
+        if await self._freezer.freeze(action, settings, left):
+            await self._stop(Stop(action.number, action.generation), settings)
+
+    async def _thaw(self, action: Thaw) -> None:
+        await self._freezer.thaw(action)
+        await self._router.open(action.number)
 
     async def _result(self, job: asyncio.Future[str], timeout: float) -> str:
         try:

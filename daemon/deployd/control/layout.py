@@ -170,7 +170,9 @@ def layout(app: App, goal: Goal, there: Present, settings_of: SettingsOf, make: 
     def units(instances: int) -> tuple[Unit, ...]:
         return tuple(_left_alone(unit, there, placement) for unit in rendered(app, instances, wanted | late))
 
-    needed = max(goal.ceiling + len(own) + len(there.masked), max(there.pins, default=0))
+    # What stands by keeps its number, and at boot the umbrella has to reach those that serve.
+    kept = 0 if goal.standby is None else sum(made not in mine for made in there.pins.values())
+    needed = max(goal.ceiling + len(own) + len(there.masked) + kept, max(there.pins, default=0))
     # An umbrella that could start a few more than needed does no harm; rewriting it costs a daemon-reload.
     result = units(max(needed, there.reach()))
     if stale or there.reach() > 2 * goal.ceiling or not there.has((*alone, *result)):

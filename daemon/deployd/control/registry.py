@@ -16,6 +16,7 @@ from deployd.control import status
 from deployd.control.comparer import Comparer
 from deployd.control.controller import Controller
 from deployd.control.host import Host
+from deployd.control.moment import Moment
 from deployd.control.status import Json
 from deployd.errors import DeploydError, InvalidFile, NoSuchApp, Refused, SystemdError
 from deployd.model.app import App
@@ -120,6 +121,7 @@ class Registry:
             controller.keeper.troubles() if controller else {},
             boots.summary(self.history.boots(name)),
             controller.router.report() if controller else None,
+            controller.standby.status(Moment.now()) if controller else None,
         )
 
     def known(self, name: str) -> Controller | None:
@@ -174,7 +176,7 @@ class Registry:
             controller.instances.forget()
             controller.router.stop()
         paths.forget(name)
-        self._host.kernel.keep(name, {})
+        self._host.kernel.forget(name)
 
     def current(self, name: str) -> Generation | None:
         number = self.history.current(name)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from deployd.control.story import standing
-from deployd.model.action import Adopt, Start, Stop, Unpin
+from deployd.model.action import Adopt, Freeze, Start, Stop, Thaw, Unpin
 from deployd.model.app import Routing
 from deployd.model.crashes import Crashes, Trouble
 from deployd.model.generation import Generation
@@ -54,6 +54,7 @@ def status(
     troubles: Mapping[int, Trouble] = MappingProxyType({}),
     boots: Boots | None = None,
     routing: Report | None = None,
+    standby: Json | None = None,
 ) -> Json:
     """`deployd status APP --json`. `boot`: CLOCK_REALTIME at CLOCK_MONOTONIC 0; `releases`: by generation; `target`:
     the generation that the rollout under way made; `troubles`: instances that crash; `routing`: where new
@@ -70,6 +71,7 @@ def status(
         "steering": routing.steering,
         "steering_reason": routing.reason,
         "shares": [dataclasses.asdict(share) for share in routing.shares],
+        "standby": standby,
         "rollout": None if rollout is None else _rollout(rollout, target),
         "boot": boots,
         "gate_timeout": generation.settings.gate.timeout if generation else None,
@@ -176,10 +178,10 @@ def dry_run(app: str, origin: int | None, target: int, release: str, outcome: Ou
     }
 
 
-def _step(action: Start | Stop | Adopt | Hold, ready: int) -> Json:
+def _step(action: Start | Stop | Adopt | Freeze | Thaw | Hold, ready: int) -> Json:
     if isinstance(action, Hold):
         return {"action": "pause", "new": action.new, "canary": action.canary, "share": action.share, "ready": ready}
-    names = {Start: "start", Stop: "stop", Adopt: "adopt"}
+    names = {Start: "start", Stop: "stop", Adopt: "adopt", Freeze: "freeze", Thaw: "thaw"}
     return {
         "action": names[type(action)],
         "instance": action.number,

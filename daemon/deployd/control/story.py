@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from deployd.control.course import Course
-from deployd.model.action import Action, Adopt, Start, Stop
+from deployd.model.action import Action, Adopt, Freeze, Start, Stop, Thaw
 from deployd.model.failure import Failure
 from deployd.model.generation import Result
 from deployd.model.instance import Instance
@@ -52,6 +52,10 @@ class Story:
                 self.instance(number, generation, "stopping", self._why(why))
             case Adopt(number, generation):
                 self.instance(number, generation, "adopted")
+            case Freeze(number, generation):
+                self.instance(number, generation, "freezing")
+            case Thaw(number, generation):
+                self.instance(number, generation, "thawing")
 
     def stopped(self, action: Stop, connections: int | None = None) -> None:
         """`connections` that it still had when it was asked to stop, if that is known."""

@@ -1,0 +1,121 @@
+"""Standby on a real host: a rollback boots nothing, and what is frozen is never in the way."""
+
+from __future__ import annotations
+
+from tests.host.stage import APP, INSTANCES, Stage
+from tests.host.unit_journal import What
+
+STANDBY = {"standby": "10min"}
+
+
+def deploy_two(stage: Stage, **rollout: object) -> None:
+    """Generation 2 serves, 1 stands by."""
+    stage.deploy("v1", routing="steered", rollout=STANDBY | rollout)
+    ended = stage.rollout(stage.release("v2"))
+    assert ended.result == "succeeded", ended
+
+
+def processes(stage: Stage, numbers: list[int]) -> dict[int, tuple[int, str]]:
+    """Main process and its state as the kernel has it: T is stopped."""
+    found = {}
+    for number in numbers:
+        pid = stage.pid(number)
+        text = stage.machine.read(f"/proc/{pid}/stat") if pid else ") -"
+        found[number] = pid, text.rpartition(") ")[2][0]
+    return found
+
+
+def test_what_is_replaced_stands_by_and_a_rollback_starts_nothing(stage: Stage) -> None:
+    stage.deploy("v1", routing="steered", rollout=STANDBY)
+    first = stage.invocations()
+    assert stage.rollout(stage.release("v2")).result == "succeeded"
+    told = stage.status()
+    assert (told["ready"], told["standby"]["generation"]) == (INSTANCES, 1)
+    assert told["standby"]["instances"] == sorted(first)
+    assert told["standby"]["until"]
+    assert {state for _, state in processes(stage, sorted(first)).values()} == {"T"}
+    assert {stage.get()["version"] for _ in range(20)} == {"v2"}
+    stage.journal.restart()
+    with stage.load(rate=200, keepalive=0) as load:
+        assert stage.change("rollback").result == "succeeded"
+        record = load.stop()
+    assert not record.failed, record.by_outcome()
+    begun = [change for change in stage.journal.changes() if change.what in (What.STARTING, What.STARTED)]
+    assert begun == [], "nothing booted"
+    after = stage.invocations()
+    assert {n: (ran.pid, ran.invocation) for n, ran in after.items()} == {
+        n: (ran.pid, ran.invocation) for n, ran in first.items()
+    }
+    assert {stage.get()["version"] for _ in range(20)} == {"v1"}
+    assert stage.status()["standby"] is None
+
+
+def test_a_daemon_that_is_killed_finds_what_stands_by(stage: Stage) -> None:
+    deploy_two(stage)
+    before = stage.status()["standby"]
+    stage.machine.run(["systemctl", "kill", "--signal=SIGKILL", "deployd.service"])
+    after = stage.machine.wait_for(lambda: stage.status()["standby"], what="standby to be known again")
+    assert (after["generation"], after["instances"]) == (before["generation"], before["instances"])
+    assert after["until"][:19] == before["until"][:19]
+
+
+def test_when_its_time_is_over_it_is_stopped(stage: Stage) -> None:
+    deploy_two(stage, standby="2s")
+    stage.machine.wait_for(lambda: stage.status()["standby"] is None, what="standby to end")
+    told = stage.status()
+    assert [item["generation"] for item in told["instances"]] == [2] * INSTANCES
+    assert stage.rollout(stage.release("v3")).result == "succeeded"
+
+
+def test_the_next_rollout_takes_its_place(stage: Stage) -> None:
+    deploy_two(stage)
+    assert stage.rollout(stage.release("v3")).result == "succeeded"
+    assert stage.status()["standby"]["generation"] == 2
+    assert {item["generation"] for item in stage.status()["instances"]} == {2, 3}
+
+
+def test_one_that_is_killed_in_standby_is_cleared_away(stage: Stage) -> None:
+    """As when memory runs out. It has no pin: nothing serves the old release again."""
+    deploy_two(stage)
+    first, *rest = stage.status()["standby"]["instances"]
+    stage.machine.run(["kill", "-KILL", str(stage.pid(first))])
+    stage.machine.wait_for(lambda: stage.status()["standby"]["instances"] == rest, what="it to be gone")
+    stage.machine.wait_unit(f"{APP}@{first}.service", "inactive")
+    assert stage.status()["ready"] == INSTANCES
+    assert stage.change("rollback").result == "succeeded"
+    assert {item["release"] for item in stage.status()["instances"]} == {"/srv/demo/v1"}
+
+
+def test_stopping_the_app_stops_what_stands_by(stage: Stage) -> None:
+    deploy_two(stage)
+    stage.machine.run(["systemctl", "stop", f"{APP}.service"])
+    for number in range(1, 2 * INSTANCES + 1):
+        stage.machine.wait_unit(f"{APP}@{number}.service", "inactive")
+
+
+def test_an_app_with_a_watchdog_is_stopped_as_ever(stage: Stage) -> None:
+    stage.deploy("v1", routing="steered", rollout=STANDBY, service={"WatchdogSec": "1h"})
+    assert stage.rollout(stage.release("v2")).result == "succeeded"
+    assert stage.status()["standby"] is None
+
+
+def test_after_a_reboot_nothing_stands_by_and_the_new_serves(own_stage: Stage) -> None:
+    """In mid-boot nobody may start what was replaced."""
+    deploy_two(own_stage)
+    aside = own_stage.status()["standby"]["instances"]
+    own_stage.machine.run(["systemctl", "mask", "deployd.service"])
+    own_stage.close()
+    own_stage.machine.reboot(clean=False)
+    own_stage.machine.wait_unit(f"{APP}.service")
+    listing = ["systemctl", "list-units", "--plain", "--no-legend", "--state=active,activating", f"{APP}@*.service"]
+    own_stage.machine.wait_for(
+        lambda: len(own_stage.machine.run(listing).stdout.splitlines()) == INSTANCES, what="all instances"
+    )
+    up = own_stage.machine.run(listing).stdout
+    assert not [number for number in aside if f"{APP}@{number}.service" in up]
+    own_stage.machine.run(["systemctl", "unmask", "deployd.service"])
+    own_stage.machine.run(["systemctl", "start", "deployd.service"])
+    told = own_stage.status()
+    assert (told["generation"], told["ready"], told["standby"]) == (2, INSTANCES, None)
+    assert own_stage.change("rollback").result == "succeeded"
+    assert own_stage.get()["version"] == "v1"

@@ -67,7 +67,7 @@ class Stand:
         host.history, host.patience, host.tail = memory, Patience(), self.tail
         self.keeper = Keeper("demo", host, self.instances, lambda: self.up, self.wake, self.changed, self.tell)
 
-    def act(self, action: Action, gate_timeout: float, stop_timeout: float) -> None:
+    def act(self, action: Action, settings: Any) -> None:
         self.memory.log.append(type(action).__name__)
         self.actions.append(action)
 

@@ -130,8 +130,16 @@ def test_the_address_serves_without_the_daemon_and_after_it(stage: Stage) -> Non
     assert not record.failed, record.by_outcome()
 
 
-def test_after_a_reboot_the_address_is_there(own_stage: Stage) -> None:
-    own_stage.deploy("v1", routing="steered", listen=[SOCKET], instances=2)
+def test_after_a_reboot_the_address_is_there_without_the_daemon(own_stage: Stage) -> None:
+    own_stage.deploy("v1", routing="steered", listen=[f"127.0.0.1:{PORT}", SOCKET], instances=2)
+    own_stage.machine.run(["systemctl", "mask", "deployd.service"])
     own_stage.machine.reboot()
     own_stage.machine.wait_for(lambda: bool(named(own_stage)), what="the address")
     assert answer(own_stage)["DEPLOYD_GENERATION"] == "1"
+    own_stage.machine.run(["systemctl", "unmask", "deployd.service"])
+    own_stage.machine.run(["systemctl", "start", "deployd.service"])
+    with load(own_stage) as over_unix:
+        assert own_stage.rollout(own_stage.release("v2")).result == "succeeded"
+        record = over_unix.stop()
+    assert not record.failed, record.by_outcome()
+    assert answer(own_stage)["DEPLOYD_GENERATION"] == "2"

@@ -112,6 +112,11 @@ def _of_instances(app: App, values: dict[str, object]) -> Iterable[Unit]:
             else escape.specifier(item.address)
             for item in app.listen
         ],
+        "links": [
+            (item.address, steered.path(app.name, "%i", item.address))
+            for item in app.listen
+            if item.kind is ListenKind.UNIX
+        ],
         "fd_name": unit_names(app.name)[0],
         "instance_starter": steered.starter(app.name, "%i"),
         "socket": _with_defaults(_SOCKET_DEFAULTS, app.socket),

@@ -129,12 +129,13 @@ class Listening:
         """Take note of sockets that are open, by number and invocation."""
         places = {}
         for number in news:
-            where = (await self._systemd.read(self.unit(number), SOCKET, ["ControlGroup"]))["ControlGroup"]
-            places[number] = self._cgroups / str(where).lstrip("/")
+            unit = self.unit(number)
+            told = await self._systemd.read(unit, SOCKET, ["ControlGroup", "ExecStartPre"])
+            places[number] = self._cgroups / str(told["ControlGroup"]).lstrip("/")
             if self._classic:
-                # It listens when systemd leaves inactive, unless there is more to be done before it is active.
-                when = self._systemd.properties(self.unit(number))
-                self._classic.note(number, (int(when.get(OPENED[0], 0)), int(when.get(OPENED[1], 0))))
+                begun, active = (int(self._systemd.properties(unit).get(name, 0)) for name in OPENED)
+                # systemd opens it and then says so, unless there is something to be run first.
+                self._classic.note(number, (begun, active if told["ExecStartPre"] else begun))
         found = by_instance(self._diag, places)
         counts = self._steering.counters()
         for number, listeners in found.items():

@@ -81,6 +81,13 @@ class Verdict:
         counted = ordered[: self.settings.connections]
         return sum(request.generation == self.canary.generation for request in counted), len(counted)
 
+    def late(self) -> int:
+        """How many answers of the bad release came later after the way back was asked for than they may."""
+        if self.called is None:
+            return 0
+        limit = self.called + self.settings.late
+        return sum(request.version == self.bad and request.end > limit for request in self.record.requests)
+
     def last_bad(self) -> Request | None:
         """The last answer of the bad release."""
         bad = (request for request in self.record.requests if request.version == self.bad)
@@ -164,10 +171,12 @@ class Verdict:
         if self.called is None:
             return Check(False, "rollback: nobody asked deployd for it on the bus")
         after, command = last.end - self.called, last.end - self.rollback.start
+        late = self.late()
+        many = f"; {late:,} came later than that" if late else ""
         return Check(
-            after <= self.settings.late,
+            not late,
             f"rollback: the last answer of {self.bad} came {_ms(after)} after deployd was asked for it (at most "
-            f"{_ms(self.settings.late)}), {_ms(command)} after the command was entered",
+            f"{_ms(self.settings.late)}), {_ms(command)} after the command was entered{many}",
         )
 
     def nothing_started(self) -> Check:
@@ -196,6 +205,7 @@ class Verdict:
                 "after_call": _since(last, self.called),
                 "after_command": _since(last, self.rollback.start),
             },
+            "late": self.late(),
             "whole": self.record.summary(),
             "checks": [{"holds": check.holds, "text": check.text} for check in self.checks()],
         }

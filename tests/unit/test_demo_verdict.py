@@ -107,6 +107,7 @@ def test_deployd_has_to_say_the_same(asked: float, seen: float | None) -> None:
 def test_a_late_bad_answer_is_told() -> None:
     [fault] = faults(replace(WELL, record=recorded(bad(7.39))))
     assert "came 145 ms after" in fault
+    assert fault.endswith("; 1 came later than that")
     assert not replace(WELL, called=None).way_back().holds
     assert not replace(WELL, record=Record.of(CANARY_TIME, 1.0, 9.0)).way_back().holds
 

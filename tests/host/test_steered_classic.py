@@ -100,6 +100,14 @@ def test_an_order_that_is_lost_is_told(stage: Stage) -> None:
     stage.machine.wait_for(lambda: "order" in stage.status()["steering_reason"], what="the reason")
     assert stage.rollout(stage.release("v2")).result == "succeeded"
     assert generations(stage, 40).keys() == {2}
+    stage.machine.run(["systemctl", "stop", f"{APP}.service", f"{APP}@*.socket"])
+    stage.machine.run(["systemctl", "start", f"{APP}.service"])
+    stage.machine.wait_for(lambda: "eBPF" in stage.status()["steering_reason"], what="a known order")
+    with stage.load(rate=200) as load:
+        assert stage.rollout(stage.release("v3")).result == "succeeded"
+        assert generations(stage, 40).keys() == {3}
+        record = load.stop()
+    assert not record.failed, record.by_outcome()
 
 
 def test_with_nothing_all_share_a_socket(stage: Stage) -> None:

@@ -51,11 +51,13 @@ def runs(table: Table, positions: Mapping[int, int]) -> Runs:
     """Which ticket leads to which position; `positions` of the slots that listen."""
     default = next((positions[slot] for slot in table.order if slot in positions), NOBODY)
     found: list[tuple[int, int]] = []
-    for ticket, slot in enumerate(table.tickets, start=1):
+    end = 0
+    for slot, tickets in itertools.groupby(table.tickets):
+        end += len(list(tickets))
         place = positions.get(slot, default)
         if found and found[-1][1] == place:
             found.pop()
-        found.append((ticket, place))
+        found.append((end, place))
     return tuple(found)
 
 

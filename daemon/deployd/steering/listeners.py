@@ -67,7 +67,8 @@ def _duplicates(inodes: frozenset[int], pid: int, held: ExitStack) -> Iterator[t
         names = [entry.name for entry in entries]
     for name in names:
         try:
-            inode = wanted.get(str(Path(f"/proc/{pid}/fd/{name}").readlink()))
+            # PID 1 has hundreds of them, and pathlib takes several times as long.
+            inode = wanted.get(os.readlink(f"/proc/{pid}/fd/{name}"))  # noqa: PTH115
         except FileNotFoundError:
             continue
         if inode is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from shlex import join
 
 from deployd_cli.text.event import event_lines
+from deployd_cli.text.words import wrapped
 from tests.demo.narrator import Narrator
 from tests.demo.plot import plot
 from tests.demo.settings import Settings
@@ -141,7 +142,8 @@ class SteeredShow:
         name = ""
         while name != wanted and (event := begun.next()) is not None:
             name = event["event"]
-            self.tell.say(*event_lines(event))
+            for line in event_lines(event):
+                self.tell.say(*wrapped(line, self.tell.width))
         return name
 
     def _status(self) -> None:

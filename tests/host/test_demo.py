@@ -6,15 +6,17 @@ import json
 import os
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
 
 from tests.host.root import CHECKOUT, HostRoot
 
 SHORT = ["--rate", "60", "--keepalive", "4", "--boot", "0.1", "--gate", "1.5", "--steady", "0.5"]
 
 
-def test_the_demonstration_loses_nothing_and_says_so(host_root: HostRoot) -> None:
-    shown = subprocess.run(
-        [sys.executable, "-m", "tests.demo", "--json", *SHORT],
+def demonstrate(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tests.demo", "--json", *options],
         cwd=CHECKOUT,
         env={name: value for name, value in os.environ.items() if name != "NO_COLOR"},
         stdin=subprocess.DEVNULL,
@@ -23,6 +25,10 @@ def test_the_demonstration_loses_nothing_and_says_so(host_root: HostRoot) -> Non
         timeout=90,
         check=False,
     )
+
+
+def test_the_demonstration_loses_nothing_and_says_so(host_root: HostRoot) -> None:
+    shown = demonstrate(*SHORT)
     assert shown.returncode == 0, shown.stderr
     found = json.loads(shown.stdout)
     assert (found["ok"], found["failed"], found["floor"]) == (True, 0, 4)
@@ -39,3 +45,20 @@ def test_the_demonstration_loses_nothing_and_says_so(host_root: HostRoot) -> Non
     [whole] = [line.split() for line in lines if line.strip().startswith("whole run")]
     assert whole[3] == "0", "failed in the table"
     assert whole[2] == f"{found['requests']:,}"
+
+
+def test_the_steered_demonstration_gives_the_share_that_was_asked_for(host_root: HostRoot, tmp_path: Path) -> None:
+    """Fewer connections, and more time for the last bad answer than it needs where nothing else runs."""
+    picture = tmp_path / "demo.svg"
+    short = ["--rate", "150", "--connections", "600", "--tolerance", "1.5", "--late", "5", "--boot", "0.1"]
+    shown = demonstrate("--routing", "steered", *short, "--gate", "5", "--steady", "0.5", "--svg", str(picture))
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    found = json.loads(shown.stdout)
+    assert (found["ok"], found["lost"], found["tier"]) == (True, 0, "ebpf")
+    assert found["canary"]["connections"] == 600
+    assert found["canary"]["asked"] == 5.0
+    lines = shown.stderr.splitlines()
+    assert f"  The same as a picture: {picture}" in lines
+    [drawn] = [number for number, line in enumerate(lines) if "Who answered" in line]
+    assert max(len(line) for line in lines[drawn:] if str(picture) not in line) <= 80
+    assert ET.parse(picture).getroot().tag == "{http://www.w3.org/2000/svg}svg"

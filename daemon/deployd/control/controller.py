@@ -222,10 +222,12 @@ class Controller:
     async def _route(self, course: Course | None, seen: tuple[Instance, ...]) -> None:
         """Send new connections where they belong now, and what stands by out of the way when its time has come."""
         settings = course.target.settings if course is not None else self._ground.settings()
+        goal = self._goal[0] if self._goal is not None else None
         if settings is not None:
-            waiting = course.unanswered(self._goal[0], seen) if course is not None and self._goal else frozenset()
-            await self.router.look(View(seen, settings, self.rollout, waiting=waiting))
-        await self.standby.attend(seen, self._ground.settings(), self.rollout, self._goal[0] if self._goal else None)
+            waiting = course.unanswered(goal, seen) if course is not None and goal is not None else frozenset()
+            alike = dict.fromkeys(goal.same, goal.generation) if goal is not None else {}
+            await self.router.look(View(seen, settings, self.rollout, self.standby.recalled, waiting, alike))
+        await self.standby.attend(seen, self._ground.settings(), self.rollout, goal)
 
     async def _ready_to_plan(self, course: Course) -> bool:
         """Is there anything to plan, and does all stand that a plan needs?"""

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from deployd.control.freezer import Freezer
 from deployd.control.moment import Moment
 from deployd.control.status import iso
-from deployd.model.action import Action, Stop, Unpin
+from deployd.model.action import Action, Freeze, Stop, Thaw, Unpin
 from deployd.model.app import App
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Rollout
@@ -67,6 +67,27 @@ class Standby:
         self._timer: asyncio.TimerHandle | None = None
         self._resting: tuple[Resting, ...] = ()
         self._lasts = 0.0
+        self.recalled: int | None = None
+        """The generation that a rollout is about to go back to. It has been woken, and comes first until then."""
+
+    def recall(self, generation: int, settings: App) -> None:
+        """Wake what stands by of a generation. What comes before a rollout takes its time: this does not wait for it.
+
+        Raises StateError."""
+        numbers = [number for number, one in self._pins.standby(self._app).items() if one.generation == generation]
+        if numbers and self._up():
+            log.info("%s: generation %d is called back from standby", self._app, generation)
+            self.recalled = generation
+            for number in numbers:
+                self._hands.act(Thaw(number, generation), settings)
+
+    def dismiss(self, seen: Iterable[Instance], settings: App) -> None:
+        """There is no way back to what was recalled: it stands by again. Raises StateError."""
+        if self.recalled is not None:
+            for item in seen:
+                if item.generation == self.recalled and item.state in (State.READY, State.STARTING):
+                    self._hands.act(Freeze(item.number, self.recalled), settings)
+            self.recalled = None
 
     async def look(
         self, seen: Iterable[Instance], now: Moment, settings: App, *, busy: bool, wanted: frozenset[int] = frozenset()
@@ -100,6 +121,8 @@ class Standby:
     ) -> None:
         """:meth:`look` for the control loop: `settings` of the generation that serves, the rollout under way and what
         it is to reach, each if there is one."""
+        if goal is not None:
+            self.recalled = None
         if settings is not None:
             busy = rollout is not None and not rollout.stands
             wanted = frozenset[int]() if goal is None else goal.same | {goal.generation}

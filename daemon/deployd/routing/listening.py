@@ -70,6 +70,8 @@ class Listening:
 
     async def _open(self, number: int) -> None:
         unit = self.unit(number)
+        if number in self._known and self._active(number):
+            return
         await self._systemd.watch(unit)
         await self._systemd.refresh(unit)
         if self._active(number):

@@ -170,11 +170,14 @@ class Steered:
     def _candidates(self) -> list[Candidate]:
         if self._view is None:
             return []
+        view = self._view
         return [
-            Candidate(item.number, item.generation, item.started, item.ready_since, self._queues.get(item.number, 0))
-            for item in self._view.instances
+            Candidate(
+                item.number, view.generation(item), item.started, item.ready_since, self._queues.get(item.number, 0)
+            )
+            for item in view.instances
             if item.state is State.READY and self._listening.known(item.number)
-            if item.number not in self._leaving | self._view.waiting | self._listening.lost
+            if item.number not in self._leaving | view.waiting | self._listening.lost
         ]
 
     def _weigh(self) -> None:

@@ -24,6 +24,12 @@ class View:
     """A generation that stands first whatever the rollout says."""
     waiting: frozenset[int] = frozenset()
     """Instances that are ready and have yet to answer their probe: no connection is for them."""
+    alike: Mapping[int, int] = field(default_factory=dict)
+    """Generations whose instances are about to be adopted, and by which one."""
+
+    def generation(self, item: Instance) -> int | None:
+        """Whose share is the instance's?"""
+        return None if item.generation is None else self.alike.get(item.generation, item.generation)
 
     def policy(self, serving: Mapping[int, int]) -> Policy:
         """What decides, with so many candidates of each generation."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 from deployd import config
@@ -82,8 +82,21 @@ class Requests:
         async with self._turn(name):
             self._refuse_if_busy(name, supersede)
             goal = self._rollback_goal(name, to, past_irreversible)
-            release = await asyncio.to_thread(_as_it_was, goal)
-            return await self._begin(goal.settings, release, Cause.ROLLBACK, goal)
+            with self._recalled(name, goal):
+                release = await asyncio.to_thread(_as_it_was, goal)
+                return await self._begin(goal.settings, release, Cause.ROLLBACK, goal)
+
+    @contextlib.contextmanager
+    def _recalled(self, name: str, goal: Generation) -> Iterator[None]:
+        """With what stands by of `goal` serving already, unless hooks may yet refuse; put back if this is refused."""
+        controller = self._apps.controller(name)
+        if not goal.settings.pace.hooks.before and controller.rollout is None:
+            controller.standby.recall(goal.number, goal.settings)
+        try:
+            yield
+        except DeploydError:
+            controller.standby.dismiss(controller.observe(), goal.settings)
+            raise
 
     async def restart(self, name: str, *, supersede: bool = False) -> int:
         """The same again, in new processes."""

@@ -38,6 +38,7 @@ CHANGES: Calls = {
     (APP, "Resume"): [],
     (APP, "Abort"): [{}],
     (APP, "SetWeight"): [2, 0.1, {}],
+    (APP, "Recall"): [0],
     (APP, "Remove"): [],
 }
 READS: Calls = {
@@ -57,6 +58,7 @@ SIGNATURES = {
     "Rollback": "ta{sv}",
     "Scale": "ua{sv}",
     "SetWeight": "tda{sv}",
+    "Recall": "t",
     "Check": "s",
     "LogMatches": "t",
 }

@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 EVERY = 10.0
 """Seconds between two looks at the memory while something stands by, where the kernel does not tell by itself."""
 
+RECALL = 30.0
+"""Seconds for which what was recalled waits for the rollout that goes back to it."""
+
 
 class Hands(Protocol):
     """What is needed of Instances."""
@@ -69,17 +72,22 @@ class Standby:
         self._lasts = 0.0
         self.recalled: int | None = None
         """The generation that a rollout is about to go back to. It has been woken, and comes first until then."""
+        self._recalled_at = 0.0
 
     def recall(self, generation: int, settings: App) -> None:
         """Wake what stands by of a generation. What comes before a rollout takes its time: this does not wait for it.
 
         Raises StateError."""
         numbers = [number for number, one in self._pins.standby(self._app).items() if one.generation == generation]
-        if numbers and self._up():
+        if self.recalled != generation and not (numbers and self._up()):
+            return
+        if self.recalled != generation:
             log.info("%s: generation %d is called back from standby", self._app, generation)
-            self.recalled = generation
-            for number in numbers:
-                self._hands.act(Thaw(number, generation), settings)
+        self.recalled = generation
+        self._recalled_at = Moment.now().monotonic
+        asyncio.get_running_loop().call_later(RECALL, self._wake)
+        for number in numbers:
+            self._hands.act(Thaw(number, generation), settings)
 
     def dismiss(self, seen: Iterable[Instance], settings: App) -> None:
         """There is no way back to what was recalled: it stands by again. Raises StateError."""
@@ -124,6 +132,8 @@ class Standby:
         if goal is not None:
             self.recalled = None
         if settings is not None:
+            if rollout is None and Moment.now().monotonic >= self._recalled_at + RECALL:
+                self.dismiss(seen, settings)
             busy = rollout is not None and not rollout.stands
             wanted = frozenset[int]() if goal is None else goal.same | {goal.generation}
             await self.look(seen, Moment.now(), settings, busy=busy, wanted=wanted)

@@ -92,6 +92,7 @@ class Service:
                 "Rollback": lambda app, to, options: requests.rollback(
                     app, to, **_options(options, supersede=bool, past_irreversible=bool)
                 ),
+                "Recall": requests.recall,
                 "Restart": lambda app, options: requests.restart(app, **_options(options, supersede=bool)),
                 "Scale": lambda app, instances, options: requests.scale(
                     app, instances, **_options(options, supersede=bool)

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from deployd import config
 from deployd.config.contents import contents, refuse_changed
+from deployd.control.controller import Controller
 from deployd.control.hooks import Change
 from deployd.control.registry import Registry
 from deployd.errors import Busy, DeploydError, InvalidRequest, Refused, StateError
@@ -86,12 +87,23 @@ class Requests:
                 release = await asyncio.to_thread(_as_it_was, goal)
                 return await self._begin(goal.settings, release, Cause.ROLLBACK, goal)
 
-    @contextlib.contextmanager
-    def _recalled(self, name: str, goal: Generation) -> Iterator[None]:
-        """With what stands by of `goal` serving already, unless hooks may yet refuse; put back if this is refused."""
-        controller = self._apps.controller(name)
+    def recall(self, name: str, to: int = 0) -> None:
+        """Have what stands by of that generation serve: a rollback is about to be asked for."""
+        controller = self._apps.known(name)
+        if controller is not None:
+            self._recall(controller, self._rollback_goal(name, to, past_irreversible=False))
+
+    @staticmethod
+    def _recall(controller: Controller, goal: Generation) -> None:
+        # Hooks may yet refuse the rollback; and a rollout that is under way has a goal of its own.
         if not goal.settings.pace.hooks.before and controller.rollout is None:
             controller.standby.recall(goal.number, goal.settings)
+
+    @contextlib.contextmanager
+    def _recalled(self, name: str, goal: Generation) -> Iterator[None]:
+        """With what stands by of `goal` serving already; put back if this is refused."""
+        controller = self._apps.controller(name)
+        self._recall(controller, goal)
         try:
             yield
         except DeploydError:

@@ -26,7 +26,8 @@ def call(arguments: Sequence[str]) -> tuple[str, ...] | None:
         for at, byte in enumerate(os.fsencode(words[0]))
     )  # sd_bus_path_encode(3)
     target = ("org.deployd1", f"/org/deployd1/app/{path or '_'}", "org.deployd1.App", "Recall", "t", "0")
-    return (BUSCTL, "--system", "--quiet", "--expect-reply=no", "call", *target)
+    # It waits for the reply: the daemon asks the bus who calls, and of one that is gone nobody knows.
+    return (BUSCTL, "--system", "--quiet", "call", *target)
 
 
 def take(arguments: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from deployd.errors import DeploydError, RolloutFailed
@@ -25,6 +25,10 @@ class Report:
     """Shows a rollout's events. One class for each way to show them; this one tells a line each."""
 
     def begin(self, app: str, status: Event, generation: int) -> AbstractContextManager[object]:  # noqa: ARG002
+        return nullcontext()
+
+    def looks(self, client: Client, app: str) -> AbstractAsyncContextManager[object]:  # noqa: ARG002
+        """What is looked at while events are waited for."""
         return nullcontext()
 
     def early(self, event: Event) -> None:
@@ -59,6 +63,11 @@ class LiveReport(Report):
         self._progress = progress = Progress(app, status, generation, clock())
         self._screen = Screen(lambda width, height: progress.lines(clock(), width=width, height=height, paint=paint))
         return self._screen
+
+    def looks(self, client: Client, app: str) -> AbstractAsyncContextManager[object]:
+        from deployd_cli.glance import glances
+
+        return glances(client, app, lambda status: self._progress.look(status, self._clock()))
 
     def early(self, event: Event) -> None:
         show(event_lines(event))  # the picture is not there yet
@@ -119,9 +128,10 @@ class _Waiting:
                 return await self._nothing(client)
             last: Event = {}
             with self._report.begin(self._app, status, self.generation):
-                async for event in watch.until_finished(self.generation):
-                    last = await _with_figures(client, self._app, event)
-                    self._report.event(last)
+                async with self._report.looks(client, self._app):
+                    async for event in watch.until_finished(self.generation):
+                        last = await _with_figures(client, self._app, event)
+                        self._report.event(last)
             return last
 
     async def _nothing(self, client: Client) -> Event:

@@ -69,6 +69,14 @@ class Client:
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         await self.close()
 
+    async def present(self) -> bool:
+        """Does the daemon run? Unlike any other question this one does not start it."""
+        try:
+            (found,) = await self.bus.call(DBUS_NAME, DBUS_PATH, DBUS_NAME, "NameHasOwner", "s", [NAME])
+        except BusError as error:
+            raise error_from(error) from error
+        return bool(found)
+
     async def list_apps(self, *, timeout: float = READ_TIMEOUT) -> list[str]:
         """The names of the apps known."""
         (apps,) = await self._call("", "ListApps", timeout=timeout)

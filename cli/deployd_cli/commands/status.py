@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -58,10 +59,16 @@ async def _watch(client: Client, app: str, as_json: bool) -> None:
                 show([change_line(change)])
         return
 
+    from deployd_cli.glance import glances
     from deployd_cli.live import Screen
 
     statuses: dict[str, Mapping[str, Any]] = {}
+
+    def seen(status: Mapping[str, Any]) -> None:
+        statuses[text_of(status, "app", app)] = status
+
     with Screen(lambda width, height: _lines(statuses, app, width, height)) as screen:
-        async for change in client.changes(app):
-            statuses[text_of(change, "app", app)] = change
-            screen.draw()
+        async with glances(client, app, seen) if app else nullcontext():
+            async for change in client.changes(app):
+                seen(change)
+                screen.draw()

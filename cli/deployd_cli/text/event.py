@@ -7,7 +7,8 @@ from typing import Any
 
 from deployd_cli.text.failure import ending, failure_of, journal_lines, told
 from deployd_cli.text.rollout import how_of
-from deployd_cli.text.words import command_of, duration, instance_count, text_of
+from deployd_cli.text.steering import left_words
+from deployd_cli.text.words import command_of, duration, instance_count, number_of, text_of
 
 
 def event_lines(event: Mapping[str, Any]) -> list[str]:
@@ -29,8 +30,10 @@ def _sentence(event: Mapping[str, Any], app: str) -> str:
         case "started":
             return f"rolling out generation {target}{_after(origin)}, {text_of(event, 'release', 'release unknown')}"
         case "instance":
-            state = text_of(event, "state", "?")
-            return _because(f"instance {instance} (generation {text_of(event, 'generation', '?')}) {state}", reason)
+            words = (
+                f"instance {instance} (generation {text_of(event, 'generation', '?')}) {text_of(event, 'state', '?')}"
+            )
+            return _because(words, instance_words(event))
         case "probe":
             generation = text_of(event, "generation", "?")
             return _because(f"instance {instance} (generation {generation}) is ready, waiting for its probe", reason)
@@ -58,6 +61,12 @@ def _sentence(event: Mapping[str, Any], app: str) -> str:
         case "daemon-back":
             return "deployd is back"
     return _because(name, reason)
+
+
+def instance_words(event: Mapping[str, Any]) -> str:
+    """Why it is in its state; of one that has stopped also what it was still busy with then."""
+    reason, left = text_of(event, "reason"), number_of(event, "connections", -1)
+    return ", ".join(words for words in (reason, left_words(left) if left >= 0 else "") if words)
 
 
 def outcome(event: Mapping[str, Any]) -> str:

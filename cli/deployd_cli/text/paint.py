@@ -14,6 +14,9 @@ STATE_STYLES = {
     "failed": "bad",
     "stopped": "dim",
     "inactive": "dim",
+    "freezing": "busy",
+    "thawing": "busy",
+    "standby": "dim",
 }
 RESULT_STYLES = {"succeeded": "good", "running": "busy", "failed": "bad", "rolled-back": "bad", "aborted": "busy"}
 

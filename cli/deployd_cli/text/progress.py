@@ -10,39 +10,46 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deployd_cli.text.event import event_line, hook_words
+from deployd_cli.text.event import event_line, hook_words, instance_words
 from deployd_cli.text.failure import facts, failure_of, journal_lines
 from deployd_cli.text.paint import STATE_STYLES, Paint
 from deployd_cli.text.rollout import how_of
+from deployd_cli.text.steering import fitted, percent_of, share_words, steered
 from deployd_cli.text.table import Cell, Column, table
 from deployd_cli.text.trim import summed, trimmed
 from deployd_cli.text.words import columns, cut, dicts_of, duration, indented, number_of, text_of
 
 HEADS = [
     Column("INSTANCE", number=True),
-    Column("GENERATION", number=True),
+    Column("GENERATION", number=True, short="GEN"),
     Column("STATE"),
     Column("FOR", number=True),
-    Column("REASON", shrinks=True),
 ]
+WEIGHT = Column("WEIGHT", number=True)
+OPEN = Column("OPEN", number=True)
+REASON = Column("REASON", shrinks=True)
 SERVING = ("ready", "adopted")
-URGENCY = {"failed": 0, "starting": 1, "stopping": 1}
+URGENCY = {"failed": 0, "starting": 1, "stopping": 1, "freezing": 1, "thawing": 1}
+GONE = ("stopped", "inactive", "standby")
 MAX_FAILURES = 4
 MAX_JOURNAL = 8
 
 
 @dataclass(slots=True)
 class Row:
-    """`since` is None for what was so before we looked."""
+    """`since` is None for what was so before we looked; `weight` and `left` (open connections) are as last looked."""
 
     generation: str
     state: str
     since: float | None = None
     reason: str = ""
+    weight: str = ""
+    left: str = ""
 
 
 class Progress:
-    """Times are seconds on whatever clock the caller goes by."""
+    """Times are seconds on whatever clock the caller goes by. With steered routing events do not tell all that is seen:
+    `look` takes the status of now."""
 
     def __init__(self, app: str, status: Mapping[str, Any], target: int, now: float) -> None:
         self.app = text_of({"app": app}, "app", "-")
@@ -64,6 +71,23 @@ class Progress:
             for item in dicts_of(status, "instances")
         }
         self._desired = number_of(status, "desired")
+        self._shares: list[str] = []
+        self._steered = False
+        self.look(status, now)
+
+    def look(self, status: Mapping[str, Any], now: float) -> None:
+        """What no event tells: who gets new connections, who still has some, and who has come to rest."""
+        self._steered = steered(status)
+        if not self._steered or self.ended:
+            return
+        self._shares = share_words(status)
+        for item in dicts_of(status, "instances"):
+            row = self._rows.get(text_of(item, "instance", "?"))
+            if row is None or row.generation != text_of(item, "generation", "-"):
+                continue
+            row.weight, row.left = percent_of(item, "weight"), text_of(item, "connections", "-")
+            if row.state == "freezing" and item.get("state") == "standby":
+                row.state, row.since = "standby", now
 
     @property
     def ready(self) -> int:
@@ -79,7 +103,7 @@ class Progress:
                 self.release = text_of(event, "release")
                 self._desired = number_of(event, "desired", self._desired)
             case "instance":
-                self._instance(event, reason, now)
+                self._instance(event, instance_words(event), now)
             case "probe":
                 row = self._rows.get(text_of(event, "instance", "?"))
                 if row is not None:
@@ -112,8 +136,11 @@ class Progress:
         name, state = text_of(event, "instance", "?"), text_of(event, "state", "?")
         before = self._rows.get(name)
         generation = text_of(event, "generation", before.generation if before else "-")
-        same = before is not None and (before.generation, before.state) == (generation, state)
-        self._rows[name] = Row(generation, state, before.since if same and before else now, reason)
+        row = Row(generation, state, now, reason)
+        if before is not None and before.generation == generation:
+            row.since = before.since if before.state == state else now
+            row.weight, row.left = ("", "") if state in GONE else (before.weight, before.left)
+        self._rows[name] = row
         if state == "failed":
             self._failure(event)
 
@@ -143,6 +170,7 @@ class Progress:
         said = self.ended or any(self.note in failure for failure in self.failures.values())
         top += ["  " + cut(self.note, width - 2)] if self.note and not said else []
         top += indented(self.how, width) if self.phase == "paused" else []
+        top += [] if self.ended else ["  " + cut(line, width - 2) for line in fitted(self._shares, width)]
         top += ["  " + cut(f"{self.hook[0]} {duration(now - self.hook[1])} ago", width - 2)] if self.hook else []
         bottom = [paint("bad", line) for failure in self._failures() for line in indented(failure, width)]
         if not self.ended:  # the sentence about the end has it below
@@ -171,30 +199,33 @@ class Progress:
     def _instances(self, now: float, room: int, width: int, paint: Paint) -> list[str]:
         """The table, in the order of the instances; with too many, those that matter and a sum of the rest."""
         ordered = sorted(self._rows.items(), key=lambda item: (columns(item[0]), item[0]))
-        gone = [] if self.ended else [item for item in ordered if item[1].state in ("stopped", "inactive")]
-        live = [item for item in ordered if item[1].state not in ("stopped", "inactive")]
+        gone = [item for item in ordered if item[1].state in (("standby",) if self.ended else GONE)]
+        live = [item for item in ordered if item[1].state not in GONE]
         candidates = [*live, *gone]
         shown, rest = trimmed(candidates, room, _urgency)
-        heads = HEADS if any(row.reason for _, row in shown) else HEADS[:-1]
-        rows = [self._row(name, row, now)[: len(heads)] for name, row in shown]
+        heads = [*HEADS, *([WEIGHT, OPEN] if self._steered and not self.ended else [])]
+        heads += [REASON] if any(row.reason for _, row in shown) else []
+        rows = [[cells[head] for head in heads] for cells in (self._row(name, row, now) for name, row in shown)]
         lines = ["", *table(heads, rows, width=width, paint=paint, indent=2)] if rows else []
         if rest:
             sums = summed((row.state, row.generation) for _, row in rest)
             lines.append("  " + cut(f"{'and ' if rows else ''}{sums}", width - 2))
         return lines
 
-    def _row(self, name: str, row: Row, now: float) -> list[Cell | str]:
-        return [
-            name,
-            Cell(row.generation, "strong" if row.generation == str(self.target) else ""),
-            Cell(row.state, STATE_STYLES.get(row.state, "")),
-            duration(now - row.since) if row.since is not None else "",
-            Cell(row.reason, "bad" if row.state == "failed" else ""),
-        ]
+    def _row(self, name: str, row: Row, now: float) -> dict[Column, Cell | str]:
+        instance, generation, state, since = HEADS
+        return {
+            instance: name,
+            generation: Cell(row.generation, "strong" if row.generation == str(self.target) else ""),
+            state: Cell(row.state, STATE_STYLES.get(row.state, "")),
+            since: duration(now - row.since) if row.since is not None else "",
+            WEIGHT: row.weight,
+            OPEN: row.left,
+            REASON: Cell(row.reason, "bad" if row.state == "failed" else ""),
+        }
 
 
 def _urgency(item: tuple[str, Row]) -> tuple[float, ...]:
     """What failed, what moves, what moved last, what never did."""
     _, row = item
-    gone = row.state in ("stopped", "inactive")
-    return (3 if gone else URGENCY.get(row.state, 2), -(row.since or 0.0))
+    return (3 if row.state in GONE else URGENCY.get(row.state, 2), -(row.since or 0.0))

@@ -10,6 +10,7 @@ from deployd_cli.text.boot import boot_words
 from deployd_cli.text.failure import failure_of, journal_lines, told
 from deployd_cli.text.paint import STATE_STYLES, Paint
 from deployd_cli.text.rollout import holds_of, how_of, rollout_of, waits_of
+from deployd_cli.text.steering import fitted, percent_of, routing_words, share_words, standby_words, steered
 from deployd_cli.text.table import Cell, Column, table
 from deployd_cli.text.trim import summed, trimmed
 from deployd_cli.text.trouble import trouble_lines
@@ -22,16 +23,19 @@ APPS = [
     Column("ROLLOUT", shrinks=True, least=12),
     Column("RELEASE", shrinks=True, cut_left=True),
 ]
-INSTANCES = [
-    Column("INSTANCE", number=True),
-    Column("GENERATION", number=True),
-    Column("STATE"),
-    Column("SINCE", number=True),
-    Column("RESTARTS", number=True),
-    Column("PID", number=True),
-]
+INSTANCE = Column("INSTANCE", number=True)
+GENERATION = Column("GENERATION", number=True, short="GEN")
+STATE = Column("STATE")
+SINCE = Column("SINCE", number=True)
+RESTARTS = Column("RESTARTS", number=True)
+PID = Column("PID", number=True)
 BOOT = Column("BOOT", number=True)
 WEIGHT = Column("WEIGHT", number=True)
+OPEN = Column("OPEN", number=True)
+QUEUE = Column("QUEUE", number=True)
+RELEASE = Column("RELEASE", shrinks=True, cut_left=True)
+ROOMY = 100
+"""Columns from which on each instance has its release beside it, where there is more than one."""
 
 
 def status_lines(
@@ -42,16 +46,14 @@ def status_lines(
     Below the instances, what is wrong with them. With a `height` that is too small for all instances, those that
     just serve are summed up.
     """
-    lines = _head(status, width, paint) + _rollout(status, width, paint)
+    lines = _head(status, width, paint) + _rollout(status, width, paint) + _steering(status, now, width)
     instances = dicts_of(status, "instances")
     if instances:
-        steered = status.get("routing") == "steered"
-        booted = any(instance.get("boot") is not None for instance in instances)
-        heads = [*INSTANCES, *([BOOT] if booted else []), *([WEIGHT] if steered else [])]
+        heads = _heads(status, instances, width)
         trouble = _trouble(instances, now, width, None if height is None else (height - len(lines)) // 2)
         room = len(instances) if height is None else height - len(lines) - len(trouble) - 2
         shown, rest = trimmed(instances, room, _urgency)
-        rows = [_instance(instance, now, booted, steered) for instance in shown]
+        rows = [[cells[head] for head in heads] for cells in (_instance(instance, now) for instance in shown)]
         if rows:
             lines += ["", *table(heads, rows, width=width, paint=paint, indent=2)]
         if rest:
@@ -84,6 +86,8 @@ def change_line(status: Mapping[str, Any]) -> str:
         rollout = status["rollout"]
         reason = told(rollout) if rollout.get("phase") == "paused" else ""
         parts.append(f"{words}: {reason}" if reason else words)
+    if isinstance(standby := status.get("standby"), Mapping):
+        parts.append(f"generation {text_of(standby, 'generation', '?')} stands by")
     return f"{text_of(status, 'app', '-')}: " + ", ".join(parts)
 
 
@@ -103,7 +107,12 @@ def _head(status: Mapping[str, Any], width: int | None, paint: Paint) -> list[st
         lines.append("  " + _within(release, width, 2, left=True))
     if boot := boot_words(status):
         lines.append("  " + _within(boot, width, 2))
-    return lines
+    return lines + indented(routing_words(status), width)
+
+
+def _steering(status: Mapping[str, Any], now: datetime, width: int | None) -> list[str]:
+    words = [*fitted(share_words(status), width), *fitted(standby_words(status, now), width)]
+    return [line for sentence in words for line in indented(sentence, width)]
 
 
 def _rollout(status: Mapping[str, Any], width: int | None, paint: Paint) -> list[str]:
@@ -134,20 +143,34 @@ def _within(text: str, width: int | None, indent: int, *, left: bool = False) ->
     return text if width is None else cut(text, width - indent, left=left)
 
 
-def _instance(instance: Mapping[str, Any], now: datetime, booted: bool, steered: bool) -> list[Cell | str]:
-    state = text_of(instance, "state", "-")
-    restarts = number_of(instance, "restarts")
-    cells: list[Cell | str] = [
-        text_of(instance, "instance", "-"),
-        text_of(instance, "generation", "-"),
-        Cell(state, STATE_STYLES.get(state, "")),
-        age(instance.get("since"), now),
-        Cell(str(restarts), "bad" if restarts else ""),
-        str(number_of(instance, "main_pid") or "-"),
-    ]
-    if booted:
-        cells.append(duration(instance.get("boot")))
-    return [*cells, text_of(instance, "weight", "-")] if steered else cells
+def _heads(status: Mapping[str, Any], instances: list[Mapping[str, Any]], width: int | None) -> list[Column]:
+    """What there is to tell of these instances; last what is missed least where there is no room."""
+    heads = [INSTANCE, GENERATION, STATE, SINCE]
+    if steered(status):
+        heads += [WEIGHT]
+        heads += [OPEN] if any(instance.get("connections") is not None for instance in instances) else []
+    heads += [RESTARTS, PID]
+    heads += [BOOT] if any(instance.get("boot") is not None for instance in instances) else []
+    heads += [QUEUE] if any(number_of(instance, "queue") for instance in instances) else []
+    several = len({text_of(instance, "release") for instance in instances} - {""}) > 1
+    return [*heads, RELEASE] if several and (width is None or width >= ROOMY) else heads
+
+
+def _instance(instance: Mapping[str, Any], now: datetime) -> dict[Column, Cell | str]:
+    state, restarts = text_of(instance, "state", "-"), number_of(instance, "restarts")
+    return {
+        INSTANCE: text_of(instance, "instance", "-"),
+        GENERATION: text_of(instance, "generation", "-"),
+        STATE: Cell(state, STATE_STYLES.get(state, "")),
+        SINCE: age(instance.get("since"), now),
+        WEIGHT: percent_of(instance, "weight"),
+        OPEN: text_of(instance, "connections", "-"),
+        QUEUE: Cell(text_of(instance, "queue", "-"), "busy" if number_of(instance, "queue") else ""),
+        RESTARTS: Cell(str(restarts), "bad" if restarts else ""),
+        PID: str(number_of(instance, "main_pid") or "-"),
+        BOOT: duration(instance.get("boot")),
+        RELEASE: text_of(instance, "release", "-"),
+    }
 
 
 def _health(status: Mapping[str, Any]) -> str:
@@ -158,5 +181,6 @@ def _health(status: Mapping[str, Any]) -> str:
 
 
 def _urgency(instance: Mapping[str, Any]) -> tuple[float, ...]:
-    """What does not serve, then what did not always."""
-    return (instance.get("state") == "ready", -number_of(instance, "restarts"))
+    """What does not serve, then what did not always; last what rests."""
+    state = instance.get("state")
+    return (2 if state == "standby" else state == "ready", -number_of(instance, "restarts"))

@@ -15,13 +15,15 @@ GAP = 2
 
 
 class Column(NamedTuple):
-    """`shrinks`: by how much it may be cut when the width is short; paths are cut at their left."""
+    """`shrinks`: it may be cut down to `least` when the width is short; paths are cut at their left. `short` is a title
+    for then."""
 
     title: str
     number: bool = False
     shrinks: bool = False
     cut_left: bool = False
     least: int = 8
+    short: str = ""
 
 
 class Cell(NamedTuple):
@@ -37,17 +39,28 @@ def table(
     """The heading and a line for each row, none wider than `width` (None: as wide as it gets)."""
     cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
     titles = [Cell(head.title, "dim") for head in heads]
-    widths = [max(columns(row[index].text) for row in [titles, *cells]) for index in range(len(heads))]
+    widths = _widths([titles, *cells])
     if width is not None:
+        if _excess(widths, width - indent) > 0:
+            titles = [Cell(head.short or head.title, "dim") for head in heads]
+            widths = _widths([titles, *cells])
         widths = _fit(heads, widths, width - indent)
     lines = [_line(heads, widths, row, paint) for row in [titles, *cells]]
     return [" " * indent + line if line else "" for line in lines]
 
 
+def _widths(rows: Sequence[Sequence[Cell]]) -> list[int]:
+    return [max(columns(cell.text) for cell in column) for column in zip(*rows, strict=True)]
+
+
+def _excess(widths: Sequence[int], width: int) -> int:
+    return sum(widths) + GAP * (len(widths) - 1) - width
+
+
 def _fit(heads: Sequence[Column], widths: list[int], width: int) -> list[int]:
     """Narrow what shrinks, the widest first; then leave columns out from the right."""
     widths = list(widths)
-    excess = sum(widths) + GAP * (len(widths) - 1) - width
+    excess = _excess(widths, width)
     shrinking = [index for index, head in enumerate(heads) if head.shrinks and widths[index] > head.least]
     while excess > 0 and shrinking:
         widest = max(shrinking, key=lambda index: widths[index])
@@ -58,7 +71,9 @@ def _fit(heads: Sequence[Column], widths: list[int], width: int) -> list[int]:
         shrinking.remove(widest)
     room = width
     for index, wanted in enumerate(widths):
-        widths[index] = max(0, min(wanted, room))
+        # Half a number is a wrong one; but of the first column something has to be left.
+        whole = index > 0 and heads[index].number
+        widths[index] = max(0, min(wanted, room)) if wanted <= room or not whole else 0
         room -= widths[index] + GAP
     return widths
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deployd.model.generation import Cause
 from deployd.model.rollout import Hold, Pause, Phase, Rollout
-from deployd.plan.routing import Candidate, Policy, Shares, asked, preferred, shares
+from deployd.plan.routing import Candidate, Policy, Shares, asked, preferred, shares, shunned
 
 NOW = 1000.0
 LIMIT = 16
@@ -34,6 +35,7 @@ policies = st.builds(
     asked=st.dictionaries(st.integers(1, 4), st.floats(0, 1), max_size=2),
     spill_over=st.integers(0, 30),
     warm_up=st.just(0.0) | st.floats(0.001, 2000),
+    shunned=st.none() | st.integers(1, 4),
 )
 
 
@@ -77,7 +79,7 @@ def test_what_is_asked_for_is_exact(items: list[Candidate], policy: Policy, shar
 
 @given(candidates(), policies)
 def test_an_older_one_gets_nothing_while_the_newest_keep_up(items: list[Candidate], policy: Policy) -> None:
-    found = shares(items, replace(policy, asked={}, warm_up=0.0), NOW)
+    found = shares(items, replace(policy, asked={}, warm_up=0.0, shunned=None), NOW)
     if not items:
         return
     first = min(items, key=lambda item: (item.generation != policy.prefer, -(item.generation or 0))).generation
@@ -115,6 +117,13 @@ def test_on_the_way_back_the_older_stands_first() -> None:
     back = shares(items, Policy(prefer=1), NOW)
     assert back.shares == {1: 1, 2: 0}
     assert back.order == (1, 2)
+
+
+def test_what_a_way_back_leaves_does_not_help_out() -> None:
+    items = [Candidate(1, 1, 0.0, 0.0, queue=100), Candidate(2, 2, 5.0, 5.0)]
+    assert shares(items, Policy(prefer=1), NOW).shares == {1: 0.0, 2: 1.0}
+    assert shares(items, Policy(prefer=1, shunned=2), NOW).shares == {1: 1.0, 2: 0.0}
+    assert shares(items[1:], Policy(prefer=1, shunned=2), NOW).shares == {2: 1.0}
 
 
 def test_within_a_generation_the_first_started_stands_first() -> None:
@@ -196,3 +205,10 @@ def test_a_rollout_prefers_where_it_leads_to() -> None:
     assert preferred(rollout(Phase.PAUSED, Pause.FAILED)) == 2
     assert preferred(rollout(Phase.ROLLING_BACK)) == 1
     assert preferred(rollout(Phase.PAUSED, Pause.STRANDED)) == 1
+
+
+def test_a_way_back_leaves_the_bad_one() -> None:
+    assert shunned(None, None) is None
+    assert shunned(rollout(), Cause.ROLLOUT) is None
+    assert shunned(rollout(), Cause.ROLLBACK) == 1
+    assert shunned(rollout(Phase.ROLLING_BACK), Cause.ROLLOUT) == 2

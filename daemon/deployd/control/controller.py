@@ -226,7 +226,8 @@ class Controller:
         if settings is not None:
             waiting = course.unanswered(goal, seen) if course is not None and goal is not None else frozenset()
             alike = dict.fromkeys(goal.same, goal.generation) if goal is not None else {}
-            await self.router.look(View(seen, settings, self.rollout, self.standby.recalled, waiting, alike))
+            cause = course.target.cause if course is not None else None
+            await self.router.look(View(seen, settings, self.rollout, cause, self.standby.recalled, waiting, alike))
         await self.standby.attend(seen, self._ground.settings(), self.rollout, goal)
 
     async def _ready_to_plan(self, course: Course) -> bool:

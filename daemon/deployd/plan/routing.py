@@ -8,6 +8,7 @@ new release is shown the old one again, as long as the new one keeps up. Here th
 - On a way back the generation it leads to stands first, though its number is older.
 - All goes to the first generation that has an instance with no more than `spill_over` connections in its queue, in
   equal shares. While others could help out, the least busy get more. If all are over the limit, all get the same.
+- What a way back leaves does not help out: slower answers are better than bad ones.
 - An instance warms up: for `warm_up` seconds it takes a growing part of its share. The rest goes, a head each, to
   the warm ones of its generation and to the next older generation; if there are neither, it stays in the generation.
 - What is asked for (a canary's share, `deployd weight`) comes before all of that: exactly so much, in equal parts,
@@ -22,6 +23,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from deployd.model.generation import Cause
 from deployd.model.rollout import Pause, Phase, Rollout
 
 COLDEST = 0.01
@@ -57,6 +59,8 @@ class Policy:
     """Generation to the share that somebody asked for, 0 to 1."""
     spill_over: int = 16
     warm_up: float = 0.0
+    shunned: int | None = None
+    """A generation that a way back leaves: it does not help out as long as anybody else serves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,8 @@ def shares(candidates: Iterable[Candidate], policy: Policy, now: float) -> Share
     """The share of each candidate, by the rules above."""
     found = sorted(candidates, key=lambda item: _turn(item, policy))
     order = tuple(item.number for item in found)
+    if policy.shunned is not None and policy.shunned not in policy.asked:
+        found = [item for item in found if item.generation != policy.shunned] or found
     asked, ruled, rest = _as_asked(found, policy)
     taken, warming = _by_rule(ruled, policy, now) if rest else ({}, False)
     given = {number: asked.get(number, 0.0) + rest * taken.get(number, 0.0) for number in order}
@@ -113,6 +119,15 @@ def asked(rollout: Rollout | None, instances: int, serving: Mapping[int, int]) -
     if share is None:
         return {rollout.target: new / sum(serving.values())}
     return {rollout.target: min(share, new / max(1, instances))}
+
+
+def shunned(rollout: Rollout | None, cause: Cause | None) -> int | None:
+    """The generation that a way back leaves. `cause` of the rollout's target."""
+    if rollout is None:
+        return None
+    if _leads_back(rollout):
+        return rollout.target
+    return rollout.origin if cause is Cause.ROLLBACK else None
 
 
 def _leads_back(rollout: Rollout) -> bool:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from deployd.model.app import App
+from deployd.model.generation import Cause
 from deployd.model.instance import Instance
 from deployd.model.rollout import Rollout
-from deployd.plan.routing import Policy, asked, preferred
+from deployd.plan.routing import Policy, asked, preferred, shunned
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,8 @@ class View:
     settings: App
     rollout: Rollout | None = None
     """The one under way."""
+    cause: Cause | None = None
+    """Why it is."""
     prefer: int | None = None
     """A generation that stands first whatever the rollout says."""
     waiting: frozenset[int] = frozenset()
@@ -35,7 +38,8 @@ class View:
         """What decides, with so many candidates of each generation."""
         prefer = self.prefer if self.prefer is not None else preferred(self.rollout)
         wanted = {} if self.prefer is not None else asked(self.rollout, self.settings.instances, serving)
-        return Policy(prefer, wanted, self.settings.spill_over, self.settings.warm_up)
+        left = shunned(self.rollout, self.cause)
+        return Policy(prefer, wanted, self.settings.spill_over, self.settings.warm_up, left)
 
 
 @dataclass(frozen=True, slots=True)

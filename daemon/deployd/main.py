@@ -97,7 +97,8 @@ class Daemon:
         self._apps = apps
         self._service = Service(bus, apps, Polkit(bus))
         await apps.start()
-        kernel.drop_inherited()
+        # Not all that is left: the apps' own loops have hardly begun, and ask for it.
+        kernel.drop_inherited({name for name in history.apps() if deployment.steers(name)})
         loop.add_signal_handler(signal.SIGHUP, self._reload, apps)
         try:
             await self._service.start()

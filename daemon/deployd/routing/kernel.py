@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,10 +67,9 @@ class Kernel:
     def _order(self, app: str) -> Path:
         return self.orders / f"{app}.json"
 
-    def drop_inherited(self) -> None:
-        """What nobody asked for is left of apps that are gone."""
-        for name, fd in self.inherited.items():
+    def drop_inherited(self, apps: Collection[str]) -> None:
+        """What is left of others than these `apps` is of some that are gone. Theirs waits until they ask for it."""
+        for name in [name for name in self.inherited if app_of(name) not in apps]:
             self.unstore(name)
             self._kept.discard(name)
-            os.close(fd)
-        self.inherited.clear()
+            os.close(self.inherited.pop(name))

@@ -152,6 +152,7 @@ class Controller:
             return False
         self._host.history.move(rollout := replace(course.rollout, weight=weight))
         course.rollout = rollout
+        self.router.follow(rollout)  # whoever asked for it sees it hold when the call returns
         self._report_change()
         self.wake()
         return True

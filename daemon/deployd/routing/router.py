@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from deployd.model.app import App, Routing
+from deployd.model.rollout import Rollout
 from deployd.routing.kernel import Kernel
 from deployd.routing.shared import Shared
 from deployd.routing.steered import Steered
@@ -35,6 +36,9 @@ class Router:
     async def look(self, view: View) -> None:
         self._wanted = view.settings.routing
         await self._now().look(view)
+
+    def follow(self, rollout: Rollout) -> None:
+        self._now().follow(rollout)
 
     async def open(self, number: int) -> None:
         await self._now().open(number)

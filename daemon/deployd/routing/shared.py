@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deployd.model.app import App
+from deployd.model.rollout import Rollout
 from deployd.routing.view import Report, View
 
 
@@ -13,6 +14,9 @@ class Shared:
         self._report = report
 
     async def look(self, view: View) -> None:
+        pass
+
+    def follow(self, rollout: Rollout) -> None:
         pass
 
     async def open(self, number: int) -> None:

@@ -12,10 +12,12 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from deployd.errors import SteeringError, SystemdError
 from deployd.model.app import App
 from deployd.model.instance import Instance, State
+from deployd.model.rollout import Rollout
 from deployd.plan import routing
 from deployd.plan.routing import Candidate
 from deployd.routing.kernel import Kernel
@@ -75,6 +77,11 @@ class Steered:
             self._mend(number, view.settings)
         if self._candidates():
             await self._listening.sweep(view.instances)
+
+    def follow(self, rollout: Rollout) -> None:
+        if self._view is not None:
+            self._view = replace(self._view, rollout=rollout)
+            self._weigh()
 
     async def open(self, number: int) -> None:
         self._leaving.discard(number)

@@ -76,6 +76,9 @@ class Routing(Protocol):
     async def look(self, view: View) -> None:
         """The app changed: send new connections where they belong now."""
 
+    def follow(self, rollout: Rollout) -> None:
+        """The rollout asks for other shares; they hold when this returns."""
+
     async def open(self, number: int) -> None:
         """Before instance `number` is started. Raises UnitRefused if it could not listen."""
 

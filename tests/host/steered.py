@@ -1,0 +1,133 @@
+"""What the tests of steered apps share: who answers, who is to answer, and what of it lies in the kernel."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+from deployd.steering import syscalls
+from tests.host.stage import APP, Stage
+from tests.load.record import Kind, Record
+
+DAEMON = "deployd.service"
+PROGRAM_BY_ID, MAP_BY_ID = 13, 14
+"""Commands of bpf(2)."""
+
+BLOCKING = """\
+#!/usr/bin/python3
+import os, select, signal, socket, sys, time
+
+def end(*_):
+    sys.exit()
+
+busy = {signal.SIGTERM}
+signal.pthread_sigmask(signal.SIG_BLOCK, busy)
+signal.signal(signal.SIGTERM, end)
+listener = socket.socket(fileno=3)
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+    address = os.environ["NOTIFY_SOCKET"]
+    notify.sendto(b"READY=1", "\\0" + address[1:] if address[0] == "@" else address)
+ready = select.poll()
+ready.register(listener, select.POLLIN)
+generation, instance = (int(os.environ["DEPLOYD_" + name]) for name in ("GENERATION", "INSTANCE"))
+body = b'{"generation": %d, "instance": %d}' % (generation, instance)
+head = b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\nConnection: close\\r\\n\\r\\n" % len(body)
+while True:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, busy)
+    ready.poll()
+    signal.pthread_sigmask(signal.SIG_BLOCK, busy)
+    try:
+        connection, _ = listener.accept()
+    except OSError:
+        continue
+    with connection:
+        connection.setblocking(True)
+        connection.recv(65536)
+        time.sleep(float(open("seconds").read()))
+        connection.sendall(head + body)
+        connection.shutdown(socket.SHUT_WR)
+        connection.recv(1)
+"""
+"""An application that serves one client at a time, so that the others wait in the kernel's queue. The file `seconds`
+says how long it takes for each."""
+
+
+def asked(stage: Stage) -> Counter[int]:
+    """Generation to its percent of new connections, as status has it."""
+    found: Counter[int] = Counter()
+    for item in stage.status()["instances"]:
+        found[item["generation"]] += item["weight"] or 0
+    return found
+
+
+def generations(stage: Stage, requests: int = 40, port: int = 8080) -> set[int]:
+    """Who answers, asked on a connection of its own each time."""
+    return {int(stage.get(port=port)["generation"]) for _ in range(requests)}
+
+
+def fresh(record: Record) -> Record:
+    """The requests that the kernel chose an instance for: each on a connection of its own."""
+    return record.of_kind(Kind.FRESH)
+
+
+def unharmed(record: Record) -> Record:
+    assert len(record) > 20, record.summary()
+    assert not record.failed, (record.by_outcome(), record.failed[:5])
+    return record
+
+
+def kernel_ids(stage: Stage) -> tuple[set[int], set[int]]:
+    """The numbers of the BPF maps and programs that the daemon holds."""
+    pid = stage.show(DAEMON, "MainPID")["MainPID"]
+    maps, programs = set(), set()
+    for file in stage.machine.path(f"/proc/{pid}/fdinfo").iterdir():
+        try:
+            text = file.read_text()
+        except OSError:
+            continue  # closed meanwhile
+        maps |= {int(found) for found in re.findall(r"(?m)^map_id:\s*(\d+)", text)}
+        programs |= {int(found) for found in re.findall(r"(?m)^prog_id:\s*(\d+)", text)}
+    return maps, programs
+
+
+def kept(stage: Stage) -> int:
+    """How many descriptors systemd keeps for the daemon."""
+    return int(stage.show(DAEMON, "NFileDescriptorStore")["NFileDescriptorStore"])
+
+
+def living(command: int, ids: Iterable[int]) -> set[int]:
+    """Which of these the kernel has still: `MAP_BY_ID` or `PROGRAM_BY_ID`."""
+    return {number for number in ids if _lives(command, number)}
+
+
+def _lives(command: int, number: int) -> bool:
+    try:
+        os.close(syscalls.bpf(command, _ById(number)))
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return False
+        raise
+    return True
+
+
+class _ById(ctypes.Structure):
+    _fields_ = (
+        ("id", ctypes.c_uint32),
+        ("next", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("more", ctypes.c_uint32),
+    )
+
+
+def sockets(stage: Stage) -> dict[int, str]:
+    """Instance to the state of its socket unit."""
+    command = ["systemctl", "list-units", "--all", "--plain", "--no-legend", f"{APP}@*.socket"]
+    found = {}
+    for line in stage.machine.run(command).stdout.splitlines():
+        unit, _, active, *_ = line.split()
+        found[int(unit.removeprefix(f"{APP}@").removesuffix(".socket"))] = active
+    return found

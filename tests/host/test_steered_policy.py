@@ -1,0 +1,114 @@
+"""Who gets new connections of a steered app while generations change: the policy, as clients see it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+
+from deployd.bus import Bus
+from tests.host.stage import APP, Stage
+from tests.host.steered import BLOCKING, asked, fresh, generations, unharmed
+from tests.load.client import Load
+from tests.on_bus import run
+
+NEVER = 65535
+"""A queue longer than any: nobody is helped."""
+FLIPS = 50
+
+
+def begin_held(stage: Stage, release: str, *options: str) -> None:
+    """Roll out up to the hold."""
+    with stage.begin("rollout", "--release", release, *options) as begun:
+        begun.until("paused")
+
+
+def test_the_newest_generation_goes_first(stage: Stage) -> None:
+    """Who has seen the new release is not shown the old one again."""
+    stage.deploy("v1", routing="steered", spill_over=NEVER)
+    with stage.load(rate=150, keepalive=0) as load:
+        for number in (2, 3):
+            assert stage.rollout(stage.release(f"v{number}", boot=0.2)).result == "succeeded"
+            assert generations(stage) == {number}
+        record = unharmed(load.stop())
+    for new in (2, 3):
+        seen = min(request.end for request in record.requests if request.generation == new)
+        later = {int(request.generation or 0) for request in record.requests if request.sent > seen}
+        assert min(later) >= new, later
+
+
+def test_the_older_one_helps_when_the_new_one_is_slow(stage: Stage) -> None:
+    """It serves 20 a second at most; what is over its limit goes to the old ones, and nobody waits for long."""
+    files = {"blocking": BLOCKING, "seconds": "0"}
+    stage.release("v1", files=files)
+    stage.configure(release="/srv/demo/v1", exec=["./blocking"], routing="steered", spill_over=2)
+    assert stage.change("apply").status == 0
+    slow = stage.release("v2", files=files | {"seconds": "0.05"})
+    with stage.load(rate=100, keepalive=0) as load:
+        with stage.begin("rollout", "--release", slow) as begun:
+            begun.until("instance", state="ready")
+            assert stage.deployd("pause", APP).returncode == 0
+            load.mark("helped")
+            time.sleep(2)
+            queues = {item["generation"]: item["queue"] for item in stage.status()["instances"]}
+            load.mark("over")
+            assert stage.deployd("resume", APP).returncode == 0
+            ended = begun.end()
+        assert ended.result == "succeeded", ended
+        record = unharmed(load.stop())
+    served = fresh(record.between("helped", "over")).generations()
+    assert served[2] > 10, served
+    assert served[1] > 10, served
+    assert queues[2] <= 30, queues
+    assert generations(stage) == {2}
+
+
+def test_an_instance_warms_up(stage: Stage) -> None:
+    stage.deploy("v1", routing="steered", spill_over=NEVER, warm_up="3s", rollout={"max_surge": 1})
+    with stage.load(rate=100, keepalive=2) as load:
+        with stage.begin("rollout", "--release", stage.release("v2")) as begun:
+            begun.until("instance", state="ready")
+            assert stage.deployd("pause", APP).returncode == 0
+            found = [asked(stage)[2]]
+            while found[-1] < 100:
+                found.append(asked(stage)[2])
+            assert stage.deployd("resume", APP).returncode == 0
+            assert begun.end().result == "succeeded"
+        unharmed(load.stop())
+    assert found[0] < 90, found
+    assert len(set(found)) > 3, found
+    assert all(before <= after for before, after in itertools.pairwise(found)), found
+
+
+def test_shares_change_while_many_connect(stage: Stage) -> None:
+    """What was begun before a change ends where it began, and what comes after obeys it."""
+    stage.deploy("v1", routing="steered", spill_over=NEVER)
+    begin_held(stage, stage.release("v2"), "--canary", "1")
+    with stage.load(rate=300, keepalive=2) as load:
+        run(flip(stage, load))
+        assert stage.deployd("weight", APP, "2", "0%").returncode == 0
+        load.mark("1-start")
+        time.sleep(0.3)
+        load.mark("1-end")
+        record = unharmed(load.stop())
+    for span in record.spans():
+        window = fresh(record).where(lambda request, span=span: span.start < request.sent < span.end)  # type: ignore[misc]
+        assert set(window.generations()) <= {int(span.name)}, (span, window.generations())
+    assert min(fresh(record).generations()[number] for number in (1, 2)) > 50
+    assert stage.deployd("abort", APP).returncode == 0
+
+
+async def flip(stage: Stage, load: Load) -> None:
+    """As `deployd weight` does, from one generation to the other and back."""
+    bus = await Bus.connect(stage.machine.bus_address)
+    try:
+        for turn in range(FLIPS):
+            share, serving = ((1.0, 2), (0.0, 1))[turn % 2]
+            call = ("org.deployd1", f"/org/deployd1/app/{APP}", "org.deployd1.App", "SetWeight", "tda{sv}")
+            await bus.call(*call, [2, share, {}])
+            assert stage.get()["generation"] == serving  # at once
+            load.mark(f"{serving}-start")
+            await asyncio.sleep(0.03)
+            load.mark(f"{serving}-end")
+    finally:
+        await bus.close()

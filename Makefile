@@ -35,8 +35,8 @@ test-unit: bootstrap  ## the tests that need no systemd, linters among them
 torture: bootstrap  ## a fault at every step of a rollout, again and again (SEED=... FAULTS=500)
 	@$(VENV_PYTHON) -m tests.torture $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
 
-bench: bootstrap  ## measure rollouts under load
-	@$(VENV_PYTHON) -m tests.bench
+bench: bootstrap  ## measure rollouts under load (ONLY=steering, JSON=FILE)
+	@$(VENV_PYTHON) -m tests.bench $(ONLY) $(if $(JSON),--json $(JSON))
 
 simulate: bootstrap  ## the way back from a bad release in 200 instances, against oldest-first (STORY="--instances 50 --boot 30")
 	@$(VENV_PYTHON) -m tests.bench.recovery $(STORY)

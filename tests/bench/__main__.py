@@ -16,21 +16,29 @@ from pathlib import Path
 from tests.bench.figure import Figure, table
 from tests.host.machine import Machine
 
-MEASUREMENTS = ("startup", "idle", "cost", "load", "disk")
+MEASUREMENTS = ("startup", "idle", "cost", "load", "disk", "serving", "way_back", "spill_over", "command")
+GROUPS = {"steering": ("serving", "way_back", "spill_over", "command")}
 
 
 def main() -> int:
     arguments = argparse.ArgumentParser(prog="python3 -m tests.bench", description=(__doc__ or "").split("\n\n")[1])
-    arguments.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join(MEASUREMENTS)}")
+    arguments.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join((*MEASUREMENTS, *GROUPS))}"
+    )
     arguments.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     given = arguments.parse_args()
-    if unknown := sorted({*given.names} - {*MEASUREMENTS}):
+    if unknown := sorted({*given.names} - {*MEASUREMENTS, *GROUPS}):
         arguments.error(f"no such measurement: {', '.join(unknown)}")
+    names = dict.fromkeys(name for each in given.names or MEASUREMENTS for name in GROUPS.get(each, (each,)))
+    modules = {name: importlib.import_module(f"tests.bench.{name}") for name in names}
+    for module in modules.values():
+        if hasattr(module, "prepare"):  # what it needs of the network comes first: nobody waits for minutes, in vain
+            module.prepare()
     figures: dict[str, list[Figure]] = {}
     with Machine.boot("bench") as machine:
-        for name in given.names or MEASUREMENTS:
+        for name, module in modules.items():
             began = time.monotonic()
-            figures[name] = importlib.import_module(f"tests.bench.{name}").measure(machine)
+            figures[name] = module.measure(machine)
             print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     print(table(figure for group in figures.values() for figure in group), end="")
     if given.json:

@@ -24,10 +24,10 @@ def measure(machine: Machine) -> list[Figure]:
     machine.run(["systemctl", "daemon-reload"])
     machine.run(["systemctl", "restart", "deployd"])
     rig.deploy(machine, "demo", 4, rig.release(machine, "demo", "v1"))
-    fresh = _memory(machine)
+    fresh = rig.memory(machine)
     for _ in range(ROLLOUTS):
         rig.restart(machine, "demo")
-    used = _memory(machine)
+    used = rig.memory(machine)
     wakeups = _wakeups(machine)
     rig.remove(machine, "demo")
     machine.path(DROP_IN).unlink()
@@ -46,21 +46,9 @@ def _expected() -> float:
     return WINDOW / (WATCHDOG / 2) + 1
 
 
-def _process(machine: Machine) -> Path:
-    """The daemon's directory in the host's /proc, which is ours with the host's numbers."""
-    pid = machine.run(["systemctl", "show", "--property=MainPID", "--value", "deployd"]).stdout.strip()
-    return machine.path(f"/proc/{pid}")
-
-
-def _memory(machine: Machine) -> dict[str, float]:
-    """Megabytes by kind."""
-    text = (_process(machine) / "smaps_rollup").read_text()
-    return {kind: int(size) / 1024 for kind, size in re.findall(r"^(\w+): +(\d+) kB$", text, re.MULTILINE)}
-
-
 def _wakeups(machine: Machine) -> float:
     """How often a thread of the daemon went to sleep of its own accord within the window."""
-    process = _process(machine)
+    process = rig.daemon(machine)
     time.sleep(1)  # what the measuring itself caused is over
     before = _switches(process)
     time.sleep(WINDOW)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -48,6 +49,18 @@ def deploy(machine: Machine, name: str, instances: int, directory: Path, port: i
 
 def remove(machine: Machine, name: str) -> None:
     machine.run(["deployd", "remove", name], timeout=LIMIT)
+
+
+def daemon(machine: Machine) -> Path:
+    """The daemon's directory in the host's /proc, which is ours with the host's numbers."""
+    pid = machine.run(["systemctl", "show", "--property=MainPID", "--value", "deployd"]).stdout.strip()
+    return machine.path(f"/proc/{pid}")
+
+
+def memory(machine: Machine) -> dict[str, float]:
+    """Megabytes of the daemon by kind, such as Rss and Pss."""
+    text = (daemon(machine) / "smaps_rollup").read_text()
+    return {kind: int(size) / 1024 for kind, size in re.findall(r"^(\w+): +(\d+) kB$", text, re.MULTILINE)}
 
 
 def restart(machine: Machine, name: str) -> Rollout:

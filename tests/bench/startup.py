@@ -33,7 +33,7 @@ def measure(machine: Machine) -> list[Figure]:
     machine.clean()
     rig.deploy(machine, "demo", 4, rig.release(machine, "demo", "v1"))
     command, bare = _times(machine, [["deployd", "status"], [machine.python, "-c", "pass"]])
-    for line in _slowest_imports(machine):
+    for line in slowest_imports(machine, "status"):
         print(line, file=sys.stderr)
     rig.remove(machine, "demo")
     return [
@@ -49,14 +49,14 @@ def _times(machine: Machine, commands: Sequence[Sequence[str]]) -> list[list[flo
     return found
 
 
-def _slowest_imports(machine: Machine) -> list[str]:
-    """The modules of `deployd status` that cost most themselves, with their share."""
-    said = machine.run([machine.python, "-X", "importtime", "-m", "deployd_cli", "status"]).stderr
+def slowest_imports(machine: Machine, *arguments: str) -> list[str]:
+    """The modules of a command that cost most themselves, with their share."""
+    said = machine.run([machine.python, "-X", "importtime", "-m", "deployd_cli", *arguments], check=False).stderr
     rows = [
         line.removeprefix("import time:").split("|") for line in said.splitlines() if line.startswith("import time:")
     ]
     times = {name.strip(): int(own) for own, _, name in rows if own.strip().isdigit()}
     slowest = sorted(times, key=lambda name: -times[name])[:SLOWEST]
     whole = sum(times.values())
-    head = f"imports of deployd status: {len(times)} modules, {whole / 1000:.0f} ms; the slowest themselves:"
+    head = f"imports of deployd {' '.join(arguments)}: {len(times)} modules, {whole / 1000:.0f} ms; the slowest:"
     return [head, *(f"  {times[name] / 1000:5.1f} ms {times[name] / whole:4.0%}  {name}" for name in slowest)]

@@ -1,0 +1,120 @@
+"""What steering takes of the daemon: while two generations serve it looks at the queues all the time, else it sleeps.
+
+Processor time of the daemon against one processor, in steered apps of 4 and 64 instances: in the middle of a rollout
+that was paused, and when it is over, both under load; then with nobody connecting. At last its memory with many steered
+apps.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import aclosing
+from pathlib import Path
+
+from deployd.api import Client
+from tests.bench import rig
+from tests.bench.figure import Figure
+from tests.host.machine import Machine
+from tests.host.root import IN_HOST
+from tests.load.client import Load
+from tests.on_bus import run
+
+SIZES = (4, 64)
+APPS = 50
+RATE = 200
+WINDOW = 10.0
+PACE = {"max_surge": "25%", "max_unavailable": 0}
+
+AIM_LOOP = 5.0
+AIM_IDLE = 0.1
+AIM_MEMORY = 60.0
+
+
+def measure(machine: Machine) -> list[Figure]:
+    machine.clean()
+    lines = []
+    for instances in SIZES:
+        lines += _processor(machine, instances)
+    return [*lines, *_memory(machine)]
+
+
+def _processor(machine: Machine, instances: int) -> list[Figure]:
+    old, new = (rig.release(machine, "spill", name) for name in ("old", "new"))
+    rig.deploy(machine, "spill", instances, old, routing="steered", rollout=PACE)
+    environment = {"PYTHONPATH": str(IN_HOST)}
+    python = str(machine.root.python)
+    with Load.start(machine.popen, rig.PORT, RATE, python=python, env=environment) as load:
+        run(_half(machine, "spill", str(new)))
+        held = _used(machine)
+        run(_whole(machine, "spill"))
+        over = _used(machine)
+        load.stop()
+    idle = _used(machine)
+    rig.remove(machine, "spill")
+    of = f"of {instances}"
+    return [
+        Figure(f"the daemon's use of a processor while two generations serve {of}", held, "%", AIM_LOOP),
+        Figure(f"  with one generation, {RATE}/s {of}", over, "%"),
+        Figure(f"  with one generation, nobody connects {of}", idle, "%", AIM_IDLE),
+    ]
+
+
+async def _half(machine: Machine, name: str, release: str) -> None:
+    """Roll out until the first new instances serve, and stop there. By hand: a hold that the app file asks for comes
+    with a share, which is kept whatever waits in queues."""
+    async with await Client.connect(machine.bus_address) as client, client.watch(name) as watch:
+        generation, asked = await client.rollout(name, release=release), False
+        async with aclosing(watch.until_finished(generation, deadline=rig.LIMIT)) as events:
+            async for event in events:
+                if event["event"] == "paused":
+                    return
+                if event.get("state") == "stopping" and not asked:
+                    asked = True
+                    await client.pause(name)
+    raise RuntimeError(f"the rollout of {name} was over before it stood")
+
+
+async def _whole(machine: Machine, name: str) -> None:
+    """Let it go on, to its end."""
+    async with await Client.connect(machine.bus_address) as client, client.watch(name) as watch:
+        generation = (await client.status(name))["rollout"]["to"]
+        await client.resume(name)
+        async with aclosing(watch.until_finished(generation, deadline=rig.LIMIT)) as events:
+            async for event in events:
+                if event["event"] == "finished" and event["result"] != "succeeded":
+                    raise RuntimeError(f"the rollout of {name} did not succeed: {event}")
+
+
+def _used(machine: Machine) -> float:
+    """Percent of one processor within the window."""
+    process = rig.daemon(machine)
+    time.sleep(1)  # what was asked of it before is over
+    began, before = time.monotonic(), _nanoseconds(process)
+    time.sleep(WINDOW)
+    return (_nanoseconds(process) - before) / 1e9 / (time.monotonic() - began) * 100
+
+
+def _nanoseconds(process: Path) -> int:
+    """On processors so far, all threads: of /proc/PID/schedstat only the scheduler's own count is this fine."""
+    return sum(int(path.read_text().split()[0]) for path in process.glob("task/*/schedstat"))
+
+
+def _memory(machine: Machine) -> list[Figure]:
+    release = rig.release(machine, "many", "v1")
+    machine.run(["systemctl", "restart", "deployd"])
+    names = [f"many{number}" for number in range(APPS)]
+    found = []
+    for number, name in enumerate(names):
+        rig.deploy(machine, name, 1, release, rig.PORT + number, **rig.LIGHT, routing="steered")
+        if number == 0:
+            found.append(rig.memory(machine)["Rss"])
+    found.append(rig.memory(machine)["Rss"])
+    idle = _used(machine)
+    for name in names:
+        rig.remove(machine, name)
+    one, all_of_them = found
+    return [
+        Figure(f"the daemon's memory with {APPS} steered apps (RSS)", all_of_them, "MB", AIM_MEMORY),
+        Figure("  with one", one, "MB"),
+        Figure(f"  its use of a processor with {APPS}, nobody connects", idle, "%", AIM_IDLE),
+    ]

@@ -1,0 +1,130 @@
+"""How long the bad generation answers after `deployd rollback`: shared, steered, and steered with the good in standby.
+
+Apps that boot for a second, of 4 and of 64 instances, with max_surge = "25%"; a release is rolled out, then taken back
+under load. Counted from the command's start, and from when the daemon was given the request (as it passes the bus).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from deployd.api import Client
+from tests.bench import rig
+from tests.bench.figure import Figure, ratio
+from tests.bench.timed import timed
+from tests.demo.witness import Witness
+from tests.host.machine import Machine
+from tests.host.root import IN_HOST
+from tests.load.client import Load
+from tests.load.record import Record
+from tests.on_bus import run
+
+ROUNDS = {4: 5, 64: 3}
+BOOT = 1.0
+RATE = 300
+BACKLOG = 4096
+BEFORE, AFTER = 0.3, 0.3
+"""Seconds of load: the last answer may come after the command has ended."""
+PACE: dict[str, Any] = {"max_surge": "25%", "max_unavailable": 0}
+SHARED, STEERED, STANDBY = "shared", "steered", "steered, standby"
+KINDS: dict[str, dict[str, Any]] = {
+    SHARED: {"routing": "shared", "rollout": PACE},
+    STEERED: {"routing": "steered", "rollout": PACE},
+    STANDBY: {"routing": "steered", "rollout": PACE | {"standby": "1h", "standby_memory": "90%"}},
+}
+
+AIM = 100.0
+"""Milliseconds from the command to the last bad answer, with standby."""
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """One way back; seconds."""
+
+    from_command: float
+    from_call: float
+    whole: float
+    """What the command took."""
+    failed: int
+
+    @classmethod
+    def of(cls, record: Record, bad: int, began: float, called: float, whole: float) -> Back:
+        """`record` has the load before and after."""
+        ends = [request.end for request in record.requests if request.generation == bad]
+        if not ends:
+            raise RuntimeError(f"generation {bad} answered nothing: there was nothing to take back")
+        last = max(ends)
+        return cls(last - began, last - called, whole, len(record.failed))
+
+
+def measure(machine: Machine) -> list[Figure]:
+    lines = []
+    for instances, rounds in ROUNDS.items():
+        machine.clean()
+        lines += figures(instances, _rounds(machine, instances, rounds))
+    return lines
+
+
+def figures(instances: int, found: Mapping[str, list[Back]]) -> list[Figure]:
+    """The table's lines for apps of so many instances."""
+    of = f"of {instances}"
+    lines = []
+    for kind, backs in found.items():
+        aim = AIM if kind == STANDBY else None
+        what = f"last bad answer {of}, {kind}"
+        lines += [
+            Figure(f"{what}: after the command's start", median(back.from_command for back in backs) * 1000, "ms", aim),
+            Figure("  after the daemon's receipt", median(back.from_call for back in backs) * 1000, "ms"),
+            Figure("  all is back, the command has ended", median(back.whole for back in backs) * 1000, "ms"),
+        ]
+    for kind, other in ((STEERED, SHARED), (STANDBY, SHARED), (STANDBY, STEERED)):
+        pairs = [[back.from_command for back in found[each]] for each in (kind, other)]
+        lines.append(Figure(f"last bad answer {of}: {kind} against {other}", ratio(*pairs), "times", 1.0))
+    lines.append(Figure(f"failed requests {of}", sum(back.failed for backs in found.values() for back in backs), "", 0))
+    return lines
+
+
+def _rounds(machine: Machine, instances: int, rounds: int) -> dict[str, list[Back]]:
+    good, bad = (rig.release(machine, "back", name, boot=BOOT) for name in ("good", "bad"))
+    apps = {kind: f"back{index}" for index, kind in enumerate(KINDS)}
+    found: dict[str, list[Back]] = {kind: [] for kind in KINDS}
+    for index, (kind, name) in enumerate(apps.items()):
+        rig.deploy(machine, name, instances, good, rig.PORT + index, socket={"Backlog": BACKLOG}, **KINDS[kind])
+    for number in range(rounds):
+        for index, (kind, name) in enumerate(apps.items()):
+            rig.rollout(machine, name, bad)
+            found[kind].append(_back(machine, name, rig.PORT + index, kind))
+        print(f"way_back: {instances} instances, round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+    for name in apps.values():
+        rig.remove(machine, name)
+    return found
+
+
+def _back(machine: Machine, name: str, port: int, kind: str) -> Back:
+    status = run(_status(machine, name))
+    if bool(status["standby"]) is not (kind == STANDBY):
+        raise RuntimeError(f"{name} ({kind}) has in standby: {status['standby']}")
+    environment = {"PYTHONPATH": str(IN_HOST)}
+    python = str(machine.root.python)
+    with (
+        Witness(machine, "Rollback") as witness,
+        Load.start(machine.popen, port, RATE, python=python, env=environment) as load,
+    ):
+        time.sleep(BEFORE)
+        command = timed(machine, ["deployd", "rollback", name])
+        time.sleep(AFTER)
+        record = load.stop()
+        called = witness.called()
+    if called is None:
+        raise RuntimeError("the monitor of the bus did not show the rollback")
+    return Back.of(record, status["generation"], command.began, called, command.seconds)
+
+
+async def _status(machine: Machine, name: str) -> dict[str, Any]:
+    async with await Client.connect(machine.bus_address) as client:
+        return await client.status(name)

@@ -121,3 +121,7 @@ def test_with_nothing_all_share_a_socket(stage: Stage) -> None:
         assert stage.rollout(stage.release("v2")).result == "succeeded"
         record = load.stop()
     assert not record.failed, record.by_outcome()
+    refused = stage.deployd("rollout", APP, "--canary", "5%")
+    assert refused.returncode == 3
+    assert "cannot be steered here" in refused.stderr
+    assert "--canary N" in refused.stderr

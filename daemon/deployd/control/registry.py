@@ -178,6 +178,10 @@ class Registry:
         paths.forget(name)
         self._host.kernel.forget(name)
 
+    def steers(self, name: str) -> bool:
+        """Whether the app is deployed with sockets of its instances' own."""
+        return self.deployment.steers(name)
+
     def current(self, name: str) -> Generation | None:
         number = self.history.current(name)
         return None if number is None else self.history.generation(name, number)

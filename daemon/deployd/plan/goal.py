@@ -118,9 +118,11 @@ class Goal:
         )
 
 
-def canary(app: App, count: int = 0, share: float = 0.0) -> Hold | None:
+def canary(app: App, count: int = 0, share: float = 0.0, *, steers: bool = True) -> Hold | None:
     """The hold of a canary of `count` instances, or of a `share` (0 to 1) of new connections on as many instances as
-    come to it; None for neither. Raises InvalidRequest, and Refused where nobody can give a share."""
+    come to it; None for neither. `steers`: this machine can do what an app that is to be steered asks for.
+
+    Raises InvalidRequest, and Refused where nobody can give a share."""
     if not count and not share:
         return None
     if count and share:
@@ -136,20 +138,22 @@ def canary(app: App, count: int = 0, share: float = 0.0) -> Hold | None:
             f"{app.name} shares one socket, where nobody chooses who gets a connection: --canary N starts N instances"
             ' beside the old; routing = "steered" takes shares as well'
         )
+    if not steers:
+        raise Refused(f"{app.name} cannot be steered here, deployd status {app.name} says why: use --canary N instead")
     # 0.07 of 100 is a little more than 7, for floats.
     return Hold(max(1, ceil(round(share * app.instances, 9))), canary=True, share=share)
 
 
-def holds(app: App, first: Hold | None = None) -> tuple[Hold, ...]:
+def holds(app: App, first: Hold | None = None, *, steers: bool = True) -> tuple[Hold, ...]:
     """Where a rollout of `app` waits, in order: at its canary, if any, then where it has got on further than that.
 
     With all instances new there is nothing left to wait for. A percentage is a share of instances; of an app that is
-    steered, of new connections, and of instances that come to it.
+    steered, of new connections, and of instances that come to it. `steers` as for `canary`.
     """
     found: dict[float, Hold] = {}
     for amount in app.pace.pause_after:
         new = amount.of(app.instances, round_up=True)
-        hold = Hold(new, share=amount.value / 100 if app.steered and amount.percent else None)
+        hold = Hold(new, share=amount.value / 100 if app.steered and steers and amount.percent else None)
         if 0 < new < app.instances and (_extent(hold, app) not in found or hold.share is not None):
             found[_extent(hold, app)] = hold
     further = _extent(first, app) if first is not None else 0.0

@@ -10,9 +10,6 @@ import re
 from collections.abc import Collection
 from functools import lru_cache
 
-MOST = 500
-"""Instances of a steered app: with surge and standby their numbers have to fit the kernel's maps."""
-
 DIRECTORY = "/run/deployd/socket"
 """Where the UNIX sockets of single instances are; the address that clients know is a symlink to one of them."""
 

@@ -51,7 +51,7 @@ class Requests:
                 raise Refused(f"{name} is deployed already: --no-start is for the first time")
             if not start:
                 return await self._install_only(app, release)
-            first = goals.canary(app, canary, canary_share)
+            first = goals.canary(app, canary, canary_share, steers=self._apps.steers(name))
             return await self._begin(app, release, Cause.APPLY, canary=first)
 
     async def rollout(
@@ -69,7 +69,9 @@ class Requests:
             self._refuse_if_busy(name, supersede)
             app = self._apps.load(name)
             real = await asyncio.to_thread(config.resolve_release, app, release)
-            return await self._begin(app, real, cause, canary=goals.canary(app, canary, canary_share))
+            return await self._begin(
+                app, real, cause, canary=goals.canary(app, canary, canary_share, steers=self._apps.steers(name))
+            )
 
     async def rollback(
         self,
@@ -156,6 +158,8 @@ class Requests:
                 f"{name} shares one socket, where nobody chooses who gets a connection; weights need"
                 ' routing = "steered"'
             )
+        if not self._apps.steers(name):
+            raise Refused(f"{name} cannot be steered here, and weights need that; deployd status {name} says why")
         rollout = controller.rollout if controller is not None else None
         if controller is None or rollout is None:
             self._apps.hooks.refuse_if_ahead(name)
@@ -213,7 +217,7 @@ class Requests:
         )
         # A first deploy has nothing to be compared with, and a way back is not to wait for anybody.
         waits = generation.origin is not None and cause not in (Cause.ROLLBACK, Cause.SCALE)
-        controller.begin(generation, goals.holds(app, canary) if waits else ())
+        controller.begin(generation, goals.holds(app, canary, steers=self._apps.steers(name)) if waits else ())
         for warning in (lost, mark and f"no way leads back past generation {number}: {mark}"):
             if warning:
                 self._apps.tell(name, "warning", {"from": generation.origin, "to": number, "reason": warning})

@@ -74,7 +74,7 @@ class Views:
         """Every action a rollout of the app file (or of `release`) would take, and where it would wait."""
         controller = self._apps.known(name)
         app = self._apps.learned(self._apps.load(name))
-        first = goals.canary(app, canary, canary_share)
+        first = goals.canary(app, canary, canary_share, steers=self._apps.steers(name))
         real = await asyncio.to_thread(config.resolve_release, app, release)
         held = (await asyncio.to_thread(contents, real, app)).digest
         number = self._apps.history.next_number(name)
@@ -84,7 +84,11 @@ class Views:
         seen = controller.observe() if controller else ()
         run = partial(simulate, one_by_one=True, now=time.monotonic())
         # A first deploy has nothing to wait for.
-        waits = goals.holds(app, first) if self._apps.history.current(name) is not None else ()
+        waits = (
+            goals.holds(app, first, steers=self._apps.steers(name))
+            if self._apps.history.current(name) is not None
+            else ()
+        )
         outcome = await asyncio.to_thread(run, goal, seen, holds=waits)  # seconds, for a thousand instances
         again = closing.second_pass(outcome, bool(layout.late), layout.holders)
         if again and outcome.verdict is Verdict.DONE:

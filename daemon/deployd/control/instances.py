@@ -206,8 +206,8 @@ class Instances:
 
     async def _stop(self, action: Stop, settings: App) -> None:
         unit = self.unit(action.number)
+        await self._freezer.wake(action.number)  # first: it is to answer what still waits there
         left = await self._router.drain(action.number, settings)
-        await self._freezer.wake(action.number)
         await self._result(await self._systemd.stop(unit), settings.stop.timeout + JOB_MARGIN)
         state = self._mirrored(action.number, None).state
         if state not in (State.INACTIVE, State.FAILED):

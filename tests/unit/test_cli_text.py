@@ -31,11 +31,13 @@ KEYS = [
     "units", "name", "path", "text", "installed", "apps", "valid", "error", "failure", "gate", "waited_for", "waited",
     "exit_status", "signal", "journal", "hook", "command", "pause", "waits_for", "how", "holds", "new", "canary",
     "boot", "count", "median", "max", "gate_timeout", "gate_timeout_learned", "irreversible", "crashes", "retry_at",
-    "detail", "probe_error",
+    "detail", "probe_error", "steering", "steering_reason", "shares", "standby", "asked", "seen", "connections",
+    "queue", "until",
 ]
 WORDS = [
     "demo", "ready", "starting", "stopping", "stopped", "failed", "adopted", "inactive", "rolling", "rolling-back",
-    "paused", "steered", "succeeded", "rolled-back", "aborted", "superseded", "running", "started", "instance",
+    "paused", "steered", "standby", "freezing", "thawing", "ebpf",
+    "succeeded", "rolled-back", "aborted", "superseded", "running", "started", "instance",
     "failed-gate", "probe", "resumed", "closing", "hook", "before", "after", "held", "finished", "daemon-lost",
     "daemon-back", "2026-01-02T03:04:05+00:00",
     "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-01-02",
@@ -101,6 +103,7 @@ def test_any_rollout_can_be_drawn_at_any_size(
     progress = Progress("demo", source, 8, 0.0)
     for number, event in enumerate(events):
         progress.apply(event, float(number))
+        progress.look(event, float(number))
     lines = progress.lines(100.0, width=width, height=height, paint=Paint(on=colour))
     assert len(lines) <= height
     assert_fits(lines, width)

@@ -14,7 +14,7 @@ from deployd_cli.text.event import event_line, hook_words, instance_words
 from deployd_cli.text.failure import facts, failure_of, journal_lines
 from deployd_cli.text.paint import STATE_STYLES, Paint
 from deployd_cli.text.rollout import how_of
-from deployd_cli.text.steering import fitted, percent_of, share_words, steered
+from deployd_cli.text.steering import fitted, left_words, percent_of, share_words, steered
 from deployd_cli.text.table import Cell, Column, table
 from deployd_cli.text.trim import summed, trimmed
 from deployd_cli.text.words import columns, cut, dicts_of, duration, indented, number_of, text_of
@@ -204,24 +204,29 @@ class Progress:
         candidates = [*live, *gone]
         shown, rest = trimmed(candidates, room, _urgency)
         heads = [*HEADS, *([WEIGHT, OPEN] if self._steered and not self.ended else [])]
-        heads += [REASON] if any(row.reason for _, row in shown) else []
-        rows = [[cells[head] for head in heads] for cells in (self._row(name, row, now) for name, row in shown)]
+        drawn = [self._row(name, row, now) for name, row in shown]
+        heads += [REASON] if any(cells[REASON].text for cells in drawn) else []
+        rows = [[cells[head] for head in heads] for cells in drawn]
         lines = ["", *table(heads, rows, width=width, paint=paint, indent=2)] if rows else []
         if rest:
             sums = summed((row.state, row.generation) for _, row in rest)
             lines.append("  " + cut(f"{'and ' if rows else ''}{sums}", width - 2))
         return lines
 
-    def _row(self, name: str, row: Row, now: float) -> dict[Column, Cell | str]:
+    def _row(self, name: str, row: Row, now: float) -> dict[Column, Cell]:
         instance, generation, state, since = HEADS
+        left = int(row.left) if row.left.isdecimal() and row.state in ("stopping", "freezing") else 0
         return {
-            instance: name,
+            instance: Cell(name),
             generation: Cell(row.generation, "strong" if row.generation == str(self.target) else ""),
             state: Cell(row.state, STATE_STYLES.get(row.state, "")),
-            since: duration(now - row.since) if row.since is not None else "",
-            WEIGHT: row.weight,
-            OPEN: row.left,
-            REASON: Cell(row.reason, "bad" if row.state == "failed" else ""),
+            since: Cell(duration(now - row.since) if row.since is not None else ""),
+            WEIGHT: Cell(row.weight),
+            OPEN: Cell(row.left),
+            REASON: Cell(
+                ", ".join(filter(None, (row.reason, left_words(left) if left else ""))),
+                "bad" if row.state == "failed" else "",
+            ),
         }
 
 

@@ -147,7 +147,7 @@ def _heads(status: Mapping[str, Any], instances: list[Mapping[str, Any]], width:
     """What there is to tell of these instances; last what is missed least where there is no room."""
     heads = [INSTANCE, GENERATION, STATE, SINCE]
     if steered(status):
-        heads += [WEIGHT]
+        heads += [WEIGHT] if any(instance.get("weight") is not None for instance in instances) else []
         heads += [OPEN] if any(instance.get("connections") is not None for instance in instances) else []
     heads += [RESTARTS, PID]
     heads += [BOOT] if any(instance.get("boot") is not None for instance in instances) else []

@@ -83,14 +83,14 @@ def left_words(connections: int) -> str:
 
 
 def spans(numbers: Iterable[int]) -> str:
-    """``1-4, 7``."""
+    """``1-4, 7, 8``."""
     found: list[list[int]] = []
     for number in sorted(set(numbers)):
         if found and number == found[-1][-1] + 1:
-            found[-1] = [found[-1][0], number]
+            found[-1].append(number)
         else:
             found.append([number])
-    return ", ".join("-".join(map(str, span)) for span in found)
+    return ", ".join(f"{span[0]}-{span[-1]}" if len(span) > 2 else ", ".join(map(str, span)) for span in found)
 
 
 def fitted(sentences: Sequence[str], width: int | None, indent: int = 2) -> list[str]:

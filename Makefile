@@ -32,8 +32,9 @@ test: bootstrap  ## all tests, on real systemd hosts too (TESTS=... takes pytest
 test-unit: bootstrap  ## the tests that need no systemd, linters among them
 	@$(VENV_PYTHON) -m pytest tests/unit $(TESTS)
 
-torture: bootstrap  ## a fault at every step of a rollout, again and again (SEED=... FAULTS=500)
-	@$(VENV_PYTHON) -m tests.torture $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
+torture: bootstrap  ## a fault at every step of a rollout, again and again (SEED=... FAULTS=500 ROUTING=steered)
+	@$(VENV_PYTHON) -m tests.torture $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) \
+		$(if $(filter command line environment,$(origin ROUTING)),--routing $(ROUTING))
 
 bench: bootstrap  ## measure rollouts under load (ONLY=steering, JSON=FILE)
 	@$(VENV_PYTHON) -m tests.bench $(ONLY) $(if $(JSON),--json $(JSON))

@@ -1,6 +1,6 @@
 """`make torture`: faults at every step of a rollout, first in turn, then at random.
 
-    python -m tests.torture [--seed N] [--faults 500] [--turns 400] [--verbose]
+    python -m tests.torture [--seed N] [--faults 500] [--turns 400] [--routing shared|steered] [--verbose]
     python -m tests.torture --seed N --kind KIND --step STEP [--carrier JSON]     one fault again
 
 Prints the seed, what went wrong with the command that repeats it, and at the end the faults by kind. Exits 1 when
@@ -21,7 +21,8 @@ from tests.torture.carrier import Carrier
 from tests.torture.case import Case, Outcome
 from tests.torture.kinds import Kind
 from tests.torture.line import Step
-from tests.torture.schedule import Walk, mixed
+from tests.torture.schedule import IN_A_ROW, Walks, mixed
+from tests.torture.site import Site
 
 JOURNAL_LINES = 60
 MOST_WRONG = 30
@@ -34,6 +35,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--faults", type=int, default=500)
     parser.add_argument("--turns", type=int, default=400, help="faults in turn, before those at random")
     parser.add_argument("--skip", type=int, default=0, help="begin later in the plan")
+    parser.add_argument("--routing", choices=tuple(IN_A_ROW), help="only this; otherwise both")
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--steps", action="store_true", help="list the steps of a rollout, and end")
     parser.add_argument("--kind", type=Kind)
@@ -59,25 +61,37 @@ async def torture(options: argparse.Namespace) -> Tally:
     tally = Tally()
     planned: Iterator[Case] | None = None
     while True:
-        async with torture_site() as site:
+        async with torture_site(routing=first(options)) as site:
             if planned is None:
-                plain, rich = await dry_runs(site)
-                lengths = f"{len(plain.steps)} steps; {len(rich.steps)} with hooks, probes and a changed listen"
-                print(f"a rollout of 4 instances: {lengths}", flush=True)
-                planned = plan(options, plain, rich)
+                planned = await plan(options, site)
             await campaign(site, planned, options.faults - len(tally.outcomes), lambda item: tell(item, options), tally)
         if options.step or len(tally.outcomes) >= options.faults or len(tally.wrong) >= MOST_WRONG:
             return tally
 
 
-def plan(options: argparse.Namespace, plain: Walk, rich: Walk) -> Iterator[Case]:
+def first(options: argparse.Namespace) -> str:
+    """The routing to begin with."""
+    if options.step:
+        return str(options.carrier.routing)
+    return str(options.routing or "shared")
+
+
+async def plan(options: argparse.Namespace, site: Site) -> Iterator[Case]:
     """What the arguments ask for."""
-    if options.steps:
-        print("\n".join(map(str, rich.steps)))
-        sys.exit(0)
     if options.step:
         return iter([Case(1, options.kind, options.step, options.carrier, options.seed)])
-    return (case for case in mixed(plain, rich, options.seed, options.turns) if case.index > options.skip)
+    routings: list[Walks] = []
+    for routing in [options.routing] if options.routing else IN_A_ROW:
+        walks = await dry_runs(site, routing)
+        routings.append(walks)
+        lengths = f"{len(walks.plain.steps)} steps; {len(walks.rich.steps)} with hooks, probes and a changed listen"
+        back = f"; {len(walks.back.steps)} of a way back from standby" if walks.back else ""
+        print(f"a rollout of 4 instances, {routing}: {lengths}{back}", flush=True)
+        if options.steps:
+            print("\n".join(str(step) for walk in walks.all for step in walk.steps))
+    if options.steps:
+        sys.exit(0)
+    return (case for case in mixed(routings, options.seed, options.turns) if case.index > options.skip)
 
 
 def main() -> int:

@@ -7,18 +7,20 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from tests.host.machine import Machine
-from tests.host.stage import APP
+from tests.host.stage import RELEASES
 from tests.torture.carrier import Carrier
 from tests.torture.case import Case, Outcome, run_case
-from tests.torture.kinds import Kind
+from tests.torture.kinds import KERNEL, Kind
 from tests.torture.line import Step
-from tests.torture.schedule import Walk
+from tests.torture.schedule import Walk, Walks
 from tests.torture.site import Site
 
 SETTINGS = {"instances": 4, "gate": {"timeout": "10s"}}
+MOST_ALIKE = 8
+"""Of the same system call of steering: it asks the kernel again and again while it waits."""
 
 
 @dataclass(slots=True)
@@ -56,31 +58,41 @@ class Tally:
 
 
 @asynccontextmanager
-async def torture_site(name: str = "torture") -> AsyncIterator[Site]:
+async def torture_site(name: str = "torture", routing: str = "shared") -> AsyncIterator[Site]:
     """`demo` on a host of its own; all of it ends with the block."""
     with Machine.boot(name) as machine:
-        site = await Site.open(machine, **SETTINGS)
+        site = await Site.open(machine, routing, **SETTINGS)
         try:
             yield site
         finally:
             await site.close()
 
 
-async def dry_runs(site: Site) -> tuple[Walk, Walk]:
-    """The steps of good rollouts without a fault: a plain one; and rich ones, by which an address comes and goes."""
-    plain = await _dry_run(site, Carrier(nice=1))
-    coming = await _dry_run(site, Walk((), rich=True).carrier(1))
-    going = await _dry_run(site, Walk((), rich=True).carrier(2))
-    return Walk(plain), Walk(list(dict.fromkeys([*coming, *going])), rich=True)
+async def dry_runs(site: Site, routing: str = "shared") -> Walks:
+    """The steps of good rollouts without a fault: a plain one; rich ones, by which an address comes and goes; and where
+    that is possible a way back that wakes what stands by."""
+    steered = routing == "steered"
+    plain, rich = Walk((), routing=routing), Walk((), rich=True, routing=routing)
+    coming, going = [await _dry_run(site, rich.carrier(number)) for number in (1, 2)]
+    first = await _dry_run(site, plain.carrier(1))
+    if steered:
+        first = await _dry_run(site, plain.carrier(2))  # the one before had nothing in standby to clear away
+    back = await _dry_run(site, Walk((), routing=routing, back=True).carrier(1)) if steered else ()
+    return Walks(
+        replace(plain, steps=first),
+        replace(rich, steps=list(dict.fromkeys([*coming, *going]))),
+        Walk(back, routing=routing, back=True) if back else None,
+    )
 
 
 async def _dry_run(site: Site, carrier: Carrier) -> list[Step]:
-    carrier.prepare(site, "dry")
+    await site.put_on(carrier.routing, carrier.keepalive)
+    carrier.prepare(site, f"dry-{len(list(site.host_path(RELEASES).iterdir()))}")  # a way back needs what was before
     await site.line.arm(None, listing=True)
     async with await site.client() as client:
-        await client.rollout(APP)
+        await carrier.begin(client)
     await site.until_idle()
-    steps = list(site.line.steps)
+    steps = [step for step in site.line.steps if not step.label.startswith(KERNEL) or step.nth <= MOST_ALIKE]
     await site.line.arm(None)
     return steps
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from deployd.api import Client
 from tests.host.stage import APP, PORT, RELEASES
-from tests.torture.site import Json, Site
+from tests.torture.site import KEEPALIVE, Json, Site
 
+STANDBY = "5min"
 BAD = ("crash", "hang", "exit0")
 GATE = "10s"
 SHORT_GATE = "1s"
@@ -39,6 +40,20 @@ class Carrier:
     probe: bool = False
     ports: int = 1
     """A second address comes and goes."""
+    routing: str = "shared"
+    standby: bool = False
+    """Steered: what is replaced stands by, and a rollback wakes it."""
+    share: float = 0.0
+    """Steered: of new connections, for the canary that it waits at."""
+
+    @property
+    def steered(self) -> bool:
+        return self.routing == "steered"
+
+    @property
+    def keepalive(self) -> int:
+        """Connections of the load that never end. An instance that has some is not frozen but stopped after a while."""
+        return 0 if self.standby else KEEPALIVE
 
     @property
     def good(self) -> bool:
@@ -50,9 +65,9 @@ class Carrier:
         return self.verb in ("restart", "rollback", "scale")
 
     @classmethod
-    def at_random(cls, rng: random.Random) -> Carrier:
+    def at_random(cls, rng: random.Random, routing: str = "shared", standby: bool = False) -> Carrier:
         verb = rng.choice(["rollout"] * 6 + ["restart", "rollback", "scale", "apply"])
-        fresh = verb in ("rollout", "apply")
+        fresh, steered = verb in ("rollout", "apply"), routing == "steered"
         return cls(
             verb=verb,
             mode=rng.choice(BAD) if fresh and rng.random() < 0.3 else "good",
@@ -68,6 +83,9 @@ class Carrier:
             hooks=rng.random() < 0.15,
             probe=rng.random() < 0.2,
             ports=2 if rng.random() < 0.1 else 1,
+            routing=routing,
+            standby=standby,
+            share=rng.choice([0.1, 0.5]) if steered and fresh and rng.random() < 0.25 else 0.0,
         )
 
     def prepare(self, site: Site, version: str) -> str:
@@ -76,7 +94,7 @@ class Carrier:
         gate: Json = {"timeout": SHORT_GATE if self.mode == "hang" else GATE, "min_ready": self.min_ready}
         if self.probe:
             gate["probe"] = {"http": "/_status", "interval": "50ms"}
-        rollout: Json = {"max_surge": self.surge}
+        rollout: Json = {"max_surge": self.surge} | ({"standby": STANDBY} if self.standby else {})
         if self.hooks:
             rollout["hooks"] = {"before": [["/bin/true"]], "after": [["/bin/true"]]}
         site.stage.configure(
@@ -85,6 +103,7 @@ class Carrier:
             listen=[f"127.0.0.1:{port}" for port in (PORT, SECOND_PORT)[: self.ports]],
             rollout=rollout,
             gate=gate,
+            routing=self.routing if self.steered else None,
             service={"Nice": self.nice},
         )
         return release
@@ -93,9 +112,9 @@ class Carrier:
         """Ask for it; the number of the generation. Raises the errors of the client."""
         match self.verb:
             case "rollout":
-                return await client.rollout(APP, canary=self.canary)
+                return await client.rollout(APP, canary=self.share or self.canary)
             case "apply":
-                return await client.apply(APP, canary=self.canary)
+                return await client.apply(APP, canary=self.share or self.canary)
             case "restart":
                 return await client.restart(APP)
             case "rollback":
@@ -117,4 +136,6 @@ class Carrier:
         pace = f"surge {self.surge}, boot {self.boot:g} s, min_ready {self.min_ready}, nice {self.nice}"
         more = [name for name in ("pause", "supersede", "hooks", "probe") if getattr(self, name)]
         more += [f"canary {self.canary}"] * bool(self.canary) + [f"{self.ports} ports"] * (self.ports > 1)
+        more += [self.routing] * self.steered + ["standby"] * self.standby
+        more += [f"canary {self.share:.0%}"] * bool(self.share)
         return f"{self.verb} of a {self.mode} release ({', '.join([pace, *more])}, {self.instances} instances)"

@@ -27,6 +27,7 @@ from tests.torture.kinds import (
 )
 from tests.torture.line import Step
 from tests.torture.site import AWAY, DEADLINE, Json, Site, Stuck
+from tests.torture.steered import what_is_wrong
 
 MISSED = "not reached"
 NOTHING = "nothing to hit"
@@ -138,8 +139,11 @@ class Trial:
                 await site.line.arm(None)
                 outcome.result = MISSED
             await life
+            await asyncio.gather(*scene.asked)
         finally:
             life.cancel()
+            for future in scene.asked:
+                future.cancel()
             await scene.mend()
 
     async def kill_next(self, scene: Scene, life: asyncio.Future[None]) -> None:
@@ -184,6 +188,8 @@ class Trial:
             self.outcome.wrong.append(f"paused without a reason, or not telling how to go on: {rollout}")
         self.stood, self.outcome.reason = True, f"paused: {rollout['reason'] or rollout['waits_for']}"
         await scene.mend()
+        if self.case.kind is Kind.FLIP_WEIGHT:
+            await scene.flip_weight()
         # An error may be of the fault itself, or of another answer to it; when it is not, it comes again.
         with contextlib.suppress(*AWAY):
             async with await self.site.client() as client:
@@ -208,10 +214,14 @@ class Trial:
             wrong.append(f"the socket was closed: {socket} before, {now} now")
         # The next number may have files: of a rollout that came to nothing before it was recorded.
         known = {row["generation"] for row in rows[:KEPT]} | {rows[0]["generation"] + 1} | set(pins.values())
+        known |= set(site.records().values())
         left = site.left_overs() | {(f"generation {number}", 0) for number in site.generations() - known}
         if self.outcome.result == "succeeded" and (still := left & site.left):
             wrong.append(f"left over by a rollout before this one: {', '.join(sorted(path for path, _ in still))}")
         site.left = left
+        if site.routing == "steered":
+            woken = self.case.kind is Kind.WAKE_STANDBY
+            wrong += await what_is_wrong(site, down=scene.stopped if self.short else None, woken=woken)
         self.outcome.journal = await site.said()
         for sign in ("Traceback", "unexpected error", "internal error", "never retrieved"):
             if sign in self.outcome.journal:
@@ -276,6 +286,9 @@ async def _run(site: Site, case: Case, outcome: Outcome) -> None:
     if case.kind in NEEDS_SMALL_DISK | NEEDS_OWN_DISK:
         await site.put_on_small_disk(case.kind in NEEDS_SMALL_DISK)
     await site.until_idle()
+    await site.put_on(case.carrier.routing, case.carrier.keepalive)
+    if case.carrier.standby and not site.records():
+        await _roll_out_plainly(site, outcome, "before")  # there is somebody to wake, or to clear away
     trial = Trial(site, case, outcome, await site.history())
     release = case.carrier.prepare(site, f"r{case.index}")
     scene = Scene(site, random.Random(case.seed), trial.rows[0]["generation"], release)
@@ -292,18 +305,19 @@ async def _run(site: Site, case: Case, outcome: Outcome) -> None:
         )
 
 
-async def _roll_out_plainly(site: Site, outcome: Outcome) -> None:
+async def _roll_out_plainly(site: Site, outcome: Outcome, when: str = "next") -> None:
     """Whatever was: the next rollout works. Where the one with the fault succeeded, that is the next fault's."""
     try:
-        Carrier().prepare(site, f"r{outcome.case.index}-next")
+        carrier = outcome.case.carrier
+        Carrier(routing=carrier.routing, standby=carrier.standby).prepare(site, f"r{outcome.case.index}-{when}")
         async with await site.client() as client:
             number = await client.rollout(APP)
         await site.until_idle()
         newest = (await site.history())[0]
         if (newest["generation"], newest["result"]) != (number, "succeeded"):
-            outcome.wrong.append(f"the next rollout ended {newest['result']}: {newest['reason']}")
+            outcome.wrong.append(f"the plain rollout ({when}) ended {newest['result']}: {newest['reason']}")
     except DeploydError as error:
-        outcome.wrong.append(f"the next rollout was refused: {error}")
+        outcome.wrong.append(f"the plain rollout ({when}) was refused: {error}")
     finally:
         outcome.journal += await site.said()
 

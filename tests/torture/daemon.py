@@ -9,10 +9,11 @@ same sandbox. Steps, each a label and how often it came since the driver armed u
     sqlite WORDS                           each statement that writes
     spawn PROGRAM, dial SOCKET             each program run, each UNIX socket connected to (probes, journald)
     wake                                   each turn of a control loop
+    bpf COMMAND, pidfd_getfd, sock_diag    each system call of steering
 
 Instance numbers are left out of labels, so that the same step has the same name whatever ran before. At the step that
 the driver asked for, the daemon tells it so and stands still, as if it were slow, until told what becomes of it:
-nothing, SIGKILL, or for D-Bus an error, a delay, a reply that never comes.
+nothing, SIGKILL, or for D-Bus an error, a delay, a reply that never comes; or for steering's calls an error.
 
 CLOCK_REALTIME is the machine's, not the host's, and must not be touched here: where the clock is to jump, time.time()
 of this process is shifted. That shows what deployd makes of its wall clock, not what systemd makes of it; the times
@@ -23,6 +24,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
+import errno
 import json
 import os
 import re
@@ -32,14 +35,17 @@ import sqlite3
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from deployd import main
 from deployd.bus import Bus, BusError
 from deployd.control.controller import Controller
+from deployd.errors import SteeringError
 from deployd.state.disk import Disk
+from deployd.steering import syscalls
+from deployd.steering.diag import Diag, State
 from deployd.systemd.manager import decode
 
 SOCKET = "/run/torture.sock"
@@ -53,6 +59,9 @@ GO: Json = {"do": "go"}
 
 NO_REPLY = "org.freedesktop.DBus.Error.NoReply"
 FAILED = "org.freedesktop.DBus.Error.Failed"
+
+BPF = {0: "create", 1: "lookup", 2: "update", 3: "delete", 5: "load", 15: "info"}
+"""enum bpf_cmd, as far as the daemon uses it."""
 
 _WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE|BEGIN|COMMIT|ROLLBACK|CREATE)\b\s*(?:OR \w+ |INTO |FROM |TABLE )*(\w*)")
 _now = time.time
@@ -268,6 +277,29 @@ def of_programs(wire: Wire) -> None:
     asyncio.open_unix_connection = dial
 
 
+def of_steering(wire: Wire) -> None:
+    bpf, getfd, ask = syscalls.bpf, syscalls.pidfd_getfd, Diag._ask
+
+    def called(label: str) -> None:
+        if wire.reach(label)["do"] == "error":
+            raise OSError(errno.ENOMEM, "made to fail")
+
+    def counted_bpf(command: int, attributes: ctypes.Structure) -> int:
+        called(f"bpf {BPF.get(command, command)}")
+        return bpf(command, attributes)
+
+    def counted_getfd(pidfd: int, fd: int) -> int:
+        called("pidfd_getfd")
+        return getfd(pidfd, fd)
+
+    def counted_ask(self: Diag, states: Collection[State], port: int, condition: bytes = b"") -> Iterator[Any]:
+        if wire.reach(f"sock_diag {min(states).name.lower()}")["do"] == "error":
+            raise SteeringError("cannot ask the kernel for its sockets (sock_diag): made to fail")
+        return ask(self, states, port, condition)
+
+    syscalls.bpf, syscalls.pidfd_getfd, Diag._ask = counted_bpf, counted_getfd, counted_ask  # type: ignore[method-assign]
+
+
 def tell_tasks(wire: Wire) -> None:
     """Where everything stands, to the journal: for the driver, when nothing moves any more."""
     for task in asyncio.all_tasks(wire.loop) if wire.loop is not None else ():
@@ -278,7 +310,7 @@ def run() -> int:
     wire = Wire()
     signal.signal(signal.SIGUSR1, lambda *_: tell_tasks(wire))
     time.time = lambda: _now() + wire.offset
-    for instrument in (of_bus, of_disk, of_sqlite, of_control, of_programs):
+    for instrument in (of_bus, of_disk, of_sqlite, of_control, of_programs, of_steering):
         instrument(wire)
     return main.run()
 

@@ -6,6 +6,8 @@ good rollout may end after it.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -13,9 +15,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from deployd.errors import Refused
 from tests.host.stage import APP
 from tests.torture.line import Step
-from tests.torture.site import STATE, Json, Site
+from tests.torture.site import AWAY, STATE, Json, Site
 
 DAY = 86400.0
 DELAY = 0.7
@@ -59,6 +62,28 @@ class Kind(StrEnum):
     """A number that may be the next to start."""
     MASK_USED = "mask-used"
     """One that has an instance."""
+    STOP_SOCKET = "stop-socket"
+    """That of one instance, under it: routing restarts it, and it loses nothing."""
+    RESTART_SOCKET = "restart-socket"
+    FLIP_WEIGHT = "flip-weight"
+    """By request, at any moment of the rollout, and again where it stands."""
+    WAKE_STANDBY = "wake-standby"
+    """SIGCONT by hand: what stands by runs, and gets nothing all the same."""
+    KILL_STANDBY = "kill-standby"
+    KERNEL_ERROR = "kernel-error"
+    """A call of steering fails, once."""
+
+
+OF_STEERED = frozenset(
+    {
+        Kind.STOP_SOCKET, Kind.RESTART_SOCKET, Kind.FLIP_WEIGHT, Kind.WAKE_STANDBY, Kind.KILL_STANDBY,
+        Kind.KERNEL_ERROR,
+    }
+)  # fmt: skip
+"""There is nothing of the kind where one socket is shared."""
+
+KERNEL = ("bpf ", "pidfd_getfd", "sock_diag ")
+"""How the steps of steering's system calls begin."""
 
 
 @dataclass(slots=True)
@@ -77,6 +102,8 @@ class Scene:
     stopped_at: float = 0.0
     """When, in seconds since the epoch."""
     undo: list[Callable[[], Awaitable[object]]] = field(default_factory=list)
+    asked: list[asyncio.Future[None]] = field(default_factory=list)
+    """Requests that are answered only when the daemon goes on."""
 
     async def new(self) -> list[int]:
         return sorted(number for number, generation in (await self.site.alive()).items() if generation > self.before)
@@ -84,16 +111,34 @@ class Scene:
     async def old(self) -> list[int]:
         return sorted(number for number, generation in (await self.site.alive()).items() if generation <= self.before)
 
+    async def aside(self) -> list[int]:
+        """Those that stand by."""
+        return sorted(self.site.records().keys() & (await self.site.processes()).keys())
+
+    async def flip_weight(self) -> None:
+        """Another share of new connections for one of the two generations, if a rollout is under way."""
+        with contextlib.suppress(*AWAY):
+            async with await self.site.client() as client:
+                rollout = (await client.status(APP))["rollout"]
+                those = [] if rollout is None else [rollout["from"], rollout["to"]]
+                if None not in those and those:
+                    with contextlib.suppress(Refused):  # it is over, or on its way back
+                        await client.weigh(APP, self.rng.choice(those), self.rng.choice((0.0, 0.5, 1.0)))
+
     async def mend(self) -> None:
         """Undo what is a state of the machine."""
         while self.undo:
             await self.undo.pop()()
 
 
-def fits(kind: Kind, step: Step, begun: bool, stays: bool = False) -> bool:
+def fits(kind: Kind, step: Step, begun: bool, stays: bool = False, steered: bool = False) -> bool:
     """Whether there is anything to do at this step. `begun`: have new instances been started before it; `stays`: is the
     release that is rolled out the one that runs?"""
+    if kind in OF_STEERED and not steered:
+        return False
     match kind:
+        case Kind.KERNEL_ERROR:
+            return step.label.startswith(KERNEL)
         case Kind.REPLY_ERROR:
             return step.label.startswith("call ")
         case Kind.REPLY_DELAYED | Kind.REPLY_DROPPED:
@@ -107,6 +152,8 @@ def fits(kind: Kind, step: Step, begun: bool, stays: bool = False) -> bool:
 
 async def inflict(kind: Kind, scene: Scene) -> Json | None:
     site, rng = scene.site, scene.rng
+    if kind in OF_STEERED:
+        return await _inflict_on_steered(kind, scene)
     match kind:
         case Kind.KILL_DAEMON | Kind.KILL_TWICE:
             return {"do": "die"}
@@ -157,6 +204,28 @@ async def inflict(kind: Kind, scene: Scene) -> Json | None:
     return {"do": "go"}
 
 
+async def _inflict_on_steered(kind: Kind, scene: Scene) -> Json | None:
+    site = scene.site
+    match kind:
+        case Kind.KERNEL_ERROR:
+            return {"do": "error"}
+        case Kind.FLIP_WEIGHT:
+            scene.asked.append(asyncio.ensure_future(scene.flip_weight()))
+        case Kind.STOP_SOCKET | Kind.RESTART_SOCKET:
+            if not (found := sorted(await site.sockets())):
+                return None
+            verb = "stop" if kind is Kind.STOP_SOCKET else "restart"
+            # systemd may refuse to open it again, beside its instance; then it was stopped
+            await site.run("systemctl", verb, f"{APP}@{scene.rng.choice(found)}.socket", check=False)
+        case Kind.WAKE_STANDBY | Kind.KILL_STANDBY:
+            if not (found := await scene.aside()):
+                return None
+            number = scene.rng.choice(found)
+            name = "CONT" if kind is Kind.WAKE_STANDBY else "KILL"
+            await site.run("systemctl", "kill", f"--signal={name}", f"{APP}@{number}.service")
+    return {"do": "go"}
+
+
 async def _put_back(gone: Path, release: Path) -> None:
     gone.rename(release)
 
@@ -166,6 +235,8 @@ NO_OBSTACLE = frozenset(
         Kind.KILL_DAEMON, Kind.KILL_TWICE, Kind.KILL_OLD, Kind.REPLY_DELAYED,
         Kind.RESTART_BUS, Kind.REEXEC, Kind.RELOAD,
         Kind.CLOCK_FORWARD, Kind.CLOCK_BACK, Kind.STOP_OLD,
+        Kind.STOP_SOCKET, Kind.RESTART_SOCKET, Kind.FLIP_WEIGHT, Kind.WAKE_STANDBY, Kind.KILL_STANDBY,
+        Kind.KERNEL_ERROR,
     }
 )  # fmt: skip
 """After these a good release must be rolled out all the same."""

@@ -15,34 +15,64 @@ from tests.torture.kinds import Kind, fits
 from tests.torture.line import Step
 
 STARTED = "reply StartUnit demo@N.service"
+IN_A_ROW = {"shared": 20, "steered": 12}
+"""Faults of one routing before some of the other: to go from one to the other takes a while."""
+ALIKE = 8
+"""Faults in a row with standby or without: the load is another one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """A good rollout step by step. A `rich` one has all that there is: hooks, probes, an address that comes or goes."""
+    """A good rollout step by step. A `rich` one has all that there is: hooks, probes, an address that comes or goes.
+    One `back` wakes what stands by, as a plain one leaves it that is steered."""
 
     steps: Sequence[Step]
     rich: bool = False
+    routing: str = "shared"
+    back: bool = False
+
+    @property
+    def steered(self) -> bool:
+        return self.routing == "steered"
 
     def begun(self, index: int) -> bool:
         """Whether new instances have been started before this step."""
-        return STARTED in (step.label for step in self.steps[:index])
+        return self.back or STARTED in (step.label for step in self.steps[:index])
 
     def carrier(self, number: int) -> Carrier:
         """The rollout that comes by these steps; each changes what the one before had."""
-        plain = Carrier(nice=number % 2, resume=bool(number % 4 < 2))
+        plain = Carrier(nice=number % 2, resume=bool(number % 4 < 2), routing=self.routing)
+        if self.steered and not self.rich:
+            return replace(plain, standby=True, verb="rollback" if self.back else "rollout")
         return replace(plain, hooks=True, probe=True, ports=1 + number % 2) if self.rich else plain
+
+
+@dataclass(frozen=True, slots=True)
+class Walks:
+    """Those of one routing."""
+
+    plain: Walk
+    rich: Walk
+    back: Walk | None = None
+
+    @property
+    def all(self) -> tuple[Walk, ...]:
+        return (self.plain, self.rich) if self.back is None else (self.plain, self.back, self.rich)
 
 
 def in_turn(walk: Walk, seed: int) -> Iterator[Case]:
     """Each step with each kind, with a good release. A round has every step once, each with the kind that fits there
     and was the least often had; of several the one that fits in the fewest places."""
     steps, begun = walk.steps, [walk.begun(index) for index in range(len(walk.steps))]
-    places = Counter(kind for index, step in enumerate(steps) for kind in Kind if fits(kind, step, begun[index]))
+    fitting_at = [
+        [kind for kind in Kind if fits(kind, step, begun[index], stays=walk.back, steered=walk.steered)]
+        for index, step in enumerate(steps)
+    ]
+    places = Counter(chain.from_iterable(fitting_at))
     number, had, counts = 0, set[tuple[Kind, int]](), Counter[Kind]()
     for _ in Kind:
         for index in spread(len(steps)):
-            fitting = [kind for kind in Kind if fits(kind, steps[index], begun[index]) and (kind, index) not in had]
+            fitting = [kind for kind in fitting_at[index] if (kind, index) not in had]
             if fitting:
                 kind = min(fitting, key=lambda kind: (counts[kind], places[kind]))
                 had.add((kind, index))
@@ -58,19 +88,34 @@ def spread(size: int) -> list[int]:
     return [index for index in reversed_bits if index < size]
 
 
-def at_random(plain: Walk, rich: Walk, seed: int) -> Iterator[Case]:
+def at_random(walks: Walks, seed: int) -> Iterator[Case]:
     """For ever. The same seed gives the same."""
     rng = random.Random(seed)
     for number in count(1):
-        carrier = Carrier.at_random(rng)
-        walk = rich if carrier.hooks or carrier.probe or carrier.ports > 1 else plain
+        steered = walks.plain.steered
+        carrier = Carrier.at_random(rng, walks.plain.routing, standby=steered and number // ALIKE % 2 == 0)
+        walk = walks.rich if carrier.hooks or carrier.probe or carrier.ports > 1 else walks.plain
+        if walk is walks.plain and walks.back and carrier.verb == "rollback":
+            walk = walks.back
         index = rng.randrange(len(walk.steps))
-        fitting = [kind for kind in Kind if fits(kind, walk.steps[index], walk.begun(index), carrier.stays)]
-        yield Case(number, rng.choice(fitting), walk.steps[index], carrier, rng.randrange(1 << 30))
+        step, begun = walk.steps[index], walk.begun(index)
+        fitting = [kind for kind in Kind if fits(kind, step, begun, carrier.stays, steered)]
+        yield Case(number, rng.choice(fitting), step, carrier, rng.randrange(1 << 30))
 
 
-def mixed(plain: Walk, rich: Walk, seed: int, turns: int) -> Iterator[Case]:
-    """One round of each walk, but no more than `turns` faults; then at random."""
-    rounds = chain(islice(in_turn(plain, seed), len(plain.steps)), islice(in_turn(rich, seed), len(rich.steps)))
-    for number, case in enumerate(chain(islice(rounds, turns), at_random(plain, rich, seed)), 1):
+def mixed(routings: Sequence[Walks], seed: int, turns: int) -> Iterator[Case]:
+    """Of each routing one round of each walk, but no more than `turns` faults altogether; then at random. A few of the
+    one, then a few of the other."""
+    portions = [IN_A_ROW[walks.plain.routing] for walks in routings]
+    plans = [
+        _rounds_and_chance(walks, seed, turns * portion // sum(portions))
+        for walks, portion in zip(routings, portions, strict=True)
+    ]
+    rows = (islice(plan, portion) for _ in count() for plan, portion in zip(plans, portions, strict=True))
+    for number, case in enumerate(chain.from_iterable(rows), 1):
         yield replace(case, index=number)
+
+
+def _rounds_and_chance(walks: Walks, seed: int, turns: int) -> Iterator[Case]:
+    rounds = chain.from_iterable(islice(in_turn(walk, seed), len(walk.steps)) for walk in walks.all)
+    return chain(islice(rounds, turns), at_random(walks, seed))

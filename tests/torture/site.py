@@ -19,7 +19,7 @@ from deployd.bus import BusError
 from deployd.errors import DeploydError
 from tests.host.machine import Machine, MachineError
 from tests.host.root import IN_HOST
-from tests.host.stage import APP, Stage
+from tests.host.stage import APP, PORT, Stage
 from tests.load.client import Load, LoadError
 from tests.torture.daemon import SOCKET
 from tests.torture.line import Line
@@ -65,27 +65,49 @@ class Site:
     requests: int = 0
     failed: int = 0
     """What ended loads counted; `traffic` adds the one that runs."""
+    routing: str = "shared"
+    """How the app takes connections."""
+    keepalive: int = KEEPALIVE
     left: set[tuple[str, int]] = field(default_factory=set)
     """Left over by the case before."""
     small: bool = False
     """Is the state on a file system of its own, which a reboot loses?"""
     _load: Load | None = None
+    _settings: dict[str, object] = field(default_factory=dict)
     _cursor: str = ""
 
     @classmethod
-    async def open(cls, machine: Machine, **settings: object) -> Site:
+    async def open(cls, machine: Machine, routing: str = "shared", **settings: object) -> Site:
         """Generation 1 of `demo`, under load, with the daemon under test."""
-        site = cls(machine, Stage(machine), Line())
+        site = cls(machine, Stage(machine), Line(), routing=routing, _settings=settings)
         machine.write(f"{UNITS}/{DAEMON}.d/torture.conf", DROP_IN)
         await site.line.open(site.host_path(SOCKET))
         await site.run("systemctl", "daemon-reload")
         await site.run("systemctl", "restart", DAEMON)
-        site.stage.configure(release=site.stage.release("first"), **settings)
-        async with await site.client() as client:
-            await client.apply(APP)
-        await site.until_idle()
-        await site.start_load()
+        await site._apply()
         return site
+
+    async def _apply(self) -> None:
+        routing = None if self.routing == "shared" else self.routing
+        defaults = {"listen": [f"127.0.0.1:{PORT}"], "rollout": None, "gate": None, "service": None} | self._settings
+        self.stage.configure(release=self.stage.release("first"), routing=routing, **defaults)
+        async with await self.client() as client:
+            await client.apply(APP)
+        await self.until_idle()
+        await self.start_load()
+
+    async def put_on(self, routing: str, keepalive: int) -> None:
+        """An app that is deployed keeps its routing: for another one it is removed, and deployed anew."""
+        if routing != self.routing:
+            await self.stop_load()
+            async with await self.client() as client:
+                await client.remove(APP)
+            self.routing, self.keepalive, self.left = routing, keepalive, set()
+            await self._apply()
+        elif keepalive != self.keepalive:
+            await self.stop_load()
+            self.keepalive = keepalive
+            await self.start_load()
 
     async def close(self) -> None:
         await self.stop_load()
@@ -164,6 +186,29 @@ class Site:
         found = dict(map(_unit_and_pid, text.split("\n\n")))
         return {number: pins[number] for number, unit in units.items() if found.get(unit)}
 
+    def records(self) -> dict[int, int]:
+        """Instances that stand by, each with its generation. Of a pinned instance no record counts."""
+        directory, pins = self.host_path(f"{STATE}/apps/{APP}/standby"), self.pins()
+        found = directory.iterdir() if directory.is_dir() else ()
+        numbers = [path for path in found if path.name.isdigit() and int(path.name) not in pins]
+        return {int(path.name): int(path.read_text().split()[0]) for path in numbers}
+
+    async def sockets(self) -> set[int]:
+        """Instances whose own socket unit is open."""
+        argv = ["systemctl", "list-units", "--plain", "--no-legend", "--state=active", f"{APP}@*.socket"]
+        names = [line.split()[0] for line in (await self.run(*argv)).splitlines()]
+        return {int(name.removeprefix(f"{APP}@").removesuffix(".socket")) for name in names}
+
+    async def processes(self) -> dict[int, int]:
+        """Instance to its main process, of all that have one, with a pin or without."""
+        text = await self.run("systemctl", "show", "--property=Id,MainPID", f"{APP}@*.service")
+        found = dict(map(_unit_and_pid, filter(None, text.split("\n\n"))))
+        return {int(unit.removeprefix(f"{APP}@").removesuffix(".service")): pid for unit, pid in found.items() if pid}
+
+    def state_of(self, pid: int) -> str:
+        """Of a process, as proc(5) has it: T is stopped. Raises OSError when it is gone."""
+        return self.host_path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+
     def left_overs(self) -> set[tuple[str, int]]:
         """What a killed daemon may leave and the next rollout has to clear away: half-written files, units of single
         instances. Path and inode."""
@@ -198,14 +243,14 @@ class Site:
 
     async def units(self) -> str:
         """What systemd says of the app's units."""
-        names = (f"{APP}@*.service", f"{APP}.service", f"{APP}.socket")
+        names = (f"{APP}@*.service", f"{APP}@*.socket", f"{APP}.service", f"{APP}.socket")
         properties = "--property=Id,LoadState,ActiveState,SubState,Result,NRestarts,Job"
         return await self.run("systemctl", "show", "--all", properties, *names, check=False)
 
     # ---- load
 
     async def start_load(self) -> None:
-        self._load = await asyncio.to_thread(self.stage.load, RATE, KEEPALIVE)
+        self._load = await asyncio.to_thread(self.stage.load, RATE, self.keepalive)
 
     async def stop_load(self) -> None:
         """Await what is under way, and count."""
@@ -255,7 +300,7 @@ class Site:
 
 def is_whole(status: Json, but: int | None = None) -> bool:
     """Whether nothing is under way and all that is wanted is there, of one generation; `but` may be down."""
-    instances = status["instances"]
+    instances = [item for item in status["instances"] if item["state"] != "standby"]
     excused = [item for item in instances if item["instance"] == but and not item["ready"]]
     return (
         status["rollout"] is None

@@ -9,9 +9,9 @@ import pytest
 from tests.torture.campaign import Tally
 from tests.torture.carrier import Carrier
 from tests.torture.case import Case, Outcome
-from tests.torture.kinds import Kind, fits
+from tests.torture.kinds import OF_STEERED, Kind, fits
 from tests.torture.line import Step
-from tests.torture.schedule import STARTED, Walk, at_random, in_turn, mixed, spread
+from tests.torture.schedule import IN_A_ROW, STARTED, Walk, Walks, at_random, in_turn, mixed, spread
 
 STEPS = [
     Step(label, number)
@@ -20,6 +20,14 @@ STEPS = [
 ]
 WALK = Walk(STEPS)
 RICH = Walk([*STEPS, Step("call StartTransientUnit", 1)], rich=True)
+SHARED = Walks(WALK, RICH)
+STEPS_STEERED = [*STEPS, *(Step(label, nth) for nth in range(1, 9) for label in ("bpf update", "sock_diag listen"))]
+STEERED = Walks(
+    Walk(STEPS_STEERED, routing="steered"),
+    Walk(STEPS_STEERED, rich=True, routing="steered"),
+    Walk(STEPS[:40], routing="steered", back=True),
+)
+OF_SHARED = [kind for kind in Kind if kind not in OF_STEERED]
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 64, 195])
@@ -33,13 +41,14 @@ def test_every_beginning_is_spread(count: int) -> None:
 def test_a_round_has_every_step_and_all_kinds_alike() -> None:
     cases = list(islice(in_turn(WALK, 1), len(STEPS)))
     assert {case.step for case in cases} == set(STEPS)
-    counts = [sum(case.kind is kind for case in cases) for kind in Kind]
+    counts = [sum(case.kind is kind for case in cases) for kind in OF_SHARED]
     assert max(counts) - min(counts) <= 1
     assert [case.index for case in cases] == list(range(1, len(STEPS) + 1))
 
 
 def test_the_first_sixty_have_every_kind() -> None:
-    assert {case.kind for case in islice(in_turn(WALK, 1), 60)} == set(Kind)
+    assert {case.kind for case in islice(in_turn(WALK, 1), 60)} == set(OF_SHARED)
+    assert {case.kind for case in islice(in_turn(STEERED.plain, 1), 60)} == set(Kind)
 
 
 def test_all_rounds_together_are_the_product_of_what_fits() -> None:
@@ -51,8 +60,8 @@ def test_all_rounds_together_are_the_product_of_what_fits() -> None:
 
 
 def test_chance_is_repeated_by_its_seed() -> None:
-    assert list(islice(at_random(WALK, RICH, 5), 50)) == list(islice(at_random(WALK, RICH, 5), 50))
-    assert list(islice(at_random(WALK, RICH, 5), 50)) != list(islice(at_random(WALK, RICH, 6), 50))
+    assert list(islice(at_random(SHARED, 5), 50)) == list(islice(at_random(SHARED, 5), 50))
+    assert list(islice(at_random(SHARED, 5), 50)) != list(islice(at_random(SHARED, 6), 50))
 
 
 def test_a_step_is_read_as_it_is_written() -> None:
@@ -74,11 +83,28 @@ def test_table_counts_faults_by_kind_and_result() -> None:
 
 
 def test_each_walk_has_a_round_before_chance_begins() -> None:
-    cases = list(islice(mixed(WALK, RICH, 1, 1000), len(STEPS) + len(RICH.steps) + 100))
+    cases = list(islice(mixed([SHARED], 1, 1000), len(STEPS) + len(RICH.steps) + 100))
     assert [case.index for case in cases] == list(range(1, len(cases) + 1))
     first, second = cases[: len(STEPS)], cases[len(STEPS) : len(STEPS) + len(RICH.steps)]
     assert {case.step for case in first} == set(STEPS)
     assert {case.step for case in second} == set(RICH.steps)
     assert all(case.carrier.hooks and case.carrier.probe for case in second)
     assert {case.carrier.ports for case in second} == {1, 2}
-    assert not any(case.carrier.hooks for case in islice(mixed(WALK, RICH, 1, 100), 100))
+    assert not any(case.carrier.hooks for case in islice(mixed([SHARED], 1, 100), 100))
+
+
+def test_a_good_third_is_steered_and_they_come_in_rows() -> None:
+    cases = list(islice(mixed([SHARED, STEERED], 1, 300), 600))
+    steered = [case.carrier.steered for case in cases]
+    assert 200 <= sum(steered) < 300
+    assert sum(before != after for before, after in pairwise(steered)) <= 2 * len(cases) // sum(IN_A_ROW.values())
+    assert not [case for case in cases if case.kind in OF_STEERED and not case.carrier.steered]
+
+
+def test_steered_carriers_leave_somebody_in_standby_and_wake_them() -> None:
+    back = list(islice(in_turn(STEERED.back or WALK, 1), 20))
+    assert all(case.carrier.verb == "rollback" and case.carrier.standby for case in back)
+    chance = list(islice(at_random(STEERED, 1), 200))
+    assert {case.carrier.standby for case in chance} == {True, False}
+    assert {case.carrier.share for case in chance} == {0.0, 0.1, 0.5}
+    assert all(case.step.label.startswith(("bpf", "sock_diag")) for case in chance if case.kind is Kind.KERNEL_ERROR)

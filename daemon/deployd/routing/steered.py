@@ -35,6 +35,9 @@ TICK = 0.015
 GLANCE = 0.01
 """Seconds between looks at an instance that is being drained: nobody tells that a queue is empty."""
 
+LONGEST_GLANCE = 0.5
+"""The same for connections that take their time to end, some of them hours."""
+
 RETRY = 1.0
 """Seconds until a socket that could not be mended is tried again."""
 
@@ -149,12 +152,14 @@ class Steered:
 
     async def _ended(self, number: int, limit: float) -> int:
         """The connections it still has after `limit` seconds, or as soon as it has none."""
-        end = time.monotonic() + limit
+        now = time.monotonic()
+        end, pause = now + limit, GLANCE
         while True:
             left = self._listening.connections([number]).get(number, 0)
-            if not left or time.monotonic() >= end:
+            if not left or now >= end:
                 return left
-            await asyncio.sleep(GLANCE)
+            await asyncio.sleep(min(pause, max(0.0, end - now)))
+            now, pause = time.monotonic(), min(2 * pause, LONGEST_GLANCE)
 
     def _mend(self, number: int, settings: App) -> None:
         """Give an instance that has lost its socket a new one; it is drained first, if others serve."""

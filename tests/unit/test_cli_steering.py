@@ -56,6 +56,7 @@ def test_a_held_canary_at_eighty_columns() -> None:
         "  canary: 5 % of new connections, 1 new beside the 2 old",
         "  waits for deployd resume demo",
         "  deployd resume demo goes on; deployd abort demo goes back",
+        "  deployd compare demo shows both; deployd weight demo 8 20% changes the share",
         "  generation 8 gets 5 % of new connections, 5.07 % seen, 51 so far",
         "  generation 7 gets 95 % of new connections, 94.9 % seen, 955 so far",
         "",
@@ -68,9 +69,9 @@ def test_a_held_canary_at_eighty_columns() -> None:
 
 def test_a_wide_terminal_has_the_shares_on_a_line_and_the_releases_beside_the_instances() -> None:
     told = shown(steered(shares=SHARES, rollout=HELD), 160)
-    assert "; generation 7 gets 95 % of new connections, 94.9 % seen, 955 so far" in told[7]
-    assert told[9].endswith("  RELEASE")
-    assert told[10].endswith("  /srv/demo/releases/7")
+    assert "; generation 7 gets 95 % of new connections, 94.9 % seen, 955 so far" in told[8]
+    assert told[10].endswith("  RELEASE")
+    assert told[11].endswith("  /srv/demo/releases/7")
 
 
 def test_a_queue_is_shown_where_there_is_one_and_no_number_is_cut_in_half() -> None:
@@ -95,7 +96,7 @@ def test_where_nobody_counts_nothing_is_said_to_be_seen() -> None:
     shares = [{**share, "seen": None, "connections": 0} for share in SHARES]
     told = shown(steered(shares=shares, rollout=HELD, steering="cbpf", steering_reason="eBPF cannot be used: no"))
     assert told[2] == "  steered (cbpf): eBPF cannot be used: no"
-    assert told[7] == "  generation 8 gets 5 % of new connections"
+    assert told[8] == "  generation 8 gets 5 % of new connections"
 
 
 def test_an_app_that_could_not_be_steered_says_why_on_as_many_lines_as_it_takes() -> None:

@@ -14,7 +14,7 @@ from deployd_cli.text.event import event_line, hook_words, instance_words
 from deployd_cli.text.failure import facts, failure_of, journal_lines
 from deployd_cli.text.paint import STATE_STYLES, Paint
 from deployd_cli.text.rollout import how_of
-from deployd_cli.text.steering import fitted, left_words, percent_of, share_words, steered
+from deployd_cli.text.steering import canary_words, fitted, left_words, percent_of, share_words, steered
 from deployd_cli.text.table import Cell, Column, table
 from deployd_cli.text.trim import summed, trimmed
 from deployd_cli.text.words import columns, cut, dicts_of, duration, indented, number_of, text_of
@@ -72,6 +72,7 @@ class Progress:
         }
         self._desired = number_of(status, "desired")
         self._shares: list[str] = []
+        self._canary = ""
         self._steered = False
         self.look(status, now)
 
@@ -80,7 +81,7 @@ class Progress:
         self._steered = steered(status)
         if not self._steered or self.ended:
             return
-        self._shares = share_words(status)
+        self._shares, self._canary = share_words(status), canary_words(status)
         for item in dicts_of(status, "instances"):
             row = self._rows.get(text_of(item, "instance", "?"))
             if row is None or row.generation != text_of(item, "generation", "-"):
@@ -169,7 +170,8 @@ class Progress:
         top += ["  " + cut(self.lost, width - 2)] if self.lost and not self.ended else []
         said = self.ended or any(self.note in failure for failure in self.failures.values())
         top += ["  " + cut(self.note, width - 2)] if self.note and not said else []
-        top += indented(self.how, width) if self.phase == "paused" else []
+        if self.phase == "paused":
+            top += [line for words in (self.how, self._canary) for line in indented(words, width)]
         top += [] if self.ended else ["  " + cut(line, width - 2) for line in fitted(self._shares, width)]
         top += ["  " + cut(f"{self.hook[0]} {duration(now - self.hook[1])} ago", width - 2)] if self.hook else []
         bottom = [paint("bad", line) for failure in self._failures() for line in indented(failure, width)]

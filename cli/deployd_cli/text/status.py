@@ -10,7 +10,7 @@ from deployd_cli.text.boot import boot_words
 from deployd_cli.text.failure import failure_of, journal_lines, told
 from deployd_cli.text.paint import STATE_STYLES, Paint
 from deployd_cli.text.rollout import holds_of, how_of, rollout_of, waits_of
-from deployd_cli.text.steering import fitted, percent_of, routing_words, share_words, standby_words, steered
+from deployd_cli.text.steering import percent_of, routing_words, steered, steering_words
 from deployd_cli.text.table import Cell, Column, table
 from deployd_cli.text.trim import summed, trimmed
 from deployd_cli.text.trouble import trouble_lines
@@ -46,7 +46,8 @@ def status_lines(
     Below the instances, what is wrong with them. With a `height` that is too small for all instances, those that
     just serve are summed up.
     """
-    lines = _head(status, width, paint) + _rollout(status, width, paint) + _steering(status, now, width)
+    lines = _head(status, width, paint) + _rollout(status, width, paint)
+    lines += [line for sentence in steering_words(status, now, width) for line in indented(sentence, width)]
     instances = dicts_of(status, "instances")
     if instances:
         heads = _heads(status, instances, width)
@@ -108,11 +109,6 @@ def _head(status: Mapping[str, Any], width: int | None, paint: Paint) -> list[st
     if boot := boot_words(status):
         lines.append("  " + _within(boot, width, 2))
     return lines + indented(routing_words(status), width)
-
-
-def _steering(status: Mapping[str, Any], now: datetime, width: int | None) -> list[str]:
-    words = [*fitted(share_words(status), width), *fitted(standby_words(status, now), width)]
-    return [line for sentence in words for line in indented(sentence, width)]
 
 
 def _rollout(status: Mapping[str, Any], width: int | None, paint: Paint) -> list[str]:

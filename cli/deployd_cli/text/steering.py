@@ -46,6 +46,15 @@ def share_words(status: Status) -> list[str]:
     return told
 
 
+def canary_words(status: Status) -> str:
+    """What else can be done while a rollout is held with both generations serving."""
+    rollout = status.get("rollout")
+    if not steered(status) or not isinstance(rollout, Mapping) or text_of(rollout, "pause") != "held":
+        return ""
+    app, target = text_of(status, "app", "APP"), text_of(rollout, "to", "GENERATION")
+    return f"deployd compare {app} shows both; deployd weight {app} {target} 20% changes the share"
+
+
 def standby_words(status: Status, now: datetime) -> list[str]:
     """What stands by and until when; and how it serves again."""
     standby = status.get("standby")
@@ -60,6 +69,12 @@ def standby_words(status: Status, now: datetime) -> list[str]:
     rollout = isinstance(status.get("rollout"), Mapping)
     how = f"deployd abort {app}" if rollout else f"deployd rollback {app} --to {generation}"
     return [words, f"{how} wakes {'it' if len(numbers) == 1 else 'them'}"]
+
+
+def steering_words(status: Status, now: datetime, width: int | None) -> list[str]:
+    """All of this, sentence by sentence."""
+    words = [canary_words(status), *fitted(share_words(status), width), *fitted(standby_words(status, now), width)]
+    return [sentence for sentence in words if sentence]
 
 
 def _clock(then: datetime, now: datetime) -> str:

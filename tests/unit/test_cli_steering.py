@@ -120,6 +120,8 @@ def test_standby_tells_until_when_and_how_to_go_back() -> None:
     assert "\x1b[2mstandby\x1b[0m" in painted
     rolling = shown(steered(standby=STANDBY, rollout=HELD))
     assert "  deployd abort demo wakes them" in rolling
+    for rollout in (HELD | {"phase": "rolling-back"}, HELD | {"from": 6}):
+        assert not [line for line in shown(steered(standby=STANDBY, rollout=rollout)) if "wakes" in line]
 
 
 def test_what_rests_is_summed_up_first() -> None:

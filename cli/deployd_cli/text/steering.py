@@ -66,8 +66,13 @@ def standby_words(status: Status, now: datetime) -> list[str]:
     if (until := moment(standby.get("until"))) is not None:
         left = (until - now).total_seconds()
         words += f", for {duration(left)} more, until {_clock(until, now)}" if left > 0 else ", whose time is over"
-    rollout = isinstance(status.get("rollout"), Mapping)
-    how = f"deployd abort {app}" if rollout else f"deployd rollback {app} --to {generation}"
+    rollout = status.get("rollout")
+    if not isinstance(rollout, Mapping):
+        how = f"deployd rollback {app} --to {generation}"
+    elif text_of(rollout, "from") == generation and text_of(rollout, "phase") != "rolling-back":
+        how = f"deployd abort {app}"
+    else:
+        return [words]
     return [words, f"{how} wakes {'it' if len(numbers) == 1 else 'them'}"]
 
 

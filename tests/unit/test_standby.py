@@ -243,6 +243,7 @@ class Stage:
         self.settings = app(pace=Pace(standby=600.0))
         self.acts: list[Action] = []
         self.busy: set[int] = set()
+        self.strayed: set[int] = set()
         self.up = True
         self.wakes = asyncio.Event()
         self.available: int | None = 1000 * MIB
@@ -250,7 +251,7 @@ class Stage:
 
     def back(self) -> None:
         """The daemon, afresh."""
-        self.freezer = Freezer("shop", self.systemd, self.pins)  # type: ignore[arg-type]
+        self.freezer = Freezer("shop", self.systemd, self.pins, lambda _: self.strayed)  # type: ignore[arg-type]
         self.standby = Standby(
             "shop",
             self.pins,
@@ -314,6 +315,28 @@ def test_the_record_comes_before_the_freeze_and_goes_after_the_thaw(play: Callab
         await stage.freezer.thaw(Thaw(1, 4))
         assert stage.systemd.asked[2:] == ["thaw shop@1.service"]
         assert stage.pins.read("shop") == {1: 4, 3: 5}
+
+    play(story)
+
+
+def test_a_connection_that_strayed_to_one_in_standby_is_answered(play: Callable[[Story], None]) -> None:
+    """The daemon was stopped and started: while its maps are made anew the kernel deals connections out to anybody."""
+
+    async def story(stage: Stage) -> None:
+        await stage.freeze(1, 2)
+        stage.back()
+        stage.strayed = {2}
+        stage.systemd.asked.clear()
+        assert await stage.look() == []
+        assert stage.systemd.asked == ["freeze shop@1.service", "thaw shop@2.service"]
+        await asyncio.wait_for(stage.wakes.wait(), 5.0)
+        assert await stage.look() == []
+        assert len(stage.systemd.asked) == 2
+        stage.strayed.clear()
+        assert await stage.look() == []
+        assert stage.systemd.asked[2:] == ["freeze shop@2.service"]
+        assert await stage.look() == []
+        assert len(stage.systemd.asked) == 3
 
     play(story)
 

@@ -59,7 +59,7 @@ class Controller:
         self._witness = Witness(name, host.history, host.tail)
         self._analysis = Analysis(name, host, compare, self.wake, self._story.tell)
         self.router = Router(name, host.systemd, host.kernel, host.deployment.steers, changed=self.wake)
-        self._freezer = Freezer(name, host.systemd, host.pins)
+        self._freezer = Freezer(name, host.systemd, host.pins, self.router.connected)
         self._umbrella = Umbrella(name, host.systemd, changed=self.wake, failed=self._on_shell_error)
         stopped, failed, up = self._story.stopped, self._on_shell_error, self._umbrella.is_up
         self.instances = Instances(

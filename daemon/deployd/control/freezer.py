@@ -8,6 +8,7 @@ unneeded, never one that is to serve and sleeps; and signals may be sent again.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from deployd.control.moment import Moment
@@ -32,14 +33,19 @@ def patient(settings: App) -> App:
 
 
 class Freezer:
-    """Of one app. Raises SystemdError and StateError where not told otherwise."""
+    """Of one app. `connected` tells who of some instances has connections of its own. Raises SystemdError and
+    StateError where not told otherwise."""
 
-    def __init__(self, app: str, systemd: Systemd, pins: Pins) -> None:
+    def __init__(
+        self, app: str, systemd: Systemd, pins: Pins, connected: Callable[[Collection[int]], Collection[int]]
+    ) -> None:
         self._app = app
         self._systemd = systemd
         self._pins = pins
         self._held: dict[int, int | None] = {}
+        self._connected = connected
         self._frozen: set[int] = set()
+        self._roused: set[int] = set()
 
     def unit(self, number: int) -> str:
         return f"{self._app}@{number}.service"
@@ -98,11 +104,23 @@ class Freezer:
         for number in self._pins.standby(self._app):
             await self.wake(number)
 
-    async def ensure(self, number: int) -> None:
-        """Freeze what a daemon that was killed had only recorded; once, for somebody may thaw it by hand."""
-        if number not in self._frozen:
-            self._frozen.add(number)
-            await self._systemd.freeze(self.unit(number))
+    async def ensure(self, numbers: Collection[int]) -> bool:
+        """Freeze what a daemon that was killed had only recorded; once, for somebody may thaw it by hand.
+
+        Has a connection strayed to one, as may happen while the kernel's maps are made anew, it goes on until that has
+        ended. True if there are such."""
+        strayed = self._connected(numbers)
+        for number in sorted(numbers):
+            if number in strayed and number not in self._roused:
+                self._roused.add(number)
+                self._frozen.discard(number)
+                log.info("%s: instance %d in standby goes on for a connection that strayed there", self._app, number)
+                await self._systemd.thaw(self.unit(number))
+            elif number not in strayed and number not in self._frozen:
+                self._frozen.add(number)
+                self._roused.discard(number)
+                await self._systemd.freeze(self.unit(number))
+        return bool(strayed)
 
     async def resting(self, numbers: frozenset[int], now: Moment) -> tuple[Resting, ...]:
         """Those of `numbers` that stand by, with what they hold; it changes no more, so it is read once."""

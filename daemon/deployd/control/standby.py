@@ -26,6 +26,9 @@ from deployd.systemd.memory import Pressure
 
 log = logging.getLogger(__name__)
 
+ANSWERING = 0.2
+"""Seconds that one in standby gets to answer a connection that strayed there, before it is looked at again."""
+
 EVERY = 10.0
 """Seconds between two looks at the memory while something stands by, where the kernel does not tell by itself."""
 
@@ -113,8 +116,7 @@ class Standby:
         await self._sweep(records.keys() - numbers, states, settings)
         self._resting = await self._freezer.resting(numbers, now)
         self._lasts = settings.pace.standby
-        for number in sorted(numbers):
-            await self._freezer.ensure(number)
+        strayed = await self._freezer.ensure(numbers)
         if not self._resting:
             self._pressure.close()
             return
@@ -122,7 +124,7 @@ class Standby:
             log.info("%s: instance %d leaves standby: %s", self._app, item.number, item.reason)
             self._hands.act(Stop(item.number, item.generation, item.reason), settings)
         self._listen()
-        self._wake_at(now, busy)
+        self._wake_at(now, busy, strayed)
 
     async def attend(
         self, seen: Iterable[Instance], settings: App | None, rollout: Rollout | None, goal: Goal | None
@@ -196,8 +198,10 @@ class Standby:
         self._short = True
         self._wake()
 
-    def _wake_at(self, now: Moment, busy: bool) -> None:
+    def _wake_at(self, now: Moment, busy: bool, strayed: bool) -> None:
         moments = [now.monotonic + EVERY] if self._deaf else []
+        if strayed:
+            moments.append(now.monotonic + ANSWERING)
         end = until(self._resting, self._lasts)
         if end is not None and not busy:
             moments.append(end)

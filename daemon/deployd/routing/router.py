@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from deployd.model.app import App, Routing
 from deployd.model.rollout import Rollout
@@ -48,6 +48,9 @@ class Router:
 
     async def close(self, number: int) -> None:
         await self._now().close(number)
+
+    def connected(self, numbers: Collection[int]) -> Collection[int]:
+        return self._now().connected(numbers)
 
     def report(self) -> Report:
         report = self._now().report()

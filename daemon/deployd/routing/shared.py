@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from deployd.model.app import App
 from deployd.model.rollout import Rollout
 from deployd.routing.view import Report, View
@@ -27,6 +29,9 @@ class Shared:
 
     async def close(self, number: int) -> None:
         pass
+
+    def connected(self, numbers: Collection[int]) -> Collection[int]:  # noqa: ARG002
+        return ()
 
     def report(self) -> Report:
         return self._report

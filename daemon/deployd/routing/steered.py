@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from deployd.errors import SteeringError, SystemdError
@@ -76,6 +76,7 @@ class Steered:
             return
         if not synced:
             self._look_again(GLANCE)
+            self._look_again(HANDSHAKES)  # until then the kernel deals by hash, and who was dealt to is looked after
         for number in self._listening.lost:
             self._mend(number, view.settings)
         if self._candidates():
@@ -109,6 +110,13 @@ class Steered:
         if self._candidates():
             await self._listening.close(number)
             self._leaving.discard(number)
+
+    def connected(self, numbers: Collection[int]) -> Collection[int]:
+        try:
+            return {number for number, count in self._listening.connections(numbers).items() if count}
+        except SteeringError as error:
+            log.debug("%s: %s", self._app, error)
+            return ()
 
     def report(self) -> Report:
         known = self._listening.numbers()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -88,6 +88,9 @@ class Routing(Protocol):
 
     async def close(self, number: int) -> None:
         """It is stopped, and is not to come back."""
+
+    def connected(self, numbers: Collection[int]) -> Collection[int]:
+        """Those of `numbers` that have connections of their own, accepted or waiting, as far as that is known."""
 
     def report(self) -> Report:
         """How things stand, without waiting for anything."""

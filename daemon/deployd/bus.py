@@ -86,6 +86,12 @@ class _Patient:
             return len(data)  # raised, it would stay in a future that nobody asks any more
 
 
+def _ignored(task: asyncio.Task[Any]) -> None:
+    """Or asyncio complains that nobody looked at its exception."""
+    if not task.cancelled():
+        task.exception()
+
+
 class Bus:
     """One connection to a message bus. Make it with :meth:`connect`."""
 
@@ -145,6 +151,7 @@ class Bus:
             done, _ = await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if call not in done:
             call.cancel()
+            call.add_done_callback(_ignored)  # it may have failed just now
             what = "the bus went away" if self.disconnected in done else f"no reply within {timeout:g} s"
             raise BusError("org.freedesktop.DBus.Error.NoReply", f"{interface}.{member} of {destination}: {what}")
         try:

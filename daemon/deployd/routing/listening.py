@@ -18,6 +18,7 @@ from deployd.steering.diag import Connection, Listener
 from deployd.steering.listeners import by_instance, cgroup_root
 from deployd.steering.table import Table
 from deployd.systemd.manager import Systemd, UnitRefused
+from deployd.systemd.observe import STATES
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +103,16 @@ class Listening:
         self.paths.find(self._runs())
         self.sync()
 
+    async def pass_on(self, number: int) -> None:
+        """Close the socket unit of an instance that is down, so that what is queued there goes to the others. Whoever
+        starts the instance opens it again: its unit wants it (Sockets=)."""
+        log.info("%s: nobody serves what waits for instance %d; it goes to the others", self._app, number)
+        async with self._one_by_one():
+            with self._classic.parting(number) if self._classic else nullcontext():
+                self._drop(number)
+                await self._stop(self.unit(number))
+        await self._stop(steered.starter(self._app, number))
+
     async def find(self, instances: Iterable[Instance]) -> None:
         """Take note of sockets that were opened or closed, by whomever."""
         up = {item.number: item for item in instances if item.state is not State.INACTIVE or item.generation}
@@ -111,8 +122,8 @@ class Listening:
         for number in sorted(numbers):
             properties = await self._systemd.watch(self.unit(number))
             item, active = up.get(number), properties.get("ActiveState") == "active"
-            opened = int(properties.get("ActiveEnterTimestampMonotonic", 0)) / 1e6
-            if item is not None and item.state is State.READY and (not active or opened > item.started):
+            opened = int(properties.get("ActiveEnterTimestampMonotonic", 0))
+            if item is not None and item.state is State.READY and (not active or opened > self._begun(number)):
                 # It accepts from the listener that it was started with, for as long as it lives.
                 self.lost.add(number)
                 continue
@@ -193,7 +204,7 @@ class Listening:
         log.warning("%s: the socket of instance %d was stopped under it; restarting both", self._app, number)
         self._drop(number)
         await self.open(number)
-        await self._end(await self._systemd.restart(f"{self._app}@{number}.service"))
+        await self._end(await self._systemd.restart(self._service(number)))
 
     async def sweep(self, instances: Iterable[Instance]) -> None:
         """Close the sockets of instances that are gone."""
@@ -207,6 +218,19 @@ class Listening:
             self._systemd.unwatch(self.unit(number))
         self.paths.stop()
         self._steering.close()
+
+    def accepts(self, number: int) -> bool:
+        """Does anybody take connections from its queue, as systemd knows it?"""
+        state = str(self._systemd.properties(self._service(number)).get("ActiveState"))
+        return STATES.get(state) is State.READY
+
+    def _begun(self, number: int) -> int:
+        """When the process began that runs now, as systemd's ...TimestampMonotonic; it was passed the socket then. The
+        unit itself may be older: it is up since the last one died."""
+        return int(self._systemd.properties(self._service(number)).get("ExecMainStartTimestampMonotonic", 0))
+
+    def _service(self, number: int) -> str:
+        return f"{self._app}@{number}.service"
 
     def _one_by_one(self) -> AbstractAsyncContextManager[object]:
         """Sockets are opened and closed one by one where it matters in which order."""

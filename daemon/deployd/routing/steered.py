@@ -81,6 +81,7 @@ class Steered:
             self._mend(number, view.settings)
         if self._candidates():
             await self._listening.sweep(view.instances)
+            await self._pass_on(view)
 
     def follow(self, rollout: Rollout) -> None:
         if self._view is not None:
@@ -151,7 +152,8 @@ class Steered:
             await asyncio.sleep(GLANCE)  # who looked an address up just before it moved on may be about to connect
         begun, now = self._listening.half_open(), time.monotonic()
         handshakes, end = now + min(HANDSHAKES, limit), now + limit
-        while now < end:
+        # Who has died serves nobody; it moves to the others when the socket is closed.
+        while now < end and self._listening.accepts(number):
             begun &= self._listening.half_open() if begun else begun
             if not self._listening.queues().get(number) and (not begun or now > handshakes):
                 return
@@ -168,6 +170,22 @@ class Steered:
                 return left
             await asyncio.sleep(min(pause, max(0.0, end - now)))
             now, pause = time.monotonic(), min(2 * pause, LONGEST_GLANCE)
+
+    async def _pass_on(self, view: View) -> None:
+        """What waits for instances that are down, from before their share was taken away, goes to those that serve. A
+        UNIX socket's queue does not move, and waits for its instance."""
+        down = [item.number for item in view.instances if item.state in (State.FAILED, State.INACTIVE)]
+        down = [number for number in down if self._listening.known(number) and number not in self._leaving]
+        if not down or self._listening.paths:
+            return
+        try:
+            queues = self._listening.queues()
+        except SteeringError as error:
+            log.debug("%s: %s", self._app, error)
+            return
+        for number in down:
+            if queues.get(number):
+                await self._listening.pass_on(number)
 
     def _mend(self, number: int, settings: App) -> None:
         """Give an instance that has lost its socket a new one; it is drained first, if others serve."""

@@ -57,11 +57,11 @@ says how long it takes for each."""
 
 
 def asked(stage: Stage) -> Counter[int]:
-    """Generation to its percent of new connections, as status has it."""
+    """Generation to its (rounded) percent of new connections, as status has it."""
     found: Counter[int] = Counter()
     for item in stage.status()["instances"]:
         found[item["generation"]] += item["weight"] or 0
-    return found
+    return Counter({number: round(share) for number, share in found.items()})
 
 
 def generations(stage: Stage, requests: int = 40, port: int = 8080) -> set[int]:
@@ -123,11 +123,8 @@ class _ById(ctypes.Structure):
     )
 
 
-def sockets(stage: Stage) -> dict[int, str]:
-    """Instance to the state of its socket unit."""
-    command = ["systemctl", "list-units", "--all", "--plain", "--no-legend", f"{APP}@*.socket"]
-    found = {}
-    for line in stage.machine.run(command).stdout.splitlines():
-        unit, _, active, *_ = line.split()
-        found[int(unit.removeprefix(f"{APP}@").removesuffix(".socket"))] = active
-    return found
+def sockets(stage: Stage) -> set[int]:
+    """The instances whose sockets are open."""
+    command = ["systemctl", "list-units", "--plain", "--no-legend", "--state=active", f"{APP}@*.socket"]
+    units = [line.split()[0] for line in stage.machine.run(command).stdout.splitlines()]
+    return {int(unit.removeprefix(f"{APP}@").removesuffix(".socket")) for unit in units}

@@ -67,6 +67,10 @@ class Line:
         self.reached = asyncio.get_running_loop().create_future()
         self._settings |= {"arm": [step.label, step.nth], "listing": False}
 
+    def disarm(self) -> None:
+        """The daemon that calls in next does not stop anywhere."""
+        self._settings["arm"] = None
+
     async def shift(self, offset: float) -> None:
         """Move the daemon's clock, for as long as nothing else is said."""
         self._settings["offset"] = offset

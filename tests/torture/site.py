@@ -211,10 +211,11 @@ class Site:
 
     def left_overs(self) -> set[tuple[str, int]]:
         """What a killed daemon may leave and the next rollout has to clear away: half-written files, units of single
-        instances. Path and inode."""
+        instances but for those that stand by. Path and inode."""
         places = (UNITS, f"{STATE}/apps/{APP}/pins", f"{STATE}/apps/{APP}/generations", f"{STATE}/apps", STATE)
         found = [path for place in places for path in self.host_path(place).glob(".*")]
-        found += self.host_path(UNITS).glob(f"{APP}@[0-9]*.service")
+        needed = {f"{APP}@{number}.service" for number in self.records()}
+        found += (path for path in self.host_path(UNITS).glob(f"{APP}@[0-9]*.service") if path.name not in needed)
         found += self.host_path("/tmp").glob("deployd-*")
         root = self.host_path("/")
         return {(f"/{path.relative_to(root)}", path.lstat().st_ino) for path in found}
@@ -281,6 +282,7 @@ class Site:
         await self.stop_load()
         if clean:
             await self.line.answer(do="go")  # it is not to stand still while it is asked to stop
+        self.line.disarm()  # nor its successor, where nobody would answer it
         await asyncio.to_thread(self.machine.reboot, clean)
         self._cursor = ""
         await self.line.open(self.host_path(SOCKET))

@@ -125,3 +125,15 @@ def test_with_nothing_all_share_a_socket(stage: Stage) -> None:
     assert refused.returncode == 3
     assert "cannot be steered here" in refused.stderr
     assert "--canary N" in refused.stderr
+
+
+def test_a_daemon_that_may_less_than_before_lets_the_kernel_go_on(stage: Stage) -> None:
+    stage.deploy("v1", routing="steered")
+    with stage.load(rate=100) as load:
+        without(stage.machine, "CAP_BPF", "CAP_SYS_PTRACE")
+        status = stage.status()
+        assert (status["steering"], status["ready"]) == ("none", 4)
+        assert "cannot be steered" in status["steering_reason"]
+        assert stage.rollout(stage.release("v2")).result == "succeeded"
+        load.stop()
+    assert {item["generation"] for item in stage.status()["instances"]} == {2}

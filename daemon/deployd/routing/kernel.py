@@ -11,6 +11,7 @@ from pathlib import Path
 from deployd.errors import SteeringError
 from deployd.steering.classic import Classic
 from deployd.steering.diag import Diag
+from deployd.steering.idle import Idle
 from deployd.steering.order import OrderFile
 from deployd.steering.steering import Steering, app_of
 from deployd.steering.support import Support, Tier
@@ -37,8 +38,10 @@ class Kernel:
     def steers(self) -> bool:
         return self.support.tier is not Tier.NONE
 
-    def steering(self, app: str) -> Steering | Classic:
-        """Of `app`, by the best tier; with the maps that were left, or new ones. Raises SteeringError."""
+    def steering(self, app: str) -> Steering | Classic | Idle:
+        """Of `app`, by the best tier; with the maps that were left, or new ones."""
+        if self.support.tier is Tier.NONE:
+            return Idle(self.support.reason)
         if self.support.tier is Tier.CBPF:
             return Classic(self._order(app))
         with suppress(SteeringError):
@@ -46,7 +49,10 @@ class Kernel:
         mine = {name: fd for name, fd in self.inherited.items() if app_of(name) == app}
         for name in mine:
             del self.inherited[name]
-        return Steering(app, mine)
+        try:
+            return Steering(app, mine)
+        except SteeringError as error:
+            return Idle(str(error))
 
     def keep(self, app: str, wanted: Mapping[str, int]) -> None:
         """Have these maps of `app`, by name, kept for the daemon after us, and no others of it."""

@@ -16,6 +16,7 @@ from deployd.routing.paths import Addresses
 from deployd.steering.classic import Classic
 from deployd.steering.diag import Connection, Listener
 from deployd.steering.listeners import by_instance, cgroup_root
+from deployd.steering.steering import Steering
 from deployd.steering.table import Table
 from deployd.systemd.manager import Systemd, UnitRefused
 from deployd.systemd.observe import STATES
@@ -62,7 +63,7 @@ class Listening:
     @property
     def reason(self) -> str:
         """Why shares do not hold, if they do not."""
-        return self._classic.reason if self._classic else ""
+        return "" if isinstance(self._steering, Steering) else self._steering.reason
 
     async def open(self, number: int) -> None:
         """Open the socket unit, unless it is. Raises UnitRefused if it cannot listen, SystemdError, SteeringError."""

@@ -12,6 +12,7 @@ May import deployd.errors and deployd.model. It is told shares and decides nothi
 - order.py     which listener is at which position in the kernel's group; classic.py: the same steering where bpf(2) is
                refused, by classic BPF programs that answer with a position.
 - unix.py      what the kernel tells of UNIX sockets; paths.py: the symlinks by which these are steered.
+- idle.py      in its place where nothing can be done.
 - support.py   what this machine allows.
 - syscalls.py  the two system calls below all this.
 """

@@ -147,11 +147,11 @@ class Bus:
         )
         async with self._slots:
             call = asyncio.ensure_future(self._connection.call(message))
+            call.add_done_callback(_ignored)  # who asked may have been cancelled, or have heard of the bus's end first
             waiting: set[asyncio.Future[Any]] = {call, self.disconnected}
             done, _ = await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if call not in done:
             call.cancel()
-            call.add_done_callback(_ignored)  # it may have failed just now
             what = "the bus went away" if self.disconnected in done else f"no reply within {timeout:g} s"
             raise BusError("org.freedesktop.DBus.Error.NoReply", f"{interface}.{member} of {destination}: {what}")
         try:

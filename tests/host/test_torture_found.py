@@ -23,6 +23,14 @@ FOUND = {
     "read-only on the way back": (Kind.READ_ONLY, Step("reply StopUnit demo@N.service", 1), Carrier(mode="crash")),
     # The way back wanted a unit for the masked instance, or its number, and failed: two generations were left.
     "masked number on the way back": (Kind.MASK_USED, Step("sqlite BEGIN IMMEDIATE", 3), Carrier(nice=0)),
+    # Connections strayed to what stands by when the daemon came back; to drain it took as long as it could.
+    "killed while it clears standby away": (
+        Kind.KILL_TWICE, Step("sqlite COMMIT", 5), Carrier(nice=1, routing="steered", standby=True),
+    ),
+    # Stopped and started for another disk, it has lost its maps as well.
+    "started anew with somebody in standby": (
+        Kind.DISK_FULL, Step("reply StopUnit demo@N.service", 2), Carrier(nice=0, routing="steered", standby=True),
+    ),
 }  # fmt: skip
 
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import create_autospec
 
-from deployd.control.compare import comparison, shown
 from deployd.control.comparer import Comparer
+from deployd.documents.compare import comparison, shown
 from deployd.state.history import History
 from deployd.systemd.complaints import Complaining, Complaints
 from deployd.systemd.manager import Systemd

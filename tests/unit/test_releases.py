@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployd.control.releases import Found, Needs, releases
+from deployd.documents.releases import Found, Needs, releases
 from deployd.model.generation import Cause, Generation, Result
 from deployd.model.rollout import Rollout
 from deployd_cli.text.paint import PLAIN

@@ -19,8 +19,8 @@ from dataclasses import replace
 from deployd.control.course import Course
 from deployd.control.host import Host
 from deployd.control.moment import Moment
-from deployd.control.status import Json
 from deployd.control.story import Tell
+from deployd.documents.status import Json
 from deployd.errors import DeploydError
 from deployd.model.action import Action
 from deployd.model.app import Analysis as Table

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from deployd.control.compare import comparison, shown
-from deployd.control.status import Json
+from deployd.documents.compare import comparison, shown
+from deployd.documents.status import Json
 from deployd.state.history import History
 from deployd.systemd.complaints import Complaining
 from deployd.systemd.manager import Systemd

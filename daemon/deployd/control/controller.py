@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from deployd.control.after import hooks_ran
 from deployd.control.analysis import Analysis, Compare
-from deployd.control.course import Course
+from deployd.control.course import Course, view
 from deployd.control.freezer import Freezer
 from deployd.control.ground import Ground, missing
 from deployd.control.host import Host
@@ -24,9 +24,10 @@ from deployd.control.loop import Loop
 from deployd.control.moment import Moment
 from deployd.control.questions import prober
 from deployd.control.standby import Standby
-from deployd.control.story import Story, Tell, held
+from deployd.control.story import Story, Tell
 from deployd.control.umbrella import Umbrella
 from deployd.control.witness import Witness
+from deployd.documents.standing import held
 from deployd.errors import DeploydError, Refused, StateError, SystemdError
 from deployd.model.action import Action, Adopt, Freeze, Stop
 from deployd.model.app import OnFailure
@@ -39,7 +40,7 @@ from deployd.plan.closing import last_holders
 from deployd.plan.goal import Goal
 from deployd.plan.planner import Plan, Verdict, World, plan
 from deployd.plan.transitions import Event, advance
-from deployd.routing import Router, View
+from deployd.routing import Router
 
 log = logging.getLogger(__name__)
 
@@ -225,10 +226,7 @@ class Controller:
         settings = course.target.settings if course is not None else self._ground.settings()
         goal = self._goal[0] if self._goal is not None else None
         if settings is not None:
-            waiting = course.unanswered(goal, seen) if course is not None and goal is not None else frozenset()
-            alike = dict.fromkeys(goal.same, goal.generation) if goal is not None else {}
-            cause = course.target.cause if course is not None else None
-            await self.router.look(View(seen, settings, self.rollout, cause, self.standby.recalled, waiting, alike))
+            await self.router.look(view(course, goal, seen, settings, self.standby.recalled))
         await self.standby.attend(seen, self._ground.settings(), self.rollout, goal)
 
     async def _ready_to_plan(self, course: Course) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from deployd.control.moment import Moment
 from deployd.errors import StateError
 from deployd.model.action import Adopt, Freeze, Stop
+from deployd.model.app import App
 from deployd.model.failure import Failure
 from deployd.model.generation import Cause, Generation
 from deployd.model.instance import Instance, State
@@ -17,6 +18,7 @@ from deployd.model.rollout import Hold, Phase, Rollout
 from deployd.plan import judge
 from deployd.plan.goal import Goal
 from deployd.plan.planner import World, retry
+from deployd.routing import View
 from deployd.state.history import History
 
 log = logging.getLogger(__name__)
@@ -162,3 +164,20 @@ class Course:
     def saw_umbrella(self) -> None:
         """The app is up: its being down from now on means that somebody stopped it."""
         self.umbrella_seen = True
+
+
+def view(
+    course: Course | None, goal: Goal | None, seen: tuple[Instance, ...], settings: App, recalled: int | None
+) -> View:
+    """What routing is told: of a rollout under way, if there is one, with its goal as far as it is known."""
+    if course is None:
+        return View(seen, settings, prefer=recalled)
+    return View(
+        seen,
+        settings,
+        course.rollout,
+        course.target.cause,
+        recalled,
+        waiting=course.unanswered(goal, seen) if goal is not None else frozenset(),
+        alike=dict.fromkeys(goal.same, goal.generation) if goal is not None else {},
+    )

@@ -14,8 +14,8 @@ from dataclasses import replace
 from deployd.control.host import Host
 from deployd.control.instances import Instances
 from deployd.control.moment import Moment
-from deployd.control.status import crash_loop, iso
 from deployd.control.story import Tell
+from deployd.documents.status import crash_loop, iso
 from deployd.errors import StateError
 from deployd.model.action import Start, Stop
 from deployd.model.crashes import Crashes, Trouble

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from deployd import config
-from deployd.control import status
 from deployd.control.comparer import Comparer
 from deployd.control.controller import Controller
 from deployd.control.host import Host
 from deployd.control.moment import Moment
-from deployd.control.status import Json
+from deployd.documents import status
+from deployd.documents.status import Json
 from deployd.errors import DeploydError, InvalidFile, NoSuchApp, Refused, SystemdError
 from deployd.model.app import App
 from deployd.model.generation import Generation

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from deployd.control.freezer import Freezer
 from deployd.control.moment import Moment
-from deployd.control.status import iso
+from deployd.documents.status import iso
 from deployd.model.action import Action, Freeze, Stop, Thaw, Unpin
 from deployd.model.app import App
 from deployd.model.instance import Instance, State

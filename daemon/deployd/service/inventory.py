@@ -9,8 +9,8 @@ from deployd import config
 from deployd.config.contents import Contents, contents, difference
 from deployd.control.ground import KEPT
 from deployd.control.registry import Registry
-from deployd.control.releases import Found, Needs, releases
-from deployd.control.status import Json
+from deployd.documents.releases import Found, Needs, releases
+from deployd.documents.status import Json
 from deployd.errors import DeploydError, Refused
 from deployd.model.app import App
 

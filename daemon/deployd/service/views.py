@@ -9,9 +9,9 @@ from functools import partial
 
 from deployd import __version__, config
 from deployd.config.contents import contents
-from deployd.control import status
 from deployd.control.registry import Registry
-from deployd.control.status import Json
+from deployd.documents import status
+from deployd.documents.status import Json
 from deployd.errors import InvalidRequest
 from deployd.plan import boots, closing
 from deployd.plan import goal as goals

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from deployd.control.status import Json
+from deployd.documents.status import Json
 from deployd.errors import DeploydError
 from deployd.model.generation import Generation
 from deployd.model.rollout import Rollout

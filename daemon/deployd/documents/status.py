@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
-from deployd.control.story import standing
+from deployd.documents.standing import standing
 from deployd.model.action import Adopt, Freeze, Start, Stop, Thaw, Unpin
 from deployd.model.app import Routing
 from deployd.model.crashes import Crashes, Trouble

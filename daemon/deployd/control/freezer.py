@@ -107,14 +107,14 @@ class Freezer:
     async def ensure(self, numbers: Collection[int]) -> bool:
         """Freeze what a daemon that was killed had only recorded; once, for somebody may thaw it by hand.
 
-        Has a connection strayed to one, as may happen while the kernel's maps are made anew, it goes on until that has
+        To whom connections may stray, while the kernel's maps are made anew, or have strayed, goes on until they have
         ended. True if there are such."""
         strayed = self._connected(numbers)
         for number in sorted(numbers):
             if number in strayed and number not in self._roused:
                 self._roused.add(number)
                 self._frozen.discard(number)
-                log.info("%s: instance %d in standby goes on for a connection that strayed there", self._app, number)
+                log.info("%s: instance %d in standby goes on for connections that stray there", self._app, number)
                 await self._systemd.thaw(self.unit(number))
             elif number not in strayed and number not in self._frozen:
                 self._frozen.add(number)

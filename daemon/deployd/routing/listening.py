@@ -61,6 +61,11 @@ class Listening:
         return set(self._known)
 
     @property
+    def synced(self) -> bool:
+        """Whether the kernel steers among those that are known, and no others."""
+        return self._synced
+
+    @property
     def reason(self) -> str:
         """Why shares do not hold, if they do not."""
         return "" if isinstance(self._steering, Steering) else self._steering.reason

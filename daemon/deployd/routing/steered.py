@@ -113,6 +113,8 @@ class Steered:
             self._leaving.discard(number)
 
     def connected(self, numbers: Collection[int]) -> Collection[int]:
+        if not self._listening.synced:
+            return numbers  # the kernel may be dealing by hash
         try:
             return {number for number, count in self._listening.connections(numbers).items() if count}
         except SteeringError as error:

@@ -90,7 +90,8 @@ class Routing(Protocol):
         """It is stopped, and is not to come back."""
 
     def connected(self, numbers: Collection[int]) -> Collection[int]:
-        """Those of `numbers` that have connections of their own, accepted or waiting, as far as that is known."""
+        """Those of `numbers` that have connections of their own, accepted or waiting, or may be given some, as far as
+        that is known."""
 
     def report(self) -> Report:
         """How things stand, without waiting for anything."""

@@ -15,9 +15,10 @@ from deployd.routing.kernel import Kernel
 from deployd.routing.paths import Addresses
 from deployd.steering.classic import Classic
 from deployd.steering.diag import Connection, Listener
+from deployd.steering.group import Address
 from deployd.steering.listeners import by_instance, cgroup_root
 from deployd.steering.steering import Steering
-from deployd.steering.table import Table
+from deployd.steering.table import SLOTS, Table
 from deployd.systemd.manager import Systemd, UnitRefused
 from deployd.systemd.observe import STATES
 
@@ -93,7 +94,7 @@ class Listening:
         except SteeringError as error:
             await self._stop(unit)
             raise UnitRefused(str(error)) from error
-        if self._classic:
+        if self._classic and number < SLOTS:
             await self._meet({number: self._systemd.properties(unit).get("InvocationID")})
             self.sync()
 
@@ -109,10 +110,19 @@ class Listening:
         self.paths.find(self._runs())
         self.sync()
 
+    def alone(self, number: int, others: Iterable[int]) -> bool:
+        """Has it an address at which none of these listens? Then nobody takes over what waits there."""
+        mine, *theirs = ({Address.of(item) for item in self._known.get(n, (None, ()))[1]} for n in (number, *others))
+        return bool(mine.difference(*theirs))
+
     async def pass_on(self, number: int) -> None:
         """Close the socket unit of an instance that is down, so that what is queued there goes to the others. Whoever
         starts the instance opens it again: its unit wants it (Sockets=)."""
         log.info("%s: nobody serves what waits for instance %d; it goes to the others", self._app, number)
+        await self.end(number)
+
+    async def end(self, number: int) -> None:
+        """Close systemd's end. As long as its process is there, that accepts what comes where nobody else listens."""
         async with self._one_by_one():
             with self._classic.parting(number) if self._classic else nullcontext():
                 self._drop(number)
@@ -122,7 +132,8 @@ class Listening:
     async def find(self, instances: Iterable[Instance]) -> None:
         """Take note of sockets that were opened or closed, by whomever."""
         up = {item.number: item for item in instances if item.state is not State.INACTIVE or item.generation}
-        numbers = {*up, *self._known, *(await self._orphans())}
+        # Whoever has no slot in the kernel's maps is not steered: nobody but a pin made by hand has such a number.
+        numbers = {number for number in (*up, *self._known, *(await self._orphans())) if 0 < number < SLOTS}
         news: dict[int, object] = {}
         gone = set()
         for number in sorted(numbers):

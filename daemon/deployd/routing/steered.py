@@ -77,7 +77,7 @@ class Steered:
         if not synced:
             self._look_again(GLANCE)
             self._look_again(HANDSHAKES)  # until then the kernel deals by hash, and who was dealt to is looked after
-        for number in self._listening.lost:
+        for number in self._listening.lost - self._leaving:
             self._mend(number, view.settings)
         if self._candidates():
             await self._listening.sweep(view.instances)
@@ -101,7 +101,11 @@ class Steered:
             return None  # there is nobody else to go to: they wait for the next one
         try:
             await self._emptied(number, settings.stop.timeout)
-            return await self._ended(number, settings.drain.close_after)
+            left = await self._ended(number, settings.drain.close_after)
+            if self._listening.alone(number, [item.number for item in self._candidates()]):
+                # An address that ends with it: what still comes there is accepted or refused, and not left waiting.
+                await self._listening.end(number)
+            return left
         except SteeringError as error:
             log.warning("%s: instance %d is stopped undrained: %s", self._app, number, error)
             return None

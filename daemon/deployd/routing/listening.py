@@ -190,12 +190,16 @@ class Listening:
     def queues(self) -> dict[int, int]:
         """Number to connections that wait to be accepted."""
         lengths = self.paths.queues()
-        inodes = {item.inode: number for number, (_, found) in self._known.items() for item in found}
-        for port in self._ports():
-            for item in self._diag.listeners(port):
-                if item.inode in inodes:
-                    number = inodes[item.inode]
-                    lengths[number] = lengths.get(number, 0) + item.queue
+        listeners = [(number, item) for number, (_, found) in self._known.items() for item in found]
+        families: dict[int, set[int]] = {}
+        for _, item in listeners:
+            families.setdefault(item.port, set()).add(item.family)
+        waiting: dict[int, int] = {}
+        for port, those in families.items():
+            waiting |= self._diag.queues(port, those)
+        for number, item in listeners:
+            if item.inode in waiting:
+                lengths[number] = lengths.get(number, 0) + waiting[item.inode]
         return lengths
 
     def half_open(self) -> frozenset[Connection]:

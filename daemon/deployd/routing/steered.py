@@ -59,6 +59,8 @@ class Steered:
         self._leaving: set[int] = set()
         self._queues: dict[int, int] = {}
         self._shares: Mapping[int, float] = {}
+        self._dealt: tuple[Mapping[int, float], tuple[int, ...]] | None = None
+        """Shares and order that the kernel has."""
         self._timer: asyncio.TimerHandle | None = None
         self._mending: dict[int, asyncio.Task[None]] = {}
 
@@ -234,7 +236,9 @@ class Steered:
         found = routing.shares(candidates, policy, now)
         order = found.order or self._standing_in(self._view.instances)
         try:
-            self._listening.deal(Table.of(found.shares, order))
+            if (found.shares, order) != self._dealt:
+                self._listening.deal(Table.of(found.shares, order))
+                self._dealt = found.shares, order
             self._tally.begin((policy.asked, policy.prefer, frozenset(serving)), self._listening.counters)
         except SteeringError as error:
             log.warning("%s: shares cannot be set: %s", self._app, error)

@@ -84,6 +84,16 @@ class Diag:
         """Those in our network namespace, or those of one port."""
         return [_listener(item) for item in self._ask((State.LISTEN,), port or 0)]
 
+    def queues(self, port: int, families: Collection[int]) -> dict[int, int]:
+        """Connections that wait to be accepted at the listeners of one port, by inode: cheap enough for every tick."""
+        found = {}
+        for family in families:
+            with told("ask the kernel for its sockets (sock_diag)"):
+                for body in self._bodies(family, (State.LISTEN,), port, b""):
+                    _, queue, _, _, inode = _FIGURES.unpack_from(body, _FIGURES_AT)
+                    found[inode] = queue
+        return found
+
     def half_open(self, ports: Collection[int]) -> frozenset[Connection]:
         """Handshakes that wait for the client's last word. The kernel does not tell by which listener."""
         return frozenset(
@@ -113,6 +123,9 @@ class Diag:
                 yield from self._dump(family, states, port, condition)
 
     def _dump(self, family: int, states: Collection[State], port: int, condition: bytes) -> Iterator[_Socket]:
+        return map(_Socket.parse, self._bodies(family, states, port, condition))
+
+    def _bodies(self, family: int, states: Collection[State], port: int, condition: bytes) -> Iterator[bytes]:
         # A socket for each question: no answer to an earlier one can be left in it.
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
             netlink.settimeout(self._timeout)
@@ -123,7 +136,7 @@ class Diag:
                         if code := -int.from_bytes(body[:4], sys.byteorder, signed=True):
                             raise OSError(code, os.strerror(code))
                         return
-                    yield _Socket.parse(body)
+                    yield body
 
 
 _HELD = (State.ESTABLISHED, State.FIN_WAIT1, State.FIN_WAIT2, State.CLOSE_WAIT, State.LAST_ACK, State.CLOSING)

@@ -341,6 +341,27 @@ def test_a_connection_that_strayed_to_one_in_standby_is_answered(play: Callable[
     play(story)
 
 
+def test_one_that_is_woken_while_others_are_looked_at_is_not_frozen_again(play: Callable[[Story], None]) -> None:
+    """A daemon that has just come back freezes what it finds recorded, and the first request may be a rollback."""
+
+    async def story(stage: Stage) -> None:
+        await stage.freeze(1, 2)
+        stage.back()
+        stage.systemd.asked.clear()
+        read = stage.freezer.resting
+
+        async def resting(numbers: frozenset[int], now: Moment) -> tuple[Resting, ...]:
+            found = await read(numbers, now)
+            await stage.freezer.thaw(Thaw(1, 4))
+            return found
+
+        stage.freezer.resting = resting  # type: ignore[method-assign]
+        await stage.look()
+        assert stage.systemd.asked == ["thaw shop@1.service", "freeze shop@2.service"]
+
+    play(story)
+
+
 def test_what_cannot_be_woken_stays_recorded(play: Callable[[Story], None]) -> None:
     """Pinned and asleep it would pass for one that serves."""
 

@@ -46,6 +46,8 @@ class Freezer:
         self._connected = connected
         self._frozen: set[int] = set()
         self._roused: set[int] = set()
+        self._waking: set[int] = set()
+        """Those that are to leave standby, and must not be frozen by whoever looked before that was known."""
 
     def unit(self, number: int) -> str:
         return f"{self._app}@{number}.service"
@@ -64,6 +66,7 @@ class Freezer:
             why = await self._refusal(action.number, settings)
         if not why:
             self._pins.set_aside(self._app, action.number, action.generation, Moment.now().monotonic)
+            self._waking.discard(action.number)
             try:
                 await self._systemd.freeze(self.unit(action.number))
             except SystemdError as error:
@@ -77,16 +80,17 @@ class Freezer:
 
     async def thaw(self, action: Thaw) -> None:
         """Have an instance go on, and give it its pin back."""
-        await self._systemd.thaw(self.unit(action.number))
-        self._frozen.discard(action.number)
-        self._held.pop(action.number, None)
-        self._pins.pin(self._app, action.number, action.generation)
+        self._leaves(action.number)
+        try:
+            await self._systemd.thaw(self.unit(action.number))
+            self._pins.pin(self._app, action.number, action.generation)
+        finally:
+            self._waking.discard(action.number)
         log.info("%s: instance %d of generation %d goes on", self._app, action.number, action.generation)
 
     async def wake(self, number: int) -> None:
         """Before a stop: have its processes go on if it stands by, or its children would sleep through their end."""
-        self._held.pop(number, None)
-        self._frozen.discard(number)
+        self._leaves(number)
         if number in self._pins.standby(self._app):
             try:
                 await self._systemd.thaw(self.unit(number))
@@ -111,6 +115,8 @@ class Freezer:
         ended. True if there are such."""
         strayed = self._connected(numbers)
         for number in sorted(numbers):
+            if number in self._waking or number not in self._pins.standby(self._app):
+                continue
             if number in strayed and number not in self._roused:
                 self._roused.add(number)
                 self._frozen.discard(number)
@@ -132,6 +138,12 @@ class Freezer:
                 since = min(aside.since, now.monotonic)
                 found.append(Resting(number, aside.generation, since, self._held[number]))
         return tuple(found)
+
+    def _leaves(self, number: int) -> None:
+        self._waking.add(number)
+        self._held.pop(number, None)
+        self._frozen.discard(number)
+        self._roused.discard(number)
 
     async def _refusal(self, number: int, settings: App) -> str:
         unit = self.unit(number)

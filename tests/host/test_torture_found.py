@@ -31,6 +31,11 @@ FOUND = {
     "started anew with somebody in standby": (
         Kind.DISK_FULL, Step("reply StopUnit demo@N.service", 2), Carrier(nice=0, routing="steered", standby=True),
     ),
+    # Drained and then not to be frozen, it served on and got no connection any more.
+    "read-only while one is set aside": (
+        Kind.READ_ONLY, Step("disk write in state", 2),
+        Carrier(nice=1, resume=False, routing="steered", standby=True),
+    ),
 }  # fmt: skip
 
 

@@ -166,6 +166,8 @@ class Instances:
         try:
             await work
         except DeploydError as error:
+            if number in self._jobs and self._jobs[number][1] is asyncio.current_task():
+                self._router.stay(number)
             self._failed(error)
         finally:
             if number in self._jobs and self._jobs[number][1] is asyncio.current_task():

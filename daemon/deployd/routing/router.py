@@ -46,6 +46,9 @@ class Router:
     async def drain(self, number: int, settings: App) -> int | None:
         return await self._now().drain(number, settings)
 
+    def stay(self, number: int) -> None:
+        self._now().stay(number)
+
     async def close(self, number: int) -> None:
         await self._now().close(number)
 

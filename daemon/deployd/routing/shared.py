@@ -27,6 +27,9 @@ class Shared:
     async def drain(self, number: int, settings: App) -> int | None:  # noqa: ARG002
         return None
 
+    def stay(self, number: int) -> None:
+        pass
+
     async def close(self, number: int) -> None:
         pass
 

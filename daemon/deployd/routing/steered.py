@@ -112,6 +112,9 @@ class Steered:
             log.warning("%s: instance %d is stopped undrained: %s", self._app, number, error)
             return None
 
+    def stay(self, number: int) -> None:
+        self._leaving.discard(number)
+
     async def close(self, number: int) -> None:
         # With nobody else to serve, what waits there waits for whoever is started next.
         if self._candidates():

@@ -86,6 +86,9 @@ class Routing(Protocol):
         """Before it is stopped: send it nothing new, and wait until nothing new can reach it any more. Returns how many
         connections it still has, None if that is not known."""
 
+    def stay(self, number: int) -> None:
+        """It was drained and could not be stopped: as long as it serves, it is to have its share."""
+
     async def close(self, number: int) -> None:
         """It is stopped, and is not to come back."""
 

@@ -227,6 +227,7 @@ class Controller:
         goal = self._goal[0] if self._goal is not None else None
         if settings is not None:
             await self.router.look(view(course, goal, seen, settings, self.standby.recalled))
+        seen = self.observe()  # for that took its time: what was being frozen then may have been
         await self.standby.attend(seen, self._ground.settings(), self.rollout, goal)
 
     async def _ready_to_plan(self, course: Course) -> bool:

@@ -60,6 +60,7 @@ class Registry:
         self._emit = emit
         self._controllers: dict[str, Controller] = {}
         self._untold: set[str] = set()
+        self._ended = False
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def start(self) -> None:
@@ -72,6 +73,7 @@ class Registry:
         self.reload()
 
     async def stop(self) -> None:
+        self._ended = True
         for controller in self._controllers.values():
             await controller.stop()
 
@@ -159,7 +161,7 @@ class Registry:
 
     def _tell_changed(self, name: str) -> None:
         self._untold.discard(name)
-        if name in self._controllers:
+        if name in self._controllers and not self._ended:  # the history may be closed by now
             self._emit(name, "changed", self.status(name))
 
     def _on_unit_change(self, unit: str) -> None:

@@ -119,3 +119,11 @@ def test_after_a_reboot_nothing_stands_by_and_the_new_serves(own_stage: Stage) -
     assert (told["generation"], told["ready"], told["standby"]) == (2, INSTANCES, None)
     assert own_stage.change("rollback").result == "succeeded"
     assert own_stage.get()["version"] == "v1"
+
+
+def test_an_address_that_is_dropped_is_not_kept_open_by_what_stands_by(stage: Stage) -> None:
+    stage.deploy("v1", routing="steered", rollout=STANDBY, listen=["127.0.0.1:8080", "127.0.0.1:8081"])
+    stage.configure(listen=["127.0.0.1:8080"])
+    assert stage.change("apply").result == "succeeded"
+    status = stage.status()
+    assert (status["standby"], {item["generation"] for item in status["instances"]}) == (None, {2})

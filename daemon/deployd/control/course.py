@@ -88,13 +88,17 @@ class Course:
         since = rollout.since if rollout.boot == now.boot else now.monotonic
         deadline = since + generation.settings.pace.deadline
         goal = Goal.of(generation.settings, generation.number, same=same, deadline=deadline, proven=proven, hold=hold)
-        return replace(goal, standby=self._standby(generation)), generation
+        return replace(goal, standby=self._standby(generation, history)), generation
 
-    def _standby(self, generation: Generation) -> int | None:
-        """Whose instances are kept for a while. Not what was bad enough to be gone back from, nor the same again."""
+    def _standby(self, generation: Generation, history: History) -> int | None:
+        """Whose instances are kept for a while. Not what was bad enough to be gone back from, nor the same again, nor
+        what would keep an address open that nobody serves any more."""
         rollout = self.rollout
         back = rollout.phase is Phase.ROLLING_BACK or generation.cause in (Cause.ROLLBACK, Cause.RESTART)
-        return None if back or rollout.closing or not generation.settings.pace.standby else rollout.origin
+        if back or rollout.closing or rollout.origin is None or not generation.settings.pace.standby:
+            return None
+        origin = history.settings(rollout.app, rollout.origin)
+        return rollout.origin if origin is not None and origin.listen == generation.settings.listen else None
 
     def trusted(self, instances: Iterable[Instance]) -> frozenset[int]:
         """Instances that ran before this rollout: on the way back they need no gate. Those that it adopted are

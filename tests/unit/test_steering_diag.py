@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import socket
-import struct
 from contextlib import ExitStack
 
 import pytest
 
 from deployd.errors import SteeringError
-from deployd.steering import diag
+from deployd.steering import netlink
 from deployd.steering.diag import Diag
 from tests.unit.steering_sockets import ground, open_files
 
@@ -60,14 +59,13 @@ def test_half_open_handshakes_are_told(host: str, to: str) -> None:
 
 
 def test_the_kernels_refusal_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diag, "_BY_FAMILY", 99)
+    monkeypatch.setattr(netlink, "_BY_FAMILY", 99)
     with pytest.raises(SteeringError, match="cannot ask the kernel for its sockets"):
         Diag().listeners()
 
 
 def test_silence_ends_with_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    nothing = struct.pack("=IHHII", 16, 1, 1, 1, 0)  # NLMSG_NOOP
-    monkeypatch.setattr(diag, "_question", lambda *_: nothing)
+    monkeypatch.setattr(netlink, "_BY_FAMILY", 1)  # NLMSG_NOOP
     with pytest.raises(SteeringError, match=r"cannot ask the kernel for its sockets \(sock_diag\): timed out"):
         Diag(0.05).listeners()
 

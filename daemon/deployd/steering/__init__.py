@@ -5,7 +5,7 @@ May import deployd.errors and deployd.model. It is told shares and decides nothi
 - table.py     who gets how many of 4096 tickets, and who stands in for one that does not listen. Pure.
 - program.py   the eBPF program that reads the table in the kernel, its text beside its meaning (assembler.py).
 - maps.py      the memory that the program and the daemon share.
-- diag.py      what the kernel tells of sockets: listeners, their queues, connections (sock_diag(7)).
+- diag.py      what the kernel tells of sockets: listeners, their queues, connections (sock_diag(7), by netlink.py).
 - listeners.py a systemd unit's listener, borrowed from PID 1 for a moment.
 - group.py     the listeners of one address, with their array and their program.
 - steering.py  all of it for one app.

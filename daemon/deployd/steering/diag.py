@@ -1,12 +1,11 @@
 """What the kernel tells of TCP sockets: listeners and their queues, handshakes, connections (sock_diag(7)).
 
 IPv4 connections of a dual-stack [::] listener are AF_INET6 sockets here, so all is asked for both families.
-Structures and numbers: the kernel's include/uapi/linux/netlink.h, sock_diag.h and inet_diag.h.
+Structures and numbers: the kernel's include/uapi/linux/inet_diag.h.
 """
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 import sys
@@ -15,24 +14,18 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
-from deployd.errors import SteeringError
+from deployd.steering import netlink
 from deployd.steering.syscalls import told
 
-_NETLINK_SOCK_DIAG = 4
-_BY_FAMILY = 20
-_REQUEST, _DUMP = 0x1, 0x300
-_ERROR, _DONE = 2, 3
 _BYTECODE = 1
 _SKV6ONLY, _CGROUP_ID = 11, 21
 _CONDITION_JUMP, _CONDITION_CGROUP = 1, 13
 
-_HEADER = struct.Struct("=IHHII")  # length, kind, flags, sequence, port
 _QUESTION = struct.Struct("=BBBBI")  # family, protocol, extensions, nothing, states; then an identity
 _IDENTITY = struct.Struct("!HH16s16s")  # local port, remote port, local address, remote address
 _IDENTITY_REST = struct.Struct("=IQ")  # interface, cookie
 _ANSWER = struct.Struct("=BBBB")  # family, state, timer, retransmits; then an identity
 _FIGURES = struct.Struct("=IIIII")  # expires, receive queue, send queue, user, inode
-_ATTRIBUTE = struct.Struct("=HH")  # length, kind
 
 _FIGURES_AT = _ANSWER.size + _IDENTITY.size + _IDENTITY_REST.size
 _ATTRIBUTES_AT = _FIGURES_AT + _FIGURES.size
@@ -126,17 +119,7 @@ class Diag:
         return map(_Socket.parse, self._bodies(family, states, port, condition))
 
     def _bodies(self, family: int, states: Collection[State], port: int, condition: bytes) -> Iterator[bytes]:
-        # A socket for each question: no answer to an earlier one can be left in it.
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
-            netlink.settimeout(self._timeout)
-            netlink.send(_question(family, states, port, condition))
-            while True:
-                for kind, body in _messages(netlink.recv(1 << 16)):
-                    if kind in (_ERROR, _DONE):
-                        if code := -int.from_bytes(body[:4], sys.byteorder, signed=True):
-                            raise OSError(code, os.strerror(code))
-                        return
-                    yield body
+        return netlink.dump(_question(family, states, port, condition), self._timeout)
 
 
 _HELD = (State.ESTABLISHED, State.FIN_WAIT1, State.FIN_WAIT2, State.CLOSE_WAIT, State.LAST_ACK, State.CLOSING)
@@ -165,7 +148,7 @@ class _Socket:
         port, remote_port, local, remote = _IDENTITY.unpack_from(body, _ANSWER.size)
         _, cookie = _IDENTITY_REST.unpack_from(body, _ANSWER.size + _IDENTITY.size)
         _, receive_queue, send_queue, _, inode = _FIGURES.unpack_from(body, _FIGURES_AT)
-        attributes = dict(_attributes(body))
+        attributes = netlink.attributes(body, _ATTRIBUTES_AT)
         return cls(
             family=family,
             state=state,
@@ -205,8 +188,8 @@ def _question(family: int, states: Collection[State], port: int, condition: byte
     body = _QUESTION.pack(family, socket.IPPROTO_TCP, 0, 0, wanted)
     body += _IDENTITY.pack(port, 0, bytes(16), bytes(16)) + _IDENTITY_REST.pack(0, (1 << 64) - 1)
     if condition:
-        body += _ATTRIBUTE.pack(_ATTRIBUTE.size + len(condition), _BYTECODE) + condition
-    return _HEADER.pack(_HEADER.size + len(body), _BY_FAMILY, _REQUEST | _DUMP, 1, 0) + body
+        body += netlink.attribute(_BYTECODE, condition)
+    return body
 
 
 def _of_cgroups(cgroups: Collection[int]) -> bytes:
@@ -226,23 +209,3 @@ def _of_cgroups(cgroups: Collection[int]) -> bytes:
 
 
 _STEP = 16
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at < len(data):
-        length, kind, _, _, _ = _HEADER.unpack_from(data, at)
-        if length < _HEADER.size:
-            raise SteeringError("the kernel's answer about its sockets makes no sense")
-        yield kind, data[at + _HEADER.size : at + length]
-        at += length + 3 & ~3
-
-
-def _attributes(body: bytes) -> Iterator[tuple[int, bytes]]:
-    at = _ATTRIBUTES_AT
-    while at + _ATTRIBUTE.size <= len(body):
-        length, kind = _ATTRIBUTE.unpack_from(body, at)
-        if length < _ATTRIBUTE.size:
-            return
-        yield kind, body[at + _ATTRIBUTE.size : at + length]
-        at += length + 3 & ~3

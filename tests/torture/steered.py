@@ -34,7 +34,7 @@ async def _look(site: Site, down: int | None, woken: bool) -> list[str]:
             status = await client.status(APP)
         return [
             *_shares(status, down),
-            *_sockets(site.pins(), site.records(), await site.sockets()),
+            *_sockets(site.pins(), site.records(), await site.sockets(), down),
             *await _processes(site, woken),
             *await asyncio.to_thread(_answers, site, status),
         ]
@@ -55,9 +55,9 @@ def _shares(status: Json, down: int | None) -> list[str]:
     return wrong
 
 
-def _sockets(pins: dict[int, int], records: dict[int, int], found: set[int]) -> list[str]:
+def _sockets(pins: dict[int, int], records: dict[int, int], found: set[int], down: int | None) -> list[str]:
     wrong = []
-    if lacking := pins.keys() - found:
+    if lacking := pins.keys() - found - {down}:
         wrong.append(f"instances without an open socket: {sorted(lacking)}")
     if orphans := found - pins.keys() - records.keys():
         wrong.append(f"sockets open without an instance: {sorted(orphans)}")

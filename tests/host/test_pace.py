@@ -52,7 +52,7 @@ def test_a_canary_stands_beside_the_old_and_goes_on(stage: Stage) -> None:
         with stage.begin("rollout", "--release", stage.release("v2"), "--canary", "2") as begun:
             status = held(stage, begun)
             assert generations(status) == [1, 1, 1, 1, 2, 2]
-            assert status["rollout"]["holds"] == [{"new": 2, "canary": True}]
+            assert status["rollout"]["holds"] == [{"new": 2, "canary": True, "share": None}]
             assert {number: ran for number, ran in stage.invocations().items() if number in OLD} == before
             assert "deployd resume" in stage.deployd("status", APP).stdout
             act(stage, "resume")

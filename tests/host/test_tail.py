@@ -26,6 +26,7 @@ NOT_SANDBOX = (
     "WatchdogSec=",
     "StateDirectory",
     "Configuration",
+    "FileDescriptorStoreMax=",
 )
 
 
@@ -33,7 +34,7 @@ def sandbox(machine: Machine) -> list[str]:
     """The daemon's confinement as options of systemd-run."""
     service = machine.read(DAEMON).partition("[Service]")[2].partition("\n[")[0]
     lines = [line for line in service.splitlines() if line and not line.startswith(("#", *NOT_SANDBOX))]
-    assert "RestrictAddressFamilies=AF_UNIX" in lines
+    assert "NoNewPrivileges=yes" in lines
     return [f"--property={line}" for line in lines]
 
 

@@ -136,6 +136,8 @@ class Machine:
         input: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the host and return what it said. With check, a failure tells its standard error."""
+        # kill(1) of 0 is for the whole process group, and ours is not the host's alone.
+        assert argv[0] != "kill" or "0" not in argv, argv
         stdin: dict[str, Any] = {"stdin": subprocess.DEVNULL} if input is None else {"input": input}
         done = subprocess.run(
             self.command(argv, user),

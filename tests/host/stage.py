@@ -152,6 +152,8 @@ class Stage:
     def kill(self, instance: int) -> int:
         """SIGKILL the main process of an instance. How many connections it held, whose requests may be lost."""
         pid = self.pid(instance)
+        if not pid:
+            return 0  # it has none just now
         self.machine.run(["kill", "-STOP", str(pid)])  # it accepts no more while we count
         proc = self.machine.path(f"/proc/{pid}")
         inodes = {link.removeprefix("socket:[").removesuffix("]") for link in map(os.readlink, (proc / "fd").iterdir())}

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from deployd import render
@@ -50,8 +51,7 @@ class Deployment:
         self._units = units
         self._pins = pins
         self._settings_of = settings_of
-        self._state_dir = str(state_dir)
-        self._command = command
+        self._render: layout.Render = partial(render.units, state_dir=str(state_dir), command=command)
         self._steerable = steerable
         # Unit files and daemon-reload are the machine's, not an app's: one at a time.
         self._lock = asyncio.Lock()
@@ -90,27 +90,6 @@ class Deployment:
             units.masked(name),
             units.own_sockets(name),
             self._steerable,
-        )
-
-    def _render(
-        self,
-        app: App,
-        instances: int,
-        *,
-        listening: tuple[Socket, ...],
-        held: frozenset[str],
-        probe_sockets: bool,
-        steer: bool,
-    ) -> tuple[Unit, ...]:
-        return render.units(
-            app,
-            instances,
-            self._state_dir,
-            self._command,
-            listening=listening,
-            held=held,
-            probe_sockets=probe_sockets,
-            steer=steer,
         )
 
     def steers(self, name: str) -> bool:

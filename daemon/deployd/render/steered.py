@@ -6,9 +6,7 @@ No app's name has a colon, so NAME:start@N.service is nobody else's.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Collection
-from functools import lru_cache
 
 DIRECTORY = "/run/deployd/socket"
 """Where the UNIX sockets of single instances are; the address that clients know is a symlink to one of them."""
@@ -52,9 +50,3 @@ def is_steered(installed: Collection[str], app_name: str) -> bool | None:
     if template(app_name) in installed:
         return True
     return False if f"{app_name}.socket" in installed or f"{app_name}@.service" in installed else None
-
-
-@lru_cache(maxsize=64)
-def addresses(text: str) -> tuple[str, ...]:
-    """The addresses in the text of a socket unit."""
-    return tuple(found.replace("%%", "%") for found in re.findall(r"(?m)^ListenStream=(.*)$", text))

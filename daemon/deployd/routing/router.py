@@ -73,5 +73,5 @@ class Router:
             if self._steers(self._app):
                 self._routing = Steered(self._app, self._systemd, self._kernel, changed=self._changed)
             else:
-                self._routing = Shared(Report())
+                self._routing = Shared()
         return self._routing

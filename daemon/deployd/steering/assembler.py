@@ -19,7 +19,7 @@ _LD, _LDX, _ST, _STX, _JMP, _ALU64 = 0x00, 0x01, 0x02, 0x03, 0x05, 0x07
 _K, _X = 0x00, 0x08
 _IMM, _MEM, _ATOMIC = 0x00, 0x60, 0xC0
 _ADD, _MUL, _AND, _MOV = 0x00, 0x20, 0x50, 0xB0
-_JA, _JEQ, _JNE, _CALL, _EXIT = 0x00, 0x10, 0x50, 0x80, 0x90
+_JA, _JEQ, _CALL, _EXIT = 0x00, 0x10, 0x80, 0x90
 _PSEUDO_MAP_FD = 1
 
 
@@ -86,10 +86,6 @@ class Assembler:
     def jump_if(self, register: int, number: int, label: str) -> None:
         """jump if register == number"""
         self._jump(_JMP | _K | _JEQ, register, number, label)
-
-    def jump_unless(self, register: int, number: int, label: str) -> None:
-        """jump if register != number"""
-        self._jump(_JMP | _K | _JNE, register, number, label)
 
     def exit(self) -> None:
         """return r0"""

@@ -34,6 +34,10 @@ MOST_CALLS = 64
 (max_replies_per_connection), and reading a hundred units is a thousand calls."""
 
 
+MOST_KNOWN = 1024
+"""Connections whose credentials are remembered, the oldest forgotten first."""
+
+
 class BusError(Exception):
     """An error reply. `name` is the D-Bus error name, `message` the text that came with it."""
 
@@ -64,6 +68,17 @@ class MethodCall:
     member: str
     signature: str
     body: list[Any]
+    interactive: bool = False
+    """Whether the caller may be asked for a password meanwhile (ALLOW_INTERACTIVE_AUTHORIZATION of its message)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The user behind a connection, as the bus itself read them from the socket (SO_PEERCRED, SO_PEERGROUPS)."""
+
+    uid: int
+    groups: frozenset[int]
+    """All groups of the process, the primary one included; empty where the bus does not know them."""
 
 
 Reply = tuple[str, list[Any]]
@@ -101,6 +116,7 @@ class Bus:
         self._server: Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(MOST_CALLS)
+        self._credentials: dict[str, Credentials] = {}
         connection._writer.sock = _Patient(connection._sock)
         connection.add_message_handler(self._on_message)
         self.disconnected: asyncio.Future[None] = asyncio.ensure_future(self._wait_for_disconnect())
@@ -131,8 +147,11 @@ class Bus:
         body: list[Any] | None = None,
         *,
         timeout: float = DEFAULT_TIMEOUT,
+        interactive: bool = False,
     ) -> list[Any]:
         """Call a method and return the reply's body, variants unwrapped.
+
+        `interactive`: the callee may have somebody asked for a password before it answers.
 
         Raises BusError for an error reply, and for no reply within `timeout` seconds of sending
         (org.freedesktop.DBus.Error.NoReply).
@@ -144,6 +163,7 @@ class Bus:
             member=member,
             signature=signature,
             body=[_wrap(item) for item in body or []],
+            flags=MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION if interactive else MessageFlag.NONE,
         )
         async with self._slots:
             call = asyncio.ensure_future(self._connection.call(message))
@@ -166,6 +186,17 @@ class Bus:
             text = reply.body[0] if reply.body and isinstance(reply.body[0], str) else reply.error_name
             raise BusError(reply.error_name, text)
         return [_unwrap(item) for item in reply.body]
+
+    async def credentials(self, sender: str) -> Credentials:
+        """The user behind a unique bus name, which is never given to another connection. Raises BusError."""
+        known = self._credentials.get(sender)
+        if known is None:
+            (told,) = await self.call(*DBUS, "GetConnectionCredentials", "s", [sender])
+            known = Credentials(told["UnixUserID"], frozenset(told.get("UnixGroupIDs", ())))
+            if len(self._credentials) >= MOST_KNOWN:
+                self._credentials.pop(next(iter(self._credentials)))
+            self._credentials[sender] = known
+        return known
 
     async def add_match(self, rule: str) -> None:
         """Ask the bus for signals; see on_signal."""
@@ -229,6 +260,7 @@ class Bus:
             message.member or "",
             message.signature,
             [_unwrap(item) for item in message.body],
+            bool(message.flags & MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION),
         )
         try:
             signature, body = await server(call)

@@ -271,3 +271,26 @@ def test_a_caller_is_known_by_the_name_the_bus_gave_it(address: str) -> None:
             assert (seen[0].path, seen[0].interface, seen[0].signature, seen[0].body) == (PATH, INTERFACE, "s", ["x"])
 
     run(work())
+
+
+def test_the_bus_says_who_is_behind_a_caller(address: str) -> None:
+    async def work() -> None:
+        async with connections(address, 2) as (server, client):
+            seen: list[MethodCall] = []
+
+            async def note(call: MethodCall) -> Reply:
+                seen.append(call)
+                return "", []
+
+            server.serve(note)
+            await server.request_name(NAME)
+            await call(client, "Anything")
+            await call(client, "Anything", interactive=True)
+            assert [item.interactive for item in seen] == [False, True]
+            known = await server.credentials(seen[0].sender)
+            assert known.uid == os.getuid()
+            assert known.groups >= {os.getgid(), *os.getgroups()}
+            with pytest.raises(BusError):
+                await server.credentials(":1.4000000")
+
+    run(work())

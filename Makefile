@@ -12,7 +12,7 @@ ROUTING ?= shared
 WORKERS ?= 2
 export HOST
 
-.PHONY: help bootstrap demo shell test test-unit torture bench simulate lint format install fresh-machine clean
+.PHONY: help bootstrap demo shell test test-unit torture attacks bench simulate lint format install fresh-machine clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ test-unit: bootstrap  ## the tests that need no systemd, linters among them
 torture: bootstrap  ## a fault at every step of a rollout, again and again (SEED=... FAULTS=500 ROUTING=steered)
 	@$(VENV_PYTHON) -m tests.torture $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) \
 		$(if $(filter command line environment,$(origin ROUTING)),--routing $(ROUTING))
+
+attacks: bootstrap  ## what users without rights, apps and broken state can do to deployd: each for real (AREAS="bus files")
+	@$(VENV_PYTHON) -m tests.attacks $(AREAS)
 
 bench: bootstrap  ## measure rollouts under load (ONLY=steering, JSON=FILE)
 	@$(VENV_PYTHON) -m tests.bench $(ONLY) $(if $(JSON),--json $(JSON))

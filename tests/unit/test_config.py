@@ -374,7 +374,7 @@ def test_load_refuses_what_is_no_app_file(tmp_path: Path) -> None:
     with pytest.raises(NoSuchApp, match=r"no app shop: .*shop\.toml does not exist; create it"):
         config.load(tmp_path / "shop.toml")
     (tmp_path / "dir.toml").mkdir()
-    with pytest.raises(InvalidFile, match=r"dir\.toml: cannot be read: Is a directory"):
+    with pytest.raises(InvalidFile, match=r"dir\.toml: is a directory, not a regular file; remove it"):
         config.load(tmp_path / "dir.toml")
     (tmp_path / "latin.toml").write_bytes(b"a = 1\nb = '\xe9'\n")
     with pytest.raises(InvalidFile, match=r"latin\.toml:2: is not UTF-8 text; save it as UTF-8"):

@@ -153,9 +153,7 @@ def test_a_change_is_told_by_file_and_time(release: Path) -> None:
     with pytest.raises(Refused) as refused:
         refuse_changed(made)
     sentence = str(refused.value)
-    assert sentence.startswith(
-        f"the release {release} is not what it was in generation 3: 'lib/n\\new' was changed on "
-    )
+    assert sentence.startswith(f"the release {release} is not what it was in generation 3: lib/n\\new was changed on ")
     assert sentence.endswith(f"put it back, or deployd rollout demo --release {release} rolls it out as it is now")
     assert changed(replace(made, contents="")) == ""  # not known: an older deployd made it
     shutil.rmtree(release)
@@ -166,3 +164,44 @@ def test_the_rules_are_those_of_the_generation(release: Path) -> None:
     app: App = AS_NOBODY
     made = replace(generation(3), release=str(release), settings=app, contents=contents(str(release), app).digest)
     assert changed(made) == ""
+
+
+def test_what_is_swapped_for_a_symlink_is_not_followed(release: Path, tmp_path: Path) -> None:
+    before = contents(str(release), SETTINGS)
+    write(tmp_path / "elsewhere/deep/secret")
+    for directory in ("lib/deep", "lib"):
+        path = release / directory
+        shutil.rmtree(path)
+        path.symlink_to(tmp_path / "elsewhere")
+        now = contents(str(release), SETTINGS)
+        assert now.digest != before.digest
+        assert now.newest is not None
+        assert "secret" not in now.newest[0]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="gives a link to another user")
+def test_a_release_that_was_swapped_for_a_symlink_is_not_read(release: Path, tmp_path: Path) -> None:
+    link = tmp_path / "current"
+    link.symlink_to(release)
+    assert contents(str(link), SETTINGS).files == 4
+    os.lchown(link, NOBODY, NOBODY)
+    with pytest.raises(Refused, match=r"cannot be read: .*current is a symlink of user nobody now"):
+        contents(str(link), SETTINGS)
+
+
+def test_any_tree_comes_to_an_end(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = contents(str(release), SETTINGS)
+    deep = os.open(release, os.O_RDONLY)
+    for _ in range(100):  # longer than any path that the kernel takes
+        os.mkdir("a" * 200, dir_fd=deep)
+        above, deep = deep, os.open("a" * 200, os.O_RDONLY, dir_fd=deep)
+        os.close(above)
+    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=deep))
+    os.close(deep)
+    assert contents(str(release), SETTINGS) == before
+    write(release / os.fsdecode(b"caf\xe9"))
+    os.mkfifo(release / "pipe")
+    assert contents(str(release), SETTINGS).files == before.files + 1
+    monkeypatch.setattr(module, "MOST_SEEN", 5)
+    with pytest.raises(Refused, match="it has more than 5 files; keep data outside of releases"):
+        contents(str(release), SETTINGS)

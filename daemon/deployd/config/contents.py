@@ -8,6 +8,7 @@ all that is in them: that is its data. The exception is an app that runs as root
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import heapq
 import os
@@ -18,14 +19,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from typing import Self
 
 from deployd.config.release import is_there
+from deployd.config.source import printable
+from deployd.config.walk import roots_links, walk
 from deployd.errors import Refused
 from deployd.model.app import App
 from deployd.model.generation import Generation
 
 LIMIT = 20_000
 """Entries that are looked at, those near the top first; the rest of a larger release counts for nothing."""
+
+DEEPEST = 64
+"""Levels of directories that are looked at; what lies deeper counts for nothing."""
+MOST_SEEN = 500_000
+"""Entries, those that count for nothing included: more would keep a processor busy for an app alone."""
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 LEFTOVERS = (".pyc", ".pid", ".log", ".sock")
 ROOT = 0
@@ -88,7 +98,7 @@ def difference(generation: Generation, now: Contents) -> str:
         return ""
     if now.newest is not None and now.newest[1] > generation.started:
         when = datetime.fromtimestamp(now.newest[1], UTC).astimezone()
-        return f"{_shown(now.newest[0])} was changed on {when:%Y-%m-%d at %H:%M:%S}"
+        return f"{printable(now.newest[0])} was changed on {when:%Y-%m-%d at %H:%M:%S}"
     files = held.partition(":")[0]
     if files != now.digest.partition(":")[0]:
         return f"it holds {now.files} files, and held {files}"
@@ -101,43 +111,94 @@ def _walk(release: str, own: int | None) -> Iterator[tuple[str, os.stat_result, 
     Level by level and sorted, so that a limit always cuts off the same, and what lies deepest: the code of the app
     itself comes before the depths of its libraries.
     """
-    level = [""]
-    while level:
-        deeper = []
-        for directory in level:
-            try:
-                entries = _entries(f"{release}/{directory}", own)
-            except (FileNotFoundError, NotADirectoryError):
-                if not directory:
-                    raise
-                continue  # it went away while we looked
-            for entry in entries:
-                path = f"{directory}{entry.name}"
-                info = entry.stat(follow_symlinks=False)
-                if stat.S_ISLNK(info.st_mode):
-                    yield path, info, str(Path(entry.path).readlink())
-                elif stat.S_ISREG(info.st_mode):
-                    yield path, info, None
-                elif stat.S_ISDIR(info.st_mode):
-                    yield path, info, None
-                    deeper.append(f"{path}/")
-        level = deeper
+    with _Tree(release) as tree:
+        level: list[tuple[str, ...]] = [()]
+        while level and len(level[0]) < DEEPEST:
+            deeper = []
+            for directory in level:
+                try:
+                    entries = _entries(tree, directory, own)
+                except (FileNotFoundError, NotADirectoryError):
+                    if not directory:
+                        raise
+                    continue  # it went away while we looked
+                for name, info, leads_to in entries:
+                    path = (*directory, name)
+                    if stat.S_ISLNK(info.st_mode) or stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode):
+                        yield "/".join(path), info, leads_to
+                    if stat.S_ISDIR(info.st_mode):
+                        deeper.append(path)
+            level = deeper
 
 
-def _entries(directory: str, own: int | None) -> list[os.DirEntry[str]]:
-    """What counts in a directory, sorted; never more than could be looked at."""
-    with os.scandir(directory) as entries:
-        counting = (entry for entry in entries if _counts(entry, own))
-        return heapq.nsmallest(LIMIT + 1, counting, key=lambda entry: entry.name)
+class _Tree:
+    """Opens directories of a release without ever following a symlink. Those above the last one stay open, for the
+    next one most often lies beside it."""
+
+    def __init__(self, release: str) -> None:
+        with walk(release, roots_links) as found:
+            self._top = os.open(".", _FLAGS, dir_fd=found.descriptor)
+        self._open: list[tuple[str, int]] = []
+        self.seen = 0
+        """Entries that were looked at."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close(0)
+        os.close(self._top)
+
+    def descriptor(self, directory: tuple[str, ...]) -> int:
+        """Of the directory with these components, as long as no other one is asked for. Raises OSError."""
+        shared = 0
+        while shared < min(len(directory), len(self._open)) and self._open[shared][0] == directory[shared]:
+            shared += 1
+        self._close(shared)
+        for name in directory[shared:]:
+            above = self._open[-1][1] if self._open else self._top
+            self._open.append((name, os.open(name, _FLAGS, dir_fd=above)))
+        return self._open[-1][1] if self._open else self._top
+
+    def _close(self, keep: int) -> None:
+        while len(self._open) > keep:
+            os.close(self._open.pop()[1])
 
 
-def _counts(entry: os.DirEntry[str], own: int | None) -> bool:
+def _entries(tree: _Tree, directory: tuple[str, ...], own: int | None) -> list[tuple[str, os.stat_result, str | None]]:
+    """What counts in a directory, sorted: name, state and where a link leads; never more than could be looked at."""
+    descriptor = tree.descriptor(directory)
+
+    def counting(entries: Iterator[os.DirEntry[str]]) -> Iterator[tuple[str, os.stat_result]]:
+        for entry in entries:
+            tree.seen += 1
+            if tree.seen > MOST_SEEN:
+                raise OSError(errno.E2BIG, f"it has more than {MOST_SEEN} files; keep data outside of releases")
+            info = _counts(entry, own)
+            if info is not None:
+                yield entry.name, info
+
+    with os.scandir(descriptor) as entries:
+        found = heapq.nsmallest(LIMIT + 1, counting(entries), key=lambda item: item[0])
+    return [(name, info, _leads_to(descriptor, name) if stat.S_ISLNK(info.st_mode) else None) for name, info in found]
+
+
+def _counts(entry: os.DirEntry[str], own: int | None) -> os.stat_result | None:
+    """The state of an entry that counts."""
     if entry.name.startswith(".") or entry.name == "__pycache__" or entry.name.endswith(LEFTOVERS):
-        return False
+        return None
     try:
-        return entry.stat(follow_symlinks=False).st_uid != own
+        info = entry.stat(follow_symlinks=False)
     except FileNotFoundError:
-        return False  # it went away while we looked
+        return None  # it went away while we looked
+    return info if info.st_uid != own else None
+
+
+def _leads_to(descriptor: int, name: str) -> str:
+    try:
+        return str(Path(os.readlink(name, dir_fd=descriptor)))
+    except OSError:
+        return ""  # it went away, or became something else, while we looked
 
 
 def _own(user: str | None) -> int | None:
@@ -149,8 +210,3 @@ def _own(user: str | None) -> int | None:
     except KeyError:
         return None  # systemd will say that there is no such user
     return None if uid == ROOT else uid
-
-
-def _shown(path: str) -> str:
-    """A path for a sentence: what people wrote into file names must not steer a terminal."""
-    return path if path.isprintable() else ascii(path)

@@ -6,12 +6,12 @@ import re
 import tomllib
 from pathlib import Path
 
-from deployd.config import values
+from deployd.config import trust, values
 from deployd.config.address import addresses
 from deployd.config.directives import SERVICE, SOCKET, directives
 from deployd.config.gate import gate
 from deployd.config.pace import pace
-from deployd.config.source import Problem, Source, Table, one_line
+from deployd.config.source import Problem, Source, Table, one_line, printable
 from deployd.config.steering import refuse_what_cannot_be_steered, refuse_what_needs_steering
 from deployd.errors import InvalidFile, NoSuchApp
 from deployd.model.app import App, Directives, Drain, Routing, Stop
@@ -36,23 +36,27 @@ _TABLE_OF = {
 
 def load(path: Path) -> App:
     """Read and check the app file `path`; its name is the app's."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_FILE + 1)
-    except FileNotFoundError:
-        raise NoSuchApp(f"no app {path.stem}: {path} does not exist; create it") from None
-    except OSError as error:
-        raise InvalidFile(f"{path}: cannot be read: {error.strerror}") from None
+    file = printable(str(path))
     if path.suffix != ".toml":
-        raise InvalidFile(f"{path}: the name of an app file must end in .toml; rename it")
+        raise InvalidFile(f"{file}: the name of an app file must end in .toml; rename it")
+    _require_name(path.stem, file)
+    try:
+        data = trust.read(path, LARGEST_FILE + 1)
+    except FileNotFoundError:
+        raise NoSuchApp(one_line(f"no app {path.stem}: {file} does not exist; create it")) from None
+    except Problem as problem:
+        raise InvalidFile(one_line(f"{file}: {problem}")) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InvalidFile(one_line(f"{file}: cannot be read: {reason}")) from None
     if len(data) > LARGEST_FILE:
-        raise InvalidFile(f"{path}: is larger than 1 MiB; an app file must be smaller")
+        raise InvalidFile(f"{file}: is larger than 1 MiB; an app file must be smaller")
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise InvalidFile(f"{path}:{line}: is not UTF-8 text; save it as UTF-8") from None
-    return parse(path.stem, text, str(path))
+        raise InvalidFile(f"{file}:{line}: is not UTF-8 text; save it as UTF-8") from None
+    return parse(path.stem, text, file)
 
 
 def check_name(name: str) -> None:
@@ -68,12 +72,16 @@ def check_name(name: str) -> None:
         raise Problem(f'"{name}" cannot be the name of an app, since it ends like a unit; drop the {suffix[0]}')
 
 
-def parse(name: str, text: str, file: str) -> App:
-    """The app that `text` describes. Raises `InvalidFile` with one sentence."""
+def _require_name(name: str, file: str) -> None:
     try:
         check_name(name)
     except Problem as problem:
         raise InvalidFile(one_line(f"{file}: {problem}")) from None
+
+
+def parse(name: str, text: str, file: str) -> App:
+    """The app that `text` describes. Raises `InvalidFile` with one sentence."""
+    _require_name(name, file)
     source = Source(file, text)
     try:
         raw = tomllib.loads(text)

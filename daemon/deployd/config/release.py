@@ -6,14 +6,16 @@ every instance of the generation gets.
 
 from __future__ import annotations
 
+import errno
 import heapq
 import os
-import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 from deployd.config import values
-from deployd.config.source import Problem
+from deployd.config.source import Problem, one_line, printable
+from deployd.config.trust import require_environment_files
+from deployd.config.walk import LinkOwners, no_links, roots_links, walk
 from deployd.errors import InvalidRequest, Refused
 from deployd.model.app import App
 
@@ -22,36 +24,45 @@ MARK = ".deployd/irreversible"
 REASON = 1024
 """Bytes of it that are read."""
 MOST_SIBLINGS = 500
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 def resolve_release(app: App, override: str | None = None) -> str:
     """The real directory of `override` or of the app's release, with a program in it that can run."""
     release = app.release if override is None else override
     if not release.startswith("/"):
-        raise InvalidRequest(f'the release "{release}" is not an absolute path; start it with /')
+        raise InvalidRequest(one_line(f'the release "{release}" is not an absolute path; start it with /'))
     try:
-        real = os.path.realpath(release, strict=True)
+        with walk(release, LinkOwners()) as found:
+            real, is_directory = found.path, found.is_directory
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise Refused(f"the release {release} cannot be used: {reason}; put the directory there first") from None
-    if not Path(real).is_dir():
-        raise Refused(f"the release {release} is not a directory; name the directory that holds the code")
+        raise Refused(
+            one_line(f"the release {release} cannot be used: {reason}; put the directory there first")
+        ) from None
+    if not is_directory:
+        raise Refused(one_line(f"the release {release} is not a directory; name the directory that holds the code"))
     try:
         values.path(real)
     except Problem as problem:
-        raise Refused(f"the release {real!r} cannot be used: its path {problem}") from None
+        raise Refused(one_line(f"the release {real} cannot be used: its path {problem}")) from None
     _check_program(app, "exec", app.exec, real)
     if app.gate.probe is not None and app.gate.probe.command:
         _check_program(app, "gate.probe.command", app.gate.probe.command, real)
+    require_environment_files(app)
     return real
 
 
 def _check_program(app: App, key: str, argv: tuple[str, ...], release: str) -> None:
     """The first word of a command must be there and executable: better said now than by every instance."""
     program = _program(argv, release)
-    if not Path(program).exists():
-        raise Refused(f"{key} of {app.name} names {program}, which does not exist; correct {key} or the release")
-    if not Path(program).is_file() or not os.access(program, os.X_OK):
+    try:
+        with walk(program, LinkOwners()) as found:
+            runs = found.is_file and bool(found.info.st_mode & 0o111)
+    except OSError as error:
+        what = "does not exist" if error.errno in (errno.ENOENT, errno.ENOTDIR) else f"cannot be run: {error.strerror}"
+        raise Refused(f"{key} of {app.name} names {program}, which {what}; correct {key} or the release") from None
+    if not runs:
         raise Refused(
             f"{key} of {app.name} names {program}, which is not an executable file; correct it or run chmod +x"
         )
@@ -59,70 +70,82 @@ def _check_program(app: App, key: str, argv: tuple[str, ...], release: str) -> N
 
 def is_there(release: str) -> bool:
     try:
-        return Path(release).is_dir()
+        with walk(release, roots_links) as found:
+            return found.is_directory
     except OSError:  # a dead network file system, for one
         return False
 
 
 def missing(app: App, release: str) -> str:
-    """What an instance of `release` would not find: a sentence, "" if all is there. Costs two system calls."""
+    """What an instance of `release` would not find: a sentence, "" if all is there."""
     try:
-        if not stat.S_ISDIR(Path(release).stat().st_mode):
-            return f"the release {release} is not a directory any more"
+        with walk(release, roots_links) as found:
+            if not found.is_directory:
+                return f"the release {release} is not a directory any more"
     except OSError as error:
         return f"the release {release} is gone ({error.strerror})"
     program = _program(app.exec, release)
     try:
-        Path(program).stat()
+        with walk(program, LinkOwners()):
+            return ""
     except OSError as error:
         return f"the program {program} of the release is gone ({error.strerror})"
-    return ""
 
 
 def irreversible(release: str) -> str:
     """Why the release must not be rolled back past, as it says itself in `.deployd/irreversible`; "" if it may.
 
-    A mark that cannot be read is one all the same: to go back past it may cost data.
+    A mark that cannot be read is one all the same: to go back past it may cost data. No part of it may be a symlink:
+    the release belongs to the app's user, and the daemon reads as root.
     """
     path = f"{release}/{MARK}"
     try:
-        # A fifo must not keep us waiting, and a link could lead anywhere.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with walk(release, roots_links) as found, walk(f"{found.path}/{MARK}", no_links) as mark:
+            if not mark.is_file:
+                return f"{path} is there, but is not a file"
+            descriptor = mark.reopen()
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except OSError as error:
         return f"{path} is there, but cannot be read: {error.strerror}"
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return f"{path} is there, but is not a file"
-        lines = os.read(descriptor, REASON).decode(errors="replace").splitlines()
-    finally:
-        os.close(descriptor)
+    with os.fdopen(descriptor, "rb") as file:
+        lines = file.read(REASON).decode(errors="replace").splitlines()
     reason = " ".join("".join(char if char.isprintable() else " " for char in lines[0]).split()) if lines else ""
     return reason or f"{MARK} is there, and gives no reason"
 
 
 def siblings(releases: Iterable[str]) -> list[str]:
-    """Directories beside the `releases` that are there: more of the same family, most likely. Sorted, bounded.
+    """Directories beside the `releases` that are there: more of the same family, most likely. Sorted, bounded, and
+    shown so that they can be printed.
 
     Beside one in a top-level directory, such as ``/srv/shop``, lies what is no release.
     """
     parents = {path.parent for path in map(Path, filter(is_there, releases))}
     found: list[str] = []
     for parent in sorted(parents):
-        if parent.parent == Path("/"):
-            continue
-        try:
-            with os.scandir(parent) as entries:
-                directories = (
-                    entry.path
-                    for entry in entries
-                    if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
-                )
-                found += heapq.nsmallest(MOST_SIBLINGS, directories)
-        except OSError:
-            continue  # it went away while we looked
+        if parent.parent != Path("/"):
+            found += (printable(f"{parent}/{name}") for name in _directories(parent))
     return found
+
+
+def _directories(parent: Path) -> list[str]:
+    try:
+        with walk(str(parent), roots_links) as found:
+            descriptor = os.open(".", _FLAGS | os.O_DIRECTORY, dir_fd=found.descriptor)
+    except OSError:
+        return []
+    try:
+        with os.scandir(descriptor) as entries:
+            directories = (
+                entry.name
+                for entry in entries
+                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+            )
+            return heapq.nsmallest(MOST_SIBLINGS, directories)
+    except OSError:
+        return []  # it went away while we looked
+    finally:
+        os.close(descriptor)
 
 
 def _program(argv: tuple[str, ...], release: str) -> str:

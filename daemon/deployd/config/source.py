@@ -73,8 +73,20 @@ def show(path: tuple[str, ...]) -> str:
 
 def one_line(text: str) -> str:
     """A sentence that quotes a file, fit for terminals and logs: control characters escaped, long values cut short."""
-    shown = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
-    return shown if len(shown) <= 1000 else f"{shown[:600]} … {shown[-300:]}"
+    text = printable(text)
+    return text if len(text) <= 1000 else f"{text[:600]} … {text[-300:]}"
+
+
+def printable(text: str) -> str:
+    """Text from the disk, fit for D-Bus, JSON and terminals: control characters and what is not UTF-8 are escaped."""
+    return (
+        text if text.isprintable() else "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+    )
+
+
+def _escaped(letter: str) -> str:
+    # os.fsdecode makes U+DC80 to U+DCFF of bytes that are not UTF-8.
+    return f"\\x{ord(letter) - 0xDC00:02x}" if "\udc80" <= letter <= "\udcff" else ascii(letter)[1:-1]
 
 
 class Table:

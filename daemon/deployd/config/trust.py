@@ -1,0 +1,110 @@
+"""Whose files are believed: what an app file says is done as root, so only root may be able to write it.
+
+That goes for the file, for each directory above it and, through symlinks, for all that lead to it: who may write a
+directory may put another file in its place. Environment files are read by PID 1 as root, following symlinks and waiting
+for FIFOs; their directories have to be root's, too. Their contents are only the app's environment and may be written by
+its user, but not by everybody.
+"""
+
+from __future__ import annotations
+
+import glob
+import grp
+import os
+import stat
+from pathlib import Path
+
+from deployd.config.source import Problem
+from deployd.config.walk import ROOT, Step, user_name, walk
+from deployd.errors import Refused
+from deployd.model.app import App
+
+_KINDS = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def read(path: Path, size: int) -> bytes:
+    """The first `size` bytes of a file that only root can have written. Raises OSError, Problem."""
+    with walk(str(path), require_roots) as found:
+        _require_file(found)
+        with os.fdopen(found.reopen(), "rb") as file:
+            return file.read(size)
+
+
+def require_roots(step: Step) -> None:
+    """A `Look` that raises Problem unless only root can write here."""
+    if not step.is_symlink and (wrong := writable(step.path, step.info, has_acl=step.has_acl)):
+        raise Problem(f"is not trusted, since {wrong}")
+
+
+def writable(path: str, info: os.stat_result, *, has_acl: bool) -> str:
+    """Who else than root can write here, and what to do about it: a phrase, "" if nobody can. The sticky bit is no
+    help: it keeps nobody from making a file."""
+    mode = stat.S_IMODE(info.st_mode)
+    if info.st_uid != ROOT:
+        return f"{path} belongs to user {user_name(info.st_uid)} (mode {mode:04o}); chown root and chmod go-w it"
+    if mode & stat.S_IWOTH:
+        return f"everybody can write {path} (root's, mode {mode:04o}); chmod go-w it"
+    if mode & stat.S_IWGRP and has_acl:
+        return (
+            f"an access control list lets others write {path} (root's, mode {mode:04o}); setfacl -b and chmod go-w it"
+        )
+    if mode & stat.S_IWGRP and info.st_gid != ROOT:
+        return f"group {_group_name(info.st_gid)} can write {path} (root's, mode {mode:04o}); chmod go-w it"
+    return ""
+
+
+def require_environment_files(app: App) -> None:
+    """Raises Refused for an environment file that others could replace, or that is no regular file."""
+    for item in app.environment_files:
+        for path in _matches(app, item.removeprefix("-")):
+            try:
+                with walk(path, _require_roots_directory) as found:
+                    _require_file(found)
+                    if found.info.st_mode & stat.S_IWOTH:
+                        raise Problem(f"is not trusted, since everybody can write {found.path}; chmod o-w it")
+            except Problem as problem:
+                raise _refused(app, path, problem) from None
+            except OSError:
+                continue  # systemd says so, unless it may be missing
+
+
+def _matches(app: App, pattern: str) -> list[str]:
+    """What EnvironmentFile= reads: a path, or all that a wildcard matches. The directory of the latter comes first."""
+    if not glob.has_magic(pattern):
+        return [pattern]
+    plain = pattern[: min(pattern.find(letter) for letter in "*?[" if letter in pattern)].rpartition("/")[0] or "/"
+    try:
+        with walk(plain, _require_roots_directory):
+            return sorted(glob.glob(pattern))  # noqa: PTH207 - it is absolute
+    except Problem as problem:
+        raise _refused(app, pattern, problem) from None
+    except OSError:
+        return []
+
+
+def _require_roots_directory(step: Step) -> None:
+    if step.is_directory:
+        require_roots(step)
+
+
+def _require_file(found: Step) -> None:
+    if not found.is_file:
+        kind = next((name for check, name in _KINDS if check(found.info.st_mode)), "no file")
+        raise Problem(f"is {kind}, not a regular file; remove it")
+
+
+def _refused(app: App, path: str, problem: Problem) -> Refused:
+    return Refused(f"environment_files of {app.name}: {path} {problem}")
+
+
+def _group_name(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)

@@ -65,6 +65,7 @@ class Daemon:
         self._notifier = Notifier()
         self._service: Service | None = None
         self._apps: Registry | None = None
+        self._reloading: asyncio.Future[None] | None = None
 
     async def run(self) -> int:
         """0 after SIGTERM or SIGINT, 1 when the bus went away (systemd starts us again). Raises DeploydError."""
@@ -92,7 +93,9 @@ class Daemon:
         tail = Tail()
         transient = Transient(systemd)
         hooks = Hooks(transient, tail, pins)
-        host = Host(systemd, history, pins, deployment, tail.last, hooks, transient, kernel, self._settings.patience)
+        host = Host(
+            systemd, history, pins, deployment, tail.last, hooks, transient, kernel, patience=self._settings.patience
+        )
         apps = Registry(self._settings, host, self._emit)
         self._apps = apps
         self._service = Service(bus, apps, Polkit(bus))
@@ -125,8 +128,8 @@ class Daemon:
             history.close()
 
     def _reload(self, apps: Registry) -> None:
-        apps.reload()
-        self._tell_status()
+        self._reloading = asyncio.ensure_future(apps.reload())
+        self._reloading.add_done_callback(lambda _: self._tell_status())
 
     def _emit(self, app: str, kind: str, fields: dict[str, Any]) -> None:
         if kind == "event":

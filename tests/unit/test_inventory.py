@@ -13,7 +13,9 @@ from unittest.mock import create_autospec
 import pytest
 
 from deployd.config.contents import contents
+from deployd.control.app_files import AppFiles
 from deployd.control.registry import Registry
+from deployd.control.workers import Workers
 from deployd.errors import InvalidFile
 from deployd.model.app import App
 from deployd.model.generation import Result
@@ -36,9 +38,11 @@ class Site:
         self.registry.history, self.registry.pins = self.history, self.pins
         self.registry.names.side_effect = lambda: sorted({*self.history.apps(), *self.files})
         self.registry.known.return_value = None
-        self.registry.load.side_effect = self._load
+        self.registry.viewers = Workers()
+        self.registry.files = create_autospec(AppFiles, instance=True)
+        self.registry.files.load.side_effect = self._load
 
-    def _load(self, name: str) -> App:
+    async def _load(self, name: str, _: Workers) -> App:
         if name not in self.files:
             raise InvalidFile(f"{name}.toml is not valid")
         return self.files[name]

@@ -78,7 +78,8 @@ class Served:
         self.apps, self.views, self.requests = (
             create_autospec(kind, instance=True) for kind in (Registry, Views, Requests)
         )
-        self.apps.names.return_value = ["1st-app", "demo"]
+        self.views.names.return_value = ["1st-app", "demo"]
+        self.apps.find.side_effect = self._find
         self.apps.status.side_effect = status
         self.apps.unknown.side_effect = lambda name: NoSuchApp(f"there is no app {name}")
         for name in ("describe", "check", "history", "units", "plan", "releases", "compare"):
@@ -90,6 +91,10 @@ class Served:
         monkeypatch.setattr("deployd.service.interface.Views", lambda _: self.views)
         monkeypatch.setattr("deployd.service.interface.Requests", lambda _: self.requests)
         self.service = Service(server, self.apps, self.polkit)
+
+    def _find(self, name: str) -> None:
+        if name not in self.views.names.return_value:
+            raise self.apps.unknown(name)
 
     async def call(self, path: str, interface: str, member: str, signature: str = "", *body: Any) -> Any:
         answer = await self.client.call(NAME, path, interface, member, signature, list(body), timeout=5)

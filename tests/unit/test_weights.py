@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from unittest.mock import MagicMock, create_autospec
 
@@ -34,7 +35,7 @@ def apps(rollout: Rollout | None, *, steered: bool = True, weighs: bool = True) 
 @pytest.mark.parametrize(("number", "share"), [(7, 0.0), (8, 1.0), (8, 0.125)])
 def test_either_generation_of_a_rollout_may_be_weighed(number: int, share: float) -> None:
     requests, controller = apps(UNDER_WAY)
-    requests.weigh("demo", number, share)
+    asyncio.run(requests.weigh("demo", number, share))
     controller.weigh.assert_called_once_with((number, share))
 
 
@@ -56,7 +57,7 @@ def test_what_is_refused_changes_nothing(
 ) -> None:
     requests, controller = apps(rollout, steered=steered)
     with pytest.raises(error) as caught:
-        requests.weigh("demo", number, share)
+        asyncio.run(requests.weigh("demo", number, share))
     assert str(caught.value).startswith(says)
     controller.weigh.assert_not_called()
 
@@ -64,4 +65,4 @@ def test_what_is_refused_changes_nothing(
 def test_on_the_way_back_nobody_is_weighed() -> None:
     requests, _ = apps(replace(UNDER_WAY, phase=Phase.ROLLING_BACK), weighs=False)
     with pytest.raises(Refused, match="rolling-back: where it goes back to gets everything"):
-        requests.weigh("demo", 8, 0.1)
+        asyncio.run(requests.weigh("demo", 8, 0.1))

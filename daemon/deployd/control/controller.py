@@ -16,7 +16,7 @@ from deployd.control.after import hooks_ran
 from deployd.control.analysis import Analysis, Compare
 from deployd.control.course import Course, view
 from deployd.control.freezer import Freezer
-from deployd.control.ground import Ground, missing
+from deployd.control.ground import Ground
 from deployd.control.host import Host
 from deployd.control.instances import Instances
 from deployd.control.keeper import Keeper
@@ -185,6 +185,7 @@ class Controller:
         course = self._course
         going = course is not None and await self._ready_to_plan(course)
         await self._route(course, self.observe())
+        lost = await self._ground.lost(course, *self._goal, self.observe()) if course and going and self._goal else ""
         seen = self._note_changes()  # after all that waits: a plan is for the world as it is
         analysed = self._analysis.look(course if going else None, seen)
         if course is None or not going or self._goal is None or course is not self._course:
@@ -208,9 +209,8 @@ class Controller:
                 if result.failure is not None:
                     await self._fail(course, result.failure)
             case Verdict.GOING:
-                gone = missing(course, goal, generation, seen) if result.actions else ""
-                if gone:
-                    await self._vanished(course, gone)
+                if lost and result.actions:
+                    await self._vanished(course, lost)
                     return
                 leaving = last_holders(goal, result, seen) if course.rollout.closing else None
                 if leaving and await self._host.deployment.close_sockets(generation.settings, leaving):

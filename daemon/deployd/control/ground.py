@@ -10,7 +10,7 @@ from deployd import config
 from deployd.control.course import Course
 from deployd.control.host import Host
 from deployd.control.instances import Instances
-from deployd.errors import StateError
+from deployd.errors import Refused, StateError
 from deployd.model.app import App
 from deployd.model.generation import Generation
 from deployd.model.instance import Instance, State
@@ -49,6 +49,16 @@ class Ground:
             course.avoid = key, await install(generation.settings, goal, closing=course.rollout.closing)
         return replace(goal, avoid=course.avoid[1], masked=self._host.deployment.masked(self._app))
 
+    async def lost(self, course: Course, goal: Goal, generation: Generation, seen: Iterable[Instance]) -> str:
+        """Why the generation cannot be started any more; "" if it can, or on a way back that has nothing to start."""
+        running = sum(item.generation == goal.generation and item.state is not State.INACTIVE for item in seen)
+        if not goal.generation or (course.rollout.phase is Phase.ROLLING_BACK and running >= goal.instances):
+            return ""
+        try:
+            return await self._host.workers.run(self._app, config.missing, generation.settings, generation.release)
+        except Refused as error:
+            return str(error)
+
     def unpin_idle(self) -> None:
         """Starting the umbrella starts whatever is pinned: of a stopped app that would be the old generation."""
         for item in self._instances.observe():
@@ -83,11 +93,3 @@ class Ground:
             goal = Goal.of(generation.settings, generation.number)
             await self._host.deployment.put_back(generation.settings, goal)
         return True
-
-
-def missing(course: Course, goal: Goal, generation: Generation, seen: Iterable[Instance]) -> str:
-    """Why the generation cannot be started any more; "" if it can, or on a way back that has nothing to start."""
-    running = sum(item.generation == goal.generation and item.state is not State.INACTIVE for item in seen)
-    if not goal.generation or (course.rollout.phase is Phase.ROLLING_BACK and running >= goal.instances):
-        return ""
-    return config.missing(generation.settings, generation.release)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from deployd.control.deployment import Deployment
 from deployd.control.hooks import Hooks
+from deployd.control.workers import Workers
 from deployd.plan.backoff import Patience
 from deployd.routing.kernel import Kernel
 from deployd.state.history import History
@@ -37,5 +38,7 @@ class Host:
     transient: Transient
     kernel: Kernel
     """What it can do for apps that are steered."""
+    workers: Workers = field(default_factory=Workers)
+    """They look at files of apps."""
     patience: Patience = field(default_factory=Patience)
     """With instances that crash."""

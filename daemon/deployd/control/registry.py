@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deployd import config
+from deployd.control.app_files import AppFiles
 from deployd.control.comparer import Comparer
 from deployd.control.controller import Controller
 from deployd.control.host import Host
 from deployd.control.moment import Moment
+from deployd.control.workers import Workers
 from deployd.documents import status
 from deployd.documents.status import Json
-from deployd.errors import DeploydError, InvalidFile, NoSuchApp, Refused, SystemdError
+from deployd.errors import NoSuchApp, Refused, SystemdError
 from deployd.model.app import App
 from deployd.model.generation import Generation
 from deployd.plan import boots
@@ -55,6 +56,10 @@ class Registry:
         self.pins = host.pins
         self.deployment = host.deployment
         self.hooks = host.hooks
+        self.workers = host.workers
+        self.viewers = Workers()
+        """For those who only look: however many they are, the apps' own workers are free."""
+        self.files = AppFiles(settings.apps, self.viewers)
         self.comparer = Comparer(host.systemd, host.history, self.status)
         self._host = host
         self._emit = emit
@@ -62,6 +67,7 @@ class Registry:
         self._untold: set[str] = set()
         self._ended = False
         self._locks: dict[str, asyncio.Lock] = {}
+        self._reading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Take up every app that has a history."""
@@ -70,28 +76,23 @@ class Registry:
             controller = self.controller(name)
             with contextlib.suppress(SystemdError):  # the control loop tries again, and tells
                 await controller.ready()
-        self.reload()
+        await self.files.refresh()
+        self._reading = asyncio.ensure_future(self.reload())  # of many files, or slow ones, this takes its time
 
     async def stop(self) -> None:
         self._ended = True
+        if self._reading is not None:
+            self._reading.cancel()
         for controller in self._controllers.values():
             await controller.stop()
 
-    def reload(self) -> None:
+    async def reload(self) -> None:
         """Read the app files again: say which are invalid. What runs is not touched."""
-        for name in self.files():
-            error = self.problem(name)
-            if error is not None:
-                log.warning("%s", error)
-        log.info("read %d app files in %s", len(self.files()), self.settings.apps)
-
-    def problem(self, name: str) -> str | None:
-        """What is wrong with an app file or the release it names; None if nothing is."""
-        try:
-            config.resolve_release(self.load(name))
-        except DeploydError as error:
-            return str(error)
-        return None
+        problems = await self.files.problems()
+        for _, _, problem in problems:
+            if problem is not None:
+                log.warning("%s", problem)
+        log.info("read %d app files in %s", len(problems), self.settings.apps)
 
     def headline(self) -> str:
         """One line for `systemctl status deployd`."""
@@ -102,7 +103,7 @@ class Registry:
 
     def names(self) -> list[str]:
         """Apps with a file and apps with a history."""
-        return sorted({*self.files(), *self._controllers})
+        return sorted({*self.files.names, *self._controllers})
 
     def status(self, name: str) -> Json:
         controller = self.known(name)
@@ -129,9 +130,15 @@ class Registry:
     def known(self, name: str) -> Controller | None:
         """The controller of an app that has a history, None for one with a file only. Raises NoSuchApp."""
         controller = self._controllers.get(name)
-        if controller is None and name not in self.files():
+        if controller is None and name not in self.files.names:
             raise self.unknown(name)
         return controller
+
+    async def find(self, name: str) -> None:
+        """Raises NoSuchApp unless there is such an app now: what has a file only is looked for anew."""
+        if name not in self._controllers:
+            await self.files.refresh()
+        self.known(name)
 
     def unknown(self, name: str) -> NoSuchApp:
         return NoSuchApp(f"there is no app {name}: no {self.settings.apps}/{name}.toml and no history of it")
@@ -204,17 +211,6 @@ class Registry:
         known = self.history.boots(app.name)
         return app.with_learned(boots.gate_timeout(known))
 
-    def file(self, name: str) -> Path:
-        return self.settings.apps / f"{name}.toml"
-
-    def files(self) -> list[str]:
-        try:
-            return sorted(path.stem for path in self.settings.apps.glob("*.toml"))
-        except OSError:
-            return []
-
-    def load(self, name: str) -> App:
-        path = self.file(name)
-        if not path.exists():
-            raise InvalidFile(f"{path} is missing, but {name} has a history; put it back, or deployd remove {name}")
-        return config.load(path)
+    async def load(self, name: str) -> App:
+        """What the app file says now. Raises InvalidFile, NoSuchApp, Refused."""
+        return await self.files.load(name, self.workers)

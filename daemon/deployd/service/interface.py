@@ -65,17 +65,18 @@ class Service:
             for item in ElementTree.fromstring(_find_xml())  # noqa: S314 - our own file
         }
         views, requests = Views(apps), Requests(apps)
+        self._views = views
         self._requests = requests
         readers: dict[str, dict[str, Method]] = {
             MANAGER: {
                 "ListApps": self._list_apps,
-                "Describe": lambda: _json(views.describe()),
-                "Check": lambda app: _json(views.check(app)),
+                "Describe": lambda: _told(views.describe()),
+                "Check": lambda app: _told(views.check(app)),
             },
             APP: {
                 "Describe": lambda app: _json(apps.status(app)),
                 "History": lambda app: _json(views.history(app)),
-                "Units": lambda app: _json(views.units(app)),
+                "Units": lambda app: _told(views.units(app)),
                 "Plan": lambda app, options: _told(views.plan(app, **_options(options, release=str, **_CANARY))),
                 "Releases": lambda app: _told(views.releases(app)),
                 "Compare": lambda app: _told(views.compare(app)),
@@ -130,9 +131,9 @@ class Service:
         if call.interface == PEER:
             return self._peer(call)
         if call.member == "Introspect" and call.interface in ("", INTROSPECTABLE):
-            return "s", [self._introspect(call.path)]
+            return "s", [await self._introspect(call.path)]
         if call.interface == PROPERTIES:
-            return self._get(call)
+            return await self._get(call)
         interface = call.interface or (MANAGER if call.path == ROOT else APP)
         entry = self._methods.get((interface, call.member))
         if entry is None or (interface == MANAGER) != (call.path == ROOT):
@@ -144,7 +145,7 @@ class Service:
                 "org.freedesktop.DBus.Error.InvalidArgs",
                 f'{call.member} takes "{entry.takes}", not "{call.signature}" (busctl introspect {NAME} {call.path})',
             )
-        arguments = call.body if interface == MANAGER else [self._app(call.path), *call.body]
+        arguments = call.body if interface == MANAGER else [await self._app(call.path), *call.body]
         if entry.changes:
             await self._polkit.authorise(call.sender, f"{call.member} of {' '.join(map(str, arguments[:1])) or NAME}")
         result = entry.run(*arguments)
@@ -152,14 +153,15 @@ class Service:
             result = await result
         return entry.returns, [] if not entry.returns else [result]
 
-    def _app(self, path: str) -> str:
-        for name in self._apps.names():
-            if path == f"{APPS}/{encode(name)}":
-                return name
-        raise self._apps.unknown(decode(path.removeprefix(f"{APPS}/")))
+    async def _app(self, path: str) -> str:
+        name = decode(path.removeprefix(f"{APPS}/"))
+        if path != f"{APPS}/{encode(name)}":
+            raise self._apps.unknown(name)
+        await self._apps.find(name)
+        return name
 
-    def _list_apps(self) -> list[list[str]]:
-        return [[name, f"{APPS}/{encode(name)}"] for name in self._apps.names()]
+    async def _list_apps(self) -> list[list[str]]:
+        return [[name, f"{APPS}/{encode(name)}"] for name in await self._views.names()]
 
     async def _rollout(self, app: str, options: dict[str, Any]) -> int:
         known = _options(options, release=str, cause=str, supersede=bool, **_CANARY)
@@ -168,11 +170,11 @@ class Service:
             raise InvalidRequest(f'cause "{cause}": allowed are rollout and reload')
         return await self._requests.rollout(app, cause=Cause(cause), **known)
 
-    def _get(self, call: MethodCall) -> Reply:
+    async def _get(self, call: MethodCall) -> Reply:
         if call.path == ROOT:
             properties = {"Version": ("s", __version__)} if call.body[:1] in ([MANAGER], [""]) else {}
         else:
-            properties = self._properties(self._apps.status(self._app(call.path)))
+            properties = self._properties(self._apps.status(await self._app(call.path)))
         if call.member == "GetAll":
             return "a{sv}", [properties]
         if call.member == "Get" and len(call.body) == 2 and call.body[1] in properties:
@@ -200,7 +202,7 @@ class Service:
             return "s", [Path("/etc/machine-id").read_text(encoding="ascii").strip()]
         raise BusError("org.freedesktop.DBus.Error.UnknownMethod", f"{PEER} has no {call.member}")
 
-    def _introspect(self, path: str) -> str:
+    async def _introspect(self, path: str) -> str:
         def node(children: list[str], interface: str = "") -> str:
             body = ""
             if interface:
@@ -210,9 +212,9 @@ class Service:
         if path == ROOT:
             return node(["app"], MANAGER)
         if path == APPS:
-            return node([encode(name) for name in self._apps.names()])
+            return node([encode(name) for name in await self._views.names()])
         if path.startswith(APPS + "/"):
-            self._app(path)
+            await self._app(path)
             return node([], APP)
         parts = [part for part in ROOT.split("/") if part]
         given = [part for part in path.split("/") if part]

@@ -1,4 +1,4 @@
-"""What `deployd releases` is told from: history, pins and app files here, the directories in a thread."""
+"""What `deployd releases` is told from: history and pins here, app files and directories in threads."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from deployd import config
 from deployd.config.contents import Contents, contents, difference
 from deployd.control.ground import KEPT
 from deployd.control.registry import Registry
+from deployd.control.workers import LONG
 from deployd.documents.releases import Found, Needs, releases
 from deployd.documents.status import Json
 from deployd.errors import DeploydError, Refused
-from deployd.model.app import App
 
 
 async def inventory(apps: Registry, name: str) -> Json:
@@ -24,8 +24,11 @@ async def inventory(apps: Registry, name: str) -> Json:
     needs = _needs(apps, name)
     # Apps may share a release, or the directory that releases lie in.
     others = {other: _needs(apps, other).releases for other in apps.names() if other != name}
-    files = {app: _file(apps, app) for app in apps.names()}
-    return await asyncio.get_running_loop().run_in_executor(None, lambda: releases(needs, _look(needs, others, files)))
+    # Another app whose file system does not answer costs time, but not the answer.
+    names = [name, *others]
+    found = await asyncio.gather(*(_named(apps, app) for app in names))
+    named = {app: path for app, path in zip(names, found, strict=True) if path is not None}
+    return releases(needs, await apps.viewers.run(name, _look, needs, others, named, deadline=LONG))
 
 
 def _needs(apps: Registry, name: str) -> Needs:
@@ -40,17 +43,18 @@ def _needs(apps: Registry, name: str) -> Needs:
     )
 
 
-def _file(apps: Registry, name: str) -> App | None:
+async def _named(apps: Registry, name: str) -> str | None:
+    """The release that the app file names."""
     try:
-        return apps.load(name)
+        app = await apps.files.load(name, apps.viewers)
+        return await apps.viewers.run(name, config.resolve_release, app)
     except DeploydError:
         return None  # what is wrong with the file, `deployd check` tells
 
 
-def _look(needs: Needs, others: Mapping[str, frozenset[str]], files: Mapping[str, App | None]) -> Found:
+def _look(needs: Needs, others: Mapping[str, frozenset[str]], named: Mapping[str, str]) -> Found:
     known = {item.release for item in needs.generations}
     present = frozenset(filter(config.is_there, known))
-    named = {name: path for name, app in files.items() if app is not None and (path := _named(app)) is not None}
     return Found(
         present=present,
         beside=tuple(config.siblings(present)),
@@ -58,13 +62,6 @@ def _look(needs: Needs, others: Mapping[str, frozenset[str]], files: Mapping[str
         named=named.get(needs.app),
         others={other: paths | ({named[other]} if other in named else set()) for other, paths in others.items()},
     )
-
-
-def _named(app: App) -> str | None:
-    try:
-        return config.resolve_release(app)
-    except DeploydError:
-        return None
 
 
 def _changed(needs: Needs, present: frozenset[str]) -> dict[int, str]:

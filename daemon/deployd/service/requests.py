@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -13,6 +12,7 @@ from deployd.config.contents import contents, refuse_changed
 from deployd.control.controller import Controller
 from deployd.control.hooks import Change
 from deployd.control.registry import Registry
+from deployd.control.workers import LONG
 from deployd.errors import Busy, DeploydError, InvalidRequest, Refused, StateError
 from deployd.model.app import MOST_STEERED, App
 from deployd.model.generation import Cause, Generation, Result
@@ -34,9 +34,9 @@ class Requests:
         """First deploy, or a rollout of changed settings; 0 when there is nothing to do."""
         async with self._turn(name):
             self._refuse_if_busy(name, supersede)
-            app = self._apps.load(name)
-            release = await asyncio.to_thread(config.resolve_release, app)
-            held = (await asyncio.to_thread(contents, release, app)).digest
+            app = await self._apps.load(name)
+            release = await self._apps.workers.run(name, config.resolve_release, app)
+            held = (await self._apps.workers.run(name, contents, release, app, deadline=LONG)).digest
             current = None if self._rollout_of(name) else self._apps.current(name)
             as_it_was = app.with_learned(current.settings.gate.timeout) if current is not None else app
             if (
@@ -67,8 +67,8 @@ class Requests:
         """A new generation of what the app file and `release` say now."""
         async with self._turn(name):
             self._refuse_if_busy(name, supersede)
-            app = self._apps.load(name)
-            real = await asyncio.to_thread(config.resolve_release, app, release)
+            app = await self._apps.load(name)
+            real = await self._apps.workers.run(name, config.resolve_release, app, release)
             return await self._begin(
                 app, real, cause, canary=goals.canary(app, canary, canary_share, steers=self._apps.steers(name))
             )
@@ -86,7 +86,7 @@ class Requests:
             self._refuse_if_busy(name, supersede)
             goal = self._rollback_goal(name, to, past_irreversible)
             with self._recalled(name, goal):
-                release = await asyncio.to_thread(_as_it_was, goal)
+                release = await self._apps.workers.run(name, _as_it_was, goal, deadline=LONG)
                 return await self._begin(goal.settings, release, Cause.ROLLBACK, goal)
 
     def recall(self, name: str, to: int = 0) -> None:
@@ -117,7 +117,7 @@ class Requests:
         async with self._turn(name):
             self._refuse_if_busy(name, supersede)
             current = self._apps.require_current(name)
-            release = await asyncio.to_thread(_as_it_was, current)
+            release = await self._apps.workers.run(name, _as_it_was, current, deadline=LONG)
             return await self._begin(current.settings, release, Cause.RESTART, current)
 
     async def scale(self, name: str, instances: int, *, supersede: bool = False) -> int:
@@ -129,16 +129,16 @@ class Requests:
             current = self._apps.require_current(name)
             if current.settings.steered and instances > MOST_STEERED:
                 raise Refused(f"{instances} instances of {name}: an app that is steered has {MOST_STEERED} at most")
-            release = await asyncio.to_thread(_as_it_was, current)
+            release = await self._apps.workers.run(name, _as_it_was, current, deadline=LONG)
             return await self._begin(replace(current.settings, instances=instances), release, Cause.SCALE, current)
 
     def pause(self, name: str) -> None:
         self._send(name, Event.PAUSE, "paused by request")
 
-    def resume(self, name: str) -> None:
+    async def resume(self, name: str) -> None:
         controller = self._apps.known(name)
         target = controller.target if controller is not None else None
-        lost = config.missing(target.settings, target.release) if target is not None else ""
+        lost = await self._missing(target)
         if lost:
             raise Refused(f"{lost}: put it back and resume, or deployd abort {name} goes back")
         self._send(name, Event.RESUME)
@@ -147,12 +147,12 @@ class Requests:
         self._refuse_undoing(name, past_irreversible)
         self._send(name, Event.ABORT, "aborted by request")
 
-    def weigh(self, name: str, generation: int, share: float) -> None:
+    async def weigh(self, name: str, generation: int, share: float) -> None:
         """A share (0 to 1) of new connections for a generation of the rollout under way, until it goes on."""
         controller = self._apps.known(name)
         current = self._apps.current(name)
         settings = controller.target.settings if controller is not None and controller.target is not None else None
-        settings = settings or (current.settings if current is not None else self._apps.load(name))
+        settings = settings or (current.settings if current is not None else await self._apps.load(name))
         if not settings.steered:
             raise Refused(
                 f"{name} shares one socket, where nobody chooses who gets a connection; weights need"
@@ -228,7 +228,7 @@ class Requests:
         if again is not None:
             held, fingerprint = again.contents, again.fingerprint
         else:
-            held = (await asyncio.to_thread(contents, release, app)).digest
+            held = (await self._apps.workers.run(app.name, contents, release, app, deadline=LONG)).digest
             fingerprint = app.fingerprint(release, held)
         await self._apps.deployment.prepare(app, self._apps.goal(app, number, fingerprint), release)
         return held, fingerprint
@@ -249,13 +249,21 @@ class Requests:
         """Why the release forbids to go back past it; "" if it does not, or if it is the one that was live before."""
         origin = self._apps.current(name)
         known = origin is not None and (origin.release, origin.contents) == (release, held)
-        return "" if known or cause is Cause.ROLLBACK else await asyncio.to_thread(config.irreversible, release)
+        return (
+            "" if known or cause is Cause.ROLLBACK else await self._apps.workers.run(name, config.irreversible, release)
+        )
 
     async def _lost_origin(self, name: str) -> str:
         """Why a rollout could not go back to where it comes from; "" if it could."""
-        origin = self._apps.current(name)
-        lost = await asyncio.to_thread(config.missing, origin.settings, origin.release) if origin is not None else ""
+        lost = await self._missing(self._apps.current(name))
         return lost and f"{lost}: should this rollout fail, there is no way back"
+
+    async def _missing(self, generation: Generation | None) -> str:
+        """What instances of a generation would not find; "" if they would find all."""
+        if generation is None:
+            return ""
+        run = self._apps.workers.run
+        return await run(generation.app, config.missing, generation.settings, generation.release)
 
     async def _install_only(self, app: App, release: str) -> int:
         """The first connection starts it: pins for all, but no process yet."""

@@ -10,9 +10,11 @@ from functools import partial
 from deployd import __version__, config
 from deployd.config.contents import contents
 from deployd.control.registry import Registry
+from deployd.control.workers import LONG
 from deployd.documents import status
 from deployd.documents.status import Json
 from deployd.errors import InvalidRequest
+from deployd.model.app import App
 from deployd.plan import boots, closing
 from deployd.plan import goal as goals
 from deployd.plan.goal import Goal
@@ -28,18 +30,31 @@ class Views:
     def __init__(self, apps: Registry) -> None:
         self._apps = apps
 
-    def describe(self) -> Json:
-        return {"apps": [self._apps.status(name) for name in self._apps.names()], "version": __version__}
+    async def names(self) -> list[str]:
+        """All apps, those whose files have just come included."""
+        await self._apps.files.refresh()
+        return self._apps.names()
 
-    def check(self, name: str) -> Json:
+    async def describe(self) -> Json:
+        apps = []
+        for name in await self.names():
+            apps.append(self._apps.status(name))
+            await asyncio.sleep(0)  # others are answered in between
+        return {"apps": apps, "version": __version__}
+
+    async def check(self, name: str) -> Json:
         """Validate one app file, or all for ""."""
-        if name and name not in self._apps.files():
-            raise self._apps.unknown(name)
-        results = []
-        for app in [name] if name else self._apps.files():
-            error = self._apps.problem(app)
-            results.append({"app": app, "file": str(self._apps.file(app)), "valid": error is None, "error": error})
-        return {"apps": results}
+        if name and name not in self._apps.files.names:
+            await self._apps.files.refresh()
+            if name not in self._apps.files.names:
+                raise self._apps.unknown(name)
+        problems = await self._apps.files.problems(name)
+        return {
+            "apps": [
+                {"app": app, "file": file, "valid": problem is None, "error": problem}
+                for app, file, problem in problems
+            ]
+        }
 
     def history(self, name: str) -> Json:
         self._apps.known(name)
@@ -47,9 +62,9 @@ class Views:
         known = {number: boots.summary(found) for number, found in history.boots_by_generation(name).items()}
         return status.history(name, history.generations(name), history.current(name), known)
 
-    def units(self, name: str) -> Json:
+    async def units(self, name: str) -> Json:
         self._apps.known(name)
-        app, current = self._apps.load(name), self._apps.current(name)
+        app, current = await self._load(name), self._apps.current(name)
         # What was learned since is no reason to write units anew; the next generation does.
         app = self._apps.learned(app) if current is None else app.with_learned(current.settings.gate.timeout)
         installed = self._apps.deployment.installed(name)
@@ -73,10 +88,10 @@ class Views:
     async def plan(self, name: str, release: str | None = None, canary: int = 0, canary_share: float = 0.0) -> Json:
         """Every action a rollout of the app file (or of `release`) would take, and where it would wait."""
         controller = self._apps.known(name)
-        app = self._apps.learned(self._apps.load(name))
+        app = self._apps.learned(await self._load(name))
         first = goals.canary(app, canary, canary_share, steers=self._apps.steers(name))
-        real = await asyncio.to_thread(config.resolve_release, app, release)
-        held = (await asyncio.to_thread(contents, real, app)).digest
+        real = await self._apps.viewers.run(name, config.resolve_release, app, release)
+        held = (await self._apps.viewers.run(name, contents, real, app, deadline=LONG)).digest
         number = self._apps.history.next_number(name)
         goal = self._apps.goal(app, number, app.fingerprint(real, held))
         layout = self._apps.deployment.layout(app, goal)
@@ -104,6 +119,9 @@ class Views:
         """The generations that have instances now, side by side."""
         self._apps.known(name)
         return await self._apps.comparer.compare(name)
+
+    async def _load(self, name: str) -> App:
+        return await self._apps.files.load(name, self._apps.viewers)
 
     def log_matches(self, name: str, generation: int) -> list[str]:
         """journalctl(1) matches: what instances wrote, and what systemd and deployd wrote about them."""

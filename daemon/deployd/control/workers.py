@@ -1,0 +1,79 @@
+"""Runs calls to file systems of apps in threads, for a file system may never answer (a network mount whose server is
+gone) and the event loop waits for no app.
+
+Each call has a thread of its own and a deadline. A thread that hangs cannot be ended; it is left behind as a daemon
+thread, which does not keep the process from ending, and it takes one of the few places of its app. Other apps have
+places of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from deployd.errors import Refused, StateError
+
+DEADLINE = 10.0
+"""Seconds for a look at a few paths."""
+LONG = 60.0
+"""Seconds for a walk through a whole release."""
+PLACES = 4
+"""Threads of one app at a time, those that hang included."""
+
+T = TypeVar("T")
+
+
+class Workers:
+    """Threads for the calls of all apps."""
+
+    def __init__(self, places: int = PLACES) -> None:
+        self._places = places
+        self._free: dict[str, asyncio.Semaphore] = {}
+
+    async def run(self, app: str, call: Callable[..., T], *arguments: Any, deadline: float = DEADLINE) -> T:
+        """The result of `call(*arguments)`. Raises what it raises, and Refused after `deadline` seconds."""
+        try:
+            async with asyncio.timeout(deadline) as limit:
+                free = self._free.setdefault(app, asyncio.Semaphore(self._places))
+                await free.acquire()
+                return await _started(call, arguments, free)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise Refused(
+                f"a file system of {app} has not answered for {deadline:g} s; see that what its app file and release"
+                " lie on is mounted and its server is up, then try again"
+            ) from None
+
+
+def _started(call: Callable[..., T], arguments: tuple[Any, ...], free: asyncio.Semaphore) -> asyncio.Future[T]:
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def ended(set_outcome: Callable[[], None]) -> None:
+        free.release()
+        if not future.done():  # nobody waits any more
+            set_outcome()
+
+    def work() -> None:
+        try:
+            result = call(*arguments)
+        except BaseException as error:
+            outcome, value = future.set_exception, error
+            set_outcome: Callable[[], None] = lambda: outcome(value)  # noqa: E731 - the name of `error` ends here
+        else:
+            set_outcome = lambda: future.set_result(result)  # noqa: E731
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the daemon has ended
+            loop.call_soon_threadsafe(ended, set_outcome)
+
+    try:
+        threading.Thread(target=work, name="file-system", daemon=True).start()
+    except RuntimeError as error:
+        free.release()
+        raise StateError(
+            f"no thread can be started to look at files: {error}; see TasksMax= of deployd.service"
+        ) from None
+    return future

@@ -1,0 +1,164 @@
+"""Looks at files that hang: what waits for them, and what does not."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deployd.control import app_files
+from deployd.control.app_files import AppFiles
+from deployd.control.workers import PLACES, Workers
+from deployd.errors import NoSuchApp, Refused
+from tests.unit.app_text import TOP
+
+SOON = 0.05
+TEXT = "\n".join(f"{key} = {value}" for key, value in TOP.items())
+
+
+class Hung:
+    """A call that hangs until it is released."""
+
+    def __init__(self) -> None:
+        self._released = threading.Event()
+        self.begun = 0
+
+    def __call__(self, *_: object) -> str:
+        self.begun += 1
+        self._released.wait(30)
+        return "answered"
+
+    def release(self) -> None:
+        self._released.set()
+
+
+@pytest.fixture
+def hung() -> Hung:
+    return Hung()
+
+
+def test_results_and_errors_come_back() -> None:
+    async def test() -> None:
+        workers = Workers()
+        assert await workers.run("demo", os.path.basename, "/a/b") == "b"
+        for error in (NoSuchApp("gone"), TimeoutError("of the call itself"), OSError(5, "I/O error")):
+            with pytest.raises(type(error), match=str(error.args[-1])):
+                await workers.run("demo", _raise, error)
+
+    asyncio.run(test())
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def test_an_app_whose_files_hang_uses_up_its_own_places_only(hung: Hung) -> None:
+    async def test() -> None:
+        workers = Workers()
+        for _ in range(PLACES + 2):
+            with pytest.raises(Refused, match=r"^a file system of hung has not answered for 0.05 s; see that "):
+                await workers.run("hung", hung, deadline=SOON)
+        assert hung.begun == PLACES
+        assert await workers.run("demo", os.path.basename, "/a/b") == "b"
+        # It answers again: whoever waits goes on.
+        waiting = asyncio.ensure_future(workers.run("hung", os.path.basename, "/c/d"))
+        await asyncio.sleep(0)
+        hung.release()
+        assert await waiting == "d"
+
+    asyncio.run(test())
+
+
+def test_a_loop_ends_though_a_call_hangs(hung: Hung) -> None:
+    async def test() -> None:
+        with pytest.raises(Refused):
+            await Workers().run("hung", hung, deadline=SOON)
+
+    asyncio.run(test())
+    hung.release()  # and what it says now harms nobody
+
+
+def files(directory: Path, *names: bytes) -> AppFiles:
+    for name in names:
+        Path(os.fsdecode(os.fsencode(directory) + b"/" + name + b".toml")).write_text(TEXT)
+    return AppFiles(directory, Workers())
+
+
+ODD = (b"a b", b".", b"-x", b"x\ny", b"caf\xe9", b"deployd", b"x" * 200)
+
+
+def test_names_that_cannot_be_apps_are_told_and_no_apps(tmp_path: Path) -> None:
+    async def test() -> None:
+        found = files(tmp_path, b"demo", b"shop", *ODD)
+        (tmp_path / "notes").write_text("")
+        await found.refresh()
+        assert found.names == {"demo", "shop"}
+        problems = await found.problems()
+        assert [
+            name for name, _, problem in problems if problem and "cannot be the name of an app" in problem
+        ] == sorted(["a b", ".", "-x", "x\\ny", "caf\\xe9", "deployd", "x" * 200])
+        assert len(problems) == 2 + len(ODD)
+        assert all(text.isprintable() for row in problems for text in row if text)
+
+    asyncio.run(test())
+
+
+def test_no_directory_is_no_app(tmp_path: Path) -> None:
+    async def test() -> None:
+        found = AppFiles(tmp_path / "gone", Workers())
+        await found.refresh()
+        assert found.names == frozenset()
+
+    asyncio.run(test())
+
+
+def test_whoever_asks_sees_what_is_there_by_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        found = files(tmp_path, b"demo")
+        listed = _counting(monkeypatch)
+        await asyncio.gather(*(found.refresh() for _ in range(100)))
+        assert listed() <= 2
+        files(tmp_path, b"new")
+        await found.refresh()
+        assert found.names == {"demo", "new"}
+
+    asyncio.run(test())
+
+
+def _counting(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    calls: list[Path] = []
+    real = app_files._stems
+
+    def stems(directory: Path) -> set[str]:
+        calls.append(directory)
+        return real(directory)
+
+    monkeypatch.setattr(app_files, "_stems", stems)
+    return lambda: len(calls)
+
+
+def test_a_directory_that_hangs_is_known_as_it_was(tmp_path: Path, hung: Hung, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_files, "PATIENCE", SOON)
+
+    async def test() -> None:
+        found = files(tmp_path, b"demo")
+        await found.refresh()
+        with monkeypatch.context() as patch:
+            patch.setattr(app_files, "_stems", lambda directory: hung(directory) and {"demo", "new"})
+            for _ in range(10):
+                await found.refresh()
+            assert found.names == {"demo"}
+            assert hung.begun == 1
+            listing = found._listing
+            hung.release()
+            assert listing is not None
+            await listing
+        assert found.names == {"demo", "new"}
+        await found.refresh()
+        assert found.names == {"demo"}
+
+    asyncio.run(test())

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from deployd.bus import Bus, BusError, Signal
 from deployd.errors import DeploydError, Unreachable
-from deployd.replies import FREEDESKTOP_ERROR, Json, error_from, json_object
+from deployd.replies import Json, error_from, json_object
 
 NAME = "org.deployd1"
 ROOT = "/org/deployd1"
@@ -227,33 +227,45 @@ class Watch:
         self._early: Callable[[Json], None] | None = None
 
     async def __aenter__(self) -> Self:
-        bus = self._client.bus
-        self._remove = bus.on_signal(self._on_signal)
-        rule = f"type='signal',sender='{NAME}',interface='{self._interface}',member='{self._member}'"
-        rule += f",path='{app_path(self._app) if self._interface == APP else ROOT}'"
-        owners = f"type='signal',sender='{DBUS_NAME}',member='NameOwnerChanged',arg0='{NAME}'"
+        bus, of_app = self._client.bus, self._interface == APP
+        path, signature = (app_path(self._app), "s") if of_app else (ROOT, "ss")
+        self._ends: list[Callable[[], None]] = []
         try:
-            await bus.add_match(owners)
-            await bus.add_match(rule)
-            (self._owner,) = await bus.call(DBUS_NAME, DBUS_PATH, DBUS_NAME, "GetNameOwner", "s", [NAME])
+            self._ends.append(await bus.follow(NAME, self._on_owner))
+            self._ends.append(
+                await bus.subscribe(
+                    NAME,
+                    self._on_event if of_app else self._on_change,
+                    interface=self._interface,
+                    member=self._member,
+                    signature=signature,
+                    path=path,
+                )
+            )
         except BusError as error:
-            if error.name != FREEDESKTOP_ERROR + "NameHasNoOwner":
-                raise error_from(error) from error
+            self._end()
+            raise error_from(error) from error
+        self._owner = bus.owner(NAME)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        self._remove()
+        self._end()
 
-    def _on_signal(self, signal: Signal) -> None:
-        if signal.sender == DBUS_NAME and signal.member == "NameOwnerChanged" and signal.body[0] == NAME:
-            self._owner = signal.body[2]
-            self._items.put_nowait((True, self._owner))
-        # Only what the owner of the name sends: anybody may send us a signal that says "finished".
-        elif signal.interface == self._interface and signal.member == self._member and signal.sender == self._owner:
-            if self._interface == MANAGER and self._app in ("", signal.body[0]):
-                self._items.put_nowait((False, signal.body[1]))
-            elif self._interface == APP and signal.path == app_path(self._app) and not self._told_early(signal.body[0]):
-                self._items.put_nowait((False, signal.body[0]))
+    def _end(self) -> None:
+        for end in self._ends:
+            end()
+
+    def _on_owner(self, owner: str) -> None:
+        self._owner = owner
+        self._items.put_nowait((True, owner))
+
+    def _on_event(self, signal: Signal) -> None:
+        if not self._told_early(signal.body[0]):
+            self._items.put_nowait((False, signal.body[0]))
+
+    def _on_change(self, signal: Signal) -> None:
+        if self._app in ("", signal.body[0]):
+            self._items.put_nowait((False, signal.body[1]))
 
     @contextlib.contextmanager
     def meanwhile(self, early: Callable[[Json], None]) -> Iterator[None]:

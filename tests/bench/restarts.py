@@ -46,12 +46,10 @@ async def _over_bus(address: str, units: Sequence[str]) -> float:
     news = asyncio.Event()
 
     def on_signal(signal: Signal) -> None:
-        if signal.member == "JobRemoved":
-            ended[signal.body[1]] = signal.body[3]
-            news.set()
+        ended[signal.body[1]] = signal.body[3]
+        news.set()
 
-    bus.on_signal(on_signal)
-    await bus.add_match(f"type='signal',sender='{NAME}',interface='{MANAGER}',member='JobRemoved'")
+    await bus.subscribe(NAME, on_signal, interface=MANAGER, member="JobRemoved", signature="uoss")
     await bus.call(NAME, PATH, MANAGER, "Subscribe")
     try:
         began = time.monotonic()

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from deployd.bus import Bus, BusError
+from deployd.bus import DBUS, Bus, BusError
 from tests.on_bus import run
 
 T = TypeVar("T")
@@ -15,6 +15,16 @@ T = TypeVar("T")
 SYSTEMD = "org.freedesktop.systemd1"
 MANAGER = "/org/freedesktop/systemd1"
 PROPERTIES = "org.freedesktop.DBus.Properties"
+
+DEPLOYD = "org.deployd1"
+HEARD = (
+    (SYSTEMD, PROPERTIES, "PropertiesChanged", "sa{sv}as"),
+    (SYSTEMD, f"{SYSTEMD}.Manager", "JobRemoved", "uoss"),
+    (SYSTEMD, f"{SYSTEMD}.Manager", "UnitRemoved", "so"),
+    (DEPLOYD, f"{DEPLOYD}.Manager", "AppChanged", "ss"),
+    (DEPLOYD, f"{DEPLOYD}.App", "RolloutEvent", "s"),
+    (DBUS[0], DBUS[2], "NameOwnerChanged", "sss"),
+)
 
 # For conditions that no signal announces, such as what an application answers
 TICK = 0.25
@@ -30,7 +40,7 @@ def unit_state(bus_address: str, unit: str, state: str, timeout: float) -> None:
 
 
 def condition(bus_address: str, holds: Callable[[], T], timeout: float, what: str) -> T:
-    """Wait until `holds` returns something true, and return that. Asked again at every signal on the bus."""
+    """Wait until `holds` returns something true, and return that. Asked again at what is HEARD."""
     return run(_condition(bus_address, holds, timeout, what))
 
 
@@ -62,12 +72,12 @@ async def _condition(bus_address: str, holds: Callable[[], T], timeout: float, w
 
 @asynccontextmanager
 async def _signals(bus_address: str) -> AsyncIterator[tuple[Bus, asyncio.Event]]:
-    """A connection, and an event that is set by every signal; subscribed before the first look, so none is missed."""
+    """A connection, and an event that is set by what is HEARD; subscribed before the first look, so none is missed."""
     bus = await Bus.connect(bus_address)
     changed = asyncio.Event()
     try:
-        bus.on_signal(lambda _: changed.set())
-        await bus.add_match("type='signal'")
+        for name, interface, member, signature in HEARD:
+            await bus.subscribe(name, lambda _: changed.set(), interface=interface, member=member, signature=signature)
         await bus.call(SYSTEMD, MANAGER, f"{SYSTEMD}.Manager", "Subscribe")
         yield bus, changed
     finally:

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dbus_next import Message, MessageFlag
 
 from deployd.bus import DBUS, Bus, BusError, MethodCall, Reply, Signal, variant
+from deployd.bus.wire import Header
 from deployd.errors import Busy, Unreachable
 from tests.unit.cli_fake import CONFIG, private_bus
 from tests.unit.on_bus import connections, run
 
 NAME, PATH, INTERFACE = "org.example.Server", "/org/example", "org.example.Interface"
 NO_REPLY = "org.freedesktop.DBus.Error.NoReply"
-RULE = f"type='signal',interface='{INTERFACE}'"
+HAPPENED: dict[str, str] = {"interface": INTERFACE, "member": "Happened", "signature": "s"}
 
 
 @pytest.fixture(scope="module")
@@ -143,17 +143,19 @@ def test_no_reply_is_sent_to_who_wants_none(address: str) -> None:
 
             server.serve(note)
             await server.request_name(NAME)
-            replies: list[Message] = []
-            client._connection.add_message_handler(
-                lambda message: replies.append(message) if message.reply_serial else None
-            )
             for member in ("Fail", "Break", "Echo"):
-                quiet = Message(destination=NAME, path=PATH, interface=INTERFACE, member=member)
-                quiet.flags = MessageFlag.NO_REPLY_EXPECTED
-                await client._connection.send(quiet)
+                client._calls.ask(None, NAME, (PATH, INTERFACE, member, "", []))
             assert [await seen.get() for _ in range(3)] == ["Fail", "Break", "Echo"]
-            await call(client, "Echo", "s", ["x"])
-            assert [message.body for message in replies] == [["x"]]
+            replies: list[int] = []
+
+            def wanted(header: Header) -> bool:
+                if header.fields.sender == server.name:
+                    replies.append(header.fields.reply_serial)
+                return client._wants(header)
+
+            client._stream._wanted = wanted
+            assert await call(client, "Echo", "s", ["x"]) == ["x"]
+            assert len(replies) == 1
 
     run(work())
 
@@ -178,7 +180,7 @@ def test_the_loss_of_the_bus_is_noticed_and_ends_calls_under_way(tmp_path: Path,
                 await call(client, "Echo")
             assert raised.value.name == NO_REPLY
         with pytest.raises(BusError):
-            await client.add_match(RULE)
+            await client.subscribe(NAME, print, **HAPPENED)
         with pytest.raises(BusError):
             await client.request_name("org.example.Late")
         server.emit(PATH, INTERFACE, "Happened", "s", ["nobody listens"])
@@ -237,15 +239,16 @@ def test_a_name_has_one_owner(address: str) -> None:
 def test_signals_reach_every_handler_until_it_is_taken_away(address: str) -> None:
     async def work() -> None:
         async with connections(address, 2) as (sender, receiver):
-            await receiver.add_match(RULE)
+            await sender.request_name(NAME)
             first: list[Signal] = []
             second: asyncio.Queue[Signal] = asyncio.Queue()
-            remove = receiver.on_signal(lambda signal: first.append(signal) if signal.interface == INTERFACE else None)
-            receiver.on_signal(lambda signal: second.put_nowait(signal) if signal.interface == INTERFACE else None)
-            sender.emit(PATH, INTERFACE, "Happened", "sa{sv}", ["x", {"key": ("u", 1)}])
+            remove = await receiver.subscribe(NAME, first.append, **HAPPENED)
+            await receiver.subscribe(NAME, second.put_nowait, **HAPPENED)
+            sender.emit(PATH, INTERFACE, "Happened", "s", ["x"])
             got = await second.get()
-            assert (got.path, got.interface, got.member, got.body) == (PATH, INTERFACE, "Happened", ["x", {"key": 1}])
+            assert (got.path, got.interface, got.member, got.body) == (PATH, INTERFACE, "Happened", ["x"])
             assert first == [got]
+            remove()
             remove()
             sender.emit(PATH, INTERFACE, "Happened", "s", ["again"])
             assert (await second.get()).body == ["again"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from deployd import bus
 from deployd.api import Client, app_path
 from deployd.bus import Bus, BusError
 from deployd.errors import (
@@ -179,7 +180,8 @@ def test_a_stranger_cannot_end_a_rollout(address: str) -> None:
     async def work(daemon: FakeDaemon, client: Client) -> None:
         stranger_bus = await Bus.connect(address)
         stranger = FakeDaemon(stranger_bus)
-        await client.bus.add_match("type='signal',interface='org.deployd1.App'")  # as if it were sent to us alone
+        everything = "type='signal',interface='org.deployd1.App'"  # as if it were sent to us alone
+        await client.bus.call(*bus.DBUS, "AddMatch", "s", [everything])
         async with client.watch("demo") as watch:
             stranger.emit("finished", result="succeeded")
             await stranger_bus.call("org.freedesktop.DBus", "/", "org.freedesktop.DBus.Peer", "Ping")

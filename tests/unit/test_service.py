@@ -278,7 +278,7 @@ def test_without_consent_nothing_is_changed_and_everything_read(serve: Callable[
             assert raised.value.name == "org.deployd1.Error.AccessDenied"
         assert served.polkit.authorise.await_count == len(CHANGES)
         asked = {call.args for call in served.polkit.authorise.await_args_list}
-        assert {sender for sender, _ in asked} == {served.client._connection.unique_name}
+        assert {sender for sender, _ in asked} == {served.client.name}
         assert {"Rollout of demo", f"Reload of {NAME}"} <= {what for _, what in asked}
         served.apps.reload.assert_not_called()
         assert served.requests.mock_calls == []
@@ -368,8 +368,14 @@ def test_every_node_introspects_validly_and_leads_to_all_others(serve: Callable[
 def test_signals_are_as_described(serve: Callable[[Test], None]) -> None:
     async def test(served: Served) -> None:
         got: asyncio.Queue[Signal] = asyncio.Queue()
-        await served.client.add_match(f"type='signal',sender='{NAME}'")
-        served.client.on_signal(lambda signal: got.put_nowait(signal) if signal.path.startswith(ROOT) else None)
+        for interface, member, signature in (
+            (APP, "RolloutEvent", "s"),
+            (MANAGER, "AppChanged", "ss"),
+            (PROPERTIES, "PropertiesChanged", "sa{sv}as"),
+        ):
+            await served.client.subscribe(
+                NAME, got.put_nowait, interface=interface, member=member, signature=signature, path_namespace=ROOT
+            )
         served.service.emit("1st-app", "event", {"event": "started", "app": "1st-app"})
         served.service.emit("demo", "changed", status("demo"))
         event, changed, properties = [await got.get() for _ in range(3)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deployd.bus import Bus, BusError, MethodCall, Reply, variant
+from deployd.bus import DBUS, Bus, BusError, MethodCall, Reply, variant
 from deployd.errors import SystemdError
 from deployd.systemd.manager import (
     MANAGER,
@@ -46,11 +46,15 @@ class Manager:
         self.answers: dict[str, Callable[[], Reply | Coroutine[Any, Any, Reply]]] = {}
         self.values: dict[str, Any] = {}
         self.changes: asyncio.Queue[str] = asyncio.Queue()
+        self.job_reads: asyncio.Queue[str] = asyncio.Queue()
         systemd.on_change(self.changes.put_nowait)
 
     async def serve(self, call: MethodCall) -> Reply:
         if call.interface == PROPERTIES:
             value = self.values.get(call.body[1], "")
+            if call.body[1] == "Job":
+                self.job_reads.put_nowait(call.path)
+                return "v", [variant("(uo)", value or [0, "/"])]
             return "v", [variant("u" if isinstance(value, int) else "s", value)]
         self.calls.append((call.member, call.body))
         if call.member in self.answers:
@@ -77,7 +81,7 @@ def against(address: str) -> Callable[[Test], None]:
     @contextlib.asynccontextmanager
     async def manager() -> AsyncIterator[Manager]:
         async with connections(address, 2) as (server, client):
-            made = Manager(server, Systemd(client, timeout=5))
+            made = Manager(server, Systemd(client, timeout=5, first_look=0.05))
             server.serve(made.serve)
             await server.request_name(NAME)
             await made.systemd.subscribe()
@@ -152,6 +156,49 @@ def test_jobs_do_not_outlive_a_manager_that_started_anew(against: Callable[[Test
         manager.reloading(False)
         assert [await job for job in jobs] == ["unknown", "unknown"]
         assert await manager.changes.get() == "", "everything may be different"
+
+    against(test)
+
+
+def test_a_job_whose_end_was_not_signalled_is_found_out(
+    against: Callable[[Test], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(manager: Manager, systemd: Systemd) -> None:
+        manager.values |= {"ActiveState": "inactive", "Job": [1, f"{PATH}/job/1"]}
+        await systemd.watch(DEMO)
+        job = await systemd.start(DEMO)
+        while not manager.job_reads.empty():
+            manager.job_reads.get_nowait()
+        for _ in range(2):
+            assert await manager.job_reads.get() == unit_path(DEMO)
+        assert not job.done()
+        manager.values |= {"ActiveState": "active", "Job": [0, "/"]}
+        assert await job == "unknown"
+        assert systemd.properties(DEMO)["ActiveState"] == "active", "nor was the state that came with it"
+        assert await manager.changes.get() == DEMO
+
+    against(test)
+    assert "was lost" in caplog.text
+
+
+def test_a_job_that_ends_in_time_is_not_asked_for(against: Callable[[Test], None]) -> None:
+    async def test(manager: Manager, systemd: Systemd) -> None:
+        job = await systemd.start(DEMO)
+        manager.job_removed(1)
+        assert await job == "done"
+        await asyncio.sleep(0.1)
+        assert manager.job_reads.empty()
+
+    against(test)
+
+
+def test_another_owner_of_the_name_starts_anew(against: Callable[[Test], None]) -> None:
+    async def test(manager: Manager, systemd: Systemd) -> None:
+        job = await systemd.start(DEMO)
+        await manager.bus.call(*DBUS, "ReleaseName", "s", [NAME])
+        await manager.bus.request_name(NAME)
+        assert await job == "unknown"
+        assert await manager.changes.get() == "", "what it sent between its two connections has reached nobody"
 
     against(test)
 

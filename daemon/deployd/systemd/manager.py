@@ -12,11 +12,12 @@ import contextlib
 import logging
 import re
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from deployd.bus import Bus, BusError, Signal, variant
 from deployd.errors import SystemdError
+from deployd.systemd.jobs import FIRST_LOOK, Jobs
 
 log = logging.getLogger(__name__)
 
@@ -74,31 +75,35 @@ class UnitExists(SystemdError):
 class Systemd:
     """`org.freedesktop.systemd1.Manager` with deadlines. Errors are SystemdError."""
 
-    def __init__(self, bus: Bus, timeout: float = 30.0) -> None:
+    def __init__(self, bus: Bus, timeout: float = 30.0, first_look: float = FIRST_LOOK) -> None:
         self._bus = bus
         self._timeout = timeout
         self._units: dict[str, Properties] = {}
         self._by_path: dict[str, str] = {}
-        # Several may wait for one job: systemd answers a request for a job that is queued already with that job.
-        self._jobs: dict[str, list[asyncio.Future[str]]] = {}
-        self._ended: dict[str, str] = {}
-        self._calls = 0
+        self._jobs = Jobs(self._job_of, self._read_again, first_look)
         self._reading: dict[str, list[Properties]] = {}
         """What signals said while a unit was read: it is newer than what was read first, or soon will be."""
         self._watchers: list[Callable[[str], None]] = []
 
     async def subscribe(self) -> None:
         """Have systemd send signals; before any job is queued, or the end of a fast one is missed."""
-        self._bus.on_signal(self._on_signal)
-        for member in ("JobRemoved", "Reloading"):
-            await self._bus.add_match(
-                f"type='signal',sender='{NAME}',interface='{MANAGER}',path='{PATH}',member='{member}'"
-            )
+        subscribe = self._bus.subscribe
+        for member, signature, handler in (
+            ("JobRemoved", "uoss", self._on_job_removed),
+            ("Reloading", "b", self._on_reloading),
+        ):
+            await subscribe(NAME, handler, interface=MANAGER, member=member, signature=signature, path=PATH)
         for interface in (UNIT, SERVICE):
-            await self._bus.add_match(
-                f"type='signal',sender='{NAME}',interface='{PROPERTIES}',member='PropertiesChanged',"
-                f"path_namespace='{PATH}/unit',arg0='{interface}'"
+            await subscribe(
+                NAME,
+                self._on_properties,
+                interface=PROPERTIES,
+                member="PropertiesChanged",
+                signature="sa{sv}as",
+                path_namespace=f"{PATH}/unit",
+                arg0=interface,
             )
+        await self._bus.follow(NAME, self._on_owner)
         await self.resubscribe()
 
     async def resubscribe(self) -> None:
@@ -223,9 +228,9 @@ class Systemd:
         With AddRef among them it stays loaded until `release`, or until we leave the bus. Raises UnitExists.
         """
         body = [unit, "fail", [[name, variant(*value)] for name, value in properties.items()], []]
-        with self._listening():
+        with self._jobs.listening():
             (path,) = await self._call("StartTransientUnit", "ssa(sv)a(sa(sv))", body)
-            return self._end(path)
+            return self._jobs.end(path, unit)
 
     async def release(self, unit: str) -> None:
         """Give back what AddRef took; a unit that is gone is no error."""
@@ -240,33 +245,24 @@ class Systemd:
 
     async def job(self, unit: str) -> asyncio.Future[str] | None:
         """The end of the job that is queued for `unit`, as of start; None if there is none."""
-        with self._listening():
-            (_, path), *_ = (await self.read(unit, UNIT, ["Job"])).values()
-            return None if path == "/" else self._end(path)
+        with self._jobs.listening():
+            path = await self._job_of(unit)
+            return None if path == "/" else self._jobs.end(path, unit)
 
     async def _job(self, method: str, unit: str) -> asyncio.Future[str]:
-        with self._listening():
+        with self._jobs.listening():
             (path,) = await self._call(method, "ss", [unit, "replace"])
-            return self._end(path)
+            return self._jobs.end(path, unit)
 
-    @contextlib.contextmanager
-    def _listening(self) -> Iterator[None]:
-        """While a call may name a job that has ended before its reply is read."""
-        self._calls += 1
-        try:
-            yield
-        finally:
-            self._calls -= 1
-            if not self._calls:
-                self._ended.clear()
+    async def _job_of(self, unit: str) -> str:
+        """The object path of the unit's job, "/" if it has none."""
+        _, path = await self._property(unit, UNIT, "Job")
+        return str(path)
 
-    def _end(self, path: str) -> asyncio.Future[str]:
-        future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        if path in self._ended:
-            future.set_result(self._ended[path])
-        else:
-            self._jobs.setdefault(path, []).append(future)
-        return future
+    async def _read_again(self, unit: str) -> None:
+        if unit in self._units:
+            await self.refresh(unit)
+            self._tell(unit)
 
     async def _call(
         self, member: str, signature: str = "", body: list[Any] | None = None, timeout: float | None = None
@@ -280,46 +276,46 @@ class Systemd:
                 raise UnitRefused(error.message.rstrip(".")) from error
             raise SystemdError(f"systemd refused {member}: {error.message}") from error
 
-    def _on_signal(self, message: Signal) -> None:
-        if message.interface == PROPERTIES and message.member == "PropertiesChanged":
-            unit = self._by_path.get(message.path)
-            if unit is not None:
-                wanted = UNIT_PROPERTIES if message.body[0] == UNIT else SERVICE_PROPERTIES
-                changed = {name: value for name, value in message.body[1].items() if name in wanted}
-                for news in self._reading.get(unit, ()):
-                    news.update(changed)
-                mirror = self._units[unit]
-                # Jobs come and go with every change of state; alone they are news only where nothing else tells.
-                idle = mirror.get("ActiveState") == "inactive"
-                if any(mirror.get(name) != value for name, value in changed.items() if name != "Job" or idle):
-                    self._units[unit] = mirror | changed
-                    self._tell(unit)
-        elif message.interface == MANAGER and message.member == "JobRemoved":
-            number, path, unit, result = message.body
-            mirror = self.properties(unit)
-            if mirror.get("Job", [0])[0] == number:
-                # That the unit has no job any more is signalled later than the job's end.
-                self._units[unit] = mirror | {"Job": [0, "/"]}
-            _resolve(self._jobs.pop(path, []), result)
-            if self._calls:
-                # The reply that names the job may not have been read yet.
-                self._ended[path] = result
-        elif message.interface == MANAGER and message.member == "Reloading" and message.body == [False]:
+    def _on_properties(self, message: Signal) -> None:
+        unit = self._by_path.get(message.path)
+        if unit is None:
+            return
+        wanted = UNIT_PROPERTIES if message.body[0] == UNIT else SERVICE_PROPERTIES
+        changed = {name: value for name, value in message.body[1].items() if name in wanted}
+        for news in self._reading.get(unit, ()):
+            news.update(changed)
+        mirror = self._units[unit]
+        # Jobs come and go with every change of state; alone they are news only where nothing else tells.
+        idle = mirror.get("ActiveState") == "inactive"
+        if any(mirror.get(name) != value for name, value in changed.items() if name != "Job" or idle):
+            self._units[unit] = mirror | changed
+            self._tell(unit)
+
+    def _on_job_removed(self, message: Signal) -> None:
+        number, path, unit, result = message.body
+        mirror = self.properties(unit)
+        if mirror.get("Job", [0])[0] == number:
+            # That the unit has no job any more is signalled later than the job's end.
+            self._units[unit] = mirror | {"Job": [0, "/"]}
+        self._jobs.removed(path, result)
+
+    def _on_reloading(self, message: Signal) -> None:
+        if message.body == [False]:
             # daemon-reload and daemon-reexec are over; a re-executed manager may have swallowed signals meanwhile.
-            for waiting in self._jobs.values():
-                _resolve(waiting, "unknown")
-            self._jobs.clear()
-            self._tell("")
+            self._start_anew()
+
+    def _on_owner(self, owner: str) -> None:
+        if owner:  # it was re-executed; what it sent between its two connections has reached nobody
+            self._start_anew()
+
+    def _start_anew(self) -> None:
+        """Nothing is known any more of jobs, and nothing for certain of units."""
+        self._jobs.forget()
+        self._tell("")
 
     def _tell(self, unit: str) -> None:
         for watcher in self._watchers:
             watcher(unit)
-
-
-def _resolve(waiting: list[asyncio.Future[str]], result: str) -> None:
-    for future in waiting:
-        if not future.done():
-            future.set_result(result)
 
 
 def unit_path(unit: str) -> str:

@@ -1,0 +1,141 @@
+"""Calls to others: each with a deadline, few at a time, and answered by whom was asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dbus_next import MessageFlag
+
+from deployd.bus.bodies import Unreadable, Unsendable, marshal, read
+from deployd.bus.messages import DBUS, ERROR, NO_REPLY, BusError
+from deployd.bus.transport import Transport
+from deployd.bus.wire import ERROR as ERROR_REPLY
+from deployd.bus.wire import Header
+
+MOST_CALLS = 40
+"""Calls of one destination that await their reply at once. dbus-daemon refuses more than 128 of a connection
+(max_replies_per_connection), and the daemon calls three: the bus, systemd and polkit. None takes another's."""
+
+Outgoing = tuple[str, str, str, str, list[Any] | None]
+"""Path, interface, member, signature and body of a call."""
+
+Settle = Callable[[Header | None, bytes], None]
+"""Takes a reply; None when the bus went away instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A call that awaits its reply: `settle` takes the reply."""
+
+    destination: str
+    owner: str
+    """Of `destination` when the call was sent, "" where that was not known yet."""
+    settle: Settle
+
+
+class Calls:
+    """Those of one connection; `owners` is well-known names to unique ones."""
+
+    def __init__(self, transport: Transport, owners: Mapping[str, str]) -> None:
+        self._transport = transport
+        self._owners = owners
+        self._asked: dict[int, _Asked] = {}
+        self._slots: dict[str, asyncio.Semaphore] = {}
+        transport.disconnected.add_done_callback(lambda _: self._lost())
+
+    async def call(self, destination: str, call: Outgoing, *, timeout: float, interactive: bool) -> list[Any]:
+        """See Bus.call."""
+        what, sent = f"{call[1]}.{call[2]} of {destination}", False
+        slots = self._slots.setdefault(destination, asyncio.Semaphore(MOST_CALLS))
+        try:
+            async with asyncio.timeout(timeout):
+                await slots.acquire()
+                reply = self._send(slots, destination, call, interactive)
+                sent = True
+                header, data = await reply
+        except TimeoutError:
+            why = f"no reply within {timeout:g} s"
+            if not sent:
+                why = f"not sent within {timeout:g} s, for {MOST_CALLS} earlier calls have had no reply"
+            raise BusError(NO_REPLY, f"{what}: {why}") from None
+        if header is None:
+            raise BusError(NO_REPLY, f"{what}: the bus went away")
+        return _values(what, header, data)
+
+    def _send(
+        self, slots: asyncio.Semaphore, destination: str, call: Outgoing, interactive: bool
+    ) -> asyncio.Future[tuple[Header | None, bytes]]:
+        """Send a call that has one of the slots; the future is its reply. Raises BusError."""
+        reply: asyncio.Future[tuple[Header | None, bytes]] = asyncio.get_running_loop().create_future()
+
+        def settle(header: Header | None, data: bytes) -> None:
+            # Not when the caller gives up: for the bus a call awaits its reply until there is one.
+            slots.release()
+            if not reply.done():
+                reply.set_result((header, data))
+
+        try:
+            self.ask(settle, destination, call, interactive=interactive)
+        except BaseException:
+            slots.release()
+            raise
+        if self._transport.disconnected.done():
+            self._lost()
+        return reply
+
+    def ask(self, settle: Settle | None, destination: str, call: Outgoing, *, interactive: bool = False) -> None:
+        """Send a call whose reply `settle` takes as it arrives; with None it is to have no reply. Raises BusError."""
+        path, interface, member, signature, body = call
+        serial = self._transport.next_serial()
+        flags = MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION if interactive else MessageFlag.NONE
+        try:
+            data = marshal(
+                body or [],
+                serial=serial,
+                destination=destination,
+                path=path,
+                interface=interface,
+                member=member,
+                signature=signature,
+                flags=flags if settle is not None else MessageFlag.NO_REPLY_EXPECTED,
+            )
+        except Unsendable as error:
+            raise BusError(ERROR + "InvalidArgs", f"{interface}.{member} was not called: {error}") from error
+        if settle is not None:
+            self._asked[serial] = _Asked(destination, self._owners.get(destination, ""), settle)
+        self._transport.write(data)
+
+    def wants(self, header: Header) -> bool:
+        """True if this is a reply that is waited for, from whom was asked (or from the bus in its stead)."""
+        asked = self._asked.get(header.fields.reply_serial)
+        if asked is None:
+            return False
+        owner = self._owners.get(asked.destination)
+        return header.fields.sender in (DBUS[0], asked.destination, asked.owner, owner)
+
+    def take(self, header: Header, data: bytes) -> None:
+        """End the call that this is the reply of."""
+        asked = self._asked.pop(header.fields.reply_serial, None)
+        if asked is not None:
+            asked.settle(header, data)
+
+    def _lost(self) -> None:
+        """The bus is gone: nothing is answered any more."""
+        asked, self._asked = self._asked, {}
+        for item in asked.values():
+            item.settle(None, b"")
+
+
+def _values(what: str, header: Header, data: bytes) -> list[Any]:
+    """Of a reply. Raises BusError."""
+    try:
+        body = read(header.order, header.fields.signature, data)
+    except Unreadable as error:
+        raise BusError(ERROR + "InvalidArgs", f"{what}: the reply cannot be read: {error}") from error
+    if header.kind == ERROR_REPLY:
+        name = header.fields.error_name
+        raise BusError(name, body[0] if body and isinstance(body[0], str) else name)
+    return body

@@ -1,0 +1,233 @@
+"""The D-Bus connection: calls with deadlines, signals of those whose they are, and serving method calls.
+
+dbus-next (0.2.3) opens the socket, writes to it and knows how values are marshalled. It does not read: its reader takes
+all that there is in one turn of the loop, unmarshals everything in Python and ends the connection at the first message
+that it does not understand, so that anybody on the bus could keep the daemon busy, or end it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from dbus_next import MessageType, NameFlag, RequestNameReply
+
+from deployd.bus import wire
+from deployd.bus.answers import answer, refusal
+from deployd.bus.bodies import Unsendable, marshal, read
+from deployd.bus.callers import Call, Callers
+from deployd.bus.calls import Calls
+from deployd.bus.messages import DBUS, ERROR, LIMITS_EXCEEDED, BusError, Credentials, Handler, Server
+from deployd.bus.subscriptions import Subscription, Subscriptions, of_owner
+from deployd.bus.transport import UNREACHABLE, Transport
+from deployd.errors import Unreachable
+
+log = logging.getLogger(__name__)
+
+DEFAULT_TIMEOUT = 10.0
+
+MOST_KNOWN = 1024
+"""Connections whose credentials are remembered, the oldest forgotten first."""
+
+
+class Bus:
+    """One connection to a message bus. Make it with :meth:`connect`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._stream = wire.Stream(self._wants)
+        self._subscriptions = Subscriptions()
+        self._calls = Calls(transport, self._subscriptions.owners)
+        self._tracked: dict[str, asyncio.Future[None]] = {}
+        self._credentials: dict[str, Credentials] = {}
+        self._callers: Callers | None = None
+        self.name = ""
+        """Our unique name."""
+        self.disconnected = transport.disconnected
+        transport.start(self._read)
+
+    @classmethod
+    async def connect(cls, address: str | None = None, timeout: float = 5.0) -> Bus:
+        """The system bus, or the one at `address`. Raises Unreachable."""
+        bus = cls(await Transport.connect(address, timeout))
+        try:
+            (bus.name,) = await bus.call(*DBUS, "Hello", timeout=timeout)
+        except BusError as error:
+            await bus.close()
+            raise Unreachable(f"{UNREACHABLE}: {error.message}") from error
+        return bus
+
+    async def call(
+        self,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        body: list[Any] | None = None,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        interactive: bool = False,
+    ) -> list[Any]:
+        """Call a method and return the reply's body, variants unwrapped.
+
+        `interactive`: the callee may have somebody asked for a password before it answers.
+
+        Raises BusError for an error reply, and for no reply within `timeout` seconds
+        (org.freedesktop.DBus.Error.NoReply).
+        """
+        self._track(destination)  # replies are taken from its owner, and from nobody else
+        call = (path, interface, member, signature, body)
+        return await self._calls.call(destination, call, timeout=timeout, interactive=interactive)
+
+    async def subscribe(
+        self,
+        name: str,
+        handler: Handler,
+        *,
+        interface: str,
+        member: str,
+        signature: str,
+        path: str = "",
+        path_namespace: str = "",
+        arg0: str = "",
+    ) -> Callable[[], None]:
+        """Have `handler` called for the signals that the current owner of `name` sends; return what ends that.
+
+        What others send never arrives, and neither does what has another `signature`. Raises BusError.
+        """
+        found = Subscription(name, interface, member, signature, handler, path, path_namespace, arg0)
+        return await self._subscribe(found)
+
+    async def follow(self, name: str, handler: Callable[[str], None]) -> Callable[[], None]:
+        """Have `handler` called with the new owner of `name` ("" for none) when it changes; return what ends that.
+
+        Raises BusError.
+        """
+        return await self._subscribe(of_owner(name, lambda signal: handler(signal.body[2])))
+
+    def owner(self, name: str) -> str:
+        """The unique name of the owner of a name that was subscribed to; "" if it has none."""
+        return self._subscriptions.owners.get(name, "")
+
+    async def _subscribe(self, subscription: Subscription) -> Callable[[], None]:
+        waiting: set[asyncio.Future[Any]] = {self._track(subscription.name), self.disconnected}
+        await asyncio.wait(waiting, timeout=DEFAULT_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+        self._subscriptions.add(subscription)
+        try:
+            await self.call(*DBUS, "AddMatch", "s", [subscription.rule])
+        except BaseException:
+            self._subscriptions.remove(subscription)
+            raise
+
+        def end() -> None:
+            if self._subscriptions.remove(subscription):
+                self._calls.ask(None, DBUS[0], (*DBUS[1:], "RemoveMatch", "s", [subscription.rule]))
+
+        return end
+
+    def _track(self, name: str) -> asyncio.Future[None]:
+        """Begin to follow the owner of `name`, unless that is done; what is returned is done when it is known.
+
+        Nothing is missed, nor taken for newer than it is: the answer of GetNameOwner is used as it arrives, between the
+        signals before and after it.
+        """
+        if name in self._tracked:
+            return self._tracked[name]
+        known: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._tracked[name] = known
+        owners = self._subscriptions.owners
+        if name == DBUS[0] or name.startswith(":"):
+            owners[name] = name
+            known.set_result(None)
+            return known
+
+        def settle(header: wire.Header | None, data: bytes) -> None:
+            # An error says that nobody owns it.
+            owner = read(header.order, "s", data)[0] if header is not None and header.kind == wire.RETURN else ""
+            owners.setdefault(name, owner)
+            known.set_result(None)
+
+        following = of_owner(name, lambda signal: owners.update({name: signal.body[2]}))
+        self._subscriptions.add(following)
+        self._calls.ask(None, DBUS[0], (*DBUS[1:], "AddMatch", "s", [following.rule]))
+        self._calls.ask(settle, DBUS[0], (*DBUS[1:], "GetNameOwner", "s", [name]))
+        return known
+
+    def emit(self, path: str, interface: str, member: str, signature: str, body: list[Any]) -> None:
+        """Broadcast a signal; does nothing on a bus that is gone. One that cannot be sent is logged."""
+        try:
+            data = marshal(
+                body,
+                serial=self._transport.next_serial(),
+                message_type=MessageType.SIGNAL,
+                path=path,
+                interface=interface,
+                member=member,
+                signature=signature,
+            )
+        except Unsendable as error:
+            log.error("the signal %s.%s was not sent: %s", interface, member, error)
+            return
+        self._transport.write(data)
+
+    async def credentials(self, sender: str) -> Credentials:
+        """The user behind a unique bus name, which is never given to another connection. Raises BusError."""
+        known = self._credentials.get(sender)
+        if known is None:
+            (told,) = await self.call(*DBUS, "GetConnectionCredentials", "s", [sender])
+            known = Credentials(told["UnixUserID"], frozenset(told.get("UnixGroupIDs", ())))
+            if len(self._credentials) >= MOST_KNOWN:
+                self._credentials.pop(next(iter(self._credentials)))
+            self._credentials[sender] = known
+        return known
+
+    def serve(self, server: Server) -> None:
+        """Answer method calls to us with `server`: it returns (signature, body) or raises.
+
+        A DeploydError or BusError becomes its error reply; anything else is logged as the bug it is. Of a user other
+        than root only so many calls are answered; see `callers`.
+        """
+
+        async def run(call: Call) -> None:
+            data = await answer(self._transport.next_serial(), call, server)
+            if not call.header.flags & wire.NO_REPLY_EXPECTED:
+                self._transport.write(data)
+
+        def refuse(header: wire.Header, why: str) -> None:
+            self._transport.write(refusal(self._transport.next_serial(), header, LIMITS_EXCEEDED, why))
+
+        self._callers = Callers(self._credentials.get, self.credentials, run, refuse)
+
+    async def request_name(self, name: str) -> None:
+        """Own a well-known name. Raises BusError when somebody else does."""
+        (reply,) = await self.call(*DBUS, "RequestName", "su", [name, NameFlag.DO_NOT_QUEUE.value])
+        if reply not in (RequestNameReply.PRIMARY_OWNER.value, RequestNameReply.ALREADY_OWNER.value):
+            raise BusError(ERROR + "NameExists", f"another process owns {name}")
+
+    async def close(self) -> None:
+        """Disconnect, within a second."""
+        await self._transport.close()
+
+    def _read(self, data: bytes) -> None:
+        """Raises Garbled."""
+        for header, body in self._stream.feed(data):
+            try:
+                if header.kind == wire.SIGNAL:
+                    self._subscriptions.deliver(header, body)
+                elif header.kind != wire.CALL:
+                    self._calls.take(header, body)
+                elif self._callers is not None:
+                    self._callers.offer(Call(header, body))
+            except Exception:  # a bug; the messages after this one are no worse for it
+                log.exception("a message of %s was lost", header.fields.sender)
+
+    def _wants(self, header: wire.Header) -> bool:
+        """Whether the body of this message is to be read; see Stream."""
+        if header.kind == wire.SIGNAL:
+            return self._subscriptions.wants(header.fields)
+        if header.kind in (wire.RETURN, wire.ERROR):
+            return self._calls.wants(header)
+        return header.kind == wire.CALL and self._callers is not None and self._callers.wants(header)

@@ -1,0 +1,96 @@
+"""Who hears which signal: of each name only what its current owner sends, whoever else sends the same."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from deployd.bus.bodies import Unreadable, read
+from deployd.bus.messages import DBUS, Handler, Signal
+from deployd.bus.wire import Fields, Header
+
+log = logging.getLogger(__name__)
+
+OWNER_CHANGED = "NameOwnerChanged"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subscription:
+    """Signals `interface`.`member` of the owner of `name` with a body of `signature`; "" in the rest means any."""
+
+    name: str
+    interface: str
+    member: str
+    signature: str
+    handler: Handler
+    path: str = ""
+    path_namespace: str = ""
+    arg0: str = ""
+
+    @property
+    def rule(self) -> str:
+        """As AddMatch takes it."""
+        terms = {"sender": self.name, "interface": self.interface, "member": self.member}
+        terms |= {"path": self.path, "path_namespace": self.path_namespace, "arg0": self.arg0}
+        return ",".join(["type='signal'", *(f"{key}='{value}'" for key, value in terms.items() if value)])
+
+    def takes(self, fields: Fields) -> bool:
+        """Whether a signal with this header is one of them, if its sender is the owner."""
+        below = f"{self.path_namespace}/"
+        return (
+            fields.interface == self.interface
+            and fields.member == self.member
+            and fields.signature == self.signature
+            and fields.path == (self.path or fields.path)
+            and (not self.path_namespace or f"{fields.path}/".startswith(below))
+        )
+
+
+def of_owner(name: str, handler: Handler) -> Subscription:
+    """Changes of the owner of `name`."""
+    return Subscription(DBUS[0], DBUS[2], OWNER_CHANGED, "sss", handler, path=DBUS[1], arg0=name)
+
+
+class Subscriptions:
+    """All of one connection, and the owners of the names that it deals with."""
+
+    def __init__(self) -> None:
+        self._all: list[Subscription] = []
+        self.owners: dict[str, str] = {DBUS[0]: DBUS[0]}
+        """Well-known name to unique name, "" while nobody owns it."""
+
+    def add(self, subscription: Subscription) -> None:
+        self._all.append(subscription)
+
+    def remove(self, subscription: Subscription) -> bool:
+        """False if it was removed before."""
+        if subscription not in self._all:
+            return False
+        self._all.remove(subscription)
+        return True
+
+    def wants(self, fields: Fields) -> bool:
+        """True if anybody hears a signal with this header."""
+        return any(self._concerned(fields))
+
+    def deliver(self, header: Header, data: bytes) -> None:
+        """Call the handlers of a signal. One that fails is logged, and no matter of the others."""
+        fields = header.fields
+        try:
+            body = read(header.order, fields.signature, data)
+        except Unreadable as error:
+            log.error("a signal %s.%s was ignored: %s", fields.interface, fields.member, error)
+            return
+        signal = Signal(fields.sender, fields.path, fields.interface, fields.member, body)
+        for subscription in self._concerned(fields):
+            if subscription.arg0 in ("", body[0] if body else ""):
+                try:
+                    subscription.handler(signal)
+                except Exception:  # a bug, or a body that is odd in what a signature cannot say
+                    log.exception("a signal %s.%s could not be handled", fields.interface, fields.member)
+
+    def _concerned(self, fields: Fields) -> list[Subscription]:
+        owners, sender = self.owners, fields.sender
+        if not sender:
+            return []
+        return [item for item in self._all if owners.get(item.name) == sender and item.takes(fields)]

@@ -1,0 +1,130 @@
+"""The socket of a connection: opened, spoken to and closed. What arrives is handed on as bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Callable
+
+from dbus_next import BusType
+from dbus_next.aio import MessageBus
+
+from deployd.bus.bodies import readable
+from deployd.bus.wire import Garbled
+from deployd.errors import Unreachable
+
+log = logging.getLogger(__name__)
+
+TURN = 16 << 10
+"""Bytes that are read in one turn of the loop: a hundred small messages, half a millisecond if they are dropped."""
+
+UNREACHABLE = "the D-Bus system bus cannot be reached"
+
+
+class _Patient:
+    """A socket for dbus-next's writer: what does not fit now is written when there is room again, and on a bus that is
+    gone nothing is (altdesktop/python-dbus-next#153): the reader hears of that as well, and ends the connection."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def send(self, data: memoryview) -> int:
+        try:
+            return self._sock.send(data)
+        except BlockingIOError:
+            return 0
+        except ConnectionError:
+            return len(data)  # raised, it would stay in a future that nobody asks any more
+
+
+class Transport:
+    """dbus-next's socket and writer, with a reader of our own. Make it with :meth:`connect`."""
+
+    def __init__(self, connection: MessageBus) -> None:
+        self._connection = connection
+        self._loop = asyncio.get_running_loop()
+        self.disconnected: asyncio.Future[None] = asyncio.ensure_future(self._wait_for_disconnect())
+
+    @classmethod
+    async def connect(cls, address: str | None, timeout: float) -> Transport:
+        """To the system bus, or the one at `address`. Raises Unreachable."""
+        connection: MessageBus | None = None
+        try:
+            async with asyncio.timeout(timeout):
+                # The constructor opens the socket, so it may raise as well.
+                connection = MessageBus(address, BusType.SYSTEM)  # type: ignore[arg-type]  # None is the default
+                await _authenticate(connection._sock)
+        except (OSError, EOFError, TimeoutError, ValueError) as error:
+            if connection is not None:
+                _close(connection)
+            raise Unreachable(f"{UNREACHABLE}: {str(error) or 'no answer'}") from error
+        return cls(connection)
+
+    def start(self, take: Callable[[bytes], None]) -> None:
+        """Hand what arrives to `take`. It raises Garbled where the rest is of no use."""
+        self._connection._writer.sock = _Patient(self._connection._sock)
+        # Nobody asks for it, but without one dbus-next does not write.
+        self._connection.unique_name = "unknown"  # type: ignore[assignment]
+        self._loop.add_reader(self._connection._fd, self._read, take)
+
+    def next_serial(self) -> int:
+        return int(self._connection.next_serial())
+
+    def write(self, data: bytes) -> None:
+        """Have it written in its turn; does nothing on a bus that is gone."""
+        if not self._connection._disconnected:
+            self._connection._writer.messages.put_nowait((data, [], None))
+            self._connection._writer.schedule_write()
+
+    async def close(self) -> None:
+        """Disconnect, within a second."""
+        self._connection.disconnect()
+        await asyncio.wait({self.disconnected}, timeout=1)
+        _close(self._connection)
+
+    async def _wait_for_disconnect(self) -> None:
+        # dbus-next ends with an exception on a broken connection; for us both ends are the same news.
+        with contextlib.suppress(Exception):
+            await self._connection.wait_for_disconnect()
+
+    def _read(self, take: Callable[[bytes], None]) -> None:
+        try:
+            data = self._connection._sock.recv(TURN)
+            if data:
+                take(data)
+            else:
+                self._connection._finalize(EOFError())
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._connection._finalize(error)
+        except Garbled as error:
+            log.error("what the bus sends is not D-Bus: %s", error)
+            self._connection._finalize(error)
+
+
+async def _authenticate(sock: socket.socket) -> None:
+    """Say who we are, which the kernel confirms. Raises OSError, EOFError and ValueError.
+
+    dbus-next's own loops without end or pause on a bus that hangs up meanwhile.
+    """
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(sock, b"\0AUTH EXTERNAL %s\r\n" % str(os.getuid()).encode().hex().encode())
+    line = b""
+    while not line.endswith(b"\r\n") and len(line) < TURN:
+        data = await loop.sock_recv(sock, TURN)
+        if not data:
+            raise EOFError("it hung up")
+        line += data
+    if not line.startswith(b"OK "):
+        raise ValueError(f"it answers {readable(line.decode(errors='replace').strip(), 80)}")
+    await loop.sock_sendall(sock, b"BEGIN\r\n")
+
+
+def _close(connection: MessageBus) -> None:
+    # dbus-next only shuts its socket down and leaves the closing to the garbage collector.
+    connection._stream.close()
+    connection._sock.close()

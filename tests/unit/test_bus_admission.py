@@ -1,0 +1,73 @@
+"""How many calls one user may have answered."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployd.bus.admission import AT_ONCE, BURST, RATE, REFUSALS, WAITING, Allowance, Bucket
+from deployd.bus.calls import MOST_CALLS
+
+
+def taken(allowance: Allowance[int], now: float) -> list[int]:
+    return list(iter(lambda: allowance.take(now), None))
+
+
+def test_calls_begin_in_the_order_they_came() -> None:
+    allowance: Allowance[int] = Allowance()
+    assert allowance.wait(0) is None
+    assert all(allowance.offer(number) for number in range(3))
+    assert taken(allowance, 0) == [0, 1, 2]
+
+
+def test_a_user_has_so_many_under_way_and_so_many_waiting() -> None:
+    allowance: Allowance[int] = Allowance()
+    accepted = [number for number in range(500) if allowance.offer(number)]
+    assert len(accepted) == WAITING
+    assert len(taken(allowance, 0)) == AT_ONCE
+    assert allowance.wait(0) is None, "the end of one is waited for, not a time"
+    allowance.ended()
+    assert len(taken(allowance, 0)) == 1
+
+
+def test_one_users_prompts_leave_room_at_polkit() -> None:
+    assert AT_ONCE < MOST_CALLS
+
+
+@given(st.lists(st.floats(0, 0.2), max_size=400))
+def test_no_pattern_of_calls_beats_the_rate(gaps: list[float]) -> None:
+    allowance: Allowance[int] = Allowance()
+    now, begun = 0.0, 0
+    for gap in gaps:
+        now += gap
+        allowance.offer(1)
+        for _ in taken(allowance, now):
+            begun += 1
+            allowance.ended()
+    assert begun <= BURST + RATE * now + 1
+
+
+def test_who_waits_is_told_when_to_ask_again() -> None:
+    allowance: Allowance[int] = Allowance()
+    now = 10.0
+    for _ in range(int(BURST)):
+        assert allowance.offer(0)
+        assert allowance.take(now) is not None
+        allowance.ended()
+    assert allowance.offer(1)
+    assert allowance.take(now) is None
+    wait = allowance.wait(now)
+    assert wait is not None
+    assert 0 < wait <= 1 / RATE
+    assert allowance.take(now + wait + 1e-9) == 1
+
+
+def test_refusals_are_few_as_well() -> None:
+    allowance: Allowance[int] = Allowance()
+    assert sum(allowance.may_refuse(5.0) for _ in range(10_000)) == REFUSALS
+
+
+def test_a_clock_that_stands_still_gives_nothing() -> None:
+    bucket = Bucket(10, 2)
+    assert [bucket.take(3.0) for _ in range(4)] == [True, True, False, False]
+    assert bucket.take(2.0) is False

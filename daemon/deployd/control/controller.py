@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 
 from deployd.control.after import hooks_ran
 from deployd.control.analysis import Analysis, Compare
 from deployd.control.course import Course, view
+from deployd.control.faults import Faults
 from deployd.control.freezer import Freezer
 from deployd.control.ground import Ground
 from deployd.control.host import Host
@@ -42,8 +42,6 @@ from deployd.plan.planner import Plan, Verdict, World, plan
 from deployd.plan.transitions import Event, advance
 from deployd.routing import Router
 
-log = logging.getLogger(__name__)
-
 RETRY = 1.0
 """Seconds until the loop tries again after systemd or the disk refused, when nothing wakes it earlier."""
 
@@ -61,8 +59,8 @@ class Controller:
         self._analysis = Analysis(name, host, compare, self.wake, self._story.tell)
         self.router = Router(name, host.systemd, host.kernel, host.deployment.steers, changed=self.wake)
         self._freezer = Freezer(name, host.systemd, host.pins, self.router.connected)
-        self._umbrella = Umbrella(name, host.systemd, changed=self.wake, failed=self._on_shell_error)
-        stopped, failed, up = self._story.stopped, self._on_shell_error, self._umbrella.is_up
+        self._umbrella = Umbrella(name, host.systemd, changed=self.wake, failed=self._on_error)
+        stopped, failed, up = self._story.stopped, self._on_error, self._umbrella.is_up
         self.instances = Instances(
             name, host.systemd, host.pins, self.router, self._freezer, changed=self.wake, stopped=stopped, failed=failed
         )
@@ -75,6 +73,7 @@ class Controller:
         self._stale = True
         self._looking = asyncio.Lock()
         self._blocked: DeploydError | None = None
+        self._faults = Faults(name)
         self._seen: tuple[Instance, ...] = ()
 
     @property
@@ -101,6 +100,14 @@ class Controller:
         await self._freezer.release()
         await self._prober.stop()
         self.router.stop()
+
+    async def end(self, reason: str) -> None:
+        """Abort the rollout under way, and do nothing any more: the app is to be removed. Raises StateError."""
+        if self._course is not None:
+            self._finish(self._course, Result.ABORTED, reason)
+        await self.stop()
+        self._umbrella.leave()
+        await self.instances.leave()
 
     def wake(self) -> None:
         self._loop.wake()
@@ -165,20 +172,12 @@ class Controller:
     # The loop.
 
     async def _turn(self) -> None:
-        """One turn of the loop; nothing gets out of it, for the daemon never dies of one app's trouble."""
+        """One turn of the loop; the daemon never dies of one app's trouble."""
         try:
             await self._step()
-        except StateError as error:
-            self._on_shell_error(error)
-        except SystemdError as error:
-            log.warning("%s: %s; trying again", self.name, error)
-            if self._course is not None and self._course.overdue(self._host.history, Moment.now()):
-                self._advance(self._course, Event.FAILED, f"the rollout's deadline passed: {error}")
-            self._loop.wake_after(RETRY)
-        except Exception:
-            log.exception("%s: unexpected error; trying again", self.name)
-            self._stale = True
-            self._loop.wake_after(RETRY)
+        except Exception as error:
+            self._stale = self._stale or not isinstance(error, DeploydError)
+            self._on_error(error)
 
     async def _step(self) -> None:
         await self._look()
@@ -300,14 +299,14 @@ class Controller:
                     self._story.instance(item.number, rollout.goal, "ready")
             self._host.history.progress(course.rollout, course.replaced, course.adopted)
 
-    def _on_shell_error(self, error: DeploydError) -> None:
-        """An action could not be carried out. A full disk will not mend itself by trying; systemd may."""
-        if isinstance(error, StateError) and self._course and self._course.rollout.phase is not Phase.PAUSED:
-            log.error("%s: %s", self.name, error)
-            self._blocked = error
-        else:
-            log.warning("%s: %s; trying again", self.name, error)
+    def _on_error(self, error: Exception) -> None:
+        """Something could not be done, by the loop or by a job that it has begun."""
+        course = self._course
+        rolling = course is not None and course.rollout.phase is not Phase.PAUSED
+        self._blocked = self._faults.note(error, rolling=rolling) or self._blocked
         self._loop.wake_after(RETRY)
+        if isinstance(error, SystemdError) and course is not None and course.overdue(self._host.history, Moment.now()):
+            self._advance(course, Event.FAILED, f"the rollout's deadline passed: {error}")
 
     def _note_changes(self) -> tuple[Instance, ...]:
         """The world as it is now; watchers are told when it is different."""
@@ -391,6 +390,7 @@ class Controller:
         self._host.history.progress(rollout, course.replaced, course.adopted)
         self._host.history.finish(rollout, result, reason, now)
         self._course, self._goal = None, None
+        course.end_hooks()
         self._analysis.end()
         self._prober.update(course.target.settings, course.target.release, ())
         self._ground.prune()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,8 @@ from deployd.state.pins import Pins
 from deployd.systemd.manager import UnitExists
 from deployd.systemd.tail import Tail
 from deployd.systemd.transient import Command, Outcome, Transient
+
+log = logging.getLogger(__name__)
 
 Tell = Callable[[str, dict[str, Any]], None]
 """(event, fields): one line of a rollout's progress."""
@@ -130,8 +133,11 @@ class Hooks:
             if change.app.pace.hooks.after:
                 await self._transient.settle(unit_of(change.app.name))
             return await self.run(Kind.AFTER, change, tell)
-        except SystemdError as error:
-            return Failure(gate=GateName.HOOK, reason=f"the after hooks of {change.app.name} could not be run: {error}")
+        except Exception as error:
+            if not isinstance(error, SystemdError):
+                log.exception("%s: the after hooks could not be run", change.app.name)
+            reason = f"the after hooks of {change.app.name} could not be run: {str(error) or repr(error)}"
+            return Failure(gate=GateName.HOOK, reason=reason)
 
     async def run(self, kind: Kind, change: Change, tell: Tell) -> Failure | None:
         """All commands of `kind` in their order, up to the first that fails; what became of it, None if all went well.

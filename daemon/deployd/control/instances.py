@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 from deployd.control.freezer import Freezer, patient
-from deployd.errors import DeploydError
 from deployd.model.action import Action, Adopt, Freeze, Start, Stop, Thaw, Unpin
 from deployd.model.app import App
 from deployd.model.instance import Instance, State
@@ -25,6 +24,9 @@ log = logging.getLogger(__name__)
 
 Kind = type[Start] | type[Stop] | type[Freeze] | type[Thaw]
 
+RETRY = 1.0
+"""Seconds until what went wrong is tried again."""
+
 JOB_MARGIN = 30.0
 """Seconds beyond a unit's own time-out that systemd gets to end its job."""
 
@@ -34,7 +36,7 @@ class Instances:
 
     `changed` is called when there is something new to plan with, `stopped` when a stop has ended and its pin is
     gone (with the number of connections it had when it was asked to stop, if that is known), `failed` with an error of
-    the shell itself.
+    the shell itself. A job that failed counts as under way for RETRY seconds more, or the same would be tried at once.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class Instances:
         *,
         changed: Callable[[], None],
         stopped: Callable[[Stop, int | None], None],
-        failed: Callable[[DeploydError], None],
+        failed: Callable[[Exception], None],
     ) -> None:
         self._app = app
         self._systemd = systemd
@@ -152,6 +154,14 @@ class Instances:
         while self._jobs:
             await asyncio.wait([task for _, task in self._jobs.values()])
 
+    async def leave(self) -> None:
+        """End every job of ours; what systemd was asked for goes on."""
+        tasks = [task for _, task in self._jobs.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
     def _begin(self, number: int, kind: Kind, work: Coroutine[Any, Any, None]) -> None:
         previous = self._jobs.get(number)
         if previous is not None and previous[0] is kind:
@@ -165,10 +175,11 @@ class Instances:
     async def _guard(self, number: int, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-        except DeploydError as error:
+        except Exception as error:
+            self._failed(error)
             if number in self._jobs and self._jobs[number][1] is asyncio.current_task():
                 self._router.stay(number)
-            self._failed(error)
+                await asyncio.sleep(RETRY)
         finally:
             if number in self._jobs and self._jobs[number][1] is asyncio.current_task():
                 del self._jobs[number]

@@ -183,6 +183,9 @@ class Keeper:
     async def _listen(self, invocation: str) -> None:
         try:
             self._words[invocation] = await self._host.tail(invocation)
+        except Exception:
+            log.exception("%s: the journal of invocation %s could not be read", self._app, invocation)
+            self._words[invocation] = ()  # not asked again
         finally:
             del self._reading[invocation]
         wanted = {crashes.last for crashes in (self._known or {}).values()}

@@ -1,10 +1,16 @@
-"""A loop that runs its step whenever it is woken, and whatever the step raises goes on."""
+"""A loop that runs its step whenever it is woken, and goes on whatever the step raises."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable
+
+log = logging.getLogger(__name__)
+
+RETRY = 1.0
+"""Seconds until a step is repeated that raised what it should have dealt with."""
 
 
 class Loop:
@@ -40,5 +46,15 @@ class Loop:
     async def _run(self) -> None:
         while True:
             self._wake.clear()
-            await self._step()
+            try:
+                await self._step()
+            except Exception:
+                log.exception("a step of a control loop failed; trying again")
+                self.wake_after(RETRY)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                log.warning("what a step of a control loop waited for was cancelled; trying again")
+                self.wake_after(RETRY)
             await self._wake.wait()

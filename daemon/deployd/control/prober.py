@@ -127,14 +127,16 @@ class Prober:
 
     async def _keep_asking(self, record: _Record) -> None:
         """Ask until a good answer is followed by another one: that is final, lest the planner miss it."""
-        subject = record.subject
+        subject, logged = record.subject, ""
         while not (record.probed_since and record.probe_error):
             try:
                 await self._ask_once(record)
             except SystemdError as error:
                 log.warning("instance %d could not be asked: %s; trying again", subject.number, error)
-            except Exception:
-                log.exception("instance %d could not be asked; trying again", subject.number)
+            except Exception as error:
+                if repr(error) != logged:
+                    log.exception("instance %d could not be asked; trying again", subject.number)
+                logged = repr(error)
             await self._sleep(subject.probe.interval)
 
     async def _ask_once(self, record: _Record) -> None:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from deployd.errors import DeploydError, SystemdError
 from deployd.systemd.manager import Systemd
 
 UP = frozenset({"active", "reloading", "activating"})
 
 
 class Umbrella:
-    """`changed` is called when a start of it has ended, `failed` with systemd's refusal."""
+    """`changed` is called when a start of it has ended, `failed` with the reason if that was not to be had."""
 
     def __init__(
-        self, app: str, systemd: Systemd, *, changed: Callable[[], None], failed: Callable[[DeploydError], None]
+        self, app: str, systemd: Systemd, *, changed: Callable[[], None], failed: Callable[[Exception], None]
     ) -> None:
         self.unit = f"{app}.service"
         self._systemd = systemd
@@ -30,6 +29,11 @@ class Umbrella:
 
     def is_up(self) -> bool:
         return self._systemd.properties(self.unit).get("ActiveState") in UP
+
+    def leave(self) -> None:
+        """Wait for no start any more."""
+        if self._starting is not None:
+            self._starting.cancel()
 
     async def start(self, seen: Callable[[], None]) -> None:
         """Begin to start it, unless that is under way; `seen` is called once it was. Raises SystemdError.
@@ -48,7 +52,7 @@ class Umbrella:
             await self._systemd.refresh(self.unit)
             seen()  # not earlier: that it is still down would pass for a stop by hand
             self._changed()
-        except SystemdError as error:
+        except Exception as error:
             self._failed(error)
         finally:
             self._starting = None

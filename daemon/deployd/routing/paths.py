@@ -17,6 +17,9 @@ from deployd.steering.table import Table
 
 log = logging.getLogger(__name__)
 
+RETRY = 1.0
+"""Seconds until the addresses are moved on again after that went wrong."""
+
 
 class Addresses:
     """Of one app. The timer runs only while an address has a choice between instances."""
@@ -97,7 +100,11 @@ class Addresses:
 
     def _tick(self) -> None:
         self._timer = None
-        self._paths.turn()
+        try:
+            self._paths.turn()
+        except Exception:
+            log.exception("%s: the addresses could not be moved on; trying again", self._app)
+            self._timer = asyncio.get_running_loop().call_later(RETRY, self._tick)
         self._again()
 
 

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
-from deployd.errors import SteeringError, SystemdError
+from deployd.errors import DeploydError, SteeringError
 from deployd.model.app import App
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Rollout
@@ -209,8 +209,9 @@ class Steered:
         try:
             await self.drain(number, settings)
             await self._listening.remake(number)
-        except SystemdError as error:
-            log.warning("%s: %s", self._app, error)
+        except Exception as error:
+            known = isinstance(error, DeploydError)
+            log.warning("%s: instance %d: %s", self._app, number, error, exc_info=None if known else error)
             await asyncio.sleep(RETRY)  # the next look tries again
         finally:
             self._leaving.discard(number)
@@ -269,7 +270,7 @@ class Steered:
             self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
 
     def _tick(self) -> None:
-        self._timer = None
+        self._again(RETRY)  # unless what follows says when
         try:
             self._queues = self._listening.queues()
         except SteeringError as error:

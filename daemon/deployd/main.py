@@ -17,6 +17,7 @@ from deployd.control.deployment import Deployment
 from deployd.control.hooks import Hooks
 from deployd.control.host import Host
 from deployd.control.registry import Registry, Settings
+from deployd.control.removal import Removal
 from deployd.errors import DeploydError, InvalidRequest
 from deployd.plan.backoff import Patience
 from deployd.routing.kernel import Kernel
@@ -27,6 +28,7 @@ from deployd.state.pins import Pins
 from deployd.state.units import UnitDirectory
 from deployd.steering import support
 from deployd.systemd import journal
+from deployd.systemd.daemon_reload import DaemonReload
 from deployd.systemd.manager import Systemd
 from deployd.systemd.notify import Notifier
 from deployd.systemd.tail import Tail
@@ -81,9 +83,11 @@ class Daemon:
         pins = Pins(self._settings.state)
         units = UnitDirectory(self._settings.units)
         kernel = Kernel(support.probe(), self._notifier.keep, self._notifier.forget, self._notifier.kept())
+        reload = DaemonReload(systemd.reload)
         deployment = Deployment(
             systemd,
             units,
+            reload,
             pins,
             history.settings,
             self._settings.state,
@@ -93,8 +97,18 @@ class Daemon:
         tail = Tail()
         transient = Transient(systemd)
         hooks = Hooks(transient, tail, pins)
+        removal = Removal(systemd, units, reload, pins)
         host = Host(
-            systemd, history, pins, deployment, tail.last, hooks, transient, kernel, patience=self._settings.patience
+            systemd,
+            history,
+            pins,
+            deployment,
+            removal,
+            tail.last,
+            hooks,
+            transient,
+            kernel,
+            patience=self._settings.patience,
         )
         apps = Registry(self._settings, host, self._emit)
         self._apps = apps

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,24 +23,27 @@ from deployd.render import Unit, sockets, steered
 from deployd.render.sockets import Socket
 from deployd.state.pins import Pins
 from deployd.state.units import UnitDirectory
-from deployd.systemd.manager import Systemd
+from deployd.systemd.daemon_reload import DaemonReload
+from deployd.systemd.manager import Systemd, UnitRefused
 
 log = logging.getLogger(__name__)
 
 SOCKET_TIMEOUT = 30.0
-
+"""Seconds that a socket may take to open or close."""
 
 SettingsOf = Callable[[str, int], App | None]
 """(app, generation) to the settings of that generation, if it is known."""
 
 
 class Deployment:
-    """Unit files in `units`, generation files through `pins`, both told to `systemd`."""
+    """Unit files in `units`, generation files through `pins`, both told to `systemd`. What takes time keeps only the
+    app's own lock; the machine's is in `reload`."""
 
     def __init__(
         self,
         systemd: Systemd,
         units: UnitDirectory,
+        reload: DaemonReload,
         pins: Pins,
         settings_of: SettingsOf,
         state_dir: Path,
@@ -53,8 +57,8 @@ class Deployment:
         self._settings_of = settings_of
         self._render: layout.Render = partial(render.units, state_dir=str(state_dir), command=command)
         self._steerable = steerable
-        # Unit files and daemon-reload are the machine's, not an app's: one at a time.
-        self._lock = asyncio.Lock()
+        self._reload = reload
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def layout(self, app: App, goal: Goal, *, closing: bool = False) -> Layout:
         """The units for `goal`, whose settings are `app`; see `layout.layout`. Raises Refused and StateError."""
@@ -146,33 +150,58 @@ class Deployment:
         Returns the instance numbers that new instances must not get. Raises StateError, SystemdError, and Refused
         for a socket that cannot be opened, which then leaves nothing behind.
         """
-        async with self._lock:
-            wanted = self.layout(app, goal, closing=closing)
-            first, new = not self._units.installed(app.name), wanted.placement.new
+        async with self._locks[app.name]:
+            first = not self._units.installed(app.name)
+            new = self.layout(app, goal, closing=closing).placement.new
             if new is not None and not first:
-                names = sockets.files(app.name, new.name)
-                await self._install(app.name, [unit for unit in wanted.units if unit.name in names])
+                await self._install(app.name, partial(self._only, app, goal, new.name, closing=closing))
                 await self._open(app.name, new.name)
-            await self._install(app.name, wanted.files, wanted.stale)
-            if first:
-                await self._systemd.enable([f"{app.name}.service"])
+            wanted = await self._install(app.name, partial(self.layout, app, goal, closing=closing), first=first)
             for socket in wanted.placement.wanted:
                 await self._open(app.name, socket.name)
             return wanted.avoid
 
+    def _only(self, app: App, goal: Goal, socket: str, *, closing: bool) -> Layout:
+        """The layout of `goal`, of which nothing but this socket is to be installed yet."""
+        wanted, names = self.layout(app, goal, closing=closing), sockets.files(app.name, socket)
+        units = tuple(unit for unit in wanted.units if unit.name in names)
+        return replace(wanted, units=units, alone=(), stale=())
+
     async def put_back(self, app: App, goal: Goal) -> None:
         """Install the units of a `goal` of which nothing runs, and open nothing: its sockets may have been stopped with
         it. Raises StateError and SystemdError."""
-        async with self._lock:
+
+        def wanted() -> Layout:
             there = replace(self._present(app.name), pins={})
-            wanted = layout.layout(app, goal, there, lambda _: None, self._render, closing=False)
-            await self._install(app.name, wanted.files, wanted.stale)
+            return layout.layout(app, goal, there, lambda _: None, self._render, closing=False)
+
+        async with self._locks[app.name]:
+            await self._install(app.name, wanted)
         await self.close_sockets(app)
 
-    async def _install(self, name: str, units: Iterable[Unit], stale: Iterable[str] = ()) -> None:
-        if self._units.install(tuple(units), stale):
-            log.info("%s: units changed, reloading systemd", name)
-            await self._systemd.reload()
+    async def _install(self, name: str, wanted: Callable[[], Layout], *, first: bool = False) -> Layout:
+        """Install what is `wanted` when it is time to write. The `first` time it is enabled before systemd reads it:
+        what systemd does not know to be enabled it stops when a target is isolated (systemctl(1))."""
+        found: list[Layout] = []
+
+        async def write() -> bool:
+            found.append(wanted())
+            changed = self._units.install(found[0].files, found[0].stale)
+            if first:
+                await self._enable(name, [f"{name}.service", *(item.name for item in found[0].placement.wanted)])
+            return changed
+
+        if await self._reload.after(write):
+            log.info("%s: units changed, systemd was reloaded", name)
+        return found[0]
+
+    async def _enable(self, name: str, units: list[str]) -> None:
+        """Enable units that were just written; or take all away again, that the next try is the first one too."""
+        try:
+            await self._systemd.enable(units)
+        except SystemdError:
+            self._units.remove(name)
+            raise
 
     async def _open(self, name: str, socket: str) -> None:
         await self._systemd.watch(socket)
@@ -203,16 +232,16 @@ class Deployment:
         False if there are none. May be repeated: what a daemon that was killed left open the next one closes. Raises
         StateError and SystemdError.
         """
-        async with self._lock:
+        async with self._locks[app.name]:
             there = self._present(app.name)
             idle = _names(there.place(app).going) - there.in_use(there.pins.keys() - leaving)
             if not idle:
                 return False
             log.info("%s: closing %s", app.name, " ".join(sorted(idle)))
-            await self._close(app.name, idle, self._without(app, there, idle))
+            await self._close(app.name, idle, partial(self._without, app, idle))
             return True
 
-    def _without(self, app: App, there: Present, idle: frozenset[str]) -> list[Unit]:
+    def _without(self, app: App, idle: frozenset[str], there: Present) -> list[Unit]:
         """The umbrella, and the template if nobody runs who was started with it, without these sockets."""
         held = sockets.held(app.name, there.installed.get(f"{app.name}@.service", ""))
         remaining = tuple(item for item in there.sockets() if item.name not in idle)
@@ -222,48 +251,31 @@ class Deployment:
         names = {f"{app.name}.service", f"{app.name}@.service"} if held & idle else {f"{app.name}.service"}
         return [unit for unit in units if unit.name in names]
 
-    async def _close(self, name: str, names: frozenset[str], rewritten: Iterable[Unit] = ()) -> None:
+    async def _close(
+        self, name: str, names: frozenset[str], rewritten: Callable[[Present], Sequence[Unit]] = lambda _: ()
+    ) -> None:
         """Stopped first: what has no file any more the next daemon could not find."""
         units = [unit for item in sorted(names) for unit in sockets.files(name, item)]
         for unit in units:
             await self._stop(unit)
             await self._systemd.reset_failed(unit)
-        await self._systemd.disable(sorted(names))
-        there = self._present(name)
-        gone = [f"{name}@{number}.service" for number in there.own if number not in there.pins]
-        await self._install(name, rewritten, [*(unit for unit in units if unit in there.installed), *gone])
 
-    async def remove(self, name: str) -> None:
-        """Stop sockets, umbrella and with it the instances; then take units, pins and generation files away."""
-        async with self._lock:
-            installed = self._units.installed(name)
-            there = self.sockets(name)
-            for unit in (*(there or (f"{name}.socket",)), *await self._of_instances(name), f"{name}.service"):
-                await self._stop(unit)
-            for unit in await self._systemd.list_units(f"{name}@*.service"):
-                await self._stop(unit)
-                await self._systemd.reset_failed(unit)
-            if installed:
-                await self._systemd.disable([*there, f"{name}.service"])
-                self._units.remove(name)
-                await self._systemd.reload()
-            self._pins.remove(name)
+        async def write() -> bool:
+            await self._systemd.disable(sorted(names))
+            there = self._present(name)
+            gone = [f"{name}@{number}.service" for number in there.own if number not in there.pins]
+            stale = [*(unit for unit in units if unit in there.installed), *gone]
+            return self._units.install(rewritten(there), stale)
 
-    async def _of_instances(self, name: str) -> list[str]:
-        """Loaded units of the sockets of single instances, and what started the app for them."""
-        return [
-            *await self._systemd.list_units(steered.socket(name, "*")),
-            *await self._systemd.list_units(steered.starter(name, "*")),
-        ]
+        await self._reload.after(write)
 
     async def _stop(self, unit: str) -> None:
         try:
-            job = await self._systemd.stop(unit)
-        except SystemdError as error:
+            await asyncio.wait_for(await self._systemd.stop(unit), SOCKET_TIMEOUT)
+        except UnitRefused as error:
             log.debug("%s: %s, ignoring", unit, error)  # not loaded: nothing to stop
-            return
-        # TimeoutStopSec= of the unit bounds it; systemd kills what does not go.
-        await job
+        except TimeoutError:
+            raise SystemdError(f"{unit} did not stop within {SOCKET_TIMEOUT:g} s") from None
 
 
 def _names(items: Iterable[Socket]) -> frozenset[str]:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from deployd.control.deployment import Deployment
 from deployd.control.hooks import Hooks
+from deployd.control.removal import Removal
 from deployd.control.workers import Workers
 from deployd.plan.backoff import Patience
 from deployd.routing.kernel import Kernel
@@ -33,6 +34,7 @@ class Host:
     history: History
     pins: Pins
     deployment: Deployment
+    removal: Removal
     tail: Tail
     hooks: Hooks
     transient: Transient

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deployd.control.announcer import Announcer
 from deployd.control.app_files import AppFiles
 from deployd.control.comparer import Comparer
 from deployd.control.controller import Controller
@@ -19,7 +19,7 @@ from deployd.control.moment import Moment
 from deployd.control.workers import Workers
 from deployd.documents import status
 from deployd.documents.status import Json
-from deployd.errors import NoSuchApp, Refused, SystemdError
+from deployd.errors import DeploydError, NoSuchApp, Refused
 from deployd.model.app import App
 from deployd.model.generation import Generation
 from deployd.plan import boots
@@ -29,8 +29,11 @@ from deployd.routing import paths
 
 log = logging.getLogger(__name__)
 
-LAG = 0.05
-"""Seconds by which the status that is told to watchers may lag behind."""
+PATIENCE = 10.0
+"""Seconds that the apps get to look at the world before requests are taken, and to leave when the daemon ends."""
+
+JOB_MARGIN = 30.0
+"""Seconds beyond the instances' own time-outs that an app gets to stop."""
 
 Emit = Callable[[str, str, dict[str, Any]], None]
 """(app, kind, fields): `changed` with a status, or `event` with a line of progress."""
@@ -64,27 +67,29 @@ class Registry:
         self._host = host
         self._emit = emit
         self._controllers: dict[str, Controller] = {}
-        self._untold: set[str] = set()
+        self._announcer = Announcer(self._tell_changed, self._standing)
         self._ended = False
-        self._locks: dict[str, asyncio.Lock] = {}
         self._reading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Take up every app that has a history."""
         self._host.systemd.on_change(self._on_unit_change)
         for name in self.history.apps():
-            controller = self.controller(name)
-            with contextlib.suppress(SystemdError):  # the control loop tries again, and tells
-                await controller.ready()
+            try:
+                self.controller(name)
+            except Exception:
+                log.exception("%s cannot be taken up; the other apps are", name)
+        # All at once, and not for ever: the control loops try again, and tell.
+        await _at_most(PATIENCE, [controller.ready() for controller in self._controllers.values()])
         await self.files.refresh()
         self._reading = asyncio.ensure_future(self.reload())  # of many files, or slow ones, this takes its time
 
     async def stop(self) -> None:
         self._ended = True
+        self._announcer.stop()
         if self._reading is not None:
             self._reading.cancel()
-        for controller in self._controllers.values():
-            await controller.stop()
+        await _at_most(PATIENCE, [controller.stop() for controller in self._controllers.values()])
 
     async def reload(self) -> None:
         """Read the app files again: say which are invalid. What runs is not touched."""
@@ -151,39 +156,67 @@ class Registry:
                 self._host,
                 self.comparer.compare,
                 tell=lambda event, fields: self.tell(name, event, fields),
-                changed=lambda: self._changed(name),
+                changed=lambda: self._announcer.changed(name),
             )
-            self._controllers[name] = controller
             controller.start()
+            self._controllers[name] = controller
         return controller
 
     def tell(self, name: str, event: str, fields: dict[str, Any]) -> None:
-        self._emit(name, "event", {"event": event, "app": name, "time": status.iso(time.time()), **fields})
-
-    def _changed(self, name: str) -> None:
-        """Tell watchers soon: many changes in a row are one, for a status is as long as there are instances."""
-        if name not in self._untold:
-            self._untold.add(name)
-            asyncio.get_running_loop().call_later(LAG, self._tell_changed, name)
+        """One line of progress. That it cannot be told changes nothing of what is done."""
+        try:
+            self._emit(name, "event", {"event": event, "app": name, "time": status.iso(time.time()), **fields})
+        except Exception:
+            log.exception("%s: the event %s could not be told", name, event)
 
     def _tell_changed(self, name: str) -> None:
-        self._untold.discard(name)
         if name in self._controllers and not self._ended:  # the history may be closed by now
             self._emit(name, "changed", self.status(name))
+
+    def _standing(self, name: str) -> object:
+        controller = self._controllers.get(name)
+        rollout = controller.rollout if controller is not None else None
+        return None if rollout is None else (rollout.target, rollout.phase, rollout.pause, rollout.closing)
 
     def _on_unit_change(self, unit: str) -> None:
         for controller in self._controllers.values():
             controller.on_unit_change(unit)
 
-    def lock(self, name: str) -> asyncio.Lock:
-        return self._locks.setdefault(name, asyncio.Lock())
+    async def remove(self, name: str) -> None:
+        """Stop an app and take away all that was generated for it. What cannot be is told, and then the app is watched
+        on as one that was stopped; to remove it again finishes it. Raises DeploydError."""
+        controller = self._controllers.get(name)
+        if controller is None and not self.deployment.installed(name):
+            return
+        self._host.removal.check(name)
+        self.history.require_writable()
+        patience = self._patience(name)
+        if controller is not None:
+            await controller.end("the app was removed")
+        try:
+            await self._host.removal.run(name, patience)
+            self.history.forget(name)
+        except BaseException as error:
+            if controller is not None:
+                del self._controllers[name]
+                self.controller(name)
+            if isinstance(error, DeploydError):
+                done = f"{name} is half removed: mend that, and deployd remove {name} does the rest"
+                raise type(error)(f"{error}; {done}") from error
+            raise
+        self._forget(name)
 
-    def forget(self, name: str) -> None:
-        """The app is removed."""
+    def _patience(self, name: str) -> float:
+        """Seconds that all instances of an app may take to stop."""
+        numbers = {*self.pins.held(name).values(), self.history.current(name) or 0}
+        settings = [self.history.settings(name, number) for number in numbers]
+        return max((item.stop.timeout for item in settings if item is not None), default=0.0) + JOB_MARGIN
+
+    def _forget(self, name: str) -> None:
         controller = self._controllers.pop(name, None)
         if controller is not None:
             controller.instances.forget()
-            controller.router.stop()
+        self._announcer.forget(name)
         paths.forget(name)
         self._host.kernel.forget(name)
 
@@ -214,3 +247,16 @@ class Registry:
     async def load(self, name: str) -> App:
         """What the app file says now. Raises InvalidFile, NoSuchApp, Refused."""
         return await self.files.load(name, self.workers)
+
+
+async def _at_most(seconds: float, work: list[Coroutine[Any, Any, None]]) -> None:
+    """Do all of it at once, and leave what takes longer; what goes wrong is only logged."""
+    tasks = [asyncio.ensure_future(item) for item in work]
+    if not tasks:
+        return
+    done, left = await asyncio.wait(tasks, timeout=seconds)
+    for task in left:
+        task.cancel()
+    for task in done:
+        if error := task.exception():
+            log.warning("%s", error, exc_info=None if isinstance(error, DeploydError) else error)

@@ -20,6 +20,7 @@ from deployd.model.rollout import Hold, Phase, Rollout
 from deployd.plan import goal as goals
 from deployd.plan.transitions import Event
 from deployd.plan.wayback import way_back
+from deployd.service.turns import Turns
 
 
 class Requests:
@@ -27,6 +28,7 @@ class Requests:
 
     def __init__(self, apps: Registry) -> None:
         self._apps = apps
+        self._turns = Turns()
 
     async def apply(
         self, name: str, start: bool = True, *, supersede: bool = False, canary: int = 0, canary_share: float = 0.0
@@ -91,6 +93,7 @@ class Requests:
 
     def recall(self, name: str, to: int = 0) -> None:
         """Have what stands by of that generation serve: a rollback is about to be asked for."""
+        self._turns.refuse_if_removing(name)
         controller = self._apps.known(name)
         if controller is not None:
             self._recall(controller, self._rollback_goal(name, to, past_irreversible=False))
@@ -174,13 +177,10 @@ class Requests:
 
     async def remove(self, name: str) -> None:
         """Stop the app and take away all that was generated for it."""
-        async with self._turn(name):
-            controller = self._apps.known(name)
-            if controller is not None:
-                await controller.stop()
-            await self._apps.deployment.remove(name)
-            self._apps.history.forget(name)
-            self._apps.forget(name)
+        self._apps.known(name)
+        self._apps.hooks.refuse_if_ahead(name)
+        async with self._turns.removal(name):
+            await self._apps.remove(name)
 
     async def _begin(
         self, app: App, release: str, cause: Cause, again: Generation | None = None, *, canary: Hold | None = None
@@ -341,7 +341,7 @@ class Requests:
     async def _turn(self, name: str) -> AsyncIterator[None]:
         """One request per app at a time. Hooks may take hours: meanwhile others are refused."""
         self._apps.hooks.refuse_if_ahead(name)
-        async with self._apps.lock(name):
+        async with self._turns.request(name):
             yield
 
     def _rollout_of(self, name: str) -> Rollout | None:

@@ -98,6 +98,10 @@ class History:
         except (OSError, sqlite3.Error) as error:
             raise StateError(f"{self.path} cannot be written: {error}; nothing was changed") from error
 
+    def require_writable(self) -> None:
+        """Raise StateError if nothing could be written now."""
+        self.crashed("", "", {})
+
     def _require(self) -> sqlite3.Connection:
         if self._db is None:
             raise StateError(f"{self.path} is not open")

@@ -178,6 +178,12 @@ class Pins:
                     if half_written or (old and int(entry.name) not in keep):
                         self._disk.remove(entry)
 
+    def require_writable(self, app_name: str) -> None:
+        """Raise `StateError` if nothing of the app could be removed now. A full disk is no hindrance."""
+        path = self._app(app_name)
+        if path.is_dir() and not os.access(path, os.W_OK):
+            raise StateError(f"cannot remove the state of {app_name}: {path} is read-only")
+
     def remove(self, app_name: str) -> None:
         """Remove everything of the app: the pins first, so that nothing starts with half a generation."""
         with reported(f"remove the state of {app_name}"):

@@ -13,6 +13,7 @@ import logging
 import re
 import signal
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from deployd.bus import Bus, BusError, Signal, variant
@@ -62,6 +63,16 @@ UNIT_EXISTS = "org.freedesktop.systemd1.UnitExists"
 Properties = dict[str, Any]
 
 NOTHING: Properties = {}
+
+
+@dataclass(frozen=True, slots=True)
+class UnitState:
+    """One unit in the list of units: its LoadState, ActiveState and SubState, and the number of its job."""
+
+    load: str
+    active: str
+    sub: str
+    job: int
 
 
 class UnitRefused(SystemdError):
@@ -209,8 +220,12 @@ class Systemd:
 
     async def list_units(self, pattern: str) -> list[str]:
         """Names of the loaded units that match."""
-        (rows,) = await self._call("ListUnitsByPatterns", "asas", [[], [pattern]])
-        return [row[0] for row in rows]
+        return list(await self.states([pattern]))
+
+    async def states(self, patterns: Iterable[str]) -> dict[str, UnitState]:
+        """The loaded units that match any of these patterns (fnmatch(3)), by name."""
+        (rows,) = await self._call("ListUnitsByPatterns", "asas", [[], list(patterns)])
+        return {row[0]: UnitState(load=row[2], active=row[3], sub=row[4], job=row[7]) for row in rows}
 
     async def is_stopping(self) -> bool:
         """Is the machine on its way down?"""

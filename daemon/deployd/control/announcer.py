@@ -1,0 +1,75 @@
+"""When watchers are told that an app changed. Nobody says whether there are any, and a status takes time to make."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+log = logging.getLogger(__name__)
+
+LAG = 0.05
+"""Seconds in which changes gather that are told as one."""
+
+PACE = 0.5
+"""Seconds from one time to the next while changes go on."""
+
+SHARE = 0.02
+"""Of the daemon's time, that one app may take with this."""
+
+
+@dataclass(slots=True)
+class _Told:
+    """The last time."""
+
+    ended: float = 0.0
+    cost: float = 0.0
+    standing: object = None
+
+
+class Announcer:
+    """`tell` makes and sends the status of an app; `standing` is what should not be told late, such as a rollout's
+    phase."""
+
+    def __init__(self, tell: Callable[[str], None], standing: Callable[[str], object]) -> None:
+        self._tell = tell
+        self._standing = standing
+        self._told: dict[str, _Told] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    def changed(self, app: str) -> None:
+        """Have it told: soon after some rest or when it stands otherwise than it was told, else in its turn."""
+        loop, now, told = asyncio.get_running_loop(), time.monotonic(), self._told.setdefault(app, _Told())
+        wait = LAG
+        if self._standing(app) == told.standing:
+            wait = max(LAG, told.ended + max(PACE, told.cost / SHARE) - now)
+        timer = self._timers.get(app)
+        if timer is not None and timer.when() <= loop.time() + wait:
+            return
+        if timer is not None:
+            timer.cancel()
+        self._timers[app] = loop.call_later(wait, self._now, app)
+
+    def forget(self, app: str) -> None:
+        """It is removed: nothing more is told of it."""
+        self._told.pop(app, None)
+        timer = self._timers.pop(app, None)
+        if timer is not None:
+            timer.cancel()
+
+    def stop(self) -> None:
+        for app in list(self._timers):
+            self.forget(app)
+
+    def _now(self, app: str) -> None:
+        self._timers.pop(app, None)
+        told, began = self._told[app], time.monotonic()
+        told.standing = self._standing(app)
+        try:
+            self._tell(app)
+        except Exception:
+            log.exception("%s: its status could not be told", app)
+        told.ended = time.monotonic()
+        told.cost = told.ended - began

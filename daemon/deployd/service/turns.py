@@ -1,0 +1,51 @@
+"""Whose turn it is: one request per app at a time, and a removal before all others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
+
+from deployd.errors import Refused
+
+
+class Turns:
+    """Of all apps. Each has its own, so that one whose request takes long keeps no other app waiting."""
+
+    def __init__(self) -> None:
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._asking: dict[str, asyncio.Task[object] | None] = {}
+        """The request of each app whose turn it is."""
+        self._removing: Counter[str] = Counter()
+
+    @contextlib.asynccontextmanager
+    async def request(self, name: str) -> AsyncIterator[None]:
+        """Wait for the requests before this one. Raises Refused once the app is to be removed, also later on."""
+        self.refuse_if_removing(name)
+        async with self._locks[name]:
+            self.refuse_if_removing(name)
+            self._asking[name] = asyncio.current_task()
+            try:
+                yield
+            except asyncio.CancelledError:
+                self.refuse_if_removing(name)
+                raise
+            finally:
+                del self._asking[name]
+
+    @contextlib.asynccontextmanager
+    async def removal(self, name: str) -> AsyncIterator[None]:
+        """End the request under way: it may be waiting for what never comes, a release on a file server that hangs."""
+        self._removing[name] += 1
+        try:
+            if (asking := self._asking.get(name)) is not None:
+                asking.cancel()
+            async with self._locks[name]:
+                yield
+        finally:
+            self._removing[name] -= 1
+
+    def refuse_if_removing(self, name: str) -> None:
+        if self._removing[name]:
+            raise Refused(f"{name} is being removed")

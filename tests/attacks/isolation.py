@@ -1,0 +1,95 @@
+"""What an app's own user, or a neighbour, does so that another app's rollout takes longer or loses requests.
+
+The attacker is www-data, as which the instances of the neighbour run: all it does is to behave badly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+from tests.host.neighbour import Neighbour
+from tests.host.stage import Stage
+
+SLOWEST = 1.5
+"""Times as long as a rollout may take beside a neighbour that has trouble: more is an achievement."""
+
+PORT = 9000
+
+Trouble = Callable[[Neighbour], contextlib.AbstractContextManager[object]]
+
+
+@contextlib.contextmanager
+def stubborn_while_removed(neighbour: Neighbour) -> Iterator[None]:
+    """It ignores SIGTERM for 20 s while it is removed."""
+    neighbour.deploy("stubborn", stop={"timeout": "20s"})
+    with neighbour.meanwhile("remove") as removing:
+        neighbour.stage.machine.wait_unit(f"{neighbour.name}@1.service", "deactivating")
+        yield
+        assert removing.process.poll() is None, "the neighbour went before the rollout ended"
+
+
+@contextlib.contextmanager
+def hung_start(neighbour: Neighbour) -> Iterator[None]:
+    """Its new release never gets ready."""
+    neighbour.deploy()
+    neighbour.configure("hang", version="v2", gate={"timeout": "50s"})
+    with neighbour.meanwhile("rollout", "--json") as begun:
+        begun.until("instance", state="starting")
+        yield
+        assert begun.process.poll() is None, "the neighbour's rollout ended before the other's"
+
+
+@contextlib.contextmanager
+def crash_loop(neighbour: Neighbour) -> Iterator[None]:
+    """All its instances die as soon as they are ready, again and again."""
+    neighbour.configure("crash-idle", service={"RestartSec": "100ms"}, environment={"CRASH_AFTER": "0.01"})
+    neighbour.stage.deployd("apply", neighbour.name, "--no-start")
+    neighbour.stage.machine.run(["systemctl", "start", "--no-block", f"{neighbour.name}.service"])
+    neighbour.stage.machine.wait_for(
+        lambda: any(item["crashes"] for item in neighbour.status()["instances"]), what="its crashes"
+    )
+    yield
+
+
+def _delayed(stage: Stage, trouble: Trouble, name: str) -> str:
+    """Roll `demo` out under load without and with the trouble, with units that change; what that cost."""
+    stage.deploy()
+    load = stage.load()
+    alone = _rollout(stage, "alone", 401)
+    with trouble(Neighbour(stage, name, PORT)):
+        beside = _rollout(stage, "beside", 402)
+    record = load.stop()
+    if record.failed:
+        return f"{len(record.failed)} of {len(record)} requests failed"
+    if beside > SLOWEST * alone:
+        return f"a rollout of {alone:.1f} s took {beside:.1f} s"
+    return ""
+
+
+def _rollout(stage: Stage, version: str, files: int) -> float:
+    """Seconds that a rollout takes which also changes the units."""
+    stage.configure(release=stage.release(version, boot=0.3), service={"LimitNOFILE": str(files)})
+    began = time.monotonic()
+    ended = stage.change("rollout")
+    assert ended.result == "succeeded", ended
+    return time.monotonic() - began
+
+
+def ignore_sigterm_while_removed(stage: Stage) -> str:
+    """An app whose processes ignore SIGTERM is removed while another is rolled out."""
+    return _delayed(stage, stubborn_while_removed, "stubborn")
+
+
+def hang_at_start(stage: Stage) -> str:
+    """A release that never gets ready is rolled out while another app is."""
+    return _delayed(stage, hung_start, "hung")
+
+
+def crash_again_and_again(stage: Stage) -> str:
+    """Processes that die at once are restarted while another app is rolled out."""
+    return _delayed(stage, crash_loop, "broken")
+
+
+ATTACKS: tuple[Callable[[Stage], str], ...] = (ignore_sigterm_while_removed, hang_at_start, crash_again_and_again)

@@ -28,7 +28,8 @@ async def inventory(apps: Registry, name: str) -> Json:
     names = [name, *others]
     found = await asyncio.gather(*(_named(apps, app) for app in names))
     named = {app: path for app, path in zip(names, found, strict=True) if path is not None}
-    return releases(needs, await apps.viewers.run(name, _look, needs, others, named, deadline=LONG))
+    present = await apps.viewers.run(name, _present, needs)
+    return releases(needs, await apps.viewers.run(name, _look, needs, present, others, named, deadline=LONG))
 
 
 def _needs(apps: Registry, name: str) -> Needs:
@@ -52,9 +53,13 @@ async def _named(apps: Registry, name: str) -> str | None:
         return None  # what is wrong with the file, `deployd check` tells
 
 
-def _look(needs: Needs, others: Mapping[str, frozenset[str]], named: Mapping[str, str]) -> Found:
-    known = {item.release for item in needs.generations}
-    present = frozenset(filter(config.is_there, known))
+def _present(needs: Needs) -> frozenset[str]:
+    return frozenset(filter(config.is_there, {item.release for item in needs.generations}))
+
+
+def _look(
+    needs: Needs, present: frozenset[str], others: Mapping[str, frozenset[str]], named: Mapping[str, str]
+) -> Found:
     return Found(
         present=present,
         beside=tuple(config.siblings(present)),

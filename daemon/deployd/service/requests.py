@@ -88,7 +88,7 @@ class Requests:
             self._refuse_if_busy(name, supersede)
             goal = self._rollback_goal(name, to, past_irreversible)
             with self._recalled(name, goal):
-                release = await self._apps.workers.run(name, _as_it_was, goal, deadline=LONG)
+                release = await self._as_it_was(goal)
                 return await self._begin(goal.settings, release, Cause.ROLLBACK, goal)
 
     def recall(self, name: str, to: int = 0) -> None:
@@ -120,7 +120,7 @@ class Requests:
         async with self._turn(name):
             self._refuse_if_busy(name, supersede)
             current = self._apps.require_current(name)
-            release = await self._apps.workers.run(name, _as_it_was, current, deadline=LONG)
+            release = await self._as_it_was(current)
             return await self._begin(current.settings, release, Cause.RESTART, current)
 
     async def scale(self, name: str, instances: int, *, supersede: bool = False) -> int:
@@ -132,7 +132,7 @@ class Requests:
             current = self._apps.require_current(name)
             if current.settings.steered and instances > MOST_STEERED:
                 raise Refused(f"{instances} instances of {name}: an app that is steered has {MOST_STEERED} at most")
-            release = await self._apps.workers.run(name, _as_it_was, current, deadline=LONG)
+            release = await self._as_it_was(current)
             return await self._begin(replace(current.settings, instances=instances), release, Cause.SCALE, current)
 
     def pause(self, name: str) -> None:
@@ -258,6 +258,13 @@ class Requests:
         lost = await self._missing(self._apps.current(name))
         return lost and f"{lost}: should this rollout fail, there is no way back"
 
+    async def _as_it_was(self, generation: Generation) -> str:
+        """The release of an earlier generation, there and unchanged. Raises Refused."""
+        run = self._apps.workers.run
+        release = await run(generation.app, config.resolve_release, generation.settings, generation.release)
+        await run(generation.app, refuse_changed, generation, deadline=LONG)
+        return release
+
     async def _missing(self, generation: Generation | None) -> str:
         """What instances of a generation would not find; "" if they would find all."""
         if generation is None:
@@ -356,10 +363,3 @@ class Requests:
                 hint = f"wait for it, or deployd abort {name}"
             under_way = f"a rollout of {name} to generation {rollout.target} is {rollout.phase}"
             raise Busy(f"{under_way}; {hint}, or replace it with --supersede")
-
-
-def _as_it_was(generation: Generation) -> str:
-    """The release of an earlier generation, there and unchanged. Raises Refused."""
-    release = config.resolve_release(generation.settings, generation.release)
-    refuse_changed(generation)
-    return release

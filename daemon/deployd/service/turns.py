@@ -7,7 +7,8 @@ import contextlib
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 
-from deployd.errors import Refused
+from deployd.control.workers import DEADLINE
+from deployd.errors import Busy, Refused
 
 
 class Turns:
@@ -21,18 +22,26 @@ class Turns:
 
     @contextlib.asynccontextmanager
     async def request(self, name: str) -> AsyncIterator[None]:
-        """Wait for the requests before this one. Raises Refused once the app is to be removed, also later on."""
+        """Wait for the requests before this one. Raises Refused once the app is to be removed, also later on, and Busy
+        when one of them takes too long, such as one that waits for a file system that does not answer."""
         self.refuse_if_removing(name)
-        async with self._locks[name]:
+        try:
+            async with asyncio.timeout(DEADLINE):
+                await self._locks[name].acquire()
+        except TimeoutError:
+            raise Busy(
+                f"another request of {name} is being prepared and has not ended for {DEADLINE:g} s; try again later"
+            ) from None
+        try:
             self.refuse_if_removing(name)
             self._asking[name] = asyncio.current_task()
-            try:
-                yield
-            except asyncio.CancelledError:
-                self.refuse_if_removing(name)
-                raise
-            finally:
-                del self._asking[name]
+            yield
+        except asyncio.CancelledError:
+            self.refuse_if_removing(name)
+            raise
+        finally:
+            self._asking.pop(name, None)
+            self._locks[name].release()
 
     @contextlib.asynccontextmanager
     async def removal(self, name: str) -> AsyncIterator[None]:

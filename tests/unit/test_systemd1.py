@@ -147,15 +147,51 @@ def test_a_job_that_ends_before_its_name_is_known_is_not_missed(against: Callabl
     against(test)
 
 
-def test_jobs_do_not_outlive_a_manager_that_started_anew(against: Callable[[Test], None]) -> None:
+def listed(load: str, active: str, sub: str, job: int = 0) -> Reply:
+    rows = [[DEMO, "an instance", load, active, sub, "", unit_path(DEMO), job, "", "/"]]
+    return "a(ssssssouso)", [rows]
+
+
+def test_jobs_outlive_a_daemon_reload_and_what_was_missed_is_read(against: Callable[[Test], None]) -> None:
     async def test(manager: Manager, systemd: Systemd) -> None:
-        jobs = [await systemd.start(DEMO)]
-        manager.answers["StopUnit"] = lambda: ("o", [f"{PATH}/job/2"])
-        jobs.append(await systemd.stop(DEMO))
-        manager.reloading(True)
+        manager.values |= {
+            "LoadState": "loaded",
+            "ActiveState": "active",
+            "SubState": "running",
+            "Job": [1, f"{PATH}/job/1"],
+        }
+        await systemd.watch(DEMO)
+        job = await systemd.start(DEMO)
+        manager.values |= {"LoadState": "masked"}
+        manager.answers["ListUnitsByPatterns"] = lambda: listed("masked", "active", "running")
+        for _ in range(3):
+            manager.reloading(True)
+            manager.reloading(False)
+        assert await manager.changes.get() == DEMO
+        assert systemd.properties(DEMO)["LoadState"] == "masked"
+        assert [body for member, body in manager.calls if member == "ListUnitsByPatterns"] == [[[], ["demo@*.service"]]]
+        assert not job.done()
+        manager.job_removed(1)
+        assert await job == "done"
+
+    against(test)
+
+
+def test_a_daemon_reload_that_changed_nothing_is_no_news(against: Callable[[Test], None]) -> None:
+    async def test(manager: Manager, systemd: Systemd) -> None:
+        manager.values |= {"LoadState": "loaded", "ActiveState": "active", "SubState": "running"}
+        await systemd.watch(DEMO)
+        asked = asyncio.Event()
+
+        def answer() -> Reply:
+            asked.set()
+            return listed("loaded", "active", "running", 7)
+
+        manager.answers["ListUnitsByPatterns"] = answer
         manager.reloading(False)
-        assert [await job for job in jobs] == ["unknown", "unknown"]
-        assert await manager.changes.get() == "", "everything may be different"
+        await asked.wait()
+        await systemd.resubscribe()  # a call and its answer: whatever followed the list would be here by now
+        assert manager.changes.empty()
 
     against(test)
 

@@ -13,11 +13,11 @@ import logging
 import re
 import signal
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from deployd.bus import Bus, BusError, Signal, variant
 from deployd.errors import SystemdError
+from deployd.systemd.comparison import Comparison, UnitState
 from deployd.systemd.jobs import FIRST_LOOK, Jobs
 
 log = logging.getLogger(__name__)
@@ -65,16 +65,6 @@ Properties = dict[str, Any]
 NOTHING: Properties = {}
 
 
-@dataclass(frozen=True, slots=True)
-class UnitState:
-    """One unit in the list of units: its LoadState, ActiveState and SubState, and the number of its job."""
-
-    load: str
-    active: str
-    sub: str
-    job: int
-
-
 class UnitRefused(SystemdError):
     """systemd will not start or stop this unit as it is: masked, missing, broken."""
 
@@ -95,6 +85,7 @@ class Systemd:
         self._reading: dict[str, list[Properties]] = {}
         """What signals said while a unit was read: it is newer than what was read first, or soon will be."""
         self._watchers: list[Callable[[str], None]] = []
+        self._comparison = Comparison(self._units, self._listed, self._read_again)
 
     async def subscribe(self) -> None:
         """Have systemd send signals; before any job is queued, or the end of a fast one is missed."""
@@ -157,7 +148,8 @@ class Systemd:
         finally:
             self._reading[unit] = [item for item in self._reading[unit] if item is not news]
         read = dict(zip((name for _, name in names), values, strict=True))
-        self._units[unit] = self.properties(unit) | read | news
+        if unit in self._units:  # it may have been left meanwhile
+            self._units[unit] = self._units[unit] | read | news
 
     async def _property(self, unit: str, interface: str, name: str) -> Any:
         try:
@@ -227,6 +219,11 @@ class Systemd:
         (rows,) = await self._call("ListUnitsByPatterns", "asas", [[], list(patterns)])
         return {row[0]: UnitState(load=row[2], active=row[3], sub=row[4], job=row[7]) for row in rows}
 
+    async def _listed(self, patterns: Iterable[str]) -> dict[str, UnitState]:
+        """The same after a daemon-reload; being subscribed should have outlived it."""
+        await self.resubscribe()
+        return await self.states(patterns)
+
     async def is_stopping(self) -> bool:
         """Is the machine on its way down?"""
         try:
@@ -276,8 +273,10 @@ class Systemd:
 
     async def _read_again(self, unit: str) -> None:
         if unit in self._units:
+            before = self._units[unit]
             await self.refresh(unit)
-            self._tell(unit)
+            if self.properties(unit) != before:
+                self._tell(unit)
 
     async def _call(
         self, member: str, signature: str = "", body: list[Any] | None = None, timeout: float | None = None
@@ -316,17 +315,14 @@ class Systemd:
 
     def _on_reloading(self, message: Signal) -> None:
         if message.body == [False]:
-            # daemon-reload and daemon-reexec are over; a re-executed manager may have swallowed signals meanwhile.
-            self._start_anew()
+            self._comparison.begin()  # jobs go on, and keep their names
 
     def _on_owner(self, owner: str) -> None:
-        if owner:  # it was re-executed; what it sent between its two connections has reached nobody
-            self._start_anew()
-
-    def _start_anew(self) -> None:
-        """Nothing is known any more of jobs, and nothing for certain of units."""
-        self._jobs.forget()
-        self._tell("")
+        """It was re-executed; what it sent between its two connections has reached nobody. Nothing is known any more of
+        jobs, and nothing for certain of units."""
+        if owner:
+            self._jobs.forget()
+            self._tell("")
 
     def _tell(self, unit: str) -> None:
         for watcher in self._watchers:

@@ -1,0 +1,56 @@
+"""A daemon-reload by anybody costs next to nothing, and nothing is overlooked because of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from tests.host.eavesdropping import calls_to
+from tests.host.stage import Stage
+from tests.on_bus import run
+
+INSTANCES = 20
+
+
+async def reloaded(stage: Stage, times: int) -> Counter[str]:
+    """The calls that reloads in a row cause, those of systemctl left out."""
+
+    async with calls_to(stage.machine.bus_address) as counts:
+        for _ in range(times):
+            await asyncio.to_thread(stage.machine.run, ["systemctl", "daemon-reload"])
+        await asyncio.sleep(2)  # nothing says that no more comes
+        del counts["Reload"]
+        return counts
+
+
+def test_it_costs_a_call_or_two(stage: Stage) -> None:
+    stage.deploy("v1", instances=INSTANCES, rollout={"max_surge": INSTANCES})
+    one = run(reloaded(stage, 1))
+    assert one.total() <= 2, one  # it was 617 when every unit was read again
+    many = run(reloaded(stage, 10))
+    assert many.total() <= 20, many
+    assert stage.status()["ready"] == INSTANCES
+
+
+def test_the_end_of_a_job_under_way_is_heard(stage: Stage) -> None:
+    """A start and a stop of more than 2 s each, and systemd reads its files meanwhile."""
+    stage.deploy("v1", instances=1, stop={"timeout": "2s"})
+    assert stage.rollout(stage.release("v2", "stubborn", boot=2.0)).result == "succeeded"
+    with stage.begin("rollout", "--release", stage.release("v3", boot=2.0)) as begun:
+        for state in ("starting", "stopping"):
+            begun.until("instance", state=state)
+            stage.machine.run(["systemctl", "daemon-reload"])
+        ended = begun.end()
+    assert ended.result == "succeeded"
+    said = stage.machine.run(["journalctl", "--unit=deployd", "--boot"]).stdout
+    assert "was lost" not in said
+
+
+def test_what_a_reload_brings_is_seen(stage: Stage) -> None:
+    """An instance that is masked while it starts hears no more of its time-out: only the reload tells."""
+    stage.deploy("v1", gate={"timeout": "50s"})
+    with stage.begin("rollout", "--release", stage.release("v2", "hang")) as begun:
+        number = begun.until("instance", state="starting")["instance"]
+        stage.machine.run(["systemctl", "mask", f"demo@{number}.service"])
+        ended = begun.end(20)
+    assert (ended.result, "was masked while it started" in ended.reason) == ("rolled-back", True), ended

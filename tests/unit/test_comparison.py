@@ -1,0 +1,36 @@
+"""The list of units against the mirror: what has to be read again after a daemon-reload."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deployd.systemd.comparison import UnitState, differs, patterns
+
+UP: dict[str, Any] = {"LoadState": "loaded", "ActiveState": "active", "SubState": "running", "Job": [0, "/"]}
+DOWN: dict[str, Any] = {"LoadState": "loaded", "ActiveState": "inactive", "SubState": "dead", "Job": [0, "/"]}
+
+
+@pytest.mark.parametrize(
+    ("mirror", "listed", "is_news"),
+    [
+        (UP, UnitState("loaded", "active", "running", 0), False),
+        (UP, UnitState("loaded", "active", "running", 7), False),
+        (UP, UnitState("loaded", "activating", "auto-restart", 0), True),
+        (UP, UnitState("masked", "active", "running", 0), True),
+        (UP, None, True),
+        (DOWN, None, False),
+        (DOWN, UnitState("loaded", "inactive", "dead", 0), False),
+        (DOWN, UnitState("loaded", "inactive", "dead", 7), True),
+        ({}, UnitState("loaded", "active", "running", 0), True),
+        ({}, None, True),
+    ],
+)
+def test_what_differs(mirror: dict[str, Any], listed: UnitState | None, is_news: bool) -> None:
+    assert differs(mirror, listed) is is_news
+
+
+def test_instances_are_one_pattern() -> None:
+    units = dict.fromkeys(["a@1.service", "a@20.service", "a.service", "a@3.socket", "a:2.socket", "b@1.service"])
+    assert patterns(units) == ["a.service", "a:2.socket", "a@*.service", "a@*.socket", "b@*.service"]

@@ -37,6 +37,7 @@ COMMANDS = {
     "releases": "releases",
     "logs": "logs",
     "remove": "control",
+    "repair": "repair",
     "daemon": "daemon",
 }
 """Command to module, in the order of --help. The module's function has the command's name."""

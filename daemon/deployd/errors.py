@@ -11,6 +11,7 @@ the daemon turns it into a D-Bus error reply, the command turns that into an exi
     ├── Refused              valid, but not possible now
     ├── AccessDenied         polkit or D-Bus said no
     ├── StateError           the state directory cannot be read or written
+    │   └── Locked           by another process, for now
     ├── SystemdError         systemd refused or did not answer
     ├── SteeringError        the kernel refused what steering needs
     ├── RolloutFailed        the rollout ended, but not in the new generation
@@ -93,6 +94,10 @@ class StateError(DeploydError):
     """The state directory or the unit directory cannot be read or written."""
 
     name = "State"
+
+
+class Locked(StateError):
+    """Another process has the history locked, for now."""
 
 
 class SystemdError(DeploydError):

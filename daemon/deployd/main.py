@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from deployd import config
 from deployd.bus import Bus, BusError
 from deployd.control.deployment import Deployment
 from deployd.control.hooks import Hooks
@@ -19,6 +20,7 @@ from deployd.control.host import Host
 from deployd.control.registry import Registry, Settings
 from deployd.control.removal import Removal
 from deployd.errors import DeploydError, InvalidRequest
+from deployd.model.app import App
 from deployd.plan.backoff import Patience
 from deployd.routing.kernel import Kernel
 from deployd.service.interface import Service
@@ -51,12 +53,21 @@ def _settings() -> Settings:
     """From the environment. Raises InvalidRequest."""
     # What systemd gave us; the default is the same place.
     state = Path(os.environ.get("STATE_DIRECTORY", "/var/lib/deployd"))
-    steady = os.environ.get("DEPLOYD_STEADY")
-    if steady is None:
-        return Settings(state=state)
-    if not re.fullmatch(r"[1-9][0-9]{0,5}", steady):
-        raise InvalidRequest(f"DEPLOYD_STEADY is {steady!r}: allowed are seconds from 1 to 999999, such as 60")
-    return Settings(state=state, patience=Patience(steady=float(steady)))
+    return Settings(
+        state=state,
+        patience=Patience(steady=float(_number("DEPLOYD_STEADY", Patience().steady, "seconds from 1", 999999))),
+        generations=int(_number("DEPLOYD_GENERATIONS", Settings().generations, "numbers from 1", 9999)),
+    )
+
+
+def _number(name: str, default: float, allowed: str, most: int) -> float:
+    """A whole number from the environment."""
+    text = os.environ.get(name)
+    if text is None:
+        return default
+    if not re.fullmatch(r"[1-9][0-9]{0,5}", text) or int(text) > most:
+        raise InvalidRequest(f"{name} is {text!r}: allowed are {allowed} to {most}, such as {default:g}")
+    return float(text)
 
 
 class Daemon:
@@ -76,11 +87,11 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _end, ended)
         bus = await Bus.connect()
-        history = History(self._settings.state)
+        pins = Pins(self._settings.state)
+        history = History(self._settings.state, pins, self._settings_now)
         history.open()
         systemd = Systemd(bus)
         await systemd.subscribe()
-        pins = Pins(self._settings.state)
         units = UnitDirectory(self._settings.units)
         kernel = Kernel(support.probe(), self._notifier.keep, self._notifier.forget, self._notifier.kept())
         reload = DaemonReload(systemd.reload)
@@ -108,6 +119,7 @@ class Daemon:
             hooks,
             transient,
             kernel,
+            generations=self._settings.generations,
             patience=self._settings.patience,
         )
         apps = Registry(self._settings, host, self._emit)
@@ -140,6 +152,13 @@ class Daemon:
             await apps.stop()
             await bus.close()
             history.close()
+
+    def _settings_now(self, app: str) -> App | None:
+        """What the app's file says; None if there is none that is valid."""
+        try:
+            return config.load(self._settings.apps / f"{app}.toml")
+        except DeploydError:
+            return None
 
     def _reload(self, apps: Registry) -> None:
         self._reloading = asyncio.ensure_future(apps.reload())

@@ -53,7 +53,7 @@ def _replacements(disk: Disk) -> float:
         for number in (1, 2):
             pins.write_generation("app", number, {"run": ("", 0o755)}, "/srv/app")
         history.begin(
-            Generation("app", 2, "/srv/app", APP, "", Cause.ROLLOUT, Result.RUNNING, "", time.time()),
+            Generation("app", 2, "/srv/app", "", Cause.ROLLOUT, Result.RUNNING, "", time.time(), settings=APP),
             rollout := Rollout("app", 1, 2, started=time.time()),
         )
         for number in range(1, REPLACED + 1):

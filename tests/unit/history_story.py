@@ -51,5 +51,6 @@ STORY: tuple[Operation, ...] = (
     lambda history: history.failed(FOURTH, FAILURE),
     lambda history: history.finish(FOURTH, Result.ABORTED, "aborted by request", 1004.5),
     lambda history: history.deployed(generation(1, Result.SUCCEEDED, "other")),
+    lambda history: history.prune("demo", {1, 2, 4}, "boot"),
     lambda history: history.forget("other"),
 )

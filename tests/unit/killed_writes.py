@@ -58,9 +58,9 @@ def _history(directory: Path) -> History:
 def _dump(directory: Path) -> object:
     history = _history(directory)
     try:
-        assert history._db is not None
-        assert history._db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        return list(history._db.iterdump())
+        db = history.source._require()
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        return list(db.iterdump())
     finally:
         history.close()
 

@@ -42,7 +42,7 @@ def app(table: Table | None = TABLE) -> App:
 
 
 def course(table: Table | None = TABLE, cause: Cause = Cause.ROLLOUT, **rollout: Any) -> Course:
-    target = Generation("demo", 7, "/srv/demo/v7", app(table), "", cause, Result.RUNNING, "", 0.0, origin=6)
+    target = Generation("demo", 7, "/srv/demo/v7", "", cause, Result.RUNNING, "", 0.0, origin=6, settings=app(table))
     now = Moment.now()
     return Course(Rollout("demo", 6, 7, **{"since": now.monotonic, "boot": now.boot, **rollout}), target)
 

@@ -248,7 +248,9 @@ def test_a_rollout_that_supersedes_does_not_run_its_hooks_beside_those_of_the_ot
 
 
 def test_a_change_is_what_a_generation_made() -> None:
-    generation = Generation("demo", 7, "/srv/demo/v7", APP, "", Cause.ROLLOUT, Result.RUNNING, "", 0.0, origin=6)
+    generation = Generation(
+        "demo", 7, "/srv/demo/v7", "", Cause.ROLLOUT, Result.RUNNING, "", 0.0, origin=6, settings=APP
+    )
     assert Change.of(generation, {6: "/srv/demo/v6", 7: "/srv/demo/v7"}) == CHANGE
     first = replace(generation, number=1, release="/srv/demo/v1", cause=Cause.APPLY, origin=None)
     assert Change.of(first, {1: "/srv/demo/v1"}) == FIRST

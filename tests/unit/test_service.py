@@ -29,6 +29,7 @@ DEMO = f"{ROOT}/app/demo"
 ODD = f"{ROOT}/app/_31st_2dapp"  # 1st-app
 CHANGES: Calls = {
     (MANAGER, "Reload"): [],
+    (MANAGER, "Repair"): [],
     (APP, "Apply"): [{}],
     (APP, "Rollout"): [{}],
     (APP, "Rollback"): [0, {}],
@@ -47,6 +48,7 @@ READS: Calls = {
     (MANAGER, "Check"): [""],
     (APP, "Describe"): [],
     (APP, "History"): [],
+    (APP, "HistoryBefore"): [7],
     (APP, "Units"): [],
     (APP, "Plan"): [{}],
     (APP, "Releases"): [],
@@ -61,6 +63,7 @@ SIGNATURES = {
     "Recall": "t",
     "Check": "s",
     "LogMatches": "t",
+    "HistoryBefore": "t",
 }
 
 
@@ -81,6 +84,7 @@ class Served:
         self.views.names.return_value = ["1st-app", "demo"]
         self.apps.find.side_effect = self._find
         self.apps.status.side_effect = status
+        self.apps.repair.return_value = {"answer": "repair"}
         self.apps.unknown.side_effect = lambda name: NoSuchApp(f"there is no app {name}")
         for name in ("describe", "check", "history", "units", "plan", "releases", "compare"):
             getattr(self.views, name).return_value = {"answer": name}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployd.errors import InvalidRequest, Refused
-from deployd.model.generation import Cause, Generation, Result
+from deployd.model.generation import Cause, Entry, Generation, Result
 from deployd.plan.wayback import known_bad, way_back
 from tests.unit.history_story import generation
 
@@ -41,7 +41,7 @@ class Past:
         if result is OK:
             self.current = number
 
-    def goal(self, to: int = 0, *, past: bool = False) -> Generation:
+    def goal(self, to: int = 0, *, past: bool = False) -> Entry:
         assert self.current is not None
         return way_back(self.rows, self.current, to, past_irreversible=past)
 

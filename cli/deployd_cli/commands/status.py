@@ -38,6 +38,9 @@ def status(app: str = APP_OR_ALL, watch: bool = WATCH, as_json: bool = JSON) -> 
         return
     statuses = {app: answer} if app else {text_of(item, "app"): item for item in dicts_of(answer, "apps")}
     show(_lines(statuses, app, width_of(sys.stdout)))
+    for error in dict.fromkeys(text_of(item, "history_error") for item in statuses.values() if not app):
+        if error:
+            message(error)
     if not statuses:
         message("there are no apps; an app is a file in /etc/deployd/apps")
 

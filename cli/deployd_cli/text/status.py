@@ -108,6 +108,8 @@ def _head(status: Mapping[str, Any], width: int | None, paint: Paint) -> list[st
         lines.append("  " + _within(release, width, 2, left=True))
     if boot := boot_words(status):
         lines.append("  " + _within(boot, width, 2))
+    if error := text_of(status, "history_error"):
+        lines += indented(f"no changes: {error}", width)
     return lines + indented(routing_words(status), width)
 
 

@@ -14,7 +14,7 @@ from deployd.control.story import Tell
 def hooks_ran(course: Course, host: Host, tell: Tell, wake: Callable[[], None]) -> bool:
     """Whether the after hooks have ended; begins them if not. They take their time: the loop does not wait."""
     if course.hooks is None:
-        change = Change.of(course.target, host.history.releases(course.rollout.app))
+        change = Change.of(course.target, host.history.releases(course.rollout.app, [course.target.origin]))
         course.hooks = asyncio.ensure_future(host.hooks.after(change, tell))
         course.hooks.add_done_callback(lambda _: wake())
     if not course.hooks.done():

@@ -6,7 +6,6 @@ rollout under way it watches, and starts nothing but what its keeper has kept do
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +22,7 @@ from deployd.control.keeper import Keeper
 from deployd.control.loop import Loop
 from deployd.control.moment import Moment
 from deployd.control.questions import prober
+from deployd.control.sight import Sight
 from deployd.control.standby import Standby
 from deployd.control.story import Story, Tell
 from deployd.control.umbrella import Umbrella
@@ -65,13 +65,12 @@ class Controller:
             name, host.systemd, host.pins, self.router, self._freezer, changed=self.wake, stopped=stopped, failed=failed
         )
         self.standby = Standby(name, host.pins, self._freezer, self.instances, up=up, wake=self.wake)
+        self._sight = Sight(host.systemd, self._umbrella, self.instances)
         self._ground = Ground(name, host, self.instances)
         self._prober = prober(name, host, self.instances, changed=self.wake)
         self.keeper = Keeper(name, host, self.instances, up, self.wake, changed, self._story.tell)
         self._course: Course | None = None
         self._goal: tuple[Goal, Generation] | None = None
-        self._stale = True
-        self._looking = asyncio.Lock()
         self._blocked: DeploydError | None = None
         self._faults = Faults(name)
         self._seen: tuple[Instance, ...] = ()
@@ -89,8 +88,15 @@ class Controller:
 
     def start(self) -> None:
         """Take up the rollout that history knows of, if any, and begin to watch."""
-        self._course = Course.under_way(self.name, self._host.history)
+        self.take_up()
         self._loop.start()
+
+    def take_up(self) -> None:
+        """Go by what history says now: it is new to us, or was made anew."""
+        self._course, self._goal, self._blocked = Course.under_way(self.name, self._host.history), None, None
+        self._witness.forget()
+        self._report_change()
+        self.wake()
 
     async def stop(self) -> None:
         """Leave the loop; instances and jobs go on without us."""
@@ -115,7 +121,7 @@ class Controller:
     def on_unit_change(self, unit: str) -> None:
         """A unit changed; "" when all may have."""
         if unit == "":
-            self._stale = True
+            self._sight.lose()
             self.wake()
         elif self.instances.owns(unit) or unit == self._umbrella.unit:
             self.wake()
@@ -124,7 +130,7 @@ class Controller:
 
     async def ready(self) -> None:
         """Wait until the loop has looked at the world once. Raises SystemdError."""
-        await self._look()
+        await self._sight.look()
 
     def begin(self, generation: Generation, holds: tuple[Hold, ...] = ()) -> None:
         """Start rolling out a new generation whose files are written. Raises StateError.
@@ -176,11 +182,12 @@ class Controller:
         try:
             await self._step()
         except Exception as error:
-            self._stale = self._stale or not isinstance(error, DeploydError)
+            if not isinstance(error, DeploydError):
+                self._sight.lose()
             self._on_error(error)
 
     async def _step(self) -> None:
-        await self._look()
+        await self._sight.look()
         course = self._course
         going = course is not None and await self._ready_to_plan(course)
         await self._route(course, self.observe())
@@ -244,19 +251,6 @@ class Controller:
             await self._fail(course, Failure(GateName.UNITS, str(error)))
             return False
 
-    async def _look(self) -> None:
-        """Read the world afresh where the mirror may have missed something."""
-        async with self._looking:  # nobody goes on with a half of it
-            if self._stale:
-                self._stale = False
-                try:
-                    await self._host.systemd.resubscribe()
-                    await self._umbrella.look()
-                    await self.instances.discover()
-                except SystemdError:
-                    self._stale = True
-                    raise
-
     async def _prepare(self, course: Course) -> bool:
         """The goal, and units, sockets and umbrella as it wants them; False when nothing is to be done now."""
         if self._goal is None:
@@ -273,7 +267,7 @@ class Controller:
         if course.umbrella_seen:
             # A machine that goes down stops everything; then the rollout goes on when it is up again.
             if not await self._host.systemd.is_stopping() and await self._ground.clear(course):
-                self._stale = True
+                self._sight.lose()
                 self._finish(course, Result.ABORTED, f"the app was stopped (systemctl stop {self.name})")
             return False
         if self._goal[0].instances:

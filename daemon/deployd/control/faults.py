@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-from deployd.errors import DeploydError, StateError
+from deployd.errors import DeploydError, Locked, StateError
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +27,8 @@ class Faults:
 
     def note(self, error: Exception, *, rolling: bool) -> DeploydError | None:
         """Log an error. Returns what a rollout that is `rolling` is to pause for, since trying again will not mend it:
-        a full disk, or a fault of ours. systemd may do tomorrow what it refuses today."""
-        if isinstance(error, StateError) and rolling:
+        a full disk, or a fault of ours. systemd may do tomorrow what it refuses today, and a lock ends."""
+        if isinstance(error, StateError) and not isinstance(error, Locked) and rolling:
             log.error("%s: %s", self._app, error)
             return error
         if isinstance(error, DeploydError):

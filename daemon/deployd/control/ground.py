@@ -10,12 +10,14 @@ from deployd import config
 from deployd.control.course import Course
 from deployd.control.host import Host
 from deployd.control.instances import Instances
+from deployd.control.moment import Moment
 from deployd.errors import Refused, StateError
 from deployd.model.app import App
 from deployd.model.generation import Generation
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Phase
 from deployd.plan.goal import Goal
+from deployd.plan.wayback import kept
 
 KEPT = 10
 """Generations whose files are kept though nothing starts from them; a rollback writes them anew in any case."""
@@ -66,12 +68,14 @@ class Ground:
                 self._host.pins.unpin(self._app, item.number)
 
     def prune(self) -> None:
-        """Generation directories that nothing starts from any more and no rollback reaches cheaply go away."""
-        numbers = sorted(self._host.history.releases(self._app), reverse=True)
-        # A request may wait for hooks, which read the files of a generation that is not recorded yet.
-        coming = self._host.history.next_number(self._app)
+        """Forget generations that nothing needs any more, and remove the files of those that nothing starts from."""
+        history, pins = self._host.history, self._host.pins
         with contextlib.suppress(StateError):
-            self._host.pins.prune(self._app, {coming, *numbers[:KEPT]})
+            past, current = history.past(self._app), history.current(self._app)
+            held = frozenset(pins.held(self._app).values())
+            history.prune(self._app, kept(past, current, self._host.generations, held), Moment.now().boot)
+            # A request may wait for hooks, which read the files of a generation that is not recorded yet.
+            pins.prune(self._app, {history.next_number(self._app), *kept(past, current, KEPT)})
 
     async def clear(self, course: Course) -> bool:
         """`systemctl stop NAME` in mid-rollout: once all is down, the next start is of where it came from.

@@ -42,5 +42,7 @@ class Host:
     """What it can do for apps that are steered."""
     workers: Workers = field(default_factory=Workers)
     """They look at files of apps."""
+    generations: int = 200
+    """So many of each app are remembered, the newest, and those that are needed."""
     patience: Patience = field(default_factory=Patience)
     """With instances that crash."""

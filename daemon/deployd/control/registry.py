@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from deployd.control.moment import Moment
 from deployd.control.workers import Workers
 from deployd.documents import status
 from deployd.documents.status import Json
-from deployd.errors import DeploydError, NoSuchApp, Refused
+from deployd.errors import DeploydError, InvalidRequest, NoSuchApp, Refused, StateError
 from deployd.model.app import App
 from deployd.model.generation import Generation
 from deployd.plan import boots
@@ -48,6 +48,8 @@ class Settings:
     units: Path = Path("/etc/systemd/system")
     command: str = "/usr/bin/deployd"
     patience: Patience = field(default_factory=Patience)
+    generations: int = 200
+    """So many of each app are remembered."""
 
 
 class Registry:
@@ -72,8 +74,9 @@ class Registry:
         self._reading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Take up every app that has a history."""
+        """Take up every app that has a history, or generations on the disk."""
         self._host.systemd.on_change(self._on_unit_change)
+        self._log_trouble()
         for name in self.history.apps():
             try:
                 self.controller(name)
@@ -93,6 +96,7 @@ class Registry:
 
     async def reload(self) -> None:
         """Read the app files again: say which are invalid. What runs is not touched."""
+        self._refresh()
         problems = await self.files.problems()
         for _, _, problem in problems:
             if problem is not None:
@@ -104,6 +108,9 @@ class Registry:
         rollouts = [item.rollout for item in self._controllers.values() if item.rollout is not None]
         under_way = ", ".join(f"{item.app} to generation {item.target} ({item.phase})" for item in rollouts)
         apps = f"{len(self._controllers)} app{'' if len(self._controllers) == 1 else 's'}"
+        troubles = [trouble for name in ("", *self._controllers) if (trouble := self.history.source.trouble(name))]
+        if troubles:
+            return f"{apps}; no changes: {troubles[0]}"
         return f"{apps}; rolling out {under_way}" if under_way else f"{apps}; no rollout under way"
 
     def names(self) -> list[str]:
@@ -114,6 +121,7 @@ class Registry:
         controller = self.known(name)
         current = self.history.current(name)
         rollout = controller.rollout if controller else None
+        seen = controller.observe() if controller else ()
         shown = current if current is not None else (rollout.target if rollout else None)
         generation = self.history.generation(name, shown) if shown is not None else None
         goal = self.history.generation(name, rollout.goal) if rollout and rollout.goal is not None else generation
@@ -121,8 +129,8 @@ class Registry:
             name,
             generation,
             rollout,
-            controller.observe() if controller else (),
-            self.history.releases(name),
+            seen,
+            self.history.releases(name, {item.generation for item in seen}),
             goal.settings.instances if goal is not None else 0,
             time.time() - time.monotonic(),
             controller.target if controller else None,
@@ -130,6 +138,7 @@ class Registry:
             boots.summary(self.history.boots(name)),
             controller.router.report() if controller else None,
             controller.standby.status(Moment.now()) if controller else None,
+            self.history.source.trouble(name),
         )
 
     def known(self, name: str) -> Controller | None:
@@ -189,7 +198,7 @@ class Registry:
         if controller is None and not self.deployment.installed(name):
             return
         self._host.removal.check(name)
-        self.history.require_writable()
+        self.history.require_writable(name)
         patience = self._patience(name)
         if controller is not None:
             await controller.end("the app was removed")
@@ -234,6 +243,47 @@ class Registry:
         if current is None:
             raise Refused(f"{name} is not deployed yet; deployd apply {name} does it")
         return current
+
+    def require_generation(self, name: str, number: int) -> Generation:
+        found = self.history.generation(name, number)
+        if found is None:
+            raise InvalidRequest(f"{name} has no generation {number}; see deployd history {name}")
+        return found
+
+    def require_history(self, name: str) -> None:
+        """Raise StateError, with the way out, if what is known of the app cannot be changed."""
+        self._refresh()
+        if trouble := self.history.source.trouble(name):
+            raise StateError(trouble)
+
+    def repair(self) -> Json:
+        """Rebuild a history that is not fit from generations and pins; instances are not touched. Raises Refused."""
+        aside, names = self.history.source.repair()
+        log.warning("%s was rebuilt%s", self.history.source.path, f"; the old one is {aside}" if aside else "")
+        self._take_up(names)
+        return status.repaired(
+            self.history.source.path,
+            aside,
+            {
+                name: (self.history.current(name), self.history.rollout(name), self.history.source.trouble(name))
+                for name in sorted(names)
+            },
+        )
+
+    def _refresh(self) -> None:
+        """Take up all apps again if their history is another now: put back by hand, or not fit any more."""
+        if self.history.source.refresh():
+            self._log_trouble()
+            self._take_up(self.history.apps())
+
+    def _take_up(self, names: Iterable[str]) -> None:
+        for name in names:
+            self.controller(name).take_up()
+
+    def _log_trouble(self) -> None:
+        troubles = {self.history.source.trouble(name): None for name in ("", *self.history.apps())}
+        for trouble in filter(None, troubles):
+            log.error("%s", trouble)
 
     def goal(self, app: App, number: int, fingerprint: str) -> Goal:
         """What a generation with these settings and this fingerprint has to reach."""

@@ -25,6 +25,10 @@ class Witness:
         self._lives: dict[int, tuple[str, str]] = {}
         """Instance to its present invocation and the one before."""
 
+    def forget(self) -> None:
+        """Write down again what runs: the history is another one."""
+        self._recorded.clear()
+
     def look(self, instances: Iterable[Instance]) -> None:
         """Write down the invocations that are new, and boot times once they are known."""
         for item in instances:
@@ -35,10 +39,10 @@ class Witness:
                 self._lives[item.number] = item.invocation_id, present
             booted, known = item.state is State.READY, self._recorded.get(item.invocation_id)
             if known is None or (booted and not known):
-                self._recorded[item.invocation_id] = booted
                 boot = item.ready_since - item.started if booted else None
                 with contextlib.suppress(StateError):
                     self._history.saw(self._app, item.generation, item.number, item.invocation_id, boot)
+                self._recorded[item.invocation_id] = booted
 
     async def testify(self, failure: Failure, instances: Iterable[Instance]) -> Failure:
         """The failure with the last lines that its instance wrote."""

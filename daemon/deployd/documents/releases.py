@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from deployd.documents.status import Json
 from deployd.errors import DeploydError
-from deployd.model.generation import Generation
+from deployd.model.generation import Entry
 from deployd.model.rollout import Rollout
 from deployd.plan.wayback import good, known_bad, way_back
 
@@ -17,7 +17,7 @@ class Needs:
     """What history and pins say of an app's releases."""
 
     app: str
-    generations: Sequence[Generation]
+    generations: Sequence[Entry]
     """All of the app, newest first."""
     current: int | None
     rollout: Rollout | None
@@ -68,7 +68,7 @@ class Found:
 
 def releases(needs: Needs, found: Found) -> Json:
     """`deployd releases APP --json`, the newest generation's release first, then those of no generation."""
-    by_release: dict[str, list[Generation]] = {}
+    by_release: dict[str, list[Entry]] = {}
     for generation in sorted(needs.generations, key=lambda item: -item.number):
         by_release.setdefault(generation.release, []).append(generation)
     for path in sorted({*found.beside, *([found.named] if found.named else [])} - by_release.keys()):
@@ -86,7 +86,7 @@ class _Kept:
         self._paths = needs.releases
         self._reachable = {item.number for item in good(needs.generations, known_bad(needs.generations))}
 
-    def release(self, path: str, generations: Sequence[Generation]) -> Json:
+    def release(self, path: str, generations: Sequence[Entry]) -> Json:
         numbers = [item.number for item in generations]
         instances = sorted(instance for instance, number in self._needs.pins.items() if number in numbers)
         state, why = self._state(path, numbers, instances)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -12,7 +13,7 @@ from deployd.documents.standing import standing
 from deployd.model.action import Adopt, Freeze, Start, Stop, Thaw, Unpin
 from deployd.model.app import Routing
 from deployd.model.crashes import Crashes, Trouble
-from deployd.model.generation import Generation
+from deployd.model.generation import Entry, Generation
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Hold, Phase, Rollout
 from deployd.plan.boots import Boots
@@ -55,10 +56,11 @@ def status(
     boots: Boots | None = None,
     routing: Report | None = None,
     standby: Json | None = None,
+    trouble: str = "",
 ) -> Json:
     """`deployd status APP --json`. `boot`: CLOCK_REALTIME at CLOCK_MONOTONIC 0; `releases`: by generation; `target`:
     the generation that the rollout under way made; `troubles`: instances that crash; `routing`: where new
-    connections go."""
+    connections go; `trouble`: why the history cannot be used."""
     shown = [item for item in instances if item.generation is not None or item.state is not State.INACTIVE]
     routing, shown_of = routing or Report(), generation or target
     return {
@@ -72,6 +74,7 @@ def status(
         "steering_reason": routing.reason,
         "shares": [dataclasses.asdict(share) for share in routing.shares],
         "standby": standby,
+        "history_error": trouble or None,
         "rollout": None if rollout is None else _rollout(rollout, target),
         "boot": boots,
         "gate_timeout": generation.settings.gate.timeout if generation else None,
@@ -97,7 +100,7 @@ def _rollout(rollout: Rollout, target: Generation | None) -> Json:
     }
 
 
-def failure(generation: Generation) -> Json | None:
+def failure(generation: Entry) -> Json | None:
     """Why its rollout failed."""
     return None if generation.failure is None else dataclasses.asdict(generation.failure)
 
@@ -136,14 +139,19 @@ def _instance(
 
 def history(
     app: str,
-    generations: Iterable[Generation],
+    generations: Iterable[Entry],
     current: int | None,
     boots: Mapping[int, Boots | None] = MappingProxyType({}),
+    *,
+    more: bool = False,
+    trouble: str = "",
 ) -> Json:
-    """`deployd history APP --json`, newest first; `boots`: by generation."""
+    """`deployd history APP --json`, newest first; `boots`: by generation; `more`: there are older ones."""
     return {
         "app": app,
         "generation": current,
+        "more": more,
+        "history_error": trouble or None,
         "generations": [
             {
                 "generation": item.number,
@@ -161,6 +169,23 @@ def history(
                 "boot": boots.get(item.number),
             }
             for item in generations
+        ],
+    }
+
+
+def repaired(path: Path, aside: Path | None, apps: Mapping[str, tuple[int | None, Rollout | None, str]]) -> Json:
+    """`deployd repair --json`; `apps`: the generation, the rollout under way and what is still wrong, by name."""
+    return {
+        "history": str(path),
+        "aside": None if aside is None else str(aside),
+        "apps": [
+            {
+                "app": name,
+                "generation": generation,
+                "rollout": None if rollout is None else rollout.target,
+                "history_error": trouble or None,
+            }
+            for name, (generation, rollout, trouble) in apps.items()
         ],
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -32,14 +34,13 @@ class Result(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
-    """A row of the history. Times are seconds since the epoch, UTC."""
+class Entry:
+    """A generation without its settings, as lists and rollbacks need it. Times are seconds since the epoch, UTC."""
 
     app: str
     number: int
     release: str
     """The real directory."""
-    settings: App
     fingerprint: str
     cause: Cause
     result: Result
@@ -55,3 +56,30 @@ class Generation:
     irreversible: bool = False
     """Not to be rolled back past."""
     failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation(Entry):
+    """An entry with its settings."""
+
+    settings: App
+
+    def to_json(self) -> str:
+        """The record that is kept beside the files of the generation."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True, ensure_ascii=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Generation:
+        """The inverse of :meth:`to_json`. Raises ValueError, TypeError or LookupError if the text is something else."""
+        raw = json.loads(text)
+        return cls(
+            **{
+                **raw,
+                "cause": Cause(raw["cause"]),
+                "result": Result(raw["result"]),
+                "replaced": tuple(raw["replaced"]),
+                "adopted": tuple(raw["adopted"]),
+                "failure": None if raw["failure"] is None else Failure.from_json(json.dumps(raw["failure"])),
+                "settings": App.from_json(json.dumps(raw["settings"])),
+            }
+        )

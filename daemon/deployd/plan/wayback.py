@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from deployd.errors import InvalidRequest, Refused
-from deployd.model.generation import Cause, Generation, Result
+from deployd.model.generation import Cause, Entry, Result
 
 BAD = (Result.FAILED, Result.ROLLED_BACK)
 
 
-def way_back(
-    generations: Sequence[Generation], current: int, to: int = 0, *, past_irreversible: bool = False
-) -> Generation:
+def way_back(generations: Sequence[Entry], current: int, to: int = 0, *, past_irreversible: bool = False) -> Entry:
     """The generation to go back to from `current`: `to`, or for 0 the last good one that starts another process.
 
     `generations` are all of the app, newest first. Raises InvalidRequest, and Refused with what to do instead.
@@ -29,31 +29,67 @@ def way_back(
     return goal
 
 
-def known_bad(generations: Iterable[Generation]) -> frozenset[str]:
+def known_bad(generations: Iterable[Entry]) -> frozenset[str]:
     """Fingerprints whose rollout failed, or that the app was rolled back away from, and that have not succeeded since.
 
     An abort or a newer rollout that took over says nothing about what was being rolled out.
     """
+    return frozenset(fingerprint for fingerprint, verdict in _verdicts(generations).items() if verdict.bad)
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What was last learned about a fingerprint, and from which generations."""
+
+    bad: bool
+    numbers: tuple[int, ...]
+
+
+def _verdicts(generations: Iterable[Entry]) -> dict[str, _Verdict]:
+    """The last verdict on each fingerprint that has one."""
     oldest_first = sorted(generations, key=lambda item: item.number)
     fingerprints = {item.number: item.fingerprint for item in oldest_first}
-    bad: set[str] = set()
+    verdicts: dict[str, _Verdict] = {}
     for item in oldest_first:
         if item.result in BAD:
-            bad.add(item.fingerprint)
+            verdicts[item.fingerprint] = _Verdict(True, (item.number,))
         elif item.result is Result.SUCCEEDED:
-            if item.cause is Cause.ROLLBACK and item.origin in fingerprints:
-                bad.add(fingerprints[item.origin])
-            bad.discard(item.fingerprint)
-    return frozenset(bad)
+            if item.cause is Cause.ROLLBACK and item.origin is not None and item.origin in fingerprints:
+                verdicts[fingerprints[item.origin]] = _Verdict(True, (item.number, item.origin))
+            verdicts[item.fingerprint] = _Verdict(False, (item.number,))
+    return verdicts
 
 
-def good(generations: Iterable[Generation], bad: frozenset[str]) -> list[Generation]:
+def kept(generations: Sequence[Entry], current: int | None, newest: int, needed: Iterable[int] = ()) -> frozenset[int]:
+    """The generations that must not be forgotten: the `newest` so many, the current one, where a rollback from it
+    leads, the last one that cannot be undone, those that are `needed`, and what says whether any of them is bad.
+
+    `generations` are all of the app, newest first. With the others forgotten :func:`way_back` says the same, except
+    that it knows nothing of them.
+    """
+    by_number = {item.number: item for item in generations}
+    numbers = {item.number for item in generations[:newest]} | {number for number in needed if number in by_number}
+    if current is not None and current in by_number:
+        numbers |= {current, *irreversible_between(generations, 0, current)[:1]}
+        with contextlib.suppress(Refused):
+            numbers.add(way_back(generations, current, past_irreversible=True).number)
+    verdicts, open_ = _verdicts(generations), set(numbers)
+    while open_:
+        item = by_number[open_.pop()]
+        if item.result is Result.SUCCEEDED:
+            more = set(verdicts[item.fingerprint].numbers) - numbers
+            numbers |= more
+            open_ |= more
+    return frozenset(numbers)
+
+
+def good(generations: Iterable[Entry], bad: frozenset[str]) -> list[Entry]:
     """Those that a rollback may lead to, in the order given."""
     return [item for item in generations if item.result is Result.SUCCEEDED and item.fingerprint not in bad]
 
 
-def irreversible_between(generations: Iterable[Generation], goal: int, current: int) -> list[int]:
-    """Generations that were live after `goal` and that there is no way back past, `current` included."""
+def irreversible_between(generations: Iterable[Entry], goal: int, current: int) -> list[int]:
+    """Entrys that were live after `goal` and that there is no way back past, `current` included."""
     return [
         item.number
         for item in generations
@@ -61,7 +97,7 @@ def irreversible_between(generations: Iterable[Generation], goal: int, current: 
     ]
 
 
-def _last_good(generations: Sequence[Generation], at: Generation, bad: frozenset[str]) -> Generation:
+def _last_good(generations: Sequence[Entry], at: Entry, bad: frozenset[str]) -> Entry:
     before = [item for item in generations if item.number < at.number and item.fingerprint != at.fingerprint]
     for item in good(before, bad):
         return item
@@ -73,7 +109,7 @@ def _last_good(generations: Sequence[Generation], at: Generation, bad: frozenset
     )
 
 
-def _named(generations: Sequence[Generation], at: Generation, to: int, bad: frozenset[str]) -> Generation:
+def _named(generations: Sequence[Entry], at: Entry, to: int, bad: frozenset[str]) -> Entry:
     goal = next((item for item in generations if item.number == to), None)
     if goal is None:
         raise InvalidRequest(f"{at.app} has no generation {to}; see deployd history {at.app}")
@@ -85,7 +121,7 @@ def _named(generations: Sequence[Generation], at: Generation, to: int, bad: froz
     return goal
 
 
-def _why(generations: Iterable[Generation], goal: Generation) -> str:
+def _why(generations: Iterable[Entry], goal: Entry) -> str:
     """The last that was held against the process of `goal`; `generations` are newest first."""
     same = {item.number for item in generations if item.fingerprint == goal.fingerprint}
     for item in generations:

@@ -76,6 +76,7 @@ class Service:
             APP: {
                 "Describe": lambda app: _json(apps.status(app)),
                 "History": lambda app: _json(views.history(app)),
+                "HistoryBefore": lambda app, before: _json(views.history(app, before)),
                 "Units": lambda app: _told(views.units(app)),
                 "Plan": lambda app, options: _told(views.plan(app, **_options(options, release=str, **_CANARY))),
                 "Releases": lambda app: _told(views.releases(app)),
@@ -84,7 +85,7 @@ class Service:
             },
         }
         writers: dict[str, dict[str, Method]] = {
-            MANAGER: {"Reload": apps.reload},
+            MANAGER: {"Reload": apps.reload, "Repair": lambda: _json(apps.repair())},
             APP: {
                 "Apply": lambda app, options: requests.apply(
                     app, **_options(options, start=bool, supersede=bool, **_CANARY)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from deployd import config
 from deployd.config.contents import Contents, contents, difference
@@ -13,6 +13,7 @@ from deployd.control.workers import LONG
 from deployd.documents.releases import Found, Needs, releases
 from deployd.documents.status import Json
 from deployd.errors import DeploydError, Refused
+from deployd.model.generation import Generation
 
 
 async def inventory(apps: Registry, name: str) -> Json:
@@ -29,14 +30,15 @@ async def inventory(apps: Registry, name: str) -> Json:
     found = await asyncio.gather(*(_named(apps, app) for app in names))
     named = {app: path for app, path in zip(names, found, strict=True) if path is not None}
     present = await apps.viewers.run(name, _present, needs)
-    return releases(needs, await apps.viewers.run(name, _look, needs, present, others, named, deadline=LONG))
+    whole = [item for number in needs.numbers if (item := apps.history.generation(name, number)) is not None]
+    return releases(needs, await apps.viewers.run(name, _look, needs, whole, present, others, named, deadline=LONG))
 
 
 def _needs(apps: Registry, name: str) -> Needs:
     controller = apps.known(name)
     return Needs(
         name,
-        apps.history.generations(name),
+        apps.history.past(name),
         apps.history.current(name),
         controller.rollout if controller is not None else None,
         apps.pins.read(name),
@@ -58,23 +60,27 @@ def _present(needs: Needs) -> frozenset[str]:
 
 
 def _look(
-    needs: Needs, present: frozenset[str], others: Mapping[str, frozenset[str]], named: Mapping[str, str]
+    needs: Needs,
+    whole: Iterable[Generation],
+    present: frozenset[str],
+    others: Mapping[str, frozenset[str]],
+    named: Mapping[str, str],
 ) -> Found:
     return Found(
         present=present,
         beside=tuple(config.siblings(present)),
-        changed=_changed(needs, present),
+        changed=_changed(whole, present),
         named=named.get(needs.app),
         others={other: paths | ({named[other]} if other in named else set()) for other, paths in others.items()},
     )
 
 
-def _changed(needs: Needs, present: frozenset[str]) -> dict[int, str]:
-    """Generation to what is different now, of those that are needed. Each directory is looked at once."""
+def _changed(needed: Iterable[Generation], present: frozenset[str]) -> dict[int, str]:
+    """Generation to what is different now. Each directory is looked at once."""
     looked: dict[tuple[str, str | None], Contents] = {}
-    changed, numbers = {}, needs.numbers
-    for item in needs.generations:
-        if item.number not in numbers or item.release not in present:
+    changed = {}
+    for item in needed:
+        if item.release not in present:
             continue
         try:
             key = item.release, item.settings.user

@@ -94,6 +94,7 @@ class Requests:
     def recall(self, name: str, to: int = 0) -> None:
         """Have what stands by of that generation serve: a rollback is about to be asked for."""
         self._turns.refuse_if_removing(name)
+        self._apps.require_history(name)
         controller = self._apps.known(name)
         if controller is not None:
             self._recall(controller, self._rollback_goal(name, to, past_irreversible=False))
@@ -152,6 +153,7 @@ class Requests:
 
     async def weigh(self, name: str, generation: int, share: float) -> None:
         """A share (0 to 1) of new connections for a generation of the rollout under way, until it goes on."""
+        self._apps.require_history(name)
         controller = self._apps.known(name)
         current = self._apps.current(name)
         settings = controller.target.settings if controller is not None and controller.target is not None else None
@@ -178,6 +180,7 @@ class Requests:
     async def remove(self, name: str) -> None:
         """Stop the app and take away all that was generated for it."""
         self._apps.known(name)
+        self._apps.require_history(name)
         self._apps.hooks.refuse_if_ahead(name)
         async with self._turns.removal(name):
             await self._apps.remove(name)
@@ -322,8 +325,9 @@ class Requests:
             self._refuse_undoing(name, past_irreversible)
             if not to:
                 return current  # the one before that which is being rolled out
-        generations = self._apps.history.generations(name)
-        return way_back(generations, current.number, to, past_irreversible=past_irreversible)
+        past = self._apps.history.past(name)
+        goal = way_back(past, current.number, to, past_irreversible=past_irreversible)
+        return self._apps.require_generation(name, goal.number)
 
     def _refuse_undoing(self, name: str, past: bool) -> None:
         """What a rollout under way cannot undo must not be left by going back, unless that is wanted."""
@@ -337,6 +341,7 @@ class Requests:
             )
 
     def _send(self, name: str, event: Event, reason: str = "") -> None:
+        self._apps.require_history(name)
         controller = self._apps.known(name)
         if controller is None or controller.rollout is None:
             self._apps.hooks.refuse_if_ahead(name)
@@ -349,6 +354,7 @@ class Requests:
         """One request per app at a time. Hooks may take hours: meanwhile others are refused."""
         self._apps.hooks.refuse_if_ahead(name)
         async with self._turns.request(name):
+            self._apps.require_history(name)
             yield
 
     def _rollout_of(self, name: str) -> Rollout | None:

@@ -23,6 +23,9 @@ from deployd.plan.simulation import simulate
 from deployd.render import Unit
 from deployd.service.inventory import inventory
 
+PAGE = 200
+"""Generations in one answer: it has to fit into one message."""
+
 
 class Views:
     """Every method raises a DeploydError whose text is for people."""
@@ -56,11 +59,15 @@ class Views:
             ]
         }
 
-    def history(self, name: str) -> Json:
+    def history(self, name: str, before: int = 0) -> Json:
+        """The newest generations, or the newest of those with lower numbers than `before`."""
         self._apps.known(name)
         history = self._apps.history
-        known = {number: boots.summary(found) for number, found in history.boots_by_generation(name).items()}
-        return status.history(name, history.generations(name), history.current(name), known)
+        entries = history.entries(name, PAGE + 1, before)
+        page, more = entries[:PAGE], len(entries) > PAGE
+        found = history.boots_by_generation(name, [item.number for item in page])
+        known = {number: boots.summary(seconds) for number, seconds in found.items()}
+        return status.history(name, page, history.current(name), known, more=more, trouble=history.source.trouble(name))
 
     async def units(self, name: str) -> Json:
         self._apps.known(name)

@@ -9,10 +9,10 @@ import sqlite3
 
 from deployd.model.crashes import Crashes
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS crashes (
+TABLE = """
+CREATE TABLE crashes (
     app TEXT NOT NULL, instance INTEGER NOT NULL, boot TEXT NOT NULL, crashes TEXT NOT NULL,
-    PRIMARY KEY (app, instance)) WITHOUT ROWID;
+    PRIMARY KEY (app, instance)) STRICT;
 """
 
 SELECT = "SELECT instance, crashes FROM crashes WHERE app = ? AND boot = ?"

@@ -167,6 +167,11 @@ class Pins:
             entries = self._entries(self._app(app_name) / "generations")
             return tuple(sorted(int(entry.name) for entry in entries if _NUMBER.fullmatch(entry.name)))
 
+    def apps(self) -> list[str]:
+        """The apps that have anything on the disk."""
+        with reported(f"read {self._apps}"):
+            return [entry.name for entry in self._entries(self._apps) if not entry.name.startswith(".")]
+
     def prune(self, app_name: str, keep: set[int]) -> None:
         """Remove generations that are neither held nor in `keep`, and what a killed daemon left half-written."""
         keep = keep | set(self.held(app_name).values())

@@ -1,77 +1,84 @@
-"""Rows of the history's tables: how a generation and a rollout are written down and read back."""
+"""Rows of the history's tables: how generations and rollouts are written down and read back.
+
+Reading raises :data:`UNREADABLE` for what this version did not write: it is somebody else's, damaged or of a newer one.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import sqlite3
+from typing import Any
 
 from deployd.model.app import App
 from deployd.model.failure import Failure
-from deployd.model.generation import Cause, Generation, Result
+from deployd.model.generation import Cause, Entry, Generation, Result
 from deployd.model.rollout import Hold, Pause, Phase, Rollout
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS apps (name TEXT PRIMARY KEY, current INTEGER) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS generations (
-    app TEXT NOT NULL, number INTEGER NOT NULL, release TEXT NOT NULL, settings TEXT NOT NULL,
-    fingerprint TEXT NOT NULL, cause TEXT NOT NULL, result TEXT NOT NULL, reason TEXT NOT NULL,
-    started REAL NOT NULL, finished REAL, replaced TEXT NOT NULL, adopted TEXT NOT NULL, origin INTEGER,
-    contents TEXT NOT NULL, irreversible INTEGER NOT NULL, failure TEXT,
-    PRIMARY KEY (app, number)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS rollouts (
+TABLES = """
+CREATE TABLE apps (name TEXT PRIMARY KEY, current INTEGER, last INTEGER NOT NULL) STRICT;
+CREATE TABLE generations (
+    app TEXT NOT NULL, number INTEGER NOT NULL, release TEXT NOT NULL, fingerprint TEXT NOT NULL, cause TEXT NOT NULL,
+    result TEXT NOT NULL, reason TEXT NOT NULL, started REAL NOT NULL, finished REAL, replaced TEXT NOT NULL,
+    adopted TEXT NOT NULL, origin INTEGER, contents TEXT NOT NULL, irreversible INTEGER NOT NULL, failure TEXT,
+    settings TEXT NOT NULL, PRIMARY KEY (app, number)) STRICT;
+CREATE TABLE rollouts (
     app TEXT PRIMARY KEY, origin INTEGER, target INTEGER NOT NULL, phase TEXT NOT NULL, reason TEXT NOT NULL,
-    aborted INTEGER NOT NULL, started REAL NOT NULL, passed TEXT NOT NULL, pause TEXT NOT NULL,
-    holds TEXT NOT NULL, closing INTEGER NOT NULL, since REAL NOT NULL, boot TEXT NOT NULL,
-    weight TEXT) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS invocations (
-    app TEXT NOT NULL, generation INTEGER NOT NULL, instance INTEGER NOT NULL, invocation_id TEXT NOT NULL,
-    boot REAL, ordinal INTEGER NOT NULL, PRIMARY KEY (app, invocation_id)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS ordinals ON invocations (ordinal);
+    aborted INTEGER NOT NULL, started REAL NOT NULL, passed TEXT NOT NULL, pause TEXT NOT NULL, holds TEXT NOT NULL,
+    closing INTEGER NOT NULL, since REAL NOT NULL, boot TEXT NOT NULL, weight TEXT) STRICT;
+CREATE TABLE invocations (
+    ordinal INTEGER PRIMARY KEY, app TEXT NOT NULL, generation INTEGER NOT NULL, instance INTEGER NOT NULL,
+    invocation_id TEXT NOT NULL, boot REAL, UNIQUE (app, invocation_id)) STRICT;
+CREATE INDEX invocations_of ON invocations (app, generation);
 """
 
-GENERATIONS = (
-    "SELECT app, number, release, settings, fingerprint, cause, result, reason, started, finished, replaced, adopted,"
-    " origin, contents, irreversible, failure FROM generations WHERE app = ?"
-)
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
+
+_PAST = "app, number, release, fingerprint, cause, result, reason, started, finished, origin, contents, irreversible"
+PAST = f"SELECT {_PAST} FROM generations WHERE app = ?"  # noqa: S608
+ENTRY = f"SELECT {_PAST}, replaced, adopted, failure FROM generations WHERE app = ?"  # noqa: S608
+GENERATION = f"SELECT {_PAST}, replaced, adopted, failure, settings FROM generations WHERE app = ?"  # noqa: S608
 ROLLOUT = (
     "SELECT origin, target, phase, reason, aborted, started, passed, pause, holds, closing, since, boot, weight"
     " FROM rollouts WHERE app = ?"
 )
 
-ADDED = (("rollouts", "weight", "TEXT"),)
-"""Columns that tables of an older deployd lack: table, column, type."""
-
-
-def upgrade(db: sqlite3.Connection) -> None:
-    """Give the tables that are there the columns they lack."""
-    for table, column, kind in ADDED:
-        if column not in {row[1] for row in db.execute(f"PRAGMA table_info({table})")}:
-            db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+_CAUSES = {str(item): item for item in Cause}
+_RESULTS = {str(item): item for item in Result}
 
 
 def put_generation(db: sqlite3.Connection, generation: Generation) -> None:
+    """A new generation, whose number is given out with it."""
     db.execute(
-        "INSERT INTO generations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO generations ({_PAST}, replaced, adopted, failure, settings)"  # noqa: S608 - columns from above
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             generation.app,
             generation.number,
             generation.release,
-            generation.settings.to_json(),
             generation.fingerprint,
             generation.cause,
             generation.result,
             generation.reason,
             generation.started,
             generation.finished,
-            json.dumps(generation.replaced),
-            json.dumps(generation.adopted),
             generation.origin,
             generation.contents,
             generation.irreversible,
+            json.dumps(generation.replaced),
+            json.dumps(generation.adopted),
             generation.failure.to_json() if generation.failure else None,
+            generation.settings.to_json(),
         ),
     )
+    db.execute(
+        "INSERT INTO apps VALUES (?, NULL, ?) ON CONFLICT DO UPDATE SET last = max(last, excluded.last)",
+        (generation.app, generation.number),
+    )
+
+
+def put_current(db: sqlite3.Connection, app: str, current: int | None) -> None:
+    db.execute("UPDATE apps SET current = ? WHERE name = ?", (current, app))
 
 
 def put_rollout(db: sqlite3.Connection, rollout: Rollout) -> None:
@@ -96,46 +103,67 @@ def put_rollout(db: sqlite3.Connection, rollout: Rollout) -> None:
     )
 
 
-def generation(row: tuple[object, ...]) -> Generation:
-    app, number, release, settings, fingerprint, cause, result, reason, started, finished, *rest = row
-    replaced, adopted, origin, contents, irreversible, failure = rest
-    return Generation(
-        app=str(app),
-        number=int(number),  # type: ignore[call-overload]
-        release=str(release),
-        settings=App.from_json(str(settings)),
-        fingerprint=str(fingerprint),
-        cause=Cause(str(cause)),
-        result=Result(str(result)),
-        reason=str(reason),
-        started=float(started),  # type: ignore[arg-type]
-        finished=None if finished is None else float(finished),  # type: ignore[arg-type]
-        replaced=tuple(json.loads(str(replaced))),
-        adopted=tuple(json.loads(str(adopted))),
-        origin=origin,  # type: ignore[arg-type]
-        contents=str(contents),
-        irreversible=bool(irreversible),
-        failure=None if failure is None else Failure.from_json(str(failure)),
-    )
+def past(row: tuple[Any, ...]) -> Entry:
+    """What a way back is decided on: without what was replaced, adopted and said about a failure."""
+    return Entry(**_past(row))
 
 
-def rollout(app: str, row: tuple[object, ...]) -> Rollout:
+def entry(row: tuple[Any, ...]) -> Entry:
+    return Entry(**_past(row[:-3]), **_outcome(row[-3:]))
+
+
+def generation(row: tuple[Any, ...]) -> Generation:
+    return Generation(**_past(row[:-4]), **_outcome(row[-4:-1]), settings=App.from_json(row[-1]))
+
+
+def _past(row: tuple[Any, ...]) -> dict[str, Any]:
+    app, number, release, fingerprint, cause, result, reason, started, finished, origin, contents, irreversible = row
+    return {
+        "app": app,
+        "number": number,
+        "release": release,
+        "fingerprint": fingerprint,
+        "cause": _CAUSES[cause],
+        "result": _RESULTS[result],
+        "reason": reason,
+        "started": started,
+        "finished": finished,
+        "origin": origin,
+        "contents": contents,
+        "irreversible": bool(irreversible),
+    }
+
+
+def _outcome(row: tuple[Any, ...]) -> dict[str, Any]:
+    replaced, adopted, failure = row
+    return {
+        "replaced": _numbers(replaced),
+        "adopted": _numbers(adopted),
+        "failure": None if failure is None else Failure.from_json(failure),
+    }
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in json.loads(text)) if text != "[]" else ()
+
+
+def rollout(app: str, row: tuple[Any, ...]) -> Rollout:
     origin, target, phase, reason, aborted, started, passed, pause, holds, closing, since, boot, weight = row
     return Rollout(
         app=app,
-        origin=origin,  # type: ignore[arg-type]
-        target=int(target),  # type: ignore[call-overload]
-        phase=Phase(str(phase)),
-        reason=str(reason),
+        origin=origin,
+        target=target,
+        phase=Phase(phase),
+        reason=reason,
         aborted=bool(aborted),
-        started=float(started),  # type: ignore[arg-type]
-        passed=frozenset(json.loads(str(passed))),
-        pause=Pause(str(pause)),
-        holds=tuple(Hold(**hold) for hold in json.loads(str(holds))),
+        started=started,
+        passed=frozenset(_numbers(passed)),
+        pause=Pause(pause),
+        holds=tuple(Hold(**hold) for hold in json.loads(holds)),
         closing=bool(closing),
-        since=float(since),  # type: ignore[arg-type]
-        boot=str(boot),
-        weight=None if weight is None else _weight(*json.loads(str(weight))),
+        since=since,
+        boot=boot,
+        weight=None if weight is None else _weight(*json.loads(weight)),
     )
 
 

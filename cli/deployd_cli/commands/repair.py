@@ -1,0 +1,22 @@
+"""deployd repair: rebuild a history that cannot be used."""
+
+from __future__ import annotations
+
+from deployd_cli.options import JSON
+from deployd_cli.output import message, show_json
+from deployd_cli.text.repair import repair_lines
+
+
+def repair(as_json: bool = JSON) -> None:
+    """Rebuild a damaged history from generations and pins.
+
+    Instances are not touched. The old history is kept under another name.
+    """
+    from deployd_cli.session import run
+
+    answer = run(lambda client: client.repair())
+    if as_json:
+        show_json(answer)
+        return
+    for line in repair_lines(answer):
+        message(line)

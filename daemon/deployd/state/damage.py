@@ -1,0 +1,66 @@
+"""What is wrong with the rows of one app: its trouble only, for those of the others are read as ever."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from deployd.errors import StateError
+from deployd.model.crashes import Crashes
+from deployd.model.generation import Generation, Result
+from deployd.state import rows
+from deployd.state.records import Records
+
+APPS = "SELECT name FROM apps UNION SELECT app FROM generations UNION SELECT app FROM rollouts"
+
+
+def apps(db: sqlite3.Connection) -> list[str]:
+    """Every app that has rows. Raises sqlite3.Error."""
+    return sorted(str(name) for (name,) in db.execute(APPS))
+
+
+def damage(db: sqlite3.Connection, app: str, records: Records, *, whole: bool = False) -> str:
+    """Why the rows of `app` cannot be used, as the end of a sentence; "" if they can. Raises sqlite3.Error.
+
+    Looks at what the daemon goes by; with `whole`, at all there is.
+    """
+    try:
+        return _damage(db, app, records, whole)
+    except rows.UNREADABLE as error:
+        return f"has rows of {app} that cannot be read ({error!r})"
+    except StateError as error:
+        return f"cannot be compared with the generations of {app} on the disk ({error})"
+
+
+def _damage(db: sqlite3.Connection, app: str, records: Records, whole: bool) -> str:
+    row = db.execute("SELECT current, last FROM apps WHERE name = ?", (app,)).fetchone()
+    current, last = row or (None, 0)
+    past = {item.number: item for item in map(rows.past, db.execute(rows.PAST, (app,)))}
+    if past and (row is None or max(past) > last or (current is not None and current not in past)):
+        return f"has rows of {app} that do not fit together"
+    rollout = next((rows.rollout(app, found) for found in db.execute(rows.ROLLOUT, (app,))), None)
+    if rollout is not None:
+        target, origin = past.get(rollout.target), rollout.origin
+        if target is None or target.result is not Result.RUNNING or (origin is not None and origin not in past):
+            return f"has a rollout of {app} that fits none of its generations"
+    wanted = set(past) if whole else {current, rollout and rollout.target, rollout and rollout.origin} - {None}
+    for number in wanted:
+        (found,) = db.execute(f"{rows.GENERATION} AND number = ?", (app, number))
+        if rows.generation(found).settings.name != app:
+            return f"has settings of another app in generation {number} of {app}"
+    for (text,) in db.execute("SELECT crashes FROM crashes WHERE app = ?", (app,)):
+        Crashes.from_json(text)
+    lacking = records.beyond(app, past, last)
+    return f"does not have generation {lacking} of {app}, which is on the disk" if lacking is not None else ""
+
+
+def readable(db: sqlite3.Connection, app: str) -> dict[int, Generation]:
+    """The generations of `app` that can be read. Raises sqlite3.Error."""
+    found: dict[int, Generation] = {}
+    for row in db.execute(rows.GENERATION, (app,)):
+        try:
+            item = rows.generation(row)
+        except rows.UNREADABLE:
+            continue
+        if item.settings.name == app:
+            found[item.number] = item
+    return found

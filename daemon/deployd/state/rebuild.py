@@ -1,0 +1,56 @@
+"""What an app's history was, worked out from its generations and pins when the history itself is lost. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from deployd.model.generation import Generation, Result
+from deployd.model.rollout import Pause, Phase, Rollout
+
+LOST = "the history was lost while this rollout was under way"
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """The rows of one app."""
+
+    generations: tuple[Generation, ...]
+    current: int | None
+    last: int
+    rollout: Rollout | None
+
+
+def rebuilt(generations: Iterable[Generation], pinned: frozenset[int], last: int) -> Rebuilt:
+    """From the generations that are known, those that instances are `pinned` to, and the `last` number given out.
+
+    A rollout under way stands paused: which way it went is not known, and nothing may be touched before somebody says
+    so. One that no instance was started for has ended.
+    """
+    ordered = sorted(generations, key=lambda item: item.number)
+    newest = ordered[-1] if ordered else None
+    going = newest if newest is not None and newest.result is Result.RUNNING and newest.number in pinned else None
+    rows = tuple(_ended(item) if item.result is Result.RUNNING and item is not going else item for item in ordered)
+    good = [item.number for item in rows if item.result is Result.SUCCEEDED]
+    return Rebuilt(
+        generations=rows,
+        current=max(good, default=None),
+        last=max([last, *(item.number for item in rows)]),
+        rollout=None if going is None else _paused(going),
+    )
+
+
+def _ended(item: Generation) -> Generation:
+    return replace(item, result=Result.ABORTED, reason=LOST, finished=item.started)
+
+
+def _paused(target: Generation) -> Rollout:
+    return Rollout(
+        target.app,
+        target.origin,
+        target.number,
+        phase=Phase.PAUSED,
+        pause=Pause.BLOCKED,
+        reason=LOST,
+        started=target.started,
+    )

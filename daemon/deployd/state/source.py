@@ -1,0 +1,248 @@
+"""Where the rows of the history come from: the database, or, for want of one that can be read, generations and pins.
+
+A database that is not fit, and rows of an app that are not, are not written. A stand-in in memory is read in their
+place, so that everything that only looks goes on as ever; what would change something is refused with a sentence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from deployd.errors import Locked, Refused, StateError
+from deployd.model.generation import Generation
+from deployd.state import database, repair, rows
+from deployd.state.damage import apps, damage, readable
+from deployd.state.database import Unfit
+from deployd.state.disk import Disk
+from deployd.state.rebuild import rebuilt
+from deployd.state.records import Records
+
+log = logging.getLogger(__name__)
+
+FULL, NORMAL = "FULL", "NORMAL"
+
+
+class Source:
+    """The database at `path`, beside the `records` of generations."""
+
+    def __init__(self, path: Path, records: Records) -> None:
+        self.path = path
+        self._records = records
+        self._db: sqlite3.Connection | None = None
+        self._writable = False
+        self._files: tuple[object, ...] = ()
+        self._stand_in: sqlite3.Connection | None = None
+        self.unfit: Unfit | None = None
+        """Why the database cannot be used at all."""
+        self.damaged: dict[str, str] = {}
+        """App to why its rows cannot be used."""
+        self._replaced = False
+
+    def open(self, *, whole: bool = False) -> None:
+        """Open for writing, or, when that is impossible, for reading what is there; `trouble` tells what is wrong.
+
+        `whole`: look at every row, not only at those that the daemon goes by.
+        """
+        self.close()
+        try:
+            database.inspect(self.path, expected=self._expected())
+            self._db = self._connect()
+            for app in sorted({*apps(self._db), *self._records.apps()}):
+                if found := damage(self._db, app, self._records, whole=whole):
+                    self.damaged[app] = found
+        except Unfit as unfit:
+            self._give_up(unfit)
+        except sqlite3.Error as error:
+            self._give_up(database.Locked() if database.is_locked(error) else Unfit(f"is damaged ({error})"))
+        except StateError as error:
+            self._give_up(Unfit(f"cannot be compared with the generations on the disk ({error})"))
+        if self.unfit is not None or self.damaged:
+            self._stand_in = self._rebuild()
+        self._keep_records()
+
+    def close(self) -> None:
+        for db in (self._db, self._stand_in):
+            if db is not None:
+                db.close()
+        self._db, self._stand_in, self._writable, self._files = None, None, False, ()
+        self.unfit, self.damaged = None, {}
+
+    def trouble(self, app: str = "") -> str:
+        """Why the history, or that of `app`, cannot be used, and the way out; "" if it can."""
+        if self.unfit is not None:
+            return self.sentence(str(self.unfit), repairable=self.unfit.repairable)
+        found = self.damaged.get(app, "")
+        return found and self.sentence(found)
+
+    def sentence(self, what: str, *, repairable: bool = True) -> str:
+        """`what` is wrong with the database, and what to do about it."""
+        way_out = "deployd repair rebuilds it from the generations on the disk, or put back a backup"
+        return f"{self.path} {what}; {way_out}" if repairable else f"{self.path} {what}"
+
+    def refresh(self) -> bool:
+        """Look again at what was not fit, or was replaced by somebody; True if what is read may be another now."""
+        before = self.unfit and str(self.unfit), dict(self.damaged)
+        if self._replaced or before != (None, {}) or self._moved():
+            moved = self._replaced or self._moved()
+            self._replaced = False
+            self.open()
+            return moved or before != (self.unfit and str(self.unfit), self.damaged)
+        return False
+
+    def apps(self) -> list[str]:
+        """Those that have rows, or generations on the disk where their rows are not fit."""
+        try:
+            known = [] if self.unfit is not None else apps(self._require())
+            return sorted({*known, *(apps(self._stand_in) if self._stand_in is not None else ())})
+        except sqlite3.Error as error:
+            raise StateError(self.sentence(f"cannot be read ({error})")) from error
+
+    def read(self, app: str, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Rows of `app`. Raises StateError."""
+        try:
+            return self._of(app).execute(query, parameters).fetchall()
+        except sqlite3.Error as error:
+            if not database.is_damage(error) or self.unfit is not None:
+                raise self._refusal("read", error) from error
+            self._lose(error)
+        return self.read(app, query, *parameters)
+
+    @contextlib.contextmanager
+    def write(self, app: str, synchronous: str = FULL) -> Iterator[sqlite3.Connection]:
+        """One transaction about `app`. Raises StateError, and has changed nothing then."""
+        if self._db is not None and self._writable and self._moved():
+            self._lose()
+            raise StateError(self.trouble(app) or f"{self.path} was replaced while deployd ran; try again")
+        if trouble := self.trouble(app):
+            raise StateError(trouble)
+        try:
+            if not self._writable:
+                self._open_for_writing()
+            db = self._require()
+            db.execute(f"PRAGMA synchronous={synchronous}")
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    db.execute("ROLLBACK")
+                raise
+        except (OSError, sqlite3.Error) as error:
+            if database.is_damage(error):
+                self._lose(error)
+            raise self._refusal("written", error, "; nothing was changed") from error
+
+    def record(self, app: str, number: int) -> None:
+        """Keep the record of a generation as it stands now; that it cannot be written does not undo what happened."""
+        for row in self.read(app, f"{rows.GENERATION} AND number = ?", app, number):
+            self._keep(rows.generation(row))
+
+    def repair(self) -> tuple[Path | None, frozenset[str]]:
+        """Replace what is not fit by what generations and pins tell: where the old database is now, and the apps whose
+        rows are new. Raises Refused where nothing is wrong, and StateError."""
+        self.open(whole=True)
+        if self._stand_in is None:
+            raise Refused(f"{self.path} is in order: there is nothing to repair")
+        apps_ = frozenset(apps(self._stand_in))
+        if self.unfit is not None and not self.unfit.repairable:
+            raise StateError(self.trouble())
+        try:
+            if self.unfit is not None:
+                aside = repair.replace(self.path, self._stand_in, Disk())
+            else:
+                aside = repair.mend(self.path, self._require(), self._stand_in, self.damaged)
+        except (OSError, sqlite3.Error) as error:
+            raise StateError(f"{self.path} cannot be repaired: {error}") from error
+        self.open()
+        return aside, apps_
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            self._open_for_writing()
+        except (OSError, sqlite3.Error) as error:
+            if not self.path.exists():
+                raise Unfit(f"cannot be made ({error}): the daemon keeps its state there") from error
+            self._db = database.connect_reading(self.path)
+        return self._require()
+
+    def _open_for_writing(self) -> None:
+        db = database.connect_writing(self.path)
+        if self._db is not None:
+            self._db.close()
+        self._db, self._writable, self._files = db, True, database.identity(self.path)
+
+    def _moved(self) -> bool:
+        """Whether somebody removed the files that are open, or put others in their place."""
+        return self._writable and database.identity(self.path) != self._files
+
+    def _lose(self, error: Exception | None = None) -> None:
+        """What is open can be used no longer, because of an `error` of SQLite or of what somebody did to the files."""
+        self.open()
+        self._replaced = True
+        if error is not None and self.unfit is None:
+            self._give_up(Unfit(f"is damaged ({error})"))
+            self._stand_in = self._rebuild()
+
+    def _expected(self) -> bool:
+        return any(self._records.beyond(app, (), 0) is not None for app in self._records.apps())
+
+    def _give_up(self, unfit: Unfit) -> None:
+        if self._db is not None:
+            self._db.close()
+        self._db, self._writable, self.damaged, self.unfit = None, False, {}, unfit
+
+    def _rebuild(self) -> sqlite3.Connection:
+        """A history of the apps that have none that is fit, from what is on the disk and of their rows can be read."""
+        db = database.in_memory()
+        try:
+            names: Iterable[str] = self._records.apps() if self.unfit is not None else self.damaged
+            for app in names:
+                found = self._records.found(app)
+                own = readable(self._db, app) if self._db is not None else {}
+                known = {item.number: item for item in found.generations} | own
+                made = rebuilt(known.values(), found.pinned, found.last)
+                for item in made.generations:
+                    rows.put_generation(db, item)
+                db.execute("INSERT INTO apps VALUES (?, NULL, ?) ON CONFLICT DO NOTHING", (app, made.last))
+                db.execute("UPDATE apps SET current = ?, last = ? WHERE name = ?", (made.current, made.last, app))
+                if made.rollout is not None:
+                    rows.put_rollout(db, made.rollout)
+        except (StateError, sqlite3.Error) as error:
+            log.warning("the generations on the disk cannot be read: %s", error)
+        return db
+
+    def _keep_records(self) -> None:
+        """Write the records that a daemon could not write, or died before it had."""
+        for app in set(self.apps()) - self.damaged.keys() if self._writable else ():
+            current = self._require().execute("SELECT current FROM apps WHERE name = ?", (app,)).fetchone()
+            for row in self._require().execute(f"{rows.GENERATION} AND number = ?", (app, *(current or (0,)))):
+                generation = rows.generation(row)
+                if self._records.read(app, generation.number) != generation:
+                    self._keep(generation)
+
+    def _keep(self, generation: Generation) -> None:
+        try:
+            self._records.write(generation)
+        except StateError as error:
+            log.warning("%s", error)
+
+    def _of(self, app: str) -> sqlite3.Connection:
+        if self._stand_in is not None and (self.unfit is not None or app in self.damaged):
+            return self._stand_in
+        return self._require()
+
+    def _require(self) -> sqlite3.Connection:
+        if self._db is None:
+            raise StateError(f"{self.path} is not open")
+        return self._db
+
+    def _refusal(self, done: str, error: Exception, effect: str = "") -> StateError:
+        if database.is_locked(error):
+            return Locked(f"{self.path} {database.Locked()}{effect}")
+        return StateError(f"{self.path} cannot be {done}: {error}{effect}")

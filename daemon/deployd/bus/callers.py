@@ -75,8 +75,9 @@ class Callers:
     async def _ask(self, sender: str) -> None:
         try:
             uid = (await self._identify(sender)).uid
-        except BusError:
-            self._unknown.pop(sender)  # it has left the bus
+        except BusError as error:  # it has left the bus, or the bus is slow to answer
+            for call in self._unknown.pop(sender):
+                self._deny(call.header, f"the bus does not tell whose call it is: {error.message}")
             return
         for call in self._unknown.pop(sender):
             self._admit(uid, call)

@@ -103,6 +103,7 @@ async def campaign(
     """Carry out so many of the cases that are planned; those whose step was not reached do not count. Ends early when
     deployd is stuck: nothing that followed there would tell anything."""
     until, counted = len(tally.outcomes) + faults, 0
+    await site.company.start()
     requests, failed = site.requests, site.failed
     while len(tally.outcomes) < until and (case := next(planned, None)) is not None:
         outcome = await run_case(site, case)
@@ -116,6 +117,8 @@ async def campaign(
             tally.not_reached += 1
         if outcome.stuck:
             break
+    site.company.check()
+    await site.company.stop()
     await site.stop_load()
     tally.requests += site.requests - requests
     tally.failed += site.failed - failed - counted  # of a fault that got stuck, or later than it

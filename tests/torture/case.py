@@ -25,8 +25,8 @@ from tests.torture.kinds import (
     Scene,
     inflict,
 )
-from tests.torture.line import Step
-from tests.torture.site import AWAY, DEADLINE, Json, Site, Stuck
+from tests.torture.line import AWAY, Step
+from tests.torture.site import DEADLINE, Json, Site, Stuck
 from tests.torture.steered import what_is_wrong
 
 MISSED = "not reached"

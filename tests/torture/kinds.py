@@ -17,8 +17,8 @@ from pathlib import Path
 
 from deployd.errors import Refused
 from tests.host.stage import APP
-from tests.torture.line import Step
-from tests.torture.site import AWAY, STATE, Json, Site
+from tests.torture.line import AWAY, Step
+from tests.torture.site import STATE, Json, Site
 
 DAY = 86400.0
 DELAY = 0.7

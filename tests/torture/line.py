@@ -10,7 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deployd.bus import BusError
+from deployd.errors import DeploydError
+from tests.host.machine import MachineError
+
 Json = dict[str, Any]
+
+AWAY = (DeploydError, BusError, MachineError, OSError, EOFError)
+"""What asking deployd may raise while it, its bus or its machine is away."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

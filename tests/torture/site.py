@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from deployd.api import Client
-from deployd.bus import BusError
-from deployd.errors import DeploydError
-from tests.host.machine import Machine, MachineError
+from tests.host.machine import Machine
 from tests.host.root import IN_HOST
 from tests.host.stage import APP, PORT, Stage
 from tests.load.client import Load, LoadError
+from tests.torture.company import Company
 from tests.torture.daemon import SOCKET
-from tests.torture.line import Line
+from tests.torture.line import AWAY, Line
 
 STATE = "/var/lib/deployd"
 UNITS = "/etc/systemd/system"
@@ -45,10 +44,6 @@ RestartSec=50ms
 Json = dict[str, Any]
 
 
-AWAY = (DeploydError, BusError, MachineError, OSError, EOFError)
-"""What asking deployd may raise while it, its bus or its machine is away."""
-
-
 class Stuck(AssertionError):
     """What should have happened did not, within its deadline."""
 
@@ -60,6 +55,8 @@ class Site:
     machine: Machine
     stage: Stage
     line: Line
+    company: Company
+    """Who disturbs it, from `campaign` on."""
     held: int = 0
     """Connections of processes that were killed."""
     requests: int = 0
@@ -79,7 +76,7 @@ class Site:
     @classmethod
     async def open(cls, machine: Machine, routing: str = "shared", **settings: object) -> Site:
         """Generation 1 of `demo`, under load, with the daemon under test."""
-        site = cls(machine, Stage(machine), Line(), routing=routing, _settings=settings)
+        site = cls(machine, Stage(machine), Line(), Company(machine), routing=routing, _settings=settings)
         machine.write(f"{UNITS}/{DAEMON}.d/torture.conf", DROP_IN)
         await site.line.open(site.host_path(SOCKET))
         await site.run("systemctl", "daemon-reload")
@@ -110,6 +107,7 @@ class Site:
             await self.start_load()
 
     async def close(self) -> None:
+        await self.company.stop()
         await self.stop_load()
         await self.line.close()
         self.stage.close()
@@ -280,23 +278,27 @@ class Site:
     async def reboot(self, clean: bool) -> None:
         """Power off and on. There is no load meanwhile; afterwards there is."""
         await self.stop_load()
+        await self.company.stop()
         if clean:
             await self.line.answer(do="go")  # it is not to stand still while it is asked to stop
         self.line.disarm()  # nor its successor, where nobody would answer it
         await asyncio.to_thread(self.machine.reboot, clean)
         self._cursor = ""
         await self.line.open(self.host_path(SOCKET))
+        await self.company.start()
         await self.start_load()
 
     async def put_on_small_disk(self, small: bool) -> None:
         """Move the state to a file system that can be filled, or back to the host's own, which outlives a reboot."""
         if small == self.small:
             return
+        await self.company.stop()  # what the neighbour asks for would start the daemon again
         await self.run("systemctl", "stop", DAEMON)
         mount = f"mount -t tmpfs -o size={SMALL},mode=755 small {STATE}" if small else f"umount {STATE}"
         move = f"rm -rf /run/moved && cp -a {STATE} /run/moved && {mount} && find {STATE} -mindepth 1 -delete"
         await self.run("sh", "-c", f"{move} && cp -a /run/moved/. {STATE}/ && rm -rf /run/moved")
         await self.run("systemctl", "start", DAEMON)
+        await self.company.start()
         self.small = small
 
 

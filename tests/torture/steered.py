@@ -8,7 +8,8 @@ from pathlib import PurePath
 
 from tests.host.link import MachineError
 from tests.host.stage import APP
-from tests.torture.site import AWAY, Json, Site
+from tests.torture.line import AWAY
+from tests.torture.site import Json, Site
 
 PATIENCE = 20.0
 """Seconds until it holds: an instance that lost its socket is drained and restarted first."""

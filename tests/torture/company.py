@@ -1,0 +1,93 @@
+"""Who disturbs the app under torture: a liar on the bus, and a second app in which everything goes wrong.
+
+What the neighbour does is nobody's to judge here. The app beside it must not notice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import subprocess
+from dataclasses import dataclass, field
+
+from deployd.api import Client
+from tests.apps.release import app_file, make_release
+from tests.host.machine import Machine
+from tests.host.root import IN_HOST
+from tests.torture.line import AWAY
+from tests.torture.neighbour import NEIGHBOUR
+
+PORT = 8090
+TROUBLE = ("crash-idle", "hang", "crash", "stubborn", "exit0")
+"""Modes of the demo application (tests/apps/demo), one rollout after the other; then it is removed."""
+WITHIN = 15.0
+"""Seconds for any of it; what has not ended by then is superseded."""
+
+POLICY = "/etc/dbus-1/system.d/torture.conf"
+BELIEVING = """\
+<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <policy context="default"><allow send_destination="org.deployd1" send_type="signal"/></policy>
+</busconfig>
+"""
+"""A bus that passes forged signals on: it is deployd that must not believe them."""
+
+
+@dataclass(slots=True)
+class Company:
+    """Begins with `start`, and again after each boot; ends with `stop`."""
+
+    machine: Machine
+    _liar: subprocess.Popen[str] | None = None
+    _neighbour: asyncio.Task[None] | None = None
+    _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    async def start(self) -> None:
+        await self.stop()
+        self.machine.write(POLICY, BELIEVING)
+        await asyncio.to_thread(self.machine.run, ["systemctl", "reload", "dbus.service"])
+        command = f"cd {IN_HOST} && exec {self.machine.python} -m tests.torture.liar"
+        self._liar = self.machine.popen(["sh", "-c", command], user="nobody")
+        self._neighbour = asyncio.ensure_future(self._misbehave())
+
+    async def stop(self) -> None:
+        if self._liar is not None:
+            self._liar.kill()
+            await asyncio.to_thread(self._liar.wait)
+            self._liar = None
+        if self._neighbour is not None:
+            self._neighbour.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._neighbour
+            self._neighbour = None
+
+    def check(self) -> None:
+        """The liar must be there, or nothing is shown by not believing it."""
+        assert self._liar is None or self._liar.poll() is None, "the liar has ended"
+
+    async def _misbehave(self) -> None:
+        """Deploy it, break it in every way, remove it; from the beginning."""
+        while True:
+            for mode in ("good", *TROUBLE, ""):
+                try:
+                    async with asyncio.timeout(WITHIN):
+                        async with await Client.connect(self.machine.bus_address) as client:
+                            await (self._roll(client, mode) if mode else client.remove(NEIGHBOUR))
+                except (*AWAY, TimeoutError):
+                    await asyncio.sleep(0.5)  # the daemon, its bus or its host is away: that it returns is told nowhere
+
+    async def _roll(self, client: Client, mode: str) -> None:
+        release = f"/srv/{NEIGHBOUR}/{next(self._numbers)}"
+        make_release(self.machine.path(release), mode, mode)
+        gate = {"timeout": "1s"}
+        self.machine.write(
+            f"/etc/deployd/apps/{NEIGHBOUR}.toml",
+            app_file(NEIGHBOUR, release, PORT, 2, gate=gate, stop={"timeout": "1s"}),
+        )
+        async with client.watch(NEIGHBOUR) as watch:
+            generation = await client.apply(NEIGHBOUR, supersede=True)
+            if generation:
+                async for _ in watch.until_finished(generation, deadline=WITHIN):
+                    pass

@@ -92,7 +92,8 @@ class Daemon:
         history.open()
         systemd = Systemd(bus)
         await systemd.subscribe()
-        units = UnitDirectory(self._settings.units)
+        units = UnitDirectory(self._settings.units, scratch=self._settings.scratch)
+        units.sweep()
         kernel = Kernel(support.probe(), self._notifier.keep, self._notifier.forget, self._notifier.kept())
         reload = DaemonReload(systemd.reload)
         deployment = Deployment(

@@ -214,7 +214,7 @@ class Site:
         found = [path for place in places for path in self.host_path(place).glob(".*")]
         needed = {f"{APP}@{number}.service" for number in self.records()}
         found += (path for path in self.host_path(UNITS).glob(f"{APP}@[0-9]*.service") if path.name not in needed)
-        found += self.host_path("/tmp").glob("deployd-*")
+        found += self.host_path("/run/deployd/verify").glob("*")
         root = self.host_path("/")
         return {(f"/{path.relative_to(root)}", path.lstat().st_ino) for path in found}
 

@@ -153,6 +153,18 @@ def test_verify_accepts_good_units_and_writes_nothing(tmp_path: Path) -> None:
 
 
 @needs_analyze
+def test_what_a_killed_daemon_left_of_a_verification_is_swept(tmp_path: Path) -> None:
+    left = tmp_path / "scratch/tmp1234"
+    left.mkdir(parents=True)
+    (left / "web.service").write_text("[Service]\n")
+    units = UnitDirectory(tmp_path / "units", scratch=tmp_path / "scratch")
+    units.sweep()
+    assert list((tmp_path / "scratch").iterdir()) == []
+    asyncio.run(units.verify(rendered()))
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@needs_analyze
 @pytest.mark.parametrize(
     ("service", "socket", "expected"),
     [

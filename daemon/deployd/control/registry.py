@@ -46,6 +46,7 @@ class Settings:
     apps: Path = Path("/etc/deployd/apps")
     state: Path = Path("/var/lib/deployd")
     units: Path = Path("/etc/systemd/system")
+    scratch: Path = Path("/run/deployd/verify")
     command: str = "/usr/bin/deployd"
     patience: Patience = field(default_factory=Patience)
     generations: int = 200

@@ -45,10 +45,21 @@ class UnitDirectory:
         *,
         others: Sequence[str | Path] = SYSTEMDS,
         disk: Disk | None = None,
+        scratch: Path | None = None,
     ) -> None:
+        """`scratch`: where units lie while they are verified, this daemon's alone; by default where the system keeps
+        temporary files."""
         self._path = Path(path)
+        self._scratch = scratch
         self._others = [Path(other) for other in others]
         self._disk = disk or Disk()
+
+    def sweep(self) -> None:
+        """Make the directory for verification anew: a daemon that was killed may have left units in it."""
+        if self._scratch is not None:
+            with reported(f"clear {self._scratch}"):
+                self._disk.remove(self._scratch)
+                self._disk.directories(self._scratch)
 
     def installed(self, app_name: str) -> dict[str, str]:
         """The units of the app that are there and ours: name to text."""
@@ -102,7 +113,7 @@ class UnitDirectory:
         that a broken unit of somebody else is not held against this app.
         """
         self._refuse_others(unit for unit in units if not self._is_masked_instance(unit.name))
-        with tempfile.TemporaryDirectory(prefix="deployd-verify-") as directory:
+        with tempfile.TemporaryDirectory(dir=self._scratch) as directory:
             with reported("write units for systemd-analyze"):
                 _write_all(Path(directory), (*units, *_STAND_INS))
             # On its command line a ":" is not part of a name; what has one is wanted by the others and read with them.

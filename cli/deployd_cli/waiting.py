@@ -122,7 +122,7 @@ class _Waiting:
         """Begin and see it through; returns the ``finished`` event."""
         async with client.watch(self._app) as watch:
             status = await _status_before(client, self._app)
-            with watch.meanwhile(self._report.early):
+            async with watch.meanwhile(self._report.early):
                 self.generation = await self._begin(client)
             if not self.generation:
                 return await self._nothing(client)

@@ -14,7 +14,7 @@ import contextlib
 import datetime
 import os
 import re
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,7 +30,8 @@ DBUS_NAME, DBUS_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
 
 READ_TIMEOUT = 10.0
 LOOK_TIMEOUT = 60.0
-"""Release directories are looked at: tens of thousands of files each, perhaps on a slow disk."""
+"""Release directories are looked at: tens of thousands of files each, perhaps on a slow disk; and users that are not
+root wait for their turn."""
 CHANGE_TIMEOUT = 120.0
 """Changing calls may wait for polkit's question or a daemon-reload."""
 PATIENCE = 60.0
@@ -39,6 +40,25 @@ DAY = 86400.0
 BEGIN_TIMEOUT = 30 * DAY
 """What begins a rollout first runs its hooks, which have timeouts of their own, of up to a day each. A daemon that dies
 meanwhile is told by the bus, at once."""
+
+CHANGES = frozenset(
+    (
+        "Reload",
+        "Repair",
+        "Apply",
+        "Rollout",
+        "Rollback",
+        "Recall",
+        "Restart",
+        "Scale",
+        "Pause",
+        "Resume",
+        "Abort",
+        "SetWeight",
+        "Remove",
+    )
+)
+"""Methods that polkit may have to be asked about."""
 
 SIGNATURES: dict[type, str] = {str: "s", bool: "b", int: "u", float: "d"}
 
@@ -52,13 +72,17 @@ def app_path(app: str) -> str:
 class Client:
     """One connection to the daemon. Every method raises the errors of deployd.errors, and no others."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, interactive: bool = False) -> None:
         self.bus = bus
+        self._interactive = interactive
 
     @classmethod
-    async def connect(cls, address: str | None = None, *, timeout: float = 5.0) -> Self:
-        """On the system bus, or the one at `address`. The daemon itself is started by the first call."""
-        return cls(await Bus.connect(address, timeout))
+    async def connect(cls, address: str | None = None, *, timeout: float = 5.0, interactive: bool = False) -> Self:
+        """On the system bus, or the one at `address`. The daemon itself is started by the first call.
+
+        `interactive`: a changing call may wait while polkit asks for a password.
+        """
+        return cls(await Bus.connect(address, timeout), interactive)
 
     async def close(self) -> None:
         await self.bus.close()
@@ -82,7 +106,7 @@ class Client:
         (apps,) = await self._call("", "ListApps", timeout=timeout)
         return [name for name, _ in apps]
 
-    async def check(self, app: str = "", *, timeout: float = READ_TIMEOUT) -> Json:
+    async def check(self, app: str = "", *, timeout: float = LOOK_TIMEOUT) -> Json:
         return json_object(*await self._call("", "Check", "s", [app], timeout=timeout))
 
     async def describe(self, *, timeout: float = READ_TIMEOUT) -> Json:
@@ -101,7 +125,7 @@ class Client:
         """Have a history that cannot be used rebuilt."""
         return json_object(*await self._call("", "Repair", timeout=timeout))
 
-    async def units(self, app: str, *, timeout: float = READ_TIMEOUT) -> Json:
+    async def units(self, app: str, *, timeout: float = LOOK_TIMEOUT) -> Json:
         return json_object(*await self._call(app, "Units", timeout=timeout))
 
     async def plan(self, app: str, *, release: str = "", canary: float = 0, timeout: float = LOOK_TIMEOUT) -> Json:
@@ -115,6 +139,10 @@ class Client:
     async def compare(self, app: str, *, timeout: float = LOOK_TIMEOUT) -> Json:
         """The generations that have instances now, side by side."""
         return json_object(*await self._call(app, "Compare", timeout=timeout))
+
+    async def event(self, app: str, number: int, *, timeout: float = READ_TIMEOUT) -> Json:
+        """An event that was broadcast without what is not for everyone, as far as this caller may read it."""
+        return json_object(*await self._call(app, "Event", "t", [number], timeout=timeout))
 
     async def log_matches(self, app: str, generation: int = 0, *, timeout: float = READ_TIMEOUT) -> list[str]:
         """Arguments for journalctl; generation 0 stands for all."""
@@ -206,18 +234,35 @@ class Client:
             item: Json | str = "now"
             while True:
                 if isinstance(item, dict):
-                    yield item
+                    yield await self._complete(item)
                 elif item:
                     for status in [await self.status(app)] if app else (await self.describe()).get("apps", []):
                         yield status
                 item = await watch.next()
+
+    async def _complete(self, status: Json) -> Json:
+        """A status that was broadcast with the journal's lines in it, for who may read them."""
+        app = str(status.get("app") or "")
+        if app and lacks_lines(status):
+            with contextlib.suppress(DeploydError):
+                return await self.status(app)
+        return status
 
     async def _call(
         self, app: str, member: str, signature: str = "", body: list[Any] | None = None, *, timeout: float
     ) -> list[Any]:
         path, interface = (app_path(app), APP) if app else (ROOT, MANAGER)
         try:
-            return await self.bus.call(NAME, path, interface, member, signature, body or [], timeout=timeout)
+            return await self.bus.call(
+                NAME,
+                path,
+                interface,
+                member,
+                signature,
+                body or [],
+                timeout=timeout,
+                interactive=self._interactive and member in CHANGES,
+            )
         except BusError as error:
             raise error_from(error, app) from error
 
@@ -230,7 +275,7 @@ class Watch:
         self._interface, self._member, self._app = interface, member, app
         self._owner = ""
         self._items: asyncio.Queue[tuple[bool, str]] = asyncio.Queue()
-        self._early: Callable[[Json], None] | None = None
+        self._early: asyncio.Queue[Json] | None = None
 
     async def __aenter__(self) -> Self:
         bus, of_app = self._client.bus, self._interface == APP
@@ -273,14 +318,28 @@ class Watch:
         if self._app in ("", signal.body[0]):
             self._items.put_nowait((False, signal.body[1]))
 
-    @contextlib.contextmanager
-    def meanwhile(self, early: Callable[[Json], None]) -> Iterator[None]:
+    @contextlib.asynccontextmanager
+    async def meanwhile(self, early: Callable[[Json], None]) -> AsyncGenerator[None, None]:
         """While a request waits for its answer, `early` is told of the hooks that run before it."""
-        self._early = early
+        events: asyncio.Queue[Json] = asyncio.Queue()
+        self._early = events
+
+        async def tell() -> None:
+            while True:
+                early(await self._complete(await events.get()))
+                events.task_done()
+
+        telling = asyncio.ensure_future(tell())
         try:
             yield
         finally:
             self._early = None
+            joined = asyncio.ensure_future(events.join())
+            waiting: set[asyncio.Future[Any]] = {joined, telling, self._client.bus.disconnected}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in (joined, telling):
+                task.cancel()
+            await asyncio.gather(joined, telling, return_exceptions=True)
 
     def _told_early(self, text: str) -> bool:
         if self._early is None:
@@ -288,7 +347,7 @@ class Watch:
         with contextlib.suppress(DeploydError):  # next() raises it, where somebody can act on it
             event = json_object(text)
             if event.get("event") == "hook" and event.get("hook") == "before":
-                self._early(event)
+                self._early.put_nowait(event)
                 return True
         return False
 
@@ -300,10 +359,17 @@ class Watch:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if get.done():
                 is_owner, text = get.result()
-                return text if is_owner else json_object(text)
+                return text if is_owner else await self._complete(json_object(text))
         finally:
             get.cancel()
         raise Unreachable("the D-Bus system bus went away")
+
+    async def _complete(self, item: Json) -> Json:
+        """The event with what was left out of the signal, which everyone receives."""
+        if self._interface == APP and isinstance(item.get("number"), int) and lacks_lines(item):
+            with contextlib.suppress(DeploydError):
+                return await self._client.event(self._app, item["number"])
+        return item
 
     async def until_finished(
         self, generation: int, *, deadline: float = DAY, patience: float = PATIENCE
@@ -369,6 +435,14 @@ class Watch:
         """The row of history that tells about `generation`; an empty one if there is none."""
         rows = (await self._client.history(self._app)).get("generations", [])
         return next((row for row in rows if row.get("generation") == generation), {})
+
+
+def lacks_lines(item: Any) -> bool:
+    """True if lines of the journal were left out of an answer or a signal, at any depth: only their number is there."""
+    if isinstance(item, dict):
+        count, lines = item.get("journal_lines"), item.get("journal")
+        return (bool(count) and not lines) or any(map(lacks_lines, item.values()))
+    return isinstance(item, list) and any(map(lacks_lines, item))
 
 
 def _options(**values: str | float) -> dict[str, tuple[str, str | float]]:

@@ -20,6 +20,7 @@ the daemon turns it into a D-Bus error reply, the command turns that into an exi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 
@@ -42,6 +43,11 @@ class DeploydError(Exception):
 
     name = "Failed"
     exit_status = ExitStatus.FAILED
+
+    def __init__(self, sentence: str = "", lines: Iterable[str] = ()) -> None:
+        super().__init__(sentence)
+        self.lines = tuple(lines)
+        """What a process wrote to the journal before it failed: not for everyone."""
 
     @property
     def dbus_name(self) -> str:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from deployd.bus import BusError
-from deployd.errors import BY_DBUS_NAME, AccessDenied, DeploydError, NoSuchApp, Unreachable
+from deployd.errors import BY_DBUS_NAME, AccessDenied, Busy, DeploydError, NoSuchApp, Unreachable
 
 FREEDESKTOP_ERROR = "org.freedesktop.DBus.Error."
 
@@ -27,6 +27,8 @@ def error_from(error: BusError, app: str = "") -> DeploydError:
             found.add_note(f"    {line}")
         return found
     short = error.name.removeprefix(FREEDESKTOP_ERROR)
+    if short == "LimitsExceeded":
+        return Busy(error.message)
     if short in _DENIED:
         return AccessDenied(f"not allowed: {error.message}")
     if short in _NOT_THERE and app:

@@ -13,9 +13,9 @@ UNKNOWN = ("connections", "share_asked", "share_seen", "open", "cpu_per_1000")
 """Of an app whose instances share their sockets."""
 
 
-def compare(stage: Stage) -> list[Json]:
+def compare(stage: Stage, user: str | None = None) -> list[Json]:
     stage.machine.run(["journalctl", "--sync"])
-    done = stage.deployd("compare", APP, "--json", user="www-data")
+    done = stage.deployd("compare", APP, "--json", user=user)
     assert (done.returncode, done.stderr) == (0, "")
     answer = json.loads(done.stdout)
     assert answer["app"] == APP
@@ -36,6 +36,8 @@ def test_a_canary_beside_the_old(stage: Stage) -> None:
         assert [item["error_lines"] for item in (new, old)] == [1, 2]
         assert new["errors"] == ["generation 2 complains"]
         assert old["errors"] == ["generation 1 complains"] * 2
+        told = [(item["error_lines"], item["errors"]) for item in compare(stage, user="www-data")]
+        assert told == [(1, []), (2, [])], "who may not read the journal"
         assert new["since"] > old["since"]
         for item in (new, old):
             assert not item["error_lines_more"]

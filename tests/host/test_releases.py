@@ -168,8 +168,9 @@ def test_there_is_no_way_back_past_a_release_that_says_so(stage: Stage) -> None:
     stage.deploy("v1")
     ended = stage.rollout(stage.release("v2", files=mark))
     assert ended.result == "succeeded"
-    [warning] = [event["reason"] for event in ended.events if event["event"] == "warning"]
-    assert warning == "no way leads back past generation 2: drops the column price"
+    [warning] = [event for event in ended.events if event["event"] == "warning"]
+    assert warning["reason"] == "no way leads back past generation 2, as its release says"
+    assert warning["journal"] == ["drops the column price"], "root may read it"
     assert stage.change("scale", "3").result == "succeeded"
     assert [row["irreversible"] for row in stage.history()] == [False, True, False]
     sentence = refused(stage, "rollback", APP)

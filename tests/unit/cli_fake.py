@@ -122,6 +122,7 @@ class FakeDaemon:
         self._bus = bus
         self.answers: dict[tuple[str, str], Any] = {}
         self.calls: list[tuple[str, str, list[Any]]] = []
+        self.interactive: list[bool] = []
         self.called: asyncio.Queue[str] = asyncio.Queue()
         self.apps = ["demo"]
 
@@ -143,6 +144,7 @@ class FakeDaemon:
     async def _serve(self, call: MethodCall) -> Reply:
         app = next((name for name in self.apps if call.path == app_path(name)), "")
         self.calls.append((app, call.member, call.body))
+        self.interactive.append(call.interactive)
         try:
             return self._answer(call, app)
         finally:

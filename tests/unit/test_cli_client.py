@@ -333,3 +333,68 @@ def test_events_are_those_of_the_app(address: str) -> None:
         await events.aclose()
 
     against(address, work)
+
+
+def test_lines_that_were_left_out_of_a_signal_are_asked_for(address: str) -> None:
+    """A signal reaches everybody; what the caller may read of it is the daemon's to say."""
+
+    async def work(daemon: FakeDaemon, client: Client) -> None:
+        whole = {"event": "failed-gate", "to": 8, "failure": {"journal": ["last words"], "journal_lines": 1}}
+        daemon.answers["demo", "Event"] = whole
+        async with client.watch("demo") as watch:
+            daemon.emit("failed-gate", number=77, failure={"journal": [], "journal_lines": 1})
+            daemon.emit("hook", hook="before", state="started", journal=[], journal_lines=0)
+            assert await watch.next() == whole
+            told = await watch.next()
+            assert isinstance(told, dict)
+            assert told["hook"] == "before"
+            assert [call for call in daemon.calls if call[1] == "Event"] == [("demo", "Event", [77])]
+            daemon.answers["demo", "Event"] = Refused("event 78 is not kept any more")
+            daemon.emit("failed-gate", number=78, failure={"journal": [], "journal_lines": 1})
+            told = await watch.next()
+            assert isinstance(told, dict)
+            assert told["failure"] == {"journal": [], "journal_lines": 1}
+
+    against(address, work)
+
+
+def test_hooks_are_told_whole_before_the_request_is_refused(address: str) -> None:
+    async def work(daemon: FakeDaemon, client: Client) -> None:
+        daemon.answers["demo", "Event"] = {"event": "hook", "hook": "before", "journal": ["no such table"]}
+        seen: list[Json] = []
+        async with client.watch("demo") as watch, watch.meanwhile(seen.append):
+            daemon.emit("hook", hook="before", state="failed", number=5, journal=[], journal_lines=1)
+            await client.status("demo")  # its answer comes after the signal
+        assert [event["journal"] for event in seen] == [["no such table"]]
+
+    against(address, work)
+
+
+def test_a_status_without_its_lines_is_asked_for(address: str) -> None:
+    async def work(daemon: FakeDaemon, client: Client) -> None:
+        changes = client.changes("demo")
+        assert await anext(changes) == status()
+        daemon.answers["demo", "Describe"] = whole = status(instances=[{"journal": ["last words"], "journal_lines": 1}])
+        daemon.change("demo", instances=[{"journal": [], "journal_lines": 1}])
+        assert await anext(changes) == whole
+        await changes.aclose()
+
+    against(address, work)
+
+
+@pytest.mark.parametrize("interactive", [True, False])
+def test_a_password_may_be_asked_for_when_something_is_to_change(address: str, interactive: bool) -> None:
+    async def work(daemon: FakeDaemon, client: Client) -> None:
+        daemon.answers["demo", "Rollout"] = 8
+        client._interactive = interactive
+        await client.status("demo")
+        await client.rollout("demo")
+        await client.pause("demo")
+        assert daemon.interactive == [False, interactive, interactive]
+
+    against(address, work)
+
+
+def test_too_much_at_once_is_refused() -> None:
+    meant = error_from(BusError(DBUS + "LimitsExceeded", "too many questions"), "demo")
+    assert (type(meant), str(meant), meant.exit_status) == (Busy, "too many questions", ExitStatus.REFUSED)

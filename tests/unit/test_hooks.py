@@ -147,7 +147,7 @@ def before(transient: Transient, change: Change = CHANGE) -> bool:
 def test_before_a_rollout_a_failure_is_a_refusal_with_the_last_words() -> None:
     with pytest.raises(Refused) as raised:
         before(Transient(GOOD, BAD))
-    assert str(raised.value).split("\n") == [
+    assert [str(raised.value), *raised.value.lines] == [
         "before hook ./bin/warm exited with status 3: the rollout of demo is refused, nothing has changed",
         "migrating",
         "no such table",

@@ -19,10 +19,13 @@ from deployd.control.workers import Workers
 from deployd.errors import InvalidFile
 from deployd.model.app import App
 from deployd.model.generation import Result
+from deployd.service.caller import Caller
 from deployd.service.inventory import inventory
 from deployd.state.history import History
 from deployd.state.pins import Pins
 from tests.unit.history_story import SETTINGS, generation
+
+ROOT, NOBODY = Caller(":1.1", 0), Caller(":1.2", 65534, frozenset({65534}))
 
 
 class Site:
@@ -41,6 +44,9 @@ class Site:
         self.registry.viewers = Workers()
         self.registry.files = create_autospec(AppFiles, instance=True)
         self.registry.files.load.side_effect = self._load
+        self.registry.files.names = self.files.keys()
+        self.registry.files.path.side_effect = lambda name: directory / f"{name}.toml"
+        (directory / "cron.toml").touch(mode=0o600)
 
     async def _load(self, name: str, _: Workers) -> App:
         if name not in self.files:
@@ -67,8 +73,8 @@ class Site:
         for instance in range(1, instances + 1):
             self.pins.pin(app, instance, number)
 
-    def releases(self, app: str) -> dict[str, dict[str, Any]]:
-        answer = asyncio.run(inventory(self.registry, app))
+    def releases(self, app: str, caller: Caller = ROOT) -> dict[str, dict[str, Any]]:
+        answer = asyncio.run(inventory(self.registry, caller, app, Workers()))
         return {os.path.relpath(item["release"], self.home): item for item in answer["releases"]}
 
 
@@ -113,3 +119,28 @@ def test_an_app_with_a_file_only(site: Site) -> None:
     assert site.releases("demo")["v1"]["why"] == "the app file names it"
     site.files["demo"] = replace(SETTINGS, release=str(site.home / "gone"))
     assert site.releases("demo") == {}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="closes a directory to others")
+def test_others_are_told_of_directories_that_they_can_list(site: Site) -> None:
+    for directory in (site.home.parent, *list(site.home.parents)[1:-2]):
+        directory.chmod(directory.stat().st_mode | 0o011)
+    for number in range(1, 13):
+        site.deploy("demo", number, f"v{number}", instances=1)
+    site.release("beside")
+    (site.home / "v11" / "app.py").write_text("changed")
+    told = site.releases("demo", NOBODY)
+    assert told["v11"]["changed"]
+    assert "app.py" not in told["v11"]["why"]
+    assert told["beside"]["state"] == "unknown"
+    assert told["v1"]["deletable"]
+    site.files["cron"] = replace(SETTINGS, name="cron", release=str(site.home / "v2"))
+    told = site.releases("demo", NOBODY)
+    assert [told[name]["deletable"] for name in ("v1", "v2")] == [False, False], "an app file says which, and is closed"
+    assert told["v1"]["why"] == told["v2"]["why"]
+    site.home.chmod(0o711)
+    (site.home / "v3").rename(site.home / "elsewhere")
+    told = site.releases("demo", NOBODY)
+    assert set(told) == {f"v{number}" for number in range(1, 13)}, "none of the names that lie beside"
+    assert len({(item["state"], item["why"], item["changed"], item["deletable"]) for item in told.values()}) == 1
+    site.home.chmod(0o755)

@@ -7,24 +7,27 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
-from unittest.mock import create_autospec
+from unittest.mock import ANY, AsyncMock, create_autospec
 
 import pytest
 from dbus_next import introspection
 
-from deployd.bus import Bus, BusError, Signal, variant
+from deployd.bus import Bus, BusError, Credentials, Signal, variant
 from deployd.control.registry import Registry
 from deployd.errors import ALL, AccessDenied, Busy, DeploydError, NoSuchApp
 from deployd.model.generation import Cause
-from deployd.service.interface import APP, INTROSPECTABLE, MANAGER, NAME, PEER, PROPERTIES, ROOT, Service, _find_xml
+from deployd.service.interface import APP, MANAGER, NAME, ROOT, Service, _find_xml
+from deployd.service.introspection import INTROSPECTABLE, PEER, PROPERTIES
 from deployd.service.polkit import Polkit
 from deployd.service.requests import Requests
 from deployd.service.views import Views
+from deployd.state.history import History
 from tests.unit.cli_fake import private_bus, status
 from tests.unit.on_bus import connections, run
 
 Calls = dict[tuple[str, str], list[Any]]
 
+NOBODY = 65534
 DEMO = f"{ROOT}/app/demo"
 ODD = f"{ROOT}/app/_31st_2dapp"  # 1st-app
 CHANGES: Calls = {
@@ -54,6 +57,7 @@ READS: Calls = {
     (APP, "Releases"): [],
     (APP, "Compare"): [],
     (APP, "LogMatches"): [0],
+    (APP, "Event"): [1],
 }
 SIGNATURES = {
     **dict.fromkeys(("Apply", "Rollout", "Restart", "Abort", "Plan"), "a{sv}"),
@@ -64,6 +68,7 @@ SIGNATURES = {
     "Check": "s",
     "LogMatches": "t",
     "HistoryBefore": "t",
+    "Event": "t",
 }
 
 
@@ -94,7 +99,15 @@ class Served:
         self.polkit = create_autospec(Polkit, instance=True)
         monkeypatch.setattr("deployd.service.interface.Views", lambda _: self.views)
         monkeypatch.setattr("deployd.service.interface.Requests", lambda _: self.requests)
+        self.apps.load.return_value.release = "/srv/demo/releases/7"
+        self.apps.history = create_autospec(History, instance=True)
+        self.apps.history.past.return_value = []
+        self.apps.current.return_value.release = "/srv/demo/releases/7"
         self.service = Service(server, self.apps, self.polkit)
+        self.service.emit("demo", "event", {"event": "hook", "journal": ["secret"]})
+        self.event = self.service._last_event
+        self.uid = 0
+        server.credentials = AsyncMock(side_effect=lambda _: Credentials(self.uid, frozenset()))  # type: ignore[method-assign]
 
     def _find(self, name: str) -> None:
         if name not in self.views.names.return_value:
@@ -107,6 +120,7 @@ class Served:
     async def method(self, interface: str, member: str, body: list[Any]) -> Any:
         """A method of the API, as its description says."""
         path = ROOT if interface == MANAGER else DEMO
+        body = [self.event] if member == "Event" else body
         return await self.call(path, interface, member, SIGNATURES.get(member, ""), *body)
 
     async def refused(self, *arguments: Any) -> BusError:
@@ -162,11 +176,13 @@ def test_requests_arrive_as_they_were_meant(serve: Callable[[Test], None]) -> No
     async def test(served: Served) -> None:
         release = ("s", "/srv/demo/v2")
         await served.call(DEMO, APP, "Rollout", "a{sv}", {"release": release, "cause": ("s", "reload")})
-        served.requests.rollout.assert_awaited_once_with("demo", cause=Cause.RELOAD, release="/srv/demo/v2")
+        served.requests.rollout.assert_awaited_once_with(
+            "demo", cause=Cause.RELOAD, agreed=None, release="/srv/demo/v2"
+        )
         await served.call(ODD, APP, "Apply", "a{sv}", {"start": ("b", False)})
-        served.requests.apply.assert_awaited_once_with("1st-app", start=False)
+        served.requests.apply.assert_awaited_once_with("1st-app", agreed=None, start=False)
         await served.call(DEMO, APP, "Plan", "a{sv}", {"release": release})
-        served.views.plan.assert_called_once_with("demo", release="/srv/demo/v2")
+        served.views.plan.assert_called_once_with(ANY, "demo", release="/srv/demo/v2")
         await served.call(DEMO, APP, "Scale", "ua{sv}", 6, {})
         served.requests.scale.assert_awaited_once_with("demo", 6)
         await served.call(DEMO, APP, "Rollback", "ta{sv}", 3, {})
@@ -180,9 +196,11 @@ def test_every_writer_is_told_its_options(serve: Callable[[Test], None]) -> None
 
     async def test(served: Served) -> None:
         await served.call(DEMO, APP, "Rollout", "a{sv}", {"canary": two, "supersede": yes})
-        served.requests.rollout.assert_awaited_once_with("demo", cause=Cause.ROLLOUT, canary=2, supersede=True)
+        served.requests.rollout.assert_awaited_once_with(
+            "demo", cause=Cause.ROLLOUT, agreed=None, canary=2, supersede=True
+        )
         await served.call(DEMO, APP, "Apply", "a{sv}", {"canary": two, "supersede": yes})
-        served.requests.apply.assert_awaited_once_with("demo", canary=2, supersede=True)
+        served.requests.apply.assert_awaited_once_with("demo", agreed=None, canary=2, supersede=True)
         await served.call(DEMO, APP, "Rollback", "ta{sv}", 3, {"supersede": yes, "past_irreversible": yes})
         served.requests.rollback.assert_awaited_once_with("demo", 3, supersede=True, past_irreversible=True)
         await served.call(DEMO, APP, "Restart", "a{sv}", {"supersede": yes})
@@ -192,14 +210,14 @@ def test_every_writer_is_told_its_options(serve: Callable[[Test], None]) -> None
         await served.call(DEMO, APP, "Abort", "a{sv}", {"past_irreversible": yes})
         served.requests.abort.assert_called_once_with("demo", past_irreversible=True)
         await served.call(DEMO, APP, "Plan", "a{sv}", {"canary": two})
-        served.views.plan.assert_called_once_with("demo", canary=2)
+        served.views.plan.assert_called_once_with(ANY, "demo", canary=2)
         share = {"canary_share": ("d", 0.05)}
         await served.call(DEMO, APP, "Rollout", "a{sv}", share)
-        served.requests.rollout.assert_awaited_with("demo", cause=Cause.ROLLOUT, canary_share=0.05)
+        served.requests.rollout.assert_awaited_with("demo", cause=Cause.ROLLOUT, agreed=None, canary_share=0.05)
         await served.call(DEMO, APP, "Apply", "a{sv}", share)
-        served.requests.apply.assert_awaited_with("demo", canary_share=0.05)
+        served.requests.apply.assert_awaited_with("demo", agreed=None, canary_share=0.05)
         await served.call(DEMO, APP, "Plan", "a{sv}", share)
-        served.views.plan.assert_called_with("demo", canary_share=0.05)
+        served.views.plan.assert_called_with(ANY, "demo", canary_share=0.05)
         await served.call(DEMO, APP, "SetWeight", "tda{sv}", 3, 0.25, {})
         served.requests.weigh.assert_called_once_with("demo", 3, 0.25)
 
@@ -275,17 +293,24 @@ def test_what_is_not_there_is_refused_by_name(serve: Callable[[Test], None]) -> 
 
 def test_without_consent_nothing_is_changed_and_everything_read(serve: Callable[[Test], None]) -> None:
     async def test(served: Served) -> None:
+        served.uid = NOBODY
         served.polkit.authorise.side_effect = AccessDenied("Rollout of demo needs root")
+        served.requests.rollback_goal.return_value.release = "/srv/demo/releases/7"
         for (interface, member), body in CHANGES.items():
             with pytest.raises(BusError) as raised:
                 await served.method(interface, member, body)
             assert raised.value.name == "org.deployd1.Error.AccessDenied"
         assert served.polkit.authorise.await_count == len(CHANGES)
-        asked = {call.args for call in served.polkit.authorise.await_args_list}
-        assert {sender for sender, _ in asked} == {served.client.name}
-        assert {"Rollout of demo", f"Reload of {NAME}"} <= {what for _, what in asked}
+        asked = [call.args for call in served.polkit.authorise.await_args_list]
+        assert {caller.sender for caller, _, _ in asked} == {served.client.name}
+        assert {"Rollout of demo", f"Reload of {NAME}"} <= {what for _, what, _ in asked}
+        release = "/srv/demo/releases/7"
+        details = [details for _, _, details in asked]
+        assert {"app": "demo", "verb": "rollout", "release": release} in details
+        assert {"app": "demo", "verb": "weight", "release": release} in details
+        assert {"app": "", "verb": "reload", "release": ""} in details
         served.apps.reload.assert_not_called()
-        assert served.requests.mock_calls == []
+        assert {call[0] for call in served.requests.mock_calls} == {"rollback_goal"}
         for (interface, member), body in READS.items():
             await served.method(interface, member, body)
         assert served.polkit.authorise.await_count == len(CHANGES), "reading asks nobody"

@@ -63,6 +63,8 @@ def _row(label: str, cells: list[Cell]) -> list[Cell | str]:
 def _below(item: Generation, width: int | None) -> list[str]:
     title = f"generation {text_of(item, 'generation', '?')}: {text_of(item, 'release', 'release unknown')}"
     errors = [verbatim(line, LONGEST) for line in list_of(item, "errors") if isinstance(line, str)]
+    left_out = number_of(item, "error_lines") if not errors else 0
+    errors += [f"({count(left_out, 'line')} in the journal, for those who may read it)"] if left_out else []
     lines = [title, *(f"  {line}" for line in errors)]
     return lines if width is None else [cut(title, width, left=True), *(cut(line, width) for line in lines[1:])]
 

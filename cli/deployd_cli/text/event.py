@@ -13,8 +13,8 @@ from deployd_cli.text.words import command_of, duration, instance_count, number_
 
 def event_lines(event: Mapping[str, Any]) -> list[str]:
     """One event, and below it what the process wrote that it tells of."""
-    failed_hook = event.get("event") == "hook" and event.get("state") == "failed"
-    return [event_line(event), *journal_lines(event if failed_hook else failure_of(event))]
+    own = event.get("event") == "warning" or (event.get("event") == "hook" and event.get("state") == "failed")
+    return [event_line(event), *journal_lines(event if own else failure_of(event))]
 
 
 def event_line(event: Mapping[str, Any]) -> str:

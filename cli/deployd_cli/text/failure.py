@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from deployd_cli.text.words import duration, list_of, number_of, text_of, verbatim
+from deployd_cli.text.words import count, duration, list_of, number_of, text_of, verbatim
 
 INDENT = "    "
 LONGEST = 1000
@@ -64,6 +64,8 @@ def ending(source: Mapping[str, Any]) -> str:
 
 
 def journal_lines(source: Mapping[str, Any], newest: int = 0) -> list[str]:
-    """The last lines that the process wrote (the `newest`, or all), harmless and indented."""
+    """The last lines that the process wrote (the `newest`, or all), harmless and indented; or how many there are."""
     lines = [verbatim(line, LONGEST) for line in list_of(source, "journal") if isinstance(line, str)]
+    if not lines and (left_out := number_of(source, "journal_lines")) > 0:
+        return [f"{INDENT}({count(left_out, 'line')} in the journal, for those who may read it: journalctl(1))"]
     return [INDENT + line for line in [line for line in lines if line][-newest:]]

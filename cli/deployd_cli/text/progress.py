@@ -121,7 +121,7 @@ class Progress:
             case "analysis" if self.phase == "rolling":
                 self.note = f"analysis: {reason}" if event.get("state") == "waiting" else ""
             case "warning":
-                self.warning = reason
+                self.warning = " ".join([reason, *(line.strip() for line in journal_lines(event, 1))])
             case "hook":
                 self._hook(event, now)
             case "daemon-lost":

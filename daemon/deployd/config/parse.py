@@ -72,6 +72,15 @@ def check_name(name: str) -> None:
         raise Problem(f'"{name}" cannot be the name of an app, since it ends like a unit; drop the {suffix[0]}')
 
 
+def is_name(name: str) -> bool:
+    """True if an app can have this name; what is none is never quoted."""
+    try:
+        check_name(name)
+    except Problem:
+        return False
+    return True
+
+
 def _require_name(name: str, file: str) -> None:
     try:
         check_name(name)

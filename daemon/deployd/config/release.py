@@ -46,16 +46,14 @@ def resolve_release(app: App, override: str | None = None) -> str:
         values.path(real)
     except Problem as problem:
         raise Refused(one_line(f"the release {real} cannot be used: its path {problem}")) from None
-    _check_program(app, "exec", app.exec, real)
-    if app.gate.probe is not None and app.gate.probe.command:
-        _check_program(app, "gate.probe.command", app.gate.probe.command, real)
+    for key, program in programs(app, real).items():
+        _check_program(app, key, program)
     require_environment_files(app)
     return real
 
 
-def _check_program(app: App, key: str, argv: tuple[str, ...], release: str) -> None:
+def _check_program(app: App, key: str, program: str) -> None:
     """The first word of a command must be there and executable: better said now than by every instance."""
-    program = _program(argv, release)
     try:
         with walk(program, LinkOwners()) as found:
             runs = found.is_file and bool(found.info.st_mode & 0o111)
@@ -66,6 +64,14 @@ def _check_program(app: App, key: str, argv: tuple[str, ...], release: str) -> N
         raise Refused(
             f"{key} of {app.name} names {program}, which is not an executable file; correct it or run chmod +x"
         )
+
+
+def programs(app: App, release: str) -> dict[str, str]:
+    """Key of the app file to the program that it names: what :func:`resolve_release` looks for beside the directory."""
+    found = {"exec": _program(app.exec, release)}
+    if app.gate.probe is not None and app.gate.probe.command:
+        found["gate.probe.command"] = _program(app.gate.probe.command, release)
+    return found
 
 
 def is_there(release: str) -> bool:

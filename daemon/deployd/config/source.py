@@ -72,8 +72,9 @@ def show(path: tuple[str, ...]) -> str:
 
 
 def one_line(text: str) -> str:
-    """A sentence that quotes a file, fit for terminals and logs: control characters escaped, long values cut short."""
-    text = printable(text)
+    """A sentence that quotes what others wrote, fit for terminals, logs and the bus: control characters escaped, long
+    values cut short. What is too long is cut first: escaping takes time."""
+    text = printable(text if len(text) <= 1000 else f"{text[:600]} … {text[-300:]}")
     return text if len(text) <= 1000 else f"{text[:600]} … {text[-300:]}"
 
 

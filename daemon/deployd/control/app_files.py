@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from deployd import config
-from deployd.config.source import Problem, printable
+from deployd.config.source import printable
 from deployd.control.workers import Workers
 from deployd.errors import DeploydError, InvalidFile
 from deployd.model.app import App
@@ -21,6 +22,10 @@ PATIENCE = 1.0
 AT_ONCE = 4
 """Files that are looked at side by side when all are."""
 SUFFIX = ".toml"
+
+
+Check = Callable[[App], None]
+"""Raises a DeploydError about the release that an app names."""
 
 
 class AppFiles:
@@ -64,21 +69,21 @@ class AppFiles:
         """Read and check the file of `name`. Raises InvalidFile, NoSuchApp, Refused."""
         return await workers.run(name, _load, self.path(name))
 
-    async def problems(self, name: str = "") -> list[tuple[str, str, str | None]]:
+    async def problems(self, name: str = "", check: Check | None = None) -> list[tuple[str, str, str | None]]:
         """Name, file and what is wrong with the file or the release it names, None if nothing is: of one app, or of all
-        and of what cannot be an app. Fit to be printed."""
+        and of what cannot be an app. Fit to be printed. `check` says what is wrong with a release; it may know less."""
         await self.refresh()
         names = [name] if name else sorted({*self._names, *self._odd})
-        found = await asyncio.gather(*map(self._problem, names))
+        found = await asyncio.gather(*(self._problem(item, check or _check_release) for item in names))
         return [
             (printable(item), printable(str(self.path(item))), problem)
             for item, problem in zip(names, found, strict=True)
         ]
 
-    async def _problem(self, name: str) -> str | None:
+    async def _problem(self, name: str, check: Check) -> str | None:
         async with self._looks:
             try:
-                await self._workers.run(name, _check, self.path(name))
+                await self._workers.run(name, lambda: check(config.load(self.path(name))))
             except DeploydError as error:
                 return str(error)
         return None
@@ -90,7 +95,7 @@ class AppFiles:
         except (DeploydError, OSError) as error:
             log.warning("the app files in %s cannot be listed: %s", self.directory, error)
         else:
-            self._names = frozenset(filter(_is_name, found))
+            self._names = frozenset(filter(config.is_name, found))
             self._odd = tuple(found - self._names)
             self._slow = False
         finally:
@@ -103,14 +108,6 @@ def _stems(directory: Path) -> set[str]:
     return set()
 
 
-def _is_name(name: str) -> bool:
-    try:
-        config.check_name(name)
-    except Problem:
-        return False
-    return True
-
-
 def _load(path: Path) -> App:
     if not os.path.lexists(path):
         raise InvalidFile(
@@ -119,5 +116,5 @@ def _load(path: Path) -> App:
     return config.load(path)
 
 
-def _check(path: Path) -> None:
-    config.resolve_release(config.load(path))
+def _check_release(app: App) -> None:
+    config.resolve_release(app)

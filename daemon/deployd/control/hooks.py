@@ -105,7 +105,7 @@ class Hooks:
     async def before(self, change: Change, tell: Tell) -> bool:
         """Run what has to succeed before a rollout begins; False if there is nothing to run.
 
-        Raises Refused, with the last lines that a hook wrote below the sentence.
+        Raises Refused, with the last lines that a hook wrote.
         """
         if change.cause not in CAUSES:
             return False
@@ -119,7 +119,7 @@ class Hooks:
         failure = await self.run(Kind.BEFORE, change, tell)
         if failure is not None:
             sentence = f"{failure.reason}: the rollout of {name} is refused, nothing has changed"
-            raise Refused("\n".join([sentence, *failure.journal]))
+            raise Refused(sentence, failure.journal)
         return bool(change.app.pace.hooks.before)
 
     async def after(self, change: Change, tell: Tell) -> Failure | None:

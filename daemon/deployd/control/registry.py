@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deployd import config
 from deployd.control.announcer import Announcer
 from deployd.control.app_files import AppFiles
 from deployd.control.comparer import Comparer
@@ -67,6 +68,8 @@ class Registry:
         """For those who only look: however many they are, the apps' own workers are free."""
         self.files = AppFiles(settings.apps, self.viewers)
         self.comparer = Comparer(host.systemd, host.history, self.status)
+        # A rollout's analysis waits for its own comparison, never for what everyone may ask.
+        self.public_comparer = Comparer(host.systemd, host.history, self.status)
         self._host = host
         self._emit = emit
         self._controllers: dict[str, Controller] = {}
@@ -156,6 +159,8 @@ class Registry:
         self.known(name)
 
     def unknown(self, name: str) -> NoSuchApp:
+        if not config.is_name(name):
+            return NoSuchApp('there is no such app: names have up to 63 letters, digits, ".", "-" and "_"')
         return NoSuchApp(f"there is no app {name}: no {self.settings.apps}/{name}.toml and no history of it")
 
     def controller(self, name: str) -> Controller:

@@ -8,17 +8,26 @@ from __future__ import annotations
 
 import json
 import logging
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from deployd import __version__
+from deployd import __version__, config
 from deployd.bus import Bus, BusError, MethodCall, Reply, variant
 from deployd.control.registry import Registry
-from deployd.errors import InvalidRequest
+from deployd.errors import AccessDenied, DeploydError, InvalidFile, InvalidRequest, Refused
 from deployd.model.generation import Cause
+from deployd.service import disclosure
+from deployd.service.caller import Caller, machine_id
+from deployd.service.consent import NAMES_RELEASE, Consent
+from deployd.service.introspection import PROPERTIES, SIGNATURES
+from deployd.service.introspection import check_signature as _check_signature
+from deployd.service.introspection import node as _node
+from deployd.service.introspection import unknown_method as _unknown_method
 from deployd.service.polkit import Polkit
 from deployd.service.requests import Requests
 from deployd.service.views import Views
@@ -31,9 +40,13 @@ ROOT = "/org/deployd1"
 APPS = f"{ROOT}/app"
 MANAGER = "org.deployd1.Manager"
 APP = "org.deployd1.App"
-INTROSPECTABLE = "org.freedesktop.DBus.Introspectable"
-PROPERTIES = "org.freedesktop.DBus.Properties"
-PEER = "org.freedesktop.DBus.Peer"
+
+LARGEST_NUMBER = 2**63 - 1
+"""Of a generation or an event: SQLite has no larger integers."""
+LONGEST_LABEL = 256
+"""Characters of an app's name in an object path that are looked at."""
+MOST_EVENTS = 64
+"""Events with journal lines that are kept for those who may read them."""
 
 _HERE = Path(__file__).resolve()
 _XML = (_HERE.parents[1] / "org.deployd1.xml", _HERE.parents[3] / "units" / "org.deployd1.xml")
@@ -45,7 +58,10 @@ _CANARY: dict[str, type] = {"canary": int, "canary_share": float}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A method: what it takes and returns, what it runs, whether it changes anything."""
+    """A method: what it takes and returns, what it runs, whether it changes anything.
+
+    Readers are given the caller first, then, as writers are, the app unless they are the manager's.
+    """
 
     takes: str
     returns: str
@@ -59,42 +75,57 @@ class Service:
     def __init__(self, bus: Bus, apps: Registry, polkit: Polkit) -> None:
         self._bus = bus
         self._apps = apps
-        self._polkit = polkit
         self._interfaces = {
             item.get("name", ""): item
             for item in ElementTree.fromstring(_find_xml())  # noqa: S314 - our own file
         }
-        views, requests = Views(apps), Requests(apps)
-        self._views = views
-        self._requests = requests
-        readers: dict[str, dict[str, Method]] = {
+        self._views, self._requests = Views(apps), Requests(apps)
+        self._consent = Consent(polkit, apps, self._requests)
+        self._events: deque[tuple[int, str, dict[str, Any]]] = deque(maxlen=MOST_EVENTS)
+        self._last_event = time.time_ns()  # no number is given twice, by a daemon of before either
+        readers, writers = self._readers(), self._writers()
+        self._methods = {
+            (interface, method.get("name", "")): _entry(interface, method, readers, writers)
+            for interface, description in self._interfaces.items()
+            for method in description.findall("method")
+        }
+
+    def _readers(self) -> dict[str, dict[str, Method]]:
+        apps, views = self._apps, self._views
+        return {
             MANAGER: {
-                "ListApps": self._list_apps,
-                "Describe": lambda: _told(views.describe()),
-                "Check": lambda app: _told(views.check(app)),
+                "ListApps": lambda _: self._list_apps(),
+                "Describe": lambda _: views.describe(),
+                "Check": views.check,
             },
             APP: {
-                "Describe": lambda app: _json(apps.status(app)),
-                "History": lambda app: _json(views.history(app)),
-                "HistoryBefore": lambda app, before: _json(views.history(app, before)),
-                "Units": lambda app: _told(views.units(app)),
-                "Plan": lambda app, options: _told(views.plan(app, **_options(options, release=str, **_CANARY))),
-                "Releases": lambda app: _told(views.releases(app)),
-                "Compare": lambda app: _told(views.compare(app)),
-                "LogMatches": views.log_matches,
+                "Describe": lambda _, app: apps.status(app),
+                "History": lambda _, app: views.history(app),
+                "HistoryBefore": lambda _, app, before: views.history(app, _number(app, before)),
+                "Units": views.units,
+                "Plan": lambda caller, app, options: views.plan(
+                    caller, app, **_options(options, release=str, **_CANARY)
+                ),
+                "Releases": views.releases,
+                "Compare": views.compare,
+                "LogMatches": lambda _, app, generation: views.log_matches(app, _number(app, generation)),
+                "Event": lambda _, app, number: self._event(app, number),
             },
         }
-        writers: dict[str, dict[str, Method]] = {
-            MANAGER: {"Reload": apps.reload, "Repair": lambda: _json(apps.repair())},
+
+    def _writers(self) -> dict[str, dict[str, Method]]:
+        apps, requests = self._apps, self._requests
+        return {
+            MANAGER: {"Reload": apps.reload, "Repair": apps.repair},
             APP: {
-                "Apply": lambda app, options: requests.apply(
-                    app, **_options(options, start=bool, supersede=bool, **_CANARY)
+                "Apply": lambda app, options, agreed: requests.apply(
+                    app, agreed=agreed, **_options(options, start=bool, supersede=bool, **_CANARY)
                 ),
                 "Rollout": self._rollout,
                 "Rollback": lambda app, to, options: requests.rollback(
-                    app, to, **_options(options, supersede=bool, past_irreversible=bool)
+                    app, _number(app, to), **_options(options, supersede=bool, past_irreversible=bool)
                 ),
-                "Recall": requests.recall,
+                "Recall": lambda app, to: requests.recall(app, _number(app, to)),
                 "Restart": lambda app, options: requests.restart(app, **_options(options, supersede=bool)),
                 "Scale": lambda app, instances, options: requests.scale(
                     app, instances, **_options(options, supersede=bool)
@@ -103,15 +134,10 @@ class Service:
                 "Resume": requests.resume,
                 "Abort": lambda app, options: requests.abort(app, **_options(options, past_irreversible=bool)),
                 "SetWeight": lambda app, generation, share, options: requests.weigh(
-                    app, generation, share, **_options(options)
+                    app, _number(app, generation), share, **_options(options)
                 ),
                 "Remove": requests.remove,
             },
-        }
-        self._methods = {
-            (interface, method.get("name", "")): _entry(interface, method, readers, writers)
-            for interface, description in self._interfaces.items()
-            for method in description.findall("method")
         }
 
     async def start(self) -> None:
@@ -120,69 +146,108 @@ class Service:
         await self._bus.request_name(NAME)
 
     def emit(self, app: str, kind: str, fields: dict[str, Any]) -> None:
-        """Broadcast a status (`changed`) or a line of progress (`event`)."""
-        path = f"{APPS}/{encode(app)}"
+        """Broadcast a status (`changed`) or a line of progress (`event`): everyone hears it, so without journal lines.
+
+        An event that lacks some has a number, by which Event() tells it to those who may read them.
+        """
+        path, public = f"{APPS}/{encode(app)}", disclosure.disclosed(fields, reads_journal=False)
         if kind == "event":
-            self._bus.emit(path, APP, "RolloutEvent", "s", [_json(fields)])
+            if disclosure.has_lines(fields):
+                self._last_event += 1
+                self._events.append((self._last_event, app, fields))
+                public["number"] = self._last_event
+            self._bus.emit(path, APP, "RolloutEvent", "s", [_json(public)])
             return
-        self._bus.emit(ROOT, MANAGER, "AppChanged", "ss", [app, _json(fields)])
+        self._bus.emit(ROOT, MANAGER, "AppChanged", "ss", [app, _json(public)])
         self._bus.emit(path, PROPERTIES, "PropertiesChanged", "sa{sv}as", [APP, self._properties(fields), []])
 
-    async def _serve(self, call: MethodCall) -> Reply:
-        if call.interface == PEER:
-            return self._peer(call)
-        if call.member == "Introspect" and call.interface in ("", INTROSPECTABLE):
-            return "s", [await self._introspect(call.path)]
-        if call.interface == PROPERTIES:
-            return await self._get(call)
-        interface = call.interface or (MANAGER if call.path == ROOT else APP)
-        entry = self._methods.get((interface, call.member))
-        if entry is None or (interface == MANAGER) != (call.path == ROOT):
-            raise BusError(
-                "org.freedesktop.DBus.Error.UnknownMethod", f"{call.path} has no {call.interface}.{call.member}"
-            )
-        if call.signature != entry.takes:
-            raise BusError(
-                "org.freedesktop.DBus.Error.InvalidArgs",
-                f'{call.member} takes "{entry.takes}", not "{call.signature}" (busctl introspect {NAME} {call.path})',
-            )
-        arguments = call.body if interface == MANAGER else [await self._app(call.path), *call.body]
-        if entry.changes:
-            await self._polkit.authorise(call.sender, f"{call.member} of {' '.join(map(str, arguments[:1])) or NAME}")
-        result = entry.run(*arguments)
-        if isinstance(result, Awaitable):
-            result = await result
-        return entry.returns, [] if not entry.returns else [result]
-
-    async def _app(self, path: str) -> str:
-        name = decode(path.removeprefix(f"{APPS}/"))
-        if path != f"{APPS}/{encode(name)}":
-            raise self._apps.unknown(name)
-        await self._apps.find(name)
-        return name
+    def _event(self, app: str, number: int) -> dict[str, Any]:
+        for known, whose, fields in self._events:
+            if (known, whose) == (number, app):
+                return {**fields, "number": number}
+        raise Refused(f"event {number} of {app} is not kept any more; deployd history {app} has what failed")
 
     async def _list_apps(self) -> list[list[str]]:
         return [[name, f"{APPS}/{encode(name)}"] for name in await self._views.names()]
 
-    async def _rollout(self, app: str, options: dict[str, Any]) -> int:
+    async def _serve(self, call: MethodCall) -> Reply:
+        try:
+            return await self._dispatch(call)
+        except BusError as error:
+            raise BusError(error.name, config.one_line(error.message)) from None
+
+    async def _dispatch(self, call: MethodCall) -> Reply:
+        interface = call.interface or _interface_of(call)
+        if (interface, call.member) in SIGNATURES:
+            _check_signature(call.path, call.member, call.signature, SIGNATURES[interface, call.member])
+            return await self._standard(call, interface)
+        entry = self._methods.get((interface, call.member))
+        if entry is None or (interface == MANAGER) != (call.path == ROOT):
+            raise _unknown_method(call.path, call.interface, call.member)
+        _check_signature(call.path, call.member, call.signature, entry.takes)
+        caller = await self._caller(call)
+        app = "" if interface == MANAGER else await self._app(call.path)
+        try:
+            result = await self._run(entry, caller, call.member, app, call.body)
+        except DeploydError as error:
+            if isinstance(error, InvalidFile) and app and not self._views.may_read_file(caller, app):
+                error = self._views.invalid(app)
+            raise disclosure.error(error, caller.reads_journal()) from None
+        if isinstance(result, dict):
+            result = _json(disclosure.disclosed(result, caller.reads_journal()))
+        return entry.returns, [] if not entry.returns else [result]
+
+    async def _run(self, entry: Entry, caller: Caller, member: str, app: str, body: list[Any]) -> Any:
+        arguments = [app, *body] if app else body
+        if entry.changes:
+            agreed = await self._consent.obtain(caller, member, app, body)
+            result = entry.run(*arguments, *([agreed] if member in NAMES_RELEASE else []))
+        else:
+            result = entry.run(caller, *arguments)
+        return await result if isinstance(result, Awaitable) else result
+
+    async def _caller(self, call: MethodCall) -> Caller:
+        try:
+            known = await self._bus.credentials(call.sender)
+        except BusError as error:
+            raise AccessDenied(f"{call.member}: the caller is unknown: {config.one_line(error.message)}") from None
+        return Caller(call.sender, known.uid, known.groups, call.interactive)
+
+    async def _app(self, path: str) -> str:
+        name = decode(path.removeprefix(f"{APPS}/")[:LONGEST_LABEL])
+        if not config.is_name(name) or path != f"{APPS}/{encode(name)}":
+            raise self._apps.unknown(name)
+        await self._apps.find(name)
+        return name
+
+    async def _rollout(self, app: str, options: dict[str, Any], agreed: str | None) -> int:
         known = _options(options, release=str, cause=str, supersede=bool, **_CANARY)
         cause = known.pop("cause", "rollout")
         if cause not in ("rollout", "reload"):
-            raise InvalidRequest(f'cause "{cause}": allowed are rollout and reload')
-        return await self._requests.rollout(app, cause=Cause(cause), **known)
+            raise InvalidRequest(f'cause "{config.one_line(cause)}": allowed are rollout and reload')
+        return await self._requests.rollout(app, cause=Cause(cause), agreed=agreed, **known)
 
-    async def _get(self, call: MethodCall) -> Reply:
-        if call.path == ROOT:
-            properties = {"Version": ("s", __version__)} if call.body[:1] in ([MANAGER], [""]) else {}
-        else:
-            properties = self._properties(self._apps.status(await self._app(call.path)))
-        if call.member == "GetAll":
-            return "a{sv}", [properties]
-        if call.member == "Get" and len(call.body) == 2 and call.body[1] in properties:
-            return "v", [variant(*properties[call.body[1]])]
+    async def _standard(self, call: MethodCall, interface: str) -> Reply:
+        match interface, call.member:
+            case _, "Introspect":
+                return "s", [await self._introspect(call.path)]
+            case _, "Ping":
+                return "", []
+            case _, "GetMachineId":
+                return "s", [machine_id()]
+            case _, "GetAll":
+                return "a{sv}", [await self._known_properties(call)]
+            case _, "Get" if (found := (await self._known_properties(call)).get(call.body[1])) is not None:
+                return "v", [variant(*found)]
         raise BusError(
             "org.freedesktop.DBus.Error.UnknownProperty", f"{call.path} has no such property, or it is read-only"
         )
+
+    async def _known_properties(self, call: MethodCall) -> dict[str, tuple[str, Any]]:
+        """Of the interface that is asked for; the manager's are few."""
+        if call.path == ROOT:
+            return {"Version": ("s", __version__)} if call.body[0] in (MANAGER, "") else {}
+        return self._properties(self._apps.status(await self._app(call.path)))
 
     @staticmethod
     def _properties(status: dict[str, Any]) -> dict[str, tuple[str, Any]]:
@@ -196,41 +261,23 @@ class Service:
             "Phase": ("s", rollout.get("phase", "")),
         }
 
-    def _peer(self, call: MethodCall) -> Reply:
-        if call.member == "Ping":
-            return "", []
-        if call.member == "GetMachineId":
-            return "s", [Path("/etc/machine-id").read_text(encoding="ascii").strip()]
-        raise BusError("org.freedesktop.DBus.Error.UnknownMethod", f"{PEER} has no {call.member}")
-
     async def _introspect(self, path: str) -> str:
-        def node(children: list[str], interface: str = "") -> str:
-            body = ""
-            if interface:
-                body = ElementTree.tostring(self._interfaces[interface], encoding="unicode") + _STANDARD
-            return "<node>" + body + "".join(f'<node name="{child}"/>' for child in children) + "</node>"
-
         if path == ROOT:
-            return node(["app"], MANAGER)
+            return _node(["app"], self._interfaces[MANAGER])
         if path == APPS:
-            return node([encode(name) for name in await self._views.names()])
+            return _node([encode(name) for name in await self._views.names()])
         if path.startswith(APPS + "/"):
             await self._app(path)
-            return node([], APP)
+            return _node([], self._interfaces[APP])
         parts = [part for part in ROOT.split("/") if part]
         given = [part for part in path.split("/") if part]
-        return node([parts[len(given)]] if given == parts[: len(given)] and len(given) < len(parts) else [])
+        return _node([parts[len(given)]] if given == parts[: len(given)] and len(given) < len(parts) else [])
 
 
-_STANDARD = f"""
-<interface name="{INTROSPECTABLE}"><method name="Introspect"><arg name="xml" type="s" direction="out"/></method>
-</interface><interface name="{PROPERTIES}">
-<method name="Get"><arg name="interface" type="s" direction="in"/><arg name="property" type="s" direction="in"/>
-<arg name="value" type="v" direction="out"/></method>
-<method name="GetAll"><arg name="interface" type="s" direction="in"/>
-<arg name="properties" type="a{{sv}}" direction="out"/></method>
-<signal name="PropertiesChanged"><arg name="interface" type="s"/><arg name="changed" type="a{{sv}}"/>
-<arg name="invalidated" type="as"/></signal></interface>"""
+def _interface_of(call: MethodCall) -> str:
+    """A call may leave it out; then the first one that has such a method is meant."""
+    standard = next((interface for interface, member in SIGNATURES if member == call.member), "")
+    return standard or (MANAGER if call.path == ROOT else APP)
 
 
 def _entry(
@@ -252,18 +299,22 @@ def _entry(
 def _options(options: dict[str, Any], **known: type) -> dict[str, Any]:
     for key, value in options.items():
         if key not in known:
-            raise InvalidRequest(f'unknown option "{key}"; known are {", ".join(sorted(known))}')
+            raise InvalidRequest(f'unknown option "{config.one_line(key)}"; known are {", ".join(sorted(known))}')
         if type(value) is not known[key]:  # a bool is an int, but no number of instances
             raise InvalidRequest(f'option "{key}" must be of type {known[key].__name__}')
-    return options
+    return dict(options)
+
+
+def _number(app: str, generation: int) -> int:
+    """A generation that history can be asked for."""
+    if generation > LARGEST_NUMBER:
+        raise InvalidRequest(f"{app} has no generation {generation}; see deployd history {app}")
+    return generation
 
 
 def _json(value: dict[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-async def _told(answer: Awaitable[dict[str, Any]]) -> str:
-    return _json(await answer)
+    """In ASCII: names of files need not be text."""
+    return json.dumps(value)
 
 
 def _find_xml() -> str:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
 
 from deployd import config
 from deployd.config.contents import Contents, contents, difference
 from deployd.control.ground import KEPT
 from deployd.control.registry import Registry
-from deployd.control.workers import LONG
+from deployd.control.workers import LONG, Workers
 from deployd.documents.releases import Found, Needs, releases
 from deployd.documents.status import Json
 from deployd.errors import DeploydError, Refused
 from deployd.model.generation import Generation
+from deployd.service.caller import Caller
 
 
-async def inventory(apps: Registry, name: str) -> Json:
+async def inventory(apps: Registry, caller: Caller, name: str, workers: Workers) -> Json:
     """Every release directory of the app and beside those: who needs it, and whether it may be deleted.
 
     Raises NoSuchApp and StateError.
@@ -26,12 +29,56 @@ async def inventory(apps: Registry, name: str) -> Json:
     # Apps may share a release, or the directory that releases lie in.
     others = {other: _needs(apps, other).releases for other in apps.names() if other != name}
     # Another app whose file system does not answer costs time, but not the answer.
-    names = [name, *others]
-    found = await asyncio.gather(*(_named(apps, app) for app in names))
-    named = {app: path for app, path in zip(names, found, strict=True) if path is not None}
-    present = await apps.viewers.run(name, _present, needs)
+    secret = [str(apps.files.path(app)) for app in (name, *others) if _is_secret(apps, caller, app)]
+    names = [app for app in (name, *others) if str(apps.files.path(app)) not in secret]
+    named = await asyncio.gather(*(_named(apps, app, workers) for app in names))
+    known = {app: path for app, path in zip(names, named, strict=True) if path is not None}
+    present = await workers.run(name, _present, needs)
     whole = [item for number in needs.numbers if (item := apps.history.generation(name, number)) is not None]
-    return releases(needs, await apps.viewers.run(name, _look, needs, whole, present, others, named, deadline=LONG))
+
+    def answer() -> Json:
+        found = _look(needs, whole, present, others, known)
+        if caller.root:
+            return releases(needs, found)
+        return _withheld(releases(needs, _unnamed(needs, found, caller)), caller, secret)
+
+    return await workers.run(name, answer, deadline=LONG)
+
+
+def _is_secret(apps: Registry, caller: Caller, name: str) -> bool:
+    """True if there is an app file that the caller may not read."""
+    return not caller.root and name in apps.files.names and not caller.files.may_read(str(apps.files.path(name)))
+
+
+def _unnamed(needs: Needs, found: Found, caller: Caller) -> Found:
+    """That a release has changed, to those who can list it; what has, only a walk through all of it would tell them."""
+    changed = {
+        item.number: "a file in it is not what it was"
+        for item in needs.generations
+        if item.number in found.changed and caller.files.may_list(item.release)
+    }
+    return replace(found, changed=changed)
+
+
+def _withheld(answer: Json, caller: Caller, secret: list[str]) -> Json:
+    """The answer without what the caller could not find out: which directories there are where it may not look, and
+    what app files say that it may not read."""
+    listed = {path: caller.files.may_list(path) for path in {_parent(item["release"]) for item in answer["releases"]}}
+    kept = []
+    for item in answer["releases"]:
+        if not listed[_parent(item["release"])]:
+            if not item["generations"]:
+                continue
+            why = f"user {caller.uid} cannot look there; ask as root"
+            item |= {"state": "unknown", "deletable": False, "why": why, "changed": False}
+        elif item["deletable"] and secret:
+            item |= {"state": "kept", "deletable": False, "why": f"{secret[0]} may name it; ask as root"}
+        kept.append(item)
+    return {**answer, "releases": kept}
+
+
+def _parent(release: str) -> str:
+    return str(Path(release).parent)
 
 
 def _needs(apps: Registry, name: str) -> Needs:
@@ -46,11 +93,11 @@ def _needs(apps: Registry, name: str) -> Needs:
     )
 
 
-async def _named(apps: Registry, name: str) -> str | None:
+async def _named(apps: Registry, name: str, workers: Workers) -> str | None:
     """The release that the app file names."""
     try:
-        app = await apps.files.load(name, apps.viewers)
-        return await apps.viewers.run(name, config.resolve_release, app)
+        app = await apps.files.load(name, workers)
+        return await workers.run(name, config.resolve_release, app)
     except DeploydError:
         return None  # what is wrong with the file, `deployd check` tells
 

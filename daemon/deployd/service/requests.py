@@ -13,7 +13,7 @@ from deployd.control.controller import Controller
 from deployd.control.hooks import Change
 from deployd.control.registry import Registry
 from deployd.control.workers import LONG
-from deployd.errors import Busy, DeploydError, InvalidRequest, Refused, StateError
+from deployd.errors import AccessDenied, Busy, DeploydError, InvalidRequest, Refused, StateError
 from deployd.model.app import MOST_STEERED, App
 from deployd.model.generation import Cause, Generation, Result
 from deployd.model.rollout import Hold, Phase, Rollout
@@ -31,13 +31,20 @@ class Requests:
         self._turns = Turns()
 
     async def apply(
-        self, name: str, start: bool = True, *, supersede: bool = False, canary: int = 0, canary_share: float = 0.0
+        self,
+        name: str,
+        start: bool = True,
+        *,
+        agreed: str | None = None,
+        supersede: bool = False,
+        canary: int = 0,
+        canary_share: float = 0.0,
     ) -> int:
-        """First deploy, or a rollout of changed settings; 0 when there is nothing to do."""
+        """First deploy, or a rollout of changed settings; 0 when there is nothing to do. `agreed` as for rollout."""
         async with self._turn(name):
             self._refuse_if_busy(name, supersede)
             app = await self._apps.load(name)
-            release = await self._apps.workers.run(name, config.resolve_release, app)
+            release = await self._resolved(app, None, agreed)
             held = (await self._apps.workers.run(name, contents, release, app, deadline=LONG)).digest
             current = None if self._rollout_of(name) else self._apps.current(name)
             as_it_was = app.with_learned(current.settings.gate.timeout) if current is not None else app
@@ -62,15 +69,19 @@ class Requests:
         release: str | None = None,
         cause: Cause = Cause.ROLLOUT,
         *,
+        agreed: str | None = None,
         supersede: bool = False,
         canary: int = 0,
         canary_share: float = 0.0,
     ) -> int:
-        """A new generation of what the app file and `release` say now."""
+        """A new generation of what the app file and `release` say now.
+
+        `agreed`: the directory that polkit was asked about, if it was: what a link leads to by now does not count.
+        """
         async with self._turn(name):
             self._refuse_if_busy(name, supersede)
             app = await self._apps.load(name)
-            real = await self._apps.workers.run(name, config.resolve_release, app, release)
+            real = await self._resolved(app, release, agreed)
             return await self._begin(
                 app, real, cause, canary=goals.canary(app, canary, canary_share, steers=self._apps.steers(name))
             )
@@ -86,7 +97,7 @@ class Requests:
         """Release and settings of an earlier generation again."""
         async with self._turn(name):
             self._refuse_if_busy(name, supersede)
-            goal = self._rollback_goal(name, to, past_irreversible)
+            goal = self.rollback_goal(name, to, past_irreversible)
             with self._recalled(name, goal):
                 release = await self._as_it_was(goal)
                 return await self._begin(goal.settings, release, Cause.ROLLBACK, goal)
@@ -97,7 +108,7 @@ class Requests:
         self._apps.require_history(name)
         controller = self._apps.known(name)
         if controller is not None:
-            self._recall(controller, self._rollback_goal(name, to, past_irreversible=False))
+            self._recall(controller, self.rollback_goal(name, to, past_irreversible=False))
 
     @staticmethod
     def _recall(controller: Controller, goal: Generation) -> None:
@@ -221,10 +232,19 @@ class Requests:
         # A first deploy has nothing to be compared with, and a way back is not to wait for anybody.
         waits = generation.origin is not None and cause not in (Cause.ROLLBACK, Cause.SCALE)
         controller.begin(generation, goals.holds(app, canary, steers=self._apps.steers(name)) if waits else ())
-        for warning in (lost, mark and f"no way leads back past generation {number}: {mark}"):
-            if warning:
-                self._apps.tell(name, "warning", {"from": generation.origin, "to": number, "reason": warning})
+        marked = f"no way leads back past generation {number}, as its release says"
+        for reason, lines in ((lost, []), (mark and marked, [mark])):
+            if reason:
+                fields = {"from": generation.origin, "to": number, "reason": reason, "journal": lines}
+                self._apps.tell(name, "warning", fields)
         return number
+
+    async def _resolved(self, app: App, release: str | None, agreed: str | None) -> str:
+        wanted = release if agreed is None else agreed
+        real = await self._apps.workers.run(app.name, config.resolve_release, app, wanted)
+        if agreed is not None and real != agreed:
+            raise AccessDenied(f"the release {agreed} became another directory while polkit was asked; try again")
+        return real
 
     async def _prepare(self, app: App, release: str, number: int, again: Generation | None = None) -> tuple[str, str]:
         """Verify the units and write the generation's files; what stands for its contents, and its fingerprint."""
@@ -319,7 +339,8 @@ class Requests:
         )
         return number
 
-    def _rollback_goal(self, name: str, to: int, past_irreversible: bool) -> Generation:
+    def rollback_goal(self, name: str, to: int, past_irreversible: bool) -> Generation:
+        """The generation that a rollback leads to. Raises Refused."""
         current = self._apps.require_current(name)
         if self._rollout_of(name) is not None:
             self._refuse_undoing(name, past_irreversible)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import replace
 from functools import partial
 
-from deployd import __version__, config
-from deployd.config.contents import contents
+from deployd import __version__
 from deployd.control.registry import Registry
-from deployd.control.workers import LONG
+from deployd.control.workers import LONG, Workers
 from deployd.documents import status
 from deployd.documents.status import Json
-from deployd.errors import InvalidRequest
+from deployd.errors import AccessDenied, InvalidFile, InvalidRequest
 from deployd.model.app import App
 from deployd.plan import boots, closing
 from deployd.plan import goal as goals
@@ -21,10 +21,15 @@ from deployd.plan.goal import Goal
 from deployd.plan.planner import Verdict
 from deployd.plan.simulation import simulate
 from deployd.render import Unit
+from deployd.service import release_access
+from deployd.service.admission import Admission
+from deployd.service.caller import Caller
 from deployd.service.inventory import inventory
 
 PAGE = 200
 """Generations in one answer: it has to fit into one message."""
+AT_ONCE = 2
+"""Pieces of work for all unprivileged callers together."""
 
 
 class Views:
@@ -32,6 +37,9 @@ class Views:
 
     def __init__(self, apps: Registry) -> None:
         self._apps = apps
+        # Of their time unprivileged callers get a tenth.
+        self._admission = Admission(AT_ONCE, pause=9)
+        self._public = Workers(AT_ONCE)
 
     async def names(self) -> list[str]:
         """All apps, those whose files have just come included."""
@@ -45,19 +53,49 @@ class Views:
             await asyncio.sleep(0)  # others are answered in between
         return {"apps": apps, "version": __version__}
 
-    async def check(self, name: str) -> Json:
+    async def check(self, caller: Caller, name: str) -> Json:
         """Validate one app file, or all for ""."""
         if name and name not in self._apps.files.names:
             await self._apps.files.refresh()
             if name not in self._apps.files.names:
                 raise self._apps.unknown(name)
-        problems = await self._apps.files.problems(name)
+        problems = await self._admission.run(caller, lambda: self._problems(caller, name))
         return {
             "apps": [
                 {"app": app, "file": file, "valid": problem is None, "error": problem}
                 for app, file, problem in problems
             ]
         }
+
+    async def _problems(self, caller: Caller, name: str) -> list[tuple[str, str, str | None]]:
+        found = await self._apps.files.problems(name, None if caller.root else partial(self._check, caller))
+        return [
+            (app, file, str(self.invalid(app)) if problem and not self.may_read_file(caller, app) else problem)
+            for app, file, problem in found
+        ]
+
+    @staticmethod
+    def _check(caller: Caller, app: App) -> None:
+        """What is wrong with the release, to those who can see that it is."""
+        with contextlib.suppress(AccessDenied):
+            release_access.seen_release(caller, app)
+
+    def invalid(self, app: str) -> InvalidFile:
+        """What those are told who may not read the app file."""
+        file = self._apps.files.path(app)
+        return InvalidFile(f"{file} is not valid; deployd check {app} tells why to those who may read it")
+
+    def may_read_file(self, caller: Caller, app: str) -> bool:
+        """True if the caller may read the app file, and so be told what it says."""
+        return caller.root or caller.files.may_read(str(self._apps.files.path(app)))
+
+    def _require_readable(self, caller: Caller, app: str) -> None:
+        if app in self._apps.files.names and not self.may_read_file(caller, app):
+            file = self._apps.files.path(app)
+            raise AccessDenied(f"user {caller.uid} may not read {file}, and is not told what it says; ask as root")
+
+    def _workers(self, caller: Caller) -> Workers:
+        return self._apps.viewers if caller.root else self._public
 
     def history(self, name: str, before: int = 0) -> Json:
         """The newest generations, or the newest of those with lower numbers than `before`."""
@@ -69,9 +107,13 @@ class Views:
         known = {number: boots.summary(seconds) for number, seconds in found.items()}
         return status.history(name, page, history.current(name), known, more=more, trouble=history.source.trouble(name))
 
-    async def units(self, name: str) -> Json:
+    async def units(self, caller: Caller, name: str) -> Json:
         self._apps.known(name)
-        app, current = await self._load(name), self._apps.current(name)
+        self._require_readable(caller, name)
+        return await self._admission.run(caller, lambda: self._units(caller, name))
+
+    async def _units(self, caller: Caller, name: str) -> Json:
+        app, current = await self._load(caller, name), self._apps.current(name)
         # What was learned since is no reason to write units anew; the next generation does.
         app = self._apps.learned(app) if current is None else app.with_learned(current.settings.gate.timeout)
         installed = self._apps.deployment.installed(name)
@@ -92,13 +134,25 @@ class Views:
             ],
         }
 
-    async def plan(self, name: str, release: str | None = None, canary: int = 0, canary_share: float = 0.0) -> Json:
+    async def plan(
+        self,
+        caller: Caller,
+        name: str,
+        release: str | None = None,
+        canary: int = 0,
+        canary_share: float = 0.0,
+    ) -> Json:
         """Every action a rollout of the app file (or of `release`) would take, and where it would wait."""
+        self._apps.known(name)
+        self._require_readable(caller, name)
+        return await self._admission.run(caller, lambda: self._plan(caller, name, release, canary, canary_share))
+
+    async def _plan(self, caller: Caller, name: str, release: str | None, canary: int, share: float) -> Json:
         controller = self._apps.known(name)
-        app = self._apps.learned(await self._load(name))
-        first = goals.canary(app, canary, canary_share, steers=self._apps.steers(name))
-        real = await self._apps.viewers.run(name, config.resolve_release, app, release)
-        held = (await self._apps.viewers.run(name, contents, real, app, deadline=LONG)).digest
+        app = self._apps.learned(await self._load(caller, name))
+        first = goals.canary(app, canary, share, steers=self._apps.steers(name))
+        look = partial(self._workers(caller).run, name, deadline=LONG)
+        real, held = await look(release_access.seen, caller, app, release)
         number = self._apps.history.next_number(name)
         goal = self._apps.goal(app, number, app.fingerprint(real, held))
         layout = self._apps.deployment.layout(app, goal)
@@ -118,17 +172,19 @@ class Views:
             outcome = closing.joined(outcome, more)
         return status.dry_run(name, self._apps.history.current(name), number, real, outcome)
 
-    async def releases(self, name: str) -> Json:
+    async def releases(self, caller: Caller, name: str) -> Json:
         """Every release directory: who needs it, and whether it may be deleted."""
-        return await inventory(self._apps, name)
+        self._apps.known(name)
+        return await self._admission.run(caller, lambda: inventory(self._apps, caller, name, self._workers(caller)))
 
-    async def compare(self, name: str) -> Json:
+    async def compare(self, caller: Caller, name: str) -> Json:
         """The generations that have instances now, side by side."""
         self._apps.known(name)
-        return await self._apps.comparer.compare(name)
+        comparer = self._apps.comparer if caller.root else self._apps.public_comparer
+        return await self._admission.run(caller, lambda: comparer.compare(name))
 
-    async def _load(self, name: str) -> App:
-        return await self._apps.files.load(name, self._apps.viewers)
+    async def _load(self, caller: Caller, name: str) -> App:
+        return await self._apps.files.load(name, self._workers(caller))
 
     def log_matches(self, name: str, generation: int) -> list[str]:
         """journalctl(1) matches: what instances wrote, and what systemd and deployd wrote about them."""

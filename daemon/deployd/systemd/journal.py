@@ -90,6 +90,8 @@ def sentence(app: str, event: str, data: dict[str, Any]) -> str:
             return f"{app}: {data['hook']} hook {data['command']} {data['state']}"
         case "failed-gate":
             return f"{app}: gate failed{reason}"
+        case "warning":
+            return f"{app}: warning{reason}{': ' if data.get('journal') else ''}{' '.join(data.get('journal', ()))}"
         case "rolling-back":
             return f"{app}: rolling back to {data.get('from') or 'nothing'}{reason}"
         case _:

@@ -1,0 +1,71 @@
+"""Lines of the journal are for those who may read it; all others learn how many there are."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployd.api import lacks_lines
+from deployd.errors import DeploydError, Refused
+from deployd.service.disclosure import disclosed, error, has_lines
+
+SECRET = "postgres://root:secret@db"
+JSON = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["journal", "errors", "failure", "instances", "x"]), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+DOCUMENT = st.dictionaries(st.sampled_from(["journal", "errors", "failure", "instances", "x"]), JSON, max_size=4)
+
+
+def test_an_answer_keeps_its_shape() -> None:
+    status: dict[str, Any] = {
+        "app": "demo",
+        "instances": [{"instance": 1, "journal": [SECRET, "x"]}, {"instance": 2, "journal": []}],
+        "rollout": {"failure": {"reason": "it exited", "journal": (SECRET,)}},
+    }
+    told = disclosed(status, reads_journal=False)
+    assert SECRET not in json.dumps(told)
+    assert [item["journal_lines"] for item in told["instances"]] == [2, 0]
+    assert told["rollout"]["failure"] == {"reason": "it exited", "journal": [], "journal_lines": 1}
+    whole = disclosed(status, reads_journal=True)
+    assert whole["instances"][0] == {"instance": 1, "journal": [SECRET, "x"], "journal_lines": 2}
+    assert disclosed(whole, reads_journal=False) == told
+    assert lacks_lines(told)
+    assert not lacks_lines(whole)
+    assert "journal_lines" not in status["instances"][0], "what is told to one is not what others are told"
+
+
+def test_a_comparison_counts_its_errors_itself() -> None:
+    told = disclosed({"generations": [{"error_lines": 7, "errors": [SECRET]}]}, reads_journal=False)
+    assert told == {"generations": [{"error_lines": 7, "errors": []}]}
+
+
+@given(DOCUMENT)
+def test_no_line_is_told_at_any_depth(document: dict[str, Any]) -> None:
+    assert not has_lines(disclosed(document, reads_journal=False))
+    assert has_lines(disclosed(document, reads_journal=True)) == has_lines(document)
+
+
+def test_an_error_tells_how_many_lines_there_are() -> None:
+    refused = Refused("before hook bin/migrate exited with status 1", [SECRET, "\x1b[31mred"])
+    told = error(refused, reads_journal=False)
+    assert type(told) is Refused
+    assert (
+        str(told) == "before hook bin/migrate exited with status 1 (2 lines in the journal, for those who may read it)"
+    )
+    whole = str(error(refused, reads_journal=True)).split("\n")
+    assert whole == ["before hook bin/migrate exited with status 1", SECRET, "\\x1b[31mred"]
+
+
+@given(st.text(), st.lists(st.text(), max_size=3))
+def test_what_an_error_quotes_is_bounded_and_clean(sentence: str, lines: list[str]) -> None:
+    for line in str(error(DeploydError(sentence * 300, lines), reads_journal=True)).split("\n"):
+        assert line.isprintable()
+        assert len(line) <= 1000

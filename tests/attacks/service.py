@@ -1,0 +1,345 @@
+"""Attacks on what org.deployd1 tells and does: by nobody, who may read neither the journal nor closed directories."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+
+from tests.host.begun import Ended
+from tests.host.stage import APP, APP_FILE, DEADLINE, Stage
+
+Attack = Callable[[Stage], str]
+
+NOBODY = "nobody"
+SECRET = "postgres://root:hunter2@db"
+"""What an app writes into its traceback, where journalctl(1) shows it to nobody."""
+OBJECT = f"/org/deployd1/app/{APP}"
+
+AGENT = """
+import asyncio, os, sys
+from deployd.bus import Bus
+POLKIT = "org.freedesktop.PolicyKit1"
+async def main():
+    bus = await Bus.connect()
+    async def serve(call):
+        print(call.member, flush=True)
+        if call.member == "BeginAuthentication":
+            await asyncio.Event().wait()
+        return "", []
+    bus.serve(serve)
+    pid = int(sys.argv[1]) or os.getpid()
+    start = int(open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[19])
+    subject = ["unix-process", {"pid": ("u", pid), "start-time": ("t", start), "uid": ("i", os.getuid())}]
+    authority = POLKIT, "/org/freedesktop/PolicyKit1/Authority", POLKIT + ".Authority"
+    await bus.call(*authority, "RegisterAuthenticationAgent", "(sa{sv})ss", [subject, "C", "/agent"])
+    print("registered", flush=True)
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
+"""An agent of polkit for the process with the given ID that is asked for passwords and never answers."""
+
+PROMPTS = """
+import asyncio, sys
+from deployd.api import APP, NAME, app_path
+from deployd.bus import Bus, BusError
+asked = refused = 0
+async def ask(bus):
+    global refused
+    try:
+        await bus.call(NAME, app_path("demo"), APP, "Restart", "a{sv}", [{}], timeout=120, interactive=True)
+    except BusError:
+        refused += 1
+async def main():
+    global asked
+    sys.stdin.readline()
+    buses = [await Bus.connect() for _ in range(64)]
+    calls = [asyncio.ensure_future(ask(bus)) for bus in buses]
+    print("asked", flush=True)
+    await asyncio.gather(*calls)
+import os
+print(os.getpid(), flush=True)
+asyncio.run(main())
+"""
+"""64 connections, and on each a call that polkit asks a password for."""
+
+LISTEN = """
+import asyncio, json
+from deployd.api import APP, MANAGER, NAME, ROOT
+from deployd.bus import Bus
+def told(signal):
+    print(json.dumps([signal.member, signal.body], default=str), flush=True)
+async def main():
+    bus = await Bus.connect()
+    for interface, member, signature in (
+        (APP, "RolloutEvent", "s"),
+        (MANAGER, "AppChanged", "ss"),
+        ("org.freedesktop.DBus.Properties", "PropertiesChanged", "sa{sv}as"),
+    ):
+        await bus.subscribe(NAME, told, interface=interface, member=member, signature=signature, path_namespace=ROOT)
+    print("listening", flush=True)
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
+"""Prints every signal of the daemon."""
+
+
+def polkit_rule(stage: Stage, condition: str) -> None:
+    """A rule that lets nobody manage apps where the JavaScript `condition` holds."""
+    rule = f"""polkit.addRule(function(action, subject) {{
+        if (action.id == "org.deployd1.manage" && subject.user == "nobody" && ({condition})) return polkit.Result.YES;
+    }});\n"""
+    stage.machine.write("/etc/polkit-1/rules.d/10-test.rules", rule)
+    stage.machine.run(["chmod", "755", "/etc/polkit-1/rules.d"])
+    stage.machine.run(["systemctl", "restart", "polkit"])
+
+
+def call(stage: Stage, member: str, *arguments: str, path: str = OBJECT, user: str = NOBODY) -> str:
+    """What busctl says to a call, answer or error."""
+    interface = "org.deployd1.Manager" if path == "/org/deployd1" else "org.deployd1.App"
+    argv = ["busctl", "--system", "--allow-interactive-authorization=no", "call", "org.deployd1", path, interface]
+    done = stage.machine.run([*argv, member, *arguments], user=user, check=False, timeout=DEADLINE)
+    return done.stdout + done.stderr
+
+
+def plan_of(stage: Stage, release: str) -> str:
+    """The answer to nobody's plan of `release`, with the path itself left out."""
+    return call(stage, "Plan", "a{sv}", "1", "release", "s", release).replace(release, "PATH")
+
+
+def fail_with_secret(stage: Stage) -> Ended:
+    """A rollout whose instances die with a message that has a password in it."""
+    stage.deploy("v1")
+    bad = stage.release("bad")
+    stage.machine.write(f"{bad}/app.py", f"raise SystemExit({SECRET!r})\n")
+    return stage.rollout(bad)
+
+
+def read_the_last_words_of_an_app(stage: Stage) -> str:
+    """Reads what instances and hooks wrote before they failed, in answers, properties, errors and signals."""
+    machine = stage.machine
+    listener = machine.popen([machine.python, "-c", LISTEN], user=NOBODY, stdout=subprocess.PIPE)
+    assert listener.stdout is not None
+    try:
+        assert listener.stdout.readline() == "listening\n"
+        assert SECRET in fail_with_secret(stage).stderr
+        # What was restarted for a while shows in status; what has the priority err, in compare.
+        release = stage.release("late")
+        text = f"import sys; sys.stderr.write('<3>{SECRET}\\n')\n"
+        machine.write(f"{release}/app.py", text + machine.read(f"{release}/app.py"))
+        assert stage.rollout(release).result == "succeeded"
+        for number in range(1, 3):
+            stage.kill(number)
+        hook = f"echo {SECRET}; exit 3"
+        stage.configure(rollout={"hooks": {"before": [["/bin/sh", "-c", hook]]}})
+        stage.deployd("rollout", APP, "--release", stage.release("v3"))
+        told = {member: call(stage, member) for member in ("Describe", "History", "Compare")}
+        told["GetAll"] = machine.run(
+            ["busctl", "call", "org.deployd1", OBJECT, "org.freedesktop.DBus.Properties", "GetAll", "s", ""],
+            user=NOBODY,
+            check=False,
+        ).stdout
+        told["Manager.Describe"] = call(stage, "Describe", path="/org/deployd1")
+        polkit_rule(stage, "true")
+        told["Rollout"] = call(stage, "Rollout", "a{sv}", "0")
+    finally:
+        listener.kill()
+        signals, _ = listener.communicate()
+    seen = [json.loads(line) for line in signals.splitlines()]
+    numbers = [json.loads(body[0]).get("number") for member, body in seen if member == "RolloutEvent"]
+    assert any(numbers), "events say that there are lines"
+    told |= {f"Event {number}": call(stage, "Event", "t", str(number)) for number in numbers if number}
+    told["signals"] = signals
+    # The hook's command line is not what it wrote.
+    leaks = [what for what, text in told.items() if SECRET in text.replace(hook, "")]
+    return f"it was told in {', '.join(leaks)}" if leaks else ""
+
+
+def look_into_closed_directories(stage: Stage) -> str:
+    """Learns by `plan --release` which paths exist in directories that are closed to it, through symlinks as well."""
+    stage.deploy("v1")
+    machine = stage.machine
+    machine.run(["install", "-d", "-m", "700", "/root/closed", "/root/closed/dir", "/srv/closed"])
+    machine.run(["cp", "-a", "/srv/demo/v1", "/srv/closed/v1"])
+    machine.write("/root/closed/file", SECRET)
+    machine.run(["install", "-d", "-o", NOBODY, "-m", "755", "/var/tmp/nobody"])
+    for number, target in enumerate(("/root/closed/dir", "/root/closed/none", "/srv/closed/v1", "/proc/1/cwd")):
+        machine.run(["ln", "-sfn", target, f"/var/tmp/nobody/{number}"], user=NOBODY)
+    paths = [
+        *("/root/closed/dir", "/root/closed/file", "/root/closed/none", "/root/closed/none/x", "/srv/closed/v1"),
+        *("/srv/closed/v2", "/proc/1/cwd", "/proc/1/root/etc", *(f"/var/tmp/nobody/{number}" for number in range(4))),
+    ]
+    answers = {path: plan_of(stage, path) for path in paths}
+    if len(set(answers.values())) > 1:
+        return f"the answers differ: {answers}"
+    return "" if "is not a directory that user" in answers[paths[0]] else answers[paths[0]]
+
+
+def learn_the_names_beside_a_release(stage: Stage) -> str:
+    """Reads the names of directories and changed files where it may not list them."""
+    stage.deploy("v1")
+    machine = stage.machine
+    machine.run(["install", "-d", "/srv/demo/acquisition-of-rival"])
+    machine.write("/srv/demo/v1/layoffs.txt", "soon")
+    machine.run(["chmod", "711", "/srv/demo"])
+    said = "".join(call(stage, member) for member in ("Releases", "Describe", "History", "Compare"))
+    said += plan_of(stage, "/srv/demo/v1") + call(stage, "Check", "s", "", path="/org/deployd1")
+    words = [word for word in ("acquisition", "layoffs") if word in said]
+    machine.run(["chmod", "755", "/srv/demo"])
+    said = call(stage, "Releases")
+    words += ["layoffs"] if "layoffs" in said else []
+    return f"it was told of {', '.join(words)}" if words else ""
+
+
+def read_an_app_file_of_mode_0600(stage: Stage) -> str:
+    """Reads an app file that is closed to it, by what deployd says of it, valid or not."""
+    stage.deploy("v1", environment={"DATABASE": SECRET})
+    machine = stage.machine
+    machine.run(["chmod", "600", APP_FILE])
+    polkit_rule(stage, "true")
+
+    def asked() -> str:
+        said = [call(stage, member) for member in ("Units", "Releases", "Describe", "History")]
+        said += [call(stage, member, "a{sv}", "0") for member in ("Plan", "Rollout", "Apply")]
+        return "".join(said) + call(stage, "Check", "s", "", path="/org/deployd1")
+
+    valid = asked()
+    text = machine.read(APP_FILE)
+    machine.write(APP_FILE, text.replace("[environment]", f'[environment]\n"{SECRET}" = "x"') + f'\n"{SECRET}" = 1\n')
+    machine.run(["chmod", "600", APP_FILE])
+    invalid = asked()
+    if SECRET in valid or SECRET in invalid:
+        return "it was told what the file says"
+    return "" if "is not valid" in invalid else f"an owner of the app would not know that it is broken: {invalid}"
+
+
+def roll_out_code_of_ones_own(stage: Stage) -> str:
+    """Is let by polkit to roll out an app, and has it run a directory that belongs to nobody."""
+    stage.deploy("v1")
+    machine = stage.machine
+    polkit_rule(stage, "true")
+    machine.run(["install", "-d", "-o", NOBODY, "-m", "755", "/var/tmp/nobody"])
+    machine.run(["cp", "-r", "/srv/demo/v1", "/var/tmp/nobody/evil"], user=NOBODY)
+    machine.run(["ln", "-sfn", "/var/tmp/nobody/evil", "/srv/demo/link"])
+    for path in ("/var/tmp/nobody/evil", "/srv/demo/link", "/srv/demo/../../var/tmp/nobody/evil", "/srv/demo"):
+        said = call(stage, "Rollout", "a{sv}", "1", "release", "s", path)
+        if len(stage.history()) > 1:
+            return f"{path} was rolled out: {said}"
+    return ""
+
+
+def stop_the_daemon_with_unanswered_questions(stage: Stage) -> str:
+    """Has polkit put 64 questions that nobody answers; others wait for the daemon meanwhile."""
+    stage.deploy("v1")
+    machine = stage.machine
+    caller = machine.popen([machine.python, "-c", PROMPTS], user=NOBODY, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert caller.stdin is not None
+    assert caller.stdout is not None
+    pid = caller.stdout.readline().strip()
+    agent = machine.popen([machine.python, "-c", AGENT, pid], user=NOBODY, stdout=subprocess.PIPE)
+    assert agent.stdout is not None
+    try:
+        assert agent.stdout.readline() == "registered\n"
+        caller.stdin.write("go\n")
+        caller.stdin.flush()
+        assert caller.stdout.readline() == "asked\n"
+        assert agent.stdout.readline() == "BeginAuthentication\n"
+        done = stage.deployd("rollout", APP, "--release", stage.release("v2"), timeout=DEADLINE)
+        if done.returncode:
+            return f"root's rollout failed: {done.stderr}"
+        polkit_rule(stage, 'action.lookup("verb") == "rollout"')
+        done = stage.deployd("status", APP, user="daemon", timeout=DEADLINE)
+        return "" if done.returncode == 0 else f"others are not answered: {done.stderr}"
+    except subprocess.TimeoutExpired:
+        return "root's rollout waited for polkit"
+    finally:
+        for process in (caller, agent):
+            process.kill()
+            process.communicate()
+
+
+PLANS = """
+import asyncio
+from deployd.api import APP, NAME, app_path
+from deployd.bus import Bus, BusError
+async def plan(bus):
+    try:
+        await bus.call(NAME, app_path("demo"), APP, "Plan", "a{sv}", [{}], timeout=60)
+        return "answered"
+    except BusError as error:
+        return error.name.rpartition(".")[2]
+async def main():
+    buses = [await Bus.connect() for _ in range(30)]
+    calls = [asyncio.ensure_future(plan(bus)) for bus in buses for _ in range(10)]
+    print("asked", flush=True)
+    done = await asyncio.gather(*calls)
+    print(done.count("answered"), flush=True)
+asyncio.run(main())
+"""
+
+
+def have_a_thousand_instances_simulated(stage: Stage) -> str:
+    """Asks 300 times at once for the plan of 1,000 instances, while root plans and rolls out."""
+    stage.deploy("v1")
+    stage.configure(release="/srv/demo/v1", instances=1000)
+    machine = stage.machine
+    flood = machine.popen([machine.python, "-c", PLANS], user=NOBODY, stdout=subprocess.PIPE)
+    assert flood.stdout is not None
+    try:
+        assert flood.stdout.readline() == "asked\n"
+        if stage.deployd("plan", APP, timeout=DEADLINE).returncode:
+            return "root's plan was not answered"
+        stage.configure(release="/srv/demo/v1", instances=4)
+        if stage.change("restart").result != "succeeded":
+            return "root's rollout was stopped"
+        answered = int(flood.stdout.readline())
+        return "" if answered <= 10 else f"{answered} plans were simulated"
+    finally:
+        flood.kill()
+        flood.communicate()
+
+
+ODD: tuple[tuple[str, ...], ...] = (
+    (OBJECT, "org.deployd1.App", "LogMatches", "t", str(2**31)),
+    (OBJECT, "org.deployd1.App", "LogMatches", "t", str(2**64 - 1)),
+    (OBJECT, "org.deployd1.App", "Event", "t", str(2**64 - 1)),
+    (OBJECT, "org.deployd1.App", "Plan", "a{sv}", "1", "canary_share", "d", "nan"),
+    (OBJECT, "org.deployd1.App", "Plan", "a{sv}", "1", "canary", "u", str(2**32 - 1)),
+    (OBJECT, "org.deployd1.App", "Plan", "a{sv}", "1", "release", "as", "1", "x"),
+    (OBJECT, "org.deployd1.App", "SetWeight", "tda{sv}", str(2**64 - 1), "inf", "0"),
+    (OBJECT, "org.freedesktop.DBus.Properties", "Get", "sas", "org.deployd1.App", "1", "Ready"),
+    (OBJECT, "org.freedesktop.DBus.Properties", "GetAll", "as", "1", "org.deployd1.App"),
+    (OBJECT, "org.freedesktop.DBus.Properties", "Get", "vv", "s", "x", "s", "y"),
+    (OBJECT, "org.freedesktop.DBus.Introspectable", "Introspect", "s", "x"),
+    (OBJECT, "org.freedesktop.DBus.Peer", "Ping", "s", "x"),
+    ("/org/deployd1/app/_00", "org.deployd1.App", "Describe"),
+    ("/org/deployd1/app/" + "x" * 60_000, "org.deployd1.App", "Describe"),
+    ("/org/deployd1", "org.deployd1.Manager", "Check", "s", "x" * 100_000),
+    ("/org/deployd1", "org.deployd1.Manager", "Check", "s", "\x1b[31m"),
+)
+
+
+def have_tracebacks_written(stage: Stage) -> str:
+    """Calls methods with odd values and types, and looks whether the daemon writes tracebacks or dies of them."""
+    stage.deploy("v1")
+    machine = stage.machine
+    pid = stage.show("deployd.service", "MainPID")
+    for argv in ODD:
+        machine.run(["busctl", "--system", "call", "org.deployd1", *argv], user=NOBODY, check=False, timeout=DEADLINE)
+    machine.run(["journalctl", "--sync"])
+    said = machine.run(["journalctl", "--unit=deployd.service", "--output=cat"]).stdout
+    if stage.show("deployd.service", "MainPID") != pid:
+        return "the daemon died"
+    return "a traceback was written" if "Traceback" in said or "internal error" in said else ""
+
+
+ATTACKS: tuple[Attack, ...] = (
+    read_the_last_words_of_an_app,
+    look_into_closed_directories,
+    learn_the_names_beside_a_release,
+    read_an_app_file_of_mode_0600,
+    roll_out_code_of_ones_own,
+    stop_the_daemon_with_unanswered_questions,
+    have_a_thousand_instances_simulated,
+    have_tracebacks_written,
+)

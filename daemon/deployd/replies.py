@@ -48,3 +48,11 @@ def json_object(text: str) -> Json:
     if not isinstance(value, dict):
         raise DeploydError("deployd sent JSON that is not an object")
     return value
+
+
+def lacks_lines(item: Any) -> bool:
+    """True if lines of the journal were left out of an answer or a signal, at any depth: only their number is there."""
+    if isinstance(item, dict):
+        count, lines = item.get("journal_lines"), item.get("journal")
+        return (bool(count) and not lines) or any(map(lacks_lines, item.values()))
+    return isinstance(item, list) and any(map(lacks_lines, item))

@@ -159,15 +159,15 @@ def look_into_closed_directories(stage: Stage) -> str:
     """Learns by `plan --release` which paths exist in directories that are closed to it, through symlinks as well."""
     stage.deploy("v1")
     machine = stage.machine
-    machine.run(["install", "-d", "-m", "700", "/root/closed", "/root/closed/dir", "/srv/closed"])
+    machine.run(["install", "-d", "-m", "700", "/var/closed", "/var/closed/dir", "/srv/closed"])
     machine.run(["cp", "-a", "/srv/demo/v1", "/srv/closed/v1"])
-    machine.write("/root/closed/file", SECRET)
+    machine.write("/var/closed/file", SECRET)
     machine.run(["install", "-d", "-o", NOBODY, "-m", "755", "/var/tmp/nobody"])
-    for number, target in enumerate(("/root/closed/dir", "/root/closed/none", "/srv/closed/v1", "/proc/1/cwd")):
+    for number, target in enumerate(("/var/closed/dir", "/var/closed/none", "/srv/closed/v1", "/proc/1/cwd")):
         machine.run(["ln", "-sfn", target, f"/var/tmp/nobody/{number}"], user=NOBODY)
     paths = [
-        *("/root/closed/dir", "/root/closed/file", "/root/closed/none", "/root/closed/none/x", "/srv/closed/v1"),
-        *("/srv/closed/v2", "/proc/1/cwd", "/proc/1/root/etc", *(f"/var/tmp/nobody/{number}" for number in range(4))),
+        *("/var/closed/dir", "/var/closed/file", "/var/closed/none", "/var/closed/none/x", "/srv/closed/v1"),
+        *("/srv/closed/v2", "/proc/1/cwd", "/proc/1/cwd/etc", *(f"/var/tmp/nobody/{number}" for number in range(4))),
     ]
     answers = {path: plan_of(stage, path) for path in paths}
     if len(set(answers.values())) > 1:

@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployd.api import lacks_lines
 from deployd.errors import DeploydError, Refused
+from deployd.replies import lacks_lines
 from deployd.service.disclosure import disclosed, error, has_lines
 
 SECRET = "postgres://root:secret@db"

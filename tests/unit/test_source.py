@@ -207,6 +207,10 @@ ROWS: dict[str, str] = {
     "settings that are no JSON": "UPDATE generations SET settings = '{broken' WHERE app = 'demo' AND number = 2",
     "settings of somebody else": "UPDATE generations SET settings = '[]' WHERE app = 'demo' AND number = 2",
     "settings without a name": "UPDATE generations SET settings = '{}' WHERE app = 'demo'",
+    "text for a number": "UPDATE generations SET settings = json_set(settings, '$.instances', '4') WHERE app = 'demo'",
+    "a number for a list": "UPDATE generations SET settings = json_set(settings, '$.exec', 7) WHERE app = 'demo'",
+    "text in a list of numbers": "UPDATE generations SET replaced = '[\"a\"]' WHERE app = 'demo' AND number = 2",
+    "a failure of nothing": "UPDATE generations SET failure = '{}' WHERE app = 'demo' AND number = 2",
     "an unknown result": "UPDATE generations SET result = 'quantum' WHERE app = 'demo' AND number = 1",
     "an unknown cause": "UPDATE generations SET cause = 'whim' WHERE app = 'demo' AND number = 3",
     "a rollout of nothing": f"INSERT INTO rollouts VALUES ('demo', 2, 9, 'rolling', {REST})",
@@ -228,6 +232,7 @@ def test_rows_of_one_app_are_its_trouble_alone(site: Site, kind: str) -> None:
     source = site.history.source
     trouble = source.trouble("demo")
     assert trouble.endswith(f"; {WAY_OUT}")
+    assert len(trouble) < 400
     assert source.trouble("other") == ""
     assert site.facts("demo") == before
     with pytest.raises(StateError, match=r"history\.sqlite"):
@@ -242,6 +247,32 @@ def test_rows_of_one_app_are_its_trouble_alone(site: Site, kind: str) -> None:
     assert site.history.rollout("other") == rollout, "what is under way beside it is not touched"
     with contextlib.closing(sqlite3.connect(aside)) as db:
         assert db.execute("PRAGMA quick_check").fetchone() == ("ok",)
+
+
+def test_what_somebody_wrote_into_a_row_is_quoted_short_and_clean(site: Site) -> None:
+    site.history.close()
+    site.sql("UPDATE generations SET cause = char(27) || hex(zeroblob(100000)) WHERE app = 'demo'")
+    site.sql("INSERT INTO apps VALUES ('../..', 1, 1), (char(10), 1, 1), ('', 1, 1)")
+    site.reopened()
+    assert site.history.apps() == ["demo", "other"]
+    trouble = site.history.source.trouble("demo")
+    assert len(trouble) < 400
+    assert trouble.isprintable()
+
+
+def test_what_of_an_app_cannot_be_looked_at_is_its_trouble_alone(site: Site) -> None:
+    site.history.close()
+    pins = site.directory / "apps/demo/pins"
+    shutil.rmtree(pins)
+    pins.symlink_to("pins")
+    site.reopened()
+    assert "cannot be compared with the generations of demo on the disk" in site.history.source.trouble("demo")
+    assert site.history.source.trouble("other") == ""
+    site.roll("other", 2, Result.SUCCEEDED)
+    site.history.close()
+    site.path.unlink()
+    assert "is missing" in site.reopened()
+    assert site.history.current("other") == 2
 
 
 def test_an_old_row_that_cannot_be_read_harms_only_who_asks_for_it(site: Site) -> None:

@@ -14,11 +14,10 @@ from deployd.config.pace import pace
 from deployd.config.source import Problem, Source, Table, one_line, printable
 from deployd.config.steering import refuse_what_cannot_be_steered, refuse_what_needs_steering
 from deployd.errors import InvalidFile, NoSuchApp
-from deployd.model.app import App, Directives, Drain, Routing, Stop
+from deployd.model.app import NAME, App, Directives, Drain, Routing, Stop
 
 LARGEST_FILE = 1024 * 1024
 LARGEST_ENVIRONMENT = 1024 * 1024
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _UNIT_SUFFIX = re.compile(r"\.(service|socket|target|timer|path|mount|automount|swap|device|slice|scope|snapshot)$")
 # Where a key belongs that is often written at the top level.
 _TABLE_OF = {
@@ -61,7 +60,7 @@ def load(path: Path) -> App:
 
 def check_name(name: str) -> None:
     """Raise `Problem` when no app can have this name."""
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise Problem(
             f'"{name}" cannot be the name of an app; use up to 63 letters, digits, ".", "-" and "_", with a letter '
             "or digit first"

@@ -92,7 +92,9 @@ class Controller:
         self._loop.start()
 
     def take_up(self) -> None:
-        """Go by what history says now: it is new to us, or was made anew."""
+        """Go by what history says now: it is new to us, or another one."""
+        if self._course is not None:
+            self._course.end_hooks()
         self._course, self._goal, self._blocked = Course.under_way(self.name, self._host.history), None, None
         self._witness.forget()
         self._report_change()

@@ -125,7 +125,11 @@ class Registry:
         controller = self.known(name)
         current = self.history.current(name)
         rollout = controller.rollout if controller else None
-        seen = controller.observe() if controller else ()
+        trouble = self.history.source.trouble(name)
+        try:
+            seen = controller.observe() if controller else ()
+        except StateError as error:
+            seen, trouble = (), trouble or str(error)  # the other apps are told of all the same
         shown = current if current is not None else (rollout.target if rollout else None)
         generation = self.history.generation(name, shown) if shown is not None else None
         goal = self.history.generation(name, rollout.goal) if rollout and rollout.goal is not None else generation
@@ -142,7 +146,7 @@ class Registry:
             boots.summary(self.history.boots(name)),
             controller.router.report() if controller else None,
             controller.standby.status(Moment.now()) if controller else None,
-            self.history.source.trouble(name),
+            trouble,
         )
 
     def known(self, name: str) -> Controller | None:

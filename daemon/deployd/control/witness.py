@@ -31,18 +31,21 @@ class Witness:
 
     def look(self, instances: Iterable[Instance]) -> None:
         """Write down the invocations that are new, and boot times once they are known."""
-        for item in instances:
-            if item.generation is None or not item.invocation_id:
-                continue
+        known = [item for item in instances if item.generation is not None and item.invocation_id]
+        for item in known:
             present, _ = self._lives.get(item.number, ("", ""))
             if item.invocation_id != present:
                 self._lives[item.number] = item.invocation_id, present
-            booted, known = item.state is State.READY, self._recorded.get(item.invocation_id)
-            if known is None or (booted and not known):
-                boot = item.ready_since - item.started if booted else None
-                with contextlib.suppress(StateError):
-                    self._history.saw(self._app, item.generation, item.number, item.invocation_id, boot)
-                self._recorded[item.invocation_id] = booted
+        with contextlib.suppress(StateError):  # what cannot be written is tried again, but not for each instance
+            for item in known:
+                self._record(item)
+
+    def _record(self, item: Instance) -> None:
+        booted, known = item.state is State.READY, self._recorded.get(item.invocation_id)
+        if item.generation is not None and (known is None or (booted and not known)):
+            boot = item.ready_since - item.started if booted else None
+            self._history.saw(self._app, item.generation, item.number, item.invocation_id, boot)
+            self._recorded[item.invocation_id] = booted
 
     async def testify(self, failure: Failure, instances: Iterable[Instance]) -> Failure:
         """The failure with the last lines that its instance wrote."""

@@ -5,17 +5,24 @@ from __future__ import annotations
 import sqlite3
 
 from deployd.errors import StateError
+from deployd.model.app import NAME
 from deployd.model.crashes import Crashes
 from deployd.model.generation import Generation, Result
 from deployd.state import rows
 from deployd.state.records import Records
+from deployd.state.shape import require_shape
 
 APPS = "SELECT name FROM apps UNION SELECT app FROM generations UNION SELECT app FROM rollouts"
 
 
 def apps(db: sqlite3.Connection) -> list[str]:
-    """Every app that has rows. Raises sqlite3.Error."""
-    return sorted(str(name) for (name,) in db.execute(APPS))
+    """Every app that has rows; what cannot be the name of one is passed over. Raises sqlite3.Error."""
+    return sorted(name for (name,) in db.execute(APPS) if NAME.fullmatch(name))
+
+
+def told(error: Exception) -> str:
+    """An error about a row, bounded and clean: whoever wrote the row had a hand in it."""
+    return f"{type(error).__name__}: {ascii(str(error))[1:-1][:100]}"
 
 
 def damage(db: sqlite3.Connection, app: str, records: Records, *, whole: bool = False) -> str:
@@ -26,7 +33,7 @@ def damage(db: sqlite3.Connection, app: str, records: Records, *, whole: bool = 
     try:
         return _damage(db, app, records, whole)
     except rows.UNREADABLE as error:
-        return f"has rows of {app} that cannot be read ({error!r})"
+        return f"has rows of {app} that cannot be read ({told(error)})"
     except StateError as error:
         return f"cannot be compared with the generations of {app} on the disk ({error})"
 
@@ -39,16 +46,18 @@ def _damage(db: sqlite3.Connection, app: str, records: Records, whole: bool) -> 
         return f"has rows of {app} that do not fit together"
     rollout = next((rows.rollout(app, found) for found in db.execute(rows.ROLLOUT, (app,))), None)
     if rollout is not None:
+        require_shape(rollout)
         target, origin = past.get(rollout.target), rollout.origin
         if target is None or target.result is not Result.RUNNING or (origin is not None and origin not in past):
             return f"has a rollout of {app} that fits none of its generations"
     wanted = set(past) if whole else {current, rollout and rollout.target, rollout and rollout.origin} - {None}
     for number in wanted:
-        (found,) = db.execute(f"{rows.GENERATION} AND number = ?", (app, number))
-        if rows.generation(found).settings.name != app:
+        (found,) = map(rows.generation, db.execute(f"{rows.GENERATION} AND number = ?", (app, number)))
+        require_shape(found)
+        if found.settings.name != app:
             return f"has settings of another app in generation {number} of {app}"
     for (text,) in db.execute("SELECT crashes FROM crashes WHERE app = ?", (app,)):
-        Crashes.from_json(text)
+        require_shape(Crashes.from_json(text))
     lacking = records.beyond(app, past, last)
     return f"does not have generation {lacking} of {app}, which is on the disk" if lacking is not None else ""
 
@@ -59,6 +68,7 @@ def readable(db: sqlite3.Connection, app: str) -> dict[int, Generation]:
     for row in db.execute(rows.GENERATION, (app,)):
         try:
             item = rows.generation(row)
+            require_shape(item)
         except rows.UNREADABLE:
             continue
         if item.settings.name == app:

@@ -176,7 +176,7 @@ def migrate(db: sqlite3.Connection) -> None:
 
 def identity(path: Path) -> tuple[tuple[int, int] | None, ...]:
     """Which files the database and its log are: others under the same names are not those that are open."""
-    return tuple(_inode(Path(f"{path}{suffix}")) for suffix in ("", "-wal"))
+    return tuple(_inode(Path(f"{path}{suffix}")) for suffix in SIBLINGS[:2])
 
 
 def _inode(path: Path) -> tuple[int, int] | None:

@@ -23,6 +23,7 @@ from deployd.model.failure import Failure
 from deployd.model.generation import Entry, Generation, Result
 from deployd.model.rollout import Rollout
 from deployd.state import crashes, rows
+from deployd.state.damage import told
 from deployd.state.pins import Pins
 from deployd.state.records import Records, SettingsNow
 from deployd.state.source import FULL, NORMAL, Source
@@ -60,7 +61,7 @@ class History:
         try:
             return [parse(row) for row in found]
         except rows.UNREADABLE as error:
-            raise StateError(self.source.sentence(f"has rows of {app} that cannot be read ({error!r})")) from error
+            raise StateError(self.source.sentence(f"has rows of {app} that cannot be read ({told(error)})")) from error
 
     def require_writable(self, app: str) -> None:
         """Raise StateError if nothing could be written now."""

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployd.errors import InvalidRequest, StateError
+from deployd.model.app import NAME
 from deployd.state.disk import Disk, reported
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
@@ -170,7 +171,7 @@ class Pins:
     def apps(self) -> list[str]:
         """The apps that have anything on the disk."""
         with reported(f"read {self._apps}"):
-            return [entry.name for entry in self._entries(self._apps) if not entry.name.startswith(".")]
+            return [entry.name for entry in self._entries(self._apps) if NAME.fullmatch(entry.name)]
 
     def prune(self, app_name: str, keep: set[int]) -> None:
         """Remove generations that are neither held nor in `keep`, and what a killed daemon left half-written."""

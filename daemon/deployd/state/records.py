@@ -21,6 +21,7 @@ from deployd.model.generation import Cause, Generation, Result
 from deployd.state import rows
 from deployd.state.disk import Disk, reported
 from deployd.state.pins import Pins
+from deployd.state.shape import require_shape
 
 NAME = "generation.json"
 LARGEST = 1 << 22
@@ -73,13 +74,14 @@ class Records:
         try:
             text = _read(self._path(app, number))
             found = Generation.from_json(text)
+            require_shape(found)
         except (OSError, *rows.UNREADABLE):
             return None
         return found if (found.app, found.number, found.settings.name) == (app, number, app) else None
 
     def apps(self) -> list[str]:
-        """The apps that have generations on the disk. Raises StateError."""
-        return [name for name in self._pins.apps() if self._numbers(name)]
+        """The apps that have generations on the disk, or that cannot be looked at. Raises StateError."""
+        return [name for name in self._pins.apps() if self._may_have(name)]
 
     def found(self, app: str) -> Found:
         """All that the disk says of `app`. Raises StateError."""
@@ -126,6 +128,12 @@ class Records:
             started=made,
             finished=made,
         )
+
+    def _may_have(self, app: str) -> bool:
+        try:
+            return bool(self._numbers(app))
+        except StateError:
+            return True
 
     def _numbers(self, app: str) -> list[int]:
         return [number for number in self._pins.generations(app) if number]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from deployd.state.damage import apps, damage, readable
 from deployd.state.database import Unfit
 from deployd.state.disk import Disk
 from deployd.state.rebuild import rebuilt
-from deployd.state.records import Records
+from deployd.state.records import Found, Records
 
 log = logging.getLogger(__name__)
 
@@ -190,7 +190,14 @@ class Source:
             self._stand_in = self._rebuild()
 
     def _expected(self) -> bool:
-        return any(self._records.beyond(app, (), 0) is not None for app in self._records.apps())
+        """Does the disk tell that there was a history?"""
+        for app in self._records.apps():
+            try:
+                if self._records.beyond(app, (), 0) is not None:
+                    return True
+            except StateError:
+                return True  # nobody knows
+        return False
 
     def _give_up(self, unfit: Unfit) -> None:
         if self._db is not None:
@@ -200,21 +207,21 @@ class Source:
     def _rebuild(self) -> sqlite3.Connection:
         """A history of the apps that have none that is fit, from what is on the disk and of their rows can be read."""
         db = database.in_memory()
-        try:
-            names: Iterable[str] = self._records.apps() if self.unfit is not None else self.damaged
-            for app in names:
+        for app in self.damaged or (self._records.apps() if self.unfit is not None else ()):
+            try:
                 found = self._records.found(app)
                 own = readable(self._db, app) if self._db is not None else {}
-                known = {item.number: item for item in found.generations} | own
-                made = rebuilt(known.values(), found.pinned, found.last)
-                for item in made.generations:
-                    rows.put_generation(db, item)
-                db.execute("INSERT INTO apps VALUES (?, NULL, ?) ON CONFLICT DO NOTHING", (app, made.last))
-                db.execute("UPDATE apps SET current = ?, last = ? WHERE name = ?", (made.current, made.last, app))
-                if made.rollout is not None:
-                    rows.put_rollout(db, made.rollout)
-        except (StateError, sqlite3.Error) as error:
-            log.warning("the generations on the disk cannot be read: %s", error)
+            except (StateError, sqlite3.Error) as error:
+                log.warning("%s: what is on the disk cannot be read: %s", app, error)
+                found, own = Found((), frozenset(), 0), {}
+            known = {item.number: item for item in found.generations} | own
+            made = rebuilt(known.values(), found.pinned, found.last)
+            for item in made.generations:
+                rows.put_generation(db, item)
+            db.execute("INSERT INTO apps VALUES (?, NULL, ?) ON CONFLICT DO NOTHING", (app, made.last))
+            db.execute("UPDATE apps SET current = ?, last = ? WHERE name = ?", (made.current, made.last, app))
+            if made.rollout is not None:
+                rows.put_rollout(db, made.rollout)
         return db
 
     def _keep_records(self) -> None:

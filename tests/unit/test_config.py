@@ -41,7 +41,7 @@ from tests.unit.app_text import FILE, TOP, parse, refusal
 
 def test_defaults() -> None:
     listen = (Listen(ListenKind.TCP, "127.0.0.1:80"),)
-    assert parse() == App("web", "/srv/web", ("bin/web",), listen, gate=Gate(learned=True))
+    assert parse() == App("web", "/srv/web", ("bin/web",), listen, gate=Gate(learned=True), hardened=True)
     assert parse().instances == 1
 
 
@@ -80,6 +80,7 @@ def test_every_key_is_read() -> None:
             ("ExecStartPre", ("/bin/true one", "-/bin/true two")),
         ),
         socket=(("Backlog", ("128",)), ("SocketUser", ("www-data",)), ("NoDelay", ("yes",))),
+        hardened=True,
     )
 
 

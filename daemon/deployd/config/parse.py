@@ -119,6 +119,7 @@ def parse(name: str, text: str, file: str) -> App:
         spill_over=top.get("spill_over", values.integer(0, 65535), 16),
         warm_up=top.get("warm_up", values.duration(0, values.DAY), 0.0),
         drain=_drain(top.table("drain")),
+        hardened=True,
     )
     top.finish(_TABLE_OF)
     if app.steered:

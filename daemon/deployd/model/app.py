@@ -214,6 +214,9 @@ class App:
     warm_up: float = 0.0
     """Seconds over which the share of a new instance grows to the whole (steered)."""
     drain: Drain = field(default_factory=Drain)
+    hardened: bool = False
+    """Whether the instances have what `render.hardening` takes away from them by default. Generations of a deployd that
+    knew nothing of it do not, and keep starting as they did."""
 
     @property
     def steered(self) -> bool:
@@ -228,6 +231,10 @@ class App:
         if not self.gate.learned:
             return self
         return dataclasses.replace(self, gate=dataclasses.replace(self.gate, timeout=timeout))
+
+    def with_defaults_of(self, other: App) -> App:
+        """With what the file leaves out as `other` has it: other defaults of a newer deployd are no change."""
+        return dataclasses.replace(self.with_learned(other.gate.timeout), hardened=other.hardened)
 
     def to_json(self) -> str:
         """Canonical text of the settings, kept with each generation."""
@@ -280,6 +287,7 @@ class App:
             spill_over=raw.get("spill_over", 16),
             warm_up=raw.get("warm_up", 0.0),
             drain=Drain(**raw.get("drain", {})),
+            hardened=raw.get("hardened", False),
         )
 
     def fingerprint(self, release_dir: str, contents: str = "") -> str:
@@ -304,6 +312,8 @@ class App:
         ]
         if self.steered:  # only then: what was written down by a deployd that knew no routing stays the same
             parts += [self.routing, self.socket]
+        if self.hardened:  # the same
+            parts.append("hardened")
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 

@@ -8,6 +8,6 @@ daemon-reload is needed per instance and an instance that systemd restarts comes
 from __future__ import annotations
 
 from deployd.render.generation import generation_files
-from deployd.render.unit import HEADER, Unit, is_unit, unit_names, units
+from deployd.render.unit import HEADER, Unit, execution, is_unit, unit_names, units
 
-__all__ = ["HEADER", "Unit", "generation_files", "is_unit", "unit_names", "units"]
+__all__ = ["HEADER", "Unit", "execution", "generation_files", "is_unit", "unit_names", "units"]

@@ -47,10 +47,10 @@ class Requests:
             release = await self._resolved(app, None, agreed)
             held = (await self._apps.workers.run(name, contents, release, app, deadline=LONG)).digest
             current = None if self._rollout_of(name) else self._apps.current(name)
-            as_it_was = app.with_learned(current.settings.gate.timeout) if current is not None else app
+            as_it_was = app if current is None else app.with_defaults_of(current.settings)
             if (
                 current is not None
-                and current.fingerprint == app.fingerprint(release, held)
+                and current.fingerprint == as_it_was.fingerprint(release, held)
                 and current.settings == as_it_was
             ):
                 goal = self._apps.goal(as_it_was, current.number, current.fingerprint)

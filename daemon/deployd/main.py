@@ -14,6 +14,7 @@ from typing import Any
 
 from deployd import config
 from deployd.bus import Bus, BusError
+from deployd.control.commands import Commands
 from deployd.control.deployment import Deployment
 from deployd.control.hooks import Hooks
 from deployd.control.host import Host
@@ -31,6 +32,7 @@ from deployd.state.units import UnitDirectory
 from deployd.steering import support
 from deployd.systemd import journal
 from deployd.systemd.daemon_reload import DaemonReload
+from deployd.systemd.execution import Execution
 from deployd.systemd.manager import Systemd
 from deployd.systemd.notify import Notifier
 from deployd.systemd.tail import Tail
@@ -108,7 +110,8 @@ class Daemon:
         )
         tail = Tail()
         transient = Transient(systemd)
-        hooks = Hooks(transient, tail, pins)
+        commands = Commands(Execution(bus), pins)
+        hooks = Hooks(transient, tail, commands)
         removal = Removal(systemd, units, reload, pins)
         host = Host(
             systemd,
@@ -119,6 +122,7 @@ class Daemon:
             tail.last,
             hooks,
             transient,
+            commands,
             kernel,
             generations=self._settings.generations,
             patience=self._settings.patience,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from deployd.model.app import App, Probe
+from deployd.model.app import App
 from deployd.model.app import Stop as StopTable
-from deployd.model.instance import Instance, State
+from deployd.systemd.execution import Settings
 from deployd.systemd.manager import Systemd
 from deployd.systemd.transient import Command, Transient
 from tests.host.machine import Machine
@@ -37,17 +37,21 @@ def command(*argv: str, timeout: float = 30) -> Command:
 def test_probes_of_several_instances_at_once_leave_nothing(machine: Machine) -> None:
     machine.write(f"{RELEASE}/bin/up", UP, 0o755)
     machine.write("/srv/environment", "KEY=secret\n", 0o600)
-    probe = Probe(command=("bin/up", "3:42:secret:www-data:/srv/demo/v1"), expect=7, timeout=10)
+    settings: Settings = {"User": ("s", "www-data"), "EnvironmentFiles": ("a(sb)", [["/srv/environment", False]])}
+    words = ("bin/up", "3:42:secret:www-data:/srv/demo/v1")
 
     async def ask(transient: Transient, number: int) -> str:
-        instance = Instance(number, 1, State.READY, main_pid=42)
-        return await transient.ask_command(APP, probe, instance, release=RELEASE, environment_file="/srv/environment")
+        asking = Command.of(
+            APP, words, "a probe of instance", release=RELEASE, generation=1, settings=settings, timeout=10, quiet=True,
+            environment={"DEPLOYD_INSTANCE": str(number), "MAINPID": "42"},
+        )  # fmt: skip
+        return await transient.ask("demo", number, asking, 7)
 
     async def work(transient: Transient, systemd: Systemd) -> None:
         for _ in range(5):
             said = await asyncio.gather(*(ask(transient, number) for number in (3, 3, 4)))
             assert said[:2] == ["", ""]
-            assert said[2] == "bin/up 3:42:secret:www-data:/srv/demo/v1 exited with status 1"
+            assert said[2] == "exited with status 1"
         await asyncio.to_thread(machine.wait_for, lambda: _loaded(machine) == "")
         assert await systemd.list_units("demo:*") == []
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from deployd.control.analysis import TRIES, Analysis
+from deployd.control.commands import Commands
 from deployd.control.course import Course
 from deployd.control.moment import Moment
 from deployd.errors import SystemdError
@@ -25,6 +26,7 @@ from deployd.model.generation import Cause, Generation, Result
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Pause, Phase, Rollout
 from deployd.state.pins import Pins
+from deployd.systemd.execution import Settings
 from deployd.systemd.manager import UnitExists
 from deployd.systemd.transient import Command, Outcome
 
@@ -57,7 +59,8 @@ class Site:
         self.stopped = 0
         self.told: list[tuple[str, str]] = []
         self.woken = asyncio.Event()
-        host = SimpleNamespace(transient=self, tail=self.tail, pins=Pins(Path("/var/lib/deployd")))
+        commands = Commands(self, Pins(Path("/var/lib/deployd")))  # type: ignore[arg-type]
+        host = SimpleNamespace(transient=self, tail=self.tail, commands=commands)
         self.analysis = Analysis(
             "demo",
             host,  # type: ignore[arg-type]
@@ -69,6 +72,10 @@ class Site:
     async def compare(self, name: str) -> dict[str, Any]:
         assert name == "demo"
         return COMPARISON
+
+    async def of_unit(self, app: str, text: str) -> Settings:
+        assert "/var/lib/deployd/apps/demo/generations/7/environment" in text
+        return {"User": ("s", "www-data")}
 
     async def tail(self, invocation_id: str, unit: str = "", since: float | None = None) -> tuple[str, ...]:
         assert (invocation_id, unit) == (BAD.invocation_id, UNIT)
@@ -126,12 +133,11 @@ def test_it_is_run_as_the_app_in_the_new_release_with_what_compare_tells() -> No
     site = on_site(work, GOOD)
     command = site.ran[0]
     assert command.argv == ("/srv/demo/v7/bin/ok", "a b")
-    assert (command.user, command.directory, command.timeout) == ("www-data", "/srv/demo/v7", 7)
+    assert (command.settings, command.directory, command.timeout) == ({"User": ("s", "www-data")}, "/srv/demo/v7", 7)
     assert command.environment == {
         "DEPLOYD_PREVIOUS_GENERATION": "6",
         "DEPLOYD_COMPARE": "/run/credentials/demo:analysis.service/compare",
     }
-    assert command.environment_files == ("/var/lib/deployd/apps/demo/generations/7/environment",)
     signature, [[name, data]] = command.properties()["SetCredential"]
     assert (signature, name, json.loads(data)) == ("a(say)", "compare", COMPARISON)
     assert site.told == [("analysis", "succeeded")]

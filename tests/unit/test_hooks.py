@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from deployd.control.commands import Commands
 from deployd.control.hooks import Change, Hooks, Kind
 from deployd.errors import Busy, Refused, SystemdError
 from deployd.model.app import App, Pace
@@ -16,6 +17,7 @@ from deployd.model.app import Hooks as HooksTable
 from deployd.model.failure import Failure, GateName
 from deployd.model.generation import Cause, Generation, Result
 from deployd.state.pins import Pins
+from deployd.systemd.execution import Settings
 from deployd.systemd.manager import UnitExists
 from deployd.systemd.transient import Command, Outcome
 
@@ -59,14 +61,25 @@ class Transient:
         return self.left
 
 
+class Execution:
+    """Tells of every unit the same, and remembers what was in it."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    async def of_unit(self, app: str, text: str) -> Settings:
+        self.text = text
+        return {"User": ("s", "www-data")}
+
+
 class Tail:
     async def last(self, invocation_id: str, unit: str, since: float) -> tuple[str, ...]:
         assert (invocation_id, unit) == (BAD.invocation_id, "demo:hook.service")
         return ("migrating", "no such table")
 
 
-def hooks(transient: Transient, state: Path = Path("/var/lib/deployd")) -> Hooks:
-    return Hooks(transient, Tail(), Pins(state))  # type: ignore[arg-type]
+def hooks(transient: Transient, state: Path = Path("/var/lib/deployd"), execution: Execution | None = None) -> Hooks:
+    return Hooks(transient, Tail(), Commands(execution or Execution(), Pins(state)))  # type: ignore[arg-type]
 
 
 def run(transient: Transient, kind: Kind, change: Change = CHANGE) -> tuple[Failure | None, list[dict[str, Any]]]:
@@ -84,8 +97,7 @@ def test_one_after_the_other_with_all_they_need() -> None:
     assert unit == again == "demo:hook.service"
     assert migrate.argv == ("/srv/demo/v7/bin/migrate", "--to", "a b")
     assert warm.argv == ("/srv/demo/v7/bin/warm",)
-    assert (migrate.user, migrate.directory, migrate.timeout) == ("www-data", "/srv/demo/v7", 9)
-    assert migrate.environment_files == ("/var/lib/deployd/apps/demo/generations/7/environment",)
+    assert (migrate.settings, migrate.directory, migrate.timeout) == ({"User": ("s", "www-data")}, "/srv/demo/v7", 9)
     assert migrate.environment == {
         "DEPLOYD_OLD_GENERATION": "6",
         "DEPLOYD_OLD_RELEASE": "/srv/demo/v6",
@@ -101,6 +113,15 @@ def test_one_after_the_other_with_all_they_need() -> None:
         ("./bin/warm", "succeeded", 0),
     ]
     assert all(common.items() <= item.items() for item in told)
+
+
+def test_they_are_run_as_the_unit_of_their_generation_says() -> None:
+    execution = Execution()
+    made = hooks(Transient(GOOD, GOOD), execution=execution)
+    asyncio.run(made.run(Kind.BEFORE, CHANGE, lambda event, fields: None))
+    assert "\nUser=www-data\n" in execution.text
+    assert "\nEnvironmentFile=/var/lib/deployd/apps/demo/generations/7/environment\n" in execution.text
+    assert not {"Sockets", "WorkingDirectory", "ExecStartPre"} & {line.split("=")[0] for line in execution.text.split()}
 
 
 def test_the_first_deploy_comes_from_nothing() -> None:

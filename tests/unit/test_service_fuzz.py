@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deployd.bus import Bus, BusError, Credentials, MethodCall
+from deployd.control.commands import Commands
 from deployd.control.controller import Controller
 from deployd.control.deployment import Deployment
 from deployd.control.hooks import Hooks
@@ -32,6 +33,7 @@ from deployd.service.introspection import PROPERTIES, SIGNATURES
 from deployd.service.polkit import Polkit
 from deployd.state.history import History
 from deployd.state.pins import Pins
+from deployd.systemd.execution import Execution
 from deployd.systemd.manager import Systemd, encode
 from deployd.systemd.tail import Tail
 from deployd.systemd.transient import Transient
@@ -84,9 +86,10 @@ class Site:
         deployment.settled.return_value, deployment.installed.return_value = [], {}
         deployment.sockets.return_value = ["demo.socket"]
         systemd, transient = create_autospec(Systemd, instance=True), create_autospec(Transient, instance=True)
-        hooks = Hooks(transient, create_autospec(Tail, instance=True), pins)
+        commands = Commands(create_autospec(Execution, instance=True), pins)
+        hooks = Hooks(transient, create_autospec(Tail, instance=True), commands)
         kernel, removal = create_autospec(Kernel, instance=True), create_autospec(Removal, instance=True)
-        host = Host(systemd, self.history, pins, deployment, removal, AsyncMock(), hooks, transient, kernel)
+        host = Host(systemd, self.history, pins, deployment, removal, AsyncMock(), hooks, transient, commands, kernel)
         self.apps = Registry(Settings(apps=directory, state=directory, units=directory), host, lambda *_: None)
         for name in ("bad", "demo", "new"):
             (directory / f"{name}.toml").touch(mode=0o600)

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from deployd.errors import SystemdError
-from deployd.model.app import App, Probe
+from deployd.model.app import App
 from deployd.model.app import Stop as StopTable
-from deployd.model.instance import Instance, State
 from deployd.systemd.manager import UnitExists
 from deployd.systemd.transient import Command, Outcome, Transient
 
@@ -75,19 +74,22 @@ APP = App(
     release="/srv/demo/current",
     exec=("./serve",),
     listen=(),
-    user="www-data",
-    group="adm",
-    environment_files=("/etc/default/demo", "-/etc/default/more"),
     stop=StopTable(timeout=7),
-    service=(("MemoryMax", ("1G",)), ("SupplementaryGroups", ("ssl-cert", "a b")), ("UMask", ("027",))),
 )
+SETTINGS: Properties = {
+    "User": ("s", "www-data"),
+    "Environment": ("as", ["A=0", "B=0"]),
+    "EnvironmentFiles": ("a(sb)", [["/var/x/environment", False]]),
+    "TimeoutStopUSec": ("t", 1),
+    "SetCredential": ("a(say)", [["token", b"x"]]),
+}
 
 
 def of(app: App, *argv: str, **options: Any) -> Properties:
     known: dict[str, Any] = {
         "release": "/srv/demo/v2",
         "generation": 7,
-        "environment_file": "/var/x/environment",
+        "settings": SETTINGS,
         "timeout": 60.0,
     }
     return Command.of(app, argv, "demo: a test", **known, environment={"A": "1"}, **options).properties()
@@ -101,13 +103,9 @@ def test_a_command_is_run_as_the_instances_are() -> None:
     )
     assert properties["WorkingDirectory"] == ("s", "/srv/demo/v2")
     assert properties["User"] == ("s", "www-data")
-    assert properties["Group"] == ("s", "adm")
-    assert properties["SupplementaryGroups"] == ("as", ["ssl-cert", "a", "b"])
-    assert properties["UMask"] == ("u", 0o27)
-    assert properties["Environment"] == ("as", ["A=1"])
-    # The generation's own comes last: nothing wins over it.
-    files = [["/etc/default/demo", False], ["/etc/default/more", True], ["/var/x/environment", False]]
-    assert properties["EnvironmentFiles"] == ("a(sb)", files)
+    assert properties["Environment"] == ("as", ["B=0", "A=1"])
+    assert properties["EnvironmentFiles"] == SETTINGS["EnvironmentFiles"]
+    assert properties["RuntimeDirectoryPreserve"] == ("s", "yes")
     assert properties["LogExtraFields"] == ("aay", [b"DEPLOYD_APP=demo", b"DEPLOYD_GENERATION=7"])
     assert properties["SyslogIdentifier"] == ("s", "demo")
     assert properties["TimeoutStartUSec"] == ("t", 60_000_000)
@@ -120,11 +118,11 @@ def test_nothing_in_a_command_is_expanded() -> None:
     assert argv == ["/bin/$HOME", ["/bin/$$HOME", "$$A", "$${A}", "$$$$", "%i"], False]
 
 
-def test_a_command_of_nobody_is_roots_but_not_that_of_a_dynamic_user() -> None:
-    plain = of(App("demo", "/r", ("x",), ()), "x")
-    assert not {"User", "Group", "DynamicUser", "SupplementaryGroups", "UMask"} & plain.keys()
-    dynamic = of(App("demo", "/r", ("x",), (), service=(("DynamicUser", ("yes",)),)), "x")
-    assert dynamic["DynamicUser"] == ("b", True)
+def test_what_a_command_has_besides_is_added_to_lists() -> None:
+    extra: Properties = {"SetCredential": ("a(say)", [["compare", b"{}"]]), "LogLevelMax": ("i", 5)}
+    command = Command(("/bin/true",), "a test", "/", timeout=1, settings=SETTINGS, extra=extra).properties()
+    assert command["SetCredential"] == ("a(say)", [["token", b"x"], ["compare", b"{}"]])
+    assert command["LogLevelMax"] == ("i", 5)
 
 
 @pytest.mark.parametrize(
@@ -249,38 +247,27 @@ def test_what_somebody_else_began_is_waited_for() -> None:
     assert manager.calls == []
 
 
-ASKED = Instance(3, 7, State.READY, main_pid=42)
-
-
 @pytest.mark.parametrize(
     ("status", "expect", "said"),
-    [(0, 0, ""), (4, 4, ""), (1, 0, "./bin/up -q exited with status 1"), (0, 4, "./bin/up -q exited with status 0")],
+    [(0, 0, ""), (4, 4, ""), (1, 0, "exited with status 1"), (0, 4, "exited with status 0")],
 )
 def test_a_probe_is_a_command_too(status: int, expect: int, said: str) -> None:
     manager = Manager()
     manager.ended |= {"ExecMainStatus": status, "Result": "exit-code" if status else "success"}
-    probe = Probe(command=("./bin/up", "-q"), expect=expect, timeout=2)
 
     async def ask(asker: Transient) -> list[str]:
-        files = {"release": "/srv/demo/v2", "environment_file": "/e"}
-        return [await asker.ask_command(APP, probe, ASKED, **files), await _again(asker, files)]
-
-    async def _again(asker: Transient, files: dict[str, str]) -> str:
+        first = await asker.ask("demo", 3, COMMAND, expect)
         manager.jobs = ["done"]
-        return await asker.ask_command(APP, probe, ASKED, **files)
+        return [first, await asker.ask("demo", 3, COMMAND, expect)]
 
     assert asyncio.run(ask(transient(manager))) == [said, said]
-    (first, properties), (second, _) = manager.started
+    (first, _), (second, _) = manager.started
     assert first != second, "the one before may not have been forgotten yet"
     assert first.startswith("demo:probe-3-")
-    assert properties["Environment"] == ("as", ["DEPLOYD_INSTANCE=3", "MAINPID=42"])
-    assert properties["TimeoutStartUSec"] == ("t", 2_000_000)
-    assert properties["LogLevelMax"] == ("i", 2)
 
 
 def test_a_probe_that_takes_too_long_fails_whatever_its_status() -> None:
     manager = Manager()
     manager.ended |= {"Result": "timeout"}
-    probe = Probe(command=("./up",), expect=0, timeout=2)
-    said = asyncio.run(transient(manager).ask_command(APP, probe, ASKED, release="/r", environment_file="/e"))
-    assert said == "./up did not end within 2 s"
+    said = asyncio.run(transient(manager).ask("demo", 3, COMMAND, 0))
+    assert said == "did not end within 60 s"

@@ -27,14 +27,16 @@ class Unreadable(ValueError):
     """The body is not what its signature says."""
 
 
-def read(order: str, signature: str, data: bytes) -> list[Any]:
-    """The values of a body, variants unwrapped. Raises Unreadable."""
+def read(order: str, signature: str, data: bytes, *, signatures: bool = False) -> list[Any]:
+    """The values of a body, variants unwrapped; with `signatures` those of an a{sv} stay pairs of signature and value,
+    which can be sent as they are. Raises Unreadable."""
     if len(SignatureTree._cache) > MOST_SIGNATURES:
         SignatureTree._cache.clear()
     reader = Unmarshaller(None)
     reader.buf, reader.endian = bytearray(data), ord("l" if order == "<" else "B")
     try:
-        return [_unwrap(reader.read_argument(kind)) for kind in SignatureTree._get(signature).types]
+        values = [reader.read_argument(kind) for kind in SignatureTree._get(signature).types]
+        return [_typed(value) if signatures else _unwrap(value) for value in values]
     except Exception as error:  # it knows no errors of its own: whatever its code stumbles over
         raise Unreadable(f"the body is no {signature!r}: {error!r}"[:MOST_TEXT]) from error
 
@@ -87,6 +89,12 @@ def _wrap(value: Any) -> Any:
     if isinstance(value, list):
         return [_wrap(item) for item in value]
     return value
+
+
+def _typed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: (item.signature, _unwrap(item.value)) for key, item in value.items()}
+    return _unwrap(value)
 
 
 def _unwrap(value: Any) -> Any:

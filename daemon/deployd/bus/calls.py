@@ -46,7 +46,9 @@ class Calls:
         self._slots: dict[str, asyncio.Semaphore] = {}
         transport.disconnected.add_done_callback(lambda _: self._lost())
 
-    async def call(self, destination: str, call: Outgoing, *, timeout: float, interactive: bool) -> list[Any]:
+    async def call(
+        self, destination: str, call: Outgoing, *, timeout: float, interactive: bool, signatures: bool
+    ) -> list[Any]:
         """See Bus.call."""
         what, sent = f"{call[1]}.{call[2]} of {destination}", False
         slots = self._slots.setdefault(destination, asyncio.Semaphore(MOST_CALLS))
@@ -63,7 +65,7 @@ class Calls:
             raise BusError(NO_REPLY, f"{what}: {why}") from None
         if header is None:
             raise BusError(NO_REPLY, f"{what}: the bus went away")
-        return _values(what, header, data)
+        return _values(what, header, data, signatures=signatures)
 
     def _send(
         self, slots: asyncio.Semaphore, destination: str, call: Outgoing, interactive: bool
@@ -129,10 +131,10 @@ class Calls:
             item.settle(None, b"")
 
 
-def _values(what: str, header: Header, data: bytes) -> list[Any]:
+def _values(what: str, header: Header, data: bytes, *, signatures: bool) -> list[Any]:
     """Of a reply. Raises BusError."""
     try:
-        body = read(header.order, header.fields.signature, data)
+        body = read(header.order, header.fields.signature, data, signatures=signatures)
     except Unreadable as error:
         raise BusError(ERROR + "InvalidArgs", f"{what}: the reply cannot be read: {error}") from error
     if header.kind == ERROR_REPLY:

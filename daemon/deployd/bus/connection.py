@@ -70,17 +70,21 @@ class Bus:
         *,
         timeout: float = DEFAULT_TIMEOUT,
         interactive: bool = False,
+        signatures: bool = False,
     ) -> list[Any]:
         """Call a method and return the reply's body, variants unwrapped.
 
         `interactive`: the callee may have somebody asked for a password before it answers.
+        `signatures`: the values of an a{sv} stay pairs of signature and value, which can be sent as they are.
 
         Raises BusError for an error reply, and for no reply within `timeout` seconds
         (org.freedesktop.DBus.Error.NoReply).
         """
         self._track(destination)  # replies are taken from its owner, and from nobody else
         call = (path, interface, member, signature, body)
-        return await self._calls.call(destination, call, timeout=timeout, interactive=interactive)
+        return await self._calls.call(
+            destination, call, timeout=timeout, interactive=interactive, signatures=signatures
+        )
 
     async def subscribe(
         self,

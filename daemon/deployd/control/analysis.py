@@ -30,6 +30,7 @@ from deployd.model.instance import Instance
 from deployd.model.rollout import Phase
 from deployd.plan import analysis
 from deployd.plan.analysis import CAUSES, Record
+from deployd.systemd.execution import Settings
 from deployd.systemd.manager import UnitExists
 from deployd.systemd.transient import Command, Outcome
 
@@ -140,7 +141,7 @@ class Analysis:
     async def _run(self, target: Generation, table: Table, began: float) -> Failure | None:
         unit = unit_of(self._app)
         comparison = await self._compare(self._app)
-        command = self._command(target, table, json.dumps(comparison))
+        command = await self._command(target, table, json.dumps(comparison))
         try:
             outcome = await self._host.transient.run(unit, command)
         except UnitExists:
@@ -170,27 +171,25 @@ class Analysis:
         reason = f"analysis {words} could not be run: {error}"
         return Failure(GateName.ANALYSIS, reason, waited_for=f"{words} to exit with status 0")
 
-    def _command(self, target: Generation, table: Table, comparison: str) -> Command:
-        unit, files = unit_of(self._app), self._host.pins.generation_dir(self._app, target.number)
-        command = Command.of(
+    async def _command(self, target: Generation, table: Table, comparison: str) -> Command:
+        command = await self._host.commands.of_generation(
             target.settings,
+            target.number,
             table.command,
-            f"{self._app}: analysis of generation {target.number}",
+            "analysis",
             release=target.release,
-            generation=target.number,
-            environment_file=str(files / "environment"),
             environment={
                 "DEPLOYD_PREVIOUS_GENERATION": "" if target.origin is None else str(target.origin),
-                "DEPLOYD_COMPARE": f"/run/credentials/{unit}/{CREDENTIAL}",
+                "DEPLOYD_COMPARE": f"/run/credentials/{unit_of(self._app)}/{CREDENTIAL}",
             },
             timeout=table.timeout,
         )
-        extra = {
+        extra: Settings = {
             "SetCredential": ("a(say)", [[CREDENTIAL, comparison.encode()]]),
             "SyslogLevel": ("i", NOTICE),
             "LogLevelMax": ("i", NOTICE),
         }
-        return replace(command, extra={**command.extra, **extra})
+        return replace(command, extra=extra)
 
     def _say(self, target: Generation, state: str, reason: str) -> None:
         """When it is news: a canary may be held for days."""

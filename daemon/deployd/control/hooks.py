@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from deployd.control.commands import Commands
 from deployd.errors import Busy, Refused, SystemdError
 from deployd.model.app import App
 from deployd.model.failure import Failure, GateName
 from deployd.model.generation import Cause, Generation
-from deployd.state.pins import Pins
 from deployd.systemd.manager import UnitExists
 from deployd.systemd.tail import Tail
 from deployd.systemd.transient import Command, Outcome, Transient
@@ -74,10 +74,10 @@ def unit_of(name: str) -> str:
 class Hooks:
     """Runs them, and tells of each as an event ``hook``."""
 
-    def __init__(self, transient: Transient, tail: Tail, pins: Pins) -> None:
+    def __init__(self, transient: Transient, tail: Tail, commands: Commands) -> None:
         self._transient = transient
         self._tail = tail
-        self._pins = pins
+        self._commands = commands
         self._ahead: set[str] = set()
         self._running: dict[str, str] = {}
 
@@ -170,7 +170,7 @@ class Hooks:
         self._running[name] = f"{kind} hook {command}"
         since = time.monotonic()
         try:
-            outcome = await self._transient.run(unit, self._command(kind, change, argv))
+            outcome = await self._transient.run(unit, await self._command(kind, change, argv))
         except UnitExists:
             failure = Failure(gate=GateName.HOOK, reason=_leftover(name), waited_for=command)
             event("failed", reason=failure.reason)
@@ -202,15 +202,14 @@ class Hooks:
             journal=await self._tail.last(outcome.invocation_id, unit, since),
         )
 
-    def _command(self, kind: Kind, change: Change, argv: tuple[str, ...]) -> Command:
+    async def _command(self, kind: Kind, change: Change, argv: tuple[str, ...]) -> Command:
         old = change.old_generation
-        return Command.of(
+        return await self._commands.of_generation(
             change.app,
+            change.generation,
             argv,
-            f"{change.app.name}: {kind} hook of generation {change.generation}",
+            f"{kind} hook",
             release=change.release,
-            generation=change.generation,
-            environment_file=str(self._pins.generation_dir(change.app.name, change.generation) / "environment"),
             environment={
                 "DEPLOYD_OLD_GENERATION": "" if old is None else str(old),
                 "DEPLOYD_OLD_RELEASE": change.old_release,

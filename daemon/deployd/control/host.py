@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from deployd.control.commands import Commands
 from deployd.control.deployment import Deployment
 from deployd.control.hooks import Hooks
 from deployd.control.removal import Removal
@@ -38,6 +39,7 @@ class Host:
     tail: Tail
     hooks: Hooks
     transient: Transient
+    commands: Commands
     kernel: Kernel
     """What it can do for apps that are steered."""
     workers: Workers = field(default_factory=Workers)

@@ -17,12 +17,12 @@ def prober(app: str, host: Host, instances: Instances, changed: Callable[[], Non
     """The prober of `app`, with questions that reach its instances."""
 
     async def ask_command(settings: App, instance: Instance, release: str) -> str:
-        if settings.gate.probe is None:
+        asked = settings.gate.probe
+        if asked is None:
             return ""
-        files = host.pins.generation_dir(app, instance.generation or 0)
-        return await host.transient.ask_command(
-            settings, settings.gate.probe, instance, release=release, environment_file=str(files / "environment")
-        )
+        command = await host.commands.probe(settings, instance, asked.command, asked.timeout, release)
+        said = await host.transient.ask(app, instance.number, command, asked.expect)
+        return said and f"{' '.join(asked.command)} {said}"
 
     async def invocation(number: int) -> str:
         return observe.invocation_id(await host.systemd.read(instances.unit(number), UNIT, ["InvocationID"]))

@@ -1,7 +1,7 @@
 """Commands of an app as transient units: hooks, and probes that are programs.
 
-systemd runs them (StartTransientUnit), not the daemon: its own sandbox must not be theirs, they run as the app's user
-with the environment files that only root can read, and a daemon that dies leaves a unit that can be found by its name.
+systemd runs them (StartTransientUnit), not the daemon: its own sandbox must not be theirs, they run with what systemd
+would start an instance with (`execution`), and a daemon that dies leaves a unit that can be found by its name.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deployd.errors import SystemdError
-from deployd.model.app import App, Probe
-from deployd.model.instance import Instance
+from deployd.model.app import App
 from deployd.systemd import observe
+from deployd.systemd.execution import Settings
 from deployd.systemd.manager import SERVICE, UNIT, Systemd, UnitExists
 
 log = logging.getLogger(__name__)
@@ -44,19 +44,17 @@ class Command:
     timeout: float
     """After so long it gets SIGTERM, and `stop_timeout` later SIGKILL."""
     stop_timeout: float = 10.0
-    user: str | None = None
-    group: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     """For everybody to see, as properties of units are: no secrets."""
-    environment_files: tuple[str, ...] = ()
-    """Read by systemd, in this order, and after `environment`; one that begins with "-" may be missing."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """Journal fields of what it writes."""
     identifier: str = ""
     quiet: bool = False
     """Nothing about it goes to the journal: neither what it writes nor what systemd has to say."""
-    extra: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
-    """More properties, name to signature and value."""
+    settings: Settings = field(default_factory=dict)
+    """What it is run with otherwise: that of the app's instances."""
+    extra: Settings = field(default_factory=dict)
+    """More properties, which win over all others; lists are added to those of `settings`."""
 
     @classmethod
     def of(
@@ -67,14 +65,14 @@ class Command:
         *,
         release: str,
         generation: int,
-        environment_file: str,
+        settings: Settings,
         environment: Mapping[str, str],
         timeout: float,
         quiet: bool = False,
     ) -> Command:
-        """A command of `app` in `release`, with user, environment and log fields as its instances have them.
+        """A command of `app` in `release`, with `settings` and log fields as its instances have them.
 
-        A relative program is taken from the release. `environment_file` is the generation's own.
+        A relative program is taken from the release.
         """
         return cls(
             argv=(posixpath.normpath(posixpath.join(release, argv[0])), *argv[1:]),
@@ -82,19 +80,17 @@ class Command:
             directory=release,
             timeout=timeout,
             stop_timeout=app.stop.timeout,
-            user=app.user,
-            group=app.group,
             environment=environment,
-            environment_files=(*app.environment_files, environment_file),
             fields={"DEPLOYD_APP": app.name, "DEPLOYD_GENERATION": str(generation)},
             identifier=app.name,
             quiet=quiet,
-            extra=_account(app),
+            settings=settings,
         )
 
     def properties(self) -> dict[str, tuple[str, Any]]:
         """As StartTransientUnit takes them (org.freedesktop.systemd1(5))."""
         found: dict[str, tuple[str, Any]] = {
+            **self.settings,
             "Description": ("s", self.description),
             # Its start job ends when the command has.
             "Type": ("s", "oneshot"),
@@ -107,19 +103,22 @@ class Command:
             # Ours until we have read how it ended; then, or when we die, nothing of it stays.
             "AddRef": ("b", True),
             "CollectMode": ("s", "inactive-or-failed"),
-            "Environment": ("as", [f"{key}={value}" for key, value in self.environment.items()]),
-            "EnvironmentFiles": (
-                "a(sb)",
-                [[path.removeprefix("-"), path.startswith("-")] for path in self.environment_files],
-            ),
+            # The directory is the instances', which go on when the command has ended.
+            "RuntimeDirectoryPreserve": ("s", "yes"),
             "LogExtraFields": ("aay", [f"{key}={value}".encode() for key, value in self.fields.items()]),
-            **self.extra,
         }
-        for key, text in (("User", self.user), ("Group", self.group), ("SyslogIdentifier", self.identifier)):
-            if text:
-                found[key] = "s", text
+        if self.identifier:
+            found["SyslogIdentifier"] = "s", self.identifier
         if self.quiet:
             found["LogLevelMax"] = "i", CRITICAL
+        ours = [f"{key}={value}" for key, value in self.environment.items()]
+        theirs = self.settings.get("Environment", ("as", []))[1]
+        # systemd refuses a variable that stands there twice.
+        kept = [item for item in theirs if item.partition("=")[0] not in self.environment]
+        found["Environment"] = "as", [*kept, *ours]
+        for key, (signature, value) in self.extra.items():
+            before = self.settings[key][1] if key in self.settings and isinstance(value, list) else []
+            found[key] = signature, [*before, *value] if isinstance(value, list) else value
         return found
 
 
@@ -202,28 +201,13 @@ class Transient:
         while (job := await self._systemd.job(unit)) is not None:
             await job
 
-    async def ask_command(
-        self, app: App, probe: Probe, instance: Instance, *, release: str, environment_file: str
-    ) -> str:
-        """Run the probe's command for `instance`; "" if it says what is expected, else what it says instead.
-
-        The end of a sentence, like Outcome's. `release` and `environment_file` are those of the instance's generation.
-        """
-        unit = f"{app.name}:probe-{instance.number}-{next(self._numbers)}.service"
-        command = Command.of(
-            app,
-            probe.command,
-            f"{app.name}: probe of instance {instance.number}",
-            release=release,
-            generation=instance.generation or 0,
-            environment_file=environment_file,
-            environment={"DEPLOYD_INSTANCE": str(instance.number), "MAINPID": str(instance.main_pid)},
-            timeout=probe.timeout,
-            quiet=True,
-        )
+    async def ask(self, app: str, number: int, command: Command, expect: int) -> str:
+        """Run a probe of instance `number`; "" if it exits with the status `expect`, else what it does instead, as the
+        end of a sentence."""
+        unit = f"{app}:probe-{number}-{next(self._numbers)}.service"
         outcome = await self.run(unit, command)
-        good = outcome.exit_status == probe.expect and not outcome.timed_out
-        return "" if good else f"{' '.join(probe.command)} {outcome}"
+        good = outcome.exit_status == expect and not outcome.timed_out
+        return "" if good else str(outcome)
 
     async def _end(self, unit: str, job: asyncio.Future[str] | None, within: float) -> dict[str, Any]:
         """Wait for the end of the unit's jobs, and read what came of it."""
@@ -264,22 +248,6 @@ def _outcome(seen: Mapping[str, Any], seconds: float, timeout: float) -> Outcome
         seconds=timeout if timed_out else seconds,
         result=result,
     )
-
-
-def _account(app: App) -> dict[str, tuple[str, Any]]:
-    """What [service] says about who the app's processes are. The rest of it is for the instances."""
-    service = dict(app.service)
-    found: dict[str, tuple[str, Any]] = {}
-    if service.get("DynamicUser", ("no",))[-1].lower() in ("1", "yes", "y", "true", "t", "on"):
-        # Without it, a command of an app that is nobody would be root.
-        found["DynamicUser"] = "b", True
-    groups = [group for value in service.get("SupplementaryGroups", ()) for group in value.split()]
-    if groups:
-        found["SupplementaryGroups"] = "as", groups
-    mask = service.get("UMask", ("",))[-1]
-    if mask and all(digit in "01234567" for digit in mask):
-        found["UMask"] = "u", int(mask, 8)
-    return found
 
 
 def _microseconds(seconds: float) -> int:

@@ -1,0 +1,93 @@
+"""What systemd would start an instance with: its unit as loaded, with all drop-ins of the administrator.
+
+Commands of an app are given the same. Read are the properties of a unit (org.freedesktop.systemd1(5)). An instance has
+one. That of a generation which is yet to be installed is written to the runtime directory for as long as systemd takes
+to load it, under a name for which the drop-ins of NAME@.service count; nothing ever starts it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from deployd.bus import Bus, BusError
+from deployd.errors import SystemdError
+from deployd.systemd import settings
+from deployd.systemd.manager import NAME, PROPERTIES, SERVICE, UNIT, unit_path
+
+Settings = Mapping[str, tuple[str, Any]]
+"""Properties for StartTransientUnit: name to signature and value."""
+
+UNSET = "deployd:unset.service"
+"""A unit that is nowhere: systemd tells its defaults for it."""
+
+BARE = "[Service]\nExecStart=/bin/true\n"
+"""With the drop-ins of all services (service.d), which a transient unit has as well."""
+
+
+class Execution:
+    """Reads it. Errors are SystemdError."""
+
+    def __init__(self, bus: Bus, directory: str | Path = "/run/systemd/system", timeout: float = 30.0) -> None:
+        self._bus = bus
+        self._directory = Path(directory)
+        self._timeout = timeout
+        self._numbers = (f"{os.getpid():x}x{count:x}" for count in itertools.count(1))
+
+    async def of_instance(self, app: str, number: int) -> Settings:
+        """As instance `number` is loaded."""
+        return await self._copied(app, f"{app}@{number}.service", started=True)
+
+    async def of_unit(self, app: str, text: str) -> Settings:
+        """As an instance would be whose unit has this `text`."""
+        name = f"{app}@{next(self._numbers)}.service"
+        with self._written(name, text):
+            return await self._copied(app, name, started=False)
+
+    async def _copied(self, app: str, unit: str, *, started: bool) -> Settings:
+        loaded = await self._loaded(unit)
+        unset = await self._properties(UNSET, SERVICE)
+        bare = f"{app}:{next(self._numbers)}.service"
+        with self._written(bare, BARE):
+            everywhere = await self._loaded(bare)
+        if not started and (names := settings.unknown(loaded, unset)):
+            raise SystemdError(
+                f"the unit of the instances of {app} sets {', '.join(names)}, which this version of deployd cannot pass"
+                " on to commands of the app; remove it from the drop-in"
+            )
+        return settings.copied(loaded, unset, everywhere)
+
+    async def _loaded(self, unit: str) -> settings.Properties:
+        state = await self._properties(unit, UNIT)
+        if state["LoadState"][1] != "loaded":
+            why = state["LoadError"][1][1] or f"it is {state['LoadState'][1]}"
+            drop_ins = " ".join(state["DropInPaths"][1])
+            raise SystemdError(f"systemd cannot load {unit}{f' with {drop_ins}' if drop_ins else ''}: {why}")
+        return await self._properties(unit, SERVICE)
+
+    async def _properties(self, unit: str, interface: str) -> dict[str, tuple[str, Any]]:
+        try:
+            (found,) = await self._bus.call(
+                NAME, unit_path(unit), PROPERTIES, "GetAll", "s", [interface], timeout=self._timeout, signatures=True
+            )
+        except BusError as error:
+            raise SystemdError(f"systemd did not tell the settings of {unit}: {error.message}") from error
+        return dict(found)
+
+    @contextmanager
+    def _written(self, unit: str, text: str) -> Iterator[None]:
+        """While `unit` is there to be loaded; no daemon-reload is needed for a name that systemd has not met."""
+        path = self._directory / unit
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        except OSError as error:
+            raise SystemdError(f"cannot write {path}: {error.strerror}") from error
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)

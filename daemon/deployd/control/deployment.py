@@ -24,7 +24,7 @@ from deployd.render.sockets import Socket
 from deployd.state.pins import Pins
 from deployd.state.units import UnitDirectory
 from deployd.systemd.daemon_reload import DaemonReload
-from deployd.systemd.manager import Systemd, UnitRefused
+from deployd.systemd.manager import UNIT, Systemd, UnitRefused
 
 log = logging.getLogger(__name__)
 
@@ -154,9 +154,12 @@ class Deployment:
             first = not self._units.installed(app.name)
             new = self.layout(app, goal, closing=closing).placement.new
             if new is not None and not first:
-                await self._install(app.name, partial(self._only, app, goal, new.name, closing=closing))
+                only = partial(self._only, app, goal, new.name, closing=closing)
+                await self._install(app.name, only, enabled=[new.name])
                 await self._open(app.name, new.name)
-            wanted = await self._install(app.name, partial(self.layout, app, goal, closing=closing), first=first)
+            # One that is up was enabled when it was installed; whoever disabled it since does not want it at boot.
+            enabled = () if not first and await self._is_up(app.name) else [f"{app.name}.service"]
+            wanted = await self._install(app.name, partial(self.layout, app, goal, closing=closing), enabled=enabled)
             for socket in wanted.placement.wanted:
                 await self._open(app.name, socket.name)
             return wanted.avoid
@@ -179,29 +182,27 @@ class Deployment:
             await self._install(app.name, wanted)
         await self.close_sockets(app)
 
-    async def _install(self, name: str, wanted: Callable[[], Layout], *, first: bool = False) -> Layout:
-        """Install what is `wanted` when it is time to write. The `first` time it is enabled before systemd reads it:
-        what systemd does not know to be enabled it stops when a target is isolated (systemctl(1))."""
+    async def _install(self, name: str, wanted: Callable[[], Layout], *, enabled: Sequence[str] = ()) -> Layout:
+        """Install what is `wanted` when it is time to write, and have these units `enabled` before systemd reads them;
+        with the app's its sockets. What systemd does not know to be enabled it stops when a target is isolated
+        (systemctl(1))."""
         found: list[Layout] = []
 
         async def write() -> bool:
             found.append(wanted())
             changed = self._units.install(found[0].files, found[0].stale)
-            if first:
-                await self._enable(name, [f"{name}.service", *(item.name for item in found[0].placement.wanted)])
+            if enabled:
+                listening = found[0].placement.wanted if f"{name}.service" in enabled else ()
+                changed |= await self._systemd.enable([*enabled, *(item.name for item in listening)])
             return changed
 
         if await self._reload.after(write):
             log.info("%s: units changed, systemd was reloaded", name)
         return found[0]
 
-    async def _enable(self, name: str, units: list[str]) -> None:
-        """Enable units that were just written; or take all away again, that the next try is the first one too."""
-        try:
-            await self._systemd.enable(units)
-        except SystemdError:
-            self._units.remove(name)
-            raise
+    async def _is_up(self, name: str) -> bool:
+        (state,) = (await self._systemd.read(f"{name}.service", UNIT, ["ActiveState"])).values()
+        return bool(state == "active")
 
     async def _open(self, name: str, socket: str) -> None:
         await self._systemd.watch(socket)
@@ -209,7 +210,6 @@ class Deployment:
         try:
             if self._systemd.properties(socket).get("ActiveState") == "active":
                 return
-            await self._systemd.enable([socket])
             result = await asyncio.wait_for(await self._systemd.start(socket), SOCKET_TIMEOUT)
         except TimeoutError:
             result = "timeout"

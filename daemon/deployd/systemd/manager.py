@@ -204,8 +204,9 @@ class Systemd:
         """daemon-reload. Slow with many units (PID 1 answers nothing meanwhile), hence a deadline of its own."""
         await self._call("Reload", timeout=max(self._timeout, 90.0))
 
-    async def enable(self, units: list[str]) -> None:
-        await self._call("EnableUnitFiles", "asbb", [units, False, False])
+    async def enable(self, units: list[str]) -> bool:
+        """Enable units that are on the disk, read or not; False if they were."""
+        return bool((await self._call("EnableUnitFiles", "asbb", [units, False, False]))[1])
 
     async def disable(self, units: list[str]) -> None:
         await self._call("DisableUnitFiles", "asb", [units, False])

@@ -1,0 +1,64 @@
+"""An app that has just been applied is wanted by the machine's targets at once, not from the next daemon-reload on."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.host.stage import APP, PORT, Stage
+
+WANTS = "/etc/systemd/system"
+
+
+def links(stage: Stage) -> list[str]:
+    return sorted(path.name for path in stage.machine.path(WANTS).glob(f"*.wants/{APP}*"))
+
+
+def isolate(stage: Stage, target: str = "multi-user.target") -> None:
+    stage.machine.run(["systemctl", "isolate", target])
+
+
+@pytest.mark.parametrize("settings", [{}, {"routing": "steered"}, {"listen": [f"127.0.0.1:{PORT}", "/run/demo.sock"]}])
+def test_it_survives_isolate_at_once(stage: Stage, settings: dict[str, object]) -> None:
+    stage.deploy("v1", **settings)
+    before = stage.invocations()
+    isolate(stage)
+    assert stage.invocations() == before
+    assert stage.get()["version"] == "v1"
+    isolate(stage, "default.target")
+    assert stage.invocations() == before
+    assert stage.rollout(stage.release("v2")).result == "succeeded"
+    assert stage.deployd("remove", APP).returncode == 0
+    assert links(stage) == []
+
+
+def test_so_does_a_socket_that_is_added_later(stage: Stage) -> None:
+    stage.deploy("v1")
+    stage.configure(listen=[f"127.0.0.1:{PORT}", f"127.0.0.1:{PORT + 1}"])
+    assert stage.change("apply").result == "succeeded"
+    before = stage.invocations()
+    isolate(stage)
+    assert stage.invocations() == before
+    assert stage.get(port=PORT + 1)["version"] == "v1"
+    stage.configure(listen=[f"127.0.0.1:{PORT + 1}"])
+    assert stage.change("apply").result == "succeeded"
+    isolate(stage)
+    assert stage.get(port=PORT + 1)["version"] == "v1"
+    assert links(stage) == [f"{APP}.service", f"{APP}:2.socket"]
+
+
+def test_what_was_only_installed_is_wanted_as_well(stage: Stage) -> None:
+    stage.configure(release=stage.release("v1"))
+    assert stage.deployd("apply", APP, "--no-start").returncode == 0
+    isolate(stage)
+    assert stage.get()["version"] == "v1", "the first connection starts it"
+
+
+def test_who_disables_it_is_not_overruled(stage: Stage) -> None:
+    """While it is up; to apply an app that is down is to want it at boot."""
+    stage.deploy("v1")
+    stage.machine.run(["systemctl", "disable", f"{APP}.service", f"{APP}.socket"])
+    assert stage.rollout(stage.release("v2")).result == "succeeded"
+    assert links(stage) == []
+    stage.machine.run(["systemctl", "stop", f"{APP}.service", f"{APP}.socket"])
+    assert stage.rollout(stage.release("v3")).result == "succeeded"
+    assert links(stage) == [f"{APP}.service", f"{APP}.socket"]

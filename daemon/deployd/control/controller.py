@@ -28,7 +28,7 @@ from deployd.control.story import Story, Tell
 from deployd.control.umbrella import Umbrella
 from deployd.control.witness import Witness
 from deployd.documents.standing import held
-from deployd.errors import DeploydError, Refused, StateError, SystemdError
+from deployd.errors import DeploydError, Refused, SystemdError
 from deployd.model.action import Action, Adopt, Freeze, Stop
 from deployd.model.app import OnFailure
 from deployd.model.failure import Failure, GateName
@@ -71,7 +71,6 @@ class Controller:
         self.keeper = Keeper(name, host, self.instances, up, self.wake, changed, self._story.tell)
         self._course: Course | None = None
         self._goal: tuple[Goal, Generation] | None = None
-        self._blocked: DeploydError | None = None
         self._faults = Faults(name)
         self._seen: tuple[Instance, ...] = ()
 
@@ -95,7 +94,7 @@ class Controller:
         """Go by what history says now: it is new to us, or another one."""
         if self._course is not None:
             self._course.end_hooks()
-        self._course, self._goal, self._blocked = Course.under_way(self.name, self._host.history), None, None
+        self._course, self._goal = Course.under_way(self.name, self._host.history), None
         self._witness.forget()
         self._report_change()
         self.wake()
@@ -128,8 +127,6 @@ class Controller:
         elif self.instances.owns(unit) or unit == self._umbrella.unit:
             self.wake()
 
-    # Requests.
-
     async def ready(self) -> None:
         """Wait until the loop has looked at the world once. Raises SystemdError."""
         await self._sight.look()
@@ -149,7 +146,7 @@ class Controller:
             self._host.history.progress(old.rollout, old.replaced, old.adopted)
             self._host.history.supersede(old.rollout, reason, generation, rollout)
             self._story.finished(old, Result.SUPERSEDED, reason, now.wall - old.rollout.started)
-        self._course, self._goal, self._blocked = Course(rollout, generation), None, None
+        self._course, self._goal = Course(rollout, generation), None
         if old is not None:
             self._course.umbrella_seen = old.umbrella_seen
         self._story.started(self._course)
@@ -176,8 +173,6 @@ class Controller:
     def observe(self) -> tuple[Instance, ...]:
         """The instances, with what their probes say."""
         return self._prober.overlay(self.instances.observe())
-
-    # The loop.
 
     async def _turn(self) -> None:
         """One turn of the loop; the daemon never dies of one app's trouble."""
@@ -240,11 +235,6 @@ class Controller:
 
     async def _ready_to_plan(self, course: Course) -> bool:
         """Is there anything to plan, and does all stand that a plan needs?"""
-        if self._blocked is not None:
-            error, self._blocked = self._blocked, None
-            if not self._advance(course, Event.BLOCKED, str(error)):
-                self._loop.wake_after(RETRY)  # on its way back: it tries until it can
-            return False
         if course.rollout.phase is Phase.PAUSED and course.rollout.pause is not Pause.HELD:
             return False
         try:
@@ -296,13 +286,19 @@ class Controller:
             self._host.history.progress(course.rollout, course.replaced, course.adopted)
 
     def _on_error(self, error: Exception) -> None:
-        """Something could not be done, by the loop or by a job that it has begun."""
-        course = self._course
-        rolling = course is not None and course.rollout.phase is not Phase.PAUSED
-        self._blocked = self._faults.note(error, rolling=rolling) or self._blocked
+        """Something could not be done, by the loop or by a job that it has begun. On its way back a rollout does not
+        pause: it tries until it can."""
         self._loop.wake_after(RETRY)
-        if isinstance(error, SystemdError) and course is not None and course.overdue(self._host.history, Moment.now()):
-            self._advance(course, Event.FAILED, f"the rollout's deadline passed: {error}")
+        course, refused = self._course, isinstance(error, SystemdError)
+        rolling = course is not None and course.rollout.phase is not Phase.PAUSED
+        lasting = self._faults.note(error, rolling=rolling)
+        try:
+            if course is not None and lasting is not None:
+                self._advance(course, Event.BLOCKED, str(lasting))
+            elif course is not None and refused and course.overdue(self._host.history, Moment.now()):
+                self._advance(course, Event.FAILED, f"the rollout's deadline passed: {error}")
+        except Exception as another:
+            self._faults.note(another, rolling=False)
 
     def _note_changes(self) -> tuple[Instance, ...]:
         """The world as it is now; watchers are told when it is different."""
@@ -357,7 +353,9 @@ class Controller:
         on_failure = OnFailure.PAUSE if target.irreversible else target.settings.pace.on_failure
         if event is Event.FAILED and rollout.phase is Phase.ROLLING_BACK:
             reason = f"{rollout.reason}; going back failed: {reason}"
-        turned = advance(rollout, event, on_failure, reason, course.trusted(self.instances.observe()))
+        # To pause takes nothing that may be what does not work.
+        trusted = frozenset[int]() if event is Event.BLOCKED else course.trusted(self.instances.observe())
+        turned = advance(rollout, event, on_failure, reason, trusted)
         if turned is None:
             return False
         if isinstance(turned, Result):
@@ -367,7 +365,7 @@ class Controller:
         course.restart_clock(Moment.now())
         course.end_hooks()
         self._prober.update(target.settings, target.release, ())
-        with contextlib.suppress(StateError) if event is Event.BLOCKED else contextlib.nullcontext():
+        with contextlib.suppress(Exception) if event is Event.BLOCKED else contextlib.nullcontext():
             self._host.history.move(course.rollout)
         self._story.turned(turned, closing=event is Event.CLOSING)
         if turned.pause is Pause.FAILED and culprit is not None:
@@ -386,10 +384,10 @@ class Controller:
         self._host.history.progress(rollout, course.replaced, course.adopted)
         self._host.history.finish(rollout, result, reason, now)
         self._course, self._goal = None, None
+        self._story.finished(course, result, reason, now - rollout.started)  # first, whatever becomes of the rest
         course.end_hooks()
         self._analysis.end()
         self._prober.update(course.target.settings, course.target.release, ())
-        self._ground.prune()
-        self._story.finished(course, result, reason, now - rollout.started)
         self._report_change()
         self.wake()  # connections go another way without a rollout, and what stands by is on its own
+        self._ground.prune()

@@ -6,7 +6,6 @@ import asyncio
 
 from deployd.control.instances import Instances
 from deployd.control.umbrella import Umbrella
-from deployd.errors import SystemdError
 from deployd.systemd.manager import Systemd
 
 
@@ -33,6 +32,6 @@ class Sight:
                     await self._systemd.resubscribe()
                     await self._umbrella.look()
                     await self._instances.discover()
-                except SystemdError:
+                except BaseException:  # whoever asked may have been cancelled
                     self._stale = True
                     raise

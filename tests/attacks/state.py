@@ -35,11 +35,12 @@ def sql(stage: Stage, *statements: str) -> None:
 
 
 @contextlib.contextmanager
-def lock(stage: Stage) -> Iterator[None]:
+def lock(stage: Stage, kind: str = "IMMEDIATE") -> Iterator[None]:
     """The history, by another process of root."""
     script = (
         f"import sqlite3, sys; db = sqlite3.connect({HISTORY!r}, isolation_level=None);"
-        " db.execute('BEGIN IMMEDIATE'); print('locked', flush=True); sys.stdin.read()"
+        f" db.execute('PRAGMA locking_mode = {'EXCLUSIVE' if kind == 'EXCLUSIVE' else 'NORMAL'}');"
+        f" db.execute('BEGIN {kind}'); print('locked', flush=True); sys.stdin.read()"
     )
     argv = [stage.machine.python, "-c", script]
     with stage.machine.popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -339,6 +340,28 @@ def locked(stage: Stage) -> str:
     return f"requests were lost: {record.summary()}" if record.failed else ""
 
 
+def locked_at_the_start(stage: Stage) -> str:
+    """Another process has history.sqlite for itself when the daemon starts in mid-rollout, and leaves it later."""
+    stage.deploy("v1")
+    load = stage.load()
+    with stage.begin("rollout", "--release", stage.release("v2", boot=0.3)) as begun:
+        begun.until("instance", state="stopped")
+        stage.machine.run(["systemctl", "stop", DAEMON])
+        with lock(stage, "EXCLUSIVE"):
+            stage.machine.run(["systemctl", "start", DAEMON])
+            status = stage.status()
+            if "is locked by another process" not in str(status["history_error"]) or status["ready"] < 4:
+                return f"status tells {status}"
+            done = stage.deployd("repair")
+            if done.returncode != 1 or "is locked by another process" not in done.stderr:
+                return f"what somebody else has was repaired: {done}"
+        ended = begun.end()
+    if ended.result != "succeeded":
+        return f"the rollout was not taken up again: {ended}"
+    record = load.stop()
+    return f"requests were lost: {record.summary()}" if record.failed else ""
+
+
 ATTACKS: tuple[Callable[[Stage], str], ...] = (
     deleted,
     emptied,
@@ -359,4 +382,5 @@ ATTACKS: tuple[Callable[[Stage], str], ...] = (
     deleted_in_mid_rollout,
     one_apps_rows,
     locked,
+    locked_at_the_start,
 )

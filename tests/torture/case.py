@@ -215,6 +215,9 @@ class Trial:
         # The next number may have files: of a rollout that came to nothing before it was recorded.
         known = {row["generation"] for row in rows[:KEPT]} | {rows[0]["generation"] + 1} | set(pins.values())
         known |= set(site.records().values())
+        # Older ones that a way back is decided by keep their files, as their rows: a few.
+        older = {row["generation"] for row in rows[KEPT:]} & site.generations()
+        known |= older if len(older) <= KEPT else set()
         left = site.left_overs() | {(f"generation {number}", 0) for number in site.generations() - known}
         if self.outcome.result == "succeeded" and (still := left & site.left):
             wrong.append(f"left over by a rollout before this one: {', '.join(sorted(path for path, _ in still))}")

@@ -37,7 +37,8 @@ OPTIONS: dict[str, set[str]] = {
     "restart": ROLLOUT_OPTIONS,
     "scale": ROLLOUT_OPTIONS,
     "status": {"--watch", "--json"},
-    "history": {"--json"},
+    "history": {"--before", "--json"},
+    "repair": {"--json"},
     "compare": {"--json"},
     "releases": {"--json"},
     "logs": {"--generation", "--follow", "--lines", "--json"},
@@ -177,6 +178,51 @@ def test_without_a_bus_or_a_daemon_it_is_5_and_one_sentence(address: str, tmp_pa
         assert (done.status, done.out) == (5, "")
         assert done.err.startswith("deployd: ")
         assert done.err.count("\n") == 1
+
+
+def test_history_is_told_by_the_page(address: str) -> None:
+    async def work(daemon: FakeDaemon) -> None:
+        page = {"app": "demo", "generations": [generation_row(9), generation_row(8)], "more": True}
+        daemon.answers["demo", "History"] = page
+        done = await deployd(address, "history", "demo")
+        assert done.err == "there are older ones: deployd history demo --before 8\n"
+        daemon.answers["demo", "HistoryBefore"] = {**page, "generations": [generation_row(7)], "more": False}
+        done = await deployd(address, "history", "demo", "--before", "8")
+        assert (done.status, done.out.split()[8], done.err) == (0, "7", "")
+        assert daemon.calls[-1] == ("demo", "HistoryBefore", [8])
+        daemon.answers["demo", "HistoryBefore"] = {"app": "demo", "generations": []}
+        assert "no generation before 1" in (await deployd(address, "history", "demo", "--before", "1")).err
+
+    with_daemon(address, work)
+
+
+def test_a_history_that_cannot_be_used_is_told_and_repaired(address: str) -> None:
+    async def work(daemon: FakeDaemon) -> None:
+        error = "history.sqlite is missing; deployd repair rebuilds it"
+        daemon.answers["demo", "Describe"] = status(history_error=error)
+        daemon.answers["", "Describe"] = {"apps": [status(history_error=error)], "version": "1"}
+        daemon.answers["demo", "History"] = {"app": "demo", "generations": [], "history_error": error}
+        assert f"no changes: {error}" in (await deployd(address, "status", "demo")).out
+        assert (await deployd(address, "status")).err == f"{error}\n"
+        assert (await deployd(address, "history", "demo")).err == f"{error}\n"
+        apps = [
+            {"app": "demo", "generation": 2, "rollout": 3, "history_error": None},
+            {"app": "new", "generation": None, "rollout": None, "history_error": None},
+            {"app": "odd", "generation": None, "rollout": None, "history_error": error},
+        ]
+        answer = {"history": "/h", "aside": "/h.broken", "apps": apps}
+        daemon.answers["", "Repair"] = answer
+        done = await deployd(address, "repair")
+        assert done.err.splitlines() == [
+            "/h was rebuilt; the old one is kept as /h.broken",
+            "demo: at generation 2, the rollout of generation 3 stands paused;"
+            " deployd resume demo or deployd abort demo",
+            "new: no generation has succeeded",
+            f"odd: {error}",
+        ]
+        assert json.loads((await deployd(address, "repair", "--json")).out) == answer
+
+    with_daemon(address, work)
 
 
 def test_json_is_passed_through_whole(address: str) -> None:

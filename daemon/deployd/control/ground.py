@@ -75,7 +75,8 @@ class Ground:
             held = frozenset(pins.held(self._app).values())
             history.prune(self._app, kept(past, current, self._host.generations, held), Moment.now().boot)
             # A request may wait for hooks, which read the files of a generation that is not recorded yet.
-            pins.prune(self._app, {history.next_number(self._app), *kept(past, current, KEPT)})
+            files = kept(past, current, min(KEPT, self._host.generations))
+            pins.prune(self._app, {history.next_number(self._app), *files})
 
     async def clear(self, course: Course) -> bool:
         """`systemctl stop NAME` in mid-rollout: once all is down, the next start is of where it came from.

@@ -30,6 +30,9 @@ from deployd.routing import paths
 
 log = logging.getLogger(__name__)
 
+LOCKED = 1.0
+"""Seconds until a history is looked at again that another process has locked."""
+
 PATIENCE = 10.0
 """Seconds that the apps get to look at the world before requests are taken, and to leave when the daemon ends."""
 
@@ -76,6 +79,7 @@ class Registry:
         self._announcer = Announcer(self._tell_changed, self._standing)
         self._ended = False
         self._reading: asyncio.Task[None] | None = None
+        self._looking_again: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
         """Take up every app that has a history, or generations on the disk."""
@@ -282,18 +286,27 @@ class Registry:
 
     def _refresh(self) -> None:
         """Take up all apps again if their history is another now: put back by hand, or not fit any more."""
-        if self.history.source.refresh():
-            self._log_trouble()
+        if self._ended:
+            return
+        changed = self.history.source.refresh()
+        self._log_trouble(changed)
+        if changed:
             self._take_up(self.history.apps())
 
     def _take_up(self, names: Iterable[str]) -> None:
         for name in names:
             self.controller(name).take_up()
 
-    def _log_trouble(self) -> None:
+    def _log_trouble(self, changed: bool = True) -> None:
+        """Log what is wrong with the history, if that is news; one that somebody else has locked is tried again."""
         troubles = {self.history.source.trouble(name): None for name in ("", *self.history.apps())}
-        for trouble in filter(None, troubles):
+        for trouble in filter(None, troubles if changed else ()):
             log.error("%s", trouble)
+        if self._looking_again is not None:
+            self._looking_again.cancel()
+        self._looking_again = (
+            asyncio.get_running_loop().call_later(LOCKED, self._refresh) if self.history.source.locked else None
+        )
 
     def goal(self, app: App, number: int, fingerprint: str) -> Goal:
         """What a generation with these settings and this fingerprint has to reach."""

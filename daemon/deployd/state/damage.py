@@ -59,7 +59,10 @@ def _damage(db: sqlite3.Connection, app: str, records: Records, whole: bool) -> 
     for (text,) in db.execute("SELECT crashes FROM crashes WHERE app = ?", (app,)):
         require_shape(Crashes.from_json(text))
     lacking = records.beyond(app, past, last)
-    return f"does not have generation {lacking} of {app}, which is on the disk" if lacking is not None else ""
+    if lacking is None:
+        return ""
+    known = "" if records.read(app, lacking) else " without a record: have its app file in place"
+    return f"does not have generation {lacking} of {app}, which is on the disk{known}"
 
 
 def readable(db: sqlite3.Connection, app: str) -> dict[int, Generation]:

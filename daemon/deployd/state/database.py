@@ -40,13 +40,9 @@ _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 class Unfit(Exception):
     """The database cannot be used: says why, as the end of a sentence that begins with its path."""
 
-    repairable = True
-
 
 class Locked(Unfit):
     """Another process has it, for now."""
-
-    repairable = False
 
     def __init__(self) -> None:
         super().__init__("is locked by another process; end that process (fuser(1) names it) and try again")

@@ -72,10 +72,15 @@ class Source:
         self._db, self._stand_in, self._writable, self._files = None, None, False, ()
         self.unfit, self.damaged = None, {}
 
+    @property
+    def locked(self) -> bool:
+        """Is nothing wrong but that another process has it, for now?"""
+        return isinstance(self.unfit, database.Locked)
+
     def trouble(self, app: str = "") -> str:
         """Why the history, or that of `app`, cannot be used, and the way out; "" if it can."""
         if self.unfit is not None:
-            return self.sentence(str(self.unfit), repairable=self.unfit.repairable)
+            return self.sentence(str(self.unfit), repairable=not self.locked)
         found = self.damaged.get(app, "")
         return found and self.sentence(found)
 
@@ -150,7 +155,7 @@ class Source:
         if self._stand_in is None:
             raise Refused(f"{self.path} is in order: there is nothing to repair")
         apps_ = frozenset(apps(self._stand_in))
-        if self.unfit is not None and not self.unfit.repairable:
+        if self.locked:
             raise StateError(self.trouble())
         try:
             if self.unfit is not None:

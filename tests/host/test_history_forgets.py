@@ -1,0 +1,29 @@
+"""An app that is rolled out again and again: what is not needed is forgotten, with its files, and numbers go on."""
+
+from __future__ import annotations
+
+from tests.host.stage import APP, Stage
+
+DAEMON = "deployd.service"
+
+
+def test_old_generations_are_forgotten_and_their_numbers_are_not_used_again(stage: Stage) -> None:
+    machine = stage.machine
+    machine.write(f"/run/systemd/system/{DAEMON}.d/few.conf", "[Service]\nEnvironment=DEPLOYD_GENERATIONS=3\n")
+    machine.run(["systemctl", "daemon-reload"])
+    machine.run(["systemctl", "restart", DAEMON])
+    stage.deploy("v1", instances=2)
+    for number in range(2, 14):
+        mode = "good" if number in (2, 3) else "crash"
+        ended = stage.rollout(stage.release(f"v{number}", mode))
+        assert ended.generation == number
+    # The newest three, what runs, and where a rollback leads.
+    assert [row["generation"] for row in stage.history()] == [13, 12, 11, 3, 2]
+    directories = {int(path.name) for path in machine.path(f"/var/lib/deployd/apps/{APP}/generations").iterdir()}
+    assert directories == {13, 12, 11, 3, 2}
+    assert stage.status()["generation"] == 3
+    back = stage.change("rollback")
+    assert (back.result, back.generation) == ("succeeded", 14)
+    assert stage.status()["release"] == "/srv/demo/v2"
+    machine.run(["systemctl", "restart", DAEMON])
+    assert stage.rollout(stage.release("v15")).generation == 15

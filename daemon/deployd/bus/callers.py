@@ -86,13 +86,19 @@ class Callers:
         if uid in UNLIMITED:
             self._spawn(self._run(call))
             return
-        allowance = self._allowances.setdefault(uid, Allowance())
+        allowance = self._allowance(uid)
         if allowance.offer(call):
             self._advance(uid)
         else:
             self._deny(
                 call.header, f"too many calls of user {uid}: {RATE:g} a second and {AT_ONCE} at once are answered"
             )
+
+    def _allowance(self, uid: int) -> Allowance[Call]:
+        allowance = self._allowances.get(uid)
+        if allowance is None:
+            allowance = self._allowances[uid] = Allowance()
+        return allowance
 
     def _advance(self, uid: int) -> None:
         """Begin those calls of a user whose turn it is."""
@@ -120,7 +126,7 @@ class Callers:
         if known is None:
             may = self._strangers.take(now)
         else:
-            may = known.uid in UNLIMITED or self._allowances.setdefault(known.uid, Allowance()).may_refuse(now)
+            may = known.uid in UNLIMITED or self._allowance(known.uid).may_refuse(now)
         if may:
             self._refuse(header, why)
 

@@ -46,7 +46,7 @@ class Bus:
         self.name = ""
         """Our unique name."""
         self.disconnected = transport.disconnected
-        transport.start(self._read)
+        transport.start(self._stream, self._take)
 
     @classmethod
     async def connect(cls, address: str | None = None, timeout: float = 5.0) -> Bus:
@@ -215,18 +215,16 @@ class Bus:
         """Disconnect, within a second."""
         await self._transport.close()
 
-    def _read(self, data: bytes) -> None:
-        """Raises Garbled."""
-        for header, body in self._stream.feed(data):
-            try:
-                if header.kind == wire.SIGNAL:
-                    self._subscriptions.deliver(header, body)
-                elif header.kind != wire.CALL:
-                    self._calls.take(header, body)
-                elif self._callers is not None:
-                    self._callers.offer(Call(header, body))
-            except Exception:  # a bug; the messages after this one are no worse for it
-                log.exception("a message of %s was lost", header.fields.sender)
+    def _take(self, header: wire.Header, body: bytes) -> None:
+        try:
+            if header.kind == wire.SIGNAL:
+                self._subscriptions.deliver(header, body)
+            elif header.kind != wire.CALL:
+                self._calls.take(header, body)
+            elif self._callers is not None:
+                self._callers.offer(Call(header, body))
+        except Exception:  # a bug; the messages after this one are no worse for it
+            log.exception("a message of %s was lost", header.fields.sender)
 
     def _wants(self, header: wire.Header) -> bool:
         """Whether the body of this message is to be read; see Stream."""

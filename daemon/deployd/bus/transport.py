@@ -13,13 +13,13 @@ from dbus_next import BusType
 from dbus_next.aio import MessageBus
 
 from deployd.bus.bodies import readable
-from deployd.bus.wire import Garbled
+from deployd.bus.wire import Garbled, Header, Stream
 from deployd.errors import Unreachable
 
 log = logging.getLogger(__name__)
 
-TURN = 16 << 10
-"""Bytes that are read in one turn of the loop: a hundred small messages, half a millisecond if they are dropped."""
+MOST_LINE = 1024
+"""Bytes of a line that the bus says before there are messages."""
 
 UNREACHABLE = "the D-Bus system bus cannot be reached"
 
@@ -63,12 +63,12 @@ class Transport:
             raise Unreachable(f"{UNREACHABLE}: {str(error) or 'no answer'}") from error
         return cls(connection)
 
-    def start(self, take: Callable[[bytes], None]) -> None:
-        """Hand what arrives to `take`. It raises Garbled where the rest is of no use."""
+    def start(self, stream: Stream, take: Callable[[Header, bytes], None]) -> None:
+        """Cut what arrives with `stream`, and hand the messages to `take`."""
         self._connection._writer.sock = _Patient(self._connection._sock)
         # Nobody asks for it, but without one dbus-next does not write.
         self._connection.unique_name = "unknown"  # type: ignore[assignment]
-        self._loop.add_reader(self._connection._fd, self._read, take)
+        self._loop.add_reader(self._connection._fd, self._read, stream, take)
 
     def next_serial(self) -> int:
         return int(self._connection.next_serial())
@@ -90,13 +90,14 @@ class Transport:
         with contextlib.suppress(Exception):
             await self._connection.wait_for_disconnect()
 
-    def _read(self, take: Callable[[bytes], None]) -> None:
+    def _read(self, stream: Stream, take: Callable[[Header, bytes], None]) -> None:
+        """One turn: bounded, or who sends without end would leave the loop no time for anything else."""
         try:
-            data = self._connection._sock.recv(TURN)
-            if data:
-                take(data)
-            else:
+            data = self._connection._sock.recv(stream.appetite)
+            if not data:
                 self._connection._finalize(EOFError())
+            for header, body in stream.feed(data):
+                take(header, body)
         except BlockingIOError:
             return
         except OSError as error:
@@ -114,8 +115,8 @@ async def _authenticate(sock: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(sock, b"\0AUTH EXTERNAL %s\r\n" % str(os.getuid()).encode().hex().encode())
     line = b""
-    while not line.endswith(b"\r\n") and len(line) < TURN:
-        data = await loop.sock_recv(sock, TURN)
+    while not line.endswith(b"\r\n") and len(line) < MOST_LINE:
+        data = await loop.sock_recv(sock, MOST_LINE)
         if not data:
             raise EOFError("it hung up")
         line += data

@@ -1,0 +1,140 @@
+"""Floods a bus name with method calls until it is killed, by one user.
+
+    python3 -m tests.attacks.flooder KIND [DESTINATION]
+
+`sink NAME` owns a name instead and throws away what arrives: the flood that is not the daemon's. Standard library only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import select
+import struct
+import sys
+import time
+from collections.abc import Callable
+
+from tests.attacks.raw import DBUS, NO_REPLY, Raw, call, string
+
+ROOT, MANAGER, APP = "/org/deployd1", "org.deployd1.Manager", "org.deployd1.App"
+RATE = 10_000
+"""Calls a second of a quiet flood."""
+BATCH = 100
+CONNECTIONS = 200
+"""Of one user; the system bus allows 256."""
+
+
+def begun() -> None:
+    """Whoever waits for the flood may go on."""
+    print("flooding", flush=True)
+
+
+def quiet(to: str, rate: float = RATE) -> None:
+    """Calls that want no reply, at a rate; prepared once."""
+    bus = Raw()
+    batch = b"".join(call(serial, to, ROOT, MANAGER, "Describe", flags=NO_REPLY) for serial in range(2, 2 + BATCH))
+    start = time.monotonic()
+    for count in itertools.count(1):
+        bus.send(batch)
+        if count == 1:
+            begun()
+        late = start + count * BATCH / rate - time.monotonic()
+        if late > 0:
+            time.sleep(late)
+
+
+def furious(to: str) -> None:
+    """The same as fast as the bus takes them."""
+    quiet(to, float("inf"))
+
+
+def parallel(to: str) -> None:
+    """Callers that call again as soon as they are answered, over many connections, five calls of each at a time."""
+    buses = [Raw() for _ in range(CONNECTIONS)]
+    several = b"".join(call(serial, to, ROOT, MANAGER, "Describe") for serial in range(2, 7))
+    serials = itertools.count(7)  # the bus refuses the same again itself
+    by_number = {bus.socket.fileno(): bus for bus in buses}
+    for bus in buses:
+        bus.send(several)
+    begun()
+    poll = select.poll()
+    for number in by_number:
+        poll.register(number, select.POLLIN)
+    while True:
+        for number, _ in poll.poll():
+            by_number[number].socket.recv(65536)
+            by_number[number].send(call(next(serials), to, ROOT, MANAGER, "ListApps"))
+
+
+def unread(to: str) -> None:
+    """Calls whose replies are never read; a connection that the bus has had enough of is replaced."""
+    data = b"".join(call(serial, to, f"{ROOT}/app/demo", APP, "History") for serial in range(2, 40))
+    kept: list[Raw] = []
+    for count in itertools.count():
+        with contextlib.suppress(OSError, EOFError, AssertionError):
+            if len(kept) >= CONNECTIONS:
+                kept.pop(0).close()
+            bus = Raw()
+            bus.socket.settimeout(0.1)
+            kept.append(bus)
+            bus.send(data)
+        if not count:
+            begun()
+
+
+def long(to: str) -> None:
+    """Bodies of many megabytes: strings, arrays of integers and of variants; the longest is too long for the bus."""
+    text = string("x" * (17 << 20))
+    numbers = struct.pack("<I", 17 << 20) + bytes(17 << 20)
+    variants = b"\1y\0\7" * (1 << 20)
+    bodies = [("s", text), ("ay", numbers), ("aq", numbers), ("av", struct.pack("<I", len(variants)) + variants)]
+    bodies.append(("s", string("x" * (50 << 20))))
+    messages = [call(2, to, ROOT, MANAGER, "Check", kind, body, NO_REPLY) for kind, body in bodies]
+    bus = Raw(timeout=60)
+    for count in itertools.count():
+        try:
+            bus.send(messages[count % len(messages)])
+        except OSError:
+            bus = Raw(timeout=60)
+        if not count:
+            begun()
+
+
+def connecting(to: str) -> None:
+    """A new connection for each handful of calls."""
+    data = b"".join(call(serial, to, ROOT, MANAGER, "Describe", flags=NO_REPLY) for serial in range(2, 10))
+    for count in itertools.count():
+        with contextlib.suppress(OSError, EOFError, AssertionError):
+            bus = Raw()
+            bus.send(data)
+            bus.close()
+        if not count:
+            begun()
+
+
+def sink(name: str) -> None:
+    bus = Raw(timeout=3600)
+    bus.send(
+        call(
+            2,
+            DBUS,
+            "/org/freedesktop/DBus",
+            DBUS,
+            "RequestName",
+            "su",
+            string(name) + bytes(-len(string(name)) & 3) + bytes(4),
+        )
+    )
+    bus.reply(2)
+    begun()
+    while bus.socket.recv(1 << 20):
+        pass
+
+
+KINDS: dict[str, Callable[[str], None]] = {
+    kind.__name__: kind for kind in (quiet, furious, parallel, unread, long, connecting, sink)
+}
+
+if __name__ == "__main__":
+    KINDS[sys.argv[1]](sys.argv[2] if len(sys.argv) > 2 else "org.deployd1")

@@ -1,0 +1,104 @@
+"""Tells everybody on the bus, again and again, that all is well with an app: what systemd and deployd would signal.
+
+    python3 -m tests.attacks.liar SECONDS APP GENERATION
+
+Standard library only: it runs in the host, as its user.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+import time
+from collections.abc import Iterator
+
+from tests.attacks.raw import DBUS, Raw, call, properties, signal, strings
+
+SYSTEMD, SYSTEMD_PATH = "org.freedesktop.systemd1", "/org/freedesktop/systemd1"
+DEPLOYD, DEPLOYD_PATH = "org.deployd1", "/org/deployd1"
+CHANGED = ("org.freedesktop.DBus.Properties", "PropertiesChanged", "sa{sv}as")
+INSTANCES = range(1, 10)
+
+
+def of_units(to: str, app: str) -> Iterator[bytes]:
+    """That all instances are up, and that their main processes are others."""
+    for number in INSTANCES:
+        path = f"{SYSTEMD_PATH}/unit/{app}_40{number}_2eservice"
+        unit: dict[str, str | int] = {"ActiveState": "active", "SubState": "running", "LoadState": "loaded"}
+        yield signal(to, path, *CHANGED, properties(f"{SYSTEMD}.Unit", unit))
+        service: dict[str, str | int] = {"MainPID": 1, "NRestarts": 0, "Result": "success"}
+        yield signal(to, path, *CHANGED, properties(f"{SYSTEMD}.Service", service))
+        yield signal(to, path, *CHANGED, properties(f"{SYSTEMD}.Socket", {"SubState": "running"}))
+    yield signal(
+        to, f"{SYSTEMD_PATH}/unit/{app}_2eservice", *CHANGED, properties(f"{SYSTEMD}.Unit", {"ActiveState": "failed"})
+    )
+
+
+def of_manager(to: str, app: str, jobs: int) -> Iterator[bytes]:
+    """That the latest jobs have ended well, and that systemd has reloaded."""
+    for job in range(max(1, jobs - 4), jobs + 8):
+        body = struct.pack("<I", job)
+        for text in (f"{SYSTEMD_PATH}/job/{job}", f"{app}@{1 + job % 9}.service", "done"):
+            body += bytes(-len(body) & 3) + struct.pack("<I", len(text)) + text.encode() + b"\0"
+        yield signal(to, SYSTEMD_PATH, f"{SYSTEMD}.Manager", "JobRemoved", "uoss", body)
+    yield signal(to, SYSTEMD_PATH, f"{SYSTEMD}.Manager", "Reloading", "b", struct.pack("<I", 0))
+
+
+def of_owners(to: str, me: str, owners: dict[str, str]) -> Iterator[bytes]:
+    """That the daemon and systemd have left the bus, and that the liar has their names."""
+    for name, owner in owners.items():
+        for new in ("", me):
+            yield signal(to, "/org/freedesktop/DBus", DBUS, "NameOwnerChanged", "sss", strings(name, owner, new))
+
+
+def of_deployd(to: str, app: str, generation: int) -> Iterator[bytes]:
+    """That the rollout has succeeded."""
+    event = {
+        "event": "finished",
+        "app": app,
+        "time": "2026-01-02T03:04:05+00:00",
+        "from": generation - 1,
+        "to": generation,
+    }
+    event |= {"generation": generation, "release": "/srv/lie", "result": "succeeded", "reason": "", "duration": 0.1}
+    event |= {"replaced": [4, 3, 2, 1], "adopted": []}
+    yield signal(to, f"{DEPLOYD_PATH}/app/{app}", f"{DEPLOYD}.App", "RolloutEvent", "s", strings(json.dumps(event)))
+    status = {
+        "app": app,
+        "generation": 4711,
+        "release": "/srv/lie",
+        "desired": 4,
+        "ready": 4,
+        "rollout": None,
+        "instances": [],
+    }
+    lie = strings(app, json.dumps(status))
+    yield signal(to, DEPLOYD_PATH, f"{DEPLOYD}.Manager", "AppChanged", "ss", lie)
+    body = properties(f"{DEPLOYD}.App", {"Generation": 4711})
+    yield signal(to, f"{DEPLOYD_PATH}/app/{app}", *CHANGED, body)
+
+
+def jobs_so_far(bus: Raw) -> int:
+    """The number of systemd's latest job."""
+    asked = strings(f"{SYSTEMD}.Manager", "NInstalledJobs")
+    bus.send(call(3, SYSTEMD, SYSTEMD_PATH, "org.freedesktop.DBus.Properties", "Get", "ss", asked))
+    return int(struct.unpack("<I", bus.reply(3)[-4:])[0])
+
+
+def main() -> None:
+    seconds, app, generation = float(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    bus = Raw()
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        jobs = jobs_so_far(bus)
+        names = bus.names()
+        for to in (DEPLOYD, *names):
+            owners = {DEPLOYD: names[-1], SYSTEMD: names[0]}
+            for lies in (of_units(to, app), of_manager(to, app, jobs), of_owners(to, bus.name, owners)):
+                bus.send(b"".join(lies))
+            bus.send(b"".join(of_deployd(to, app, generation)))
+
+
+if __name__ == "__main__":
+    main()

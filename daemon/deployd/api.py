@@ -24,9 +24,9 @@ __all__ = ["APP", "MANAGER", "NAME", "ROOT", "Client", "app_path"]
 
 DBUS_NAME, DBUS_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
 READ_TIMEOUT = 10.0
-LOOK_TIMEOUT = 60.0
-"""Release directories are looked at: tens of thousands of files each, perhaps on a slow disk; and users that are not
-root wait for their turn."""
+LOOK_TIMEOUT = 90.0
+"""Files of apps are looked at: releases with tens of thousands of files, perhaps on a slow disk. The daemon gives up
+after a minute, and says so; and users that are not root wait for their turn."""
 CHANGE_TIMEOUT = 120.0
 """Changing calls may wait for polkit's question or a daemon-reload."""
 DAY = 86400.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from unittest.mock import create_autospec
 import pytest
 
 from deployd.config.contents import contents
+from deployd.config.release import resolve_release
 from deployd.control.app_files import AppFiles
 from deployd.control.registry import Registry
 from deployd.control.workers import Workers
-from deployd.errors import InvalidFile
+from deployd.errors import DeploydError
 from deployd.model.app import App
 from deployd.model.generation import Result
 from deployd.service.caller import Caller
@@ -43,15 +44,17 @@ class Site:
         self.registry.known.return_value = None
         self.registry.viewers = Workers()
         self.registry.files = create_autospec(AppFiles, instance=True)
-        self.registry.files.load.side_effect = self._load
+        self.registry.files.releases.side_effect = self._releases
+        self.registry.files.each.side_effect = self._each
         self.registry.files.names = self.files.keys()
         self.registry.files.path.side_effect = lambda name: directory / f"{name}.toml"
         (directory / "cron.toml").touch(mode=0o600)
 
-    async def _load(self, name: str, _: Workers) -> App:
-        if name not in self.files:
-            raise InvalidFile(f"{name}.toml is not valid")
-        return self.files[name]
+    async def _releases(self) -> dict[str, str | DeploydError]:
+        return {name: _resolved(app) for name, app in self.files.items()}
+
+    async def _each(self, look: Callable[[Path], bool]) -> dict[str, bool]:
+        return {name: look(self.registry.files.path(name)) for name in self.files}
 
     def release(self, name: str) -> str:
         path = self.home / name
@@ -76,6 +79,13 @@ class Site:
     def releases(self, app: str, caller: Caller = ROOT) -> dict[str, dict[str, Any]]:
         answer = asyncio.run(inventory(self.registry, caller, app, Workers()))
         return {os.path.relpath(item["release"], self.home): item for item in answer["releases"]}
+
+
+def _resolved(app: App) -> str | DeploydError:
+    try:
+        return resolve_release(app)
+    except DeploydError as error:
+        return error
 
 
 @pytest.fixture

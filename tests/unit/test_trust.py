@@ -57,12 +57,12 @@ def state(mode: int, uid: int = 0, gid: int = 0) -> os.stat_result:
     ],
 )
 def test_who_can_write(info: os.stat_result, acl: bool, problem: str) -> None:
-    assert writable("/x", info, has_acl=acl) == problem
+    assert writable("/x", info, lambda: acl) == problem
 
 
 @given(st.integers(0, 0o7777), st.sampled_from([0, 1, NOBODY]), st.sampled_from([0, 1, NOBODY]), st.booleans())
 def test_whoever_is_not_root_can_write_nothing_that_is_trusted(mode: int, uid: int, gid: int, acl: bool) -> None:
-    if not writable("/x", state(mode, uid, gid), has_acl=acl):
+    if not writable("/x", state(mode, uid, gid), lambda: acl):
         assert uid == 0
         assert not mode & 0o002
         assert not mode & 0o020 or (gid == 0 and not acl)

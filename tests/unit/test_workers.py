@@ -12,6 +12,7 @@ import pytest
 
 from deployd.control import app_files
 from deployd.control.app_files import AppFiles
+from deployd.control.sweep import Shared, Sweep
 from deployd.control.workers import PLACES, Workers
 from deployd.errors import NoSuchApp, Refused
 from tests.unit.app_text import TOP
@@ -153,12 +154,68 @@ def test_a_directory_that_hangs_is_known_as_it_was(tmp_path: Path, hung: Hung, m
                 await found.refresh()
             assert found.names == {"demo"}
             assert hung.begun == 1
-            listing = found._listing
             hung.release()
-            assert listing is not None
-            await listing
+            while found._slow:
+                await asyncio.sleep(0)
         assert found.names == {"demo", "new"}
         await found.refresh()
         assert found.names == {"demo"}
+
+    asyncio.run(test())
+
+
+def test_a_sweep_passes_over_what_hangs(hung: Hung) -> None:
+    names = [f"app{number:04}" for number in range(1000)]
+    stuck = {"app0000", "app0500", "app0999"}
+
+    def look(name: str) -> str:
+        if name == "app0007":
+            raise NoSuchApp("gone")
+        if name == "app0008":
+            raise RuntimeError("a fault")
+        return hung() if name in stuck else name.upper()
+
+    async def test() -> None:
+        sweep = Sweep(SOON)
+        found = await sweep.over(names, look)
+        assert found.keys() == set(names)
+        assert found["app0001"] == "APP0001"
+        assert {name for name, what in found.items() if "has not answered for 0.05 s" in str(what)} == stuck
+        assert str(found["app0007"]) == "gone"
+        assert str(found["app0008"]) == "app0008 cannot be looked at: RuntimeError: a fault"
+        await sweep.over(names, look)
+        assert hung.begun == 3  # not again while it hangs
+        hung.release()
+        while "app0500" in sweep._hung:
+            await asyncio.sleep(0)
+        assert (await sweep.over(names, look))["app0500"] == "answered"
+
+    asyncio.run(test())
+
+
+def test_a_run_is_shared_by_those_who_asked_before_it_began() -> None:
+    begun: list[asyncio.Event] = []
+
+    async def make() -> int:
+        begun.append(asyncio.Event())
+        number = len(begun)
+        await begun[-1].wait()
+        return number
+
+    async def test() -> None:
+        shared = Shared(make)
+        first = asyncio.ensure_future(shared.get())
+        await asyncio.sleep(0)
+        late = [asyncio.ensure_future(shared.get()) for _ in range(3)]
+        late[0].cancel()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        begun[0].set()
+        assert await first == 1
+        while len(begun) < 2:
+            await asyncio.sleep(0)
+        begun[1].set()
+        assert await late[1] == await late[2] == 2
+        assert len(begun) == 2
 
     asyncio.run(test())

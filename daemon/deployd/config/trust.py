@@ -12,6 +12,7 @@ import glob
 import grp
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from deployd.config.source import Problem
@@ -38,11 +39,11 @@ def read(path: Path, size: int) -> bytes:
 
 def require_roots(step: Step) -> None:
     """A `Look` that raises Problem unless only root can write here."""
-    if not step.is_symlink and (wrong := writable(step.path, step.info, has_acl=step.has_acl)):
+    if not step.is_symlink and (wrong := writable(step.path, step.info, step.has_acl)):
         raise Problem(f"is not trusted, since {wrong}")
 
 
-def writable(path: str, info: os.stat_result, *, has_acl: bool) -> str:
+def writable(path: str, info: os.stat_result, has_acl: Callable[[], bool]) -> str:
     """Who else than root can write here, and what to do about it: a phrase, "" if nobody can. The sticky bit is no
     help: it keeps nobody from making a file."""
     mode = stat.S_IMODE(info.st_mode)
@@ -50,7 +51,7 @@ def writable(path: str, info: os.stat_result, *, has_acl: bool) -> str:
         return f"{path} belongs to user {user_name(info.st_uid)} (mode {mode:04o}); chown root and chmod go-w it"
     if mode & stat.S_IWOTH:
         return f"everybody can write {path} (root's, mode {mode:04o}); chmod go-w it"
-    if mode & stat.S_IWGRP and has_acl:
+    if mode & stat.S_IWGRP and has_acl():
         return (
             f"an access control list lets others write {path} (root's, mode {mode:04o}); setfacl -b and chmod go-w it"
         )

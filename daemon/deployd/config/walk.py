@@ -43,7 +43,6 @@ class Step:
     def is_file(self) -> bool:
         return stat.S_ISREG(self.info.st_mode)
 
-    @property
     def has_acl(self) -> bool:
         """True if an access control list says more than the mode, acl(5)."""
         try:
@@ -160,7 +159,7 @@ def _is_closed(directory: Step, uid: int) -> bool:
         return not mode & stat.S_IXUSR
     if mode & stat.S_IXOTH:
         return False
-    return not (mode & stat.S_IXGRP and (directory.has_acl or directory.info.st_gid in _groups(uid)))
+    return not (mode & stat.S_IXGRP and (directory.has_acl() or directory.info.st_gid in _groups(uid)))
 
 
 def _groups(uid: int) -> frozenset[int]:

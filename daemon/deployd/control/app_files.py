@@ -6,11 +6,14 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from deployd import config
 from deployd.config.source import printable
+from deployd.control.sweep import Shared, Sweep
 from deployd.control.workers import Workers
 from deployd.errors import DeploydError, InvalidFile
 from deployd.model.app import App
@@ -19,11 +22,9 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 1.0
 """Seconds that a request waits for the list of files; then the last one does."""
-AT_ONCE = 4
-"""Files that are looked at side by side when all are."""
 SUFFIX = ".toml"
 
-
+T = TypeVar("T")
 Check = Callable[[App], None]
 """Raises a DeploydError about the release that an app names."""
 
@@ -36,10 +37,10 @@ class AppFiles:
         self._workers = workers
         self._names: frozenset[str] = frozenset()
         self._odd: tuple[str, ...] = ()
-        self._asked = self._listed = 0
-        self._listing: asyncio.Task[None] | None = None
         self._slow = False
-        self._looks = asyncio.Semaphore(AT_ONCE)
+        self._lists = Shared(self._list)
+        self._sweep = Sweep()
+        self._releases = Shared(partial(self.each, _release))
 
     @property
     def names(self) -> frozenset[str]:
@@ -50,18 +51,12 @@ class AppFiles:
         return self.directory / f"{name}{SUFFIX}"
 
     async def refresh(self) -> None:
-        """List the files anew, unless the file system is slow: then the last list does. Requests share a listing that
-        has begun after they came."""
-        self._asked += 1
-        asked = self._asked
-        if self._slow and self._listing is not None:
+        """List the files anew, unless the file system is slow: then the last list does."""
+        if self._slow:
             return
         try:
             async with asyncio.timeout(PATIENCE):
-                while self._listed < asked:
-                    if self._listing is None:
-                        self._listing = asyncio.ensure_future(self._list())
-                    await asyncio.shield(self._listing)
+                await self._lists.get()
         except TimeoutError:
             self._slow = True
 
@@ -69,27 +64,38 @@ class AppFiles:
         """Read and check the file of `name`. Raises InvalidFile, NoSuchApp, Refused."""
         return await workers.run(name, _load, self.path(name))
 
+    async def each(self, look: Callable[[Path], T]) -> dict[str, T | DeploydError]:
+        """Name to what `look` returned or raised: of all files, those that cannot be apps included."""
+        await self.refresh()
+        return await self._sweep.over([*self._names, *self._odd], lambda name: look(self.path(name)))
+
+    async def releases(self) -> dict[str, str | DeploydError]:
+        """Name to the release that the app file names, or what is wrong with either. Requests share an answer."""
+        return await self._releases.get()
+
     async def problems(self, name: str = "", check: Check | None = None) -> list[tuple[str, str, str | None]]:
         """Name, file and what is wrong with the file or the release it names, None if nothing is: of one app, or of all
         and of what cannot be an app. Fit to be printed. `check` says what is wrong with a release; it may know less."""
-        await self.refresh()
-        names = [name] if name else sorted({*self._names, *self._odd})
-        found = await asyncio.gather(*(self._problem(item, check or _check_release) for item in names))
+        found: Mapping[str, object]
+        if name:
+            found = {name: await self._look(name, check or _check_release)}
+        elif check is None:
+            found = await self.releases()
+        else:
+            found = await self.each(partial(_checked, check))
         return [
-            (printable(item), printable(str(self.path(item))), problem)
-            for item, problem in zip(names, found, strict=True)
+            (printable(item), printable(str(self.path(item))), str(what) if isinstance(what, DeploydError) else None)
+            for item, what in sorted(found.items())
         ]
 
-    async def _problem(self, name: str, check: Check) -> str | None:
-        async with self._looks:
-            try:
-                await self._workers.run(name, lambda: check(config.load(self.path(name))))
-            except DeploydError as error:
-                return str(error)
+    async def _look(self, name: str, check: Check) -> DeploydError | None:
+        try:
+            await self._workers.run(name, _checked, check, self.path(name))
+        except DeploydError as error:
+            return error
         return None
 
     async def _list(self) -> None:
-        asked = self._asked
         try:
             found = await self._workers.run("", _stems, self.directory)
         except (DeploydError, OSError) as error:
@@ -97,9 +103,8 @@ class AppFiles:
         else:
             self._names = frozenset(filter(config.is_name, found))
             self._odd = tuple(found - self._names)
-            self._slow = False
         finally:
-            self._listed, self._listing = asked, None
+            self._slow = False
 
 
 def _stems(directory: Path) -> set[str]:
@@ -118,3 +123,11 @@ def _load(path: Path) -> App:
 
 def _check_release(app: App) -> None:
     config.resolve_release(app)
+
+
+def _release(path: Path) -> str:
+    return config.resolve_release(config.load(path))
+
+
+def _checked(check: Check, path: Path) -> None:
+    check(config.load(path))

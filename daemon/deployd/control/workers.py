@@ -26,6 +26,13 @@ PLACES = 4
 T = TypeVar("T")
 
 
+def no_answer(app: str, deadline: float) -> str:
+    return (
+        f"a file system of {app} has not answered for {deadline:g} s; see that what its app file and release lie on is"
+        " mounted and its server is up, then try again"
+    )
+
+
 class Workers:
     """Threads for the calls of all apps."""
 
@@ -43,10 +50,7 @@ class Workers:
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise Refused(
-                f"a file system of {app} has not answered for {deadline:g} s; see that what its app file and release"
-                " lie on is mounted and its server is up, then try again"
-            ) from None
+            raise Refused(no_answer(app, deadline)) from None
 
 
 def _started(call: Callable[..., T], arguments: tuple[Any, ...], free: asyncio.Semaphore) -> asyncio.Future[T]:

@@ -190,7 +190,7 @@ class Service:
         try:
             result = await self._run(entry, caller, call.member, app, call.body)
         except DeploydError as error:
-            if isinstance(error, InvalidFile) and app and not self._views.may_read_file(caller, app):
+            if isinstance(error, InvalidFile) and app and not await self._views.may_read_file(caller, app):
                 error = self._views.invalid(app)
             raise disclosure.error(error, caller.reads_journal()) from None
         if isinstance(result, dict):

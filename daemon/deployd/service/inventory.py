@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from deployd.control.registry import Registry
 from deployd.control.workers import LONG, Workers
 from deployd.documents.releases import Found, Needs, releases
 from deployd.documents.status import Json
-from deployd.errors import DeploydError, Refused
+from deployd.errors import Refused
 from deployd.model.generation import Generation
 from deployd.service.caller import Caller
 
@@ -28,11 +27,10 @@ async def inventory(apps: Registry, caller: Caller, name: str, workers: Workers)
     needs = _needs(apps, name)
     # Apps may share a release, or the directory that releases lie in.
     others = {other: _needs(apps, other).releases for other in apps.names() if other != name}
-    # Another app whose file system does not answer costs time, but not the answer.
-    secret = [str(apps.files.path(app)) for app in (name, *others) if _is_secret(apps, caller, app)]
-    names = [app for app in (name, *others) if str(apps.files.path(app)) not in secret]
-    named = await asyncio.gather(*(_named(apps, app, workers) for app in names))
-    known = {app: path for app, path in zip(names, named, strict=True) if path is not None}
+    # What is wrong with a file, `deployd check` tells.
+    known = {app: path for app, path in (await apps.files.releases()).items() if isinstance(path, str)}
+    secret = await _secret(apps, caller)
+    known = {app: path for app, path in known.items() if app not in secret}
     present = await workers.run(name, _present, needs)
     whole = [item for number in needs.numbers if (item := apps.history.generation(name, number)) is not None]
 
@@ -40,14 +38,17 @@ async def inventory(apps: Registry, caller: Caller, name: str, workers: Workers)
         found = _look(needs, whole, present, others, known)
         if caller.root:
             return releases(needs, found)
-        return _withheld(releases(needs, _unnamed(needs, found, caller)), caller, secret)
+        return _withheld(releases(needs, _unnamed(needs, found, caller)), caller, [*secret.values()])
 
     return await workers.run(name, answer, deadline=LONG)
 
 
-def _is_secret(apps: Registry, caller: Caller, name: str) -> bool:
-    """True if there is an app file that the caller may not read."""
-    return not caller.root and name in apps.files.names and not caller.files.may_read(str(apps.files.path(name)))
+async def _secret(apps: Registry, caller: Caller) -> dict[str, str]:
+    """The app files that the caller may not read, those that do not answer included: name to path."""
+    if caller.root:
+        return {}
+    may_read = await apps.files.each(lambda path: caller.files.may_read(str(path)))
+    return {app: str(apps.files.path(app)) for app in sorted(apps.files.names) if may_read.get(app) is not True}
 
 
 def _unnamed(needs: Needs, found: Found, caller: Caller) -> Found:
@@ -91,15 +92,6 @@ def _needs(apps: Registry, name: str) -> Needs:
         apps.pins.read(name),
         KEPT,
     )
-
-
-async def _named(apps: Registry, name: str, workers: Workers) -> str | None:
-    """The release that the app file names."""
-    try:
-        app = await apps.files.load(name, workers)
-        return await workers.run(name, config.resolve_release, app)
-    except DeploydError:
-        return None  # what is wrong with the file, `deployd check` tells
 
 
 def _present(needs: Needs) -> frozenset[str]:

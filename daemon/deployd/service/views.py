@@ -13,7 +13,7 @@ from deployd.control.registry import Registry
 from deployd.control.workers import LONG, Workers
 from deployd.documents import status
 from deployd.documents.status import Json
-from deployd.errors import AccessDenied, InvalidFile, InvalidRequest
+from deployd.errors import AccessDenied, InvalidFile, InvalidRequest, Refused
 from deployd.model.app import App
 from deployd.plan import boots, closing
 from deployd.plan import goal as goals
@@ -69,10 +69,9 @@ class Views:
 
     async def _problems(self, caller: Caller, name: str) -> list[tuple[str, str, str | None]]:
         found = await self._apps.files.problems(name, None if caller.root else partial(self._check, caller))
-        return [
-            (app, file, str(self.invalid(app)) if problem and not self.may_read_file(caller, app) else problem)
-            for app, file, problem in found
-        ]
+        wrong = [app for app, _, problem in found if problem is not None]
+        secret = [app for app in wrong if not await self.may_read_file(caller, app)]
+        return [(app, file, str(self.invalid(app)) if app in secret else problem) for app, file, problem in found]
 
     @staticmethod
     def _check(caller: Caller, app: App) -> None:
@@ -85,12 +84,17 @@ class Views:
         file = self._apps.files.path(app)
         return InvalidFile(f"{file} is not valid; deployd check {app} tells why to those who may read it")
 
-    def may_read_file(self, caller: Caller, app: str) -> bool:
+    async def may_read_file(self, caller: Caller, app: str) -> bool:
         """True if the caller may read the app file, and so be told what it says."""
-        return caller.root or caller.files.may_read(str(self._apps.files.path(app)))
+        if caller.root:
+            return True
+        try:
+            return await self._public.run(app, caller.files.may_read, str(self._apps.files.path(app)))
+        except Refused:
+            return False  # nobody knows, for its file system does not answer
 
-    def _require_readable(self, caller: Caller, app: str) -> None:
-        if app in self._apps.files.names and not self.may_read_file(caller, app):
+    async def _require_readable(self, caller: Caller, app: str) -> None:
+        if app in self._apps.files.names and not await self.may_read_file(caller, app):
             file = self._apps.files.path(app)
             raise AccessDenied(f"user {caller.uid} may not read {file}, and is not told what it says; ask as root")
 
@@ -109,7 +113,7 @@ class Views:
 
     async def units(self, caller: Caller, name: str) -> Json:
         self._apps.known(name)
-        self._require_readable(caller, name)
+        await self._require_readable(caller, name)
         return await self._admission.run(caller, lambda: self._units(caller, name))
 
     async def _units(self, caller: Caller, name: str) -> Json:
@@ -144,15 +148,16 @@ class Views:
     ) -> Json:
         """Every action a rollout of the app file (or of `release`) would take, and where it would wait."""
         self._apps.known(name)
-        self._require_readable(caller, name)
+        await self._require_readable(caller, name)
         return await self._admission.run(caller, lambda: self._plan(caller, name, release, canary, canary_share))
 
     async def _plan(self, caller: Caller, name: str, release: str | None, canary: int, share: float) -> Json:
         controller = self._apps.known(name)
         app = self._apps.learned(await self._load(caller, name))
         first = goals.canary(app, canary, share, steers=self._apps.steers(name))
-        look = partial(self._workers(caller).run, name, deadline=LONG)
-        real, held = await look(release_access.seen, caller, app, release)
+        look = partial(self._workers(caller).run, name)
+        await look(release_access.seen_release, caller, app, release)  # takes less time to give up
+        real, held = await look(release_access.seen, caller, app, release, deadline=LONG)
         number = self._apps.history.next_number(name)
         goal = self._apps.goal(app, number, app.fingerprint(real, held))
         layout = self._apps.deployment.layout(app, goal)

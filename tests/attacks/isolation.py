@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from tests.host.neighbour import Neighbour
 from tests.host.stage import Stage
@@ -42,9 +42,20 @@ def hung_start(neighbour: Neighbour) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def slow_to_stop(neighbour: Neighbour) -> Iterator[None]:
+    """It is replaced by a new release, and ignores SIGTERM for 20 s."""
+    neighbour.deploy("stubborn", stop={"timeout": "20s"})
+    neighbour.configure(version="v2", stop={"timeout": "20s"})
+    with neighbour.meanwhile("rollout", "--json") as begun:
+        begun.until("instance", state="stopping")
+        yield
+        assert begun.process.poll() is None, "the neighbour was replaced before the rollout ended"
+
+
+@contextlib.contextmanager
 def crash_loop(neighbour: Neighbour) -> Iterator[None]:
     """All its instances die as soon as they are ready, again and again."""
-    neighbour.configure("crash-idle", service={"RestartSec": "100ms"}, environment={"CRASH_AFTER": "0.01"})
+    neighbour.configure("crash-idle", environment={"CRASH_AFTER": "0.01"})
     neighbour.stage.deployd("apply", neighbour.name, "--no-start")
     neighbour.stage.machine.run(["systemctl", "start", "--no-block", f"{neighbour.name}.service"])
     neighbour.stage.machine.wait_for(
@@ -53,14 +64,26 @@ def crash_loop(neighbour: Neighbour) -> Iterator[None]:
     yield
 
 
-def _delayed(stage: Stage, trouble: Trouble, name: str) -> str:
-    """Roll `demo` out under load without and with the trouble, with units that change; what that cost."""
+TROUBLES: Mapping[str, Trouble] = {
+    "removed": stubborn_while_removed,
+    "slow": slow_to_stop,
+    "hung": hung_start,
+    "broken": crash_loop,
+}
+"""Name of an app to what troubles it."""
+
+
+def _delayed(stage: Stage, *names: str) -> str:
+    """Roll `demo` out under load without and with these troubles beside it, with units that change; what that cost."""
     stage.deploy()
     load = stage.load()
-    alone = _rollout(stage, "alone", 401)
-    with trouble(Neighbour(stage, name, PORT)):
-        beside = _rollout(stage, "beside", 402)
+    alone = min(_rollout(stage, version, version) for version in (1, 2))
+    with contextlib.ExitStack() as troubles:
+        for port, name in enumerate(names, PORT):
+            troubles.enter_context(TROUBLES[name](Neighbour(stage, name, port)))
+        beside = min(_rollout(stage, version, version) for version in (3, 4))
     record = load.stop()
+    print(f"{', '.join(names)}: {alone:.2f} s alone, {beside:.2f} s beside, {len(record)} requests")
     if record.failed:
         return f"{len(record.failed)} of {len(record)} requests failed"
     if beside > SLOWEST * alone:
@@ -68,9 +91,9 @@ def _delayed(stage: Stage, trouble: Trouble, name: str) -> str:
     return ""
 
 
-def _rollout(stage: Stage, version: str, files: int) -> float:
+def _rollout(stage: Stage, version: int, tasks: int) -> float:
     """Seconds that a rollout takes which also changes the units."""
-    stage.configure(release=stage.release(version, boot=0.3), service={"LimitNOFILE": str(files)})
+    stage.configure(release=stage.release(f"r{version}", boot=0.3), service={"TasksMax": str(1000 + tasks)})
     began = time.monotonic()
     ended = stage.change("rollout")
     assert ended.result == "succeeded", ended
@@ -79,17 +102,33 @@ def _rollout(stage: Stage, version: str, files: int) -> float:
 
 def ignore_sigterm_while_removed(stage: Stage) -> str:
     """An app whose processes ignore SIGTERM is removed while another is rolled out."""
-    return _delayed(stage, stubborn_while_removed, "stubborn")
+    return _delayed(stage, "removed")
 
 
 def hang_at_start(stage: Stage) -> str:
     """A release that never gets ready is rolled out while another app is."""
-    return _delayed(stage, hung_start, "hung")
+    return _delayed(stage, "hung")
 
 
 def crash_again_and_again(stage: Stage) -> str:
     """Processes that die at once are restarted while another app is rolled out."""
-    return _delayed(stage, crash_loop, "broken")
+    return _delayed(stage, "broken")
 
 
-ATTACKS: tuple[Callable[[Stage], str], ...] = (ignore_sigterm_while_removed, hang_at_start, crash_again_and_again)
+def ignore_sigterm_while_replaced(stage: Stage) -> str:
+    """An app whose processes ignore SIGTERM is rolled out while another is."""
+    return _delayed(stage, "slow")
+
+
+def all_at_once(stage: Stage) -> str:
+    """One app is removed, one slow to stop, one hung and one broken while a fifth is rolled out."""
+    return _delayed(stage, *TROUBLES)
+
+
+ATTACKS: tuple[Callable[[Stage], str], ...] = (
+    ignore_sigterm_while_removed,
+    ignore_sigterm_while_replaced,
+    hang_at_start,
+    crash_again_and_again,
+    all_at_once,
+)

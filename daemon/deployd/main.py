@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from deployd.control.hooks import Hooks
 from deployd.control.host import Host
 from deployd.control.registry import Registry, Settings
 from deployd.control.removal import Removal
+from deployd.control.workers import Workers
 from deployd.errors import DeploydError, InvalidRequest
 from deployd.model.app import App
 from deployd.plan.backoff import Patience
@@ -39,6 +41,9 @@ from deployd.systemd.tail import Tail
 from deployd.systemd.transient import Transient
 
 log = logging.getLogger("deployd")
+
+MOST_READERS = 32
+"""Threads that read the journal at a time; an app has a few of them at most."""
 
 
 def run() -> int:
@@ -108,7 +113,7 @@ class Daemon:
             self._settings.command,
             steerable=kernel.steers,
         )
-        tail = Tail()
+        tail = Tail(run=partial(Workers(places=MOST_READERS).run, "the journal"))
         transient = Transient(systemd)
         commands = Commands(Execution(bus), pins)
         hooks = Hooks(transient, tail, commands)

@@ -1,4 +1,4 @@
-"""What is said on a host's bus: method calls, by member, as dbus-daemon lets root listen to them (BecomeMonitor)."""
+"""What is said on a host's bus, by member: dbus-daemon lets root listen to all of it (BecomeMonitor)."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from collections.abc import AsyncIterator
 from dbus_next import Message, MessageType
 from dbus_next.aio import MessageBus
 
-SYSTEMD = "org.freedesktop.systemd1"
+TO_SYSTEMD = "type='method_call',destination='org.freedesktop.systemd1'"
+STATUSES = "type='signal',interface='org.deployd1.Manager',member='AppChanged'"
 
 
 @contextlib.asynccontextmanager
-async def calls_to(address: str, destination: str = SYSTEMD) -> AsyncIterator[Counter[str]]:
-    """Counts the calls to `destination` by member, for as long as the block runs."""
+async def heard(address: str, rule: str) -> AsyncIterator[Counter[str]]:
+    """Counts by member the messages that match, for as long as the block runs."""
     counts: Counter[str] = Counter()
 
-    def heard(message: Message) -> bool:
-        if message.message_type is MessageType.METHOD_CALL and message.destination == destination:
+    def hear(message: Message) -> bool:
+        if message.message_type in (MessageType.METHOD_CALL, MessageType.SIGNAL):
             counts[message.member] += 1
         return True
 
     bus = await MessageBus(address).connect()
-    rule = f"type='method_call',destination='{destination}'"
     monitoring = "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus.Monitoring", "BecomeMonitor"
     await bus.call(Message(*monitoring, signature="asu", body=[[rule], 0]))
-    bus.add_message_handler(heard)
+    bus.add_message_handler(hear)
     try:
         yield counts
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from tests.host.eavesdropping import calls_to
+from tests.host.eavesdropping import TO_SYSTEMD, heard
 from tests.host.stage import Stage
 from tests.on_bus import run
 
@@ -15,7 +15,7 @@ INSTANCES = 20
 async def reloaded(stage: Stage, times: int) -> Counter[str]:
     """The calls that reloads in a row cause, those of systemctl left out."""
 
-    async with calls_to(stage.machine.bus_address) as counts:
+    async with heard(stage.machine.bus_address, TO_SYSTEMD) as counts:
         for _ in range(times):
             await asyncio.to_thread(stage.machine.run, ["systemctl", "daemon-reload"])
         await asyncio.sleep(2)  # nothing says that no more comes

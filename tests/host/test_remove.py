@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.host.faults import STATE, daemon_pid, kill_daemon
+from tests.host.faults import STATE, kill_daemon
 from tests.host.neighbour import Neighbour
 from tests.host.stage import APP, DEADLINE, PORT, Stage
+from tests.host.test_fault_state import UNITS, fill, in_daemon, make_room, put_on_small_disk
 
-UNITS = "/etc/systemd/system"
 STUBBORN = {"stop": {"timeout": "3s"}}
-
-
-def in_daemon(stage: Stage, *argv: str) -> None:
-    """Run a command in the mount namespace of the daemon, which ends with the daemon."""
-    stage.machine.run(["nsenter", f"--target={daemon_pid(stage)}", "--mount", "--", *argv])
 
 
 @pytest.fixture
@@ -64,6 +59,18 @@ def test_where_nothing_can_be_removed_nothing_is_stopped(stage: Stage, other: Ne
     in_daemon(stage, "umount", place)
     stage.machine.run(["systemctl", "kill", "--signal=KILL", "other@1.service"])
     stage.machine.wait_for(lambda: other.status()["instances"][0]["crashes"] == 1, what="the crash to be seen")
+    assert stage.deployd("remove", "other").returncode == 0
+    check_gone(other)
+
+
+def test_a_full_disk_is_no_hindrance_for_long(stage: Stage, other: Neighbour) -> None:
+    put_on_small_disk(stage)
+    other.deploy()
+    fill(stage)
+    done = stage.deployd("remove", "other")
+    assert done.returncode in (0, 1)
+    assert (done.returncode == 1) is ("deployd remove other does the rest" in done.stderr), done
+    make_room(stage)
     assert stage.deployd("remove", "other").returncode == 0
     check_gone(other)
 

@@ -21,12 +21,12 @@ class Comparer:
         systemd: Systemd,
         history: History,
         status: Callable[[str], Json],
-        complaining: Complaining | None = None,
+        complaining: Complaining,
     ) -> None:
         self._systemd = systemd
         self._history = history
         self._status = status
-        self._complaining = complaining or Complaining()
+        self._complaining = complaining
         self._making: dict[str, asyncio.Task[Json]] = {}
 
     async def compare(self, app: str) -> Json:
@@ -39,7 +39,7 @@ class Comparer:
 
     async def _compare(self, app: str) -> Json:
         complaints = {
-            number: await self._complaining.of(self._invocations(app, number, instances))
+            number: await self._complaining.of(self._invocations(app, number, instances), app)
             for number, instances in shown(self._status(app)).items()
         }
         # Afterwards: counting may take seconds, and what is told belongs together.

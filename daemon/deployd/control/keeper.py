@@ -24,6 +24,9 @@ from deployd.plan.backoff import Judgement, Step, forgiven, judge
 
 log = logging.getLogger(__name__)
 
+READERS = 2
+"""Journals of dead instances that are read at a time: others want to read theirs, too."""
+
 RETRY = 1.0
 """Seconds until what the disk refused is tried again."""
 
@@ -55,6 +58,7 @@ class Keeper:
         """Instance to the number of crashes that it was last stopped at: what systemd refused is not asked again."""
         self._words: dict[str, tuple[str, ...]] = {}
         self._reading: dict[str, asyncio.Task[None]] = {}
+        self._readers = asyncio.Semaphore(READERS)
         self._timer: asyncio.TimerHandle | None = None
 
     def look(self, instances: Iterable[Instance], now: Moment, busy: bool) -> None:
@@ -182,10 +186,11 @@ class Keeper:
 
     async def _listen(self, invocation: str) -> None:
         try:
-            self._words[invocation] = await self._host.tail(invocation)
+            async with self._readers:
+                self._words[invocation] = await self._host.tail(invocation)
         except Exception:
             log.exception("%s: the journal of invocation %s could not be read", self._app, invocation)
-            self._words[invocation] = ()  # not asked again
+            self._words[invocation] = ()  # not read again
         finally:
             del self._reading[invocation]
         wanted = {crashes.last for crashes in (self._known or {}).values()}

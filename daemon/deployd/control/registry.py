@@ -27,6 +27,7 @@ from deployd.plan import boots
 from deployd.plan.backoff import Patience
 from deployd.plan.goal import Goal
 from deployd.routing import paths
+from deployd.systemd.complaints import Complaining
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +71,9 @@ class Registry:
         self.viewers = Workers()
         """For those who only look: however many they are, the apps' own workers are free."""
         self.files = AppFiles(settings.apps, self.viewers)
-        self.comparer = Comparer(host.systemd, host.history, self.status)
+        self.comparer = Comparer(host.systemd, host.history, self.status, Complaining(run=Workers(places=1).run))
         # A rollout's analysis waits for its own comparison, never for what everyone may ask.
-        self.public_comparer = Comparer(host.systemd, host.history, self.status)
+        self.public_comparer = Comparer(host.systemd, host.history, self.status, Complaining(run=Workers(places=1).run))
         self._host = host
         self._emit = emit
         self._controllers: dict[str, Controller] = {}

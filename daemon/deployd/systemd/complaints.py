@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,24 +42,31 @@ class Complaints:
 NOT_READ = Complaints(more=True)
 
 
+async def _in_thread(_app: str, call: Callable[..., Complaints], *arguments: Any) -> Complaints:
+    return await asyncio.to_thread(call, *arguments)
+
+
 class Complaining:
-    """Counts, one count at a time: many who ask do not keep every thread busy. Nothing here raises."""
+    """Counts. Nothing here raises."""
 
-    def __init__(self, open_it: Callable[[], Any] = open_journal) -> None:
+    def __init__(
+        self, open_it: Callable[[], Any] = open_journal, run: Callable[..., Awaitable[Complaints]] = _in_thread
+    ) -> None:
+        """`run` takes an app, a function, and its arguments, and calls it in a thread of that app."""
         self._open = open_it
-        self._lock = asyncio.Lock()
+        self._run = run
 
-    async def of(self, invocations: Sequence[str]) -> Complaints:
-        """What the processes of these invocations (oldest first) complained of."""
+    async def of(self, invocations: Sequence[str], app: str = "") -> Complaints:
+        """What the processes of these invocations (oldest first) of an app complained of."""
         wanted = [item for item in invocations if item][-MOST_INVOCATIONS:]
         if not wanted:
             return Complaints()
-        async with self._lock:
-            deadline = time.monotonic() + TIMEOUT
-            reading = asyncio.ensure_future(asyncio.to_thread(self._count, wanted, deadline))
-            # Twice: a single entry, or opening the journal, may take long; the thread then ends by itself.
-            done, _ = await asyncio.wait({reading}, timeout=2 * TIMEOUT)
+        deadline = time.monotonic() + TIMEOUT
+        reading = asyncio.ensure_future(self._run(app, self._count, wanted, deadline))
+        # Twice: a single entry, or opening the journal, may take long; the thread then ends by itself.
+        done, _ = await asyncio.wait({reading}, timeout=2 * TIMEOUT)
         if not done:
+            reading.cancel()
             log.warning("the journal could not be read within %g s", 2 * TIMEOUT)
             return NOT_READ
         return reading.result()

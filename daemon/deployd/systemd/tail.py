@@ -13,7 +13,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,16 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 class Tail:
     """Reads the journal. Nothing here raises: last words are an addition to a failure that is told anyway."""
 
-    def __init__(self, varlink: Path = VARLINK, open_it: Callable[[], Any] = open_journal) -> None:
+    def __init__(
+        self,
+        varlink: Path = VARLINK,
+        open_it: Callable[[], Any] = open_journal,
+        run: Callable[..., Awaitable[tuple[str, ...]]] = asyncio.to_thread,
+    ) -> None:
+        """`run` calls a function in a thread, which may take long."""
         self._varlink = varlink
         self._open = open_it
+        self._run = run
 
     async def last(
         self, invocation_id: str, unit: str = "", since: float | None = None, lines: int = LINES
@@ -57,10 +64,11 @@ class Tail:
         await self._sync()
         deadline = time.monotonic() + READ_TIMEOUT
         reading = asyncio.ensure_future(
-            asyncio.to_thread(self._read, invocation_id, unit if since is not None else "", since or 0, lines, deadline)
+            self._run(self._read, invocation_id, unit if since is not None else "", since or 0, lines, deadline)
         )
         done, _ = await asyncio.wait({reading}, timeout=READ_TIMEOUT)
         if not done:
+            reading.cancel()
             log.warning("the journal could not be read within %g s", READ_TIMEOUT)
             return ()
         return reading.result()

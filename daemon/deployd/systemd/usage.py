@@ -20,8 +20,8 @@ from deployd.systemd.manager import SERVICE, Systemd
 log = logging.getLogger(__name__)
 
 UNKNOWN = 2**64 - 1
-AT_ONCE = 64
-"""Units that are asked for together: PID 1 has others to serve."""
+AT_ONCE = 8
+"""Units that are asked for together: others want to ask systemd meanwhile."""
 CGROUPS = Path("/sys/fs/cgroup")
 
 

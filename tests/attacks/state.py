@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from tests.host.begun import Json
 from tests.host.neighbour import Neighbour
 from tests.host.stage import APP, DEADLINE, Ran, Stage
+from tests.host.steered import asked
 
 HISTORY = "/var/lib/deployd/history.sqlite"
 DAEMON = "deployd.service"
@@ -301,6 +302,36 @@ def deleted_in_mid_rollout(stage: Stage) -> str:
     return f"requests were lost: {record.summary()}" if record.failed else ""
 
 
+def deleted_while_a_canary_is_held(stage: Stage) -> str:
+    """history.sqlite is deleted while a canary of a steered app is held at 5 % of new connections."""
+    stage.deploy("v1", routing="steered")
+    load = stage.load()
+    with stage.begin("rollout", "--release", stage.release("v2"), "--canary", "5%") as begun:
+        begun.until("paused")
+    if asked(stage)[2] != 5:
+        return f"the canary is not at its share before: {asked(stage)}"
+    before = stage.invocations()
+    stage.machine.run(["systemctl", "stop", DAEMON])
+    python(stage, "os.remove(H)")
+    stage.machine.run(["systemctl", "start", DAEMON])
+    for step in ("start", "repair"):
+        if step == "repair":
+            stage.json("repair")
+        if asked(stage)[2] != 5 or stage.status()["rollout"]["phase"] != "paused":
+            return f"after the {step} the canary has {asked(stage)}"
+    if stage.invocations() != before:
+        return "an instance was touched by the repair"
+    with stage.begin("resume", "--wait") as resumed:
+        resumed.until("paused")
+    if asked(stage)[2] != 5:
+        return f"resumed, the canary has {asked(stage)}"
+    ended = stage.change("resume", "--wait")
+    if ended.result != "succeeded":
+        return f"it could not be resumed: {ended}"
+    record = load.stop()
+    return f"requests were lost: {record.summary()}" if record.failed else ""
+
+
 def one_apps_rows(stage: Stage) -> str:
     """The rows of one app are damaged, while another rolls out."""
     neighbour = Neighbour(stage, "other", 9000)
@@ -380,6 +411,7 @@ ATTACKS: tuple[Callable[[Stage], str], ...] = (
     records_lost_too,
     put_back,
     deleted_in_mid_rollout,
+    deleted_while_a_canary_is_held,
     one_apps_rows,
     locked,
     locked_at_the_start,

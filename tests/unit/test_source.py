@@ -16,10 +16,11 @@ import pytest
 
 from deployd.errors import Locked, Refused, StateError
 from deployd.model.generation import Cause, Result
-from deployd.model.rollout import Pause, Phase, Rollout
-from deployd.state import database
+from deployd.model.rollout import Hold, Pause, Phase, Rollout
+from deployd.state import database, repair
 from deployd.state.history import History
 from deployd.state.pins import Pins
+from deployd.state.rebuild import LOST
 from tests.unit.history_story import generation
 
 FILES = {"run": ("#!/bin/sh\n", 0o755), "environment": ("A=b\n", 0o600)}
@@ -151,7 +152,18 @@ BROKEN: dict[str, tuple[Callable[[Site], None], str]] = {
         lambda site: site.sql("PRAGMA user_version = 9"),
         r"was written by a newer deployd \(version 9; this one knows 1\)",
     ),
-    "without a table": (lambda site: site.sql("DROP TABLE rollouts"), r"is damaged \(no such table: rollouts\)"),
+    "without a table": (
+        lambda site: site.sql("DROP TABLE rollouts"),
+        r"is damaged \(the table or index rollouts is missing",
+    ),
+    "a table that allows for NULL": (
+        lambda site: site.sql(
+            "CREATE TABLE other AS SELECT * FROM invocations",
+            "DROP TABLE invocations",
+            "ALTER TABLE other RENAME TO invocations",
+        ),
+        r"is damaged \(the table or index invocations is missing or was altered\)",
+    ),
     "its log is a directory": (_beside("-wal", Path.mkdir), r"history\.sqlite-wal is a directory"),
     "its shared memory is a FIFO": (_beside("-shm", os.mkfifo), r"history\.sqlite-shm is a FIFO"),
     "a log of another database": (_log_of_another, "is (damaged|not a history)"),
@@ -305,6 +317,42 @@ def test_a_backup_that_is_older_than_what_runs_is_not_gone_by(site: Site) -> Non
     assert (site.history.current("demo"), site.history.next_number("demo")) == (4, 5)
 
 
+def test_a_history_of_another_machine_is_not_gone_by(site: Site, tmp_path: Path) -> None:
+    before = site.facts("demo")
+    other = Site(tmp_path / "other")
+    other.sql("UPDATE generations SET release = '/srv/else'")
+    other.history.close()
+    site.history.close()
+    shutil.copy(other.path, site.path)
+    site.reopened()
+    assert "has another generation 2 of demo than there is on the disk" in site.history.source.trouble("demo")
+    record = site.directory / "apps/demo/generations/2/generation.json"
+    assert json.loads(record.read_text())["generation"]["release"] == "/srv/demo/2", "it is left as it was"
+    site.path.unlink()
+    site.reopened()
+    assert site.facts("demo") == before
+
+
+def test_a_repair_that_does_not_fit_on_the_disk_leaves_all_as_it_was(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.history.close()
+    site.sql(ROWS["an unknown result"])
+    site.reopened()
+    files = {path.name for path in site.directory.iterdir()}
+
+    def full(path: Path, db: sqlite3.Connection, *_: object) -> Path:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(repair, "mend", full)
+    with pytest.raises(StateError, match="cannot be repaired: database or disk is full"):
+        site.history.source.repair()
+    monkeypatch.undo()
+    assert {path.name for path in site.directory.iterdir()} == files
+    assert site.history.source.trouble("demo") != ""
+    assert site.history.source.repair()[1] == {"demo"}
+
+
 def test_a_backup_that_is_put_back_is_noticed_without_a_restart(site: Site) -> None:
     site.history.close()
     site.path.rename(site.directory / "backup")
@@ -356,6 +404,30 @@ def test_a_rollout_under_way_stands_paused_after_a_repair(site: Site) -> None:
     assert site.history.current("demo") == 4
 
 
+@pytest.mark.parametrize(
+    ("stood", "stands"),
+    [
+        ((Phase.PAUSED, Pause.HELD), Pause.BLOCKED),
+        ((Phase.PAUSED, Pause.FAILED), Pause.FAILED),
+        ((Phase.PAUSED, Pause.REQUESTED), Pause.REQUESTED),
+        ((Phase.ROLLING_BACK, Pause.NONE), Pause.STRANDED),
+        ((Phase.PAUSED, Pause.STRANDED), Pause.STRANDED),
+    ],
+)
+def test_a_rollout_stands_as_it_stood_with_its_share_of_connections(
+    site: Site, stood: tuple[Phase, Pause], stands: Pause
+) -> None:
+    rollout = site.roll("demo", 4)
+    site.pins.pin("demo", 1, 4)
+    phase, pause = stood
+    turned = replace(rollout, phase=phase, pause=pause, reason="why", holds=(Hold(1, True, 0.05),), weight=(4, 0.01))
+    site.history.move(turned)
+    site.history.close()
+    site.path.unlink()
+    site.reopened()
+    assert site.history.rollout("demo") == replace(turned, phase=Phase.PAUSED, pause=stands, reason=f"why; {LOST}")
+
+
 def test_a_rollout_that_had_started_nothing_has_ended_after_a_repair(site: Site) -> None:
     site.roll("demo", 4)
     site.history.close()
@@ -401,7 +473,7 @@ def test_what_a_killed_daemon_left_is_no_damage(site: Site) -> None:
     """The files of a generation, their record, even a pin: all of them are there before the rows are."""
     files = {"run": ("", 0o755)}
     site.pins.write_generation("demo", 4, files, "/srv/demo/4")
-    site.history._records.write(generation(4))
+    site.history._records.write(generation(4), Rollout("demo", 2, 4))
     site.pins.write_generation("new", 1, files, "/srv/new/1")
     site.pins.pin("new", 1, 1)
     assert site.reopened() == ""
@@ -413,7 +485,7 @@ def test_a_record_that_was_not_written_is_written_by_the_next_daemon(site: Site)
     record = site.directory / "apps/demo/generations/2/generation.json"
     record.write_text(json.dumps({}))
     site.reopened()
-    assert json.loads(record.read_text())["result"] == "succeeded"
+    assert json.loads(record.read_text())["generation"]["result"] == "succeeded"
     assert stat_mode(record) == 0o600
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from deployd.model.app import App
 from deployd.model.failure import Failure
@@ -64,14 +65,9 @@ class Generation(Entry):
 
     settings: App
 
-    def to_json(self) -> str:
-        """The record that is kept beside the files of the generation."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True, ensure_ascii=True)
-
     @classmethod
-    def from_json(cls, text: str) -> Generation:
-        """The inverse of :meth:`to_json`. Raises ValueError, TypeError or LookupError if the text is something else."""
-        raw = json.loads(text)
+    def from_dict(cls, raw: Mapping[str, Any]) -> Generation:
+        """The inverse of dataclasses.asdict and JSON. Raises ValueError, TypeError or LookupError if it is no such."""
         return cls(
             **{
                 **raw,

@@ -50,12 +50,14 @@ def _damage(db: sqlite3.Connection, app: str, records: Records, whole: bool) -> 
         target, origin = past.get(rollout.target), rollout.origin
         if target is None or target.result is not Result.RUNNING or (origin is not None and origin not in past):
             return f"has a rollout of {app} that fits none of its generations"
-    wanted = set(past) if whole else {current, rollout and rollout.target, rollout and rollout.origin} - {None}
-    for number in wanted:
+    ends = () if rollout is None else (rollout.target, rollout.origin)
+    for number in past if whole else {item for item in (current, *ends) if item is not None}:
         (found,) = map(rows.generation, db.execute(f"{rows.GENERATION} AND number = ?", (app, number)))
         require_shape(found)
-        if found.settings.name != app:
-            return f"has settings of another app in generation {number} of {app}"
+        record = records.read(app, number)
+        kept = (found.release, found.fingerprint) if record is None else (record.release, record.fingerprint)
+        if found.settings.name != app or kept != (found.release, found.fingerprint):
+            return f"has another generation {number} of {app} than there is on the disk"
     for (text,) in db.execute("SELECT crashes FROM crashes WHERE app = ?", (app,)):
         require_shape(Crashes.from_json(text))
     lacking = records.beyond(app, past, last)

@@ -117,6 +117,13 @@ def _refuse_other(db: sqlite3.Connection, expected: bool) -> None:
     found = [str(text) for (text,) in db.execute("PRAGMA quick_check(1)")]
     if found != ["ok"]:
         raise Unfit(f"is damaged ({found[0].splitlines()[-1]})")
+    if version == len(MIGRATIONS) and (odd := sorted(_tables(in_memory()) - _tables(db))):
+        raise Unfit(f"is damaged (the table or index {odd[0][0]} is missing or was altered)")
+
+
+def _tables(db: sqlite3.Connection) -> set[tuple[str, str]]:
+    """Names of tables and indexes, and how each is made; what somebody added does no harm."""
+    return set(db.execute("SELECT name, sql FROM sqlite_schema WHERE sql NOT NULL"))
 
 
 def connect_reading(path: Path) -> sqlite3.Connection:

@@ -130,7 +130,7 @@ class History:
 
     def begin(self, generation: Generation, rollout: Rollout) -> None:
         """A new generation and its rollout, in one transaction."""
-        with self._records.written(generation), self._write(generation.app) as db:
+        with self._records.written(generation, rollout), self._write(generation.app) as db:
             rows.put_generation(db, generation)
             rows.put_rollout(db, rollout)
 
@@ -145,6 +145,7 @@ class History:
         """The rollout turned: another phase or reason."""
         with self._write(rollout.app) as db:
             rows.put_rollout(db, rollout)
+        self.source.record(rollout.app, rollout.target, rollout)
 
     def progress(self, rollout: Rollout, replaced: tuple[int, ...], adopted: tuple[int, ...]) -> None:
         """Instances passed, were replaced or adopted."""
@@ -171,7 +172,7 @@ class History:
 
     def supersede(self, old: Rollout, reason: str, generation: Generation, rollout: Rollout) -> None:
         """A newer rollout takes the place of `old`, in one transaction: there is never none and never two."""
-        with self._records.written(generation), self._write(old.app) as db:
+        with self._records.written(generation, rollout), self._write(old.app) as db:
             _finish(db, old, Result.SUPERSEDED, reason, generation.started)
             rows.put_generation(db, generation)
             rows.put_rollout(db, rollout)

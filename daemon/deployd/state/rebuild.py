@@ -21,10 +21,11 @@ class Rebuilt:
     rollout: Rollout | None
 
 
-def rebuilt(generations: Iterable[Generation], pinned: frozenset[int], last: int) -> Rebuilt:
-    """From the generations that are known, those that instances are `pinned` to, and the `last` number given out.
+def rebuilt(generations: Iterable[Generation], rollout: Rollout | None, pinned: frozenset[int], last: int) -> Rebuilt:
+    """From the generations that are known, the `rollout` of the newest as it stood when it last turned, the generations
+    that instances are `pinned` to, and the `last` number given out.
 
-    A rollout under way stands paused: which way it went is not known, and nothing may be touched before somebody says
+    A rollout under way stands paused: how far it has come is not known, and nothing may be touched before somebody says
     so. One that no instance was started for has ended.
     """
     ordered = sorted(generations, key=lambda item: item.number)
@@ -36,7 +37,7 @@ def rebuilt(generations: Iterable[Generation], pinned: frozenset[int], last: int
         generations=rows,
         current=max(good, default=None),
         last=max([last, *(item.number for item in rows)]),
-        rollout=None if going is None else _paused(going),
+        rollout=None if going is None else _paused(going, rollout),
     )
 
 
@@ -44,13 +45,14 @@ def _ended(item: Generation) -> Generation:
     return replace(item, result=Result.ABORTED, reason=LOST, finished=item.started)
 
 
-def _paused(target: Generation) -> Rollout:
-    return Rollout(
-        target.app,
-        target.origin,
-        target.number,
-        phase=Phase.PAUSED,
-        pause=Pause.BLOCKED,
-        reason=LOST,
-        started=target.started,
-    )
+def _paused(target: Generation, rollout: Rollout | None) -> Rollout:
+    """Its holds and weights stay: they say which share of new connections the target may have meanwhile."""
+    if rollout is None or rollout.target != target.number:
+        rollout = Rollout(target.app, target.origin, target.number, started=target.started)
+    reason = f"{rollout.reason}; {LOST}" if rollout.reason else LOST
+    pause = rollout.pause
+    if rollout.phase is Phase.ROLLING_BACK or pause is Pause.STRANDED:
+        pause = Pause.STRANDED
+    elif pause not in (Pause.REQUESTED, Pause.FAILED):
+        pause = Pause.BLOCKED
+    return replace(rollout, phase=Phase.PAUSED, pause=pause, reason=reason, passed=frozenset())

@@ -2,13 +2,15 @@
 
     STATE/apps/NAME/generations/N/generation.json
 
-Written when its rollout begins and when it ends; 0600, for settings hold the environment. The history comes first:
+Written when its rollout begins, turns and ends; 0600, for settings hold the environment. The history comes first:
 a record is read only when the history cannot be, or does not know of what is pinned.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import json
 import os
 import stat
 from collections.abc import Callable, Collection, Iterator
@@ -18,6 +20,7 @@ from pathlib import Path
 from deployd.errors import StateError
 from deployd.model.app import App
 from deployd.model.generation import Cause, Generation, Result
+from deployd.model.rollout import Rollout
 from deployd.state import rows
 from deployd.state.disk import Disk, reported
 from deployd.state.pins import Pins
@@ -37,6 +40,8 @@ class Found:
 
     generations: tuple[Generation, ...]
     """Oldest first."""
+    rollout: Rollout | None
+    """The newest generation's, as it stood when it last turned, if it is under way."""
     pinned: frozenset[int]
     """Generations that instances start with."""
     last: int
@@ -51,17 +56,21 @@ class Records:
         self._settings_now = settings_now
         self._disk = disk or Disk()
 
-    def write(self, generation: Generation) -> None:
-        """Keep what is known of a generation, as long as its files are there. Raises StateError."""
+    def write(self, generation: Generation, rollout: Rollout | None = None) -> None:
+        """Keep what is known of a generation and its `rollout`, as long as its files are there. Raises StateError."""
         directory = self._pins.generation_dir(generation.app, generation.number)
         if directory.is_dir():
             with reported(f"write the record of generation {generation.number} of {generation.app}"):
-                self._disk.replace(directory / NAME, generation.to_json().encode(), 0o600)
+                known = {
+                    "generation": dataclasses.asdict(generation),
+                    "rollout": None if rollout is None else rows.rollout_row(rollout),
+                }
+                self._disk.replace(directory / NAME, json.dumps(known, sort_keys=True).encode(), 0o600)
 
     @contextlib.contextmanager
-    def written(self, generation: Generation) -> Iterator[None]:
+    def written(self, generation: Generation, rollout: Rollout) -> Iterator[None]:
         """With the record of a generation that is made within; taken back if it is not. Raises StateError."""
-        self.write(generation)
+        self.write(generation, rollout)
         try:
             yield
         except StateError:
@@ -72,8 +81,7 @@ class Records:
     def read(self, app: str, number: int) -> Generation | None:
         """The record of a generation, if there is one that can be read."""
         try:
-            text = _read(self._path(app, number))
-            found = Generation.from_json(text)
+            found = Generation.from_dict(json.loads(_read(self._path(app, number)))["generation"])
             require_shape(found)
         except (OSError, *rows.UNREADABLE):
             return None
@@ -88,7 +96,8 @@ class Records:
         pinned, numbers = frozenset(self._pins.read(app).values()), self._numbers(app)
         generations = [self.read(app, number) or self._guess(app, number, pinned) for number in numbers]
         known = tuple(item for item in generations if item is not None)
-        return Found(known, pinned, max({*numbers, *pinned}, default=0))
+        rollout = self._rollout(app, numbers[-1]) if numbers else None
+        return Found(known, rollout, pinned, max({*numbers, *pinned}, default=0))
 
     def beyond(self, app: str, known: Collection[int], last: int) -> int | None:
         """A generation on the disk that a history lacks which has those `known` and gave out numbers up to `last`.
@@ -104,6 +113,17 @@ class Records:
             if record is not None and record.result is not Result.RUNNING:
                 return number
         return None
+
+    def _rollout(self, app: str, number: int) -> Rollout | None:
+        try:
+            row = json.loads(_read(self._path(app, number)))["rollout"]
+            if row is None:
+                return None
+            found = rows.rollout(app, tuple(row))
+            require_shape(found)
+        except (OSError, *rows.UNREADABLE):
+            return None
+        return found
 
     def _guess(self, app: str, number: int, pinned: frozenset[int]) -> Generation | None:
         """A generation that runs and has no record: its release is known; for its settings the app file has to do."""

@@ -37,14 +37,18 @@ def replace(path: Path, made: sqlite3.Connection, disk: Disk) -> Path | None:
     return aside if aside.is_symlink() or aside.exists() else None
 
 
-def mend(path: Path, db: sqlite3.Connection, made: sqlite3.Connection, apps: Iterable[str]) -> Path:
+def mend(path: Path, db: sqlite3.Connection, made: sqlite3.Connection, apps: Iterable[str], disk: Disk) -> Path:
     """Put the rows that `made` has of some apps in the place of those in `db`; where a copy of all before is now.
 
     Raises OSError and sqlite3.Error.
     """
     aside = _aside(path)
     _create(aside)
-    db.execute("VACUUM INTO ?", (str(aside),))
+    try:
+        db.execute("VACUUM INTO ?", (str(aside),))
+    except BaseException:
+        disk.remove(aside)  # half a copy is none
+        raise
     db.execute("BEGIN IMMEDIATE")
     try:
         for app in apps:

@@ -84,22 +84,26 @@ def put_current(db: sqlite3.Connection, app: str, current: int | None) -> None:
 def put_rollout(db: sqlite3.Connection, rollout: Rollout) -> None:
     db.execute(
         "INSERT OR REPLACE INTO rollouts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            rollout.app,
-            rollout.origin,
-            rollout.target,
-            rollout.phase,
-            rollout.reason,
-            rollout.aborted,
-            rollout.started,
-            json.dumps(sorted(rollout.passed)),
-            rollout.pause,
-            json.dumps([dataclasses.asdict(hold) for hold in rollout.holds]),
-            rollout.closing,
-            rollout.since,
-            rollout.boot,
-            None if rollout.weight is None else json.dumps(rollout.weight),
-        ),
+        (rollout.app, *rollout_row(rollout)),
+    )
+
+
+def rollout_row(rollout: Rollout) -> tuple[Any, ...]:
+    """What :func:`rollout` reads."""
+    return (
+        rollout.origin,
+        rollout.target,
+        rollout.phase,
+        rollout.reason,
+        rollout.aborted,
+        rollout.started,
+        json.dumps(sorted(rollout.passed)),
+        rollout.pause,
+        json.dumps([dataclasses.asdict(hold) for hold in rollout.holds]),
+        rollout.closing,
+        rollout.since,
+        rollout.boot,
+        None if rollout.weight is None else json.dumps(rollout.weight),
     )
 
 

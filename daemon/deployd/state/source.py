@@ -15,6 +15,7 @@ from typing import Any
 
 from deployd.errors import Locked, Refused, StateError
 from deployd.model.generation import Generation
+from deployd.model.rollout import Rollout
 from deployd.state import database, repair, rows
 from deployd.state.damage import apps, damage, readable
 from deployd.state.database import Unfit
@@ -143,10 +144,10 @@ class Source:
                 self._lose(error)
             raise self._refusal("written", error, "; nothing was changed") from error
 
-    def record(self, app: str, number: int) -> None:
+    def record(self, app: str, number: int, rollout: Rollout | None = None) -> None:
         """Keep the record of a generation as it stands now; that it cannot be written does not undo what happened."""
         for row in self.read(app, f"{rows.GENERATION} AND number = ?", app, number):
-            self._keep(rows.generation(row))
+            self._keep(rows.generation(row), rollout)
 
     def repair(self) -> tuple[Path | None, frozenset[str]]:
         """Replace what is not fit by what generations and pins tell: where the old database is now, and the apps whose
@@ -161,7 +162,7 @@ class Source:
             if self.unfit is not None:
                 aside = repair.replace(self.path, self._stand_in, Disk())
             else:
-                aside = repair.mend(self.path, self._require(), self._stand_in, self.damaged)
+                aside = repair.mend(self.path, self._require(), self._stand_in, self.damaged, Disk())
         except (OSError, sqlite3.Error) as error:
             raise StateError(f"{self.path} cannot be repaired: {error}") from error
         self.open()
@@ -218,9 +219,9 @@ class Source:
                 own = readable(self._db, app) if self._db is not None else {}
             except (StateError, sqlite3.Error) as error:
                 log.warning("%s: what is on the disk cannot be read: %s", app, error)
-                found, own = Found((), frozenset(), 0), {}
+                found, own = Found((), None, frozenset(), 0), {}
             known = {item.number: item for item in found.generations} | own
-            made = rebuilt(known.values(), found.pinned, found.last)
+            made = rebuilt(known.values(), found.rollout, found.pinned, found.last)
             for item in made.generations:
                 rows.put_generation(db, item)
             db.execute("INSERT INTO apps VALUES (?, NULL, ?) ON CONFLICT DO NOTHING", (app, made.last))
@@ -238,9 +239,9 @@ class Source:
                 if self._records.read(app, generation.number) != generation:
                     self._keep(generation)
 
-    def _keep(self, generation: Generation) -> None:
+    def _keep(self, generation: Generation, rollout: Rollout | None = None) -> None:
         try:
-            self._records.write(generation)
+            self._records.write(generation, rollout)
         except StateError as error:
             log.warning("%s", error)
 

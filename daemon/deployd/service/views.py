@@ -19,12 +19,12 @@ from deployd.plan import boots, closing
 from deployd.plan import goal as goals
 from deployd.plan.goal import Goal
 from deployd.plan.planner import Verdict
-from deployd.plan.simulation import simulate
 from deployd.render import Unit
 from deployd.service import release_access
 from deployd.service.admission import Admission
 from deployd.service.caller import Caller
 from deployd.service.inventory import inventory
+from deployd.service.simulator import simulated
 
 PAGE = 200
 """Generations in one answer: it has to fit into one message."""
@@ -163,17 +163,17 @@ class Views:
         layout = self._apps.deployment.layout(app, goal)
         goal = replace(goal, avoid=layout.avoid, masked=self._apps.deployment.masked(name))
         seen = controller.observe() if controller else ()
-        run = partial(simulate, one_by_one=True, now=time.monotonic())
         # A first deploy has nothing to wait for.
         waits = (
             goals.holds(app, first, steers=self._apps.steers(name))
             if self._apps.history.current(name) is not None
             else ()
         )
-        outcome = await asyncio.to_thread(run, goal, seen, holds=waits)  # seconds, for a thousand instances
+        now = time.monotonic()
+        outcome = await simulated(goal, seen, waits, now)
         again = closing.second_pass(outcome, bool(layout.late), layout.holders)
         if again and outcome.verdict is Verdict.DONE:
-            more = await asyncio.to_thread(run, replace(goal, avoid=again), outcome.instances)
+            more = await simulated(replace(goal, avoid=again), outcome.instances, (), now)
             outcome = closing.joined(outcome, more)
         return status.dry_run(name, self._apps.history.current(name), number, real, outcome)
 

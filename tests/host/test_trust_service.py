@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -158,3 +159,25 @@ def test_without_a_terminal_nobody_is_asked_for_a_password(stage: Stage) -> None
     assert caller.returncode == 3
     assert "on a terminal" in said
     assert stage.status()["ready"] == INSTANCES
+
+
+def test_on_a_terminal_polkit_may_ask_for_a_password(stage: Stage) -> None:
+    stage.deploy("v1")
+    machine, pipe = stage.machine, subprocess.PIPE
+    terminal, stdin = os.openpty()
+    script = f"echo $$; read go; exec deployd pause {APP}"
+    caller = machine.popen(["sh", "-c", script], user="nobody", stdin=stdin, stdout=pipe, stderr=pipe)
+    try:
+        assert caller.stdout is not None
+        pid = int(caller.stdout.readline())
+        with agent(machine, "nobody", pid) as asked:
+            assert asked.stdout is not None
+            os.write(terminal, b"go\n")
+            assert asked.stdout.readline() == "BeginAuthentication\n"
+            machine.run(["kill", "-INT", str(pid)])
+            assert asked.stdout.readline() == "CancelAuthentication\n"
+    finally:
+        caller.kill()
+        caller.communicate()
+        os.close(terminal)
+        os.close(stdin)

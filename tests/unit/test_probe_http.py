@@ -47,6 +47,18 @@ async def _answer(path: Path, data: bytes, expect: int, timeout: float, stay: bo
         return await ask(address, "web", "/_status", expect, timeout)
 
 
+def test_a_query_is_asked_and_never_told(tmp_path: Path) -> None:
+    async def handle(head: bytes, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert b"/_status?token=secret" in head
+        writer.write(b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n")
+
+    async def main() -> str:
+        async with server(tmp_path / "sock", handle) as address:
+            return await ask(address, "web", "/_status?token=secret", 200, LONG)
+
+    assert asyncio.run(main()) == "GET /_status answered 503 instead of 200"
+
+
 def test_the_question(tmp_path: Path) -> None:
     seen = []
 

@@ -171,5 +171,5 @@ def _words(gate: Gate) -> str:
     if probe is None:
         return ""
     if probe.http:
-        return f"GET {probe.http} to answer {probe.expect} within {gate.timeout:g} s"
+        return f"GET {probe.http.partition('?')[0]} to answer {probe.expect} within {gate.timeout:g} s"
     return f"the command {probe.command[0]} to exit with {probe.expect} within {gate.timeout:g} s"

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from deployd.errors import DeploydError, ExitStatus
+from deployd.errors import DeploydError, ExitStatus, InvalidRequest
 from deployd_cli.head_start import take as take_head_start
 from deployd_cli.interrupted import Interrupted
 
@@ -40,6 +40,7 @@ def _run(arguments: list[str]) -> int:
     from deployd_cli.program import run
 
     try:
+        _require_text(arguments)
         return run(arguments)
     except DeploydError as error:
         message(f"deployd: {error}")
@@ -57,3 +58,12 @@ def _run(arguments: list[str]) -> int:
             raise
         message(f"deployd: internal error: {error!r}; DEPLOYD_DEBUG=1 shows where")
         return ExitStatus.FAILED
+
+
+def _require_text(arguments: Sequence[str]) -> None:
+    """Names are any bytes to the kernel, but text to D-Bus."""
+    for argument in arguments:
+        raw = os.fsencode(argument)
+        shown = raw.decode(errors="backslashreplace")
+        if shown.encode() != raw:
+            raise InvalidRequest(f"the argument {shown} is not UTF-8; rename what it names")

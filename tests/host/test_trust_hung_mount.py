@@ -40,8 +40,8 @@ def mount(machine: Machine) -> Iterator[HangingMount]:
     made.remove()
 
 
-def release(mount: HangingMount, version: str) -> str:
-    make_release(mount.machine.path(f"{mount.real}/{version}"), version)
+def release(mount: HangingMount, version: str, boot: float = 0.0) -> str:
+    make_release(mount.machine.path(f"{mount.real}/{version}"), version, boot=boot)
     return f"{mount.directory}/{version}"
 
 
@@ -97,7 +97,23 @@ def test_others_roll_as_fast_and_it_goes_on_when_the_mount_is_back(stage: Stage,
     assert main_pid(stage) == daemon
 
 
-def test_a_rollout_that_is_under_way_when_the_mount_hangs_fails_its_gate(stage: Stage, mount: HangingMount) -> None:
+def test_a_rollout_pauses_and_a_way_back_waits_for_the_mount(stage: Stage, mount: HangingMount) -> None:
+    stage.configure(release=release(mount, "v1"))
+    assert stage.change("apply").result == "succeeded"
+    with stage.begin("rollout", "--release", release(mount, "v2", boot=0.5)) as begun:
+        begun.until("instance", state="ready")
+        begun.until("instance", state="ready")
+        with mount.hung():
+            assert SENTENCE in begun.until("paused")["reason"]
+            assert stage.deployd("abort", APP, timeout=QUICK).returncode == 0
+            begun.until("rolling-back")
+        ended = begun.end()  # nobody has to ask for it
+    assert ended.result == "aborted", ended
+    status = stage.status()
+    assert [item["generation"] for item in status["instances"] if item["ready"]] == [1] * INSTANCES, status
+
+
+def test_a_held_rollout_is_resumed_when_the_mount_is_back(stage: Stage, mount: HangingMount) -> None:
     deploy(stage, mount)
     target = release(mount, "v2")
     machine = stage.machine

@@ -169,6 +169,11 @@ def test_wrong_usage_is_2_and_says_so_on_standard_error(
     assert "Error: " in err
 
 
+def test_an_argument_that_is_not_text_is_refused_before_anything_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rollout", "demo", "--release", os.fsdecode(b"/srv/caf\xe9")]) == 2
+    assert capsys.readouterr().err == "deployd: the argument /srv/caf\\xe9 is not UTF-8; rename what it names\n"
+
+
 # The rest talks to a daemon.
 
 

@@ -423,7 +423,7 @@ def test_releases_that_cannot_be_used(tmp_path: Path) -> None:
         config.resolve_release(app, str(release(tmp_path, "a\nb")))
     undecodable = tmp_path / os.fsdecode(b"\xff")
     release(undecodable)
-    with pytest.raises(Refused, match="takes for invalid UTF-8"):
+    with pytest.raises(Refused, match="its path is not UTF-8; rename it"):
         config.resolve_release(app, str(undecodable / "v1"))
 
 

@@ -57,6 +57,19 @@ def test_install_writes_what_differs_and_says_so(tmp_path: Path) -> None:
     assert [name for name in NAMES if (tmp_path / name).stat().st_ino != inodes[name]] == ["web.socket"]
 
 
+def test_bytes_that_are_not_utf_8_are_put_back_as_they_were(tmp_path: Path) -> None:
+    UnitDirectory(tmp_path).install(rendered())
+    edited = tmp_path / "web.service"
+    edited.write_bytes(edited.read_bytes() + b"# caf\xe9\n")
+    before = edited.read_bytes()
+    kept = [Unit(name, text) for name, text in UnitDirectory(tmp_path).installed("web").items()]
+    asyncio.run(UnitDirectory(tmp_path).verify(kept))
+    for step in range(9):
+        with pytest.raises(StateError):
+            UnitDirectory(tmp_path, disk=FailingDisk(step)).install(rendered("2"))
+        assert edited.read_bytes() == before
+
+
 def test_a_file_that_is_not_ours_is_never_touched(tmp_path: Path) -> None:
     units = UnitDirectory(tmp_path)
     (tmp_path / "web.service").write_text("[Service]\nExecStart=/bin/mine\n")

@@ -43,7 +43,10 @@ def resolve_release(app: App, override: str | None = None) -> str:
     if not is_directory:
         raise Refused(one_line(f"the release {release} is not a directory; name the directory that holds the code"))
     try:
+        real.encode()
         values.path(real)
+    except UnicodeEncodeError:
+        raise Refused(one_line(f"the release {real} cannot be used: its path is not UTF-8; rename it")) from None
     except Problem as problem:
         raise Refused(one_line(f"the release {real} cannot be used: its path {problem}")) from None
     for key, program in programs(app, real).items():

@@ -52,14 +52,17 @@ class Ground:
         return replace(goal, avoid=course.avoid[1], masked=self._host.deployment.masked(self._app))
 
     async def lost(self, course: Course, goal: Goal, generation: Generation, seen: Iterable[Instance]) -> str:
-        """Why the generation cannot be started any more; "" if it can, or on a way back that has nothing to start."""
+        """Why the generation cannot be started any more; "" if it can, or on a way back that has nothing to start.
+
+        Raises StateError when its file system does not answer: that says nothing about the release, and may pass.
+        """
         running = sum(item.generation == goal.generation and item.state is not State.INACTIVE for item in seen)
         if not goal.generation or (course.rollout.phase is Phase.ROLLING_BACK and running >= goal.instances):
             return ""
         try:
             return await self._host.workers.run(self._app, config.missing, generation.settings, generation.release)
         except Refused as error:
-            return str(error)
+            raise StateError(str(error)) from None
 
     def unpin_idle(self) -> None:
         """Starting the umbrella starts whatever is pinned: of a stopped app that would be the old generation."""

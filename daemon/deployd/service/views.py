@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from dataclasses import replace
 from functools import partial
@@ -131,8 +132,8 @@ class Views:
                 {
                     "name": unit.name,
                     "path": self._apps.deployment.path(unit.name),
-                    "text": unit.text,
-                    "installed": installed.get(unit.name),
+                    "text": _as_text(unit.text),
+                    "installed": _as_text(installed.get(unit.name)),
                 }
                 for unit in (*units, *going)
             ],
@@ -213,3 +214,8 @@ class Views:
 def _any(*groups: list[str]) -> list[str]:
     """Groups of matches that hold together, joined by journalctl's "+", which is or."""
     return [word for group in groups for word in ("+", *group)][1:]
+
+
+def _as_text(installed: str | None) -> str | None:
+    """A unit file as it is shown: somebody may have written into it what is not UTF-8."""
+    return None if installed is None else os.fsencode(installed).decode(errors="backslashreplace")

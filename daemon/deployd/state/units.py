@@ -191,7 +191,7 @@ class UnitDirectory:
         if text is None:
             self._disk.remove(self._path / name)
         else:
-            self._disk.replace(self._path / name, text.encode(), 0o644)
+            self._disk.replace(self._path / name, text.encode(errors="surrogateescape"), 0o644)
 
     def _put_back(self, before: dict[str, str | None], error: StateError) -> None:
         for name, text in before.items():
@@ -211,7 +211,7 @@ class UnitDirectory:
 
 def _write_all(directory: Path, units: Iterable[Unit]) -> None:
     for unit in units:
-        (directory / unit.name).write_bytes(unit.text.encode())
+        (directory / unit.name).write_bytes(unit.text.encode(errors="surrogateescape"))
 
 
 async def _analyze(directory: str, names: Sequence[str], deadline: float) -> str:

@@ -262,6 +262,48 @@ def records_lost_too(stage: Stage) -> str:
     return broken.goes_on()
 
 
+def all_state_lost(stage: Stage) -> str:
+    """All of /var/lib/deployd is deleted while the app serves; then a bad release is applied, and a good one."""
+    stage.deploy("v1")
+    load = stage.load()
+    before = {number: (item.pid, item.invocation) for number, item in stage.invocations().items()}
+    stage.machine.run(["systemctl", "stop", DAEMON])
+    stage.machine.run(["find", "/var/lib/deployd", "-mindepth", "1", "-delete"])
+    stage.machine.run(["systemctl", "start", DAEMON])
+    shown = {item["instance"]: (item["main_pid"], item["invocation_id"]) for item in stage.status()["instances"]}
+    if shown.keys() != before.keys() or "unknown generation, 4 of" not in stage.deployd("status", APP).stdout:
+        return f"status does not tell what runs: {stage.status()}"
+    stage.configure(release=stage.release("bad", "crash"))
+    with stage.begin("apply") as begun:
+        begun.until("paused")
+    if stage.status()["ready"] < 4:
+        return "what runs was stopped for a release that failed"
+    stage.configure(release=stage.release("v2"))
+    ended = stage.change("apply", "--supersede")
+    status = stage.status()
+    if ended.result != "succeeded" or {item["generation"] for item in status["instances"]} != {2}:
+        return f"it could not be deployed anew: {ended}"
+    record = load.stop()
+    return f"requests were lost: {record.summary()}" if record.failed else ""
+
+
+def generations_lost(stage: Stage) -> str:
+    """Generations and pins are deleted while the app serves; the history is there."""
+    stage.deploy("v1")
+    load = stage.load()
+    stage.machine.run(["systemctl", "stop", DAEMON])
+    stage.machine.run(["find", "/var/lib/deployd/apps", "-mindepth", "1", "-delete"])
+    stage.machine.run(["systemctl", "start", DAEMON])
+    if (status := stage.status())["ready"] != 4 or status["generation"] != 1:
+        return f"status does not tell what runs: {status}"
+    ended = stage.change("apply")
+    pins = {path.name for path in stage.machine.path("/var/lib/deployd/apps/demo/pins").iterdir()}
+    if ended.result != "succeeded" or len(pins) != 4:
+        return f"an apply of the same did not bring the pins back: {ended}"
+    record = load.stop()
+    return f"requests were lost: {record.summary()}" if record.failed else ""
+
+
 def put_back(stage: Stage) -> str:
     """history.sqlite is moved away and put back while the daemon runs without it."""
 
@@ -409,6 +451,8 @@ ATTACKS: tuple[Callable[[Stage], str], ...] = (
     nulls,
     rows_deleted,
     records_lost_too,
+    all_state_lost,
+    generations_lost,
     put_back,
     deleted_in_mid_rollout,
     deleted_while_a_canary_is_held,

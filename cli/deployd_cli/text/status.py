@@ -98,7 +98,8 @@ def ready_of(status: Mapping[str, Any]) -> str:
 
 def _head(status: Mapping[str, Any], width: int | None, paint: Paint) -> list[str]:
     app, generation = text_of(status, "app", "-"), text_of(status, "generation")
-    what = f"generation {generation}" if generation not in ("", "0") else "not started yet"
+    unknown = "an unknown generation" if number_of(status, "ready") else "not started yet"
+    what = f"generation {generation}" if generation not in ("", "0") else unknown
     first = f"{app}: {what}, {ready_of(status)} ready"
     if width is not None and columns(first) > width:
         lines = [cut(first, width)]

@@ -100,6 +100,10 @@ class Deployment:
         """Do the instances have listening sockets of their own, as the app is installed?"""
         return bool(steered.is_steered(self._units.installed(name), name))
 
+    def apps(self) -> list[str]:
+        """The apps that have units."""
+        return self._units.apps()
+
     def installed(self, name: str) -> dict[str, str]:
         """Unit name to the text that is installed now."""
         return self._units.installed(name)

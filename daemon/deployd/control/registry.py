@@ -23,6 +23,7 @@ from deployd.documents.status import Json
 from deployd.errors import DeploydError, InvalidRequest, NoSuchApp, Refused, StateError
 from deployd.model.app import App
 from deployd.model.generation import Generation
+from deployd.model.instance import State
 from deployd.plan import boots
 from deployd.plan.backoff import Patience
 from deployd.plan.goal import Goal
@@ -86,7 +87,8 @@ class Registry:
         """Take up every app that has a history, or generations on the disk."""
         self._host.systemd.on_change(self._on_unit_change)
         self._log_trouble()
-        for name in self.history.apps():
+        # What has units may run, though nothing else is left of it.
+        for name in sorted({*self.history.apps(), *self.deployment.apps()}):
             try:
                 self.controller(name)
             except Exception:
@@ -251,6 +253,12 @@ class Registry:
     def current(self, name: str) -> Generation | None:
         number = self.history.current(name)
         return None if number is None else self.history.generation(name, number)
+
+    def runs_unknown(self, name: str) -> bool:
+        """Is the app up, though no generation of it is known? Then all of the state was lost."""
+        controller = self._controllers.get(name)
+        seen = controller.observe() if controller is not None and self.history.current(name) is None else ()
+        return any(item.generation is None and item.state is State.READY for item in seen)
 
     def require_current(self, name: str) -> Generation:
         self.known(name)

@@ -52,6 +52,7 @@ class Requests:
                 current is not None
                 and current.fingerprint == as_it_was.fingerprint(release, held)
                 and current.settings == as_it_was
+                and current.number in self._apps.pins.generations(name)
             ):
                 goal = self._apps.goal(as_it_was, current.number, current.fingerprint)
                 await self._apps.deployment.install(as_it_was, goal)
@@ -270,6 +271,8 @@ class Requests:
 
     async def _mark(self, name: str, release: str, held: str, cause: Cause) -> str:
         """Why the release forbids to go back past it; "" if it does not, or if it is the one that was live before."""
+        if self._apps.runs_unknown(name):
+            return "nothing is known of what runs now"
         origin = self._apps.current(name)
         known = origin is not None and (origin.release, origin.contents) == (release, held)
         return (

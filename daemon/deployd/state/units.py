@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from deployd.errors import InvalidFile, Refused, StateError, SystemdError
+from deployd.model.app import NAME
 from deployd.render import HEADER, Unit, is_unit, steered, unit_names
 from deployd.state.disk import Disk, reported
 
@@ -60,6 +61,17 @@ class UnitDirectory:
             with reported(f"clear {self._scratch}"):
                 self._disk.remove(self._scratch)
                 self._disk.directories(self._scratch)
+
+    def apps(self) -> list[str]:
+        """The apps that have a template of ours."""
+        paths = {path.name.removesuffix("@.service"): path for path in self._path.glob("*@.service")}
+        return sorted(name for name, path in paths.items() if NAME.fullmatch(name) and self._is_ours(path))
+
+    def _is_ours(self, path: Path) -> bool:
+        try:
+            return not path.is_symlink() and (self._read(path) or "").startswith(HEADER)
+        except StateError:
+            return False
 
     def installed(self, app_name: str) -> dict[str, str]:
         """The units of the app that are there and ours: name to text."""

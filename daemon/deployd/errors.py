@@ -9,6 +9,7 @@ the daemon turns it into a D-Bus error reply, the command turns that into an exi
     ├── NoSuchApp
     ├── Busy                 another rollout of this app is running
     ├── Refused              valid, but not possible now
+    │   └── NoAnswer         a file system of the app hangs
     ├── AccessDenied         polkit or D-Bus said no
     ├── StateError           the state directory cannot be read or written
     │   └── Locked           by another process, for now
@@ -87,6 +88,10 @@ class Refused(DeploydError):
 
     name = "Refused"
     exit_status = ExitStatus.REFUSED
+
+
+class NoAnswer(Refused):
+    """A file system that the app's files lie on has not answered in time."""
 
 
 class AccessDenied(DeploydError):

@@ -12,7 +12,7 @@ import pytest
 from tests.apps.release import app_file, make_release
 from tests.host.hanging import HangingMount
 from tests.host.machine import Machine
-from tests.host.stage import APP, INSTANCES, Stage
+from tests.host.stage import APP, DEADLINE, INSTANCES, Stage
 
 MOUNT = "/srv/hung"
 HUNG = "hung"
@@ -95,6 +95,17 @@ def test_others_roll_as_fast_and_it_goes_on_when_the_mount_is_back(stage: Stage,
     assert stage.deployd("rollout", HUNG, "--release", release(mount, "v2")).returncode == 0
     assert stage.deployd("rollout", LINKED).returncode == 0
     assert main_pid(stage) == daemon
+
+
+def test_those_who_only_look_are_answered_at_once_when_it_is_known_to_hang(stage: Stage, mount: HangingMount) -> None:
+    deploy(stage, mount)
+    with mount.hung():
+        for limit in (DEADLINE, DEADLINE, QUICK, QUICK):
+            refused = stage.deployd("plan", HUNG, user="nobody", timeout=limit)
+            assert (refused.returncode, SENTENCE in refused.stderr) == (3, True), refused
+        for argv in (["check", APP], ["units", APP], ["status", HUNG]):
+            assert stage.deployd(*argv, user="nobody", timeout=QUICK).returncode == 0, argv
+    assert stage.deployd("plan", HUNG, user="nobody").returncode == 0
 
 
 def test_a_rollout_pauses_and_a_way_back_waits_for_the_mount(stage: Stage, mount: HangingMount) -> None:

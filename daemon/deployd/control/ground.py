@@ -11,7 +11,7 @@ from deployd.control.course import Course
 from deployd.control.host import Host
 from deployd.control.instances import Instances
 from deployd.control.moment import Moment
-from deployd.errors import Refused, StateError
+from deployd.errors import NoAnswer, StateError
 from deployd.model.app import App
 from deployd.model.generation import Generation
 from deployd.model.instance import Instance, State
@@ -61,7 +61,7 @@ class Ground:
             return ""
         try:
             return await self._host.workers.run(self._app, config.missing, generation.settings, generation.release)
-        except Refused as error:
+        except NoAnswer as error:
             raise StateError(str(error)) from None
 
     def unpin_idle(self) -> None:

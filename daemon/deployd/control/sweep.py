@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from deployd.control.workers import DEADLINE, no_answer
-from deployd.errors import DeploydError, Refused
+from deployd.errors import DeploydError, NoAnswer, Refused
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class Sweep:
         found: dict[str, T | DeploydError] = {}
         for name in self._hung.intersection(left):
             left.remove(name)
-            found[name] = Refused(no_answer(name, self._deadline))
+            found[name] = NoAnswer(no_answer(name, self._deadline))
         while left:
             thread = _Thread(look, left, found)
             thread.start()
@@ -42,7 +42,7 @@ class Sweep:
                 if thread.leave(late):
                     self._hung.add(late)
                     thread.answered.add_done_callback(partial(self._answered, late))
-                    found[late] = Refused(no_answer(late, self._deadline))
+                    found[late] = NoAnswer(no_answer(late, self._deadline))
                     break
         return found
 

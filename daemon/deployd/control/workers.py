@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from deployd.errors import Refused, StateError
+from deployd.errors import NoAnswer, StateError
 
 DEADLINE = 10.0
 """Seconds for a look at a few paths."""
@@ -33,32 +33,49 @@ def no_answer(app: str, deadline: float) -> str:
     )
 
 
+class _Places:
+    """Threads of one app."""
+
+    def __init__(self, count: int) -> None:
+        self.free = asyncio.Semaphore(count)
+        self.given_up: set[asyncio.Future[Any]] = set()
+        """Calls that have hung for longer than they may."""
+
+
 class Workers:
     """Threads for the calls of all apps."""
 
     def __init__(self, places: int = PLACES) -> None:
-        self._places = places
-        self._free: dict[str, asyncio.Semaphore] = {}
+        self._count = places
+        self._of: dict[str, _Places] = {}
 
     async def run(self, app: str, call: Callable[..., T], *arguments: Any, deadline: float = DEADLINE) -> T:
-        """The result of `call(*arguments)`. Raises what it raises, and Refused after `deadline` seconds."""
+        """The result of `call(*arguments)`. Raises what it raises, and NoAnswer after `deadline` seconds; at once if
+        that is what became of all calls whose threads are left."""
+        places = self._of.setdefault(app, _Places(self._count))
+        if len(places.given_up) == self._count:
+            raise NoAnswer(no_answer(app, deadline))
+        started: asyncio.Future[T] | None = None
         try:
             async with asyncio.timeout(deadline) as limit:
-                free = self._free.setdefault(app, asyncio.Semaphore(self._places))
-                await free.acquire()
-                return await _started(call, arguments, free)
+                await places.free.acquire()
+                started = _started(call, arguments, places)
+                return await started
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise Refused(no_answer(app, deadline)) from None
+            if started is not None:
+                places.given_up.add(started)
+            raise NoAnswer(no_answer(app, deadline)) from None
 
 
-def _started(call: Callable[..., T], arguments: tuple[Any, ...], free: asyncio.Semaphore) -> asyncio.Future[T]:
+def _started(call: Callable[..., T], arguments: tuple[Any, ...], places: _Places) -> asyncio.Future[T]:
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
     def ended(set_outcome: Callable[[], None]) -> None:
-        free.release()
+        places.free.release()
+        places.given_up.discard(future)
         if not future.done():  # nobody waits any more
             set_outcome()
 
@@ -76,7 +93,7 @@ def _started(call: Callable[..., T], arguments: tuple[Any, ...], free: asyncio.S
     try:
         threading.Thread(target=work, name="file-system", daemon=True).start()
     except RuntimeError as error:
-        free.release()
+        places.free.release()
         raise StateError(
             f"no thread can be started to look at files: {error}; see TasksMax= of deployd.service"
         ) from None

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from deployd.bus import BusError
+from deployd.errors import NoAnswer
 from deployd.service.caller import Caller
 
 T = TypeVar("T")
@@ -73,8 +74,9 @@ class Admission:
             raise _too_much(caller) from None
         began, doing = clock(), asyncio.ensure_future(self._do(work))
 
-        def done(_: object) -> None:
-            user.next_at = clock() + self._pause * (clock() - began)
+        def done(task: asyncio.Task[T]) -> None:
+            idle = not task.cancelled() and isinstance(task.exception(), NoAnswer)  # it has only waited
+            user.next_at = clock() if idle else clock() + self._pause * (clock() - began)
             user.turn.release()
 
         # Not when the caller goes away: threads go on, and must not be joined by more.

@@ -14,7 +14,7 @@ from deployd.control.registry import Registry
 from deployd.control.workers import LONG, Workers
 from deployd.documents import status
 from deployd.documents.status import Json
-from deployd.errors import AccessDenied, InvalidFile, InvalidRequest, Refused
+from deployd.errors import AccessDenied, InvalidFile, InvalidRequest, NoAnswer
 from deployd.model.app import App
 from deployd.plan import boots, closing
 from deployd.plan import goal as goals
@@ -87,15 +87,17 @@ class Views:
 
     async def may_read_file(self, caller: Caller, app: str) -> bool:
         """True if the caller may read the app file, and so be told what it says."""
-        if caller.root:
-            return True
         try:
-            return await self._public.run(app, caller.files.may_read, str(self._apps.files.path(app)))
-        except Refused:
-            return False  # nobody knows, for its file system does not answer
+            return await self._can_read(caller, app)
+        except NoAnswer:
+            return False
+
+    async def _can_read(self, caller: Caller, app: str) -> bool:
+        path = str(self._apps.files.path(app))
+        return caller.root or await self._public.run(app, caller.files.may_read, path)
 
     async def _require_readable(self, caller: Caller, app: str) -> None:
-        if app in self._apps.files.names and not await self.may_read_file(caller, app):
+        if app in self._apps.files.names and not await self._can_read(caller, app):
             file = self._apps.files.path(app)
             raise AccessDenied(f"user {caller.uid} may not read {file}, and is not told what it says; ask as root")
 

@@ -13,6 +13,7 @@ import pytest
 from dbus_next import introspection
 
 from deployd.bus import Bus, BusError, Credentials, Signal, variant
+from deployd.control.app_files import AppFiles
 from deployd.control.registry import Registry
 from deployd.errors import ALL, AccessDenied, Busy, DeploydError, NoSuchApp
 from deployd.model.generation import Cause
@@ -99,7 +100,8 @@ class Served:
         self.polkit = create_autospec(Polkit, instance=True)
         monkeypatch.setattr("deployd.service.interface.Views", lambda _: self.views)
         monkeypatch.setattr("deployd.service.interface.Requests", lambda _: self.requests)
-        self.apps.load.return_value.release = "/srv/demo/releases/7"
+        self.apps.files = create_autospec(AppFiles, instance=True)
+        self.apps.files.load.return_value.release = "/srv/demo/releases/7"
         self.apps.history = create_autospec(History, instance=True)
         self.apps.history.past.return_value = []
         self.apps.current.return_value.release = "/srv/demo/releases/7"
@@ -360,7 +362,8 @@ def test_properties(serve: Callable[[Test], None]) -> None:
         for name, value in everything.items():
             assert await served.call(DEMO, PROPERTIES, "Get", "ss", APP, name) == value
         assert set(await served.call(ROOT, PROPERTIES, "GetAll", "s", MANAGER)) == {"Version"}
-        assert await served.call(ROOT, PROPERTIES, "GetAll", "s", "org.example") == {}
+        for path in (ROOT, DEMO):
+            assert await served.call(path, PROPERTIES, "GetAll", "s", "org.example") == {}
         first_deploy = status("demo", rollout={"phase": "rolling"}) | {"generation": None, "release": None}
         served.apps.status.side_effect = lambda _: first_deploy
         everything = await served.call(DEMO, PROPERTIES, "GetAll", "s", APP)

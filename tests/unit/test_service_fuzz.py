@@ -97,6 +97,7 @@ class Site:
         self.apps.files.load = self.load  # type: ignore[method-assign]
         self.apps.controller = self.controller  # type: ignore[method-assign]
         self.uid = 0
+        self.runner = asyncio.Runner()  # one loop for all, as in the daemon
         bus = create_autospec(Bus, instance=True)
         bus.credentials = AsyncMock(side_effect=lambda _: Credentials(self.uid, frozenset({self.uid})))
         self.service = Service(bus, self.apps, create_autospec(Polkit, instance=True))
@@ -121,14 +122,15 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     made = Site(tmp_path_factory.mktemp("site"))
-    yield made
+    with made.runner:
+        yield made
     made.history.close()
 
 
 def answer(site: Site, call: MethodCall) -> str:
     """ "" for an answer that can be sent, the sentence of a refusal otherwise; fails on everything else."""
     try:
-        signature, body = asyncio.run(site.service._serve(call))
+        signature, body = site.runner.run(site.service._serve(call))
     except (DeploydError, BusError) as error:
         return error.message if isinstance(error, BusError) else str(error)
     body = [{key: Variant(*value) for key, value in item.items()} if signature == "a{sv}" else item for item in body]

@@ -50,7 +50,8 @@ class Consent:
             requested = arguments[0].get("release")
             if not isinstance(requested, str | None):
                 raise InvalidRequest('option "release" must be of type str')
-            settings, known = await self._apps.load(app), {item.release for item in self._apps.history.past(app)}
+            settings = await self._apps.files.load(app, self._workers)
+            known = {item.release for item in self._apps.history.past(app)}
             # A path that hangs is in the way of who named it, and of nobody else.
             places = f"{app} for user {caller.uid}"
             return await self._workers.run(places, release_access.agreed, caller, settings, known, requested)

@@ -244,10 +244,11 @@ class Service:
         )
 
     async def _known_properties(self, call: MethodCall) -> dict[str, tuple[str, Any]]:
-        """Of the interface that is asked for; the manager's are few."""
+        """Of the interface that is asked for, or of the object's own for ""."""
         if call.path == ROOT:
             return {"Version": ("s", __version__)} if call.body[0] in (MANAGER, "") else {}
-        return self._properties(self._apps.status(await self._app(call.path)))
+        app = await self._app(call.path)
+        return self._properties(self._apps.status(app)) if call.body[0] in (APP, "") else {}
 
     @staticmethod
     def _properties(status: dict[str, Any]) -> dict[str, tuple[str, Any]]:

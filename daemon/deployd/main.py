@@ -137,7 +137,7 @@ class Daemon:
         self._service = Service(bus, apps, Polkit(bus))
         await apps.start()
         # Not all that is left: the apps' own loops have hardly begun, and ask for it.
-        kernel.drop_inherited({name for name in apps.names() if deployment.steers(name)})
+        kernel.drop_inherited(deployment.steered(apps.names()))
         loop.add_signal_handler(signal.SIGHUP, self._reload, apps)
         try:
             await self._service.start()

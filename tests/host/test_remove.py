@@ -99,6 +99,17 @@ def test_in_mid_rollout_those_who_wait_are_told(stage: Stage) -> None:
     check_gone(Neighbour(stage, APP, PORT))
 
 
+def test_in_mid_first_deploy_those_who_wait_are_told(stage: Stage) -> None:
+    stage.configure(release=stage.release("v1", "hang"), gate={"timeout": "50s"})
+    with stage.begin("apply") as begun:
+        begun.until("instance", state="starting")
+        done = stage.deployd("remove", APP, timeout=20)
+        ended = begun.end()
+    assert done.returncode == 0, done
+    assert (ended.status, ended.result, ended.reason) == (1, "aborted", "the app was removed")
+    check_gone(Neighbour(stage, APP, PORT))
+
+
 @pytest.mark.parametrize("routing", ["shared", "steered"])
 def test_paused_those_who_wait_are_told(stage: Stage, routing: str) -> None:
     stage.deploy("v1", routing=routing)

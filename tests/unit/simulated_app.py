@@ -262,6 +262,7 @@ class SimulatedApp:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is tried again is tried soon."""
+    """What is tried again is tried soon, and nothing waits for the disk."""
+    monkeypatch.setattr("os.fsync", lambda _descriptor: None)
     for module in (controller, instances, loop):
         monkeypatch.setattr(module, "RETRY", QUICK)

@@ -33,7 +33,6 @@ def run(directory: Path, faults: Injected, test: Story) -> None:
     async def work() -> None:
         app = SimulatedApp(directory, faults)
         try:
-            await app.deploy()
             await test(app)
         finally:
             await app.close()
@@ -41,26 +40,35 @@ def run(directory: Path, faults: Injected, test: Story) -> None:
     asyncio.run(work())
 
 
-async def to_the_end(app: SimulatedApp) -> str:
-    """Roll generation 2 out, resumed where that stands; the result."""
-    app.begin(2)
+async def to_the_end(app: SimulatedApp, number: int = 2) -> str:
+    """Roll a generation out, resumed where that stands; the result."""
+    app.begin(number)
     app.faults.armed = True
     while (told := await app.event("paused", "finished"))["event"] == "paused":
         app.faults.armed = False
         assert told["reason"]
         assert app.controller.send(Event.RESUME)
     app.faults.armed = False
-    assert app.result(2) == told["result"]
+    assert app.result(number) == told["result"]
     assert app.history.rollout("demo") is None
     return str(told["result"])
 
 
+async def deployed(app: SimulatedApp) -> None:
+    app.controller.start()
+    await app.controller.ready()
+    assert await to_the_end(app, 1) == Result.SUCCEEDED
+    assert sorted(app.running().values()) == [1, 1]
+
+
 async def rolled_out(app: SimulatedApp) -> None:
+    await app.deploy()
     assert await to_the_end(app) == Result.SUCCEEDED
     assert sorted(app.running().values()) == [2, 2]
 
 
 async def rolled_back(app: SimulatedApp) -> None:
+    await app.deploy()
     app.break_generation(2)
     assert await to_the_end(app) == Result.ROLLED_BACK
     assert sorted(app.running().values()) == [1, 1]
@@ -73,7 +81,7 @@ def calls(directory: Path, story: Story) -> list[str]:
     return faults.calls
 
 
-@pytest.mark.parametrize("story", [rolled_out, rolled_back])
+@pytest.mark.parametrize("story", [deployed, rolled_out, rolled_back])
 def test_a_fault_at_each_call(tmp_path: Path, story: Story, caplog: pytest.LogCaptureFixture) -> None:
     """Once, or three times in a row."""
     count = len(calls(tmp_path, story))
@@ -100,6 +108,7 @@ def test_a_fault_that_stays_is_paused_for_and_named(tmp_path: Path, caplog: pyte
         caplog.clear()
 
         async def test(app: SimulatedApp, label: str = label) -> None:
+            await app.deploy()
             app.begin(2)
             app.faults.armed = True
             told = await app.event("paused", "finished")

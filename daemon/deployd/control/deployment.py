@@ -16,7 +16,7 @@ from pathlib import Path
 from deployd import render
 from deployd.control import layout
 from deployd.control.layout import Layout, Present
-from deployd.errors import Refused, SystemdError
+from deployd.errors import Refused, StateError, SystemdError
 from deployd.model.app import App, Routing
 from deployd.plan.goal import Goal
 from deployd.render import Unit, sockets, steered
@@ -103,6 +103,17 @@ class Deployment:
     def apps(self) -> list[str]:
         """The apps that have units."""
         return self._units.apps()
+
+    def steered(self, names: Iterable[str]) -> set[str]:
+        """Those of the apps that may be steered: all but those that certainly are not."""
+        found = set()
+        for name in names:
+            try:
+                found |= {name} if self.steers(name) else set()
+            except StateError as error:
+                log.warning("%s: %s", name, error)
+                found.add(name)
+        return found
 
     def installed(self, name: str) -> dict[str, str]:
         """Unit name to the text that is installed now."""

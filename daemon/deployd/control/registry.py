@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 LOCKED = 1.0
 """Seconds until a history is looked at again that another process has locked."""
 
+RETRY = 10.0
+"""Seconds until an app is taken up again that could not be."""
+
 PATIENCE = 10.0
 """Seconds that the apps get to look at the world before requests are taken, and to leave when the daemon ends."""
 
@@ -88,11 +91,7 @@ class Registry:
         self._host.systemd.on_change(self._on_unit_change)
         self._log_trouble()
         # What has units may run, though nothing else is left of it.
-        for name in sorted({*self.history.apps(), *self.deployment.apps()}):
-            try:
-                self.controller(name)
-            except Exception:
-                log.exception("%s cannot be taken up; the other apps are", name)
+        self._take_up(sorted({*self.history.apps(), *self.deployment.apps()}))
         # All at once, and not for ever: the control loops try again, and tell.
         await _at_most(PATIENCE, [controller.ready() for controller in self._controllers.values()])
         await self.files.refresh()
@@ -304,7 +303,14 @@ class Registry:
 
     def _take_up(self, names: Iterable[str]) -> None:
         for name in names:
-            self.controller(name).take_up()
+            try:
+                if name in self._controllers:
+                    self._controllers[name].take_up()
+                elif not self._ended:
+                    self.controller(name)
+            except Exception:
+                log.exception("%s cannot be taken up; trying again, the other apps are", name)
+                asyncio.get_running_loop().call_later(RETRY, self._take_up, [name])
 
     def _log_trouble(self, changed: bool = True) -> None:
         """Log what is wrong with the history, if that is news; one that somebody else has locked is tried again."""

@@ -14,7 +14,7 @@ from deployd.control.registry import Registry
 from deployd.control.workers import LONG, Workers
 from deployd.documents import status
 from deployd.documents.status import Json
-from deployd.errors import AccessDenied, InvalidFile, InvalidRequest, NoAnswer
+from deployd.errors import AccessDenied, InvalidFile, InvalidRequest, NoAnswer, NoSuchApp
 from deployd.model.app import App
 from deployd.plan import boots, closing
 from deployd.plan import goal as goals
@@ -50,7 +50,10 @@ class Views:
     async def describe(self) -> Json:
         apps = []
         for name in await self.names():
-            apps.append(self._apps.status(name))
+            try:
+                apps.append(self._apps.status(name))
+            except NoSuchApp:  # it was removed meanwhile
+                continue
             await asyncio.sleep(0)  # others are answered in between
         return {"apps": apps, "version": __version__}
 

@@ -7,19 +7,18 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
-from deployd import config
-from deployd.config.contents import contents, refuse_changed
+from deployd.config.contents import contents
 from deployd.control.controller import Controller
-from deployd.control.hooks import Change
 from deployd.control.registry import Registry
 from deployd.control.workers import LONG
-from deployd.errors import AccessDenied, Busy, DeploydError, InvalidRequest, Refused, StateError
+from deployd.errors import Busy, DeploydError, InvalidRequest, Refused
 from deployd.model.app import MOST_STEERED, App
 from deployd.model.generation import Cause, Generation, Result
 from deployd.model.rollout import Hold, Phase, Rollout
 from deployd.plan import goal as goals
 from deployd.plan.transitions import Event
 from deployd.plan.wayback import way_back
+from deployd.service.preparation import Preparation
 from deployd.service.turns import Turns
 
 
@@ -29,6 +28,7 @@ class Requests:
     def __init__(self, apps: Registry) -> None:
         self._apps = apps
         self._turns = Turns()
+        self._preparation = Preparation(apps)
 
     async def apply(
         self,
@@ -44,7 +44,7 @@ class Requests:
         async with self._turn(name):
             self._refuse_if_busy(name, supersede)
             app = await self._apps.load(name)
-            release = await self._resolved(app, None, agreed)
+            release = await self._preparation.resolved(app, None, agreed)
             held = (await self._apps.workers.run(name, contents, release, app, deadline=LONG)).digest
             current = None if self._rollout_of(name) else self._apps.current(name)
             as_it_was = app if current is None else app.with_defaults_of(current.settings)
@@ -82,7 +82,7 @@ class Requests:
         async with self._turn(name):
             self._refuse_if_busy(name, supersede)
             app = await self._apps.load(name)
-            real = await self._resolved(app, release, agreed)
+            real = await self._preparation.resolved(app, release, agreed)
             return await self._begin(
                 app, real, cause, canary=goals.canary(app, canary, canary_share, steers=self._apps.steers(name))
             )
@@ -100,7 +100,7 @@ class Requests:
             self._refuse_if_busy(name, supersede)
             goal = self.rollback_goal(name, to, past_irreversible)
             with self._recalled(name, goal):
-                release = await self._as_it_was(goal)
+                release = await self._preparation.as_it_was(goal)
                 return await self._begin(goal.settings, release, Cause.ROLLBACK, goal)
 
     def recall(self, name: str, to: int = 0) -> None:
@@ -133,7 +133,7 @@ class Requests:
         async with self._turn(name):
             self._refuse_if_busy(name, supersede)
             current = self._apps.require_current(name)
-            release = await self._as_it_was(current)
+            release = await self._preparation.as_it_was(current)
             return await self._begin(current.settings, release, Cause.RESTART, current)
 
     async def scale(self, name: str, instances: int, *, supersede: bool = False) -> int:
@@ -145,7 +145,7 @@ class Requests:
             current = self._apps.require_current(name)
             if current.settings.steered and instances > MOST_STEERED:
                 raise Refused(f"{instances} instances of {name}: an app that is steered has {MOST_STEERED} at most")
-            release = await self._as_it_was(current)
+            release = await self._preparation.as_it_was(current)
             return await self._begin(replace(current.settings, instances=instances), release, Cause.SCALE, current)
 
     def pause(self, name: str) -> None:
@@ -154,7 +154,7 @@ class Requests:
     async def resume(self, name: str) -> None:
         controller = self._apps.known(name)
         target = controller.target if controller is not None else None
-        lost = await self._missing(target)
+        lost = await self._preparation.missing(target)
         if lost:
             raise Refused(f"{lost}: put it back and resume, or deployd abort {name} goes back")
         self._send(name, Event.RESUME)
@@ -208,11 +208,12 @@ class Requests:
             number = self._apps.history.next_number(name)
             controller = self._apps.controller(name)
             await controller.ready()
-            held, fingerprint = await self._prepare(app, release, number, again)
-            if await self._ran_hooks(app, release, number, cause):
+            held, fingerprint = await self._preparation.prepare(app, release, number, again)
+            if await self._preparation.ran_hooks(app, release, number, cause):
                 # They took their time, and may have written into the release.
-                held, fingerprint = await self._prepare(app, release, number, again)
-        lost, mark = await self._lost_origin(name), await self._mark(name, release, held, cause)
+                held, fingerprint = await self._preparation.prepare(app, release, number, again)
+        lost = await self._preparation.lost_origin(name)
+        mark, words = await self._preparation.mark(name, release, held, cause)
         # From here on nothing is awaited: the rollout that is superseded must not end meanwhile.
         superseded = controller.target
         generation = Generation(
@@ -233,79 +234,20 @@ class Requests:
         # A first deploy has nothing to be compared with, and a way back is not to wait for anybody.
         waits = generation.origin is not None and cause not in (Cause.ROLLBACK, Cause.SCALE)
         controller.begin(generation, goals.holds(app, canary, steers=self._apps.steers(name)) if waits else ())
-        marked = f"no way leads back past generation {number}, as its release says"
-        for reason, lines in ((lost, []), (mark and marked, [mark])):
+        for reason, lines in ((lost, []), (mark and f"no way leads back past generation {number}, {mark}", words)):
             if reason:
                 fields = {"from": generation.origin, "to": number, "reason": reason, "journal": lines}
                 self._apps.tell(name, "warning", fields)
         return number
-
-    async def _resolved(self, app: App, release: str | None, agreed: str | None) -> str:
-        wanted = release if agreed is None else agreed
-        real = await self._apps.workers.run(app.name, config.resolve_release, app, wanted)
-        if agreed is not None and real != agreed:
-            raise AccessDenied(f"the release {agreed} became another directory while polkit was asked; try again")
-        return real
-
-    async def _prepare(self, app: App, release: str, number: int, again: Generation | None = None) -> tuple[str, str]:
-        """Verify the units and write the generation's files; what stands for its contents, and its fingerprint."""
-        if again is not None:
-            held, fingerprint = again.contents, again.fingerprint
-        else:
-            held = (await self._apps.workers.run(app.name, contents, release, app, deadline=LONG)).digest
-            fingerprint = app.fingerprint(release, held)
-        await self._apps.deployment.prepare(app, self._apps.goal(app, number, fingerprint), release)
-        return held, fingerprint
-
-    async def _ran_hooks(self, app: App, release: str, number: int, cause: Cause) -> bool:
-        """Run the hooks that come before a rollout; were there any? Raises Refused, and leaves nothing behind."""
-        name, old = app.name, self._apps.current(app.name)
-        origin = (old.number, old.release) if old is not None else (None, "")
-        change = Change(app, number, release, cause, *origin)
-        try:
-            return await self._apps.hooks.before(change, lambda event, fields: self._apps.tell(name, event, fields))
-        except DeploydError:
-            with contextlib.suppress(StateError):
-                self._apps.pins.prune(name, set(self._apps.pins.generations(name)) - {number})
-            raise
-
-    async def _mark(self, name: str, release: str, held: str, cause: Cause) -> str:
-        """Why the release forbids to go back past it; "" if it does not, or if it is the one that was live before."""
-        if self._apps.runs_unknown(name):
-            return "nothing is known of what runs now"
-        origin = self._apps.current(name)
-        known = origin is not None and (origin.release, origin.contents) == (release, held)
-        return (
-            "" if known or cause is Cause.ROLLBACK else await self._apps.workers.run(name, config.irreversible, release)
-        )
-
-    async def _lost_origin(self, name: str) -> str:
-        """Why a rollout could not go back to where it comes from; "" if it could."""
-        lost = await self._missing(self._apps.current(name))
-        return lost and f"{lost}: should this rollout fail, there is no way back"
-
-    async def _as_it_was(self, generation: Generation) -> str:
-        """The release of an earlier generation, there and unchanged. Raises Refused."""
-        run = self._apps.workers.run
-        release = await run(generation.app, config.resolve_release, generation.settings, generation.release)
-        await run(generation.app, refuse_changed, generation, deadline=LONG)
-        return release
-
-    async def _missing(self, generation: Generation | None) -> str:
-        """What instances of a generation would not find; "" if they would find all."""
-        if generation is None:
-            return ""
-        run = self._apps.workers.run
-        return await run(generation.app, config.missing, generation.settings, generation.release)
 
     async def _install_only(self, app: App, release: str) -> int:
         """The first connection starts it: pins for all, but no process yet."""
         app = self._apps.learned(app)
         with self._apps.hooks.ahead(app, Cause.APPLY):
             number = self._apps.history.next_number(app.name)
-            held, fingerprint = await self._prepare(app, release, number)
-            if await self._ran_hooks(app, release, number, Cause.APPLY):
-                held, fingerprint = await self._prepare(app, release, number)
+            held, fingerprint = await self._preparation.prepare(app, release, number)
+            if await self._preparation.ran_hooks(app, release, number, Cause.APPLY):
+                held, fingerprint = await self._preparation.prepare(app, release, number)
         goal = self._apps.goal(app, number, fingerprint)
         for instance in range(1, app.instances + 1):
             self._apps.pins.pin(app.name, instance, number)

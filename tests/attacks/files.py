@@ -12,6 +12,18 @@ USER = "www-data"
 SECRET = "the-secret-of-root"
 CLOSED = "/srv/closed"
 """Only root may look in there; it holds `.deployd/irreversible`, an environment file and a release, all secret."""
+SWAP = """
+import os, sys
+release, closed = sys.argv[1:]
+for name, target in (('.deployd', closed), ('lib', closed + '/release')):
+    os.symlink(target, f'{release}/{name}.link')
+while True:
+    for name in ('.deployd', 'lib'):
+        for there in ('link', 'real'):
+            path = f'{release}/{name}'
+            os.rename(path, f'{path}.{"real" if there == "link" else "link"}')
+            os.rename(f'{path}.{there}', path)
+"""
 IN_TIME = 20.0
 """Seconds for what does not wait for anybody."""
 
@@ -24,6 +36,24 @@ def read_a_file_of_root_through_the_mark(stage: Stage) -> str:
     _as_user(stage, f"rm {target}/.deployd && mkdir {target}/.deployd")
     _as_user(stage, f"ln -s {CLOSED}/irreversible {target}/.deployd/irreversible")
     return _shown(stage, said + _rolled_out(stage, target))
+
+
+def swap_directories_while_they_are_read(stage: Stage) -> str:
+    """The app's user swaps .deployd and a directory of the release for symlinks and back, without a pause."""
+    target = _prepared(stage)
+    _as_user(stage, f"mkdir -p {target}/.deployd {target}/lib && echo harmless >{target}/.deployd/irreversible")
+    swapping = stage.machine.popen(["python3", "-c", SWAP, target, CLOSED], user=USER)
+    said = ""
+    try:
+        for _ in range(3):
+            for release in (target, f"{RELEASES}/v1"):  # the mark is read of a release that comes anew
+                done = stage.deployd("rollout", APP, "--release", release)
+                said += done.stdout + done.stderr
+            said += stage.deployd("releases", APP).stdout
+    finally:
+        swapping.kill()
+        swapping.wait()
+    return _shown(stage, said)
 
 
 def keep_the_daemon_waiting_for_a_fifo(stage: Stage) -> str:
@@ -163,6 +193,7 @@ def keep_the_daemon_busy_with_a_tree(stage: Stage) -> str:
 
 ATTACKS = (
     read_a_file_of_root_through_the_mark,
+    swap_directories_while_they_are_read,
     keep_the_daemon_waiting_for_a_fifo,
     become_root_by_writing_an_app_file,
     become_root_by_replacing_an_app_file,

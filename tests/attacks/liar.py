@@ -1,12 +1,15 @@
 """Tells everybody on the bus, again and again, that all is well with an app: what systemd and deployd would signal.
 
-    python3 -m tests.attacks.liar SECONDS APP GENERATION
+    python3 -m tests.attacks.liar SECONDS APP GENERATION [PACE]
 
-Standard library only: it runs in the host, as its user.
+With PACE, seconds between two rounds of lies, it also says that instances have failed or ended, and comes back when the
+bus went away. Standard library only: it runs in the host, as its user.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import struct
 import sys
@@ -19,13 +22,17 @@ SYSTEMD, SYSTEMD_PATH = "org.freedesktop.systemd1", "/org/freedesktop/systemd1"
 DEPLOYD, DEPLOYD_PATH = "org.deployd1", "/org/deployd1"
 CHANGED = ("org.freedesktop.DBus.Properties", "PropertiesChanged", "sa{sv}as")
 INSTANCES = range(1, 10)
+WELL, ILL = (("active", "running"),), (("failed", "failed"), ("inactive", "dead"))
+"""ActiveState and SubState."""
+AWAY = 0.2
+"""Seconds until a bus that went away is tried again: that it is back is announced nowhere."""
 
 
-def of_units(to: str, app: str) -> Iterator[bytes]:
-    """That all instances are up, and that their main processes are others."""
-    for number in INSTANCES:
+def of_units(to: str, app: str, states: tuple[tuple[str, str], ...] = WELL) -> Iterator[bytes]:
+    """That all instances are up, or in these states in turn, and that their main processes are others."""
+    for number, (state, sub) in zip(INSTANCES, itertools.cycle(states), strict=False):
         path = f"{SYSTEMD_PATH}/unit/{app}_40{number}_2eservice"
-        unit: dict[str, str | int] = {"ActiveState": "active", "SubState": "running", "LoadState": "loaded"}
+        unit: dict[str, str | int] = {"ActiveState": state, "SubState": sub, "LoadState": "loaded"}
         yield signal(to, path, *CHANGED, properties(f"{SYSTEMD}.Unit", unit))
         service: dict[str, str | int] = {"MainPID": 1, "NRestarts": 0, "Result": "success"}
         yield signal(to, path, *CHANGED, properties(f"{SYSTEMD}.Service", service))
@@ -86,18 +93,31 @@ def jobs_so_far(bus: Raw) -> int:
     return int(struct.unpack("<I", bus.reply(3)[-4:])[0])
 
 
+def lie(bus: Raw, app: str, generation: int, states: tuple[tuple[str, str], ...]) -> None:
+    """One round, to everybody."""
+    jobs, names = jobs_so_far(bus), bus.names()
+    owners = {DEPLOYD: names[-1], SYSTEMD: names[0]}
+    for to in (DEPLOYD, *names):
+        for lies in (of_units(to, app, states), of_manager(to, app, jobs), of_owners(to, bus.name, owners)):
+            bus.send(b"".join(lies))
+        bus.send(b"".join(of_deployd(to, app, generation)))
+
+
 def main() -> None:
     seconds, app, generation = float(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    bus = Raw()
+    pace = float(sys.argv[4]) if len(sys.argv) > 4 else None
     until = time.monotonic() + seconds
+    if pace is None:
+        bus = Raw()
+        while time.monotonic() < until:
+            lie(bus, app, generation, WELL)
     while time.monotonic() < until:
-        jobs = jobs_so_far(bus)
-        names = bus.names()
-        for to in (DEPLOYD, *names):
-            owners = {DEPLOYD: names[-1], SYSTEMD: names[0]}
-            for lies in (of_units(to, app), of_manager(to, app, jobs), of_owners(to, bus.name, owners)):
-                bus.send(b"".join(lies))
-            bus.send(b"".join(of_deployd(to, app, generation)))
+        with contextlib.suppress(OSError, EOFError, AssertionError, IndexError, struct.error):
+            bus = Raw()
+            while time.monotonic() < until:
+                lie(bus, app, generation, WELL + ILL)
+                time.sleep(pace or 0.0)
+        time.sleep(AWAY)
 
 
 if __name__ == "__main__":

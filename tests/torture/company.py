@@ -15,12 +15,15 @@ from deployd.api import Client
 from tests.apps.release import app_file, make_release
 from tests.host.machine import Machine
 from tests.host.root import IN_HOST
+from tests.host.stage import APP
 from tests.torture.line import AWAY
 from tests.torture.neighbour import NEIGHBOUR
 
 PORT = 8090
 TROUBLE = ("crash-idle", "hang", "crash", "stubborn", "exit0")
 """Modes of the demo application (tests/apps/demo), one rollout after the other; then it is removed."""
+GENERATION, PACE = 1, 0.1
+"""The liar's: the rollout that it calls finished, and seconds between two rounds."""
 WITHIN = 15.0
 """Seconds for any of it; what has not ended by then is superseded."""
 
@@ -48,7 +51,7 @@ class Company:
         await self.stop()
         self.machine.write(POLICY, BELIEVING)
         await asyncio.to_thread(self.machine.run, ["systemctl", "reload", "dbus.service"])
-        command = f"cd {IN_HOST} && exec {self.machine.python} -m tests.torture.liar"
+        command = f"cd {IN_HOST} && exec python3 -m tests.attacks.liar 86400 {APP} {GENERATION} {PACE}"
         self._liar = self.machine.popen(["sh", "-c", command], user="nobody")
         self._neighbour = asyncio.ensure_future(self._misbehave())
 

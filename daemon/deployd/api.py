@@ -104,12 +104,12 @@ class Client:
         return json_object(*await self._call(app, "Describe", timeout=timeout))
 
     async def history(self, app: str, before: int = 0, *, timeout: float = READ_TIMEOUT) -> Json:
-        """The newest generations, or the newest of those with lower numbers than `before`."""
+        """Return the newest generations or, with `before`, the newest of those with lower numbers."""
         call = ("HistoryBefore", "t", [before]) if before else ("History",)
         return json_object(*await self._call(app, *call, timeout=timeout))
 
     async def repair(self, *, timeout: float = CHANGE_TIMEOUT) -> Json:
-        """Have a history that cannot be used rebuilt."""
+        """Rebuild an unusable history."""
         return json_object(*await self._call("", "Repair", timeout=timeout))
 
     async def units(self, app: str, *, timeout: float = LOOK_TIMEOUT) -> Json:

@@ -190,7 +190,7 @@ def test_history_is_told_by_the_page(address: str) -> None:
         page = {"app": "demo", "generations": [generation_row(9), generation_row(8)], "more": True}
         daemon.answers["demo", "History"] = page
         done = await deployd(address, "history", "demo")
-        assert done.err == "there are older ones: deployd history demo --before 8\n"
+        assert done.err == "older generations: deployd history demo --before 8\n"
         daemon.answers["demo", "HistoryBefore"] = {**page, "generations": [generation_row(7)], "more": False}
         done = await deployd(address, "history", "demo", "--before", "8")
         assert (done.status, done.out.split()[8], done.err) == (0, "7", "")
@@ -220,8 +220,7 @@ def test_a_history_that_cannot_be_used_is_told_and_repaired(address: str) -> Non
         done = await deployd(address, "repair")
         assert done.err.splitlines() == [
             "/h was rebuilt; the old one is kept as /h.broken",
-            "demo: at generation 2, the rollout of generation 3 stands paused;"
-            " deployd resume demo or deployd abort demo",
+            "demo: at generation 2, rollout of generation 3 paused; run deployd resume demo or deployd abort demo",
             "new: no generation has succeeded",
             f"odd: {error}",
         ]

@@ -24,7 +24,7 @@ from deployd.state.rebuild import LOST
 from tests.unit.history_story import generation
 
 FILES = {"run": ("#!/bin/sh\n", 0o755), "environment": ("A=b\n", 0o600)}
-WAY_OUT = "deployd repair rebuilds it from the generations on the disk, or put back a backup"
+WAY_OUT = "run deployd repair to rebuild it from the generations on disk, or restore a backup"
 
 
 class Site:
@@ -143,14 +143,14 @@ BROKEN: dict[str, tuple[Callable[[Site], None], str]] = {
     "a FIFO": (_replaced(os.mkfifo), r"cannot be used: history\.sqlite is a FIFO"),
     "a link to a device": (_replaced(lambda path: path.symlink_to("/dev/zero")), "is a device"),
     "a link to itself": (_replaced(lambda path: path.symlink_to(path.name)), "cannot be looked at"),
-    "of another program": (_replaced(_of_another_program), "is not a history that this deployd wrote"),
+    "of another program": (_replaced(_of_another_program), "is not a history written by this deployd"),
     "of an older development version": (
         lambda site: site.sql("PRAGMA application_id = 0", "PRAGMA user_version = 0"),
-        "is not a history that this deployd wrote",
+        "is not a history written by this deployd",
     ),
     "newer": (
         lambda site: site.sql("PRAGMA user_version = 9"),
-        r"was written by a newer deployd \(version 9; this one knows 1\)",
+        r"was written by a newer deployd \(schema version 9; this one knows 1\)",
     ),
     "without a table": (
         lambda site: site.sql("DROP TABLE rollouts"),
@@ -221,6 +221,7 @@ ROWS: dict[str, str] = {
     "settings without a name": "UPDATE generations SET settings = '{}' WHERE app = 'demo'",
     "text for a number": "UPDATE generations SET settings = json_set(settings, '$.instances', '4') WHERE app = 'demo'",
     "a number for a list": "UPDATE generations SET settings = json_set(settings, '$.exec', 7) WHERE app = 'demo'",
+    "text that is not UTF-8": "UPDATE generations SET reason = CAST(x'ff' AS TEXT) WHERE app = 'demo' AND number = 1",
     "text in a list of numbers": "UPDATE generations SET replaced = '[\"a\"]' WHERE app = 'demo' AND number = 2",
     "a failure of nothing": "UPDATE generations SET failure = '{}' WHERE app = 'demo' AND number = 2",
     "an unknown result": "UPDATE generations SET result = 'quantum' WHERE app = 'demo' AND number = 1",
@@ -278,13 +279,27 @@ def test_what_of_an_app_cannot_be_looked_at_is_its_trouble_alone(site: Site) -> 
     shutil.rmtree(pins)
     pins.symlink_to("pins")
     site.reopened()
-    assert "cannot be compared with the generations of demo on the disk" in site.history.source.trouble("demo")
+    assert "cannot be compared with the generations of demo on disk" in site.history.source.trouble("demo")
     assert site.history.source.trouble("other") == ""
     site.roll("other", 2, Result.SUCCEEDED)
     site.history.close()
     site.path.unlink()
     assert "is missing" in site.reopened()
     assert site.history.current("other") == 2
+
+
+def test_without_access_to_any_generation_the_daemon_comes_up(site: Site) -> None:
+    site.history.close()
+    (site.directory / "apps").rename(site.directory / "away")
+    (site.directory / "apps").symlink_to("apps")
+    assert "cannot be compared with the generations on disk" in site.reopened()
+    assert site.history.apps() == []
+    with pytest.raises(StateError):
+        site.history.move(Rollout("demo", 2, 3))
+    (site.directory / "apps").unlink()
+    (site.directory / "away").rename(site.directory / "apps")
+    assert site.history.source.refresh()
+    site.roll("demo", 4)
 
 
 def test_an_old_row_that_cannot_be_read_harms_only_who_asks_for_it(site: Site) -> None:
@@ -310,7 +325,7 @@ def test_a_backup_that_is_older_than_what_runs_is_not_gone_by(site: Site) -> Non
     site.history.close()
     shutil.copy(site.directory / "backup", site.path)
     site.reopened()
-    assert "does not have generation 4 of demo, which is on the disk" in site.history.source.trouble("demo")
+    assert "lacks generation 4 of demo, which is on disk" in site.history.source.trouble("demo")
     assert site.history.source.trouble("other") == ""
     assert site.history.next_number("demo") == 5
     site.history.source.repair()
@@ -325,7 +340,7 @@ def test_a_history_of_another_machine_is_not_gone_by(site: Site, tmp_path: Path)
     site.history.close()
     shutil.copy(other.path, site.path)
     site.reopened()
-    assert "has another generation 2 of demo than there is on the disk" in site.history.source.trouble("demo")
+    assert "disagrees with the record on disk about generation 2 of demo" in site.history.source.trouble("demo")
     record = site.directory / "apps/demo/generations/2/generation.json"
     assert json.loads(record.read_text())["generation"]["release"] == "/srv/demo/2", "it is left as it was"
     site.path.unlink()
@@ -463,7 +478,7 @@ def test_what_cannot_be_rebuilt_stays_refused_and_harms_nobody_else(site: Site) 
     (site.directory / "apps/demo/generations/2/generation.json").write_text("broken")
     site.reopened()
     site.history.source.repair()
-    assert "does not have generation 2 of demo" in site.history.source.trouble("demo")
+    assert "lacks generation 2 of demo" in site.history.source.trouble("demo")
     assert site.history.source.trouble("other") == ""
     assert site.history.next_number("demo") == 4
     site.roll("other", 2)
@@ -532,7 +547,7 @@ def test_an_older_version_is_brought_forward(site: Site, monkeypatch: pytest.Mon
     [version] = site.history.source._require().execute("PRAGMA user_version").fetchone()
     assert version == 2
     monkeypatch.undo()
-    assert "written by a newer deployd (version 2; this one knows 1)" in site.reopened()
+    assert "written by a newer deployd (schema version 2; this one knows 1)" in site.reopened()
 
 
 def test_numbers_of_what_is_forgotten_are_not_given_out_again(site: Site) -> None:

@@ -12,7 +12,7 @@ from deployd_cli.output import message, paint_for, show, show_json, width_of
 from deployd_cli.text.history import history_lines
 from deployd_cli.text.words import dicts_of, text_of
 
-BEFORE = typer.Option(0, "--before", metavar="GENERATION", min=0, help="Older ones only.", show_default=False)
+BEFORE = typer.Option(0, "--before", metavar="GENERATION", min=0, help="Show older ones only.", show_default=False)
 
 
 def history(app: str = APP, before: int = BEFORE, as_json: bool = JSON) -> None:
@@ -31,4 +31,4 @@ def history(app: str = APP, before: int = BEFORE, as_json: bool = JSON) -> None:
         message(f"{app} has no generation {f'before {before}' if before else 'yet'}")
     elif answer.get("more") is True:
         oldest = text_of(dicts_of(answer, "generations")[-1], "generation")
-        message(f"there are older ones: deployd history {app} --before {oldest}")
+        message(f"older generations: deployd history {app} --before {oldest}")

@@ -1,4 +1,4 @@
-"""What a repair of the history did, a sentence for each app."""
+"""The result of a repair, a sentence for each app."""
 
 from __future__ import annotations
 
@@ -23,7 +23,5 @@ def _what(app: Mapping[str, Any]) -> str:
     name, target, generation = text_of(app, "app", "APP"), text_of(app, "rollout"), text_of(app, "generation")
     where = f"at generation {generation}" if generation else "no generation has succeeded"
     if target:
-        return (
-            f"{where}, the rollout of generation {target} stands paused; deployd resume {name} or deployd abort {name}"
-        )
+        return f"{where}, rollout of generation {target} paused; run deployd resume {name} or deployd abort {name}"
     return where

@@ -91,7 +91,7 @@ class Controller:
         self._loop.start()
 
     def take_up(self) -> None:
-        """Go by what history says now: it is new to us, or another one."""
+        """Take the rollout under way from the history, at the start and after the history was replaced."""
         if self._course is not None:
             self._course.end_hooks()
         self._course, self._goal = Course.under_way(self.name, self._host.history), None

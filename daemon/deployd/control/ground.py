@@ -71,7 +71,7 @@ class Ground:
                 self._host.pins.unpin(self._app, item.number)
 
     def prune(self) -> None:
-        """Forget generations that nothing needs any more, and remove the files of those that nothing starts from."""
+        """Remove generations that are no longer needed from the history, and their files."""
         history, pins = self._host.history, self._host.pins
         with contextlib.suppress(StateError):
             past, current = history.past(self._app), history.current(self._app)

@@ -33,7 +33,7 @@ from deployd.systemd.complaints import Complaining
 log = logging.getLogger(__name__)
 
 LOCKED = 1.0
-"""Seconds until a history is looked at again that another process has locked."""
+"""Seconds between attempts to open a history that another process has locked."""
 
 RETRY = 10.0
 """Seconds until an app is taken up again that could not be."""
@@ -90,7 +90,7 @@ class Registry:
         """Take up every app that has a history, or generations on the disk."""
         self._host.systemd.on_change(self._on_unit_change)
         self._log_trouble()
-        # What has units may run, though nothing else is left of it.
+        # An app with units may be running although all of its state is lost.
         self._take_up(sorted({*self.history.apps(), *self.deployment.apps()}))
         # All at once, and not for ever: the control loops try again, and tell.
         await _at_most(PATIENCE, [controller.ready() for controller in self._controllers.values()])
@@ -254,7 +254,7 @@ class Registry:
         return None if number is None else self.history.generation(name, number)
 
     def runs_unknown(self, name: str) -> bool:
-        """Is the app up, though no generation of it is known? Then all of the state was lost."""
+        """True if instances serve although no generation is known: the state was lost."""
         controller = self._controllers.get(name)
         seen = controller.observe() if controller is not None and self.history.current(name) is None else ()
         return any(item.generation is None and item.state is State.READY for item in seen)
@@ -273,13 +273,13 @@ class Registry:
         return found
 
     def require_history(self, name: str) -> None:
-        """Raise StateError, with the way out, if what is known of the app cannot be changed."""
+        """Raise StateError, with the way out, unless the history of the app is usable."""
         self._refresh()
         if trouble := self.history.source.trouble(name):
             raise StateError(trouble)
 
     def repair(self) -> Json:
-        """Rebuild a history that is not fit from generations and pins; instances are not touched. Raises Refused."""
+        """Rebuild an unusable history from generations and pins, without touching instances. Raises Refused."""
         aside, names = self.history.source.repair()
         log.warning("%s was rebuilt%s", self.history.source.path, f"; the old one is {aside}" if aside else "")
         self._take_up(names)
@@ -293,7 +293,7 @@ class Registry:
         )
 
     def _refresh(self) -> None:
-        """Take up all apps again if their history is another now: put back by hand, or not fit any more."""
+        """Reopen an unusable or replaced history, and have all apps continue with what it says."""
         if self._ended:
             return
         changed = self.history.source.refresh()
@@ -313,7 +313,7 @@ class Registry:
                 asyncio.get_running_loop().call_later(RETRY, self._take_up, [name])
 
     def _log_trouble(self, changed: bool = True) -> None:
-        """Log what is wrong with the history, if that is news; one that somebody else has locked is tried again."""
+        """Log what is wrong with the history if that `changed`, and retry a locked one soon."""
         troubles = {self.history.source.trouble(name): None for name in ("", *self.history.apps())}
         for trouble in filter(None, troubles if changed else ()):
             log.error("%s", trouble)

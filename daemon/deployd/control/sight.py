@@ -1,4 +1,4 @@
-"""What the control loop sees: read afresh where the mirror of systemd's units may have missed something."""
+"""Re-reads the units of an app from systemd when the mirror may have missed a change."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Sight:
         self._looking = asyncio.Lock()
 
     def lose(self) -> None:
-        """What is known may be wrong: the next look reads all of it."""
+        """Have the next look read everything again."""
         self._stale = True
 
     async def look(self) -> None:
-        """Read the world afresh if it was lost. Raises SystemdError."""
-        async with self._looking:  # nobody goes on with a half of it
+        """Read all units again if needed. Raises SystemdError."""
+        async with self._looking:  # no caller continues with half of the units read
             if self._stale:
                 self._stale = False
                 try:

@@ -26,7 +26,7 @@ class Witness:
         """Instance to its present invocation and the one before."""
 
     def forget(self) -> None:
-        """Write down again what runs: the history is another one."""
+        """Record all running instances again: the history was replaced."""
         self._recorded.clear()
 
     def look(self, instances: Iterable[Instance]) -> None:
@@ -36,7 +36,7 @@ class Witness:
             present, _ = self._lives.get(item.number, ("", ""))
             if item.invocation_id != present:
                 self._lives[item.number] = item.invocation_id, present
-        with contextlib.suppress(StateError):  # what cannot be written is tried again, but not for each instance
+        with contextlib.suppress(StateError):  # retried at the next look, once for all instances
             for item in known:
                 self._record(item)
 

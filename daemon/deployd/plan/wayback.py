@@ -61,11 +61,10 @@ def _verdicts(generations: Iterable[Entry]) -> dict[str, _Verdict]:
 
 
 def kept(generations: Sequence[Entry], current: int | None, newest: int, needed: Iterable[int] = ()) -> frozenset[int]:
-    """The generations that must not be forgotten: the `newest` so many, the current one, where a rollback from it
-    leads, the last one that cannot be undone, those that are `needed`, and what says whether any of them is bad.
+    """Return the numbers of the generations to remember: the `newest` ones, the current one, the target of a rollback,
+    the last irreversible one, those `needed`, and for each of them the generations that decide whether it is bad.
 
-    `generations` are all of the app, newest first. With the others forgotten :func:`way_back` says the same, except
-    that it knows nothing of them.
+    `generations` are all of the app, newest first. :func:`way_back` gives the same answer with and without the others.
     """
     by_number = {item.number: item for item in generations}
     numbers = {item.number for item in generations[:newest]} | {number for number in needed if number in by_number}

@@ -28,7 +28,7 @@ from deployd.service.inventory import inventory
 from deployd.service.simulator import simulated
 
 PAGE = 200
-"""Generations in one answer: it has to fit into one message."""
+"""Generations in one answer, which has to fit into one D-Bus message."""
 AT_ONCE = 2
 """Pieces of work for all unprivileged callers together."""
 
@@ -108,7 +108,7 @@ class Views:
         return self._apps.viewers if caller.root else self._public
 
     def history(self, name: str, before: int = 0) -> Json:
-        """The newest generations, or the newest of those with lower numbers than `before`."""
+        """Return the newest generations or, with `before`, the newest of those with lower numbers."""
         self._apps.known(name)
         history = self._apps.history
         entries = history.entries(name, PAGE + 1, before)

@@ -1,4 +1,4 @@
-"""What is wrong with the rows of one app: its trouble only, for those of the others are read as ever."""
+"""Checks of the rows of single apps: damage in one app must not affect the others."""
 
 from __future__ import annotations
 
@@ -16,40 +16,42 @@ APPS = "SELECT name FROM apps UNION SELECT app FROM generations UNION SELECT app
 
 
 def apps(db: sqlite3.Connection) -> list[str]:
-    """Every app that has rows; what cannot be the name of one is passed over. Raises sqlite3.Error."""
+    """Return every app that has rows, without names that no app can have. Raises sqlite3.Error."""
     return sorted(name for (name,) in db.execute(APPS) if NAME.fullmatch(name))
 
 
 def told(error: Exception) -> str:
-    """An error about a row, bounded and clean: whoever wrote the row had a hand in it."""
+    """Describe an error about a row, bounded and printable: it may quote the row."""
     return f"{type(error).__name__}: {ascii(str(error))[1:-1][:100]}"
 
 
 def damage(db: sqlite3.Connection, app: str, records: Records, *, whole: bool = False) -> str:
-    """Why the rows of `app` cannot be used, as the end of a sentence; "" if they can. Raises sqlite3.Error.
+    """Return why the rows of `app` cannot be used, as the end of a sentence; "" if they can. Raises sqlite3.Error.
 
-    Looks at what the daemon goes by; with `whole`, at all there is.
+    Checks the rows that the daemon depends on or, with `whole`, all of them.
     """
     try:
         return _damage(db, app, records, whole)
     except rows.UNREADABLE as error:
         return f"has rows of {app} that cannot be read ({told(error)})"
     except StateError as error:
-        return f"cannot be compared with the generations of {app} on the disk ({error})"
+        return f"cannot be compared with the generations of {app} on disk ({error})"
 
 
 def _damage(db: sqlite3.Connection, app: str, records: Records, whole: bool) -> str:
     row = db.execute("SELECT current, last FROM apps WHERE name = ?", (app,)).fetchone()
     current, last = row or (None, 0)
     past = {item.number: item for item in map(rows.past, db.execute(rows.PAST, (app,)))}
+    for item in past.values():
+        require_shape(item)
     if past and (row is None or max(past) > last or (current is not None and current not in past)):
-        return f"has rows of {app} that do not fit together"
+        return f"has inconsistent rows of {app}"
     rollout = next((rows.rollout(app, found) for found in db.execute(rows.ROLLOUT, (app,))), None)
     if rollout is not None:
         require_shape(rollout)
         target, origin = past.get(rollout.target), rollout.origin
         if target is None or target.result is not Result.RUNNING or (origin is not None and origin not in past):
-            return f"has a rollout of {app} that fits none of its generations"
+            return f"has a rollout of {app} that matches none of its generations"
     ends = () if rollout is None else (rollout.target, rollout.origin)
     for number in past if whole else {item for item in (current, *ends) if item is not None}:
         (found,) = map(rows.generation, db.execute(f"{rows.GENERATION} AND number = ?", (app, number)))
@@ -57,18 +59,18 @@ def _damage(db: sqlite3.Connection, app: str, records: Records, whole: bool) -> 
         record = records.read(app, number)
         kept = (found.release, found.fingerprint) if record is None else (record.release, record.fingerprint)
         if found.settings.name != app or kept != (found.release, found.fingerprint):
-            return f"has another generation {number} of {app} than there is on the disk"
+            return f"disagrees with the record on disk about generation {number} of {app}"
     for (text,) in db.execute("SELECT crashes FROM crashes WHERE app = ?", (app,)):
         require_shape(Crashes.from_json(text))
     lacking = records.beyond(app, past, last)
     if lacking is None:
         return ""
-    known = "" if records.read(app, lacking) else " without a record: have its app file in place"
-    return f"does not have generation {lacking} of {app}, which is on the disk{known}"
+    known = "" if records.read(app, lacking) else " without a readable record, so that a repair needs its app file"
+    return f"lacks generation {lacking} of {app}, which is on disk{known}"
 
 
 def readable(db: sqlite3.Connection, app: str) -> dict[int, Generation]:
-    """The generations of `app` that can be read. Raises sqlite3.Error."""
+    """Return the generations of `app` that can be read. Raises sqlite3.Error."""
     found: dict[int, Generation] = {}
     for row in db.execute(rows.GENERATION, (app,)):
         try:

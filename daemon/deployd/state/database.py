@@ -1,7 +1,7 @@
-"""The file of the history: whether it is fit to be opened, which version it has, how it is opened.
+"""The database file of the history: its checks, its schema version, its connections.
 
-What is not fit is looked at without being written, not even by SQLite itself: closing a database that was opened for
-writing copies a log beside it into it, whosever log that is.
+The checks use a read-only connection. When a connection that may write is closed, SQLite copies the log (-wal) into the
+database, even if the log belongs to another one.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ APPLICATION_ID = 0x6465706C
 """PRAGMA application_id of a history: "depl"."""
 
 MIGRATIONS: tuple[str, ...] = (rows.TABLES + crashes.TABLE,)
-"""What makes version N (PRAGMA user_version) of version N - 1, in one transaction. Only ever appended to."""
+"""The script at index N migrates version N (PRAGMA user_version) to N + 1, in one transaction. Append only."""
 
 BUSY = 0.02
-"""Seconds to wait for another process's lock: the daemon waits with all its apps."""
+"""Seconds to wait for the lock of another process. The wait blocks the event loop."""
 
 SIBLINGS = ("", "-wal", "-shm", "-journal")
-"""The database, and what SQLite keeps beside it. In WAL mode there is no journal; one of another database would be
-played back into this one."""
+"""The database and the files that SQLite keeps beside it. In WAL mode there is no journal, and SQLite would replay the
+journal of another database into this one."""
 
 _KINDS = {
     stat.S_IFDIR: "a directory",
@@ -38,14 +38,14 @@ _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class Unfit(Exception):
-    """The database cannot be used: says why, as the end of a sentence that begins with its path."""
+    """The database cannot be used. The text completes a sentence that begins with the path."""
 
 
 class Locked(Unfit):
-    """Another process has it, for now."""
+    """Another process holds the lock."""
 
     def __init__(self) -> None:
-        super().__init__("is locked by another process; end that process (fuser(1) names it) and try again")
+        super().__init__("is locked by another process; end that process (see fuser(1)) and try again")
 
 
 def is_locked(error: BaseException) -> bool:
@@ -61,9 +61,9 @@ def _code(error: BaseException) -> int:
 
 
 def inspect(path: Path, expected: bool) -> None:
-    """Raise Unfit unless `path` is a history that this version can read, or may be made.
+    """Raise Unfit unless `path` is a history that this version can read, or may be created.
 
-    `expected`: something on the disk tells that there was one, so that a missing or empty file is a loss.
+    If a history is `expected` (there are generations on disk), a missing or empty file is a loss, not a first start.
     """
     for suffix in SIBLINGS:
         _refuse_odd(Path(f"{path}{suffix}"))
@@ -109,10 +109,11 @@ def _refuse_other(db: sqlite3.Connection, expected: bool) -> None:
             raise Unfit("is empty")
         return
     if identity != APPLICATION_ID:
-        raise Unfit("is not a history that this deployd wrote")
+        raise Unfit("is not a history written by this deployd")
     if version > len(MIGRATIONS):
         raise Unfit(
-            f"was written by a newer deployd (version {version}; this one knows {len(MIGRATIONS)}): install that one"
+            f"was written by a newer deployd (schema version {version}; this one knows {len(MIGRATIONS)}):"
+            " upgrade deployd"
         )
     found = [str(text) for (text,) in db.execute("PRAGMA quick_check(1)")]
     if found != ["ok"]:
@@ -122,7 +123,7 @@ def _refuse_other(db: sqlite3.Connection, expected: bool) -> None:
 
 
 def _tables(db: sqlite3.Connection) -> set[tuple[str, str]]:
-    """Names of tables and indexes, and how each is made; what somebody added does no harm."""
+    """Return the names and definitions of tables and indexes."""
     return set(db.execute("SELECT name, sql FROM sqlite_schema WHERE sql NOT NULL"))
 
 
@@ -138,15 +139,22 @@ def connect_reading(path: Path) -> sqlite3.Connection:
         if is_locked(error) or is_damage(error):
             raise
         db = sqlite3.connect(f"{uri}&immutable=1", uri=True, isolation_level=None)
+    db.text_factory = _text
     return db
 
 
+def _text(raw: bytes) -> str:
+    """Decode a value so that bytes which are not UTF-8 can be reported as damage of one app, not of the database."""
+    return raw.decode(errors="surrogateescape")
+
+
 def connect_writing(path: Path) -> sqlite3.Connection:
-    """Open what `inspect` found fit, or make it; bring it to this version. Raises OSError and sqlite3.Error."""
+    """Open or create a database that passed `inspect`, and migrate it. Raises OSError and sqlite3.Error."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     # Settings hold the environment, and that may hold secrets; SQLite gives its other files the same mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     db = sqlite3.connect(path, isolation_level=None, timeout=BUSY)
+    db.text_factory = _text
     try:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
@@ -161,14 +169,14 @@ def connect_writing(path: Path) -> sqlite3.Connection:
 
 
 def in_memory() -> sqlite3.Connection:
-    """An empty history that is on no disk."""
+    """Return an empty history in memory."""
     db = sqlite3.connect(":memory:", isolation_level=None)
     migrate(db)
     return db
 
 
 def migrate(db: sqlite3.Connection) -> None:
-    """Bring a history of an older version, or an empty database, to this one."""
+    """Migrate a history of an older version, or an empty database, to the current version."""
     [version] = db.execute("PRAGMA user_version").fetchone()
     for number, script in enumerate(MIGRATIONS[version:], version + 1):
         db.executescript(
@@ -178,7 +186,7 @@ def migrate(db: sqlite3.Connection) -> None:
 
 
 def identity(path: Path) -> tuple[tuple[int, int] | None, ...]:
-    """Which files the database and its log are: others under the same names are not those that are open."""
+    """Return the inodes of the database and its log, to notice that they were replaced while they are open."""
     return tuple(_inode(Path(f"{path}{suffix}")) for suffix in SIBLINGS[:2])
 
 

@@ -3,8 +3,8 @@
 WAL mode: a transaction is there whole or not at all, whatever happens at whatever instant (sqlite.org/wal.html).
 What decides (a rollout begins, turns, ends) is committed with synchronous=FULL and survives power loss; progress
 that can be observed anew (which instances have passed) is committed with NORMAL, which saves an fsync per instance.
-A database that cannot be written is still read, so that `status` and `history` tell what was. What cannot be read is
-worked out from generations and pins (`source.py`), and can be written again when it was repaired.
+A database that cannot be written is still read, so that `status` and `history` tell what was. One that cannot be used
+is replaced in memory by what generations and pins tell (`source.py`), until it is repaired.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from deployd.state.records import Records, SettingsNow
 from deployd.state.source import FULL, NORMAL, Source
 
 INVOCATIONS = 2000
-"""Invocations that are kept of a generation, the newest: more than there are instances."""
+"""Invocations that are kept per generation, newest first; an app has at most half as many instances."""
 
 FORGOTTEN = 500
-"""Generations that are forgotten at once, at most: a rollout does not wait for the past."""
+"""The most generations that one rollout removes, to bound its work."""
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class History:
         self.source = Source(directory / "history.sqlite", self._records)
 
     def open(self) -> None:
-        """Open it for writing, or, when that is impossible, for reading what is there; `source.trouble` tells."""
+        """Open it; see Source.open."""
         self.source.open()
 
     def close(self) -> None:
@@ -79,16 +79,16 @@ class History:
         return found[0][0] if found else None
 
     def next_number(self, app: str) -> int:
-        """Above every number that was ever given out, also to generations that are forgotten."""
+        """Return a number above all that were ever given out, including those of removed generations."""
         found = self._read("SELECT last + 1 FROM apps WHERE name = ?", app)
         return int(found[0][0]) if found else 1
 
     def past(self, app: str) -> list[Entry]:
-        """All generations, newest first, as far as a way back is decided on them."""
+        """Return all generations, newest first, with what a rollback is decided on."""
         return self._parsed(app, rows.past, self._read(f"{rows.PAST} ORDER BY number DESC", app))
 
     def entries(self, app: str, limit: int, before: int = 0) -> list[Entry]:
-        """The newest so many generations, or those with lower numbers than `before`; newest first."""
+        """Return up to `limit` generations, newest first; with `before`, only those with lower numbers."""
         query = f"{rows.ENTRY} AND (number < ? OR ?) ORDER BY number DESC LIMIT ?"
         return self._parsed(app, rows.entry, self._read(query, app, before, not before, limit))
 
@@ -217,8 +217,7 @@ class History:
     # What is forgotten.
 
     def prune(self, app: str, keep: Collection[int], boot: str) -> None:
-        """Forget generations that are not to be kept, the oldest first, with all that was seen of them; and crashes of
-        other boots of the machine."""
+        """Remove generations not in `keep`, oldest first, with their invocations; and crashes of other boots."""
         numbers = [number for (number,) in self._read("SELECT number FROM generations WHERE app = ? ORDER BY 1", app)]
         forgotten = [(app, number) for number in numbers if number not in keep][:FORGOTTEN]
         with self._write(app, NORMAL) as db:

@@ -1,4 +1,4 @@
-"""What an app's history was, worked out from its generations and pins when the history itself is lost. Pure."""
+"""The history of an app, rebuilt from the records of its generations and its pins. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from deployd.model.generation import Generation, Result
 from deployd.model.rollout import Pause, Phase, Rollout
 
-LOST = "the history was lost while this rollout was under way"
+LOST = "the history was lost during this rollout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,11 @@ class Rebuilt:
 
 
 def rebuilt(generations: Iterable[Generation], rollout: Rollout | None, pinned: frozenset[int], last: int) -> Rebuilt:
-    """From the generations that are known, the `rollout` of the newest as it stood when it last turned, the generations
-    that instances are `pinned` to, and the `last` number given out.
+    """Return the rows of an app with these `generations`: `rollout` is that of the newest as last recorded, `pinned`
+    are generations that instances start with, `last` is the highest number on disk.
 
-    A rollout under way stands paused: how far it has come is not known, and nothing may be touched before somebody says
-    so. One that no instance was started for has ended.
+    A rollout under way becomes a paused one, because its progress is unknown and a repair must not touch instances. One
+    that started no instance is over.
     """
     ordered = sorted(generations, key=lambda item: item.number)
     newest = ordered[-1] if ordered else None
@@ -46,7 +46,7 @@ def _ended(item: Generation) -> Generation:
 
 
 def _paused(target: Generation, rollout: Rollout | None) -> Rollout:
-    """Its holds and weights stay: they say which share of new connections the target may have meanwhile."""
+    """Keep holds and weight: they limit the share of new connections that the unproven target gets."""
     if rollout is None or rollout.target != target.number:
         rollout = Rollout(target.app, target.origin, target.number, started=target.started)
     reason = f"{rollout.reason}; {LOST}" if rollout.reason else LOST

@@ -1,9 +1,9 @@
-"""The record of each generation, beside its files: what is known of it when the history is lost.
+"""The record of each generation, kept beside its files to rebuild the history from.
 
     STATE/apps/NAME/generations/N/generation.json
 
-Written when its rollout begins, turns and ends; 0600, for settings hold the environment. The history comes first:
-a record is read only when the history cannot be, or does not know of what is pinned.
+Written when the rollout begins, changes phase and ends; mode 0600, because settings contain the environment. Records
+are read only if the history is unusable or lacks a generation that is on disk.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ SettingsNow = Callable[[str], App | None]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the disk says of one app."""
+    """What is found on disk about one app."""
 
     generations: tuple[Generation, ...]
     """Oldest first."""
     rollout: Rollout | None
-    """The newest generation's, as it stood when it last turned, if it is under way."""
+    """The rollout of the newest generation as it was when it last changed phase, if it is under way."""
     pinned: frozenset[int]
     """Generations that instances start with."""
     last: int
@@ -57,7 +57,7 @@ class Records:
         self._disk = disk or Disk()
 
     def write(self, generation: Generation, rollout: Rollout | None = None) -> None:
-        """Keep what is known of a generation and its `rollout`, as long as its files are there. Raises StateError."""
+        """Write the record of a generation and its `rollout`, if the generation has files. Raises StateError."""
         directory = self._pins.generation_dir(generation.app, generation.number)
         if directory.is_dir():
             with reported(f"write the record of generation {generation.number} of {generation.app}"):
@@ -69,7 +69,7 @@ class Records:
 
     @contextlib.contextmanager
     def written(self, generation: Generation, rollout: Rollout) -> Iterator[None]:
-        """With the record of a generation that is made within; taken back if it is not. Raises StateError."""
+        """Write the record before a transaction, and remove it if the transaction fails. Raises StateError."""
         self.write(generation, rollout)
         try:
             yield
@@ -79,7 +79,7 @@ class Records:
             raise
 
     def read(self, app: str, number: int) -> Generation | None:
-        """The record of a generation, if there is one that can be read."""
+        """Return the generation that a readable record describes."""
         try:
             found = Generation.from_dict(json.loads(_read(self._path(app, number)))["generation"])
             require_shape(found)
@@ -88,11 +88,11 @@ class Records:
         return found if (found.app, found.number, found.settings.name) == (app, number, app) else None
 
     def apps(self) -> list[str]:
-        """The apps that have generations on the disk, or that cannot be looked at. Raises StateError."""
+        """Return the apps that have generations on disk, or whose directory cannot be read. Raises StateError."""
         return [name for name in self._pins.apps() if self._may_have(name)]
 
     def found(self, app: str) -> Found:
-        """All that the disk says of `app`. Raises StateError."""
+        """Return all that is on disk about `app`. Raises StateError."""
         pinned, numbers = frozenset(self._pins.read(app).values()), self._numbers(app)
         generations = [self.read(app, number) or self._guess(app, number, pinned) for number in numbers]
         known = tuple(item for item in generations if item is not None)
@@ -100,10 +100,11 @@ class Records:
         return Found(known, rollout, pinned, max({*numbers, *pinned}, default=0))
 
     def beyond(self, app: str, known: Collection[int], last: int) -> int | None:
-        """A generation on the disk that a history lacks which has those `known` and gave out numbers up to `last`.
+        """Return a generation on disk that is missing from a history with the generations `known` and numbers up to
+        `last`.
 
-        The files of a generation are written before it is made, and its pins may be: what a daemon that was killed in
-        between has left is none.
+        Files of a generation, and pins of an app that is installed only, are written before the row: those of a daemon
+        that was killed in between do not count.
         """
         for number in sorted(set(self._pins.read(app).values()).difference(known)):
             if number != last + 1 or self._path(app, number).exists():
@@ -126,7 +127,7 @@ class Records:
         return found
 
     def _guess(self, app: str, number: int, pinned: frozenset[int]) -> Generation | None:
-        """A generation that runs and has no record: its release is known; for its settings the app file has to do."""
+        """Return a pinned generation without a readable record, with its release and the settings of the app file."""
         settings = self._settings_now(app) if number in pinned else None
         if settings is None:
             return None
@@ -140,7 +141,7 @@ class Records:
             number=number,
             release=release,
             settings=settings,
-            # Equal to none: what runs may have been started otherwise than the app file says now.
+            # Equal to no other: the app file may have changed since the instances were started.
             fingerprint=f"unknown-{number}",
             cause=Cause.APPLY,
             result=Result.SUCCEEDED,

@@ -1,4 +1,4 @@
-"""How a history that is not fit is replaced: what is there is kept under another name, never deleted."""
+"""Replacement of an unusable history. The old database is kept under another name, never deleted."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ TABLES = (("apps", "name"), ("generations", "app"), ("rollouts", "app"), ("invoc
 
 
 def replace(path: Path, made: sqlite3.Connection, disk: Disk) -> Path | None:
-    """Put the history `made` in the place of `path`; where what was there is now, if anything was.
+    """Replace the database at `path` by a copy of `made`. Return the new path of the old one, None if there was none.
 
-    Killed in between, there is none, and the next repair finds what this one found. Raises OSError and sqlite3.Error.
+    If the daemon is killed in between, the database is missing and can be repaired again. Raises OSError and
+    sqlite3.Error.
     """
     new = path.with_name(f"{path.name}.new")
     for suffix in SIBLINGS:
@@ -28,7 +29,7 @@ def replace(path: Path, made: sqlite3.Connection, disk: Disk) -> Path | None:
     with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as copy:
         made.backup(copy)  # waits until it is on the disk
     aside = _aside(path)
-    for suffix in reversed(SIBLINGS):  # the log first: beside the new database it would be taken for its own
+    for suffix in reversed(SIBLINGS):  # the log first: SQLite would apply it to the new database
         old = Path(f"{path}{suffix}")
         if old.is_symlink() or old.exists():
             disk.rename(old, Path(f"{aside}{suffix}"))
@@ -38,7 +39,7 @@ def replace(path: Path, made: sqlite3.Connection, disk: Disk) -> Path | None:
 
 
 def mend(path: Path, db: sqlite3.Connection, made: sqlite3.Connection, apps: Iterable[str], disk: Disk) -> Path:
-    """Put the rows that `made` has of some apps in the place of those in `db`; where a copy of all before is now.
+    """Replace the rows of `apps` in `db` by those in `made`. Return the path of a copy of `db` as it was before.
 
     Raises OSError and sqlite3.Error.
     """
@@ -47,7 +48,7 @@ def mend(path: Path, db: sqlite3.Connection, made: sqlite3.Connection, apps: Ite
     try:
         db.execute("VACUUM INTO ?", (str(aside),))
     except BaseException:
-        disk.remove(aside)  # half a copy is none
+        disk.remove(aside)  # an incomplete copy is of no use
         raise
     db.execute("BEGIN IMMEDIATE")
     try:
@@ -71,7 +72,7 @@ def _create(path: Path) -> None:
 
 
 def _aside(path: Path) -> Path:
-    """A name that nothing has."""
+    """Return an unused name for the old database."""
     stem = f"{path.name}.broken-{time.strftime('%Y%m%d-%H%M%S')}"
     names = (stem, *(f"{stem}-{number}" for number in range(2, 1000)))
     free = (path.with_name(name) for name in names if not any(path.parent.glob(f"{name}*")))

@@ -1,6 +1,6 @@
 """Rows of the history's tables: how generations and rollouts are written down and read back.
 
-Reading raises :data:`UNREADABLE` for what this version did not write: it is somebody else's, damaged or of a newer one.
+Reading raises :data:`UNREADABLE` for rows that this version did not write.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def rollout_row(rollout: Rollout) -> tuple[Any, ...]:
 
 
 def past(row: tuple[Any, ...]) -> Entry:
-    """What a way back is decided on: without what was replaced, adopted and said about a failure."""
+    """Return an entry without `replaced`, `adopted` and `failure`: a rollback is decided without them."""
     return Entry(**_past(row))
 
 

@@ -1,4 +1,4 @@
-"""Whether what was read back is what its annotations say: JSON that parses may still hold text for a number."""
+"""Type checks of values that were read back: JSON that parses may still hold a string in place of a number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def require_shape(value: Any) -> None:
-    """Raise TypeError, with the field, unless every field of a dataclass has the type that it is annotated with."""
+    """Raise TypeError or ValueError unless each field of a dataclass has its annotated type and all text is UTF-8."""
     cls: Any = type(value)
     for name, kind in _fields(cls).items():
         _require(getattr(value, name), kind, f"{cls.__name__}.{name}")
@@ -36,5 +36,7 @@ def _require(value: Any, kind: Any, where: str) -> None:
             _require(item, inner, where)
     elif type(value) is not kind and (kind is not float or type(value) is not int):
         raise TypeError(f"{where} is of another type")
+    elif kind is str:
+        value.encode()
     elif dataclasses.is_dataclass(value):
         require_shape(value)

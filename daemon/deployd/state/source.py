@@ -1,7 +1,7 @@
-"""Where the rows of the history come from: the database, or, for want of one that can be read, generations and pins.
+"""Where the rows of the history come from: the database or, if it cannot be used, a copy rebuilt in memory.
 
-A database that is not fit, and rows of an app that are not, are not written. A stand-in in memory is read in their
-place, so that everything that only looks goes on as ever; what would change something is refused with a sentence.
+An unusable database, or the rows of a single app that are unusable, are never written to. Readers get the rebuilt rows
+from the stand-in instead and need no code of their own; writers get a StateError whose sentence names the way out.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Source:
         self._replaced = False
 
     def open(self, *, whole: bool = False) -> None:
-        """Open for writing, or, when that is impossible, for reading what is there; `trouble` tells what is wrong.
+        """Open the database for writing, else for reading; :meth:`trouble` returns what is wrong with it.
 
-        `whole`: look at every row, not only at those that the daemon goes by.
+        With `whole`, check every row instead of only those that the daemon depends on.
         """
         self.close()
         try:
@@ -61,7 +61,7 @@ class Source:
         except sqlite3.Error as error:
             self._give_up(database.Locked() if database.is_locked(error) else Unfit(f"is damaged ({error})"))
         except StateError as error:
-            self._give_up(Unfit(f"cannot be compared with the generations on the disk ({error})"))
+            self._give_up(Unfit(f"cannot be compared with the generations on disk ({error})"))
         if self.unfit is not None or self.damaged:
             self._stand_in = self._rebuild()
         self._keep_records()
@@ -75,23 +75,23 @@ class Source:
 
     @property
     def locked(self) -> bool:
-        """Is nothing wrong but that another process has it, for now?"""
+        """True if the database is only unusable because another process holds its lock."""
         return isinstance(self.unfit, database.Locked)
 
     def trouble(self, app: str = "") -> str:
-        """Why the history, or that of `app`, cannot be used, and the way out; "" if it can."""
+        """Return why the history (of `app`) cannot be used and what to do about it; "" if it can be used."""
         if self.unfit is not None:
             return self.sentence(str(self.unfit), repairable=not self.locked)
         found = self.damaged.get(app, "")
         return found and self.sentence(found)
 
     def sentence(self, what: str, *, repairable: bool = True) -> str:
-        """`what` is wrong with the database, and what to do about it."""
-        way_out = "deployd repair rebuilds it from the generations on the disk, or put back a backup"
+        """Return a sentence: the path, `what` is wrong with it and what to do."""
+        way_out = "run deployd repair to rebuild it from the generations on disk, or restore a backup"
         return f"{self.path} {what}; {way_out}" if repairable else f"{self.path} {what}"
 
     def refresh(self) -> bool:
-        """Look again at what was not fit, or was replaced by somebody; True if what is read may be another now."""
+        """Reopen an unusable or replaced database; True if readers may see other rows than before."""
         before = self.unfit and str(self.unfit), dict(self.damaged)
         if self._replaced or before != (None, {}) or self._moved():
             moved = self._replaced or self._moved()
@@ -101,7 +101,7 @@ class Source:
         return False
 
     def apps(self) -> list[str]:
-        """Those that have rows, or generations on the disk where their rows are not fit."""
+        """Return the apps that have usable rows, and those that have rebuilt ones."""
         try:
             known = [] if self.unfit is not None else apps(self._require())
             return sorted({*known, *(apps(self._stand_in) if self._stand_in is not None else ())})
@@ -109,7 +109,7 @@ class Source:
             raise StateError(self.sentence(f"cannot be read ({error})")) from error
 
     def read(self, app: str, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """Rows of `app`. Raises StateError."""
+        """Return the rows of a query about `app`. Raises StateError."""
         try:
             return self._of(app).execute(query, parameters).fetchall()
         except sqlite3.Error as error:
@@ -120,10 +120,10 @@ class Source:
 
     @contextlib.contextmanager
     def write(self, app: str, synchronous: str = FULL) -> Iterator[sqlite3.Connection]:
-        """One transaction about `app`. Raises StateError, and has changed nothing then."""
+        """Run one transaction that concerns `app`. Raises StateError if nothing was changed."""
         if self._db is not None and self._writable and self._moved():
             self._lose()
-            raise StateError(self.trouble(app) or f"{self.path} was replaced while deployd ran; try again")
+            raise StateError(self.trouble(app) or f"{self.path} was replaced while deployd was running; try again")
         if trouble := self.trouble(app):
             raise StateError(trouble)
         try:
@@ -145,16 +145,16 @@ class Source:
             raise self._refusal("written", error, "; nothing was changed") from error
 
     def record(self, app: str, number: int, rollout: Rollout | None = None) -> None:
-        """Keep the record of a generation as it stands now; that it cannot be written does not undo what happened."""
+        """Update the record of a generation from its row. A failure is only logged: the row is committed already."""
         for row in self.read(app, f"{rows.GENERATION} AND number = ?", app, number):
             self._keep(rows.generation(row), rollout)
 
     def repair(self) -> tuple[Path | None, frozenset[str]]:
-        """Replace what is not fit by what generations and pins tell: where the old database is now, and the apps whose
-        rows are new. Raises Refused where nothing is wrong, and StateError."""
+        """Replace unusable rows by the rebuilt ones. Return the new path of the old database and the apps that were
+        rebuilt. Raises Refused if the history is in order, and StateError."""
         self.open(whole=True)
         if self._stand_in is None:
-            raise Refused(f"{self.path} is in order: there is nothing to repair")
+            raise Refused(f"{self.path} is in order; there is nothing to repair")
         apps_ = frozenset(apps(self._stand_in))
         if self.locked:
             raise StateError(self.trouble())
@@ -184,11 +184,11 @@ class Source:
         self._db, self._writable, self._files = db, True, database.identity(self.path)
 
     def _moved(self) -> bool:
-        """Whether somebody removed the files that are open, or put others in their place."""
+        """True if the open files were removed, or others have their names."""
         return self._writable and database.identity(self.path) != self._files
 
     def _lose(self, error: Exception | None = None) -> None:
-        """What is open can be used no longer, because of an `error` of SQLite or of what somebody did to the files."""
+        """Reopen the database after its files were replaced, or SQLite found damage (`error`)."""
         self.open()
         self._replaced = True
         if error is not None and self.unfit is None:
@@ -196,13 +196,13 @@ class Source:
             self._stand_in = self._rebuild()
 
     def _expected(self) -> bool:
-        """Does the disk tell that there was a history?"""
+        """True if generations on disk prove that there was a history."""
         for app in self._records.apps():
             try:
                 if self._records.beyond(app, (), 0) is not None:
                     return True
             except StateError:
-                return True  # nobody knows
+                return True  # unknown: treating the file as new would be worse
         return False
 
     def _give_up(self, unfit: Unfit) -> None:
@@ -211,9 +211,9 @@ class Source:
         self._db, self._writable, self.damaged, self.unfit = None, False, {}, unfit
 
     def _rebuild(self) -> sqlite3.Connection:
-        """A history of the apps that have none that is fit, from what is on the disk and of their rows can be read."""
+        """Return a history of the apps whose rows are unusable, from records, pins and their readable rows."""
         db = database.in_memory()
-        for app in self.damaged or (self._records.apps() if self.unfit is not None else ()):
+        for app in self.damaged or (self._on_disk() if self.unfit is not None else ()):
             try:
                 found = self._records.found(app)
                 own = readable(self._db, app) if self._db is not None else {}
@@ -230,8 +230,15 @@ class Source:
                 rows.put_rollout(db, made.rollout)
         return db
 
+    def _on_disk(self) -> list[str]:
+        try:
+            return self._records.apps()
+        except StateError as error:
+            log.warning("%s", error)
+            return []
+
     def _keep_records(self) -> None:
-        """Write the records that a daemon could not write, or died before it had."""
+        """Write missing records of current generations: the write failed, or the daemon was killed before it."""
         for app in set(self.apps()) - self.damaged.keys() if self._writable else ():
             current = self._require().execute("SELECT current FROM apps WHERE name = ?", (app,)).fetchone()
             for row in self._require().execute(f"{rows.GENERATION} AND number = ?", (app, *(current or (0,)))):

@@ -75,6 +75,10 @@ DROP_INS = {
 }
 
 
+EXECUTABLE = {"NoExecPaths": "/", "ExecPaths": "/usr /lib /lib64 -/srv", "ExecStartPre": "/bin/true"}
+"""With names that look like commands, and with a command, which is an instance's alone."""
+
+
 def reports(stage: Stage) -> dict[str, Any]:
     """What the last process of each kind saw."""
     paths = stage.machine.path("/dev/shm").glob("said.*")
@@ -139,7 +143,7 @@ def test_what_the_app_file_changes_counts_for_its_own_hooks(stage: Stage) -> Non
     reporting(stage, "v1", user="www-data", group="adm")
     assert stage.change("apply").result == "succeeded"
     clear(stage)
-    reporting(stage, "v2", user="daemon", group=None, service={"LimitNOFILE": 1000, "PrivateTmp": True})
+    reporting(stage, "v2", user="daemon", group=None, service={"LimitNOFILE": 1000, "PrivateTmp": True} | EXECUTABLE)
     assert stage.change("rollout").result == "succeeded"
     seen = reports(stage)
     assert seen["instance"]["account"][0] == 1

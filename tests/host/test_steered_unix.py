@@ -1,4 +1,4 @@
-"""UNIX addresses of a steered app: a symlink that leads to one instance after another."""
+"""UNIX addresses of a steered app: a symlink to a link that leads to one instance after another."""
 
 from __future__ import annotations
 
@@ -23,11 +23,17 @@ def _nothing_there(stage: Stage) -> None:
     stage.machine.run(["rm", "-rf", str(Path(SOCKET).parent)])
 
 
-def named(stage: Stage, address: str = SOCKET) -> str:
-    """Where the address leads; empty if it is no symlink."""
+def target(stage: Stage, address: str) -> str:
+    """What a symlink says; empty if there is none."""
     place = Path(address)
     path = stage.machine.path(place.parent) / place.name
     return str(path.readlink()) if path.is_symlink() else ""
+
+
+def named(stage: Stage, address: str = SOCKET) -> str:
+    """Where the address leads over its link; empty if it is no symlink."""
+    link = target(stage, address)
+    return target(stage, link) if link else ""
 
 
 def instance(target: str) -> int:
@@ -102,8 +108,38 @@ def test_an_address_comes_and_goes_with_the_settings(stage: Stage) -> None:
     stage.machine.wait_for(lambda: not named(stage), what="the end of the old address")
     assert answer(stage, other)["DEPLOYD_GENERATION"] == "3"
     assert stage.deployd("remove", APP).returncode == 0
-    assert not named(stage, other)
+    assert not target(stage, other)
     assert not stage.machine.path(OWN).exists()
+
+
+def test_an_address_may_be_anywhere(stage: Stage) -> None:
+    """The daemon need not write there: the socket units do."""
+    address = "/srv/demo/shared/a b%i$HOME'.sock"
+    stage.deploy("v1", routing="steered", listen=[address], instances=2)
+    assert answer(stage, address)["DEPLOYD_GENERATION"] == "1"
+    assert stage.rollout(stage.release("v2")).result == "succeeded"
+    assert answer(stage, address)["DEPLOYD_GENERATION"] == "2"
+    stage.machine.run(["systemctl", "stop", f"{APP}.service", f"{APP}@*.socket"])
+    assert not target(stage, address), "nobody listens there any more"
+    assert stage.rollout(stage.release("v3")).result == "succeeded"
+    assert answer(stage, address)["DEPLOYD_GENERATION"] == "3"
+    assert stage.deployd("remove", APP).returncode == 0
+    assert not target(stage, address)
+
+
+def test_the_daemon_may_write_where_it_has_to_and_nowhere_else(stage: Stage) -> None:
+    """Tried as root in its own mount namespace."""
+    pid = stage.show("deployd.service", "MainPID")["MainPID"]
+
+    def writable(directory: str) -> bool:
+        inside = ["nsenter", f"--target={pid}", "--mount", "--", "test", "-w", directory]
+        return stage.machine.run(inside, check=False).returncode == 0
+
+    stage.deploy("v1", routing="steered", listen=[SOCKET], instances=1)
+    assert writable("/run/deployd/socket")
+    assert writable("/run/systemd/system")
+    closed = ("/run", "/run/dbus", "/run/systemd", "/run/systemd/transient", "/run/user", str(Path(SOCKET).parent))
+    assert [directory for directory in closed if writable(directory)] == []
 
 
 def test_the_first_connection_starts_the_app(stage: Stage) -> None:

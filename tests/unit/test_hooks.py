@@ -121,7 +121,7 @@ def test_they_are_run_as_the_unit_of_their_generation_says() -> None:
     asyncio.run(made.run(Kind.BEFORE, CHANGE, lambda event, fields: None))
     assert "\nUser=www-data\n" in execution.text
     assert "\nEnvironmentFile=/var/lib/deployd/apps/demo/generations/7/environment\n" in execution.text
-    assert not {"Sockets", "WorkingDirectory", "ExecStartPre"} & {line.split("=")[0] for line in execution.text.split()}
+    assert not {"Sockets", "WorkingDirectory"} & {line.split("=")[0] for line in execution.text.split()}
 
 
 def test_the_first_deploy_comes_from_nothing() -> None:

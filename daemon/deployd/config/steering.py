@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from deployd.config.source import Table
-from deployd.model.app import MOST_STEERED, App, ListenKind
+from deployd.model.app import MOST_STEERED, App
 
-UNIX_BELOW = "/run/"
 _STEERED = 'routing = "steered"'
 
 
@@ -17,13 +16,6 @@ def refuse_what_cannot_be_steered(app: App, top: Table) -> None:
             f"must be from 1 to {MOST_STEERED} with {_STEERED}, not {app.instances}, for the kernel's tables hold old"
             " and new instances together",
         )
-    for item in app.listen:
-        if item.kind is ListenKind.UNIX and not item.address.startswith(UNIX_BELOW):
-            raise top.fail(
-                "listen",
-                f'with {_STEERED} deployd puts another socket in the place of "{item.address}", and it may write below'
-                f" {UNIX_BELOW} only; choose a path there",
-            )
     if any(key == "ReusePort" for key, _ in app.socket):
         raise top.table("socket").fail(
             "ReusePort", f"is set by deployd: with {_STEERED} the instances' sockets share their address; leave it out"

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Collection
 
 DIRECTORY = "/run/deployd/socket"
-"""Where the UNIX sockets of single instances are; the address that clients know is a symlink to one of them."""
+"""Where the UNIX sockets of single instances are; the address that clients know leads to one of them."""
 
 
 def template(app_name: str) -> str:
@@ -42,7 +42,16 @@ def path(app_name: str, number: int | str, address: str) -> str:
 
     The name follows from the address, so that one says what the other is, whichever generation's settings it is of.
     """
-    return f"{DIRECTORY}/{app_name}/{number}-{hashlib.sha256(address.encode()).hexdigest()[:8]}.sock"
+    return f"{DIRECTORY}/{app_name}/{number}-{_short(address)}.sock"
+
+
+def link(app_name: str, address: str) -> str:
+    """What `address` is a symlink to: a symlink to the path of one instance, which moves."""
+    return f"{DIRECTORY}/{app_name}/{_short(address)}.sock"
+
+
+def _short(address: str) -> str:
+    return hashlib.sha256(address.encode()).hexdigest()[:8]
 
 
 def is_steered(installed: Collection[str], app_name: str) -> bool | None:

@@ -110,7 +110,7 @@ def execution(app: App, environment_file: str) -> str:
         "header": _header(app),
         "app": app,
         "environment_file": escape.specifier(environment_file),
-        "service": [(key, value) for key, value in _service(app) if not key.startswith("Exec")],
+        "service": _service(app),
     }
     return _environment().get_template("command.j2").render(values)
 
@@ -135,7 +135,7 @@ def _of_instances(app: App, values: dict[str, object]) -> Iterable[Unit]:
             for item in app.listen
         ],
         "links": [
-            (item.address, steered.path(app.name, "%i", item.address))
+            (item.address, steered.path(app.name, "%i", item.address), steered.link(app.name, item.address))
             for item in app.listen
             if item.kind is ListenKind.UNIX
         ],

@@ -26,7 +26,7 @@ class Addresses:
 
     def __init__(self, app: str) -> None:
         self._app = app
-        self._paths = Paths(_directory(app), functools.partial(steered.path, app))
+        self._paths = Paths(_directory(app), functools.partial(steered.path, app), functools.partial(steered.link, app))
         self._wanted: tuple[str, ...] = ()
         self._keep = False
         self._seen: object = None
@@ -111,7 +111,7 @@ class Addresses:
 def forget(app: str) -> None:
     """The app is removed, its sockets are closed."""
     try:
-        paths.forget(_directory(app))
+        paths.forget(_directory(app), functools.partial(steered.link, app))
     except SteeringError as error:
         log.warning("%s: %s", app, error)
 

@@ -1,13 +1,17 @@
 """UNIX addresses of a steered app: symlinks to the sockets of single instances, moved by rename(2).
 
-UNIX sockets have no SO_REUSEPORT. Instance N listens at a path of its own, and the address that clients know is a
-symlink to one of these. connect(2) follows it in one step, so a client finds the instance of before or of after a
-move, never nothing. Which instance the path names decides where connections go; where several have a share, it moves on
-by the steering table again and again (`turn`), so that shares hold over time.
+UNIX sockets have no SO_REUSEPORT. Instance N listens at a path of its own, and the address that clients know leads to
+one of these, over a link in the app's own directory below /run/deployd. connect(2) follows it in one step, so a client
+finds the instance of before or of after a move, never nothing. Which instance the link names decides where connections
+go; where several have a share, it moves on by the steering table again and again (`turn`), so that shares hold over
+time.
 
-Which addresses are ours is written down as symlinks, too, before anything stands at the address: `.address-HASH` in
-the app's directory leads to the address. Who comes after a daemon that died finds them, also those of settings of
-before. A daemon that dies leaves the address with the instance that it names then.
+The symlink at the address itself may be anywhere: the socket units of the instances make it when the first one opens,
+and remove it when the last one closes (templates/steered.j2). It never moves, and the daemon need not write there.
+
+Which addresses are ours is written down as symlinks, too: `.address-HASH` in the app's directory leads to the address.
+Who comes after a daemon that died finds them, also those of settings of before. A daemon that dies leaves the address
+with the instance that it names then.
 """
 
 from __future__ import annotations
@@ -51,11 +55,13 @@ def moves(table: Table, listening: Collection[int]) -> bool:
 
 
 class Paths:
-    """Of one app. `own(number, address)` is where an instance listens, below `directory`, which is the app's alone."""
+    """Of one app. `own(number, address)` is where an instance listens, `link(address)` what leads to one of those, both
+    in `directory`, which is the app's alone."""
 
-    def __init__(self, directory: Path, own: Callable[[int, str], str]) -> None:
+    def __init__(self, directory: Path, own: Callable[[int, str], str], link: Callable[[str], str]) -> None:
         self._directory = directory
         self._own = own
+        self._link = link
         self._noted = _noted(directory)
         self._listening: dict[str, frozenset[int]] = {}
         """Address to the instances that listen for it."""
@@ -148,7 +154,7 @@ class Paths:
         tickets = set(self._table.tickets)
         for address, found in self._listening.items():
             stays = {self._own(number, address) for number in found & tickets} if self._moves[address] else set()
-            if found and _target(address) not in stays:
+            if found and _target(self._link(address)) not in stays:
                 self._point(address)
 
     def _point(self, address: str) -> None:
@@ -156,7 +162,7 @@ class Paths:
         if number is None:
             return
         try:
-            point(address, self._own(number, address), self._directory)
+            point(self._link(address), self._own(number, address))
         except SteeringError as error:
             # Told once: a slice is short.
             if address not in self._troubled:
@@ -177,7 +183,7 @@ class Paths:
         self._noted.add(address)
 
     def _release(self, address: str) -> None:
-        release(address, self._directory)
+        release(address, self._link(address), self._directory)
         self._noted.discard(address)
         self._troubled.discard(address)
 
@@ -198,34 +204,30 @@ def check(address: str, directory: Path) -> None:
         raise PathTakenError(f"{address} is there already, a symlink to {target}; remove it, or listen elsewhere")
 
 
-def point(address: str, target: str, directory: Path) -> None:
-    """Have `address` lead to `target`, atomically. Raises SteeringError; nothing has changed then."""
-    if _target(address) == target:
+def point(link: str, target: str) -> None:
+    """Have `link` lead to `target`, atomically. Raises SteeringError; nothing has changed then."""
+    if _target(link) == target:
         return
-    check(address, directory)
-    path = Path(address)
+    path = Path(link)
     # One name only: what a daemon that was killed left there is replaced.
-    new = path.with_name(f".{hashlib.sha256(os.fsencode(address)).hexdigest()[:16]}.deployd")
-    with told(f"replace the symlink {address}"):
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    with told(f"replace the symlink {link}"):
         new.unlink(missing_ok=True)
         new.symlink_to(target)
         new.replace(path)
 
 
-def release(address: str, directory: Path) -> None:
-    """Remove the symlink at `address`, if it is ours, and then the note of it. Raises SteeringError."""
-    target = _target(address)
-    with told(f"remove the symlink {address}"):
-        if target is not None and Path(target).parent == directory:
-            Path(address).unlink(missing_ok=True)
+def release(address: str, link: str, directory: Path) -> None:
+    """Remove the link of `address`, and then the note of it. Raises SteeringError."""
+    with told(f"remove the symlink {link}"):
+        Path(link).unlink(missing_ok=True)
         _note(directory, address).unlink(missing_ok=True)
 
 
-def forget(directory: Path) -> None:
-    """The app is removed: remove its symlinks, and its directory if nothing is left there. Raises SteeringError."""
+def forget(directory: Path, link: Callable[[str], str]) -> None:
+    """The app is removed: remove its links, and its directory if nothing is left there. Raises SteeringError."""
     for address in _noted(directory):
-        release(address, directory)
+        release(address, link(address), directory)
     if directory.is_dir():
         with told(f"remove {directory}"):
             if not any(directory.iterdir()):

@@ -115,7 +115,9 @@ class Daemon:
         )
         tail = Tail(run=partial(Workers(places=MOST_READERS).run, "the journal"))
         transient = Transient(systemd)
-        commands = Commands(Execution(bus), pins)
+        execution = Execution(bus)
+        execution.sweep()
+        commands = Commands(execution, pins)
         hooks = Hooks(transient, tail, commands)
         removal = Removal(systemd, units, reload, pins)
         host = Host(

@@ -139,6 +139,13 @@ def test_nothing_is_left_behind(machine: Machine) -> None:
     machine.wait_for(lambda: "demo" not in machine.run(["systemctl", "list-units", "--all", "--plain", "demo*"]).stdout)
 
 
+def test_what_a_killed_daemon_left_goes_with_the_next_one(machine: Machine) -> None:
+    left = machine.path(f"{RUN}/demo@deployd1fx2.service")
+    left.write_text("[Service]\nExecStart=/bin/true\n")
+    machine.run(["systemctl", "restart", "deployd.service"])
+    assert not left.exists()
+
+
 def test_a_drop_in_that_systemd_cannot_load_is_told(machine: Machine) -> None:
     async def work(_: Bus, execution: Execution) -> None:
         with pytest.raises(SystemdError, match=r"cannot load demo@\S+\.service with \S+/x\.conf: "):

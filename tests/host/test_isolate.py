@@ -24,6 +24,7 @@ def test_it_survives_isolate_at_once(stage: Stage, settings: dict[str, object]) 
     isolate(stage)
     assert stage.invocations() == before
     assert stage.get()["version"] == "v1"
+    stage.machine.run(["systemctl", "daemon-reload"])
     isolate(stage, "default.target")
     assert stage.invocations() == before
     assert stage.rollout(stage.release("v2")).result == "succeeded"

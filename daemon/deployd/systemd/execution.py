@@ -7,10 +7,11 @@ to load it, under a name for which the drop-ins of NAME@.service count; nothing 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ Settings = Mapping[str, tuple[str, Any]]
 UNSET = "deployd:unset.service"
 """A unit that is nowhere: systemd tells its defaults for it."""
 
+_LABELLED = re.compile(r"[@:]deployd[0-9a-f]+x[0-9a-f]+\.service$")
+
 BARE = "[Service]\nExecStart=/bin/true\n"
 """With the drop-ins of all services (service.d), which a transient unit has as well."""
 
@@ -36,7 +39,14 @@ class Execution:
         self._bus = bus
         self._directory = Path(directory)
         self._timeout = timeout
-        self._numbers = (f"{os.getpid():x}x{count:x}" for count in itertools.count(1))
+        self._labels = (f"deployd{os.getpid():x}x{count:x}" for count in itertools.count(1))
+
+    def sweep(self) -> None:
+        """Remove what a daemon that was killed has left."""
+        with contextlib.suppress(OSError):  # there is no such directory, or it cannot be written to: that is told later
+            for path in self._directory.iterdir():
+                if _LABELLED.search(path.name):
+                    path.unlink(missing_ok=True)
 
     async def of_instance(self, app: str, number: int) -> Settings:
         """As instance `number` is loaded."""
@@ -44,14 +54,14 @@ class Execution:
 
     async def of_unit(self, app: str, text: str) -> Settings:
         """As an instance would be whose unit has this `text`."""
-        name = f"{app}@{next(self._numbers)}.service"
+        name = f"{app}@{next(self._labels)}.service"
         with self._written(name, text):
             return await self._copied(app, name, started=False)
 
     async def _copied(self, app: str, unit: str, *, started: bool) -> Settings:
         loaded = await self._loaded(unit)
         unset = await self._properties(UNSET, SERVICE)
-        bare = f"{app}:{next(self._numbers)}.service"
+        bare = f"{app}:{next(self._labels)}.service"
         with self._written(bare, BARE):
             everywhere = await self._loaded(bare)
         if not started and (names := settings.unknown(loaded, unset)):
@@ -78,7 +88,7 @@ class Execution:
             raise SystemdError(f"systemd did not tell the settings of {unit}: {error.message}") from error
         return dict(found)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _written(self, unit: str, text: str) -> Iterator[None]:
         """While `unit` is there to be loaded; no daemon-reload is needed for a name that systemd has not met."""
         path = self._directory / unit

@@ -27,7 +27,9 @@ def made(kind: int, serial: int, text: str) -> bytes:
         named = {"reply_serial": serial + 1}
     if kind == ERROR:
         named["error_name"] = "org.example.Error"
-    sent = Message(message_type=KINDS[kind], serial=serial, destination=":1.7", signature="s", body=[text], **named)
+    if text:
+        named |= {"signature": "s", "body": [text]}
+    sent = Message(message_type=KINDS[kind], serial=serial, destination=":1.7", **named)
     return bytes(sent._marshall())
 
 
@@ -57,11 +59,11 @@ def test_what_is_wanted_comes_whole_and_in_order(
     got = [item for piece in cut(data, sizes) for item in stream.feed(piece)]
     assert asked == [serial for _, serial, _ in sent]
     assert [(header.kind, header.serial, body) for header, body in got] == [
-        (kind, serial, raw.string(text)) for kind, serial, text in sent if serial not in unwanted
+        (kind, serial, raw.string(text) if text else b"") for kind, serial, text in sent if serial not in unwanted
     ]
     for header, body in got:
         assert header.length == len(body)
-        assert (header.fields.destination, header.fields.signature) == (":1.7", "s")
+        assert (header.fields.destination, header.fields.signature) == (":1.7", "s" if body else "")
         assert header.fields.reply_serial == (header.serial + 1 if header.kind in (RETURN, ERROR) else 0)
 
 
@@ -81,6 +83,13 @@ def test_a_malformed_header_costs_its_own_message_only(garbage: bytes, at: int) 
     stream = Stream(lambda header: header.serial == 2)
     got = list(stream.feed(bytes(first) + made(CALL, 2, "y")))
     assert [header.serial for header, _ in got] == [2]
+
+
+def test_messages_without_a_body_are_skipped_one_after_the_other() -> None:
+    stream = Stream(lambda header: header.serial == 99)
+    got = list(stream.feed(made(CALL, 1, "") * 50 + made(CALL, 99, "") + made(CALL, 1, "") * 50 + made(CALL, 99, "")))
+    assert [header.serial for header, _ in got] == [99, 99]
+    assert not stream._buffer
 
 
 def test_what_is_not_wanted_is_never_collected() -> None:

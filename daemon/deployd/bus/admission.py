@@ -47,12 +47,14 @@ class Allowance(Generic[Call]):
         self._waiting: deque[Call] = deque()
         self._running = 0
 
-    def offer(self, call: Call) -> bool:
-        """Let a call wait for its turn; False if too many do."""
-        if len(self._waiting) >= WAITING:
-            return False
+    @property
+    def full(self) -> bool:
+        """True if no more may wait."""
+        return len(self._waiting) >= WAITING
+
+    def offer(self, call: Call) -> None:
+        """Let a call wait for its turn, unless it is full."""
         self._waiting.append(call)
-        return True
 
     def take(self, now: float) -> Call | None:
         """The call whose turn it is now; it is under way until `ended`."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from deployd.bus.admission import AT_ONCE, RATE, REFUSALS, Allowance, Bucket
-from deployd.bus.messages import BusError, Credentials
 from deployd.bus.wire import NO_REPLY_EXPECTED, Header
 
 MOST_BODY = 16 << 10
@@ -17,12 +16,19 @@ MOST_BODY = 16 << 10
 MOST_UNKNOWN, CALLS_OF_UNKNOWN, BYTES_OF_UNKNOWN = 1024, 64, 64 << 10
 """Connections whose user is being asked for, and how many calls of each wait meanwhile, and how many bytes."""
 
+MOST_KNOWN = 1024
+"""Connections whose user is remembered, the oldest forgotten first."""
+
+LONGEST_LOOKUP = 10.0
+"""Seconds until calls are refused whose user the bus has not told."""
+
+TOO_MANY = f"too many calls of this user: {RATE:g} a second and {AT_ONCE} at once are answered"
+
 UNLIMITED = frozenset({0, os.getuid()})
 """Root, and the daemon's own user."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A method call as it arrived."""
 
     header: Header
@@ -30,17 +36,17 @@ class Call:
 
 
 class Callers:
-    """`known` and `identify` tell the user behind a connection, `run` answers a call, `refuse` says no to one."""
+    """`identify` has the user behind a connection told to a function (None: the bus does not know it), `run` answers a
+    call, `refuse` says no to one."""
 
     def __init__(
         self,
-        known: Callable[[str], Credentials | None],
-        identify: Callable[[str], Awaitable[Credentials]],
+        identify: Callable[[str, Callable[[int | None], None]], None],
         run: Callable[[Call], Awaitable[None]],
         refuse: Callable[[Header, str], None],
     ) -> None:
-        self._known, self._identify = known, identify
-        self._run, self._refuse = run, refuse
+        self._identify, self._run, self._refuse = identify, run, refuse
+        self._users: dict[str, int] = {}
         self._loop = asyncio.get_running_loop()
         self._allowances: dict[int, Allowance[Call]] = {}
         self._unknown: dict[str, list[Call]] = {}
@@ -50,17 +56,21 @@ class Callers:
 
     def wants(self, header: Header) -> bool:
         """True if the body of this call is to be read."""
-        if header.length <= MOST_BODY:
+        uid = self._users.get(header.fields.sender)
+        if header.length > MOST_BODY:
+            self._deny(header, f"a call may have a body of at most {MOST_BODY} bytes, not {header.length}")
+        elif uid is not None and uid not in UNLIMITED and self._allowance(uid).full:
+            self._deny(header, TOO_MANY)
+        else:
             return True
-        self._deny(header, f"a call may have a body of at most {MOST_BODY} bytes, not {header.length}")
         return False
 
     def offer(self, call: Call) -> None:
         """Answer a call: now, in its turn, or with a refusal."""
         sender = call.header.fields.sender
-        known = self._known(sender)
-        if known is not None:
-            self._admit(known.uid, call)
+        uid = self._users.get(sender)
+        if uid is not None:
+            self._admit(uid, call)
         elif (waiting := self._unknown.get(sender)) is not None:
             if len(waiting) < CALLS_OF_UNKNOWN and sum(len(item.body) for item in waiting) < BYTES_OF_UNKNOWN:
                 waiting.append(call)
@@ -68,31 +78,34 @@ class Callers:
                 self._deny(call.header, "too many calls before it was known whose they are")
         elif len(self._unknown) < MOST_UNKNOWN:
             self._unknown[sender] = [call]
-            self._spawn(self._ask(sender))
+            timer = self._loop.call_later(LONGEST_LOOKUP, self._identified, sender, None)
+
+            def told(uid: int | None) -> None:
+                timer.cancel()
+                self._identified(sender, uid)
+
+            self._identify(sender, told)
         else:
             self._deny(call.header, "too many new connections")
 
-    async def _ask(self, sender: str) -> None:
-        try:
-            uid = (await self._identify(sender)).uid
-        except BusError as error:  # it has left the bus, or the bus is slow to answer
-            for call in self._unknown.pop(sender):
-                self._deny(call.header, f"the bus does not tell whose call it is: {error.message}")
-            return
-        for call in self._unknown.pop(sender):
-            self._admit(uid, call)
+    def _identified(self, sender: str, uid: int | None) -> None:
+        calls = self._unknown.pop(sender, [])
+        if uid is not None:
+            if len(self._users) >= MOST_KNOWN:
+                self._users.pop(next(iter(self._users)))
+            self._users[sender] = uid
+        for call in calls:
+            if uid is None:  # it has left the bus, or the bus is slow to answer
+                self._deny(call.header, "the bus does not tell whose call it is")
+            elif self.wants(call.header):  # by what is known now
+                self._admit(uid, call)
 
     def _admit(self, uid: int, call: Call) -> None:
         if uid in UNLIMITED:
             self._spawn(self._run(call))
-            return
-        allowance = self._allowance(uid)
-        if allowance.offer(call):
-            self._advance(uid)
         else:
-            self._deny(
-                call.header, f"too many calls of user {uid}: {RATE:g} a second and {AT_ONCE} at once are answered"
-            )
+            self._allowance(uid).offer(call)
+            self._advance(uid)
 
     def _allowance(self, uid: int) -> Allowance[Call]:
         allowance = self._allowances.get(uid)
@@ -121,12 +134,8 @@ class Callers:
         """Refuse a call, unless nobody waits for the answer or many were refused just now."""
         if header.flags & NO_REPLY_EXPECTED:
             return
-        known = self._known(header.fields.sender)
-        now = self._loop.time()
-        if known is None:
-            may = self._strangers.take(now)
-        else:
-            may = known.uid in UNLIMITED or self._allowance(known.uid).may_refuse(now)
+        uid, now = self._users.get(header.fields.sender), self._loop.time()
+        may = self._strangers.take(now) if uid is None else uid in UNLIMITED or self._allowance(uid).may_refuse(now)
         if may:
             self._refuse(header, why)
 

@@ -195,6 +195,15 @@ class Bus:
         than root only so many calls are answered; see `callers`.
         """
 
+        def identify(sender: str, told: Callable[[int | None], None]) -> None:
+            def settle(header: wire.Header | None, data: bytes) -> None:
+                if header is None or header.kind != wire.RETURN:
+                    told(None)
+                else:
+                    told(read(header.order, "u", data)[0])
+
+            self._calls.ask(settle, DBUS[0], (*DBUS[1:], "GetConnectionUnixUser", "s", [sender]))
+
         async def run(call: Call) -> None:
             data = await answer(self._transport.next_serial(), call, server)
             if not call.header.flags & wire.NO_REPLY_EXPECTED:
@@ -203,7 +212,7 @@ class Bus:
         def refuse(header: wire.Header, why: str) -> None:
             self._transport.write(refusal(self._transport.next_serial(), header, LIMITS_EXCEEDED, why))
 
-        self._callers = Callers(self._credentials.get, self.credentials, run, refuse)
+        self._callers = Callers(identify, run, refuse)
 
     async def request_name(self, name: str) -> None:
         """Own a well-known name. Raises BusError when somebody else does."""

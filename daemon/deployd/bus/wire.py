@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 CALL, RETURN, ERROR, SIGNAL = 1, 2, 3, 4
 NO_REPLY_EXPECTED, ALLOW_INTERACTIVE_AUTHORIZATION = 0x1, 0x4
@@ -57,8 +58,7 @@ class Fields:
     unix_fds: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """What is known of a message without its body."""
 
     order: str
@@ -94,16 +94,20 @@ class Stream:
         buffer += data
         try:
             while True:
-                if self._skip:
-                    step = min(self._skip, len(buffer) - at)
-                    at += step
-                    self._skip -= step
+                step = min(self._skip, len(buffer) - at)
+                at += step
+                self._skip -= step
                 if self._header is None:
-                    at = self._next(at)
-                if self._skip and at < len(buffer):
-                    continue
+                    after = self._next(at)
+                    if after == at and not self._skip:
+                        return  # there is no whole header
+                    at = after
                 header = self._header
-                if header is None or len(buffer) - at < header.length:
+                if header is None:
+                    if self._skip and at == len(buffer):
+                        return
+                    continue
+                if len(buffer) - at < header.length:
                     return
                 body = bytes(buffer[at : at + header.length])
                 at += header.length

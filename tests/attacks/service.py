@@ -156,7 +156,7 @@ def read_the_last_words_of_an_app(stage: Stage) -> str:
 
 
 def look_into_closed_directories(stage: Stage) -> str:
-    """Learns by `plan --release` which paths exist in directories that are closed to it, through symlinks as well."""
+    """Learns by plan, check and releases which paths exist in directories that are closed to it, or behind symlinks."""
     stage.deploy("v1")
     machine = stage.machine
     machine.run(["install", "-d", "-m", "700", "/var/closed", "/var/closed/dir", "/srv/closed"])
@@ -172,6 +172,13 @@ def look_into_closed_directories(stage: Stage) -> str:
     answers = {path: plan_of(stage, path) for path in paths}
     if len(set(answers.values())) > 1:
         return f"the answers differ: {answers}"
+    said = set()
+    for release in ("/srv/closed/v1", "/srv/closed/none", "/var/closed/file"):
+        stage.configure(release=release)
+        told = call(stage, "Check", "s", APP, path="/org/deployd1") + call(stage, "Releases")
+        said.add((told + call(stage, "Plan", "a{sv}", "0")).replace(release, "PATH"))
+    if len(said) > 1:
+        return f"what is said of the release that the app file names differs: {said}"
     return "" if "is not a directory that user" in answers[paths[0]] else answers[paths[0]]
 
 

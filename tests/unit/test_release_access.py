@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -67,6 +68,14 @@ def test_what_a_user_can_see_is_told(place: Path) -> None:
     assert "names" in refusal(Refused, lambda: seen(NOBODY, APP, str(place / "releases/v2")))
     (place / "releases/v2/run").symlink_to(place / "closed/v1/run")
     refusal(AccessDenied, lambda: seen(NOBODY, APP, str(place / "releases/v2")))
+
+
+def test_what_is_exchanged_after_the_look_is_not_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = str(place / "releases" / "v1")
+    for found in (Refused("exec of demo names /srv/secret, which does not exist"), str(place / "closed" / "v1")):
+        monkeypatch.setattr("deployd.config.resolve_release", Mock(side_effect=[found]))
+        assert "secret" not in refusal(AccessDenied, lambda: seen(NOBODY, APP, release))
+    assert agreed(NOBODY, replace(APP, release=release), [], release) == release
 
 
 @pytest.mark.parametrize("release", ["", "relative", "/a\0b", "/a\nb", "/x/../etc", "/" + "x" * 10_000, "/\udcff"])

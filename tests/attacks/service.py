@@ -202,20 +202,22 @@ def read_an_app_file_of_mode_0600(stage: Stage) -> str:
     """Reads an app file that is closed to it, by what deployd says of it, valid or not."""
     stage.deploy("v1", environment={"DATABASE": SECRET})
     machine = stage.machine
-    machine.run(["chmod", "600", APP_FILE])
-    polkit_rule(stage, "true")
-
-    def asked() -> str:
-        said = [call(stage, member) for member in ("Units", "Releases", "Describe", "History")]
-        said += [call(stage, member, "a{sv}", "0") for member in ("Plan", "Rollout", "Apply")]
-        return "".join(said) + call(stage, "Check", "s", "", path="/org/deployd1")
-
-    valid = asked()
+    polkit_rule(stage, 'action.lookup("verb") != "remove"')
     text = machine.read(APP_FILE)
-    machine.write(APP_FILE, text.replace("[environment]", f'[environment]\n"{SECRET}" = "x"') + f'\n"{SECRET}" = 1\n')
-    machine.run(["chmod", "600", APP_FILE])
-    invalid = asked()
-    if SECRET in valid or SECRET in invalid:
+    assert "[service]" not in text
+
+    def asked(text: str) -> str:
+        machine.write(APP_FILE, text)
+        machine.run(["chmod", "600", APP_FILE])
+        said = [call(stage, member) for member in ("Units", "Releases", "Describe", "History")]
+        said.append(call(stage, "Plan", "a{sv}", "0") + call(stage, "Check", "s", "", path="/org/deployd1"))
+        return "".join(said)
+
+    # Nothing of this is in a unit file yet, which everyone may read.
+    valid = asked(f'{text}\n[service]\nSyslogIdentifier = "{SECRET.rpartition("/")[2]}"\n')
+    invalid = asked(text.replace("listen = [", f'listen = ["{SECRET}", '))
+    invalid += "".join(call(stage, member, "a{sv}", "0") for member in ("Rollout", "Apply"))
+    if "hunter2" in valid or "hunter2" in invalid:
         return "it was told what the file says"
     return "" if "is not valid" in invalid else f"an owner of the app would not know that it is broken: {invalid}"
 

@@ -230,7 +230,7 @@ class Client:
     async def _complete(self, status: Json) -> Json:
         """A status that was broadcast with the journal's lines in it, for who may read them."""
         app = str(status.get("app") or "")
-        if app and lacks_lines(status):
+        if app and lacks_lines(status) and self.bus.owner(NAME):  # or a question would start the daemon
             with contextlib.suppress(DeploydError):
                 return await self.status(app)
         return status

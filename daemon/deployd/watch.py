@@ -121,7 +121,8 @@ class Watch:
 
     async def _complete(self, item: Json) -> Json:
         """The event with what was left out of the signal, which everyone receives."""
-        if self._interface == APP and isinstance(item.get("number"), int) and lacks_lines(item):
+        # Not asked when the daemon is gone: a question would start it.
+        if self._owner and self._interface == APP and isinstance(item.get("number"), int) and lacks_lines(item):
             with contextlib.suppress(DeploydError):
                 return await self._client.event(self._app, item["number"])
         return item

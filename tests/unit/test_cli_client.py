@@ -354,6 +354,11 @@ def test_lines_that_were_left_out_of_a_signal_are_asked_for(address: str) -> Non
             told = await watch.next()
             assert isinstance(told, dict)
             assert told["failure"] == {"journal": [], "journal_lines": 1}
+            watch._on_owner("")
+            daemon.emit("failed-gate", number=79, failure={"journal": [], "journal_lines": 1})
+            assert await watch.next() == ""
+            await watch.next()
+            assert ("demo", "Event", [79]) not in daemon.calls, "a daemon that has gone is not started by a question"
 
     against(address, work)
 

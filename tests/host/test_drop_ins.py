@@ -37,7 +37,8 @@ seen = {
     "account": (os.getuid(), os.getgid(), sorted(os.getgroups()), os.umask(0o22)),
     "status": {key: status[key].strip() for key in ("NoNewPrivs", "Seccomp", "CapBnd", "CapEff", "CapAmb")},
     "mounts": sorted({
-        (point, options) for _, _, _, _, point, options, *_ in mounts if not point.startswith("/run/credentials")
+        (point, options) for _, _, _, _, point, options, *_ in mounts
+        if not point.startswith(("/run/credentials", "/sys/fs/cgroup/"))
     }),
     "credentials": {
         name: open(f"{credentials}/{name}").read() for name in sorted(os.listdir(credentials)) if name != "compare"

@@ -140,6 +140,21 @@ def test_a_held_rollout_is_resumed_when_the_mount_is_back(stage: Stage, mount: H
     assert stage.json("history", HUNG)["generations"][0]["result"] == "succeeded"
 
 
+def test_an_app_on_it_is_removed_all_the_same(stage: Stage, mount: HangingMount) -> None:
+    """A request that waits for the mount is refused then, and no look at the release is needed."""
+    deploy(stage, mount)
+    threads = stage.machine.path(f"/proc/{main_pid(stage)}/task")
+    before = len(list(threads.iterdir()))
+    with mount.hung():
+        waiting = call(stage, HUNG, "Rollout", "a{sv}", "0")
+        stage.machine.wait_for(lambda: len(list(threads.iterdir())) > before, what="the look at the release")
+        done = stage.deployd("remove", HUNG, timeout=QUICK)
+        assert done.returncode == 0, done
+        _, said = waiting.communicate(timeout=QUICK)
+        assert f"{HUNG} is being removed" in said
+    assert [app["app"] for app in stage.json("status")["apps"] if app["instances"]] == [APP, LINKED]
+
+
 def test_the_daemon_stops_and_starts_while_it_hangs(stage: Stage, mount: HangingMount) -> None:
     deploy(stage, mount)
     machine = stage.machine

@@ -32,11 +32,13 @@ class Turns:
             raise Busy(
                 f"another request of {name} is being prepared and has not ended for {DEADLINE:g} s; try again later"
             ) from None
+        task = self._asking[name] = asyncio.current_task()
         try:
             self.refuse_if_removing(name)
-            self._asking[name] = asyncio.current_task()
             yield
         except asyncio.CancelledError:
+            if task is not None and self._removing[name]:
+                task.uncancel()  # it goes on, with the answer
             self.refuse_if_removing(name)
             raise
         finally:

@@ -54,6 +54,19 @@ def test_what_was_only_installed_is_wanted_as_well(stage: Stage) -> None:
     assert stage.get()["version"] == "v1", "the first connection starts it"
 
 
+def test_a_hook_is_not_cut_short(stage: Stage) -> None:
+    stage.deploy("v1", instances=1)
+    stage.configure(rollout={"hooks": {"before": [["./bin/wait"]]}})
+    wait = "#!/bin/sh\nwhile [ ! -e /run/go ]; do sleep 0.1; done\n"
+    with stage.begin("rollout", "--release", stage.release("v2", files={"bin/wait": wait})) as begun:
+        stage.machine.wait_unit(f"{APP}:hook.service", "activating")
+        isolate(stage)
+        stage.machine.write("/run/go", "")
+        ended = begun.end()
+    stage.machine.run(["rm", "/run/go"])
+    assert ended.result == "succeeded", ended
+
+
 def test_who_disables_it_is_not_overruled(stage: Stage) -> None:
     """While it is up; to apply an app that is down is to want it at boot."""
     stage.deploy("v1")

@@ -100,6 +100,8 @@ class Command:
             "TimeoutStartUSec": ("t", _microseconds(self.timeout)),
             "TimeoutStopUSec": ("t", _microseconds(self.stop_timeout)),
             "KillMode": ("s", "control-group"),
+            # No target wants it, and what it does may not stand being done by halves.
+            "IgnoreOnIsolate": ("b", True),
             # Ours until we have read how it ended; then, or when we die, nothing of it stays.
             "AddRef": ("b", True),
             "CollectMode": ("s", "inactive-or-failed"),

@@ -200,7 +200,8 @@ class Client:
         """Ask for a `share` (0 to 1) of new connections for a generation of the rollout under way."""
         await self._call(app, "SetWeight", "tda{sv}", [generation, float(share), {}], timeout=timeout)
 
-    async def remove(self, app: str, *, timeout: float = CHANGE_TIMEOUT) -> None:
+    async def remove(self, app: str, *, timeout: float = DAY) -> None:
+        """Waits for the instances, which end by their own time-outs; the daemon gives up in time."""
         await self._call(app, "Remove", timeout=timeout)
 
     def watch(self, app: str) -> Watch:

@@ -74,3 +74,13 @@ def test_a_clock_that_stands_still_gives_nothing() -> None:
     bucket = Bucket(10, 2)
     assert [bucket.take(3.0) for _ in range(4)] == [True, True, False, False]
     assert bucket.take(2.0) is False
+
+
+def test_a_long_call_counts_for_many() -> None:
+    allowance: Allowance[int] = Allowance()
+    for number in range(10):
+        allowance.offer(number, 17.0)
+    assert taken(allowance, 100.0) == [0, 1]
+    wait = allowance.wait(100.0)
+    assert wait is not None
+    assert taken(allowance, 100.0 + wait + 1e-9) == [2]

@@ -24,18 +24,18 @@ class Bucket:
         self._rate, self._size = rate, size
         self._tokens, self._at = size, 0.0
 
-    def take(self, now: float) -> bool:
-        """Take a token, if there is one."""
-        if self.wait(now) > 0:
+    def take(self, now: float, tokens: float = 1.0) -> bool:
+        """Take so many tokens, if they are there."""
+        if self.wait(now, tokens) > 0:
             return False
-        self._tokens -= 1
+        self._tokens -= tokens
         return True
 
-    def wait(self, now: float) -> float:
-        """Seconds until there is a token."""
+    def wait(self, now: float, tokens: float = 1.0) -> float:
+        """Seconds until there are so many tokens."""
         self._tokens = min(self._size, self._tokens + max(0.0, now - self._at) * self._rate)
         self._at = now
-        return max(0.0, (1 - self._tokens) / self._rate)
+        return max(0.0, (tokens - self._tokens) / self._rate)
 
 
 class Allowance(Generic[Call]):
@@ -44,7 +44,7 @@ class Allowance(Generic[Call]):
     def __init__(self) -> None:
         self._calls = Bucket(RATE, BURST)
         self._refusals = Bucket(REFUSALS, REFUSALS)
-        self._waiting: deque[Call] = deque()
+        self._waiting: deque[tuple[Call, float]] = deque()
         self._running = 0
 
     @property
@@ -52,16 +52,16 @@ class Allowance(Generic[Call]):
         """True if no more may wait."""
         return len(self._waiting) >= WAITING
 
-    def offer(self, call: Call) -> None:
-        """Let a call wait for its turn, unless it is full."""
-        self._waiting.append(call)
+    def offer(self, call: Call, tokens: float = 1.0) -> None:
+        """Let a call that counts for so many wait for its turn, unless it is full."""
+        self._waiting.append((call, tokens))
 
     def take(self, now: float) -> Call | None:
         """The call whose turn it is now; it is under way until `ended`."""
-        if not self._waiting or self._running >= AT_ONCE or not self._calls.take(now):
+        if not self._waiting or self._running >= AT_ONCE or not self._calls.take(now, self._waiting[0][1]):
             return None
         self._running += 1
-        return self._waiting.popleft()
+        return self._waiting.popleft()[0]
 
     def ended(self) -> None:
         """One that was under way is answered."""
@@ -69,7 +69,9 @@ class Allowance(Generic[Call]):
 
     def wait(self, now: float) -> float | None:
         """Seconds until `take` is worth asking again; None if only a new call or an end can change its answer."""
-        return self._calls.wait(now) if self._waiting and self._running < AT_ONCE else None
+        if not self._waiting or self._running >= AT_ONCE:
+            return None
+        return self._calls.wait(now, self._waiting[0][1])
 
     def may_refuse(self, now: float) -> bool:
         """True if one more refusal may be sent."""

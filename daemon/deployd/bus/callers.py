@@ -13,6 +13,9 @@ from deployd.bus.wire import NO_REPLY_EXPECTED, Header
 MOST_BODY = 16 << 10
 """Bytes of a method call's body. The longest that one of ours needs is a path of 4096."""
 
+BYTES_OF_ONE = 1024
+"""A call counts for one, and for one more with each so many bytes of its body."""
+
 MOST_UNKNOWN, CALLS_OF_UNKNOWN, BYTES_OF_UNKNOWN = 1024, 64, 64 << 10
 """Connections whose user is being asked for, and how many calls of each wait meanwhile, and how many bytes."""
 
@@ -104,7 +107,8 @@ class Callers:
         if uid in UNLIMITED:
             self._spawn(self._run(call))
         else:
-            self._allowance(uid).offer(call)
+            # A body of 16 KiB may take 12 ms to unmarshal.
+            self._allowance(uid).offer(call, 1 + call.header.length / BYTES_OF_ONE)
             self._advance(uid)
 
     def _allowance(self, uid: int) -> Allowance[Call]:

@@ -68,6 +68,9 @@ class Site:
             history.next_number(app),
         )
 
+    def repair(self) -> tuple[Path | None, frozenset[str]]:
+        return self.history.source.repair(self.history.source.examine())
+
     def reopened(self) -> str:
         """As after a restart of the daemon; what is wrong."""
         self.history.close()
@@ -195,7 +198,7 @@ def test_what_is_not_fit_is_told_not_written_and_repaired(site: Site, kind: str)
         if not name.endswith("-shm"):
             assert (site.directory / name).stat().st_size == size, name
     # The way out.
-    aside, apps = site.history.source.repair()
+    aside, apps = site.repair()
     assert apps == {"demo", "other"}
     assert (aside is None) == (kind == "deleted")
     assert site.history.source.trouble() == ""
@@ -205,7 +208,7 @@ def test_what_is_not_fit_is_told_not_written_and_repaired(site: Site, kind: str)
     if aside is not None and "history.sqlite" in files:
         assert aside.stat().st_size == files["history.sqlite"], "what was there is kept"
     with pytest.raises(Refused, match="is in order"):
-        site.history.source.repair()
+        site.repair()
     site.roll("demo", 4, Result.SUCCEEDED)
     assert site.history.current("demo") == 4
 
@@ -251,7 +254,7 @@ def test_rows_of_one_app_are_its_trouble_alone(site: Site, kind: str) -> None:
     with pytest.raises(StateError, match=r"history\.sqlite"):
         site.roll("demo", 4)
     rollout = site.roll("other", 2)
-    aside, apps = source.repair()
+    aside, apps = site.repair()
     assert apps == {"demo"}
     assert aside is not None
     assert stat_mode(aside) == 0o600
@@ -311,7 +314,7 @@ def test_an_old_row_that_cannot_be_read_harms_only_who_asks_for_it(site: Site) -
         site.history.generation("demo", 1)
     site.roll("demo", 4, Result.ABORTED)
     assert [item.number for item in site.history.entries("demo", 9)] == [4, 3, 2, 1]
-    site.history.source.repair()
+    site.repair()
     assert site.facts("demo") != before
     assert site.history.generation("demo", 1) is not None
 
@@ -328,7 +331,7 @@ def test_a_backup_that_is_older_than_what_runs_is_not_gone_by(site: Site) -> Non
     assert "lacks generation 4 of demo, which is on disk" in site.history.source.trouble("demo")
     assert site.history.source.trouble("other") == ""
     assert site.history.next_number("demo") == 5
-    site.history.source.repair()
+    site.repair()
     assert (site.history.current("demo"), site.history.next_number("demo")) == (4, 5)
 
 
@@ -361,11 +364,11 @@ def test_a_repair_that_does_not_fit_on_the_disk_leaves_all_as_it_was(
 
     monkeypatch.setattr(repair, "mend", full)
     with pytest.raises(StateError, match="cannot be repaired: database or disk is full"):
-        site.history.source.repair()
+        site.repair()
     monkeypatch.undo()
     assert {path.name for path in site.directory.iterdir()} == files
     assert site.history.source.trouble("demo") != ""
-    assert site.history.source.repair()[1] == {"demo"}
+    assert site.repair()[1] == {"demo"}
 
 
 def test_a_backup_that_is_put_back_is_noticed_without_a_restart(site: Site) -> None:
@@ -387,7 +390,7 @@ def test_files_that_vanish_while_they_are_open_are_noticed(site: Site, suffix: s
     assert site.history.source.refresh()
     assert ("is missing" in site.history.source.trouble()) == (suffix == "")
     if site.history.source.trouble("demo"):
-        site.history.source.repair()
+        site.repair()
     site.roll("demo", 4, Result.SUCCEEDED)
     assert site.history.current("demo") == 4
 
@@ -410,7 +413,7 @@ def test_a_rollout_under_way_stands_paused_after_a_repair(site: Site) -> None:
     site.history.close()
     site.path.unlink()
     site.reopened()
-    site.history.source.repair()
+    site.repair()
     rollout = site.history.rollout("demo")
     assert rollout is not None
     assert (rollout.origin, rollout.target, rollout.phase, rollout.pause) == (2, 4, Phase.PAUSED, Pause.BLOCKED)
@@ -448,7 +451,7 @@ def test_a_rollout_that_had_started_nothing_has_ended_after_a_repair(site: Site)
     site.history.close()
     site.path.unlink()
     site.reopened()
-    site.history.source.repair()
+    site.repair()
     assert site.history.rollout("demo") is None
     assert site.history.past("demo")[0].result is Result.ABORTED
     assert site.history.next_number("demo") == 5
@@ -462,7 +465,7 @@ def test_without_a_record_the_app_file_tells_the_settings(site: Site) -> None:
         (site.directory / "apps/demo/generations" / name / "generation.json").write_text("broken")
     history = History(site.directory, site.pins, {"demo": settings}.get)
     history.open()
-    history.source.repair()
+    history.source.repair({})
     assert history.source.trouble("demo") == ""
     found = history.generation("demo", 2)
     assert found is not None
@@ -477,7 +480,7 @@ def test_what_cannot_be_rebuilt_stays_refused_and_harms_nobody_else(site: Site) 
     site.path.unlink()
     (site.directory / "apps/demo/generations/2/generation.json").write_text("broken")
     site.reopened()
-    site.history.source.repair()
+    site.repair()
     assert "lacks generation 2 of demo" in site.history.source.trouble("demo")
     assert site.history.source.trouble("other") == ""
     assert site.history.next_number("demo") == 4
@@ -524,7 +527,7 @@ def test_locked_when_the_daemon_starts_it_is_read_and_written_later(site: Site) 
         assert "is locked by another process" in site.reopened()
         assert site.history.current("demo") == 2
         with pytest.raises(StateError, match="is locked by another process"):
-            site.history.source.repair()
+            site.repair()
     assert site.history.source.refresh()
     site.roll("demo", 4)
 

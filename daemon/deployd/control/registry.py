@@ -278,9 +278,10 @@ class Registry:
         if trouble := self.history.source.trouble(name):
             raise StateError(trouble)
 
-    def repair(self) -> Json:
+    async def repair(self) -> Json:
         """Rebuild an unusable history from generations and pins, without touching instances. Raises Refused."""
-        aside, names = self.history.source.repair()
+        damage = await asyncio.to_thread(self.history.source.examine)
+        aside, names = self.history.source.repair(damage)
         log.warning("%s was rebuilt%s", self.history.source.path, f"; the old one is {aside}" if aside else "")
         self._take_up(names)
         return status.repaired(

@@ -43,7 +43,7 @@ def _damage(db: sqlite3.Connection, app: str, records: Records, whole: bool) -> 
     current, last = row or (None, 0)
     past = {item.number: item for item in map(rows.past, db.execute(rows.PAST, (app,)))}
     for item in past.values():
-        require_shape(item)
+        (item.release + item.fingerprint + item.reason + item.contents).encode()  # STRICT tables ensure the types
     if past and (row is None or max(past) > last or (current is not None and current not in past)):
         return f"has inconsistent rows of {app}"
     rollout = next((rows.rollout(app, found) for found in db.execute(rows.ROLLOUT, (app,))), None)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from deployd.errors import Locked, Refused, StateError
@@ -44,18 +45,16 @@ class Source:
         """App to why its rows cannot be used."""
         self._replaced = False
 
-    def open(self, *, whole: bool = False) -> None:
+    def open(self, known: Mapping[str, str] = MappingProxyType({})) -> None:
         """Open the database for writing, else for reading; :meth:`trouble` returns what is wrong with it.
 
-        With `whole`, check every row instead of only those that the daemon depends on.
+        `known` is damage found by :meth:`examine`, which checks more than the rows that the daemon depends on.
         """
         self.close()
         try:
             database.inspect(self.path, expected=self._expected())
             self._db = self._connect()
-            for app in sorted({*apps(self._db), *self._records.apps()}):
-                if found := damage(self._db, app, self._records, whole=whole):
-                    self.damaged[app] = found
+            self.damaged = self._damage(self._db) | dict(known)
         except Unfit as unfit:
             self._give_up(unfit)
         except sqlite3.Error as error:
@@ -65,6 +64,21 @@ class Source:
         if self.unfit is not None or self.damaged:
             self._stand_in = self._rebuild()
         self._keep_records()
+
+    def examine(self) -> dict[str, str]:
+        """Check every row, which takes time; may run in another thread. Return the damage by app."""
+        if self.unfit is not None:
+            return {}
+        try:
+            database.inspect(self.path, expected=True)  # it may be a FIFO by now
+            with contextlib.closing(database.connect_reading(self.path)) as db:
+                return self._damage(db, whole=True)
+        except (Unfit, sqlite3.Error, StateError):
+            return {}  # `open` finds the same
+
+    def _damage(self, db: sqlite3.Connection, *, whole: bool = False) -> dict[str, str]:
+        names = sorted({*apps(db), *self._records.apps()})
+        return {app: found for app in names if (found := damage(db, app, self._records, whole=whole))}
 
     def close(self) -> None:
         for db in (self._db, self._stand_in):
@@ -149,10 +163,10 @@ class Source:
         for row in self.read(app, f"{rows.GENERATION} AND number = ?", app, number):
             self._keep(rows.generation(row), rollout)
 
-    def repair(self) -> tuple[Path | None, frozenset[str]]:
-        """Replace unusable rows by the rebuilt ones. Return the new path of the old database and the apps that were
-        rebuilt. Raises Refused if the history is in order, and StateError."""
-        self.open(whole=True)
+    def repair(self, known: Mapping[str, str]) -> tuple[Path | None, frozenset[str]]:
+        """Replace unusable rows by the rebuilt ones, also where damage is `known`. Return the new path of the old
+        database and the apps that were rebuilt. Raises Refused if the history is in order, and StateError."""
+        self.open(known)
         if self._stand_in is None:
             raise Refused(f"{self.path} is in order; there is nothing to repair")
         apps_ = frozenset(apps(self._stand_in))

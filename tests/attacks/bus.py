@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 
 from tests.host.root import IN_HOST
@@ -15,6 +16,8 @@ POLICY = "/etc/dbus-1/system.d/attack.conf"
 DOCTYPE = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 """
+FLOODED = 12.0
+"""Seconds; the daemon's watchdog would have struck."""
 SINK = "org.example.Sink"
 ROUNDS, MOST_DELAY = 2, 1.5
 """Rollouts under each flood, of which the fastest counts; and how much slower it may be than under the same flood of
@@ -44,7 +47,7 @@ def program(stage: Stage, name: str, *arguments: str, user: str = "nobody") -> s
 @contextlib.contextmanager
 def signals_let_through(stage: Stage) -> Iterator[None]:
     """Without the policy of the bus, which withholds signals for the daemon alone: what the daemon itself believes."""
-    with _policy(
+    with policy(
         stage, '<policy context="default"><allow send_destination="org.deployd1" send_type="signal"/></policy>'
     ):
         yield
@@ -55,14 +58,14 @@ def sink(stage: Stage) -> Iterator[None]:
     """Another name on the bus, whose owner throws away what it gets."""
     allowed = f'<policy user="root"><allow own="{SINK}"/></policy>'
     allowed += f'<policy context="default"><allow send_destination="{SINK}"/></policy>'
-    with _policy(stage, allowed), running(program(stage, "flooder", "sink", SINK, user="root")) as process:
+    with policy(stage, allowed), running(program(stage, "flooder", "sink", SINK, user="root")) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "flooding\n", process.stdout.read()
         yield
 
 
 @contextlib.contextmanager
-def _policy(stage: Stage, text: str) -> Iterator[None]:
+def policy(stage: Stage, text: str) -> Iterator[None]:
     """What the bus allows besides."""
     reload = ["busctl", "call", *THE_BUS, "ReloadConfig"]
     stage.machine.write(POLICY, f"{DOCTYPE}<busconfig>{text}</busconfig>\n")
@@ -203,7 +206,18 @@ def flood_without_replies(stage: Stage) -> str:
 
 
 def flood_as_fast_as_it_goes(stage: Stage) -> str:
-    """nobody sends calls that want no reply as fast as the bus takes them."""
+    """nobody sends calls that want no reply as fast as the bus takes them, while root wants to know the status."""
+    stage.deploy("v1", instances=2)
+    was, until = daemon(stage), time.monotonic() + FLOODED
+    with running(program(stage, "flooder", "furious")):
+        while time.monotonic() < until:
+            if (asked := stage.deployd("status", APP)).returncode:
+                return f"root was told: {asked.stderr}"
+    return "" if daemon(stage) == was else "the daemon was started anew"
+
+
+def flood_as_fast_as_it_goes_in_a_rollout(stage: Stage) -> str:
+    """The same while root rolls out."""
     return _flood(stage, "furious")
 
 
@@ -222,6 +236,11 @@ def flood_of_long_messages(stage: Stage) -> str:
     return _flood(stage, "long")
 
 
+def flood_of_signals(stage: Stage) -> str:
+    """nobody sends 10,000 signals a second to the daemon alone, which the bus refuses one by one."""
+    return _flood(stage, "signals")
+
+
 def flood_of_connections(stage: Stage) -> str:
     """nobody connects anew for every eight calls, so that the daemon has to ask whose they are."""
     return _flood(stage, "connecting")
@@ -236,8 +255,10 @@ ATTACKS: tuple[Callable[[Stage], str], ...] = (
     deadly_messages,
     flood_without_replies,
     flood_as_fast_as_it_goes,
+    flood_as_fast_as_it_goes_in_a_rollout,
     flood_of_parallel_callers,
     flood_of_unread_replies,
     flood_of_long_messages,
     flood_of_connections,
+    flood_of_signals,
 )

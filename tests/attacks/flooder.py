@@ -12,10 +12,11 @@ import itertools
 import select
 import struct
 import sys
+import threading
 import time
 from collections.abc import Callable
 
-from tests.attacks.raw import DBUS, NO_REPLY, Raw, call, string
+from tests.attacks.raw import DBUS, NO_REPLY, Raw, call, signal, string
 
 ROOT, MANAGER, APP = "/org/deployd1", "org.deployd1.Manager", "org.deployd1.App"
 RATE = 10_000
@@ -25,15 +26,27 @@ CONNECTIONS = 200
 """Of one user; the system bus allows 256."""
 
 
+def drain(bus: Raw) -> None:
+    while bus.socket.recv(1 << 20):
+        pass
+
+
 def begun() -> None:
     """Whoever waits for the flood may go on."""
     print("flooding", flush=True)
 
 
 def quiet(to: str, rate: float = RATE) -> None:
-    """Calls that want no reply, at a rate; prepared once."""
+    """Calls that want no reply, at a rate."""
+    flood([call(serial, to, ROOT, MANAGER, "Describe", flags=NO_REPLY) for serial in range(2, 2 + BATCH)], rate)
+
+
+def flood(messages: list[bytes], rate: float = RATE) -> None:
+    """Send them again and again. They are prepared once, and what comes back is thrown away."""
     bus = Raw()
-    batch = b"".join(call(serial, to, ROOT, MANAGER, "Describe", flags=NO_REPLY) for serial in range(2, 2 + BATCH))
+    batch = b"".join(messages)
+    bus.socket.setblocking(True)
+    threading.Thread(target=drain, args=[bus], daemon=True).start()
     start = time.monotonic()
     for count in itertools.count(1):
         bus.send(batch)
@@ -42,6 +55,14 @@ def quiet(to: str, rate: float = RATE) -> None:
         late = start + count * BATCH / rate - time.monotonic()
         if late > 0:
             time.sleep(late)
+
+
+def signals(to: str) -> None:
+    """Signals for one connection alone, at the same rate."""
+    flood(
+        [signal(to, "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", "Reloading", "b", bytes(4))]
+        * BATCH
+    )
 
 
 def furious(to: str) -> None:
@@ -128,12 +149,11 @@ def sink(name: str) -> None:
     )
     bus.reply(2)
     begun()
-    while bus.socket.recv(1 << 20):
-        pass
+    drain(bus)
 
 
 KINDS: dict[str, Callable[[str], None]] = {
-    kind.__name__: kind for kind in (quiet, furious, parallel, unread, long, connecting, sink)
+    kind.__name__: kind for kind in (quiet, signals, furious, parallel, unread, long, connecting, sink)
 }
 
 if __name__ == "__main__":

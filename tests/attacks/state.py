@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from tests.host.begun import Json
 from tests.host.neighbour import Neighbour
@@ -21,6 +21,7 @@ CHANGES = (
     ("rollout", APP), ("apply", APP), ("rollback", APP), ("restart", APP), ("scale", APP, "3"), ("pause", APP),
     ("resume", APP), ("abort", APP), ("remove", APP),
 )  # fmt: skip
+FEW = CHANGES[0], CHANGES[-1]
 
 Damage = Callable[[Stage], object]
 
@@ -69,8 +70,8 @@ class Broken:
         damage(stage)
         stage.machine.run(["systemctl", "start", DAEMON])
 
-    def wrong(self, way_out: Callable[[Broken], str]) -> str:
-        return self.told() or self.refused() or way_out(self) or self.as_before() or self.goes_on()
+    def wrong(self, way_out: Callable[[Broken], str], changes: Sequence[Sequence[str]] = FEW) -> str:
+        return self.told() or self.refused(changes) or way_out(self) or self.as_before() or self.goes_on()
 
     def told(self) -> str:
         """`status` tells what runs, and what is wrong in one sentence."""
@@ -86,10 +87,10 @@ class Broken:
             return "systemctl status deployd is silent about it"
         return ""
 
-    def refused(self) -> str:
-        """Everything that changes something is refused with that sentence."""
+    def refused(self, changes: Sequence[Sequence[str]] = FEW) -> str:
+        """What changes something is refused with that sentence."""
         error = self.stage.status()["history_error"]
-        for argv in CHANGES:
+        for argv in changes:
             done = self.stage.deployd(*argv)
             if done.returncode != 1 or done.stderr.strip() != f"deployd: {error}":
                 return f"{' '.join(argv)} was answered with {done.returncode}: {done.stderr}"
@@ -144,9 +145,7 @@ def _survives(stage: Stage, damage: Damage) -> str:
 
 def deleted(stage: Stage) -> str:
     """history.sqlite is deleted."""
-    return _survives(
-        stage, lambda stage: python(stage, "[os.remove(H + e) for e in ('', '-wal') if os.path.exists(H + e)]")
-    )
+    return Broken(stage, lambda stage: python(stage, "os.remove(H)")).wrong(Broken.repair, CHANGES)
 
 
 def emptied(stage: Stage) -> str:

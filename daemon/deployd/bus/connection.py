@@ -1,4 +1,4 @@
-"""The D-Bus connection: calls with deadlines, signals of those whose they are, and serving method calls.
+"""The D-Bus connection: calls with deadlines, signals from the owner of a name only, and serving method calls.
 
 dbus-next (0.2.3) opens the socket, writes to it and knows how values are marshalled. It does not read: its reader takes
 all that there is in one turn of the loop, unmarshals everything in Python and ends the connection at the first message
@@ -182,10 +182,15 @@ class Bus:
         known = self._credentials.get(sender)
         if known is None:
             (told,) = await self.call(*DBUS, "GetConnectionCredentials", "s", [sender])
-            known = Credentials(told["UnixUserID"], frozenset(told.get("UnixGroupIDs", ())))
-            if len(self._credentials) >= MOST_KNOWN:
-                self._credentials.pop(next(iter(self._credentials)))
-            self._credentials[sender] = known
+            known = self._remember(sender, told)
+        return known
+
+    def _remember(self, sender: str, told: dict[str, Any]) -> Credentials:
+        """Keep what GetConnectionCredentials returned."""
+        known = Credentials(told["UnixUserID"], frozenset(told.get("UnixGroupIDs", ())))
+        if len(self._credentials) >= MOST_KNOWN:
+            self._credentials.pop(next(iter(self._credentials)))
+        self._credentials[sender] = known
         return known
 
     def serve(self, server: Server) -> None:
@@ -200,9 +205,9 @@ class Bus:
                 if header is None or header.kind != wire.RETURN:
                     told(None)
                 else:
-                    told(read(header.order, "u", data)[0])
+                    told(self._remember(sender, read(header.order, "a{sv}", data)[0]).uid)
 
-            self._calls.ask(settle, DBUS[0], (*DBUS[1:], "GetConnectionUnixUser", "s", [sender]))
+            self._calls.ask(settle, DBUS[0], (*DBUS[1:], "GetConnectionCredentials", "s", [sender]))
 
         async def run(call: Call) -> None:
             data = await answer(self._transport.next_serial(), call, server)

@@ -23,7 +23,7 @@ MOST_KNOWN = 1024
 """Connections whose user is remembered, the oldest forgotten first."""
 
 LONGEST_LOOKUP = 10.0
-"""Seconds until calls are refused whose user the bus has not told."""
+"""Seconds that calls wait for the bus to name their user; then they are refused."""
 
 TOO_MANY = f"too many calls of this user: {RATE:g} a second and {AT_ONCE} at once are answered"
 
@@ -39,8 +39,8 @@ class Call(NamedTuple):
 
 
 class Callers:
-    """`identify` has the user behind a connection told to a function (None: the bus does not know it), `run` answers a
-    call, `refuse` says no to one."""
+    """`identify` passes the uid behind a connection to a function (None if the bus does not know it), `run` answers a
+    call, `refuse` sends an error."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class Callers:
         self._advance(uid)
 
     def _deny(self, header: Header, why: str) -> None:
-        """Refuse a call, unless nobody waits for the answer or many were refused just now."""
+        """Refuse a call. Send no error if the caller expects no reply or the limit of refusals is reached."""
         if header.flags & NO_REPLY_EXPECTED:
             return
         uid, now = self._users.get(header.fields.sender), self._loop.time()

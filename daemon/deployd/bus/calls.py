@@ -1,4 +1,4 @@
-"""Calls to others: each with a deadline, few at a time, and answered by whom was asked."""
+"""Method calls to other connections: with a deadline, a limit per destination, and a check of who replies."""
 
 from __future__ import annotations
 

@@ -44,8 +44,8 @@ def require_roots(step: Step) -> None:
 
 
 def writable(path: str, info: os.stat_result, has_acl: Callable[[], bool]) -> str:
-    """Who else than root can write here, and what to do about it: a phrase, "" if nobody can. The sticky bit is no
-    help: it keeps nobody from making a file."""
+    """Return who other than root can write here and how to change that, as a phrase; "" if only root can. The sticky
+    bit does not help: it does not prevent the creation of files."""
     mode = stat.S_IMODE(info.st_mode)
     if info.st_uid != ROOT:
         return f"{path} belongs to user {user_name(info.st_uid)} (mode {mode:04o}); chown root and chmod go-w it"

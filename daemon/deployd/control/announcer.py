@@ -1,4 +1,4 @@
-"""When watchers are told that an app changed. Nobody says whether there are any, and a status takes time to make."""
+"""Limits how often the status of an app is broadcast: making one takes time, and D-Bus does not report listeners."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 log = logging.getLogger(__name__)
 
 LAG = 0.05
-"""Seconds in which changes gather that are told as one."""
+"""Seconds in which several changes are combined into one broadcast."""
 
 PACE = 0.5
-"""Seconds from one time to the next while changes go on."""
+"""Seconds between two broadcasts while changes continue."""
 
 SHARE = 0.02
 """Of the daemon's time, that one app may take with this."""
@@ -30,8 +30,8 @@ class _Told:
 
 
 class Announcer:
-    """`tell` makes and sends the status of an app; `standing` is what should not be told late, such as a rollout's
-    phase."""
+    """`tell` makes and broadcasts the status of an app; a change of `standing`, such as a rollout's phase, is broadcast
+    without delay."""
 
     def __init__(self, tell: Callable[[str], None], standing: Callable[[str], object]) -> None:
         self._tell = tell
@@ -40,7 +40,7 @@ class Announcer:
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     def changed(self, app: str) -> None:
-        """Have it told: soon after some rest or when it stands otherwise than it was told, else in its turn."""
+        """Schedule a broadcast: soon if the last one is long ago or `standing` changed, otherwise at the usual pace."""
         loop, now, told = asyncio.get_running_loop(), time.monotonic(), self._told.setdefault(app, _Told())
         wait = LAG
         if self._standing(app) == told.standing:
@@ -53,7 +53,7 @@ class Announcer:
         self._timers[app] = loop.call_later(wait, self._now, app)
 
     def forget(self, app: str) -> None:
-        """It is removed: nothing more is told of it."""
+        """Cancel the broadcasts of an app that is removed."""
         self._told.pop(app, None)
         timer = self._timers.pop(app, None)
         if timer is not None:

@@ -13,7 +13,7 @@ from deployd.systemd.transient import Command
 
 
 class Commands:
-    """Makes them. Raises SystemdError where what an instance is run with cannot be told or passed on."""
+    """Builds commands of an app. Raises SystemdError if settings of its instances cannot be read or passed on."""
 
     def __init__(self, execution: Execution, pins: Pins) -> None:
         self._execution = execution

@@ -36,8 +36,8 @@ SettingsOf = Callable[[str, int], App | None]
 
 
 class Deployment:
-    """Unit files in `units`, generation files through `pins`, both told to `systemd`. What takes time keeps only the
-    app's own lock; the machine's is in `reload`."""
+    """Installs unit files through `units` and generation files through `pins`, and has `systemd` load them. Slow
+    operations hold the app's lock only; the lock of the machine is in `reload`."""
 
     def __init__(
         self,

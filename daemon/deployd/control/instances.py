@@ -155,7 +155,7 @@ class Instances:
             await asyncio.wait([task for _, task in self._jobs.values()])
 
     async def leave(self) -> None:
-        """End every job of ours; what systemd was asked for goes on."""
+        """Cancel all tasks of this app; jobs that systemd has accepted continue."""
         tasks = [task for _, task in self._jobs.values()]
         for task in tasks:
             task.cancel()

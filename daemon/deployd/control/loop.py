@@ -1,4 +1,4 @@
-"""A loop that runs its step whenever it is woken, and goes on whatever the step raises."""
+"""A loop that runs its step whenever it is woken, and continues whatever exception the step raises."""
 
 from __future__ import annotations
 

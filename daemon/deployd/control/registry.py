@@ -188,7 +188,7 @@ class Registry:
         return controller
 
     def tell(self, name: str, event: str, fields: dict[str, Any]) -> None:
-        """One line of progress. That it cannot be told changes nothing of what is done."""
+        """Emit one progress event. A failure to emit it does not affect the work itself."""
         try:
             self._emit(name, "event", {"event": event, "app": name, "time": status.iso(time.time()), **fields})
         except Exception:
@@ -208,8 +208,8 @@ class Registry:
             controller.on_unit_change(unit)
 
     async def remove(self, name: str) -> None:
-        """Stop an app and take away all that was generated for it. What cannot be is told, and then the app is watched
-        on as one that was stopped; to remove it again finishes it. Raises DeploydError."""
+        """Stop an app and remove all that was generated for it. After an error the app is still watched, as a stopped
+        one, and another call finishes the removal. Raises DeploydError."""
         controller = self._controllers.get(name)
         if controller is None and not self.deployment.installed(name):
             return

@@ -78,7 +78,7 @@ class Removal:
             await asyncio.wait(jobs)
 
     async def _remove_units(self, name: str) -> bool:
-        """True if systemd has to be told: of what a daemon removed that died before it could say so, too."""
+        """True if systemd has to reload, also for files that were removed by a daemon that died before its reload."""
         installed = self._units.installed(name)
         if installed:
             sockets = [unit for unit in installed if unit.endswith(".socket") and "@" not in unit]

@@ -51,7 +51,7 @@ class Sweep:
 
 
 class _Thread(Generic[T]):
-    """Takes one name after the other from `left`, until it is told to leave the rest to another."""
+    """Processes the names in `left` until it is told to leave the rest to another thread."""
 
     def __init__(self, look: Callable[[str], T], left: deque[str], found: dict[str, T | DeploydError]) -> None:
         self._look, self._left, self._found = look, left, found

@@ -43,7 +43,7 @@ class Consent:
         return release if member in NAMES_RELEASE else None
 
     async def _release(self, caller: Caller, member: str, app: str, arguments: Sequence[Any]) -> str:
-        """What polkit is told: the directory that instances would start from."""
+        """Return the release that polkit gets as a detail: the directory that instances would start from."""
         if not app:
             return ""
         if member in NAMES_RELEASE:
@@ -52,7 +52,7 @@ class Consent:
                 raise InvalidRequest('option "release" must be of type str')
             settings = await self._apps.files.load(app, self._workers)
             known = {item.release for item in self._apps.history.past(app)}
-            # A path that hangs is in the way of who named it, and of nobody else.
+            # A path that hangs blocks only the requests of the user who named it.
             places = f"{app} for user {caller.uid}"
             return await self._workers.run(places, release_access.agreed, caller, settings, known, requested)
         with contextlib.suppress(DeploydError):

@@ -1,4 +1,4 @@
-"""What `deployd releases` is told from: history and pins here, app files and directories in threads."""
+"""Collects the data of `deployd releases`: history and pins here, app files and directories in threads."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ MOST_PROMPTS = 4
 """Questions of one user that wait for people."""
 MOST_PROMPTS_IN_ALL = 24
 MOST_CHECKS = 16
-"""Questions of one user that polkit is to answer by itself."""
+"""Checks of one user that polkit answers without asking for a password, at a time."""
 
 
 class Polkit:
@@ -127,7 +127,7 @@ class Polkit:
         self._later(self._bus.call(*AUTHORITY, "CancelCheckAuthorization", "s", [name]))
 
     def _later(self, call: Coroutine[Any, Any, list[Any]]) -> None:
-        """Nobody waits for the answer, and there may be none."""
+        """Make a call without waiting for the reply, which may never come."""
 
         async def ignoring() -> None:
             with contextlib.suppress(BusError):

@@ -1,4 +1,4 @@
-"""Which release directories a caller may name, and which it is told about: others than root what they see themselves.
+"""Which release directories a caller may name, and which are shown to it: users other than root see what they may list.
 
 Everything here looks at file systems: not for the event loop.
 """

@@ -84,12 +84,12 @@ class Views:
             release_access.seen_release(caller, app)
 
     def invalid(self, app: str) -> InvalidFile:
-        """What those are told who may not read the app file."""
+        """Return the error for a caller who may not read the invalid app file."""
         file = self._apps.files.path(app)
         return InvalidFile(f"{file} is not valid; deployd check {app} tells why to those who may read it")
 
     async def may_read_file(self, caller: Caller, app: str) -> bool:
-        """True if the caller may read the app file, and so be told what it says."""
+        """True if the caller may read the app file, and so may see its contents in an answer."""
         try:
             return await self._can_read(caller, app)
         except NoAnswer:

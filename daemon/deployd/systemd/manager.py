@@ -319,8 +319,8 @@ class Systemd:
             self._comparison.begin()  # jobs go on, and keep their names
 
     def _on_owner(self, owner: str) -> None:
-        """It was re-executed; what it sent between its two connections has reached nobody. Nothing is known any more of
-        jobs, and nothing for certain of units."""
+        """Handle a re-execution of systemd: signals sent between its two connections are lost, so jobs are unknown and
+        all units have to be read again."""
         if owner:
             self._jobs.forget()
             self._tell("")

@@ -35,7 +35,7 @@ class SteeredShow:
 
     def perform(self) -> Verdict:
         """All acts, then what was seen."""
-        tier = self._open()
+        self._open()
         with self.stage.start_load() as load:
             self.tell.say("")
             kept = f", beside {self.settings.keepalive} clients that keep theirs" if self.settings.keepalive else ""
@@ -47,14 +47,14 @@ class SteeredShow:
             canary = self._canary(load)
             called = self._way_back(load)
             record = load.stop()
-        verdict = Verdict(self.settings, tier, record, self.stage.timeline(), tuple(self.acts), canary, BAD, called)
+        verdict = Verdict(self.settings, record, self.stage.timeline(), tuple(self.acts), canary, BAD, called)
         self._close(verdict)
         return verdict
 
     # ---- the acts
 
-    def _open(self) -> str:
-        """Deploy; the tier of steering that this machine allows."""
+    def _open(self) -> None:
+        """Deploy."""
         text = self.stage.prepare(RELEASES, {"standby": STANDBY}, routing="steered")
         self.tell.heading("A socket for each instance", "1/4")
         self.tell.prose(f"The app is steered, and says so in {APP_FILE}:")
@@ -67,11 +67,10 @@ class SteeredShow:
             raise ShowError(f"the first deployment ended with status {status}")
         self._status()
         told = self.stage.ask("deployd", "status", APP)
-        if told["steering"] not in {"ebpf", "cbpf"}:
+        if told["steering"] != "ebpf":
             raise ShowError(f"nothing is steered here ({told['steering']}): {told['steering_reason']}")
         self.tell.say("")
-        self.tell.prose(f"The kernel gives each its share of new connections; here the tier is {told['steering']}.")
-        return str(told["steering"])
+        self.tell.prose("The kernel gives each its share of new connections, by an eBPF program.")
 
     def _canary(self, load: Load) -> Canary:
         self.tell.heading(f"A canary of {CANARY:g} %", "2/4")

@@ -44,7 +44,6 @@ class Verdict:
     latter was asked of deployd on the bus; None if nobody saw it."""
 
     settings: Settings
-    tier: str
     record: Record
     timeline: Timeline
     acts: tuple[Act, ...]
@@ -197,7 +196,6 @@ class Verdict:
         last = self.last_bad()
         return {
             "ok": self.holds,
-            "tier": self.tier,
             "requests": len(self.record),
             "lost": self.lost().total(),
             "canary": {"connections": total, "new": mine, "asked": self.canary.asked, "seen": self.canary.seen},

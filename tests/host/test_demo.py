@@ -54,7 +54,7 @@ def test_the_steered_demonstration_gives_the_share_that_was_asked_for(host_root:
     shown = demonstrate("--routing", "steered", *short, "--gate", "5", "--steady", "0.5", "--svg", str(picture))
     assert shown.returncode == 0, shown.stdout + shown.stderr
     found = json.loads(shown.stdout)
-    assert (found["ok"], found["lost"], found["tier"]) == (True, 0, "ebpf")
+    assert (found["ok"], found["lost"]) == (True, 0)
     assert found["canary"]["connections"] == 600
     assert found["canary"]["asked"] == 5.0
     lines = shown.stderr.splitlines()

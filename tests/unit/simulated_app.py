@@ -127,6 +127,9 @@ class Deployment:
     def closing(self, _app: Any) -> tuple[str, ...]:
         return ()
 
+    def has_own_sockets(self, _name: str) -> bool:
+        return False
+
     def steers(self, _name: str) -> bool:
         return False
 

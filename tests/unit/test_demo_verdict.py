@@ -41,7 +41,6 @@ REQUESTS = [
 ACTS = (act("canary", 1.5), act("resume", 4.0), act("rollout v3", 6.0), act("rollback", 7.1))
 WELL = Verdict(
     Settings(instances=2, connections=200),
-    "ebpf",
     Record.of(REQUESTS, 1.0, 9.0),
     Timeline((Moment(0.5, 1, "a", Change.READY), Moment(6.1, 3, "c", Change.READY))),
     ACTS,

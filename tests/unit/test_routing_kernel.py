@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from deployd.routing.kernel import Kernel
-from deployd.steering.support import Support, Tier
 
 
 def test_what_was_left_waits_until_its_app_asks_for_it() -> None:
@@ -13,7 +12,7 @@ def test_what_was_left_waits_until_its_app_asks_for_it() -> None:
     shop, gone = os.open("/dev/null", os.O_RDONLY), os.open("/dev/null", os.O_RDONLY)
     unstored: list[str] = []
     inherited = {"shop.tables-7": shop, "gone.tables-8": gone}
-    kernel = Kernel(Support(Tier.EBPF), lambda name, fd: None, unstored.append, inherited)
+    kernel = Kernel("", lambda name, fd: None, unstored.append, inherited)
     kernel.drop_inherited(["shop"])
     assert kernel.inherited == {"shop.tables-7": shop}
     assert unstored == ["gone.tables-8"]

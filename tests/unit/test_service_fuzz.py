@@ -82,6 +82,7 @@ class Site:
         self.history.deployed(generation(2, Result.SUCCEEDED))
         deployment = create_autospec(Deployment, instance=True)
         deployment.steers.return_value = False
+        deployment.has_own_sockets.return_value = False
         deployment.prepare.side_effect = deployment.layout.side_effect = Refused("not here")
         deployment.settled.return_value, deployment.installed.return_value = [], {}
         deployment.sockets.return_value = ["demo.socket"]

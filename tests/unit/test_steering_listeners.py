@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import select
 import socket
@@ -10,15 +11,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from deployd.errors import SteeringError
+from deployd.steering import support, syscalls
 from deployd.steering.diag import Diag
 from deployd.steering.listeners import borrowed, by_instance, cgroup_id, cgroup_root
-from deployd.steering.support import Support, Tier, probe
+from deployd.steering.support import probe
 from tests.unit.steering_sockets import TIMEOUT, ground, open_files
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -155,23 +157,21 @@ def test_without_cgroup_v2_there_is_no_root(tmp_path: Path) -> None:
 
 
 def test_the_whole_of_steering_works_here() -> None:
-    assert probe(os.getpid()) == Support(Tier.EBPF)
+    assert probe(os.getpid()) == ""
 
 
 CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_BPF, LAST_CAP = 19, 21, 39, 40
 
 
-def probed_with(capabilities: set[int]) -> list[str]:
-    """Tier and reason as a process with no other capabilities sees them."""
+def probed_with(capabilities: set[int]) -> str:
+    """Return the outcome of the probe in a process with no other capabilities."""
 
     def drop() -> None:
         prctl = ctypes.CDLL(None).prctl
         for capability in set(range(LAST_CAP + 1)) - capabilities:
             prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
 
-    script = (
-        "import os; from deployd.steering.support import probe; s = probe(os.getpid()); print(s.tier); print(s.reason)"
-    )
+    script = "import os; from deployd.steering.support import probe; print(probe(os.getpid()))"
     done = subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, "PYTHONPATH": str(CHECKOUT / "daemon")},
@@ -180,25 +180,43 @@ def probed_with(capabilities: set[int]) -> list[str]:
         text=True,
         check=True,
     )
-    return done.stdout.splitlines()
+    return done.stdout.strip()
 
 
-def test_cap_bpf_is_enough_for_ebpf() -> None:
-    assert probed_with({CAP_BPF}) == ["ebpf", ""]
+def test_cap_bpf_is_enough_to_steer_to_sockets_of_the_same_process() -> None:
+    assert probed_with({CAP_BPF}) == ""
 
 
-def test_without_cap_bpf_classic_bpf_is_left() -> None:
-    said = "eBPF cannot be used: cannot create maps in the kernel: Operation not permitted"
-    assert probed_with({CAP_SYS_PTRACE}) == ["cbpf", said]
+def test_without_cap_bpf_nothing_is_steered() -> None:
+    assert probed_with({CAP_SYS_PTRACE}) == "cannot create BPF maps, which needs CAP_BPF: Operation not permitted"
 
 
-def test_without_the_holder_nothing_is_steered() -> None:
+def test_a_kernel_that_does_not_report_cgroups_cannot_steer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux before 5.8 has no INET_DIAG_CGROUP_ID."""
+    listeners = Diag.listeners
+    monkeypatch.setattr(Diag, "listeners", lambda diag, port: [replace(one, cgroup=0) for one in listeners(diag, port)])
+    assert probe(os.getpid()) == "cannot find the unit of a socket, because the kernel is older than Linux 5.8"
+
+
+def test_a_kernel_without_bpf_cannot_steer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bpf(*_: object) -> int:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(syscalls, "bpf", bpf)
+    assert probe(os.getpid()) == "cannot create BPF maps, which needs CAP_BPF: Function not implemented"
+
+
+def test_a_machine_without_cgroup_v2_cannot_steer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(support, "cgroup_root", lambda: None)
+    assert probe(os.getpid()) == "cannot find the unit of a socket, because no cgroup v2 hierarchy is mounted"
+
+
+def test_without_the_process_that_holds_the_sockets_nothing_is_steered() -> None:
     with server("nobody") as nobody:
         nobody.process.kill()
         nobody.process.wait(TIMEOUT)
         found = probe(nobody.process.pid)
-        assert found.tier is Tier.NONE
-        assert found.reason.startswith("connections cannot be steered: cannot take a file descriptor from process")
+    assert found.startswith(f"cannot take a file descriptor from process {nobody.process.pid}, which needs")
 
 
 def test_nothing_is_left_of_a_probe() -> None:

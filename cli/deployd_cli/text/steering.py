@@ -16,7 +16,7 @@ def steered(status: Status) -> bool:
 
 
 def routing_words(status: Status) -> str:
-    """``steered (ebpf)``, and why it is no better; nothing for an app that shares one socket."""
+    """``steered (ebpf)``, or ``steered (none)`` and why; nothing for an app that shares one socket."""
     if not steered(status):
         return ""
     tier, reason = text_of(status, "steering"), text_of(status, "steering_reason")
@@ -40,7 +40,7 @@ def share_words(status: Status) -> list[str]:
     told = []
     for share in shares:
         words = f"generation {number_of(share, 'generation')} gets {percent_of(share, 'asked')} of new connections"
-        if (seen := percent_of(share, "seen")) != "-":  # nobody counts for cbpf
+        if (seen := percent_of(share, "seen")) != "-":
             words += f", {seen} seen, {number_of(share, 'connections')} so far"
         told.append(words)
     return told

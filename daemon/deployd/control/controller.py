@@ -57,7 +57,7 @@ class Controller:
         self._story = Story(name, tell, lambda: self._course)
         self._witness = Witness(name, host.history, host.tail)
         self._analysis = Analysis(name, host, compare, self.wake, self._story.tell)
-        self.router = Router(name, host.systemd, host.kernel, host.deployment.steers, changed=self.wake)
+        self.router = Router(name, host.systemd, host.kernel, host.deployment.has_own_sockets, changed=self.wake)
         self._freezer = Freezer(name, host.systemd, host.pins, self.router.connected)
         self._umbrella = Umbrella(name, host.systemd, changed=self.wake, failed=self._on_error)
         stopped, failed, up = self._story.stopped, self._on_error, self._umbrella.is_up

@@ -96,9 +96,13 @@ class Deployment:
             self._steerable,
         )
 
-    def steers(self, name: str) -> bool:
-        """Do the instances have listening sockets of their own, as the app is installed?"""
+    def has_own_sockets(self, name: str) -> bool:
+        """True if the installed units give each instance listening sockets of its own."""
         return bool(steered.is_steered(self._units.installed(name), name))
+
+    def steers(self, name: str) -> bool:
+        """True if the instances have sockets of their own, and this machine can steer connections to them."""
+        return self._steerable and self.has_own_sockets(name)
 
     def apps(self) -> list[str]:
         """The apps that have units."""
@@ -109,7 +113,7 @@ class Deployment:
         found = set()
         for name in names:
             try:
-                found |= {name} if self.steers(name) else set()
+                found |= {name} if self.has_own_sockets(name) else set()
             except StateError as error:
                 log.warning("%s: %s", name, error)
                 found.add(name)

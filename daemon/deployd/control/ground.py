@@ -44,7 +44,7 @@ class Ground:
         if not goal.generation:
             return goal
         if not self._host.deployment.steers(self._app):
-            goal = replace(goal, standby=None)  # with a queue for all, what sleeps would be woken instead of who serves
+            goal = replace(goal, standby=None)  # unsteered connections would also go to frozen instances
         key = goal.generation, course.rollout.closing
         if course.avoid is None or course.avoid[0] != key:
             install = self._host.deployment.install

@@ -246,7 +246,7 @@ class Registry:
         self._host.kernel.forget(name)
 
     def steers(self, name: str) -> bool:
-        """Whether the app is deployed with sockets of its instances' own."""
+        """True if the app is deployed with sockets for each instance, and this machine can steer."""
         return self.deployment.steers(name)
 
     def current(self, name: str) -> Generation | None:

@@ -1,34 +1,28 @@
-"""What the daemon has of the kernel for steering: its tier, and the maps of each app, which outlive the daemon."""
+"""What the kernel gives for steering: whether it can steer, and the maps of each app, which outlive the daemon."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from deployd.errors import SteeringError
-from deployd.steering.classic import Classic
 from deployd.steering.diag import Diag
 from deployd.steering.idle import Idle
-from deployd.steering.order import OrderFile
 from deployd.steering.steering import Steering, app_of
-from deployd.steering.support import Support, Tier
 
 
 @dataclass(slots=True)
 class Kernel:
     """Shared by all apps. `store` and `unstore` are the file descriptor store of systemd (sd_notify(3))."""
 
-    support: Support
+    obstacle: str
+    """Why this machine cannot steer, from support.probe(); empty if it can."""
     store: Callable[[str, int], None]
     unstore: Callable[[str], None]
     inherited: dict[str, int] = field(default_factory=dict)
     """Name to the file descriptor of a map that a daemon before us left."""
     diag: Diag = field(default_factory=Diag)
-    orders: Path = Path("/run/deployd/order")
-    """Where the order of listeners is kept by app, for classic BPF."""
     _kept: set[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -36,16 +30,12 @@ class Kernel:
 
     @property
     def steers(self) -> bool:
-        return self.support.tier is not Tier.NONE
+        return not self.obstacle
 
-    def steering(self, app: str) -> Steering | Classic | Idle:
-        """Of `app`, by the best tier; with the maps that were left, or new ones."""
-        if self.support.tier is Tier.NONE:
-            return Idle(self.support.reason)
-        if self.support.tier is Tier.CBPF:
-            return Classic(self._order(app))
-        with suppress(SteeringError):
-            OrderFile(self._order(app)).spoil()
+    def steering(self, app: str) -> Steering | Idle:
+        """Return the steering of `app`, with the maps that an earlier daemon left or new ones."""
+        if self.obstacle:
+            return Idle(self.obstacle)
         mine = {name: fd for name, fd in self.inherited.items() if app_of(name) == app}
         for name in mine:
             del self.inherited[name]
@@ -67,11 +57,6 @@ class Kernel:
     def forget(self, app: str) -> None:
         """The app is removed."""
         self.keep(app, {})
-        with suppress(SteeringError):
-            OrderFile(self._order(app)).remove()
-
-    def _order(self, app: str) -> Path:
-        return self.orders / f"{app}.json"
 
     def drop_inherited(self, apps: Collection[str]) -> None:
         """What is left of others than these `apps` is of some that are gone. Theirs waits until they ask for it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
 from deployd.errors import SteeringError, SystemdError
@@ -13,7 +12,6 @@ from deployd.model.instance import Instance, State
 from deployd.render import steered
 from deployd.routing.kernel import Kernel
 from deployd.routing.paths import Addresses
-from deployd.steering.classic import Classic
 from deployd.steering.diag import Connection, Listener
 from deployd.steering.group import Address
 from deployd.steering.listeners import by_instance, cgroup_root
@@ -25,7 +23,6 @@ from deployd.systemd.observe import STATES
 log = logging.getLogger(__name__)
 
 SOCKET = "org.freedesktop.systemd1.Socket"
-OPENED = ("InactiveExitTimestampMonotonic", "ActiveEnterTimestampMonotonic")
 TIMEOUT = 30.0
 """Seconds that a socket unit may take to open or close."""
 
@@ -39,8 +36,6 @@ class Listening:
         self._kernel = kernel
         self._diag = kernel.diag
         self._steering = kernel.steering(app)
-        self._classic = self._steering if isinstance(self._steering, Classic) else None
-        self._turns = asyncio.Lock()
         self.paths = Addresses(app)
         self._cgroups = cgroup_root() or Path("/sys/fs/cgroup")
         self._known: dict[int, tuple[object, tuple[Listener, ...]]] = {}
@@ -63,20 +58,16 @@ class Listening:
 
     @property
     def synced(self) -> bool:
-        """Whether the kernel steers among those that are known, and no others."""
-        return self._synced
+        """True if the kernel steers among the instances that are known, and no others."""
+        return self._synced and not self.reason
 
     @property
     def reason(self) -> str:
-        """Why shares do not hold, if they do not."""
+        """Why deployd cannot steer the app, or "" if it can."""
         return "" if isinstance(self._steering, Steering) else self._steering.reason
 
     async def open(self, number: int) -> None:
         """Open the socket unit, unless it is. Raises UnitRefused if it cannot listen, SystemdError, SteeringError."""
-        async with self._one_by_one():
-            await self._open(number)
-
-    async def _open(self, number: int) -> None:
         unit = self.unit(number)
         if number in self._known and self._active(number):
             return
@@ -94,17 +85,12 @@ class Listening:
         except SteeringError as error:
             await self._stop(unit)
             raise UnitRefused(str(error)) from error
-        if self._classic and number < SLOTS:
-            await self._meet({number: self._systemd.properties(unit).get("InvocationID")})
-            self.sync()
 
     async def close(self, number: int) -> None:
         """Close the socket unit: what is still queued there goes to the others (migration)."""
         self.lost.discard(number)
-        async with self._one_by_one():
-            with self._classic.parting(number) if self._classic else nullcontext():
-                self._drop(number)
-                await self._stop(self.unit(number))
+        self._drop(number)
+        await self._stop(self.unit(number))
         await self._stop(steered.starter(self._app, number))
         self._systemd.unwatch(self.unit(number))
         self.paths.find(self._runs())
@@ -123,10 +109,8 @@ class Listening:
 
     async def end(self, number: int) -> None:
         """Close systemd's end. As long as its process is there, that accepts what comes where nobody else listens."""
-        async with self._one_by_one():
-            with self._classic.parting(number) if self._classic else nullcontext():
-                self._drop(number)
-                await self._stop(self.unit(number))
+        self._drop(number)
+        await self._stop(self.unit(number))
         await self._stop(steered.starter(self._app, number))
 
     async def find(self, instances: Iterable[Instance]) -> None:
@@ -159,13 +143,8 @@ class Listening:
         """Take note of sockets that are open, by number and invocation."""
         places = {}
         for number in news:
-            unit = self.unit(number)
-            told = await self._systemd.read(unit, SOCKET, ["ControlGroup", "ExecStartPre"])
-            places[number] = self._cgroups / str(told["ControlGroup"]).lstrip("/")
-            if self._classic:
-                begun, active = (int(self._systemd.properties(unit).get(name, 0)) for name in OPENED)
-                # systemd opens it and then says so, unless there is something to be run first.
-                self._classic.note(number, (begun, active if told["ExecStartPre"] else begun))
+            properties = await self._systemd.read(self.unit(number), SOCKET, ["ControlGroup"])
+            places[number] = self._cgroups / str(properties["ControlGroup"]).lstrip("/")
         found = by_instance(self._diag, places)
         counts = self._steering.counters()
         for number, listeners in found.items():
@@ -252,10 +231,6 @@ class Listening:
 
     def _service(self, number: int) -> str:
         return f"{self._app}@{number}.service"
-
-    def _one_by_one(self) -> AbstractAsyncContextManager[object]:
-        """Sockets are opened and closed one by one where it matters in which order."""
-        return self._turns if self._classic else nullcontext()
 
     def _runs(self) -> dict[int, object]:
         return {number: invocation for number, (invocation, _) in self._known.items()}

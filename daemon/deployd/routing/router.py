@@ -58,8 +58,8 @@ class Router:
     def report(self) -> Report:
         report = self._now().report()
         if report.steering is None and self._wanted is Routing.STEERED:
-            reason = self._kernel.support.reason or "the app was deployed when it could not be had; remove and apply it"
-            return Report(steering="none", reason=reason)
+            why = self._kernel.obstacle or "deployd could not steer when the app was deployed; remove and apply it"
+            return Report("none", f"all instances share one socket: {why}")
         return report
 
     def stop(self) -> None:

@@ -51,7 +51,6 @@ class Steered:
 
     def __init__(self, app: str, systemd: Systemd, kernel: Kernel, *, changed: Callable[[], None]) -> None:
         self._app = app
-        self._kernel = kernel
         self._changed = changed
         self._listening = Listening(app, systemd, kernel)
         self._tally = Tally()
@@ -132,18 +131,20 @@ class Steered:
 
     def report(self) -> Report:
         known = self._listening.numbers()
-        total = sum(self._shares.values()) or 1.0
-        weights = {number: round(100 * self._shares.get(number, 0.0) / total, 2) for number in known}
-        generations = {item.number: item.generation for item in self._view.instances} if self._view else {}
         try:
             counters = self._listening.counters()
             connections, queues = self._listening.connections(known), self._listening.queues()
         except SteeringError as error:
             log.debug("%s: %s", self._app, error)
             counters, connections, queues = {}, {}, {}
+        if reason := self._listening.reason:
+            unsteered = f"deployd cannot change which instances get new connections: {reason}"
+            return Report("none", unsteered, connections=connections, queues=queues)
+        total = sum(self._shares.values()) or 1.0
+        weights = {number: round(100 * self._shares.get(number, 0.0) / total, 2) for number in known}
+        generations = {item.number: item.generation for item in self._view.instances} if self._view else {}
         return Report(
-            steering=str(self._kernel.support.tier),
-            reason=self._listening.reason or self._kernel.support.reason,
+            "ebpf",
             weights=weights,
             connections=connections,
             queues=queues,

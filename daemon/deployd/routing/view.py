@@ -59,8 +59,9 @@ class Report:
     """For `status`. All by instance number, and empty if the app is not steered."""
 
     steering: str | None = None
-    """The tier: ebpf, cbpf or none; None if it was not asked for."""
+    """ebpf, or none if the app should be steered and cannot be; None if that was not asked for."""
     reason: str = ""
+    """Why it is none."""
     weights: dict[int, float] = field(default_factory=dict)
     """Percent of new connections."""
     connections: dict[int, int] = field(default_factory=dict)

@@ -1,6 +1,7 @@
-"""In place of steering where nothing is to be had: a daemon that came back with fewer privileges than it had.
+"""Takes the place of steering for an app that was deployed steered, on a machine that cannot steer it now.
 
-What an earlier daemon attached goes on by its last table, and the kernel hashes among whoever is left of it.
+The daemon may have lost its privileges, or the machine booted an older kernel. A program that an earlier daemon
+attached keeps deciding by its last table. Without one, or with none of its listeners left, the kernel picks by hash.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from deployd.steering.table import Table
 
 
 class Idle:
-    """The surface of `Steering`, and nothing done."""
+    """Has the methods of `Steering`, and does nothing."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
-        """Why, for people."""
+        """Why the app cannot be steered, as a sentence for users."""
         self.table = Table()
         self.fds: Mapping[str, int] = {}
 

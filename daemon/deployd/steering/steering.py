@@ -49,7 +49,7 @@ class Steering:
         given = _newest({name.removeprefix(f"{app}."): fd for name, fd in (fds or {}).items()})
         self._arrays = _adopted_arrays(given)
         try:
-            with told("create maps in the kernel"):
+            with told("create BPF maps, which needs CAP_BPF"):
                 self._maps = _adopted_maps(given) or {name: Map.create(shape) for name, shape in _SHARED.items()}
                 self._active = self._maps["switch"][0][0] & 1
                 self._table = maps.unpacked(self._maps["tables"][self._active])
@@ -125,7 +125,7 @@ class Steering:
 
     def _group(self, address: Address) -> Group:
         early = self._arrays.get(address)
-        with told("create maps in the kernel"):
+        with told("create BPF maps, which needs CAP_BPF"):
             sockets = early or Map.create(maps.SOCKETS)
         try:
             group = Group(program.Maps(sockets=sockets, **self._maps), known=early is not None)

@@ -1,4 +1,4 @@
-"""What this machine allows, found out by trying: a listener of our own is asked for, lent and steered."""
+"""Whether this machine can steer connections, found out by steering to a listener of our own."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from deployd.errors import SteeringError
@@ -18,39 +16,19 @@ from deployd.steering.steering import Steering
 from deployd.steering.syscalls import told
 
 
-class Tier(StrEnum):
-    """By what connections are steered, best first."""
-
-    EBPF = "ebpf"
-    CBPF = "cbpf"
-    """Classic BPF, which needs no privilege: only the kernel's bpf() is refused."""
-    NONE = "none"
-
-
-@dataclass(frozen=True, slots=True)
-class Support:
-    """The best tier there is, and why it is no better: for people, empty if it is the best."""
-
-    tier: Tier
-    reason: str = ""
-
-
-def probe(pid: int = 1) -> Support:
-    """Try everything that steering needs with a listener of our own; `pid` is who holds the apps' listeners.
+def probe(pid: int = 1) -> str:
+    """Return why this machine cannot steer connections, or "" if it can. Process `pid` holds the listeners of the apps.
 
     Takes some milliseconds. Never raises.
     """
     try:
         with _listener() as listener:
-            _is_told_of(listener)
-            _lends(pid)
-            try:
-                _is_steered(listener)
-            except Exception as error:
-                return Support(Tier.CBPF, f"eBPF cannot be used: {_said(error)}")
-    except Exception as error:  # whatever it is, the daemon can do without steering
-        return Support(Tier.NONE, f"connections cannot be steered: {_said(error)}")
-    return Support(Tier.EBPF)
+            _check_cgroup(listener)
+            _check_borrowing(pid)
+            _check_program(listener)
+    except Exception as error:  # whatever it is, the daemon works without steering
+        return str(error) or type(error).__name__
+    return ""
 
 
 @contextmanager
@@ -63,31 +41,33 @@ def _listener() -> Iterator[socket.socket]:
         yield made
 
 
-def _is_told_of(listener: socket.socket) -> None:
+def _check_cgroup(listener: socket.socket) -> None:
+    """Check that the unit of a listener can be found by its cgroup."""
     if cgroup_root() is None:
-        raise SteeringError("no cgroup v2 hierarchy is mounted, so that nothing tells which unit a socket belongs to")
+        raise SteeringError("cannot find the unit of a socket, because no cgroup v2 hierarchy is mounted")
     one = _found(listener)
     if not one.cgroup:
-        raise SteeringError("the kernel does not tell a socket's cgroup, as it can since Linux 5.8")
+        raise SteeringError("cannot find the unit of a socket, because the kernel is older than Linux 5.8")
     Diag().connections([one.cgroup])
 
 
-def _lends(pid: int) -> None:
-    with told(f"take a file descriptor from process {pid}"):
+def _check_borrowing(pid: int) -> None:
+    with told(f"take a file descriptor from process {pid}, which needs CAP_SYS_PTRACE"):
         pidfd = os.pidfd_open(pid)
         try:
-            # Whichever it is: the lowest one is hardly closed between the two calls.
+            # Any descriptor will do; the lowest is unlikely to be closed between the two calls.
             lowest = min(int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir())
             os.close(syscalls.pidfd_getfd(pidfd, lowest))
         finally:
             os.close(pidfd)
 
 
-def _is_steered(listener: socket.socket) -> None:
+def _check_program(listener: socket.socket) -> None:
+    """Check that the program can be loaded and attached, and the listener added to its array."""
     steering = Steering("probe", pid=os.getpid())
     try:
         if steering.sync({1: [_found(listener)]}):
-            raise SteeringError("a listener cannot be put into the kernel's array")
+            raise SteeringError("cannot put a listener into the array of the BPF program")
     finally:
         steering.close()
 
@@ -97,8 +77,4 @@ def _found(listener: socket.socket) -> Listener:
     for one in Diag().listeners(listener.getsockname()[1]):
         if one.inode == inode:
             return one
-    raise SteeringError("the kernel does not tell of a socket that listens (sock_diag)")
-
-
-def _said(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    raise SteeringError("cannot find a listening socket by sock_diag(7)")

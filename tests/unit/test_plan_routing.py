@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deployd.model.generation import Cause
@@ -67,6 +67,9 @@ def test_the_same_whatever_order_they_come_in(items: list[Candidate], policy: Po
 
 
 @given(candidates(), policies, st.floats(0, 1))
+@example([Candidate(1, 1, 0.0, 0.0), Candidate(2, 2, 0.0, 0.0)], Policy(shunned=1), 0.0)
+@example([Candidate(1, 1, 0.0, 0.0), Candidate(2, 2, 0.0, 0.0)], Policy(shunned=1), 0.25)
+@example([Candidate(1, None, 0.0, 0.0), Candidate(2, 2, 0.0, 0.0)], Policy(shunned=None), 0.25)
 def test_what_is_asked_for_is_exact(items: list[Candidate], policy: Policy, share: float) -> None:
     generations = {item.generation for item in items}
     found = shares(items, replace(policy, asked={2: share}), NOW)
@@ -124,6 +127,15 @@ def test_what_a_way_back_leaves_does_not_help_out() -> None:
     assert shares(items, Policy(prefer=1), NOW).shares == {1: 0.0, 2: 1.0}
     assert shares(items, Policy(prefer=1, shunned=2), NOW).shares == {1: 1.0, 2: 0.0}
     assert shares(items[1:], Policy(prefer=1, shunned=2), NOW).shares == {2: 1.0}
+
+
+def test_a_weight_set_during_a_rollback_leaves_the_rest_to_the_other_generations() -> None:
+    """The generation that the rollback leaves gets the rest only if there is no third."""
+    left, target, third = Candidate(1, 1, 0.0, 0.0), Candidate(2, 2, 0.0, 0.0), Candidate(3, 3, 0.0, 0.0)
+    policy = Policy(prefer=2, asked={2: 0.25}, shunned=1)
+    assert shares([left, target], policy, NOW).shares == {1: 0.75, 2: 0.25}
+    assert shares([left, target, third], policy, NOW).shares == {1: 0.0, 2: 0.25, 3: 0.75}
+    assert shares([left, target], replace(policy, asked={1: 0.25}), NOW).shares == {1: 0.25, 2: 0.75}
 
 
 def test_within_a_generation_the_first_started_stands_first() -> None:

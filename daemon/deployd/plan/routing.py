@@ -8,11 +8,12 @@ new release is shown the old one again, as long as the new one keeps up. Here th
 - On a way back the generation it leads to stands first, though its number is older.
 - All goes to the first generation that has an instance with no more than `spill_over` connections in its queue, in
   equal shares. While others could help out, the least busy get more. If all are over the limit, all get the same.
-- What a way back leaves does not help out: slower answers are better than bad ones.
+- The generation that a rollback leaves does not help out: slower answers are better than bad ones.
 - An instance warms up: for `warm_up` seconds it takes a growing part of its share. The rest goes, a head each, to
   the warm ones of its generation and to the next older generation; if there are neither, it stays in the generation.
 - What is asked for (a canary's share, `deployd weight`) comes before all of that: exactly so much, in equal parts,
-  whatever waits in queues. Only where no other generation serves, it gets more.
+  whatever waits in queues; the rest goes even to the generation that a rollback leaves, if there is no other. Only
+  where no other generation serves, the one that was asked for gets more.
 
 Pure and total. Times are CLOCK_MONOTONIC seconds.
 """
@@ -60,7 +61,7 @@ class Policy:
     spill_over: int = 16
     warm_up: float = 0.0
     shunned: int | None = None
-    """A generation that a way back leaves: it does not help out as long as anybody else serves."""
+    """The generation that a rollback leaves: it gets no part of the rest, unless no other generation can take it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,8 @@ def shares(candidates: Iterable[Candidate], policy: Policy, now: float) -> Share
     """The share of each candidate, by the rules above."""
     found = sorted(candidates, key=lambda item: _turn(item, policy))
     order = tuple(item.number for item in found)
-    if policy.shunned is not None and policy.shunned not in policy.asked:
-        found = [item for item in found if item.generation != policy.shunned] or found
     asked, ruled, rest = _as_asked(found, policy)
+    ruled = [item for item in ruled if item.generation != policy.shunned or policy.shunned is None] or ruled
     taken, warming = _by_rule(ruled, policy, now) if rest else ({}, False)
     given = {number: asked.get(number, 0.0) + rest * taken.get(number, 0.0) for number in order}
     return Shares(

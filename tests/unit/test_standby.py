@@ -7,6 +7,7 @@ import logging
 import socket
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -251,7 +252,8 @@ class Stage:
 
     def back(self) -> None:
         """The daemon, afresh."""
-        self.freezer = Freezer("shop", self.systemd, self.pins, lambda _: self.strayed)  # type: ignore[arg-type]
+        router = SimpleNamespace(backend=SimpleNamespace(connected=lambda _: self.strayed))
+        self.freezer = Freezer("shop", self.systemd, self.pins, router)  # type: ignore[arg-type]
         self.standby = Standby(
             "shop",
             self.pins,

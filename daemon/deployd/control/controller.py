@@ -58,7 +58,7 @@ class Controller:
         self._witness = Witness(name, host.history, host.tail)
         self._analysis = Analysis(name, host, compare, self.wake, self._story.tell)
         self.router = Router(name, host.systemd, host.kernel, host.deployment.has_own_sockets, changed=self.wake)
-        self._freezer = Freezer(name, host.systemd, host.pins, self.router.connected)
+        self._freezer = Freezer(name, host.systemd, host.pins, self.router)
         self._umbrella = Umbrella(name, host.systemd, changed=self.wake, failed=self._on_error)
         stopped, failed, up = self._story.stopped, self._on_error, self._umbrella.is_up
         self.instances = Instances(
@@ -165,7 +165,7 @@ class Controller:
             return False
         self._host.history.move(rollout := replace(course.rollout, weight=weight))
         course.rollout = rollout
-        self.router.follow(rollout)  # whoever asked for it sees it hold when the call returns
+        self.router.backend.follow(rollout)  # whoever asked for it sees it hold when the call returns
         self._report_change()
         self.wake()
         return True
@@ -229,7 +229,7 @@ class Controller:
         settings = course.target.settings if course is not None else self._ground.settings()
         goal = self._goal[0] if self._goal is not None else None
         if settings is not None:
-            await self.router.look(view(course, goal, seen, settings, self.standby.recalled))
+            await self.router.backend.update(view(course, goal, seen, settings, self.standby.recalled))
         seen = self.observe()  # for that took its time: what was being frozen then may have been
         await self.standby.attend(seen, self._ground.settings(), self.rollout, goal)
 

@@ -8,7 +8,7 @@ unneeded, never one that is to serve and sleeps; and signals may be sent again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import replace
 
 from deployd.control.moment import Moment
@@ -16,6 +16,7 @@ from deployd.errors import SystemdError
 from deployd.model.action import Freeze, Thaw
 from deployd.model.app import App, Drain
 from deployd.plan.standby import Resting, refusal
+from deployd.routing import Router
 from deployd.state.pins import Pins
 from deployd.systemd import memory
 from deployd.systemd.manager import SERVICE, Systemd
@@ -33,17 +34,14 @@ def patient(settings: App) -> App:
 
 
 class Freezer:
-    """Of one app. `connected` tells who of some instances has connections of its own. Raises SystemdError and
-    StateError where not told otherwise."""
+    """Freezes and thaws instances of one app. Raises SystemdError and StateError unless noted otherwise."""
 
-    def __init__(
-        self, app: str, systemd: Systemd, pins: Pins, connected: Callable[[Collection[int]], Collection[int]]
-    ) -> None:
+    def __init__(self, app: str, systemd: Systemd, pins: Pins, router: Router) -> None:
         self._app = app
         self._systemd = systemd
         self._pins = pins
         self._held: dict[int, int | None] = {}
-        self._connected = connected
+        self._router = router
         self._frozen: set[int] = set()
         self._roused: set[int] = set()
         self._waking: set[int] = set()
@@ -53,10 +51,10 @@ class Freezer:
         return f"{self._app}@{number}.service"
 
     async def freeze(self, action: Freeze, settings: App, left: int | None) -> str:
-        """Freeze an instance that gets nothing new any more; or say why it is to be stopped instead ("" if not).
+        """Freeze an instance that was drained, or return why it has to be stopped instead ("" if frozen).
 
-        `left`: the connections that it still has, as Router.drain tells. Whoever waits at the other end of one would
-        wait in vain; an instance that is told to stop ends what it has begun.
+        `left`: the connections that it still has, as Backend.drain() returns them. Their clients would wait in vain; an
+        instance that gets a signal to stop finishes their requests.
         """
         if left is None:
             why = "nobody knows whether it still has connections"
@@ -113,7 +111,7 @@ class Freezer:
 
         To whom connections may stray, while the kernel's maps are made anew, or have strayed, goes on until they have
         ended. True if there are such."""
-        strayed = self._connected(numbers)
+        strayed = self._router.backend.connected(numbers)
         for number in sorted(numbers):
             if number in self._waking or number not in self._pins.standby(self._app):
                 continue

@@ -178,7 +178,7 @@ class Instances:
         except Exception as error:
             self._failed(error)
             if number in self._jobs and self._jobs[number][1] is asyncio.current_task():
-                self._router.stay(number)
+                self._router.backend.undrain(number)
                 await asyncio.sleep(RETRY)
         finally:
             if number in self._jobs and self._jobs[number][1] is asyncio.current_task():
@@ -194,7 +194,7 @@ class Instances:
             # and that start would be taken for one that systemd had to repeat.
             await self._systemd.reset_failed(unit)
         try:
-            await self._router.open(action.number)
+            await self._router.backend.open(action.number)
             job = await self._systemd.start(unit)
         except UnitRefused as error:
             self._refused(action.number, str(error))
@@ -220,7 +220,7 @@ class Instances:
     async def _stop(self, action: Stop, settings: App) -> None:
         unit = self.unit(action.number)
         await self._freezer.wake(action.number)  # first: it is to answer what still waits there
-        left = await self._router.drain(action.number, settings)
+        left = await self._router.backend.drain(action.number, settings)
         await self._result(await self._systemd.stop(unit), settings.stop.timeout + JOB_MARGIN)
         state = self._mirrored(action.number, None).state
         if state not in (State.INACTIVE, State.FAILED):
@@ -236,16 +236,16 @@ class Instances:
         if not action.keep:
             self._pins.unpin(self._app, action.number)
             self._stopped(action, left)
-        await self._router.close(action.number)
+        await self._router.backend.close(action.number)
 
     async def _freeze(self, action: Freeze, settings: App) -> None:
-        left = await self._router.drain(action.number, patient(settings))
+        left = await self._router.backend.drain(action.number, patient(settings))
         if await self._freezer.freeze(action, settings, left):
             await self._stop(Stop(action.number, action.generation), settings)
 
     async def _thaw(self, action: Thaw) -> None:
         await self._freezer.thaw(action)
-        await self._router.open(action.number)
+        await self._router.backend.open(action.number)
 
     async def _result(self, job: asyncio.Future[str], timeout: float) -> str:
         try:

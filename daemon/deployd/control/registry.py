@@ -150,7 +150,7 @@ class Registry:
             controller.target if controller else None,
             controller.keeper.troubles() if controller else {},
             boots.summary(self.history.boots(name)),
-            controller.router.report() if controller else None,
+            controller.router.backend.report() if controller else None,
             controller.standby.status(Moment.now()) if controller else None,
             trouble,
         )

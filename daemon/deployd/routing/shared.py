@@ -1,40 +1,25 @@
-"""Shared routing: one queue, from which whoever is free accepts. There is nothing to be done."""
+"""Shared routing: all instances accept from one queue, and whichever is free takes the next connection."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
-from deployd.model.app import App
-from deployd.model.rollout import Rollout
+from deployd.model.app import Routing
+from deployd.routing.backend import Backend
+from deployd.routing.kernel import Kernel
 from deployd.routing.view import Report, View
 
 
-class Shared:
-    """Sockets are opened with the units and closed with them; an instance that stops leaves the queue to the others."""
+class Shared(Backend):
+    """Routes nothing: sockets open and close with their units. Reports why an app is shared that asks to be steered."""
 
-    async def look(self, view: View) -> None:
-        pass
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._wanted = Routing.SHARED
 
-    def follow(self, rollout: Rollout) -> None:
-        pass
-
-    async def open(self, number: int) -> None:
-        pass
-
-    async def drain(self, number: int, settings: App) -> int | None:  # noqa: ARG002
-        return None
-
-    def stay(self, number: int) -> None:
-        pass
-
-    async def close(self, number: int) -> None:
-        pass
-
-    def connected(self, numbers: Collection[int]) -> Collection[int]:  # noqa: ARG002
-        return ()
+    async def update(self, view: View) -> None:
+        self._wanted = view.settings.routing
 
     def report(self) -> Report:
-        return Report()
-
-    def stop(self) -> None:
-        pass
+        if self._wanted is not Routing.STEERED:
+            return Report()
+        why = self._kernel.obstacle or "deployd could not steer when the app was deployed; remove and apply it"
+        return Report("none", f"all instances share one socket: {why}")

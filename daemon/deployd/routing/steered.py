@@ -20,6 +20,7 @@ from deployd.model.instance import Instance, State
 from deployd.model.rollout import Rollout
 from deployd.plan import routing
 from deployd.plan.routing import Candidate
+from deployd.routing.backend import Backend
 from deployd.routing.kernel import Kernel
 from deployd.routing.listening import Listening
 from deployd.routing.tally import Tally
@@ -46,7 +47,7 @@ HANDSHAKES = 3.0
 when a listener closes goes to the others (BPF_SK_REUSEPORT_SELECT_OR_MIGRATE)."""
 
 
-class Steered:
+class Steered(Backend):
     """Of one app. `changed` is called when a look is worth it though no unit changed."""
 
     def __init__(self, app: str, systemd: Systemd, kernel: Kernel, *, changed: Callable[[], None]) -> None:
@@ -63,7 +64,7 @@ class Steered:
         self._timer: asyncio.TimerHandle | None = None
         self._mending: dict[int, asyncio.Task[None]] = {}
 
-    async def look(self, view: View) -> None:
+    async def update(self, view: View) -> None:
         self._view = view
         try:
             self._listening.paths.want(view.settings, keep=view.rollout is not None)
@@ -111,7 +112,7 @@ class Steered:
             log.warning("%s: instance %d is stopped undrained: %s", self._app, number, error)
             return None
 
-    def stay(self, number: int) -> None:
+    def undrain(self, number: int) -> None:
         self._leaving.discard(number)
 
     async def close(self, number: int) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from deployd.model.app import App
 from deployd.model.generation import Cause
@@ -69,36 +68,3 @@ class Report:
     queues: dict[int, int] = field(default_factory=dict)
     """Waiting to be accepted."""
     shares: tuple[Share, ...] = ()
-
-
-class Routing(Protocol):
-    """Raises SystemdError where systemd does not answer."""
-
-    async def look(self, view: View) -> None:
-        """The app changed: send new connections where they belong now."""
-
-    def follow(self, rollout: Rollout) -> None:
-        """The rollout asks for other shares; they hold when this returns."""
-
-    async def open(self, number: int) -> None:
-        """Before instance `number` is started. Raises UnitRefused if it could not listen."""
-
-    async def drain(self, number: int, settings: App) -> int | None:
-        """Before it is stopped: send it nothing new, and wait until nothing new can reach it any more. Returns how many
-        connections it still has, None if that is not known."""
-
-    def stay(self, number: int) -> None:
-        """It was drained and could not be stopped: as long as it serves, it is to have its share."""
-
-    async def close(self, number: int) -> None:
-        """It is stopped, and is not to come back."""
-
-    def connected(self, numbers: Collection[int]) -> Collection[int]:
-        """Those of `numbers` that have connections of their own, accepted or waiting, or may be given some, as far as
-        that is known."""
-
-    def report(self) -> Report:
-        """How things stand, without waiting for anything."""
-
-    def stop(self) -> None:
-        """The daemon ends, or the app is gone; what the kernel does goes on."""

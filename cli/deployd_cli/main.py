@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 
 from deployd.errors import DeploydError, ExitStatus, InvalidRequest
-from deployd_cli.head_start import take as take_head_start
 from deployd_cli.interrupted import Interrupted
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -35,7 +34,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    take_head_start(arguments)
     from deployd_cli.output import message, quote
     from deployd_cli.program import run
 

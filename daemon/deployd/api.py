@@ -41,7 +41,6 @@ CHANGES = frozenset(
         "Apply",
         "Rollout",
         "Rollback",
-        "Recall",
         "Restart",
         "Scale",
         "Pause",

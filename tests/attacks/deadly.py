@@ -34,7 +34,7 @@ from tests.attacks.raw import (
 NAME, ROOT = "org.deployd1", "/org/deployd1"
 MANAGER, APP = f"{NAME}.Manager", f"{NAME}.App"
 PROPERTIES, INTROSPECTABLE = "org.freedesktop.DBus.Properties", "org.freedesktop.DBus.Introspectable"
-READERS = ("Describe", "History", "Units", "Releases", "Compare", "Pause", "Remove", "Recall")
+READERS = ("Describe", "History", "Units", "Releases", "Compare", "Pause", "Remove")
 ODD = ("_00", "_ff", "_0a", "_1b_5b31m", "_e2_80_ae", "_ed_a0_80", "_2e_2e", "_2f", "_", "a" * 10_000, "_41" * 3000)
 LONG = 17 << 20
 NESTED = 60

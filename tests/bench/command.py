@@ -1,6 +1,6 @@
-"""How long `deployd rollback` takes until its head start and its request are on the bus, and of what that is made.
+"""How long `deployd rollback` takes until its request is on the bus, and of what that is made.
 
-The rollback is refused, as there is nothing to go back to: so it can be asked again and again.
+The rollback is refused, as there is nothing to go back to: so it can be repeated.
 """
 
 from __future__ import annotations
@@ -24,12 +24,10 @@ CALL = ["org.deployd1", f"/org/deployd1/app/{NAME}", "org.deployd1.App", "Rollba
 def measure(machine: Machine) -> list[Figure]:
     machine.clean()
     rig.deploy(machine, NAME, 4, rig.release(machine, NAME, "v1"), routing="steered")
-    hints, requests, calls, bare = [], [], [], []
-    with Witness(machine, "Recall") as hint, Witness(machine, "Rollback") as request:
+    requests, calls, bare = [], [], []
+    with Witness(machine, "Rollback") as request:
         for _ in range(ROUNDS):
-            run = _refused(machine, ["deployd", "rollback", NAME])
-            hints.append(_until(run, hint))
-            requests.append(_until(run, request))
+            requests.append(_until(_refused(machine, ["deployd", "rollback", NAME]), request))
             calls.append(_until(_refused(machine, ["busctl", "--system", "call", *CALL]), request))
             bare.append(timed(machine, [machine.python, "-c", "pass"]).seconds)
     for line in slowest_imports(machine, "rollback", NAME):
@@ -37,10 +35,8 @@ def measure(machine: Machine) -> list[Figure]:
     rig.remove(machine, NAME)
     return [
         Figure(
-            "deployd rollback until its head start is on the bus, against python3 -c pass", ratio(hints, bare), "times"
+            "deployd rollback until its request is on the bus, against python3 -c pass", ratio(requests, bare), "times"
         ),
-        Figure("  until its request is", ratio(requests, bare), "times"),
-        Figure("  of its head start", median(hints) * 1000, "ms"),
         Figure("  of its request", median(requests) * 1000, "ms"),
         Figure("  of python3 -c pass, to its end", median(bare) * 1000, "ms"),
         Figure("  of busctl call", median(calls) * 1000, "ms"),

@@ -1,8 +1,7 @@
 """How long the bad generation answers after `deployd rollback`: shared, steered, and steered with the good in standby.
 
 Apps that boot for a second, of 4 and of 64 instances, with max_surge = "25%"; a release is rolled out, then taken back
-under load. Counted from the command's start, and from the first that the daemon hears of it, as it passes the bus: the
-command's head start.
+under load. Counted from the start of the command, and from its request, as it passes the bus.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ def figures(instances: int, found: Mapping[str, list[Back]]) -> list[Figure]:
         what = f"last bad answer {of}, {kind}"
         lines += [
             Figure(f"{what}: after the command's start", median(back.from_command for back in backs) * 1000, "ms", aim),
-            Figure("  after the daemon heard of it", median(back.from_call for back in backs) * 1000, "ms"),
+            Figure("  after its request", median(back.from_call for back in backs) * 1000, "ms"),
             Figure("  all is back, the command has ended", median(back.whole for back in backs) * 1000, "ms"),
         ]
     for kind, other in ((STEERED, SHARED), (STANDBY, SHARED), (STANDBY, STEERED)):
@@ -113,7 +112,7 @@ def _back(machine: Machine, name: str, port: int, kind: str) -> Back:
     environment = {"PYTHONPATH": str(IN_HOST)}
     python = str(machine.root.python)
     with (
-        Witness(machine, "Recall") as witness,
+        Witness(machine, "Rollback") as witness,
         Load.start(machine.popen, port, RATE, python=python, env=environment) as load,
     ):
         time.sleep(BEFORE)
@@ -122,7 +121,7 @@ def _back(machine: Machine, name: str, port: int, kind: str) -> Back:
         record = load.stop()
         called = witness.called()
     if called is None:
-        raise RuntimeError("the monitor of the bus did not show the head start")
+        raise RuntimeError("the monitor of the bus did not show the request")
     return Back.of(record, status["generation"], command.began, called, command.seconds)
 
 

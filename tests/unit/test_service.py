@@ -43,7 +43,6 @@ CHANGES: Calls = {
     (APP, "Resume"): [],
     (APP, "Abort"): [{}],
     (APP, "SetWeight"): [2, 0.1, {}],
-    (APP, "Recall"): [0],
     (APP, "Remove"): [],
 }
 READS: Calls = {
@@ -65,7 +64,6 @@ SIGNATURES = {
     "Rollback": "ta{sv}",
     "Scale": "ua{sv}",
     "SetWeight": "tda{sv}",
-    "Recall": "t",
     "Check": "s",
     "LogMatches": "t",
     "HistoryBefore": "t",

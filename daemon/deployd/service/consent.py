@@ -14,7 +14,7 @@ from deployd.service.caller import Caller
 from deployd.service.polkit import Polkit
 from deployd.service.requests import Requests
 
-VERBS = {"SetWeight": "weight", "Recall": "rollback"}
+VERBS = {"SetWeight": "weight"}
 """Methods whose command is not called like them."""
 
 NAMES_RELEASE = frozenset({"Rollout", "Apply"})
@@ -56,7 +56,7 @@ class Consent:
             places = f"{app} for user {caller.uid}"
             return await self._workers.run(places, release_access.agreed, caller, settings, known, requested)
         with contextlib.suppress(DeploydError):
-            if member in ("Rollback", "Recall"):
+            if member == "Rollback":
                 return self._requests.rollback_goal(app, arguments[0], past_irreversible=True).release
             current = self._apps.current(app)
             return current.release if current is not None else ""

@@ -125,7 +125,6 @@ class Service:
                 "Rollback": lambda app, to, options: requests.rollback(
                     app, _number(app, to), **_options(options, supersede=bool, past_irreversible=bool)
                 ),
-                "Recall": lambda app, to: requests.recall(app, _number(app, to)),
                 "Restart": lambda app, options: requests.restart(app, **_options(options, supersede=bool)),
                 "Scale": lambda app, instances, options: requests.scale(
                     app, instances, **_options(options, supersede=bool)

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 from deployd.config.contents import contents
-from deployd.control.controller import Controller
 from deployd.control.registry import Registry
 from deployd.control.workers import LONG
 from deployd.errors import Busy, DeploydError, InvalidRequest, Refused
@@ -103,25 +102,13 @@ class Requests:
                 release = await self._preparation.as_it_was(goal)
                 return await self._begin(goal.settings, release, Cause.ROLLBACK, goal)
 
-    def recall(self, name: str, to: int = 0) -> None:
-        """Have what stands by of that generation serve: a rollback is about to be asked for."""
-        self._turns.refuse_if_removing(name)
-        self._apps.require_history(name)
-        controller = self._apps.known(name)
-        if controller is not None:
-            self._recall(controller, self.rollback_goal(name, to, past_irreversible=False))
-
-    @staticmethod
-    def _recall(controller: Controller, goal: Generation) -> None:
+    @contextlib.contextmanager
+    def _recalled(self, name: str, goal: Generation) -> Iterator[None]:
+        """Wake the standby instances of `goal` at once; return them to standby if the rollback is refused."""
+        controller = self._apps.controller(name)
         # Hooks may yet refuse the rollback; and a rollout that is under way has a goal of its own.
         if not goal.settings.pace.hooks.before and controller.rollout is None:
             controller.standby.recall(goal.number, goal.settings)
-
-    @contextlib.contextmanager
-    def _recalled(self, name: str, goal: Generation) -> Iterator[None]:
-        """With what stands by of `goal` serving already; put back if this is refused."""
-        controller = self._apps.controller(name)
-        self._recall(controller, goal)
         try:
             yield
         except DeploydError:

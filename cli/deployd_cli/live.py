@@ -1,4 +1,7 @@
-"""Lines drawn in place on a terminal; the last drawing stays. The only module that imports rich, for 60 ms."""
+"""A drawing that is replaced in place on a terminal; the last one stays.
+
+Escape sequences of ECMA-48 do it: every terminal has those that are used here, and no library is needed.
+"""
 
 from __future__ import annotations
 
@@ -9,33 +12,30 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
-
 TICK = 0.25
-"""Seconds between drawings when nothing happens, so that elapsed times move and a resized terminal is noticed."""
+"""Seconds between drawings when nothing happens, so that elapsed times advance and a resize is noticed."""
 
 AFTERWARDS = 4
 """Lines left free by the last drawing, for the sentence below it and the prompt: nothing scrolls away."""
+
+HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
+HOME, ERASE_BELOW, ERASE_LINE = "\x1b[H", "\x1b[J", "\x1b[K"
 
 Draw = Callable[[int, int], list[str]]
 
 
 class Screen:
-    """``with Screen(draw) as screen``: `draw` gets columns and lines to fill, again and again."""
+    """``with Screen(draw) as screen``: `draw` returns the lines that fit into so many columns and lines."""
 
     def __init__(self, draw: Draw) -> None:
         self._draw = draw
-        # The lines come painted or not, as NO_COLOR and TERM want it; rich only moves the cursor.
-        self._console = Console(
-            file=sys.stdout, color_system="standard", no_color=False, highlight=False, markup=False, emoji=False
-        )
-        self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+        self._size: os.terminal_size | None = None
+        self._lines = 0
+        """Lines of the last drawing; the cursor is at the beginning of the line below it."""
         self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
-        self._live.start()
+        sys.stdout.write(HIDE_CURSOR)
         self._tick()
         return self
 
@@ -45,15 +45,26 @@ class Screen:
         try:
             self.draw(spare=AFTERWARDS)
         finally:
-            self._live.stop()
+            sys.stdout.write(SHOW_CURSOR)
+            sys.stdout.flush()
 
     def draw(self, spare: int = 1) -> None:
-        """Fill the terminal but for `spare` lines."""
-        columns, lines = os.get_terminal_size(self._console.file.fileno())
-        text = Text.from_ansi(
-            "\n".join(self._draw(columns or 80, (lines or 24) - spare)), no_wrap=True, overflow="crop"
-        )
-        self._live.update(text, refresh=True)
+        """Replace the last drawing by one that leaves `spare` lines of the terminal free."""
+        size = os.get_terminal_size(sys.stdout.fileno())
+        lines = self._draw(size.columns or 80, (size.lines or 24) - spare)
+        sys.stdout.write(self._back(size) + "".join(f"{ERASE_LINE}{line}\n" for line in lines) + ERASE_BELOW)
+        sys.stdout.flush()
+        self._size, self._lines = size, len(lines)
+
+    def _back(self, size: os.terminal_size) -> str:
+        """Return what moves the cursor to the first line of the last drawing.
+
+        A terminal that was resized may have wrapped its lines: where the drawing begins is unknown then, and the
+        screen is cleared.
+        """
+        if self._size not in (None, size):
+            return HOME + ERASE_BELOW
+        return f"\x1b[{self._lines}A" if self._lines else ""
 
     def _tick(self) -> None:
         self.draw()

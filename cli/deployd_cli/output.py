@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
@@ -28,8 +29,6 @@ def can_redraw(stream: TextIO) -> bool:
 
 def width_of(stream: TextIO) -> int | None:
     """Columns to keep to; None in a pipe, where nothing is cut."""
-    import shutil  # not sooner: typer's import of it is to go without its compressors
-
     return shutil.get_terminal_size((80, 24)).columns if stream.isatty() else None
 
 

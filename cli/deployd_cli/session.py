@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from deployd.api import Client
 from deployd_cli.interrupted import Interrupted
-from deployd_cli.startup import without
-
-with without("ssl", "gi"):
-    import asyncio
-
-    from deployd.api import Client
 
 T = TypeVar("T")
 
@@ -27,8 +23,7 @@ def run(work: Callable[[Client], Awaitable[T]], *, timeout: float = 5.0) -> T:
 
     async def connected() -> T:
         async with await Client.connect(timeout=timeout, interactive=interactive) as client:
-            gc.freeze()  # main switched it off, and it would begin with a look at all that was imported
-            gc.enable()
+            gc.enable()  # off until here, see main; waiting may take days
             return await work(client)
 
     try:

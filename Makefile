@@ -30,7 +30,7 @@ test: bootstrap  ## all tests, on real systemd hosts too (TESTS=... takes pytest
 	@$(VENV_PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
 test-unit: bootstrap  ## the tests that need no systemd, linters among them
-	@$(VENV_PYTHON) -m pytest tests/unit $(TESTS)
+	@$(VENV_PYTHON) -m pytest -m "not host" $(TESTS)
 
 torture: bootstrap  ## a fault at every step of a rollout, again and again (SEED=... FAULTS=500 ROUTING=steered)
 	@$(VENV_PYTHON) -m tests.torture $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) \
@@ -46,7 +46,7 @@ simulate: bootstrap  ## the way back from a bad release in 200 instances, agains
 	@$(VENV_PYTHON) -m tests.bench.recovery $(STORY)
 
 lint: bootstrap  ## linters, types and import contracts alone
-	@$(VENV_PYTHON) -m pytest -q tests/unit/test_lint.py $(TESTS)
+	@$(VENV_PYTHON) -m pytest -q tests/packaging/test_lint.py $(TESTS)
 
 format: bootstrap  ## reformat and sort imports
 	@$(BIN)/ruff check --fix --select I .

@@ -21,7 +21,8 @@ the daemon turns it into a D-Bus error reply, the command turns that into an exi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 
@@ -139,3 +140,12 @@ class Unreachable(DeploydError):
 ALL: tuple[type[DeploydError], ...] = (DeploydError, *DeploydError.__subclasses__())
 BY_DBUS_NAME = {PREFIX + cls.name: cls for cls in ALL}
 """D-Bus error name to class, for the client side."""
+
+
+@contextmanager
+def steering_errors(what: str) -> Iterator[None]:
+    """Raise SteeringError, "cannot WHAT: REASON", in place of an OSError of the kernel."""
+    try:
+        yield
+    except OSError as error:
+        raise SteeringError(f"cannot {what}: {error.strerror or error}") from error

@@ -14,24 +14,22 @@ from pathlib import Path
 from typing import Any
 
 from deployd import config
+from deployd.apps.registry import Registry, Settings
+from deployd.apps.removal import Removal
 from deployd.bus import Bus, BusError
-from deployd.control.commands import Commands
-from deployd.control.deployment import Deployment
-from deployd.control.hooks import Hooks
-from deployd.control.host import Host
-from deployd.control.registry import Registry, Settings
-from deployd.control.removal import Removal
-from deployd.control.workers import Workers
 from deployd.errors import DeploydError, InvalidRequest
+from deployd.files.workers import Workers
+from deployd.instances.commands import Commands
 from deployd.model.app import App
 from deployd.plan.backoff import Patience
+from deployd.reuseport import support
+from deployd.rollout.hooks import Hooks
+from deployd.rollout.host import Host
 from deployd.routing.kernel import Kernel
 from deployd.service.interface import Service
 from deployd.service.polkit import Polkit
 from deployd.state.history import History
 from deployd.state.pins import Pins
-from deployd.state.units import UnitDirectory
-from deployd.steering import support
 from deployd.systemd import journal
 from deployd.systemd.daemon_reload import DaemonReload
 from deployd.systemd.execution import Execution
@@ -39,6 +37,8 @@ from deployd.systemd.manager import Systemd
 from deployd.systemd.notify import Notifier
 from deployd.systemd.tail import Tail
 from deployd.systemd.transient import Transient
+from deployd.units.deployment import Deployment
+from deployd.units.directory import UnitDirectory
 
 log = logging.getLogger("deployd")
 
@@ -125,7 +125,6 @@ class Daemon:
             history,
             pins,
             deployment,
-            removal,
             tail.last,
             hooks,
             transient,
@@ -134,7 +133,7 @@ class Daemon:
             generations=self._settings.generations,
             patience=self._settings.patience,
         )
-        apps = Registry(self._settings, host, self._emit)
+        apps = Registry(self._settings, host, removal, self._emit)
         self._apps = apps
         self._service = Service(bus, apps, Polkit(bus))
         await apps.start()

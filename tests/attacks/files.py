@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import subprocess
 
-from tests.apps.release import app_file
 from tests.host.stage import APP, PORT, RELEASES, Stage
+from tests.sample_apps.release import app_file
 
 USER = "www-data"
 """Runs the app, and owns its releases."""

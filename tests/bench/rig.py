@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from deployd.api import Client
-from tests.apps.release import app_file, make_release
 from tests.host.machine import Machine
 from tests.on_bus import run
+from tests.sample_apps.release import app_file, make_release
 
 LIMIT = 300.0
 PORT = 8080

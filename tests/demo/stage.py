@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from tests.apps.release import app_file, make_release
 from tests.demo.settings import Settings
 from tests.demo.story import APP, PORT, RELEASES, directory
 from tests.demo.timeline import Timeline
@@ -20,6 +19,7 @@ from tests.host.machine import Machine
 from tests.host.root import IN_HOST
 from tests.load import netstat
 from tests.load.client import Load
+from tests.sample_apps.release import app_file, make_release
 
 APP_FILE = f"/etc/deployd/apps/{APP}.toml"
 HANDLER_MS = 5.0  # so that there are always requests in progress when an instance goes

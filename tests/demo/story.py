@@ -9,7 +9,7 @@ from tests.demo.settings import Settings
 APP = "demo"
 PORT = 8080
 RELEASES = {"v1": "good", "v2": "good", "v3": "crash", "v4": "hang"}
-"""The modes are those of tests/apps/demo."""
+"""The modes are those of tests/sample_apps/demo."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.apps.release import app_file, make_release
 from tests.host.stage import Begun, Json, Stage
+from tests.sample_apps.release import app_file, make_release
 
 
 @dataclass(frozen=True, slots=True)

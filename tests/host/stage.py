@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.apps.release import app_file, make_release
 from tests.host.begun import DEADLINE, Begun, Ended, Json
 from tests.host.machine import Machine
 from tests.host.root import IN_HOST
 from tests.host.unit_journal import UnitJournal
 from tests.load.client import Load
+from tests.sample_apps.release import app_file, make_release
 
 __all__ = ["APP", "APP_FILE", "DEADLINE", "INSTANCES", "PORT", "RELEASES", "Begun", "Ended", "Json", "Ran", "Stage"]
 

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from deployd.steering import syscalls
+from deployd.reuseport import syscalls
 from tests.host.stage import APP, Stage
 from tests.load.record import Kind, Record
 

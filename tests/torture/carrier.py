@@ -22,7 +22,7 @@ class Carrier:
 
     verb: str = "rollout"
     mode: str = "good"
-    """Of the release, see tests/apps/demo."""
+    """Of the release, see tests/sample_apps/demo."""
     surge: int = 1
     boot: float = 0.05
     min_ready: str = "0s"

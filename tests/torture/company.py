@@ -12,16 +12,16 @@ import subprocess
 from dataclasses import dataclass, field
 
 from deployd.api import Client
-from tests.apps.release import app_file, make_release
 from tests.host.machine import Machine
 from tests.host.root import IN_HOST
 from tests.host.stage import APP
+from tests.sample_apps.release import app_file, make_release
 from tests.torture.line import AWAY
 from tests.torture.neighbour import NEIGHBOUR
 
 PORT = 8090
 TROUBLE = ("crash-idle", "hang", "crash", "stubborn", "exit0")
-"""Modes of the demo application (tests/apps/demo), one rollout after the other; then it is removed."""
+"""Modes of the demo application (tests/sample_apps/demo), one rollout after the other; then it is removed."""
 GENERATION, PACE = 1, 0.1
 """The liar's: the rollout that it calls finished, and seconds between two rounds."""
 WITHIN = 15.0

@@ -42,11 +42,11 @@ from typing import Any
 
 from deployd import main
 from deployd.bus import Bus, BusError
-from deployd.control.controller import Controller
 from deployd.errors import SteeringError
+from deployd.reuseport import syscalls
+from deployd.rollout.controller import Controller
+from deployd.sockdiag.inet_diag import Diag, State
 from deployd.state.disk import Disk
-from deployd.steering import syscalls
-from deployd.steering.diag import Diag, State
 from deployd.systemd.manager import decode
 from tests.torture.neighbour import NEIGHBOUR, is_neighbours
 

@@ -23,8 +23,8 @@ from typing import Self
 
 from deployd.config.release import is_there
 from deployd.config.source import printable
-from deployd.config.walk import roots_links, walk
 from deployd.errors import Refused
+from deployd.files.walk import roots_links, walk
 from deployd.model.app import App
 from deployd.model.generation import Generation
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from deployd.config import values
 from deployd.config.source import Problem, one_line, printable
 from deployd.config.trust import require_environment_files
-from deployd.config.walk import LinkOwners, no_links, roots_links, walk
 from deployd.errors import InvalidRequest, Refused
+from deployd.files.walk import LinkOwners, no_links, roots_links, walk
 from deployd.model.app import App
 
 MARK = ".deployd/irreversible"

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deployd.config.source import Problem
-from deployd.config.walk import ROOT, Step, user_name, walk
 from deployd.errors import Refused
+from deployd.files.walk import ROOT, Step, user_name, walk
 from deployd.model.app import App
 
 _KINDS = (

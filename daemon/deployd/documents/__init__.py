@@ -1,4 +1,4 @@
 """The JSON documents of the bus and of --json (contracts): status, history, plan, compare, releases. Pure.
 
-From what is known to plain dicts; who gathers it is control/ and service/.
+May import rollout and what lies below it, for their types; apps/ gathers the data.
 """

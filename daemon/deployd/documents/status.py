@@ -4,43 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from deployd.documents.standing import standing
 from deployd.model.action import Adopt, Freeze, Start, Stop, Thaw, Unpin
 from deployd.model.app import Routing
-from deployd.model.crashes import Crashes, Trouble
+from deployd.model.clock import iso
+from deployd.model.crashes import Trouble
 from deployd.model.generation import Entry, Generation
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Hold, Phase, Rollout
 from deployd.plan.boots import Boots
 from deployd.plan.simulation import Outcome
+from deployd.rollout.pauses import standing
 from deployd.routing import Report
 
 Json = dict[str, Any]
-
-
-def iso(seconds: float) -> str:
-    """Seconds since the epoch as ISO 8601 with zone."""
-    return datetime.fromtimestamp(seconds, UTC).astimezone().isoformat(timespec="milliseconds")
-
-
-def crash_loop(crashes: Crashes, boot: float) -> str:
-    """Why an instance is kept down, as the end of a sentence; `boot` as for `status`."""
-    died = f" ({crashes.why.removeprefix('was ')})" if crashes.why else ""
-    text = f"crashed {crashes.count} times in {_span(crashes.at - crashes.times[0])}{died}"
-    if crashes.retry_at is None:
-        return text
-    return f"{text}; next try at {datetime.fromtimestamp(boot + crashes.retry_at, UTC).astimezone():%H:%M:%S}"
-
-
-def _span(seconds: float) -> str:
-    if seconds < 120:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min" if seconds < 7200 else f"{round(seconds / 3600)} h"
 
 
 def status(
@@ -126,7 +106,7 @@ def _instance(
         "weight": routing.weights.get(item.number),
         "connections": routing.connections.get(item.number),
         "queue": routing.queues.get(item.number),
-        "detail": crash_loop(crashes, boot) if crashes is not None and down else item.detail,
+        "detail": crashes.sentence(boot) if crashes is not None and down else item.detail,
         "exit_status": item.exit_status,
         "signal": item.signal,
         "probe_error": item.probe_error,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,17 @@ class Crashes:
     retry_at: float | None = None
     """deployd keeps it down until then."""
 
+    def sentence(self, boot: float) -> str:
+        """Return why deployd keeps the instance down, as the end of a sentence.
+
+        `boot`: CLOCK_REALTIME at CLOCK_MONOTONIC 0, in seconds.
+        """
+        died = f" ({self.why.removeprefix('was ')})" if self.why else ""
+        text = f"crashed {self.count} times in {_span(self.at - self.times[0])}{died}"
+        if self.retry_at is None:
+            return text
+        return f"{text}; next try at {datetime.fromtimestamp(boot + self.retry_at, UTC).astimezone():%H:%M:%S}"
+
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), ensure_ascii=True)
 
@@ -51,3 +63,9 @@ class Trouble:
     crashes: Crashes
     journal: tuple[str, ...] = ()
     """The last lines of the invocation that died last, oldest first."""
+
+
+def _span(seconds: float) -> str:
+    if seconds < 120:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 7200 else f"{round(seconds / 3600)} h"

@@ -7,7 +7,7 @@ plan/routing.py. The rest of the daemon calls `Router.backend`, whichever it is.
 
 from __future__ import annotations
 
+from deployd.routing.interface import Report, View
 from deployd.routing.router import Router
-from deployd.routing.view import Report, View
 
 __all__ = ["Report", "Router", "View"]

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from deployd.model.app import App
 from deployd.model.rollout import Rollout
-from deployd.routing.view import Report, View
+from deployd.routing.interface import Report, View
 
 
 class Backend:

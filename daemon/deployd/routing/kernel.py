@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from deployd.errors import SteeringError
-from deployd.steering.diag import Diag
-from deployd.steering.idle import Idle
-from deployd.steering.steering import Steering, app_of
+from deployd.reuseport.idle import Idle
+from deployd.reuseport.steering import Steering, app_of
+from deployd.sockdiag.inet_diag import Diag
 
 
 @dataclass(slots=True)

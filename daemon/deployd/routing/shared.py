@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from deployd.model.app import Routing
 from deployd.routing.backend import Backend
+from deployd.routing.interface import Report, View
 from deployd.routing.kernel import Kernel
-from deployd.routing.view import Report, View
 
 
 class Shared(Backend):

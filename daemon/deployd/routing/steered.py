@@ -20,12 +20,12 @@ from deployd.model.instance import Instance, State
 from deployd.model.rollout import Rollout
 from deployd.plan import routing
 from deployd.plan.routing import Candidate
+from deployd.reuseport.table import Table
 from deployd.routing.backend import Backend
+from deployd.routing.interface import Report, View
 from deployd.routing.kernel import Kernel
-from deployd.routing.listening import Listening
-from deployd.routing.tally import Tally
-from deployd.routing.view import Report, View
-from deployd.steering.table import Table
+from deployd.routing.listeners import Listeners
+from deployd.routing.statistics import Statistics
 from deployd.systemd.manager import Systemd
 
 log = logging.getLogger(__name__)
@@ -53,8 +53,8 @@ class Steered(Backend):
     def __init__(self, app: str, systemd: Systemd, kernel: Kernel, *, changed: Callable[[], None]) -> None:
         self._app = app
         self._changed = changed
-        self._listening = Listening(app, systemd, kernel)
-        self._tally = Tally()
+        self._listening = Listeners(app, systemd, kernel)
+        self._tally = Statistics()
         self._view: View | None = None
         self._leaving: set[int] = set()
         self._queues: dict[int, int] = {}

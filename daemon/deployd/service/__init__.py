@@ -1,4 +1,4 @@
-"""org.deployd1: who may ask what (polkit), what can be asked (views), what can be changed (requests).
+"""org.deployd1: the D-Bus edge. Dispatch, polkit's consent, and what answers disclose to whom.
 
 The top of the daemon: only main imports it.
 """

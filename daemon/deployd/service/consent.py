@@ -6,13 +6,13 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
-from deployd.control.registry import Registry
-from deployd.control.workers import Workers
+from deployd.apps import release_access
+from deployd.apps.caller import Caller
+from deployd.apps.registry import Registry
+from deployd.apps.requests import Requests
 from deployd.errors import DeploydError, InvalidRequest
-from deployd.service import release_access
-from deployd.service.caller import Caller
+from deployd.files.workers import Workers
 from deployd.service.polkit import Polkit
-from deployd.service.requests import Requests
 
 VERBS = {"SetWeight": "weight"}
 """Methods whose command is not called like them."""

@@ -17,20 +17,20 @@ from typing import Any
 from xml.etree import ElementTree
 
 from deployd import __version__, config
+from deployd.apps.caller import Caller, machine_id
+from deployd.apps.registry import Registry
+from deployd.apps.requests import Requests
+from deployd.apps.views import Views
 from deployd.bus import Bus, BusError, MethodCall, Reply, variant
-from deployd.control.registry import Registry
 from deployd.errors import AccessDenied, DeploydError, InvalidFile, InvalidRequest, Refused
 from deployd.model.generation import Cause
 from deployd.service import disclosure
-from deployd.service.caller import Caller, machine_id
 from deployd.service.consent import NAMES_RELEASE, Consent
 from deployd.service.introspection import PROPERTIES, SIGNATURES
 from deployd.service.introspection import check_signature as _check_signature
 from deployd.service.introspection import node as _node
 from deployd.service.introspection import unknown_method as _unknown_method
 from deployd.service.polkit import Polkit
-from deployd.service.requests import Requests
-from deployd.service.views import Views
 from deployd.systemd.manager import decode, encode
 
 log = logging.getLogger(__name__)

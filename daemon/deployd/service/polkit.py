@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
+from deployd.apps.caller import Caller
+from deployd.apps.quota import LIMITS_EXCEEDED
 from deployd.bus import DBUS, Bus, BusError
 from deployd.config import one_line
 from deployd.errors import AccessDenied
-from deployd.service.admission import LIMITS_EXCEEDED
-from deployd.service.caller import Caller
 
 AUTHORITY = (
     "org.freedesktop.PolicyKit1",

@@ -1,4 +1,4 @@
-"""What deployd keeps on disk: unit files, pins and generations, the history. Written whole or not at all.
+"""What deployd keeps on disk: pins, generations and the history. Each write is whole or not at all.
 
-May import model, errors and render. Knows neither D-Bus nor systemd.
+May import model and errors. Knows neither D-Bus nor systemd.
 """

@@ -1,9 +1,9 @@
 """Which settings of an instance's loaded unit its app's commands are given, by their names on the bus. Pure.
 
 org.freedesktop.systemd1(5) has them as properties of a service. Those that stand under COPIED are written in the shape
-in which they are read, in systemd 252 as in 257 (tests/host/test_drop_ins.py passes each). A command has NOT_COPIED for
-itself, or they are no settings at all. A setting that is in neither is of a newer systemd: what cannot be understood is
-refused where it is set, never left out.
+in which they are read, in systemd 252 as in 257 (tests/instances/test_drop_ins_host.py passes each). A command has
+NOT_COPIED for itself, or they are no settings at all. A setting that is in neither is of a newer systemd: what cannot
+be understood is refused where it is set, never left out.
 """
 
 from __future__ import annotations

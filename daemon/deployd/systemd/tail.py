@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from deployd.systemd.journal import open_journal
 
@@ -35,6 +35,14 @@ READ_TIMEOUT = 3.0
 
 # Colours and cursor movements (ECMA-48), and titles of windows.
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+
+
+class ReadLines(Protocol):
+    """Return the last lines that an invocation wrote, as :meth:`Tail.last`. Never raises."""
+
+    def __call__(
+        self, invocation_id: str, unit: str = "", since: float | None = None
+    ) -> Awaitable[tuple[str, ...]]: ...
 
 
 class Tail:

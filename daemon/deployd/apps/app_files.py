@@ -1,0 +1,133 @@
+"""The app files of this machine, as they were listed last. All looks at them go through `Workers`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from deployd import config
+from deployd.config.source import printable
+from deployd.errors import DeploydError, InvalidFile
+from deployd.files.sweep import Shared, Sweep
+from deployd.files.workers import Workers
+from deployd.model.app import App
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 1.0
+"""Seconds that a request waits for the list of files; then the last one does."""
+SUFFIX = ".toml"
+
+T = TypeVar("T")
+Check = Callable[[App], None]
+"""Raises a DeploydError about the release that an app names."""
+
+
+class AppFiles:
+    """The files NAME.toml in `directory`."""
+
+    def __init__(self, directory: Path, workers: Workers) -> None:
+        self.directory = directory
+        self._workers = workers
+        self._names: frozenset[str] = frozenset()
+        self._odd: tuple[str, ...] = ()
+        self._slow = False
+        self._lists = Shared(self._list)
+        self._sweep = Sweep()
+        self._releases = Shared(partial(self.each, _release))
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of apps that have a file."""
+        return self._names
+
+    def path(self, name: str) -> Path:
+        return self.directory / f"{name}{SUFFIX}"
+
+    async def refresh(self) -> None:
+        """List the files anew, unless the file system is slow: then the last list does."""
+        if self._slow:
+            return
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._lists.get()
+        except TimeoutError:
+            self._slow = True
+
+    async def load(self, name: str, workers: Workers) -> App:
+        """Read and check the file of `name`. Raises InvalidFile, NoSuchApp, Refused."""
+        return await workers.run(name, _load, self.path(name))
+
+    async def each(self, look: Callable[[Path], T]) -> dict[str, T | DeploydError]:
+        """Name to what `look` returned or raised: of all files, those that cannot be apps included."""
+        await self.refresh()
+        return await self._sweep.over([*self._names, *self._odd], lambda name: look(self.path(name)))
+
+    async def releases(self) -> dict[str, str | DeploydError]:
+        """Name to the release that the app file names, or what is wrong with either. Requests share an answer."""
+        return await self._releases.get()
+
+    async def problems(self, name: str = "", check: Check | None = None) -> list[tuple[str, str, str | None]]:
+        """Name, file and what is wrong with the file or the release it names, None if nothing is: of one app, or of all
+        and of what cannot be an app. Fit to be printed. `check` says what is wrong with a release; it may know less."""
+        found: Mapping[str, object]
+        if name:
+            found = {name: await self._look(name, check or _check_release)}
+        elif check is None:
+            found = await self.releases()
+        else:
+            found = await self.each(partial(_checked, check))
+        return [
+            (printable(item), printable(str(self.path(item))), str(what) if isinstance(what, DeploydError) else None)
+            for item, what in sorted(found.items())
+        ]
+
+    async def _look(self, name: str, check: Check) -> DeploydError | None:
+        try:
+            await self._workers.run(name, _checked, check, self.path(name))
+        except DeploydError as error:
+            return error
+        return None
+
+    async def _list(self) -> None:
+        try:
+            found = await self._workers.run("", _stems, self.directory)
+        except (DeploydError, OSError) as error:
+            log.warning("the app files in %s cannot be listed: %s", self.directory, error)
+        else:
+            self._names = frozenset(filter(config.is_name, found))
+            self._odd = tuple(found - self._names)
+        finally:
+            self._slow = False
+
+
+def _stems(directory: Path) -> set[str]:
+    with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
+        return {entry.name.removesuffix(SUFFIX) for entry in entries if entry.name.endswith(SUFFIX)}
+    return set()
+
+
+def _load(path: Path) -> App:
+    if not os.path.lexists(path):
+        raise InvalidFile(
+            f"{path} is missing, but {path.stem} has a history; put it back, or deployd remove {path.stem}"
+        )
+    return config.load(path)
+
+
+def _check_release(app: App) -> None:
+    config.resolve_release(app)
+
+
+def _release(path: Path) -> str:
+    return config.resolve_release(config.load(path))
+
+
+def _checked(check: Check, path: Path) -> None:
+    check(config.load(path))

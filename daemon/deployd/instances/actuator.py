@@ -1,0 +1,255 @@
+"""The instances of one app: observing them, and carrying out the planner's actions on them.
+
+The thin shell under the planner. It owns the jobs under way; it decides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any
+
+from deployd.instances.freezer import Freezer, patient
+from deployd.model.action import Action, Adopt, Freeze, Start, Stop, Thaw, Unpin
+from deployd.model.app import App
+from deployd.model.instance import Instance, State
+from deployd.routing import Router
+from deployd.state.pins import Pins
+from deployd.systemd import observe
+from deployd.systemd.manager import Properties, Systemd, UnitRefused
+
+log = logging.getLogger(__name__)
+
+Kind = type[Start] | type[Stop] | type[Freeze] | type[Thaw]
+
+RETRY = 1.0
+"""Seconds until what went wrong is tried again."""
+
+JOB_MARGIN = 30.0
+"""Seconds beyond a unit's own time-out that systemd gets to end its job."""
+
+
+class Actuator:
+    """`NAME@N.service` for all N.
+
+    `changed` is called when there is something new to plan with, `stopped` when a stop has ended and its pin is
+    gone (with the number of connections it had when it was asked to stop, if that is known), `failed` with an error of
+    the shell itself. A job that failed counts as under way for RETRY seconds more, or the same would be tried at once.
+    """
+
+    def __init__(
+        self,
+        app: str,
+        systemd: Systemd,
+        pins: Pins,
+        router: Router,
+        freezer: Freezer,
+        *,
+        changed: Callable[[], None],
+        stopped: Callable[[Stop, int | None], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._app = app
+        self._systemd = systemd
+        self._pins = pins
+        self._router = router
+        self._freezer = freezer
+        self._changed = changed
+        self._stopped = stopped
+        self._failed = failed
+        self._jobs: dict[int, tuple[Kind, asyncio.Task[None]]] = {}
+        self._refusals: dict[int, str] = {}
+        self._details: dict[int, str] = {}
+        self._known: set[int] = set()
+        self._mirror: dict[int, tuple[Properties, int | None, int | None, Instance]] = {}
+
+    def unit(self, number: int) -> str:
+        return f"{self._app}@{number}.service"
+
+    async def discover(self) -> None:
+        """Find the instances that have a pin or a loaded unit, and read all of them afresh."""
+        numbers = set(self._pins.held(self._app))
+        prefix, suffix = f"{self._app}@", ".service"
+        for name in await self._systemd.list_units(f"{self._app}@*.service"):
+            text = name.removeprefix(prefix).removesuffix(suffix)
+            if text.isdigit() and str(int(text)) == text:
+                numbers.add(int(text))
+        self._known |= numbers
+        for number in sorted(self._known):
+            await self._systemd.watch(self.unit(number), afresh=True)
+
+    def forget(self) -> None:
+        """Stop watching; the app is removed."""
+        for number in self._known:
+            self._systemd.unwatch(self.unit(number))
+        self._known.clear()
+        self._mirror.clear()
+
+    def owns(self, unit: str) -> bool:
+        return unit == "" or unit.startswith(f"{self._app}@")
+
+    def observe(self) -> tuple[Instance, ...]:
+        """The world, as far as this app goes; jobs that are queued but not begun count as begun."""
+        pins = self._pins.read(self._app)
+        aside = self._pins.standby(self._app)
+        self._known |= pins.keys() | aside.keys()
+        found = []
+        for number in sorted(self._known):
+            item = self._mirrored(number, pins.get(number), aside[number].generation if number in aside else None)
+            job = self._jobs[number][0] if number in self._jobs else None
+            if job is Start and item.state is State.INACTIVE:
+                item = replace(item, state=State.STARTING)
+            elif job in (Stop, Freeze):
+                item = replace(item, state=State.STOPPING)
+            elif job is Thaw and item.state in (State.STANDBY, State.READY):
+                item = replace(item, state=State.STARTING)
+            elif item.state is State.INACTIVE and number in self._refusals:
+                item = replace(item, state=State.FAILED, detail=self._refusals[number], refused=True)
+            if item.detail:
+                self._details[number] = item.detail
+            elif item.restarts or item.state is State.FAILED:
+                # systemd has started it again already; what it died of was seen before.
+                item = replace(item, detail=self._details.get(number, "crashed and was restarted by systemd"))
+            found.append(item)
+        return tuple(found)
+
+    def _mirrored(self, number: int, pin: int | None, aside: int | None = None) -> Instance:
+        """The instance as the mirror has it, made anew only when pin or mirror changed: the loop looks often."""
+        properties = self._systemd.properties(self.unit(number))
+        known = self._mirror.get(number)
+        if known is None or known[0] is not properties or known[1:3] != (pin, aside):
+            made = observe.instance(number, pin, properties, aside)
+            known = self._mirror[number] = properties, pin, aside, made
+        return known[3]
+
+    def act(self, action: Action, settings: App) -> None:
+        """Begin an action by the settings of its goal; `changed` tells when it has ended. Raises StateError if a pin
+        cannot be written."""
+        match action:
+            case Adopt(number, generation):
+                self._pins.pin(self._app, number, generation)
+                self._changed()
+            case Unpin(number):
+                self._pins.unpin(self._app, number)
+                self._changed()
+            case Start(number, generation):
+                # Here and not in the task: a starting instance without a pin would be taken for an old one.
+                self._pins.pin(self._app, number, generation)
+                self._begin(number, Start, self._start(action, settings.pace.deadline))
+            case Stop(number):
+                self._begin(number, Stop, self._stop(action, settings))
+            case Freeze(number):
+                self._begin(number, Freeze, self._freeze(action, settings))
+            case Thaw(number):
+                self._begin(number, Thaw, self._thaw(action))
+
+    def working(self, number: int) -> bool:
+        """Is a job of ours for this instance under way?"""
+        return number in self._jobs
+
+    async def settle(self) -> None:
+        """Wait until every job under way has ended, as each does by its own deadline."""
+        while self._jobs:
+            await asyncio.wait([task for _, task in self._jobs.values()])
+
+    async def leave(self) -> None:
+        """Cancel all tasks of this app; jobs that systemd has accepted continue."""
+        tasks = [task for _, task in self._jobs.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _begin(self, number: int, kind: Kind, work: Coroutine[Any, Any, None]) -> None:
+        previous = self._jobs.get(number)
+        if previous is not None and previous[0] is kind:
+            work.close()
+            return
+        # A stop overtakes a start that is still under way: systemd cancels the start's job.
+        task = asyncio.ensure_future(self._guard(number, work))
+        self._jobs[number] = (kind, task)
+        self._known.add(number)
+
+    async def _guard(self, number: int, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as error:
+            self._failed(error)
+            if number in self._jobs and self._jobs[number][1] is asyncio.current_task():
+                self._router.backend.undrain(number)
+                await asyncio.sleep(RETRY)
+        finally:
+            if number in self._jobs and self._jobs[number][1] is asyncio.current_task():
+                del self._jobs[number]
+            self._changed()
+
+    async def _start(self, action: Start, timeout: float) -> None:
+        unit = self.unit(action.number)
+        self._refusals.pop(action.number, None)
+        self._details.pop(action.number, None)
+        if (await self._systemd.watch(unit)).get("NRestarts"):
+            # A unit that was stopped while it waited for its automatic restart keeps the count through the next start,
+            # and that start would be taken for one that systemd had to repeat.
+            await self._systemd.reset_failed(unit)
+        try:
+            await self._router.backend.open(action.number)
+            job = await self._systemd.start(unit)
+        except UnitRefused as error:
+            self._refused(action.number, str(error))
+            return
+        result = await self._result(job, timeout)
+        # The first signal of a unit that was not loaded before is UnitNew and carries no state, so look; what is
+        # mirrored as ready was told by a signal, and systemd tells a service's own properties before its state.
+        if self._mirrored(action.number, None).state is not State.READY:
+            await self._systemd.refresh(unit)
+        if self._mirrored(action.number, None).state is State.INACTIVE:
+            if result == "done":
+                tried = self._systemd.properties(unit).get("ConditionResult")
+                why = "it ended, or was stopped, at once" if tried else "a Condition of its unit is false"
+                self._refused(action.number, why)
+            elif result != "unknown":
+                self._refused(action.number, f"its start job ended with {result}")
+
+    def _refused(self, number: int, why: str) -> None:
+        """Remember why a start came to nothing, unless a stop has overtaken it: then that is why."""
+        if number in self._jobs and self._jobs[number][1] is asyncio.current_task():
+            self._refusals[number] = f"was not started: {why}"
+
+    async def _stop(self, action: Stop, settings: App) -> None:
+        unit = self.unit(action.number)
+        await self._freezer.wake(action.number)  # first: it is to answer what still waits there
+        left = await self._router.backend.drain(action.number, settings)
+        await self._result(await self._systemd.stop(unit), settings.stop.timeout + JOB_MARGIN)
+        state = self._mirrored(action.number, None).state
+        if state not in (State.INACTIVE, State.FAILED):
+            await self._systemd.refresh(unit)
+            state = self._mirrored(action.number, None).state
+        if state is State.FAILED:
+            await self._systemd.reset_failed(unit)
+            await self._systemd.refresh(unit)
+        elif state is not State.INACTIVE:
+            return
+        self._refusals.pop(action.number, None)
+        self._details.pop(action.number, None)
+        if not action.keep:
+            self._pins.unpin(self._app, action.number)
+            self._stopped(action, left)
+        await self._router.backend.close(action.number)
+
+    async def _freeze(self, action: Freeze, settings: App) -> None:
+        left = await self._router.backend.drain(action.number, patient(settings))
+        if await self._freezer.freeze(action, settings, left):
+            await self._stop(Stop(action.number, action.generation), settings)
+
+    async def _thaw(self, action: Thaw) -> None:
+        await self._freezer.thaw(action)
+        await self._router.backend.open(action.number)
+
+    async def _result(self, job: asyncio.Future[str], timeout: float) -> str:
+        try:
+            return await asyncio.wait_for(job, timeout)
+        except TimeoutError:
+            # systemd enforces the unit's own time-outs; this is for a manager that lost the job.
+            return "unknown"

@@ -1,0 +1,70 @@
+"""Commands of an app, as its instances are run: with the settings of their units and the administrator's drop-ins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from deployd.model.app import App
+from deployd.model.instance import Instance
+from deployd.state.pins import Pins
+from deployd.systemd.execution import Execution, Settings
+from deployd.systemd.transient import Command
+from deployd.units import render
+
+
+class Commands:
+    """Builds commands of an app. Raises SystemdError if settings of its instances cannot be read or passed on."""
+
+    def __init__(self, execution: Execution, pins: Pins) -> None:
+        self._execution = execution
+        self._pins = pins
+        self._instances: dict[tuple[str, int], tuple[str, Settings]] = {}
+
+    async def of_generation(
+        self,
+        app: App,
+        generation: int,
+        argv: tuple[str, ...],
+        description: str,
+        *,
+        release: str,
+        environment: Mapping[str, str],
+        timeout: float,
+    ) -> Command:
+        """A command of a generation with the settings `app` and its files on the disk; it may not be installed yet."""
+        files = self._pins.generation_dir(app.name, generation)
+        text = render.execution(app, str(files / "environment"))
+        return Command.of(
+            app,
+            argv,
+            f"{app.name}: {description} of generation {generation}",
+            release=release,
+            generation=generation,
+            settings=await self._execution.of_unit(app.name, text),
+            environment=environment,
+            timeout=timeout,
+        )
+
+    async def probe(self, app: App, instance: Instance, argv: tuple[str, ...], timeout: float, release: str) -> Command:
+        """A command that asks a running `instance` how it is."""
+        number, generation = instance.number, instance.generation or 0
+        return Command.of(
+            app,
+            argv,
+            f"{app.name}: probe of instance {number}",
+            release=release,
+            generation=generation,
+            settings=await self._of_instance(app.name, instance),
+            environment={"DEPLOYD_INSTANCE": str(number), "MAINPID": str(instance.main_pid)},
+            timeout=timeout,
+            quiet=True,
+        )
+
+    async def _of_instance(self, app: str, instance: Instance) -> Settings:
+        """Read once for each start of an instance, and not for each question."""
+        known = self._instances.get((app, instance.number))
+        if known is not None and known[0] == instance.invocation_id:
+            return known[1]
+        settings = await self._execution.of_instance(app, instance.number)
+        self._instances[app, instance.number] = instance.invocation_id, settings
+        return settings

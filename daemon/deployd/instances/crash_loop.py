@@ -1,0 +1,209 @@
+"""Instances that die on their own while no rollout is under way: counted, kept down for a while, started again.
+
+The thin shell around plan.backoff. Whoever replaces the daemon must know what it keeps down from what somebody
+stopped, so that is written down before the stop. Other instances and the socket are never touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from deployd.errors import StateError
+from deployd.instances.actuator import Actuator
+from deployd.model.action import Start, Stop
+from deployd.model.clock import Timestamp, iso
+from deployd.model.crashes import Crashes, Trouble
+from deployd.model.event import Emit
+from deployd.model.instance import Instance
+from deployd.plan.backoff import Judgement, Patience, Step, forgiven, judge
+from deployd.state.history import History
+from deployd.systemd.tail import ReadLines
+
+log = logging.getLogger(__name__)
+
+READERS = 2
+"""Journals of dead instances that are read at a time: others want to read theirs, too."""
+
+RETRY = 1.0
+"""Seconds until what the disk refused is tried again."""
+
+
+class CrashLoop:
+    """Of one app. `up` says whether its umbrella is, `wake` has :meth:`look` called, `changed` tells of news."""
+
+    def __init__(
+        self,
+        app: str,
+        history: History,
+        tail: ReadLines,
+        instances: Actuator,
+        up: Callable[[], bool],
+        wake: Callable[[], None],
+        changed: Callable[[], None],
+        tell: Emit,
+        *,
+        patience: Patience,
+    ) -> None:
+        self._app = app
+        self._history = history
+        self._tail = tail
+        self._patience = patience
+        self._instances = instances
+        self._up = up
+        self._wake = wake
+        self._changed = changed
+        self._tell = tell
+        self._known: dict[int, Crashes] | None = None
+        self._forgiving = False
+        self._tried: set[int] = set()
+        self._stopped: dict[int, int] = {}
+        """Instance to the number of crashes that it was last stopped at: what systemd refused is not asked again."""
+        self._words: dict[str, tuple[str, ...]] = {}
+        self._reading: dict[str, asyncio.Task[None]] = {}
+        self._readers = asyncio.Semaphore(READERS)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def look(self, instances: Iterable[Instance], now: Timestamp, busy: bool) -> None:
+        """Judge what is there and act. `busy`: a rollout rules, and forgives. Raises StateError."""
+        if self._known is None:
+            self._known = self._history.crashes(self._app, now.boot)
+            self._read(self._known.values())
+        self.stop()
+        if busy or not self._up():
+            self._forgive(now)
+            return
+        if self._forgiving:
+            self._forgiving = False
+            self._known = {item.number: forgiven(item) for item in instances}
+        judged = {
+            item.number: judge(
+                self._known.get(item.number), item, now.monotonic, self._patience, tried=self._was_tried(item)
+            )
+            for item in instances
+            if item.generation is not None and not self._instances.working(item.number)
+        }
+        wakes = [judgement.wake_at for judgement in judged.values()]
+        pinned = {item.number for item in instances if item.generation is not None}
+        if self._remember(self._known, pinned, judged, now):
+            wakes += [self._act(number, judgement, now) for number, judgement in judged.items() if judgement.step]
+        self._wake_at(min((moment for moment in wakes if moment is not None), default=None), now)
+
+    def stop(self) -> None:
+        """Wake nobody any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def troubles(self) -> Mapping[int, Trouble]:
+        """The instances whose crashes are not forgiven."""
+        known = self._known or {}
+        return {
+            number: Trouble(crashes, self._words.get(crashes.last, ()))
+            for number, crashes in known.items()
+            if crashes.count
+        }
+
+    def _was_tried(self, item: Instance) -> bool:
+        tried = item.number in self._tried
+        self._tried.discard(item.number)
+        return tried
+
+    def _forgive(self, now: Timestamp) -> None:
+        known, self._known = self._known or {}, {}
+        self._forgiving = True
+        self._tried.clear()
+        self._stopped.clear()
+        self._words.clear()
+        gone = {number: Crashes(None) for number, crashes in known.items() if crashes.count}
+        if gone:
+            self._save(gone, now)
+            self._changed()
+
+    def _remember(
+        self, known: dict[int, Crashes], pinned: set[int], judged: Mapping[int, Judgement], now: Timestamp
+    ) -> bool:
+        """Write down what is news; False if that is not possible."""
+        news = {number: judgement.crashes for number, judgement in judged.items()}
+        news |= {number: Crashes(None) for number in known.keys() - pinned}
+        news = {number: crashes for number, crashes in news.items() if known.get(number) != crashes}
+        kept = {n: crashes for n, crashes in news.items() if crashes.count or (n in known and known[n].count)}
+        if kept and not self._save(kept, now):
+            # What nobody knows to be kept down would stay down for ever if we died.
+            news = {number: replace(crashes, retry_at=None) for number, crashes in news.items()}
+        known |= news
+        for number in known.keys() - pinned:
+            del known[number]
+        if kept:
+            self._read(kept.values())
+            self._changed()
+        return all(known[number] == judgement.crashes for number, judgement in judged.items())
+
+    def _save(self, news: Mapping[int, Crashes], now: Timestamp) -> bool:
+        try:
+            self._history.crashed(self._app, now.boot, news)
+        except StateError as error:
+            log.warning("%s: %s; crashes are not counted", self._app, error)
+            return False
+        return True
+
+    def _act(self, number: int, judgement: Judgement, now: Timestamp) -> float | None:
+        """Begin what was decided; returns when to look again if that could not be begun."""
+        crashes = judgement.crashes
+        settings = self._history.settings(self._app, crashes.generation or 0)
+        if crashes.generation is None or settings is None:
+            return None
+        if judgement.step is Step.STOP:
+            if self._stopped.get(number) != crashes.count:
+                self._stopped[number] = crashes.count
+                stop = Stop(number, crashes.generation, "crash-loop", keep=True)
+                self._instances.act(stop, settings)
+                self._tell_stop(number, crashes, now)
+            return None
+        log.info("%s: starting instance %d again, which crashed %d times", self._app, number, crashes.count)
+        try:
+            start = Start(number, crashes.generation)
+            self._instances.act(start, settings)
+        except StateError as error:
+            log.warning("%s: %s; trying again", self._app, error)
+            return now.monotonic + RETRY
+        self._tried.add(number)
+        return None
+
+    def _tell_stop(self, number: int, crashes: Crashes, now: Timestamp) -> None:
+        offset = now.wall - now.monotonic
+        fields = {
+            "instance": number,
+            "generation": crashes.generation,
+            "crashes": crashes.count,
+            "retry_at": iso(offset + crashes.retry_at) if crashes.retry_at is not None else None,
+            "reason": crashes.sentence(offset),
+        }
+        self._tell("crash-loop", fields)
+
+    def _read(self, news: Iterable[Crashes]) -> None:
+        """Have the journal asked what those that died had to say."""
+        for crashes in news:
+            if crashes.last and crashes.last not in self._words and crashes.last not in self._reading:
+                self._reading[crashes.last] = asyncio.ensure_future(self._listen(crashes.last))
+
+    async def _listen(self, invocation: str) -> None:
+        try:
+            async with self._readers:
+                self._words[invocation] = await self._tail(invocation)
+        except Exception:
+            log.exception("%s: the journal of invocation %s could not be read", self._app, invocation)
+            self._words[invocation] = ()  # not read again
+        finally:
+            del self._reading[invocation]
+        wanted = {crashes.last for crashes in (self._known or {}).values()}
+        self._words = {known: words for known, words in self._words.items() if known in wanted}
+        self._changed()
+
+    def _wake_at(self, moment: float | None, now: Timestamp) -> None:
+        if moment is not None:
+            self.stop()
+            delay = max(0.0, moment - now.monotonic)
+            self._timer = asyncio.get_running_loop().call_later(delay, self._wake)

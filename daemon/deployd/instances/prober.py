@@ -1,0 +1,154 @@
+"""Asks instances how they are, for as long as that decides something, and tells the planner what they said.
+
+An answer belongs to one invocation of one instance: it counts only if systemd says after the question that the
+invocation is still the one that was there before. What was said of another one is forgotten with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, replace
+
+from deployd import probe
+from deployd.errors import SystemdError
+from deployd.model.app import App, Probe
+from deployd.model.instance import Instance, State
+from deployd.units.render.probe import path
+
+log = logging.getLogger(__name__)
+
+Question = Callable[[App, Instance, str], Awaitable[str]]
+"""(settings, instance, release directory) to "" if it answers as its probe expects, else a sentence about what it did.
+
+Raises SystemdError when it could not be asked, which says nothing about the instance.
+"""
+
+Invocation = Callable[[int], Awaitable[str]]
+"""The invocation ID that systemd has for instance N right now. Raises SystemdError."""
+
+
+async def ask_http(app: App, instance: Instance, _release: str) -> str:
+    """The question over HTTP, on the instance's private socket. Never raises SystemdError."""
+    asked = app.gate.probe
+    if asked is None:
+        return ""
+    return await probe.ask(path(app.name, instance.number), app.name, asked.http, asked.expect, asked.timeout)
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What is asked of whom. As long as it is equal, asking goes on."""
+
+    number: int
+    invocation_id: str
+    probe: Probe
+    release: str
+
+
+@dataclass(slots=True)
+class _Record:
+    """What one subject has said. As the fields of Instance."""
+
+    subject: _Subject
+    settings: App
+    instance: Instance
+    probed_since: float = 0.0
+    probe_error: str = ""
+
+
+class Prober:
+    """The probes of one app. `changed` is called when an answer differs from the one before."""
+
+    def __init__(
+        self,
+        ask_http: Question,
+        ask_command: Question,
+        invocation: Invocation,
+        changed: Callable[[], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._ask_http = ask_http
+        self._ask_command = ask_command
+        self._invocation = invocation
+        self._changed = changed
+        self._clock = clock
+        self._sleep = sleep
+        self._records: dict[int, _Record] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def update(self, settings: App, release: str, wanted: Iterable[Instance]) -> None:
+        """Ask the `wanted` instances, by `settings`, and nobody else. Cheap when nothing changed."""
+        asked = settings.gate.probe
+        subjects = {
+            item.number: (_Subject(item.number, item.invocation_id, asked, release), item)
+            for item in wanted
+            if asked is not None and item.invocation_id
+        }
+        for number, record in list(self._records.items()):
+            if number not in subjects or subjects[number][0] != record.subject:
+                self._forget(number)
+        for number, (subject, item) in subjects.items():
+            if number in self._records:
+                self._records[number].settings, self._records[number].instance = settings, item
+            else:
+                record = self._records[number] = _Record(subject, settings, item)
+                self._tasks[number] = asyncio.ensure_future(self._keep_asking(record))
+
+    def overlay(self, instances: Iterable[Instance]) -> tuple[Instance, ...]:
+        """The instances with what their probes say of these very invocations."""
+        return tuple(self._overlaid(item) for item in instances)
+
+    async def stop(self) -> None:
+        """Ask nobody any more, and wait until the questions under way have been taken back."""
+        for number in list(self._records):
+            self._forget(number)
+        while self._ending:
+            await asyncio.wait(self._ending)
+
+    def _overlaid(self, item: Instance) -> Instance:
+        record = self._records.get(item.number)
+        if record is None or item.state is not State.READY or record.subject.invocation_id != item.invocation_id:
+            return item
+        return replace(item, probed_since=record.probed_since, probe_error=record.probe_error)
+
+    def _forget(self, number: int) -> None:
+        del self._records[number]
+        task = self._tasks.pop(number)
+        if not task.done():
+            task.cancel()
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+
+    async def _keep_asking(self, record: _Record) -> None:
+        """Ask until a good answer is followed by another one: that is final, lest the planner miss it."""
+        subject, logged = record.subject, ""
+        while not (record.probed_since and record.probe_error):
+            try:
+                await self._ask_once(record)
+            except SystemdError as error:
+                log.warning("instance %d could not be asked: %s; trying again", subject.number, error)
+            except Exception as error:
+                if repr(error) != logged:
+                    log.exception("instance %d could not be asked; trying again", subject.number)
+                logged = repr(error)
+            await self._sleep(subject.probe.interval)
+
+    async def _ask_once(self, record: _Record) -> None:
+        subject = record.subject
+        question = self._ask_http if subject.probe.http else self._ask_command
+        problem = await question(record.settings, record.instance, subject.release)
+        # An ID never comes back: what is the same now was the same all the while.
+        if await self._invocation(subject.number) != subject.invocation_id:
+            return
+        before = record.probed_since, record.probe_error
+        record.probe_error = problem
+        if not problem and not record.probed_since:
+            record.probed_since = self._clock()
+        if (record.probed_since, record.probe_error) != before:
+            self._changed()

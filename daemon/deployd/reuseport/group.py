@@ -1,0 +1,103 @@
+"""The listeners of one address, which the kernel takes for one: its array of sockets and its program."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+import struct
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from deployd.errors import steering_errors
+from deployd.reuseport import program
+from deployd.reuseport.listeners import borrowed
+from deployd.reuseport.maps import Map
+from deployd.reuseport.table import SLOTS
+from deployd.sockdiag.inet_diag import Listener
+
+SO_ATTACH_REUSEPORT_EBPF = 52
+_LABEL = re.compile(r"sockets-([46])-([0-9a-f]{8}|[0-9a-f]{32})-([0-9]{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What makes listeners one group. A dual-stack [::] is one; 0.0.0.0 and an IPv6-only [::] are two."""
+
+    family: int
+    address: str
+    port: int
+
+    @classmethod
+    def of(cls, listener: Listener) -> Address:
+        return cls(listener.family, listener.address, listener.port)
+
+    @classmethod
+    def parse(cls, label: str) -> Address | None:
+        """The one with this `label`, None if it is no label."""
+        match = _LABEL.fullmatch(label)
+        family = {"4": socket.AF_INET, "6": socket.AF_INET6}[match[1]] if match else 0
+        if not match or len(match[2]) != (8 if family == socket.AF_INET else 32):
+            return None
+        return cls(family, socket.inet_ntop(family, bytes.fromhex(match[2])), int(match[3]))
+
+    @property
+    def label(self) -> str:
+        """Its name where neither ":" nor "." may be."""
+        packed = socket.inet_pton(self.family, self.address).hex()
+        return f"sockets-{6 if self.family == socket.AF_INET6 else 4}-{packed}-{self.port}"
+
+
+class Group:
+    """Owns the array of sockets and the program; the program stays attached when this is closed."""
+
+    def __init__(self, maps: program.Maps, known: bool) -> None:
+        """`known`: the array of sockets may have listeners already. Raises SteeringError."""
+        self.sockets: Map = maps.sockets
+        self._taken = set(range(1, SLOTS)) if known else set()
+        self._program = program.load(program.text(maps))
+        self._attached = False
+
+    def sync(self, wanted: Mapping[int, Listener], pid: int) -> set[int]:
+        """Put each listener in its slot, and take out all others; returns who has to wait. Raises SteeringError."""
+        with steering_errors("look into the kernel's array of listeners"):
+            there = {slot: cookie for slot in self._taken if (cookie := self._cookie(slot))}
+            for slot in there.keys() - wanted.keys():
+                self.sockets.discard(slot)
+        self._taken = there.keys() & wanted.keys()
+        absent = {slot: one for slot, one in wanted.items() if there.get(slot) != one.cookie}
+        # A listener that is there serves to replace the program that an earlier daemon attached.
+        touched = absent if absent or self._attached else dict(list(wanted.items())[:1])
+        with borrowed({one.inode for one in touched.values()}, pid) as sockets:
+            waiting = set()
+            for slot, one in touched.items():
+                if not self._put(slot, sockets.get(one.inode), slot in absent):
+                    waiting.add(slot)
+        return waiting
+
+    def close(self) -> None:
+        os.close(self._program)
+        self.sockets.close()
+
+    def _put(self, slot: int, fd: int | None, absent: bool) -> bool:
+        if fd is None:
+            return False
+        with steering_errors("attach the steering program to a listener"), socket.socket(fileno=os.dup(fd)) as listener:
+            # Each time: where all listeners were replaced, the kernel has begun a group without a program.
+            listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, self._program)
+        self._attached = True
+        if absent:
+            try:
+                self.sockets[slot] = struct.pack("=Q", fd)
+            except OSError as error:
+                if error.errno == errno.EBUSY:
+                    return False
+                with steering_errors("put a listener into the kernel's array"):
+                    raise
+            self._taken.add(slot)
+        return True
+
+    def _cookie(self, slot: int) -> int:
+        return int.from_bytes(self.sockets.get(slot), sys.byteorder)

@@ -1,0 +1,34 @@
+"""Takes the place of steering for an app that was deployed steered, on a machine that cannot steer it now.
+
+The daemon may have lost its privileges, or the machine booted an older kernel. A program that an earlier daemon
+attached keeps deciding by its last table. Without one, or with none of its listeners left, the kernel picks by hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from deployd.reuseport.table import Table
+from deployd.sockdiag.inet_diag import Listener
+
+
+class Idle:
+    """Has the methods of `Steering`, and does nothing."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        """Why the app cannot be steered, as a sentence for users."""
+        self.table = Table()
+        self.fds: Mapping[str, int] = {}
+
+    def set(self, table: Table) -> None:
+        self.table = table
+
+    def sync(self, listeners: Mapping[int, Sequence[Listener]]) -> frozenset[int]:  # noqa: ARG002
+        return frozenset()
+
+    def counters(self) -> dict[int, int]:
+        return {}
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,226 @@
+"""Commands around a rollout: `before` it changes anything, and `after` it has succeeded.
+
+Each runs as the transient unit NAME:hook.service, one after the other. No app's name has a colon, so the unit is nobody
+else's; and there is one of it, so a hook that outlives the daemon keeps the next rollout from running it beside itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shlex
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from deployd.errors import Busy, Refused, SystemdError
+from deployd.instances.commands import Commands
+from deployd.model.app import App
+from deployd.model.event import Emit
+from deployd.model.failure import Failure, GateName
+from deployd.model.generation import Cause, Generation
+from deployd.systemd.manager import UnitExists
+from deployd.systemd.tail import Tail
+from deployd.systemd.transient import Command, Outcome, Transient
+
+log = logging.getLogger(__name__)
+
+
+class Kind(StrEnum):
+    BEFORE = "before"
+    AFTER = "after"
+
+
+CAUSES = frozenset({Cause.APPLY, Cause.ROLLOUT, Cause.RELOAD, Cause.ROLLBACK})
+"""What hooks run for: a restart and a scaling bring nothing new."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The rollout that hooks run for."""
+
+    app: App
+    """The settings of the new generation."""
+    generation: int
+    """Its files are on the disk."""
+    release: str
+    cause: Cause
+    old_generation: int | None = None
+    old_release: str = ""
+
+    @classmethod
+    def of(cls, generation: Generation, releases: Mapping[int, str]) -> Change:
+        """The change that a generation made; `releases` by generation."""
+        old = generation.origin
+        return cls(
+            generation.settings,
+            generation.number,
+            generation.release,
+            generation.cause,
+            old,
+            releases.get(old, "") if old is not None else "",
+        )
+
+
+def unit_of(name: str) -> str:
+    return f"{name}:hook.service"
+
+
+class Hooks:
+    """Runs them, and tells of each as an event ``hook``."""
+
+    def __init__(self, transient: Transient, tail: Tail, commands: Commands) -> None:
+        self._transient = transient
+        self._tail = tail
+        self._commands = commands
+        self._ahead: set[str] = set()
+        self._running: dict[str, str] = {}
+
+    @contextlib.contextmanager
+    def ahead(self, app: App, cause: Cause) -> Iterator[None]:
+        """While a request is under way that may wait for hooks: others are refused, not kept waiting."""
+        if cause not in CAUSES or not app.pace.hooks.before:
+            yield
+            return
+        self._ahead.add(app.name)
+        try:
+            yield
+        finally:
+            self._ahead.discard(app.name)
+
+    def refuse_if_ahead(self, name: str) -> None:
+        """Raise Busy while a request has yet to wait for hooks."""
+        if name in self._ahead:
+            which = self._running.get(name, "the last of its before hooks")
+            raise Busy(
+                f"a rollout of {name} is about to begin, when {which} has ended; wait for it, or systemctl stop"
+                f" {unit_of(name)}"
+            )
+
+    async def before(self, change: Change, tell: Emit) -> bool:
+        """Run what has to succeed before a rollout begins; False if there is nothing to run.
+
+        Raises Refused, with the last lines that a hook wrote.
+        """
+        if change.cause not in CAUSES:
+            return False
+        name = change.app.name
+        ours = self._running.get(name)
+        if ours is not None and change.app.pace.hooks.before:
+            # Of the rollout that is to be superseded, and may succeed yet should these hooks fail.
+            raise Busy(f"{ours} of {name} still runs; wait for its end, or systemctl stop {unit_of(name)}")
+        if ours is None and await self._transient.running(unit_of(name)):
+            raise Refused(_leftover(name))
+        failure = await self.run(Kind.BEFORE, change, tell)
+        if failure is not None:
+            sentence = f"{failure.reason}: the rollout of {name} is refused, nothing has changed"
+            raise Refused(sentence, failure.journal)
+        return bool(change.app.pace.hooks.before)
+
+    async def after(self, change: Change, tell: Emit) -> Failure | None:
+        """Run what follows a success; never raises, for nothing is undone because of it.
+
+        A daemon that died meanwhile has left one that still runs: its end is awaited, and then all are run again.
+        """
+        if change.cause not in CAUSES:
+            return None
+        try:
+            if change.app.pace.hooks.after:
+                await self._transient.settle(unit_of(change.app.name))
+            return await self.run(Kind.AFTER, change, tell)
+        except Exception as error:
+            if not isinstance(error, SystemdError):
+                log.exception("%s: the after hooks could not be run", change.app.name)
+            reason = f"the after hooks of {change.app.name} could not be run: {str(error) or repr(error)}"
+            return Failure(gate=GateName.HOOK, reason=reason)
+
+    async def run(self, kind: Kind, change: Change, tell: Emit) -> Failure | None:
+        """All commands of `kind` in their order, up to the first that fails; what became of it, None if all went well.
+
+        A hook of an earlier rollout that still runs is a failure too. Raises SystemdError.
+        """
+        hooks = change.app.pace.hooks
+        for argv in hooks.before if kind is Kind.BEFORE else hooks.after:
+            failure = await self._one(kind, change, argv, tell)
+            if failure is not None:
+                return failure
+        return None
+
+    async def _one(self, kind: Kind, change: Change, argv: tuple[str, ...], tell: Emit) -> Failure | None:
+        name, unit = change.app.name, unit_of(change.app.name)
+        command = shlex.join(argv)
+
+        def event(state: str, **fields: Any) -> None:
+            whose = {"from": change.old_generation, "to": change.generation, "generation": change.generation}
+            told: dict[str, Any] = {
+                "hook": str(kind),
+                "command": command,
+                "state": state,
+                "exit_status": None,
+                "journal": [],
+            }
+            tell("hook", {**whose, **told, **fields})
+
+        event("started")
+        self._running[name] = f"{kind} hook {command}"
+        since = time.monotonic()
+        try:
+            outcome = await self._transient.run(unit, await self._command(kind, change, argv))
+        except UnitExists:
+            failure = Failure(gate=GateName.HOOK, reason=_leftover(name), waited_for=command)
+            event("failed", reason=failure.reason)
+            return failure
+        except SystemdError as error:
+            event("failed", reason=str(error))
+            raise
+        except asyncio.CancelledError:
+            event("failed", reason=f"{kind} hook {command} was stopped, for the rollout goes elsewhere")
+            raise
+        finally:
+            del self._running[name]
+        if outcome.succeeded:
+            event("succeeded", exit_status=0, duration=round(outcome.seconds, 3))
+            return None
+        failure = await self._failure(kind, command, outcome, unit, since)
+        ended = {"exit_status": failure.exit_status, "signal": failure.signal, "journal": list(failure.journal)}
+        event("failed", reason=failure.reason, **ended, duration=round(outcome.seconds, 3))
+        return failure
+
+    async def _failure(self, kind: Kind, command: str, outcome: Outcome, unit: str, since: float) -> Failure:
+        return Failure(
+            gate=GateName.HOOK,
+            reason=f"{kind} hook {command} {outcome}",
+            waited_for=f"{command} to exit with status 0",
+            waited=round(outcome.seconds, 3),
+            exit_status=outcome.exit_status,
+            signal=outcome.signal,
+            journal=await self._tail.last(outcome.invocation_id, unit, since),
+        )
+
+    async def _command(self, kind: Kind, change: Change, argv: tuple[str, ...]) -> Command:
+        old = change.old_generation
+        return await self._commands.of_generation(
+            change.app,
+            change.generation,
+            argv,
+            f"{kind} hook",
+            release=change.release,
+            environment={
+                "DEPLOYD_OLD_GENERATION": "" if old is None else str(old),
+                "DEPLOYD_OLD_RELEASE": change.old_release,
+                "DEPLOYD_CAUSE": str(change.cause),
+                "DEPLOYD_HOOK": str(kind),
+            },
+            timeout=change.app.pace.hooks.timeout,
+        )
+
+
+def _leftover(name: str) -> str:
+    unit = unit_of(name)
+    return (
+        f"a hook of an earlier rollout of {name} still runs ({unit}), begun before deployd was started anew;"
+        f" wait for its end, or systemctl stop {unit}"
+    )

@@ -1,0 +1,58 @@
+"""What the kernel tells of UNIX sockets that have a path: listeners, their queues, connections (sock_diag(7)).
+
+Structures and numbers: the kernel's include/uapi/linux/unix_diag.h.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections import Counter
+from collections.abc import Collection, Iterator
+
+from deployd.errors import steering_errors
+from deployd.sockdiag import netlink
+
+_SHOW_NAME, _SHOW_QUEUE = 0x01, 0x10
+_NAME, _QUEUE = 0, 4
+_ESTABLISHED, _LISTEN = 1, 10
+
+_QUESTION = struct.Struct("=BBHIIIII")  # family, protocol, nothing, states, inode, what to show, cookie
+_ATTRIBUTES_AT = struct.calcsize("=BBBBIII")  # family, type, state, nothing, inode, cookie
+_LENGTHS = struct.Struct("=II")  # waiting, limit
+
+
+def queues(timeout: float = 2.0) -> dict[str, int]:
+    """Path of each listener to the connections that wait to be accepted. Raises SteeringError.
+
+    Two listeners have the same path where one of them was bound anew and the other is still held by a program: both
+    are counted.
+    """
+    found: dict[str, int] = {}
+    for attributes in _ask(_LISTEN, _SHOW_NAME | _SHOW_QUEUE, timeout):
+        waiting, _ = _LENGTHS.unpack(attributes[_QUEUE]) if _QUEUE in attributes else (0, 0)
+        if path := _path(attributes):
+            found[path] = found.get(path, 0) + waiting
+    return found
+
+
+def connections(paths: Collection[str], timeout: float = 2.0) -> dict[str, int]:
+    """How many accepted connections the listeners at these paths have; one that is accepted has its listener's path.
+
+    Raises SteeringError.
+    """
+    found = Counter(_path(attributes) for attributes in _ask(_ESTABLISHED, _SHOW_NAME, timeout))
+    return {path: found[path] for path in paths}
+
+
+def _path(attributes: dict[int, bytes]) -> str:
+    """Empty for a socket without a path; a name that begins with NUL is none of the file system's."""
+    return os.fsdecode(attributes.get(_NAME, b"").partition(b"\0")[0])
+
+
+def _ask(state: int, show: int, timeout: float) -> Iterator[dict[int, bytes]]:
+    question = _QUESTION.pack(socket.AF_UNIX, 0, 0, 1 << state, 0, show, 0, 0)
+    with steering_errors("ask the kernel for its UNIX sockets (sock_diag)"):
+        for body in netlink.dump(question, timeout):
+            yield netlink.attributes(body, _ATTRIBUTES_AT)

@@ -1,0 +1,96 @@
+"""`systemctl reload NAME` is a rollout; `systemctl reload deployd` reads the app files again."""
+
+from __future__ import annotations
+
+from tests.host.stage import APP, APP_FILE, INSTANCES, RELEASES, Stage
+from tests.sample_apps.release import app_file
+
+CURRENT = f"{RELEASES}/current"
+
+
+def point(stage: Stage, release: str) -> str:
+    """Have the symlink `current` lead to a release, as `ln -sfn` does."""
+    stage.machine.run(["ln", "-sfn", release, CURRENT])
+    return CURRENT
+
+
+def deploy(stage: Stage, **settings: object) -> None:
+    point(stage, stage.release("v1"))
+    stage.configure(release=CURRENT, **settings)
+    assert stage.change("apply").result == "succeeded"
+
+
+def test_reload_rolls_out_what_release_leads_to_now(stage: Stage) -> None:
+    deploy(stage)
+    point(stage, stage.release("v2"))
+    with stage.load() as load:
+        done = stage.machine.run(["systemctl", "reload", APP], check=False)
+        after = stage.status()  # reload has waited for the end
+        record = load.stop()
+    assert done.returncode == 0, done.stderr
+    assert (after["generation"], after["release"], after["ready"]) == (2, f"{RELEASES}/v2", INSTANCES)
+    assert not record.failed, record.by_outcome()
+    assert set(record.generations()) == {1, 2}
+    row = stage.history()[0]
+    assert (row["cause"], row["result"], row["release"]) == ("reload", "succeeded", f"{RELEASES}/v2")
+
+
+def test_reload_fails_when_the_rollout_did(stage: Stage) -> None:
+    deploy(stage)
+    before = stage.invocations()
+    point(stage, stage.release("v2", "crash"))
+    with stage.load(rate=100) as load:
+        done = stage.machine.run(["systemctl", "reload", APP], check=False)
+        record = load.stop()
+    assert done.returncode != 0
+    assert f"Job for {APP}.service failed" in done.stderr
+    assert not record.failed, record.by_outcome()
+    assert stage.invocations() == before
+    shown = stage.show(f"{APP}.service", "ActiveState", "SubState")
+    assert shown == {"ActiveState": "active", "SubState": "exited"}
+    assert [(row["cause"], row["result"]) for row in stage.history()] == [
+        ("reload", "rolled-back"),
+        ("apply", "succeeded"),
+    ]
+    point(stage, stage.release("v3"))
+    stage.machine.run(["systemctl", "reload", APP])
+    assert stage.get()["version"] == "v3"
+
+
+def test_reload_reads_the_app_file_again(stage: Stage) -> None:
+    deploy(stage, environment={"WORD": "one"})
+    stage.configure(environment={"WORD": "two"}, instances=6)
+    stage.machine.run(["systemctl", "reload", APP])
+    status = stage.status()
+    assert (status["desired"], status["ready"]) == (6, 6)
+    for number, ran in stage.invocations().items():
+        assert (ran.generation, stage.process(number)[1]["WORD"]) == (2, "two")
+
+
+def test_reload_of_a_broken_app_file_is_refused(stage: Stage) -> None:
+    deploy(stage)
+    before = stage.invocations()
+    stage.machine.write(APP_FILE, "instances = 'four'\n")
+    done = stage.machine.run(["systemctl", "reload", APP], check=False)
+    assert done.returncode != 0
+    assert stage.invocations() == before
+    assert len(stage.history()) == 1
+
+
+def test_reload_of_deployd_reads_the_app_files_again_and_touches_nothing(stage: Stage) -> None:
+    deploy(stage)
+    before = stage.invocations()
+    stage.journal.restart()
+    broken = app_file("broken", f"{RELEASES}/v1", 8081).replace("instances = 4", "instances = 'four'")
+    stage.machine.write("/etc/deployd/apps/broken.toml", broken)
+    stage.machine.run(["systemctl", "reload", "deployd"])
+
+    def complained() -> list[str]:
+        told = [str(entry.get("MESSAGE")) for entry in stage.journal.entries() if entry.get("PRIORITY") == "4"]
+        return [message for message in told if message.startswith("/etc/deployd/apps/broken.toml")]
+
+    [complaint] = stage.machine.wait_for(complained, what="a complaint about broken.toml")
+    line = broken.splitlines().index("instances = 'four'") + 1
+    assert complaint.startswith(f"/etc/deployd/apps/broken.toml:{line}: instances")
+    assert stage.invocations() == before
+    assert stage.rollout(stage.release("v2")).result == "succeeded"

@@ -1,0 +1,43 @@
+"""The dry run of many instances is simulated in a process of its own, and tells the same."""
+
+from __future__ import annotations
+
+import asyncio
+from unittest.mock import AsyncMock
+
+import pytest
+
+from deployd.apps import simulator
+from deployd.apps.simulator import SMALL, simulated
+from deployd.errors import DeploydError, Refused
+from deployd.model.rollout import Hold
+from deployd.plan.goal import Goal
+from deployd.plan.simulation import Outcome, simulate
+
+
+def outcome(instances: int, *holds: Hold) -> Outcome:
+    return asyncio.run(simulated(Goal(2, instances), (), holds, 100.0))
+
+
+@pytest.mark.parametrize("instances", [4, SMALL, SMALL + 1])
+def test_a_process_tells_what_a_thread_does(instances: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = AsyncMock(wraps=asyncio.create_subprocess_exec)
+    monkeypatch.setattr("asyncio.create_subprocess_exec", begun)
+    hold = Hold(2, canary=True)
+    assert outcome(instances, hold) == simulate(Goal(2, instances), (), one_by_one=True, holds=(hold,), now=100.0)
+    assert begun.await_count == (instances > SMALL)
+
+
+def test_what_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulator, "DEADLINE", 0.0)
+    with pytest.raises(Refused, match="given up"):
+        outcome(SMALL + 1)
+
+
+def test_a_process_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    with pytest.raises(DeploydError, match="status 1"):
+        outcome(SMALL + 1)
+    monkeypatch.setattr("sys.executable", "/no/such/python")
+    with pytest.raises(DeploydError, match="No such file"):
+        outcome(SMALL + 1)

@@ -1,0 +1,198 @@
+"""What is shown of a steered app: shares, open connections, drains and what stands by."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployd_cli.text.event import event_line
+from deployd_cli.text.paint import PLAIN, Paint
+from deployd_cli.text.progress import Progress
+from deployd_cli.text.status import change_line, status_lines
+from deployd_cli.text.steering import spans
+from tests.cli.fake_daemon import instance, status
+
+NOW = datetime(2026, 1, 2, 4, 4, 5, tzinfo=UTC)
+SHARES = [
+    {"generation": 8, "asked": 5.0, "seen": 5.07, "connections": 51},
+    {"generation": 7, "asked": 95.0, "seen": 94.93, "connections": 955},
+]
+STANDBY = {"generation": 7, "instances": [1, 2, 3], "until": "2026-01-02T04:13:05+00:00"}
+HELD: dict[str, Any] = {
+    "phase": "paused",
+    "from": 7,
+    "to": 8,
+    "reason": "canary: 5 % of new connections, 1 new beside the 2 old",
+    "pause": "held",
+    "waits_for": "deployd resume demo",
+    "how": "deployd resume demo goes on; deployd abort demo goes back",
+}
+
+
+def steered(**more: Any) -> dict[str, Any]:
+    instances = [
+        instance(1, 7, weight=47.5, connections=12, queue=0, boot=1.2),
+        instance(2, 7, weight=47.5, connections=9, queue=0, boot=1.2),
+        instance(5, 8, weight=5.0, connections=1, queue=0, boot=1.1),
+    ]
+    known = {"routing": "steered", "steering": "ebpf", "steering_reason": "", "instances": instances, **more}
+    return status(count=2, **known)
+
+
+def shown(source: dict[str, Any], width: int | None = 80) -> list[str]:
+    return status_lines(source, NOW, width=width, paint=PLAIN)
+
+
+def test_a_held_canary_at_eighty_columns() -> None:
+    assert shown(steered(shares=SHARES, rollout=HELD)) == [
+        "demo: generation 7, 2 of 2 ready",
+        "  /srv/demo/releases/7",
+        "  steered (ebpf)",
+        "  paused 7 → 8",
+        "  canary: 5 % of new connections, 1 new beside the 2 old",
+        "  waits for deployd resume demo",
+        "  deployd resume demo goes on; deployd abort demo goes back",
+        "  deployd compare demo shows both; deployd weight demo 8 20% changes the share",
+        "  generation 8 gets 5 % of new connections, 5.07 % seen, 51 so far",
+        "  generation 7 gets 95 % of new connections, 94.9 % seen, 955 so far",
+        "",
+        "  INSTANCE  GENERATION  STATE   SINCE  WEIGHT  OPEN  RESTARTS   PID   BOOT",
+        "         1           7  ready  60 min  47.5 %    12         0  4001  1.2 s",
+        "         2           7  ready  60 min  47.5 %     9         0  4002  1.2 s",
+        "         5           8  ready  60 min     5 %     1         0  4005  1.1 s",
+    ]
+
+
+def test_a_wide_terminal_has_the_shares_on_a_line_and_the_releases_beside_the_instances() -> None:
+    told = shown(steered(shares=SHARES, rollout=HELD), 160)
+    assert "; generation 7 gets 95 % of new connections, 94.9 % seen, 955 so far" in told[8]
+    assert told[10].endswith("  RELEASE")
+    assert told[11].endswith("  /srv/demo/releases/7")
+
+
+def test_a_queue_is_shown_where_there_is_one_and_no_number_is_cut_in_half() -> None:
+    source = steered()
+    assert "QUEUE" not in shown(source)[4]
+    source["instances"][0] |= {"queue": 3, "main_pid": 4190001, "state": "stopping"}
+    told = shown(source)
+    assert " ".join(told[4].split()) == "INSTANCE GEN STATE SINCE WEIGHT OPEN RESTARTS PID BOOT QUEUE"
+    assert told[5].split()[-1] == "3"
+    assert "…" not in "".join(shown(source, 60))
+
+
+def test_of_one_generation_no_share_is_told() -> None:
+    alone = [{"generation": 8, "asked": 100.0, "seen": 100.0, "connections": 5}]
+    resting = [*alone, {"generation": 7, "asked": 0.0, "seen": 0.0, "connections": 955}]
+    for shares in (alone, resting):
+        assert not [line for line in shown(steered(shares=shares)) if "gets" in line]
+    assert [line for line in shown(steered(shares=resting, rollout=HELD | {"phase": "rolling"})) if "gets 0 %" in line]
+
+
+def test_where_nobody_counts_nothing_is_said_to_be_seen() -> None:
+    shares = [{**share, "seen": None, "connections": 0} for share in SHARES]
+    told = shown(steered(shares=shares, rollout=HELD))
+    assert told[8] == "  generation 8 gets 5 % of new connections"
+
+
+def test_an_app_that_could_not_be_steered_says_why_on_as_many_lines_as_it_takes() -> None:
+    reason = "all instances share one socket: cannot create BPF maps, which needs CAP_BPF: Operation not permitted"
+    plain = [instance(number, 7) for number in (1, 2)]
+    told = shown(steered(steering="none", steering_reason=reason, instances=plain))
+    assert " ".join(word for line in told[2:4] for word in line.split()) == f"steered (none): {reason}"
+    assert not {"WEIGHT", "OPEN"} & set(told[5].split())
+
+
+def test_standby_tells_until_when_and_how_to_go_back() -> None:
+    instances = [instance(1, 7, "standby", weight=0.0), instance(4, 8, weight=100.0)]
+    source = steered(standby=STANDBY, instances=instances)
+    told = shown(source)
+    assert told[3:5] == [
+        "  standby: generation 7, instances 1-3, for 9 min more, until 04:13:05",
+        "  deployd rollback demo --to 7 wakes them",
+    ]
+    assert change_line(source).endswith(", generation 7 stands by")
+    painted = "\n".join(status_lines(source, NOW, width=80, paint=Paint(on=True)))
+    assert "\x1b[2mstandby\x1b[0m" in painted
+    rolling = shown(steered(standby=STANDBY, rollout=HELD))
+    assert "  deployd abort demo wakes them" in rolling
+    for rollout in (HELD | {"phase": "rolling-back"}, HELD | {"from": 6}):
+        assert not [line for line in shown(steered(standby=STANDBY, rollout=rollout)) if "wakes" in line]
+
+
+def test_what_rests_is_summed_up_first() -> None:
+    many = [instance(number, 7, "standby") for number in range(1, 11)]
+    many += [instance(number, 8) for number in range(11, 21)]
+    told = status_lines(steered(instances=many), NOW, width=80, paint=PLAIN, height=18)
+    assert told[-1].strip() == "and 8 standby (generation 7)"
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        ({"state": "stopped", "reason": "replaced", "connections": 0}, "stopped: replaced, drained"),
+        ({"state": "stopped", "reason": "replaced", "connections": 1}, "stopped: replaced, 1 connection left"),
+        ({"state": "stopped", "connections": 3}, "stopped: 3 connections left"),
+        ({"state": "stopped", "reason": "replaced"}, "stopped: replaced"),
+        ({"state": "freezing"}, "freezing"),
+        ({"state": "thawing"}, "thawing"),
+    ],
+)
+def test_a_stop_tells_what_it_still_had(event: dict[str, Any], told: str) -> None:
+    line = event_line({"event": "instance", "app": "demo", "instance": 4, "generation": 7, **event})
+    assert line == f"demo: instance 4 (generation 7) {told}"
+
+
+def drawn(progress: Progress, now: float, width: int = 80) -> list[str]:
+    return progress.lines(now, width=width, height=30, paint=PLAIN)
+
+
+def test_the_picture_has_the_shares_and_what_a_drain_waits_for() -> None:
+    progress = Progress("demo", steered(), 8, 0.0)
+    progress.apply({"event": "started", "from": 7, "to": 8, "release": "/srv/demo/8"}, 0.0)
+    progress.apply({"event": "instance", "instance": 2, "generation": 7, "state": "stopping", "reason": "replaced"}, 1)
+    now = steered(shares=SHARES, rollout=HELD)
+    now["instances"][1] |= {"state": "stopping", "weight": 0.0}
+    progress.look(now, 2.0)
+    told = drawn(progress, 3.0)
+    assert told[2:4] == [
+        "  generation 8 gets 5 % of new connections, 5.07 % seen, 51 so far",
+        "  generation 7 gets 95 % of new connections, 94.9 % seen, 955 so far",
+    ]
+    assert " ".join(told[5].split()) == "INSTANCE GEN STATE FOR WEIGHT OPEN REASON"
+    assert " ".join(told[7].split()) == "2 7 stopping 2.0 s 0 % 9 replaced, 9 connections left"
+    event = {"event": "instance", "instance": 2, "generation": 7, "state": "stopped", "reason": "replaced"}
+    progress.apply({**event, "connections": 1}, 4.0)
+    assert drawn(progress, 4.0)[-1].split(maxsplit=5)[-1] == "replaced, 1 connection left"
+
+
+def test_who_has_frozen_stands_by_and_stays_in_the_last_picture() -> None:
+    progress = Progress("demo", steered(), 8, 0.0)
+    progress.apply({"event": "instance", "instance": 2, "generation": 7, "state": "freezing"}, 1.0)
+    assert "freezing" in "".join(drawn(progress, 1.0))
+    now = steered()
+    now["instances"][1] |= {"state": "standby"}
+    progress.look(now, 2.0)
+    progress.apply({"event": "finished", "result": "succeeded"}, 3.0)
+    told = drawn(progress, 3.0)
+    assert told[-1].split() == ["2", "7", "standby", "1.0", "s"]
+    assert "WEIGHT" not in "".join(told)
+
+
+def test_an_app_with_one_socket_is_drawn_as_ever() -> None:
+    progress = Progress("demo", status(), 8, 0.0)
+    before = drawn(progress, 1.0)
+    progress.look(status(shares=SHARES), 1.0)
+    assert drawn(progress, 1.0) == before
+
+
+@given(st.sets(st.integers(1, 40)))
+def test_spans_name_each_number_once(numbers: set[int]) -> None:
+    named: list[int] = []
+    for part in filter(None, spans(numbers).split(", ")):
+        first, _, last = part.partition("-")
+        named += range(int(first), int(last or first) + 1)
+    assert named == sorted(numbers)

@@ -1,0 +1,144 @@
+"""[gate] and [rollout]: when an instance counts as ready, and how a rollout gets on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deployd import config
+from deployd.errors import Refused
+from deployd.model.app import Amount, Gate, GateType, Hooks, Pace, Probe
+from tests.config.app_text import parse, refusal
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ('[gate]\ntype = "x"', ':5: gate.type: must be one of "notify", "exec", not "x"'),
+        ("[gate]\ntype = 1", ':5: gate.type: must be one of "notify", "exec", not 1'),
+        ("[gate]\ntimeout = 0", ":5: gate.timeout: must be from 0.1 to 86400 seconds, not 0; write it as"),
+        ('[gate]\ntimeout = "infinity"', ":5: gate.timeout: must end some time; write a time span such as"),
+        ('[gate]\ntimeout = "1 fortnight"', ':5: gate.timeout: "1 fortnight" is not a time span; write it as "60s"'),
+        ('[gate]\ntimeout = ""', ":5: gate.timeout: must not be empty; write a time span"),
+        ('[gate]\ntimeout = "-5s"', ':5: gate.timeout: "-5s" is not a time span'),
+        ("[gate]\ntimeout = nan", ":5: gate.timeout: must be from 0.1 to 86400 seconds, not nan"),
+        ("[gate]\ntimeout = true", ":5: gate.timeout: must be a time span, not a boolean; write it as"),
+        ('[gate]\nmin_ready = "2d"', ":5: gate.min_ready: must be from 0 to 86400 seconds, not 2d"),
+        ("[rollout]\nmax_surge = -1", ":5: rollout.max_surge: must be from 0 to 1000, not -1; write a count such as 1"),
+        ("[rollout]\nmax_surge = 1.5", ":5: rollout.max_surge: must be a count or a share, not a float; write"),
+        ('[rollout]\nmax_unavailable = "101%"', ':5: rollout.max_unavailable: must be from "0%" to "100%", not "101%"'),
+        ('[rollout]\nmax_unavailable = "1"', ':5: rollout.max_unavailable: must be from "0%" to "100%", not "1"'),
+        ('[rollout]\norder = "random"', ':5: rollout.order: must be one of "newest-old-first", "oldest-first", not'),
+        ('[rollout]\non_failure = "x"', ':5: rollout.on_failure: must be one of "rollback", "pause", not "x"'),
+        ('[rollout]\ndeadline = "0s"', ":5: rollout.deadline: must be from 1 to 604800 seconds, not 0s"),
+        ("[rollout]\npause_after = 1", ":5: rollout.pause_after: must be an array, not an integer; write it as [1,"),
+        ('[rollout]\npause_after = ["1"]', ':5: rollout.pause_after: must be from "0%" to "100%", not "1"; write a'),
+        ("[rollout]\npause_after = [-1]", ":5: rollout.pause_after: must be from 0 to 1000, not -1; write a count"),
+        ("[rollout]\npause_after = [2, 0]", ":5: rollout.pause_after: a pause after 0 would wait before anything is"),
+        ('[rollout]\npause_after = ["0%"]', ":5: rollout.pause_after: a pause after 0% would wait before anything"),
+        ("[rollout]\npause_after = [2, 2]", ":5: rollout.pause_after: 2 is there twice; remove one of them"),
+        ('[rollout]\nirreversible = "yes"', ":5: rollout.irreversible: must be a boolean, not a string; write true or"),
+        ("[rollout]\nirreversible = 1", ":5: rollout.irreversible: must be a boolean, not an integer; write true or"),
+        ("[rollout]\nhooks = []", ":5: rollout.hooks: must be a table, not an array; write it as [rollout.hooks]"),
+        (
+            '[rollout.hooks]\nbefore = ["./bin/migrate"]',
+            ":5: rollout.hooks.before: must be an array of commands, each an array itself, not of a string; write [[",
+        ),
+        ('[rollout.hooks]\nbefore = "x"', ":5: rollout.hooks.before: must be an array, not a string; write it as [["),
+        ("[rollout.hooks]\nafter = [[]]", ":5: rollout.hooks.after: must name a program; write it as "),
+        ('[rollout.hooks]\nafter = [["x"], "y"]', ":5: rollout.hooks.after: must be an array, not a string; write"),
+        ('[rollout.hooks]\nafter = [["../x"]]', ':5: rollout.hooks.after: must not leave the release with ".."'),
+        ("[rollout.hooks]\ntimeout = 0", ":5: rollout.hooks.timeout: must be from 0.1 to 86400 seconds, not 0"),
+    ],
+)
+def test_refusals(more: str, expected: str) -> None:
+    assert expected in refusal(more)
+
+
+@pytest.mark.parametrize(
+    ("probe", "expected"),
+    [
+        ("{}", ":5: gate.probe: asks nothing; write probe = { http = "),
+        ("5", ":5: gate.probe: must be a table, not an integer; write it as [gate.probe]"),
+        ("{ timeout = 1 }", ":5: gate.probe: asks nothing; write probe = { http = "),
+        ('{ http = "/", command = ["x"] }', ":5: gate.probe.command: has both http and command; remove one of them"),
+        ('{ http = "" }', ':5: gate.probe.http: must be a path that starts with /, not ""; write it as "/_status"'),
+        ('{ http = "http://x/" }', ":5: gate.probe.http: must be a path that starts with /, not"),
+        ('{ http = "/a b" }', ":5: gate.probe.http: must not contain ' ': blanks, control characters, # and letters"),
+        ('{ http = "/a\\r\\nX: y" }', r":5: gate.probe.http: must not contain '\r': blanks"),
+        ('{ http = "/\\u007f" }', r":5: gate.probe.http: must not contain '\x7f': blanks"),
+        ('{ http = "/ä" }', ":5: gate.probe.http: must not contain 'ä': blanks"),
+        ('{ http = "/#x" }', ":5: gate.probe.http: must not contain '#': blanks"),
+        (f'{{ http = "/{"x" * 2048}" }}', ":5: gate.probe.http: must not be longer than 2048 characters; shorten it"),
+        ("{ http = 80 }", ":5: gate.probe.http: must be a string, not an integer; write it in quotes"),
+        ('{ http = "/", expect = "200" }', ":5: gate.probe.expect: must be an integer, not a string; write a number"),
+        ('{ http = "/", expect = 101 }', ":5: gate.probe.expect: must be from 200 to 599, not 101"),
+        ('{ command = ["x"], expect = 256 }', ":5: gate.probe.expect: must be from 0 to 255, not 256"),
+        ('{ command = "x" }', ":5: gate.probe.command: must be an array, not a string; write it as"),
+        ("{ command = [] }", ":5: gate.probe.command: must name a program; write it as"),
+        ('{ http = "/", interval = 0 }', ":5: gate.probe.interval: must be from 0.01 to 3600 seconds, not 0"),
+        ('{ http = "/", timeout = "0s" }', ":5: gate.probe.timeout: must be from 0.01 to 3600 seconds, not 0s"),
+    ],
+)
+def test_refusals_of_probes(probe: str, expected: str) -> None:
+    assert refusal(f"[gate]\nprobe = {probe}").startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("written", "probe"),
+    [
+        ('{ http = "/" }', Probe(http="/")),
+        ('{ http = "/a%20b?c=d&e" }', Probe(http="/a%20b?c=d&e")),
+        ('{ http = "/", expect = 503, interval = "10ms", timeout = 1.5 }', Probe("/", (), 503, 0.01, 1.5)),
+        ('{ command = ["bin/check", "a b"] }', Probe(command=("bin/check", "a b"), expect=0)),
+        ('{ command = ["/bin/check"], expect = 3 }', Probe(command=("/bin/check",), expect=3)),
+    ],
+)
+def test_probes(written: str, probe: Probe) -> None:
+    assert parse(f"[gate]\nprobe = {written}").gate == Gate(probe=probe, learned=True)
+
+
+def test_a_program_that_cannot_notify_needs_a_probe() -> None:
+    sentence = refusal('[gate]\ntype = "exec"')
+    assert sentence.startswith(
+        ':5: gate.type: "exec" tells nothing about readiness, so it needs a probe; write probe ='
+    )
+    gate = parse('[gate]\ntype = "exec"\nprobe = { http = "/" }').gate
+    assert gate == Gate(type=GateType.EXEC, probe=Probe(http="/"), learned=True)
+
+
+def test_a_gate_timeout_that_is_left_out_is_learned() -> None:
+    assert parse("[gate]\nmin_ready = 1").gate.learned
+    assert parse("[gate]\ntimeout = 60").gate == Gate(timeout=60.0)
+
+
+@pytest.mark.parametrize(
+    ("written", "pauses"),
+    [("[]", ()), ("[1]", (Amount(1),)), ('[1, "50%", "100%"]', (Amount(1), Amount(50, True), Amount(100, True)))],
+)
+def test_pauses(written: str, pauses: tuple[Amount, ...]) -> None:
+    assert parse(f"[rollout]\npause_after = {written}").pace.pause_after == pauses
+
+
+def test_hooks_and_their_timeout() -> None:
+    assert parse("[rollout.hooks]").pace == parse("[rollout]\nirreversible = false").pace == Pace()
+    hooks = parse('[rollout.hooks]\nafter = [["bin/x", ""]]\ntimeout = "1h"').pace.hooks
+    assert hooks == Hooks(after=(("bin/x", ""),), timeout=3600.0)
+
+
+@pytest.mark.parametrize(
+    ("written", "amount"), [("0", Amount(0)), ("3", Amount(3)), ('"25%"', Amount(25, percent=True))]
+)
+def test_amounts(written: str, amount: Amount) -> None:
+    assert parse(f"[rollout]\nmax_surge = {written}").pace.max_surge == amount
+
+
+def test_the_program_of_a_probe_must_be_there(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/web").write_text("")
+    (tmp_path / "bin/web").chmod(0o755)
+    directory = str(tmp_path)
+    config.resolve_release(parse('[gate]\nprobe = { command = ["bin/web"] }'), directory)
+    with pytest.raises(Refused, match=r"gate\.probe\.command of web names .*/bin/check, which does not exist"):
+        config.resolve_release(parse('[gate]\nprobe = { command = ["bin/check"] }'), directory)

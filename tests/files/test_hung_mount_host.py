@@ -1,0 +1,174 @@
+"""One app's file system hangs, as a network mount whose server is down: its requests fail with a sentence, and nobody
+else notices."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.host.hanging import HangingMount
+from tests.host.machine import Machine
+from tests.host.stage import APP, DEADLINE, INSTANCES, Stage
+from tests.sample_apps.release import app_file, make_release
+
+MOUNT = "/srv/hung"
+HUNG = "hung"
+"""Its release lies on the mount."""
+LINKED = "linked"
+"""Its app file does, behind a symlink."""
+SENTENCE = "has not answered for 10 s; see that what its app file and release lie on is mounted"
+OTHER = "is being prepared and has not ended for 10 s; try again later"
+ASKED = (
+    ("Rollout", "a{sv}", "0"),
+    ("Restart", "a{sv}", "0"),
+    ("Plan", "a{sv}", "0"),
+    ("Releases",),
+    ("Units",),
+    ("Describe",),
+)
+QUICK = 5.0
+"""Seconds for an answer that does not wait for the mount; a look at it is given up after 10."""
+
+
+@pytest.fixture
+def mount(machine: Machine) -> Iterator[HangingMount]:
+    made = HangingMount(machine, MOUNT)
+    yield made
+    made.remove()
+
+
+def release(mount: HangingMount, version: str, boot: float = 0.0) -> str:
+    make_release(mount.machine.path(f"{mount.real}/{version}"), version, boot=boot)
+    return f"{mount.directory}/{version}"
+
+
+def deploy(stage: Stage, mount: HangingMount) -> None:
+    """All three apps, two of them on the mount."""
+    machine = stage.machine
+    machine.write(f"/etc/deployd/apps/{HUNG}.toml", app_file(HUNG, release(mount, "v1"), 8081, instances=2))
+    machine.write(f"{mount.real}/{LINKED}.toml", app_file(LINKED, release(mount, "v1"), 8082, instances=1))
+    machine.path(f"/etc/deployd/apps/{LINKED}.toml").symlink_to(f"{mount.directory}/{LINKED}.toml")
+    for app in (HUNG, LINKED):
+        assert stage.deployd("apply", app).returncode == 0
+    stage.deploy("v1")
+
+
+def call(stage: Stage, app: str, *asked: str) -> subprocess.Popen[str]:
+    """A request that waits: begun by a client that costs nothing, unlike the command."""
+    command = ["busctl", "call", "--timeout=60", "org.deployd1", f"/org/deployd1/app/{app}", "org.deployd1.App", *asked]
+    return stage.machine.popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def timed(stage: Stage, verb: str, *argv: str) -> float:
+    began = time.monotonic()
+    ended = stage.change(verb, *argv)
+    assert (ended.status, ended.result) == (0, "succeeded"), ended
+    return time.monotonic() - began
+
+
+def main_pid(stage: Stage) -> str:
+    return stage.show("deployd.service", "MainPID")["MainPID"]
+
+
+def test_others_roll_as_fast_and_it_goes_on_when_the_mount_is_back(stage: Stage, mount: HangingMount) -> None:
+    deploy(stage, mount)
+    v2, v3 = stage.release("v2"), stage.release("v3")
+    with stage.load(rate=100) as load:
+        quiet = timed(stage, "rollout", "--release", v2) + timed(stage, "rollback")
+        daemon = main_pid(stage)
+        with mount.hung():
+            # More of them than there are places, and than the threads of asyncio's executor.
+            stuck = [call(stage, app, *asked) for app in (HUNG, LINKED) for asked in ASKED * 4]
+            busy = timed(stage, "rollout", "--release", v3) + timed(stage, "rollback")
+            assert busy < 3 * quiet, (busy, quiet)
+            for argv in (["status"], ["status", HUNG], ["status", LINKED], ["history", HUNG], ["check", APP]):
+                assert stage.deployd(*argv, timeout=QUICK).returncode == 0, argv
+            for process in stuck:
+                _, said = process.communicate(timeout=60)
+                assert process.returncode == 0 or SENTENCE in said or OTHER in said, said
+            refused = stage.deployd("rollout", HUNG)
+            assert (refused.returncode, SENTENCE in refused.stderr) == (3, True), refused
+        assert not load.stop().failed
+    assert stage.deployd("rollout", HUNG, "--release", release(mount, "v2")).returncode == 0
+    assert stage.deployd("rollout", LINKED).returncode == 0
+    assert main_pid(stage) == daemon
+
+
+def test_those_who_only_look_are_answered_at_once_when_it_is_known_to_hang(stage: Stage, mount: HangingMount) -> None:
+    deploy(stage, mount)
+    with mount.hung():
+        for limit in (DEADLINE, DEADLINE, QUICK, QUICK):
+            refused = stage.deployd("plan", HUNG, user="nobody", timeout=limit)
+            assert (refused.returncode, SENTENCE in refused.stderr) == (3, True), refused
+        for argv in (["check", APP], ["units", APP], ["status", HUNG]):
+            assert stage.deployd(*argv, user="nobody", timeout=QUICK).returncode == 0, argv
+    assert stage.deployd("plan", HUNG, user="nobody").returncode == 0
+
+
+def test_a_rollout_pauses_and_a_way_back_waits_for_the_mount(stage: Stage, mount: HangingMount) -> None:
+    stage.configure(release=release(mount, "v1"))
+    assert stage.change("apply").result == "succeeded"
+    with stage.begin("rollout", "--release", release(mount, "v2", boot=0.5)) as begun:
+        begun.until("instance", state="ready")
+        begun.until("instance", state="ready")
+        with mount.hung():
+            assert SENTENCE in begun.until("paused")["reason"]
+            assert stage.deployd("abort", APP, timeout=QUICK).returncode == 0
+            begun.until("rolling-back")
+        ended = begun.end()  # nobody has to ask for it
+    assert ended.result == "aborted", ended
+    status = stage.status()
+    assert [item["generation"] for item in status["instances"] if item["ready"]] == [1] * INSTANCES, status
+
+
+def test_a_held_rollout_is_resumed_when_the_mount_is_back(stage: Stage, mount: HangingMount) -> None:
+    deploy(stage, mount)
+    target = release(mount, "v2")
+    machine = stage.machine
+    began = machine.run(["deployd", "rollout", HUNG, "--release", target, "--canary", "1", "--no-block"])
+    assert began.returncode == 0
+    machine.wait_for(lambda: (stage.json("status", HUNG)["rollout"] or {}).get("phase") == "paused", what="the hold")
+    with mount.hung():
+        refused = stage.deployd("resume", HUNG)
+        assert (refused.returncode, SENTENCE in refused.stderr) == (3, True), refused
+        assert stage.deployd("status", timeout=QUICK).returncode == 0
+    assert stage.deployd("resume", HUNG).returncode == 0
+    machine.wait_for(lambda: stage.json("status", HUNG)["rollout"] is None, what="the end of the rollout")
+    assert stage.json("history", HUNG)["generations"][0]["result"] == "succeeded"
+
+
+def test_an_app_on_it_is_removed_all_the_same(stage: Stage, mount: HangingMount) -> None:
+    """A request that waits for the mount is refused then, and no look at the release is needed."""
+    deploy(stage, mount)
+    threads = stage.machine.path(f"/proc/{main_pid(stage)}/task")
+    before = len(list(threads.iterdir()))
+    with mount.hung():
+        waiting = call(stage, HUNG, "Rollout", "a{sv}", "0")
+        stage.machine.wait_for(lambda: len(list(threads.iterdir())) > before, what="the look at the release")
+        done = stage.deployd("remove", HUNG, timeout=QUICK)
+        assert done.returncode == 0, done
+        _, said = waiting.communicate(timeout=QUICK)
+        assert f"{HUNG} is being removed" in said
+    assert [app["app"] for app in stage.json("status")["apps"] if app["instances"]] == [APP, LINKED]
+
+
+def test_the_daemon_stops_and_starts_while_it_hangs(stage: Stage, mount: HangingMount) -> None:
+    deploy(stage, mount)
+    machine = stage.machine
+    with mount.hung():
+        waits = machine.popen(["deployd", "rollout", HUNG], stderr=subprocess.PIPE)
+        machine.run(["systemctl", "reload", "deployd"])
+        assert stage.deployd("rollout", LINKED).returncode == 3  # by now the other one waits for the mount as well
+        machine.run(["systemctl", "restart", "deployd"])
+        assert stage.deployd("status", timeout=QUICK).returncode == 0
+        assert timed(stage, "restart") > 0
+        machine.run(["systemctl", "stop", "deployd"])
+        shown = stage.show("deployd.service", "Result", "ExecMainStatus")
+        assert shown == {"Result": "success", "ExecMainStatus": "0"}
+        machine.run(["systemctl", "start", "deployd"])
+        waits.communicate(timeout=30)
+    assert stage.status()["ready"] == INSTANCES
+    assert stage.deployd("rollout", HUNG).returncode == 0

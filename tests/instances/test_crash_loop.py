@@ -1,0 +1,240 @@
+"""What is done about instances that crash: in which order, and what happens when it cannot be written down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+from unittest.mock import create_autospec
+
+import pytest
+
+from deployd.errors import StateError
+from deployd.instances.actuator import Actuator
+from deployd.instances.crash_loop import CrashLoop
+from deployd.model.action import Action, Start, Stop
+from deployd.model.clock import Timestamp
+from deployd.model.crashes import Crashes
+from deployd.model.instance import Instance, State
+from deployd.plan.backoff import Patience
+from tests.state.four_rollouts import SETTINGS
+
+BOOT = "boot"
+
+
+@dataclass
+class Memory:
+    """The part of the history that a keeper uses."""
+
+    saved: dict[int, Crashes] = field(default_factory=dict)
+    full: bool = False
+    log: list[str] = field(default_factory=list)
+
+    def crashes(self, app: str, boot: str) -> dict[int, Crashes]:
+        return dict(self.saved)
+
+    def crashed(self, app: str, boot: str, news: dict[int, Crashes]) -> None:
+        if self.full:
+            raise StateError("the disk is full")
+        self.log.append("saved")
+        for number, crashes in news.items():
+            self.saved.pop(number, None)
+            if crashes.count:
+                self.saved[number] = crashes
+
+    def settings(self, app: str, number: int) -> Any:
+        return SETTINGS
+
+
+class Stand:
+    """A keeper with what it works with."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+        self.actions: list[Action] = []
+        self.told: list[dict[str, Any]] = []
+        self.wakes = 0
+        self.changes = 0
+        self.up = True
+        self.now = 1000.0
+        self.working: set[int] = set()
+        self.instances = create_autospec(Actuator, instance=True)
+        self.instances.act.side_effect = self.act
+        self.instances.working.side_effect = self.working.__contains__
+        self.keeper = CrashLoop(
+            "demo",
+            memory,  # type: ignore[arg-type]
+            self.tail,
+            self.instances,
+            lambda: self.up,
+            self.wake,
+            self.changed,
+            self.tell,
+            patience=Patience(),
+        )
+
+    def act(self, action: Action, settings: Any) -> None:
+        self.memory.log.append(type(action).__name__)
+        self.actions.append(action)
+
+    async def tail(self, invocation_id: str, unit: str = "", since: float | None = None) -> tuple[str, ...]:
+        return (f"last words of {invocation_id}",)
+
+    def wake(self) -> None:
+        self.wakes += 1
+
+    def changed(self) -> None:
+        self.changes += 1
+
+    def tell(self, event: str, fields: dict[str, Any]) -> None:
+        self.told.append({"event": event, **fields})
+
+    def look(self, *items: Instance, busy: bool = False) -> None:
+        self.keeper.look(items, Timestamp(self.now, 1_700_000_000.0 + self.now, BOOT), busy)
+
+    def crash(self, times: int) -> None:
+        """Instance 1 crashes so often, and systemd restarts it in between."""
+        for number in range(times):
+            self.now += 0.5
+            self.look(Instance(1, 7, State.READY, ready_since=self.now, restarts=number, invocation_id=f"i{number}"))
+            self.look(failed(number))
+
+
+def failed(number: int, restarts: int | None = None) -> Instance:
+    return Instance(
+        1,
+        7,
+        State.FAILED,
+        restarts=number if restarts is None else restarts,
+        restarting=True,
+        invocation_id=f"i{number}",
+        detail="was killed by SIGSEGV after it was ready",
+    )
+
+
+def down() -> Instance:
+    return Instance(1, 7, State.INACTIVE, invocation_id="i4")
+
+
+Test = Callable[[Stand], Coroutine[Any, Any, None]]
+
+
+def run(test: Test, memory: Memory | None = None) -> None:
+    async def work() -> None:
+        stand = Stand(memory or Memory())
+        await test(stand)
+        stand.keeper.stop()
+
+    asyncio.run(work())
+
+
+def test_it_is_written_down_before_it_is_stopped() -> None:
+    async def test(stand: Stand) -> None:
+        stand.crash(5)
+        assert stand.actions == [Stop(1, 7, "crash-loop", keep=True)]
+        assert stand.memory.log[-2:] == ["saved", "Stop"]
+        assert stand.memory.saved[1].retry_at == stand.now + 1.0
+        (told,) = stand.told
+        assert (told["event"], told["instance"], told["crashes"]) == ("crash-loop", 1, 5)
+        assert told["reason"].startswith("crashed 5 times in 2 s (killed by SIGSEGV after it was ready); next try at ")
+        stand.look(failed(4))
+        assert len(stand.actions) == 1
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert stand.keeper.troubles()[1].journal == ("last words of i4",)
+
+    run(test)
+
+
+def test_what_cannot_be_written_down_is_not_kept_down() -> None:
+    async def test(stand: Stand) -> None:
+        stand.memory.full = True
+        stand.crash(6)
+        assert stand.actions == []
+        assert stand.keeper.troubles()[1].crashes.count == 6
+        stand.memory.full = False
+        stand.look(Instance(1, 7, State.STARTING, restarts=6, invocation_id="i6"))
+        stand.look(failed(6))
+        assert stand.actions == [Stop(1, 7, "crash-loop", keep=True)]
+
+    run(test)
+
+
+def test_the_next_daemon_starts_what_this_one_kept_down() -> None:
+    memory = Memory()
+
+    async def first(stand: Stand) -> None:
+        stand.crash(5)
+
+    async def second(stand: Stand) -> None:
+        stand.now = memory.saved[1].retry_at or 0
+        stand.look(down(), Instance(2, 7, State.INACTIVE))
+        assert stand.actions == [Start(1, 7)]
+
+    run(first, memory)
+    run(second, memory)
+
+
+def test_it_wakes_when_it_is_time() -> None:
+    async def test(stand: Stand) -> None:
+        stand.crash(5)
+        stand.now += 1.0 - 1e-3
+        woken = asyncio.Event()
+        stand.keeper._wake = woken.set
+        stand.look(down())
+        await asyncio.wait_for(woken.wait(), 10)
+        stand.now += 1e-3
+        stand.look(down())
+        assert stand.actions[1:] == [Start(1, 7)]
+
+    run(test)
+
+
+def test_a_job_under_way_is_waited_for() -> None:
+    async def test(stand: Stand) -> None:
+        stand.crash(4)
+        stand.working.add(1)
+        stand.look(failed(4))
+        assert stand.actions == []
+        assert stand.keeper.troubles()[1].crashes.count == 4
+
+    run(test)
+
+
+@pytest.mark.parametrize("why", ["a rollout", "an app that was stopped"])
+def test_all_is_forgiven_for(why: str) -> None:
+    async def test(stand: Stand) -> None:
+        stand.crash(5)
+        stand.up = why == "a rollout"
+        stand.look(down(), busy=stand.up)
+        assert stand.memory.saved == {}
+        assert stand.keeper.troubles() == {}
+        stand.up = True
+        stand.now += 10.0
+        stand.look(down())
+        stand.look(failed(5, restarts=3))
+        assert stand.actions == [Stop(1, 7, "crash-loop", keep=True)]
+        assert stand.keeper.troubles()[1].crashes.count <= 4
+
+    run(test)
+
+
+def test_an_instance_without_a_pin_is_forgotten() -> None:
+    async def test(stand: Stand) -> None:
+        stand.crash(5)
+        stand.look(Instance(1, None, State.INACTIVE))
+        assert stand.memory.saved == {}
+
+    run(test)
+
+
+def test_the_daemon_takes_steady_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    from deployd.main import _settings
+
+    assert _settings().patience == Patience()
+    monkeypatch.setenv("DEPLOYD_STEADY", "5")
+    assert _settings().patience == Patience(steady=5.0)
+    monkeypatch.setenv("DEPLOYD_STEADY", "soon")
+    with pytest.raises(Exception, match="DEPLOYD_STEADY is 'soon': allowed are seconds from 1 to 999999"):
+        _settings()

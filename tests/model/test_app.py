@@ -1,0 +1,136 @@
+"""An app's settings survive the history, and its fingerprint tells what needs a restart."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployd.model.app import (
+    Amount,
+    Analysis,
+    App,
+    Drain,
+    Gate,
+    Listen,
+    ListenKind,
+    Memory,
+    OnFailure,
+    Order,
+    Pace,
+    Routing,
+    Stop,
+)
+from tests.plan.worlds import amounts
+
+text = st.text(max_size=8)
+seconds = st.floats(0, 1e6)
+directives = st.lists(st.tuples(text, st.lists(text, max_size=2).map(tuple)), max_size=2).map(tuple)
+
+apps = st.builds(
+    App,
+    name=text,
+    release=text,
+    exec=st.lists(text, max_size=3).map(tuple),
+    listen=st.lists(st.builds(Listen, st.sampled_from(ListenKind), text), max_size=2).map(tuple),
+    instances=st.integers(1, 99),
+    user=st.none() | text,
+    group=st.none() | text,
+    environment=st.lists(st.tuples(text, text), max_size=2).map(tuple),
+    environment_files=st.lists(text, max_size=2).map(tuple),
+    gate=st.builds(Gate, seconds, seconds),
+    pace=st.builds(
+        Pace,
+        amounts(),
+        amounts(),
+        st.sampled_from(Order),
+        st.sampled_from(OnFailure),
+        seconds,
+        standby=seconds,
+        standby_memory=st.builds(Memory, st.integers(0, 100), st.booleans()),
+        analysis=st.none() | st.builds(Analysis, st.lists(text, max_size=3).map(tuple), seconds, seconds),
+    ),
+    stop=st.builds(Stop, text, seconds),
+    service=directives,
+    socket=directives,
+    routing=st.sampled_from(Routing),
+    spill_over=st.integers(0, 65535),
+    warm_up=seconds,
+    drain=st.builds(Drain, seconds),
+)
+
+APP = App("shop", "/srv/shop/current", ("serve",), (Listen(ListenKind.TCP, "8080"),))
+
+
+@given(apps)
+def test_json_and_back(app: App) -> None:
+    again = App.from_json(app.to_json())
+    assert again == app
+    assert hash(again) == hash(app)
+    assert again.to_json() == app.to_json()
+    assert app.to_json().isascii()
+
+
+@given(apps, text)
+def test_a_fingerprint_survives_the_history(app: App, release: str) -> None:
+    print_ = app.fingerprint(release)
+    assert App.from_json(app.to_json()).fingerprint(release) == print_
+    assert app.fingerprint(release + "x") != print_
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"exec": ("serve", "-v")},
+        {"user": "www-data"},
+        {"group": "www-data"},
+        {"environment": (("A", "1"),)},
+        {"environment_files": ("/etc/default/shop",)},
+        {"service": (("MemoryMax", ("512M",)),)},
+        {"routing": Routing.STEERED},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_the_process_is_made_of_changes_the_fingerprint(change: dict[str, Any]) -> None:
+    assert replace(APP, **change).fingerprint("/r") != APP.fingerprint("/r")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"instances": 9},
+        {"gate": Gate(min_ready=5.0)},
+        {"pace": Pace(max_surge=Amount(2), order=Order.OLDEST_FIRST)},
+        {"stop": Stop(timeout=5.0)},
+        {"spill_over": 1},
+        {"warm_up": 9.0},
+        {"drain": Drain(9.0)},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_needs_no_restart_leaves_it(change: dict[str, Any]) -> None:
+    assert replace(APP, **change).fingerprint("/r") == APP.fingerprint("/r")
+
+
+def test_what_an_older_deployd_wrote_is_read() -> None:
+    raw = json.loads(APP.to_json())
+    for key in ("routing", "spill_over", "warm_up", "drain"):
+        del raw[key]
+    for key in ("standby", "standby_memory", "analysis"):
+        del raw["pace"][key]
+    assert App.from_json(json.dumps(raw)) == APP
+
+
+def test_memory_is_bytes_or_a_share_of_what_is_available() -> None:
+    assert Memory(4096).of(100) == 4096
+    assert Memory(50, percent=True).of(1001) == 500
+
+
+def test_values_do_not_run_into_each_other() -> None:
+    one = replace(APP, user="a", group=None).fingerprint("/r")
+    assert one != replace(APP, user=None, group="a").fingerprint("/r")
+    assert replace(APP, exec=("a b",)).fingerprint("/r") != replace(APP, exec=("a", "b")).fingerprint("/r")

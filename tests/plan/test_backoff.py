@@ -1,0 +1,316 @@
+"""Crash loops: who is kept down, for how long, and who is left alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deployd.model.crashes import Crashes
+from deployd.model.instance import Instance, State
+from deployd.plan.backoff import Step, forgiven, judge
+from tests.instances.crashing_unit import PATIENCE, Unit, looping
+
+
+def test_the_fifth_crash_is_one_too_many() -> None:
+    unit = Unit()
+    unit.look()
+    for crashes in range(1, 5):
+        unit.life(0.2)
+        assert (unit.count, unit.stops) == (crashes, [])
+    unit.life(0.2)
+    assert unit.count == 5
+    assert unit.stops == [unit.now]
+    assert unit.wake_at == unit.now + 1.0
+    assert unit.crashes is not None
+    assert unit.crashes.why == "exited with status 5 after it was ready"
+    assert unit.crashes.last == unit.item.invocation_id
+
+
+def test_a_death_that_tells_nothing_is_told_like_the_one_before() -> None:
+    unit = Unit()
+    unit.look()
+    unit.life(0.2)
+    unit.now += 0.5
+    unit.restart()
+    unit.look()
+    unit.crash("failed before it was ready")
+    unit.look()
+    assert unit.count == 2
+    assert unit.crashes is not None
+    assert unit.crashes.why == "exited with status 5 after it was ready"
+
+
+def test_the_delay_doubles_up_to_its_longest() -> None:
+    unit = Unit()
+    delays: list[float] = []
+    while len(delays) < 12:
+        unit.life(0.2)
+        if unit.item.state is State.INACTIVE:
+            assert unit.wake_at is not None
+            delays.append(unit.wake_at - unit.now)
+            unit.now = unit.wake_at - 0.01
+            assert unit.look().step is Step.NOTHING
+            unit.now += 0.02
+            assert unit.look().step is Step.START
+    assert delays == pytest.approx([1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300])
+
+
+def test_staying_ready_forgives_all() -> None:
+    unit = Unit()
+    for _ in range(4):
+        unit.life(0.2)
+    unit.now += 0.5
+    unit.restart()
+    unit.look()
+    unit.ready()
+    assert unit.look().wake_at == unit.now + PATIENCE.steady
+    unit.now += PATIENCE.steady
+    assert unit.look().wake_at is None
+    assert unit.count == 0
+    unit.crash()
+    unit.look()
+    assert (unit.count, unit.stops) == (1, [])
+
+
+def test_crashes_that_lie_far_apart_do_not_add_up() -> None:
+    unit = Unit()
+    for _ in range(20):
+        unit.life(0.2)
+        unit.now += PATIENCE.window  # a boot that takes long
+    assert unit.count == 1
+    assert unit.stops == []
+
+
+def test_what_was_stopped_by_hand_stays_down() -> None:
+    unit = Unit()
+    for _ in range(4):
+        unit.life(0.2)
+    unit.item = replace(unit.item, state=State.INACTIVE, restarts=0)
+    for _ in range(5):
+        unit.now += 1000.0
+        assert unit.look().step is Step.NOTHING
+
+
+def test_what_ends_badly_when_it_is_stopped_by_hand_stays_down() -> None:
+    unit = Unit()
+    for _ in range(4):
+        unit.life(0.2)
+    unit.now += 0.5
+    unit.restart()
+    unit.ready()
+    unit.look()
+    unit.item = replace(unit.item, state=State.FAILED, detail="exited with status 143 after it was ready")
+    unit.check_left_alone()
+    assert unit.count == 4
+
+
+def test_what_is_stopped_by_hand_while_it_is_tried_stays_down() -> None:
+    unit = looping()
+    unit.look()
+    unit.item = replace(unit.item, state=State.INACTIVE)
+    for _ in range(5):
+        unit.now += 1000.0
+        assert unit.look().step is not Step.START
+    assert unit.crashes is not None
+    assert unit.crashes.retry_at is None
+
+
+def test_what_is_stopped_by_hand_before_it_is_ready_stays_down() -> None:
+    unit = looping()
+    unit.item = replace(unit.item, state=State.FAILED, detail="was not started: its start job ended with canceled")
+    unit.check_left_alone()
+    assert unit.count == 5
+
+
+def test_a_try_that_systemd_refuses_counts() -> None:
+    unit = looping()
+    unit.item = replace(
+        unit.item, state=State.FAILED, invocation_id=str(unit.invocations - 1), detail="was not started: masked"
+    )
+    judged = unit.look()
+    assert judged.step is Step.STOP
+    assert unit.count == 6
+    assert judged.wake_at == unit.now + 2.0
+
+
+def test_a_try_that_systemd_has_repeated_already_counts() -> None:
+    unit = looping()
+    unit.begin(restarts=2)
+    assert unit.look().step is Step.STOP
+    assert unit.count == 7
+
+
+def test_a_daemon_that_died_before_the_stop_orders_it_when_it_is_back() -> None:
+    unit = Unit()
+    while not unit.stops:
+        unit.life(0.2)
+    unit.item = replace(unit.item, state=State.FAILED)  # the stop was never ordered
+    assert unit.look().step is Step.STOP
+    unit.now += 10.0
+    unit.item = replace(unit.item, state=State.FAILED)
+    assert unit.look().step is Step.START
+
+
+def test_crashes_that_nobody_saw_are_counted() -> None:
+    unit = Unit()
+    unit.life(0.2)
+    # the daemon is away
+    unit.begin(restarts=6)
+    unit.look()
+    assert unit.count == 6
+    assert len(unit.stops) == 1
+
+
+def test_crashes_before_the_first_look_are_not() -> None:
+    unit = Unit()
+    unit.begin(restarts=300)
+    unit.ready()
+    unit.look()
+    assert unit.count == 0
+
+
+def test_one_that_serves_is_not_stopped_for_what_it_did_before() -> None:
+    unit = Unit()
+    unit.life(0.2)
+    unit.begin(restarts=10)
+    unit.ready()
+    assert unit.look().step is Step.NOTHING
+    assert unit.count == 10
+    unit.crash()
+    assert unit.look().step is Step.STOP
+
+
+def test_a_start_by_hand_is_no_crash() -> None:
+    unit = Unit()
+    unit.life(0.2)
+    unit.now += 0.5
+    unit.begin(restarts=0)
+    unit.look()
+    assert unit.count == 1
+
+
+def test_half_of_the_news_is_not_counted_twice() -> None:
+    """systemd tells NRestarts= before the state that goes with it, and is inactive for an instant in between."""
+    unit = Unit()
+    for crashes in range(1, 5):
+        unit.crash()
+        unit.look()
+        unit.item = replace(unit.item, restarts=unit.item.restarts + 1)
+        unit.look()
+        restarts = unit.item.restarts
+        unit.item = replace(unit.item, state=State.STARTING, restarts=0)
+        unit.look()
+        unit.begin(restarts)
+        unit.look()
+        assert unit.count == crashes
+
+
+def test_a_pin_that_moved_is_another_instance() -> None:
+    unit = Unit()
+    for _ in range(4):
+        unit.life(0.2)
+    unit.item = replace(unit.item, generation=8)
+    unit.now += 0.5
+    unit.restart()
+    unit.look()
+    assert unit.count == 0
+
+
+def test_what_is_forgiven_is_not_counted_again() -> None:
+    unit = Unit()
+    unit.crash()
+    unit.crashes = forgiven(unit.item)
+    unit.look()
+    assert unit.count == 0
+    unit.now += 0.5
+    unit.restart()
+    unit.look()
+    assert unit.count == 0
+
+
+def test_it_is_written_down_whole() -> None:
+    unit = looping()
+    assert unit.crashes is not None
+    assert Crashes.from_json(unit.crashes.to_json()) == unit.crashes
+
+
+LIVES = st.lists(st.floats(0.0, 200.0), min_size=1, max_size=60)
+
+
+@settings(max_examples=200)
+@given(LIVES, st.data())
+def test_it_never_spins_and_always_comes_back(lives: list[float], data: st.DataObject) -> None:
+    """However it crashes, and whatever looks are missed: between `limit` crashes without a steady life there is a
+    stop, the delays only grow until it is forgiven, and what deployd stopped it starts again."""
+    unit = Unit()
+    row = 0
+    for lasts in lives:
+        if unit.item.state is State.FAILED:
+            unit.now += 0.5
+            unit.restart()
+        if data.draw(st.booleans()):
+            unit.look()
+        unit.ready()
+        unit.look()
+        if unit.wake_at is not None and unit.wake_at <= unit.now + lasts:
+            began, unit.now = unit.now, unit.wake_at
+            unit.look()
+            assert unit.count == 0
+            unit.now = began
+            row = 0
+        unit.now += lasts
+        unit.crash()
+        unit.look()
+        row += 1
+        assert unit.count <= row
+        if unit.item.state is State.INACTIVE:
+            assert row >= PATIENCE.limit
+            assert unit.wake_at == pytest.approx(unit.now + PATIENCE.delay(unit.count))
+            assert unit.look().step is Step.NOTHING
+            unit.now = unit.wake_at or unit.now
+            unit.look()
+            assert unit.starts[-1] == unit.now
+        else:
+            assert unit.count < PATIENCE.limit
+
+
+ITEMS = st.builds(
+    Instance,
+    number=st.just(3),
+    generation=st.sampled_from([7, 8]),
+    state=st.sampled_from(State),
+    ready_since=st.floats(900.0, 1100.0),
+    restarts=st.integers(0, 9),
+    restarting=st.booleans(),
+    invocation_id=st.sampled_from(["", "1", "2", "3"]),
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.tuples(ITEMS, st.floats(0.0, 100.0), st.booleans()), max_size=30))
+def test_any_world_has_an_answer(world: list[tuple[Instance, float, bool]]) -> None:
+    """And one that serves is never stopped, one that is down without our doing never started."""
+    crashes: Crashes | None = None
+    now = 1000.0
+    for item, later, tried in world:
+        now += later
+        judged = judge(crashes, item, now, PATIENCE, tried=tried)
+        if judged.step is Step.STOP:
+            assert item.state in (State.FAILED, State.STARTING)
+            assert judged.crashes.retry_at is not None
+        if judged.step is Step.START:
+            assert crashes is not None
+            assert crashes.retry_at is not None
+            assert item.state in (State.INACTIVE, State.FAILED)
+        if judged.wake_at is not None:
+            assert judged.wake_at > now
+        assert len(judged.crashes.times) <= PATIENCE.limit
+        crashes = judged.crashes
+
+
+@given(st.integers(0, 100_000))
+def test_no_delay_is_longer_than_the_longest(crashes: int) -> None:
+    assert PATIENCE.delay(crashes) <= PATIENCE.delay(crashes + 1) <= PATIENCE.longest

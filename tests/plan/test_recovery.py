@@ -1,0 +1,157 @@
+"""The way back from a bad release: the healthy are not touched, and it takes no more starts than are missing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deployd.model.action import Adopt
+from deployd.model.app import Order
+from deployd.model.instance import Instance, State
+from deployd.plan.goal import Goal
+from deployd.plan.planner import Verdict
+from deployd.plan.simulation import Durations, Outcome, simulate
+from tests.bench.oldest_first import oldest_first
+from tests.bench.recovery import BACK, BAD, CANCELLED, GOOD, Recovery, Story, compare, main
+from tests.plan.worlds import alive, goals
+
+DURATIONS = Durations(boot=lambda _number, _generation: 5.0, stop=lambda _number, _generation: 1.0)
+
+
+@st.composite
+def mixtures(draw: st.DrawFn, most: int = 12) -> tuple[Instance, ...]:
+    """A pool in the midst of it: generations in any order of numbers and starts; only the good are sure to be up."""
+    generations = draw(st.lists(st.sampled_from((GOOD, GOOD, CANCELLED, BAD)), min_size=1, max_size=most))
+    starts = draw(st.permutations(range(1, len(generations) + 1)))
+    pool = []
+    for number, (generation, start) in enumerate(zip(generations, starts, strict=True), 1):
+        states = (State.READY, State.READY, State.STARTING, State.FAILED, State.STOPPING)
+        state = State.READY if generation == GOOD else draw(st.sampled_from(states))
+        since = start + 0.5 if state is State.READY else 0.0
+        pool.append(Instance(number, generation, state, started=float(start), ready_since=since))
+    return tuple(pool)
+
+
+def ways_back(pace: Goal) -> dict[str, Goal]:
+    """`deployd rollback --to 1`, which makes a generation of its own; and the turn of a failed or aborted rollout."""
+    goal = replace(pace, generation=BACK, order=Order.NEWEST_OLD_FIRST, same=frozenset({GOOD}), proven=False)
+    return {"rollback": goal, "turn": replace(goal, generation=GOOD, same=frozenset(), proven=True)}
+
+
+def go_back(goal: Goal, pool: tuple[Instance, ...]) -> Outcome:
+    trusted = frozenset(item.number for item in pool if item.generation == goal.generation)
+    return simulate(goal, pool, passed=trusted, durations=DURATIONS, now=1000.0)
+
+
+@pytest.mark.parametrize("way", ["rollback", "turn"])
+@settings(max_examples=100, deadline=None)
+@given(mixtures(), goals(12, standby=False))
+def test_the_way_back_stops_no_healthy_one_and_starts_what_is_missing(
+    way: str, pool: tuple[Instance, ...], pace: Goal
+) -> None:
+    goal = ways_back(pace)[way]
+    healthy = {item.number: item for item in pool if item.generation == GOOD}
+    back = go_back(goal, pool)
+    assert back.verdict is Verdict.DONE
+    assert dict(back.starts) == ({goal.generation: lacking} if (lacking := goal.instances - len(healthy)) > 0 else {})
+    # Only where there are more than wanted (somebody scaled meanwhile) some of them go.
+    gone = [number for number in back.stops if number in healthy]
+    assert len(gone) == max(0, len(healthy) - goal.instances)
+    after = {item.number: item for item in alive(back.instances)}
+    for number, item in healthy.items():
+        if number not in gone:
+            assert (after[number].started, after[number].generation) == (item.started, goal.generation)
+    adopted = [step.action.number for step in back.steps if isinstance(step.action, Adopt)]
+    assert sorted({*adopted} | {*gone}) == (sorted(healthy) if way == "rollback" else sorted(gone))
+
+
+@pytest.mark.parametrize("way", ["rollback", "turn"])
+@settings(max_examples=100, deadline=None)
+@given(mixtures(), goals(12, standby=False))
+def test_the_way_back_takes_the_newest_bad_ones_first(way: str, pool: tuple[Instance, ...], pace: Goal) -> None:
+    serving = [item for item in pool if item.state is State.READY and item.generation != GOOD]
+    expected = [item.number for item in sorted(serving, key=lambda item: (-(item.generation or 0), -item.started))]
+    # What was starting becomes ready on the way, and has its turn then.
+    back = go_back(ways_back(pace)[way], pool)
+    assert [number for number in back.stops if number in expected] == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 12), st.integers(0, 3), st.integers(0, 3))
+def test_oldest_first_is_what_deployds_planner_does_when_it_is_told_to(
+    count: int, surge: int, unavailable: int
+) -> None:
+    """The reference is a fair one: it has the pace of the planner, and differs in order and adoption alone."""
+    pace = (surge, min(unavailable, count) or (0 if surge else 1))
+    pool = tuple(
+        Instance(n, GOOD + n % 3, State.READY, started=float(n), ready_since=float(n)) for n in range(1, count)
+    )
+    pool += (Instance(count, BAD, State.READY, started=float(count), ready_since=float(count)),)
+    planned = simulate(Goal(BACK, count, *pace), pool, durations=DURATIONS)
+    classic = simulate(Goal(BACK, count, *pace), pool, durations=DURATIONS, planner=oldest_first)
+    assert classic.verdict is Verdict.DONE
+    assert (classic.floor, classic.ceiling, classic.starts) == (planned.floor, planned.ceiling, planned.starts)
+    assert classic.seconds == pytest.approx(planned.seconds, abs=0.1)
+    assert classic.stops == tuple(range(1, count + 1))
+
+
+def test_the_story_of_200_instances() -> None:
+    """6 s each: until the last bad one is gone an oldest-first restart takes the seed document's 20 minutes."""
+    found = compare(Story())
+    assert found == {
+        "deployd": Recovery(300.0, 600.0, 7600.0, 100, 0, 150, 200),
+        "oldest first, no adoption": Recovery(1200.0, 1200.0, 52600.0, 200, 100, 150, 200),
+    }
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        Story(instances=7, surge=0, unavailable=1),
+        Story(instances=40, surge=4, unavailable=4),
+        Story(instances=50, share=0.6),
+        Story(instances=10, cancelled=1.0, share=1.0),
+        Story(instances=8, stop=0.0, boot=0.0),
+    ],
+    ids=str,
+)
+def test_whatever_the_story_deployd_is_no_worse(story: Story) -> None:
+    ours, theirs = compare(story).values()
+    assert ours.no_bad_left <= theirs.no_bad_left
+    assert ours.done <= theirs.done
+    assert ours.starts <= theirs.starts == story.instances
+    assert ours.healthy_stopped == 0
+    assert ours.least_healthy >= theirs.least_healthy
+
+
+def test_the_pool_of_the_story_has_healthy_left_overs_and_bad_ones() -> None:
+    pool = Story(instances=20, share=0.25).before()
+    parts = [[item.started for item in alive(pool) if item.generation == n] for n in (GOOD, CANCELLED, BAD)]
+    assert [len(part) for part in parts] == [10, 5, 5]
+    assert max(parts[0]) < min(parts[1])
+    assert max(parts[1]) < min(parts[2])
+
+
+def test_the_command_prints_the_same_each_time(capsys: pytest.CaptureFixture[str]) -> None:
+    printed = []
+    for _ in range(2):
+        assert main(["--instances", "20", "--boot", "3", "--share", "25%"]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+    assert "20 instances: 10 healthy of generation 1" in printed[0]
+    assert main(["--instances", "20", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["story"]["instances"] == 20
+    assert found["ways"]["deployd"]["starts"] == 10
+
+
+@pytest.mark.parametrize("argv", [["--share", "0"], ["--instances", "1"], ["--surge", "0"], ["--boot", "-1"]])
+def test_a_story_that_cannot_be_is_refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(argv)
+    assert refused.value.code == 2
+    assert capsys.readouterr().err

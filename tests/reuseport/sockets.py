@@ -1,0 +1,135 @@
+"""Listeners of one address in this process, and who of them gets the connections that are made to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import struct
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from deployd.reuseport.maps import CURSORS, Map, possible_cpus
+from deployd.reuseport.steering import Steering
+from deployd.sockdiag.inet_diag import Diag, Listener
+
+TIMEOUT = 10.0
+
+
+class Ground:
+    """Numbered listeners on one address; told to steering as if this process was systemd."""
+
+    def __init__(self, host: str, held: ExitStack, *, v6only: bool = False) -> None:
+        self.host = host
+        self.port = 0
+        self.sockets: dict[int, socket.socket] = {}
+        self._held = held
+        self._v6only = v6only
+
+    def open(self, *numbers: int) -> None:
+        for number in numbers:
+            family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+            listener = self._held.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, self._v6only)
+            listener.bind((self.host, self.port))
+            listener.listen(512)
+            listener.setblocking(False)
+            self.port = listener.getsockname()[1]
+            self.sockets[number] = listener
+
+    def close(self, number: int) -> None:
+        self.sockets.pop(number).close()
+
+    def listeners(self) -> dict[int, list[Listener]]:
+        """As the kernel tells of them."""
+        return {number: self.listeners_of(number) for number in self.sockets}
+
+    def listeners_of(self, number: int) -> list[Listener]:
+        return [self.told()[os.fstat(self.sockets[number].fileno()).st_ino]]
+
+    def told(self) -> dict[int, Listener]:
+        """All that listen on the port, by inode."""
+        return {one.inode: one for one in Diag().listeners(self.port)}
+
+    def connect(self, to: str | None = None) -> socket.socket:
+        """A connection that nobody has accepted."""
+        return self._held.enter_context(socket.create_connection((to or self.host, self.port), TIMEOUT))
+
+    def chosen(self, to: str | None = None) -> int:
+        """Connect once: whose was it?"""
+        with socket.create_connection((to or self.host, self.port), TIMEOUT):
+            return self.accepted()
+
+    def accepted(self) -> int:
+        """Who has a connection waiting; it is accepted and closed."""
+        readable, _, _ = select.select(self.sockets.values(), [], [], TIMEOUT)
+        assert len(readable) == 1, f"{len(readable)} listeners have a connection"
+        readable[0].accept()[0].close()
+        return next(number for number, one in self.sockets.items() if one is readable[0])
+
+    def waiting(self) -> dict[int, int]:
+        """How many connections each has to accept; they are accepted and closed."""
+        return {number: sum(1 for _ in _accepted(one)) for number, one in self.sockets.items()}
+
+
+def _accepted(listener: socket.socket) -> Iterator[None]:
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            listener.accept()[0].close()
+            yield
+
+
+@contextmanager
+def ground(host: str = "127.0.0.1", numbers: Collection[int] = (), *, v6only: bool = False) -> Iterator[Ground]:
+    """Listeners with these numbers; closed at the end, as are all their connections."""
+    with ExitStack() as held:
+        made = Ground(host, held, v6only=v6only)
+        made.open(*numbers)
+        yield made
+
+
+@contextmanager
+def steering(fds: dict[str, int] | None = None) -> Iterator[Steering]:
+    """Of the app "shop", with the sockets of this process."""
+    made = Steering("shop", fds, os.getpid())
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def set_cursor(steering: Steering, cursor: int) -> None:
+    """Make this the number of the next connection on every CPU."""
+    cursors = Map.adopt(os.dup(fd_of(steering, "cursors")), CURSORS)
+    assert cursors
+    cursors[0] = struct.pack("=Q", cursor) * possible_cpus()
+    cursors.close()
+
+
+def fd_of(steering: Steering, label: str) -> int:
+    """The file descriptor of one of its maps."""
+    return next(fd for name, fd in steering.fds.items() if name.startswith(f"shop.{label}-"))
+
+
+@contextmanager
+def one_cpu() -> Iterator[None]:
+    """Run on one CPU, and with this thread the kernel's end of its loopback connections."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def open_files() -> set[str]:
+    """The file descriptors of this process, and what each of them is."""
+    found = set()
+    for path in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the directory's own
+            found.add(f"{path.name} {path.readlink()}")
+    return found

@@ -1,0 +1,105 @@
+"""Maps in the kernel, their layout, and the system calls below them. Needs CAP_BPF."""
+
+from __future__ import annotations
+
+import os
+import select
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployd.errors import SteeringError, steering_errors
+from deployd.reuseport import maps, syscalls
+from deployd.reuseport.maps import Kind, Map, Shape
+from deployd.reuseport.table import SLOTS, Table
+
+slots = st.integers(1, SLOTS - 1)
+SHAPES = [maps.SWITCH, maps.TABLES, maps.CURSORS, maps.COUNTS, maps.SOCKETS]
+
+
+@given(st.dictionaries(slots, st.floats(0, 100)), st.lists(slots))
+def test_a_table_comes_back_as_it_was_written(shares: dict[int, float], order: list[int]) -> None:
+    table = Table.of(shares, order)
+    value = maps.packed(table)
+    assert len(value) == maps.TABLES.value_size
+    assert maps.unpacked(value) == table
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("0\n", 1), ("0-1\n", 2), ("0-127\n", 128), ("0-3,8-11\n", 8), ("0,2\n", 2)]
+)
+def test_possible_cpus_are_counted(text: str, count: int) -> None:
+    assert maps.possible_cpus(text) == count
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_names_fit_into_the_kernel(shape: Shape) -> None:
+    assert len(shape.name) <= 15
+
+
+@pytest.mark.parametrize("shape", [maps.SWITCH, maps.TABLES, maps.CURSORS, maps.COUNTS], ids=lambda shape: shape.name)
+def test_a_value_comes_back_as_it_was_written(shape: Shape) -> None:
+    made = Map.create(shape)
+    try:
+        copies = maps.possible_cpus() if shape.kind is Kind.PERCPU_ARRAY else 1
+        assert made[0] == bytes(shape.value_size * copies)
+        value = bytes(number % 251 for number in range(shape.value_size)) * copies
+        made[0] = value
+        assert made[0] == value
+        with pytest.raises(ValueError, match="no value of"):
+            made[0] = b""
+    finally:
+        made.close()
+
+
+def test_an_empty_slot_of_sockets_has_no_value() -> None:
+    made = Map.create(maps.SOCKETS)
+    try:
+        with pytest.raises(KeyError):
+            _ = made[7]
+        assert made.get(7) == b""
+        made.discard(7)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            made[7] = struct.pack("=Q", 2**31 - 1)
+    finally:
+        made.close()
+
+
+def test_a_map_is_adopted_by_its_shape_only() -> None:
+    made = Map.create(maps.COUNTS)
+    try:
+        adopted = Map.adopt(os.dup(made.fd), maps.COUNTS)
+        assert adopted is not None
+        adopted[0] = b"x" * maps.COUNTS.value_size
+        assert made[0] == b"x" * maps.COUNTS.value_size
+        adopted.close()
+        other = os.dup(made.fd)
+        assert Map.adopt(other, maps.TABLES) is None
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(other)
+    finally:
+        made.close()
+
+
+def test_a_map_polls_as_broken() -> None:
+    """Why systemd has to be told FDPOLL=0 with it: it drops what polls like this from its store."""
+    made = Map.create(maps.SWITCH)
+    try:
+        poll = select.poll()
+        poll.register(made.fd, 0)
+        assert poll.poll(0) == [(made.fd, select.POLLERR)]
+    finally:
+        made.close()
+
+
+def test_a_machine_that_nobody_tried_is_refused() -> None:
+    assert syscalls.numbers("aarch64").bpf == 280
+    with pytest.raises(SteeringError, match="no system call numbers are known for vax, only for x86_64 and aarch64"):
+        syscalls.numbers("vax")
+
+
+def test_what_the_kernel_refuses_is_an_oserror_and_told_as_a_sentence() -> None:
+    with pytest.raises(SteeringError, match=r"^cannot borrow: Bad file descriptor$"), steering_errors("borrow"):
+        syscalls.pidfd_getfd(-1, 0)

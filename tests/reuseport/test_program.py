@@ -1,0 +1,348 @@
+"""The program in the kernel decides as table.choose does, for real connections. Needs CAP_BPF."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deployd.errors import SteeringError
+from deployd.reuseport import program, syscalls
+from deployd.reuseport.assembler import R0, R1, Assembler
+from deployd.reuseport.steering import Steering, app_of
+from deployd.reuseport.table import FALLBACKS, SLOTS, TICKETS, Table, choose
+from tests.reuseport.sockets import Ground, ground, one_cpu, open_files, set_cursor, steering
+
+HOSTS = ["127.0.0.1", "::1", "::"]
+
+
+@pytest.fixture(autouse=True)
+def _on_one_cpu() -> Iterator[None]:
+    with one_cpu():
+        yield
+
+
+def stored(app: Steering) -> dict[str, int]:
+    """What systemd hands back to the next daemon."""
+    return {name: os.dup(fd) for name, fd in app.fds.items()}
+
+
+def settle(app: Steering, place: Ground) -> None:
+    """Until all listeners are in their slots. The kernel clears old maps away some time, and tells nobody."""
+    for _ in range(2000):
+        if not app.sync(place.listeners()):
+            return
+        threading.Event().wait(0.005)
+    pytest.fail("the old maps are never cleared away")
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.dictionaries(st.integers(1, SLOTS - 1), st.floats(0, 100), max_size=6),
+    st.data(),
+    st.integers(0, 2**64 - 1),
+)
+def test_the_kernel_chooses_as_we_do(shares: dict[int, float], data: st.DataObject, cursor: int) -> None:
+    order = data.draw(st.permutations(list(shares)), label="order")
+    listening = data.draw(st.sets(st.sampled_from(order)) if order else st.just(set()), label="listening")
+    listening |= {SLOTS - 1}  # somebody has to, or connections are refused
+    order = [*order, SLOTS - 1]
+    table = Table.of(shares, order)
+    with ground("127.0.0.1", listening) as place, steering() as app:
+        app.set(table)
+        assert app.sync(place.listeners()) == set()
+        set_cursor(app, cursor)
+        seen = [place.chosen() for _ in range(25)]
+        assert seen == [choose(table, (cursor + number) % 2**64, listening) for number in range(25)]
+        assert app.counters() == Counter(seen)
+
+
+def test_all_stand_ins_are_tried() -> None:
+    order = range(1, FALLBACKS + 1)
+    with ground("127.0.0.1", [FALLBACKS, 900]) as place, steering() as app:
+        app.set(Table.of({800: 1}, order))
+        app.sync(place.listeners())
+        assert {place.chosen() for _ in range(20)} == {FALLBACKS}
+
+
+def test_whom_nobody_stands_in_for_the_kernel_picks() -> None:
+    with ground("127.0.0.1", [1, 2]) as place, steering() as app:
+        app.set(Table.of({800: 1}, [700]))
+        app.sync(place.listeners())
+        assert {place.chosen() for _ in range(100)} == {1, 2}
+        assert app.counters() == {}
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_every_kind_of_address_is_steered(host: str) -> None:
+    with ground(host, [1, 2]) as place, steering() as app:
+        app.set(Table.of({2: 1}, [2, 1]))
+        app.sync(place.listeners())
+        for to in ["::1", "127.0.0.1"] if host == "::" else [host]:
+            assert {place.chosen(to) for _ in range(20)} == {2}
+
+
+def test_two_families_on_one_port_are_two_groups() -> None:
+    with ground("0.0.0.0", [1, 2]) as four, ground("::", v6only=True) as six, steering() as app:
+        six.port = four.port
+        six.open(1, 2)
+        app.set(Table.of({2: 1}, []))
+        both = {number: [*four.listeners_of(number), *six.listeners_of(number)] for number in (1, 2)}
+        assert app.sync(both) == set()
+        assert {four.chosen("127.0.0.1") for _ in range(20)} == {2}
+        assert {six.chosen("::1") for _ in range(20)} == {2}
+        assert len([name for name in app.fds if ".sockets-" in name]) == 2
+        app.sync({number: four.listeners_of(number) for number in (1, 2)})
+        assert len([name for name in app.fds if ".sockets-" in name]) == 1
+
+
+def test_shares_are_exact() -> None:
+    with ground("127.0.0.1", [1, 2]) as place, steering() as app:
+        app.set(Table.of({1: 95, 2: 5}, [1]))
+        app.sync(place.listeners())
+        counts = Counter(place.chosen() for _ in range(TICKETS))
+        assert counts == Counter(app.table.tickets) == app.counters()
+
+
+def test_queued_connections_of_a_closed_listener_move_as_the_table_says() -> None:
+    with ground("127.0.0.1", [1, 2, 3]) as place, steering() as app:
+        app.set(Table.of({1: 1}, []))
+        app.sync(place.listeners())
+        for _ in range(50):
+            place.connect()
+        app.set(Table.of({1: 1}, [3, 2]))
+        place.close(1)
+        assert place.waiting() == {2: 0, 3: 50}
+
+
+def test_nobody_without_a_share_gets_a_connection_after_a_change() -> None:
+    with ground("127.0.0.1", [1, 2]) as place, steering() as app:
+        app.sync(place.listeners())
+        stop, failures = threading.Event(), []
+
+        def load() -> None:
+            while not stop.is_set():
+                try:
+                    socket.create_connection(("127.0.0.1", place.port), 10).close()
+                except OSError as error:
+                    failures.append(error)
+
+        threads = [threading.Thread(target=load) for _ in range(4)]
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+        for thread in threads:
+            thread.start()
+        try:
+            for flip in range(300):
+                kept, left = (1, 2) if flip % 2 else (2, 1)
+                app.set(Table.of({kept: 1}, [kept]))
+                before = app.counters()
+                while app.counters().get(kept, 0) < before.get(kept, 0) + 5:
+                    place.waiting()
+                after = app.counters()
+                # One connection on another CPU may be between reading the old table and being counted.
+                assert after.get(left, 0) - before.get(left, 0) <= (os.cpu_count() or 1) - 1
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        assert not failures
+
+
+def test_a_listener_that_was_made_anew_takes_its_slot() -> None:
+    with ground("127.0.0.1", [1, 2]) as place, steering() as app:
+        app.set(Table.of({1: 1}, [2]))
+        app.sync(place.listeners())
+        place.close(1)
+        assert place.chosen() == 2
+        place.open(1)
+        assert place.chosen() == 2
+        assert app.sync(place.listeners()) == set()
+        assert place.chosen() == 1
+
+
+def test_a_group_that_died_out_is_steered_again() -> None:
+    with ground("127.0.0.1", [1, 2]) as place, steering() as app:
+        app.set(Table.of({1: 1}, []))
+        app.sync(place.listeners())
+        place.close(1)
+        place.close(2)
+        place.open(1, 2)
+        app.sync(place.listeners())
+        assert {place.chosen() for _ in range(20)} == {1}
+
+
+def test_who_is_taken_out_gets_nothing() -> None:
+    with ground("127.0.0.1", [1, 2]) as place, steering() as app:
+        app.set(Table.of({1: 1}, [2]))
+        app.sync(place.listeners())
+        app.sync({2: place.listeners()[2]})
+        assert {place.chosen() for _ in range(20)} == {2}
+
+
+def test_the_program_goes_on_when_the_daemon_dies() -> None:
+    with ground("127.0.0.1", [1, 2]) as place:
+        with steering() as app:
+            app.set(Table.of({2: 1}, []))
+            app.sync(place.listeners())
+        assert {place.chosen() for _ in range(20)} == {2}
+
+
+def test_the_next_daemon_takes_over_the_maps() -> None:
+    with ground("127.0.0.1", [1, 2]) as place:
+        with steering() as app:
+            app.set(Table.of({2: 1}, [1]))
+            app.sync(place.listeners())
+            place.chosen()
+            kept = stored(app)
+        with steering(kept) as app:
+            assert app.table == Table.of({2: 1}, [1])
+            assert app.fds.keys() == kept.keys()
+            assert place.chosen() == 2
+            assert app.sync(place.listeners()) == set()
+            assert app.counters() == {2: 2}
+            app.set(Table.of({1: 1}, []))
+            assert place.chosen() == 1
+            place.open(3)
+            app.set(Table.of({3: 1}, []))
+            assert app.sync(place.listeners()) == set()
+            assert place.chosen() == 3
+
+
+def test_the_next_daemon_forgets_listeners_that_are_not_ours_any_more() -> None:
+    with ground("127.0.0.1", [1, 2]) as place:
+        with steering() as app:
+            app.set(Table.of({1: 1}, [2]))
+            app.sync(place.listeners())
+            kept = stored(app)
+        with steering(kept) as app:
+            app.sync({2: place.listeners()[2]})
+            assert place.chosen() == 2
+
+
+def test_without_the_maps_the_next_daemon_begins_anew() -> None:
+    with ground("127.0.0.1", [1, 2]) as place:
+        with steering() as app:
+            app.set(Table.of({2: 1}, [1]))
+            app.sync(place.listeners())
+        with steering() as app:
+            assert app.table == Table()
+            app.set(Table.of({1: 1}, []))
+            settle(app, place)
+            assert {place.chosen() for _ in range(20)} == {1}
+            assert app.counters() == {1: 20}
+
+
+@pytest.mark.parametrize("lost", ["tables", "switch", "counts"])
+def test_half_of_the_maps_is_none(lost: str) -> None:
+    with ground("127.0.0.1", [1, 2]) as place:
+        with steering() as app:
+            app.set(Table.of({2: 1}, [1]))
+            app.sync(place.listeners())
+            kept = stored(app)
+        os.close(kept.pop(next(name for name in kept if name.startswith(f"shop.{lost}-"))))
+        with steering(kept.copy()) as app:
+            assert app.table == Table()
+            # Of what was kept only the array of listeners is still good, and so only its name.
+            assert [name for name in app.fds if name in kept] == [name for name in kept if ".sockets-" in name]
+            app.set(Table.of({1: 1}, []))
+            settle(app, place)
+            assert place.chosen() == 1
+
+
+def test_file_descriptors_that_are_no_maps_are_let_go() -> None:
+    names = [
+        "shop.tables-7",
+        "shop.tables-x",
+        "shop.sockets-4-7f000001-80-9",
+        "shop.sockets-4-00-80-9",
+        "shop.x",
+        "shop.",
+    ]
+    before = open_files()
+    wrong = {name: os.open("/dev/null", os.O_RDONLY) for name in names}
+    with steering(wrong) as app:
+        assert app.table == Table()
+        assert [name.rpartition("-")[0] for name in app.fds] == [
+            f"shop.{label}" for label in ("switch", "tables", "cursors", "counts")
+        ]
+    assert open_files() == before
+
+
+def test_of_two_stored_maps_the_newer_is_taken() -> None:
+    with steering() as older, steering() as newer:
+        older.set(Table.of({1: 1}, []))
+        newer.set(Table.of({2: 1}, []))
+        kept = {**stored(newer), **stored(older)}
+        with steering(kept) as app:
+            assert app.table == Table.of({2: 1}, [])
+            assert app.fds.keys() == newer.fds.keys()
+
+
+def test_names_in_the_store_tell_the_app() -> None:
+    with ground("::", [1]) as place, steering() as app:
+        app.sync(place.listeners())
+        assert {app_of(name) for name in app.fds} == {"shop"}
+        assert not [name for name in app.fds if ":" in name]
+        assert len(app.fds) == 5
+    assert app_of("my.shop.tables-12") == "my.shop"
+
+
+def test_a_listener_that_is_gone_has_to_be_looked_for_again() -> None:
+    with ground("127.0.0.1", [1, 2]) as place, steering() as app:
+        listeners = place.listeners()
+        place.close(1)
+        assert app.sync(listeners) == {1}
+        assert app.sync(place.listeners()) == set()
+
+
+def test_no_duplicate_is_left_open() -> None:
+    with ground("127.0.0.1", [1, 2]) as place, steering() as app:
+        app.sync(place.listeners())
+        inode = os.fstat(place.sockets[1].fileno()).st_ino
+        place.close(1)
+        assert inode not in place.told()
+
+
+def test_what_the_verifier_says_is_told() -> None:
+    do = Assembler()
+    do.load(0x18, R0, R1, 4096)
+    do.exit()
+    with pytest.raises(SteeringError, match=r"cannot load .*: .*\(the verifier says: .*invalid bpf_context access"):
+        program.load(do.code)
+
+
+def test_before_linux_5_14_the_program_is_loaded_without_a_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried, bpf = [], syscalls.bpf
+
+    def older(command: int, attributes: ctypes.Structure) -> int:
+        if command == program.PROG_LOAD:
+            tried.append(attributes.attach_type)
+            if attributes.attach_type == program.SELECT_OR_MIGRATE:
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return bpf(command, attributes)
+
+    monkeypatch.setattr(syscalls, "bpf", older)
+    with ground("127.0.0.1", [1, 2]) as place, steering() as app:
+        app.set(Table.of({2: 1}, []))
+        app.sync(place.listeners())
+        assert tried == [40, 0]
+        assert place.chosen() == 2
+
+
+def test_labels_are_set_once_and_somewhere() -> None:
+    do = Assembler()
+    do.jump("there")
+    with pytest.raises(ValueError, match="there is not set"):
+        _ = do.code
+    do.label("there")
+    assert do.code == b"\x05\0\0\0\0\0\0\0"
+    with pytest.raises(ValueError, match="there is set twice"):
+        do.label("there")

@@ -1,0 +1,270 @@
+"""A small app with its real control loop, pins and history, on a systemd that is simulated, and a fault at any call."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import create_autospec
+
+import pytest
+
+from deployd.instances import actuator
+from deployd.instances.commands import Commands
+from deployd.model.clock import Timestamp
+from deployd.model.generation import Generation, Result
+from deployd.plan.backoff import Patience
+from deployd.rollout import control_loop, controller
+from deployd.rollout.controller import Controller
+from deployd.rollout.hooks import Hooks
+from deployd.rollout.host import Host
+from deployd.routing.kernel import Kernel
+from deployd.state.history import History
+from deployd.state.pins import Pins
+from deployd.systemd.manager import NOTHING, Properties
+from deployd.systemd.tail import Tail
+from deployd.systemd.transient import Transient
+from tests.state.four_rollouts import SETTINGS, generation
+
+NAME = SETTINGS.name
+QUICK = 0.005
+DEADLINE = 5.0
+
+
+class Systemd:
+    """Units that start and stop in an instant, and say so."""
+
+    def __init__(self) -> None:
+        self.units: dict[str, Properties] = {f"{NAME}.service": self.down()}
+        self.changed: Callable[[str], None] = lambda _unit: None
+        self.jobs = 0
+        self.broken: Callable[[str], bool] = lambda _unit: False
+
+    @staticmethod
+    def down() -> Properties:
+        return {"LoadState": "loaded", "ActiveState": "inactive", "SubState": "dead", "Job": [0, "/"]}
+
+    def up(self) -> Properties:
+        self.jobs += 1
+        now = int(Timestamp.now().monotonic * 1e6)
+        return {
+            **self.down(),
+            "ActiveState": "active",
+            "SubState": "running",
+            "InvocationID": self.jobs.to_bytes(16, "big"),
+            "MainPID": self.jobs,
+            "InactiveExitTimestampMonotonic": now,
+            "ActiveEnterTimestampMonotonic": now,
+            "ConditionResult": True,
+        }
+
+    def start_result(self, unit: str) -> Properties:
+        if not self.broken(unit):
+            return self.up()
+        exited = {"Result": "exit-code", "ExecMainCode": 1, "ExecMainStatus": 3}
+        return {**self.up(), "ActiveState": "failed", "SubState": "failed", "MainPID": 0, **exited}
+
+    async def watch(self, unit: str, *, afresh: bool = False) -> Properties:
+        return self.units.setdefault(unit, self.down())
+
+    async def refresh(self, unit: str) -> None:
+        self.units.setdefault(unit, self.down())
+
+    def unwatch(self, unit: str) -> None:
+        pass
+
+    def properties(self, unit: str) -> Properties:
+        return self.units.get(unit, NOTHING)
+
+    async def list_units(self, pattern: str) -> list[str]:
+        return list(self.units)
+
+    async def start(self, unit: str) -> asyncio.Future[str]:
+        return self.job(unit, lambda: self.start_result(unit))
+
+    async def stop(self, unit: str) -> asyncio.Future[str]:
+        return self.job(unit, self.down)
+
+    def job(self, unit: str, state: Callable[[], Properties]) -> asyncio.Future[str]:
+        running = asyncio.get_running_loop()
+        future: asyncio.Future[str] = running.create_future()
+
+        def end() -> None:
+            self.units[unit] = state()
+            self.changed(unit)
+            if not future.done():
+                future.set_result("done")
+
+        running.call_later(0.001, end)
+        return future
+
+    async def reset_failed(self, unit: str) -> None:
+        if self.properties(unit).get("ActiveState") == "failed":
+            self.units[unit] = self.down()
+
+    async def resubscribe(self) -> None:
+        pass
+
+    async def is_stopping(self) -> bool:
+        return False
+
+
+class Deployment:
+    """Nothing has to be installed."""
+
+    async def install(self, *_: Any, **__: Any) -> frozenset[int]:
+        return frozenset()
+
+    async def close_sockets(self, *_: Any) -> bool:
+        return False
+
+    def masked(self, _name: str) -> frozenset[int]:
+        return frozenset()
+
+    def closing(self, _app: Any) -> tuple[str, ...]:
+        return ()
+
+    def has_own_sockets(self, _name: str) -> bool:
+        return False
+
+    def steers(self, _name: str) -> bool:
+        return False
+
+
+class Faulty:
+    """Stands for `target`, and lets `fault` happen at its calls. Properties of systemd's mirror are no calls."""
+
+    def __init__(self, target: Any, fault: Callable[[str], None]) -> None:
+        self._target = target
+        self._fault = fault
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._target, name)
+        if not callable(found) or name in ("properties", "changed"):
+            return found
+        label = f"{type(self._target).__name__}.{name}"
+        if inspect.iscoroutinefunction(found):
+
+            async def call(*arguments: Any, **options: Any) -> Any:
+                self._fault(label)
+                return await found(*arguments, **options)
+
+            return call
+
+        def call_now(*arguments: Any, **options: Any) -> Any:
+            self._fault(label)
+            return found(*arguments, **options)
+
+        return call_now
+
+
+class Faults:
+    """Raises at chosen calls, once the rollout has begun. `calls` are all that were made since."""
+
+    def __init__(self, chosen: Callable[[int, str], BaseException | None] = lambda _count, _label: None) -> None:
+        self.calls: list[str] = []
+        self.armed = False
+        self.chosen = chosen
+
+    def __call__(self, label: str) -> None:
+        if self.armed:
+            self.calls.append(label)
+            if error := self.chosen(len(self.calls), label):
+                raise error
+
+
+class SimulatedApp:
+    """`demo` with two instances of generation 1 that serve; `roll_out` makes generation 2."""
+
+    def __init__(self, directory: Path, faults: Faults) -> None:
+        self.faults = faults
+        self.systemd = Systemd()
+        self.release = str(directory)
+        self.history = History(directory)
+        self.history.open()
+        self.pins = Pins(directory)
+        transient, commands = create_autospec(Transient, instance=True), create_autospec(Commands, instance=True)
+
+        async def tail(_invocation: str, _unit: str = "", _since: float | None = None) -> tuple[str, ...]:
+            return ()
+
+        systemd, pins, history = (Faulty(item, faults) for item in (self.systemd, self.pins, self.history))
+        host = Host(
+            systemd,  # type: ignore[arg-type]
+            history,  # type: ignore[arg-type]
+            pins,  # type: ignore[arg-type]
+            Faulty(Deployment(), faults),  # type: ignore[arg-type]
+            tail,  # type: ignore[arg-type]
+            Hooks(transient, create_autospec(Tail, instance=True), commands),
+            transient,
+            commands,
+            create_autospec(Kernel, instance=True),
+            patience=Patience(),
+        )
+        self.events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+        async def compare(_app: str) -> dict[str, Any]:
+            return {}
+
+        self.controller = Controller(
+            NAME,
+            host,
+            compare,
+            tell=lambda event, fields: self.events.put_nowait({"event": event, **fields}),
+            changed=lambda: None,
+        )
+        self.systemd.changed = self.controller.on_unit_change
+
+    def break_generation(self, number: int) -> None:
+        """Its instances exit at once."""
+        prefix, suffix = f"{NAME}@", ".service"
+        self.systemd.broken = lambda unit: (
+            unit.startswith(prefix)
+            and self.pins.read(NAME).get(int(unit.removeprefix(prefix).removesuffix(suffix))) == number
+        )
+
+    async def event(self, *names: str) -> dict[str, Any]:
+        """The next event with one of these names."""
+        async with asyncio.timeout(DEADLINE):
+            while (told := await self.events.get())["event"] not in names:
+                pass
+            return told
+
+    async def deploy(self) -> None:
+        self.controller.start()
+        await self.controller.ready()
+        self.begin(1)
+        assert (await self.event("finished"))["result"] == "succeeded"
+
+    def begin(self, number: int) -> Generation:
+        settings = replace(SETTINGS, release=self.release, exec=("/bin/true",))
+        made = replace(generation(number), release=self.release, settings=settings)
+        made = replace(made, origin=self.history.current(NAME))
+        self.pins.write_generation(NAME, number, {"run": ("", 0o755)}, self.release)
+        self.controller.begin(made)
+        return made
+
+    def running(self) -> dict[int, int]:
+        """Instance to generation, of those that serve."""
+        return {item.number: item.generation or 0 for item in self.controller.observe() if item.ready_since}
+
+    def result(self, number: int) -> Result:
+        found = self.history.generation(NAME, number)
+        assert found is not None
+        return found.result
+
+    async def close(self) -> None:
+        self.faults.armed = False
+        await self.controller.stop()
+        self.history.close()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried again is tried soon, and nothing waits for the disk."""
+    monkeypatch.setattr("os.fsync", lambda _descriptor: None)
+    for module in (controller, actuator, control_loop):
+        monkeypatch.setattr(module, "RETRY", QUICK)

@@ -1,0 +1,52 @@
+"""The control loop outlives whatever its step raises."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from deployd.rollout import control_loop
+from deployd.rollout.control_loop import ControlLoop
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyError, asyncio.CancelledError])
+def test_a_step_that_fails_is_tried_again(error: Callable[[], BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control_loop, "RETRY", 0.001)
+
+    async def test() -> None:
+        steps: asyncio.Queue[int] = asyncio.Queue()
+
+        async def step() -> None:
+            steps.put_nowait(1)
+            if count < 3:
+                raise error()
+
+        made = ControlLoop(step)
+        made.start()
+        async with asyncio.timeout(5):
+            for count in range(5):
+                await steps.get()
+                if count >= 3:
+                    made.wake()
+            await made.stop()
+
+    asyncio.run(test())
+
+
+def test_it_ends_when_it_is_told_to() -> None:
+    async def test() -> None:
+        begun = asyncio.Event()
+
+        async def step() -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+        made = ControlLoop(step)
+        made.start()
+        await begun.wait()
+        async with asyncio.timeout(5):
+            await made.stop()
+
+    asyncio.run(test())

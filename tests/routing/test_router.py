@@ -1,0 +1,98 @@
+"""The choice of an app's backend by its installed units, and what an app on a shared socket reports."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from unittest.mock import create_autospec
+
+from deployd.model.app import Routing
+from deployd.model.instance import Instance, State
+from deployd.routing import Report, Router, View
+from deployd.routing.kernel import Kernel
+from deployd.routing.shared import Shared
+from deployd.routing.steered import Steered
+from deployd.systemd.manager import Systemd
+from tests.plan.worlds import app
+
+OBSTACLE = "cannot create BPF maps, which needs CAP_BPF: Operation not permitted"
+SETTINGS = replace(app(), routing=Routing.STEERED)
+
+
+class Ground:
+    """A router of an app whose units may change."""
+
+    def __init__(self, *, own_sockets: bool, obstacle: str = OBSTACLE) -> None:
+        self.own_sockets = own_sockets
+        self.systemd = create_autospec(Systemd, instance=True)
+        self.systemd.properties.return_value = {}
+        kernel = Kernel(obstacle, store=lambda *_: None, unstore=lambda _: None)
+        self.router = Router("shop", self.systemd, kernel, lambda _: self.own_sockets, changed=lambda: None)
+
+
+def test_the_backend_follows_the_units_once_they_have_changed() -> None:
+    ground = Ground(own_sockets=False)
+    shared = ground.router.backend
+    assert isinstance(shared, Shared)
+    ground.own_sockets = True
+    assert ground.router.backend is shared, "units are on their way to the disk"
+    ground.router.units_changed()
+    steered = ground.router.backend
+    assert isinstance(steered, Steered)
+    ground.router.units_changed()
+    assert ground.router.backend is steered, "its timers and counters survive a change of other units"
+    ground.own_sockets = False
+    ground.router.units_changed()
+    assert isinstance(ground.router.backend, Shared)
+
+
+def test_a_backend_that_is_replaced_is_stopped() -> None:
+    ground = Ground(own_sockets=True)
+    stopped = []
+    steered = ground.router.backend
+    steered.stop = lambda: stopped.append("steered")  # type: ignore[method-assign]
+    ground.own_sockets = False
+    ground.router.units_changed()
+    ground.router.stop()
+    assert stopped == ["steered"]
+
+
+def test_of_a_shared_app_nothing_is_opened_drained_or_closed() -> None:
+    ground = Ground(own_sockets=False)
+    backend = ground.router.backend
+
+    async def replaced() -> int | None:
+        await backend.update(View((Instance(1, 1, State.READY),), app()))
+        await backend.open(2)
+        left = await backend.drain(1, app())
+        backend.undrain(1)
+        await backend.close(1)
+        return left
+
+    assert asyncio.run(replaced()) is None
+    assert list(backend.connected([1, 2])) == []
+    assert backend.report() == Report()
+    backend.stop()
+    assert ground.systemd.mock_calls == []
+
+
+def test_a_shared_app_that_should_be_steered_reports_why_it_is_not() -> None:
+    for obstacle, why in (
+        (OBSTACLE, OBSTACLE),
+        ("", "deployd could not steer when the app was deployed; remove and apply it"),
+    ):
+        backend = Ground(own_sockets=False, obstacle=obstacle).router.backend
+        asyncio.run(backend.update(View((), SETTINGS)))
+        assert backend.report() == Report("none", f"all instances share one socket: {why}")
+
+
+def test_a_steered_app_reports_no_weights_where_the_kernel_cannot_steer() -> None:
+    backend = Ground(own_sockets=True).router.backend
+    report = backend.report()
+    assert report.reason == f"deployd cannot change which instances get new connections: {OBSTACLE}"
+    assert (report.steering, report.weights, report.shares) == ("none", {}, ())
+
+
+def test_where_the_kernel_cannot_steer_any_instance_may_be_given_connections() -> None:
+    """So none of them may stay frozen."""
+    assert list(Ground(own_sockets=True).router.backend.connected([1, 2])) == [1, 2]

@@ -1,0 +1,124 @@
+"""Instances of a steered app that die or hang: what of it a client sees."""
+
+from __future__ import annotations
+
+import time
+
+from tests.host.stage import APP, DEADLINE, Stage
+from tests.host.steered import BLOCKING, asked, sockets, unharmed
+from tests.routing.test_steered_sockets_host import instances
+
+PATIENT = ("--timeout", "30")
+"""Clients that wait while the machine is slow."""
+
+
+def ready(stage: Stage) -> set[int]:
+    return {item["instance"] for item in stage.status()["instances"] if item["ready"]}
+
+
+def test_a_killed_instance_loses_what_it_held_and_nothing_else(stage: Stage) -> None:
+    """What waited in its queue waits for the next one: systemd holds the listener."""
+    stage.deploy("v1", routing="steered", service={"RestartSec": "1s"})
+    with stage.load(200, 4, *PATIENT) as load:
+        held = 0
+        for number in (1, 2):
+            held += stage.kill(number)
+            stage.machine.wait_for(lambda: len(ready(stage)) == 4, what="all instances")
+        record = load.stop()
+    assert len(record.failed) <= held, (held, record.by_outcome())
+    assert sorted(instances(stage)) == [1, 2, 3, 4]
+
+
+def test_in_a_crash_loop_the_queue_goes_to_the_others(stage: Stage) -> None:
+    """Its socket is closed when it is kept down; it comes back with a new one."""
+    broken = "/srv/broken"
+    run = f'#!/bin/sh\n[ ! -e {broken} ] || [ "$DEPLOYD_INSTANCE" != 2 ] || exit 7\nexec /usr/bin/python3 app.py\n'
+    stage.release("v1", files={"run": run})
+    stage.deploy("v1", routing="steered", exec=["./run"])
+    stage.machine.write(broken, "")
+    with stage.load(200, 0, *PATIENT) as load:
+        held = stage.kill(2)
+        stage.machine.wait_for(lambda: crashes(stage, 2) > 4, timeout=DEADLINE, what="a crash loop")
+        stage.machine.wait_for(lambda: 2 not in sockets(stage), what="its socket to close")
+        assert asked(stage) == {1: 100}
+        assert sorted(instances(stage)) == [1, 3, 4]
+        stage.machine.run(["rm", broken])
+        stage.machine.wait_for(lambda: len(ready(stage)) == 4, timeout=DEADLINE, what="all instances")
+        record = load.stop()
+    assert len(record.failed) <= held, (held, record.by_outcome())
+    assert 2 in sockets(stage)
+    assert sorted(instances(stage)) == [1, 2, 3, 4]
+
+
+def test_who_hangs_keeps_its_share_and_its_queue(stage: Stage) -> None:
+    """Nobody takes over within a generation: what the kernel gave it waits until it goes on. WatchdogSec= ends it."""
+    stage.deploy("v1", routing="steered")
+    pid = stage.pid(1)
+    with stage.load(100, 0, *PATIENT) as load:
+        stage.machine.run(["kill", "-STOP", str(pid)])
+        queued = stage.machine.wait_for(
+            lambda: next(item["queue"] for item in stage.status()["instances"] if item["instance"] == 1) > 20,
+            what="its queue to grow",
+        )
+        assert queued
+        assert asked(stage) == {1: 100}
+        stage.machine.run(["kill", "-CONT", str(pid)])
+        unharmed(load.stop())
+
+
+def test_who_hangs_in_a_rollout_is_helped(stage: Stage) -> None:
+    """While two generations serve, queues are looked at."""
+    stage.deploy("v1", routing="steered", spill_over=4)
+    with stage.load(100, 0, *PATIENT) as load:
+        with stage.begin("rollout", "--release", stage.release("v2", boot=0.3)) as begun:
+            new = begun.until("instance", state="ready")["instance"]
+            assert stage.deployd("pause", APP).returncode == 0
+            pid = stage.pid(new)
+            stage.machine.run(["kill", "-STOP", str(pid)])
+            stage.machine.wait_for(lambda: weight(stage, new) == 0, what="help")
+            load.mark("helped")
+            time.sleep(1)
+            load.mark("over")
+            stage.machine.run(["kill", "-CONT", str(pid)])
+            stage.machine.wait_for(lambda: weight(stage, new) > 0, what="it to have caught up")
+            assert stage.deployd("resume", APP).returncode == 0
+            assert begun.end().result == "succeeded"
+        record = unharmed(load.stop())
+    assert record.between("helped", "over").percentile(100) < 1
+
+
+def crashes(stage: Stage, number: int) -> int:
+    return int(next(item["crashes"] for item in stage.status()["instances"] if item["instance"] == number))
+
+
+def weight(stage: Stage, number: int) -> float:
+    return float(next(item["weight"] for item in stage.status()["instances"] if item["instance"] == number) or 0)
+
+
+def test_who_hangs_is_drained_in_time(stage: Stage) -> None:
+    """Its queue does not empty by itself: after the stop's time-out it is killed, and the others serve what waited."""
+    files = {"blocking": BLOCKING, "seconds": "0"}
+    stage.release("v1", files=files)
+    stage.configure(release="/srv/demo/v1", exec=["./blocking"], routing="steered", stop={"timeout": "2s"})
+    assert stage.change("apply").status == 0
+    with stage.load(50, 0, *PATIENT) as load:
+        stage.machine.run(["kill", "-STOP", str(stage.pid(1))])
+        ended = stage.rollout(stage.release("v2", files=files))
+        assert ended.result == "succeeded", ended
+        record = load.stop()
+    assert len(record.failed) <= 1, (record.by_outcome(), record.failed)
+
+
+def test_who_is_stopped_by_hand_leaves_nobody_waiting(stage: Stage) -> None:
+    """What came before its share was taken away goes to the others: its socket is closed for that."""
+    stage.deploy("v1", routing="steered")
+    with stage.load(400, 0, *PATIENT) as load:
+        for number in (1, 2, 3):
+            stage.machine.run(["systemctl", "stop", f"{APP}@{number}.service"])
+        assert ready(stage) == {4}
+        for number in (1, 2, 3):
+            stage.machine.run(["systemctl", "start", f"{APP}@{number}.service"])
+        stage.machine.wait_for(lambda: len(ready(stage)) == 4, what="all instances")
+        record = unharmed(load.stop())
+    assert record.percentile(100) < 5
+    assert sorted(instances(stage)) == [1, 2, 3, 4]

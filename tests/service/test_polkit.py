@@ -1,0 +1,178 @@
+"""Who is asked before something is changed: nobody for root, polkit for all others; how many questions may wait."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import AsyncMock, create_autospec
+
+import pytest
+
+from deployd.apps.caller import Caller
+from deployd.bus import Bus, BusError
+from deployd.errors import AccessDenied
+from deployd.service.polkit import MOST_CHECKS, MOST_PROMPTS, MOST_PROMPTS_IN_ALL, Polkit
+
+ROOT = Caller(":1.1", 0)
+SCRIPT = Caller(":1.42", 1000)
+DETAILS = {"app": "demo", "verb": "rollout", "release": "/srv/demo/v2"}
+
+
+def terminal(uid: int = 1000, number: int = 42) -> Caller:
+    return Caller(f":1.{number}", uid, interactive=True)
+
+
+class Asked:
+    """A bus on which polkit answers `answer`, fails with it, or, for None, never says anything."""
+
+    def __init__(self, answer: bool | BusError | None, challenge: bool = False) -> None:
+        self.bus = create_autospec(Bus, instance=True)
+        self.bus.call = AsyncMock(side_effect=self.call)
+        self.bus.follow = AsyncMock(side_effect=self.follow)
+        self.answer, self.challenge = answer, challenge
+        self.asked: list[Any] = []
+        self.others: list[tuple[str, list[Any]]] = []
+        self.followed: list[tuple[str, Callable[[str], None]]] = []
+        self.polkit = Polkit(self.bus)
+
+    async def call(self, *arguments: Any, **options: Any) -> list[Any]:
+        member, body = arguments[3], arguments[5]
+        if member == "CheckAuthorization":
+            self.asked.append(body)
+            if isinstance(self.answer, BusError):
+                raise self.answer
+            while self.answer is None:
+                await asyncio.Event().wait()
+            return [[self.answer, self.challenge, {}]]
+        self.others.append((member, body))
+        return [True] if member == "NameHasOwner" else []
+
+    def follow(self, name: str, handler: Callable[[str], None]) -> Callable[[], None]:
+        self.followed.append((name, handler))
+        return lambda: self.followed.remove((name, handler))
+
+    def leave(self, name: str) -> None:
+        for followed, handler in list(self.followed):
+            if followed == name:
+                handler("")
+
+    async def authorise(self, caller: Caller) -> None:
+        await self.polkit.authorise(caller, "Rollout of demo", DETAILS)
+
+
+def authorise(asked: Asked, caller: Caller) -> None:
+    asyncio.run(asked.authorise(caller))
+
+
+async def turns() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def test_root_needs_nobodys_consent() -> None:
+    asked = Asked(False)
+    authorise(asked, ROOT)
+    assert asked.asked == []
+
+
+@pytest.mark.parametrize(("caller", "flags"), [(SCRIPT, 0), (terminal(), 1)])
+def test_others_need_the_consent_of_polkit_to_the_documented_action(caller: Caller, flags: int) -> None:
+    asked = Asked(True)
+    authorise(asked, caller)
+    [(subject, action, details, interaction, name)] = asked.asked
+    assert subject == ["system-bus-name", {"name": ("s", ":1.42")}]
+    assert (action, details, interaction) == ("org.deployd1.manage", DETAILS, flags)
+    assert name
+    assert "CancelCheckAuthorization" not in dict(asked.others)
+
+
+def test_details_are_bounded_and_clean() -> None:
+    asked = Asked(True)
+    details = {**DETAILS, "release": "/srv/\x1b[31m\n" + "x" * 10_000}
+    asyncio.run(asked.polkit.authorise(SCRIPT, "Rollout of demo", details))
+    release = asked.asked[0][2]["release"]
+    assert len(release) <= 1000
+    assert release.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (False, "Rollout of demo needs root or polkit's consent to org.deployd1.manage"),
+        (BusError("org.freedesktop.DBus.Error.ServiceUnknown", "no polkit"), "polkit cannot be asked"),
+        (BusError("org.freedesktop.DBus.Error.NoReply", "asleep"), "polkit cannot be asked"),
+    ],
+)
+@pytest.mark.parametrize("caller", [SCRIPT, terminal()])
+def test_no_consent_no_change(caller: Caller, answer: bool | BusError, says: str) -> None:
+    with pytest.raises(AccessDenied, match=says):
+        authorise(Asked(answer), caller)
+
+
+def test_a_script_is_told_that_a_terminal_would_do() -> None:
+    with pytest.raises(AccessDenied, match="on a terminal"):
+        authorise(Asked(False, challenge=True), SCRIPT)
+    with pytest.raises(AccessDenied) as refused:
+        authorise(Asked(False), SCRIPT)
+    assert "terminal" not in str(refused.value)
+
+
+def test_a_question_ends_when_its_caller_leaves_the_bus() -> None:
+    async def test() -> None:
+        asked = Asked(None)
+        waiting = asyncio.ensure_future(asked.authorise(terminal()))
+        await turns()
+        asked.leave(":1.7")
+        await turns()
+        assert not waiting.done()
+        asked.leave(":1.42")
+        with pytest.raises(AccessDenied, match="has left the bus"):
+            await waiting
+        await turns()
+        assert ("CancelCheckAuthorization", [asked.asked[0][4]]) in asked.others
+        assert asked.followed == []
+
+    asyncio.run(test())
+
+
+def test_few_questions_wait_and_nobody_else_waits_for_them() -> None:
+    async def test() -> None:
+        asked = Asked(None)
+        waiting = [asyncio.ensure_future(asked.authorise(terminal(number=n))) for n in range(MOST_PROMPTS)]
+        await turns()
+        with pytest.raises(BusError, match=f"{MOST_PROMPTS} questions of polkit about user 1000") as refused:
+            await asked.authorise(terminal())
+        assert refused.value.name == "org.freedesktop.DBus.Error.LimitsExceeded"
+        await asked.authorise(ROOT)
+        uids = range(2000, 2000 + MOST_PROMPTS_IN_ALL)
+        more = [asyncio.ensure_future(asked.authorise(terminal(uid, uid))) for uid in uids]
+        await turns()
+        assert sum(item.done() for item in more) == MOST_PROMPTS, "of all users together only so many"
+        asked.answer = True
+        await asked.authorise(SCRIPT)
+        for item in (*waiting, *more):
+            item.cancel()
+        with contextlib.suppress(BaseException):
+            await asyncio.gather(*waiting, *more)
+        await turns()
+        assert (
+            len([member for member, _ in asked.others if member == "CancelCheckAuthorization"]) == len(asked.asked) - 1
+        )
+        await asked.authorise(terminal())
+
+    asyncio.run(test())
+
+
+def test_a_flood_of_questions_that_nobody_is_asked_is_bounded() -> None:
+    async def test() -> None:
+        asked = Asked(None)
+        waiting = [asyncio.ensure_future(asked.authorise(SCRIPT)) for _ in range(MOST_CHECKS)]
+        await turns()
+        with pytest.raises(BusError, match="wait for an answer"):
+            await asked.authorise(SCRIPT)
+        for item in waiting:
+            item.cancel()
+
+    asyncio.run(test())

@@ -1,0 +1,89 @@
+"""What the kernel tells of sockets: listeners, queues, handshakes. sock_diag needs no privilege."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+
+import pytest
+
+from deployd.errors import SteeringError
+from deployd.sockdiag import netlink
+from deployd.sockdiag.inet_diag import Diag
+from tests.reuseport.sockets import ground, open_files
+
+HOSTS = [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("::", "::1"), ("::", "127.0.0.1")]
+
+
+@pytest.mark.parametrize(("host", "to"), HOSTS)
+def test_a_listener_is_told_with_its_queue(host: str, to: str) -> None:
+    with ground(host, [1, 2]) as place:
+        for _ in range(3):
+            place.connect(to)
+        found = [place.listeners_of(number)[0] for number in (1, 2)]
+        assert sum(one.queue for one in found) == 3
+        for one in found:
+            assert (one.address, one.port, one.limit) == (host, place.port, 512)
+            assert one.family == (socket.AF_INET6 if ":" in host else socket.AF_INET)
+            assert one.v6only == (host == "::1")
+        assert found[0].cookie != found[1].cookie
+
+
+def test_ipv6_only_is_told() -> None:
+    with ground("::", [1], v6only=True) as place:
+        assert place.listeners_of(1)[0].v6only
+
+
+def test_all_listeners_are_told_without_a_port() -> None:
+    with ground("127.0.0.1", [1]) as four, ground("::1", [1]) as six:
+        told = Diag().listeners()
+        assert {four.listeners_of(1)[0], six.listeners_of(1)[0]} <= set(told)
+
+
+def test_an_answer_of_many_parts_is_read_to_its_end() -> None:
+    with ground("127.0.0.1", range(1, 900)) as place:
+        assert len(place.told()) == 899
+
+
+@pytest.mark.parametrize(("host", "to"), HOSTS)
+def test_half_open_handshakes_are_told(host: str, to: str) -> None:
+    with ground(host, [1]) as place, ground(host, [1]) as other:
+        # With this the kernel takes a handshake for half open until data comes.
+        place.sockets[1].setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 30)
+        clients = [place.connect(to) for _ in range(3)]
+        other.connect(to)
+        address = f"::ffff:{to}" if host == "::" and to == "127.0.0.1" else to
+        expected = {(address, place.port, address, client.getsockname()[1]) for client in clients}
+        assert Diag().half_open([place.port, other.port]) == expected
+        assert Diag().half_open([]) == frozenset()
+
+
+def test_the_kernels_refusal_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(netlink, "_BY_FAMILY", 99)
+    with pytest.raises(SteeringError, match="cannot ask the kernel for its sockets"):
+        Diag().listeners()
+
+
+def test_silence_ends_with_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(netlink, "_BY_FAMILY", 1)  # NLMSG_NOOP
+    with pytest.raises(SteeringError, match=r"cannot ask the kernel for its sockets \(sock_diag\): timed out"):
+        Diag(0.05).listeners()
+
+
+def test_many_cgroups_are_asked_for_at_once() -> None:
+    with ExitStack() as held:
+        place = held.enter_context(ground("127.0.0.1", [1]))
+        ours = place.listeners_of(1)[0].cgroup
+        place.connect()
+        place.connect()
+        asked = [*range(2**40, 2**40 + 1023), ours]
+        found = Diag().connections(asked)
+        assert found.keys() == set(asked)
+        assert found[ours] >= 4  # the clients' ends are of our cgroup, too, and others may be
+        assert not any(found[cgroup] for cgroup in asked[:-1])
+
+
+def test_no_descriptor_is_left_open() -> None:
+    before = open_files()
+    Diag().listeners()
+    assert open_files() == before

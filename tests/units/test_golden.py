@@ -1,0 +1,51 @@
+"""App files and the units they become, side by side in golden/: NAME.toml and NAME.units.
+
+After a change that is meant, look at what it does: UPDATE_GOLDEN=1 pytest tests/units/test_golden.py && git diff
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from deployd import config
+from deployd.model.app import App
+from deployd.units import render
+from deployd.units.directory import UnitDirectory
+
+GOLDEN = Path(__file__).parent / "golden"
+STATE = "/var/lib/deployd"
+FILES = sorted(GOLDEN.glob("*.toml"))
+PATH_OF_ANALYZE = "/usr/bin:/bin"
+
+
+def show(app: App) -> str:
+    """Everything that is generated for an app, in one text."""
+    texts = {unit.name: unit.text for unit in render.units(app, app.instances + 1, STATE, steer=app.steered)}
+    for name, (text, mode) in render.generation_files(app, 7, app.release).items():
+        texts[f"generations/7/{name} (mode {mode:o})"] = text
+    return "\n".join(f"==> {name} <==\n{text}" for name, text in texts.items())
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_units_are_what_they_were(file: Path) -> None:
+    text = show(config.load(file))
+    expected = file.with_suffix(".units")
+    if os.environ.get("UPDATE_GOLDEN"):
+        expected.write_bytes(text.encode())
+    assert text == expected.read_bytes().decode()
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_systemd_has_nothing_to_say_about_them(file: Path, tmp_path: Path) -> None:
+    if not shutil.which("systemd-analyze", path=PATH_OF_ANALYZE):
+        verdict = pytest.fail if os.environ.get("CI") else pytest.skip
+        verdict("systemd-analyze is not installed")
+    app = config.load(file)
+    # The command need not be installed where tests run, and systemd-analyze looks for it.
+    units = render.units(app, app.instances + 1, STATE, "/bin/true", steer=app.steered)
+    asyncio.run(UnitDirectory(tmp_path).verify(units))

@@ -1,0 +1,69 @@
+"""What instances may not do by default, and each way out of it in [service]."""
+
+from __future__ import annotations
+
+import pytest
+
+from deployd import config
+from deployd.model.app import App
+from deployd.units import render
+from deployd.units.render.hardening import hardening
+
+FILE = 'release = "/srv/web"\nexec = ["bin/web"]\nlisten = ["8080"]\n'
+
+
+def parse(top: str = "", service: str = "") -> App:
+    return config.parse("web", f"{FILE}{top}\n[service]\n{service}", "web.toml")
+
+
+def unit(app: App) -> list[str]:
+    (text,) = (unit.text for unit in render.units(app, 1, "/var/lib/deployd") if unit.name == "web@.service")
+    return text.splitlines()
+
+
+def names(app: App) -> set[str]:
+    return {name for name, _ in hardening(app)}
+
+
+def test_capabilities_are_taken_from_users_and_left_to_root() -> None:
+    assert ("CapabilityBoundingSet", "") in hardening(parse('user = "www-data"'))
+    assert ("CapabilityBoundingSet", "") in hardening(parse(service="DynamicUser = true"))
+    for top in ("", 'user = "root"', "user = 0"):
+        assert "CapabilityBoundingSet" not in names(parse(top))
+    ambient = parse('user = "www-data"', 'AmbientCapabilities = "CAP_NET_RAW"')
+    assert "CapabilityBoundingSet" not in names(ambient)
+
+
+@pytest.mark.parametrize(("name", "value"), list(hardening(parse('user = "www-data"'))))
+def test_the_app_file_wins(name: str, value: str) -> None:
+    """Whatever it says, nothing too."""
+    app = parse('user = "www-data"')
+    assert f"{name}={value}" in unit(app)
+    for other in ("no", "yes", ""):
+        said = [line for line in unit(parse('user = "www-data"', f'{name} = "{other}"')) if line.startswith(f"{name}=")]
+        assert said == [f"{name}={other}"]
+
+
+def test_new_privileges_are_not_taken_back_by_what_implies_that_there_are_none() -> None:
+    """systemd.exec(5): where the user is not root, filters of system calls imply NoNewPrivileges=."""
+    left = names(parse('user = "www-data"', "NoNewPrivileges = false"))
+    assert left == {"ProtectControlGroups", "ProtectProc"}
+
+
+@pytest.mark.parametrize("service", ["PrivateDevices = false", 'DeviceAllow = "/dev/kvm"', 'DevicePolicy = "auto"'])
+def test_an_app_with_devices_keeps_them(service: str) -> None:
+    """ProtectClock= allows one device, and with that no others."""
+    assert not {"PrivateDevices", "ProtectClock"} & names(parse(service=service))
+
+
+def test_delegated_control_groups_can_be_written() -> None:
+    assert "ProtectControlGroups" not in names(parse(service="Delegate = true"))
+
+
+def test_what_an_older_deployd_rolled_out_stays_as_it_was() -> None:
+    """And is no other process for it: nothing restarts because deployd was upgraded."""
+    app = parse('user = "www-data"')
+    old = App.from_json(app.to_json().replace('"hardened": true, ', ""))
+    assert names(old) == set()
+    assert old.fingerprint("/srv/web/1") != app.fingerprint("/srv/web/1")
+    assert app.with_defaults_of(old) == old

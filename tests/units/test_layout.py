@@ -1,0 +1,238 @@
+"""Which unit files a goal wants while `listen` changes; a daemon killed between any two of them finds its way."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from deployd.model.app import App, Gate, Listen, ListenKind, Probe
+from deployd.plan.goal import Goal
+from deployd.units import render
+from deployd.units.layout import Layout, Present, Render, layout, settled
+from deployd.units.render import sockets
+
+OLD, NEW = "8080", "8081"
+FIRST, SECOND = "web.socket", "web:2.socket"
+
+
+def app(*addresses: str, **settings: object) -> App:
+    listen = tuple(Listen(ListenKind.TCP, address) for address in addresses)
+    return replace(App("web", "/srv/web", ("/bin/web",), listen, instances=2), **settings)  # type: ignore[arg-type]
+
+
+def make() -> Render:
+    def units(app: App, instances: int, **options: object) -> tuple[render.Unit, ...]:
+        return render.units(app, instances, "/state", "/bin/true", **options)  # type: ignore[arg-type]
+
+    return units
+
+
+@dataclass
+class Disk:
+    """The unit directory and the pins of `web`."""
+
+    generations: dict[int, App]
+    pins: dict[int, int] = field(default_factory=dict)
+    installed: dict[str, str] = field(default_factory=dict)
+    own: dict[int, str] = field(default_factory=dict)
+
+    def present(self) -> Present:
+        return Present("web", dict(self.installed), dict(self.own), dict(self.pins))
+
+    def layout(self, number: int, *same: int, closing: bool = False) -> Layout:
+        settings = self.generations[number]
+        goal = Goal.of(settings, number, same=frozenset(same))
+        return layout(settings, goal, self.present(), self.generations.get, make(), closing=closing)
+
+    def install(self, wanted: Layout, writes: int | None = None) -> None:
+        """As `UnitDirectory.install` does; with `writes`, the daemon is killed after so many."""
+        changes: dict[str, str | None] = {
+            unit.name: unit.text for unit in wanted.files if not self.present().has([unit])
+        } | dict.fromkeys(wanted.stale)
+        for name, text in list(changes.items())[:writes]:
+            number = name.removeprefix("web@").removesuffix(".service") if name.startswith("web@") else ""
+            place: dict[object, str] = self.own if number else self.installed  # type: ignore[assignment]
+            key: object = int(number) if number else name
+            if text is None:
+                del place[key]
+            else:
+                place[key] = text
+
+    def held(self, number: int) -> set[str]:
+        return set(self.present().held(number))
+
+    def close(self, number: int) -> None:
+        going = {item.name for item in self.present().place(self.generations[number]).going}
+        idle = going - self.present().in_use(self.pins)
+        for name in idle:
+            self.installed.pop(name)
+            self.installed.pop(sockets.starter(name) if name != FIRST else "", None)
+
+
+@pytest.fixture
+def disk() -> Disk:
+    """Generation 1 runs on the old address; generation 2 is to have the new one."""
+    disk = Disk({1: app(OLD), 2: app(NEW)})
+    disk.install(disk.layout(1))
+    disk.pins = {1: 1, 2: 1}
+    return disk
+
+
+def test_new_instances_get_both_addresses_until_the_old_ones_are_gone(disk: Disk) -> None:
+    before = disk.installed[FIRST]
+    wanted = disk.layout(2)
+    disk.install(wanted)
+    assert wanted.avoid == {1, 2}
+    assert disk.installed[FIRST] == before
+    assert (disk.held(1), disk.held(2), disk.held(3)) == ({FIRST}, {FIRST}, {FIRST, SECOND})
+    umbrella = disk.installed["web.service"]
+    assert f"Wants={FIRST} {SECOND} web@1.service" in umbrella
+    assert {FIRST, SECOND, "web:2.service"} <= disk.installed.keys()
+
+    disk.pins = {3: 2, 4: 2}
+    wanted = disk.layout(2, closing=True)
+    disk.install(wanted)
+    assert wanted.avoid == {3, 4}
+    assert disk.own.keys() == {3, 4}
+    assert (disk.held(1), disk.held(3), disk.held(4)) == ({SECOND}, {FIRST, SECOND}, {FIRST, SECOND})
+
+    disk.pins = {1: 2, 4: 2}  # in the midst of the second pass, another daemon
+    assert disk.layout(2, closing=True).avoid == {4}
+    disk.pins = {1: 2, 2: 2}
+    disk.close(2)
+    wanted = disk.layout(2)
+    assert (wanted.avoid, wanted.alone, wanted.stale) == (frozenset(), (), ("web@3.service", "web@4.service"))
+    assert {unit.name for unit in wanted.units} == {SECOND, "web:2.service", "web.service", "web@.service"}
+
+
+def test_an_instance_that_holds_a_socket_that_is_closed_already_is_replaced(disk: Disk) -> None:
+    """The daemon was killed between closing systemd's end and stopping the last one."""
+    disk.install(disk.layout(2))
+    disk.pins = {3: 2, 4: 2}
+    disk.install(disk.layout(2, closing=True))
+    disk.installed.pop(FIRST)
+    wanted = disk.layout(2, closing=True)
+    assert wanted.avoid == {3, 4}
+    disk.install(wanted)
+    assert disk.held(3) == {FIRST, SECOND}
+
+
+@pytest.mark.parametrize("writes", range(12))
+def test_killed_between_two_files_the_next_daemon_sees_the_same(disk: Disk, writes: int) -> None:
+    whole = functools.partial(disk.layout, 2)
+    disk.install(whole(), writes)
+    assert (disk.held(1), disk.held(2)) == ({FIRST}, {FIRST})
+    disk.install(whole())
+    assert (disk.held(1), disk.held(2), disk.held(3)) == ({FIRST}, {FIRST}, {FIRST, SECOND})
+    disk.pins = {3: 2, 4: 2}
+    disk.install(disk.layout(2, closing=True), writes)
+    assert (disk.held(3), disk.held(4)) == ({FIRST, SECOND}, {FIRST, SECOND})
+    assert disk.layout(2, closing=True).avoid == {3, 4}
+    disk.install(disk.layout(2, closing=True))
+    assert (disk.held(1), disk.held(3), disk.held(4)) == ({SECOND}, {FIRST, SECOND}, {FIRST, SECOND})
+
+
+def test_the_way_back_leaves_the_new_address_to_those_who_have_it(disk: Disk) -> None:
+    original = disk.layout(1)
+    disk.install(disk.layout(2))
+    disk.pins = {1: 1, 3: 2}
+    wanted = disk.layout(1)
+    disk.install(wanted)
+    assert wanted.avoid == {3}
+    assert disk.own.keys() == {3}
+    assert (disk.held(1), disk.held(2), disk.held(3)) == ({FIRST}, {FIRST}, {FIRST, SECOND})
+    disk.pins = {1: 1, 2: 1}
+    disk.close(1)
+    disk.install(disk.layout(1))
+    assert disk.installed == {unit.name: unit.text for unit in original.units}
+    assert disk.own == {}
+
+
+def test_the_way_back_from_the_second_pass(disk: Disk) -> None:
+    disk.install(disk.layout(2))
+    disk.pins = {3: 2, 4: 2}
+    disk.install(disk.layout(2, closing=True))
+    disk.pins = {1: 2, 4: 2}
+    wanted = disk.layout(1)
+    disk.install(wanted)
+    assert wanted.avoid == {1, 4}
+    assert (disk.held(1), disk.held(4), disk.held(2)) == ({SECOND}, {FIRST, SECOND}, {FIRST})
+
+
+def test_an_address_more_needs_no_second_pass(disk: Disk) -> None:
+    disk.generations[2] = app(OLD, NEW)
+    disk.install(disk.layout(2))
+    assert (disk.held(1), disk.held(3)) == ({FIRST}, {FIRST, SECOND})
+    disk.pins = {3: 2, 4: 2}
+    wanted = disk.layout(2)
+    assert (wanted.avoid, wanted.alone, wanted.placement.going) == (frozenset(), (), ())
+
+
+def test_those_adopted_keep_what_they_hold_and_are_not_replaced(disk: Disk) -> None:
+    """Generation 3 takes the place of the rollout to 2 and is what 1 was: those of 1 never had the new address."""
+    disk.generations[3] = app(OLD)
+    disk.install(disk.layout(2))
+    disk.pins = {1: 1, 3: 2}
+    wanted = disk.layout(3, 1)
+    disk.install(wanted)
+    assert wanted.avoid == frozenset()
+    assert (disk.held(1), disk.held(2), disk.held(3)) == ({FIRST}, {FIRST, SECOND}, {FIRST, SECOND})
+    disk.pins = {1: 3, 2: 3}
+    assert disk.layout(3, closing=True).avoid == {2}
+
+
+def test_other_settings_of_the_unit_are_kept_with_the_sockets(disk: Disk) -> None:
+    disk.generations[2] = app(NEW, service=(("Nice", ("2",)),))
+    disk.install(disk.layout(2))
+    assert "Nice=2" not in disk.own[1]
+    assert "Nice=2" in disk.installed["web@.service"]
+
+
+def test_an_open_socket_is_not_rewritten_for_a_comment(disk: Disk) -> None:
+    disk.installed[FIRST] = disk.installed[FIRST].replace("# A connection", "# What a connection")
+    assert disk.layout(1).unit(FIRST).text == disk.installed[FIRST]
+    disk.generations[1] = app(OLD, socket=(("Backlog", ("7",)),))
+    assert "Backlog=7" in disk.layout(1).unit(FIRST).text
+
+
+def test_settled_is_what_is_left_in_the_end(disk: Disk) -> None:
+    units = settled(disk.generations[2], Goal.of(disk.generations[2], 0, same=frozenset({1})), disk.present(), make())
+    assert [unit.name for unit in units] == [SECOND, "web:2.service", "web.service", "web@.service"]
+    assert f"Sockets={SECOND}\n" in units[-1].text
+
+
+def test_what_nobody_needs_any_more_is_stale(disk: Disk) -> None:
+    """What a killed daemon left of a socket, and the template of private sockets once nobody is probed over HTTP."""
+    probed = Gate(probe=Probe(http="/"))
+    disk.generations = {1: app(OLD, gate=probed), 2: app(OLD)}
+    disk.install(disk.layout(1))
+    disk.installed["web:5.service"] = disk.installed["web.service"]
+    assert disk.layout(1).stale == ("web:5.service",)
+    assert disk.layout(2).stale == ("web:5.service",)
+    disk.pins = {}
+    assert disk.layout(2).stale == ("web:probe@.socket", "web:5.service")
+
+
+def test_masked_numbers_are_made_up_for() -> None:
+    """The umbrella reaches the numbers that are used in their place."""
+    disk = Disk({1: app(OLD), 2: app(OLD)}, pins={1: 1, 2: 1, 4: 2})
+    there = replace(disk.present(), masked=frozenset({2, 3, 4}))
+    goal = Goal.of(disk.generations[2], 2)
+    wanted = layout(disk.generations[2], goal, there, disk.generations.get, make(), closing=False)
+    assert not wanted.avoid
+    assert f"web@{goal.ceiling + 3}.service" in wanted.unit("web.service").text
+
+
+def test_old_instances_are_not_hardened_by_an_upgrade_of_deployd() -> None:
+    """Not even when systemd restarts one of them: it comes back as it was rolled out."""
+    disk = Disk({1: app(OLD, user="web"), 2: app(OLD, user="web", hardened=True)})
+    disk.install(disk.layout(1))
+    disk.pins = {1: 1, 2: 1}
+    before = disk.installed["web@.service"]
+    assert "NoNewPrivileges" not in before
+    assert disk.layout(1).files == disk.layout(1).units, "an upgrade alone wants nothing"
+    disk.install(disk.layout(2))
+    assert disk.own == {1: before, 2: before}
+    assert "NoNewPrivileges=yes" in disk.installed["web@.service"]

@@ -1,0 +1,148 @@
+"""Which socket unit has which address: nothing that is open and wanted is ever closed or opened a second time."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployd.errors import Refused
+from deployd.model.app import App, Listen, ListenKind
+from deployd.units import render
+from deployd.units.render import sockets
+from deployd.units.render.sockets import Placement, Socket
+
+ADDRESSES = ["80", "127.0.0.1:81", "[::1]:82", "/run/a b%.sock", "0.0.0.0:84", "85"]
+addresses = st.lists(st.sampled_from(ADDRESSES), min_size=1, unique=True)
+
+
+@st.composite
+def installations(draw: st.DrawFn) -> list[Socket]:
+    """Socket units of the app `web` with some of the addresses, each address in one of them."""
+    shuffled = draw(st.permutations(ADDRESSES))
+    numbers = draw(st.lists(st.integers(1, 12), max_size=4, unique=True))
+    cuts = sorted(
+        draw(st.lists(st.integers(1, len(shuffled)), min_size=len(numbers), max_size=len(numbers), unique=True))
+    )
+    parts = zip([0, *cuts], cuts, strict=False)
+    return [
+        Socket(sockets.unit("web", number), tuple(shuffled[start:end]))
+        for number, (start, end) in zip(numbers, parts, strict=True)
+    ]
+
+
+def place(installed: list[Socket], listen: list[str]) -> Placement | None:
+    try:
+        return sockets.place("web", installed, listen)
+    except Refused:
+        return None
+
+
+@given(installations(), addresses)
+def test_what_is_wanted_is_open_once_and_what_is_not_goes(installed: list[Socket], listen: list[str]) -> None:
+    torn = [item for item in installed if set(item.addresses) & set(listen) and set(item.addresses) - set(listen)]
+    placement = place(installed, listen)
+    assert (placement is None) == bool(torn)
+    if placement is None:
+        return
+    assert sorted(address for item in placement.wanted for address in item.addresses) == sorted(listen)
+    assert {*placement.kept, *placement.going} == set(installed)
+    assert not {address for item in placement.going for address in item.addresses} & set(listen)
+    if placement.new is not None:
+        assert placement.new.name not in {item.name for item in installed}
+        assert list(placement.new.addresses) == [item for item in listen if item in placement.new.addresses]
+        # The first one's service is the umbrella; once that is up it could not be opened.
+        assert (placement.new.name == "web.socket") == (not installed)
+
+
+@given(installations(), addresses)
+def test_placing_again_changes_nothing(installed: list[Socket], listen: list[str]) -> None:
+    """A daemon that was killed when the new unit was there finds its way."""
+    first = place(installed, listen)
+    if first is not None:
+        again = place([*first.wanted, *first.going], listen)
+        assert again is not None
+        assert again.new is None
+        assert set(again.kept) == set(first.wanted)
+        assert again.going == first.going
+
+
+@given(installations(), addresses)
+def test_the_way_back_finds_its_addresses_open(installed: list[Socket], listen: list[str]) -> None:
+    before = [address for item in installed for address in item.addresses]
+    there = place(installed, listen)
+    if there is not None and installed:
+        back = place([*there.wanted, *there.going], before)
+        assert back is not None
+        assert back.new is None
+        assert set(back.kept) == set(installed)
+
+
+def test_the_lowest_free_number_is_taken() -> None:
+    installed = [Socket("web.socket", ("80",)), Socket("web:3.socket", ("83",))]
+    placement = sockets.place("web", installed, ["84", "80", "85"])
+    assert placement.new == Socket("web:2.socket", ("84", "85"))
+    assert placement.kept == (installed[0],)
+    assert placement.going == (installed[1],)
+
+
+def test_a_unit_that_has_both_is_not_torn() -> None:
+    installed = [Socket("web.socket", ("80", "81", "/run/web.sock"))]
+    sentence = (
+        r"^listen of web drops 80 /run/web\.sock and keeps 81, but they opened together as web\.socket and can only"
+        r" close together; keep 80 /run/web\.sock in listen, or deployd remove web and apply anew$"
+    )
+    with pytest.raises(Refused, match=sentence):
+        sockets.place("web", installed, ["81", "82"])
+
+
+def test_two_spellings_of_one_address_are_one() -> None:
+    placement = sockets.place("web", [Socket("web.socket", ("80",))], ["[::]:80"])
+    assert placement == Placement((Socket("web.socket", ("80",)),), None, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("web.socket", 1),
+        ("web:2.socket", 2),
+        ("web:30.socket", 30),
+        ("web:1.socket", None),
+        ("web:0.socket", None),
+        ("web:02.socket", None),
+        ("web:2.service", None),
+        ("web:probe@1.socket", None),
+        ("web2.socket", None),
+        ("xweb.socket", None),
+        ("we.b.socket", None),
+    ],
+)
+def test_names_are_told_apart(name: str, number: int | None) -> None:
+    assert sockets.number("web", name) == number
+    if number is not None:
+        assert sockets.unit("web", number) == name
+
+
+@given(installations().filter(bool))
+def test_units_read_back(installed: list[Socket]) -> None:
+    listening = sockets.in_order("web", installed)
+    app = App("web", "/srv/web", ("/bin/web",), (Listen(ListenKind.TCP, "80"),))
+    held = {item.name for item in listening[1:]}
+    texts = {unit.name: unit.text for unit in render.units(app, 1, "/s", listening=listening, held=held)}
+    assert [sockets.parse(item.name, texts[item.name]) for item in listening] == list(listening)
+    assert sockets.held("web", texts["web@.service"]) == held
+    for item in listening:
+        starter = sockets.starter(item.name)
+        assert f"Service={starter}" in texts[item.name].splitlines()
+        # Without this it would be called after its unit, and ":" stands between the names in $LISTEN_FDNAMES.
+        named = "FileDescriptorName=web.socket" in texts[item.name].splitlines()
+        assert named == (item.name != "web.socket")
+        if named:
+            assert "BindsTo=web.service" in texts[starter].splitlines()
+            assert not [line for line in texts[starter].splitlines() if line.startswith("ExecStart=")]
+    assert all(render.is_unit("web", name) for name in texts)
+
+
+def test_settings_are_what_systemd_reads() -> None:
+    text = "# a\n[Unit]\nDescription=x\n\n[Socket]\nListenStream=80\n# why\nBacklog=1\n\n[Install]\nWantedBy=y\n"
+    assert sockets.settings(text) == ["ListenStream=80", "Backlog=1"]

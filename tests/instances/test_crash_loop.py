@@ -54,7 +54,7 @@ class Stand:
         self.memory = memory
         self.actions: list[Action] = []
         self.told: list[dict[str, Any]] = []
-        self.wakes = 0
+        self.woken = asyncio.Event()
         self.changes = 0
         self.up = True
         self.now = 1000.0
@@ -68,7 +68,7 @@ class Stand:
             self.tail,
             self.instances,
             lambda: self.up,
-            self.wake,
+            self.woken.set,
             self.changed,
             self.tell,
             patience=Patience(),
@@ -80,9 +80,6 @@ class Stand:
 
     async def tail(self, invocation_id: str, unit: str = "", since: float | None = None) -> tuple[str, ...]:
         return (f"last words of {invocation_id}",)
-
-    def wake(self) -> None:
-        self.wakes += 1
 
     def changed(self) -> None:
         self.changes += 1
@@ -180,10 +177,9 @@ def test_it_wakes_when_it_is_time() -> None:
     async def test(stand: Stand) -> None:
         stand.crash(5)
         stand.now += 1.0 - 1e-3
-        woken = asyncio.Event()
-        stand.keeper._wake = woken.set
+        stand.woken.clear()
         stand.look(down())
-        await asyncio.wait_for(woken.wait(), 10)
+        await asyncio.wait_for(stand.woken.wait(), 10)
         stand.now += 1e-3
         stand.look(down())
         assert stand.actions[1:] == [Start(1, 7)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+
+from deployd.alarm import Alarm
 
 log = logging.getLogger(__name__)
 
@@ -37,34 +39,30 @@ class Announcer:
         self._tell = tell
         self._standing = standing
         self._told: dict[str, _Told] = {}
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._alarms: dict[str, Alarm] = {}
 
     def changed(self, app: str) -> None:
         """Schedule a broadcast: soon if the last one is long ago or `standing` changed, otherwise at the usual pace."""
-        loop, now, told = asyncio.get_running_loop(), time.monotonic(), self._told.setdefault(app, _Told())
+        now, told = time.monotonic(), self._told.setdefault(app, _Told())
         wait = LAG
         if self._standing(app) == told.standing:
             wait = max(LAG, told.ended + max(PACE, told.cost / SHARE) - now)
-        timer = self._timers.get(app)
-        if timer is not None and timer.when() <= loop.time() + wait:
-            return
-        if timer is not None:
-            timer.cancel()
-        self._timers[app] = loop.call_later(wait, self._now, app)
+        if app not in self._alarms:
+            self._alarms[app] = Alarm(partial(self._now, app))
+        self._alarms[app].set(wait)
 
     def forget(self, app: str) -> None:
         """Cancel the broadcasts of an app that is removed."""
         self._told.pop(app, None)
-        timer = self._timers.pop(app, None)
-        if timer is not None:
-            timer.cancel()
+        alarm = self._alarms.pop(app, None)
+        if alarm is not None:
+            alarm.close()
 
     def stop(self) -> None:
-        for app in list(self._timers):
+        for app in list(self._alarms):
             self.forget(app)
 
     def _now(self, app: str) -> None:
-        self._timers.pop(app, None)
         told, began = self._told[app], time.monotonic()
         told.standing = self._standing(app)
         try:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
+from deployd.alarm import Alarm
 from deployd.errors import StateError
 from deployd.instances.actuator import Actuator
 from deployd.model.action import Start, Stop
@@ -53,7 +54,6 @@ class CrashLoop:
         self._patience = patience
         self._instances = instances
         self._up = up
-        self._wake = wake
         self._changed = changed
         self._tell = tell
         self._known: dict[int, Crashes] | None = None
@@ -64,14 +64,14 @@ class CrashLoop:
         self._words: dict[str, tuple[str, ...]] = {}
         self._reading: dict[str, asyncio.Task[None]] = {}
         self._readers = asyncio.Semaphore(READERS)
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(wake)
 
     def look(self, instances: Iterable[Instance], now: Timestamp, busy: bool) -> None:
         """Judge what is there and act. `busy`: a rollout rules, and forgives. Raises StateError."""
         if self._known is None:
             self._known = self._history.crashes(self._app, now.boot)
             self._read(self._known.values())
-        self.stop()
+        self._alarm.clear()
         if busy or not self._up():
             self._forgive(now)
             return
@@ -89,13 +89,13 @@ class CrashLoop:
         pinned = {item.number for item in instances if item.generation is not None}
         if self._remember(self._known, pinned, judged, now):
             wakes += [self._act(number, judgement, now) for number, judgement in judged.items() if judgement.step]
-        self._wake_at(min((moment for moment in wakes if moment is not None), default=None), now)
+        for wake_at in wakes:
+            if wake_at is not None:
+                self._alarm.set(wake_at - now.monotonic)
 
     def stop(self) -> None:
-        """Wake nobody any more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """Never wake the control loop again."""
+        self._alarm.close()
 
     def troubles(self) -> Mapping[int, Trouble]:
         """The instances whose crashes are not forgiven."""
@@ -201,9 +201,3 @@ class CrashLoop:
         wanted = {crashes.last for crashes in (self._known or {}).values()}
         self._words = {known: words for known, words in self._words.items() if known in wanted}
         self._changed()
-
-    def _wake_at(self, moment: float | None, now: Timestamp) -> None:
-        if moment is not None:
-            self.stop()
-            delay = max(0.0, moment - now.monotonic)
-            self._timer = asyncio.get_running_loop().call_later(delay, self._wake)

@@ -6,11 +6,11 @@ first is over and when the kernel says that memory is short. It stops what has t
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from deployd.alarm import Alarm
 from deployd.instances.freezer import Freezer
 from deployd.model.action import Action, Freeze, Stop, Thaw, Unpin
 from deployd.model.app import App
@@ -69,7 +69,7 @@ class Standby:
         self._short = False
         self._deaf = False
         """The kernel does not tell us of pressure."""
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(wake)
         self._resting: tuple[Resting, ...] = ()
         self._lasts = 0.0
         self.recalled: int | None = None
@@ -87,7 +87,7 @@ class Standby:
             log.info("%s: generation %d is called back from standby", self._app, generation)
         self.recalled = generation
         self._recalled_at = Timestamp.now().monotonic
-        asyncio.get_running_loop().call_later(RECALL, self._wake)
+        self._wake()
         for number in numbers:
             self._hands.act(Thaw(number, generation), settings)
 
@@ -111,7 +111,7 @@ class Standby:
         """Have those go that must. `settings` are those of the generation that serves; while a rollout is under way
         (`busy`) it is asked for nothing but memory, of generations other than `wanted`: the planner sees to the rest.
         Raises StateError, SystemdError."""
-        self._cancel()
+        self._alarm.clear()
         short, self._short = self._short, False
         records = self._pins.standby(self._app)
         if not records and not self._resting:
@@ -144,6 +144,8 @@ class Standby:
             busy = rollout is not None and not rollout.stands
             wanted = frozenset[int]() if goal is None else goal.same | {goal.generation}
             await self.look(seen, Timestamp.now(), settings, busy=busy, wanted=wanted)
+            if self.recalled is not None and rollout is None:
+                self._alarm.set(self._recalled_at + RECALL - Timestamp.now().monotonic)
 
     def status(self, now: Timestamp) -> dict[str, Any] | None:
         """`standby` of `deployd status --json`."""
@@ -158,7 +160,7 @@ class Standby:
 
     def stop(self) -> None:
         """Wake nobody any more."""
-        self._cancel()
+        self._alarm.close()
         self._pressure.close()
 
     async def _sweep(self, numbers: Iterable[int], states: dict[int, State], settings: App) -> None:
@@ -204,17 +206,10 @@ class Standby:
         self._wake()
 
     def _wake_at(self, now: Timestamp, busy: bool, strayed: bool) -> None:
-        moments = [now.monotonic + EVERY] if self._deaf else []
+        if self._deaf:
+            self._alarm.set(EVERY)
         if strayed:
-            moments.append(now.monotonic + ANSWERING)
+            self._alarm.set(ANSWERING)
         end = until(self._resting, self._lasts)
         if end is not None and not busy:
-            moments.append(end)
-        if moments:
-            delay = max(0.0, min(moments) - now.monotonic)
-            self._timer = asyncio.get_running_loop().call_later(delay, self._wake)
-
-    def _cancel(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+            self._alarm.set(end - now.monotonic)

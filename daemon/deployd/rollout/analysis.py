@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+from deployd.alarm import Alarm
 from deployd.errors import DeploydError
 from deployd.model.action import Action
 from deployd.model.app import Analysis as Table
@@ -68,7 +69,7 @@ class Analysis:
         self._errors = 0
         self._told = ""
         self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(wake)
 
     def look(self, course: ActiveRollout | None, instances: Iterable[Instance]) -> Failure | None:
         """Begin what is due for the rollout that goes on or is held, if one does; the failure, once there is one."""
@@ -85,10 +86,10 @@ class Analysis:
         if not analysis.old_left(target.number, instances):
             self._cancel()  # it has nothing to compare with, and nothing to go back for
         due = analysis.due(self._record, wanted.interval)
-        self._stop_timer()
+        self._alarm.clear()
         if due is not None and self._task is None and self._failure is None:
             if due > now:
-                self._timer = asyncio.get_running_loop().call_later(due - now, self._wake)
+                self._alarm.set(due - now)
             else:
                 self._task = asyncio.ensure_future(self._ask(target, wanted))
         return self._failure
@@ -106,7 +107,7 @@ class Analysis:
 
     def end(self) -> None:
         """Ask nobody any more, and forget what was said."""
-        self._stop_timer()
+        self._alarm.clear()
         self._cancel()
         self._course, self._record, self._failure, self._errors, self._told = None, Record(), None, 0, ""
 
@@ -114,11 +115,6 @@ class Analysis:
         if self._task is not None:
             self._task.cancel()
             self._task = None
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     async def _ask(self, target: Generation, table: Table) -> None:
         """One run. A cancelled one is not heard of any more: somebody else may be in its place."""

@@ -7,6 +7,8 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
+from deployd.alarm import Alarm
+
 log = logging.getLogger(__name__)
 
 RETRY = 1.0
@@ -20,15 +22,14 @@ class ControlLoop:
         self._step = step
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self.wake)
 
     def start(self) -> None:
         self._task = asyncio.ensure_future(self._run())
 
     async def stop(self) -> None:
         """End it; a step under way is cancelled."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.close()
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -38,10 +39,8 @@ class ControlLoop:
         self._wake.set()
 
     def wake_after(self, delay: float) -> None:
-        """Wake it in `delay` seconds, in place of any such wish before."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(max(0.0, delay), self.wake)
+        """Wake the loop in `delay` seconds at the latest."""
+        self._alarm.set(delay)
 
     async def _run(self) -> None:
         while True:

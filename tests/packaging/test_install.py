@@ -1,4 +1,4 @@
-"""packaging/install puts every file of units/ where systemd, D-Bus and polkit look for it, below any root."""
+"""packaging/install puts every file where systemd, D-Bus, polkit, man and the shells look for it, below any root."""
 
 from __future__ import annotations
 
@@ -54,6 +54,37 @@ def test_the_units_of_this_checkout_all_have_a_place(tmp_path: Path) -> None:
         found = [path for path in tmp_path.rglob(source.name) if path.read_bytes() == source.read_bytes()]
         assert len(found) == 1, source.name
         assert str(found[0].relative_to(tmp_path / "usr").parent) == PLACES.get(source.name, "lib/systemd/system")
+
+
+def test_the_manual_and_the_completions_have_their_places(tmp_path: Path) -> None:
+    done = install("--root", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    share = tmp_path / "usr/share"
+    page = share / "man/man8/deployd.8"
+    assert page.read_text().splitlines()[1] == ".TH deployd 8"
+    shown = subprocess.run(["man", "--warnings", "--local-file", page], capture_output=True, text=True, check=True)
+    assert shown.stderr == "", "a table that is too wide, or text that man takes for a macro"
+    for place in ("bash-completion/completions/deployd", "fish/vendor_completions.d/deployd.fish"):
+        assert "deployd" in (share / place).read_text()
+    assert (share / "zsh/vendor-completions/_deployd").read_text().startswith("#compdef deployd")
+
+
+def test_without_go_md2man_all_but_the_manual_is_installed(checkout: Path, tmp_path: Path) -> None:
+    (checkout / "packaging/man").mkdir()
+    (checkout / "packaging/man/deployd.8.md").write_text("# DEPLOYD(8)\n\n## NAME\n")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("sh", "dirname", "sed", "mkdir", "chmod", "mv"):
+        found = shutil.which(name)
+        assert found
+        (programs / name).symlink_to(found)
+    root = tmp_path / "root"
+    script = checkout / "packaging/install"
+    command = [str(script), "--root", str(root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": str(programs)})
+    assert (done.returncode, done.stderr) == (0, "install: no manual page deployd.8: go-md2man is not installed\n")
+    assert (root / "usr/lib/systemd/system/deployd.service").exists()
+    assert not (root / "usr/share/man/man8").exists()
 
 
 def test_installing_again_changes_nothing(checkout: Path, tmp_path: Path) -> None:

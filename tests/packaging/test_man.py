@@ -52,3 +52,8 @@ def test_it_has_every_field_of_a_failure_and_every_gate() -> None:
     for field in dataclasses.fields(Failure):
         assert f'"{field.name}"' in told
     assert not [gate for gate in GateName if gate not in told]
+
+
+def test_man_reads_every_line_of_it() -> None:
+    """A line of text that begins with . or ' is a macro for man(1), and go-md2man does not mark it as text."""
+    assert not [line for line in PAGE.splitlines() if line.lstrip().startswith((".", "'"))]

@@ -1,8 +1,8 @@
-"""The exception for ^C, alone here because main must know it without importing what raises it."""
+"""The exception for ^C, in a module of its own so that main can import it without the modules that raise it."""
 
 
 class Interrupted(Exception):
-    """^C; ``str()`` says what goes on nevertheless, if anything does.
+    """^C; ``str()`` says what continues nevertheless, if anything does.
 
-    Not a KeyboardInterrupt, which typer would answer in its own words.
+    Not a KeyboardInterrupt, for which typer prints a message of its own.
     """

@@ -1,4 +1,4 @@
-"""From arguments to exit status. The one place where exceptions become statuses and sentences.
+"""From arguments to exit status. The only place where exceptions become statuses and messages.
 
 0 done · 1 failed · 2 usage · 3 refused · 4 no such app · 5 daemon unreachable · 130 interrupted
 """
@@ -17,14 +17,14 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Do what `argv` says (without the program's name) and return the exit status."""
+    """Run the command that `argv` (without the program's name) describes and return the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     gc.disable()  # a sixth of a start: nearly all that importing allocates lives to the end
     try:
         status = _run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has seen enough. Nothing must be left for Python to flush, and complain about, at exit.
+        # The reader has closed the pipe. Python must find nothing to flush at exit, or it would print an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = ExitStatus.FAILED
     finally:
@@ -42,7 +42,7 @@ def _run(arguments: list[str]) -> int:
         return run(arguments)
     except DeploydError as error:
         message(f"deployd: {error}")
-        quote(getattr(error, "__notes__", ()))  # add_note(): what a process wrote before it failed
+        quote(getattr(error, "__notes__", ()))  # add_note(): output of a process that failed
         return error.exit_status
     except BrokenPipeError:
         raise
@@ -51,7 +51,7 @@ def _run(arguments: list[str]) -> int:
             message(f"deployd: {error}")
         return INTERRUPTED
     except Exception as error:
-        # A bug. The daemon's journal wants all of it; a user wants a sentence, and a way to ask for more.
+        # A bug. The journal of the daemon gets the whole traceback, a user one sentence and a way to see the rest.
         if arguments[:1] == ["daemon"] or os.environ.get("DEPLOYD_DEBUG"):
             raise
         message(f"deployd: internal error: {error!r}; DEPLOYD_DEBUG=1 shows where")
@@ -59,9 +59,9 @@ def _run(arguments: list[str]) -> int:
 
 
 def _require_text(arguments: Sequence[str]) -> None:
-    """Names are any bytes to the kernel, but text to D-Bus."""
+    """Raise InvalidRequest for an argument that is not UTF-8: the kernel allows any bytes, D-Bus does not."""
     for argument in arguments:
         raw = os.fsencode(argument)
         shown = raw.decode(errors="backslashreplace")
         if shown.encode() != raw:
-            raise InvalidRequest(f"the argument {shown} is not UTF-8; rename what it names")
+            raise InvalidRequest(f"the argument {shown} is not UTF-8; rename the file or app that it names")

@@ -1,6 +1,6 @@
-"""Arguments and options that several commands share, so that they are called and explained alike everywhere.
+"""Arguments and options that several commands share, so that their names and descriptions are the same everywhere.
 
-They are defaults, not Annotated, and no type is optional: Debian 12's typer 0.7 knows neither.
+They are defaults, not Annotated, and no type is optional: typer 0.7 of Debian 12 supports neither.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import typer
 
 
 def app_names(incomplete: str) -> list[str]:
-    """For the shell's completion, which wants silence and speed rather than errors."""
+    """Return the apps that complete `incomplete`; none, instead of an error, if the daemon does not answer quickly."""
     from deployd.errors import DeploydError
     from deployd_cli.session import run
 
@@ -25,48 +25,55 @@ def app_names(incomplete: str) -> list[str]:
 
 APP = typer.Argument(..., metavar="APP", help="Name of the app.", show_default=False, autocompletion=app_names)
 APP_OR_ALL = typer.Argument(
-    "", metavar="APP", help="Name of the app; all of them if left out.", show_default=False, autocompletion=app_names
+    "", metavar="APP", help="Name of the app; all apps if omitted.", show_default=False, autocompletion=app_names
 )
-JSON = typer.Option(False, "--json", help="Print JSON, for programs.")
-JSON_LINES = typer.Option(False, "--json", help='Print JSON, one event a line; the last is "finished".')
-NO_BLOCK = typer.Option(False, "--no-block", help="Do not wait for the end.")
+JSON = typer.Option(False, "--json", help="Print JSON.")
+JSON_LINES = typer.Option(False, "--json", help='Print one JSON object per event; the last event is "finished".')
+NO_BLOCK = typer.Option(False, "--no-block", help="Do not wait until the rollout has finished.")
 CANARY = typer.Option(
     "",
     "--canary",
     metavar="N|P%",
-    help="Wait when N new instances, or as many as come to P% of new connections, have passed beside the old.",
+    help="Pause when N new instances, or enough for P% of new connections, are ready alongside the old ones.",
     show_default=False,
 )
-SUPERSEDE = typer.Option(False, "--supersede", help="A rollout that is under way gives way to this one.")
+SUPERSEDE = typer.Option(False, "--supersede", help="Replace a rollout that is in progress.")
 PAST_IRREVERSIBLE = typer.Option(
-    False, "--past-irreversible", help="Go back even past a generation that says it cannot be undone."
+    False, "--past-irreversible", help="Roll back even past a generation that is marked irreversible."
 )
 RELEASE = typer.Option(
-    "", "--release", metavar="DIR", help="The release to take instead of the app file's.", show_default=False
+    "",
+    "--release",
+    metavar="DIR",
+    help="Release directory to use instead of the one in the app file.",
+    show_default=False,
 )
 
 
-def share(text: str, what: str) -> float:
-    """``5%`` or ``0.5%`` as a share, 0 to 1. `what` is the argument's name, for who wrote it wrong."""
+def percentage(text: str, argument: str) -> float:
+    """Return ``5%`` or ``0.5%`` as a fraction, 0 to 1. Raises BadParameter, which names the `argument`."""
     found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?) ?%", text.strip())
     if found is None or float(found[1]) > 100:
-        raise typer.BadParameter(f'"{text}" is no share from 0% to 100%; write it as 5% or 0.5%', param_hint=what)
+        raise typer.BadParameter(
+            f'"{text}" is not a percentage from 0% to 100%; examples: 5%, 0.5%', param_hint=argument
+        )
     return float(found[1]) / 100
 
 
 def canary_of(text: str) -> float:
-    """The value of --canary: an int is a number of instances, a float a share of new connections; 0 for none."""
+    """Return the value of --canary: an int is a number of instances, a float a fraction of new connections; 0: none."""
     if not text:
         return 0
     if re.fullmatch(r"[0-9]{1,4}", text) and int(text):
         return int(text)
-    if text.endswith("%") and (part := share(text, "--canary")):
-        return part
+    if text.endswith("%") and (fraction := percentage(text, "--canary")):
+        return fraction
     raise typer.BadParameter(
-        f'"{text}" is neither a number of instances from 1 up, nor a share above 0%, as in 5%', param_hint="--canary"
+        f'"{text}" is neither a number of instances (at least 1) nor a percentage above 0%; examples: 1, 5%',
+        param_hint="--canary",
     )
 
 
 def absolute(release: str) -> str:
-    """The daemon works in another directory; links it follows itself, when the rollout starts."""
+    """Return an absolute path: the daemon has another working directory. The daemon resolves symbolic links later."""
     return str(Path(release).absolute()) if release else ""

@@ -1,7 +1,7 @@
 """The table of commands, and the typer application that calls them.
 
-A command is a function with typer's defaults, in a module of its own below ``commands``; the module is
-imported when its command is called, completed or described, so that ``status`` does not pay for ``rollout``.
+A command is a function with typer's defaults in a module below ``commands``. The module is imported when the
+command is called, completed or described, so that the start of ``status`` does not include ``rollout``.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ COMMANDS = {
     "repair": "repair",
     "daemon": "daemon",
 }
-"""Command to module, in the order of --help. The module's function has the command's name."""
+"""Module of each command, in the order of --help. The function in the module has the name of the command."""
 
 PLAIN: dict[str, Any] = {
-    # The shells' files are in packaging/completions and ask with this variable; then typer has to know the shells.
+    # Set by the files in packaging/completions; only then typer loads its support of shells.
     "add_completion": "_DEPLOYD_COMPLETE" in os.environ,
     "rich_markup_mode": None,
     "pretty_exceptions_enable": False,
@@ -53,8 +53,8 @@ PLAIN: dict[str, Any] = {
 }
 
 
-class Sparing:
-    """A command that takes a value as it is when there is nothing to convert: none, or of the right type.
+class Unconverted:
+    """Skips the conversion of a value that is missing or has the right type already.
 
     Recent typers do so with flags only; for a string, and for a --help not given, they import pydantic, which takes
     as long as half of the start. It also allows a default that a user may not give: 0 for "not given".
@@ -63,7 +63,7 @@ class Sparing:
     types: Mapping[str, object] = {}
 
     def get_params(self, ctx: Any) -> list[Any]:
-        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]  # of typer's command, beside which it stands
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]  # of typer's command, the other base class
         for parameter in parameters:
             if "process_value" not in vars(parameter):
                 parameter.process_value = partial(self._process, parameter, parameter.process_value)
@@ -76,12 +76,12 @@ class Sparing:
         return value if parameter.callback is None else parameter.callback(ctx, parameter, value)
 
 
-class Command(Sparing, TyperCommand):
-    """One command."""
+class Command(Unconverted, TyperCommand):
+    """A command."""
 
 
-class Commands(Sparing, TyperGroup):
-    """A group that knows its commands' names, and makes a command when it is asked for."""
+class Commands(Unconverted, TyperGroup):
+    """The group of all commands; a command is made when it is needed."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
@@ -94,7 +94,7 @@ class Commands(Sparing, TyperGroup):
         single = typer.Typer(**PLAIN)
         single.command(cmd_name, cls=Command)(function)
         command: Any = typer.main.get_command(single)
-        command.types = function.__annotations__  # names of types: the modules have annotations as text
+        command.types = function.__annotations__  # as text: the modules postpone their annotations
         return command
 
 
@@ -103,9 +103,9 @@ app = typer.Typer(cls=Commands, no_args_is_help=True, **PLAIN)
 
 def _version(asked: bool) -> None:
     if asked:
-        from deployd_cli.output import say_version
+        from deployd_cli.output import show_version
 
-        say_version()
+        show_version()
         raise typer.Exit
 
 
@@ -117,9 +117,9 @@ def deployd(
 
 
 def run(arguments: list[str]) -> int:
-    """Parse and call; returns the exit status, having explained the usage where that was wrong."""
+    """Parse the arguments and call the command; return the exit status. Wrong usage is explained on standard error."""
     try:
         typer.main.get_command(app).main(arguments, prog_name="deployd")
-    except SystemExit as end:  # how typer returns
+    except SystemExit as end:  # typer ends like this
         return end.code if isinstance(end.code, int) else 0
     return 0

@@ -1,4 +1,4 @@
-"""Runs a coroutine with a connected client: from typer's world of functions to asyncio's, and back."""
+"""Runs a coroutine with a connected client, from a function of typer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def run(work: Callable[[Client], Awaitable[T]], *, timeout: float = 5.0) -> T:
-    """Connect within `timeout` seconds, do `work`, disconnect. ^C cancels `work` and raises Interrupted.
+    """Connect within `timeout` seconds, run `work`, disconnect. ^C cancels `work` and raises Interrupted.
 
     On a terminal polkit may ask for a password, as with systemctl(1).
     """

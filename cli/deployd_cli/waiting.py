@@ -1,4 +1,4 @@
-"""Begins a rollout and waits for its end: what is shown meanwhile, and what ^C and a bad end mean."""
+"""Begins a rollout, shows its progress and waits for its end; the exit status depends on the result."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ Event = Mapping[str, Any]
 
 
 class Report:
-    """Shows a rollout's events. One class for each way to show them; this one tells a line each."""
+    """Shows the events of a rollout; this class prints a line for each."""
 
     def begin(self, app: str, status: Event, generation: int) -> AbstractContextManager[object]:  # noqa: ARG002
         return nullcontext()
 
-    def looks(self, client: Client, app: str) -> AbstractAsyncContextManager[object]:  # noqa: ARG002
-        """What is looked at while events are waited for."""
+    def polls(self, client: Client, app: str) -> AbstractAsyncContextManager[object]:  # noqa: ARG002
+        """Poll, within the context, what no event reports."""
         return nullcontext()
 
     def early(self, event: Event) -> None:
-        """What happens before the request is answered: hooks."""
+        """Show an event that comes before the daemon has answered the request: a hook."""
         self.event(event)
 
     def event(self, event: Event) -> None:
-        # The end is told by carry_out: when it is a bad one once, on standard error, by main.
+        # carry_out reports the end: a success on standard output, a failure as an exception.
         if event.get("event") != "finished":
             show(event_lines(event))
 
 
 class JsonReport(Report):
-    """An object a line, as the daemon sent it."""
+    """Prints a JSON object for each event, as the daemon sent it."""
 
     def event(self, event: Event) -> None:
         show_json(event)
 
 
 class LiveReport(Report):
-    """A picture that is drawn over, then the sentence about the end."""
+    """Draws the rollout in place."""
 
     def begin(self, app: str, status: Event, generation: int) -> AbstractContextManager[object]:
         import asyncio
@@ -64,13 +64,13 @@ class LiveReport(Report):
         self._screen = Screen(lambda width, height: progress.lines(clock(), width=width, height=height, paint=paint))
         return self._screen
 
-    def looks(self, client: Client, app: str) -> AbstractAsyncContextManager[object]:
-        from deployd_cli.glance import glances
+    def polls(self, client: Client, app: str) -> AbstractAsyncContextManager[object]:
+        from deployd_cli.polling import polled
 
-        return glances(client, app, lambda status: self._progress.look(status, self._clock()))
+        return polled(client, app, lambda status: self._progress.update(status, self._clock()))
 
     def early(self, event: Event) -> None:
-        show(event_lines(event))  # the picture is not there yet
+        show(event_lines(event))  # the display does not exist yet
 
     def event(self, event: Event) -> None:
         self._progress.apply(event, self._clock())
@@ -78,16 +78,16 @@ class LiveReport(Report):
 
 
 def carry_out(app: str, begin: Begin, *, wait: bool, as_json: bool, wanted: str = "succeeded") -> None:
-    """Begin with `begin`; raises RolloutFailed for every end but the one that is wanted.
+    """Begin a rollout with `begin` and wait for its end. Raises RolloutFailed unless its result is the `wanted` one.
 
-    A rollout that is held or paused is waited for like any other: what it waits for is told, and how to go on.
+    The command also waits for a paused rollout: it prints what the rollout waits for and how to continue.
     """
     report = JsonReport() if as_json else LiveReport() if can_redraw(sys.stdout) else Report()
     waiting = _Waiting(app, begin, report)
     try:
         last = run(waiting.through if wait else waiting.begun)
     except Interrupted:
-        raise Interrupted(waiting.what_goes_on()) from None
+        raise Interrupted(waiting.what_continues()) from None
     if last.get("event") != "finished":
         return
     if not ended_as(last, wanted):
@@ -100,14 +100,14 @@ def carry_out(app: str, begin: Begin, *, wait: bool, as_json: bool, wanted: str 
 
 
 class _Waiting:
-    """`generation` is None until the daemon has answered, 0 if there was nothing to do."""
+    """One rollout that is waited for. `generation` is None until the daemon has answered, 0 if nothing was to do."""
 
     def __init__(self, app: str, begin: Begin, report: Report) -> None:
         self._app, self._begin, self._report = app, begin, report
         self.generation: int | None = None
 
     async def begun(self, client: Client) -> Event:
-        """Begin and leave it at that."""
+        """Begin the rollout without waiting for its end."""
         self.generation = await self._begin(client)
         if not self.generation:
             return await self._nothing(client)
@@ -115,11 +115,12 @@ class _Waiting:
         if isinstance(self._report, JsonReport):
             self._report.event(event)
         else:
-            message(f"{self._app}: rolling out generation {self.generation}; deployd status {self._app} shows it")
+            follow = f"follow it with: deployd status {self._app} --watch"
+            message(f"{self._app}: rolling out generation {self.generation}; {follow}")
         return event
 
     async def through(self, client: Client) -> Event:
-        """Begin and see it through; returns the ``finished`` event."""
+        """Begin the rollout and wait for its end; return the ``finished`` event."""
         async with client.watch(self._app) as watch:
             status = await _status_before(client, self._app)
             async with watch.meanwhile(self._report.early):
@@ -128,7 +129,7 @@ class _Waiting:
                 return await self._nothing(client)
             last: Event = {}
             with self._report.begin(self._app, status, self.generation):
-                async with self._report.looks(client, self._app):
+                async with self._report.polls(client, self._app):
                     async for event in watch.until_finished(self.generation):
                         last = await _with_figures(client, self._app, event)
                         self._report.event(last)
@@ -144,17 +145,18 @@ class _Waiting:
             message(f"{self._app}: nothing to do")
         return {}
 
-    def what_goes_on(self) -> str:
+    def what_continues(self) -> str:
+        """Return the message for ^C."""
         if self.generation is None:
-            return f"{self._app}: interrupted before deployd answered; deployd status {self._app} shows what it does"
+            return f"{self._app}: interrupted before deployd answered; check with: deployd status {self._app}"
         return (
-            f"{self._app}: the rollout of generation {self.generation} goes on; "
-            f"deployd status {self._app} --watch shows it, deployd abort {self._app} takes it back"
+            f"{self._app}: the rollout of generation {self.generation} continues; "
+            f"follow it with: deployd status {self._app} --watch; roll back with: deployd abort {self._app}"
         )
 
 
 async def _status_before(client: Client, app: str) -> Event:
-    """For the picture only: an app that has none yet is no reason not to begin."""
+    """Return the status, for the display only: empty for an app that has none yet."""
     try:
         return await client.status(app)
     except DeploydError:
@@ -162,7 +164,7 @@ async def _status_before(client: Client, app: str) -> Event:
 
 
 async def _with_figures(client: Client, app: str, event: Event) -> Event:
-    """The last event with what history knows of it, as far as it does not say so itself."""
+    """Return the last event, completed from the history."""
     if event.get("event") != "finished" or "replaced" in event:
         return event
     try:

@@ -145,9 +145,9 @@ class Watch:
                     item = await self.next()
             except TimeoutError:
                 what = "deployd went away and did not come back" if back_by else f"nothing was heard for {deadline:g} s"
-                raise Unreachable(f"{what}; the rollout goes on without this command") from None
+                raise Unreachable(f"{what}; the rollout continues without this command") from None
             except Unreachable as error:
-                raise Unreachable(f"{error}; the rollout goes on without this command") from None
+                raise Unreachable(f"{error}; the rollout continues without this command") from None
             if isinstance(item, dict):
                 if generation not in (item.get("to"), item.get("generation") if "to" not in item else None):
                     continue

@@ -181,7 +181,7 @@ def test_the_command_shows_a_line_for_each_and_why(width: int | None, longest: i
             "     no instance runs it, and no generation of the last 4 needs it",
             "free              2            /srv/demo/v2",
             "     no instance runs it, and no generation of the last 4 needs it",
-            "1 more is gone, and nothing needs it",
+            "1 more release missing and not needed",
         ]
 
 

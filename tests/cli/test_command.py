@@ -172,7 +172,10 @@ def test_wrong_usage_is_2_and_says_so_on_standard_error(
 
 def test_an_argument_that_is_not_text_is_refused_before_anything_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rollout", "demo", "--release", os.fsdecode(b"/srv/caf\xe9")]) == 2
-    assert capsys.readouterr().err == "deployd: the argument /srv/caf\\xe9 is not UTF-8; rename what it names\n"
+    assert (
+        capsys.readouterr().err
+        == "deployd: the argument /srv/caf\\xe9 is not UTF-8; rename the file or app that it names\n"
+    )
 
 
 # The rest talks to a daemon.
@@ -208,7 +211,7 @@ def test_a_history_that_cannot_be_used_is_told_and_repaired(address: str) -> Non
         daemon.answers["demo", "Describe"] = status(history_error=error)
         daemon.answers["", "Describe"] = {"apps": [status(history_error=error)], "version": "1"}
         daemon.answers["demo", "History"] = {"app": "demo", "generations": [], "history_error": error}
-        assert f"no changes: {error}" in (await deployd(address, "status", "demo")).out
+        assert f"requests are refused: {error}" in (await deployd(address, "status", "demo")).out
         assert (await deployd(address, "status")).err == f"{error}\n"
         assert (await deployd(address, "history", "demo")).err == f"{error}\n"
         apps = [
@@ -221,8 +224,9 @@ def test_a_history_that_cannot_be_used_is_told_and_repaired(address: str) -> Non
         done = await deployd(address, "repair")
         assert done.err.splitlines() == [
             "/h was rebuilt; the old one is kept as /h.broken",
-            "demo: at generation 2, rollout of generation 3 paused; run deployd resume demo or deployd abort demo",
-            "new: no generation has succeeded",
+            "demo: at generation 2, rollout of generation 3 paused; "
+            "continue with: deployd resume demo; or roll back with: deployd abort demo",
+            "new: no successful generation",
             f"odd: {error}",
         ]
         assert json.loads((await deployd(address, "repair", "--json")).out) == answer
@@ -266,7 +270,7 @@ def test_exit_statuses_are_those_of_the_errors(address: str) -> None:
         daemon.answers["", "Check"] = {"apps": [{"app": "bad", "valid": False, "error": "bad.toml:3: no"}]}
         assert await deployd(address, "check") == (3, "", "bad: bad.toml:3: no\n")
         assert (await deployd(address, "check", "--json")).status == 3
-        assert await deployd(address, "pause", "demo") == (0, "", "demo: paused; deployd resume demo goes on\n")
+        assert await deployd(address, "pause", "demo") == (0, "", "demo: paused; continue with: deployd resume demo\n")
 
     with_daemon(address, work)
 
@@ -277,7 +281,7 @@ def test_a_rollout_in_a_pipe_is_told_line_by_line(address: str) -> None:
             daemon.emit("started", release="/srv/demo/8")
             assert process.stdout is not None
             # Read while it still runs: lines are flushed one by one.
-            assert await process.stdout.readline() == b"demo: rolling out generation 8 after 7, /srv/demo/8\n"
+            assert await process.stdout.readline() == b"demo: rolling out generation 8 in place of 7: /srv/demo/8\n"
             daemon.emit("instance", instance=5, generation=8, state="ready")
             daemon.emit("finished", result="succeeded", duration=6.2, replaced=[1, 2], adopted=[3])
             done = await ended(process)
@@ -342,7 +346,7 @@ def test_control_c_leaves_the_rollout_running_and_says_so(address: str) -> None:
             process.send_signal(signal.SIGINT)
             done = await ended(process)
         assert done.status == 130
-        assert "the rollout of generation 8 goes on" in done.err
+        assert "the rollout of generation 8 continues" in done.err
         assert done.err.count("\n") == 1
         assert not [member for _, member, _ in daemon.calls if member in ("Abort", "Pause")]
 

@@ -73,7 +73,7 @@ def test_interrupting_the_command_leaves_the_rollout_running(stage: Stage) -> No
         stage.machine.signal(begun.process, signal.SIGINT)
         ended = begun.end()
     assert ended.status != 0
-    assert "the rollout of generation 2 goes on" in ended.stderr
+    assert "the rollout of generation 2 continues" in ended.stderr
     stage.machine.wait_for(lambda: stage.history()[0]["result"] == "succeeded", what="the rollout's end")
 
 

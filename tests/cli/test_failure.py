@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployd_cli.text.event import event_line, event_lines
-from deployd_cli.text.failure import facts, journal_lines, told
+from deployd_cli.text.failure import explained, facts, journal_lines
 from deployd_cli.text.history import history_lines
 from deployd_cli.text.paint import PLAIN
 from deployd_cli.text.progress import Progress
@@ -67,12 +67,12 @@ def test_any_failure_can_be_told_anywhere(
 
 
 def test_a_failure_is_told_whole_and_nothing_twice() -> None:
-    assert told({"reason": DIED, "failure": failure()}) == WHOLE
-    assert told({"reason": "", "failure": failure()}) == WHOLE
-    assert told({"reason": f"generation 6 is gone; {DIED}", "failure": failure()}) == f"generation 6 is gone; {WHOLE}"
-    assert told({"reason": "aborted by request", "failure": failure()}) == f"aborted by request; {WHOLE}"
-    assert told({"reason": "aborted by request", "failure": None}) == "aborted by request"
-    assert told({"failure": {}}) == ""
+    assert explained({"reason": DIED, "failure": failure()}) == WHOLE
+    assert explained({"reason": "", "failure": failure()}) == WHOLE
+    assert explained({"reason": f"release missing; {DIED}", "failure": failure()}) == f"release missing; {WHOLE}"
+    assert explained({"reason": "aborted by request", "failure": failure()}) == f"aborted by request; {WHOLE}"
+    assert explained({"reason": "aborted by request", "failure": None}) == "aborted by request"
+    assert explained({"failure": {}}) == ""
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_events_tell_of_hooks_and_gates() -> None:
     assert event_line({**ended, "reason": reason}) == f"demo: {reason}"
     assert event_line({**ended, "reason": "one still runs"}) == "demo: before hook true: failed: one still runs"
     loop = {"event": "crash-loop", "app": "demo", "instance": 3, "reason": "crashed 5 times in 12 s"}
-    assert event_line(loop) == "demo: instance 3 is kept down: crashed 5 times in 12 s"
+    assert event_line(loop) == "demo: instance 3 is kept stopped: crashed 5 times in 12 s"
     probe = {"event": "probe", "app": "demo", "instance": 5, "generation": 8, "reason": "answered 503"}
     said = "demo: instance 5 (generation 8) is ready, waiting for its probe: answered 503"
     assert event_line(probe) == said
@@ -159,7 +159,7 @@ def test_history_says_why_and_ends_with_the_last_words() -> None:
 def test_status_tells_why_a_rollout_failed() -> None:
     rollout = {"phase": "rolling-back", "from": 7, "to": 8, "reason": DIED, "failure": failure()}
     told = status_lines(status(rollout=rollout), NOW, width=100, paint=PLAIN)
-    assert told[2:8] == ["  rolling-back 8 → 7", f"  {WHOLE}", *JOURNAL, ""]
+    assert told[2:8] == ["  rolling back 8 → 7", f"  {WHOLE}", *JOURNAL, ""]
 
 
 def test_status_tells_of_boots_and_of_those_that_are_not_well() -> None:
@@ -178,7 +178,7 @@ def test_status_tells_of_boots_and_of_those_that_are_not_well() -> None:
         "gate_timeout_learned": True,
     }
     told = status_lines(status(instances=instances, **boots), NOW, width=80, paint=PLAIN)
-    assert told[2] == "  boots in 0.4 s, at most 1.2 s (12 boots); gate timeout 30 s, learned"
+    assert told[2] == "  boot time 0.4 s, at most 1.2 s (12 boots); gate timeout 30 s (learned)"
     assert told[4].split()[-1] == "BOOT"
     assert told[5].split()[-2:] == ["0.4", "s"]
     assert told[10:] == [
@@ -187,7 +187,7 @@ def test_status_tells_of_boots_and_of_those_that_are_not_well() -> None:
         "      no database",
         "  instance 5: crashed 5 times in 12 s; next try at 04:04:17",
         "  instance 3: killed by SIGSEGV",
-        "  instance 4: its probe: answered 503",
+        "  instance 4: probe failed: answered 503",
     ]
     short = status_lines(status(instances=instances), NOW, width=80, paint=PLAIN, height=12)
     assert len(short) <= 12

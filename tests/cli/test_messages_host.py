@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.host.stage import APP, INSTANCES, Stage
 
-HOW = f"deployd resume {APP} goes on; deployd abort {APP} goes back"
+HOW = f"continue with: deployd resume {APP}; or roll back with: deployd abort {APP}"
 
 
 def test_a_failed_rollout_is_told_whole(stage: Stage) -> None:
@@ -32,15 +32,15 @@ def test_a_held_rollout_is_waited_for_and_says_how_to_go_on(stage: Stage) -> Non
     stage.deploy("v1", rollout={"pause_after": [2]})
     release = stage.release("v2")
     plan = stage.deployd("plan", APP, "--release", release, "--canary", "1").stdout
-    assert "wait for deployd resume (1 new instance beside the old)" in plan
-    assert "wait for deployd resume (2 new instances)" in plan
+    assert "pause at 1 new instance alongside the old" in plan
+    assert "pause at 2 new instances" in plan
     with stage.begin("rollout", "--release", release, "--canary", "1") as begun:
         begun.until("paused", pause="held")
         told = stage.deployd("status", APP).stdout.splitlines()
-        assert [line.strip() for line in told if "holds at" in line] == ["then holds at 2 new instances"]
+        assert [line.strip() for line in told if "pauses at" in line] == ["then pauses at 2 new instances"]
         assert f"  {HOW}" in told
-        assert f"  waits for deployd resume {APP}" in told
-        assert any(line.strip().startswith("boots in ") for line in told)
+        assert "  waits for resume or abort" in told
+        assert any(line.strip().startswith("boot time ") for line in told)
         assert stage.deployd("resume", APP).returncode == 0
         begun.until("paused", pause="held")
         done = stage.deployd("resume", APP, "--wait")
@@ -56,7 +56,7 @@ def test_an_abort_can_be_waited_for(stage: Stage) -> None:
     assert stage.deployd("rollout", APP, "--release", stage.release("v2", boot=0.3), "--no-block").returncode == 0
     done = stage.deployd("abort", APP, "--wait")
     assert (done.returncode, done.stderr) == (0, "")
-    end = f"{APP}: generation 2 was aborted, back to 1: aborted by request"
+    end = f"{APP}: generation 2 was aborted and rolled back to 1: aborted by request"
     assert done.stdout.splitlines()[-1] == end
     assert stage.status()["rollout"] is None
 

@@ -25,11 +25,11 @@ from tests.cli.fake_daemon import FakeDaemon, failure, generation_row, private_b
 from tests.cli.test_command import deployd, ended, rolling, started, with_daemon
 
 NOW = datetime(2026, 1, 2, 4, 4, 5, tzinfo=UTC)
-HOW = "deployd resume demo goes on; deployd abort demo goes back"
+HOW = "continue with: deployd resume demo; or roll back with: deployd abort demo"
 HELD: dict[str, Any] = {
-    "reason": "canary: 1 new beside the 4 old",
+    "reason": "canary: 1 new alongside 4 old",
     "pause": "held",
-    "waits_for": "deployd resume demo",
+    "waits_for": "resume or abort",
     "how": HOW,
 }
 HOLDS = [{"new": 1, "canary": True}, {"new": 2, "canary": False}, {"new": 3, "canary": False}]
@@ -50,10 +50,10 @@ def shown(rollout: dict[str, Any], width: int | None = 100) -> list[str]:
 def test_status_of_a_held_rollout_says_what_it_waits_for_and_how_to_go_on() -> None:
     assert shown({"phase": "paused", "holds": HOLDS, **HELD}) == [
         "  paused 7 → 8",
-        "  canary: 1 new beside the 4 old",
-        "  waits for deployd resume demo",
+        "  canary: 1 new alongside 4 old",
+        "  waits for resume or abort",
         f"  {HOW}",
-        "  then holds at 2 new instances, then at 3 new instances",
+        "  then pauses at 2 new instances, then at 3 new instances",
     ]
 
 
@@ -67,12 +67,12 @@ def test_a_change_to_a_pause_is_told_with_its_reason() -> None:
 def test_status_of_a_rollout_that_will_hold_says_where() -> None:
     assert shown({"phase": "rolling", "reason": "", "holds": HOLDS[:2]}) == [
         "  rolling 7 → 8",
-        "  holds at 1 new instance beside the old, then at 2 new instances",
+        "  pauses at 1 new instance alongside the old, then at 2 new instances",
     ]
 
 
 def test_how_to_go_on_is_never_cut() -> None:
-    how = "put it right, then deployd resume demo goes on; deployd abort demo --past-irreversible goes back"
+    how = "fix it, then continue with: deployd resume demo; or roll back with: deployd abort demo --past-irreversible"
     rollout = {"phase": "paused", "pause": "failed", "reason": "no", "how": how, "failure": failure()}
     lines = shown(rollout, 60)
     assert max(map(len, lines)) <= 60
@@ -86,7 +86,7 @@ def test_a_pause_is_told_in_one_line_and_shown_in_the_picture() -> None:
     event = {"event": "paused", "app": "demo", **HELD}
     assert event_line(event) == f"demo: paused: {HELD['reason']}; {HOW}"
     older = event_line({"event": "paused", "app": "demo", "reason": ""})
-    assert older == "demo: paused; deployd resume demo goes on, deployd abort demo goes back"
+    assert older == f"demo: paused; {HOW}"
     progress = Progress("demo", status(), 8, 0.0)
     progress.apply(event, 1.0)
     assert progress.lines(2.0, width=80, height=24, paint=PLAIN)[1:3] == [f"  {HELD['reason']}", f"  {HOW}"]
@@ -104,11 +104,11 @@ def test_plan_shows_where_it_holds() -> None:
     ]
     plan = {"app": "demo", "from": 7, "to": 8, "release": "/srv/demo/8", "actions": actions, "floor": 4}
     assert plan_lines(plan)[1:6] == [
-        "  1. start instance 5 (generation 8)                                                  5 ready",
-        "  2. wait for deployd resume (1 new instance beside the old)                          5 ready",
-        "  3. stop instance 4 (generation 7)                                                   4 ready",
-        "  4. wait for deployd resume (2 new instances)                                        4 ready",
-        "  5. wait for deployd resume (5 % of new connections, 1 new instance beside the old)  5 ready",
+        "  1. start instance 5 (generation 8)                                    5 ready",
+        "  2. pause at 1 new instance alongside the old                          5 ready",
+        "  3. stop instance 4 (generation 7)                                     4 ready",
+        "  4. pause at 2 new instances                                           4 ready",
+        "  5. pause at 5 % of new connections, 1 new instance alongside the old  5 ready",
     ]
 
 
@@ -151,7 +151,7 @@ def test_a_weight_says_who_gets_what(address: str) -> None:
     async def work(daemon: FakeDaemon) -> None:
         daemon.answers["demo", "Describe"] = status(rollout={"phase": "paused", "from": 7, "to": 8})
         done = await deployd(address, "weight", "demo", "7", "12.5%")
-        assert done == (0, "", "demo: generation 7 gets 12.5 % of new connections, generation 8 the rest\n")
+        assert done == (0, "", "demo: generation 7 now gets 12.5 % of new connections, generation 8 the rest\n")
         daemon.answers["demo", "SetWeight"] = Refused("demo shares one socket")
         assert (await deployd(address, "weight", "demo", "7", "10%")).status == 3
 
@@ -227,7 +227,7 @@ def test_the_picture_of_a_held_rollout_stays_when_the_daemon_goes_and_returns() 
     progress.apply({"event": "daemon-lost", "app": "demo"}, 2.0)
     gone = progress.lines(2.0, width=80, height=24, paint=PLAIN)
     assert [line for line in gone if line not in before] == [
-        "  deployd went away, waiting for it; the instances are not affected"
+        "  deployd is not running, waiting for it; instances keep serving"
     ]
     progress.apply({"event": "daemon-back"}, 2.0)
     assert progress.lines(2.0, width=80, height=24, paint=PLAIN) == before
@@ -301,7 +301,7 @@ def test_what_else_is_said_before_the_answer_is_told_after_it(address: str) -> N
             done = await ended(process)
         assert done.out.splitlines() == [
             "demo: before hook bin/migrate: succeeded",
-            "demo: rolling out generation 8 after 7, /srv/demo/8",
+            "demo: rolling out generation 8 in place of 7: /srv/demo/8",
             "demo: generation 8 is live: 6.2 s",
         ]
 
@@ -330,8 +330,8 @@ def test_resume_and_abort_can_wait_for_the_end(address: str, verb: str, result: 
 
 def test_without_wait_they_return_at_once(address: str) -> None:
     async def work(_: FakeDaemon) -> None:
-        said = "deployd status demo --watch shows it\n"
+        said = "follow it with: deployd status demo --watch\n"
         assert await deployd(address, "resume", "demo") == (0, "", f"demo: resumed; {said}")
-        assert await deployd(address, "abort", "demo") == (0, "", f"demo: going back; {said}")
+        assert await deployd(address, "abort", "demo") == (0, "", f"demo: rolling back; {said}")
 
     with_daemon(address, work)

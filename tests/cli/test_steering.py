@@ -26,10 +26,10 @@ HELD: dict[str, Any] = {
     "phase": "paused",
     "from": 7,
     "to": 8,
-    "reason": "canary: 5 % of new connections, 1 new beside the 2 old",
+    "reason": "canary: 5 % of new connections, 1 new alongside 2 old",
     "pause": "held",
-    "waits_for": "deployd resume demo",
-    "how": "deployd resume demo goes on; deployd abort demo goes back",
+    "waits_for": "resume or abort",
+    "how": "continue with: deployd resume demo; or roll back with: deployd abort demo",
 }
 
 
@@ -53,12 +53,12 @@ def test_a_held_canary_at_eighty_columns() -> None:
         "  /srv/demo/releases/7",
         "  steered (ebpf)",
         "  paused 7 → 8",
-        "  canary: 5 % of new connections, 1 new beside the 2 old",
-        "  waits for deployd resume demo",
-        "  deployd resume demo goes on; deployd abort demo goes back",
-        "  deployd compare demo shows both; deployd weight demo 8 20% changes the share",
-        "  generation 8 gets 5 % of new connections, 5.07 % seen, 51 so far",
-        "  generation 7 gets 95 % of new connections, 94.9 % seen, 955 so far",
+        "  canary: 5 % of new connections, 1 new alongside 2 old",
+        "  waits for resume or abort",
+        "  continue with: deployd resume demo; or roll back with: deployd abort demo",
+        "  compare both: deployd compare demo; change weights: deployd weight demo 8 20%",
+        "  generation 8: weight 5 % (measured 5.07 %), 51 connections",
+        "  generation 7: weight 95 % (measured 94.9 %), 955 connections",
         "",
         "  INSTANCE  GENERATION  STATE   SINCE  WEIGHT  OPEN  RESTARTS   PID   BOOT",
         "         1           7  ready  60 min  47.5 %    12         0  4001  1.2 s",
@@ -67,9 +67,9 @@ def test_a_held_canary_at_eighty_columns() -> None:
     ]
 
 
-def test_a_wide_terminal_has_the_shares_on_a_line_and_the_releases_beside_the_instances() -> None:
+def test_a_wide_terminal_has_the_weights_on_a_line_and_a_column_of_releases() -> None:
     told = shown(steered(shares=SHARES, rollout=HELD), 160)
-    assert "; generation 7 gets 95 % of new connections, 94.9 % seen, 955 so far" in told[8]
+    assert "; generation 7: weight 95 % (measured 94.9 %), 955 connections" in told[8]
     assert told[10].endswith("  RELEASE")
     assert told[11].endswith("  /srv/demo/releases/7")
 
@@ -84,18 +84,20 @@ def test_a_queue_is_shown_where_there_is_one_and_no_number_is_cut_in_half() -> N
     assert "…" not in "".join(shown(source, 60))
 
 
-def test_of_one_generation_no_share_is_told() -> None:
+def test_the_weight_of_a_single_generation_is_not_shown() -> None:
     alone = [{"generation": 8, "asked": 100.0, "seen": 100.0, "connections": 5}]
     resting = [*alone, {"generation": 7, "asked": 0.0, "seen": 0.0, "connections": 955}]
     for shares in (alone, resting):
-        assert not [line for line in shown(steered(shares=shares)) if "gets" in line]
-    assert [line for line in shown(steered(shares=resting, rollout=HELD | {"phase": "rolling"})) if "gets 0 %" in line]
+        assert not [line for line in shown(steered(shares=shares)) if "measured" in line]
+    assert [
+        line for line in shown(steered(shares=resting, rollout=HELD | {"phase": "rolling"})) if "weight 0 %" in line
+    ]
 
 
 def test_where_nobody_counts_nothing_is_said_to_be_seen() -> None:
     shares = [{**share, "seen": None, "connections": 0} for share in SHARES]
     told = shown(steered(shares=shares, rollout=HELD))
-    assert told[8] == "  generation 8 gets 5 % of new connections"
+    assert told[8] == "  generation 8: weight 5 %; generation 7: weight 95 %"
 
 
 def test_an_app_that_could_not_be_steered_says_why_on_as_many_lines_as_it_takes() -> None:
@@ -111,16 +113,16 @@ def test_standby_tells_until_when_and_how_to_go_back() -> None:
     source = steered(standby=STANDBY, instances=instances)
     told = shown(source)
     assert told[3:5] == [
-        "  standby: generation 7, instances 1-3, for 9 min more, until 04:13:05",
-        "  deployd rollback demo --to 7 wakes them",
+        "  standby: generation 7, instances 1-3, until 04:13:05 (9 min left)",
+        "  wake them with: deployd rollback demo --to 7",
     ]
-    assert change_line(source).endswith(", generation 7 stands by")
+    assert change_line(source).endswith(", generation 7 in standby")
     painted = "\n".join(status_lines(source, NOW, width=80, paint=Paint(on=True)))
     assert "\x1b[2mstandby\x1b[0m" in painted
     rolling = shown(steered(standby=STANDBY, rollout=HELD))
-    assert "  deployd abort demo wakes them" in rolling
+    assert "  wake them with: deployd abort demo" in rolling
     for rollout in (HELD | {"phase": "rolling-back"}, HELD | {"from": 6}):
-        assert not [line for line in shown(steered(standby=STANDBY, rollout=rollout)) if "wakes" in line]
+        assert not [line for line in shown(steered(standby=STANDBY, rollout=rollout)) if "wake" in line]
 
 
 def test_what_rests_is_summed_up_first() -> None:
@@ -156,11 +158,11 @@ def test_the_picture_has_the_shares_and_what_a_drain_waits_for() -> None:
     progress.apply({"event": "instance", "instance": 2, "generation": 7, "state": "stopping", "reason": "replaced"}, 1)
     now = steered(shares=SHARES, rollout=HELD)
     now["instances"][1] |= {"state": "stopping", "weight": 0.0}
-    progress.look(now, 2.0)
+    progress.update(now, 2.0)
     told = drawn(progress, 3.0)
     assert told[2:4] == [
-        "  generation 8 gets 5 % of new connections, 5.07 % seen, 51 so far",
-        "  generation 7 gets 95 % of new connections, 94.9 % seen, 955 so far",
+        "  generation 8: weight 5 % (measured 5.07 %), 51 connections",
+        "  generation 7: weight 95 % (measured 94.9 %), 955 connections",
     ]
     assert " ".join(told[5].split()) == "INSTANCE GEN STATE FOR WEIGHT OPEN REASON"
     assert " ".join(told[7].split()) == "2 7 stopping 2.0 s 0 % 9 replaced, 9 connections left"
@@ -175,7 +177,7 @@ def test_who_has_frozen_stands_by_and_stays_in_the_last_picture() -> None:
     assert "freezing" in "".join(drawn(progress, 1.0))
     now = steered()
     now["instances"][1] |= {"state": "standby"}
-    progress.look(now, 2.0)
+    progress.update(now, 2.0)
     progress.apply({"event": "finished", "result": "succeeded"}, 3.0)
     told = drawn(progress, 3.0)
     assert told[-1].split() == ["2", "7", "standby", "1.0", "s"]
@@ -185,7 +187,7 @@ def test_who_has_frozen_stands_by_and_stays_in_the_last_picture() -> None:
 def test_an_app_with_one_socket_is_drawn_as_ever() -> None:
     progress = Progress("demo", status(), 8, 0.0)
     before = drawn(progress, 1.0)
-    progress.look(status(shares=SHARES), 1.0)
+    progress.update(status(shares=SHARES), 1.0)
     assert drawn(progress, 1.0) == before
 
 

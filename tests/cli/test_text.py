@@ -15,6 +15,7 @@ from deployd_cli.text.history import history_lines
 from deployd_cli.text.paint import PLAIN, Paint
 from deployd_cli.text.plan import check_line, diff_lines, plan_lines, unit_lines
 from deployd_cli.text.progress import Progress
+from deployd_cli.text.rollout import rollout_of
 from deployd_cli.text.status import change_line, overview_lines, status_lines
 from deployd_cli.text.words import age, columns, cut, duration, printable, wrapped
 from tests.cli.fake_daemon import generation_row, instance, status
@@ -103,7 +104,7 @@ def test_any_rollout_can_be_drawn_at_any_size(
     progress = Progress("demo", source, 8, 0.0)
     for number, event in enumerate(events):
         progress.apply(event, float(number))
-        progress.look(event, float(number))
+        progress.update(event, float(number))
     lines = progress.lines(100.0, width=width, height=height, paint=Paint(on=colour))
     assert len(lines) <= height
     assert_fits(lines, width)
@@ -217,10 +218,10 @@ def test_plan_numbers_its_actions_and_ends_with_the_least_capacity() -> None:
     ]
     plan = {"app": "demo", "from": 7, "to": 8, "release": "/srv/demo/8", "actions": actions, "floor": 4}
     assert plan_lines(plan) == [
-        "demo: from generation 7 to 8, /srv/demo/8",
+        "demo: generation 7 → 8: /srv/demo/8",
         "  1. start instance 5 (generation 8)  5 ready",
         "  2. stop instance 4 (generation 7)   4 ready",
-        "least capacity: 4 ready",
+        "minimum: 4 ready",
     ]
 
 
@@ -251,13 +252,39 @@ END = {"event": "finished", "app": "demo", "from": 7, "to": 8}
             "demo: generation 8 failed and was rolled back to 7: instance 5 exited with status 3 before it was ready",
         ),
         ({"result": "failed", "reason": "no"}, "demo: generation 8 failed: no"),
-        ({"result": "aborted"}, "demo: generation 8 was aborted, back to 7"),
+        ({"result": "aborted"}, "demo: generation 8 was aborted and rolled back to 7"),
+        ({"result": "aborted", "from": None}, "demo: generation 8 was aborted and removed"),
+        ({"result": "rolled-back", "from": None, "reason": "no"}, "demo: generation 8 failed and was removed: no"),
         ({"result": "superseded", "reason": None}, "demo: generation 8 was superseded by a newer rollout"),
         ({"result": "novel"}, "demo: generation 8 ended as novel"),
     ],
 )
 def test_every_end_has_its_sentence(event: dict[str, Any], told: str) -> None:
     assert event_line({**END, **event}) == told
+
+
+def test_a_first_deployment_has_no_generation_before_it() -> None:
+    first = {"app": "demo", "from": None, "to": 1, "release": "/srv/demo/1"}
+    assert event_line({**first, "event": "started"}) == "demo: first deployment, generation 1: /srv/demo/1"
+    assert event_line({**first, "event": "rolling-back"}) == "demo: removing the failed first deployment"
+    assert event_line({**END, "event": "rolling-back"}) == "demo: rolling back to generation 7"
+    assert plan_lines({**first, "actions": []})[0] == "demo: first deployment, generation 1: /srv/demo/1"
+    phases = ("rolling", "paused", "rolling-back")
+    assert [rollout_of({"rollout": {**first, "phase": phase}}) for phase in phases] == [
+        "first deployment, generation 1",
+        "first deployment, paused, generation 1",
+        "removing the failed first deployment",
+    ]
+
+
+def test_a_requested_pause_is_called_so_once() -> None:
+    event = {
+        "event": "paused",
+        "app": "demo",
+        "reason": "paused by request",
+        "how": "continue with: deployd resume demo",
+    }
+    assert event_line(event) == "demo: paused by request; continue with: deployd resume demo"
 
 
 def rolled(count: int = 4) -> Progress:

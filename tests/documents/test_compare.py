@@ -72,7 +72,7 @@ def test_drawn_side_by_side() -> None:
     assert lines == [
         "GENERATION                8       7",
         "instances ready      1 of 1  2 of 2",
-        "for                    10 s    60 s",
+        "age                    10 s    60 s",
         "restarts                  0       2",
         "crashes                   0       1",
         "CPU                  2.50 s  1.50 s",
@@ -87,7 +87,7 @@ def test_drawn_side_by_side() -> None:
         "generation 7: /srv/demo/releases/7",
     ]
     steered = "\n".join(compare_lines({"generations": both(shares=SHARES)}, NOW, width=80, paint=PLAIN))
-    assert "share asked          33.3 %  66.7 %" in steered
+    assert "weight               33.3 %  66.7 %" in steered
     assert "CPU per 1000         2.50 s       -" in steered
 
 
@@ -102,7 +102,7 @@ def test_it_keeps_to_its_width() -> None:
     answer = comparison(many, USAGES, dict.fromkeys(range(1, 9), errors))
     lines = compare_lines(answer, NOW, width=80, paint=PLAIN)
     assert max(map(len, lines)) <= 80
-    assert "and 3 older generations, for which there is no room" in lines
+    assert "3 older generations not shown: the terminal is too narrow" in lines
     assert any(line.split()[:3] == ["error", "lines", "10000+"] for line in lines)
     assert "  y" in lines
     assert lines[0].split() == ["GENERATION", "8", "7", "6", "5", "4"]

@@ -43,7 +43,7 @@ def test_the_bus_restarts(stage: Stage) -> None:
     machine.run(["systemctl", "kill", "--signal=KILL", "dbus.service"])
     ended = begun.end()
     assert ended.status == 5, ended
-    assert "the rollout goes on" in ended.stderr
+    assert "the rollout continues" in ended.stderr
     assert "Traceback" not in ended.stderr
     machine.wait_unit("deployd.service")
     machine.wait_for(lambda: stage.status()["rollout"] is None, what="the end of the rollout")

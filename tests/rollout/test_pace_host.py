@@ -35,7 +35,7 @@ def test_pause_after_waits_at_counts_and_percentages(stage: Stage) -> None:
                 assert generations(status) == [1] * (INSTANCES - new) + [2] * new
                 assert status["rollout"]["phase"] == "paused"
                 assert status["rollout"]["reason"] == f"pause_after: {new} of 4 instances are new"
-                assert status["rollout"]["waits_for"] == f"deployd resume {APP}"
+                assert status["rollout"]["waits_for"] == "resume or abort"
                 assert f"deployd abort {APP}" in status["rollout"]["how"]
                 act(stage, "resume")
             ended = begun.end()

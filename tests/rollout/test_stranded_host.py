@@ -13,7 +13,7 @@ def stranded(begun: Begun, stage: Stage) -> Json:
     assert event["pause"] == "stranded"
     rollout: Json = stage.status()["rollout"]
     assert (rollout["phase"], rollout["pause"]) == ("paused", "stranded")
-    assert f"deployd resume {APP} goes back" in rollout["how"]
+    assert f"repeat the rollback with: deployd resume {APP}" in rollout["how"]
     return rollout
 
 

@@ -1,4 +1,4 @@
-"""The commands: one module each, or one for a group that shares its way. program.COMMANDS says which is where.
+"""The commands: a module for each, or for a group of similar ones. program.COMMANDS maps them to their modules.
 
 Nouns (check, units, plan, status, history, logs) change nothing; verbs do.
 """

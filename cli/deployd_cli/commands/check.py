@@ -1,4 +1,4 @@
-"""deployd check: are the app files valid?"""
+"""deployd check: validate app files."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ def check(app: str = APP_OR_ALL, as_json: bool = JSON) -> None:
             else:
                 message(line)
         if not verdicts:
-            message("there are no app files")
+            message("no app files")
     if not all(valid for valid, _ in verdicts):
         raise typer.Exit(ExitStatus.REFUSED)

@@ -1,4 +1,4 @@
-"""deployd compare: generations that run at the same time, side by side."""
+"""deployd compare: the generations that run at the same time, side by side."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deployd_cli.text.compare import compare_lines
 def compare(app: str = APP, as_json: bool = JSON) -> None:
     """Show the generations that have instances now, side by side. Changes nothing.
 
-    Tells of each its connections, restarts, CPU time, memory and the errors that it logged.
+    For each: connections, restarts, CPU time, memory and the errors that it logged.
     """
     from deployd_cli.session import run
 
@@ -24,4 +24,4 @@ def compare(app: str = APP, as_json: bool = JSON) -> None:
     now = datetime.now().astimezone()
     show(lines := compare_lines(answer, now, width=width_of(sys.stdout), paint=paint_for(sys.stdout)))
     if not lines:
-        message(f"{app} has no instance now")
+        message(f"{app} has no running instance")

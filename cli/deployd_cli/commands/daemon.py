@@ -1,4 +1,4 @@
-"""deployd daemon: the daemon itself."""
+"""deployd daemon: run the daemon."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def daemon() -> None:
-    """Run the daemon; deployd.service does."""
+    """Run the daemon; used by deployd.service."""
     from deployd.main import run
 
     gc.enable()  # off until here, see main

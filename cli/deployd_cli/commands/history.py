@@ -1,4 +1,4 @@
-"""deployd history: what was, and why."""
+"""deployd history: past rollouts and their results."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from deployd_cli.output import message, paint_for, show, show_json, width_of
 from deployd_cli.text.history import history_lines
 from deployd_cli.text.words import dicts_of, text_of
 
-BEFORE = typer.Option(0, "--before", metavar="GENERATION", min=0, help="Show older ones only.", show_default=False)
+BEFORE = typer.Option(
+    0, "--before", metavar="GENERATION", min=0, help="Show only generations older than this one.", show_default=False
+)
 
 
 def history(app: str = APP, before: int = BEFORE, as_json: bool = JSON) -> None:
-    """Show what was rolled out and what came of it, newest first. Changes nothing."""
+    """Show generations and the results of their rollouts. Changes nothing."""
     from deployd_cli.session import run
 
     answer = run(lambda client: client.history(app, before))

@@ -1,4 +1,4 @@
-"""deployd logs: the journal, of an app or of one of its generations."""
+"""deployd logs: the journal of an app or of one of its generations."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from deployd.errors import DeploydError
 from deployd_cli.options import APP
 
 GENERATION = typer.Option(
-    0, "--generation", "-g", min=1, metavar="GENERATION", help="Only this one.", show_default=False
+    0, "--generation", "-g", min=1, metavar="GENERATION", help="Show only this generation.", show_default=False
 )
-FOLLOW = typer.Option(False, "--follow", "-f", help="Go on with what is being logged.")
-LINES = typer.Option("", "--lines", "-n", metavar="N", help="Only the newest N lines.", show_default=False)
-JSON = typer.Option(False, "--json", help="Print the journal's entries as JSON, one a line.")
+FOLLOW = typer.Option(False, "--follow", "-f", help="Continue with new entries.")
+LINES = typer.Option("", "--lines", "-n", metavar="N", help="Show only the newest N lines.", show_default=False)
+JSON = typer.Option(False, "--json", help="Print journal entries as JSON, one per line.")
 
 
 def logs(
     app: str = APP, generation: int = GENERATION, follow: bool = FOLLOW, lines: str = LINES, as_json: bool = JSON
 ) -> None:
-    """Show the app's journal. Changes nothing.
+    """Show the journal of an app. Changes nothing.
 
-    That is what its instances wrote, and what deployd wrote about them.
+    Shows the output of its instances and what deployd logged about them.
     """
     from deployd_cli.session import run
 

@@ -10,7 +10,7 @@ from deployd_cli.text.plan import plan_lines
 def plan(app: str = APP, release: str = RELEASE, canary: str = CANARY, as_json: bool = JSON) -> None:
     """Show what a rollout would do. Changes nothing.
 
-    Prints every action in order, where it waits for a resume, and the least capacity on the way.
+    Prints every action and pause in order, and the lowest number of ready instances on the way.
     """
     from deployd_cli.session import run
 

@@ -1,4 +1,4 @@
-"""deployd releases: which directories are needed, and which may be deleted."""
+"""deployd releases: the release directories that are needed, and those that may be deleted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deployd_cli.text.releases import releases_lines
 def releases(app: str = APP, as_json: bool = JSON) -> None:
     """Show which release directories may be deleted. Changes nothing.
 
-    Tells of each directory which instances run it, whether a rollback may need it, and whether it was changed.
+    For each: which instances run it, whether a rollback may need it and whether it was changed.
     """
     from deployd_cli.session import run
 

@@ -1,4 +1,4 @@
-"""deployd repair: rebuild a history that cannot be used."""
+"""deployd repair: rebuild an unusable history."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from deployd_cli.text.repair import repair_lines
 
 
 def repair(as_json: bool = JSON) -> None:
-    """Rebuild a damaged history from generations and pins.
+    """Rebuild a damaged history.
 
-    Instances are not touched. The old history is kept under another name.
+    Instances are not affected. The old history is kept under another name.
     """
     from deployd_cli.session import run
 

@@ -1,4 +1,4 @@
-"""deployd rollout, apply, rollback, restart, scale: each begins a new generation, and all wait for it alike."""
+"""deployd rollout, apply, rollback, restart, scale: each begins a new generation and waits for its rollout."""
 
 from __future__ import annotations
 
@@ -22,12 +22,17 @@ if TYPE_CHECKING:
     from deployd.api import Client
     from deployd_cli.waiting import Begin
 
-NO_START = typer.Option(False, "--no-start", help="Install units, but start neither sockets nor instances.")
-RELOAD = typer.Option(False, "--reload", hidden=True, help="The generated units' ExecReload= asks.")
+NO_START = typer.Option(False, "--no-start", help="Install units without starting sockets or instances.")
+RELOAD = typer.Option(False, "--reload", hidden=True, help="Used by ExecReload= of generated units.")
 TO = typer.Option(
-    0, "--to", min=1, metavar="GENERATION", help="This one instead of the last good one.", show_default=False
+    0,
+    "--to",
+    min=1,
+    metavar="GENERATION",
+    help="Generation to roll back to instead of the last good one.",
+    show_default=False,
 )
-INSTANCES = typer.Argument(..., metavar="N", min=0, help="How many instances from now on.", show_default=False)
+INSTANCES = typer.Argument(..., metavar="N", min=0, help="New number of instances.", show_default=False)
 
 
 def rollout(
@@ -41,7 +46,7 @@ def rollout(
 ) -> None:
     """Roll out a new generation.
 
-    It is what the app file says now, with --release DIR in place of its release. ^C does not stop it.
+    Uses the current app file, and the release of --release DIR if given. ^C does not stop the rollout.
     """
     first, cause = canary_of(canary), "reload" if reload else ""
 
@@ -59,9 +64,9 @@ def apply(
     no_block: bool = NO_BLOCK,
     as_json: bool = JSON_LINES,
 ) -> None:
-    """Start the app, or roll out changed settings.
+    """Deploy an app, or roll out changed settings.
 
-    Installs its units, then starts its sockets and instances; later, rolls out what has changed in the app file.
+    Installs units and starts sockets and instances; for a deployed app, rolls out changes of the app file.
     """
     first = canary_of(canary)
 
@@ -79,9 +84,9 @@ def rollback(
     no_block: bool = NO_BLOCK,
     as_json: bool = JSON_LINES,
 ) -> None:
-    """Roll out an earlier generation again.
+    """Roll back to an earlier generation.
 
-    Its release and its settings become a new generation: those of the last good one, or of --to GENERATION.
+    Rolls out the release and the settings of the last good generation, or of --to GENERATION, as a new generation.
     """
 
     async def begin(client: Client) -> int:
@@ -91,7 +96,7 @@ def rollback(
 
 
 def restart(app: str = APP, supersede: bool = SUPERSEDE, no_block: bool = NO_BLOCK, as_json: bool = JSON_LINES) -> None:
-    """Replace every instance by a fresh one, one by one."""
+    """Replace every instance by a new one of the same release."""
     _begin(app, lambda client: client.restart(app, supersede=supersede), no_block, as_json)
 
 
@@ -102,7 +107,7 @@ def scale(
     no_block: bool = NO_BLOCK,
     as_json: bool = JSON_LINES,
 ) -> None:
-    """Run another number of instances."""
+    """Change the number of instances."""
     _begin(app, lambda client: client.scale(app, instances, supersede=supersede), no_block, as_json)
 
 

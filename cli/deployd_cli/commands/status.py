@@ -1,4 +1,4 @@
-"""deployd status: what is, once or again and again."""
+"""deployd status: the state of apps, once or continuously."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from deployd.api import Client
 
 WATCH = typer.Option(
-    False, "--watch", "-w", help="Go on showing it until ^C; with --json or in a pipe a line a change."
+    False, "--watch", "-w", help="Update the display until ^C; with --json or in a pipe, print a line per change."
 )
 
 Statuses = Mapping[str, Mapping[str, Any]]
 
 
 def status(app: str = APP_OR_ALL, watch: bool = WATCH, as_json: bool = JSON) -> None:
-    """Show an app and its instances, or all apps. Changes nothing."""
+    """Show the state of an app and its instances, or of all apps. Changes nothing."""
     from deployd_cli.session import run
 
     if watch:
@@ -42,7 +42,7 @@ def status(app: str = APP_OR_ALL, watch: bool = WATCH, as_json: bool = JSON) -> 
         if error:
             message(error)
     if not statuses:
-        message("there are no apps; an app is a file in /etc/deployd/apps")
+        message("no apps; an app is a file in /etc/deployd/apps")
 
 
 def _lines(statuses: Statuses, app: str, width: int | None, height: int | None = None) -> list[str]:
@@ -62,16 +62,16 @@ async def _watch(client: Client, app: str, as_json: bool) -> None:
                 show([change_line(change)])
         return
 
-    from deployd_cli.glance import glances
     from deployd_cli.live import Screen
+    from deployd_cli.polling import polled
 
     statuses: dict[str, Mapping[str, Any]] = {}
 
-    def seen(status: Mapping[str, Any]) -> None:
+    def receive(status: Mapping[str, Any]) -> None:
         statuses[text_of(status, "app", app)] = status
 
     with Screen(lambda width, height: _lines(statuses, app, width, height)) as screen:
-        async with glances(client, app, seen) if app else nullcontext():
+        async with polled(client, app, receive) if app else nullcontext():
             async for change in client.changes(app):
-                seen(change)
+                receive(change)
                 screen.draw()

@@ -1,4 +1,4 @@
-"""deployd units: what would be generated."""
+"""deployd units: the units that would be generated."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from deployd_cli.options import APP, JSON
 from deployd_cli.output import paint_for, show, show_json
 from deployd_cli.text.plan import diff_lines, unit_lines
 
-DIFF = typer.Option(False, "--diff", help="Print a unified diff from what is installed.")
+DIFF = typer.Option(False, "--diff", help="Print a unified diff against the installed units.")
 
 
 def units(app: str = APP, diff: bool = DIFF, as_json: bool = JSON) -> None:
-    """Print the units that would be generated. Changes nothing."""
+    """Print the units that would be generated for an app. Changes nothing."""
     from deployd_cli.session import run
 
     answer = run(lambda client: client.units(app))

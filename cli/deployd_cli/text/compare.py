@@ -1,4 +1,4 @@
-"""Generations side by side: a column for each, a line for each figure that is known of one of them."""
+"""Generations side by side: a column for each, a row for each figure that is known for at least one of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deployd_cli.text.words import age, count, cut, dicts_of, indented, list_of,
 
 UNKNOWN = "-"
 NARROWEST = 9
-"""Columns that a generation takes at least."""
+"""Least columns of a generation."""
 LABEL = 20
 LONGEST = 1000
 """Columns of an error line in a pipe, where nothing else is cut."""
@@ -21,7 +21,7 @@ Generation = Mapping[str, Any]
 
 
 def compare_lines(answer: Mapping[str, Any], now: datetime, *, width: int | None, paint: Paint) -> list[str]:
-    """The newest first, as many as there is room for; below, where their releases are and what they complained of."""
+    """Return the table, newest generation first, as many as fit; below it their releases and their last error lines."""
     generations = dicts_of(answer, "generations")
     room = len(generations) if width is None else max(1, (width - LABEL) // (NARROWEST + GAP))
     shown = generations[:room]
@@ -31,7 +31,7 @@ def compare_lines(answer: Mapping[str, Any], now: datetime, *, width: int | None
     rows = [row for label, cell in _figures(now) if (row := _row(label, [cell(item) for item in shown]))]
     lines = table(heads, rows, width=width, paint=paint)
     if rest := generations[room:]:
-        lines += indented(f"and {count(len(rest), 'older generation')}, for which there is no room", width, 0)
+        lines += indented(f"{count(len(rest), 'older generation')} not shown: the terminal is too narrow", width, 0)
     for item in shown:
         lines += ["", *_below(item, width)]
     return lines
@@ -40,10 +40,10 @@ def compare_lines(answer: Mapping[str, Any], now: datetime, *, width: int | None
 def _figures(now: datetime) -> list[tuple[str, Callable[[Generation], Cell]]]:
     return [
         ("instances ready", _ready),
-        ("for", lambda item: Cell(age(item.get("since"), now))),
+        ("age", lambda item: Cell(age(item.get("since"), now))),
         ("connections", lambda item: Cell(text_of(item, "connections", UNKNOWN))),
-        ("share asked", lambda item: _percent(item, "share_asked")),
-        ("share seen", lambda item: _percent(item, "share_seen")),
+        ("weight", lambda item: _percent(item, "share_asked")),
+        ("weight, measured", lambda item: _percent(item, "share_seen")),
         ("open connections", lambda item: Cell(text_of(item, "open", UNKNOWN))),
         ("restarts", lambda item: _bad(number_of(item, "restarts"))),
         ("crashes", lambda item: _bad(number_of(item, "crashes"))),
@@ -56,7 +56,7 @@ def _figures(now: datetime) -> list[tuple[str, Callable[[Generation], Cell]]]:
 
 
 def _row(label: str, cells: list[Cell]) -> list[Cell | str]:
-    """Nothing, if nobody can tell."""
+    """Return a row; an empty one if the figure is unknown for all generations."""
     return [] if all(cell.text == UNKNOWN for cell in cells) else [label, *cells]
 
 
@@ -64,14 +64,14 @@ def _below(item: Generation, width: int | None) -> list[str]:
     title = f"generation {text_of(item, 'generation', '?')}: {text_of(item, 'release', 'release unknown')}"
     errors = [verbatim(line, LONGEST) for line in list_of(item, "errors") if isinstance(line, str)]
     left_out = number_of(item, "error_lines") if not errors else 0
-    errors += [f"({count(left_out, 'line')} in the journal, for those who may read it)"] if left_out else []
+    errors += [f"({count(left_out, 'line')} in the journal, which you may not read)"] if left_out else []
     lines = [title, *(f"  {line}" for line in errors)]
     return lines if width is None else [cut(title, width, left=True), *(cut(line, width) for line in lines[1:])]
 
 
 def _ready(item: Generation) -> Cell:
-    ready, all_of_them = number_of(item, "ready"), number_of(item, "instances")
-    return Cell(f"{ready} of {all_of_them}", "good" if ready >= all_of_them else "busy")
+    ready, instances = number_of(item, "ready"), number_of(item, "instances")
+    return Cell(f"{ready} of {instances}", "good" if ready >= instances else "busy")
 
 
 def _bad(number: int, more: str = "") -> Cell:
@@ -99,7 +99,7 @@ def _seconds(item: Generation, key: str) -> Cell:
 
 
 def _size(item: Generation, key: str) -> Cell:
-    """As systemctl(1) writes it."""
+    """Return a size in the format of systemctl(1)."""
     value = _number(item, key)
     if value is None:
         return Cell(UNKNOWN)

@@ -1,4 +1,4 @@
-"""Why a rollout failed: the sentence, what the gate waited for and how long, how the process ended, its last lines."""
+"""Why a rollout failed: the reason, what the gate waited for and how long, how the process ended, its last lines."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from deployd_cli.text.words import count, duration, list_of, number_of, text_of,
 
 INDENT = "    "
 LONGEST = 1000
-"""Columns of a journal line in a pipe, where nothing else is cut: one may be a megabyte."""
+"""Columns of a journal line in a pipe, where nothing else is cut: a line may have a megabyte."""
 
 
 def failure_of(source: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The ``failure`` of an event, of a rollout or of a generation; empty if it has none."""
+    """Return ``failure`` of an event, a rollout or a generation; empty if there is none."""
     failure = source.get("failure")
     return failure if isinstance(failure, Mapping) else {}
 
 
-def told(source: Mapping[str, Any]) -> str:
-    """The ``reason`` of `source`, and in brackets what it leaves out of its failure."""
+def explained(source: Mapping[str, Any]) -> str:
+    """Return the ``reason`` of `source` and, in brackets, the facts of its failure that the reason does not mention."""
     reason, failure = text_of(source, "reason"), failure_of(source)
     if not failure:
         return reason
@@ -33,7 +33,7 @@ def told(source: Mapping[str, Any]) -> str:
 
 
 def facts(failure: Mapping[str, Any], said: str = "") -> str:
-    """Instance, gate, what it waited for and how long, exit status or signal; without what `said` says already."""
+    """Return instance, gate, what it waited for and how long, exit status or signal, unless `said` mentions them."""
     found = []
     instance, gate, waited_for = (text_of(failure, key) for key in ("instance", "gate", "waited_for"))
     if instance and not re.search(rf"\binstance {re.escape(instance)}\b", said):
@@ -59,13 +59,13 @@ def _ending(source: Mapping[str, Any], said: str = "") -> list[str]:
 
 
 def ending(source: Mapping[str, Any]) -> str:
-    """How a process ended, as far as ``exit_status`` and ``signal`` tell."""
+    """Return how a process ended, from ``exit_status`` and ``signal``."""
     return "".join(_ending(source))
 
 
 def journal_lines(source: Mapping[str, Any], newest: int = 0) -> list[str]:
-    """The last lines that the process wrote (the `newest`, or all), harmless and indented; or how many there are."""
+    """Return the last lines of the process, printable and indented: the `newest`, or all; or else their number."""
     lines = [verbatim(line, LONGEST) for line in list_of(source, "journal") if isinstance(line, str)]
     if not lines and (left_out := number_of(source, "journal_lines")) > 0:
-        return [f"{INDENT}({count(left_out, 'line')} in the journal, for those who may read it: journalctl(1))"]
+        return [f"{INDENT}({count(left_out, 'line')} in the journal, which you may not read; see journalctl(1))"]
     return [INDENT + line for line in [line for line in lines if line][-newest:]]

@@ -1,4 +1,4 @@
-"""What was and why: a line for each generation, below it its reason, never cut, and what a failed one wrote last."""
+"""The generations: a line for each; below it the reason, never cut, and the last lines of a failed one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from deployd_cli.text.boot import boot_figures, boot_of
-from deployd_cli.text.failure import failure_of, journal_lines, told
+from deployd_cli.text.failure import explained, failure_of, journal_lines
 from deployd_cli.text.paint import RESULT_STYLES, Paint
 from deployd_cli.text.table import Cell, Column, table
-from deployd_cli.text.words import cut, dicts_of, duration, indented, instance_count, moment, text_of
+from deployd_cli.text.words import cut, dicts_of, duration, indented, instance_count, text_of, time_of
 
 HEADS = [
     Column("GEN", number=True),
@@ -23,16 +23,16 @@ HEADS = [
     Column("RELEASE", shrinks=True, cut_left=True),
 ]
 BOOT = Column("BOOT", number=True)
-"""Median and longest, between ADOPTED and RELEASE where there is room."""
+"""Median and maximum, between ADOPTED and RELEASE if there is room."""
 ROOMY = 100
-IRREVERSIBLE = "irreversible: not rolled back past without --past-irreversible"
-LAST_WORDS = 3
-"""Lines of a failure's journal; --json has all that is kept."""
+IRREVERSIBLE = "irreversible: rolling back past it requires --past-irreversible"
+JOURNAL_LINES = 3
+"""Journal lines of a failure; --json prints all that are kept."""
 REASON_INDENT = 5
 
 
 def history_lines(history: Mapping[str, Any], now: datetime, *, width: int | None, paint: Paint) -> list[str]:
-    """Newest first, as the daemon gives it. Times are told in the zone of `now`."""
+    """Return the lines, newest generation first, with times in the zone of `now`."""
     generations = dicts_of(history, "generations")
     if not generations:
         return []
@@ -42,18 +42,18 @@ def history_lines(history: Mapping[str, Any], now: datetime, *, width: int | Non
     lines = [heading]
     for line, generation in zip(rows, generations, strict=True):
         lines.append(line)
-        if reason := told(generation):
+        if reason := explained(generation):
             lines += indented(reason, width, REASON_INDENT)
         if generation.get("irreversible") is True:
             lines += indented(IRREVERSIBLE, width, REASON_INDENT)
-        words = [" " * REASON_INDENT + word for word in journal_lines(failure_of(generation), LAST_WORDS)]
-        lines += words if width is None else [cut(word, width) for word in words]
+        journal = [" " * REASON_INDENT + line for line in journal_lines(failure_of(generation), JOURNAL_LINES)]
+        lines += journal if width is None else [cut(line, width) for line in journal]
     return lines
 
 
 def _row(generation: Mapping[str, Any], now: datetime, width: int | None, booted: bool) -> list[Cell | str]:
     result = text_of(generation, "result", "-")
-    started, finished = moment(generation.get("started")), moment(generation.get("finished"))
+    started, finished = time_of(generation.get("started")), time_of(generation.get("finished"))
     return [
         text_of(generation, "generation", "-"),
         Cell(result, RESULT_STYLES.get(result, "")),
@@ -68,7 +68,7 @@ def _row(generation: Mapping[str, Any], now: datetime, width: int | None, booted
 
 
 def _when(then: datetime | None, now: datetime, width: int | None) -> str:
-    """The date shrinks where columns are dear."""
+    """Return date and time, short on a narrow terminal."""
     if then is None:
         return "-"
     try:

@@ -1,4 +1,4 @@
-"""Colour, or none: the text functions say what a word means, this says how it looks."""
+"""Colours: the text functions give a word a meaning, and Paint gives the meaning a colour."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RESULT_STYLES = {"succeeded": "good", "running": "busy", "failed": "bad", "rolle
 
 
 class Paint(NamedTuple):
-    """Paints text for a terminal, or leaves it alone."""
+    """Colours text for a terminal, or returns it unchanged."""
 
     on: bool
 

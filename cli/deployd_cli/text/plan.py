@@ -1,4 +1,4 @@
-"""What a rollout would do, in order; and what would be generated."""
+"""The actions of a rollout in order; the units that would be generated; the validity of app files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deployd_cli.text.paint import Paint
-from deployd_cli.text.rollout import hold_words
+from deployd_cli.text.rollout import pause_words
 from deployd_cli.text.words import columns, dicts_of, number_of, text_of
 
 VERBS = {verb: f"{verb} instance" for verb in ("start", "stop", "adopt", "freeze", "thaw")}
@@ -14,9 +14,10 @@ DIFF_STYLES = {"+": "good", "-": "bad", "@": "dim"}
 
 
 def plan_lines(plan: Mapping[str, Any]) -> list[str]:
-    """The actions, numbered, with how many instances are ready after each; last the least of these."""
-    origin, target = text_of(plan, "from", "nothing"), text_of(plan, "to", "?")
-    lines = [f"{text_of(plan, 'app', '-')}: from generation {origin} to {target}, {text_of(plan, 'release', '-')}"]
+    """Return the actions, numbered, with the instances that are ready after each, and the minimum of these."""
+    origin, target = text_of(plan, "from"), text_of(plan, "to", "?")
+    change = f"generation {origin} → {target}" if origin else f"first deployment, generation {target}"
+    lines = [f"{text_of(plan, 'app', '-')}: {change}: {text_of(plan, 'release', '-')}"]
     actions = dicts_of(plan, "actions")
     if not actions:
         return [*lines, "nothing to do"]
@@ -25,20 +26,20 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     for number, (action, sentence) in enumerate(zip(actions, sentences, strict=True), 1):
         blanks = " " * (texts - columns(sentence))
         lines.append(f"{number:>{numbers + 2}}. {sentence}{blanks}  {number_of(action, 'ready')} ready")
-    return [*lines, f"least capacity: {number_of(plan, 'floor')} ready"]
+    return [*lines, f"minimum: {number_of(plan, 'floor')} ready"]
 
 
 def _action(action: Mapping[str, Any]) -> str:
     name = text_of(action, "action", "?")
     if name == "pause":
-        return f"wait for deployd resume ({hold_words(action)})"
+        return f"pause at {pause_words(action)}"
     sentence = f"{VERBS.get(name, name)} {text_of(action, 'instance', '?')}"
     generation = text_of(action, "generation")
     return f"{sentence} (generation {generation})" if generation else sentence
 
 
 def unit_lines(units: Mapping[str, Any], paint: Paint) -> list[str]:
-    """The files one after another, each below its path, as `systemctl cat` prints them; not those that are to go."""
+    """Return the files, each below its path, as `systemctl cat` prints them, without those to be deleted."""
     lines: list[str] = []
     for unit in dicts_of(units, "units"):
         if _raw(unit, "text"):
@@ -47,7 +48,7 @@ def unit_lines(units: Mapping[str, Any], paint: Paint) -> list[str]:
 
 
 def diff_lines(units: Mapping[str, Any], paint: Paint) -> list[str]:
-    """A unified diff from what is installed to what would be; nothing if they are the same."""
+    """Return a unified diff from the installed units to the generated ones; empty if they are equal."""
     import difflib
 
     lines: list[str] = []
@@ -66,8 +67,8 @@ def _raw(unit: Mapping[str, Any], key: str) -> list[str]:
 
 
 def check_line(app: Mapping[str, Any]) -> tuple[bool, str]:
-    """Whether the file is valid, and the line that says so."""
+    """Return whether the file is valid, and the line to print."""
     name = text_of(app, "app", "-")
     if app.get("valid") is True:
         return True, f"{name}: valid"
-    return False, f"{name}: {text_of(app, 'error', 'not valid')}"
+    return False, f"{name}: {text_of(app, 'error', 'invalid')}"

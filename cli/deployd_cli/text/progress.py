@@ -1,7 +1,6 @@
-"""A rollout as it stands: fed with the status at its beginning and the events since, drawn at any size.
+"""The progress of a rollout, from the status at its beginning and the events since then, drawn at any size.
 
-Drawing leaves the least interesting out first: what failed is never left out, what is in motion hardly ever,
-instances that just serve are summed up.
+On a small terminal, instances that simply serve are summed up first; failures are always shown.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from deployd_cli.text.event import event_line, hook_words, instance_words
 from deployd_cli.text.failure import facts, failure_of, journal_lines
 from deployd_cli.text.paint import STATE_STYLES, Paint
 from deployd_cli.text.rollout import how_of
-from deployd_cli.text.steering import canary_words, fitted, left_words, percent_of, share_words, steered
+from deployd_cli.text.steering import canary_words, fitted, left_words, percent_of, steered, weight_words
 from deployd_cli.text.table import Cell, Column, table
 from deployd_cli.text.trim import summed, trimmed
 from deployd_cli.text.words import columns, cut, dicts_of, duration, indented, number_of, text_of
@@ -30,14 +29,15 @@ OPEN = Column("OPEN", number=True)
 REASON = Column("REASON", shrinks=True)
 SERVING = ("ready", "adopted")
 URGENCY = {"failed": 0, "starting": 1, "stopping": 1, "freezing": 1, "thawing": 1}
-GONE = ("stopped", "inactive", "standby")
+STOPPED = ("stopped", "inactive", "standby")
 MAX_FAILURES = 4
 MAX_JOURNAL = 8
 
 
 @dataclass(slots=True)
 class Row:
-    """`since` is None for what was so before we looked; `weight` and `left` (open connections) are as last looked."""
+    """An instance. `since` is None for a state older than the rollout; `weight` and `left` (open connections) are from
+    the last status."""
 
     generation: str
     state: str
@@ -48,8 +48,7 @@ class Row:
 
 
 class Progress:
-    """Times are seconds on whatever clock the caller goes by. With steered routing events do not tell all that is seen:
-    `look` takes the status of now."""
+    """Takes in events, and statuses for what events do not report. Times are seconds on the clock of the caller."""
 
     def __init__(self, app: str, status: Mapping[str, Any], target: int, now: float) -> None:
         self.app = text_of({"app": app}, "app", "-")
@@ -71,17 +70,17 @@ class Progress:
             for item in dicts_of(status, "instances")
         }
         self._desired = number_of(status, "desired")
-        self._shares: list[str] = []
+        self._weights: list[str] = []
         self._canary = ""
         self._steered = False
-        self.look(status, now)
+        self.update(status, now)
 
-    def look(self, status: Mapping[str, Any], now: float) -> None:
-        """What no event tells: who gets new connections, who still has some, and who has come to rest."""
+    def update(self, status: Mapping[str, Any], now: float) -> None:
+        """Take in weights, open connections and standby of a steered app, which no event reports."""
         self._steered = steered(status)
         if not self._steered or self.ended:
             return
-        self._shares, self._canary = share_words(status), canary_words(status)
+        self._weights, self._canary = weight_words(status), canary_words(status)
         for item in dicts_of(status, "instances"):
             row = self._rows.get(text_of(item, "instance", "?"))
             if row is None or row.generation != text_of(item, "generation", "-"):
@@ -92,10 +91,11 @@ class Progress:
 
     @property
     def ready(self) -> int:
+        """The number of instances that serve."""
         return sum(row.state in SERVING for row in self._rows.values())
 
     def apply(self, event: Mapping[str, Any], now: float) -> None:
-        """Take in one event; what is not known changes nothing."""
+        """Take in an event; an unknown one changes nothing."""
         self._now = now
         self.origin = text_of(event, "from", self.origin)
         reason = text_of(event, "reason")
@@ -140,13 +140,13 @@ class Progress:
         row = Row(generation, state, now, reason)
         if before is not None and before.generation == generation:
             row.since = before.since if before.state == state else now
-            row.weight, row.left = ("", "") if state in GONE else (before.weight, before.left)
+            row.weight, row.left = ("", "") if state in STOPPED else (before.weight, before.left)
         self._rows[name] = row
         if state == "failed":
             self._failure(event)
 
     def _failure(self, event: Mapping[str, Any]) -> None:
-        """The newest for each instance: its state and the gate both tell of the same failure."""
+        """Keep the newest failure of each instance: its state and its gate report the same one."""
         reason, failure = text_of(event, "reason", "failed"), failure_of(event)
         name = text_of(event, "instance") or text_of(failure, "gate", "?")
         missing = facts(failure, f"instance {name} {reason}") if failure else ""
@@ -155,33 +155,33 @@ class Progress:
         self.journal = journal_lines(failure, MAX_JOURNAL) or self.journal
 
     def _hook(self, event: Mapping[str, Any], now: float) -> None:
-        """The one that runs is shown; of the others only those that failed."""
+        """Keep the hook that runs, and one that failed."""
         self.hook = (hook_words(event), now) if event.get("state") == "started" else None
         if event.get("state") == "failed":
             self.failures["hook"] = hook_words(event)
             self.journal = journal_lines(event, MAX_JOURNAL)
 
     def lines(self, now: float, *, width: int, height: int, paint: Paint) -> list[str]:
-        """At most `height` lines of at most `width` columns."""
+        """Return at most `height` lines of at most `width` columns."""
         end = self._now if self.ended else now
         top = [self._title(end, width, paint)]
         top += ["  " + cut(self.release, width - 2, left=True)] if self.release else []
         top += [paint("busy", line) for line in indented(self.warning, width)]
         top += ["  " + cut(self.lost, width - 2)] if self.lost and not self.ended else []
-        said = self.ended or any(self.note in failure for failure in self.failures.values())
-        top += ["  " + cut(self.note, width - 2)] if self.note and not said else []
+        shown = self.ended or any(self.note in failure for failure in self.failures.values())
+        top += ["  " + cut(self.note, width - 2)] if self.note and not shown else []
         if self.phase == "paused":
             top += [line for words in (self.how, self._canary) for line in indented(words, width)]
-        top += [] if self.ended else ["  " + cut(line, width - 2) for line in fitted(self._shares, width)]
+        top += [] if self.ended else ["  " + cut(line, width - 2) for line in fitted(self._weights, width)]
         top += ["  " + cut(f"{self.hook[0]} {duration(now - self.hook[1])} ago", width - 2)] if self.hook else []
         bottom = [paint("bad", line) for failure in self._failures() for line in indented(failure, width)]
-        if not self.ended:  # the sentence about the end has it below
+        if not self.ended:  # at the end the command prints it
             bottom += [cut(line, width) for line in self.journal][: max(height // 2 - len(bottom), 0)]
         room = height - len(top) - len(bottom) - 2
         return [*top, *self._instances(now, room, width, paint), *bottom][: max(height, 0)]
 
     def _failures(self) -> list[str]:
-        """A reason of the gate names its instance."""
+        """Return the failures, each with its instance."""
         return [
             reason if not name.isdecimal() or reason.startswith(f"instance {name} ") else f"instance {name}: {reason}"
             for name, reason in self.failures.items()
@@ -199,11 +199,11 @@ class Progress:
         return "  ".join(pieces)
 
     def _instances(self, now: float, room: int, width: int, paint: Paint) -> list[str]:
-        """The table, in the order of the instances; with too many, those that matter and a sum of the rest."""
+        """Return the table, sorted by instance; if there are too many, the important ones and a summary of the rest."""
         ordered = sorted(self._rows.items(), key=lambda item: (columns(item[0]), item[0]))
-        gone = [item for item in ordered if item[1].state in (("standby",) if self.ended else GONE)]
-        live = [item for item in ordered if item[1].state not in GONE]
-        candidates = [*live, *gone]
+        stopped = [item for item in ordered if item[1].state in (("standby",) if self.ended else STOPPED)]
+        live = [item for item in ordered if item[1].state not in STOPPED]
+        candidates = [*live, *stopped]
         shown, rest = trimmed(candidates, room, _urgency)
         heads = [*HEADS, *([WEIGHT, OPEN] if self._steered and not self.ended else [])]
         drawn = [self._row(name, row, now) for name, row in shown]
@@ -233,6 +233,6 @@ class Progress:
 
 
 def _urgency(item: tuple[str, Row]) -> tuple[float, ...]:
-    """What failed, what moves, what moved last, what never did."""
+    """Return a sort key: failed, changing, the last changed, unchanged instances."""
     _, row = item
-    return (3 if row.state in GONE else URGENCY.get(row.state, 2), -(row.since or 0.0))
+    return (3 if row.state in STOPPED else URGENCY.get(row.state, 2), -(row.since or 0.0))

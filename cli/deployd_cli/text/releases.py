@@ -1,4 +1,4 @@
-"""Release directories: a line for each, and below it why it must stay, never cut."""
+"""Release directories: a line for each and, below it, why it must be kept, never cut."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from deployd_cli.text.paint import Paint
 from deployd_cli.text.table import Cell, Column, table
-from deployd_cli.text.words import dicts_of, indented, list_of, printable, text_of
+from deployd_cli.text.words import count, dicts_of, indented, list_of, printable, text_of
 
 HEADS = [Column("STATE"), Column("GENERATIONS", shrinks=True), Column("RELEASE", shrinks=True, cut_left=True)]
 STYLES = {"running": "good", "kept": "", "free": "busy", "missing": "bad", "unknown": "dim"}
@@ -16,7 +16,7 @@ MOST_NUMBERS = 6
 
 
 def releases_lines(answer: Mapping[str, Any], *, width: int | None, paint: Paint) -> list[str]:
-    """Those of the newest generations first, as the daemon gives them. What is gone and not needed is only counted."""
+    """Return the lines, releases of the newest generations first. Missing ones that are not needed are only counted."""
     releases = dicts_of(answer, "releases")
     if not releases:
         return []
@@ -27,10 +27,8 @@ def releases_lines(answer: Mapping[str, Any], *, width: int | None, paint: Paint
         lines.append(line)
         if why := text_of(item, "why"):
             lines += indented(why, width, REASON_INDENT)
-    gone = len(releases) - len(shown)
-    if gone:
-        sentence = f"{gone} more {'is' if gone == 1 else 'are'} gone, and nothing needs {'it' if gone == 1 else 'them'}"
-        lines += indented(sentence, width, 0)
+    if missing := len(releases) - len(shown):
+        lines += indented(f"{count(missing, 'more release')} missing and not needed", width, 0)
     return lines
 
 

@@ -1,4 +1,4 @@
-"""What is: one app in full, or all of them, one line each."""
+"""The state of one app in full, or of all apps, one line each."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from deployd_cli.text.boot import boot_words
-from deployd_cli.text.failure import failure_of, journal_lines, told
+from deployd_cli.text.failure import explained, failure_of, journal_lines
 from deployd_cli.text.paint import STATE_STYLES, Paint
-from deployd_cli.text.rollout import holds_of, how_of, rollout_of, waits_of
+from deployd_cli.text.problems import problem_lines
+from deployd_cli.text.rollout import how_of, pauses_of, rollout_of, waits_of
 from deployd_cli.text.steering import percent_of, routing_words, steered, steering_words
 from deployd_cli.text.table import Cell, Column, table
 from deployd_cli.text.trim import summed, trimmed
-from deployd_cli.text.trouble import trouble_lines
 from deployd_cli.text.words import age, columns, cut, dicts_of, duration, indented, number_of, text_of
 
 APPS = [
@@ -35,24 +35,23 @@ OPEN = Column("OPEN", number=True)
 QUEUE = Column("QUEUE", number=True)
 RELEASE = Column("RELEASE", shrinks=True, cut_left=True)
 ROOMY = 100
-"""Columns from which on each instance has its release beside it, where there is more than one."""
+"""Columns from which on the table has a column for releases, if there is more than one release."""
 
 
 def status_lines(
     status: Mapping[str, Any], now: datetime, *, width: int | None, paint: Paint, height: int | None = None
 ) -> list[str]:
-    """An app with its instances, and the rollout if one is on, with what can be done about it.
+    """Return the state of an app: its rollout and how to continue it, its instances, and their problems below them.
 
-    Below the instances, what is wrong with them. With a `height` that is too small for all instances, those that
-    just serve are summed up.
+    With a `height` that is too small for all instances, those that simply serve are summed up.
     """
     lines = _head(status, width, paint) + _rollout(status, width, paint)
     lines += [line for sentence in steering_words(status, now, width) for line in indented(sentence, width)]
     instances = dicts_of(status, "instances")
     if instances:
         heads = _heads(status, instances, width)
-        trouble = _trouble(instances, now, width, None if height is None else (height - len(lines)) // 2)
-        room = len(instances) if height is None else height - len(lines) - len(trouble) - 2
+        problems = _problems(instances, now, width, None if height is None else (height - len(lines)) // 2)
+        room = len(instances) if height is None else height - len(lines) - len(problems) - 2
         shown, rest = trimmed(instances, room, _urgency)
         rows = [[cells[head] for head in heads] for cells in (_instance(instance, now) for instance in shown)]
         if rows:
@@ -60,12 +59,12 @@ def status_lines(
         if rest:
             sums = summed((text_of(item, "state", "-"), text_of(item, "generation", "-")) for item in rest)
             lines.append("  " + _within(f"{'and ' if rows else ''}{sums}", width, 2))
-        lines += trouble
+        lines += problems
     return lines
 
 
 def overview_lines(statuses: Iterable[Mapping[str, Any]], *, width: int | None, paint: Paint) -> list[str]:
-    """A line for each app."""
+    """Return a line for each app."""
     rows = [_overview(status) for status in statuses]
     return table(APPS, rows, width=width, paint=paint) if rows else []
 
@@ -81,24 +80,25 @@ def _overview(status: Mapping[str, Any]) -> list[Cell | str]:
 
 
 def change_line(status: Mapping[str, Any]) -> str:
-    """One line for one change, for `status --watch` in a pipe."""
+    """Return the line of a change, for `status --watch` in a pipe."""
     parts = [f"generation {text_of(status, 'generation', '-')}", f"{ready_of(status)} ready"]
     if words := rollout_of(status):
         rollout = status["rollout"]
-        reason = told(rollout) if rollout.get("phase") == "paused" else ""
+        reason = explained(rollout) if rollout.get("phase") == "paused" else ""
         parts.append(f"{words}: {reason}" if reason else words)
     if isinstance(standby := status.get("standby"), Mapping):
-        parts.append(f"generation {text_of(standby, 'generation', '?')} stands by")
+        parts.append(f"generation {text_of(standby, 'generation', '?')} in standby")
     return f"{text_of(status, 'app', '-')}: " + ", ".join(parts)
 
 
 def ready_of(status: Mapping[str, Any]) -> str:
+    """Return ``3 of 4``, the instances that are ready."""
     return f"{number_of(status, 'ready')} of {number_of(status, 'desired')}"
 
 
 def _head(status: Mapping[str, Any], width: int | None, paint: Paint) -> list[str]:
     app, generation = text_of(status, "app", "-"), text_of(status, "generation")
-    unknown = "an unknown generation" if number_of(status, "ready") else "not started yet"
+    unknown = "generation unknown" if number_of(status, "ready") else "no generation yet"
     what = f"generation {generation}" if generation not in ("", "0") else unknown
     first = f"{app}: {what}, {ready_of(status)} ready"
     if width is not None and columns(first) > width:
@@ -110,7 +110,7 @@ def _head(status: Mapping[str, Any], width: int | None, paint: Paint) -> list[st
     if boot := boot_words(status):
         lines.append("  " + _within(boot, width, 2))
     if error := text_of(status, "history_error"):
-        lines += indented(f"no changes: {error}", width)
+        lines += indented(f"requests are refused: {error}", width)
     return lines + indented(routing_words(status), width)
 
 
@@ -119,17 +119,17 @@ def _rollout(status: Mapping[str, Any], width: int | None, paint: Paint) -> list
     if not isinstance(rollout, Mapping):
         return []
     lines = ["  " + paint("busy", _within(rollout_of(status), width, 2))]
-    lines += indented(told(rollout), width)
+    lines += indented(explained(rollout), width)
     lines += [_within(line, width, 0) for line in journal_lines(failure_of(rollout))]
     if rollout.get("phase") == "paused":
         lines += indented(waits_of(rollout), width)
         lines += indented(how_of(rollout, text_of(status, "app", "APP")), width)
-    return lines + indented(holds_of(rollout), width)
+    return lines + indented(pauses_of(rollout), width)
 
 
-def _trouble(instances: list[Mapping[str, Any]], now: datetime, width: int | None, room: int | None) -> list[str]:
-    """On at most `room` lines, an empty one before them: the sentences first, the journals if they all fit."""
-    found = [lines for instance in instances if (lines := trouble_lines(instance, now))]
+def _problems(instances: list[Mapping[str, Any]], now: datetime, width: int | None, room: int | None) -> list[str]:
+    """Return at most `room` lines, the first one empty: sentences, and the journal lines if all fit."""
+    found = [lines for instance in instances if (lines := problem_lines(instance, now))]
     if not found:
         return []
     if room is not None and sum(map(len, found)) >= room:
@@ -143,7 +143,7 @@ def _within(text: str, width: int | None, indent: int, *, left: bool = False) ->
 
 
 def _heads(status: Mapping[str, Any], instances: list[Mapping[str, Any]], width: int | None) -> list[Column]:
-    """What there is to tell of these instances; last what is missed least where there is no room."""
+    """Return the columns that have values for these instances; the least important ones last."""
     heads = [INSTANCE, GENERATION, STATE, SINCE]
     if steered(status):
         heads += [WEIGHT] if any(instance.get("weight") is not None for instance in instances) else []
@@ -180,6 +180,6 @@ def _health(status: Mapping[str, Any]) -> str:
 
 
 def _urgency(instance: Mapping[str, Any]) -> tuple[float, ...]:
-    """What does not serve, then what did not always; last what rests."""
+    """Return a sort key: instances that do not serve, then restarted ones, standby last."""
     state = instance.get("state")
     return (2 if state == "standby" else state == "ready", -number_of(instance, "restarts"))

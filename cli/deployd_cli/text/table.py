@@ -1,6 +1,6 @@
-"""Tables of plain text that keep to a width.
+"""Tables of plain text within a given width.
 
-Named tuples here, not dataclasses: to make one of those takes the better part of a millisecond at every start.
+Named tuples, not dataclasses: each dataclass adds almost a millisecond to every start.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ GAP = 2
 
 
 class Column(NamedTuple):
-    """`shrinks`: it may be cut down to `least` when the width is short; paths are cut at their left. `short` is a title
-    for then."""
+    """A column. One that `shrinks` may be cut to `least` columns if the table is too wide, paths at their left; the
+    title becomes `short` then."""
 
     title: str
     number: bool = False
@@ -27,7 +27,7 @@ class Column(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """Text and how to paint it; painting comes after measuring, so a cell's text has no escape codes."""
+    """Text and its style. Text is measured before it is painted, so it has no escape codes."""
 
     text: str
     style: str = ""
@@ -36,7 +36,7 @@ class Cell(NamedTuple):
 def table(
     heads: Sequence[Column], rows: Iterable[Sequence[Cell | str]], *, width: int | None, paint: Paint, indent: int = 0
 ) -> list[str]:
-    """The heading and a line for each row, none wider than `width` (None: as wide as it gets)."""
+    """Return the heading and a line for each row, none wider than `width` (None: unlimited)."""
     cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
     titles = [Cell(head.title, "dim") for head in heads]
     widths = _widths([titles, *cells])
@@ -58,7 +58,7 @@ def _excess(widths: Sequence[int], width: int) -> int:
 
 
 def _fit(heads: Sequence[Column], widths: list[int], width: int) -> list[int]:
-    """Narrow what shrinks, the widest first; then leave columns out from the right."""
+    """Narrow the columns that shrink, the widest first; then omit columns from the right."""
     widths = list(widths)
     excess = _excess(widths, width)
     shrinking = [index for index, head in enumerate(heads) if head.shrinks and widths[index] > head.least]
@@ -71,7 +71,7 @@ def _fit(heads: Sequence[Column], widths: list[int], width: int) -> list[int]:
         shrinking.remove(widest)
     room = width
     for index, wanted in enumerate(widths):
-        # Half a number is a wrong one; but of the first column something has to be left.
+        # A number that is cut is wrong, so it is omitted; the first column is always there.
         whole = index > 0 and heads[index].number
         widths[index] = max(0, min(wanted, room)) if wanted <= room or not whole else 0
         room -= widths[index] + GAP
@@ -79,7 +79,7 @@ def _fit(heads: Sequence[Column], widths: list[int], width: int) -> list[int]:
 
 
 def _line(heads: Sequence[Column], widths: Sequence[int], row: Sequence[Cell], paint: Paint) -> str:
-    line, owed = "", 0  # blanks are written when something follows them, so no line ends in any
+    line, owed = "", 0  # blanks are written only before text, so no line ends with them
     for head, width, cell in zip(heads, widths, row, strict=True):
         text = cut(cell.text, width, left=head.cut_left)
         blank = width - columns(text)

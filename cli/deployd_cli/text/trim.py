@@ -1,4 +1,4 @@
-"""Many instances on few lines: those that matter, and a sum of the rest."""
+"""Many instances on few lines: the important ones, and a summary of the rest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def trimmed(items: Sequence[T], room: int, urgency: Callable[[T], tuple[float, ...]]) -> tuple[list[T], list[T]]:
-    """What is shown on `room` lines, in the order given, and the rest, for which a line is kept."""
+    """Return the items to show on `room` lines, in their order, and the rest, for which one line is reserved."""
     if len(items) <= room:
         return list(items), []
     by_urgency = sorted(range(len(items)), key=lambda index: urgency(items[index]))
@@ -20,6 +20,6 @@ def trimmed(items: Sequence[T], room: int, urgency: Callable[[T], tuple[float, .
 
 
 def summed(rest: Iterable[tuple[str, str]]) -> str:
-    """``20 ready (generation 8), 3 ready (generation 7)``, from states and generations."""
+    """Return ``20 ready (generation 8), 3 ready (generation 7)``, from states and generations."""
     counts = Counter(rest)
     return ", ".join(f"{number} {state} (generation {generation})" for (state, generation), number in counts.items())

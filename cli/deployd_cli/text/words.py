@@ -1,4 +1,4 @@
-"""Single words and numbers: how long, how many, how wide; and reading fields that may not be there."""
+"""Words and numbers: durations, counts, widths; and fields of JSON that may be missing."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\
 
 
 def text_of(source: Mapping[str, Any], key: str, default: str = "") -> str:
-    """A field as printable text; `default` for None, "" and what is missing."""
+    """Return a field as printable text; `default` for None, "" and a missing field."""
     value = source.get(key)
     return default if value is None or value == "" else printable(str(value))
 
 
 def number_of(source: Mapping[str, Any], key: str, default: int = 0) -> int:
+    """Return a field as an integer; `default` if it is not a number."""
     value = source.get(key)
     return int(value) if isinstance(value, (int, float)) and abs(value) < 1e18 else default
 
 
 def list_of(source: Mapping[str, Any], key: str) -> list[Any]:
+    """Return a field that is a list; an empty list if it is not."""
     value = source.get(key)
     return value if isinstance(value, list) else []
 
 
 def command_of(source: Mapping[str, Any]) -> str:
-    """``command`` as one would type it: an argv, or text."""
+    """Return ``command``, an argv or text, as it would be typed in a shell."""
     command = source.get("command")
     if isinstance(command, list):
         import shlex
@@ -40,11 +42,12 @@ def command_of(source: Mapping[str, Any]) -> str:
 
 
 def dicts_of(source: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """Return the objects in a field that is a list."""
     return [item for item in list_of(source, key) if isinstance(item, Mapping)]
 
 
 def printable(text: str) -> str:
-    """One line without control characters: what an application wrote must not steer the terminal."""
+    """Return one line without control characters: output of an application must not control the terminal."""
     if text.isascii() and text.isprintable():
         return text
     text = ESCAPES.sub("", text.encode("utf-8", "replace").decode())
@@ -53,13 +56,13 @@ def printable(text: str) -> str:
 
 
 def verbatim(text: str, longest: int) -> str:
-    """A line that an application wrote: as harmless as :func:`printable` makes it, its indentation kept."""
+    """Return a line of an application's output like :func:`printable`, but with its indentation."""
     text = ESCAPES.sub("", text[: 4 * longest].encode("utf-8", "replace").decode()).expandtabs()
     return cut("".join(char if char.isprintable() else " " for char in text).rstrip(), longest)
 
 
 def columns(text: str) -> int:
-    """How many columns of a terminal `text` takes."""
+    """Return the number of terminal columns that `text` takes."""
     if text.isascii():
         return len(text)
     return sum(_columns_of(char) for char in text)
@@ -72,7 +75,7 @@ def _columns_of(char: str) -> int:
 
 
 def cut(text: str, width: int, *, left: bool = False) -> str:
-    """At most `width` columns; what is missing at the end (or the left) becomes an ellipsis."""
+    """Return at most `width` columns of `text`, with an ellipsis in place of the end (or the beginning)."""
     if columns(text) <= width:
         return text
     if width < 1:
@@ -88,7 +91,7 @@ def cut(text: str, width: int, *, left: bool = False) -> str:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Lines of at most `width` columns, broken between words, or within one that is too long by itself."""
+    """Return lines of at most `width` columns, broken between words, or within a word that is too long."""
     lines, line = [], ""
     for word in text.split():
         joined = f"{line} {word}" if line else word
@@ -106,7 +109,7 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def indented(text: str, width: int | None, indent: int = 2) -> list[str]:
-    """Never cut: what is too long for `width` columns becomes several lines. Nothing on less than two columns."""
+    """Return `text` indented and never cut: several lines if it is too long; none if less than two columns are left."""
     if width is not None and width - indent < 2:
         return []
     lines = wrapped(text, width - indent) if width is not None else [text] if text else []
@@ -114,7 +117,7 @@ def indented(text: str, width: int | None, indent: int = 2) -> list[str]:
 
 
 def duration(seconds: object) -> str:
-    """``0.4 s``, ``12 s``, ``3 min``, ``5 h``, ``2 d``: as much as one wants to know at a glance."""
+    """Return ``0.4 s``, ``12 s``, ``3 min``, ``5 h`` or ``2 d``."""
     if not isinstance(seconds, (int, float)) or not 0 <= seconds < 1e12:
         return "-"
     if seconds < 9.95:
@@ -125,8 +128,8 @@ def duration(seconds: object) -> str:
     return f"{seconds / 86400:.0f} d"
 
 
-def moment(value: object) -> datetime | None:
-    """An ISO 8601 time with its zone, if it is one."""
+def time_of(value: object) -> datetime | None:
+    """Return an ISO 8601 time with a zone; None for anything else."""
     try:
         parsed = datetime.fromisoformat(value) if isinstance(value, str) else None
         return parsed if parsed and parsed.utcoffset() is not None else None
@@ -135,16 +138,17 @@ def moment(value: object) -> datetime | None:
 
 
 def age(value: object, now: datetime) -> str:
-    """How long before `now` an ISO 8601 time was."""
-    then = moment(value)
+    """Return the time between an ISO 8601 time and `now`."""
+    then = time_of(value)
     return duration(max(0.0, (now - then).total_seconds())) if then else "-"
 
 
 def count(number: int, noun: str) -> str:
+    """Return ``1 line`` or ``2 lines``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def instance_count(source: Mapping[str, Any], key: str) -> int:
-    """``replaced`` and ``adopted`` are lists of instances; a number is understood as well."""
+    """Return the length of ``replaced`` or ``adopted``, a list of instances; a number is accepted, too."""
     value = source.get(key)
     return len(value) if isinstance(value, list) else number_of(source, key)

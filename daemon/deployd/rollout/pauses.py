@@ -1,4 +1,4 @@
-"""Why a rollout stands, in words: what it waits for, and how to go on. Pure."""
+"""Why a rollout is paused, what it waits for and how to continue. Pure."""
 
 from __future__ import annotations
 
@@ -8,33 +8,31 @@ from deployd.model.rollout import Pause, Rollout
 
 
 def standing(rollout: Rollout, irreversible: bool) -> dict[str, Any]:
-    """Why a paused rollout stands, what it waits for and how to go on."""
+    """Return the keys of a paused rollout: why it is paused, what it waits for and how to continue."""
     app = rollout.app
-    on = f"deployd resume {app} goes on"
-    back = f"deployd abort {app}{' --past-irreversible' if irreversible else ''} goes back"
+    resume, supersede = f"deployd resume {app}", f"deployd rollout {app} --supersede"
+    undo = "roll back" if rollout.origin is not None else "undo the deployment"
+    abort = f"{undo} with: deployd abort {app}{' --past-irreversible' if irreversible else ''}"
     match rollout.pause:
         case Pause.BLOCKED:
-            waits_for = "what keeps deployd from acting to be put right"
-            how = f"put it right, then {on}; {back}"
+            waits_for = "the problem to be fixed"
+            how = f"fix it, then continue with: {resume}; or {abort}"
         case Pause.STRANDED:
-            waits_for = "the way back to be put right"
-            how = f"put it right, then deployd resume {app} goes back; deployd rollout {app} --supersede goes forward"
+            waits_for = "the rollback to be made possible"
+            how = f"fix the problem, then repeat the rollback with: {resume}; or roll out a fix with: {supersede}"
         case Pause.FAILED:
-            waits_for = "somebody to decide after a failure"
-            how = f"deployd rollout {app} --supersede rolls out a better one; deployd resume {app} tries again; {back}"
-        case Pause.HELD:
-            waits_for = f"deployd resume {app}"
-            how = f"{on}; {back}"
+            waits_for = "a decision after the failure"
+            how = f"roll out a fix with: {supersede}; try again with: {resume}; or {abort}"
         case _:
-            waits_for = f"deployd resume {app}, for somebody asked for the pause"
-            how = f"{on}; {back}"
+            waits_for = "resume or abort"
+            how = f"continue with: {resume}; or {abort}"
     return {"pause": str(rollout.pause), "waits_for": waits_for, "how": how}
 
 
 def held(rollout: Rollout, instances: int) -> str:
-    """The reason of a pause at a hold."""
+    """Return the reason of a pause at a canary or a pause_after step."""
     hold = rollout.holds[0]
-    share = "" if hold.share is None else f"{hold.share * 100:g} % of new connections, "
+    weight = "" if hold.share is None else f"{hold.share * 100:g} % of new connections, "
     if hold.canary:
-        return f"canary: {share}{hold.new} new beside the {instances} old"
-    return f"pause_after: {share}{hold.new} of {instances} instances are new"
+        return f"canary: {weight}{hold.new} new alongside {instances} old"
+    return f"pause_after: {weight}{hold.new} of {instances} instances are new"

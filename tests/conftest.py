@@ -1,6 +1,9 @@
-"""Fixtures of all tests. Modules that need a real systemd have names that end in _host."""
+"""Fixtures of all tests, and their deadlines. Modules that need a real systemd have names that end in _host."""
 
 from __future__ import annotations
+
+import signal
+from collections.abc import Generator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,6 +17,9 @@ pytest_plugins = ["tests.host.fixtures"]
 settings.register_profile("any-load", suppress_health_check=[HealthCheck.too_slow], deadline=None)
 settings.load_profile("any-load")
 
+TEARDOWN = 120.0
+"""Seconds that a teardown may take, with the hosts that it removes."""
+
 
 @pytest.fixture(autouse=True)
 def _trusting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,3 +30,31 @@ def _trusting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 def _anything(_: Step) -> None:
     return
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """Start the programs of tests with the default action of SIGINT, whatever pytest was started with.
+
+    Shells start background commands with SIGINT ignored, and children inherit that. They do not inherit a handler,
+    which exec resets. This one does nothing, so pytest continues to ignore the signal. It is a fixture because the
+    xdist process that only starts the workers must leave the disposition to them.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None]:
+    """Give the teardown a deadline of its own: pytest-timeout cancels its timer when a test fails."""
+    signal.signal(signal.SIGALRM, _fail_teardown)
+    signal.setitimer(signal.ITIMER_REAL, TEARDOWN)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def _fail_teardown(*_: object) -> None:
+    pytest.fail(f"the teardown took longer than {TEARDOWN:g} s")

@@ -1,0 +1,121 @@
+"""Deadlines of tests, and the disposition of SIGINT that their programs start with."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.host import cgroup
+from tests.host.root import CHECKOUT
+
+HANGS = """
+import subprocess
+import pytest
+
+@pytest.mark.timeout(0.5)
+def test_waits_for_a_program():
+    subprocess.run(["sleep", "infinity"])
+
+def test_follows():
+    pass
+"""
+
+TEARDOWN_HANGS = """
+import threading
+import pytest
+import tests.conftest
+
+tests.conftest.TEARDOWN = 0.5
+
+@pytest.fixture
+def stuck():
+    yield
+    threading.Event().wait()
+
+def test_fails(stuck):
+    assert False
+
+def test_follows():
+    pass
+"""
+
+HOST_HANGS = """
+import pytest
+
+@pytest.fixture
+def machine(machine_factory):
+    return machine_factory("hangs", install=False)
+
+@pytest.mark.timeout(0.5, func_only=True)
+def test_waits_for_a_program(machine):
+    machine.run(["sleep", "infinity"], timeout=600)
+
+def test_the_same_worker_boots_another(machine):
+    assert machine.run(["echo", "up"]).stdout == "up\\n"
+"""
+
+INTERRUPTED = """
+import signal
+import subprocess
+
+def test_a_program_is_interrupted():
+    assert subprocess.run(["sh", "-c", "kill -INT $$; echo alive"], stdout=-1).returncode == -2
+
+def test_pytest_is_not():
+    signal.raise_signal(signal.SIGINT)
+"""
+
+
+def outcome(directory: Path, text: str, *options: str, before: Callable[[], None] | None = None) -> tuple[str, str]:
+    """Run a file of tests with the settings of this checkout. Return the counts of the last line, and all output."""
+    file = directory / "test_inner.py"
+    file.write_text(text)
+    settings = ["-c", "pyproject.toml", "-o", f"cache_dir={directory}"]
+    command = [sys.executable, "-m", "pytest", *settings, *options, str(file)]
+    done = subprocess.run(
+        command, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=150, preexec_fn=before
+    )
+    return done.stdout.splitlines()[-1], done.stdout + done.stderr
+
+
+def test_a_test_that_hangs_fails_and_the_next_one_runs(tmp_path: Path) -> None:
+    counts, output = outcome(tmp_path, HANGS, "-p", "tests.conftest")
+    assert " 1 failed, 1 passed " in counts, output
+    assert "Timeout (>0.5s)" in output
+
+
+def test_a_teardown_that_hangs_after_a_failure_ends(tmp_path: Path) -> None:
+    counts, output = outcome(tmp_path, TEARDOWN_HANGS, "-p", "tests.conftest")
+    assert " 1 failed, 1 passed, 1 error " in counts, output
+    assert "the teardown took longer than 0.5 s" in output
+
+
+def test_every_test_has_a_deadline(request: pytest.FixtureRequest) -> None:
+    assert float(request.config.getini("timeout")) > 0
+    assert request.config.getini("timeout_method") == "signal", "a thread would end the whole worker"
+
+
+@pytest.mark.host
+def test_a_host_whose_test_hangs_is_removed(tmp_path: Path) -> None:
+    """Under xdist, as `make test` runs it; the worker lives on."""
+    before = {path.name for path in cgroup.mount_point().glob(f"{cgroup.PREFIX}.*.hangs")}
+    counts, output = outcome(tmp_path, HOST_HANGS, "-p", "tests.conftest", "-n", "1")
+    assert " 1 failed, 1 passed " in counts, output
+    assert "crashed" not in output
+    assert {path.name for path in cgroup.mount_point().glob(f"{cgroup.PREFIX}.*.hangs")} <= before
+
+
+@pytest.mark.parametrize("options", [[], ["-n", "1"]], ids=["here", "workers"])
+def test_programs_start_with_the_default_action_of_sigint(tmp_path: Path, options: list[str]) -> None:
+    """Even if pytest was started with SIGINT ignored, as in the background of a script. Pytest itself ignores it."""
+    counts, output = outcome(tmp_path, INTERRUPTED, "-p", "tests.conftest", *options, before=_ignore_interrupts)
+    assert " 2 passed " in counts, output
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

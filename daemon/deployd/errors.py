@@ -1,22 +1,22 @@
 """The error tree: one table of code, D-Bus name and exit status.
 
-Imports nothing of deployd. Raise the most specific class with one clear sentence;
-the daemon turns it into a D-Bus error reply, the command turns that into an exit status.
+This module imports nothing of deployd. Raise the most specific class with one clear sentence; the daemon turns it into
+a D-Bus error reply, and the command turns that into an exit status.
 
     DeploydError
-    ├── InvalidFile          an app file that breaks the contract
-    ├── InvalidRequest       an argument that makes no sense
-    ├── NoSuchApp
-    ├── Busy                 another rollout of this app is running
+    ├── InvalidFile          an invalid app file
+    ├── InvalidRequest       an invalid argument
+    ├── NoSuchApp            no app of that name
+    ├── Busy                 another rollout of this app is in progress
     ├── Refused              valid, but not possible now
-    │   └── NoAnswer         a file system of the app hangs
-    ├── AccessDenied         polkit or D-Bus said no
+    │   └── NoAnswer         a file system of the app does not respond
+    ├── AccessDenied         polkit or D-Bus denied the request
     ├── StateError           the state directory cannot be read or written
-    │   └── Locked           by another process, for now
-    ├── SystemdError         systemd refused or did not answer
+    │   └── Locked           another process has locked the history
+    ├── SystemdError         systemd refused a call or did not reply
     ├── SteeringError        the kernel refused what steering needs
-    ├── RolloutFailed        the rollout ended, but not in the new generation
-    └── Unreachable          the daemon or the bus does not answer
+    ├── RolloutFailed        the rollout ended without its new generation serving
+    └── Unreachable          the daemon or the bus does not reply
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PREFIX = "org.deployd1.Error."
 
 
 class DeploydError(Exception):
-    """Base of all errors that a user may see; ``str()`` is one clear sentence."""
+    """Base class of all errors shown to users; ``str()`` returns one clear sentence."""
 
     name = "Failed"
     exit_status = ExitStatus.FAILED
@@ -49,7 +49,7 @@ class DeploydError(Exception):
     def __init__(self, sentence: str = "", lines: Iterable[str] = ()) -> None:
         super().__init__(sentence)
         self.lines = tuple(lines)
-        """What a process wrote to the journal before it failed: not for everyone."""
+        """What a process wrote to the journal before it failed; only shown to callers that may read the journal."""
 
     @property
     def dbus_name(self) -> str:
@@ -57,46 +57,46 @@ class DeploydError(Exception):
 
 
 class InvalidFile(DeploydError):
-    """An app file is not valid: says which file, which key, what is allowed."""
+    """An app file is invalid. The sentence names the file, the key and what is allowed."""
 
     name = "InvalidFile"
     exit_status = ExitStatus.REFUSED
 
 
 class InvalidRequest(DeploydError):
-    """A request's argument is impossible."""
+    """An argument of a request is invalid."""
 
     name = "InvalidRequest"
     exit_status = ExitStatus.USAGE
 
 
 class NoSuchApp(DeploydError):
-    """Neither an app file nor a history of that name."""
+    """There is neither an app file nor a history of that name."""
 
     name = "NoSuchApp"
     exit_status = ExitStatus.NO_SUCH_APP
 
 
 class Busy(DeploydError):
-    """Another rollout of the app is under way."""
+    """Another rollout of the app is in progress."""
 
     name = "Busy"
     exit_status = ExitStatus.REFUSED
 
 
 class Refused(DeploydError):
-    """The request is valid but must not be carried out as things are."""
+    """The request is valid but not possible in the current state."""
 
     name = "Refused"
     exit_status = ExitStatus.REFUSED
 
 
 class NoAnswer(Refused):
-    """A file system that the app's files lie on has not answered in time."""
+    """A file system with files of the app has not responded in time."""
 
 
 class AccessDenied(DeploydError):
-    """The caller may look but not touch."""
+    """The caller may query, but not make this change."""
 
     name = "AccessDenied"
     exit_status = ExitStatus.REFUSED
@@ -109,17 +109,17 @@ class StateError(DeploydError):
 
 
 class Locked(StateError):
-    """Another process has the history locked, for now."""
+    """Another process has locked the history; try again later."""
 
 
 class SystemdError(DeploydError):
-    """systemd refused a call or did not answer before its deadline."""
+    """systemd refused a call or did not reply before the deadline."""
 
     name = "Systemd"
 
 
 class SteeringError(DeploydError):
-    """The kernel refused what steering connections needs (eBPF, sock_diag, another process's sockets)."""
+    """The kernel refused an operation that steering needs (eBPF, sock_diag, sockets of another process)."""
 
     name = "Steering"
 
@@ -131,7 +131,7 @@ class RolloutFailed(DeploydError):
 
 
 class Unreachable(DeploydError):
-    """The system bus or the daemon does not answer."""
+    """The system bus or the daemon does not reply."""
 
     name = "Unreachable"
     exit_status = ExitStatus.UNREACHABLE
@@ -139,12 +139,12 @@ class Unreachable(DeploydError):
 
 ALL: tuple[type[DeploydError], ...] = (DeploydError, *DeploydError.__subclasses__())
 BY_DBUS_NAME = {PREFIX + cls.name: cls for cls in ALL}
-"""D-Bus error name to class, for the client side."""
+"""Maps D-Bus error names to classes, for the client side."""
 
 
 @contextmanager
 def steering_errors(what: str) -> Iterator[None]:
-    """Raise SteeringError, "cannot WHAT: REASON", in place of an OSError of the kernel."""
+    """Turn an OSError into a SteeringError, "cannot WHAT: REASON"."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""`deployd daemon`: puts the parts together, runs until a signal or the loss of the bus."""
+"""`deployd daemon`: connects the parts and runs until a signal arrives or the bus is lost."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ from deployd.units.directory import UnitDirectory
 log = logging.getLogger("deployd")
 
 MOST_READERS = 32
-"""Threads that read the journal at a time; an app has a few of them at most."""
+"""Threads that may read the journal at a time; one app uses only a few."""
 
 
 def run() -> int:
-    """The whole life of the daemon; returns its exit status."""
+    """Run the daemon until it ends; return its exit status."""
     journal.configure()
     try:
         return asyncio.run(Daemon(_settings()).run())
@@ -57,28 +57,28 @@ def run() -> int:
 
 
 def _settings() -> Settings:
-    """From the environment. Raises InvalidRequest."""
-    # What systemd gave us; the default is the same place.
+    """Read the settings from the environment. Raises InvalidRequest."""
+    # systemd sets STATE_DIRECTORY; the default is the same directory.
     state = Path(os.environ.get("STATE_DIRECTORY", "/var/lib/deployd"))
     return Settings(
         state=state,
-        patience=Patience(steady=float(_number("DEPLOYD_STEADY", Patience().steady, "seconds from 1", 999999))),
-        generations=int(_number("DEPLOYD_GENERATIONS", Settings().generations, "numbers from 1", 9999)),
+        patience=Patience(steady=float(_number("DEPLOYD_STEADY", Patience().steady, "a number of seconds", 999999))),
+        generations=int(_number("DEPLOYD_GENERATIONS", Settings().generations, "a number", 9999)),
     )
 
 
-def _number(name: str, default: float, allowed: str, most: int) -> float:
-    """A whole number from the environment."""
+def _number(name: str, default: float, what: str, most: int) -> float:
+    """Read a positive integer of at most `most` from the environment. Raises InvalidRequest."""
     text = os.environ.get(name)
     if text is None:
         return default
     if not re.fullmatch(r"[1-9][0-9]{0,5}", text) or int(text) > most:
-        raise InvalidRequest(f"{name} is {text!r}: allowed are {allowed} to {most}, such as {default:g}")
+        raise InvalidRequest(f"{name} is {text!r}: it must be {what} from 1 to {most}, for example {default:g}")
     return float(text)
 
 
 class Daemon:
-    """One process: one bus connection, one history, all apps."""
+    """The daemon process: one bus connection, one history, all apps."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -88,7 +88,10 @@ class Daemon:
         self._reloading: asyncio.Future[None] | None = None
 
     async def run(self) -> int:
-        """0 after SIGTERM or SIGINT, 1 when the bus went away (systemd starts us again). Raises DeploydError."""
+        """Run until the end; return 0 after SIGTERM or SIGINT, 1 if the bus is lost (systemd restarts deployd then).
+
+        Raises DeploydError.
+        """
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[int] = loop.create_future()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -137,22 +140,22 @@ class Daemon:
         self._apps = apps
         self._service = Service(bus, apps, Polkit(bus))
         await apps.start()
-        # Not all that is left: the apps' own loops have hardly begun, and ask for it.
+        # Keeps those of existing apps, whose control loops have just begun and claim them later.
         kernel.drop_inherited(deployment.steered(apps.names()))
         loop.add_signal_handler(signal.SIGHUP, self._reload, apps)
         try:
             await self._service.start()
         except BusError as error:
-            log.error("the bus name org.deployd1 cannot be had: %s", error.message)
+            log.error("the bus name org.deployd1 cannot be acquired: %s", error.message)
             return 1
         self._notifier.ready()
-        self._tell_status()
+        self._update_status()
         watchdog = asyncio.ensure_future(self._notifier.watchdog())
         try:
             waiting: set[asyncio.Future[Any]] = {ended, bus.disconnected}
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if not ended.done():
-                log.error("the system bus is gone; systemd starts deployd again")
+                log.error("the connection to the system bus was lost; systemd restarts deployd")
                 return 1
             self._notifier.stopping()
             return 0
@@ -165,7 +168,7 @@ class Daemon:
             history.close()
 
     def _settings_now(self, app: str) -> App | None:
-        """What the app's file says; None if there is none that is valid."""
+        """Return the settings in the app file; None if there is no valid one."""
         try:
             return config.load(self._settings.apps / f"{app}.toml")
         except DeploydError:
@@ -173,7 +176,7 @@ class Daemon:
 
     def _reload(self, apps: Registry) -> None:
         self._reloading = asyncio.ensure_future(apps.reload())
-        self._reloading.add_done_callback(lambda _: self._tell_status())
+        self._reloading.add_done_callback(lambda _: self._update_status())
 
     def _emit(self, app: str, kind: str, fields: dict[str, Any]) -> None:
         if kind == "event":
@@ -187,9 +190,9 @@ class Daemon:
         if self._service is not None:
             self._service.emit(app, kind, fields)
         if kind == "changed" or fields.get("event") in ("started", "finished", "paused", "rolling-back"):
-            self._tell_status()
+            self._update_status()
 
-    def _tell_status(self) -> None:
+    def _update_status(self) -> None:
         if self._apps is not None:
             self._notifier.status(self._apps.headline())
 

@@ -1,4 +1,4 @@
-"""Runs coroutines of a test against a private bus."""
+"""Runs the coroutines of a test against a private bus."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def run(work: Coroutine[Any, Any, T], deadline: float = DEADLINE) -> T:
-    """Run `work` to its end, within `deadline` seconds."""
+    """Run `work` to completion, within `deadline` seconds."""
     return on_bus.run(_within(work, deadline))
 
 
@@ -27,7 +27,7 @@ async def _within(work: Coroutine[Any, Any, T], deadline: float) -> T:
 
 @contextlib.asynccontextmanager
 async def connections(address: str, count: int) -> AsyncIterator[list[Bus]]:
-    """`count` connections to the bus at `address`, closed on leaving."""
+    """Open `count` connections to the bus at `address`; close them at the end."""
     made: list[Bus] = []
     try:
         for _ in range(count):

@@ -1,4 +1,4 @@
-"""How many calls one user may have answered."""
+"""Limits of the method calls of one user."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ def test_calls_begin_in_the_order_they_came() -> None:
     assert taken(allowance, 0) == [0, 1, 2]
 
 
-def test_a_user_has_so_many_under_way_and_so_many_waiting() -> None:
+def test_calls_in_progress_and_queued_calls_are_limited() -> None:
     allowance: Allowance[int] = Allowance()
     for number in range(WAITING):
         assert not allowance.full
         allowance.offer(number)
     assert allowance.full
     assert len(taken(allowance, 0)) == AT_ONCE
-    assert allowance.wait(0) is None, "the end of one is waited for, not a time"
+    assert allowance.wait(0) is None, "only the end of a call allows another"
     allowance.ended()
     assert len(taken(allowance, 0)) == 1
 
 
-def test_one_users_prompts_leave_room_at_polkit() -> None:
+def test_the_password_prompts_of_one_user_leave_room_for_others() -> None:
     assert AT_ONCE < MOST_CALLS
 
 
 @given(st.lists(st.floats(0, 0.2), max_size=400))
-def test_no_pattern_of_calls_beats_the_rate(gaps: list[float]) -> None:
+def test_no_pattern_of_calls_exceeds_the_rate(gaps: list[float]) -> None:
     allowance: Allowance[int] = Allowance()
     now, begun = 0.0, 0
     for gap in gaps:
@@ -50,7 +50,7 @@ def test_no_pattern_of_calls_beats_the_rate(gaps: list[float]) -> None:
     assert begun <= BURST + RATE * now + 1
 
 
-def test_who_waits_is_told_when_to_ask_again() -> None:
+def test_wait_returns_when_the_next_call_may_begin() -> None:
     allowance: Allowance[int] = Allowance()
     now = 10.0
     for _ in range(int(BURST)):
@@ -65,18 +65,18 @@ def test_who_waits_is_told_when_to_ask_again() -> None:
     assert allowance.take(now + wait + 1e-9) == 1
 
 
-def test_refusals_are_few_as_well() -> None:
+def test_error_replies_are_limited() -> None:
     allowance: Allowance[int] = Allowance()
     assert sum(allowance.may_refuse(5.0) for _ in range(10_000)) == REFUSALS
 
 
-def test_a_clock_that_stands_still_gives_nothing() -> None:
+def test_a_bucket_gains_nothing_while_the_clock_stands_still() -> None:
     bucket = Bucket(10, 2)
     assert [bucket.take(3.0) for _ in range(4)] == [True, True, False, False]
     assert bucket.take(2.0) is False
 
 
-def test_a_long_call_counts_for_many() -> None:
+def test_a_long_call_costs_several_tokens() -> None:
     allowance: Allowance[int] = Allowance()
     for number in range(10):
         allowance.offer(number, 17.0)

@@ -1,4 +1,4 @@
-"""More calls at once than the bus allows, and more bytes at once than its socket takes."""
+"""More concurrent calls than the bus allows, and more data than its socket buffers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.bus.private_bus import connections, run
 from tests.cli.fake_daemon import private_bus
 
 NAME, PATH, INTERFACE = "org.example.Server", "/org/example", "org.example.Interface"
-REFUSED_BY_THE_BUS = 128  # max_replies_per_connection of a dbus-daemon that is not told otherwise
+REFUSED_BY_THE_BUS = 128  # default max_replies_per_connection of dbus-daemon
 CALLS = 3 * REFUSED_BY_THE_BUS
 TEXT = "x" * 16_000
 
@@ -28,11 +28,11 @@ async def calls_at_once(address: str) -> list[str]:
             [answer] = await bus.call(NAME, PATH, INTERFACE, "Echo", "s", [f"{number} {TEXT}"])
             return str(answer)
 
-        await call(client, -1)  # of a connection that it does not know yet, the server takes fewer
+        await call(client, -1)  # the server queues fewer calls of a connection it has not identified yet
         return await asyncio.gather(*(call(client, number) for number in range(CALLS)))
 
 
-def test_many_calls_at_once_are_all_answered(tmp_path: Path) -> None:
+def test_many_concurrent_calls_are_all_answered(tmp_path: Path) -> None:
     assert MOST_CALLS < REFUSED_BY_THE_BUS
     with private_bus(tmp_path) as address:
         answers = run(calls_at_once(address))

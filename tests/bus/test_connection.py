@@ -1,4 +1,4 @@
-"""The connection to a bus, on a real dbus-daemon: deadlines, error replies, the loss of the bus, serving, signals."""
+"""The D-Bus connection, on a real dbus-daemon: deadlines, error replies, loss of the bus, serving, signals."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @contextlib.contextmanager
 def mortal_bus(directory: Path) -> Iterator[tuple[str, int]]:
-    """A dbus-daemon of one's own to kill: its address and its pid."""
+    """Start a dbus-daemon that the test may kill; yield its address and its PID."""
     config = directory / "bus.conf"
     config.write_text(CONFIG.format(directory=directory))
     argv = ["dbus-daemon", f"--config-file={config}", "--nofork", "--nopidfile", "--print-address"]
@@ -47,7 +47,7 @@ def mortal_bus(directory: Path) -> Iterator[tuple[str, int]]:
 
 
 async def answer(call: MethodCall) -> Reply:
-    """One method for each kind of answer."""
+    """Serve one method for each kind of reply."""
     match call.member:
         case "Echo":
             return call.signature, call.body
@@ -75,7 +75,7 @@ async def served(server: Bus) -> None:
     await server.request_name(NAME)
 
 
-def test_a_reply_comes_back_without_variants(address: str) -> None:
+def test_a_reply_is_returned_with_its_variants_unwrapped(address: str) -> None:
     async def work() -> None:
         async with connections(address, 2) as (server, client):
             await served(server)
@@ -104,7 +104,7 @@ def test_an_error_reply_is_raised_with_its_name_and_text(address: str) -> None:
     run(work())
 
 
-def test_a_bug_while_serving_is_logged_and_told_as_such(address: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bug_while_serving_is_logged_and_reported(address: str, caplog: pytest.LogCaptureFixture) -> None:
     async def work() -> None:
         async with connections(address, 2) as (server, client):
             await served(server)
@@ -119,20 +119,20 @@ def test_a_bug_while_serving_is_logged_and_told_as_such(address: str, caplog: py
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
 
 
-def test_a_call_that_nobody_answers_ends_at_its_deadline(address: str) -> None:
+def test_a_call_without_a_reply_ends_at_its_deadline(address: str) -> None:
     async def work() -> None:
         async with connections(address, 2) as (server, client):
             await served(server)
             with pytest.raises(BusError, match=r"no reply within 0\.05 s") as raised:
                 await call(client, "Silent", timeout=0.05)
             assert raised.value.name == NO_REPLY
-            # the connection is none the worse for it
+            # The connection is still usable.
             assert await call(client, "Echo", "s", ["x"]) == ["x"]
 
     run(work())
 
 
-def test_no_reply_is_sent_to_who_wants_none(address: str) -> None:
+def test_no_reply_is_sent_if_none_is_expected(address: str) -> None:
     async def work() -> None:
         async with connections(address, 2) as (server, client):
             seen: asyncio.Queue[str] = asyncio.Queue()
@@ -161,7 +161,7 @@ def test_no_reply_is_sent_to_who_wants_none(address: str) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_the_loss_of_the_bus_is_noticed_and_ends_calls_under_way(tmp_path: Path, number: signal.Signals) -> None:
+def test_the_loss_of_the_bus_is_noticed_and_ends_pending_calls(tmp_path: Path, number: signal.Signals) -> None:
     async def work(address: str, pid: int) -> None:
         server, client = await Bus.connect(address), await Bus.connect(address)
         await served(server)
@@ -172,7 +172,7 @@ def test_the_loss_of_the_bus_is_noticed_and_ends_calls_under_way(tmp_path: Path,
         await client.disconnected
         await server.disconnected
         for task in pending:
-            with pytest.raises(BusError, match="the bus went away") as raised:
+            with pytest.raises(BusError, match="the connection to the bus was lost") as raised:
                 await task
             assert raised.value.name == NO_REPLY
         for _ in range(2):
@@ -183,7 +183,7 @@ def test_the_loss_of_the_bus_is_noticed_and_ends_calls_under_way(tmp_path: Path,
             await client.subscribe(NAME, print, **HAPPENED)
         with pytest.raises(BusError):
             await client.request_name("org.example.Late")
-        server.emit(PATH, INTERFACE, "Happened", "s", ["nobody listens"])
+        server.emit(PATH, INTERFACE, "Happened", "s", ["no receiver"])
         await client.close()
         await server.close()
 
@@ -191,7 +191,7 @@ def test_the_loss_of_the_bus_is_noticed_and_ends_calls_under_way(tmp_path: Path,
         run(work(address, pid))
 
 
-def test_a_bus_that_cannot_be_reached_is_one_sentence(tmp_path: Path) -> None:
+def test_an_unreachable_bus_is_reported_in_one_sentence(tmp_path: Path) -> None:
     async def work(address: str) -> str:
         with pytest.raises(Unreachable) as raised:
             await Bus.connect(address, timeout=0.1)
@@ -201,7 +201,7 @@ def test_a_bus_that_cannot_be_reached_is_one_sentence(tmp_path: Path) -> None:
     mute.bind(str(tmp_path / "mute"))
     mute.listen()
     hangs_up = socket.socket(socket.AF_UNIX)
-    hangs_up.bind(str(tmp_path / "closed"))  # nobody listens
+    hangs_up.bind(str(tmp_path / "closed"))  # not listening
     with mute, hangs_up:
         for name in ("missing", "mute", "closed"):
             said = run(work(f"unix:path={tmp_path}/{name}"))
@@ -236,7 +236,7 @@ def test_a_name_has_one_owner(address: str) -> None:
     run(work())
 
 
-def test_signals_reach_every_handler_until_it_is_taken_away(address: str) -> None:
+def test_a_signal_reaches_every_handler_until_it_is_removed(address: str) -> None:
     async def work() -> None:
         async with connections(address, 2) as (sender, receiver):
             await sender.request_name(NAME)
@@ -257,7 +257,7 @@ def test_signals_reach_every_handler_until_it_is_taken_away(address: str) -> Non
     run(work())
 
 
-def test_a_caller_is_known_by_the_name_the_bus_gave_it(address: str) -> None:
+def test_a_call_carries_the_unique_name_that_the_bus_gave_its_sender(address: str) -> None:
     async def work() -> None:
         async with connections(address, 2) as (server, client):
             seen: list[MethodCall] = []
@@ -276,7 +276,7 @@ def test_a_caller_is_known_by_the_name_the_bus_gave_it(address: str) -> None:
     run(work())
 
 
-def test_the_bus_says_who_is_behind_a_caller(address: str) -> None:
+def test_the_bus_returns_the_credentials_of_a_caller(address: str) -> None:
     async def work() -> None:
         async with connections(address, 2) as (server, client):
             seen: list[MethodCall] = []

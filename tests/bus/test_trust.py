@@ -1,4 +1,4 @@
-"""What a connection believes, and what it survives, on a real dbus-daemon where everybody may send anything."""
+"""Forged, odd and oversized messages, on a real dbus-daemon that lets every client send anything."""
 
 from __future__ import annotations
 
@@ -40,36 +40,36 @@ async def attacker(address: str) -> AsyncIterator[raw.Raw]:
         made.close()
 
 
-async def told_by(bus: Bus) -> None:
-    """All that the bus has sent so far has been read."""
+async def in_sync(bus: Bus) -> None:
+    """Wait until everything that the bus has sent so far has been read."""
     await bus.call(*DBUS, "GetId")
 
 
 # ---- signals
 
 
-def test_only_the_owner_of_a_name_is_heard(address: str) -> None:
+def test_signals_are_accepted_from_the_owner_of_a_name_only(address: str) -> None:
     async def work() -> None:
         async with connections(address, 3) as (owner, stranger, receiver), attacker(address) as liar:
             await owner.request_name(NAME)
             heard: list[Signal] = []
             await receiver.subscribe(NAME, heard.append, **HAPPENED)
-            # as if it were for us alone, which needs no rule
+            # A signal addressed to one connection needs no match rule.
             await receiver.call(*DBUS, "AddMatch", "s", ["type='signal'"])
             stranger.emit(PATH, INTERFACE, "Happened", "s", ["a lie"])
-            await told_by(stranger)
+            await in_sync(stranger)
             liar.send(raw.signal(receiver.name, PATH, INTERFACE, "Happened", "s", raw.string("another")))
             await asyncio.to_thread(liar.names)
             owner.emit(PATH, INTERFACE, "Happened", "s", ["true"])
             owner.emit(PATH, INTERFACE, "Happened", "u", [7])
-            await told_by(owner)
-            await told_by(receiver)
+            await in_sync(owner)
+            await in_sync(receiver)
             assert [(signal.sender, signal.body) for signal in heard] == [(owner.name, ["true"])]
 
     run(work())
 
 
-def test_who_was_the_owner_is_heard_no_more(address: str) -> None:
+def test_signals_of_a_former_owner_are_dropped(address: str) -> None:
     async def work() -> None:
         async with connections(address, 3) as (first, second, receiver):
             heard: list[Signal] = []
@@ -82,11 +82,11 @@ def test_who_was_the_owner_is_heard_no_more(address: str) -> None:
             first.emit(PATH, INTERFACE, "Happened", "s", ["first"])
             await first.call(*DBUS, "ReleaseName", "s", [NAME])
             first.emit(PATH, INTERFACE, "Happened", "s", ["too late"])
-            await told_by(first)
+            await in_sync(first)
             await second.request_name(NAME)
             second.emit(PATH, INTERFACE, "Happened", "s", ["second"])
-            await told_by(second)
-            await told_by(receiver)
+            await in_sync(second)
+            await in_sync(receiver)
             assert [signal.body[0] for signal in heard] == ["first", "second"]
             assert owners == [first.name, "", second.name]
             assert receiver.owner(NAME) == second.name
@@ -94,7 +94,7 @@ def test_who_was_the_owner_is_heard_no_more(address: str) -> None:
     run(work())
 
 
-def test_nobody_but_the_bus_says_who_owns_a_name(address: str) -> None:
+def test_changes_of_owners_are_accepted_from_the_bus_only(address: str) -> None:
     async def work() -> None:
         async with connections(address, 2) as (owner, receiver), attacker(address) as liar:
             await owner.request_name(NAME)
@@ -107,14 +107,14 @@ def test_nobody_but_the_bus_says_who_owns_a_name(address: str) -> None:
                 fields += [(raw.MEMBER, "s", "NameOwnerChanged"), (raw.SIGNATURE, "g", "sss")]
                 liar.send(raw.message(raw.SIGNAL, 1, [*fields, (raw.DESTINATION, "s", receiver.name), *sender], lie))
             await asyncio.to_thread(liar.names)
-            await told_by(receiver)
+            await in_sync(receiver)
             assert owners == []
             assert receiver.owner(NAME) == owner.name
 
     run(work())
 
 
-def test_a_handler_that_fails_is_no_matter_of_the_others(address: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_handler_that_fails_does_not_affect_the_others(address: str, caplog: pytest.LogCaptureFixture) -> None:
     async def work() -> None:
         async with connections(address, 2) as (owner, receiver):
             await owner.request_name(NAME)
@@ -131,7 +131,7 @@ def test_a_handler_that_fails_is_no_matter_of_the_others(address: str, caplog: p
 # ---- replies
 
 
-def test_a_reply_is_taken_from_whom_was_asked_only(address: str) -> None:
+def test_a_reply_is_accepted_from_the_called_connection_only(address: str) -> None:
     async def work() -> None:
         async with connections(address, 2) as (server, client), attacker(address) as liar:
             asked = asyncio.Event()
@@ -150,7 +150,7 @@ def test_a_reply_is_taken_from_whom_was_asked_only(address: str) -> None:
                 fields: list[raw.Field] = [(raw.REPLY_SERIAL, "u", serial), (raw.DESTINATION, "s", client.name)]
                 liar.send(raw.message(raw.RETURN, serial, [*fields, (raw.SIGNATURE, "g", "s")], raw.string("a lie")))
             await asyncio.to_thread(liar.names)
-            await told_by(client)
+            await in_sync(client)
             assert not reply.done()
             go.set()
             assert await reply == ["true"]
@@ -158,7 +158,7 @@ def test_a_reply_is_taken_from_whom_was_asked_only(address: str) -> None:
     run(work())
 
 
-def test_one_silent_destination_takes_no_slots_of_another(address: str) -> None:
+def test_a_silent_destination_uses_no_slots_of_another(address: str) -> None:
     async def work() -> None:
         async with connections(address, 3) as (silent, server, client):
 
@@ -189,7 +189,7 @@ def test_one_silent_destination_takes_no_slots_of_another(address: str) -> None:
     run(work())
 
 
-# ---- what is answered, and what is sent
+# ---- replies and signals that are sent
 
 
 AWKWARD: dict[str, Reply | Exception] = {
@@ -213,7 +213,7 @@ AWKWARD: dict[str, Reply | Exception] = {
 }
 
 
-def test_no_answer_ends_the_connection(address: str) -> None:
+def test_no_reply_ends_the_connection(address: str) -> None:
     async def work() -> None:
         async def serve(call: MethodCall) -> Reply:
             answer = AWKWARD.get(call.member, ("s", ["good"]))
@@ -289,7 +289,7 @@ async def error_of(liar: raw.Raw, data: bytes, serial: int) -> bytes:
     return await asyncio.to_thread(liar.reply, serial)
 
 
-def test_long_calls_are_refused_unread(address: str) -> None:
+def test_long_calls_are_refused_without_reading_them(address: str) -> None:
     async def attack(liar: raw.Raw, server: Bus) -> None:
         body = raw.string("x" * 20_000_000)
         said = await error_of(liar, raw.call(9, NAME, PATH, INTERFACE, "Echo", "s", body), 9)
@@ -319,20 +319,20 @@ def test_odd_messages_are_survived(address: str) -> None:
             start=10,
         ):
             assert await error_of(liar, data, number)
-        liar.send(raw.message(7, 17, to))  # a type that is not known
+        liar.send(raw.message(7, 17, to))  # an unknown message type
         liar.send(raw.message(raw.ERROR, 18, [*to, (raw.ERROR_NAME, "s", "a.b"), (raw.REPLY_SERIAL, "u", 99)]))
         assert await asyncio.to_thread(liar.names)
 
     served_and_attacked(address, attack)
 
 
-def test_signatures_are_not_remembered_for_ever() -> None:
+def test_the_cache_of_signatures_is_bounded() -> None:
     for kinds in itertools.product("ybnqiuxtd", repeat=4):
         assert read("<", f"({''.join(kinds)})", bytes(64))
     assert len(SignatureTree._cache) <= MOST_SIGNATURES + 8
 
 
-def test_calls_are_refused_while_it_is_not_known_whose_they_are(address: str) -> None:
+def test_few_calls_are_queued_while_their_sender_is_being_looked_up(address: str) -> None:
     async def attack(liar: raw.Raw, server: Bus) -> None:
         one = raw.call(9, NAME, PATH, INTERFACE, "Echo", "s", raw.string("x" * 10_000))
         liar.send(one * 20)

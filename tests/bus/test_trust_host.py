@@ -1,4 +1,4 @@
-"""Nobody is believed unseen: lies, floods and deadly messages of an unprivileged user on the real system bus."""
+"""Forged messages, floods and deadly messages of an unprivileged user on the real system bus."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from tests.host.stage import Stage
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
-def test_an_attack_achieves_nothing(stage: Stage, attack: Callable[[Stage], str]) -> None:
+def test_an_attack_over_the_bus_fails(stage: Stage, attack: Callable[[Stage], str]) -> None:
     assert attack(stage) == ""

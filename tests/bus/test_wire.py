@@ -1,4 +1,4 @@
-"""Cutting the byte stream of a bus into messages, however it arrives and whatever is in it."""
+"""Splitting the byte stream of a bus into messages, in whatever pieces it arrives and whatever it contains."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ messages = st.lists(st.tuples(st.sampled_from(sorted(KINDS)), st.integers(1, 99)
 
 
 @given(messages, st.lists(st.integers(0, 80), max_size=20), st.sets(st.integers(1, 99)))
-def test_what_is_wanted_comes_whole_and_in_order(
+def test_wanted_messages_arrive_whole_and_in_order(
     sent: list[tuple[int, int, str]], sizes: list[int], unwanted: set[int]
 ) -> None:
     asked: list[int] = []
@@ -68,7 +68,7 @@ def test_what_is_wanted_comes_whole_and_in_order(
 
 
 @given(st.binary(max_size=400), st.integers(0, 400))
-def test_no_bytes_are_too_odd(garbage: bytes, at: int) -> None:
+def test_arbitrary_bytes_raise_nothing_but_garbled(garbage: bytes, at: int) -> None:
     good = made(CALL, 1, "x" * 200)
     stream = Stream(lambda header: True)
     with contextlib.suppress(Garbled):
@@ -76,7 +76,7 @@ def test_no_bytes_are_too_odd(garbage: bytes, at: int) -> None:
 
 
 @given(st.binary(min_size=1, max_size=30), st.integers(0, 200))
-def test_a_malformed_header_costs_its_own_message_only(garbage: bytes, at: int) -> None:
+def test_a_malformed_header_loses_its_own_message_only(garbage: bytes, at: int) -> None:
     first = bytearray(made(CALL, 1, "x"))
     fields = len(first) - 16 - len(raw.string("x"))
     first[16 : 16 + fields] = (bytes(first[16 : 16 + at % fields]) + garbage)[:fields].ljust(fields, b"\0")
@@ -85,14 +85,14 @@ def test_a_malformed_header_costs_its_own_message_only(garbage: bytes, at: int) 
     assert [header.serial for header, _ in got] == [2]
 
 
-def test_messages_without_a_body_are_skipped_one_after_the_other() -> None:
+def test_messages_without_a_body_are_skipped() -> None:
     stream = Stream(lambda header: header.serial == 99)
     got = list(stream.feed(made(CALL, 1, "") * 50 + made(CALL, 99, "") + made(CALL, 1, "") * 50 + made(CALL, 99, "")))
     assert [header.serial for header, _ in got] == [99, 99]
     assert not stream._buffer
 
 
-def test_what_is_not_wanted_is_never_collected() -> None:
+def test_an_unwanted_body_is_never_buffered() -> None:
     stream = Stream(lambda header: header.serial != 1)
     head = made(CALL, 1, "x" * 10_000_000)
     for at in range(0, len(head), 65536):
@@ -101,7 +101,7 @@ def test_what_is_not_wanted_is_never_collected() -> None:
     assert [header.serial for header, _ in stream.feed(made(CALL, 2, "y"))] == [2]
 
 
-def test_header_fields_that_are_not_known_are_ignored() -> None:
+def test_unknown_header_fields_are_ignored() -> None:
     fields: list[raw.Field] = [(42, "s", "novel"), (raw.PATH, "o", "/a"), (raw.MEMBER, "s", "M"), (77, "u", 1)]
     [(header, body)] = Stream(lambda header: True).feed(raw.message(raw.CALL, 5, fields))
     assert (header.fields, body) == (Fields(path="/a", member="M"), b"")
@@ -115,7 +115,7 @@ def test_endless_header_fields_are_skipped() -> None:
     assert [header.serial for header, _ in got] == [2]
 
 
-def test_big_endian_is_read_too() -> None:
+def test_big_endian_messages_are_read() -> None:
     data = bytearray(made(CALL, 7, "x"))
     swapped = struct.pack(">BBBBIII", ord("B"), CALL, 0, 1, 0, 7, 0)
     [(header, body)] = Stream(lambda header: True).feed(swapped)

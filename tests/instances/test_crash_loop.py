@@ -232,5 +232,5 @@ def test_the_daemon_takes_steady_from_the_environment(monkeypatch: pytest.Monkey
     monkeypatch.setenv("DEPLOYD_STEADY", "5")
     assert _settings().patience == Patience(steady=5.0)
     monkeypatch.setenv("DEPLOYD_STEADY", "soon")
-    with pytest.raises(Exception, match="DEPLOYD_STEADY is 'soon': allowed are seconds from 1 to 999999"):
+    with pytest.raises(Exception, match="DEPLOYD_STEADY is 'soon': it must be a number of seconds from 1 to 999999"):
         _settings()

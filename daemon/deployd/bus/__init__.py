@@ -1,8 +1,8 @@
 """The message bus, and the only user of dbus-next.
 
-It knows no interface of anybody: systemd's is in systemd/manager.py, ours in service/ (server side) and api.py (client
-side). `connection` is what the others use; below it `wire` cuts the stream into messages, `subscriptions` and `callers`
-say which of them are let in, `bodies` turns values into bytes and back.
+This package knows no particular interface: systemd's is in systemd/manager.py, org.deployd1 in service/ (server side)
+and api.py (client side). Other packages use `connection`. Below it, `wire` splits the stream into messages,
+`subscriptions`, `calls` and `callers` decide which of them are accepted, and `bodies` marshals and unmarshals values.
 """
 
 from deployd.bus.bodies import variant

@@ -1,4 +1,4 @@
-"""What a method call is answered with, whatever the server returns or raises: one call never ends the connection."""
+"""Builds the reply to a method call from what the server returns or raises. No reply makes the bus disconnect us."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FAILED = PREFIX + DeploydError.name
 
 
 async def answer(serial: int, call: Call, server: Server) -> bytes:
-    """The reply to `call`, as bytes with `serial`."""
+    """Have `server` handle `call`; return the marshalled reply with `serial`."""
     header, fields = call.header, call.header.fields
     try:
         signature, body = await server(_method_call(call))
@@ -32,17 +32,17 @@ async def answer(serial: int, call: Call, server: Server) -> bytes:
     except Unreadable as error:
         return refusal(serial, header, ERROR + "InvalidArgs", str(error))
     except Unsendable as error:
-        log.error("the answer of %s.%s to %s was not sent: %s", fields.interface, fields.member, fields.sender, error)
-        return refusal(serial, header, FAILED, f"the answer cannot be sent over D-Bus: {error}")
+        log.error("the reply of %s.%s to %s was not sent: %s", fields.interface, fields.member, fields.sender, error)
+        return refusal(serial, header, FAILED, f"the reply cannot be sent over D-Bus: {error}")
     except Exception as error:
         log.exception("%s.%s failed", fields.interface, fields.member)
         return refusal(serial, header, FAILED, f"internal error: {error!r}; see the journal")
 
 
 def refusal(serial: int, header: Header, name: str, text: str) -> bytes:
-    """An error reply to the call with this header. Nothing in `text` makes it one that cannot be sent."""
+    """Return the marshalled error reply to the call with `header`. It can be sent whatever `name` and `text` are."""
     if not is_interface_name_valid(name) or "\n" in name:
-        log.error("%r is no name of a D-Bus error", name)
+        log.error("%r is not a valid D-Bus error name", name)
         name = FAILED
     return marshal(
         [readable(text)],
@@ -56,7 +56,7 @@ def refusal(serial: int, header: Header, name: str, text: str) -> bytes:
 
 
 def _return(serial: int, header: Header, signature: str, body: list[Any]) -> bytes:
-    """Raises Unsendable."""
+    """Return the marshalled reply to the call with `header`. Raises Unsendable."""
     return marshal(
         body,
         serial=serial,
@@ -68,7 +68,7 @@ def _return(serial: int, header: Header, signature: str, body: list[Any]) -> byt
 
 
 def _method_call(call: Call) -> MethodCall:
-    """Raises Unreadable."""
+    """Unmarshal the body of a call. Raises Unreadable."""
     header, fields = call.header, call.header.fields
     return MethodCall(
         fields.sender,

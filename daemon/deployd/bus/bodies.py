@@ -1,4 +1,4 @@
-"""Values on their way from and to the wire, by dbus-next. Nothing leaves that the bus would hang up on."""
+"""Marshals and unmarshals message bodies with dbus-next. Refuses messages for which the bus would disconnect us."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ from dbus_next._private.unmarshaller import Unmarshaller
 from dbus_next.signature import SignatureTree
 
 MOST_BYTES = 16 << 20
-"""Of a message that we send; the system bus disconnects whoever sends more than 32 MiB (max_message_size)."""
+"""Longest message that is sent. The system bus disconnects the sender of more than 32 MiB (max_message_size)."""
 
 MOST_TEXT = 2048
-"""Characters of an error text."""
+"""Characters of an error message."""
 
 MOST_SIGNATURES = 1024
-"""That dbus-next may remember: it remembers all, and the variants in a call may have any."""
+"""Signatures in dbus-next's cache. It never drops any, and the variants in a call may have arbitrary signatures."""
 
 
 class Unsendable(ValueError):
-    """The bus would not take this message, and disconnect us instead."""
+    """The bus would not accept this message but disconnect us."""
 
 
 class Unreadable(ValueError):
-    """The body is not what its signature says."""
+    """The body does not match its signature."""
 
 
 def read(order: str, signature: str, data: bytes, *, signatures: bool = False) -> list[Any]:
-    """The values of a body, variants unwrapped; with `signatures` those of an a{sv} stay pairs of signature and value,
-    which can be sent as they are. Raises Unreadable."""
+    """Unmarshal a body, variants unwrapped. Raises Unreadable.
+
+    With `signatures`, the values of an a{sv} are pairs of signature and value, which `marshal` accepts as they are.
+    """
     if len(SignatureTree._cache) > MOST_SIGNATURES:
         SignatureTree._cache.clear()
     reader = Unmarshaller(None)
@@ -37,27 +39,28 @@ def read(order: str, signature: str, data: bytes, *, signatures: bool = False) -
     try:
         values = [reader.read_argument(kind) for kind in SignatureTree._get(signature).types]
         return [_typed(value) if signatures else _unwrap(value) for value in values]
-    except Exception as error:  # it knows no errors of its own: whatever its code stumbles over
-        raise Unreadable(f"the body is no {signature!r}: {error!r}"[:MOST_TEXT]) from error
+    except Exception as error:  # dbus-next has no error class for this: malformed bytes raise anything
+        raise Unreadable(f"the body does not match its signature {signature!r}: {error!r}"[:MOST_TEXT]) from error
 
 
 def marshal(body: list[Any], **fields: Any) -> bytes:
-    """The bytes of a message: `fields` are Message's. Raises Unsendable."""
+    """Marshal a message; `fields` are the arguments of dbus-next's Message. Raises Unsendable."""
     if any("\n" in item for item in fields.values() if isinstance(item, str)):
-        raise Unsendable("a name or path in it ends with a newline")  # which dbus-next's patterns let pass
+        # The patterns of dbus-next accept a newline at the end.
+        raise Unsendable("a name or path in the message contains a newline")
     if _has_nul(body):
-        raise Unsendable("it has a NUL character, which no string of D-Bus may have")
+        raise Unsendable("the message contains a NUL character, which D-Bus allows in no string")
     try:
         data = bytes(Message(body=[_wrap(item) for item in body], **fields)._marshall())
-    except Exception as error:  # dbus-next's own, and those of encode(), pack() and whatever else it trips over
-        raise Unsendable(f"it does not fit its signature: {readable(repr(error), 200)}") from error
+    except Exception as error:  # dbus-next's own errors, and those of encode(), pack() and others inside it
+        raise Unsendable(f"the body does not match its signature: {readable(repr(error), 200)}") from error
     if len(data) > MOST_BYTES:
-        raise Unsendable(f"it has {len(data)} bytes, and at most {MOST_BYTES} are sent")
+        raise Unsendable(f"the message is {len(data)} bytes long; the limit is {MOST_BYTES} bytes")
     return data
 
 
 def readable(text: str, most: int = MOST_TEXT) -> str:
-    """`text` as it may stand in an error: bounded, and nothing in it that a terminal or the bus would choke on."""
+    """Return `text` for an error message: at most `most` characters, those that cannot be printed escaped."""
     if len(text) > most:
         text = f"{text[: most - 1]}…"
     return "".join(
@@ -66,7 +69,7 @@ def readable(text: str, most: int = MOST_TEXT) -> str:
 
 
 def variant(signature: str, value: Any) -> Any:
-    """A value to send where the signature says ``v``."""
+    """Return a value to send where the signature has ``v``."""
     return Variant(signature, value)
 
 
@@ -83,7 +86,7 @@ def _has_nul(value: Any) -> bool:
 
 
 def _wrap(value: Any) -> Any:
-    """Turn a mapping of (signature, value) pairs into an a{sv}, at any depth of the top level."""
+    """Turn mappings to (signature, value) pairs, also those in lists, into a{sv}."""
     if isinstance(value, Mapping):
         return {key: Variant(*item) if isinstance(item, tuple) else item for key, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Method calls to other connections: with a deadline, a limit per destination, and a check of who replies."""
+"""Method calls to other connections: with a deadline, a limit per destination, and a check of the reply's sender."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from deployd.bus.wire import ERROR as ERROR_REPLY
 from deployd.bus.wire import Header
 
 MOST_CALLS = 40
-"""Calls of one destination that await their reply at once. dbus-daemon refuses more than 128 of a connection
-(max_replies_per_connection), and the daemon calls three: the bus, systemd and polkit. None takes another's."""
+"""Calls to one destination that may await a reply at a time. dbus-daemon refuses more than 128 pending replies of one
+connection (max_replies_per_connection), and deployd calls three destinations: the bus, systemd and polkit."""
 
 Outgoing = tuple[str, str, str, str, list[Any] | None]
 """Path, interface, member, signature and body of a call."""
 
 Settle = Callable[[Header | None, bytes], None]
-"""Takes a reply; None when the bus went away instead."""
+"""Called with the header and body of the reply; with None if the connection to the bus is lost first."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A call that awaits its reply: `settle` takes the reply."""
+    """A call that awaits its reply."""
 
     destination: str
     owner: str
-    """Of `destination` when the call was sent, "" where that was not known yet."""
+    """Owner of `destination` when the call was sent, "" if not known yet."""
     settle: Settle
 
 
 class Calls:
-    """Those of one connection; `owners` is well-known names to unique ones."""
+    """The calls made over one connection. `owners` maps well-known names to unique names."""
 
     def __init__(self, transport: Transport, owners: Mapping[str, str]) -> None:
         self._transport = transport
@@ -61,20 +61,20 @@ class Calls:
         except TimeoutError:
             why = f"no reply within {timeout:g} s"
             if not sent:
-                why = f"not sent within {timeout:g} s, for {MOST_CALLS} earlier calls have had no reply"
+                why = f"not sent within {timeout:g} s because {MOST_CALLS} earlier calls still await their replies"
             raise BusError(NO_REPLY, f"{what}: {why}") from None
         if header is None:
-            raise BusError(NO_REPLY, f"{what}: the bus went away")
+            raise BusError(NO_REPLY, f"{what}: the connection to the bus was lost")
         return _values(what, header, data, signatures=signatures)
 
     def _send(
         self, slots: asyncio.Semaphore, destination: str, call: Outgoing, interactive: bool
     ) -> asyncio.Future[tuple[Header | None, bytes]]:
-        """Send a call that has one of the slots; the future is its reply. Raises BusError."""
+        """Send a call that holds one of the slots; return a future for its reply. Raises BusError."""
         reply: asyncio.Future[tuple[Header | None, bytes]] = asyncio.get_running_loop().create_future()
 
         def settle(header: Header | None, data: bytes) -> None:
-            # Not when the caller gives up: for the bus a call awaits its reply until there is one.
+            # Not when the caller gives up: the bus counts a call as pending until its reply has arrived.
             slots.release()
             if not reply.done():
                 reply.set_result((header, data))
@@ -89,7 +89,7 @@ class Calls:
         return reply
 
     def ask(self, settle: Settle | None, destination: str, call: Outgoing, *, interactive: bool = False) -> None:
-        """Send a call whose reply `settle` takes as it arrives; with None it is to have no reply. Raises BusError."""
+        """Send a call and have `settle` called with its reply; None means that no reply is wanted. Raises BusError."""
         path, interface, member, signature, body = call
         serial = self._transport.next_serial()
         flags = MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION if interactive else MessageFlag.NONE
@@ -111,7 +111,7 @@ class Calls:
         self._transport.write(data)
 
     def wants(self, header: Header) -> bool:
-        """True if this is a reply that is waited for, from whom was asked (or from the bus in its stead)."""
+        """True if this replies to a pending call and was sent by its destination (or by the bus in its place)."""
         asked = self._asked.get(header.fields.reply_serial)
         if asked is None:
             return False
@@ -119,20 +119,20 @@ class Calls:
         return header.fields.sender in (DBUS[0], asked.destination, asked.owner, owner)
 
     def take(self, header: Header, data: bytes) -> None:
-        """End the call that this is the reply of."""
+        """Complete the call that this replies to."""
         asked = self._asked.pop(header.fields.reply_serial, None)
         if asked is not None:
             asked.settle(header, data)
 
     def _lost(self) -> None:
-        """The bus is gone: nothing is answered any more."""
+        """Complete all calls without a reply: the connection to the bus is lost."""
         asked, self._asked = self._asked, {}
         for item in asked.values():
             item.settle(None, b"")
 
 
 def _values(what: str, header: Header, data: bytes, *, signatures: bool) -> list[Any]:
-    """Of a reply. Raises BusError."""
+    """Unmarshal the body of a reply. Raises BusError, also for an error reply."""
     try:
         body = read(header.order, header.fields.signature, data, signatures=signatures)
     except Unreadable as error:

@@ -1,8 +1,8 @@
 """The D-Bus connection: calls with deadlines, signals from the owner of a name only, and serving method calls.
 
-dbus-next (0.2.3) opens the socket, writes to it and knows how values are marshalled. It does not read: its reader takes
-all that there is in one turn of the loop, unmarshals everything in Python and ends the connection at the first message
-that it does not understand, so that anybody on the bus could keep the daemon busy, or end it.
+dbus-next (0.2.3) opens the socket, writes to it and marshals values. Its reader is not used: it reads all pending data
+in one iteration of the event loop, unmarshals every message in Python and closes the connection at the first message
+that it does not understand, so any client of the bus could keep the daemon busy or disconnect it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from deployd.bus.answers import answer, refusal
 from deployd.bus.bodies import Unsendable, marshal, read
 from deployd.bus.callers import Call, Callers
 from deployd.bus.calls import Calls
+from deployd.bus.credentials import KnownCredentials
 from deployd.bus.messages import DBUS, ERROR, LIMITS_EXCEEDED, BusError, Credentials, Handler, Server
 from deployd.bus.subscriptions import Subscription, Subscriptions, of_owner
 from deployd.bus.transport import UNREACHABLE, Transport
@@ -28,12 +29,9 @@ log = logging.getLogger(__name__)
 
 DEFAULT_TIMEOUT = 10.0
 
-MOST_KNOWN = 1024
-"""Connections whose credentials are remembered, the oldest forgotten first."""
-
 
 class Bus:
-    """One connection to a message bus. Make it with :meth:`connect`."""
+    """One connection to a message bus. Create it with :meth:`connect`."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -41,16 +39,16 @@ class Bus:
         self._subscriptions = Subscriptions()
         self._calls = Calls(transport, self._subscriptions.owners)
         self._tracked: dict[str, asyncio.Future[None]] = {}
-        self._credentials: dict[str, Credentials] = {}
+        self._credentials = KnownCredentials()
         self._callers: Callers | None = None
         self.name = ""
-        """Our unique name."""
+        """Unique name of this connection."""
         self.disconnected = transport.disconnected
         transport.start(self._stream, self._take)
 
     @classmethod
     async def connect(cls, address: str | None = None, timeout: float = 5.0) -> Bus:
-        """The system bus, or the one at `address`. Raises Unreachable."""
+        """Connect to the system bus, or to the bus at `address`. Raises Unreachable."""
         bus = cls(await Transport.connect(address, timeout))
         try:
             (bus.name,) = await bus.call(*DBUS, "Hello", timeout=timeout)
@@ -72,15 +70,15 @@ class Bus:
         interactive: bool = False,
         signatures: bool = False,
     ) -> list[Any]:
-        """Call a method and return the reply's body, variants unwrapped.
+        """Call a method and return the body of the reply, variants unwrapped.
 
-        `interactive`: the callee may have somebody asked for a password before it answers.
-        `signatures`: the values of an a{sv} stay pairs of signature and value, which can be sent as they are.
+        `interactive`: the callee may have the user authenticate, for example with a password, before it replies.
+        `signatures`: the values of an a{sv} are pairs of signature and value, which can be sent as they are.
 
-        Raises BusError for an error reply, and for no reply within `timeout` seconds
+        Raises BusError for an error reply, and if there is no reply within `timeout` seconds
         (org.freedesktop.DBus.Error.NoReply).
         """
-        self._track(destination)  # replies are taken from its owner, and from nobody else
+        self._track(destination)  # replies are accepted from its owner only
         call = (path, interface, member, signature, body)
         return await self._calls.call(
             destination, call, timeout=timeout, interactive=interactive, signatures=signatures
@@ -98,22 +96,22 @@ class Bus:
         path_namespace: str = "",
         arg0: str = "",
     ) -> Callable[[], None]:
-        """Have `handler` called for the signals that the current owner of `name` sends; return what ends that.
+        """Have `handler` called for each signal that the current owner of `name` sends; return a function to stop that.
 
-        What others send never arrives, and neither does what has another `signature`. Raises BusError.
+        Signals of other senders or with another `signature` are dropped. Raises BusError.
         """
         found = Subscription(name, interface, member, signature, handler, path, path_namespace, arg0)
         return await self._subscribe(found)
 
     async def follow(self, name: str, handler: Callable[[str], None]) -> Callable[[], None]:
-        """Have `handler` called with the new owner of `name` ("" for none) when it changes; return what ends that.
+        """Have `handler` called with each new owner of `name` ("" for none); return a function to stop that.
 
         Raises BusError.
         """
         return await self._subscribe(of_owner(name, lambda signal: handler(signal.body[2])))
 
     def owner(self, name: str) -> str:
-        """The unique name of the owner of a name that was subscribed to; "" if it has none."""
+        """Return the unique name of the owner of `name`, which must have been subscribed to; "" if it has none."""
         return self._subscriptions.owners.get(name, "")
 
     async def _subscribe(self, subscription: Subscription) -> Callable[[], None]:
@@ -133,10 +131,10 @@ class Bus:
         return end
 
     def _track(self, name: str) -> asyncio.Future[None]:
-        """Begin to follow the owner of `name`, unless that is done; what is returned is done when it is known.
+        """Start tracking the owner of `name`, once; the returned future is done when the owner is known.
 
-        Nothing is missed, nor taken for newer than it is: the answer of GetNameOwner is used as it arrives, between the
-        signals before and after it.
+        No change is missed, and none is overwritten by an older answer: the reply of GetNameOwner is used in its place
+        in the stream, between the signals before and after it.
         """
         if name in self._tracked:
             return self._tracked[name]
@@ -149,7 +147,7 @@ class Bus:
             return known
 
         def settle(header: wire.Header | None, data: bytes) -> None:
-            # An error says that nobody owns it.
+            # An error reply means that the name has no owner.
             owner = read(header.order, "s", data)[0] if header is not None and header.kind == wire.RETURN else ""
             owners.setdefault(name, owner)
             known.set_result(None)
@@ -161,7 +159,7 @@ class Bus:
         return known
 
     def emit(self, path: str, interface: str, member: str, signature: str, body: list[Any]) -> None:
-        """Broadcast a signal; does nothing on a bus that is gone. One that cannot be sent is logged."""
+        """Broadcast a signal. Log one that cannot be sent; do nothing when the connection is lost."""
         try:
             data = marshal(
                 body,
@@ -178,34 +176,25 @@ class Bus:
         self._transport.write(data)
 
     async def credentials(self, sender: str) -> Credentials:
-        """The user behind a unique bus name, which is never given to another connection. Raises BusError."""
+        """Return the credentials of the connection with the unique name `sender`. Raises BusError."""
         known = self._credentials.get(sender)
         if known is None:
-            (told,) = await self.call(*DBUS, "GetConnectionCredentials", "s", [sender])
-            known = self._remember(sender, told)
-        return known
-
-    def _remember(self, sender: str, told: dict[str, Any]) -> Credentials:
-        """Keep what GetConnectionCredentials returned."""
-        known = Credentials(told["UnixUserID"], frozenset(told.get("UnixGroupIDs", ())))
-        if len(self._credentials) >= MOST_KNOWN:
-            self._credentials.pop(next(iter(self._credentials)))
-        self._credentials[sender] = known
+            (answer,) = await self.call(*DBUS, "GetConnectionCredentials", "s", [sender])
+            known = self._credentials.add(sender, answer)
         return known
 
     def serve(self, server: Server) -> None:
-        """Answer method calls to us with `server`: it returns (signature, body) or raises.
+        """Answer incoming method calls with `server`, which returns (signature, body) or raises.
 
-        A DeploydError or BusError becomes its error reply; anything else is logged as the bug it is. Of a user other
-        than root only so many calls are answered; see `callers`.
+        A DeploydError or BusError becomes its error reply; any other exception is logged as a bug. The calls of users
+        other than root are limited, see `callers`.
         """
 
-        def identify(sender: str, told: Callable[[int | None], None]) -> None:
+        def identify(sender: str, identified: Callable[[], None]) -> None:
             def settle(header: wire.Header | None, data: bytes) -> None:
-                if header is None or header.kind != wire.RETURN:
-                    told(None)
-                else:
-                    told(self._remember(sender, read(header.order, "a{sv}", data)[0]).uid)
+                if header is not None and header.kind == wire.RETURN:
+                    self._credentials.add(sender, read(header.order, "a{sv}", data)[0])
+                identified()
 
             self._calls.ask(settle, DBUS[0], (*DBUS[1:], "GetConnectionCredentials", "s", [sender]))
 
@@ -217,10 +206,10 @@ class Bus:
         def refuse(header: wire.Header, why: str) -> None:
             self._transport.write(refusal(self._transport.next_serial(), header, LIMITS_EXCEEDED, why))
 
-        self._callers = Callers(identify, run, refuse)
+        self._callers = Callers(self._credentials, identify, run, refuse)
 
     async def request_name(self, name: str) -> None:
-        """Own a well-known name. Raises BusError when somebody else does."""
+        """Acquire a well-known name. Raises BusError if another connection owns it."""
         (reply,) = await self.call(*DBUS, "RequestName", "su", [name, NameFlag.DO_NOT_QUEUE.value])
         if reply not in (RequestNameReply.PRIMARY_OWNER.value, RequestNameReply.ALREADY_OWNER.value):
             raise BusError(ERROR + "NameExists", f"another process owns {name}")
@@ -237,11 +226,11 @@ class Bus:
                 self._calls.take(header, body)
             elif self._callers is not None:
                 self._callers.offer(Call(header, body))
-        except Exception:  # a bug; the messages after this one are no worse for it
-            log.exception("a message of %s was lost", header.fields.sender)
+        except Exception:  # a bug, which must not affect the messages after this one
+            log.exception("a message from %s was lost", header.fields.sender)
 
     def _wants(self, header: wire.Header) -> bool:
-        """Whether the body of this message is to be read; see Stream."""
+        """True if the body of this message is to be read, see Stream."""
         if header.kind == wire.SIGNAL:
             return self._subscriptions.wants(header.fields)
         if header.kind in (wire.RETURN, wire.ERROR):

@@ -1,4 +1,4 @@
-"""What crosses the bus: signals, method calls, replies, errors, and who is behind a connection."""
+"""Signals, method calls, replies, errors, and the credentials of a connection."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 DBUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
-"""Name, path and interface of the bus itself. It writes the sender of every message, so this name cannot be forged."""
+"""Name, path and interface of the bus itself. The bus sets the sender of every message, so it cannot be forged."""
 
 ERROR = "org.freedesktop.DBus.Error."
 NO_REPLY = ERROR + "NoReply"
@@ -15,7 +15,7 @@ LIMITS_EXCEEDED = ERROR + "LimitsExceeded"
 
 
 class BusError(Exception):
-    """An error reply. `name` is the D-Bus error name, `message` the text that came with it."""
+    """An error reply. `name` is the D-Bus error name, `message` its text."""
 
     def __init__(self, name: str, message: str) -> None:
         super().__init__(f"{message} ({name})")
@@ -25,7 +25,7 @@ class BusError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """A signal as it arrived, variants unwrapped."""
+    """A signal, variants unwrapped."""
 
     sender: str
     path: str
@@ -36,7 +36,7 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class MethodCall:
-    """A method call on one of our objects, variants unwrapped."""
+    """A method call on an object of this process, variants unwrapped."""
 
     sender: str
     path: str
@@ -45,16 +45,16 @@ class MethodCall:
     signature: str
     body: list[Any]
     interactive: bool = False
-    """Whether the caller may be asked for a password meanwhile (ALLOW_INTERACTIVE_AUTHORIZATION of its message)."""
+    """True if the caller may be asked to authenticate (flag ALLOW_INTERACTIVE_AUTHORIZATION of its message)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The user behind a connection, as the bus itself read them from the socket (SO_PEERCRED, SO_PEERGROUPS)."""
+    """User and groups of a connection, as the bus read them from its socket (SO_PEERCRED, SO_PEERGROUPS)."""
 
     uid: int
     groups: frozenset[int]
-    """All groups of the process, the primary one included; empty where the bus does not know them."""
+    """All groups of the process, including the primary one; empty if the bus does not know them."""
 
 
 Reply = tuple[str, list[Any]]

@@ -1,4 +1,4 @@
-"""Who hears which signal: of each name only what its current owner sends, whoever else sends the same."""
+"""Dispatches signals to their handlers. A subscription to a name receives only what the current owner sends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OWNER_CHANGED = "NameOwnerChanged"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subscription:
-    """Signals `interface`.`member` of the owner of `name` with a body of `signature`; "" in the rest means any."""
+    """Signals `interface`.`member` of the owner of `name` with the given `signature`; "" in the rest means any."""
 
     name: str
     interface: str
@@ -29,13 +29,13 @@ class Subscription:
 
     @property
     def rule(self) -> str:
-        """As AddMatch takes it."""
+        """The match rule for AddMatch."""
         terms = {"sender": self.name, "interface": self.interface, "member": self.member}
         terms |= {"path": self.path, "path_namespace": self.path_namespace, "arg0": self.arg0}
         return ",".join(["type='signal'", *(f"{key}='{value}'" for key, value in terms.items() if value)])
 
     def takes(self, fields: Fields) -> bool:
-        """Whether a signal with this header is one of them, if its sender is the owner."""
+        """True if a signal with this header matches, its sender aside."""
         below = f"{self.path_namespace}/"
         return (
             fields.interface == self.interface
@@ -47,34 +47,34 @@ class Subscription:
 
 
 def of_owner(name: str, handler: Handler) -> Subscription:
-    """Changes of the owner of `name`."""
+    """Return the subscription to changes of the owner of `name`."""
     return Subscription(DBUS[0], DBUS[2], OWNER_CHANGED, "sss", handler, path=DBUS[1], arg0=name)
 
 
 class Subscriptions:
-    """All of one connection, and the owners of the names that it deals with."""
+    """The subscriptions of one connection, and the owners of the names it uses."""
 
     def __init__(self) -> None:
         self._all: list[Subscription] = []
         self.owners: dict[str, str] = {DBUS[0]: DBUS[0]}
-        """Well-known name to unique name, "" while nobody owns it."""
+        """Maps well-known names to unique names, "" while the name has no owner."""
 
     def add(self, subscription: Subscription) -> None:
         self._all.append(subscription)
 
     def remove(self, subscription: Subscription) -> bool:
-        """False if it was removed before."""
+        """Remove a subscription; False if it was removed before."""
         if subscription not in self._all:
             return False
         self._all.remove(subscription)
         return True
 
     def wants(self, fields: Fields) -> bool:
-        """True if anybody hears a signal with this header."""
+        """True if a subscription matches a signal with this header."""
         return any(self._concerned(fields))
 
     def deliver(self, header: Header, data: bytes) -> None:
-        """Call the handlers of a signal. One that fails is logged, and no matter of the others."""
+        """Call the handlers of a signal. If one fails, log that and call the others."""
         fields = header.fields
         try:
             body = read(header.order, fields.signature, data)
@@ -86,7 +86,7 @@ class Subscriptions:
             if subscription.arg0 in ("", body[0] if body else ""):
                 try:
                     subscription.handler(signal)
-                except Exception:  # a bug, or a body that is odd in what a signature cannot say
+                except Exception:  # a bug, or a value in the body that the handler does not expect
                     log.exception("a signal %s.%s could not be handled", fields.interface, fields.member)
 
     def _concerned(self, fields: Fields) -> list[Subscription]:

@@ -1,4 +1,4 @@
-"""The socket of a connection: opened, spoken to and closed. What arrives is handed on as bytes."""
+"""Opens, reads, writes and closes the socket of a connection."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ from deployd.errors import Unreachable
 log = logging.getLogger(__name__)
 
 MOST_LINE = 1024
-"""Bytes of a line that the bus says before there are messages."""
+"""Bytes of a line of the authentication protocol, before the first message."""
 
 UNREACHABLE = "the D-Bus system bus cannot be reached"
 
 
 class _Patient:
-    """A socket for dbus-next's writer: what does not fit now is written when there is room again, and on a bus that is
-    gone nothing is (altdesktop/python-dbus-next#153): the reader hears of that as well, and ends the connection."""
+    """A socket for dbus-next's writer, which fails on a full buffer (altdesktop/python-dbus-next#153).
+
+    Data that does not fit is written when there is room again. On a lost connection the data is dropped; the reader
+    notices the loss too and ends the connection.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -37,11 +40,11 @@ class _Patient:
         except BlockingIOError:
             return 0
         except ConnectionError:
-            return len(data)  # raised, it would stay in a future that nobody asks any more
+            return len(data)  # an exception would end up in a future that is never awaited
 
 
 class Transport:
-    """dbus-next's socket and writer, with a reader of our own. Make it with :meth:`connect`."""
+    """The socket and writer of dbus-next, with a reader of our own. Create it with :meth:`connect`."""
 
     def __init__(self, connection: MessageBus) -> None:
         self._connection = connection
@@ -50,7 +53,7 @@ class Transport:
 
     @classmethod
     async def connect(cls, address: str | None, timeout: float) -> Transport:
-        """To the system bus, or the one at `address`. Raises Unreachable."""
+        """Connect to the system bus, or to the bus at `address`. Raises Unreachable."""
         connection: MessageBus | None = None
         try:
             async with asyncio.timeout(timeout):
@@ -64,9 +67,9 @@ class Transport:
         return cls(connection)
 
     def start(self, stream: Stream, take: Callable[[Header, bytes], None]) -> None:
-        """Cut what arrives with `stream`, and hand the messages to `take`."""
+        """Split the incoming data with `stream`, and call `take` with each message."""
         self._connection._writer.sock = _Patient(self._connection._sock)
-        # Nobody asks for it, but without one dbus-next does not write.
+        # The value is not used, but dbus-next does not write without one.
         self._connection.unique_name = "unknown"  # type: ignore[assignment]
         self._loop.add_reader(self._connection._fd, self._read, stream, take)
 
@@ -74,7 +77,7 @@ class Transport:
         return int(self._connection.next_serial())
 
     def write(self, data: bytes) -> None:
-        """Have it written in its turn; does nothing on a bus that is gone."""
+        """Queue `data` for writing; do nothing when the connection is lost."""
         if not self._connection._disconnected:
             self._connection._writer.messages.put_nowait((data, [], None))
             self._connection._writer.schedule_write()
@@ -86,12 +89,12 @@ class Transport:
         _close(self._connection)
 
     async def _wait_for_disconnect(self) -> None:
-        # dbus-next ends with an exception on a broken connection; for us both ends are the same news.
+        # dbus-next raises an exception if the connection broke; both ends are treated alike.
         with contextlib.suppress(Exception):
             await self._connection.wait_for_disconnect()
 
     def _read(self, stream: Stream, take: Callable[[Header, bytes], None]) -> None:
-        """One turn: bounded, or who sends without end would leave the loop no time for anything else."""
+        """Read once, a bounded amount, so that a sender that never stops cannot starve the event loop."""
         try:
             data = self._connection._sock.recv(stream.appetite)
             if not data:
@@ -103,14 +106,14 @@ class Transport:
         except OSError as error:
             self._connection._finalize(error)
         except Garbled as error:
-            log.error("what the bus sends is not D-Bus: %s", error)
+            log.error("the bus sends data that is not D-Bus: %s", error)
             self._connection._finalize(error)
 
 
 async def _authenticate(sock: socket.socket) -> None:
-    """Say who we are, which the kernel confirms. Raises OSError, EOFError and ValueError.
+    """Authenticate with EXTERNAL, that is by the credentials of the socket. Raises OSError, EOFError and ValueError.
 
-    dbus-next's own loops without end or pause on a bus that hangs up meanwhile.
+    dbus-next's own authentication loops endlessly if the bus disconnects meanwhile.
     """
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(sock, b"\0AUTH EXTERNAL %s\r\n" % str(os.getuid()).encode().hex().encode())
@@ -118,14 +121,14 @@ async def _authenticate(sock: socket.socket) -> None:
     while not line.endswith(b"\r\n") and len(line) < MOST_LINE:
         data = await loop.sock_recv(sock, MOST_LINE)
         if not data:
-            raise EOFError("it hung up")
+            raise EOFError("the bus closed the connection")
         line += data
     if not line.startswith(b"OK "):
-        raise ValueError(f"it answers {readable(line.decode(errors='replace').strip(), 80)}")
+        raise ValueError(f"the bus replied {readable(line.decode(errors='replace').strip(), 80)}")
     await loop.sock_sendall(sock, b"BEGIN\r\n")
 
 
 def _close(connection: MessageBus) -> None:
-    # dbus-next only shuts its socket down and leaves the closing to the garbage collector.
+    # dbus-next only shuts its socket down and leaves closing it to the garbage collector.
     connection._stream.close()
     connection._sock.close()

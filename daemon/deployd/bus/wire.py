@@ -1,7 +1,7 @@
-"""The byte stream of a connection, cut into messages. Headers are read here, bodies are not.
+"""Splits the byte stream of a connection into messages. Headers are unmarshalled here, bodies are not.
 
-Unmarshalling in Python costs 50 µs for a small message and seconds for a large one, and whoever is on the bus may send
-any. So it is decided by the header what is wanted; the body of anything else is skipped as it arrives, never collected.
+Unmarshalling in Python takes 50 µs for a small message and seconds for a large one, and any client of the bus may send
+either. The header therefore decides whether a message is wanted; the body of any other is skipped without buffering.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ CALL, RETURN, ERROR, SIGNAL = 1, 2, 3, 4
 NO_REPLY_EXPECTED, ALLOW_INTERACTIVE_AUTHORIZATION = 0x1, 0x4
 
 MOST_BYTES = 128 << 20
-"""The longest message that D-Bus allows. What claims to be longer is no message."""
+"""The longest message that D-Bus allows. A longer one means that the stream is not D-Bus."""
 
 TURN, MOST_SKIPPED = 16 << 10, 256 << 10
-"""Bytes to read in one turn of the loop: a hundred small messages, half a millisecond if they are dropped; of
-a body that is skipped more, for that costs nothing."""
+"""Bytes to read in one iteration of the event loop. TURN is a hundred small messages, half a millisecond if they are
+dropped; of a body that is skipped, up to MOST_SKIPPED, because skipping costs nothing."""
 
 MOST_FIELDS = 16 << 10
-"""Bytes of header fields. A path or a signature is never as long; whoever sends more gets no answer."""
+"""Bytes of header fields. No valid path or signature is that long; a longer message is skipped without an answer."""
 
 _FIXED = {ord("l"): ("<", struct.Struct("<BBBBIII")), ord("B"): (">", struct.Struct(">BBBBIII"))}
 _FIELDS = {
@@ -40,12 +40,12 @@ _FIELDS = {
 
 
 class Garbled(ValueError):
-    """The stream is not D-Bus, and there is no way to find the next message in it."""
+    """The stream is not D-Bus, so the start of the next message cannot be found."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """The header fields of a message, "" or 0 for what is missing."""
+    """The header fields of a message, "" or 0 for absent ones."""
 
     path: str = ""
     interface: str = ""
@@ -59,20 +59,20 @@ class Fields:
 
 
 class Header(NamedTuple):
-    """What is known of a message without its body."""
+    """The header of a message."""
 
     order: str
-    """Byte order of the body, as the struct module writes it."""
+    """Byte order of the body in the notation of the struct module."""
     kind: int
     flags: int
     serial: int
     length: int
-    """Bytes of the body."""
+    """Length of the body in bytes."""
     fields: Fields
 
 
 class Stream:
-    """Cuts what it is fed. `wanted` is asked once for each message, with its header; the others are skipped."""
+    """Splits a stream. `wanted` is called once with the header of each message; if it returns False, skip the body."""
 
     def __init__(self, wanted: Callable[[Header], bool]) -> None:
         self._wanted = wanted
@@ -82,11 +82,11 @@ class Stream:
 
     @property
     def appetite(self) -> int:
-        """Bytes to feed it with next: see TURN."""
+        """Bytes to pass to `feed` next, see TURN."""
         return TURN if self._skip <= TURN else min(self._skip, MOST_SKIPPED)
 
     def feed(self, data: bytes) -> Iterator[tuple[Header, bytes]]:
-        """Take `data` and yield the messages that it completes. Raises Garbled."""
+        """Add `data` to the stream and yield the messages that it completes. Raises Garbled."""
         if self._skip >= len(data):
             self._skip -= len(data)
             return
@@ -100,7 +100,7 @@ class Stream:
                 if self._header is None:
                     after = self._next(at)
                     if after == at and not self._skip:
-                        return  # there is no whole header
+                        return  # the header is incomplete
                     at = after
                 header = self._header
                 if header is None:
@@ -117,7 +117,7 @@ class Stream:
             del buffer[:at]
 
     def _next(self, at: int) -> int:
-        """Read the header at `at`, if all of it is there; return where what follows it begins."""
+        """Read the header at `at` if it is complete; return the offset of what follows it."""
         buffer = self._buffer
         if self._skip or len(buffer) - at < 16:
             return at
@@ -145,8 +145,10 @@ class Stream:
 
 @lru_cache(maxsize=256)
 def _fields(order: str, data: bytes) -> Fields | None:
-    """The header fields, None if they are malformed. The calls of one caller differ in nothing but the serial, which is
-    not among them: a flood is read once."""
+    """Return the header fields, None if they are malformed.
+
+    Cached, because repeated calls of one caller differ only in the serial, which is not among the fields.
+    """
     found: dict[str, str | int] = {}
     at = 0
     try:
@@ -170,7 +172,7 @@ def _fields(order: str, data: bytes) -> Fields | None:
                 at += 4
             else:
                 return None
-            name, expected = _FIELDS.get(code, ("", kind))  # unknown ones are to be ignored, says the specification
+            name, expected = _FIELDS.get(code, ("", kind))  # the specification says to ignore unknown fields
             if kind != expected or at > len(data):
                 return None
             if name:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import re
+from deployd.model import unit_name
 
 NAME = "org.deployd1"
 ROOT = "/org/deployd1"
@@ -12,6 +11,5 @@ APP = "org.deployd1.App"
 
 
 def app_path(app: str) -> str:
-    """The object of an app, its name encoded as sd_bus_path_encode(3) does it."""
-    encoded = re.sub(rb"\A[0-9]|[^A-Za-z0-9]", lambda byte: b"_%02x" % ord(byte[0]), os.fsencode(app))
-    return f"{ROOT}/app/{encoded.decode() or '_'}"
+    """Return the object path of an app."""
+    return f"{ROOT}/app/{unit_name.path_encode(app)}"

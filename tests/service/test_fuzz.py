@@ -21,6 +21,7 @@ from deployd.errors import DeploydError, InvalidFile, Refused
 from deployd.files.workers import Workers
 from deployd.instances.commands import Commands
 from deployd.instances.standby import Standby
+from deployd.model import unit_name
 from deployd.model.app import App
 from deployd.model.generation import Result
 from deployd.rollout.controller import Controller
@@ -33,7 +34,7 @@ from deployd.service.polkit import Polkit
 from deployd.state.history import History
 from deployd.state.pins import Pins
 from deployd.systemd.execution import Execution
-from deployd.systemd.manager import Systemd, encode
+from deployd.systemd.manager import Systemd
 from deployd.systemd.tail import Tail
 from deployd.systemd.transient import Transient
 from deployd.units.deployment import Deployment
@@ -63,7 +64,7 @@ PATHS = st.one_of(
         [ROOT, f"{ROOT}/app/demo", f"{ROOT}/app", "/", f"{ROOT}/app/_00", f"{ROOT}/app/_", f"{ROOT}/app/_ff"]
     ),
     st.sampled_from([f"{ROOT}/app/demo/x", f"{ROOT}/app/" + "x" * 100_000, f"{ROOT}/app/new"]),
-    st.text(max_size=30).map(lambda text: f"{ROOT}/app/{encode(text)}" if text.isascii() else ROOT),
+    st.text(max_size=30).map(lambda text: f"{ROOT}/app/{unit_name.path_encode(text)}" if text.isascii() else ROOT),
 )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deployd.systemd.comparison import UnitState, differs, patterns
+from deployd.systemd.comparison import UnitState, differs
 
 UP: dict[str, Any] = {"LoadState": "loaded", "ActiveState": "active", "SubState": "running", "Job": [0, "/"]}
 DOWN: dict[str, Any] = {"LoadState": "loaded", "ActiveState": "inactive", "SubState": "dead", "Job": [0, "/"]}
@@ -29,8 +29,3 @@ DOWN: dict[str, Any] = {"LoadState": "loaded", "ActiveState": "inactive", "SubSt
 )
 def test_what_differs(mirror: dict[str, Any], listed: UnitState | None, is_news: bool) -> None:
     assert differs(mirror, listed) is is_news
-
-
-def test_instances_are_one_pattern() -> None:
-    units = dict.fromkeys(["a@1.service", "a@20.service", "a.service", "a@3.socket", "a:2.socket", "b@1.service"])
-    assert patterns(units) == ["a.service", "a:2.socket", "a@*.service", "a@*.socket", "b@*.service"]

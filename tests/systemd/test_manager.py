@@ -20,8 +20,6 @@ from deployd.systemd.manager import (
     UNIT,
     Systemd,
     UnitRefused,
-    decode,
-    encode,
     unit_path,
 )
 from tests.bus.private_bus import connections, run
@@ -317,22 +315,3 @@ def test_a_manager_that_does_not_answer_is_an_error_in_time(against: Callable[[T
             await hasty.start(DEMO)
 
     against(test)
-
-
-@pytest.mark.parametrize(
-    ("label", "encoded"),
-    [
-        ("demo@1.service", "demo_401_2eservice"),
-        ("1st-app", "_31st_2dapp"),
-        ("", "_"),
-        ("a_b", "a_5fb"),
-        ("ä", "_c3_a4"),
-    ],
-)
-def test_labels_are_encoded_as_sd_bus_path_encode_does(label: str, encoded: str) -> None:
-    assert encode(label) == encoded
-
-
-@pytest.mark.parametrize("name", ["demo", "a-b.c", "1st", "_x", "", "ünder"])
-def test_a_path_label_reads_back(name: str) -> None:
-    assert decode(encode(name)) == name

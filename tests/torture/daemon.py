@@ -43,11 +43,11 @@ from typing import Any
 from deployd import main
 from deployd.bus import Bus, BusError
 from deployd.errors import SteeringError
+from deployd.model import unit_name
 from deployd.reuseport import syscalls
 from deployd.rollout.controller import Controller
 from deployd.sockdiag.inet_diag import Diag, State
 from deployd.state.disk import Disk
-from deployd.systemd.manager import decode
 from tests.torture.neighbour import NEIGHBOUR, is_neighbours
 
 SOCKET = "/run/torture.sock"
@@ -206,7 +206,7 @@ def _called(path: str, member: str, body: list[Any]) -> str | None:
     if "/unit/" in path:
         if member == "Get" and body[1:] != ["ActiveState"]:
             return None
-        unit = decode(path.rpartition("/")[2])
+        unit = unit_name.path_decode(path.rpartition("/")[2])
     elif member in ("StartUnit", "StopUnit", "ResetFailedUnit"):
         unit = str(body[0])
     return f"{member} {re.sub(r'@[0-9]+', '@N', unit)}".strip()

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from deployd.model import unit_name
 from deployd.model.app import App, Gate, Listen, ListenKind, Probe
 from deployd.plan.goal import Goal
 from deployd.units import render
 from deployd.units.layout import Layout, Present, Render, layout, settled
-from deployd.units.render import sockets
 
 OLD, NEW = "8080", "8081"
 FIRST, SECOND = "web.socket", "web:2.socket"
@@ -68,7 +68,7 @@ class Disk:
         idle = going - self.present().in_use(self.pins)
         for name in idle:
             self.installed.pop(name)
-            self.installed.pop(sockets.starter(name) if name != FIRST else "", None)
+            self.installed.pop(unit_name.service_of(name) if name != FIRST else "", None)
 
 
 @pytest.fixture

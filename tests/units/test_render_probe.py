@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from deployd.model import unit_name
 from deployd.model.app import App, Gate, GateType, Listen, ListenKind, Probe
 from deployd.units import render
 from deployd.units.render import probe
@@ -54,7 +55,7 @@ def test_only_who_is_asked_over_http_has_one() -> None:
 def test_it_belongs_to_one_instance() -> None:
     units = {unit.name: dict(syntax.sections(unit.text)) for unit in render.units(HTTP, 1, STATE)}
     sockets = dict(units["web@.service"]["Service"])["Sockets"].split()
-    assert [syntax.expand(name, "7") for name in sockets] == ["web.socket", probe.unit_of("web", 7)]
+    assert [syntax.expand(name, "7") for name in sockets] == ["web.socket", unit_name.probe_socket("web", 7)]
     unit, socket = dict(units["web:probe@.socket"]["Unit"]), dict(units["web:probe@.socket"]["Socket"])
     assert syntax.expand(socket["ListenStream"], "7") == probe.path("web", 7) == "/run/deployd/probe/web/7.sock"
     assert syntax.expand(socket["Service"], "7") == syntax.expand(unit["BindsTo"], "7") == "web@7.service"

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployd.errors import Refused
+from deployd.model import unit_name
 from deployd.model.app import App, Listen, ListenKind
 from deployd.units import render
 from deployd.units.render import sockets
@@ -26,7 +27,7 @@ def installations(draw: st.DrawFn) -> list[Socket]:
     )
     parts = zip([0, *cuts], cuts, strict=False)
     return [
-        Socket(sockets.unit("web", number), tuple(shuffled[start:end]))
+        Socket(unit_name.shared_socket("web", number), tuple(shuffled[start:end]))
         for number, (start, end) in zip(numbers, parts, strict=True)
     ]
 
@@ -101,28 +102,6 @@ def test_two_spellings_of_one_address_are_one() -> None:
     assert placement == Placement((Socket("web.socket", ("80",)),), None, ())
 
 
-@pytest.mark.parametrize(
-    ("name", "number"),
-    [
-        ("web.socket", 1),
-        ("web:2.socket", 2),
-        ("web:30.socket", 30),
-        ("web:1.socket", None),
-        ("web:0.socket", None),
-        ("web:02.socket", None),
-        ("web:2.service", None),
-        ("web:probe@1.socket", None),
-        ("web2.socket", None),
-        ("xweb.socket", None),
-        ("we.b.socket", None),
-    ],
-)
-def test_names_are_told_apart(name: str, number: int | None) -> None:
-    assert sockets.number("web", name) == number
-    if number is not None:
-        assert sockets.unit("web", number) == name
-
-
 @given(installations().filter(bool))
 def test_units_read_back(installed: list[Socket]) -> None:
     listening = sockets.in_order("web", installed)
@@ -132,7 +111,7 @@ def test_units_read_back(installed: list[Socket]) -> None:
     assert [sockets.parse(item.name, texts[item.name]) for item in listening] == list(listening)
     assert sockets.held("web", texts["web@.service"]) == held
     for item in listening:
-        starter = sockets.starter(item.name)
+        starter = unit_name.service_of(item.name)
         assert f"Service={starter}" in texts[item.name].splitlines()
         # Without this it would be called after its unit, and ":" stands between the names in $LISTEN_FDNAMES.
         named = "FileDescriptorName=web.socket" in texts[item.name].splitlines()

@@ -12,6 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Iterable
 
 from deployd.errors import SystemdError
+from deployd.model import unit_name
 from deployd.state.pins import Pins
 from deployd.systemd.daemon_reload import DaemonReload
 from deployd.systemd.manager import Systemd, UnitRefused
@@ -51,23 +52,23 @@ class Removal:
     async def _stop_all(self, name: str) -> None:
         for number in self._pins.standby(name):
             with contextlib.suppress(SystemdError):  # it has ended by itself
-                await self._systemd.thaw(f"{name}@{number}.service")
+                await self._systemd.thaw(unit_name.instance(name, number))
         for _ in range(TRIES):
             up = [unit for unit, state in (await self._loaded(name)).items() if state not in DOWN]
             if not up:
                 break
             # Sockets first, and to their end: ordered before the instances, they would stay open as long as these.
-            await self._stop(unit for unit in up if unit.endswith(".socket"))
-            await self._stop(unit for unit in up if not unit.endswith(".socket"))
+            await self._stop(unit for unit in up if unit_name.is_socket(unit))
+            await self._stop(unit for unit in up if not unit_name.is_socket(unit))
         else:
             raise SystemdError(f"{', '.join(up)}: started again each time it was stopped")
         for unit in await self._loaded(name):
             await self._systemd.reset_failed(unit)
 
     async def _loaded(self, name: str) -> dict[str, str]:
-        """The app's units that systemd knows, with their ActiveState. No other app's name has a colon or an @."""
-        patterns = [f"{name}.{kind}" for kind in ("socket", "service")] + [f"{name}@*", f"{name}:*"]
-        return {unit: state.active for unit, state in (await self._systemd.states(patterns)).items()}
+        """The app's units that systemd knows, with their ActiveState."""
+        states = await self._systemd.states(unit_name.patterns(name))
+        return {unit: state.active for unit, state in states.items()}
 
     async def _stop(self, units: Iterable[str]) -> None:
         jobs = []
@@ -81,8 +82,8 @@ class Removal:
         """True if systemd has to reload, also for files that were removed by a daemon that died before its reload."""
         installed = self._units.installed(name)
         if installed:
-            sockets = [unit for unit in installed if unit.endswith(".socket") and "@" not in unit]
-            await self._systemd.disable([*sockets, f"{name}.service"])
+            sockets = [unit for unit in installed if unit_name.shared_socket_count(name, unit) is not None]
+            await self._systemd.disable([*sockets, unit_name.app_unit(name)])
         return self._units.remove(name) or bool(await self._loaded(name))
 
 

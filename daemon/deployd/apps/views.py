@@ -20,6 +20,7 @@ from deployd.documents import status
 from deployd.documents.status import Json
 from deployd.errors import AccessDenied, InvalidFile, InvalidRequest, NoAnswer, NoSuchApp
 from deployd.files.workers import LONG, Workers
+from deployd.model import unit_name
 from deployd.model.app import App
 from deployd.plan import boots, closing
 from deployd.plan import goal as goals
@@ -204,7 +205,8 @@ class Views:
         if not generation:
             # Instances log with DEPLOYD_APP (LogExtraFields=), as deployd does; PID 1 names the unit.
             sockets = self._apps.deployment.sockets(name)
-            units = [f"{name}.service", *sockets, *(f"{name}@{n}.service" for n in history.instances(name))]
+            instances = (unit_name.instance(name, number) for number in history.instances(name))
+            units = [unit_name.app_unit(name), *sockets, *instances]
             return _any([f"DEPLOYD_APP={name}"], *([f"UNIT={unit}"] for unit in units))
         if history.generation(name, generation) is None:
             raise InvalidRequest(f"{name} has no generation {generation}; see deployd history {name}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from deployd.model import unit_name
 from deployd.model.action import Adopt, Freeze, Start, Stop, Thaw, Unpin
 from deployd.model.app import Routing
 from deployd.model.clock import iso
@@ -94,7 +95,7 @@ def _instance(
     down = crashes is not None and retry_at is not None
     return {
         "instance": item.number,
-        "unit": f"{app}@{item.number}.service",
+        "unit": unit_name.instance(app, item.number),
         "generation": item.generation,
         "release": releases.get(item.generation) if item.generation is not None else None,
         "state": str(State.FAILED if down else item.state),

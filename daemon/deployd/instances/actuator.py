@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from deployd.instances.freezer import Freezer, patient
+from deployd.model import unit_name
 from deployd.model.action import Action, Adopt, Freeze, Start, Stop, Thaw, Unpin
 from deployd.model.app import App
 from deployd.model.instance import Instance, State
@@ -66,16 +67,14 @@ class Actuator:
         self._mirror: dict[int, tuple[Properties, int | None, int | None, Instance]] = {}
 
     def unit(self, number: int) -> str:
-        return f"{self._app}@{number}.service"
+        return unit_name.instance(self._app, number)
 
     async def discover(self) -> None:
         """Find the instances that have a pin or a loaded unit, and read all of them afresh."""
         numbers = set(self._pins.held(self._app))
-        prefix, suffix = f"{self._app}@", ".service"
-        for name in await self._systemd.list_units(f"{self._app}@*.service"):
-            text = name.removeprefix(prefix).removesuffix(suffix)
-            if text.isdigit() and str(int(text)) == text:
-                numbers.add(int(text))
+        for name in await self._systemd.list_units(unit_name.instance(self._app, "*")):
+            if (number := unit_name.instance_number(self._app, name)) is not None:
+                numbers.add(number)
         self._known |= numbers
         for number in sorted(self._known):
             await self._systemd.watch(self.unit(number), afresh=True)
@@ -88,7 +87,7 @@ class Actuator:
         self._mirror.clear()
 
     def owns(self, unit: str) -> bool:
-        return unit == "" or unit.startswith(f"{self._app}@")
+        return unit == "" or unit_name.belongs_to_instances(self._app, unit)
 
     def observe(self) -> tuple[Instance, ...]:
         """The world, as far as this app goes; jobs that are queued but not begun count as begun."""

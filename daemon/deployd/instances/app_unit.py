@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from deployd.model import unit_name
 from deployd.systemd.manager import Systemd
 
 UP = frozenset({"active", "reloading", "activating"})
@@ -16,7 +17,7 @@ class AppUnit:
     def __init__(
         self, app: str, systemd: Systemd, *, changed: Callable[[], None], failed: Callable[[Exception], None]
     ) -> None:
-        self.unit = f"{app}.service"
+        self.unit = unit_name.app_unit(app)
         self._systemd = systemd
         self._changed = changed
         self._failed = failed

@@ -12,6 +12,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from deployd.errors import SystemdError
+from deployd.model import unit_name
 from deployd.model.action import Freeze, Thaw
 from deployd.model.app import App, Drain
 from deployd.model.clock import Timestamp
@@ -48,7 +49,7 @@ class Freezer:
         """Those that are to leave standby, and must not be frozen by whoever looked before that was known."""
 
     def unit(self, number: int) -> str:
-        return f"{self._app}@{number}.service"
+        return unit_name.instance(self._app, number)
 
     async def freeze(self, action: Freeze, settings: App, left: int | None) -> str:
         """Freeze an instance that was drained, or return why it has to be stopped instead ("" if frozen).

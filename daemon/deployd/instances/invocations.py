@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from deployd.errors import StateError
+from deployd.model import unit_name
 from deployd.model.failure import Failure
 from deployd.model.instance import Instance, State
 from deployd.state.history import History
@@ -61,4 +62,4 @@ class Invocations:
             return replace(failure, journal=await self._tail(died))
         # `started` may be when the wait for its automatic restart began, which is when it died.
         since = item.started - (item.ran or 0.0) - 1.0
-        return replace(failure, journal=await self._tail(died, f"{self._app}@{item.number}.service", since))
+        return replace(failure, journal=await self._tail(died, unit_name.instance(self._app, item.number), since))

@@ -19,6 +19,7 @@ from typing import Any
 
 from deployd.alarm import Alarm
 from deployd.errors import DeploydError
+from deployd.model import unit_name
 from deployd.model.action import Action
 from deployd.model.app import Analysis as Table
 from deployd.model.clock import Timestamp
@@ -48,10 +49,6 @@ CREDENTIAL = "compare"
 
 Compare = Callable[[str], Awaitable[dict[str, Any]]]
 """An app's name to the JSON of compare."""
-
-
-def unit_of(app: str) -> str:
-    return f"{app}:analysis.service"
 
 
 class Analysis:
@@ -135,7 +132,7 @@ class Analysis:
         self._wake()
 
     async def _run(self, target: Generation, table: Table, began: float) -> Failure | None:
-        unit = unit_of(self._app)
+        unit = unit_name.analysis(self._app)
         comparison = await self._compare(self._app)
         command = await self._command(target, table, json.dumps(comparison))
         try:
@@ -155,7 +152,7 @@ class Analysis:
             waited=round(outcome.seconds, 3),
             exit_status=outcome.exit_status,
             signal=outcome.signal,
-            journal=await self._host.tail(outcome.invocation_id, unit_of(self._app), began),
+            journal=await self._host.tail(outcome.invocation_id, unit_name.analysis(self._app), began),
         )
 
     def _not_run(self, table: Table, error: Exception) -> Failure | None:
@@ -176,7 +173,7 @@ class Analysis:
             release=target.release,
             environment={
                 "DEPLOYD_PREVIOUS_GENERATION": "" if target.origin is None else str(target.origin),
-                "DEPLOYD_COMPARE": f"/run/credentials/{unit_of(self._app)}/{CREDENTIAL}",
+                "DEPLOYD_COMPARE": f"/run/credentials/{unit_name.analysis(self._app)}/{CREDENTIAL}",
             },
             timeout=table.timeout,
         )

@@ -18,6 +18,7 @@ from typing import Any
 
 from deployd.errors import Busy, Refused, SystemdError
 from deployd.instances.commands import Commands
+from deployd.model import unit_name
 from deployd.model.app import App
 from deployd.model.event import Emit
 from deployd.model.failure import Failure, GateName
@@ -65,10 +66,6 @@ class Change:
         )
 
 
-def unit_of(name: str) -> str:
-    return f"{name}:hook.service"
-
-
 class Hooks:
     """Runs them, and tells of each as an event ``hook``."""
 
@@ -97,7 +94,7 @@ class Hooks:
             which = self._running.get(name, "the last of its before hooks")
             raise Busy(
                 f"a rollout of {name} is about to begin, when {which} has ended; wait for it, or systemctl stop"
-                f" {unit_of(name)}"
+                f" {unit_name.hook(name)}"
             )
 
     async def before(self, change: Change, tell: Emit) -> bool:
@@ -111,8 +108,8 @@ class Hooks:
         ours = self._running.get(name)
         if ours is not None and change.app.pace.hooks.before:
             # Of the rollout that is to be superseded, and may succeed yet should these hooks fail.
-            raise Busy(f"{ours} of {name} still runs; wait for its end, or systemctl stop {unit_of(name)}")
-        if ours is None and await self._transient.running(unit_of(name)):
+            raise Busy(f"{ours} of {name} still runs; wait for its end, or systemctl stop {unit_name.hook(name)}")
+        if ours is None and await self._transient.running(unit_name.hook(name)):
             raise Refused(_leftover(name))
         failure = await self.run(Kind.BEFORE, change, tell)
         if failure is not None:
@@ -129,7 +126,7 @@ class Hooks:
             return None
         try:
             if change.app.pace.hooks.after:
-                await self._transient.settle(unit_of(change.app.name))
+                await self._transient.settle(unit_name.hook(change.app.name))
             return await self.run(Kind.AFTER, change, tell)
         except Exception as error:
             if not isinstance(error, SystemdError):
@@ -150,7 +147,7 @@ class Hooks:
         return None
 
     async def _one(self, kind: Kind, change: Change, argv: tuple[str, ...], tell: Emit) -> Failure | None:
-        name, unit = change.app.name, unit_of(change.app.name)
+        name, unit = change.app.name, unit_name.hook(change.app.name)
         command = shlex.join(argv)
 
         def event(state: str, **fields: Any) -> None:
@@ -219,7 +216,7 @@ class Hooks:
 
 
 def _leftover(name: str) -> str:
-    unit = unit_of(name)
+    unit = unit_name.hook(name)
     return (
         f"a hook of an earlier rollout of {name} still runs ({unit}), begun before deployd was started anew;"
         f" wait for its end, or systemctl stop {unit}"

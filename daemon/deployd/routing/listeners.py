@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from deployd.errors import SteeringError, SystemdError
+from deployd.model import unit_name
 from deployd.model.instance import Instance, State
 from deployd.reuseport.group import Address
 from deployd.reuseport.listeners import by_instance, cgroup_root
@@ -18,7 +19,6 @@ from deployd.routing.unix_addresses import Addresses
 from deployd.sockdiag.inet_diag import Connection, Listener
 from deployd.systemd.manager import Systemd, UnitRefused
 from deployd.systemd.observe import STATES
-from deployd.units.render import steered
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Listeners:
         """Instances whose socket unit was stopped or started under them: they accept from a listener that is gone."""
 
     def unit(self, number: int) -> str:
-        return steered.socket(self._app, number)
+        return unit_name.instance_socket(self._app, number)
 
     def known(self, number: int) -> bool:
         return number in self._known
@@ -75,7 +75,8 @@ class Listeners:
         await self._systemd.refresh(unit)
         if self._active(number):
             return
-        await self._stop(steered.starter(self._app, number))  # an active one would keep the socket from opening
+        # An active starter would keep the socket from opening.
+        await self._stop(unit_name.instance_socket_starter(self._app, number))
         result = await self._end(await self._systemd.start(unit))
         await self._systemd.refresh(unit)
         if not self._active(number):
@@ -91,7 +92,7 @@ class Listeners:
         self.lost.discard(number)
         self._drop(number)
         await self._stop(self.unit(number))
-        await self._stop(steered.starter(self._app, number))
+        await self._stop(unit_name.instance_socket_starter(self._app, number))
         self._systemd.unwatch(self.unit(number))
         self.paths.find(self._runs())
         self.sync()
@@ -111,7 +112,7 @@ class Listeners:
         """Close systemd's end. As long as its process is there, that accepts what comes where nobody else listens."""
         self._drop(number)
         await self._stop(self.unit(number))
-        await self._stop(steered.starter(self._app, number))
+        await self._stop(unit_name.instance_socket_starter(self._app, number))
 
     async def find(self, instances: Iterable[Instance]) -> None:
         """Take note of sockets that were opened or closed, by whomever."""
@@ -230,7 +231,7 @@ class Listeners:
         return int(self._systemd.properties(self._service(number)).get("ExecMainStartTimestampMonotonic", 0))
 
     def _service(self, number: int) -> str:
-        return f"{self._app}@{number}.service"
+        return unit_name.instance(self._app, number)
 
     def _runs(self) -> dict[int, object]:
         return {number: invocation for number, (invocation, _) in self._known.items()}
@@ -246,10 +247,9 @@ class Listeners:
         if self._looked:
             return set()
         self._looked = True
-        prefix, suffix = f"{self._app}@", ".socket"
-        names = await self._systemd.list_units(f"{prefix}*{suffix}")
-        numbers = (name.removeprefix(prefix).removesuffix(suffix) for name in names)
-        return {int(number) for number in numbers if number.isdigit()}
+        names = await self._systemd.list_units(unit_name.instance_socket(self._app, "*"))
+        numbers = (unit_name.instance_socket_number(self._app, name) for name in names)
+        return {number for number in numbers if number is not None}
 
     def _drop(self, number: int) -> None:
         self._synced = self._synced and number not in self._known

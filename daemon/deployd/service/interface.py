@@ -23,6 +23,7 @@ from deployd.apps.requests import Requests
 from deployd.apps.views import Views
 from deployd.bus import Bus, BusError, MethodCall, Reply, variant
 from deployd.errors import AccessDenied, DeploydError, InvalidFile, InvalidRequest, Refused
+from deployd.model import unit_name
 from deployd.model.generation import Cause
 from deployd.service import disclosure
 from deployd.service.consent import NAMES_RELEASE, Consent
@@ -31,7 +32,6 @@ from deployd.service.introspection import check_signature as _check_signature
 from deployd.service.introspection import node as _node
 from deployd.service.introspection import unknown_method as _unknown_method
 from deployd.service.polkit import Polkit
-from deployd.systemd.manager import decode, encode
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ class Service:
 
         An event that lacks some has a number, by which Event() tells it to those who may read them.
         """
-        path, public = f"{APPS}/{encode(app)}", disclosure.disclosed(fields, reads_journal=False)
+        path, public = f"{APPS}/{unit_name.path_encode(app)}", disclosure.disclosed(fields, reads_journal=False)
         if kind == "event":
             if disclosure.has_lines(fields):
                 self._last_event += 1
@@ -167,7 +167,7 @@ class Service:
         raise Refused(f"event {number} of {app} is not kept any more; deployd history {app} has what failed")
 
     async def _list_apps(self) -> list[list[str]]:
-        return [[name, f"{APPS}/{encode(name)}"] for name in await self._views.names()]
+        return [[name, f"{APPS}/{unit_name.path_encode(name)}"] for name in await self._views.names()]
 
     async def _serve(self, call: MethodCall) -> Reply:
         try:
@@ -213,8 +213,8 @@ class Service:
         return Caller(call.sender, known.uid, known.groups, call.interactive)
 
     async def _app(self, path: str) -> str:
-        name = decode(path.removeprefix(f"{APPS}/")[:LONGEST_LABEL])
-        if not config.is_name(name) or path != f"{APPS}/{encode(name)}":
+        name = unit_name.path_decode(path.removeprefix(f"{APPS}/")[:LONGEST_LABEL])
+        if not config.is_name(name) or path != f"{APPS}/{unit_name.path_encode(name)}":
             raise self._apps.unknown(name)
         await self._apps.find(name)
         return name
@@ -265,7 +265,7 @@ class Service:
         if path == ROOT:
             return _node(["app"], self._interfaces[MANAGER])
         if path == APPS:
-            return _node([encode(name) for name in await self._views.names()])
+            return _node([unit_name.path_encode(name) for name in await self._views.names()])
         if path.startswith(APPS + "/"):
             await self._app(path)
             return _node([], self._interfaces[APP])

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from deployd.errors import SystemdError
+from deployd.model import unit_name
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +43,6 @@ def differs(properties: Mapping[str, Any], listed: UnitState | None) -> bool:
     # While a unit is up the mirror keeps no account of its jobs.
     job = listed.active == "inactive" and properties.get("Job", [0])[0] != listed.job
     return job or told != (listed.load, listed.active, listed.sub)
-
-
-def patterns(units: Mapping[str, object]) -> list[str]:
-    """What matches all of these units: all instances of a template are one pattern."""
-    return sorted({re.sub(r"@[0-9]+\.", "@*.", unit) for unit in units})
 
 
 class Comparison:
@@ -85,7 +80,7 @@ class Comparison:
     async def _compare(self) -> None:
         if not self._units:
             return
-        listed = await self._states(patterns(self._units))
+        listed = await self._states(unit_name.common_patterns(self._units))
         # One by one: the calls of those who wait for something else come in between.
         for unit in [unit for unit, properties in self._units.items() if differs(properties, listed.get(unit))]:
             await self._read(unit)

@@ -17,16 +17,17 @@ from typing import Any
 
 from deployd.bus import Bus, BusError
 from deployd.errors import SystemdError
+from deployd.model import unit_name
 from deployd.systemd import settings
 from deployd.systemd.manager import NAME, PROPERTIES, SERVICE, UNIT, unit_path
 
 Settings = Mapping[str, tuple[str, Any]]
 """Properties for StartTransientUnit: name to signature and value."""
 
-UNSET = "deployd:unset.service"
+UNSET = unit_name.labelled("deployd", "unset")
 """A unit that is nowhere: systemd tells its defaults for it."""
 
-_LABELLED = re.compile(r"[@:]deployd[0-9a-f]+x[0-9a-f]+\.service$")
+_LABEL = re.compile(r"deployd[0-9a-f]+x[0-9a-f]+")
 
 BARE = "[Service]\nExecStart=/bin/true\n"
 """With the drop-ins of all services (service.d), which a transient unit has as well."""
@@ -45,23 +46,23 @@ class Execution:
         """Remove what a daemon that was killed has left."""
         with contextlib.suppress(OSError):  # there is no such directory, or it cannot be written to: that is told later
             for path in self._directory.iterdir():
-                if _LABELLED.search(path.name):
+                if _LABEL.fullmatch(unit_name.label(path.name)):
                     path.unlink(missing_ok=True)
 
     async def of_instance(self, app: str, number: int) -> Settings:
         """As instance `number` is loaded."""
-        return await self._copied(app, f"{app}@{number}.service", started=True)
+        return await self._copied(app, unit_name.instance(app, number), started=True)
 
     async def of_unit(self, app: str, text: str) -> Settings:
         """As an instance would be whose unit has this `text`."""
-        name = f"{app}@{next(self._labels)}.service"
+        name = unit_name.instance(app, next(self._labels))
         with self._written(name, text):
             return await self._copied(app, name, started=False)
 
     async def _copied(self, app: str, unit: str, *, started: bool) -> Settings:
         loaded = await self._loaded(unit)
         unset = await self._properties(UNSET, SERVICE)
-        bare = f"{app}:{next(self._labels)}.service"
+        bare = unit_name.labelled(app, next(self._labels))
         with self._written(bare, BARE):
             everywhere = await self._loaded(bare)
         if not started and (names := settings.unknown(loaded, unset)):

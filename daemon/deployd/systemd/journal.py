@@ -11,6 +11,8 @@ import os
 import sys
 from typing import Any
 
+from deployd.model import unit_name
+
 MESSAGE_IDS = {
     "started": "6291d903cfdc4ce1992cf1a387ff38d0",
     "finished": "a30afb23c09d463ba8767c57a1421693",
@@ -57,7 +59,7 @@ def open_journal() -> Any:
 
 def fields(app: str, event: str, data: dict[str, Any]) -> dict[str, str]:
     """The journal fields of a rollout's event."""
-    found = {"DEPLOYD_APP": app, "UNIT": f"{app}.service"}
+    found = {"DEPLOYD_APP": app, "UNIT": unit_name.app_unit(app)}
     if event in MESSAGE_IDS:
         found["MESSAGE_ID"] = MESSAGE_IDS[event]
     generation = data.get("generation") or data.get("to")
@@ -65,7 +67,7 @@ def fields(app: str, event: str, data: dict[str, Any]) -> dict[str, str]:
         found["DEPLOYD_GENERATION"] = str(generation)
     if data.get("instance"):
         found["DEPLOYD_INSTANCE"] = str(data["instance"])
-        found["UNIT"] = f"{app}@{data['instance']}.service"
+        found["UNIT"] = unit_name.instance(app, data["instance"])
     return found
 
 

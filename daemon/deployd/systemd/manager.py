@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from deployd.bus import Bus, BusError, Signal, variant
 from deployd.errors import SystemdError
+from deployd.model import unit_name
 from deployd.systemd.comparison import Comparison, UnitState
 from deployd.systemd.jobs import FIRST_LOOK, Jobs
 
@@ -139,7 +139,7 @@ class Systemd:
     async def refresh(self, unit: str) -> None:
         """Read a watched unit afresh. Single properties, pipelined: GetAll of a service has 300 of them."""
         names = [(UNIT, name) for name in UNIT_PROPERTIES]
-        if unit.endswith(".service"):
+        if unit_name.is_service(unit):
             names += [(SERVICE, name) for name in SERVICE_PROPERTIES]
         news: Properties = {}
         self._reading.setdefault(unit, []).append(news)
@@ -331,25 +331,5 @@ class Systemd:
 
 
 def unit_path(unit: str) -> str:
-    """The object path of a unit: bytes other than letters and digits as _xx (sd_bus_path_encode(3))."""
-    return f"{PATH}/unit/{encode(unit)}"
-
-
-def encode(label: str) -> str:
-    """sd_bus_path_encode(3); a leading digit is encoded too."""
-    return (
-        "".join(
-            chr(byte) if byte < 128 and (chr(byte).isalpha() or (index and chr(byte).isdigit())) else f"_{byte:02x}"
-            for index, byte in enumerate(label.encode())
-        )
-        or "_"
-    )
-
-
-def decode(label: str) -> str:
-    """The inverse of `encode`; what it would not have made is left as it is."""
-    return re.sub(r"(?:_[0-9a-f]{2})+", _bytes, "" if label == "_" else label)
-
-
-def _bytes(match: re.Match[str]) -> str:
-    return bytes.fromhex(match[0].replace("_", "")).decode(errors="replace")
+    """Return the object path of a unit."""
+    return f"{PATH}/unit/{unit_name.path_encode(unit)}"

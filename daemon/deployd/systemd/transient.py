@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deployd.errors import SystemdError
+from deployd.model import unit_name
 from deployd.model.app import App
 from deployd.systemd import observe
 from deployd.systemd.execution import Settings
@@ -172,7 +173,7 @@ class Transient:
     def __init__(self, systemd: Systemd) -> None:
         self._systemd = systemd
         # Of this process alone: what a daemon before us has left may still be there under its own name.
-        self._numbers = (f"{os.getpid():x}-{count:x}" for count in itertools.count(1))
+        self._labels = (f"{os.getpid():x}-{count:x}" for count in itertools.count(1))
 
     async def run(self, unit: str, command: Command) -> Outcome:
         """Run `command` as `unit`, to its end. Cancelled, it stops the unit. Raises UnitExists and SystemdError."""
@@ -206,7 +207,7 @@ class Transient:
     async def ask(self, app: str, number: int, command: Command, expect: int) -> str:
         """Run a probe of instance `number`; "" if it exits with the status `expect`, else what it does instead, as the
         end of a sentence."""
-        unit = f"{app}:probe-{number}-{next(self._numbers)}.service"
+        unit = unit_name.probe_command(app, number, next(self._labels))
         outcome = await self.run(unit, command)
         good = outcome.exit_status == expect and not outcome.timed_out
         return "" if good else str(outcome)

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from deployd.errors import Refused, StateError, SystemdError
+from deployd.model import unit_name
 from deployd.model.app import App, Routing
 from deployd.plan.goal import Goal
 from deployd.state.pins import Pins
@@ -176,7 +177,7 @@ class Deployment:
                 await self._install(app.name, only, enabled=[new.name])
                 await self._open(app.name, new.name)
             # One that is up was enabled when it was installed; whoever disabled it since does not want it at boot.
-            enabled = () if not first and await self._is_up(app.name) else [f"{app.name}.service"]
+            enabled = () if not first and await self._is_up(app.name) else [unit_name.app_unit(app.name)]
             wanted = await self._install(app.name, partial(self.layout, app, goal, closing=closing), enabled=enabled)
             for socket in wanted.placement.wanted:
                 await self._open(app.name, socket.name)
@@ -210,7 +211,7 @@ class Deployment:
             found.append(wanted())
             changed = self._units.install(found[0].files, found[0].stale)
             if enabled:
-                listening = found[0].placement.wanted if f"{name}.service" in enabled else ()
+                listening = found[0].placement.wanted if unit_name.app_unit(name) in enabled else ()
                 changed |= await self._systemd.enable([*enabled, *(item.name for item in listening)])
             return changed
 
@@ -219,7 +220,7 @@ class Deployment:
         return found[0]
 
     async def _is_up(self, name: str) -> bool:
-        (state,) = (await self._systemd.read(f"{name}.service", UNIT, ["ActiveState"])).values()
+        (state,) = (await self._systemd.read(unit_name.app_unit(name), UNIT, ["ActiveState"])).values()
         return bool(state == "active")
 
     async def _open(self, name: str, socket: str) -> None:
@@ -261,12 +262,13 @@ class Deployment:
 
     def _without(self, app: App, idle: frozenset[str], there: Present) -> list[Unit]:
         """The umbrella, and the template if nobody runs who was started with it, without these sockets."""
-        held = sockets.held(app.name, there.installed.get(f"{app.name}@.service", ""))
+        app_unit, template = unit_name.app_unit(app.name), unit_name.template(app.name)
+        held = sockets.held(app.name, there.installed.get(template, ""))
         remaining = tuple(item for item in there.sockets() if item.name not in idle)
         units = self._render(
             app, there.reach(), listening=remaining, held=held - idle, probe_sockets=False, steer=False
         )
-        names = {f"{app.name}.service", f"{app.name}@.service"} if held & idle else {f"{app.name}.service"}
+        names = {app_unit, template} if held & idle else {app_unit}
         return [unit for unit in units if unit.name in names]
 
     async def _close(
@@ -281,7 +283,7 @@ class Deployment:
         async def write() -> bool:
             await self._systemd.disable(sorted(names))
             there = self._present(name)
-            gone = [f"{name}@{number}.service" for number in there.own if number not in there.pins]
+            gone = [unit_name.instance(name, number) for number in there.own if number not in there.pins]
             stale = [*(unit for unit in units if unit in there.installed), *gone]
             return self._units.install(rewritten(there), stale)
 

@@ -12,13 +12,14 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from deployd.errors import InvalidFile, Refused, StateError, SystemdError
+from deployd.model import unit_name
 from deployd.model.app import NAME
 from deployd.state.disk import Disk, reported
-from deployd.units.render import HEADER, Unit, is_unit, steered, unit_names
+from deployd.units.render import HEADER, Unit, is_unit, unit_names
 
 SYSTEMDS = (
     "/run/systemd/transient", "/run/systemd/system", "/run/systemd/generator", "/usr/local/lib/systemd/system",
@@ -29,7 +30,6 @@ SYSTEMDS = (
 SEARCH_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 """Where systemd-analyze is looked for, and all it gets of PATH."""
 
-_INSTANCE = re.compile(r"@[0-9]+\.service$")
 _COMPLAINT = re.compile(r"/[^:]*/(?P<unit>[^/]+?\.(?:socket|service)):(?P<line>[0-9]+): (?P<what>.*)")
 # Said about names such as "first.last", which systemd then accepts.
 _HARMLESS = "Accepting user/group name"
@@ -64,8 +64,8 @@ class UnitDirectory:
 
     def apps(self) -> list[str]:
         """The apps that have a template of ours."""
-        paths = {path.name.removesuffix("@.service"): path for path in self._path.glob("*@.service")}
-        return sorted(name for name, path in paths.items() if NAME.fullmatch(name) and self._is_ours(path))
+        paths = {unit_name.app_of_template(path.name): path for path in self._path.glob(unit_name.template("*"))}
+        return sorted(app for app, path in paths.items() if app and NAME.fullmatch(app) and self._is_ours(path))
 
     def _is_ours(self, path: Path) -> bool:
         try:
@@ -76,33 +76,36 @@ class UnitDirectory:
     def installed(self, app_name: str) -> dict[str, str]:
         """The units of the app that are there and ours: name to text."""
         later = sorted(path.name for path in self._path.glob(f"{app_name}:*") if is_unit(app_name, path.name))
-        names = dict.fromkeys((*unit_names(app_name), steered.template(app_name), *later))
+        names = dict.fromkeys((*unit_names(app_name), unit_name.instance_socket(app_name, ""), *later))
         found = {name: self._read(self._path / name) for name in names}
         return {name: text for name, text in found.items() if text is not None and text.startswith(HEADER)}
 
     def own(self, app_name: str) -> dict[int, str]:
         """Unit files of single instances, ours, that stand in for the template: instance number to text."""
-        return self._of_instances(app_name, ".service")
+        return self._of_instances(app_name, unit_name.instance, unit_name.instance_number)
 
     def own_sockets(self, app_name: str) -> dict[int, str]:
         """The same of their listening sockets, where they have their own."""
-        return self._of_instances(app_name, ".socket")
+        return self._of_instances(app_name, unit_name.instance_socket, unit_name.instance_socket_number)
 
-    def _of_instances(self, app_name: str, suffix: str) -> dict[int, str]:
+    def _of_instances(
+        self, app_name: str, name: Callable[[str, str], str], number_of: Callable[[str, str], int | None]
+    ) -> dict[int, str]:
         found: dict[int, str] = {}
-        for path in self._path.glob(f"{app_name}@*{suffix}"):
-            number = path.name.removeprefix(f"{app_name}@").removesuffix(suffix)
-            text = self._read(path) if re.fullmatch(r"[1-9][0-9]*", number) and not path.is_symlink() else None
-            if text is not None and text.startswith(HEADER):
-                found[int(number)] = text
+        for path in self._path.glob(name(app_name, "*")):
+            number = number_of(app_name, path.name)
+            text = self._read(path) if number is not None and not path.is_symlink() else None
+            if number is not None and text is not None and text.startswith(HEADER):
+                found[number] = text
         return found
 
     def masked(self, app_name: str) -> frozenset[int]:
         """The instances that somebody masked: systemd will not start them."""
         places = (self._path, *self._others)
-        names = {path.name for place in places for path in place.glob(f"{app_name}@*.service") if path.is_symlink()}
-        numbers = {name: name.removeprefix(f"{app_name}@").removesuffix(".service") for name in names}
-        return frozenset(int(number) for name, number in numbers.items() if number.isdigit() and self._mask(name))
+        pattern = unit_name.instance(app_name, "*")
+        names = {path.name for place in places for path in place.glob(pattern) if path.is_symlink()}
+        numbers = {name: unit_name.instance_number(app_name, name) for name in names}
+        return frozenset(number for name, number in numbers.items() if number is not None and self._mask(name))
 
     def path_of(self, unit: str) -> str:
         """Where a unit of that name is or would be installed."""
@@ -162,8 +165,8 @@ class UnitDirectory:
         """Remove the units of the app that are ours; say whether there were any. Drop-ins stay."""
         names = [
             *self.installed(app_name),
-            *(f"{app_name}@{number}.service" for number in self.own(app_name)),
-            *(steered.socket(app_name, number) for number in self.own_sockets(app_name)),
+            *(unit_name.instance(app_name, number) for number in self.own(app_name)),
+            *(unit_name.instance_socket(app_name, number) for number in self.own_sockets(app_name)),
         ]
         for name in names:
             with reported(f"remove {self._path / name}"):
@@ -176,7 +179,7 @@ class UnitDirectory:
     def _is_masked_instance(self, name: str) -> bool:
         """Whether somebody masked this instance. Then it starts by no unit at all and needs none of its own; to write
         one would undo the mask, to refuse would leave a rollout no way back."""
-        return _INSTANCE.search(name) is not None and self._mask(name) is not None
+        return unit_name.is_instance(name) and self._mask(name) is not None
 
     def _mask(self, name: str) -> Path | None:
         """The symlink that masks a unit, if it is masked (systemctl(1), mask). A unit file of ours wins over a mask of
@@ -274,7 +277,7 @@ def _sentence(units: Sequence[Unit], complaints: Sequence[str]) -> str:
         where = _COMPLAINT.fullmatch(complaint)
         lines = texts.get(where["unit"], []) if where else []
         if where and 0 < int(where["line"]) <= len(lines):
-            table = "socket" if where["unit"].endswith(".socket") else "service"
+            table = "socket" if unit_name.is_socket(where["unit"]) else "service"
             directive = lines[int(where["line"]) - 1].partition("=")[0]
             said.append(f"[{table}] {directive}: {where['what']}")
         else:

@@ -7,12 +7,12 @@ instance holds is read from its unit file; so whoever takes over from a daemon t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Protocol
 
+from deployd.model import unit_name
 from deployd.model.app import App, Routing
 from deployd.plan.goal import Goal
 from deployd.units.render import Unit, probe, sockets, steered
@@ -72,7 +72,7 @@ class Present:
 
     def held(self, number: int) -> frozenset[str]:
         """The sockets that an instance was passed, or would be."""
-        return sockets.held(self.name, self.own.get(number, self.installed.get(f"{self.name}@.service", "")))
+        return sockets.held(self.name, self.own.get(number, self.installed.get(unit_name.template(self.name), "")))
 
     def in_use(self, numbers: Iterable[int]) -> frozenset[str]:
         """The sockets that these instances hold."""
@@ -80,15 +80,14 @@ class Present:
 
     def has(self, units: Iterable[Unit]) -> bool:
         """Is all of that there as it is?"""
-        own = {f"{self.name}@{number}.service": text for number, text in self.own.items()}
-        own |= {steered.socket(self.name, number): text for number, text in self.own_sockets.items()}
+        own = {unit_name.instance(self.name, number): text for number, text in self.own.items()}
+        own |= {unit_name.instance_socket(self.name, number): text for number, text in self.own_sockets.items()}
         return all((self.installed | own).get(unit.name) == unit.text for unit in units)
 
     def reach(self) -> int:
         """The highest instance number that the installed umbrella starts."""
-        text = self.installed.get(f"{self.name}.service", "")
-        found = re.findall(rf"{re.escape(self.name)}@([0-9]+)\.service", text)
-        return max((int(number) for number in found), default=0)
+        text = self.installed.get(unit_name.app_unit(self.name), "")
+        return max(unit_name.instance_numbers(self.name, text), default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +144,7 @@ def layout(app: App, goal: Goal, there: Present, settings_of: SettingsOf, make: 
 
     @cache  # most of the pinned instances have the same
     def template(its: App, held: frozenset[str]) -> str:
-        return next(unit.text for unit in rendered(its, 1, held) if unit.name == f"{name}@.service")
+        return next(unit.text for unit in rendered(its, 1, held) if unit.name == unit_name.template(name))
 
     text = template(app, wanted | late)
     own = {
@@ -157,13 +156,13 @@ def layout(app: App, goal: Goal, there: Present, settings_of: SettingsOf, make: 
     torn = {number for number in own if closing and there.held(number) - wanted}
     avoid = frozenset(number for number in own | opened if there.pins[number] not in mine or number in torn)
     alone = (
-        *(Unit(steered.socket(name, number), its_text) for number, its_text in sorted(opened.items())),
-        *(Unit(f"{name}@{number}.service", its_text) for number, its_text in sorted(own.items())),
+        *(Unit(unit_name.instance_socket(name, number), its_text) for number, its_text in sorted(opened.items())),
+        *(Unit(unit_name.instance(name, number), its_text) for number, its_text in sorted(own.items())),
     )
     names = {unit.name for unit in rendered(app, 1, wanted | late)}
     stale = (
-        *(f"{name}@{number}.service" for number in sorted(there.own.keys() - own.keys())),
-        *(steered.socket(name, number) for number in sorted(there.own_sockets.keys() - opened.keys())),
+        *(unit_name.instance(name, number) for number in sorted(there.own.keys() - own.keys())),
+        *(unit_name.instance_socket(name, number) for number in sorted(there.own_sockets.keys() - opened.keys())),
         *(unit for unit in there.installed if unit not in names),
     )
 
@@ -184,8 +183,8 @@ def layout(app: App, goal: Goal, there: Present, settings_of: SettingsOf, make: 
 def _opened(there: Present, units: Iterable[Unit]) -> dict[int, str]:
     """Sockets of pinned instances that the template would open otherwise: instance number to the text they keep. An
     edited socket could not be opened any more."""
-    wanted = next((unit.text for unit in units if unit.name == steered.template(there.name)), None)
-    installed = there.installed.get(steered.template(there.name))
+    wanted = next((unit.text for unit in units if unit.name == unit_name.instance_socket(there.name, "")), None)
+    installed = there.installed.get(unit_name.instance_socket(there.name, ""))
     if wanted is None or installed is None:
         return {}
     kept = {number: there.own_sockets.get(number, installed) for number in there.pins}

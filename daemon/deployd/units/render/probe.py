@@ -1,4 +1,4 @@
-"""The private sockets of instances that are asked over HTTP: NAME:probe@N.socket. No app's name has a colon."""
+"""The private sockets of instances that are asked over HTTP."""
 
 from __future__ import annotations
 
@@ -12,16 +12,6 @@ def has_socket(app: App) -> bool:
     return app.gate.probe is not None and bool(app.gate.probe.http)
 
 
-def unit(app_name: str) -> str:
-    """Their template unit."""
-    return f"{app_name}:probe@.socket"
-
-
-def unit_of(app_name: str, number: int | str) -> str:
-    """The socket unit of one instance; ``%i`` stands for its number in units."""
-    return f"{app_name}:probe@{number}.socket"
-
-
 def path(app_name: str, number: int | str) -> str:
-    """Where instance `number` is asked; ``%i`` as above."""
+    """Where instance `number` is asked; ``%i`` stands for its number in units."""
     return f"{DIRECTORY}/{app_name}/{number}.sock"

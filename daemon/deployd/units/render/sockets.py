@@ -3,7 +3,7 @@
 systemd closes a socket whose unit is edited, and cannot open it again while the app is up. So a unit keeps its
 addresses for as long as it lives: those that are still wanted stay as they are, new addresses open in a unit of their
 own beside them, and a unit goes when no instance holds it any more. NAME.socket is the first; later ones are
-NAME:2.socket, NAME:3.socket and so on. ":" is not allowed in the names of apps, so no other app's unit is called that.
+NAME:2.socket, NAME:3.socket and so on.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from deployd.errors import Refused
+from deployd.model import unit_name
 
 _STREAM = re.compile(r"ListenStream=(.*)")
 _HELD = re.compile(r"Sockets=(.*)")
@@ -55,43 +56,23 @@ def place(app_name: str, installed: Iterable[Socket], listen: Sequence[str]) -> 
             raise Refused(_torn(app_name, item, wanted))
     open_already = {address for item in kept for address in _addresses(item)}
     rest = tuple(address for address in listen if _same(address) not in open_already)
-    taken = {number(app_name, item.name) for item in there}
+    taken = {unit_name.shared_socket_count(app_name, item.name) for item in there}
     # The first socket's service is the umbrella itself. Once the app is up it could not be opened any more (EBUSY), so
     # that its name is for the first time only.
     free = next(count for count in range(2, len(taken) + 3) if count not in taken) if taken else 1
-    return Placement(kept, Socket(unit(app_name, free), rest) if rest else None, going)
-
-
-def unit(app_name: str, count: int) -> str:
-    """The name of the `count`-th socket unit, from 1."""
-    return f"{app_name}.socket" if count == 1 else f"{app_name}:{count}.socket"
-
-
-def number(app_name: str, name: str) -> int | None:
-    """The inverse of `unit`; None for a name that it does not give."""
-    if name == f"{app_name}.socket":
-        return 1
-    found = re.fullmatch(rf"{re.escape(app_name)}:([2-9]|[1-9][0-9]+)\.socket", name)
-    return int(found[1]) if found else None
-
-
-def starter(name: str) -> str:
-    """The service that the first connection to a socket unit starts.
-
-    That of the first one is the umbrella. A later one opens while the umbrella is up, when systemd would refuse to open
-    a socket with that service (EBUSY); its own does nothing but pull the umbrella in.
-    """
-    return f"{name.removesuffix('.socket')}.service"
+    return Placement(kept, Socket(unit_name.shared_socket(app_name, free), rest) if rest else None, going)
 
 
 def files(app_name: str, name: str) -> tuple[str, ...]:
     """The unit files that come and go with a socket unit."""
-    return (name,) if number(app_name, name) == 1 else (name, starter(name))
+    return (name,) if unit_name.shared_socket_count(app_name, name) == 1 else (name, unit_name.service_of(name))
 
 
 def in_order(app_name: str, sockets: Iterable[Socket]) -> tuple[Socket, ...]:
     """By number; what is no socket unit of the app is left out."""
-    numbered = [(count, item) for item in sockets if (count := number(app_name, item.name)) is not None]
+    numbered = [
+        (count, item) for item in sockets if (count := unit_name.shared_socket_count(app_name, item.name)) is not None
+    ]
     return tuple(item for _, item in sorted(numbered, key=lambda pair: pair[0]))
 
 
@@ -111,7 +92,7 @@ def held(app_name: str, text: str) -> frozenset[str]:
     """The socket units of the app that instances of this unit file are passed."""
     found = (_HELD.fullmatch(line) for line in text.splitlines())
     names = (name for match in found if match for name in match[1].split())
-    return frozenset(name for name in names if number(app_name, name) is not None)
+    return frozenset(name for name in names if unit_name.shared_socket_count(app_name, name) is not None)
 
 
 def settings(text: str) -> list[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import jinja2
 
+from deployd.model import unit_name
 from deployd.model.app import App, Directives, ListenKind
 from deployd.units.render import escape, probe, sockets, steered
 from deployd.units.render.hardening import hardening
@@ -46,14 +47,19 @@ class Unit:
 
 def unit_names(app_name: str) -> tuple[str, ...]:
     """The names of the unit files that an app may have from its beginning; `is_unit` knows those of later sockets."""
-    return (f"{app_name}.socket", f"{app_name}.service", f"{app_name}@.service", probe.unit(app_name))
+    return (
+        unit_name.shared_socket(app_name),
+        unit_name.app_unit(app_name),
+        unit_name.template(app_name),
+        unit_name.probe_socket(app_name, ""),
+    )
 
 
 def is_unit(app_name: str, name: str) -> bool:
     """Whether a unit file of this name is one of the app as a whole, not of a single instance."""
-    socket = f"{name.removesuffix('.service')}.socket" if name.endswith(".service") else name
-    own = (*unit_names(app_name), steered.template(app_name), steered.starter_template(app_name))
-    return name in own or sockets.number(app_name, socket) is not None
+    socket = unit_name.socket_of(name) if unit_name.is_service(name) else name
+    steered_ones = (unit_name.instance_socket(app_name, ""), unit_name.instance_socket_starter(app_name, ""))
+    return name in (*unit_names(app_name), *steered_ones) or unit_name.shared_socket_count(app_name, socket) is not None
 
 
 def units(
@@ -76,7 +82,7 @@ def units(
     """
     first, *names = unit_names(app.name)
     if steer:
-        listening, held = (), (steered.socket(app.name, "%i"),)
+        listening, held = (), (unit_name.instance_socket(app.name, "%i"),)
     elif listening is None:
         listening = (Socket(first, tuple(item.address for item in app.listen)),)
     there = [item.name for item in listening]
@@ -86,10 +92,12 @@ def units(
     values = {
         "header": _header(app),
         "app": app,
+        "app_unit": unit_name.app_unit(app.name),
+        "instance": unit_name.instance(app.name, "%i"),
         "asked_over_http": probe.has_socket(app),
-        "probe_unit": probe.unit_of(app.name, "%i"),
+        "probe_unit": unit_name.probe_socket(app.name, "%i"),
         "probe_path": probe.path(app.name, "%i"),
-        "instances": [f"{app.name}@{number}.service" for number in range(1, instances + 1)],
+        "instances": [unit_name.instance(app.name, number) for number in range(1, instances + 1)],
         "pins": f"{state_dir}/apps/{app.name}/pins",
         "environment_file": f"{escape.specifier(f'{state_dir}/apps/{app.name}/pins')}/%i/environment",
         "command": command,
@@ -140,11 +148,11 @@ def _of_instances(app: App, values: dict[str, object]) -> Iterable[Unit]:
             if item.kind is ListenKind.UNIX
         ],
         "fd_name": unit_names(app.name)[0],
-        "instance_starter": steered.starter(app.name, "%i"),
+        "instance_starter": unit_name.instance_socket_starter(app.name, "%i"),
         "socket": _with_defaults(_SOCKET_DEFAULTS, app.socket),
     }
-    yield Unit(steered.template(app.name), _environment().get_template("steered.j2").render(more))
-    yield Unit(steered.starter_template(app.name), _environment().get_template("start.j2").render(more))
+    yield Unit(unit_name.instance_socket(app.name, ""), _environment().get_template("steered.j2").render(more))
+    yield Unit(unit_name.instance_socket_starter(app.name, ""), _environment().get_template("start.j2").render(more))
 
 
 def _listening(app: App, listening: Iterable[Socket], values: dict[str, object]) -> Iterable[Unit]:
@@ -155,12 +163,12 @@ def _listening(app: App, listening: Iterable[Socket], values: dict[str, object])
         defaults = () if item.name == first else (("FileDescriptorName", first),)
         more = values | {
             "unit": item,
-            "starter": sockets.starter(item.name),
+            "starter": unit_name.service_of(item.name),
             "socket": _with_defaults((*_SOCKET_DEFAULTS, *defaults), app.socket),
         }
         yield Unit(item.name, _environment().get_template("socket.j2").render(more))
         if item.name != first:
-            yield Unit(sockets.starter(item.name), _environment().get_template("starter.j2").render(more))
+            yield Unit(unit_name.service_of(item.name), _environment().get_template("starter.j2").render(more))
 
 
 def _span(seconds: float) -> str:

@@ -1,0 +1,182 @@
+"""Names of units, made and taken apart.
+
+| unit | name |
+|---|---|
+| the app unit, which starts all pinned instances | NAME.service |
+| an instance | NAME@N.service |
+| a listening socket that all instances share | NAME.socket, NAME:2.socket, … |
+| the service that a later shared socket starts | NAME:2.service, … |
+| the listening socket of one instance | NAME@N.socket |
+| the service that this socket starts | NAME:start@N.service |
+| the private socket on which an instance is probed | NAME:probe@N.socket |
+| a hook | NAME:hook.service |
+| the analysis of a rollout | NAME:analysis.service |
+| a run of a probe that is a command | NAME:probe-N-LABEL.service |
+
+The name of an app contains neither ":" nor "@", so that each of these names belongs to one app. Where a number is
+expected, ``%i`` stands for it in the text of a template unit, ``*`` in a pattern (fnmatch(3)), and "" gives the name of
+the template unit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_NUMBER = "([1-9][0-9]*)"
+
+
+def app_unit(app: str) -> str:
+    """Return the name of the app unit."""
+    return f"{app}.service"
+
+
+def instance(app: str, number: int | str) -> str:
+    """Return the name of an instance's unit."""
+    return f"{app}@{number}.service"
+
+
+def template(app: str) -> str:
+    """Return the name of the template unit of the instances."""
+    return instance(app, "")
+
+
+def instance_number(app: str, unit: str) -> int | None:
+    """Return the number of the instance of `app` that is called `unit`, or None if it is no instance of this app."""
+    return _number(rf"{re.escape(app)}@{_NUMBER}\.service", unit)
+
+
+def instance_numbers(app: str, text: str) -> list[int]:
+    """Return the numbers of the instances of `app` that `text` names, separated by spaces or "="."""
+    return [int(number) for number in re.findall(rf"(?<![^\s=]){re.escape(app)}@{_NUMBER}\.service(?!\S)", text)]
+
+
+def belongs_to_instances(app: str, unit: str) -> bool:
+    """True if `unit` is an instance of `app` or the listening socket of one."""
+    return unit.startswith(f"{app}@")
+
+
+def is_instance(unit: str) -> bool:
+    """True if `unit` is called as an instance of an app."""
+    return re.fullmatch(rf"[^@:]+@{_NUMBER}\.service", unit) is not None
+
+
+def app_of_template(unit: str) -> str | None:
+    """Return the app whose instances have the template `unit`, or None for any other unit."""
+    app = unit.removesuffix(template(""))
+    return None if app == unit else app
+
+
+def shared_socket(app: str, count: int = 1) -> str:
+    """Return the name of the `count`-th shared socket, from 1."""
+    return f"{app}.socket" if count == 1 else f"{app}:{count}.socket"
+
+
+def shared_socket_count(app: str, unit: str) -> int | None:
+    """Return which shared socket of `app` is called `unit`, from 1, or None if it is no such socket."""
+    if unit == shared_socket(app):
+        return 1
+    found = _number(rf"{re.escape(app)}:{_NUMBER}\.socket", unit)
+    return None if found == 1 else found
+
+
+def service_of(socket: str) -> str:
+    """Return the service with the name of a socket unit, which it starts by default (systemd.socket(5), Service=)."""
+    return f"{socket.removesuffix('.socket')}.service"
+
+
+def socket_of(service: str) -> str:
+    """Return the socket unit with the name of a service; the inverse of `service_of`."""
+    return f"{service.removesuffix('.service')}.socket"
+
+
+def instance_socket(app: str, number: int | str) -> str:
+    """Return the name of the listening socket of one instance."""
+    return f"{app}@{number}.socket"
+
+
+def instance_socket_number(app: str, unit: str) -> int | None:
+    """Return the number of the instance whose listening socket is called `unit`, or None if it is no such socket."""
+    return _number(rf"{re.escape(app)}@{_NUMBER}\.socket", unit)
+
+
+def instance_socket_starter(app: str, number: int | str) -> str:
+    """Return the name of the service that a connection to the listening socket of one instance starts.
+
+    Not the instance: a waiting connection would start it again while it is replaced in place. Not the app unit: it is
+    active when an instance is added, and systemd refuses to open a socket whose service is active (EBUSY).
+    """
+    return f"{app}:start@{number}.service"
+
+
+def probe_socket(app: str, number: int | str) -> str:
+    """Return the name of the private socket of an instance."""
+    return f"{app}:probe@{number}.socket"
+
+
+def probe_command(app: str, number: int, label: str) -> str:
+    """Return the name of the transient unit that probes an instance by a command."""
+    return labelled(app, f"probe-{number}-{label}")
+
+
+def hook(app: str) -> str:
+    """Return the name of the transient unit of a hook."""
+    return labelled(app, "hook")
+
+
+def analysis(app: str) -> str:
+    """Return the name of the transient unit of the analysis."""
+    return labelled(app, "analysis")
+
+
+def labelled(app: str, label: str) -> str:
+    """Return the name of a service that is neither an instance nor started by a socket."""
+    return f"{app}:{label}.service"
+
+
+def label(unit: str) -> str:
+    """Return what a service has after ":" or "@" in its name, or "" for a name without either."""
+    found = re.fullmatch(r".*[@:]([^@:]*)\.service", unit)
+    return found[1] if found else ""
+
+
+def patterns(app: str) -> list[str]:
+    """Return the patterns that match all units of an app, and of no other."""
+    return [shared_socket(app), app_unit(app), f"{app}@*", f"{app}:*"]
+
+
+def common_patterns(units: Iterable[str]) -> list[str]:
+    """Return patterns that match all of these units: one for all units of a template."""
+    return sorted({re.sub(rf"@{_NUMBER}\.", "@*.", unit) for unit in units})
+
+
+def is_socket(unit: str) -> bool:
+    """True for a socket unit."""
+    return unit.endswith(".socket")
+
+
+def is_service(unit: str) -> bool:
+    """True for a service."""
+    return unit.endswith(".service")
+
+
+def path_encode(label: str) -> str:
+    """Encode a string for use as the last element of a D-Bus object path (sd_bus_path_encode(3))."""
+    encoded = re.sub(
+        rb"\A[0-9]|[^A-Za-z0-9]", lambda byte: b"_%02x" % ord(byte[0]), label.encode(errors="surrogateescape")
+    )
+    return encoded.decode("ascii") or "_"
+
+
+def path_decode(label: str) -> str:
+    """Decode the last element of an object path; what `path_encode` does not produce is left as it is."""
+    return re.sub(r"(?:_[0-9a-f]{2})+", _bytes, "" if label == "_" else label)
+
+
+def _bytes(match: re.Match[str]) -> str:
+    return bytes.fromhex(match[0].replace("_", "")).decode(errors="replace")
+
+
+def _number(pattern: str, unit: str) -> int | None:
+    found = re.fullmatch(pattern, unit)
+    return int(found[1]) if found else None

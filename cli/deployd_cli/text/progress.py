@@ -130,8 +130,8 @@ class Progress:
                 self.lost = ""
             case "finished":
                 self.phase, self.ended, self.note = text_of(event, "result", "finished"), True, reason
-                if failure := failure_of(event):
-                    self._failure({**failure, "failure": failure})
+                if failure := failure_of(event):  # the sentence about the end has it
+                    self.failures.pop(_name(failure, failure), None)
 
     def _instance(self, event: Mapping[str, Any], reason: str, now: float) -> None:
         name, state = text_of(event, "instance", "?"), text_of(event, "state", "?")
@@ -148,7 +148,7 @@ class Progress:
     def _failure(self, event: Mapping[str, Any]) -> None:
         """Keep the newest failure of each instance: its state and its gate report the same one."""
         reason, failure = text_of(event, "reason", "failed"), failure_of(event)
-        name = text_of(event, "instance") or text_of(failure, "gate", "?")
+        name = _name(event, failure)
         missing = facts(failure, f"instance {name} {reason}") if failure else ""
         self.failures.pop(name, None)
         self.failures[name] = f"{reason} ({missing})" if missing else reason
@@ -230,6 +230,11 @@ class Progress:
                 "bad" if row.state == "failed" else "",
             ),
         }
+
+
+def _name(event: Mapping[str, Any], failure: Mapping[str, Any]) -> str:
+    """Return what failed: an instance or, if there is none, a gate."""
+    return text_of(event, "instance") or text_of(failure, "gate", "?")
 
 
 def _urgency(item: tuple[str, Row]) -> tuple[float, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deployd import config
-from deployd.apps.registry import Registry, Settings
+from deployd.apps.registry import DaemonSettings, Registry
 from deployd.apps.removal import Removal
 from deployd.bus import Bus, BusError
 from deployd.errors import DeploydError, InvalidRequest
@@ -56,14 +56,14 @@ def run() -> int:
         return 1
 
 
-def _settings() -> Settings:
+def _settings() -> DaemonSettings:
     """Read the settings from the environment. Raises InvalidRequest."""
     # systemd sets STATE_DIRECTORY; the default is the same directory.
     state = Path(os.environ.get("STATE_DIRECTORY", "/var/lib/deployd"))
-    return Settings(
+    return DaemonSettings(
         state=state,
         patience=Patience(steady=float(_number("DEPLOYD_STEADY", Patience().steady, "a number of seconds", 999999))),
-        generations=int(_number("DEPLOYD_GENERATIONS", Settings().generations, "a number", 9999)),
+        generations=int(_number("DEPLOYD_GENERATIONS", DaemonSettings().generations, "a number", 9999)),
     )
 
 
@@ -80,7 +80,7 @@ def _number(name: str, default: float, what: str, most: int) -> float:
 class Daemon:
     """The daemon process: one bus connection, one history, all apps."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: DaemonSettings) -> None:
         self._settings = settings
         self._notifier = Notifier()
         self._service: Service | None = None

@@ -18,24 +18,9 @@ from deployd.config.gate import http_path
 from deployd.config.pace import commands, pauses
 from deployd.config.source import Problem, Source
 from deployd.errors import InvalidFile, InvalidRequest, NoSuchApp, Refused
-from deployd.model.app import (
-    Amount,
-    Analysis,
-    App,
-    Drain,
-    Gate,
-    GateType,
-    Hooks,
-    Listen,
-    ListenKind,
-    Memory,
-    OnFailure,
-    Order,
-    Pace,
-    Probe,
-    Routing,
-    Stop,
-)
+from deployd.model.app import App, Drain, Listen, ListenKind, Routing, StopSettings
+from deployd.model.gate import Gate, GateType, Probe
+from deployd.model.pace import Amount, AnalysisSettings, HookSettings, Memory, OnFailure, Order, Pace
 from tests.config.app_text import FILE, TOP, parse, refusal
 
 
@@ -70,9 +55,9 @@ def test_every_key_is_read() -> None:
             3600.0,
             (Amount(1), Amount(50, percent=True)),
             True,
-            Hooks((("./bin/migrate", "--all"), ("/bin/true",)), (("bin/announce",),), 300.0),
+            HookSettings((("./bin/migrate", "--all"), ("/bin/true",)), (("bin/announce",),), 300.0),
         ),
-        stop=Stop("SIGQUIT", 30.0),
+        stop=StopSettings("SIGQUIT", 30.0),
         service=(
             ("MemoryMax", ("512M",)),
             ("PrivateTmp", ("yes",)),
@@ -224,9 +209,11 @@ def test_steering() -> None:
 
 
 def test_an_analysis_is_a_command() -> None:
-    assert parse('[rollout.analysis]\ncommand = ["bin/is-well"]').pace.analysis == Analysis(("bin/is-well",), 10, 30)
+    assert parse('[rollout.analysis]\ncommand = ["bin/is-well"]').pace.analysis == AnalysisSettings(
+        ("bin/is-well",), 10, 30
+    )
     more = 'command = ["x", "y"]\ninterval = "1s"\ntimeout = 2'
-    assert parse(STEERED + f"[rollout.analysis]\n{more}").pace.analysis == Analysis(("x", "y"), 1, 2)
+    assert parse(STEERED + f"[rollout.analysis]\n{more}").pace.analysis == AnalysisSettings(("x", "y"), 1, 2)
     assert refusal("[rollout.analysis]\ninterval = 1").startswith(
         ': rollout.analysis.command: missing; add command = ["'
     )

@@ -8,7 +8,8 @@ import pytest
 
 from deployd import config
 from deployd.errors import Refused
-from deployd.model.app import Amount, Gate, GateType, Hooks, Pace, Probe
+from deployd.model.gate import Gate, GateType, Probe
+from deployd.model.pace import Amount, HookSettings, Pace
 from tests.config.app_text import parse, refusal
 
 
@@ -124,7 +125,7 @@ def test_pauses(written: str, pauses: tuple[Amount, ...]) -> None:
 def test_hooks_and_their_timeout() -> None:
     assert parse("[rollout.hooks]").pace == parse("[rollout]\nirreversible = false").pace == Pace()
     hooks = parse('[rollout.hooks]\nafter = [["bin/x", ""]]\ntimeout = "1h"').pace.hooks
-    assert hooks == Hooks(after=(("bin/x", ""),), timeout=3600.0)
+    assert hooks == HookSettings(after=(("bin/x", ""),), timeout=3600.0)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from deployd.instances.commands import Commands
 from deployd.model.app import App
 from deployd.model.instance import Instance, State
 from deployd.state.pins import Pins
-from deployd.systemd.execution import Settings
+from deployd.systemd.settings import ServiceSettings
 from deployd.systemd.transient import Command
 
 APP = App("demo", "/srv/demo/current", ("./serve",), (), user="www-data")
@@ -23,7 +23,7 @@ class Execution:
     def __init__(self) -> None:
         self.asked: list[tuple[str, int]] = []
 
-    async def of_instance(self, app: str, number: int) -> Settings:
+    async def of_instance(self, app: str, number: int) -> ServiceSettings:
         self.asked.append((app, number))
         return {"User": ("s", f"user{len(self.asked)}")}
 

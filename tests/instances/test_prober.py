@@ -10,7 +10,8 @@ import pytest
 
 from deployd.errors import SystemdError
 from deployd.instances.prober import Prober
-from deployd.model.app import App, Gate, Probe
+from deployd.model.app import App
+from deployd.model.gate import Gate, Probe
 from deployd.model.instance import Instance, State
 
 HTTP = App("web", "/srv/web", ("/bin/web",), (), gate=Gate(probe=Probe(http="/_status")))

@@ -18,9 +18,10 @@ from deployd.errors import SystemdError
 from deployd.instances.freezer import Freezer, patient
 from deployd.instances.standby import Standby
 from deployd.model.action import Action, Freeze, Stop, Thaw, Unpin
-from deployd.model.app import App, Memory, Pace
+from deployd.model.app import App
 from deployd.model.clock import Timestamp
 from deployd.model.instance import Instance, State
+from deployd.model.pace import Memory, Pace
 from deployd.model.rollout import Rollout
 from deployd.plan.goal import Goal
 from deployd.plan.standby import NEVER, Resting, leaving, refusal, until

@@ -10,21 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployd.model.app import (
-    Amount,
-    Analysis,
-    App,
-    Drain,
-    Gate,
-    Listen,
-    ListenKind,
-    Memory,
-    OnFailure,
-    Order,
-    Pace,
-    Routing,
-    Stop,
-)
+from deployd.model.app import App, Drain, Listen, ListenKind, Routing, StopSettings
+from deployd.model.gate import Gate
+from deployd.model.pace import Amount, AnalysisSettings, Memory, OnFailure, Order, Pace
 from tests.plan.worlds import amounts
 
 text = st.text(max_size=8)
@@ -52,9 +40,9 @@ apps = st.builds(
         seconds,
         standby=seconds,
         standby_memory=st.builds(Memory, st.integers(0, 100), st.booleans()),
-        analysis=st.none() | st.builds(Analysis, st.lists(text, max_size=3).map(tuple), seconds, seconds),
+        analysis=st.none() | st.builds(AnalysisSettings, st.lists(text, max_size=3).map(tuple), seconds, seconds),
     ),
-    stop=st.builds(Stop, text, seconds),
+    stop=st.builds(StopSettings, text, seconds),
     service=directives,
     socket=directives,
     routing=st.sampled_from(Routing),
@@ -105,7 +93,7 @@ def test_what_the_process_is_made_of_changes_the_fingerprint(change: dict[str, A
         {"instances": 9},
         {"gate": Gate(min_ready=5.0)},
         {"pace": Pace(max_surge=Amount(2), order=Order.OLDEST_FIRST)},
-        {"stop": Stop(timeout=5.0)},
+        {"stop": StopSettings(timeout=5.0)},
         {"spill_over": 1},
         {"warm_up": 9.0},
         {"drain": Drain(9.0)},

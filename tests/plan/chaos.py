@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from deployd.model.action import Action, Adopt, Freeze, Start, Stop, Thaw, Unpin
-from deployd.model.app import OnFailure
 from deployd.model.generation import Result
 from deployd.model.instance import Instance, State
+from deployd.model.pace import OnFailure
 from deployd.model.rollout import Pause, Phase, Rollout
 from deployd.plan.goal import Goal
 from deployd.plan.planner import Plan, Verdict, World, plan

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployd.model.action import Freeze, Stop
-from deployd.model.app import Amount, Gate, Order, Pace
+from deployd.model.gate import Gate
 from deployd.model.generation import Result
 from deployd.model.instance import Instance, State
+from deployd.model.pace import Amount, Order, Pace
 from deployd.model.rollout import Hold, Rollout
 from deployd.plan.goal import Goal
 from deployd.plan.planner import Plan, World

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from deployd.model.action import Action, Adopt, Start, Stop, Unpin
-from deployd.model.app import Amount, Pace
 from deployd.model.instance import Instance, State
+from deployd.model.pace import Amount, Pace
 from deployd.model.rollout import Hold
 from deployd.plan.goal import Goal
 from deployd.plan.planner import Verdict, World, plan, retry

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployd.model.app import Amount, Gate, Pace
+from deployd.model.gate import Gate
+from deployd.model.pace import Amount, Pace
 from deployd.plan.goal import Goal
 from tests.plan.worlds import amounts, app
 

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from deployd.errors import DeploydError
 from deployd.model.action import Start, Stop
-from deployd.model.app import Amount, Gate, Pace, Probe, Routing
+from deployd.model.app import Routing
 from deployd.model.failure import GateName
+from deployd.model.gate import Gate, Probe
 from deployd.model.instance import Instance, State
+from deployd.model.pace import Amount, Pace
 from deployd.model.rollout import Hold
 from deployd.plan import judge
 from deployd.plan.goal import Goal, canary, holds

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployd.model.action import Adopt
-from deployd.model.app import Order
 from deployd.model.instance import Instance, State
+from deployd.model.pace import Order
 from deployd.plan.goal import Goal
 from deployd.plan.planner import Verdict
 from deployd.plan.simulation import Durations, Outcome, simulate

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployd.model.action import Start, Stop
-from deployd.model.app import Amount, Pace
 from deployd.model.instance import Instance, State
+from deployd.model.pace import Amount, Pace
 from deployd.model.rollout import Hold
 from deployd.plan.goal import Goal
 from deployd.plan.planner import Verdict

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployd.model.action import Adopt, Freeze, Start, Stop, Thaw
-from deployd.model.app import Probe
+from deployd.model.gate import Probe
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Hold
 from deployd.plan import judge

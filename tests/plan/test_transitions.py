@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployd.model.app import OnFailure
 from deployd.model.generation import Result
+from deployd.model.pace import OnFailure
 from deployd.model.rollout import Hold, Pause, Phase, Rollout
 from deployd.plan.transitions import TABLE, Event, advance
 

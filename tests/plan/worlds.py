@@ -8,8 +8,10 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from deployd.model.action import Freeze, Start, Stop
-from deployd.model.app import Amount, App, Gate, Listen, ListenKind, Order, Pace
+from deployd.model.app import App, Listen, ListenKind
+from deployd.model.gate import Gate
 from deployd.model.instance import Instance, State
+from deployd.model.pace import Amount, Order, Pace
 from deployd.plan.goal import Goal
 from deployd.plan.planner import Plan
 

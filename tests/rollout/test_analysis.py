@@ -16,34 +16,34 @@ import pytest
 from deployd.errors import SystemdError
 from deployd.instances.commands import Commands
 from deployd.model.action import Stop
-from deployd.model.app import Analysis as Table
-from deployd.model.app import App, Pace
+from deployd.model.app import App
 from deployd.model.clock import Timestamp
 from deployd.model.failure import Failure, GateName
 from deployd.model.generation import Cause, Generation, Result
 from deployd.model.instance import Instance, State
+from deployd.model.pace import AnalysisSettings, Pace
 from deployd.model.rollout import Pause, Phase, Rollout
 from deployd.rollout.active import ActiveRollout
 from deployd.rollout.analysis import TRIES, Analysis
 from deployd.state.pins import Pins
-from deployd.systemd.execution import Settings
 from deployd.systemd.manager import UnitExists
+from deployd.systemd.settings import ServiceSettings
 from deployd.systemd.transient import Command, Outcome
 
 UNIT = "demo:analysis.service"
 GOOD = Outcome(0, None, False, "ab" * 16, 0.25)
 BAD = Outcome(1, None, False, "cd" * 16, 1.0, "exit-code")
-TABLE = Table(("./bin/ok", "a b"), interval=0.001, timeout=7)
+TABLE = AnalysisSettings(("./bin/ok", "a b"), interval=0.001, timeout=7)
 COMPARISON = {"app": "demo", "generations": []}
 BOTH = (Instance(1, 6, State.READY), Instance(2, 7, State.READY))
 STOPS = (Stop(1, 6),)
 
 
-def app(table: Table | None = TABLE) -> App:
+def app(table: AnalysisSettings | None = TABLE) -> App:
     return App("demo", "/srv/demo/current", ("./serve",), (), user="www-data", pace=Pace(analysis=table))
 
 
-def course(table: Table | None = TABLE, cause: Cause = Cause.ROLLOUT, **rollout: Any) -> ActiveRollout:
+def course(table: AnalysisSettings | None = TABLE, cause: Cause = Cause.ROLLOUT, **rollout: Any) -> ActiveRollout:
     target = Generation("demo", 7, "/srv/demo/v7", "", cause, Result.RUNNING, "", 0.0, origin=6, settings=app(table))
     now = Timestamp.now()
     return ActiveRollout(Rollout("demo", 6, 7, **{"since": now.monotonic, "boot": now.boot, **rollout}), target)
@@ -73,7 +73,7 @@ class Site:
         assert name == "demo"
         return COMPARISON
 
-    async def of_unit(self, app: str, text: str) -> Settings:
+    async def of_unit(self, app: str, text: str) -> ServiceSettings:
         assert "/var/lib/deployd/apps/demo/generations/7/environment" in text
         return {"User": ("s", "www-data")}
 

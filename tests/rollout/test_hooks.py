@@ -11,14 +11,14 @@ import pytest
 
 from deployd.errors import Busy, Refused, SystemdError
 from deployd.instances.commands import Commands
-from deployd.model.app import App, Pace
-from deployd.model.app import Hooks as HooksTable
+from deployd.model.app import App
 from deployd.model.failure import Failure, GateName
 from deployd.model.generation import Cause, Generation, Result
+from deployd.model.pace import HookSettings, Pace
 from deployd.rollout.hooks import Change, Hooks, Kind
 from deployd.state.pins import Pins
-from deployd.systemd.execution import Settings
 from deployd.systemd.manager import UnitExists
+from deployd.systemd.settings import ServiceSettings
 from deployd.systemd.transient import Command, Outcome
 
 GOOD = Outcome(0, None, False, "ab" * 16, 1.25)
@@ -30,7 +30,7 @@ APP = App(
     (),
     user="www-data",
     pace=Pace(
-        hooks=HooksTable(before=(("./bin/migrate", "--to", "a b"), ("./bin/warm",)), after=(("tell",),), timeout=9)
+        hooks=HookSettings(before=(("./bin/migrate", "--to", "a b"), ("./bin/warm",)), after=(("tell",),), timeout=9)
     ),
 )
 CHANGE = Change(APP, 7, "/srv/demo/v7", Cause.ROLLOUT, 6, "/srv/demo/v6")
@@ -67,7 +67,7 @@ class Execution:
     def __init__(self) -> None:
         self.text = ""
 
-    async def of_unit(self, app: str, text: str) -> Settings:
+    async def of_unit(self, app: str, text: str) -> ServiceSettings:
         self.text = text
         return {"User": ("s", "www-data")}
 

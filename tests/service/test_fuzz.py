@@ -14,7 +14,7 @@ from dbus_next import Message, Variant
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deployd.apps.registry import Registry, Settings
+from deployd.apps.registry import DaemonSettings, Registry
 from deployd.apps.removal import Removal
 from deployd.bus import Bus, BusError, Credentials, MethodCall
 from deployd.errors import DeploydError, InvalidFile, Refused
@@ -92,7 +92,9 @@ class Site:
         hooks = Hooks(transient, create_autospec(Tail, instance=True), commands)
         kernel, removal = create_autospec(Kernel, instance=True), create_autospec(Removal, instance=True)
         host = Host(systemd, self.history, pins, deployment, AsyncMock(), hooks, transient, commands, kernel)
-        self.apps = Registry(Settings(apps=directory, state=directory, units=directory), host, removal, lambda *_: None)
+        self.apps = Registry(
+            DaemonSettings(apps=directory, state=directory, units=directory), host, removal, lambda *_: None
+        )
         for name in ("bad", "demo", "new"):
             (directory / f"{name}.toml").touch(mode=0o600)
         self.apps.load = self.load  # type: ignore[method-assign]

@@ -10,7 +10,7 @@ from deployd.bus import Bus
 from deployd.errors import SystemdError
 from deployd.systemd.execution import UNSET, Execution
 from deployd.systemd.manager import SERVICE, Systemd
-from deployd.systemd.settings import COPIED, LIMITS, NOT_COPIED, Properties
+from deployd.systemd.settings import COPIED, LIMITS, NOT_COPIED, ServiceSettings
 from tests.bus.private_bus import connections, run
 from tests.host.machine import Machine
 
@@ -79,7 +79,7 @@ def on(machine: Machine, work: Callable[[Bus, Execution], Awaitable[None]]) -> N
     run(within(), DEADLINE)
 
 
-async def ends_up(bus: Bus, unit: str, found: Properties, execution: Execution) -> Properties:
+async def ends_up(bus: Bus, unit: str, found: ServiceSettings, execution: Execution) -> ServiceSettings:
     """The settings of a transient unit that was made with these."""
     systemd = Systemd(bus)
     own = {"AddRef": ("b", True), "ExecStart": ("a(sasb)", [["/bin/true", ["/bin/true"], False]])}

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from deployd.errors import SystemdError
-from deployd.model.app import App
-from deployd.model.app import Stop as StopTable
+from deployd.model.app import App, StopSettings
 from deployd.systemd.manager import UnitExists
 from deployd.systemd.transient import Command, Outcome, Transient
 
@@ -74,7 +73,7 @@ APP = App(
     release="/srv/demo/current",
     exec=("./serve",),
     listen=(),
-    stop=StopTable(timeout=7),
+    stop=StopSettings(timeout=7),
 )
 SETTINGS: Properties = {
     "User": ("s", "www-data"),

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from deployd.model.app import App
-from deployd.model.app import Stop as StopTable
-from deployd.systemd.execution import Settings
+from deployd.model.app import App, StopSettings
 from deployd.systemd.manager import Systemd
+from deployd.systemd.settings import ServiceSettings
 from deployd.systemd.transient import Command, Transient
 from tests.bus.private_bus import connections, run
 from tests.host.machine import Machine
@@ -16,7 +15,7 @@ from tests.host.machine import Machine
 DEADLINE = 60.0
 
 RELEASE = "/srv/demo/v1"
-APP = App("demo", RELEASE, ("./serve",), (), user="www-data", stop=StopTable(timeout=1))
+APP = App("demo", RELEASE, ("./serve",), (), user="www-data", stop=StopSettings(timeout=1))
 UP = '#!/bin/sh\necho noise\n[ "$DEPLOYD_INSTANCE:$MAINPID:$KEY:$(id -un):$PWD" = "$1" ] && exit 7\nexit 1\n'
 
 
@@ -37,7 +36,10 @@ def command(*argv: str, timeout: float = 30) -> Command:
 def test_probes_of_several_instances_at_once_leave_nothing(machine: Machine) -> None:
     machine.write(f"{RELEASE}/bin/up", UP, 0o755)
     machine.write("/srv/environment", "KEY=secret\n", 0o600)
-    settings: Settings = {"User": ("s", "www-data"), "EnvironmentFiles": ("a(sb)", [["/srv/environment", False]])}
+    settings: ServiceSettings = {
+        "User": ("s", "www-data"),
+        "EnvironmentFiles": ("a(sb)", [["/srv/environment", False]]),
+    }
     words = ("bin/up", "3:42:secret:www-data:/srv/demo/v1")
 
     async def ask(transient: Transient, number: int) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from deployd.model import unit_name
-from deployd.model.app import App, Gate, Listen, ListenKind, Probe
+from deployd.model.app import App, Listen, ListenKind
+from deployd.model.gate import Gate, Probe
 from deployd.plan.goal import Goal
 from deployd.units import render
 from deployd.units.layout import Layout, Present, Render, layout, settled

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from deployd import config
 from deployd.config import directives, values
 from deployd.config.source import Problem
-from deployd.model.app import App, Directives, Gate, Listen, ListenKind, Stop
+from deployd.model.app import App, Directives, Listen, ListenKind, StopSettings
+from deployd.model.gate import Gate
 from deployd.units import render
 from deployd.units.render import escape
 from tests.units import systemd_syntax as syntax
@@ -209,7 +210,7 @@ def test_a_control_character_never_reaches_a_unit() -> None:
     [(60, "60s"), (0.25, "250ms"), (1.5, "1500ms"), (0.1, "100ms"), (0.0000001, "1us"), (0.1234567, "123457us")],
 )
 def test_time_spans(seconds: float, text: str) -> None:
-    app = App("a", "/r", ("/p",), (), gate=Gate(timeout=seconds), stop=Stop(timeout=seconds))
+    app = App("a", "/r", ("/p",), (), gate=Gate(timeout=seconds), stop=StopSettings(timeout=seconds))
     lines = render.units(app, 1, STATE)[2].text.splitlines()
     assert f"TimeoutStartSec={text}" in lines
     assert f"TimeoutStopSec={text}" in lines

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from deployd.model import unit_name
-from deployd.model.app import App, Gate, GateType, Listen, ListenKind, Probe
+from deployd.model.app import App, Listen, ListenKind
+from deployd.model.gate import Gate, GateType, Probe
 from deployd.units import render
 from deployd.units.render import probe
 from tests.units import systemd_syntax as syntax

@@ -50,7 +50,7 @@ Emit = Callable[[str, str, dict[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class DaemonSettings:
     """Where things are; the daemon's own settings."""
 
     apps: Path = Path("/etc/deployd/apps")
@@ -66,7 +66,7 @@ class Settings:
 class Registry:
     """Every method raises a DeploydError whose text is for people."""
 
-    def __init__(self, settings: Settings, host: Host, removal: Removal, emit: Emit) -> None:
+    def __init__(self, settings: DaemonSettings, host: Host, removal: Removal, emit: Emit) -> None:
         self.settings = settings
         self.history = host.history
         self.pins = host.pins

@@ -6,7 +6,7 @@ from typing import Any
 
 from deployd.config import values
 from deployd.config.source import Problem, Table
-from deployd.model.app import Gate, GateType, Probe
+from deployd.model.gate import Gate, GateType, Probe
 
 LONGEST_PATH = 2048
 SHORTEST = 0.01

@@ -6,7 +6,7 @@ from typing import Any
 
 from deployd.config import values
 from deployd.config.source import Problem, Table, kind
-from deployd.model.app import Amount, Analysis, Hooks, OnFailure, Order, Pace
+from deployd.model.pace import Amount, AnalysisSettings, HookSettings, OnFailure, Order, Pace
 
 
 def pace(table: Table) -> Pace:
@@ -47,9 +47,9 @@ def pauses(raw: Any) -> tuple[Amount, ...]:
     return found
 
 
-def _hooks(table: Table) -> Hooks:
-    default = Hooks()
-    hooks = Hooks(
+def _hooks(table: Table) -> HookSettings:
+    default = HookSettings()
+    hooks = HookSettings(
         before=table.get("before", commands, default.before),
         after=table.get("after", commands, default.after),
         timeout=table.get("timeout", values.duration(0.1, values.DAY), default.timeout),
@@ -58,9 +58,9 @@ def _hooks(table: Table) -> Hooks:
     return hooks
 
 
-def _analysis(table: Table) -> Analysis:
-    default = Analysis(())
-    analysis = Analysis(
+def _analysis(table: Table) -> AnalysisSettings:
+    default = AnalysisSettings(())
+    analysis = AnalysisSettings(
         command=table.require("command", values.argv, 'command = ["bin/is-well"]'),
         interval=table.get("interval", values.duration(0.1, values.DAY), default.interval),
         timeout=table.get("timeout", values.duration(0.1, values.DAY), default.timeout),

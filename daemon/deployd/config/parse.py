@@ -14,7 +14,7 @@ from deployd.config.pace import pace
 from deployd.config.source import Problem, Source, Table, one_line, printable
 from deployd.config.steering import refuse_what_cannot_be_steered, refuse_what_needs_steering
 from deployd.errors import InvalidFile, NoSuchApp
-from deployd.model.app import NAME, App, Directives, Drain, Routing, Stop
+from deployd.model.app import NAME, App, Directives, Drain, Routing, StopSettings
 
 LARGEST_FILE = 1024 * 1024
 LARGEST_ENVIRONMENT = 1024 * 1024
@@ -159,10 +159,10 @@ def _socket(table: Table) -> Directives:
     return found
 
 
-def _stop(table: Table) -> Stop:
-    stop = Stop(
-        signal=table.get("signal", values.signal, Stop().signal),
-        timeout=table.get("timeout", values.duration(0.1, values.DAY), Stop().timeout),
+def _stop(table: Table) -> StopSettings:
+    stop = StopSettings(
+        signal=table.get("signal", values.signal, StopSettings().signal),
+        timeout=table.get("timeout", values.duration(0.1, values.DAY), StopSettings().timeout),
     )
     table.finish()
     return stop

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from deployd.config.source import Problem, kind
-from deployd.model.app import Amount, Memory
+from deployd.model.pace import Amount, Memory
 
 E = TypeVar("E", bound=StrEnum)
 T = TypeVar("T")

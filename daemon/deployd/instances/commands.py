@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from deployd.model.app import App
 from deployd.model.instance import Instance
 from deployd.state.pins import Pins
-from deployd.systemd.execution import Execution, Settings
+from deployd.systemd.execution import Execution
+from deployd.systemd.settings import ServiceSettings
 from deployd.systemd.transient import Command
 from deployd.units import render
 
@@ -18,7 +19,7 @@ class Commands:
     def __init__(self, execution: Execution, pins: Pins) -> None:
         self._execution = execution
         self._pins = pins
-        self._instances: dict[tuple[str, int], tuple[str, Settings]] = {}
+        self._instances: dict[tuple[str, int], tuple[str, ServiceSettings]] = {}
 
     async def of_generation(
         self,
@@ -60,7 +61,7 @@ class Commands:
             quiet=True,
         )
 
-    async def _of_instance(self, app: str, instance: Instance) -> Settings:
+    async def _of_instance(self, app: str, instance: Instance) -> ServiceSettings:
         """Read once for each start of an instance, and not for each question."""
         known = self._instances.get((app, instance.number))
         if known is not None and known[0] == instance.invocation_id:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 
 from deployd import probe
 from deployd.errors import SystemdError
-from deployd.model.app import App, Probe
+from deployd.model.app import App
+from deployd.model.gate import Probe
 from deployd.model.instance import Instance, State
 from deployd.units.render.probe import path
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from math import ceil
 
 from deployd.errors import InvalidRequest, Refused
-from deployd.model.app import App, Gate, GateType, Order
+from deployd.model.app import App
+from deployd.model.gate import Gate, GateType
+from deployd.model.pace import Order
 from deployd.model.rollout import Hold
 
 

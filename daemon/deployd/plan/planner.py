@@ -34,9 +34,9 @@ from enum import StrEnum
 from itertools import count, islice
 
 from deployd.model.action import Action, Adopt, Freeze, Start, Stop, Thaw, Unpin
-from deployd.model.app import Order
 from deployd.model.failure import Failure
 from deployd.model.instance import Instance, State
+from deployd.model.pace import Order
 from deployd.plan import judge
 from deployd.plan.goal import Goal
 

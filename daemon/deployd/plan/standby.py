@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from deployd.model.app import Memory
+from deployd.model.pace import Memory
 
 NEVER = 2**64 - 1
 """USEC_INFINITY: a time-out that is not set."""

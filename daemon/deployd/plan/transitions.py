@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import StrEnum
 
-from deployd.model.app import OnFailure
 from deployd.model.generation import Result
+from deployd.model.pace import OnFailure
 from deployd.model.rollout import Pause, Phase, Rollout
 
 

@@ -21,19 +21,19 @@ from deployd.alarm import Alarm
 from deployd.errors import DeploydError
 from deployd.model import unit_name
 from deployd.model.action import Action
-from deployd.model.app import Analysis as Table
 from deployd.model.clock import Timestamp
 from deployd.model.event import Emit
 from deployd.model.failure import Failure, GateName
 from deployd.model.generation import Generation
 from deployd.model.instance import Instance
+from deployd.model.pace import AnalysisSettings
 from deployd.model.rollout import Phase
 from deployd.plan import analysis
 from deployd.plan.analysis import CAUSES, Record
 from deployd.rollout.active import ActiveRollout
 from deployd.rollout.host import Host
-from deployd.systemd.execution import Settings
 from deployd.systemd.manager import UnitExists
+from deployd.systemd.settings import ServiceSettings
 from deployd.systemd.transient import Command, Outcome
 
 log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ class Analysis:
             self._task.cancel()
             self._task = None
 
-    async def _ask(self, target: Generation, table: Table) -> None:
+    async def _ask(self, target: Generation, table: AnalysisSettings) -> None:
         """One run. A cancelled one is not heard of any more: somebody else may be in its place."""
         began = time.monotonic()
         try:
@@ -131,7 +131,7 @@ class Analysis:
             self._say(target, "succeeded", f"{shlex.join(table.command)} exited with status 0")
         self._wake()
 
-    async def _run(self, target: Generation, table: Table, began: float) -> Failure | None:
+    async def _run(self, target: Generation, table: AnalysisSettings, began: float) -> Failure | None:
         unit = unit_name.analysis(self._app)
         comparison = await self._compare(self._app)
         command = await self._command(target, table, json.dumps(comparison))
@@ -143,7 +143,7 @@ class Analysis:
             outcome = await self._host.transient.run(unit, command)
         return None if outcome.succeeded else await self._failed(table, outcome, began)
 
-    async def _failed(self, table: Table, outcome: Outcome, began: float) -> Failure:
+    async def _failed(self, table: AnalysisSettings, outcome: Outcome, began: float) -> Failure:
         words = shlex.join(table.command)
         return Failure(
             gate=GateName.ANALYSIS,
@@ -155,7 +155,7 @@ class Analysis:
             journal=await self._host.tail(outcome.invocation_id, unit_name.analysis(self._app), began),
         )
 
-    def _not_run(self, table: Table, error: Exception) -> Failure | None:
+    def _not_run(self, table: AnalysisSettings, error: Exception) -> Failure | None:
         self._errors += 1
         if self._errors < TRIES:
             log.warning("%s: the analysis could not be run: %s; trying again", self._app, error)
@@ -164,7 +164,7 @@ class Analysis:
         reason = f"analysis {words} could not be run: {error}"
         return Failure(GateName.ANALYSIS, reason, waited_for=f"{words} to exit with status 0")
 
-    async def _command(self, target: Generation, table: Table, comparison: str) -> Command:
+    async def _command(self, target: Generation, table: AnalysisSettings, comparison: str) -> Command:
         command = await self._host.commands.of_generation(
             target.settings,
             target.number,
@@ -177,7 +177,7 @@ class Analysis:
             },
             timeout=table.timeout,
         )
-        extra: Settings = {
+        extra: ServiceSettings = {
             "SetCredential": ("a(say)", [[CREDENTIAL, comparison.encode()]]),
             "SyslogLevel": ("i", NOTICE),
             "LogLevelMax": ("i", NOTICE),
@@ -191,7 +191,7 @@ class Analysis:
             self._tell("analysis", {"generation": target.number, "state": state, "reason": reason})
 
 
-def _table(course: ActiveRollout) -> Table | None:
+def _table(course: ActiveRollout) -> AnalysisSettings | None:
     """What is to be run for the rollout as it is now."""
     going = course.rollout.phase is not Phase.ROLLING_BACK and not course.rollout.stands
     return course.target.settings.pace.analysis if going and course.target.cause in CAUSES else None

@@ -20,12 +20,12 @@ from deployd.instances.probe_questions import prober
 from deployd.instances.resync import Resync
 from deployd.instances.standby import Standby
 from deployd.model.action import Action, Adopt, Freeze, Stop
-from deployd.model.app import OnFailure
 from deployd.model.clock import Timestamp
 from deployd.model.event import Emit
 from deployd.model.failure import Failure, GateName
 from deployd.model.generation import Generation, Result
 from deployd.model.instance import Instance
+from deployd.model.pace import OnFailure
 from deployd.model.rollout import Hold, Pause, Phase, Rollout
 from deployd.plan import judge
 from deployd.plan.closing import last_holders

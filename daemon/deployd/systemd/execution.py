@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,7 @@ from deployd.errors import SystemdError
 from deployd.model import unit_name
 from deployd.systemd import settings
 from deployd.systemd.manager import NAME, PROPERTIES, SERVICE, UNIT, unit_path
-
-Settings = Mapping[str, tuple[str, Any]]
-"""Properties for StartTransientUnit: name to signature and value."""
+from deployd.systemd.settings import ServiceSettings
 
 UNSET = unit_name.labelled("deployd", "unset")
 """A unit that is nowhere: systemd tells its defaults for it."""
@@ -49,17 +47,17 @@ class Execution:
                 if _LABEL.fullmatch(unit_name.label(path.name)):
                     path.unlink(missing_ok=True)
 
-    async def of_instance(self, app: str, number: int) -> Settings:
+    async def of_instance(self, app: str, number: int) -> ServiceSettings:
         """As instance `number` is loaded."""
         return await self._copied(app, unit_name.instance(app, number), started=True)
 
-    async def of_unit(self, app: str, text: str) -> Settings:
+    async def of_unit(self, app: str, text: str) -> ServiceSettings:
         """As an instance would be whose unit has this `text`."""
         name = unit_name.instance(app, next(self._labels))
         with self._written(name, text):
             return await self._copied(app, name, started=False)
 
-    async def _copied(self, app: str, unit: str, *, started: bool) -> Settings:
+    async def _copied(self, app: str, unit: str, *, started: bool) -> ServiceSettings:
         loaded = await self._loaded(unit)
         unset = await self._properties(UNSET, SERVICE)
         bare = unit_name.labelled(app, next(self._labels))
@@ -72,7 +70,7 @@ class Execution:
             )
         return settings.copied(loaded, unset, everywhere)
 
-    async def _loaded(self, unit: str) -> settings.Properties:
+    async def _loaded(self, unit: str) -> ServiceSettings:
         state = await self._properties(unit, UNIT)
         if state["LoadState"][1] != "loaded":
             why = state["LoadError"][1][1] or f"it is {state['LoadState'][1]}"

@@ -13,8 +13,8 @@ from typing import Any
 
 from deployd.errors import SystemdError
 
-Properties = Mapping[str, tuple[str, Any]]
-"""Name to signature and value."""
+ServiceSettings = Mapping[str, tuple[str, Any]]
+"""Properties of a service, as StartTransientUnit takes them: name to signature and value."""
 
 # systemd.exec(5): identity, capabilities, security, sandboxing.
 _SECURITY = """
@@ -116,7 +116,7 @@ _REPLACED_BY = {
 """Settings that the other says as well, and better."""
 
 
-def copied(loaded: Properties, unset: Properties, bare: Properties) -> dict[str, tuple[str, Any]]:
+def copied(loaded: ServiceSettings, unset: ServiceSettings, bare: ServiceSettings) -> dict[str, tuple[str, Any]]:
     """The settings of the `loaded` unit that a transient unit has to be made with to be like it.
 
     `unset` are a unit's settings where nobody sets any, `bare` with the drop-ins that every service has: those are read
@@ -138,7 +138,7 @@ def copied(loaded: Properties, unset: Properties, bare: Properties) -> dict[str,
     return {name: _written(name, *loaded[name]) for name in wanted if _REPLACED_BY.get(name, "") not in wanted}
 
 
-def unknown(loaded: Properties, unset: Properties) -> list[str]:
+def unknown(loaded: ServiceSettings, unset: ServiceSettings) -> list[str]:
     """Settings of a unit that was never started which are in neither table."""
     return sorted(
         name for name in loaded.keys() - COPIED - NOT_COPIED if loaded[name] != unset.get(name, (loaded[name][0], None))

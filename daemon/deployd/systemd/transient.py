@@ -20,8 +20,8 @@ from deployd.errors import SystemdError
 from deployd.model import unit_name
 from deployd.model.app import App
 from deployd.systemd import observe
-from deployd.systemd.execution import Settings
 from deployd.systemd.manager import SERVICE, UNIT, Systemd, UnitExists
+from deployd.systemd.settings import ServiceSettings
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +52,9 @@ class Command:
     identifier: str = ""
     quiet: bool = False
     """Nothing about it goes to the journal: neither what it writes nor what systemd has to say."""
-    settings: Settings = field(default_factory=dict)
+    settings: ServiceSettings = field(default_factory=dict)
     """What it is run with otherwise: that of the app's instances."""
-    extra: Settings = field(default_factory=dict)
+    extra: ServiceSettings = field(default_factory=dict)
     """More properties, which win over all others; lists are added to those of `settings`."""
 
     @classmethod
@@ -66,7 +66,7 @@ class Command:
         *,
         release: str,
         generation: int,
-        settings: Settings,
+        settings: ServiceSettings,
         environment: Mapping[str, str],
         timeout: float,
         quiet: bool = False,

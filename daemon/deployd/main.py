@@ -21,6 +21,7 @@ from deployd.errors import DeploydError, InvalidRequest
 from deployd.files.workers import Workers
 from deployd.instances.commands import Commands
 from deployd.model.app import App
+from deployd.model.event import EventName
 from deployd.plan.backoff import Patience
 from deployd.reuseport import support
 from deployd.rollout.hooks import Hooks
@@ -44,6 +45,9 @@ log = logging.getLogger("deployd")
 
 MOST_READERS = 32
 """Threads that may read the journal at a time; one app uses only a few."""
+
+IN_STATUS_LINE = frozenset({EventName.STARTED, EventName.FINISHED, EventName.PAUSED, EventName.ROLLING_BACK})
+"""Events that change the line which `systemctl status deployd` shows."""
 
 
 def run() -> int:
@@ -189,7 +193,7 @@ class Daemon:
             )
         if self._service is not None:
             self._service.emit(app, kind, fields)
-        if kind == "changed" or fields.get("event") in ("started", "finished", "paused", "rolling-back"):
+        if kind == "changed" or fields.get("event") in IN_STATUS_LINE:
             self._update_status()
 
     def _update_status(self) -> None:

@@ -16,6 +16,7 @@ from deployd.instances.crash_loop import CrashLoop
 from deployd.model.action import Action, Start, Stop
 from deployd.model.clock import Timestamp
 from deployd.model.crashes import Crashes
+from deployd.model.event import EventName
 from deployd.model.instance import Instance, State
 from deployd.plan.backoff import Patience
 from tests.state.four_rollouts import SETTINGS
@@ -84,7 +85,7 @@ class Stand:
     def changed(self) -> None:
         self.changes += 1
 
-    def tell(self, event: str, fields: dict[str, Any]) -> None:
+    def tell(self, event: EventName, fields: dict[str, Any]) -> None:
         self.told.append({"event": event, **fields})
 
     def look(self, *items: Instance, busy: bool = False) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deployd.model.event import EventName
 from deployd.systemd import journal
 
 CATALOG = Path(__file__).parents[2] / "packaging" / "catalog" / "deployd.catalog"
@@ -20,7 +21,7 @@ def test_the_catalog_explains_every_message_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("event", journal.MESSAGE_IDS)
-def test_an_entry_carries_the_fields(event: str) -> None:
+def test_an_entry_carries_the_fields(event: EventName) -> None:
     data = {"instance": 3, "generation": 7, "to": 7, "state": "ready", "release": "/r", "cause": "rollout"}
     data |= {"result": "succeeded", "reason": "because"}
     fields = journal.fields("demo", event, data)
@@ -35,15 +36,15 @@ def test_an_entry_carries_the_fields(event: str) -> None:
 
 
 def test_what_goes_wrong_is_a_warning() -> None:
-    assert journal.level("finished", {"result": "rolled-back"}) == logging.WARNING
-    assert journal.level("failed-gate", {}) == logging.WARNING
-    assert journal.level("finished", {"result": "succeeded"}) == logging.INFO
-    assert journal.level("instance", {"state": "ready"}) == logging.INFO
+    assert journal.level(EventName.FINISHED, {"result": "rolled-back"}) == logging.WARNING
+    assert journal.level(EventName.FAILED_GATE, {}) == logging.WARNING
+    assert journal.level(EventName.FINISHED, {"result": "succeeded"}) == logging.INFO
+    assert journal.level(EventName.INSTANCE, {"state": "ready"}) == logging.INFO
 
 
 def test_hooks_are_told_by_what_they_are() -> None:
     hook = {"hook": "before", "command": "./bin/migrate", "state": "started"}
-    assert journal.sentence("demo", "hook", hook) == "demo: before hook ./bin/migrate started"
+    assert journal.sentence("demo", EventName.HOOK, hook) == "demo: before hook ./bin/migrate started"
     failed = {**hook, "state": "failed", "reason": "before hook ./bin/migrate exited with status 3"}
-    assert journal.sentence("demo", "hook", failed) == "demo: before hook ./bin/migrate exited with status 3"
-    assert [journal.level("hook", data) for data in (hook, failed)] == [logging.INFO, logging.WARNING]
+    assert journal.sentence("demo", EventName.HOOK, failed) == "demo: before hook ./bin/migrate exited with status 3"
+    assert [journal.level(EventName.HOOK, data) for data in (hook, failed)] == [logging.INFO, logging.WARNING]

@@ -21,6 +21,7 @@ from deployd.errors import DeploydError, InvalidRequest, NoSuchApp, Refused, Sta
 from deployd.files.workers import Workers
 from deployd.model.app import App
 from deployd.model.clock import Timestamp, iso
+from deployd.model.event import EventName
 from deployd.model.generation import Generation
 from deployd.model.instance import State
 from deployd.plan import boots
@@ -189,7 +190,7 @@ class Registry:
             self._controllers[name] = controller
         return controller
 
-    def tell(self, name: str, event: str, fields: dict[str, Any]) -> None:
+    def tell(self, name: str, event: EventName, fields: dict[str, Any]) -> None:
         """Emit one progress event. A failure to emit it does not affect the work itself."""
         try:
             self._emit(name, "event", {"event": event, "app": name, "time": iso(time.time()), **fields})

@@ -14,6 +14,7 @@ from deployd.config.contents import contents
 from deployd.errors import Busy, DeploydError, InvalidRequest, Refused
 from deployd.files.workers import LONG
 from deployd.model.app import MOST_STEERED, App
+from deployd.model.event import EventName
 from deployd.model.generation import Cause, Generation, Result
 from deployd.model.rollout import Hold, Phase, Rollout
 from deployd.plan import goal as goals
@@ -224,7 +225,7 @@ class Requests:
         for reason, lines in ((lost, []), (mark and f"no way leads back past generation {number}, {mark}", words)):
             if reason:
                 fields = {"from": generation.origin, "to": number, "reason": reason, "journal": lines}
-                self._apps.tell(name, "warning", fields)
+                self._apps.tell(name, EventName.WARNING, fields)
         return number
 
     async def _install_only(self, app: App, release: str) -> int:
@@ -257,7 +258,7 @@ class Requests:
         self._apps.controller(app.name)
         self._apps.tell(
             app.name,
-            "finished",
+            EventName.FINISHED,
             {
                 "result": str(generation.result),
                 "reason": generation.reason,

@@ -17,7 +17,7 @@ from deployd.instances.actuator import Actuator
 from deployd.model.action import Start, Stop
 from deployd.model.clock import Timestamp, iso
 from deployd.model.crashes import Crashes, Trouble
-from deployd.model.event import Emit
+from deployd.model.event import Emit, EventName
 from deployd.model.instance import Instance
 from deployd.plan.backoff import Judgement, Patience, Step, forgiven, judge
 from deployd.state.history import History
@@ -181,7 +181,7 @@ class CrashLoop:
             "retry_at": iso(offset + crashes.retry_at) if crashes.retry_at is not None else None,
             "reason": crashes.sentence(offset),
         }
-        self._tell("crash-loop", fields)
+        self._tell(EventName.CRASH_LOOP, fields)
 
     def _read(self, news: Iterable[Crashes]) -> None:
         """Have the journal asked what those that died had to say."""

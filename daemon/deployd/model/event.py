@@ -1,9 +1,32 @@
-"""Events of a rollout: lines of progress that the daemon broadcasts and logs."""
+"""Events of an app: the lines of progress that the daemon broadcasts and logs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Any
 
-Emit = Callable[[str, dict[str, Any]], None]
-"""(event, fields): reports one event of an app, such as `started` or `instance`."""
+
+class EventName(StrEnum):
+    """The `event` of RolloutEvent (org.deployd1)."""
+
+    STARTED = "started"
+    INSTANCE = "instance"
+    """An instance changed its state."""
+    PROBE = "probe"
+    """The probe of an instance does not succeed yet."""
+    HOOK = "hook"
+    ANALYSIS = "analysis"
+    FAILED_GATE = "failed-gate"
+    ROLLING_BACK = "rolling-back"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    CLOSING = "closing"
+    """The instances are replaced once more, without the addresses that `listen` no longer has."""
+    CRASH_LOOP = "crash-loop"
+    WARNING = "warning"
+    FINISHED = "finished"
+
+
+Emit = Callable[[EventName, dict[str, Any]], None]
+"""Report an event of an app with its fields."""

@@ -22,7 +22,7 @@ from deployd.errors import DeploydError
 from deployd.model import unit_name
 from deployd.model.action import Action
 from deployd.model.clock import Timestamp
-from deployd.model.event import Emit
+from deployd.model.event import Emit, EventName
 from deployd.model.failure import Failure, GateName
 from deployd.model.generation import Generation
 from deployd.model.instance import Instance
@@ -188,7 +188,7 @@ class Analysis:
         """When it is news: a canary may be held for days."""
         if state != self._told:
             self._told = state
-            self._tell("analysis", {"generation": target.number, "state": state, "reason": reason})
+            self._tell(EventName.ANALYSIS, {"generation": target.number, "state": state, "reason": reason})
 
 
 def _table(course: ActiveRollout) -> AnalysisSettings | None:

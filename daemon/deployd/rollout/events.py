@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from deployd.model.action import Action, Adopt, Freeze, Start, Stop, Thaw
-from deployd.model.event import Emit
+from deployd.model.event import Emit, EventName
 from deployd.model.failure import Failure
 from deployd.model.generation import Result
 from deployd.model.instance import Instance
@@ -25,7 +25,7 @@ class Events:
         self._course = course
         self._unanswered: dict[int, str] = {}
 
-    def tell(self, event: str, fields: dict[str, Any]) -> None:
+    def tell(self, event: EventName, fields: dict[str, Any]) -> None:
         """Each names its rollout, or those who wait for one could not tell whose it is."""
         course = self._course()
         whose = {} if course is None else {"from": course.rollout.origin, "to": course.rollout.target}
@@ -34,7 +34,7 @@ class Events:
     def started(self, course: ActiveRollout) -> None:
         target = course.target
         self.tell(
-            "started",
+            EventName.STARTED,
             {
                 "release": target.release,
                 "cause": str(target.cause),
@@ -65,7 +65,7 @@ class Events:
     ) -> None:
         fields: dict[str, Any] = {"instance": number, "generation": generation, "state": state}
         more = ({"reason": reason} if reason else {}) | ({} if connections is None else {"connections": connections})
-        self.tell("instance", fields | more)
+        self.tell(EventName.INSTANCE, fields | more)
 
     def probing(self, asked: Collection[Instance]) -> None:
         """Those whose probes decide: tell of each that is not answered as it should be, when that changes."""
@@ -74,11 +74,11 @@ class Events:
         for item in asked:
             if item.probe_error and before.get(item.number) != item.probe_error:
                 fields = {"instance": item.number, "generation": item.generation}
-                self.tell("probe", {**fields, "reason": item.probe_error})
+                self.tell(EventName.PROBE, {**fields, "reason": item.probe_error})
 
     def failed(self, failure: Failure) -> None:
         self.tell(
-            "failed-gate",
+            EventName.FAILED_GATE,
             {"instance": failure.instance, "reason": failure.reason, "failure": dataclasses.asdict(failure)},
         )
 
@@ -88,14 +88,18 @@ class Events:
         course = self._course()
         if rollout.phase is Phase.PAUSED and course is not None:
             fields |= standing(rollout, course.target.irreversible)
-        names = {Phase.ROLLING_BACK: "rolling-back", Phase.PAUSED: "paused", Phase.ROLLING: "resumed"}
-        self.tell("closing" if closing else names[rollout.phase], fields)
+        names = {
+            Phase.ROLLING: EventName.RESUMED,
+            Phase.ROLLING_BACK: EventName.ROLLING_BACK,
+            Phase.PAUSED: EventName.PAUSED,
+        }
+        self.tell(EventName.CLOSING if closing else names[rollout.phase], fields)
 
     def finished(self, course: ActiveRollout, result: Result, reason: str, duration: float) -> None:
         """`duration` in seconds."""
         rollout = course.rollout
         self._emit(
-            "finished",
+            EventName.FINISHED,
             {
                 "result": str(result),
                 "reason": reason,

@@ -20,7 +20,7 @@ from deployd.errors import Busy, Refused, SystemdError
 from deployd.instances.commands import Commands
 from deployd.model import unit_name
 from deployd.model.app import App
-from deployd.model.event import Emit
+from deployd.model.event import Emit, EventName
 from deployd.model.failure import Failure, GateName
 from deployd.model.generation import Cause, Generation
 from deployd.systemd.manager import UnitExists
@@ -159,7 +159,7 @@ class Hooks:
                 "exit_status": None,
                 "journal": [],
             }
-            tell("hook", {**whose, **told, **fields})
+            tell(EventName.HOOK, {**whose, **told, **fields})
 
         event("started")
         self._running[name] = f"{kind} hook {command}"

@@ -12,19 +12,24 @@ import sys
 from typing import Any
 
 from deployd.model import unit_name
+from deployd.model.event import EventName
 
 MESSAGE_IDS = {
-    "started": "6291d903cfdc4ce1992cf1a387ff38d0",
-    "finished": "a30afb23c09d463ba8767c57a1421693",
-    "failed-gate": "1f4fdf8675df448d88c14aeaaaf55d88",
-    "rolling-back": "06791bbef65c47e49724b795657cc755",
-    "paused": "f8d57fec64e640858d1ddd3e5ffd2e0d",
-    "resumed": "d9616558cf60471094de58fdd40ce6a2",
-    "instance": "31381f9bf99349408c8b4d5de27f66ff",
-    "crash-loop": "7dcfca40a5fa416fb2e7d8e6bb7da0f0",
-    "hook": "ae5e1c2ea1354e32b6174a962c9468e9",
+    EventName.STARTED: "6291d903cfdc4ce1992cf1a387ff38d0",
+    EventName.FINISHED: "a30afb23c09d463ba8767c57a1421693",
+    EventName.FAILED_GATE: "1f4fdf8675df448d88c14aeaaaf55d88",
+    EventName.ROLLING_BACK: "06791bbef65c47e49724b795657cc755",
+    EventName.PAUSED: "f8d57fec64e640858d1ddd3e5ffd2e0d",
+    EventName.RESUMED: "d9616558cf60471094de58fdd40ce6a2",
+    EventName.INSTANCE: "31381f9bf99349408c8b4d5de27f66ff",
+    EventName.CRASH_LOOP: "7dcfca40a5fa416fb2e7d8e6bb7da0f0",
+    EventName.HOOK: "ae5e1c2ea1354e32b6174a962c9468e9",
 }
-"""Event of a rollout to the MESSAGE_ID of its journal entry."""
+"""The MESSAGE_ID of the journal entry of an event."""
+
+_BAD = frozenset(
+    {EventName.FAILED_GATE, EventName.ROLLING_BACK, EventName.PAUSED, EventName.CRASH_LOOP, EventName.WARNING}
+)
 
 
 def to_journal() -> bool:
@@ -57,7 +62,7 @@ def open_journal() -> Any:
     return Reader()
 
 
-def fields(app: str, event: str, data: dict[str, Any]) -> dict[str, str]:
+def fields(app: str, event: EventName, data: dict[str, Any]) -> dict[str, str]:
     """The journal fields of a rollout's event."""
     found = {"DEPLOYD_APP": app, "UNIT": unit_name.app_unit(app)}
     if event in MESSAGE_IDS:
@@ -71,36 +76,36 @@ def fields(app: str, event: str, data: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def sentence(app: str, event: str, data: dict[str, Any]) -> str:
+def sentence(app: str, event: EventName, data: dict[str, Any]) -> str:
     """The message of a rollout's event."""
     reason = f": {data['reason']}" if data.get("reason") else ""
     match event:
-        case "started":
+        case EventName.STARTED:
             return f"{app}: rolling out generation {data['to']} from {data['release']} ({data['cause']})"
-        case "instance":
+        case EventName.INSTANCE:
             return f"{app}: instance {data['instance']} of generation {data['generation']} {data['state']}{reason}"
-        case "probe":
+        case EventName.PROBE:
             number, generation = data["instance"], data["generation"]
             return f"{app}: instance {number} of generation {generation} waits for its probe{reason}"
-        case "crash-loop":
+        case EventName.CRASH_LOOP:
             return f"{app}: instance {data['instance']} {data['reason']}"
-        case "finished":
+        case EventName.FINISHED:
             return f"{app}: rollout of generation {data['generation']} {data['result']}{reason}"
-        case "hook" if data.get("reason"):
+        case EventName.HOOK if data.get("reason"):
             return f"{app}{reason}"  # which names the hook
-        case "hook":
+        case EventName.HOOK:
             return f"{app}: {data['hook']} hook {data['command']} {data['state']}"
-        case "failed-gate":
+        case EventName.FAILED_GATE:
             return f"{app}: gate failed{reason}"
-        case "warning":
+        case EventName.WARNING:
             return f"{app}: warning{reason}{': ' if data.get('journal') else ''}{' '.join(data.get('journal', ()))}"
-        case "rolling-back":
+        case EventName.ROLLING_BACK:
             return f"{app}: rolling back to {data.get('from') or 'nothing'}{reason}"
         case _:
             return f"{app}: {event}{reason}"
 
 
-def level(event: str, data: dict[str, Any]) -> int:
+def level(event: EventName, data: dict[str, Any]) -> int:
     """A rollout that does not go as wished is worth a warning."""
-    bad = data.get("state") == "failed" or event in ("failed-gate", "rolling-back", "paused", "crash-loop", "warning")
+    bad = data.get("state") == "failed" or event in _BAD
     return logging.WARNING if bad or data.get("result") not in (None, "succeeded") else logging.INFO

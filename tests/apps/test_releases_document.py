@@ -93,10 +93,10 @@ def test_an_instance_left_on_an_old_generation_keeps_it() -> None:
 def test_what_was_changed_cannot_be_gone_back_to() -> None:
     history = needs(*map(made, range(1, 4)), current=3)
     told = answer(
-        history, found(history, changed={2: "app.py was changed on Monday", 3: "it holds 3 files, and held 4"})
+        history, found(history, changed={2: "app.py was changed on Monday", 3: "it has 3 files instead of 4"})
     )
     assert whys(told) == {
-        "v3": ("running", "instances 1-2 start from it; not what it was in generation 3: it holds 3 files, and held 4"),
+        "v3": ("running", "instances 1-2 start from it; not what it was in generation 3: it has 3 files instead of 4"),
         "v2": ("kept", "not what it was in generation 2: app.py was changed on Monday"),
         "v1": ("kept", "deployd rollback demo --to 1 goes there"),
     }

@@ -85,15 +85,15 @@ def test_nothing_is_started_from_a_release_that_is_not_what_it_was(stage: Stage)
     assert stage.rollout(stage.release("v2")).result == "succeeded"
     change(stage, "v1")
     sentence = refused(stage, "rollback", APP)
-    assert f"the release {RELEASES}/v1 is not what it was in generation 1: VERSION was changed on 2" in sentence
-    assert f"deployd rollout {APP} --release {RELEASES}/v1 rolls it out as it is now" in sentence
+    assert f"the release {RELEASES}/v1 has changed since generation 1: VERSION was changed on 2" in sentence
+    assert f"deployd rollout {APP} --release {RELEASES}/v1 to roll it out as it is now" in sentence
     assert stage.rollout(f"{RELEASES}/v1").result == "succeeded"
     assert stage.get()["version"] == "v1, and a word more"
 
     change(stage, "v1")
     (directory(stage, "v1") / "mode").unlink()
     for verb in (["restart", APP], ["scale", APP, "6"]):
-        assert f"{RELEASES}/v1 is not what it was in generation 3" in refused(stage, *verb)
+        assert f"{RELEASES}/v1 has changed since generation 3" in refused(stage, *verb)
     shutil.rmtree(directory(stage, "v1"))
     for verb in (["restart", APP], ["scale", APP, "6"], ["rollout", APP, "--release", f"{RELEASES}/v1"]):
         assert f"the release {RELEASES}/v1 cannot be used: No such file or directory" in refused(stage, *verb)

@@ -1,4 +1,4 @@
-"""Texts of app files for tests: what a text is parsed into, or the sentence that refuses it."""
+"""Parses texts of app files for tests."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ FILE = "/etc/deployd/apps/web.toml"
 
 
 def parse(more: str = "", **top: str) -> App:
-    """A file with the three keys it must have, changed by `top`, and `more` after them."""
+    """Parse a file with the three mandatory keys, changed by `top`, followed by `more`."""
     lines = [f"{key} = {value}" for key, value in (TOP | top).items() if value]
     return config.parse("web", "\n".join([*lines, more]), FILE)
 
 
 def refusal(more: str = "", **top: str) -> str:
-    """The sentence that refuses a file. Whatever is wrong, it names the file and says what to do."""
+    """Return the sentence that refuses a file, without the path with which it must begin."""
     with pytest.raises(InvalidFile) as caught:
         parse(more, **top)
     sentence = str(caught.value)

@@ -1,4 +1,4 @@
-"""The digest of a release directory: changes when the code does, and not when the app writes its data."""
+"""The digest of a release directory: it changes with the code, but not when the app writes its data."""
 
 from __future__ import annotations
 
@@ -64,35 +64,35 @@ LEFTOVERS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_what_changes_the_code_changes_the_digest(release: Path, change: Callable[[Path], object]) -> None:
+def test_a_change_of_the_code_changes_the_digest(release: Path, change: Callable[[Path], object]) -> None:
     before = contents(str(release), SETTINGS)
     change(release)
     assert contents(str(release), SETTINGS).digest != before.digest
 
 
 @pytest.mark.parametrize("change", LEFTOVERS.values(), ids=LEFTOVERS)
-def test_what_is_left_over_from_running_does_not(release: Path, change: Callable[[Path], object]) -> None:
+def test_leftovers_of_running_do_not_change_the_digest(release: Path, change: Callable[[Path], object]) -> None:
     before = contents(str(release), SETTINGS)
     assert before.files == 4
     change(release)
     assert contents(str(release), SETTINGS) == before
 
 
-def test_the_same_elsewhere_is_the_same(release: Path, tmp_path: Path) -> None:
+def test_a_copy_has_the_same_digest(release: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(release, tmp_path / "copy", symlinks=True))
     assert contents(str(copy), SETTINGS) == contents(str(release), SETTINGS)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="gives files to another user")
 @pytest.mark.parametrize("user", ["nobody", str(NOBODY)])
-def test_what_the_apps_user_owns_is_its_data(release: Path, user: str) -> None:
+def test_files_of_the_apps_user_are_data(release: Path, user: str) -> None:
     app = replace(SETTINGS, user=user)
     before = contents(str(release), app)
     write(release / "uploads/by-root.txt")
     assert contents(str(release), app).files == before.files + 1
     for path in (release, release / "uploads"):
         os.chown(path, NOBODY, NOBODY)
-    assert contents(str(release), app) == before  # whoever owns a directory may do as he likes in it
+    assert contents(str(release), app) == before  # the owner of a directory may change anything in it
     write(release / "data.sqlite")
     os.chown(release / "data.sqlite", NOBODY, NOBODY)
     assert contents(str(release), app) == before
@@ -100,19 +100,17 @@ def test_what_the_apps_user_owns_is_its_data(release: Path, user: str) -> None:
 
 
 @pytest.mark.parametrize("user", [None, "root", "0", "no-such-user"])
-def test_root_owns_the_code_as_well(release: Path, user: str | None) -> None:
+def test_files_of_root_are_code_even_if_the_app_runs_as_root(release: Path, user: str | None) -> None:
     assert contents(str(release), replace(SETTINGS, user=user)).files == 4
 
 
-def test_a_large_release_is_looked_at_as_far_as_a_limit_and_from_the_top(
-    release: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_release_is_read_from_the_top_up_to_a_limit(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LIMIT", 5)
     before = contents(str(release), SETTINGS)
     assert before.digest.startswith("3+:")  # app.py, link and lib/a.py, besides two directories
     write(release / "lib/deep/b.py", "changed below the limit")
     assert contents(str(release), SETTINGS) == before
-    write(release / "app.py", "changed above it")
+    write(release / "app.py", "changed above the limit")
     assert contents(str(release), SETTINGS).digest != before.digest
     monkeypatch.setattr(module, "LIMIT", 6)
     assert contents(str(release), SETTINGS).digest.startswith("4:")
@@ -120,7 +118,7 @@ def test_a_large_release_is_looked_at_as_far_as_a_limit_and_from_the_top(
 
 @settings(max_examples=30)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("de"), st.integers(0, 3)), max_size=12))
-def test_the_digest_depends_on_the_files_and_not_on_the_order_they_came_in(
+def test_the_digest_does_not_depend_on_the_order_of_creation(
     tmp_path_factory: pytest.TempPathFactory, files: list[tuple[str, str, int]]
 ) -> None:
     last = {f"{directory}/{name}": size for directory, name, size in files}
@@ -132,11 +130,11 @@ def test_the_digest_depends_on_the_files_and_not_on_the_order_they_came_in(
 
 
 def test_a_release_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="gone cannot be read: No such file or directory; mend that first"):
+    with pytest.raises(Refused, match="gone cannot be read: No such file or directory; correct that first"):
         contents(str(tmp_path / "gone"), SETTINGS)
 
 
-def test_a_change_is_told_by_file_and_time(release: Path) -> None:
+def test_a_change_is_described_by_file_and_time(release: Path) -> None:
     made = replace(
         generation(3, Result.SUCCEEDED),
         release=str(release),
@@ -146,27 +144,27 @@ def test_a_change_is_told_by_file_and_time(release: Path) -> None:
     assert changed(made) == ""
     refuse_changed(made)
     write(release / "app.py", mtime=PAST + 5)
-    assert changed(made) == "a file was replaced by an older one, or by one of another size"
+    assert changed(made) == "a file was replaced by an older file or one of a different size"
     (release / "link").unlink()
-    assert changed(made) == "it holds 3 files, and held 4"
+    assert changed(made) == "it has 3 files instead of 4"
     write(release / "lib/n\new", mtime=PAST + 60)
     with pytest.raises(Refused) as refused:
         refuse_changed(made)
     sentence = str(refused.value)
-    assert sentence.startswith(f"the release {release} is not what it was in generation 3: lib/n\\new was changed on ")
-    assert sentence.endswith(f"put it back, or deployd rollout demo --release {release} rolls it out as it is now")
-    assert changed(replace(made, contents="")) == ""  # not known: an older deployd made it
+    assert sentence.startswith(f"the release {release} has changed since generation 3: lib/n\\new was changed on ")
+    assert sentence.endswith(f"restore it, or run deployd rollout demo --release {release} to roll it out as it is now")
+    assert changed(replace(made, contents="")) == ""  # unknown: an older deployd made the generation
     shutil.rmtree(release)
     assert changed(made) == ""
 
 
-def test_the_rules_are_those_of_the_generation(release: Path) -> None:
+def test_the_settings_of_the_generation_apply(release: Path) -> None:
     app: App = AS_NOBODY
     made = replace(generation(3), release=str(release), settings=app, contents=contents(str(release), app).digest)
     assert changed(made) == ""
 
 
-def test_what_is_swapped_for_a_symlink_is_not_followed(release: Path, tmp_path: Path) -> None:
+def test_a_directory_swapped_for_a_symlink_is_not_followed(release: Path, tmp_path: Path) -> None:
     before = contents(str(release), SETTINGS)
     write(tmp_path / "elsewhere/deep/secret")
     for directory in ("lib/deep", "lib"):
@@ -180,19 +178,19 @@ def test_what_is_swapped_for_a_symlink_is_not_followed(release: Path, tmp_path: 
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="gives a link to another user")
-def test_a_release_that_was_swapped_for_a_symlink_is_not_read(release: Path, tmp_path: Path) -> None:
+def test_a_release_swapped_for_a_symlink_is_not_read(release: Path, tmp_path: Path) -> None:
     link = tmp_path / "current"
     link.symlink_to(release)
     assert contents(str(link), SETTINGS).files == 4
     os.lchown(link, NOBODY, NOBODY)
-    with pytest.raises(Refused, match=r"cannot be read: .*current is a symlink of user nobody now"):
+    with pytest.raises(Refused, match=r"cannot be read: .*current is now a symlink of user nobody"):
         contents(str(link), SETTINGS)
 
 
-def test_any_tree_comes_to_an_end(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_is_bounded_for_any_tree(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = contents(str(release), SETTINGS)
     deep = os.open(release, os.O_RDONLY)
-    for _ in range(100):  # longer than any path that the kernel takes
+    for _ in range(100):  # longer than any path that the kernel accepts
         os.mkdir("a" * 200, dir_fd=deep)
         above, deep = deep, os.open("a" * 200, os.O_RDONLY, dir_fd=deep)
         os.close(above)

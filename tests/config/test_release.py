@@ -1,4 +1,4 @@
-"""What a release directory says of itself and what is missing from it."""
+"""What is missing from a release directory, its mark `.deployd/irreversible`, and its siblings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def make(path: Path) -> Path:
     return path
 
 
-def test_missing_names_what_is_gone(tmp_path: Path) -> None:
+def test_missing_names_the_missing_file(tmp_path: Path) -> None:
     release, app = make(tmp_path / "v1"), parse()
     assert missing(app, str(release)) == ""
     (release / "bin/web").unlink()
@@ -36,7 +36,7 @@ def test_missing_names_what_is_gone(tmp_path: Path) -> None:
     shutil.rmtree(release)
     assert missing(app, str(release)) == f"the release {release} is gone (No such file or directory)"
     release.write_text("")
-    assert missing(app, str(release)) == f"the release {release} is not a directory any more"
+    assert missing(app, str(release)) == f"the release {release} is no longer a directory"
     assert not is_there(str(release))
 
 
@@ -44,13 +44,13 @@ def test_missing_names_what_is_gone(tmp_path: Path) -> None:
     ("text", "reason"),
     [
         (b"drops the column price\nsecond line\n", "drops the column price"),
-        (b"", ".deployd/irreversible is there, and gives no reason"),
-        (b"\n\n", ".deployd/irreversible is there, and gives no reason"),
+        (b"", ".deployd/irreversible exists and gives no reason"),
+        (b"\n\n", ".deployd/irreversible exists and gives no reason"),
         (b" \x1b[31mred\x07 alert \xff\n", "[31mred alert \N{REPLACEMENT CHARACTER}"),
         (b"x" * 5000, "x" * 1024),
     ],
 )
-def test_a_release_says_that_there_is_no_way_back(tmp_path: Path, text: bytes, reason: str) -> None:
+def test_the_mark_gives_the_reason(tmp_path: Path, text: bytes, reason: str) -> None:
     assert irreversible(str(tmp_path)) == ""
     (tmp_path / ".deployd").mkdir()
     assert irreversible(str(tmp_path)) == ""
@@ -58,19 +58,19 @@ def test_a_release_says_that_there_is_no_way_back(tmp_path: Path, text: bytes, r
     assert irreversible(str(tmp_path)) == reason
 
 
-def test_a_mark_that_cannot_be_read_is_a_mark(tmp_path: Path) -> None:
+def test_a_mark_that_cannot_be_read_counts(tmp_path: Path) -> None:
     mark = tmp_path / ".deployd/irreversible"
     mark.mkdir(parents=True)
-    assert irreversible(str(tmp_path)) == f"{mark} is there, but is not a file"
+    assert irreversible(str(tmp_path)) == f"{mark} exists but is not a file"
     mark.rmdir()
     os.mkfifo(mark)
-    assert irreversible(str(tmp_path)) == f"{mark} is there, but is not a file"
+    assert irreversible(str(tmp_path)) == f"{mark} exists but is not a file"
     mark.unlink()
     mark.symlink_to("/etc/passwd")
-    assert irreversible(str(tmp_path)).startswith(f"{mark} is there, but cannot be read: ")
+    assert irreversible(str(tmp_path)).startswith(f"{mark} exists but cannot be read: ")
 
 
-def test_siblings_are_directories_beside_real_releases(tmp_path: Path) -> None:
+def test_siblings_are_directories_alongside_existing_releases(tmp_path: Path) -> None:
     family = tmp_path / "releases"
     known = [make(family / name) for name in ("v1", "v2", "v3")]
     (family / ".hidden").mkdir()
@@ -83,36 +83,36 @@ def test_siblings_are_directories_beside_real_releases(tmp_path: Path) -> None:
 
 
 def test_no_part_of_the_mark_may_be_a_symlink(tmp_path: Path) -> None:
-    """It is read as root, and its first line is shown to everybody."""
+    """The daemon reads the mark as root and shows its first line to everybody."""
     secret = tmp_path / "secret"
     secret.mkdir()
     (secret / "irreversible").write_text("only for root\n")
     release = make(tmp_path / "v1")
     (release / ".deployd").symlink_to(secret)
     assert irreversible(str(release)) == (
-        f"{release}/.deployd/irreversible is there, but cannot be read: {release}/.deployd is a symlink"
+        f"{release}/.deployd/irreversible exists but cannot be read: {release}/.deployd is a symlink"
     )
     (release / ".deployd").unlink()
-    (release / ".deployd").write_text("of something else")
+    (release / ".deployd").write_text("unrelated")
     assert irreversible(str(release)) == ""
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="gives links to another user")
-def test_a_symlink_that_came_since_must_be_roots(tmp_path: Path) -> None:
+def test_a_new_symlink_must_be_roots(tmp_path: Path) -> None:
     release, app = make(tmp_path / "moved"), parse()
     link = tmp_path / "v1"
     link.symlink_to(release)
     assert missing(app, str(link)) == ""
     assert is_there(str(link))
     os.lchown(link, NOBODY, NOBODY)
-    assert missing(app, str(link)) == f"the release {link} is gone ({link} is a symlink of user nobody now)"
+    assert missing(app, str(link)) == f"the release {link} is gone ({link} is now a symlink of user nobody)"
     assert not is_there(str(link))
     assert siblings([f"{link}/x"]) == []
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="gives links to another user")
-def test_a_symlink_leads_no_further_than_its_owner_could_go(tmp_path: Path) -> None:
-    """Otherwise the sentence would tell which paths there are inside a directory that is closed to the owner."""
+def test_a_symlink_leads_only_where_its_owner_may_go(tmp_path: Path) -> None:
+    """Otherwise the sentence would reveal which paths exist in a directory that the owner may not search."""
     for directory in tmp_path.parents:
         if directory.stat().st_uid == 0 and directory != Path("/tmp"):
             directory.chmod(directory.stat().st_mode | 0o111)
@@ -130,13 +130,13 @@ def test_a_symlink_leads_no_further_than_its_owner_could_go(tmp_path: Path) -> N
         assert resolves(app, str(current)) == (
             ""
             if target == "v1"
-            else f"the release {current} cannot be used: No such file or directory; put the directory there first"
+            else f"the release {current} cannot be used: No such file or directory; name a directory that exists"
         )
         for link in (current, program):
             os.lchown(link, NOBODY, NOBODY)
-        reason = f"a symlink of user nobody leads into {closed}, closed to it"
+        reason = f"a symlink of user nobody leads into {closed}, closed to that user"
         assert resolves(app, str(current)) == (
-            f"the release {current} cannot be used: {reason}; put the directory there first"
+            f"the release {current} cannot be used: {reason}; name a directory that exists"
         )
         assert resolves(app, str(release)) == (
             f"exec of web names {program}, which cannot be run: {reason}; correct exec or the release"
@@ -153,7 +153,7 @@ def resolves(app: App, release: str) -> str:
     return ""
 
 
-def test_names_beside_a_release_can_be_printed(tmp_path: Path) -> None:
+def test_names_of_siblings_are_escaped(tmp_path: Path) -> None:
     family = tmp_path / "releases"
     known = make(family / "v1")
     for name in (b"v\xe9", b"v\n2", "vé".encode()):

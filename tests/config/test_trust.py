@@ -1,4 +1,4 @@
-"""Whose files are read, and that reading them never waits."""
+"""Which files are trusted, and that reading a file never blocks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ needs_root = pytest.mark.skipif(os.getuid() != 0, reason="gives files to another
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """A directory that nobody but root can write, unlike those below /tmp."""
+    """Make a directory that only root can write, unlike those below /tmp."""
     with TemporaryDirectory(prefix="deployd-test-", dir="/etc") as made:
         Path(made).chmod(0o755)
         yield Path(made)
@@ -56,12 +56,12 @@ def state(mode: int, uid: int = 0, gid: int = 0) -> os.stat_result:
         ),
     ],
 )
-def test_who_can_write(info: os.stat_result, acl: bool, problem: str) -> None:
+def test_files_that_other_users_can_write(info: os.stat_result, acl: bool, problem: str) -> None:
     assert writable("/x", info, lambda: acl) == problem
 
 
 @given(st.integers(0, 0o7777), st.sampled_from([0, 1, NOBODY]), st.sampled_from([0, 1, NOBODY]), st.booleans())
-def test_whoever_is_not_root_can_write_nothing_that_is_trusted(mode: int, uid: int, gid: int, acl: bool) -> None:
+def test_only_root_can_write_trusted_files(mode: int, uid: int, gid: int, acl: bool) -> None:
     if not writable("/x", state(mode, uid, gid), lambda: acl):
         assert uid == 0
         assert not mode & 0o002
@@ -75,14 +75,14 @@ def write(path: Path, content: str | None = None) -> Path:
 
 
 @needs_root
-def test_an_app_file_is_roots_with_all_directories_above(directory: Path) -> None:
+def test_an_app_file_and_its_parent_directories_must_be_roots(directory: Path) -> None:
     file = write(directory / "shop.toml")
     assert config.load(file).name == "shop"
     os.chown(file, NOBODY, NOBODY)
     with pytest.raises(InvalidFile) as refused:
         config.load(file)
     assert str(refused.value) == (
-        f"{file}: is not trusted, since {file} belongs to user nobody (mode 0644); chown root and chmod go-w it"
+        f"{file}: is not trusted, because {file} belongs to user nobody (mode 0644); chown root and chmod go-w it"
     )
     os.chown(file, 0, 0)
     for mode in (0o775, 0o757, 0o1777):
@@ -93,11 +93,11 @@ def test_an_app_file_is_roots_with_all_directories_above(directory: Path) -> Non
 
 
 @needs_root
-def test_what_a_symlink_leads_through_has_to_be_roots_too(directory: Path, tmp_path: Path) -> None:
+def test_directories_on_the_path_of_a_symlink_must_be_roots(directory: Path, tmp_path: Path) -> None:
     (directory / "shop.toml").symlink_to(write(directory / "other"))
     assert config.load(directory / "shop.toml").name == "shop"
     (directory / "tmp.toml").symlink_to(write(tmp_path / "x.toml"))
-    with pytest.raises(InvalidFile, match=r"is not trusted, since everybody can write /tmp \("):
+    with pytest.raises(InvalidFile, match=r"is not trusted, because everybody can write /tmp \("):
         config.load(directory / "tmp.toml")
     (directory / "inside").mkdir()
     os.chown(directory / "inside", NOBODY, NOBODY)
@@ -127,7 +127,7 @@ def test_an_access_control_list_counts(directory: Path) -> None:
 
 
 @needs_root
-def test_what_is_no_file_is_refused_without_waiting(directory: Path) -> None:
+def test_special_files_are_refused_without_blocking(directory: Path) -> None:
     os.mkfifo(directory / "fifo.toml", 0o644)
     os.mknod(directory / "device.toml", stat.S_IFCHR | 0o644, os.makedev(1, 5))
     (directory / "directory.toml").mkdir()
@@ -149,8 +149,8 @@ def test_what_is_no_file_is_refused_without_waiting(directory: Path) -> None:
 
 
 @needs_root
-def test_what_is_checked_is_what_is_read(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Swapped after the look at it, the name is not opened again."""
+def test_the_file_that_is_checked_is_read(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is swapped after the check is not opened again by its name."""
     file = write(directory / "shop.toml")
     seen: list[str] = []
 
@@ -166,26 +166,26 @@ def test_what_is_checked_is_what_is_read(directory: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("name", ["a b", ".", "-x", "x\ny", "x" * 70, "caf\udce9"])
-def test_the_sentence_about_any_name_can_be_printed(name: str, tmp_path: Path) -> None:
+def test_refusals_escape_the_name_of_the_file(name: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidFile, match="cannot be the name of an app") as refused:
         config.load(write(tmp_path / f"{name}.toml"))
     assert str(refused.value).isprintable()
 
 
 @needs_root
-def test_environment_files_lie_in_directories_of_root(directory: Path, tmp_path: Path) -> None:
+def test_environment_files_must_be_in_directories_of_root(directory: Path, tmp_path: Path) -> None:
     file = write(directory / "env", "A=1\n")
-    os.chown(file, NOBODY, NOBODY)  # its contents are the app's own business
+    os.chown(file, NOBODY, NOBODY)  # the app's user may write the contents
 
     def check(*files: str | Path) -> None:
         require_environment_files(replace(parse(), environment_files=tuple(map(str, files))))
 
     check(file, f"-{directory}/missing", f"{directory}/e*", "/nonexistent/x*")
     with pytest.raises(
-        Refused, match=r"environment_files of web: .*/env is not trusted, since everybody can write /tmp"
+        Refused, match=r"environment_files of web: .*/env is not trusted, because everybody can write /tmp"
     ):
         check(write(tmp_path / "env"))
-    with pytest.raises(Refused, match="since everybody can write /tmp"):
+    with pytest.raises(Refused, match="because everybody can write /tmp"):
         check(f"-{tmp_path}/e*")
     file.chmod(0o666)
     with pytest.raises(Refused, match=rf"everybody can write {file}; chmod o-w it"):
@@ -194,5 +194,5 @@ def test_environment_files_lie_in_directories_of_root(directory: Path, tmp_path:
     with pytest.raises(Refused, match="fifo is a FIFO, not a regular file; remove it"):
         check(directory / "fifo")
     (directory / "extra").symlink_to(tmp_path / "env")
-    with pytest.raises(Refused, match="since everybody can write /tmp"):
+    with pytest.raises(Refused, match="because everybody can write /tmp"):
         check(f"{directory}/ex*")

@@ -1,5 +1,5 @@
-"""One app's file system hangs, as a network mount whose server is down: its requests fail with a sentence, and nobody
-else notices."""
+"""The file system of one app hangs, like a network mount whose server is down: its requests fail with a clear sentence,
+and other apps are not affected."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tests.sample_apps.release import app_file, make_release
 
 MOUNT = "/srv/hung"
 HUNG = "hung"
-"""Its release lies on the mount."""
+"""An app whose release is on the mount."""
 LINKED = "linked"
-"""Its app file does, behind a symlink."""
-SENTENCE = "has not answered for 10 s; see that what its app file and release lie on is mounted"
+"""An app whose app file is on the mount, through a symlink."""
+SENTENCE = "has not responded for 10 s; check that the file systems of its app file and release are mounted"
 OTHER = "is being prepared and has not ended for 10 s; try again later"
 ASKED = (
     ("Rollout", "a{sv}", "0"),
@@ -30,7 +30,7 @@ ASKED = (
     ("Describe",),
 )
 QUICK = 5.0
-"""Seconds for an answer that does not wait for the mount; a look at it is given up after 10."""
+"""Seconds for a reply that does not wait for the mount; checks of files on it are given up after 10."""
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def release(mount: HangingMount, version: str, boot: float = 0.0) -> str:
 
 
 def deploy(stage: Stage, mount: HangingMount) -> None:
-    """All three apps, two of them on the mount."""
+    """Deploy three apps, two of them on the mount."""
     machine = stage.machine
     machine.write(f"/etc/deployd/apps/{HUNG}.toml", app_file(HUNG, release(mount, "v1"), 8081, instances=2))
     machine.write(f"{mount.real}/{LINKED}.toml", app_file(LINKED, release(mount, "v1"), 8082, instances=1))
@@ -57,7 +57,7 @@ def deploy(stage: Stage, mount: HangingMount) -> None:
 
 
 def call(stage: Stage, app: str, *asked: str) -> subprocess.Popen[str]:
-    """A request that waits: begun by a client that costs nothing, unlike the command."""
+    """Begin a request that will wait, with a client that is cheaper than the command."""
     command = ["busctl", "call", "--timeout=60", "org.deployd1", f"/org/deployd1/app/{app}", "org.deployd1.App", *asked]
     return stage.machine.popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
@@ -73,14 +73,14 @@ def main_pid(stage: Stage) -> str:
     return stage.show("deployd.service", "MainPID")["MainPID"]
 
 
-def test_others_roll_as_fast_and_it_goes_on_when_the_mount_is_back(stage: Stage, mount: HangingMount) -> None:
+def test_other_apps_are_not_delayed_and_the_app_recovers_with_its_mount(stage: Stage, mount: HangingMount) -> None:
     deploy(stage, mount)
     v2, v3 = stage.release("v2"), stage.release("v3")
     with stage.load(rate=100) as load:
         quiet = timed(stage, "rollout", "--release", v2) + timed(stage, "rollback")
         daemon = main_pid(stage)
         with mount.hung():
-            # More of them than there are places, and than the threads of asyncio's executor.
+            # More requests than there are places, and than asyncio's executor has threads.
             stuck = [call(stage, app, *asked) for app in (HUNG, LINKED) for asked in ASKED * 4]
             busy = timed(stage, "rollout", "--release", v3) + timed(stage, "rollback")
             assert busy < 3 * quiet, (busy, quiet)
@@ -97,7 +97,7 @@ def test_others_roll_as_fast_and_it_goes_on_when_the_mount_is_back(stage: Stage,
     assert main_pid(stage) == daemon
 
 
-def test_those_who_only_look_are_answered_at_once_when_it_is_known_to_hang(stage: Stage, mount: HangingMount) -> None:
+def test_queries_fail_at_once_while_the_mount_is_known_to_hang(stage: Stage, mount: HangingMount) -> None:
     deploy(stage, mount)
     with mount.hung():
         for limit in (DEADLINE, DEADLINE, QUICK, QUICK):
@@ -108,7 +108,7 @@ def test_those_who_only_look_are_answered_at_once_when_it_is_known_to_hang(stage
     assert stage.deployd("plan", HUNG, user="nobody").returncode == 0
 
 
-def test_a_rollout_pauses_and_a_way_back_waits_for_the_mount(stage: Stage, mount: HangingMount) -> None:
+def test_a_rollout_pauses_and_a_rollback_waits_for_the_mount(stage: Stage, mount: HangingMount) -> None:
     stage.configure(release=release(mount, "v1"))
     assert stage.change("apply").result == "succeeded"
     with stage.begin("rollout", "--release", release(mount, "v2", boot=0.5)) as begun:
@@ -118,19 +118,19 @@ def test_a_rollout_pauses_and_a_way_back_waits_for_the_mount(stage: Stage, mount
             assert SENTENCE in begun.until("paused")["reason"]
             assert stage.deployd("abort", APP, timeout=QUICK).returncode == 0
             begun.until("rolling-back")
-        ended = begun.end()  # nobody has to ask for it
+        ended = begun.end()  # without another request
     assert ended.result == "aborted", ended
     status = stage.status()
     assert [item["generation"] for item in status["instances"] if item["ready"]] == [1] * INSTANCES, status
 
 
-def test_a_held_rollout_is_resumed_when_the_mount_is_back(stage: Stage, mount: HangingMount) -> None:
+def test_a_paused_rollout_is_resumed_when_the_mount_is_back(stage: Stage, mount: HangingMount) -> None:
     deploy(stage, mount)
     target = release(mount, "v2")
     machine = stage.machine
     began = machine.run(["deployd", "rollout", HUNG, "--release", target, "--canary", "1", "--no-block"])
     assert began.returncode == 0
-    machine.wait_for(lambda: (stage.json("status", HUNG)["rollout"] or {}).get("phase") == "paused", what="the hold")
+    machine.wait_for(lambda: (stage.json("status", HUNG)["rollout"] or {}).get("phase") == "paused", what="the pause")
     with mount.hung():
         refused = stage.deployd("resume", HUNG)
         assert (refused.returncode, SENTENCE in refused.stderr) == (3, True), refused
@@ -140,14 +140,14 @@ def test_a_held_rollout_is_resumed_when_the_mount_is_back(stage: Stage, mount: H
     assert stage.json("history", HUNG)["generations"][0]["result"] == "succeeded"
 
 
-def test_an_app_on_it_is_removed_all_the_same(stage: Stage, mount: HangingMount) -> None:
-    """A request that waits for the mount is refused then, and no look at the release is needed."""
+def test_an_app_on_the_mount_can_be_removed(stage: Stage, mount: HangingMount) -> None:
+    """Removal does not read the release; a request that waits for the mount is refused then."""
     deploy(stage, mount)
     threads = stage.machine.path(f"/proc/{main_pid(stage)}/task")
     before = len(list(threads.iterdir()))
     with mount.hung():
         waiting = call(stage, HUNG, "Rollout", "a{sv}", "0")
-        stage.machine.wait_for(lambda: len(list(threads.iterdir())) > before, what="the look at the release")
+        stage.machine.wait_for(lambda: len(list(threads.iterdir())) > before, what="the check of the release")
         done = stage.deployd("remove", HUNG, timeout=QUICK)
         assert done.returncode == 0, done
         _, said = waiting.communicate(timeout=QUICK)
@@ -155,13 +155,13 @@ def test_an_app_on_it_is_removed_all_the_same(stage: Stage, mount: HangingMount)
     assert [app["app"] for app in stage.json("status")["apps"] if app["instances"]] == [APP, LINKED]
 
 
-def test_the_daemon_stops_and_starts_while_it_hangs(stage: Stage, mount: HangingMount) -> None:
+def test_the_daemon_stops_and_starts_while_the_mount_hangs(stage: Stage, mount: HangingMount) -> None:
     deploy(stage, mount)
     machine = stage.machine
     with mount.hung():
         waits = machine.popen(["deployd", "rollout", HUNG], stderr=subprocess.PIPE)
         machine.run(["systemctl", "reload", "deployd"])
-        assert stage.deployd("rollout", LINKED).returncode == 3  # by now the other one waits for the mount as well
+        assert stage.deployd("rollout", LINKED).returncode == 3  # this app waits for the mount as well by now
         machine.run(["systemctl", "restart", "deployd"])
         assert stage.deployd("status", timeout=QUICK).returncode == 0
         assert timed(stage, "restart") > 0

@@ -1,4 +1,4 @@
-"""Mode bits and ACLs as the kernel reads them: answers are compared with its own, given to a process of that user."""
+"""Mode bits and ACLs, compared with what the kernel allows a process of the same user."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def as_user(uid: int, groups: list[int], script: str, paths: list[str]) -> list[
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A directory that everyone may search, where ACLs can be set."""
+    """Return a directory that every user may search and in which ACLs can be set."""
     for directory in (tmp_path, *list(tmp_path.parents)[:-2]):
         if directory.stat().st_uid == 0:
             directory.chmod(directory.stat().st_mode | 0o011)
@@ -66,7 +66,7 @@ def place(tmp_path: Path) -> Path:
 
 
 def made(path: Path, chance: random.Random) -> Inode:
-    """A file with an owner, a group, a mode and perhaps an ACL that chance decides."""
+    """Create a file with a random owner, group, mode and perhaps ACL."""
     path.touch()
     os.chown(path, chance.choice((0, ALICE, BOB)), chance.choice((0, STAFF, ADM)))
     path.chmod(chance.randrange(0o1000))
@@ -87,7 +87,7 @@ def made(path: Path, chance: random.Random) -> Inode:
 @pytest.mark.parametrize(
     ("uid", "groups"), [(ALICE, [STAFF]), (ALICE, [9999]), (BOB, [STAFF, ADM]), (4000, [ADM]), (4000, [9999])]
 )
-def test_every_answer_is_the_kernels(place: Path, uid: int, groups: list[int]) -> None:
+def test_permissions_match_the_kernels(place: Path, uid: int, groups: list[int]) -> None:
     chance = random.Random(f"{uid}{groups}")
     files = {str(place / str(number)): made(place / str(number), chance) for number in range(400)}
     for (path, inode), answer in zip(files.items(), as_user(uid, groups, ASK, list(files)), strict=True):
@@ -95,21 +95,21 @@ def test_every_answer_is_the_kernels(place: Path, uid: int, groups: list[int]) -
         assert ours == answer, (path, oct(inode.mode), inode)
 
 
-def test_root_may_all_but_execute_what_nobody_may() -> None:
+def test_root_may_do_anything_but_execute_files_without_an_execute_bit() -> None:
     assert permitted(Inode(ALICE, STAFF, 0o100000), 0, frozenset(), READ | WRITE)
     assert not permitted(Inode(ALICE, STAFF, 0o100644), 0, frozenset(), EXECUTE)
     assert permitted(Inode(ALICE, STAFF, 0o040000), 0, frozenset(), EXECUTE)
 
 
 @given(st.binary(max_size=60), st.integers(0, 0o777))
-def test_an_acl_that_is_not_understood_lets_nobody_in(junk: bytes, mode: int) -> None:
+def test_an_acl_of_an_unknown_format_allows_nothing(junk: bytes, mode: int) -> None:
     allowed = permitted(Inode(0, 0, mode, junk), ALICE, frozenset({STAFF}), READ)
     assert isinstance(allowed, bool)
     if len(junk) % 8 != 4 and mode & 0o070:
         assert not allowed
 
 
-def test_a_path_is_seen_as_the_user_sees_it(place: Path) -> None:
+def test_paths_are_resolved_as_for_the_user(place: Path) -> None:
     open_, closed = place / "open", place / "closed"
     for directory, mode in ((open_, 0o755), (closed, 0o750)):
         (directory / "sub").mkdir(parents=True)
@@ -144,14 +144,14 @@ def test_a_path_is_seen_as_the_user_sees_it(place: Path) -> None:
             except OSError as error:
                 ours = error.errno
             if path.startswith("/proc"):
-                assert ours == "closed", "links there are not what they seem"
+                assert ours == "closed", "the mode bits do not govern links in /proc"
             elif path == str(closed) + "/" and kernel == "closed":
                 assert ours == str(closed)
             else:
                 assert ours == kernel, path
 
 
-def test_who_may_list_and_who_may_read(place: Path) -> None:
+def test_listing_a_directory_and_reading_a_file(place: Path) -> None:
     drop = place / "drop"
     drop.mkdir(mode=0o711)
     (drop / "known").touch(mode=0o644)
@@ -164,7 +164,7 @@ def test_who_may_list_and_who_may_read(place: Path) -> None:
     assert not alice.may_read("/etc/\0")
 
 
-def test_the_journal_is_for_those_who_may_open_its_files(place: Path) -> None:
+def test_users_may_read_the_journal_if_they_may_open_its_files(place: Path) -> None:
     directory = place / "journal" / "abc"
     directory.mkdir(parents=True)
     kept = directory / "system.journal"
@@ -184,4 +184,4 @@ def test_the_journal_is_for_those_who_may_open_its_files(place: Path) -> None:
     directory.chmod(0o700)
     assert not may(ALICE, ADM)
     kept.unlink()
-    assert not may(ALICE, ADM), "where there is no journal nobody may read it"
+    assert not may(ALICE, ADM), "without a journal no user may read it"

@@ -1,4 +1,4 @@
-"""Files that others may write, or that are none: refused with the path, and never waited for."""
+"""Files that other users can write and special files: they are refused with their path, and never block the daemon."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MANY = 10_000
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
-def test_an_attack_achieves_nothing(stage: Stage, attack: Callable[[Stage], str]) -> None:
+def test_an_attack_by_files_fails(stage: Stage, attack: Callable[[Stage], str]) -> None:
     assert attack(stage) == ""
 
 
-def test_an_app_file_that_others_can_write_is_refused_with_what_to_do(stage: Stage) -> None:
+def test_an_app_file_that_others_can_write_is_refused_with_advice(stage: Stage) -> None:
     stage.deploy("v1")
     machine, before = stage.machine, stage.invocations()
     for argv, sentence in (
@@ -37,16 +37,16 @@ def test_an_app_file_that_others_can_write_is_refused_with_what_to_do(stage: Sta
         for verb in ("check", "apply", "rollout", "plan", "units"):
             refused = stage.deployd(verb, APP)
             assert refused.returncode == 3, (verb, refused)
-            assert f"{APP_FILE}: is not trusted, since {sentence}" in refused.stdout + refused.stderr
+            assert f"{APP_FILE}: is not trusted, because {sentence}" in refused.stdout + refused.stderr
         machine.run(["chown", "root", APPS, APP_FILE])
         machine.run(["chmod", "755", APPS])
         machine.run(["chmod", "644", APP_FILE])
-    # What runs is not touched, and needs no file.
+    # The running instances are not affected and need no app file.
     assert stage.invocations() == before
     assert stage.deployd("check", APP).returncode == 0
 
 
-def test_odd_names_and_many_files_are_borne(stage: Stage) -> None:
+def test_odd_names_and_many_files_do_no_harm(stage: Stage) -> None:
     stage.deploy("v1")
     machine = stage.machine
     directory = machine.path(APPS)
@@ -62,12 +62,12 @@ def test_odd_names_and_many_files_are_borne(stage: Stage) -> None:
     machine.run(["systemctl", "restart", "deployd"])
     assert stage.status()["ready"] == INSTANCES
     assert stage.rollout(stage.release("v2")).result == "succeeded"
-    told = {item["app"]: item for item in json.loads(stage.deployd("check", "--json").stdout)["apps"]}
-    assert len(told) == MANY + 1 + 3 + len(odd)
-    assert told["many7"]["valid"]
+    checked = {item["app"]: item for item in json.loads(stage.deployd("check", "--json").stdout)["apps"]}
+    assert len(checked) == MANY + 1 + 3 + len(odd)
+    assert checked["many7"]["valid"]
     for name in ("a b", ".", "-x", r"x\n", r"caf\xe9", "x" * 250, "deployd", r"\x1b[2J", "fifo", "directory", "device"):
-        assert not told[name]["valid"], name
-        assert told[name]["error"].isprintable()
+        assert not checked[name]["valid"], name
+        assert checked[name]["error"].isprintable()
     assert len(stage.json("status")["apps"]) == MANY + 1 + 3
     machine.run(["systemctl", "reload", "deployd"])
     assert stage.change("rollback").result == "succeeded"

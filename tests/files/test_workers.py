@@ -1,4 +1,4 @@
-"""Looks at files that hang: what waits for them, and what does not."""
+"""Checks of files that hang: what waits for them, and what does not."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def hung() -> Hung:
     return Hung()
 
 
-def test_results_and_errors_come_back() -> None:
+def test_results_and_errors_are_passed_on() -> None:
     async def test() -> None:
         workers = Workers()
         assert await workers.run("demo", os.path.basename, "/a/b") == "b"
@@ -57,15 +57,15 @@ def _raise(error: Exception) -> None:
     raise error
 
 
-def test_an_app_whose_files_hang_uses_up_its_own_places_only(hung: Hung) -> None:
+def test_an_app_whose_files_hang_uses_its_own_places_only(hung: Hung) -> None:
     async def test() -> None:
         workers = Workers()
         for _ in range(PLACES + 2):
-            with pytest.raises(Refused, match=r"^a file system of hung has not answered for 0.05 s; see that "):
+            with pytest.raises(Refused, match=r"^a file system of hung has not responded for 0.05 s; check that "):
                 await workers.run("hung", hung, deadline=SOON)
         assert hung.begun == PLACES
-        with pytest.raises(Refused, match="has not answered for 60 s"):
-            await workers.run("hung", hung, deadline=60)  # at once: the places are all lost
+        with pytest.raises(Refused, match="has not responded for 60 s"):
+            await workers.run("hung", hung, deadline=60)  # at once: all places are occupied
         assert await workers.run("demo", os.path.basename, "/a/b") == "b"
         hung.release()
         while workers._of["hung"].given_up:
@@ -75,13 +75,13 @@ def test_an_app_whose_files_hang_uses_up_its_own_places_only(hung: Hung) -> None
     asyncio.run(test())
 
 
-def test_a_loop_ends_though_a_call_hangs(hung: Hung) -> None:
+def test_a_hanging_call_does_not_keep_the_loop_from_ending(hung: Hung) -> None:
     async def test() -> None:
         with pytest.raises(Refused):
             await Workers().run("hung", hung, deadline=SOON)
 
     asyncio.run(test())
-    hung.release()  # and what it says now harms nobody
+    hung.release()  # a result that arrives now does no harm
 
 
 def files(directory: Path, *names: bytes) -> AppFiles:
@@ -93,7 +93,7 @@ def files(directory: Path, *names: bytes) -> AppFiles:
 ODD = (b"a b", b".", b"-x", b"x\ny", b"caf\xe9", b"deployd", b"x" * 200)
 
 
-def test_names_that_cannot_be_apps_are_told_and_no_apps(tmp_path: Path) -> None:
+def test_files_with_invalid_names_are_reported_but_are_not_apps(tmp_path: Path) -> None:
     async def test() -> None:
         found = files(tmp_path, b"demo", b"shop", *ODD)
         (tmp_path / "notes").write_text("")
@@ -109,7 +109,7 @@ def test_names_that_cannot_be_apps_are_told_and_no_apps(tmp_path: Path) -> None:
     asyncio.run(test())
 
 
-def test_no_directory_is_no_app(tmp_path: Path) -> None:
+def test_a_missing_directory_has_no_apps(tmp_path: Path) -> None:
     async def test() -> None:
         found = AppFiles(tmp_path / "gone", Workers())
         await found.refresh()
@@ -118,7 +118,7 @@ def test_no_directory_is_no_app(tmp_path: Path) -> None:
     asyncio.run(test())
 
 
-def test_whoever_asks_sees_what_is_there_by_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refresh_sees_files_created_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
         found = files(tmp_path, b"demo")
         listed = _counting(monkeypatch)
@@ -143,7 +143,9 @@ def _counting(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     return lambda: len(calls)
 
 
-def test_a_directory_that_hangs_is_known_as_it_was(tmp_path: Path, hung: Hung, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_directory_keeps_its_last_contents(
+    tmp_path: Path, hung: Hung, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(app_files, "PATIENCE", SOON)
 
     async def test() -> None:
@@ -165,11 +167,11 @@ def test_a_directory_that_hangs_is_known_as_it_was(tmp_path: Path, hung: Hung, m
     asyncio.run(test())
 
 
-def test_a_sweep_passes_over_what_hangs(hung: Hung) -> None:
+def test_a_sweep_skips_names_that_hang(hung: Hung) -> None:
     names = [f"app{number:04}" for number in range(1000)]
     stuck = {"app0000", "app0500", "app0999"}
 
-    def look(name: str) -> str:
+    def check(name: str) -> str:
         if name == "app0007":
             raise NoSuchApp("gone")
         if name == "app0008":
@@ -178,23 +180,23 @@ def test_a_sweep_passes_over_what_hangs(hung: Hung) -> None:
 
     async def test() -> None:
         sweep = Sweep(SOON)
-        found = await sweep.over(names, look)
+        found = await sweep.over(names, check)
         assert found.keys() == set(names)
         assert found["app0001"] == "APP0001"
-        assert {name for name, what in found.items() if "has not answered for 0.05 s" in str(what)} == stuck
+        assert {name for name, what in found.items() if "has not responded for 0.05 s" in str(what)} == stuck
         assert str(found["app0007"]) == "gone"
-        assert str(found["app0008"]) == "app0008 cannot be looked at: RuntimeError: a fault"
-        await sweep.over(names, look)
-        assert hung.begun == 3  # not again while it hangs
+        assert str(found["app0008"]) == "app0008 cannot be checked: RuntimeError: a fault"
+        await sweep.over(names, check)
+        assert hung.begun == 3  # not called again while it hangs
         hung.release()
         while "app0500" in sweep._hung:
             await asyncio.sleep(0)
-        assert (await sweep.over(names, look))["app0500"] == "answered"
+        assert (await sweep.over(names, check))["app0500"] == "answered"
 
     asyncio.run(test())
 
 
-def test_a_run_is_shared_by_those_who_asked_before_it_began() -> None:
+def test_a_run_is_shared_by_the_callers_before_its_start() -> None:
     begun: list[asyncio.Event] = []
 
     async def make() -> int:

@@ -1,4 +1,4 @@
-"""The question over HTTP, against servers good and strange."""
+"""The HTTP probe against correct and faulty servers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deployd.probe.http import LONGEST_HEAD
 Handler = Callable[[bytes, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 LONG = 60.0
-"""Seconds that no question in these tests takes."""
+"""Seconds: longer than any probe in these tests takes."""
 
 
 @asynccontextmanager
@@ -32,7 +32,7 @@ async def server(path: Path, handle: Handler) -> AsyncIterator[str]:
 
 
 def answer(tmp_path: Path, data: bytes, expect: int = 200, timeout: float = LONG, stay: bool = False) -> str:
-    """What is made of a server that sends `data`, and then closes the connection or stays."""
+    """Probe a server that sends `data` and then closes the connection or, with `stay`, keeps it open."""
     return asyncio.run(_answer(tmp_path / "sock", data, expect, timeout, stay))
 
 
@@ -47,7 +47,7 @@ async def _answer(path: Path, data: bytes, expect: int, timeout: float, stay: bo
         return await ask(address, "web", "/_status", expect, timeout)
 
 
-def test_a_query_is_asked_and_never_told(tmp_path: Path) -> None:
+def test_the_query_is_sent_but_never_reported(tmp_path: Path) -> None:
     async def handle(head: bytes, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert b"/_status?token=secret" in head
         writer.write(b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n")
@@ -59,7 +59,7 @@ def test_a_query_is_asked_and_never_told(tmp_path: Path) -> None:
     assert asyncio.run(main()) == "GET /_status answered 503 instead of 200"
 
 
-def test_the_question(tmp_path: Path) -> None:
+def test_the_request(tmp_path: Path) -> None:
     seen = []
 
     async def handle(head: bytes, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -106,7 +106,7 @@ def test_answers(tmp_path: Path, data: bytes, expect: int, said: str) -> None:
 
 
 @pytest.mark.parametrize("data", [OK, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nx"])
-def test_a_server_that_keeps_the_connection_open_has_answered_all_the_same(tmp_path: Path, data: bytes) -> None:
+def test_a_server_may_keep_the_connection_open(tmp_path: Path, data: bytes) -> None:
     assert answer(tmp_path, data, stay=True) == ""
 
 
@@ -126,16 +126,16 @@ def test_a_connection_that_is_reset(tmp_path: Path) -> None:
     assert asyncio.run(main()) == "GET / closed the connection without an answer"
 
 
-def test_a_socket_that_nobody_serves(tmp_path: Path) -> None:
-    """systemd listens, so that connecting always works; nobody accepts."""
+def test_a_socket_on_which_no_process_accepts(tmp_path: Path) -> None:
+    """Connecting works, because systemd listens."""
     path = tmp_path / "sock"
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))
         listening.listen()
         said = asyncio.run(ask(str(path), "web", "/", 200, 0.05))
     assert said == (
-        "GET / was not even read within 0.05 s: does the server accept connections on the socket that LISTEN_FDNAMES"
-        ' calls "probe"?'
+        "GET / was not read within 0.05 s: does the server accept connections on the socket named"
+        ' "probe" in LISTEN_FDNAMES?'
     )
 
 
@@ -147,10 +147,10 @@ def test_a_socket_that_is_not_open(tmp_path: Path, there: bool) -> None:
             closed.bind(str(path))
     said = asyncio.run(ask(str(path), "web", "/", 200, LONG))
     why = "Connection refused" if there else "No such file or directory"
-    assert said == f"GET / could not be asked: nothing listens on {path} ({why})"
+    assert said == f"GET / could not be sent: nothing listens on {path} ({why})"
 
 
-def test_it_can_be_cancelled(tmp_path: Path) -> None:
+def test_a_probe_can_be_cancelled(tmp_path: Path) -> None:
     async def main() -> None:
         asked = asyncio.Event()
 

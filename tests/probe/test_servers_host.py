@@ -1,4 +1,4 @@
-"""Which servers serve the private socket beside the app's own. What was tried by hand is in the documentation."""
+"""Servers that serve the private socket alongside the app's own. Others, tested by hand, are in the documentation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def application(environ, start_response):
     return [body]
 """
 
-# As uvicorn --fd 3 does: it takes one socket, whatever else there is.
+# Like uvicorn --fd 3: it uses one socket, however many are passed.
 ONE = """\
 import http.server, os, socket
 
@@ -42,8 +42,8 @@ def gunicorn(stage: Stage, version: str, boot: float) -> str:
     return stage.release(version, boot=boot, files={"wsgi.py": WSGI})
 
 
-def test_gunicorn_serves_both_and_its_workers_are_asked(stage: Stage) -> None:
-    """READY=1 comes when its arbiter has booted; only the probe tells of the workers."""
+def test_gunicorn_serves_both_and_its_workers_are_probed(stage: Stage) -> None:
+    """gunicorn sends READY=1 when its arbiter has booted; only the probe shows that the workers serve."""
     stage.configure(
         release=gunicorn(stage, "v1", 0.0),
         exec=["/usr/bin/gunicorn", "--workers", "2", "wsgi"],
@@ -55,7 +55,7 @@ def test_gunicorn_serves_both_and_its_workers_are_asked(stage: Stage) -> None:
     assert ended.result == "succeeded", ended
     for number in (1, 2):
         assert ask(stage, number)["parent"] == stage.pid(number)
-        # Its sockets are systemd's: a gunicorn that ends leaves them where they are.
+        # The sockets belong to systemd: gunicorn leaves them in place when it exits.
         stage.machine.run(["systemctl", "restart", f"demo@{number}.service"])
         assert ask(stage, number)["parent"] == stage.pid(number)
 
@@ -72,8 +72,8 @@ def test_gunicorn_serves_both_and_its_workers_are_asked(stage: Stage) -> None:
     assert all(stopping.at - started.at > 0.5 for started, stopping in zip(changes[::2], changes[1::2], strict=True))
 
 
-def test_a_server_that_takes_one_socket_takes_the_app_s(stage: Stage) -> None:
-    """Were it the private one, now and then, it would pass and serve nobody."""
+def test_a_server_that_uses_one_socket_uses_the_listening_socket(stage: Stage) -> None:
+    """If it used the private one, even only sometimes, it would pass its probe without serving clients."""
     stage.configure(
         release=stage.release("v1", files={"one.py": ONE}),
         exec=["/usr/bin/python3", "one.py"],
@@ -81,8 +81,8 @@ def test_a_server_that_takes_one_socket_takes_the_app_s(stage: Stage) -> None:
     )
     ended = stage.change("apply")
     assert ended.result == "failed", ended
-    assert "GET /_status was not even read within 0.5 s: does the server accept connections" in ended.reason
-    # Where it is not asked over HTTP, it has the one socket that it wants.
+    assert "GET /_status was not read within 0.5 s: does the server accept connections" in ended.reason
+    # Without an HTTP probe only the listening socket is passed.
     check = {"command": ["/usr/bin/true"]}
     stage.configure(gate={"type": "exec", "probe": check})
     ended = stage.change("apply")
@@ -92,8 +92,8 @@ def test_a_server_that_takes_one_socket_takes_the_app_s(stage: Stage) -> None:
     assert names == {"demo.socket"}
 
 
-def test_the_private_socket_is_the_last_of_what_is_passed(stage: Stage) -> None:
-    """For many starts, since systemd's order is another each time."""
+def test_the_private_socket_is_passed_last(stage: Stage) -> None:
+    """Checked for many starts, because systemd's own order differs each time."""
     stage.deploy("v1", instances=8, listen=["127.0.0.1:8080", "127.0.0.1:8081"], gate={"probe": HTTP})
     for number in stage.invocations():
         _, environment = stage.process(number)

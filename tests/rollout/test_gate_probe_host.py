@@ -73,7 +73,7 @@ BAD: dict[str, tuple[str, dict[str, str], Mapping[str, object], str]] = {
     "unready": ("unready", {}, SHORT, "did not pass its probe within 3 s: GET /_status answered 503 instead of 200"),
     "slow": ("slow-status", {}, SHORT, "did not pass its probe within 3 s: GET /_status did not answer within 0.5 s"),
     # The old ones answer well, each on its own socket; so does its main one.
-    "deaf": ("deaf", {}, SHORT, "did not pass its probe within 3 s: GET /_status was not even read within 0.5 s: does"),
+    "deaf": ("deaf", {}, SHORT, "did not pass its probe within 3 s: GET /_status was not read within 0.5 s: does"),
     "get-worse": (
         "unready-later",
         {"status_after": "2"},
@@ -190,4 +190,4 @@ def test_an_exec_gate_without_a_probe_is_refused(stage: Stage) -> None:
     stage.configure(release=stage.release("v1"), gate={"type": "exec"})
     done = stage.deployd("apply", APP)
     assert done.returncode == 3
-    assert 'gate.type: "exec" tells nothing about readiness, so it needs a probe' in done.stderr
+    assert 'gate.type: "exec" does not report readiness, so it needs a probe' in done.stderr

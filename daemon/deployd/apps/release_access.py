@@ -63,7 +63,7 @@ def seen_release(caller: Caller, app: App, requested: str | None = None) -> str:
     except PermissionError:
         raise _denied(caller, path) from None
     except OSError as error:
-        raise Refused(f"the release {path} cannot be used: {error.strerror}; put the directory there first") from None
+        raise Refused(f"the release {path} cannot be used: {error.strerror}; name a directory that exists") from None
     if not caller.files.permits(found.inode, READ | EXECUTE):
         raise _denied(caller, path)
     _see_programs(caller, app, found, path)

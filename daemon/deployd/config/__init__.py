@@ -1,7 +1,7 @@
-"""App files: text in, `deployd.model.app.App` or one clear sentence out.
+"""App files: turns their text into a `deployd.model.app.App`, or raises one clear sentence.
 
-`parse` is pure; `load` reads one file; `release` and `contents` look at release directories. Nothing here changes
-anything. Imports model and errors only, so that every front end can validate a file the same way.
+`parse` is pure, `load` reads one file, `release` and `contents` read release directories. Nothing here changes a file.
+Imports only model, files and errors, so that the daemon and the command validate a file the same way.
 """
 
 from __future__ import annotations

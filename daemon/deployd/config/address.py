@@ -1,4 +1,4 @@
-"""Listening addresses, normalised so that the same one always reads the same (systemd.socket(5), ListenStream=)."""
+"""Listening addresses, normalised so that equal addresses are equal strings (systemd.socket(5), ListenStream=)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from deployd.model.app import Listen, ListenKind
 
 _ALLOWED = 'write "8080", "127.0.0.1:8080", "[::1]:8080" or "/run/app.sock"'
 LONGEST_PATH = 107
-"""unix(7): sun_path has 108 bytes, one of them for the NUL."""
+"""Bytes: sun_path has 108, one of them for the NUL (unix(7))."""
 
 
 def listen(raw: Any) -> Listen:
-    """One address: a port, HOST:PORT, [V6]:PORT or an absolute path."""
+    """Convert one address: a port, HOST:PORT, [V6]:PORT or an absolute path."""
     if isinstance(raw, int) and not isinstance(raw, bool):
         raw = str(raw)
     if not isinstance(raw, str):
@@ -37,7 +37,7 @@ def listen(raw: Any) -> Listen:
 
 
 def addresses(raw: Any) -> tuple[Listen, ...]:
-    """At least one address, no address twice."""
+    """Convert an array of at least one address, without duplicates."""
     if not isinstance(raw, list):
         raise Problem(f'must be an array, not {kind(raw)}; write it as ["127.0.0.1:8080"]')
     if not raw:
@@ -48,7 +48,7 @@ def addresses(raw: Any) -> tuple[Listen, ...]:
         # A bare port listens on [::], which is the same socket (systemd.socket(5)).
         same = item.address.removeprefix("[::]:")
         if same in seen:
-            raise Problem(f'"{item.address}" is there twice; remove one of them')
+            raise Problem(f'"{item.address}" is listed twice; remove one of them')
         seen.add(same)
     return found
 

@@ -1,9 +1,10 @@
-"""What a release directory holds: a digest that tells a release that was changed in place from one that was not.
+"""A digest of a release directory, which detects that a release was changed in place.
 
-What counts is what the app itself could not have written, by path, size and time of modification; a symbolic link
-by where it leads. What does not count: entries whose names start with a dot, ``__pycache__``, ``*.pyc``, ``*.pid``,
-``*.log`` and ``*.sock``, whatever is neither a file nor a link, and what the app's own user owns, directories with
-all that is in them: that is its data. The exception is an app that runs as root: root owns the code as well.
+The digest covers what the app itself could not have written: the path, size and modification time of files, and the
+path and target of symbolic links. Ignored are entries whose names start with a dot, ``__pycache__``, ``*.pyc``,
+``*.pid``, ``*.log`` and ``*.sock``, entries that are neither a file nor a link, and everything owned by the app's user,
+directories with all their contents, because that is the app's data. An app that runs as root is the exception: root
+owns the code as well.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from deployd.model.app import App
 from deployd.model.generation import Generation
 
 LIMIT = 20_000
-"""Entries that are looked at, those near the top first; the rest of a larger release counts for nothing."""
+"""Entries in the digest, those near the top first; the rest of a larger release is ignored."""
 
 DEEPEST = 64
-"""Levels of directories that are looked at; what lies deeper counts for nothing."""
+"""Levels of directories that are read; what lies deeper is ignored."""
 MOST_SEEN = 500_000
-"""Entries, those that count for nothing included: more would keep a processor busy for an app alone."""
+"""Entries that are read, ignored ones included; reading more would occupy a CPU for a single app."""
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 LEFTOVERS = (".pyc", ".pid", ".log", ".sock")
@@ -44,47 +45,49 @@ ROOT = 0
 @dataclass(frozen=True, slots=True)
 class Contents:
     digest: str
-    """Equal when nothing that counts has changed. Begins with the number of files, for people."""
+    """Equal if nothing covered by the digest has changed. Begins with the number of files, for human readers."""
     files: int
     newest: tuple[str, float] | None = None
-    """The file that was modified last: its path in the release, and when, in seconds since the epoch."""
+    """The most recently modified file: its path in the release and its time, in seconds since the epoch."""
 
 
 def contents(release: str, app: App) -> Contents:
-    """What the directory `release` holds now. Reads no file, but up to 20,000 directory entries: not for the event
-    loop. Raises Refused when the directory cannot be read."""
+    """Return the contents of the directory `release`. Raises Refused if it cannot be read.
+
+    Blocks, so it must not run in the event loop: it opens no file, but reads up to MOST_SEEN directory entries.
+    """
     digest, files, newest = hashlib.sha256(), 0, None
     try:
         entries = _walk(release, _own(app.user))
-        for path, info, leads_to in islice(entries, LIMIT):
+        for path, info, target in islice(entries, LIMIT):
             if stat.S_ISDIR(info.st_mode):
                 continue
             files += 1
-            what = os.fsencode(leads_to) if leads_to is not None else b"%d %d" % (info.st_size, info.st_mtime_ns)
+            what = os.fsencode(target) if target is not None else b"%d %d" % (info.st_size, info.st_mtime_ns)
             digest.update(b"%b\0%b\0" % (os.fsencode(path), what))
             if newest is None or info.st_mtime > newest[1]:
                 newest = path, info.st_mtime
         more = next(entries, None) is not None
     except OSError as error:
-        raise Refused(f"the release {release} cannot be read: {error.strerror or error}; mend that first") from None
+        raise Refused(f"the release {release} cannot be read: {error.strerror or error}; correct that first") from None
     return Contents(f"{files}{'+' if more else ''}:{digest.hexdigest()[:32]}", files, newest)
 
 
 def refuse_changed(generation: Generation) -> None:
-    """Raises Refused unless the release of `generation` holds what it held when it was rolled out."""
+    """Raise Refused if the release of `generation` has changed since the rollout."""
     change = changed(generation)
     if change:
         name, release = generation.app, generation.release
         raise Refused(
-            f"the release {release} is not what it was in generation {generation.number}: {change}; put it back, or"
-            f" deployd rollout {name} --release {release} rolls it out as it is now"
+            f"the release {release} has changed since generation {generation.number}: {change}; restore it, or run"
+            f" deployd rollout {name} --release {release} to roll it out as it is now"
         )
 
 
 def changed(generation: Generation) -> str:
-    """In what the release differs from what it was when `generation` was made: a phrase, "" if in nothing.
+    """Return a phrase about how the release differs from what it was when `generation` was made, "" if it does not.
 
-    A directory that is not there has not changed. Raises Refused when it cannot be read.
+    A directory that does not exist counts as unchanged. Raises Refused if it cannot be read.
     """
     if not generation.contents or not is_there(generation.release):
         return ""
@@ -92,7 +95,7 @@ def changed(generation: Generation) -> str:
 
 
 def difference(generation: Generation, now: Contents) -> str:
-    """In what `now` differs from what `generation` was made with: a phrase, "" if in nothing or if nobody knows."""
+    """Return a phrase about how `now` differs from the contents of `generation`, "" if it does not or is unknown."""
     held = generation.contents
     if held in ("", now.digest):
         return ""
@@ -101,15 +104,15 @@ def difference(generation: Generation, now: Contents) -> str:
         return f"{printable(now.newest[0])} was changed on {when:%Y-%m-%d at %H:%M:%S}"
     files = held.partition(":")[0]
     if files != now.digest.partition(":")[0]:
-        return f"it holds {now.files} files, and held {files}"
-    return "a file was replaced by an older one, or by one of another size"
+        return f"it has {now.files} files instead of {files}"
+    return "a file was replaced by an older file or one of a different size"
 
 
 def _walk(release: str, own: int | None) -> Iterator[tuple[str, os.stat_result, str | None]]:
-    """Path in the release, state and, of a link, where it leads: of all that counts, and of directories.
+    """Yield the path in the release, the status and the target of a link for all entries in the digest and directories.
 
-    Level by level and sorted, so that a limit always cuts off the same, and what lies deepest: the code of the app
-    itself comes before the depths of its libraries.
+    The order is sorted level by level, so that a limit always cuts off the same entries, and the deepest ones: the
+    app's own code comes before its nested libraries.
     """
     with _Tree(release) as tree:
         level: list[tuple[str, ...]] = [()]
@@ -121,26 +124,28 @@ def _walk(release: str, own: int | None) -> Iterator[tuple[str, os.stat_result, 
                 except (FileNotFoundError, NotADirectoryError):
                     if not directory:
                         raise
-                    continue  # it went away while we looked
-                for name, info, leads_to in entries:
+                    continue  # removed meanwhile
+                for name, info, target in entries:
                     path = (*directory, name)
                     if stat.S_ISLNK(info.st_mode) or stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode):
-                        yield "/".join(path), info, leads_to
+                        yield "/".join(path), info, target
                     if stat.S_ISDIR(info.st_mode):
                         deeper.append(path)
             level = deeper
 
 
 class _Tree:
-    """Opens directories of a release without ever following a symlink. Those above the last one stay open, for the
-    next one most often lies beside it."""
+    """Opens directories of a release without following symlinks.
+
+    The parents of the last directory stay open, because the next one is most often a sibling.
+    """
 
     def __init__(self, release: str) -> None:
         with walk(release, roots_links) as found:
             self._top = os.open(".", _FLAGS, dir_fd=found.descriptor)
         self._open: list[tuple[str, int]] = []
         self.seen = 0
-        """Entries that were looked at."""
+        """Entries read so far."""
 
     def __enter__(self) -> Self:
         return self
@@ -150,7 +155,7 @@ class _Tree:
         os.close(self._top)
 
     def descriptor(self, directory: tuple[str, ...]) -> int:
-        """Of the directory with these components, as long as no other one is asked for. Raises OSError."""
+        """Return a descriptor of the directory with these components, valid until the next call. Raises OSError."""
         shared = 0
         while shared < min(len(directory), len(self._open)) and self._open[shared][0] == directory[shared]:
             shared += 1
@@ -166,7 +171,7 @@ class _Tree:
 
 
 def _entries(tree: _Tree, directory: tuple[str, ...], own: int | None) -> list[tuple[str, os.stat_result, str | None]]:
-    """What counts in a directory, sorted: name, state and where a link leads; never more than could be looked at."""
+    """Return the entries of a directory that the digest covers, sorted: name, status and target of a link."""
     descriptor = tree.descriptor(directory)
 
     def counting(entries: Iterator[os.DirEntry[str]]) -> Iterator[tuple[str, os.stat_result]]:
@@ -180,33 +185,33 @@ def _entries(tree: _Tree, directory: tuple[str, ...], own: int | None) -> list[t
 
     with os.scandir(descriptor) as entries:
         found = heapq.nsmallest(LIMIT + 1, counting(entries), key=lambda item: item[0])
-    return [(name, info, _leads_to(descriptor, name) if stat.S_ISLNK(info.st_mode) else None) for name, info in found]
+    return [(name, info, _target(descriptor, name) if stat.S_ISLNK(info.st_mode) else None) for name, info in found]
 
 
 def _counts(entry: os.DirEntry[str], own: int | None) -> os.stat_result | None:
-    """The state of an entry that counts."""
+    """Return the status of an entry that the digest covers, None for other entries."""
     if entry.name.startswith(".") or entry.name == "__pycache__" or entry.name.endswith(LEFTOVERS):
         return None
     try:
         info = entry.stat(follow_symlinks=False)
     except FileNotFoundError:
-        return None  # it went away while we looked
+        return None  # removed meanwhile
     return info if info.st_uid != own else None
 
 
-def _leads_to(descriptor: int, name: str) -> str:
+def _target(descriptor: int, name: str) -> str:
     try:
         return str(Path(os.readlink(name, dir_fd=descriptor)))
     except OSError:
-        return ""  # it went away, or became something else, while we looked
+        return ""  # removed or replaced meanwhile
 
 
 def _own(user: str | None) -> int | None:
-    """The user ID whose files are the app's data; None when there is none: the app runs as root."""
+    """Return the user ID that owns the app's data; None if the app runs as root."""
     if user is None:
         return None
     try:
         uid = int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid
     except KeyError:
-        return None  # systemd will say that there is no such user
+        return None  # systemd reports that there is no such user
     return None if uid == ROOT else uid

@@ -1,9 +1,9 @@
 """The [service] and [socket] tables: directives of systemd that deployd passes on.
 
-A value is data: `render` escapes what systemd would expand in it (``%i``, and ``$HOME`` in commands), and here is
-refused what could end its line: control characters, and a backslash at the end.
-Unknown directives are left to ``systemd-analyze verify``, which knows the systemd that is installed.
-Refused by name is what deployd itself sets, and what would take an invariant away.
+A value is data. units/text escapes what systemd would expand in it (``%i``, and ``$HOME`` in commands); this module
+refuses what could end its line: control characters, and a backslash at the end. It also refuses directives that deployd
+sets itself and those that would break an invariant. Unknown directives are left to ``systemd-analyze verify``, which
+knows the installed version of systemd.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _COUNTING = "a start limit that is hit makes systemd close the listening socket;
 _FILES = "the release is reached through a path of the host's file system; leave it out"
 
 SERVICE = {
-    "Type": "it decides what the gate is; use [gate] type",
-    "BusName": "READY=1 or a probe is the gate; use [gate] type",
-    "PIDFile": "systemd knows the main process, since deployd starts it directly; leave it out",
+    "Type": "the gate depends on it; use [gate] type",
+    "BusName": "the gate is READY=1 or a probe; use [gate] type",
+    "PIDFile": "systemd knows the main process, because it starts it directly; leave it out",
     "RemainAfterExit": "an instance whose program has ended must not count as ready; leave it out",
     "ExecStart": "use exec",
     "WorkingDirectory": "the program runs in the release; use release",
@@ -52,7 +52,7 @@ SOCKET = {
 
 
 def directives(table: Table, own: dict[str, str]) -> Directives:
-    """The table's directives in the file's order, each with its values."""
+    """Return the directives of the table in the order of the file, each with its values."""
     found: list[tuple[str, tuple[str, ...]]] = []
     for key, raw in table.items():
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", key):
@@ -77,7 +77,7 @@ def _values(raw: Any) -> tuple[str, ...]:
 
 
 def value(raw: Any) -> str:
-    """One value, as it will stand in the unit."""
+    """Convert one value to its text in the unit file."""
     if isinstance(raw, bool):
         return "yes" if raw else "no"
     if isinstance(raw, int):

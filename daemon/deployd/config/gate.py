@@ -1,4 +1,4 @@
-"""The [gate] table: when an instance counts as ready, and the probe that asks it."""
+"""The [gate] table: when an instance counts as ready, and the probe that checks it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from deployd.model.gate import Gate, GateType, Probe
 
 LONGEST_PATH = 2048
 SHORTEST = 0.01
-"""Seconds: the least interval and timeout of a probe."""
+"""Shortest interval and timeout of a probe, in seconds."""
 HOUR = 3600.0
 
 _EXAMPLE = 'write probe = { http = "/_status" } or probe = { command = ["bin/check"] }'
 
 
 def gate(table: Table) -> Gate:
-    """The gate. A timeout that is left out is `learned`: whoever makes a generation derives it from past boots."""
+    """Read the gate. A missing timeout is `learned`: it is derived from past boots when a generation is made."""
     default = Gate()
     found = Gate(
         timeout=table.get("timeout", values.duration(0.1, values.DAY), default.timeout),
@@ -28,7 +28,7 @@ def gate(table: Table) -> Gate:
     )
     table.finish(dict.fromkeys(("http", "command", "expect", "interval"), "probe = { … }"))
     if found.type is GateType.EXEC and found.probe is None:
-        raise table.fail("type", f'"exec" tells nothing about readiness, so it needs a probe; {_EXAMPLE}')
+        raise table.fail("type", f'"exec" does not report readiness, so it needs a probe; {_EXAMPLE}')
     return found
 
 
@@ -37,7 +37,7 @@ def _probe(table: Table) -> Probe:
     http = table.get("http", http_path, "")
     command: tuple[str, ...] = table.get("command", values.argv, Probe().command)
     if bool(http) == bool(command):
-        both = "has both http and command; remove one of them" if http else f"asks nothing; {_EXAMPLE}"
+        both = "has both http and command; remove one of them" if http else f"has no http or command; {_EXAMPLE}"
         raise table.fail("command" if http else "", both)
     probe = Probe(
         http=http,
@@ -54,15 +54,15 @@ _status = values.integer(0, 255)
 
 
 def http_path(raw: Any) -> str:
-    """What stands after GET: a path, perhaps with a query, in the letters that a request line may have."""
+    """Convert the request target of a GET: a path, optionally with a query, in the characters a request line allows."""
     text = values.string(raw)
     if not text.startswith("/"):
         raise Problem(f'must be a path that starts with /, not "{text}"; write it as "/_status"')
     for letter in text:
         if not "!" <= letter <= "~" or letter == "#":
             raise Problem(
-                f"must not contain {letter!r}: blanks, control characters, # and letters beyond ASCII are"
-                " percent-encoded in a path; write %20 for a blank"
+                f"must not contain {letter!r}: spaces, control characters, # and non-ASCII characters are"
+                " percent-encoded in a path; write %20 for a space"
             )
     if len(text) > LONGEST_PATH:
         raise Problem(f"must not be longer than {LONGEST_PATH} characters; shorten it")

@@ -1,4 +1,4 @@
-"""The [rollout] table: how fast, in which order, where it waits, the commands around it, and what it leaves behind."""
+"""The [rollout] table: pace, order, pauses, hooks, analysis and standby of a rollout."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deployd.model.pace import Amount, AnalysisSettings, HookSettings, OnFailure
 
 
 def pace(table: Table) -> Pace:
-    """The pace, with its hooks."""
+    """Read the table."""
     default = Pace()
     found = Pace(
         max_surge=table.get("max_surge", values.amount, default.max_surge),
@@ -37,13 +37,13 @@ def pace(table: Table) -> Pace:
 
 
 def pauses(raw: Any) -> tuple[Amount, ...]:
-    """After how many new instances a rollout waits. Their order says nothing: the rollout meets the smallest first."""
+    """Convert the numbers of new instances after which a rollout pauses. Their order does not matter."""
     found = values.array(values.amount, '[1, "50%"]')(raw)
     for index, item in enumerate(found):
         if not item.value:
-            raise Problem(f'a pause after {item} would wait before anything is done; write counts from 1 or "1%" up')
+            raise Problem(f'a pause after {item} would precede the first instance; write counts from 1 or "1%" up')
         if item in found[:index]:
-            raise Problem(f"{item} is there twice; remove one of them")
+            raise Problem(f"{item} is listed twice; remove one of them")
     return found
 
 
@@ -70,7 +70,7 @@ def _analysis(table: Table) -> AnalysisSettings:
 
 
 def commands(raw: Any) -> tuple[tuple[str, ...], ...]:
-    """Commands that run one after another, each an argv."""
+    """Convert commands that run one after another, each an argv."""
     example = '[["./bin/migrate"]]'
     if isinstance(raw, list) and raw and not isinstance(raw[0], list):
         raise Problem(f"must be an array of commands, each an array itself, not of {kind(raw[0])}; write {example}")

@@ -1,4 +1,4 @@
-"""An app file as a whole, key by key."""
+"""Reads and parses a whole app file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from deployd.model.app import NAME, App, Directives, Drain, Routing, StopSetting
 LARGEST_FILE = 1024 * 1024
 LARGEST_ENVIRONMENT = 1024 * 1024
 _UNIT_SUFFIX = re.compile(r"\.(service|socket|target|timer|path|mount|automount|swap|device|slice|scope|snapshot)$")
-# Where a key belongs that is often written at the top level.
+# Tables of keys that are often written at the top level.
 _TABLE_OF = {
     "timeout": "[gate] or [stop]",
     **dict.fromkeys(("type", "min_ready", "probe"), "[gate]"),
@@ -34,7 +34,7 @@ _TABLE_OF = {
 
 
 def load(path: Path) -> App:
-    """Read and check the app file `path`; its name is the app's."""
+    """Read and check the app file `path`; the app is named after the file. Raises InvalidFile and NoSuchApp."""
     file = printable(str(path))
     if path.suffix != ".toml":
         raise InvalidFile(f"{file}: the name of an app file must end in .toml; rename it")
@@ -59,20 +59,20 @@ def load(path: Path) -> App:
 
 
 def check_name(name: str) -> None:
-    """Raise `Problem` when no app can have this name."""
+    """Raise `Problem` if `name` is not valid for an app."""
     if not NAME.fullmatch(name):
         raise Problem(
             f'"{name}" cannot be the name of an app; use up to 63 letters, digits, ".", "-" and "_", with a letter '
             "or digit first"
         )
     if name == "deployd":
-        raise Problem('"deployd" cannot be the name of an app, since deployd.service is the daemon itself; rename it')
+        raise Problem('"deployd" cannot be the name of an app, because deployd.service is the daemon; rename it')
     if suffix := _UNIT_SUFFIX.search(name):
-        raise Problem(f'"{name}" cannot be the name of an app, since it ends like a unit; drop the {suffix[0]}')
+        raise Problem(f'"{name}" cannot be the name of an app, because it ends like a unit; remove {suffix[0]}')
 
 
 def is_name(name: str) -> bool:
-    """True if an app can have this name; what is none is never quoted."""
+    """True if `name` is valid for an app. Invalid names must not be quoted in messages unescaped."""
     try:
         check_name(name)
     except Problem:
@@ -88,7 +88,7 @@ def _require_name(name: str, file: str) -> None:
 
 
 def parse(name: str, text: str, file: str) -> App:
-    """The app that `text` describes. Raises `InvalidFile` with one sentence."""
+    """Return the app that `text` describes. Raises `InvalidFile` with one sentence."""
     _require_name(name, file)
     source = Source(file, text)
     try:
@@ -96,7 +96,7 @@ def parse(name: str, text: str, file: str) -> App:
     except tomllib.TOMLDecodeError as error:
         raise InvalidFile(_syntax(file, text, str(error))) from None
     except RecursionError:
-        raise InvalidFile(f"{file}: is nested too deeply; an app file has tables within tables at most") from None
+        raise InvalidFile(f"{file}: is nested too deeply; an app file has at most tables within tables") from None
     top = Table(source, (), raw)
     app = App(
         name=name,
@@ -130,7 +130,7 @@ def parse(name: str, text: str, file: str) -> App:
 
 
 def _syntax(file: str, text: str, message: str) -> str:
-    """tomllib's message, with the line where editors look for it."""
+    """Return the message of tomllib with the line where editors expect it."""
     position = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
     where = f"{position[1]}:{position[2]}" if position and position[1] else str(len(text.splitlines()) or 1)
     what = message[: position.start()] if position else message
@@ -144,18 +144,18 @@ def _environment(table: Table) -> tuple[tuple[str, str], ...]:
             value = values.string(raw)
             pairs.append((values.environment_key(key), value))
             if len(f"{key}={value}".encode()) > values.LONGEST_STRING:
-                raise Problem("must not be longer than 128 KiB with its name, the kernel's limit; put it into a file")
+                raise Problem("must not be longer than 128 KiB with its name, the kernel's limit; move it to a file")
         except Problem as problem:
             raise table.fail(key, str(problem)) from None
         if sum(len(f"{key}={value}".encode()) + 1 for key, value in pairs) > LARGEST_ENVIRONMENT:
-            raise table.fail(key, "the environment must not be larger than 1 MiB in all; put values into files")
+            raise table.fail(key, "the environment must not be larger than 1 MiB in total; move values to files")
     return tuple(pairs)
 
 
 def _socket(table: Table) -> Directives:
     found = directives(table, SOCKET)
     if "probe" in dict(found).get("FileDescriptorName", ()):
-        raise table.fail("FileDescriptorName", '"probe" is what deployd calls its own socket; choose another name')
+        raise table.fail("FileDescriptorName", '"probe" is the name of a socket of deployd; choose another name')
     return found
 
 

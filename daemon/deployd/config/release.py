@@ -1,7 +1,7 @@
-"""The release directory as it is right now: a rollout starts from a real directory, never from a symlink.
+"""Checks of release directories. A rollout uses a real directory, never a symlink.
 
-A symlink such as ``current`` may move while the rollout runs; what it led to when the rollout started is what
-every instance of the generation gets.
+A symlink such as ``current`` may change during a rollout; every instance of the generation runs the release to which
+it pointed when the rollout started.
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ from deployd.files.walk import LinkOwners, no_links, roots_links, walk
 from deployd.model.app import App
 
 MARK = ".deployd/irreversible"
-"""A file of the release: its first line says why there is no going back past it."""
+"""A file in a release that must not be rolled back; its first line gives the reason."""
 REASON = 1024
-"""Bytes of it that are read."""
+"""Bytes of the mark that are read."""
 MOST_SIBLINGS = 500
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 def resolve_release(app: App, override: str | None = None) -> str:
-    """The real directory of `override` or of the app's release, with a program in it that can run."""
+    """Return the real directory of `override` or of the app's release, after checking that it can run.
+
+    Raises InvalidRequest and Refused.
+    """
     release = app.release if override is None else override
     if not release.startswith("/"):
         raise InvalidRequest(one_line(f'the release "{release}" is not an absolute path; start it with /'))
@@ -38,7 +41,7 @@ def resolve_release(app: App, override: str | None = None) -> str:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise Refused(
-            one_line(f"the release {release} cannot be used: {reason}; put the directory there first")
+            one_line(f"the release {release} cannot be used: {reason}; name a directory that exists")
         ) from None
     if not is_directory:
         raise Refused(one_line(f"the release {release} is not a directory; name the directory that holds the code"))
@@ -56,7 +59,7 @@ def resolve_release(app: App, override: str | None = None) -> str:
 
 
 def _check_program(app: App, key: str, program: str) -> None:
-    """The first word of a command must be there and executable: better said now than by every instance."""
+    """Raise Refused unless `program` exists and is executable, which is better than a failure of each instance."""
     try:
         with walk(program, LinkOwners()) as found:
             runs = found.is_file and bool(found.info.st_mode & 0o111)
@@ -70,7 +73,7 @@ def _check_program(app: App, key: str, program: str) -> None:
 
 
 def programs(app: App, release: str) -> dict[str, str]:
-    """Key of the app file to the program that it names: what :func:`resolve_release` looks for beside the directory."""
+    """Map keys of the app file to the programs that they name, which :func:`resolve_release` checks."""
     found = {"exec": _program(app.exec, release)}
     if app.gate.probe is not None and app.gate.probe.command:
         found["gate.probe.command"] = _program(app.gate.probe.command, release)
@@ -81,16 +84,16 @@ def is_there(release: str) -> bool:
     try:
         with walk(release, roots_links) as found:
             return found.is_directory
-    except OSError:  # a dead network file system, for one
+    except OSError:  # for example a dead network file system
         return False
 
 
 def missing(app: App, release: str) -> str:
-    """What an instance of `release` would not find: a sentence, "" if all is there."""
+    """Return a sentence about what an instance of `release` would not find, "" if nothing is missing."""
     try:
         with walk(release, roots_links) as found:
             if not found.is_directory:
-                return f"the release {release} is not a directory any more"
+                return f"the release {release} is no longer a directory"
     except OSError as error:
         return f"the release {release} is gone ({error.strerror})"
     program = _program(app.exec, release)
@@ -102,32 +105,32 @@ def missing(app: App, release: str) -> str:
 
 
 def irreversible(release: str) -> str:
-    """Why the release must not be rolled back past, as it says itself in `.deployd/irreversible`; "" if it may.
+    """Return the reason in `.deployd/irreversible` why the release must not be rolled back; "" if it may be.
 
-    A mark that cannot be read is one all the same: to go back past it may cost data. No part of it may be a symlink:
-    the release belongs to the app's user, and the daemon reads as root.
+    A mark that cannot be read counts too, because rolling back may lose data. No part of its path may be a symlink,
+    because the release may belong to the app's user and the daemon reads the mark as root.
     """
     path = f"{release}/{MARK}"
     try:
         with walk(release, roots_links) as found, walk(f"{found.path}/{MARK}", no_links) as mark:
             if not mark.is_file:
-                return f"{path} is there, but is not a file"
+                return f"{path} exists but is not a file"
             descriptor = mark.reopen()
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except OSError as error:
-        return f"{path} is there, but cannot be read: {error.strerror}"
+        return f"{path} exists but cannot be read: {error.strerror}"
     with os.fdopen(descriptor, "rb") as file:
         lines = file.read(REASON).decode(errors="replace").splitlines()
     reason = " ".join("".join(char if char.isprintable() else " " for char in lines[0]).split()) if lines else ""
-    return reason or f"{MARK} is there, and gives no reason"
+    return reason or f"{MARK} exists and gives no reason"
 
 
 def siblings(releases: Iterable[str]) -> list[str]:
-    """Directories beside the `releases` that are there: more of the same family, most likely. Sorted, bounded, and
-    shown so that they can be printed.
+    """Return the directories alongside those `releases` that exist, which are most likely releases too.
 
-    Beside one in a top-level directory, such as ``/srv/shop``, lies what is no release.
+    The list is sorted and bounded, and its names are escaped for printing. The siblings of a release in a top-level
+    directory, such as ``/srv/shop``, are not listed because they are other things.
     """
     parents = {path.parent for path in map(Path, filter(is_there, releases))}
     found: list[str] = []
@@ -152,7 +155,7 @@ def _directories(parent: Path) -> list[str]:
             )
             return heapq.nsmallest(MOST_SIBLINGS, directories)
     except OSError:
-        return []  # it went away while we looked
+        return []  # removed meanwhile
     finally:
         os.close(descriptor)
 

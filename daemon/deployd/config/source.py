@@ -1,8 +1,8 @@
-"""Where a mistake is: the text of an app file, its lines, and the sentence about one of its keys.
+"""Locates mistakes: the text of an app file, the lines of its keys, and the sentence about one of them.
 
-tomllib gives values without positions. Rather than a second TOML parser, a small scan finds the line on which
-a key is assigned; where it cannot tell (inline tables, values over several lines) it names the line of the
-closest key above, and none rather than a wrong one.
+tomllib returns values without positions. Instead of a second TOML parser, a small scan finds the line on which a key is
+assigned. Where it cannot (inline tables, values over several lines), it returns the line of the closest key above, and
+none rather than a wrong one.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _MULTILINE = re.compile(r"\"\"\"|'''")
 
 
 class Problem(Exception):
-    """What is wrong with one value, without saying where. Converters raise it; `Table` adds file, line and key."""
+    """What is wrong with one value. Converters raise it; `Table` adds file, line and key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An app file's name and text."""
+    """Path and text of an app file."""
 
     file: str
     text: str
 
     def line(self, path: tuple[str, ...]) -> int | None:
-        """The line that assigns the key `path`, or the closest key or table above it."""
+        """Return the line that assigns the key `path`, or else the closest key or table above it."""
         found: dict[tuple[str, ...], int] = {}
         table: tuple[str, ...] = ()
         inside = ""
@@ -54,7 +54,7 @@ class Source:
         return found.get(path)
 
     def fail(self, path: tuple[str, ...], problem: str) -> InvalidFile:
-        """The error that names file, line, key and `problem`."""
+        """Return the error that names file, line, key and `problem`."""
         line = self.line(path)
         where = self.file if line is None else f"{self.file}:{line}"
         return InvalidFile(one_line(f"{where}: {show(path)}: {problem}"))
@@ -65,33 +65,35 @@ def _split(keys: str) -> tuple[str, ...]:
 
 
 def show(path: tuple[str, ...]) -> str:
-    """A key as people write it: ``rollout.max_surge``, ``[service] MemoryMax``."""
+    """Return a key as it is written: ``rollout.max_surge``, ``[service] MemoryMax``."""
     if len(path) > 1 and path[0] in ("service", "socket"):
         return f"[{path[0]}] {'.'.join(path[1:])}"
     return ".".join(path)
 
 
 def one_line(text: str) -> str:
-    """A sentence that quotes what others wrote, fit for terminals, logs and the bus: control characters escaped, long
-    values cut short. What is too long is cut first: escaping takes time."""
+    """Make a sentence that quotes foreign text safe for terminals, logs and the bus.
+
+    Control characters are escaped and long text is shortened, first of all, because escaping takes time.
+    """
     text = printable(text if len(text) <= 1000 else f"{text[:600]} … {text[-300:]}")
     return text if len(text) <= 1000 else f"{text[:600]} … {text[-300:]}"
 
 
 def printable(text: str) -> str:
-    """Text from the disk, fit for D-Bus, JSON and terminals: control characters and what is not UTF-8 are escaped."""
+    """Escape control characters and bytes that are not UTF-8, for D-Bus, JSON and terminals."""
     return (
         text if text.isprintable() else "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
     )
 
 
 def _escaped(letter: str) -> str:
-    # os.fsdecode makes U+DC80 to U+DCFF of bytes that are not UTF-8.
+    # os.fsdecode turns bytes that are not UTF-8 into U+DC80 to U+DCFF.
     return f"\\x{ord(letter) - 0xDC00:02x}" if "\udc80" <= letter <= "\udcff" else ascii(letter)[1:-1]
 
 
 class Table:
-    """A TOML table being read: hands out values by key, then complains about the keys nobody asked for."""
+    """A TOML table being read: returns values by key, and in the end refuses the keys that were not read."""
 
     def __init__(self, source: Source, path: tuple[str, ...], raw: dict[str, Any]) -> None:
         self._source = source
@@ -100,16 +102,16 @@ class Table:
         self._known: set[str] = set()
 
     def __contains__(self, key: str) -> bool:
-        """Does the file set `key`?"""
+        """True if the file sets `key`."""
         return key in self._raw
 
     def get(self, key: str, convert: Callable[[Any], T], default: T) -> T:
-        """The value of `key`, converted and checked."""
+        """Return the value of `key`, converted and checked."""
         self._known.add(key)
         return self.require(key, convert, "") if key in self._raw else default
 
     def require(self, key: str, convert: Callable[[Any], T], what: str) -> T:
-        """As `get`, of a key that must be there; `what` shows how to write it."""
+        """Like `get`, for a mandatory key; `what` shows how to write it."""
         if key not in self._raw:
             path = (*self._path, key)
             raise InvalidFile(f"{self._source.file}: {show(path)}: missing; add {what}")
@@ -120,7 +122,7 @@ class Table:
             raise self.fail(key, str(problem)) from None
 
     def table(self, key: str) -> Table:
-        """The table below `key`; an empty one if there is none."""
+        """Return the table below `key`; an empty one if there is none."""
         self._known.add(key)
         raw = self._raw.get(key, {})
         if not isinstance(raw, dict):
@@ -128,16 +130,16 @@ class Table:
         return Table(self._source, (*self._path, key), raw)
 
     def items(self) -> Iterable[tuple[str, Any]]:
-        """All keys and values, of a table whose keys are the user's."""
+        """Return all keys and values of a table with arbitrary keys."""
         self._known.update(self._raw)
         return self._raw.items()
 
     def fail(self, key: str, problem: str) -> InvalidFile:
-        """The error about the value of `key`; about the table itself when it is ""."""
+        """Return the error about the value of `key`, or about the table itself if `key` is ""."""
         return self._source.fail((*self._path, key) if key else self._path, problem)
 
     def finish(self, elsewhere: dict[str, str] | None = None) -> None:
-        """Refuse unknown keys. `elsewhere` tells in which table a key that is misplaced here belongs."""
+        """Refuse unknown keys. `elsewhere` maps misplaced keys to the table in which they belong."""
         for key in self._raw:
             if key in self._known:
                 continue
@@ -153,7 +155,7 @@ class Table:
 
 
 def kind(value: object) -> str:
-    """What a TOML value is, in TOML's words."""
+    """Return the type of a TOML value in the terms of TOML."""
     names: tuple[tuple[type, str], ...] = (
         (bool, "a boolean"),
         (int, "an integer"),

@@ -1,4 +1,4 @@
-"""What routing = "steered" asks of the rest of a file, and what in it needs that routing."""
+"""Checks between routing = "steered" and the rest of an app file."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ _STEERED = 'routing = "steered"'
 
 
 def refuse_what_cannot_be_steered(app: App, top: Table) -> None:
-    """Raises InvalidFile: of an app that is steered, for what cannot be."""
+    """Raise InvalidFile if a steered app has settings that do not work with steering."""
     if app.instances > MOST_STEERED:
         raise top.fail(
             "instances",
-            f"must be from 1 to {MOST_STEERED} with {_STEERED}, not {app.instances}, for the kernel's tables hold old"
-            " and new instances together",
+            f"must be from 1 to {MOST_STEERED} with {_STEERED}, not {app.instances}, because the kernel's tables hold"
+            " old and new instances together",
         )
     if any(key == "ReusePort" for key, _ in app.socket):
         raise top.table("socket").fail(
-            "ReusePort", f"is set by deployd: with {_STEERED} the instances' sockets share their address; leave it out"
+            "ReusePort", f"is set by deployd: with {_STEERED} the sockets of all instances share it; leave it out"
         )
 
 
 def refuse_what_needs_steering(top: Table) -> None:
-    """Raises InvalidFile: of an app that shares one socket, for keys that would do nothing."""
-    alone = f"needs {_STEERED}: with one socket for all nobody chooses who gets a connection; set that, or remove this"
+    """Raise InvalidFile if an app whose instances share one socket has keys that would have no effect."""
+    alone = f"needs {_STEERED}: with a shared socket the kernel distributes connections; set that, or remove this key"
     for key in ("spill_over", "warm_up", "drain"):
         if key in top:
             raise top.fail(key, alone)
@@ -33,6 +33,6 @@ def refuse_what_needs_steering(top: Table) -> None:
         if key in rollout:
             raise rollout.fail(
                 key,
-                f"needs {_STEERED}: on a shared socket connections would wait for instances that are frozen; set that,"
-                " or remove this",
+                f"needs {_STEERED}: with a shared socket connections would wait for frozen instances; set that, or"
+                " remove this key",
             )

@@ -1,9 +1,9 @@
-"""Whose files are believed: what an app file says is done as root, so only root may be able to write it.
+"""Ownership checks. The daemon carries out what an app file says as root, so only root may be able to write it.
 
-That goes for the file, for each directory above it and, through symlinks, for all that lead to it: who may write a
-directory may put another file in its place. Environment files are read by PID 1 as root, following symlinks and waiting
-for FIFOs; their directories have to be root's, too. Their contents are only the app's environment and may be written by
-its user, but not by everybody.
+This applies to the file, to each directory above it and to everything a symlink leads through, because a user that may
+write a directory can replace a file in it. PID 1 reads environment files as root, following symlinks and waiting for
+FIFOs, so only root may be able to write their directories, too. Their contents merely become the app's environment, so
+the app's user may write them, but not everybody.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _KINDS = (
 
 
 def read(path: Path, size: int) -> bytes:
-    """The first `size` bytes of a file that only root can have written. Raises OSError, Problem."""
+    """Read the first `size` bytes of a file that only root can have written. Raises OSError and Problem."""
     with walk(str(path), require_roots) as found:
         _require_file(found)
         with os.fdopen(found.reopen(), "rb") as file:
@@ -38,14 +38,16 @@ def read(path: Path, size: int) -> bytes:
 
 
 def require_roots(step: Step) -> None:
-    """A `Look` that raises Problem unless only root can write here."""
+    """A `Check` that raises Problem unless only root can write the file or directory."""
     if not step.is_symlink and (wrong := writable(step.path, step.info, step.has_acl)):
-        raise Problem(f"is not trusted, since {wrong}")
+        raise Problem(f"is not trusted, because {wrong}")
 
 
 def writable(path: str, info: os.stat_result, has_acl: Callable[[], bool]) -> str:
-    """Return who other than root can write here and how to change that, as a phrase; "" if only root can. The sticky
-    bit does not help: it does not prevent the creation of files."""
+    """Return a phrase about which user other than root can write the file and how to change that; "" if only root can.
+
+    The sticky bit does not help, because it does not prevent the creation of files.
+    """
     mode = stat.S_IMODE(info.st_mode)
     if info.st_uid != ROOT:
         return f"{path} belongs to user {user_name(info.st_uid)} (mode {mode:04o}); chown root and chmod go-w it"
@@ -61,22 +63,22 @@ def writable(path: str, info: os.stat_result, has_acl: Callable[[], bool]) -> st
 
 
 def require_environment_files(app: App) -> None:
-    """Raises Refused for an environment file that others could replace, or that is no regular file."""
+    """Raise Refused for an environment file that other users could replace, or that is not a regular file."""
     for item in app.environment_files:
         for path in _matches(app, item.removeprefix("-")):
             try:
                 with walk(path, _require_roots_directory) as found:
                     _require_file(found)
                     if found.info.st_mode & stat.S_IWOTH:
-                        raise Problem(f"is not trusted, since everybody can write {found.path}; chmod o-w it")
+                        raise Problem(f"is not trusted, because everybody can write {found.path}; chmod o-w it")
             except Problem as problem:
                 raise _refused(app, path, problem) from None
             except OSError:
-                continue  # systemd says so, unless it may be missing
+                continue  # systemd reports it, unless the file is optional
 
 
 def _matches(app: App, pattern: str) -> list[str]:
-    """What EnvironmentFile= reads: a path, or all that a wildcard matches. The directory of the latter comes first."""
+    """Return what EnvironmentFile= reads: a path, or what a wildcard matches, after checking its directory."""
     if not glob.has_magic(pattern):
         return [pattern]
     plain = pattern[: min(pattern.find(letter) for letter in "*?[" if letter in pattern)].rpartition("/")[0] or "/"

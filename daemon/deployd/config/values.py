@@ -1,8 +1,8 @@
-"""Converters: a TOML value in, a checked and normalised value out, or `Problem`.
+"""Converters: each checks and normalises a TOML value, or raises `Problem`.
 
-What they refuse is what systemd could not deliver byte for byte or would read as something else: systemd
-drops text that is not UTF-8 by its own, narrower rule (no noncharacters), and the kernel limits one argument
-or environment assignment to 128 KiB (execve(2), MAX_ARG_STRLEN).
+They refuse values that systemd could not pass on byte for byte or would interpret otherwise: systemd drops text that is
+not UTF-8 by its own, narrower rule (no noncharacters), and the kernel limits one argument or environment assignment to
+128 KiB (execve(2), MAX_ARG_STRLEN).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ T = TypeVar("T")
 LONGEST_STRING = 128 * 1024 - 1
 DAY = 86400.0
 
-# systemd.time(7); months and years would be beyond every limit here.
+# systemd.time(7), without months and years, which would exceed every limit here.
 _UNITS = {
     **dict.fromkeys(("usec", "us", "µs", "μs"), 0.000001),
     **dict.fromkeys(("msec", "ms"), 0.001),
@@ -35,20 +35,20 @@ _UNITS = {
 }
 _TIME = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zµμ]*)")
 _MEMORY = re.compile(r"([0-9]{1,16})([KMGT%]?)")
-# Only what signal(7) lists for everyone; numbers differ between architectures.
+# Only names, because the numbers differ between architectures (signal(7)).
 _SIGNALS = {name.name for name in signals.Signals} - {"SIGRTMIN", "SIGRTMAX"}
 _REALTIME = re.compile(r"SIG(RTMIN(\+([0-9]|[12][0-9]|30))?|RTMAX(-([0-9]|[12][0-9]|30))?)")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.@-]{0,254}\$?")
 _ENVIRONMENT_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-# Set by systemd for the process it starts (systemd.exec(5)): an assignment in a file would win over it and break
+# Set by systemd for the process it starts (systemd.exec(5)). An assignment in the app file would override it and break
 # socket passing, readiness or the journal.
 _SYSTEMDS = (
     "LISTEN_FDS LISTEN_PID LISTEN_PIDFDID LISTEN_FDNAMES NOTIFY_SOCKET MAINPID MAINPIDFDID MANAGERPID MANAGERPIDFDID "
     "WATCHDOG_PID WATCHDOG_USEC INVOCATION_ID JOURNAL_STREAM SYSTEMD_EXEC_PID FDSTORE CREDENTIALS_DIRECTORY "
     "MEMORY_PRESSURE_WATCH MEMORY_PRESSURE_WRITE"
 )
-# The shell that starts the program overwrites or drops these (dash or bash, tried), or does not start (OPTIND).
+# The shell that starts the program (dash or bash, tested) overwrites or drops these, or does not start (OPTIND).
 _SHELLS = (
     "_ BASH BASHOPTS BASHPID BASH_ARGV0 BASH_VERSINFO BASH_VERSION COMP_WORDBREAKS EPOCHREALTIME EPOCHSECONDS IFS "
     "LINENO OLDPWD OPTERR OPTIND POSIXLY_CORRECT PPID PS1 PS2 PS4 PWD RANDOM SHELLOPTS SHLVL SRANDOM"
@@ -56,7 +56,7 @@ _SHELLS = (
 
 
 def string(raw: Any) -> str:
-    """Text that reaches a process unharmed: no NUL, nothing that systemd takes for invalid UTF-8."""
+    """Convert text that reaches a process unchanged: no NUL, nothing that systemd regards as invalid UTF-8."""
     if not isinstance(raw, str):
         raise Problem(f'must be a string, not {kind(raw)}; write it in quotes, as in "text"')
     for character in raw:
@@ -64,14 +64,14 @@ def string(raw: Any) -> str:
         if code == 0:
             raise Problem("must not contain a NUL character; remove it")
         if 0xD800 <= code <= 0xDFFF or 0xFDD0 <= code <= 0xFDEF or code & 0xFFFE == 0xFFFE:
-            raise Problem(f"must not contain U+{code:04X}, which systemd takes for invalid UTF-8; remove it")
+            raise Problem(f"must not contain U+{code:04X}, which systemd regards as invalid UTF-8; remove it")
     if len(raw.encode()) > LONGEST_STRING:
-        raise Problem("must not be longer than 128 KiB, the kernel's limit; put it into a file")
+        raise Problem("must not be longer than 128 KiB, the kernel's limit; move it to a file")
     return raw
 
 
 def plain(raw: Any) -> str:
-    """Text for a line of a unit: no control characters, no blanks at the ends (systemd strips them)."""
+    """Convert text for one line of a unit file: no control characters other than tabs."""
     text = string(raw)
     for character in text:
         if unicodedata.category(character) == "Cc" and character != "\t":
@@ -80,26 +80,26 @@ def plain(raw: Any) -> str:
 
 
 def path(raw: Any) -> str:
-    """An absolute path, normalised."""
+    """Convert an absolute path and normalise it."""
     text = plain(raw)
     if not text.startswith("/"):
         raise Problem(f'must be an absolute path, not "{text}"; start it with /')
     if text != text.strip() or "\\" in text:
-        raise Problem("must not end in a blank or contain a backslash; rename the file")
+        raise Problem("must not begin or end with a space or contain a backslash; rename the file")
     parts = [part for part in text.split("/") if part not in ("", ".")]
     if ".." in parts:
-        raise Problem('must not contain ".."; write the path it leads to')
+        raise Problem('must not contain ".."; write the path without it')
     return "/" + "/".join(parts)
 
 
 def environment_file(raw: Any) -> str:
-    """A path or wildcard as EnvironmentFile= takes it; a leading ``-`` means that it may be missing."""
+    """Convert a path or wildcard as in EnvironmentFile=; a leading ``-`` means that it may be missing."""
     text = plain(raw)
     return "-" + path(text[1:]) if text.startswith("-") else path(text)
 
 
 def array(convert: Callable[[Any], T], example: str) -> Callable[[Any], tuple[T, ...]]:
-    """An array of what `convert` accepts."""
+    """Return a converter for an array of values that `convert` accepts."""
 
     def check(raw: Any) -> tuple[T, ...]:
         if not isinstance(raw, list):
@@ -110,7 +110,7 @@ def array(convert: Callable[[Any], T], example: str) -> Callable[[Any], tuple[T,
 
 
 def argv(raw: Any) -> tuple[str, ...]:
-    """A command. The program is an absolute path or one inside the release."""
+    """Convert a command. The program is an absolute path or a path inside the release."""
     words = array(string, '["/usr/bin/python3", "app.py"]')(raw)
     if not words or not words[0]:
         raise Problem('must name a program; write it as ["/usr/bin/python3", "app.py"]')
@@ -122,14 +122,14 @@ def argv(raw: Any) -> tuple[str, ...]:
 
 
 def boolean(raw: Any) -> bool:
-    """True or false."""
+    """Convert a boolean."""
     if not isinstance(raw, bool):
         raise Problem(f"must be a boolean, not {kind(raw)}; write true or false, without quotes")
     return raw
 
 
 def integer(low: int, high: int) -> Callable[[Any], int]:
-    """An integer from `low` to `high`."""
+    """Return a converter for an integer from `low` to `high`."""
 
     def check(raw: Any) -> int:
         if isinstance(raw, bool) or not isinstance(raw, int):
@@ -142,10 +142,10 @@ def integer(low: int, high: int) -> Callable[[Any], int]:
 
 
 def amount(raw: Any) -> Amount:
-    """A count or a share."""
-    allowed = 'write a count such as 1, or a share such as "25%"'
+    """Convert a count or a percentage."""
+    allowed = 'write a count such as 1, or a percentage such as "25%"'
     if isinstance(raw, bool) or not isinstance(raw, int | str):
-        raise Problem(f"must be a count or a share, not {kind(raw)}; {allowed}")
+        raise Problem(f"must be a count or a percentage, not {kind(raw)}; {allowed}")
     if isinstance(raw, int):
         if not 0 <= raw <= 1000:
             raise Problem(f"must be from 0 to 1000, not {raw}; {allowed}")
@@ -156,8 +156,8 @@ def amount(raw: Any) -> Amount:
 
 
 def memory(raw: Any) -> Memory:
-    """Bytes, with K, M, G or T to the base of 1024 as systemd has it, or a share of what is available."""
-    allowed = 'write a share of the available memory such as "50%", or bytes such as "512M"'
+    """Convert bytes, with K, M, G or T to the base of 1024 as in systemd, or a percentage of the available memory."""
+    allowed = 'write a percentage of the available memory such as "50%", or bytes such as "512M"'
     if isinstance(raw, bool) or not isinstance(raw, int | str):
         raise Problem(f"must be an amount of memory, not {kind(raw)}; {allowed}")
     found = _MEMORY.fullmatch(str(raw))
@@ -172,7 +172,7 @@ def memory(raw: Any) -> Memory:
 
 
 def duration(low: float, high: float) -> Callable[[Any], float]:
-    """A time span in seconds, from `low` to `high`."""
+    """Return a converter for a time span, to seconds from `low` to `high`."""
 
     def check(raw: Any) -> float:
         if isinstance(raw, bool) or not isinstance(raw, int | float | str):
@@ -187,7 +187,7 @@ def duration(low: float, high: float) -> Callable[[Any], float]:
 
 def _seconds(text: str) -> float:
     if text.strip() == "infinity":
-        raise Problem('must end some time; write a time span such as "60s" instead of infinity')
+        raise Problem('must not be infinite; write a time span such as "60s"')
     total, position = 0.0, 0
     while position < len(text.rstrip()):
         match = _TIME.match(text, position)
@@ -201,7 +201,7 @@ def _seconds(text: str) -> float:
 
 
 def choice(words: type[E]) -> Callable[[Any], E]:
-    """One of an enumeration's words."""
+    """Return a converter for the values of an enumeration."""
 
     def check(raw: Any) -> E:
         if isinstance(raw, str) and raw in list(words):
@@ -212,7 +212,7 @@ def choice(words: type[E]) -> Callable[[Any], E]:
 
 
 def signal(raw: Any) -> str:
-    """A signal by its name, with or without SIG, as KillSignal= takes it (systemd.kill(5))."""
+    """Convert the name of a signal, with or without SIG, as in KillSignal= (systemd.kill(5))."""
     if isinstance(raw, str):
         name = raw if raw.startswith("SIG") else f"SIG{raw}"
         if name in _SIGNALS or _REALTIME.fullmatch(name):
@@ -221,7 +221,7 @@ def signal(raw: Any) -> str:
 
 
 def account(raw: Any) -> str:
-    """A user or group: a name, or a number as a string or an integer."""
+    """Convert a user or group: a name, or a number as a string or an integer."""
     text = str(raw) if isinstance(raw, int) and not isinstance(raw, bool) else string(raw)
     if re.fullmatch(r"0|[1-9][0-9]{0,9}", text):
         if int(text) in (0xFFFF, 0xFFFFFFFF) or int(text) > 0xFFFFFFFF:
@@ -233,11 +233,11 @@ def account(raw: Any) -> str:
 
 
 def environment_key(key: str) -> str:
-    """The name of an environment variable that is the user's to set."""
+    """Check the name of an environment variable that an app file may set."""
     if not _ENVIRONMENT_KEY.fullmatch(key):
-        raise Problem("is not a name for an environment variable; use letters, digits and _ and no digit first")
+        raise Problem("is not a valid name of an environment variable; use letters, digits and _, with no digit first")
     if key.startswith("DEPLOYD_"):
-        raise Problem("is deployd's own; names that start with DEPLOYD_ are reserved, choose another")
+        raise Problem("is reserved; names that start with DEPLOYD_ belong to deployd, choose another name")
     if key in _SYSTEMDS.split():
         raise Problem("is set by systemd for each process (systemd.exec(5)); remove it")
     if key in _SHELLS.split():

@@ -1,4 +1,4 @@
-"""Files of users and apps: opened without following others' links, checked for permission, read in threads.
+"""Access to files of users and apps: opens them without following untrusted links, checks permissions, uses threads.
 
 May import model and errors.
 """

@@ -1,6 +1,6 @@
-"""What a user could see of the file system: each directory on the way to a path must let that user search it.
+"""What a user could see of the file system: that user must be able to search each directory on the way to a path.
 
-Blocks where the file system does: not for the event loop.
+Blocks if the file system does, so it must not run in the event loop.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from deployd.files.walk import Step, walk
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a path leads to."""
+    """The file that a path leads to."""
 
     path: str
     """Without symbolic links."""
@@ -30,16 +30,16 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class PathAccess:
-    """Of one user with its groups."""
+    """The access of one user with its groups."""
 
     uid: int
     groups: frozenset[int]
 
     def find(self, path: str) -> Found:
-        """Follow an absolute path, symbolic links included, to what is there.
+        """Follow an absolute path, including symbolic links, to its file.
 
-        Raises OSError as the system calls of that user would: PermissionError where a directory on the way may not be
-        searched, whether or not there is anything behind it.
+        Raises OSError as the system calls of that user would: PermissionError if the user may not search a directory on
+        the way, whether or not the rest of the path exists.
         """
         if "\0" in path or not path.startswith("/"):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
@@ -57,7 +57,7 @@ class PathAccess:
         return self._may(path, READ)
 
     def may_list(self, path: str) -> bool:
-        """True if the user can list the directory and look at what is in it."""
+        """True if the user can list the directory and stat its entries."""
         return self._may(path, READ | EXECUTE)
 
     def permits(self, inode: Inode, want: int) -> bool:
@@ -71,14 +71,14 @@ class PathAccess:
 
 
 class _Way:
-    """A `Look`: nothing is looked up in a directory that the user may not search."""
+    """A `Check` that stops at the first directory that the user may not search."""
 
     def __init__(self, access: PathAccess) -> None:
         self._access = access
-        # Links there lead where only the rights of ptrace(2) lead, and /proc/self is the daemon.
+        # Its links bypass the mode bits (the kernel checks the rights of ptrace(2)), and /proc/self is the daemon.
         self._process_files = _device("/proc")
         self.closed = False
-        """True if the walk is at such a directory."""
+        """True if the walk has reached such a directory."""
 
     def __call__(self, step: Step) -> None:
         if self.closed:
@@ -90,7 +90,7 @@ class _Way:
 
 def _inode(step: Step) -> Inode:
     acl = None
-    # Not by the descriptor itself: one that is O_PATH has no extended attributes.
+    # Through /proc, because a descriptor opened with O_PATH gives no access to extended attributes.
     if not step.is_symlink:
         try:
             acl = os.getxattr(f"/proc/self/fd/{step.descriptor}", ACL)

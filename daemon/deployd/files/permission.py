@@ -1,8 +1,8 @@
-"""What a file's mode bits and POSIX ACL allow a user. Pure: the kernel's acl_permission_check() in Python.
+"""What the mode bits and the POSIX ACL of a file allow a user. Pure: the kernel's acl_permission_check() in Python.
 
-The daemon runs as root, which the kernel refuses nothing. So before it tells a user about a file, it works out here
-what the kernel would have answered that user (path_resolution(7), acl(5)). Capabilities of single processes and the
-rules of security modules are left out: only uid 0 is privileged.
+The daemon runs as root, to which the kernel refuses nothing. Before it reports anything about a file to a user, it
+therefore computes what the kernel would allow that user (path_resolution(7), acl(5)). Capabilities of single processes
+and the rules of security modules are not considered: only UID 0 is privileged.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _USER_OBJ, _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x08, 0x
 
 @dataclass(frozen=True, slots=True)
 class Inode:
-    """Owner, group, mode and ACL of a file; `acl` is the extended attribute as it is stored."""
+    """Owner, group, mode and ACL of a file; `acl` is the raw extended attribute."""
 
     uid: int
     gid: int
@@ -35,11 +35,11 @@ class Inode:
 def permitted(inode: Inode, uid: int, groups: frozenset[int], want: int) -> bool:
     """True if a process of `uid` with all its `groups` may do `want`, a sum of READ, WRITE and EXECUTE."""
     if uid == 0:
-        # CAP_DAC_OVERRIDE; a file that nobody may execute root may not either.
+        # CAP_DAC_OVERRIDE, which does not permit executing a file without any execute bit.
         return not want & EXECUTE or bool(inode.mode & 0o111) or inode.mode & 0o170000 == 0o040000
     if uid == inode.uid:
         return _covers(inode.mode >> 6, want)
-    # With an ACL the group bits are its mask. The kernel does not look at an ACL whose mask allows nothing.
+    # With an ACL the group bits are its mask. The kernel ignores an ACL whose mask allows nothing.
     if inode.acl is not None and inode.mode & 0o070:
         return _by_acl(list(_entries(inode.acl)), inode.gid, uid, groups, want)
     return _covers(inode.mode >> 3 if inode.gid in groups else inode.mode, want)
@@ -61,7 +61,7 @@ def _by_acl(entries: list[tuple[int, int, int]], gid: int, uid: int, groups: fro
 
 
 def _entries(acl: bytes) -> Iterator[tuple[int, int, int]]:
-    """(tag, permissions, ID) of each entry; none of an ACL that is not understood, which then allows nothing."""
+    """Yield (tag, permissions, ID) of each entry; nothing for an ACL in an unknown format, which so allows nothing."""
     size = len(acl) - _HEADER.size
     if size < 0 or size % _ENTRY.size or _HEADER.unpack_from(acl)[0] != _VERSION:
         return

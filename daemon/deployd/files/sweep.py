@@ -1,7 +1,7 @@
-"""A look at the files of all apps, one after the other in one thread: there may be thousands.
+"""Checks the files of all apps, of which there may be thousands, one after another in a single thread.
 
-Where one hangs, its thread is left to it, and another goes on with the next. What hangs is passed over by later sweeps
-until it is answered, so no app ever has more than one thread here.
+If the check of one app hangs, its thread is abandoned and another one continues with the next app. Later sweeps skip
+that app until its check has ended, so an app never occupies more than one thread here.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ T = TypeVar("T")
 
 
 class Sweep:
-    """Of the same names again and again."""
+    """Repeated sweeps over the same names."""
 
     def __init__(self, deadline: float = DEADLINE) -> None:
         self._deadline = deadline
         self._hung: set[str] = set()
 
-    async def over(self, names: Iterable[str], look: Callable[[str], T]) -> dict[str, T | DeploydError]:
-        """Name to what the look at it returned, or raised, a DeploydError."""
+    async def over(self, names: Iterable[str], check: Callable[[str], T]) -> dict[str, T | DeploydError]:
+        """Call `check` with each name; return a map of names to results, or to the DeploydError that was raised."""
         left = deque(names)
         found: dict[str, T | DeploydError] = {}
         for name in self._hung.intersection(left):
             left.remove(name)
             found[name] = NoAnswer(no_answer(name, self._deadline))
         while left:
-            thread = _Thread(look, left, found)
+            thread = _Thread(check, left, found)
             thread.start()
             while (late := await thread.ended(self._deadline)) is not None:
-                if thread.leave(late):
+                if thread.abandon(late):
                     self._hung.add(late)
                     thread.answered.add_done_callback(partial(self._answered, late))
                     found[late] = NoAnswer(no_answer(late, self._deadline))
@@ -51,23 +51,23 @@ class Sweep:
 
 
 class _Thread(Generic[T]):
-    """Processes the names in `left` until it is told to leave the rest to another thread."""
+    """Processes the names in `left` until it is abandoned, which leaves the rest to another thread."""
 
-    def __init__(self, look: Callable[[str], T], left: deque[str], found: dict[str, T | DeploydError]) -> None:
-        self._look, self._left, self._found = look, left, found
+    def __init__(self, check: Callable[[str], T], left: deque[str], found: dict[str, T | DeploydError]) -> None:
+        self._check, self._left, self._found = check, left, found
         self._loop = asyncio.get_running_loop()
         self.answered: asyncio.Future[None] = self._loop.create_future()
         """Done when the thread ends."""
         self._lock = threading.Lock()
         self._name: str | None = None
-        self._is_left = False
+        self._abandoned = False
         self._since = time.monotonic()
 
     def start(self) -> None:
         threading.Thread(target=self._work, name="sweep", daemon=True).start()
 
     async def ended(self, deadline: float) -> str | None:
-        """Wait for its end, then None; or the name that it has looked at for `deadline` seconds."""
+        """Wait for the end of the thread and return None; or return the name it has been checking for `deadline` s."""
         while not self.answered.done():
             name, since = self._name, self._since
             await asyncio.wait({self.answered}, timeout=max(0.0, since + deadline - time.monotonic()))
@@ -75,25 +75,25 @@ class _Thread(Generic[T]):
                 return name
         return None
 
-    def leave(self, name: str) -> bool:
-        """Have it stop after this name, whose result counts no more; False if it is done with it already."""
+    def abandon(self, name: str) -> bool:
+        """Have the thread end after `name` and drop that result; False if it has finished `name` already."""
         with self._lock:
-            self._is_left = self._name == name
-            return self._is_left
+            self._abandoned = self._name == name
+            return self._abandoned
 
     def _work(self) -> None:
-        with contextlib.suppress(IndexError):  # nothing is left
+        with contextlib.suppress(IndexError):  # no names are left
             while True:
                 with self._lock:
                     self._name, self._since = (name := self._left.popleft()), time.monotonic()
                 try:
-                    result: T | DeploydError = self._look(name)
+                    result: T | DeploydError = self._check(name)
                 except DeploydError as error:
                     result = error
                 except Exception as error:
-                    result = Refused(f"{name} cannot be looked at: {type(error).__name__}: {error}")
+                    result = Refused(f"{name} cannot be checked: {type(error).__name__}: {error}")
                 with self._lock:
-                    if self._is_left:
+                    if self._abandoned:
                         break  # too late
                     self._found[name] = result
                     self._name = None
@@ -106,7 +106,8 @@ class _Thread(Generic[T]):
 
 
 class Shared(Generic[T]):
-    """One run of `make` at a time for all who ask; each is answered by a run that began after it had asked."""
+    """Shares runs of `make` between callers, one run at a time; each caller gets the result of a run begun after its
+    call."""
 
     def __init__(self, make: Callable[[], Coroutine[Any, Any, T]]) -> None:
         self._make = make

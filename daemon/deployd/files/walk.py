@@ -1,8 +1,8 @@
-"""Walks a path one component at a time, each opened with O_PATH and never followed: what is checked is what is used.
+"""Walks a path one component at a time, each opened with O_PATH and O_NOFOLLOW: what is checked is what is used.
 
-Paths of apps lie in directories of others, who may swap a directory for a symlink or a FIFO at any moment. A name that
-is looked at twice can be two files; a descriptor cannot. Symlinks are followed here, not by the kernel, so that the
-owner of each is known.
+Paths of apps may lie in directories of other users, who can swap a directory for a symlink or a FIFO at any time. The
+same name may refer to two files if it is opened twice; a descriptor cannot. Symlinks are followed here rather than by
+the kernel, so that the owner of each is known.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Step:
     """One component of a path."""
 
     path: str
-    """Without a symlink in it, the last component apart."""
+    """Contains no symlink, except perhaps the last component."""
     descriptor: int
-    """Opened with O_PATH, valid while the step is looked at; that of the last step, as long as the walk lasts."""
+    """Opened with O_PATH; valid while the step is checked, that of the last step until the walk ends."""
     info: os.stat_result
 
     @property
@@ -44,34 +44,34 @@ class Step:
         return stat.S_ISREG(self.info.st_mode)
 
     def has_acl(self) -> bool:
-        """True if an access control list says more than the mode, acl(5)."""
+        """True if there is an access control list beyond the mode, acl(5)."""
         try:
             return bool(os.getxattr(f"/proc/self/fd/{self.descriptor}", _ACL))
         except OSError:
-            return False  # none, or a file system that has none
+            return False  # no ACL, or a file system without ACLs
 
     def reopen(self) -> int:
-        """Open this very file for reading. A FIFO or device never blocks, but refuse it first."""
+        """Open this very file for reading. Does not block on a FIFO or device, but refuse those before."""
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         return os.open(f"/proc/self/fd/{self.descriptor}", flags)
 
 
-Look = Callable[[Step], None]
-"""Called for each component, from / on, symlinks included. Raises what it finds wrong."""
+Check = Callable[[Step], None]
+"""Called for each component, beginning with /, symlinks included. Raises to refuse it."""
 
 
 @contextmanager
-def walk(path: str, look: Look) -> Iterator[Step]:
-    """Open what the absolute `path` leads to. Raises OSError, and what `look` raises."""
+def walk(path: str, check: Check) -> Iterator[Step]:
+    """Open the file that the absolute `path` leads to. Raises OSError, and what `check` raises."""
     pending = _parts(path)
     links = 0
     here = _root()
     try:
-        look(here)
+        check(here)
         while pending:
             step = _enter(here, pending.pop())
             try:
-                look(step)
+                check(step)
                 target = os.readlink("", dir_fd=step.descriptor) if step.is_symlink else None
             except BaseException:
                 os.close(step.descriptor)
@@ -94,9 +94,9 @@ def walk(path: str, look: Look) -> Iterator[Step]:
 
 
 class LinkOwners:
-    """A `Look`: a symlink leads no further than its owner could go.
+    """A `Check` that a symlink leads only through directories that its owner may search.
 
-    Otherwise a user could have the daemon tell what lies in directories that are closed to that user.
+    Otherwise a user could have the daemon reveal the contents of directories that the user may not search.
     """
 
     def __init__(self) -> None:
@@ -108,31 +108,31 @@ class LinkOwners:
         for owner in self._owners if step.is_directory else ():
             if _is_closed(step, owner):
                 raise OSError(
-                    errno.EACCES, f"a symlink of user {user_name(owner)} leads into {step.path}, closed to it"
+                    errno.EACCES, f"a symlink of user {user_name(owner)} leads into {step.path}, closed to that user"
                 )
 
 
 def roots_links(step: Step) -> None:
-    """A `Look`, for a path that had no symlink when it was recorded: one that came since must be root's."""
+    """A `Check` for a path that contained no symlink when it was recorded: a new one must be root's."""
     if step.is_symlink and step.info.st_uid != ROOT:
-        raise OSError(errno.ELOOP, f"{step.path} is a symlink of user {user_name(step.info.st_uid)} now")
+        raise OSError(errno.ELOOP, f"{step.path} is now a symlink of user {user_name(step.info.st_uid)}")
 
 
 def no_links(step: Step) -> None:
-    """A `Look` that refuses every symlink."""
+    """A `Check` that refuses every symlink."""
     if step.is_symlink:
         raise OSError(errno.ELOOP, f"{step.path} is a symlink")
 
 
 def user_name(uid: int) -> str:
-    """The name of a user for a sentence, the number if it has none."""
+    """Return the name of a user, or the number if it has none."""
     with suppress(KeyError):
         return pwd.getpwuid(uid).pw_name
     return str(uid)
 
 
 def _parts(path: str) -> list[str]:
-    """The components, the first one last."""
+    """Return the components in reverse order."""
     return [part for part in reversed(path.split("/")) if part not in ("", ".")]
 
 
@@ -144,7 +144,7 @@ def _root() -> Step:
 def _enter(here: Step, name: str) -> Step:
     flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        # O_DIRECTORY has an automount point mounted, which O_PATH alone does not (open(2)).
+        # O_DIRECTORY triggers an automount, which O_PATH alone does not (open(2)).
         descriptor = os.open(name, flags | os.O_DIRECTORY, dir_fd=here.descriptor)
     except NotADirectoryError:
         descriptor = os.open(name, flags, dir_fd=here.descriptor)
@@ -153,7 +153,7 @@ def _enter(here: Step, name: str) -> Step:
 
 
 def _is_closed(directory: Step, uid: int) -> bool:
-    """True if the mode of the directory says that the user cannot enter it."""
+    """True if the mode of the directory does not let the user search it."""
     mode = directory.info.st_mode
     if directory.info.st_uid == uid:
         return not mode & stat.S_IXUSR

@@ -1,8 +1,8 @@
-"""Runs calls to file systems of apps in threads, for a file system may never answer (a network mount whose server is
-gone) and the event loop waits for no app.
+"""Runs calls to file systems of apps in threads, because a file system may never respond (a network mount whose server
+is gone) and must not block the event loop.
 
-Each call has a thread of its own and a deadline. A thread that hangs cannot be ended; it is left behind as a daemon
-thread, which does not keep the process from ending, and it takes one of the few places of its app. Other apps have
+Each call has a thread of its own and a deadline. A thread that hangs cannot be ended. It stays behind as a daemon
+thread, which does not keep the process from exiting, and occupies one of the few places of its app; other apps have
 places of their own.
 """
 
@@ -17,19 +17,19 @@ from typing import Any, TypeVar
 from deployd.errors import NoAnswer, StateError
 
 DEADLINE = 10.0
-"""Seconds for a look at a few paths."""
+"""Seconds for checks of a few paths."""
 LONG = 60.0
-"""Seconds for a walk through a whole release."""
+"""Seconds for reading the tree of a whole release."""
 PLACES = 4
-"""Threads of one app at a time, those that hang included."""
+"""Threads of one app at a time, including those that hang."""
 
 T = TypeVar("T")
 
 
 def no_answer(app: str, deadline: float) -> str:
     return (
-        f"a file system of {app} has not answered for {deadline:g} s; see that what its app file and release lie on is"
-        " mounted and its server is up, then try again"
+        f"a file system of {app} has not responded for {deadline:g} s; check that the file systems of its app file and"
+        " release are mounted and their server is up, then try again"
     )
 
 
@@ -39,7 +39,7 @@ class _Places:
     def __init__(self, count: int) -> None:
         self.free = asyncio.Semaphore(count)
         self.given_up: set[asyncio.Future[Any]] = set()
-        """Calls that have hung for longer than they may."""
+        """Calls that have exceeded their deadline and still hang."""
 
 
 class Workers:
@@ -50,8 +50,10 @@ class Workers:
         self._of: dict[str, _Places] = {}
 
     async def run(self, app: str, call: Callable[..., T], *arguments: Any, deadline: float = DEADLINE) -> T:
-        """The result of `call(*arguments)`. Raises what it raises, and NoAnswer after `deadline` seconds; at once if
-        that is what became of all calls whose threads are left."""
+        """Return the result of `call(*arguments)`. Raises what it raises, and NoAnswer after `deadline` seconds.
+
+        NoAnswer is raised at once if all places of the app are occupied by calls that have exceeded their deadline.
+        """
         places = self._of.setdefault(app, _Places(self._count))
         if len(places.given_up) == self._count:
             raise NoAnswer(no_answer(app, deadline))
@@ -76,7 +78,7 @@ def _started(call: Callable[..., T], arguments: tuple[Any, ...], places: _Places
     def ended(set_outcome: Callable[[], None]) -> None:
         places.free.release()
         places.given_up.discard(future)
-        if not future.done():  # nobody waits any more
+        if not future.done():  # else its caller has given up
             set_outcome()
 
     def work() -> None:
@@ -95,6 +97,6 @@ def _started(call: Callable[..., T], arguments: tuple[Any, ...], places: _Places
     except RuntimeError as error:
         places.free.release()
         raise StateError(
-            f"no thread can be started to look at files: {error}; see TasksMax= of deployd.service"
+            f"no thread can be started to check files: {error}; see TasksMax= of deployd.service"
         ) from None
     return future

@@ -1,4 +1,4 @@
-"""Asking an instance how it is, over HTTP on its private socket."""
+"""Probes an instance over HTTP on its private socket."""
 
 from deployd.probe.http import ask
 

@@ -1,6 +1,7 @@
-"""One question over HTTP on a UNIX socket. Knows nothing of apps, units or systemd.
+"""One HTTP request over a UNIX socket. Knows nothing of apps, units or systemd.
 
-HTTP/1.1 with ``Connection: close``, one connection for each question: what answers is who holds the socket now.
+HTTP/1.1 with ``Connection: close`` and a connection for each request, so that the reply comes from the process that
+accepts on the socket now.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ import struct
 import termios
 
 LONGEST_HEAD = 64 * 1024
-"""Bytes; a server whose head is longer has gone astray."""
+"""Bytes of a response's head; a longer one is a fault of the server."""
 LONGEST_BODY = 64 * 1024
-"""Bytes of a body that are taken off the server's hands."""
+"""Bytes of a response's body that are read and dropped."""
 PATIENCE = 0.1
-"""Seconds for that: a server that keeps the connection open does not hold us up."""
+"""Seconds for reading the body, so that a server that keeps the connection open does not delay the probe."""
 
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _INTERIM = re.compile(rb"HTTP/1\.[0-9] 1(?!01)[0-9][0-9]")
-"""100 Continue, 103 Early Hints: the answer is still to come."""
+"""100 Continue, 103 Early Hints: the final response follows."""
 
 
 class _Head:
-    """What http.client reads from, in place of a socket: a response's head, already here."""
+    """The head of a response, for http.client in place of a socket."""
 
     def __init__(self, data: bytes) -> None:
         self._file = io.BytesIO(data)
@@ -36,12 +37,12 @@ class _Head:
 
 
 async def ask(socket: str, host: str, path: str, expect: int, timeout: float) -> str:
-    """``GET path`` at the UNIX socket `socket`: "" if the status is `expect`, else a sentence about what happened.
+    """Send ``GET path`` to the UNIX socket `socket`; return "" if the status is `expect`, else a sentence.
 
-    Never raises but when cancelled; `timeout` in seconds is for all of it.
+    Raises nothing except when cancelled; `timeout` in seconds covers everything.
     """
     problem = await _ask(socket, host, path, expect, timeout)
-    # Everyone hears of it, and a token in the query is not for everyone.
+    # The sentence is public, so it must not contain the query, which may contain a token.
     return f"GET {path.partition('?')[0]} {problem}" if problem else ""
 
 
@@ -50,33 +51,33 @@ async def _ask(socket: str, host: str, path: str, expect: int, timeout: float) -
     try:
         async with asyncio.timeout(timeout):
             reader, writer = await asyncio.open_unix_connection(socket)
-            # What cannot stand in a request line is refused when the app file is read.
+            # Paths that a request line does not allow are refused when the app file is read.
             lines = (f"GET {path} HTTP/1.1", f"Host: {host}", "User-Agent: deployd", "Accept: */*", "Connection: close")
             writer.write("\r\n".join((*lines, "", "")).encode("ascii"))
             problem, left = await _head(reader, expect)
     except TimeoutError:
         if writer is not None and _unread(writer):
             return (
-                f"was not even read within {timeout:g} s: does the server accept connections on the socket that"
-                ' LISTEN_FDNAMES calls "probe"?'
+                f"was not read within {timeout:g} s: does the server accept connections on the socket named"
+                ' "probe" in LISTEN_FDNAMES?'
             )
         return f"did not answer within {timeout:g} s"
     except OSError as error:
         if writer is None:
-            return f"could not be asked: nothing listens on {socket} ({error.strerror or error})"
+            return f"could not be sent: nothing listens on {socket} ({error.strerror or error})"
         return "closed the connection without an answer"
     else:
         await _drain(reader, left)
         return problem
     finally:
         if writer is not None:
-            # Not close(): what the server has not read yet is of no use to it any more.
+            # Not close(): the server need not read what it has not read yet.
             writer.transport.abort()
 
 
 async def _head(reader: asyncio.StreamReader, expect: int) -> tuple[str, int]:
-    """What is wrong with the answer, and how many bytes of its body are still to come, at the most."""
-    # Not sooner: with what it brings along (email, ssl) it is 3 MB that apps without such a probe need not pay.
+    """Return what is wrong with the response, and at most how many bytes of its body are still to come."""
+    # Imported late, because with its own imports (email, ssl) it takes 3 MB, which apps without such a probe save.
     import http.client
 
     data = b""
@@ -104,7 +105,7 @@ async def _head(reader: asyncio.StreamReader, expect: int) -> tuple[str, int]:
 
 
 async def _drain(reader: asyncio.StreamReader, left: int) -> None:
-    """Read the body, though nobody wants it: many a server logs an error when it cannot send all of it."""
+    """Read and drop the body, because many servers log an error if they cannot send all of it."""
     with contextlib.suppress(TimeoutError, OSError):
         async with asyncio.timeout(PATIENCE):
             while left > 0 and (more := await reader.read(left)):
@@ -112,7 +113,7 @@ async def _drain(reader: asyncio.StreamReader, left: int) -> None:
 
 
 def _unread(writer: asyncio.StreamWriter) -> bool:
-    """Is the question still where we put it? A UNIX socket counts what the other side has not read (unix(7))."""
+    """True if the server has not read the request: a UNIX socket counts the bytes not read by its peer (unix(7))."""
     sock = writer.get_extra_info("socket")
     try:
         size = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4)

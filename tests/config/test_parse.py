@@ -1,26 +1,20 @@
-"""Every key of an app file: what it takes, and the one sentence that refuses the rest."""
+"""Every key of an app file: what it accepts, and the sentence that refuses anything else."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from deployd import config
-from deployd.config import values
-from deployd.config.gate import http_path
-from deployd.config.pace import commands, pauses
-from deployd.config.source import Problem, Source
-from deployd.errors import InvalidFile, InvalidRequest, NoSuchApp, Refused
-from deployd.model.app import App, Drain, Listen, ListenKind, Routing, StopSettings
+from deployd.config.source import Problem
+from deployd.errors import InvalidFile, NoSuchApp
+from deployd.model.app import App, Listen, ListenKind, StopSettings
 from deployd.model.gate import Gate, GateType, Probe
-from deployd.model.pace import Amount, AnalysisSettings, HookSettings, Memory, OnFailure, Order, Pace
+from deployd.model.pace import Amount, HookSettings, OnFailure, Order, Pace
 from tests.config.app_text import FILE, TOP, parse, refusal
 
 
@@ -70,7 +64,7 @@ def test_every_key_is_read() -> None:
 
 
 @pytest.mark.parametrize("key", ["release", "exec", "listen"])
-def test_what_must_be_there(key: str) -> None:
+def test_mandatory_keys(key: str) -> None:
     assert refusal(**{key: ""}).startswith(f": {key}: missing; add {key} = ")
 
 
@@ -79,8 +73,11 @@ def test_what_must_be_there(key: str) -> None:
     [
         ({"release": "5"}, ':1: release: must be a string, not an integer; write it in quotes, as in "text"'),
         ({"release": '"web"'}, ':1: release: must be an absolute path, not "web"; start it with /'),
-        ({"release": '"/srv/../etc"'}, ':1: release: must not contain ".."; write the path it leads to'),
-        ({"release": '"/srv/a "'}, ":1: release: must not end in a blank or contain a backslash; rename the file"),
+        ({"release": '"/srv/../etc"'}, ':1: release: must not contain ".."; write the path without it'),
+        (
+            {"release": '"/srv/a "'},
+            ":1: release: must not begin or end with a space or contain",
+        ),
         ({"release": '"/srv/\\n"'}, ":1: release: must not contain the control character U+000A; remove it"),
         ({"exec": '"bin/web"'}, ":2: exec: must be an array, not a string; write it as "),
         ({"exec": "[]"}, ":2: exec: must name a program; write it as "),
@@ -102,8 +99,8 @@ def test_what_must_be_there(key: str) -> None:
         ({"listen": '["run/x"]'}, ':3: listen: "run/x" is not an address with a port; write "8080", '),
         ({"listen": '["/run/"]'}, ':3: listen: "/run/" is a directory; write '),
         ({"listen": f'["/{"x" * 107}"]'}, "is longer than 107 bytes, the limit for UNIX sockets; shorten it"),
-        ({"listen": '["80", "[::]:80"]'}, ':3: listen: "[::]:80" is there twice; remove one of them'),
-        ({"listen": '["/run/a", "/run//a"]'}, ':3: listen: "/run/a" is there twice; remove one of them'),
+        ({"listen": '["80", "[::]:80"]'}, ':3: listen: "[::]:80" is listed twice; remove one of them'),
+        ({"listen": '["/run/a", "/run//a"]'}, ':3: listen: "/run/a" is listed twice; remove one of them'),
         ({"instances": "0"}, ":4: instances: must be from 1 to 1000, not 0"),
         ({"instances": "1001"}, ":4: instances: must be from 1 to 1000, not 1001"),
         ({"instances": "true"}, ":4: instances: must be an integer, not a boolean; write a number from 1 to 1000"),
@@ -129,15 +126,15 @@ def test_refusals_at_the_top(top: dict[str, str], expected: str) -> None:
         ('[stop]\nsignal = "SIGNOTHING"', ':5: stop.signal: must be the name of a signal, not "SIGNOTHING"; write it'),
         ("[stop]\nsignal = 15", ':5: stop.signal: must be the name of a signal, not "15"; write it as "SIGTERM"'),
         ("[stop]\ntimeout = 0", ":5: stop.timeout: must be from 0.1 to 86400 seconds, not 0"),
-        ("[environment]\nA-B = ''", ":5: environment.A-B: is not a name for an environment variable; use letters,"),
-        ("[environment]\nDEPLOYD_X = ''", ":5: environment.DEPLOYD_X: is deployd's own; names that start with"),
+        ("[environment]\nA-B = ''", ":5: environment.A-B: is not a valid name of an environment variable; use"),
+        ("[environment]\nDEPLOYD_X = ''", ":5: environment.DEPLOYD_X: is reserved; names that start with"),
         ("[environment]\nNOTIFY_SOCKET = ''", ":5: environment.NOTIFY_SOCKET: is set by systemd for each process"),
         ("[environment]\nLISTEN_FDS = ''", ":5: environment.LISTEN_FDS: is set by systemd for each process"),
         ("[environment]\nOPTIND = ''", ":5: environment.OPTIND: is overwritten by the shell that starts the program"),
         ("[environment]\nA = 1", ":5: environment.A: must be a string, not an integer; write it in quotes"),
         ('[environment]\nA = "\\u0000"', ":5: environment.A: must not contain a NUL character; remove it"),
-        ('[environment]\nA = "\\uFFFE"', ":5: environment.A: must not contain U+FFFE, which systemd takes for invalid"),
-        ('[environment]\nA = "\\U0001FFFF"', ":5: environment.A: must not contain U+1FFFF, which systemd takes"),
+        ('[environment]\nA = "\\uFFFE"', ":5: environment.A: must not contain U+FFFE, which systemd regards as"),
+        ('[environment]\nA = "\\U0001FFFF"', ":5: environment.A: must not contain U+1FFFF, which systemd regards"),
         (f'[environment]\nA = "{"x" * 131070}"', ":5: environment.A: must not be longer than 128 KiB with its name"),
         ('[service]\nUser = "x"', ":5: [service] User: is set by deployd: use user"),
         ('[service]\nExecStart = "x"', ":5: [service] ExecStart: is set by deployd: use exec"),
@@ -153,7 +150,7 @@ def test_refusals_at_the_top(top: dict[str, str], expected: str) -> None:
         ('[socket]\nListenStream = "1"', ":5: [socket] ListenStream: is set by deployd: list addresses in listen"),
         (
             '[socket]\nFileDescriptorName = "probe"',
-            ':5: [socket] FileDescriptorName: "probe" is what deployd calls its',
+            ':5: [socket] FileDescriptorName: "probe" is the name of a',
         ),
         ("[socket]\nAccept = true", ":5: [socket] Accept: is set by deployd: instances accept connections themselves"),
     ],
@@ -190,80 +187,6 @@ def test_unknown_keys(more: str, expected: str) -> None:
     assert refusal(more).startswith(expected)
 
 
-STEERED = 'routing = "steered"\n'
-
-
-def test_steering() -> None:
-    app = parse(
-        STEERED + 'spill_over = 0\nwarm_up = "10s"\n[drain]\nclose_after = "1min"\n'
-        '[rollout]\nstandby = "15min"\nstandby_memory = "512M"',
-        listen='[80, "/run/web.sock"]',
-        instances="500",
-    )
-    assert (app.routing, app.steered) == (Routing.STEERED, True)
-    assert (app.spill_over, app.warm_up, app.drain) == (0, 10.0, Drain(60.0))
-    assert (app.pace.standby, app.pace.standby_memory) == (900.0, Memory(512 << 20))
-    default = parse(STEERED)
-    assert (default.spill_over, default.warm_up, default.drain, default.pace.standby) == (16, 0, Drain(0), 0)
-    assert (parse().routing, parse().steered) == (Routing.SHARED, False)
-
-
-def test_an_analysis_is_a_command() -> None:
-    assert parse('[rollout.analysis]\ncommand = ["bin/is-well"]').pace.analysis == AnalysisSettings(
-        ("bin/is-well",), 10, 30
-    )
-    more = 'command = ["x", "y"]\ninterval = "1s"\ntimeout = 2'
-    assert parse(STEERED + f"[rollout.analysis]\n{more}").pace.analysis == AnalysisSettings(("x", "y"), 1, 2)
-    assert refusal("[rollout.analysis]\ninterval = 1").startswith(
-        ': rollout.analysis.command: missing; add command = ["'
-    )
-
-
-@pytest.mark.parametrize(
-    ("written", "memory"),
-    [
-        ("0", Memory(0)), ("1073741824", Memory(1 << 30)), ('"4096"', Memory(4096)), ('"1K"', Memory(1024)),
-        ('"2G"', Memory(2 << 30)), ('"1T"', Memory(1 << 40)), ('"0%"', Memory(0, percent=True)),
-        ('"100%"', Memory(100, percent=True)),
-    ],
-)  # fmt: skip
-def test_memory(written: str, memory: Memory) -> None:
-    assert parse(f"{STEERED}[rollout]\nstandby_memory = {written}").pace.standby_memory == memory
-
-
-@pytest.mark.parametrize("written", ['"101%"', '"-1"', "-1", '"1.5G"', '"1k"', '"M"', '"1024T"', "true", "1.5", "[]"])
-def test_what_is_no_memory(written: str) -> None:
-    assert 'such as "50%", or bytes such as "512M"' in refusal(f"{STEERED}[rollout]\nstandby_memory = {written}")
-
-
-@pytest.mark.parametrize(
-    ("top", "more", "expected"),
-    [
-        ({"instances": "501"}, "", ':4: instances: must be from 1 to 500 with routing = "steered", not 501'),
-        ({}, "[socket]\nReusePort = true", ":6: [socket] ReusePort: is set by deployd: with routing ="),
-        ({}, "[socket]\nReusePort = false", ":6: [socket] ReusePort: is set by deployd: with routing ="),
-    ],
-)
-def test_what_cannot_be_steered(top: dict[str, str], more: str, expected: str) -> None:
-    assert expected in refusal(STEERED + more, **top)
-    parse(more, **top)
-
-
-@pytest.mark.parametrize(
-    ("more", "expected"),
-    [
-        ("spill_over = 16", ':4: spill_over: needs routing = "steered"'),
-        ("warm_up = 0", ':4: warm_up: needs routing = "steered"'),
-        ("[drain]\nclose_after = 0", ':4: drain: needs routing = "steered"'),
-        ("[rollout]\nstandby = 60", ':5: rollout.standby: needs routing = "steered": on a shared socket connections'),
-        ("[rollout]\nstandby_memory = 0", ':5: rollout.standby_memory: needs routing = "steered"'),
-    ],
-)
-def test_what_needs_steering(more: str, expected: str) -> None:
-    assert refusal(more).startswith(expected)
-    parse(STEERED + more)
-
-
 @pytest.mark.parametrize(
     ("text", "where"),
     [
@@ -278,39 +201,7 @@ def test_syntax_errors_have_line_and_column(text: str, where: str) -> None:
         config.parse("web", text, FILE)
 
 
-@pytest.mark.parametrize(
-    ("written", "seconds"),
-    [
-        ('"60s"', 60), ('"250ms"', 0.25), ('"30min"', 1800), ('"1h"', 3600), ('"1min 30s"', 90), ('"1min30s"', 90),
-        ('" 2 hours 5 minutes "', 7500), ('"1.5s"', 1.5), ("45", 45), ("0.5", 0.5), ('"45"', 45), ('"500000us"', 0.5),
-        ('"1d"', 86400),
-    ],
-)  # fmt: skip
-def test_time_spans(written: str, seconds: float) -> None:
-    assert parse(f"[gate]\ntimeout = {written}").gate.timeout == seconds
-
-
-def test_no_waiting_is_a_time_span_where_it_makes_sense() -> None:
-    assert parse("[gate]\nmin_ready = 0").gate.min_ready == 0
-
-
-@pytest.mark.parametrize(
-    ("written", "address"),
-    [
-        ("8080", "8080"), ('"8080"', "8080"), ('"080"', "80"), ('"0.0.0.0:1"', "0.0.0.0:1"),
-        ('"[0:0:0:0:0:0:0:1]:65535"', "[::1]:65535"), ('"/run//a/./b"', "/run/a/b"),
-    ],
-)  # fmt: skip
-def test_addresses_are_normalised(written: str, address: str) -> None:
-    assert [listen.address for listen in parse(listen=f"[{written}]").listen] == [address]
-
-
-@pytest.mark.parametrize("written", ["SIGTERM", "TERM", "SIGRTMIN", "SIGRTMIN+3", "RTMAX-1", "SIGUSR2"])
-def test_signals(written: str) -> None:
-    assert parse(f'[stop]\nsignal = "{written}"').stop.signal == f"SIG{written.removeprefix('SIG')}"
-
-
-def test_directives_keep_their_order_and_mean_what_systemd_says() -> None:
+def test_directives_keep_their_order_and_values() -> None:
     app = parse('[service]\nB = "50% $x"\nA = ["", true, 5]\nC = false')
     assert app.service == (("B", ("50% $x",)), ("A", ("", "yes", "5")), ("C", ("no",)))
 
@@ -323,31 +214,11 @@ def test_names(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["", ".web", "-web", "we b", "web@", "a/b", "ä", "x" * 64, "deployd", "web.service", "a.socket", "web\n"]
 )
-def test_impossible_names(name: str) -> None:
+def test_invalid_names(name: str) -> None:
     with pytest.raises(Problem):
         config.check_name(name)
     with pytest.raises(InvalidFile):
         config.parse(name, "", FILE)
-
-
-def test_lines_of_keys() -> None:
-    text = '''\
-a = """
-b = 1
-[c]
-"""
-"b" = 2 # [d]
-[c] # table
-"d e".f = { g = 1 }
-h = [
-  1,
-]
-'''
-    source = Source("x", text)
-    lines = {("a",): 1, ("b",): 5, ("c",): 6, ("c", "d e", "f"): 7, ("c", "d e", "f", "g"): 7, ("c", "h"): 8}
-    assert {path: source.line(path) for path in lines} == lines
-    assert source.line(("c", "unknown")) == 6
-    assert source.line(("unknown",)) is None
 
 
 def test_load_names_the_app_after_its_file(tmp_path: Path) -> None:
@@ -356,7 +227,7 @@ def test_load_names_the_app_after_its_file(tmp_path: Path) -> None:
     assert config.load(path).name == "shop"
 
 
-def test_load_refuses_what_is_no_app_file(tmp_path: Path) -> None:
+def test_load_refuses_other_files(tmp_path: Path) -> None:
     with pytest.raises(NoSuchApp, match=r"no app shop: .*shop\.toml does not exist; create it"):
         config.load(tmp_path / "shop.toml")
     (tmp_path / "dir.toml").mkdir()
@@ -373,85 +244,12 @@ def test_load_refuses_what_is_no_app_file(tmp_path: Path) -> None:
         config.load(tmp_path / "web.conf")
 
 
-def release(tmp_path: Path, name: str = "v1") -> Path:
-    directory = tmp_path / name
-    (directory / "bin").mkdir(parents=True)
-    (directory / "bin/web").write_text("")
-    (directory / "bin/web").chmod(0o755)
-    return directory
-
-
-def test_a_release_is_the_directory_that_a_symlink_leads_to(tmp_path: Path) -> None:
-    directory = release(tmp_path)
-    (tmp_path / "current").symlink_to("v1")
-    app = parse(release=f'"{tmp_path}/current"')
-    assert config.resolve_release(app) == os.path.realpath(directory)
-    other = release(tmp_path, "v2")
-    assert config.resolve_release(app, str(other)) == os.path.realpath(other)
-
-
-def test_releases_that_cannot_be_used(tmp_path: Path) -> None:
-    app = parse(release=f'"{tmp_path}/missing"')
-    with pytest.raises(Refused, match="missing cannot be used: No such file or directory; put the directory there"):
-        config.resolve_release(app)
-    with pytest.raises(InvalidRequest, match='the release "v1" is not an absolute path; start it with /'):
-        config.resolve_release(app, "v1")
-    with pytest.raises(Refused, match="cannot be used: embedded null byte"):
-        config.resolve_release(app, "/\0")
-    (tmp_path / "file").write_text("")
-    with pytest.raises(Refused, match="file is not a directory"):
-        config.resolve_release(app, str(tmp_path / "file"))
-    (tmp_path / "loop").symlink_to("loop")
-    with pytest.raises(Refused, match="Too many levels of symbolic links"):
-        config.resolve_release(app, str(tmp_path / "loop"))
-    with pytest.raises(Refused, match="its path must not contain the control character"):
-        config.resolve_release(app, str(release(tmp_path, "a\nb")))
-    undecodable = tmp_path / os.fsdecode(b"\xff")
-    release(undecodable)
-    with pytest.raises(Refused, match="its path is not UTF-8; rename it"):
-        config.resolve_release(app, str(undecodable / "v1"))
-
-
-def test_the_program_must_be_there_and_executable(tmp_path: Path) -> None:
-    directory = release(tmp_path)
-    (directory / "bin/web").chmod(0o644)
-    with pytest.raises(Refused, match=r"exec of web names .*/v1/bin/web, which is not an executable file"):
-        config.resolve_release(parse(), str(directory))
-    (directory / "bin/web").unlink()
-    with pytest.raises(Refused, match=r"exec of web names .*/v1/bin/web, which does not exist"):
-        config.resolve_release(parse(), str(directory))
-    with pytest.raises(Refused, match="names /nonexistent/python, which does not exist"):
-        config.resolve_release(parse(exec='["/nonexistent/python"]'), str(directory))
-
-
-json = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
-    max_leaves=10,
-)
-
-
-@pytest.mark.parametrize(
-    "convert",
-    [
-        values.string, values.plain, values.path, values.environment_file, values.argv, values.amount, values.signal,
-        values.account, values.integer(0, 5), values.duration(0, 5), values.choice(Order), values.boolean,
-        config.address.addresses, http_path, pauses, commands,
-    ],
-    ids=lambda convert: convert.__qualname__,
-)  # fmt: skip
-@given(raw=json)
-def test_converters_take_anything_and_only_ever_complain(convert: Any, raw: Any) -> None:
-    with contextlib.suppress(Problem):
-        convert(raw)
-
-
 @given(st.text(max_size=200))
-def test_any_text_that_is_no_app_is_one_sentence(text: str) -> None:
+def test_arbitrary_text_is_refused_in_one_sentence(text: str) -> None:
     with pytest.raises(InvalidFile, match=f"^{FILE}[^\n]*$"):
         config.parse("web", text, FILE)
 
 
-def test_what_a_sentence_quotes_cannot_break_it() -> None:
+def test_quoted_text_in_a_refusal_is_escaped_and_shortened() -> None:
     assert refusal('"a\\nb\\u001b" = 1').startswith(r": a\nb\x1b: unknown key at the top level; allowed are")
     assert refusal(user=f'"{"x y" * 10_000}"').endswith('write a name such as "www-data", or a number')

@@ -1,0 +1,96 @@
+"""[gate]: when an instance counts as ready."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deployd import config
+from deployd.errors import Refused
+from deployd.model.gate import Gate, GateType, Probe
+from tests.config.app_text import parse, refusal
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ('[gate]\ntype = "x"', ':5: gate.type: must be one of "notify", "exec", not "x"'),
+        ("[gate]\ntype = 1", ':5: gate.type: must be one of "notify", "exec", not 1'),
+        ("[gate]\ntimeout = 0", ":5: gate.timeout: must be from 0.1 to 86400 seconds, not 0; write it as"),
+        ('[gate]\ntimeout = "infinity"', ":5: gate.timeout: must not be infinite; write a time span such as"),
+        ('[gate]\ntimeout = "1 fortnight"', ':5: gate.timeout: "1 fortnight" is not a time span; write it as "60s"'),
+        ('[gate]\ntimeout = ""', ":5: gate.timeout: must not be empty; write a time span"),
+        ('[gate]\ntimeout = "-5s"', ':5: gate.timeout: "-5s" is not a time span'),
+        ("[gate]\ntimeout = nan", ":5: gate.timeout: must be from 0.1 to 86400 seconds, not nan"),
+        ("[gate]\ntimeout = true", ":5: gate.timeout: must be a time span, not a boolean; write it as"),
+        ('[gate]\nmin_ready = "2d"', ":5: gate.min_ready: must be from 0 to 86400 seconds, not 2d"),
+    ],
+)
+def test_refusals(more: str, expected: str) -> None:
+    assert expected in refusal(more)
+
+
+@pytest.mark.parametrize(
+    ("probe", "expected"),
+    [
+        ("{}", ":5: gate.probe: has no http or command; write probe = { http = "),
+        ("5", ":5: gate.probe: must be a table, not an integer; write it as [gate.probe]"),
+        ("{ timeout = 1 }", ":5: gate.probe: has no http or command; write probe = { http = "),
+        ('{ http = "/", command = ["x"] }', ":5: gate.probe.command: has both http and command; remove one of them"),
+        ('{ http = "" }', ':5: gate.probe.http: must be a path that starts with /, not ""; write it as "/_status"'),
+        ('{ http = "http://x/" }', ":5: gate.probe.http: must be a path that starts with /, not"),
+        ('{ http = "/a b" }', ":5: gate.probe.http: must not contain ' ': spaces, control characters, # and non"),
+        ('{ http = "/a\\r\\nX: y" }', r":5: gate.probe.http: must not contain '\r': spaces"),
+        ('{ http = "/\\u007f" }', r":5: gate.probe.http: must not contain '\x7f': spaces"),
+        ('{ http = "/ä" }', ":5: gate.probe.http: must not contain 'ä': spaces"),
+        ('{ http = "/#x" }', ":5: gate.probe.http: must not contain '#': spaces"),
+        (f'{{ http = "/{"x" * 2048}" }}', ":5: gate.probe.http: must not be longer than 2048 characters; shorten it"),
+        ("{ http = 80 }", ":5: gate.probe.http: must be a string, not an integer; write it in quotes"),
+        ('{ http = "/", expect = "200" }', ":5: gate.probe.expect: must be an integer, not a string; write a number"),
+        ('{ http = "/", expect = 101 }', ":5: gate.probe.expect: must be from 200 to 599, not 101"),
+        ('{ command = ["x"], expect = 256 }', ":5: gate.probe.expect: must be from 0 to 255, not 256"),
+        ('{ command = "x" }', ":5: gate.probe.command: must be an array, not a string; write it as"),
+        ("{ command = [] }", ":5: gate.probe.command: must name a program; write it as"),
+        ('{ http = "/", interval = 0 }', ":5: gate.probe.interval: must be from 0.01 to 3600 seconds, not 0"),
+        ('{ http = "/", timeout = "0s" }', ":5: gate.probe.timeout: must be from 0.01 to 3600 seconds, not 0s"),
+    ],
+)
+def test_refusals_of_probes(probe: str, expected: str) -> None:
+    assert refusal(f"[gate]\nprobe = {probe}").startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("written", "probe"),
+    [
+        ('{ http = "/" }', Probe(http="/")),
+        ('{ http = "/a%20b?c=d&e" }', Probe(http="/a%20b?c=d&e")),
+        ('{ http = "/", expect = 503, interval = "10ms", timeout = 1.5 }', Probe("/", (), 503, 0.01, 1.5)),
+        ('{ command = ["bin/check", "a b"] }', Probe(command=("bin/check", "a b"), expect=0)),
+        ('{ command = ["/bin/check"], expect = 3 }', Probe(command=("/bin/check",), expect=3)),
+    ],
+)
+def test_probes(written: str, probe: Probe) -> None:
+    assert parse(f"[gate]\nprobe = {written}").gate == Gate(probe=probe, learned=True)
+
+
+def test_a_program_that_cannot_notify_needs_a_probe() -> None:
+    sentence = refusal('[gate]\ntype = "exec"')
+    assert sentence.startswith(':5: gate.type: "exec" does not report readiness, so it needs a probe; write probe =')
+    gate = parse('[gate]\ntype = "exec"\nprobe = { http = "/" }').gate
+    assert gate == Gate(type=GateType.EXEC, probe=Probe(http="/"), learned=True)
+
+
+def test_a_missing_gate_timeout_is_learned() -> None:
+    assert parse("[gate]\nmin_ready = 1").gate.learned
+    assert parse("[gate]\ntimeout = 60").gate == Gate(timeout=60.0)
+
+
+def test_the_program_of_a_probe_must_exist(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/web").write_text("")
+    (tmp_path / "bin/web").chmod(0o755)
+    directory = str(tmp_path)
+    config.resolve_release(parse('[gate]\nprobe = { command = ["bin/web"] }'), directory)
+    with pytest.raises(Refused, match=r"gate\.probe\.command of web names .*/bin/check, which does not exist"):
+        config.resolve_release(parse('[gate]\nprobe = { command = ["bin/check"] }'), directory)

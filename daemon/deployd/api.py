@@ -1,10 +1,10 @@
-"""The asyncio client of org.deployd1: all that the command knows of the daemon.
+"""The asyncio client of org.deployd1, the only interface between command and daemon.
 
-How to wait for a rollout across a death of the daemon is in watch.py. Imports of deployd only bus, errors, names and
-replies, nothing that the daemon runs on.
+watch.py waits for a rollout across restarts of the daemon. The client imports only bus, errors, names and replies,
+nothing of the daemon itself.
 
-Answers are the JSON objects of units/org.deployd1.xml as plain dicts, not classes: the command passes them on
-as they are (``--json``), and a daemon newer than the command may say more than the command knows.
+Answers are the JSON objects of units/org.deployd1.xml as plain dicts, not classes: the command prints them unchanged
+(``--json``), and a newer daemon may have fields that the command does not know.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ __all__ = ["APP", "MANAGER", "NAME", "ROOT", "Client", "app_path"]
 
 DBUS_NAME, DBUS_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
 READ_TIMEOUT = 10.0
-LOOK_TIMEOUT = 90.0
-"""Files of apps are looked at: releases with tens of thousands of files, perhaps on a slow disk. The daemon gives up
-after a minute, and says so; and users that are not root wait for their turn."""
+FILES_TIMEOUT = 90.0
+"""The daemon reads files of apps: releases with tens of thousands of files, perhaps on a slow disk. It gives up after a
+minute with an error; users other than root wait for their turn."""
 CHANGE_TIMEOUT = 120.0
-"""Changing calls may wait for polkit's question or a daemon-reload."""
+"""A call that changes something may wait for a password (polkit) or a daemon-reload."""
 DAY = 86400.0
 BEGIN_TIMEOUT = 30 * DAY
-"""What begins a rollout first runs its hooks, which have timeouts of their own, of up to a day each. A daemon that dies
-meanwhile is told by the bus, at once."""
+"""A call that begins a rollout first runs its hooks, which have timeouts of up to a day each. If the daemon dies in the
+meantime, the bus reports it at once."""
 
 CHANGES = frozenset(
     (
@@ -50,13 +50,13 @@ CHANGES = frozenset(
         "Remove",
     )
 )
-"""Methods that polkit may have to be asked about."""
+"""Methods that may need the consent of polkit."""
 
 SIGNATURES: dict[type, str] = {str: "s", bool: "b", int: "u", float: "d"}
 
 
 class Client:
-    """One connection to the daemon. Every method raises the errors of deployd.errors, and no others."""
+    """A connection to the daemon. Every method raises errors of deployd.errors and no others."""
 
     def __init__(self, bus: Bus, interactive: bool = False) -> None:
         self.bus = bus
@@ -64,9 +64,9 @@ class Client:
 
     @classmethod
     async def connect(cls, address: str | None = None, *, timeout: float = 5.0, interactive: bool = False) -> Self:
-        """On the system bus, or the one at `address`. The daemon itself is started by the first call.
+        """Connect to the system bus, or to the bus at `address`. The first call starts the daemon.
 
-        `interactive`: a changing call may wait while polkit asks for a password.
+        `interactive`: a call that changes something may wait while polkit asks for a password.
         """
         return cls(await Bus.connect(address, timeout), interactive)
 
@@ -80,7 +80,7 @@ class Client:
         await self.close()
 
     async def present(self) -> bool:
-        """Does the daemon run? Unlike any other question this one does not start it."""
+        """Return True if the daemon is running. Unlike other calls, this one does not start it."""
         try:
             (found,) = await self.bus.call(DBUS_NAME, DBUS_PATH, DBUS_NAME, "NameHasOwner", "s", [NAME])
         except BusError as error:
@@ -88,15 +88,15 @@ class Client:
         return bool(found)
 
     async def list_apps(self, *, timeout: float = READ_TIMEOUT) -> list[str]:
-        """The names of the apps known."""
+        """Return the names of all apps."""
         (apps,) = await self._call("", "ListApps", timeout=timeout)
         return [name for name, _ in apps]
 
-    async def check(self, app: str = "", *, timeout: float = LOOK_TIMEOUT) -> Json:
+    async def check(self, app: str = "", *, timeout: float = FILES_TIMEOUT) -> Json:
         return json_object(*await self._call("", "Check", "s", [app], timeout=timeout))
 
     async def describe(self, *, timeout: float = READ_TIMEOUT) -> Json:
-        """The status of every app: ``{"apps": [...], "version"}``."""
+        """Return the status of every app: ``{"apps": [...], "version"}``."""
         return json_object(*await self._call("", "Describe", timeout=timeout))
 
     async def status(self, app: str, *, timeout: float = READ_TIMEOUT) -> Json:
@@ -111,27 +111,27 @@ class Client:
         """Rebuild an unusable history."""
         return json_object(*await self._call("", "Repair", timeout=timeout))
 
-    async def units(self, app: str, *, timeout: float = LOOK_TIMEOUT) -> Json:
+    async def units(self, app: str, *, timeout: float = FILES_TIMEOUT) -> Json:
         return json_object(*await self._call(app, "Units", timeout=timeout))
 
-    async def plan(self, app: str, *, release: str = "", canary: float = 0, timeout: float = LOOK_TIMEOUT) -> Json:
+    async def plan(self, app: str, *, release: str = "", canary: float = 0, timeout: float = FILES_TIMEOUT) -> Json:
         options = _options(release=release, canary=canary)
         return json_object(*await self._call(app, "Plan", "a{sv}", [options], timeout=timeout))
 
-    async def releases(self, app: str, *, timeout: float = LOOK_TIMEOUT) -> Json:
-        """Every release directory: who needs it, and whether it may be deleted."""
+    async def releases(self, app: str, *, timeout: float = FILES_TIMEOUT) -> Json:
+        """Return the release directories: what needs them, and whether they may be deleted."""
         return json_object(*await self._call(app, "Releases", timeout=timeout))
 
-    async def compare(self, app: str, *, timeout: float = LOOK_TIMEOUT) -> Json:
-        """The generations that have instances now, side by side."""
+    async def compare(self, app: str, *, timeout: float = FILES_TIMEOUT) -> Json:
+        """Return the generations that have running instances, side by side."""
         return json_object(*await self._call(app, "Compare", timeout=timeout))
 
     async def event(self, app: str, number: int, *, timeout: float = READ_TIMEOUT) -> Json:
-        """An event that was broadcast without what is not for everyone, as far as this caller may read it."""
+        """Return an event with the journal lines that its signal lacks, if this caller may read them."""
         return json_object(*await self._call(app, "Event", "t", [number], timeout=timeout))
 
     async def log_matches(self, app: str, generation: int = 0, *, timeout: float = READ_TIMEOUT) -> list[str]:
-        """Arguments for journalctl; generation 0 stands for all."""
+        """Return arguments for journalctl(1); generation 0 selects all generations."""
         (matches,) = await self._call(app, "LogMatches", "t", [generation], timeout=timeout)
         return [str(match) for match in matches]
 
@@ -144,11 +144,11 @@ class Client:
         supersede: bool = False,
         timeout: float = BEGIN_TIMEOUT,
     ) -> int:
-        """Returns the generation that is being rolled out, 0 for none.
+        """Deploy an app or roll out changed settings. Returns the generation that is rolled out, 0 for none.
 
-        Here and below: with `supersede` a rollout that is under way gives way; with a `canary` it waits for
-        resume or abort when so many new instances have passed beside the old: an int is their number, a float the
-        share of new connections that they get.
+        Here and below: `supersede` replaces a rollout in progress; with a `canary` the rollout waits for resume or
+        abort when these new instances are ready alongside the old ones: an int is their number, a float their
+        weight, the fraction of new connections that they get.
         """
         options = {"start": ("b", start), **_options(canary=canary, supersede=supersede)}
         return int(*await self._call(app, "Apply", "a{sv}", [options], timeout=timeout))
@@ -195,20 +195,20 @@ class Client:
         options = _options(past_irreversible=past_irreversible)
         await self._call(app, "Abort", "a{sv}", [options], timeout=timeout)
 
-    async def weigh(self, app: str, generation: int, share: float, *, timeout: float = CHANGE_TIMEOUT) -> None:
-        """Ask for a `share` (0 to 1) of new connections for a generation of the rollout under way."""
-        await self._call(app, "SetWeight", "tda{sv}", [generation, float(share), {}], timeout=timeout)
+    async def weigh(self, app: str, generation: int, weight: float, *, timeout: float = CHANGE_TIMEOUT) -> None:
+        """Set the `weight` (0 to 1) of a generation of the rollout in progress."""
+        await self._call(app, "SetWeight", "tda{sv}", [generation, float(weight), {}], timeout=timeout)
 
     async def remove(self, app: str, *, timeout: float = DAY) -> None:
-        """Waits for the instances, which end by their own time-outs; the daemon gives up in time."""
+        """Remove the app and wait until its instances have stopped; each has a timeout."""
         await self._call(app, "Remove", timeout=timeout)
 
     def watch(self, app: str) -> Watch:
-        """Use as ``async with``, before the rollout is begun, so that none of its events is missed."""
+        """Return a context to enter before the rollout begins, so that none of its events is missed."""
         return Watch(self, APP, "RolloutEvent", app)
 
     async def events(self, app: str) -> AsyncGenerator[Json, None]:
-        """Every event of every rollout of `app`, until the bus goes away."""
+        """Yield every event of every rollout of `app`, until the bus disconnects."""
         async with self.watch(app) as watch:
             while True:
                 item = await watch.next()
@@ -216,7 +216,7 @@ class Client:
                     yield item
 
     async def changes(self, app: str = "") -> AsyncGenerator[Json, None]:
-        """The status of `app` (of every app for ""), now and after every change; goes on when the daemon is back."""
+        """Yield the status of `app` (of every app for ""), now and after every change, also across daemon restarts."""
         async with Watch(self, MANAGER, "AppChanged", app) as watch:
             item: Json | str = "now"
             while True:
@@ -228,9 +228,9 @@ class Client:
                 item = await watch.next()
 
     async def _complete(self, status: Json) -> Json:
-        """A status that was broadcast with the journal's lines in it, for who may read them."""
+        """Return a broadcast status with journal lines, if this caller may read them."""
         app = str(status.get("app") or "")
-        if app and lacks_lines(status) and self.bus.owner(NAME):  # or a question would start the daemon
+        if app and lacks_lines(status) and self.bus.owner(NAME):  # or the call would start the daemon
             with contextlib.suppress(DeploydError):
                 return await self.status(app)
         return status
@@ -255,7 +255,7 @@ class Client:
 
 
 def _options(**values: str | float) -> dict[str, tuple[str, str | float]]:
-    """Those that say something, each with its D-Bus type."""
+    """Return the options that are set, each with its D-Bus type."""
     if isinstance(values.get("canary"), float):
         values["canary_share"] = values.pop("canary")
     return {key: (SIGNATURES[type(value)], value) for key, value in values.items() if value}

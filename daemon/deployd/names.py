@@ -1,4 +1,4 @@
-"""What org.deployd1 is called on the bus: its name, interfaces and object paths, for its clients."""
+"""The bus name, interfaces and object paths of org.deployd1, for clients."""
 
 from __future__ import annotations
 

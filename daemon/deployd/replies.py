@@ -1,4 +1,4 @@
-"""What the daemon answers: error replies as exceptions of deployd.errors, JSON texts as objects."""
+"""Answers of the daemon: error replies as exceptions of deployd.errors, JSON texts as objects."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _SILENT = {"ServiceUnknown", "NameHasNoOwner", "NoReply", "Disconnected", "NoSer
 
 
 def error_from(error: BusError, app: str = "") -> DeploydError:
-    """What an error reply means to the caller; `app` is the app whose object was called, if one was."""
+    """Return the exception for an error reply; `app` is the app whose object was called, if any."""
     if error.name in BY_DBUS_NAME:
-        # Below the sentence stands what a process wrote: see add_note().
+        # Lines below the sentence are output of a process, see add_note().
         sentence, *lines = error.message.split("\n")
         found = BY_DBUS_NAME[error.name](sentence)
         for line in lines:
@@ -40,18 +40,18 @@ def error_from(error: BusError, app: str = "") -> DeploydError:
 
 
 def json_object(text: str) -> Json:
-    """The object that `text` is. Raises DeploydError."""
+    """Return the JSON object in `text`. Raises DeploydError."""
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise DeploydError(f"deployd sent what is not JSON: {error}") from error
+        raise DeploydError(f"deployd sent invalid JSON: {error}") from error
     if not isinstance(value, dict):
         raise DeploydError("deployd sent JSON that is not an object")
     return value
 
 
 def lacks_lines(item: Any) -> bool:
-    """True if lines of the journal were left out of an answer or a signal, at any depth: only their number is there."""
+    """True if an answer or a signal has, at any depth, only the number of journal lines and not the lines."""
     if isinstance(item, dict):
         count, lines = item.get("journal_lines"), item.get("journal")
         return (bool(count) and not lines) or any(map(lacks_lines, item.values()))

@@ -1,4 +1,4 @@
-"""What the daemon says of an app and its rollouts, and how to wait for one across a death of the daemon."""
+"""Events of an app and its rollouts; waiting for a rollout across restarts of the daemon."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from deployd.api import Client
 
 PATIENCE = 60.0
-"""How long a daemon that went away may stay away before waiting for it is given up."""
+"""Seconds until the client stops waiting for a daemon that is not running."""
 DAY = 86400.0
 
 
 class Watch:
-    """What the daemon says about an app, and whether the daemon is there, in the order it happened."""
+    """Events of an app and restarts of the daemon, in order."""
 
     def __init__(self, client: Client, interface: str, member: str, app: str) -> None:
         self._client = client
@@ -66,7 +66,7 @@ class Watch:
         self._items.put_nowait((True, owner))
 
     def _on_event(self, signal: Signal) -> None:
-        if not self._told_early(signal.body[0]):
+        if not self._is_early(signal.body[0]):
             self._items.put_nowait((False, signal.body[0]))
 
     def _on_change(self, signal: Signal) -> None:
@@ -75,31 +75,32 @@ class Watch:
 
     @contextlib.asynccontextmanager
     async def meanwhile(self, early: Callable[[Json], None]) -> AsyncGenerator[None, None]:
-        """While a request waits for its answer, `early` is told of the hooks that run before it."""
+        """Within the context, while a request waits for its answer, pass events of before hooks to `early`."""
         events: asyncio.Queue[Json] = asyncio.Queue()
         self._early = events
 
-        async def tell() -> None:
+        async def pass_on() -> None:
             while True:
                 early(await self._complete(await events.get()))
                 events.task_done()
 
-        telling = asyncio.ensure_future(tell())
+        passing = asyncio.ensure_future(pass_on())
         try:
             yield
         finally:
             self._early = None
             joined = asyncio.ensure_future(events.join())
-            waiting: set[asyncio.Future[Any]] = {joined, telling, self._client.bus.disconnected}
+            waiting: set[asyncio.Future[Any]] = {joined, passing, self._client.bus.disconnected}
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for task in (joined, telling):
+            for task in (joined, passing):
                 task.cancel()
-            await asyncio.gather(joined, telling, return_exceptions=True)
+            await asyncio.gather(joined, passing, return_exceptions=True)
 
-    def _told_early(self, text: str) -> bool:
+    def _is_early(self, text: str) -> bool:
+        """True for an event of a before hook within :meth:`meanwhile`, which is passed on."""
         if self._early is None:
             return False
-        with contextlib.suppress(DeploydError):  # next() raises it, where somebody can act on it
+        with contextlib.suppress(DeploydError):  # next() raises it to the caller
             event = json_object(text)
             if event.get("event") == "hook" and event.get("hook") == "before":
                 self._early.put_nowait(event)
@@ -107,7 +108,7 @@ class Watch:
         return False
 
     async def next(self) -> Json | str:
-        """The next thing said (a dict), or the daemon's new bus name ("" when it went away)."""
+        """Return the next event (a dict), or the new bus name of the daemon ("" if it stopped)."""
         get = asyncio.ensure_future(self._items.get())
         waiting: set[asyncio.Future[Any]] = {get, self._client.bus.disconnected}
         try:
@@ -117,11 +118,11 @@ class Watch:
                 return text if is_owner else await self._complete(json_object(text))
         finally:
             get.cancel()
-        raise Unreachable("the D-Bus system bus went away")
+        raise Unreachable("the connection to the D-Bus system bus was lost")
 
     async def _complete(self, item: Json) -> Json:
-        """The event with what was left out of the signal, which everyone receives."""
-        # Not asked when the daemon is gone: a question would start it.
+        """Return the event with the journal lines that are left out of the signal, since every user receives that."""
+        # Not while the daemon is stopped: the call would start it.
         if self._owner and self._interface == APP and isinstance(item.get("number"), int) and lacks_lines(item):
             with contextlib.suppress(DeploydError):
                 return await self._client.event(self._app, item["number"])
@@ -130,12 +131,11 @@ class Watch:
     async def until_finished(
         self, generation: int, *, deadline: float = DAY, patience: float = PATIENCE
     ) -> AsyncGenerator[Json, None]:
-        """The events of the rollout that made `generation`; the last one is ``finished``.
+        """Yield the events of the rollout of `generation`; the last one is ``finished``.
 
-        A rollout outlives the daemon that began it. When the daemon goes away, what came of the rollout is
-        asked of its successor once that is there, and events go on from there. Raises Unreachable when it
-        stays away for `patience` seconds, or when nothing is heard for `deadline` seconds: a rollout may be held for
-        days, by somebody who wants to see how it does.
+        A rollout outlives the daemon that began it. After a restart, the new daemon is asked for the result of the
+        rollout, and events continue. Raises Unreachable if the daemon is down for `patience` seconds, or if there is no
+        event for `deadline` seconds: a rollout may be paused for hours.
         """
         clock = asyncio.get_running_loop().time
         back_by, asked = None, self._owner
@@ -144,7 +144,7 @@ class Watch:
                 async with asyncio.timeout_at(back_by or clock() + deadline):
                     item = await self.next()
             except TimeoutError:
-                what = "deployd went away and did not come back" if back_by else f"nothing was heard for {deadline:g} s"
+                what = "deployd stopped and did not start again" if back_by else f"no event for {deadline:g} s"
                 raise Unreachable(f"{what}; the rollout continues without this command") from None
             except Unreachable as error:
                 raise Unreachable(f"{error}; the rollout continues without this command") from None
@@ -156,12 +156,12 @@ class Watch:
                     return
                 continue
             if not item:
-                # Not asked now: a question would start the daemon, though somebody may be stopping it on purpose.
+                # No call now: it would start the daemon, which an administrator may have stopped.
                 if back_by is None:
                     back_by = clock() + patience
                     yield {"event": "daemon-lost", "app": self._app, "to": generation, "time": _now()}
                 continue
-            if item == asked and back_by is None:  # it began this rollout, having started or returned just before
+            if item == asked and back_by is None:  # this daemon began the rollout, after it had just started
                 continue
             try:
                 row = await self.outcome(generation)
@@ -177,18 +177,18 @@ class Watch:
                 yield paused
 
     async def _paused(self, generation: int) -> Json | None:
-        """The event of a rollout that stands, anew: one who comes back must not believe that it goes on."""
+        """Return the event of a paused rollout once more, since a restarted daemon does not repeat it."""
         try:
             rollout = (await self._client.status(self._app)).get("rollout") or {}
         except DeploydError:
             return None
         if rollout.get("to") != generation or rollout.get("phase") != "paused":
             return None
-        told = {key: rollout.get(key) for key in ("from", "to", "reason", "pause", "waits_for", "how")}
-        return {"event": "paused", "app": self._app, "time": _now(), **told}
+        fields = {key: rollout.get(key) for key in ("from", "to", "reason", "pause", "waits_for", "how")}
+        return {"event": "paused", "app": self._app, "time": _now(), **fields}
 
     async def outcome(self, generation: int) -> Json:
-        """The row of history that tells about `generation`; an empty one if there is none."""
+        """Return the entry of `generation` in the history; an empty one if there is none."""
         rows = (await self._client.history(self._app)).get("generations", [])
         return next((row for row in rows if row.get("generation") == generation), {})
 
@@ -198,7 +198,7 @@ def _now() -> str:
 
 
 def _finished(app: str, row: Json) -> Json:
-    """The event that was missed, from the history that was not."""
+    """Return the ``finished`` event that was missed, from the history."""
     event = {"event": "finished", "app": app, "to": row.get("generation"), "time": row.get("finished") or _now()}
     for key in ("generation", "release", "result", "reason", "replaced", "adopted"):
         event[key] = row.get(key)

@@ -1,4 +1,4 @@
-# bash completion for deployd: the command knows its commands, options and apps itself.
+# bash completion for deployd: the command itself completes its commands, options and apps.
 
 _deployd_completion() {
     local IFS=$'\n'

@@ -78,3 +78,19 @@ def test_an_instance_is_restarted_by_hand(stage: Stage) -> None:
         record = unharmed(load.stop())
     assert fresh(record).generations().keys() == {1}
     assert sorted(instances(stage)) == [1, 2, 3, 4]
+
+
+def test_an_instance_is_started_by_hand_while_its_socket_is_closed(stage: Stage) -> None:
+    """A connection that waited there has started the app, which must not keep the socket from opening."""
+    stage.deploy("v1", routing="steered")
+    with stage.load(rate=200, keepalive=4) as load:
+        stage.machine.run(["systemctl", "stop", DAEMON])  # the next steps are its own when it passes on what waits
+        stage.machine.run(["systemctl", "stop", f"{APP}@2.service"])
+        stage.machine.wait_unit(f"{APP}:start@2.service")
+        stage.machine.run(["systemctl", "stop", f"{APP}@2.socket"])
+        stage.machine.run(["systemctl", "start", f"{APP}@2.service"])
+        stage.machine.run(["systemctl", "start", DAEMON])
+        stage.machine.wait_for(lambda: stage.status()["ready"] == 4, what="all instances")
+        unharmed(load.stop())
+    assert sockets(stage) == {1, 2, 3, 4}
+    assert sorted(instances(stage)) == [1, 2, 3, 4]

@@ -204,6 +204,8 @@ class Listeners:
         """Open the socket of an instance anew that has lost it, and restart the instance, which gets it then."""
         log.warning("%s: the socket of instance %d was stopped under it; restarting both", self._app, number)
         self._drop(number)
+        if job := await self._systemd.job(self.unit(number)):
+            await self._end(job)  # opening the socket now would cancel it, and whoever stops it would get an error
         await self.open(number)
         await self._end(await self._systemd.restart(self._service(number)))
 

@@ -25,7 +25,7 @@ from deployd.model.pace import Memory, Pace
 from deployd.model.rollout import Rollout
 from deployd.plan.goal import Goal
 from deployd.plan.standby import NEVER, Resting, leaving, refusal, until
-from deployd.state.pins import Aside, Pins
+from deployd.state.pins import Pins, StandbyRecord
 from deployd.systemd import memory
 from deployd.systemd.memory import Pressure
 from tests.plan.worlds import app
@@ -313,7 +313,7 @@ def test_the_record_comes_before_the_freeze_and_goes_after_the_thaw(play: Callab
     async def story(stage: Stage) -> None:
         assert await stage.freeze(1, 2) == ["", ""]
         assert stage.systemd.asked == ["freeze shop@1.service", "freeze shop@2.service"]
-        assert stage.pins.standby("shop") == {1: Aside(4, 1000.0), 2: Aside(4, 1000.0)}
+        assert stage.pins.standby("shop") == {1: StandbyRecord(4, 1000.0), 2: StandbyRecord(4, 1000.0)}
         assert stage.pins.read("shop") == {3: 5}
         await stage.freezer.thaw(Thaw(1, 4))
         assert stage.systemd.asked[2:] == ["thaw shop@1.service"]

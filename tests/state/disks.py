@@ -1,4 +1,4 @@
-"""Disks that fail at a chosen step, or write down the order of the steps."""
+"""Disks that fail at a given step, or record the order of the steps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deployd.state.disk import Disk
 
 
 class FailingDisk(Disk):
-    """Raises at step `fail_at`, before or after the step happened; counts the steps."""
+    """Raises at step `fail_at`, before or after it is carried out; records the steps."""
 
     def __init__(self, fail_at: int = -1, after: bool = False, code: int = errno.ENOSPC) -> None:
         self.fail_at = fail_at
@@ -24,7 +24,7 @@ class FailingDisk(Disk):
 
     def _fail(self) -> None:
         if len(self.steps) - 1 == self.fail_at:
-            # Once: what is done about the failure must be able to succeed.
+            # Only once, so that the cleanup after the failure can succeed.
             self.fail_at = -1
             raise OSError(self.code, "made to fail")
 
@@ -60,11 +60,11 @@ class FailingDisk(Disk):
 
 
 class PowerLoss(BaseException):
-    """Nothing catches this: what comes after it does not happen."""
+    """Not caught by any handler, so that nothing after it is carried out."""
 
 
 class DyingDisk(FailingDisk):
-    """The daemon is killed, or the power lost, at step `fail_at`."""
+    """Acts as if the daemon was killed, or the power lost, at step `fail_at`."""
 
     def _fail(self) -> None:
         if len(self.steps) - 1 == self.fail_at:

@@ -1,11 +1,11 @@
-"""Helper of test_history: a process that dies at the K-th change which SQLite makes to a file, for every K there is.
+"""Helper of test_history: a process that is killed at the K-th change that SQLite makes to a file, for every K.
 
     python -m tests.state.dying_writes DIRECTORY whole|torn
 
-leaves a database in DIRECTORY/K for each, and prints K, how many operations had returned, and the exit status; the
-last one got to the end. A torn write is one of which half was written. SQLite's unix VFS lets its system calls be
-replaced one by one (sqlite3_vfs.xSetSystemCall); fsync changes no file, so a death before one is a death after the
-write before it.
+leaves a database in DIRECTORY/K for each, and prints K, the number of operations that had returned, and the exit
+status; the last process completes. Of a torn write only half is written. SQLite's unix VFS allows to replace its system
+calls one by one (sqlite3_vfs.xSetSystemCall). As fsync changes no file, being killed before it equals being killed
+after the write before it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from deployd.state.history import History
-from tests.state.four_rollouts import STORY
+from tests.state.four_rollouts import OPERATIONS
 
 LONG, INT, POINTER = ctypes.c_int64, ctypes.c_int, ctypes.c_void_p
 WRITES = {"write": (LONG, INT, POINTER, ctypes.c_size_t), "pwrite": (LONG, INT, POINTER, ctypes.c_size_t, LONG)}
@@ -49,12 +49,12 @@ Vfs._fields_ = [
 
 
 class Counter:
-    """Counts changes to files, and dies at the one it was told to die at."""
+    """Counts changes to files, and kills the process at change number `fatal`."""
 
     def __init__(self, fatal: int, torn: bool) -> None:
         self.left = fatal
         self.torn = torn
-        self.kept: list[object] = []  # what C holds pointers to
+        self.kept: list[object] = []  # C code has pointers to these
 
     def install(self) -> None:
         library = ctypes.CDLL(getattr(_sqlite3, "__file__", None))
@@ -64,7 +64,7 @@ class Counter:
             kind = ctypes.CFUNCTYPE(result, *arguments, use_errno=True)
             address = vfs.contents.get_system_call(vfs, name.encode())
             if not address:
-                continue  # not of this platform
+                continue  # not on this platform
             replacement = kind(self.wrapped(name, kind(address)))
             self.kept.append(replacement)
             if vfs.contents.set_system_call(vfs, name.encode(), ctypes.cast(replacement, POINTER)):
@@ -85,16 +85,16 @@ class Counter:
 
 
 def die(directory: Path, fatal: int, torn: bool, returned: int) -> None:
-    """The story, until the change number `fatal`; `returned` is written to after each operation that returned."""
+    """Run the operations until change number `fatal`; write to `returned` after each operation that returned."""
     counter = Counter(fatal, torn)
     counter.install()
     history = History(directory)
     history.open()
-    for operation in STORY:
+    for operation in OPERATIONS:
         operation(history)
         os.write(returned, b".")
     history.close()
-    os._exit(0)  # nothing may call into what the counter keeps once that is gone
+    os._exit(0)  # SQLite must not call the replaced functions after they have been freed
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The writes of four rollouts, good, rolled back, superseded and aborted, as operations on a History."""
+"""The writes of four rollouts (succeeded, rolled back, superseded, aborted) as operations on a History."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FAILURE = Failure(GateName.NOTIFY, "instance 4 did not say READY=1", instance=4,
 BACK = replace(SECOND, phase=Phase.ROLLING_BACK, reason="instance 3 exited with status 3")
 
 Operation = Callable[[History], None]
-STORY: tuple[Operation, ...] = (
+OPERATIONS: tuple[Operation, ...] = (
     lambda history: history.begin(generation(1), FIRST),
     lambda history: history.progress(replace(FIRST, passed=frozenset({1})), (), ()),
     lambda history: history.saw("demo", 1, 1, "a" * 32),

@@ -1,10 +1,10 @@
-"""Helper of test_killed_writes: a process that is killed at a system call that changes files, at each in turn.
+"""Helper of test_killed_writes: a process that is killed at each system call in turn that changes a file.
 
-    python -m tests.state.killed_writes STORY DIRECTORY
+    python -m tests.state.killed_writes SCENARIO DIRECTORY
 
-leaves in DIRECTORY/N what each left, and prints N, how many operations had returned, and the system call it died of;
-the last one was not killed. strace kills on entry, so the call itself has not happened. Unlike dying_writes, which
-counts what SQLite does and tears writes in two, this sees every call of the process, whoever makes it.
+leaves the files of each process in DIRECTORY/N, and prints N, the number of operations that had returned, and the
+system call at which it was killed. strace kills on entry, so the call itself has not been carried out. Unlike
+dying_writes, which counts the calls of SQLite and tears writes in two, this covers every call of the process.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from deployd.state.history import History
 from deployd.state.pins import Pins
 from deployd.units.directory import UnitDirectory
 from deployd.units.render import HEADER, Unit
-from tests.state.four_rollouts import STORY as HISTORY_STORY
+from tests.state.four_rollouts import OPERATIONS
 
 CALLS = (
     "write", "pwrite64", "writev", "pwritev", "fsync", "fdatasync", "ftruncate", "fallocate", "fchmod", "fchmodat",
     "unlinkat", "renameat", "renameat2", "mkdirat", "symlinkat", "linkat", "openat",
-    # Not on every platform: the older forms, and what replaced some of the above.
+    # Not on every platform: older forms, and replacements of some of the above.
     "?open", "?rename", "?unlink", "?rmdir", "?mkdir", "?symlink", "?chmod", "?fchmodat2", "?sync_file_range",
 )  # fmt: skip
 PR_SET_PTRACER, ANYBODY = 0x59616D61, ctypes.c_ulong(-1)
@@ -39,14 +39,14 @@ OTHER = {"run": ("#!/bin/sh\nexec false\n", 0o755), "environment": ("A=c\n", 0o6
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
-    """What one part of the state is made to do, and what of it counts."""
+class Scenario:
+    """Operations on one part of the state, and how to read the result."""
 
     open: Callable[[Path], Any]
     close: Callable[[Any], None]
     operations: tuple[Callable[[Any], object], ...]
-    look: Callable[[Path], object]
-    """What is there, as the next daemon sees it."""
+    read: Callable[[Path], object]
+    """Returns the state as the next daemon sees it."""
 
 
 def _history(directory: Path) -> History:
@@ -66,7 +66,7 @@ def _dump(directory: Path) -> object:
 
 
 def _pinned(directory: Path) -> object:
-    """Instances with all that they would start with."""
+    """Map instances to everything with which they would start."""
     pins = Pins(directory)
 
     def files(number: int) -> dict[str, str]:
@@ -74,9 +74,9 @@ def _pinned(directory: Path) -> object:
         texts = {path.name: f"{path.stat().st_mode:o} {path.read_text()}" for path in own.iterdir() if path.is_file()}
         return texts | {"release": str((own / "release").readlink())}
 
-    aside = pins.standby("web")
+    standby = pins.standby("web")
     return {
-        instance: (number, files(number), aside[instance].since if instance in aside else None)
+        instance: (number, files(number), standby[instance].since if instance in standby else None)
         for instance, number in pins.held("web").items()
     }
 
@@ -89,9 +89,9 @@ def _unit(name: str, text: str) -> Unit:
     return Unit(name, f"{HEADER}web.toml\n[Unit]\nDescription={text}\n")
 
 
-STORIES = {
-    "history": Story(_history, History.close, HISTORY_STORY, _dump),
-    "pins": Story(
+SCENARIOS = {
+    "history": Scenario(_history, History.close, OPERATIONS, _dump),
+    "pins": Scenario(
         Pins,
         lambda _: None,
         (
@@ -99,7 +99,7 @@ STORIES = {
             lambda pins: pins.pin("web", 1, 1),
             lambda pins: pins.pin("web", 2, 1),
             lambda pins: pins.write_generation("web", 2, OTHER, "/srv/2"),
-            lambda pins: pins.write_generation("web", 2, RUN, "/srv/2"),  # something else: it was never recorded
+            lambda pins: pins.write_generation("web", 2, RUN, "/srv/2"),  # never recorded
             lambda pins: pins.pin("web", 1, 2),
             lambda pins: pins.set_aside("web", 2, 1, 123.25),
             lambda pins: pins.pin("web", 2, 1),
@@ -111,7 +111,7 @@ STORIES = {
         ),
         _pinned,
     ),
-    "units": Story(
+    "units": Scenario(
         lambda directory: UnitDirectory(directory, others=()),
         lambda _: None,
         (
@@ -126,32 +126,32 @@ STORIES = {
 }
 
 
-def tell(story: Story, directory: Path, returned: int) -> None:
-    """All operations; `returned` is written to after each that returned."""
-    subject = story.open(directory)
-    for operation in story.operations:
+def run(scenario: Scenario, directory: Path, returned: int) -> None:
+    """Run all operations; write to `returned` after each."""
+    subject = scenario.open(directory)
+    for operation in scenario.operations:
         operation(subject)
         os.write(returned, b".")
-    story.close(subject)
+    scenario.close(subject)
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The `nth` of its name; strace counts each name by itself."""
+    """The `nth` call of its name; strace counts each name separately."""
 
     name: str
     nth: int
 
 
-def traced(story: Story, directory: Path, *options: str) -> tuple[int, int, str]:
-    """The story under strace: operations that returned, the exit status, and what strace wrote."""
+def traced(scenario: Scenario, directory: Path, *options: str) -> tuple[int, int, str]:
+    """Run a scenario under strace; return the number of operations that returned, the exit status and the trace."""
     returned, returning = os.pipe()
     waiting, go = os.pipe()
     if not (child := os.fork()):
         os.close(go)
-        ctypes.CDLL(None).prctl(PR_SET_PTRACER, ANYBODY, 0, 0, 0)  # where a tracer has to be an ancestor
+        ctypes.CDLL(None).prctl(PR_SET_PTRACER, ANYBODY, 0, 0, 0)  # for systems where a tracer must be an ancestor
         os.read(waiting, 1)
-        tell(story, directory, returning)
+        run(scenario, directory, returning)
         os._exit(0)
     os.close(returning)
     output = directory.with_name("strace")
@@ -171,7 +171,7 @@ def traced(story: Story, directory: Path, *options: str) -> tuple[int, int, str]
 
 
 def changes(trace: str) -> list[Call]:
-    """The calls of a trace that change something, in their order."""
+    """Return the calls of a trace that change a file, in order."""
     seen, found = Counter[str](), []
     for line in trace.splitlines():
         name, bracket, rest = line.partition("(")
@@ -183,16 +183,16 @@ def changes(trace: str) -> list[Call]:
 
 
 def main() -> None:
-    story, directory = STORIES[sys.argv[1]], Path(sys.argv[2])
+    scenario, directory = SCENARIOS[sys.argv[1]], Path(sys.argv[2])
     (directory / "whole").mkdir()
-    _, _, trace = traced(story, directory / "whole", f"--trace={','.join(CALLS)}")
+    _, _, trace = traced(scenario, directory / "whole", f"--trace={','.join(CALLS)}")
     for number, call in enumerate(changes(trace)):
         own = directory / str(number)
         own.mkdir()
         inject = f"--inject={call.name}:signal=SIGKILL:when={call.nth}"
-        operations, status, _ = traced(story, own, f"--trace={call.name}", inject)
+        operations, status, _ = traced(scenario, own, f"--trace={call.name}", inject)
         if status != -signal.SIGKILL:
-            raise SystemExit(f"{call} was not its end: status {status}")
+            raise SystemExit(f"the process was not killed at {call}: status {status}")
         print(number, operations, f"{call.name} #{call.nth}", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""The daemon's memory: every operation is there whole or not at all, whatever kills it at whatever instant."""
+"""The history: every operation is atomic, whenever the daemon is killed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from deployd.model.generation import Generation, Result
 from deployd.model.rollout import Hold, Phase
 from deployd.state.history import History
 from deployd.state.source import Source
-from tests.state.four_rollouts import BACK, FIRST, SECOND, STORY, generation
+from tests.state.four_rollouts import BACK, FIRST, OPERATIONS, SECOND, generation
 
 CHECKOUT = Path(__file__).parents[2]
 SOURCES = os.pathsep.join(str(CHECKOUT / part) for part in (".", "daemon"))
@@ -43,7 +43,7 @@ def history(tmp_path: Path) -> Iterator[History]:
 
 @pytest.fixture
 def refusal(monkeypatch: pytest.MonkeyPatch) -> Refusal:
-    """Within it no database can be opened for writing. Root is refused nothing, so the refusal has to be ours."""
+    """Return a context in which no database can be opened for writing. (Root could write a read-only one.)"""
 
     def refused(self: Source) -> None:
         raise sqlite3.OperationalError("attempt to write a readonly database")
@@ -59,19 +59,19 @@ def refusal(monkeypatch: pytest.MonkeyPatch) -> Refusal:
 
 @pytest.fixture
 def memory() -> Iterator[Path]:
-    """A directory where waiting for the disk takes no time: a death in a process loses nothing that the kernel has."""
+    """Return a directory where fsync is fast. Killing a process loses nothing that the kernel has already received."""
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as directory:
         yield Path(directory)
 
 
 def generations(history: History, app: str = "demo") -> list[Generation]:
-    """Newest first."""
+    """Return all generations, newest first."""
     found = [history.generation(app, item.number) for item in history.past(app)]
     return [item for item in found if item is not None]
 
 
 def state(history: History) -> State:
-    """All that can be read."""
+    """Return everything that can be read."""
     return {
         "apps": history.apps(),
         **{
@@ -97,26 +97,26 @@ def reopened(directory: Path) -> State:
 
 
 def states(directory: Path) -> list[State]:
-    """What can be read before, between and after the operations of the story."""
+    """Return what can be read before, between and after the operations."""
     history = History(directory)
     history.open()
     found = [state(history)]
-    for operation in STORY:
+    for operation in OPERATIONS:
         operation(history)
         found.append(state(history))
     history.close()
     return found
 
 
-def complaints(directory: Path) -> list[str]:
-    """What SQLite finds wrong with the database."""
+def integrity_errors(directory: Path) -> list[str]:
+    """Return what SQLite finds wrong with the database."""
     with contextlib.closing(sqlite3.connect(directory / "history.sqlite")) as database:
         found = [text for (text,) in database.execute("PRAGMA integrity_check")]
     return [text for text in found if text != "ok"]
 
 
 def deaths(directory: Path, how: str) -> list[list[int]]:
-    """[K, operations that returned, exit status] for a death at each change; the databases are in DIRECTORY/K."""
+    """Return [K, operations that returned, exit status] for each change K; the databases are in DIRECTORY/K."""
     directory.mkdir()
     done = subprocess.run(
         [sys.executable, "-m", "tests.state.dying_writes", str(directory), how],
@@ -131,32 +131,32 @@ def deaths(directory: Path, how: str) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("how", ["whole", "torn"])
-def test_killed_at_every_write_each_operation_is_whole_or_missing(memory: Path, how: str) -> None:
+def test_operations_are_atomic_when_killed_at_any_write(memory: Path, how: str) -> None:
     expected = states(memory / "uninterrupted")
     *killed, (last, returned, status) = deaths(memory / how, how)
-    assert (returned, status) == (len(STORY), 0)
+    assert (returned, status) == (len(OPERATIONS), 0)
     assert reopened(memory / how / str(last)) == expected[-1]
-    assert len(killed) > len(STORY), "every operation writes at least once"
+    assert len(killed) > len(OPERATIONS), "every operation writes at least once"
     for fatal, returned, status in killed:
         directory = memory / how / str(fatal)
         assert status == -signal.SIGKILL
         assert reopened(directory) in expected[returned : returned + 2], f"change {fatal}, {returned} operations"
-        # and it can be written: the next daemon goes on
+        # The next daemon can write to it.
         history = History(directory)
         history.open()
         history.saw("demo", 1, 9, "f" * 32)
         assert "f" * 32 in history.invocations("demo", 1)
         history.close()
-        assert complaints(directory) == []
+        assert integrity_errors(directory) == []
         shutil.rmtree(directory)
 
 
-def test_read_only_after_a_kill_what_was_committed_last_is_seen(tmp_path: Path, refusal: Refusal) -> None:
+def test_the_last_commit_before_a_kill_is_read_from_a_read_only_directory(tmp_path: Path, refusal: Refusal) -> None:
     history = History(tmp_path / "killed")
     history.open()
-    for operation in STORY:
+    for operation in OPERATIONS:
         operation(history)
-    shutil.copytree(tmp_path / "killed", tmp_path / "left")  # nothing was moved from the log to the database yet
+    shutil.copytree(tmp_path / "killed", tmp_path / "left")  # the log has not been checkpointed into the database yet
     left = History(tmp_path / "left")
     with refusal():
         left.open()
@@ -165,7 +165,7 @@ def test_read_only_after_a_kill_what_was_committed_last_is_seen(tmp_path: Path, 
     history.close()
 
 
-def test_what_was_written_is_read_back(history: History) -> None:
+def test_generations_and_rollouts_are_read_back(history: History) -> None:
     history.begin(generation(1), FIRST)
     assert (history.generation("demo", 1), history.rollout("demo")) == (generation(1), FIRST)
     assert history.current("demo") is None
@@ -195,7 +195,7 @@ def test_a_first_rollout_that_failed_leaves_no_current_generation(history: Histo
     assert history.next_number("demo") == 2
 
 
-def test_apps_do_not_mix(history: History) -> None:
+def test_apps_are_independent(history: History) -> None:
     history.begin(generation(1), FIRST)
     history.deployed(generation(1, Result.SUCCEEDED, "other"))
     history.saw("other", 1, 1, "b" * 32)
@@ -217,14 +217,14 @@ def test_an_invocation_belongs_to_the_generation_it_was_first_seen_with(history:
     assert history.invocations("demo", 2) == ["b" * 32]
 
 
-def test_a_generation_number_is_given_once(history: History) -> None:
+def test_a_generation_number_is_used_once(history: History) -> None:
     history.begin(generation(1), FIRST)
     with pytest.raises(StateError, match=r"history\.sqlite cannot be written"):
         history.begin(generation(1), replace(FIRST, target=1, phase=Phase.PAUSED))
     assert history.rollout("demo") == FIRST, "the whole transaction was undone"
 
 
-def test_a_failure_within_a_transaction_undoes_it_and_the_next_one_works(history: History) -> None:
+def test_a_failed_transaction_is_rolled_back_and_the_next_one_works(history: History) -> None:
     history.begin(generation(1), FIRST)
     broken = replace(FIRST, reason=object())  # type: ignore[arg-type]
     with pytest.raises(StateError):
@@ -235,7 +235,7 @@ def test_a_failure_within_a_transaction_undoes_it_and_the_next_one_works(history
     assert rollout.phase is Phase.PAUSED
 
 
-def test_a_full_disk_is_one_sentence_and_changes_nothing(history: History) -> None:
+def test_a_full_disk_is_reported_in_one_sentence_and_changes_nothing(history: History) -> None:
     history.begin(generation(1), FIRST)
     [pages] = history.source._require().execute("PRAGMA page_count").fetchone()
     history.source._require().execute(f"PRAGMA max_page_count={pages}")  # SQLITE_FULL, as from a full disk
@@ -249,7 +249,7 @@ def test_a_full_disk_is_one_sentence_and_changes_nothing(history: History) -> No
     assert len(rollout.reason) == 100_000
 
 
-def test_a_lock_that_somebody_keeps_is_an_error_and_not_a_wait_for_ever(history: History, tmp_path: Path) -> None:
+def test_a_lock_of_another_process_is_an_error_and_not_waited_for(history: History, tmp_path: Path) -> None:
     history.begin(generation(1), FIRST)
     history.source._require().execute("PRAGMA busy_timeout=50")
     with contextlib.closing(sqlite3.connect(tmp_path / "history.sqlite", isolation_level=None)) as other:
@@ -262,27 +262,27 @@ def test_a_lock_that_somebody_keeps_is_an_error_and_not_a_wait_for_ever(history:
 
 
 def test_a_database_that_cannot_be_written_is_still_read(tmp_path: Path, refusal: Refusal) -> None:
-    states(tmp_path / "story")
-    before = reopened(tmp_path / "story")
-    history = History(tmp_path / "story")
+    states(tmp_path / "site")
+    before = reopened(tmp_path / "site")
+    history = History(tmp_path / "site")
     with refusal():
         history.open()
         assert state(history) == before
         with pytest.raises(StateError, match="readonly database; nothing was changed"):
             history.begin(generation(9), replace(FIRST, target=9))
         assert state(history) == before
-    # the disk is writable again: no restart is needed
+    # The disk is writable again, and no restart is needed.
     history.begin(generation(9), replace(FIRST, target=9))
     assert history.next_number("demo") == 10
     history.close()
 
 
-def test_a_history_that_is_not_open_says_so(tmp_path: Path) -> None:
+def test_using_a_history_that_is_not_open_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="is not open"):
         History(tmp_path).apps()
 
 
-def test_crashes_are_remembered_until_they_are_forgiven_or_the_machine_boots(history: History) -> None:
+def test_crashes_are_kept_until_they_are_forgiven_or_the_machine_boots(history: History) -> None:
     crashes = Crashes(1, "a" * 32, 3, True, 5, (1.0, 2.0), "exited with status 5", "b" * 32, 2.0, 3.0)
     history.crashed("demo", "boot", {1: crashes, 2: Crashes(1), 3: crashes})
     assert history.crashes("demo", "boot") == {1: crashes, 3: crashes}

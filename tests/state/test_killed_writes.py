@@ -1,4 +1,4 @@
-"""kill -9 at every system call that changes a file: what the daemon keeps is as before the operation or as after it."""
+"""SIGKILL at every system call that changes a file: the state is that before the operation or that after it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from deployd.state.history import History
-from tests.state.killed_writes import STORIES, Story
+from tests.state.killed_writes import SCENARIOS, Scenario
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SOURCES = os.pathsep.join(str(CHECKOUT / name) for name in ("daemon", "."))
@@ -22,14 +22,14 @@ SOURCES = os.pathsep.join(str(CHECKOUT / name) for name in ("daemon", "."))
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Iterator[Path]:
-    """In memory where there is one: hundreds of fsyncs, and no power is cut here."""
+    """Return a directory in memory, if possible, because there are hundreds of fsyncs and no loss of power."""
     shared = Path("/dev/shm")
     with TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else tmp_path) as path:
         yield Path(path)
 
 
 def killed_everywhere(name: str, directory: Path) -> list[tuple[Path, int, str]]:
-    """For a death at each call: what it left, how many operations had returned, and the call."""
+    """Return the directory, the number of operations that returned and the call at which the process was killed."""
     if shutil.which("strace") is None:
         verdict = pytest.fail if os.environ.get("CI") else pytest.skip
         verdict("strace is not installed")
@@ -46,50 +46,50 @@ def killed_everywhere(name: str, directory: Path) -> list[tuple[Path, int, str]]
     return [(directory / number, int(returned), call) for number, returned, call in words]
 
 
-def states(story: Story, directory: Path) -> list[object]:
-    """What is there before the first operation and after each."""
+def states(scenario: Scenario, directory: Path) -> list[object]:
+    """Return the state before the first operation and after each."""
     directory.mkdir()
     found = []
-    for operation in (lambda _: None, *story.operations):
-        subject = story.open(directory)
+    for operation in (lambda _: None, *scenario.operations):
+        subject = scenario.open(directory)
         operation(subject)
-        story.close(subject)
-        found.append(story.look(directory))
+        scenario.close(subject)
+        found.append(scenario.read(directory))
     return found
 
 
-def go_on(story: Story, directory: Path, done: int) -> None:
-    """What the next daemon does: everything that has not happened."""
-    subject = story.open(directory)
-    for operation in story.operations[done:]:
+def resume(scenario: Scenario, directory: Path, done: int) -> None:
+    """Carry out the remaining operations, like the next daemon."""
+    subject = scenario.open(directory)
+    for operation in scenario.operations[done:]:
         operation(subject)
-    story.close(subject)
+    scenario.close(subject)
 
 
-@pytest.mark.parametrize("name", STORIES)
-def test_killed_at_every_call_each_operation_is_whole_or_missing(name: str, directory: Path) -> None:
-    story = STORIES[name]
-    expected = states(story, directory / "uninterrupted")
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_operations_are_atomic_when_killed_at_any_call(name: str, directory: Path) -> None:
+    scenario = SCENARIOS[name]
+    expected = states(scenario, directory / "uninterrupted")
     killed = killed_everywhere(name, directory)
-    assert {returned for _, returned, _ in killed} >= set(range(len(story.operations))), "each operation writes"
+    assert {returned for _, returned, _ in killed} >= set(range(len(scenario.operations))), "each operation writes"
     for left, returned, call in killed:
-        seen = story.look(left)
+        seen = scenario.read(left)
         assert seen in expected[returned : returned + 2], f"{call}, {returned} operations had returned"
-        # and the next daemon does what has not happened
-        go_on(story, left, returned + (seen != expected[returned]))
-        assert story.look(left) == expected[-1], f"{call}: what had been left to do"
-        assert not list(left.rglob(".*")), f"{call}: something half-written is left"
+        # The next daemon carries out the rest.
+        resume(scenario, left, returned + (seen != expected[returned]))
+        assert scenario.read(left) == expected[-1], f"{call}: the remaining operations"
+        assert not list(left.rglob(".*")), f"{call}: an incomplete file is left"
         shutil.rmtree(left)
 
 
-def test_the_story_has_every_operation_of_the_history_that_writes() -> None:
+def test_the_scenario_covers_every_operation_of_the_history_that_writes() -> None:
     called: set[str] = set()
 
     class Recorder:
         def __getattr__(self, name: str) -> Callable[..., None]:
             return lambda *_: called.add(name)
 
-    for operation in STORIES["history"].operations:
+    for operation in SCENARIOS["history"].operations:
         operation(Recorder())
     public = {name: method for name, method in vars(History).items() if not name.startswith("_") and callable(method)}
     assert called == {name for name, method in public.items() if "self._write(" in inspect.getsource(method)}

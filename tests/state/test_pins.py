@@ -1,4 +1,4 @@
-"""Pins and generations: whole or not at all, whatever happens in between."""
+"""Pins and generations: every change is atomic, wherever it is interrupted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployd.errors import InvalidRequest, StateError
-from deployd.state.pins import Aside, Pins
+from deployd.state.pins import Pins, StandbyRecord
 from tests.state.disks import DyingDisk, FailingDisk, PowerLoss
 
 FILES = {"run": ("#!/bin/sh\n", 0o755), "environment": ("A=b\n", 0o600)}
@@ -20,7 +20,7 @@ OTHER = {"run": ("#!/bin/sh\nother\n", 0o755), "environment": ("A=c\n", 0o600)}
 
 
 def contents(directory: Path) -> dict[str, tuple[str, int]]:
-    """A generation's files, and where its release leads to."""
+    """Return the files of a generation, and the target of its symlink `release`."""
     found = {
         path.name: (path.read_text(), path.stat().st_mode & 0o7777) for path in directory.iterdir() if path.is_file()
     }
@@ -41,7 +41,7 @@ def test_a_generation_is_reached_through_the_pin(tmp_path: Path) -> None:
     assert contents(through) == whole(FILES)
 
 
-def test_every_user_may_pass_whatever_the_umask(tmp_path: Path) -> None:
+def test_directories_are_searchable_for_all_users_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
         pins = Pins(tmp_path)
@@ -53,7 +53,7 @@ def test_every_user_may_pass_whatever_the_umask(tmp_path: Path) -> None:
         assert (tmp_path / path).stat().st_mode & 0o7777 == 0o755
 
 
-def test_writing_again_changes_nothing(tmp_path: Path) -> None:
+def test_writing_the_same_generation_again_changes_nothing(tmp_path: Path) -> None:
     pins = Pins(tmp_path)
     pins.write_generation("web", 1, FILES, "/srv/v1")
     inode = (tmp_path / "apps/web/generations/1").stat().st_ino
@@ -61,7 +61,7 @@ def test_writing_again_changes_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "apps/web/generations/1").stat().st_ino == inode
 
 
-def test_what_a_killed_daemon_left_is_replaced_unless_it_is_in_use(tmp_path: Path) -> None:
+def test_a_generation_left_by_a_killed_daemon_is_replaced_unless_in_use(tmp_path: Path) -> None:
     pins = Pins(tmp_path)
     pins.write_generation("web", 1, FILES, "/srv/v1")
     pins.write_generation("web", 1, OTHER, "/srv/v1")
@@ -72,14 +72,14 @@ def test_what_a_killed_daemon_left_is_replaced_unless_it_is_in_use(tmp_path: Pat
     assert contents(tmp_path / "apps/web/generations/1") == whole(OTHER)
 
 
-def test_pins_lead_to_generations_that_are_there(tmp_path: Path) -> None:
+def test_a_pin_to_a_missing_generation_is_refused(tmp_path: Path) -> None:
     pins = Pins(tmp_path)
     with pytest.raises(StateError, match="generation 4 of web is not on the disk; roll out again"):
         pins.pin("web", 1, 4)
     assert pins.read("web") == {}
 
 
-def test_rubbish_is_neither_read_nor_fatal(tmp_path: Path) -> None:
+def test_foreign_entries_are_ignored(tmp_path: Path) -> None:
     pins = Pins(tmp_path)
     assert pins.read("web") == {}
     pins.write_generation("web", 2, FILES, "/srv/v1")
@@ -94,7 +94,7 @@ def test_rubbish_is_neither_read_nor_fatal(tmp_path: Path) -> None:
     (directory / "6").symlink_to("../generations/two")
     (directory / "7").symlink_to("../generations/9")
     (directory / os.fsdecode(b"\xff")).write_text("")
-    # What leads to a generation that is gone is still a pin: the instance must not be taken for unpinned.
+    # A pin to a missing generation is still a pin, so that its instance does not appear unpinned.
     assert pins.read("web") == {1: 2, 7: 9}
 
 
@@ -131,14 +131,14 @@ def two_generations(pins: Pins) -> None:
 
 
 def steps_of(tmp_path: Path) -> list[tuple[str, str]]:
-    """What a generation, a pin and a second pin do to the disk, in order."""
+    """Return the steps on disk of writing two generations and two pins, in order."""
     disk = FailingDisk()
     tmp_path.mkdir(exist_ok=True)
     two_generations(Pins(tmp_path, disk))
     return [(step, str(path.relative_to(tmp_path)) if path != tmp_path else "") for step, path in disk.steps]
 
 
-def test_contents_reach_the_disk_before_names_and_names_before_we_go_on(tmp_path: Path) -> None:
+def test_contents_reach_the_disk_before_names_and_names_before_the_next_step(tmp_path: Path) -> None:
     steps = steps_of(tmp_path)
     for index, (step, path) in enumerate(steps):
         parent = str(Path(path).parent)
@@ -151,7 +151,7 @@ def test_contents_reach_the_disk_before_names_and_names_before_we_go_on(tmp_path
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("dies", [False, True])
-def test_at_every_step_a_failure_leaves_the_old_or_the_new(tmp_path: Path, after: bool, dies: bool) -> None:
+def test_a_failure_at_any_step_leaves_the_old_or_the_new_state(tmp_path: Path, after: bool, dies: bool) -> None:
     count = len(steps_of(tmp_path / "count"))
     for step in range(count):
         state = tmp_path / str(step)
@@ -160,13 +160,13 @@ def test_at_every_step_a_failure_leaves_the_old_or_the_new(tmp_path: Path, after
         pins = Pins(state, disk)
         with pytest.raises(PowerLoss if dies else StateError):
             two_generations(pins)
-        # A new daemon looks at what is there: every generation whole, every pin at one of them.
+        # A new daemon finds complete generations only, and each pin at one of them.
         later = Pins(state)
         for number in later.generations("web"):
             expected = {1: whole(FILES), 2: whole(OTHER, "/srv/v2")}[number]
             assert contents(state / "apps/web/generations" / str(number)) == expected
         assert set(later.read("web").values()) <= set(later.generations("web"))
-        # And goes on from there, with nothing left over.
+        # It can continue from there, and removes all leftovers.
         later.write_generation("web", 1, FILES, "/srv/v1")
         later.write_generation("web", 2, OTHER, "/srv/v2")
         later.pin("web", 1, 2)
@@ -184,22 +184,22 @@ def test_at_every_step_a_failure_leaves_the_old_or_the_new(tmp_path: Path, after
         (errno.EACCES, "permission denied; deployd must run as root"),
     ],
 )
-def test_errors_say_what_and_why(tmp_path: Path, code: int, reason: str) -> None:
+def test_errors_name_the_operation_and_the_reason(tmp_path: Path, code: int, reason: str) -> None:
     pins = Pins(tmp_path, FailingDisk(0, code=code))
     with pytest.raises(StateError, match=f"cannot write generation 1 of web: {reason}"):
         pins.write_generation("web", 1, FILES, "/srv/v1")
 
 
-def test_what_stands_by_has_no_pin_and_keeps_its_generation(tmp_path: Path) -> None:
+def test_an_instance_in_standby_has_no_pin_and_keeps_its_generation(tmp_path: Path) -> None:
     pins = Pins(tmp_path)
     two_generations(pins)
     pins.pin("web", 2, 1)
     pins.set_aside("web", 2, 1, 12.5)
-    assert pins.read("web") == {1: 2}, "nothing may start it"
-    assert pins.standby("web") == Pins(tmp_path).standby("web") == {2: Aside(1, 12.5)}
+    assert pins.read("web") == {1: 2}, "no boot or restart may start it"
+    assert pins.standby("web") == Pins(tmp_path).standby("web") == {2: StandbyRecord(1, 12.5)}
     assert pins.held("web") == {1: 2, 2: 1}
     pins.set_aside("web", 2, 1, 99.0)
-    assert pins.standby("web") == {2: Aside(1, 12.5)}, "the first time counts"
+    assert pins.standby("web") == {2: StandbyRecord(1, 12.5)}, "the first record is kept"
     pins.prune("web", set())
     assert pins.generations("web") == (1, 2)
     with pytest.raises(StateError, match="is in use"):
@@ -212,7 +212,7 @@ def test_what_stands_by_has_no_pin_and_keeps_its_generation(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("text", ["", "1", "x 1.0\n", "1 1.0", "0 1.0\n", "1 1.0\n\n", "1 -1.0\n"])
-def test_a_record_that_is_not_ours_says_nothing(tmp_path: Path, text: str) -> None:
+def test_invalid_standby_records_are_ignored(tmp_path: Path, text: str) -> None:
     pins = Pins(tmp_path)
     two_generations(pins)
     pins.set_aside("web", 2, 1, 12.5)
@@ -224,8 +224,8 @@ def test_a_record_that_is_not_ours_says_nothing(tmp_path: Path, text: str) -> No
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("dies", [False, True])
 @pytest.mark.parametrize("back", [False, True])
-def test_at_every_step_an_instance_is_pinned_or_stands_by(tmp_path: Path, after: bool, dies: bool, back: bool) -> None:
-    """Never both, never neither: it would come up at the next boot, or nobody would know what it is."""
+def test_at_every_step_an_instance_is_pinned_or_in_standby(tmp_path: Path, after: bool, dies: bool, back: bool) -> None:
+    """Never both, or it would start at the next boot; and never neither, or its generation would be unknown."""
 
     def turn(pins: Pins, *, back: bool) -> None:
         if back:
@@ -254,7 +254,7 @@ def test_at_every_step_an_instance_is_pinned_or_stands_by(tmp_path: Path, after:
             assert step
             break
     else:
-        raise AssertionError("it never got to the end")
+        raise AssertionError("the operation never completed")
 
 
 operations = st.lists(
@@ -270,7 +270,7 @@ operations = st.lists(
 
 @given(operations)
 @settings(deadline=None, max_examples=50)
-def test_pins_are_what_was_pinned_last(steps: list[tuple[str, int, int]]) -> None:
+def test_the_last_pin_of_each_instance_applies(steps: list[tuple[str, int, int]]) -> None:
     with TemporaryDirectory() as directory:
         pins = Pins(directory)
         expected: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""An app that is rolled out again and again: what is not needed is forgotten, with its files, and numbers go on."""
+"""Repeated rollouts of an app: old generations are pruned with their files, and their numbers are not reused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.host.stage import APP, Stage
 DAEMON = "deployd.service"
 
 
-def test_old_generations_are_forgotten_and_their_numbers_are_not_used_again(stage: Stage) -> None:
+def test_old_generations_are_pruned_and_their_numbers_are_not_reused(stage: Stage) -> None:
     machine = stage.machine
     machine.write(f"/run/systemd/system/{DAEMON}.d/few.conf", "[Service]\nEnvironment=DEPLOYD_GENERATIONS=3\n")
     machine.run(["systemctl", "daemon-reload"])
@@ -17,7 +17,7 @@ def test_old_generations_are_forgotten_and_their_numbers_are_not_used_again(stag
         mode = "good" if number in (2, 3) else "crash"
         ended = stage.rollout(stage.release(f"v{number}", mode))
         assert ended.generation == number
-    # The newest three, what runs, and where a rollback leads.
+    # The newest three, the current one, and the target of a rollback.
     assert [row["generation"] for row in stage.history()] == [13, 12, 11, 3, 2]
     directories = {int(path.name) for path in machine.path(f"/var/lib/deployd/apps/{APP}/generations").iterdir()}
     assert directories == {13, 12, 11, 3, 2}

@@ -1,4 +1,4 @@
-"""A history that is lost, damaged, somebody else's or locked: apps serve on, and there is a way out."""
+"""A history that is lost, damaged, foreign or locked: apps keep serving, and a repair is possible."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from tests.host.stage import Stage
 
 
 @pytest.mark.parametrize("attack", state.ATTACKS, ids=lambda attack: attack.__name__)
-def test_state_that_is_broken_breaks_nothing_else(stage: Stage, attack: Callable[[Stage], str]) -> None:
+def test_broken_state_affects_nothing_else(stage: Stage, attack: Callable[[Stage], str]) -> None:
     assert attack(stage) == ""

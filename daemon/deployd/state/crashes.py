@@ -1,6 +1,6 @@
-"""Rows of the crashes table: what the daemon that comes next must know of instances that this one keeps down.
+"""Rows of the crashes table: the crashes of instances, which the daemon must still know after a restart.
 
-They are of one boot of the machine; after the next one everything is started anyway, and their times mean nothing.
+They apply to one boot of the machine; after a reboot all instances are started anyway, and the times have no meaning.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SELECT = "SELECT instance, crashes FROM crashes WHERE app = ? AND boot = ?"
 
 
 def put(db: sqlite3.Connection, app: str, boot: str, instance: int, crashes: Crashes) -> None:
-    """An instance without crashes has no row."""
+    """Store the crashes of an instance; one without crashes has no row."""
     if crashes.count:
         db.execute("INSERT OR REPLACE INTO crashes VALUES (?, ?, ?, ?)", (app, instance, boot, crashes.to_json()))
     else:

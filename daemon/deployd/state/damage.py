@@ -20,8 +20,8 @@ def apps(db: sqlite3.Connection) -> list[str]:
     return sorted(name for (name,) in db.execute(APPS) if NAME.fullmatch(name))
 
 
-def told(error: Exception) -> str:
-    """Describe an error about a row, bounded and printable: it may quote the row."""
+def described(error: Exception) -> str:
+    """Return a bounded and printable description of an error about a row, because the error may quote the row."""
     return f"{type(error).__name__}: {ascii(str(error))[1:-1][:100]}"
 
 
@@ -33,7 +33,7 @@ def damage(db: sqlite3.Connection, app: str, records: Records, *, whole: bool = 
     try:
         return _damage(db, app, records, whole)
     except rows.UNREADABLE as error:
-        return f"has rows of {app} that cannot be read ({told(error)})"
+        return f"has rows of {app} that cannot be read ({described(error)})"
     except StateError as error:
         return f"cannot be compared with the generations of {app} on disk ({error})"
 

@@ -24,8 +24,8 @@ BUSY = 0.02
 """Seconds to wait for the lock of another process. The wait blocks the event loop."""
 
 SIBLINGS = ("", "-wal", "-shm", "-journal")
-"""The database and the files that SQLite keeps beside it. In WAL mode there is no journal, and SQLite would replay the
-journal of another database into this one."""
+"""Suffixes of the database and of the files that SQLite keeps alongside it. There is no journal in WAL mode, and SQLite
+would replay the journal of another database into this one."""
 
 _KINDS = {
     stat.S_IFDIR: "a directory",
@@ -78,7 +78,7 @@ def inspect(path: Path, expected: bool) -> None:
             raise Unfit("is missing" if size is None else "is empty")
         return
     if expected and Path(f"{path}-journal").exists():
-        raise Unfit("has the journal of another database beside it (history.sqlite-journal)")
+        raise Unfit("has the journal of another database next to it (history.sqlite-journal)")
     try:
         db = connect_reading(path)
         try:
@@ -97,9 +97,9 @@ def _refuse_odd(path: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise Unfit(f"cannot be used: {path.name} cannot be looked at ({error.strerror})") from error
+        raise Unfit(f"cannot be used: {path.name} cannot be checked ({error.strerror})") from error
     if not stat.S_ISREG(mode):
-        raise Unfit(f"cannot be used: {path.name} is {_KINDS.get(stat.S_IFMT(mode), 'no file')}")
+        raise Unfit(f"cannot be used: {path.name} is {_KINDS.get(stat.S_IFMT(mode), 'not a file')}")
 
 
 def _refuse_other(db: sqlite3.Connection, expected: bool) -> None:
@@ -128,8 +128,11 @@ def _tables(db: sqlite3.Connection) -> set[tuple[str, str]]:
 
 
 def connect_reading(path: Path) -> sqlite3.Connection:
-    """What was committed last may be in the log only, so read that too, unless the file system forbids even the shared
-    memory file that goes with it: then immutable=1 reads the database alone, without any lock."""
+    """Open the database for reading, including its log, which may contain the latest commits.
+
+    If the file system does not even allow the shared memory file of the log, immutable=1 reads the database alone,
+    without locks.
+    """
     uri = f"file:{quote(str(path))}?mode=ro"
     db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY)
     try:
@@ -151,7 +154,7 @@ def _text(raw: bytes) -> str:
 def connect_writing(path: Path) -> sqlite3.Connection:
     """Open or create a database that passed `inspect`, and migrate it. Raises OSError and sqlite3.Error."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    # Settings hold the environment, and that may hold secrets; SQLite gives its other files the same mode.
+    # Settings contain the environment, which may contain secrets. SQLite gives its other files the same mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     db = sqlite3.connect(path, isolation_level=None, timeout=BUSY)
     db.text_factory = _text
@@ -159,7 +162,7 @@ def connect_writing(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
         migrate(db)
-        # A read-only directory lets all of the above pass when the tables are there already.
+        # In a read-only directory all of the above succeeds if the tables exist already.
         db.execute("BEGIN IMMEDIATE")
         db.execute("COMMIT")
     except BaseException:

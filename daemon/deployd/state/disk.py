@@ -1,8 +1,8 @@
-"""The few changes that deployd makes to file systems, each whole or not at all. Owns os.*; imports errors only.
+"""The changes that deployd makes to file systems, each of them atomic. Imports errors only.
 
-`units` and `pins` write through this, so that tests can put a failure or a loss of power between any two steps.
-The order is what counts: contents reach the disk before the name does (fsync, then rename), and the name before
-the caller goes on (fsync of the directory).
+`pins`, `records` and units/directory.py write through this module, so that tests can inject a failure or a loss of
+power between any two steps. The order matters: the contents of a file reach the disk before its name does (fsync, then
+rename), and the name before the caller continues (fsync of the directory).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _REASONS = {
 
 @contextmanager
 def reported(what: str) -> Iterator[None]:
-    """Turn an OSError into a `StateError` that says what could not be done, and why."""
+    """Turn an OSError into a `StateError`, "cannot WHAT: REASON"."""
     try:
         yield
     except OSError as error:
@@ -37,7 +37,7 @@ def reported(what: str) -> Iterator[None]:
 
 
 class Disk:
-    """The calls themselves; a test's subclass overrides them."""
+    """The system calls; subclasses in tests override them."""
 
     def write(self, path: Path, data: bytes, mode: int) -> None:
         """Create `path`, which must not exist, and wait until its contents are on the disk."""
@@ -45,7 +45,7 @@ class Disk:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            # Not left to the umask of whoever runs us; and never readable by more than it will be.
+            # Independent of the umask, and never more permissive than in the end.
             os.fchmod(descriptor, mode)
             os.fsync(descriptor)
 
@@ -71,21 +71,21 @@ class Disk:
             os.close(descriptor)
 
     def remove(self, path: Path) -> None:
-        """Remove a file, a symlink or a whole directory; nothing there is fine."""
+        """Remove a file, a symlink or a directory tree, if it exists."""
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
 
     def directories(self, path: Path) -> None:
-        """Create `path` and what is missing above it, each on the disk before the next."""
+        """Create `path` and its missing parents, each synced to the disk before the next."""
         missing = [directory for directory in (path, *path.parents) if not directory.is_dir()]
         for directory in reversed(missing):
             self.directory(directory)
             self.sync(directory.parent)
 
     def replace(self, path: Path, data: bytes, mode: int) -> None:
-        """Give `path` new contents, whole or not at all."""
+        """Replace the contents of `path` atomically."""
         temporary = path.with_name(f".{path.name}.new")
         try:
             self.remove(temporary)
@@ -97,7 +97,7 @@ class Disk:
         self.sync(path.parent)
 
     def point(self, path: Path, target: str) -> None:
-        """Make the symlink `path` lead to `target`, atomically."""
+        """Point the symlink `path` to `target`, atomically."""
         temporary = path.with_name(f".{path.name}.new")
         try:
             self.remove(temporary)
@@ -112,5 +112,5 @@ class Disk:
         try:
             self.remove(temporary)
         except OSError:
-            # The first error is the one to tell; the next write of this name removes what is left.
+            # The first error is the one to report; the next write of this name removes the leftover.
             return

@@ -1,10 +1,10 @@
-"""The history of generations and the rollout under way, in SQLite; the daemon's only memory.
+"""The history of generations and the rollout in progress, in SQLite: what the daemon remembers between its runs.
 
-WAL mode: a transaction is there whole or not at all, whatever happens at whatever instant (sqlite.org/wal.html).
-What decides (a rollout begins, turns, ends) is committed with synchronous=FULL and survives power loss; progress
-that can be observed anew (which instances have passed) is committed with NORMAL, which saves an fsync per instance.
-A database that cannot be written is still read, so that `status` and `history` tell what was. One that cannot be used
-is replaced in memory by what generations and pins tell (`source.py`), until it is repaired.
+In WAL mode a transaction is atomic whenever the process is killed (sqlite.org/wal.html). Decisions (a rollout begins,
+changes its phase, ends) are committed with synchronous=FULL and survive a power failure. Progress that can be observed
+again (which instances have passed) is committed with NORMAL, which saves an fsync per instance.
+A database that cannot be written is still read, so that `status` and `history` work. An unusable one is replaced in
+memory by rows rebuilt from generations and pins (`source.py`), until it is repaired.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from deployd.model.failure import Failure
 from deployd.model.generation import Entry, Generation, Result
 from deployd.model.rollout import Rollout
 from deployd.state import crashes, rows
-from deployd.state.damage import told
+from deployd.state.damage import described
 from deployd.state.pins import Pins
 from deployd.state.records import Records, SettingsNow
 from deployd.state.source import FULL, NORMAL, Source
 
 INVOCATIONS = 2000
-"""Invocations that are kept per generation, newest first; an app has at most half as many instances."""
+"""Invocations kept per generation, the newest ones; an app has at most half as many instances."""
 
 FORGOTTEN = 500
-"""The most generations that one rollout removes, to bound its work."""
+"""Generations that one rollout removes at most, to bound its work."""
 
 T = TypeVar("T")
 
 
 class History:
-    """The database in `directory`. Every method raises StateError when it cannot be read or written."""
+    """The database in `directory`. All methods raise StateError if it cannot be read or written."""
 
     def __init__(self, directory: Path, pins: Pins | None = None, settings_now: SettingsNow = lambda _: None) -> None:
         self._records = Records(pins or Pins(directory), settings_now)
         self.source = Source(directory / "history.sqlite", self._records)
 
     def open(self) -> None:
-        """Open it; see Source.open."""
+        """Open the database, see Source.open."""
         self.source.open()
 
     def close(self) -> None:
@@ -61,30 +61,32 @@ class History:
         try:
             return [parse(row) for row in found]
         except rows.UNREADABLE as error:
-            raise StateError(self.source.sentence(f"has rows of {app} that cannot be read ({told(error)})")) from error
+            raise StateError(
+                self.source.sentence(f"has rows of {app} that cannot be read ({described(error)})")
+            ) from error
 
     def require_writable(self, app: str) -> None:
-        """Raise StateError if nothing could be written now."""
+        """Raise StateError if the history cannot be written now."""
         self.crashed(app, "", {})
 
-    # What was and is.
+    # Queries.
 
     def apps(self) -> list[str]:
-        """Names of all apps that ever had a generation and were not removed."""
+        """Return the names of all apps that ever had a generation and were not removed."""
         return self.source.apps()
 
     def current(self, app: str) -> int | None:
-        """The generation the app is at: the last whose rollout succeeded."""
+        """Return the current generation of the app: the last whose rollout succeeded."""
         found = self._read("SELECT current FROM apps WHERE name = ?", app)
         return found[0][0] if found else None
 
     def next_number(self, app: str) -> int:
-        """Return a number above all that were ever given out, including those of removed generations."""
+        """Return a number above all that were ever used, including those of removed generations."""
         found = self._read("SELECT last + 1 FROM apps WHERE name = ?", app)
         return int(found[0][0]) if found else 1
 
     def past(self, app: str) -> list[Entry]:
-        """Return all generations, newest first, with what a rollback is decided on."""
+        """Return all generations, newest first, with the fields on which a rollback depends."""
         return self._parsed(app, rows.past, self._read(f"{rows.PAST} ORDER BY number DESC", app))
 
     def entries(self, app: str, limit: int, before: int = 0) -> list[Entry]:
@@ -97,58 +99,58 @@ class History:
         return found[0] if found else None
 
     def settings(self, app: str, number: int) -> App | None:
-        """The settings of a generation."""
+        """Return the settings of a generation."""
         generation = self.generation(app, number)
         return generation.settings if generation is not None else None
 
     def releases(self, app: str, numbers: Iterable[int | None]) -> dict[int, str]:
-        """The release directories of some generations."""
+        """Return the release directories of some generations."""
         query = "SELECT number, release FROM generations WHERE app = ? AND number IN (SELECT value FROM json_each(?))"
         return dict(self._read(query, app, json.dumps(sorted({item for item in numbers if item is not None}))))
 
     def same(self, app: str, fingerprint: str) -> frozenset[int]:
-        """The generations that start the very same process."""
+        """Return the generations that start an identical process."""
         found = self._read("SELECT number FROM generations WHERE app = ? AND fingerprint = ?", app, fingerprint)
         return frozenset(int(number) for (number,) in found)
 
     def rollout(self, app: str) -> Rollout | None:
-        """The one under way."""
+        """Return the rollout in progress."""
         found = self._parsed(app, lambda row: rows.rollout(app, row), self._read(rows.ROLLOUT, app))
         return found[0] if found else None
 
     def invocations(self, app: str, generation: int) -> list[str]:
-        """Invocation IDs of the instances of a generation that were seen."""
+        """Return the invocation IDs of the instances of a generation that were seen."""
         query = "SELECT invocation_id FROM invocations WHERE app = ? AND generation = ?"
         return [str(value) for (value,) in self._read(query, app, generation)]
 
     def instances(self, app: str) -> list[int]:
-        """The numbers of all instances that were seen running."""
+        """Return the numbers of all instances that were seen running."""
         found = self._read("SELECT DISTINCT instance FROM invocations WHERE app = ? ORDER BY instance", app)
         return [int(number) for (number,) in found]
 
-    # What happens.
+    # Changes.
 
     def begin(self, generation: Generation, rollout: Rollout) -> None:
-        """A new generation and its rollout, in one transaction."""
+        """Add a new generation and its rollout, in one transaction."""
         with self._records.written(generation, rollout), self._write(generation.app) as db:
             rows.put_generation(db, generation)
             rows.put_rollout(db, rollout)
 
     def deployed(self, generation: Generation) -> None:
-        """A generation that needed no rollout: the app is at it."""
+        """Add a generation that needed no rollout and make it the current one."""
         with self._write(generation.app) as db:
             rows.put_generation(db, generation)
             rows.put_current(db, generation.app, generation.number)
         self.source.record(generation.app, generation.number)
 
     def move(self, rollout: Rollout) -> None:
-        """The rollout turned: another phase or reason."""
+        """Store another phase or reason of the rollout."""
         with self._write(rollout.app) as db:
             rows.put_rollout(db, rollout)
         self.source.record(rollout.app, rollout.target, rollout)
 
     def progress(self, rollout: Rollout, replaced: tuple[int, ...], adopted: tuple[int, ...]) -> None:
-        """Instances passed, were replaced or adopted."""
+        """Store which instances have passed, were replaced or adopted."""
         with self._write(rollout.app, NORMAL) as db:
             rows.put_rollout(db, rollout)
             db.execute(
@@ -157,7 +159,7 @@ class History:
             )
 
     def failed(self, rollout: Rollout, failure: Failure | None) -> None:
-        """Why the rollout of this generation failed; None when it is tried again."""
+        """Store why the rollout of this generation failed; None when it is retried."""
         with self._write(rollout.app) as db:
             db.execute(
                 "UPDATE generations SET failure = ? WHERE app = ? AND number = ?",
@@ -165,13 +167,13 @@ class History:
             )
 
     def finish(self, rollout: Rollout, result: Result, reason: str, now: float) -> None:
-        """The rollout ended: the app is at its target if it succeeded, and where it was otherwise."""
+        """End the rollout. The current generation is its target if it succeeded, and its origin otherwise."""
         with self._write(rollout.app) as db:
             _finish(db, rollout, result, reason, now)
         self.source.record(rollout.app, rollout.target)
 
     def supersede(self, old: Rollout, reason: str, generation: Generation, rollout: Rollout) -> None:
-        """A newer rollout takes the place of `old`, in one transaction: there is never none and never two."""
+        """Replace the rollout `old` by a newer one, in one transaction: there is always exactly one."""
         with self._records.written(generation, rollout), self._write(old.app) as db:
             _finish(db, old, Result.SUPERSEDED, reason, generation.started)
             rows.put_generation(db, generation)
@@ -179,7 +181,7 @@ class History:
         self.source.record(old.app, old.target)
 
     def saw(self, app: str, generation: int, instance: int, invocation_id: str, boot: float | None = None) -> None:
-        """An instance of that generation ran under this invocation ID; `boot`: seconds until it was ready, if it is."""
+        """Record the invocation ID of an instance, and in `boot` the seconds until it was ready, once it is."""
         with self._write(app, NORMAL) as db:
             db.execute(
                 "INSERT INTO invocations (app, generation, instance, invocation_id, boot) VALUES (?, ?, ?, ?, ?)"
@@ -188,12 +190,12 @@ class History:
             )
 
     def boots(self, app: str, limit: int = 50) -> list[float]:
-        """How long instances took from their start until they were ready, in seconds, the newest first."""
+        """Return the seconds that instances took from their start until they were ready, newest first."""
         query = "SELECT boot FROM invocations WHERE app = ? AND boot IS NOT NULL ORDER BY ordinal DESC LIMIT ?"
         return [float(seconds) for (seconds,) in self._read(query, app, limit)]
 
     def boots_by_generation(self, app: str, numbers: Collection[int]) -> dict[int, list[float]]:
-        """As `boots`, without a limit, for each of some generations that has any."""
+        """Return the same as `boots`, without a limit, for each of some generations that has any."""
         found: dict[int, list[float]] = {}
         query = (
             "SELECT generation, boot FROM invocations WHERE app = ? AND boot IS NOT NULL"
@@ -204,17 +206,17 @@ class History:
         return found
 
     def crashes(self, app: str, boot: str) -> dict[int, Crashes]:
-        """Instances that crashed, as far as it is not forgiven, since the boot of the machine with this ID."""
+        """Return the crashes of instances in the boot of the machine with this ID, except those forgiven since."""
         found = self._read(crashes.SELECT, app, boot)
         return dict(self._parsed(app, lambda row: (int(row[0]), Crashes.from_json(row[1])), found))
 
     def crashed(self, app: str, boot: str, news: Mapping[int, Crashes]) -> None:
-        """What is known of these instances now; a count of 0 is forgotten."""
+        """Store the crashes of these instances; remove those with a count of 0."""
         with self._write(app, NORMAL) as db:
             for instance, known in news.items():
                 crashes.put(db, app, boot, instance, known)
 
-    # What is forgotten.
+    # Removal.
 
     def prune(self, app: str, keep: Collection[int], boot: str) -> None:
         """Remove generations not in `keep`, oldest first, with their invocations; and crashes of other boots."""
@@ -236,7 +238,7 @@ class History:
             )
 
     def forget(self, app: str) -> None:
-        """The app is removed."""
+        """Remove all rows of an app."""
         with self._write(app) as db:
             for table, column in (
                 ("apps", "name"),

@@ -1,15 +1,16 @@
-"""Generations on disk and the pins that lead instances to them.
+"""Generations on disk, and the pins that assign instances to them.
 
     STATE/apps/NAME/generations/N/{run, environment, release -> the release directory}
     STATE/apps/NAME/pins/I -> ../generations/N
     STATE/apps/NAME/standby/I: "N SINCE", of an instance in standby
 
-The template unit reaches everything through ``pins/%i``; to move an instance to another generation is to move one
-symlink. A generation's directory appears whole or not at all and never changes while a pin leads to it. Imports
-disk and errors; knows neither systemd nor the history.
+The template unit reaches everything through ``pins/%i``, so an instance is moved to another generation by changing one
+symlink. The directory of a generation appears atomically and does not change while a pin points to it. Imports disk and
+errors; knows neither systemd nor the history.
 
-What stands by has no pin, for nothing may start it: neither the next boot nor an automatic restart. Its generation is
-on a record instead, which counts only where there is no pin; so there is one step at which the one becomes the other.
+An instance in standby has no pin, because neither the next boot nor an automatic restart may start it. Its generation
+is in a standby record instead, which is ignored as long as there is a pin. Removing or creating the pin is therefore
+the single step that takes an instance into standby or out of it.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ _RECORD = re.compile(r"([1-9][0-9]{0,17}) ([0-9]+\.[0-9]+)\n")
 
 
 @dataclass(frozen=True, slots=True)
-class Aside:
-    """What is known of an instance in standby."""
+class StandbyRecord:
+    """The standby record of an instance."""
 
     generation: int
     since: float
-    """CLOCK_MONOTONIC seconds: nothing stands by over a reboot."""
+    """Start of the standby in CLOCK_MONOTONIC seconds; no standby survives a reboot."""
 
 
 class Pins:
@@ -44,22 +45,22 @@ class Pins:
         self._apps = Path(state_dir) / "apps"
         self._disk = disk or Disk()
         self._read: dict[str, tuple[int, dict[int, int]]] = {}
-        self._aside: dict[str, tuple[int, dict[int, Aside]]] = {}
+        self._standby: dict[str, tuple[int, dict[int, StandbyRecord]]] = {}
 
     def generation_dir(self, app_name: str, number: int) -> Path:
         return self._app(app_name) / "generations" / str(number)
 
     def write_generation(self, app_name: str, number: int, files: dict[str, tuple[str, int]], release_dir: str) -> None:
-        """Write generation `number`; again is fine as long as it says the same.
+        """Write generation `number`, unless it exists with the same contents.
 
-        A directory that says something else was left by a daemon that died before it recorded the generation: it is
-        replaced, unless an instance is pinned to it.
+        A directory with other contents was left by a daemon that was killed before it recorded the generation. It is
+        replaced, unless an instance uses it.
         """
         final = self.generation_dir(app_name, number)
         contents = {name: (text.encode(), mode) for name, (text, mode) in files.items()}
         with reported(f"write generation {number} of {app_name}"):
             if self._same(final, contents, release_dir):
-                # It may be there without having reached the disk.
+                # It may exist without being synced to the disk.
                 self._disk.sync(final.parent)
                 return
             if final.exists() and number in self.held(app_name).values():
@@ -83,7 +84,7 @@ class Pins:
             self._disk.sync(final.parent)
 
     def pin(self, app_name: str, instance: int, generation: int) -> None:
-        """Have `instance` start with `generation` from now on; it stands by no longer."""
+        """Make `instance` start with `generation` from now on, and end its standby."""
         if not self.generation_dir(app_name, generation).is_dir():
             raise StateError(f"generation {generation} of {app_name} is not on the disk; roll out again")
         self._read.pop(app_name, None)
@@ -97,23 +98,25 @@ class Pins:
             self._forget(app_name, instance)
 
     def unpin(self, app_name: str, instance: int) -> None:
-        """Take the pin of `instance` away: it does not start any more, nor is it known to stand by."""
+        """Remove the pin and the standby record of `instance`, which cannot start any more."""
         self._read.pop(app_name, None)
         with reported(f"unpin instance {instance} of {app_name}"):
-            self._forget(app_name, instance)  # first: without the pin it would count
+            self._forget(app_name, instance)  # first, because without the pin the record would apply
             path = self._pin(app_name, instance)
             if path.parent.is_dir():
                 self._disk.remove(path)
                 self._disk.sync(path.parent)
 
     def set_aside(self, app_name: str, instance: int, generation: int, since: float) -> None:
-        """Take the pin of `instance` away, and remember that it stands by with `generation`, `since` (CLOCK_MONOTONIC
-        seconds). Again is fine: the first time counts."""
-        if self.standby(app_name).get(instance, Aside(0, 0.0)).generation == generation:
+        """Replace the pin of `instance` by a record of its standby with `generation`; do nothing if there is one.
+
+        `since` is in CLOCK_MONOTONIC seconds.
+        """
+        if self.standby(app_name).get(instance, StandbyRecord(0, 0.0)).generation == generation:
             return
         self._read.pop(app_name, None)
-        self._aside.pop(app_name, None)
-        with reported(f"set the pin of instance {instance} of {app_name} aside"):
+        self._standby.pop(app_name, None)
+        with reported(f"record the standby of instance {instance} of {app_name}"):
             record = self._record(app_name, instance)
             self._disk.directories(record.parent)
             self._disk.replace(record, f"{generation} {since:.6f}\n".encode(), 0o644)
@@ -122,32 +125,32 @@ class Pins:
                 self._disk.remove(path)
                 self._disk.sync(path.parent)
 
-    def standby(self, app_name: str) -> dict[int, Aside]:
-        """The instances that stand by, unless they have ended since. Of a pinned instance no record counts."""
+    def standby(self, app_name: str) -> dict[int, StandbyRecord]:
+        """Map instances in standby to their records. They may have ended since. Pinned instances are left out."""
         directory = self._app(app_name) / "standby"
-        with reported(f"read what of {app_name} stands by"):
+        with reported(f"read the standby records of {app_name}"):
             try:
                 stamp = directory.stat().st_mtime_ns
             except (FileNotFoundError, NotADirectoryError):
                 return {}
-            known = self._aside.get(app_name)
+            known = self._standby.get(app_name)
             if known is None or known[0] != stamp:
                 names = (entry for entry in self._entries(directory) if _NUMBER.fullmatch(entry.name))
-                found = {int(entry.name): aside for entry in names if (aside := self._told(entry)) is not None}
-                known = self._aside[app_name] = stamp, dict(sorted(found.items()))
+                found = {int(entry.name): record for entry in names if (record := self._parsed(entry)) is not None}
+                known = self._standby[app_name] = stamp, dict(sorted(found.items()))
         pinned = self.read(app_name) if known[1] else {}
-        return {number: aside for number, aside in known[1].items() if number not in pinned}
+        return {number: record for number, record in known[1].items() if number not in pinned}
 
     def held(self, app_name: str) -> dict[int, int]:
-        """Instance to generation, of all that need their generation's files: pinned, or in standby."""
-        standby = {number: aside.generation for number, aside in self.standby(app_name).items()}
+        """Map instances that need the files of their generation, pinned ones and those in standby, to generations."""
+        standby = {number: record.generation for number, record in self.standby(app_name).items()}
         return dict(sorted((standby | self.read(app_name)).items()))
 
     def read(self, app_name: str) -> dict[int, int]:
-        """Instance to generation, of every pin; whatever else lies in the directory is not looked at.
+        """Map pinned instances to generations; other entries of the directory are ignored.
 
-        Read again only when we wrote, or when the directory says that somebody else did: the daemon asks at every
-        change of every instance.
+        The pins are read again only after a write of this process, or if the modification time of the directory has
+        changed, because the daemon calls this at every change of every instance.
         """
         directory = self._app(app_name) / "pins"
         with reported(f"read the pins of {app_name}"):
@@ -163,18 +166,18 @@ class Pins:
             return known[1].copy()
 
     def generations(self, app_name: str) -> tuple[int, ...]:
-        """The generations that are on the disk."""
+        """Return the generations on the disk."""
         with reported(f"read the generations of {app_name}"):
             entries = self._entries(self._app(app_name) / "generations")
             return tuple(sorted(int(entry.name) for entry in entries if _NUMBER.fullmatch(entry.name)))
 
     def apps(self) -> list[str]:
-        """The apps that have anything on the disk."""
+        """Return the apps that have a directory on the disk."""
         with reported(f"read {self._apps}"):
             return [entry.name for entry in self._entries(self._apps) if NAME.fullmatch(entry.name)]
 
     def prune(self, app_name: str, keep: set[int]) -> None:
-        """Remove generations that are neither held nor in `keep`, and what a killed daemon left half-written."""
+        """Remove generations that are neither in use nor in `keep`, and incomplete files of a killed daemon."""
         keep = keep | set(self.held(app_name).values())
         with reported(f"remove old generations of {app_name}"):
             for directory in ("generations", "pins", "standby"):
@@ -185,24 +188,24 @@ class Pins:
                         self._disk.remove(entry)
 
     def require_writable(self, app_name: str) -> None:
-        """Raise `StateError` if nothing of the app could be removed now. A full disk is no hindrance."""
+        """Raise `StateError` if the state of the app could not be removed now. A full disk does not prevent that."""
         path = self._app(app_name)
         if path.is_dir() and not os.access(path, os.W_OK):
             raise StateError(f"cannot remove the state of {app_name}: {path} is read-only")
 
     def remove(self, app_name: str) -> None:
-        """Remove everything of the app: the pins first, so that nothing starts with half a generation."""
+        """Remove the state of the app, its pins first, so that no instance starts with an incomplete generation."""
         with reported(f"remove the state of {app_name}"):
             path = self._app(app_name)
             self._read.pop(app_name, None)
-            self._aside.pop(app_name, None)
+            self._standby.pop(app_name, None)
             if path.is_dir():
                 self._disk.remove(path / "pins")
                 self._disk.remove(path)
                 self._disk.sync(path.parent)
 
     def _app(self, app_name: str) -> Path:
-        # The name may come over the bus; a path must never come out of it.
+        # The name may come from the bus and must not lead out of the directory.
         if not app_name or "/" in app_name or app_name.startswith("."):
             raise InvalidRequest(f'"{app_name}" is not the name of an app')
         return self._apps / app_name
@@ -216,17 +219,17 @@ class Pins:
     def _forget(self, app_name: str, instance: int) -> None:
         record = self._record(app_name, instance)
         if record.exists():
-            self._aside.pop(app_name, None)
+            self._standby.pop(app_name, None)
             self._disk.remove(record)
             self._disk.sync(record.parent)
 
     @staticmethod
-    def _told(record: Path) -> Aside | None:
+    def _parsed(record: Path) -> StandbyRecord | None:
         try:
-            told = _RECORD.fullmatch(record.read_text(encoding="ascii"))
+            found = _RECORD.fullmatch(record.read_text(encoding="ascii"))
         except (OSError, ValueError):
             return None
-        return Aside(int(told[1]), float(told[2])) if told else None
+        return StandbyRecord(int(found[1]), float(found[2])) if found else None
 
     @staticmethod
     def _entries(directory: Path) -> list[Path]:
@@ -238,7 +241,7 @@ class Pins:
     @staticmethod
     def _target(pin: Path) -> int | None:
         try:
-            target = _TARGET.fullmatch(os.readlink(pin))  # noqa: PTH115 - makes no Path of each of hundreds
+            target = _TARGET.fullmatch(os.readlink(pin))  # noqa: PTH115 - avoids hundreds of Path objects
         except OSError:
             return None
         return int(target[1]) if target else None
@@ -261,5 +264,5 @@ class Pins:
         try:
             self._disk.remove(temporary)
         except OSError:
-            # The first error is the one to tell; `prune` and the next try remove what is left.
+            # The first error is the one to report; `prune` and the next attempt remove the leftover.
             return

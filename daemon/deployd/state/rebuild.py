@@ -22,11 +22,11 @@ class Rebuilt:
 
 
 def rebuilt(generations: Iterable[Generation], rollout: Rollout | None, pinned: frozenset[int], last: int) -> Rebuilt:
-    """Return the rows of an app with these `generations`: `rollout` is that of the newest as last recorded, `pinned`
-    are generations that instances start with, `last` is the highest number on disk.
+    """Return the rows of an app with these `generations`.
 
-    A rollout under way becomes a paused one, because its progress is unknown and a repair must not touch instances. One
-    that started no instance is over.
+    `rollout` is the last recorded rollout of the newest generation, `pinned` are the generations with which instances
+    start, `last` is the highest number on disk. A rollout in progress is paused, because its progress is unknown and a
+    repair must not change instances. One that had not started an instance is ended.
     """
     ordered = sorted(generations, key=lambda item: item.number)
     newest = ordered[-1] if ordered else None
@@ -46,7 +46,7 @@ def _ended(item: Generation) -> Generation:
 
 
 def _paused(target: Generation, rollout: Rollout | None) -> Rollout:
-    """Keep holds and weight: they limit the share of new connections that the unproven target gets."""
+    """Return the rollout paused. Its holds and weight are kept, to limit new connections to the unproven target."""
     if rollout is None or rollout.target != target.number:
         rollout = Rollout(target.app, target.origin, target.number, started=target.started)
     reason = f"{rollout.reason}; {LOST}" if rollout.reason else LOST

@@ -1,4 +1,4 @@
-"""The record of each generation, kept beside its files to rebuild the history from.
+"""The record of each generation, kept alongside its files so that the history can be rebuilt.
 
     STATE/apps/NAME/generations/N/generation.json
 
@@ -28,28 +28,28 @@ from deployd.state.shape import require_shape
 
 NAME = "generation.json"
 LARGEST = 1 << 22
-"""Bytes of a record that are read; the longest environment that a process can have is half of that."""
+"""Longest record in bytes; the largest environment that a process can have is half of that."""
 
 SettingsNow = Callable[[str], App | None]
-"""An app's name to what its file says now."""
+"""Returns the settings in the app file of an app, None if there is no valid one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is found on disk about one app."""
+    """The state of one app found on disk."""
 
     generations: tuple[Generation, ...]
     """Oldest first."""
     rollout: Rollout | None
-    """The rollout of the newest generation as it was when it last changed phase, if it is under way."""
+    """The rollout of the newest generation as of its last change of phase, if it is in progress."""
     pinned: frozenset[int]
-    """Generations that instances start with."""
+    """Generations with which instances start."""
     last: int
     """The highest number of any generation."""
 
 
 class Records:
-    """Of all apps, beside the generations that `pins` knows."""
+    """The records of all apps, alongside the generations of `pins`."""
 
     def __init__(self, pins: Pins, settings_now: SettingsNow = lambda _: None, disk: Disk | None = None) -> None:
         self._pins = pins
@@ -79,7 +79,7 @@ class Records:
             raise
 
     def read(self, app: str, number: int) -> Generation | None:
-        """Return the generation that a readable record describes."""
+        """Return the generation in a record, None if the record cannot be read."""
         try:
             found = Generation.from_dict(json.loads(_read(self._path(app, number)))["generation"])
             require_shape(found)
@@ -92,7 +92,7 @@ class Records:
         return [name for name in self._pins.apps() if self._may_have(name)]
 
     def found(self, app: str) -> Found:
-        """Return all that is on disk about `app`. Raises StateError."""
+        """Return the state of `app` found on disk. Raises StateError."""
         pinned, numbers = frozenset(self._pins.read(app).values()), self._numbers(app)
         generations = [self.read(app, number) or self._guess(app, number, pinned) for number in numbers]
         known = tuple(item for item in generations if item is not None)
@@ -100,11 +100,10 @@ class Records:
         return Found(known, rollout, pinned, max({*numbers, *pinned}, default=0))
 
     def beyond(self, app: str, known: Collection[int], last: int) -> int | None:
-        """Return a generation on disk that is missing from a history with the generations `known` and numbers up to
-        `last`.
+        """Return a generation on disk that a history with the generations `known` and numbers up to `last` lacks.
 
-        Files of a generation, and pins of an app that is installed only, are written before the row: those of a daemon
-        that was killed in between do not count.
+        The files of a generation, and the pins of an app that is being installed, are written before its row, so those
+        of a daemon that was killed in between do not count.
         """
         for number in sorted(set(self._pins.read(app).values()).difference(known)):
             if number != last + 1 or self._path(app, number).exists():
@@ -141,7 +140,7 @@ class Records:
             number=number,
             release=release,
             settings=settings,
-            # Equal to no other: the app file may have changed since the instances were started.
+            # Unique, because the app file may have changed since the instances were started.
             fingerprint=f"unknown-{number}",
             cause=Cause.APPLY,
             result=Result.SUCCEEDED,
@@ -167,7 +166,7 @@ def _read(path: Path) -> str:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError(f"{path} is no regular file")
+            raise ValueError(f"{path} is not a regular file")
         data = file.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise ValueError(f"{path} is too long")

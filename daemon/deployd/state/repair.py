@@ -17,9 +17,9 @@ TABLES = (("apps", "name"), ("generations", "app"), ("rollouts", "app"), ("invoc
 
 
 def replace(path: Path, made: sqlite3.Connection, disk: Disk) -> Path | None:
-    """Replace the database at `path` by a copy of `made`. Return the new path of the old one, None if there was none.
+    """Replace the database at `path` by a copy of `made`; return the new path of the old one, None if there was none.
 
-    If the daemon is killed in between, the database is missing and can be repaired again. Raises OSError and
+    If the daemon is killed meanwhile, the database is missing and can be repaired again. Raises OSError and
     sqlite3.Error.
     """
     new = path.with_name(f"{path.name}.new")
@@ -27,9 +27,9 @@ def replace(path: Path, made: sqlite3.Connection, disk: Disk) -> Path | None:
         disk.remove(Path(f"{new}{suffix}"))
     _create(new)
     with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as copy:
-        made.backup(copy)  # waits until it is on the disk
+        made.backup(copy)  # returns when the copy is on the disk
     aside = _aside(path)
-    for suffix in reversed(SIBLINGS):  # the log first: SQLite would apply it to the new database
+    for suffix in reversed(SIBLINGS):  # the log first, because SQLite would apply it to the new database
         old = Path(f"{path}{suffix}")
         if old.is_symlink() or old.exists():
             disk.rename(old, Path(f"{aside}{suffix}"))
@@ -38,8 +38,8 @@ def replace(path: Path, made: sqlite3.Connection, disk: Disk) -> Path | None:
     return aside if aside.is_symlink() or aside.exists() else None
 
 
-def mend(path: Path, db: sqlite3.Connection, made: sqlite3.Connection, apps: Iterable[str], disk: Disk) -> Path:
-    """Replace the rows of `apps` in `db` by those in `made`. Return the path of a copy of `db` as it was before.
+def replace_rows(path: Path, db: sqlite3.Connection, made: sqlite3.Connection, apps: Iterable[str], disk: Disk) -> Path:
+    """Replace the rows of `apps` in `db` by those in `made`; return the path of a copy of the original `db`.
 
     Raises OSError and sqlite3.Error.
     """
@@ -48,7 +48,7 @@ def mend(path: Path, db: sqlite3.Connection, made: sqlite3.Connection, apps: Ite
     try:
         db.execute("VACUUM INTO ?", (str(aside),))
     except BaseException:
-        disk.remove(aside)  # an incomplete copy is of no use
+        disk.remove(aside)  # incomplete
         raise
     db.execute("BEGIN IMMEDIATE")
     try:

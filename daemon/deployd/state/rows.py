@@ -1,6 +1,6 @@
-"""Rows of the history's tables: how generations and rollouts are written down and read back.
+"""Rows of the history's tables: converts generations and rollouts to rows and back.
 
-Reading raises :data:`UNREADABLE` for rows that this version did not write.
+Reading raises one of :data:`UNREADABLE` for rows that this version did not write.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _RESULTS = {str(item): item for item in Result}
 
 
 def put_generation(db: sqlite3.Connection, generation: Generation) -> None:
-    """A new generation, whose number is given out with it."""
+    """Insert a new generation and mark its number as used."""
     db.execute(
         f"INSERT INTO generations ({_PAST}, replaced, adopted, failure, settings)"  # noqa: S608 - columns from above
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -89,7 +89,7 @@ def put_rollout(db: sqlite3.Connection, rollout: Rollout) -> None:
 
 
 def rollout_row(rollout: Rollout) -> tuple[Any, ...]:
-    """What :func:`rollout` reads."""
+    """Return the row that :func:`rollout` reads."""
     return (
         rollout.origin,
         rollout.target,
@@ -108,7 +108,7 @@ def rollout_row(rollout: Rollout) -> tuple[Any, ...]:
 
 
 def past(row: tuple[Any, ...]) -> Entry:
-    """Return an entry without `replaced`, `adopted` and `failure`: a rollback is decided without them."""
+    """Return an entry without `replaced`, `adopted` and `failure`, on which no rollback depends."""
     return Entry(**_past(row))
 
 

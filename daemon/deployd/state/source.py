@@ -1,7 +1,7 @@
-"""Where the rows of the history come from: the database or, if it cannot be used, a copy rebuilt in memory.
+"""Where the rows of the history come from: the database or, if it cannot be used, a stand-in rebuilt in memory.
 
-An unusable database, or the rows of a single app that are unusable, are never written to. Readers get the rebuilt rows
-from the stand-in instead and need no code of their own; writers get a StateError whose sentence names the way out.
+An unusable database, or the unusable rows of a single app, are never written to. Readers get the rebuilt rows of the
+stand-in instead without code of their own; writers get a StateError that says how to repair the database.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FULL, NORMAL = "FULL", "NORMAL"
 
 
 class Source:
-    """The database at `path`, beside the `records` of generations."""
+    """The database at `path`, with the `records` of generations to rebuild it."""
 
     def __init__(self, path: Path, records: Records) -> None:
         self.path = path
@@ -42,11 +42,11 @@ class Source:
         self.unfit: Unfit | None = None
         """Why the database cannot be used at all."""
         self.damaged: dict[str, str] = {}
-        """App to why its rows cannot be used."""
+        """Maps apps to the reason why their rows cannot be used."""
         self._replaced = False
 
     def open(self, known: Mapping[str, str] = MappingProxyType({})) -> None:
-        """Open the database for writing, else for reading; :meth:`trouble` returns what is wrong with it.
+        """Open the database for writing, or else for reading; :meth:`trouble` returns what is wrong with it.
 
         `known` is damage found by :meth:`examine`, which checks more than the rows that the daemon depends on.
         """
@@ -66,7 +66,7 @@ class Source:
         self._keep_records()
 
     def examine(self) -> dict[str, str]:
-        """Check every row, which takes time; may run in another thread. Return the damage by app."""
+        """Check every row and return the damage by app. This takes time and may run in another thread."""
         if self.unfit is not None:
             return {}
         try:
@@ -89,7 +89,7 @@ class Source:
 
     @property
     def locked(self) -> bool:
-        """True if the database is only unusable because another process holds its lock."""
+        """True if the database is unusable only because another process holds its lock."""
         return isinstance(self.unfit, database.Locked)
 
     def trouble(self, app: str = "") -> str:
@@ -100,12 +100,12 @@ class Source:
         return found and self.sentence(found)
 
     def sentence(self, what: str, *, repairable: bool = True) -> str:
-        """Return a sentence: the path, `what` is wrong with it and what to do."""
-        way_out = "run deployd repair to rebuild it from the generations on disk, or restore a backup"
-        return f"{self.path} {what}; {way_out}" if repairable else f"{self.path} {what}"
+        """Return a sentence of the path, `what` is wrong with the database and what to do."""
+        remedy = "run deployd repair to rebuild it from the generations on disk, or restore a backup"
+        return f"{self.path} {what}; {remedy}" if repairable else f"{self.path} {what}"
 
     def refresh(self) -> bool:
-        """Reopen an unusable or replaced database; True if readers may see other rows than before."""
+        """Reopen an unusable or replaced database; return True if readers may see other rows than before."""
         before = self.unfit and str(self.unfit), dict(self.damaged)
         if self._replaced or before != (None, {}) or self._moved():
             moved = self._replaced or self._moved()
@@ -115,7 +115,7 @@ class Source:
         return False
 
     def apps(self) -> list[str]:
-        """Return the apps that have usable rows, and those that have rebuilt ones."""
+        """Return the apps that have usable or rebuilt rows."""
         try:
             known = [] if self.unfit is not None else apps(self._require())
             return sorted({*known, *(apps(self._stand_in) if self._stand_in is not None else ())})
@@ -134,7 +134,7 @@ class Source:
 
     @contextlib.contextmanager
     def write(self, app: str, synchronous: str = FULL) -> Iterator[sqlite3.Connection]:
-        """Run one transaction that concerns `app`. Raises StateError if nothing was changed."""
+        """Run one transaction about `app`. Raises StateError if nothing was changed."""
         if self._db is not None and self._writable and self._moved():
             self._lose()
             raise StateError(self.trouble(app) or f"{self.path} was replaced while deployd was running; try again")
@@ -159,13 +159,16 @@ class Source:
             raise self._refusal("written", error, "; nothing was changed") from error
 
     def record(self, app: str, number: int, rollout: Rollout | None = None) -> None:
-        """Update the record of a generation from its row. A failure is only logged: the row is committed already."""
+        """Update the record of a generation from its row. A failure is only logged, because the row is committed."""
         for row in self.read(app, f"{rows.GENERATION} AND number = ?", app, number):
             self._keep(rows.generation(row), rollout)
 
     def repair(self, known: Mapping[str, str]) -> tuple[Path | None, frozenset[str]]:
-        """Replace unusable rows by the rebuilt ones, also where damage is `known`. Return the new path of the old
-        database and the apps that were rebuilt. Raises Refused if the history is in order, and StateError."""
+        """Replace unusable rows, including those with `known` damage, by the rebuilt ones.
+
+        Return the new path of the old database and the apps that were rebuilt. Raises Refused if the history is in
+        order, and StateError.
+        """
         self.open(known)
         if self._stand_in is None:
             raise Refused(f"{self.path} is in order; there is nothing to repair")
@@ -176,7 +179,7 @@ class Source:
             if self.unfit is not None:
                 aside = repair.replace(self.path, self._stand_in, Disk())
             else:
-                aside = repair.mend(self.path, self._require(), self._stand_in, self.damaged, Disk())
+                aside = repair.replace_rows(self.path, self._require(), self._stand_in, self.damaged, Disk())
         except (OSError, sqlite3.Error) as error:
             raise StateError(f"{self.path} cannot be repaired: {error}") from error
         self.open()
@@ -187,7 +190,7 @@ class Source:
             self._open_for_writing()
         except (OSError, sqlite3.Error) as error:
             if not self.path.exists():
-                raise Unfit(f"cannot be made ({error}): the daemon keeps its state there") from error
+                raise Unfit(f"cannot be created ({error}), but the daemon keeps its state there") from error
             self._db = database.connect_reading(self.path)
         return self._require()
 
@@ -198,11 +201,11 @@ class Source:
         self._db, self._writable, self._files = db, True, database.identity(self.path)
 
     def _moved(self) -> bool:
-        """True if the open files were removed, or others have their names."""
+        """True if the open files were removed or replaced."""
         return self._writable and database.identity(self.path) != self._files
 
     def _lose(self, error: Exception | None = None) -> None:
-        """Reopen the database after its files were replaced, or SQLite found damage (`error`)."""
+        """Reopen the database after its files were replaced or SQLite found damage (`error`)."""
         self.open()
         self._replaced = True
         if error is not None and self.unfit is None:
@@ -216,7 +219,7 @@ class Source:
                 if self._records.beyond(app, (), 0) is not None:
                     return True
             except StateError:
-                return True  # unknown: treating the file as new would be worse
+                return True  # unknown, and treating the database as new would be worse
         return False
 
     def _give_up(self, unfit: Unfit) -> None:
@@ -232,7 +235,7 @@ class Source:
                 found = self._records.found(app)
                 own = readable(self._db, app) if self._db is not None else {}
             except (StateError, sqlite3.Error) as error:
-                log.warning("%s: what is on the disk cannot be read: %s", app, error)
+                log.warning("%s: the generations on disk cannot be read: %s", app, error)
                 found, own = Found((), None, frozenset(), 0), {}
             known = {item.number: item for item in found.generations} | own
             made = rebuilt(known.values(), found.rollout, found.pinned, found.last)
@@ -252,7 +255,7 @@ class Source:
             return []
 
     def _keep_records(self) -> None:
-        """Write missing records of current generations: the write failed, or the daemon was killed before it."""
+        """Write missing records of current generations, after a failed write or a daemon that was killed."""
         for app in set(self.apps()) - self.damaged.keys() if self._writable else ():
             current = self._require().execute("SELECT current FROM apps WHERE name = ?", (app,)).fetchone()
             for row in self._require().execute(f"{rows.GENERATION} AND number = ?", (app, *(current or (0,)))):

@@ -45,8 +45,8 @@ bench: bootstrap  ## measure rollouts under load (ONLY=steering, JSON=FILE)
 simulate: bootstrap  ## the way back from a bad release in 200 instances, against oldest-first (STORY="--instances 50 --boot 30")
 	@$(VENV_PYTHON) -m tests.bench.recovery $(STORY)
 
-lint: bootstrap  ## linters, types and import contracts alone
-	@$(VENV_PYTHON) -m pytest -q tests/packaging/test_lint.py $(TESTS)
+lint: bootstrap  ## linters, types, import contracts, and the names of files and tests in the documentation
+	@$(VENV_PYTHON) -m pytest -q tests/packaging/test_lint.py tests/docs/test_architecture.py tests/docs/test_traps.py $(TESTS)
 
 format: bootstrap  ## reformat and sort imports
 	@$(BIN)/ruff check --fix --select I .

@@ -2,7 +2,7 @@
 
 A unit file is ours when it begins with `render.HEADER` (invariant 9). Nothing here talks to systemd: the caller
 reloads it after `install` said that something changed, and never without need, since an edited .socket whose
-instances run cannot be restarted (EBUSY; see the facts in ARCHITECTURE.md).
+instances run cannot be restarted (EBUSY; see docs/traps.md).
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class Screen:
         self._draw = draw
         self._size: os.terminal_size | None = None
         self._lines = 0
-        """Lines of the last drawing; the cursor is at the beginning of the line below it."""
+        """Lines of the last drawing; the cursor is in the line below it."""
         self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
@@ -57,14 +57,14 @@ class Screen:
         self._size, self._lines = size, len(lines)
 
     def _back(self, size: os.terminal_size) -> str:
-        """Return what moves the cursor to the first line of the last drawing.
+        """Return what moves the cursor to the first line of the last drawing, from behind a ^C that was echoed, too.
 
         A terminal that was resized may have wrapped its lines: where the drawing begins is unknown then, and the
         screen is cleared.
         """
         if self._size not in (None, size):
             return HOME + ERASE_BELOW
-        return f"\x1b[{self._lines}A" if self._lines else ""
+        return f"\r\x1b[{self._lines}A" if self._lines else "\r"
 
     def _tick(self) -> None:
         self.draw()

@@ -14,7 +14,7 @@ import pytest
 from deployd_cli import live
 from deployd_cli.live import AFTERWARDS, HIDE_CURSOR, SHOW_CURSOR, Screen
 
-SEQUENCE = re.compile(r"\x1b\[\?25[lh]|\x1b\[([0-9]*)([AHJK])|(\n)|([^\x1b\n]+)")
+SEQUENCE = re.compile(r"\x1b\[\?25[lh]|\x1b\[([0-9]*)([AHJK])|([\r\n])|([^\x1b\r\n]+)")
 
 
 class Terminal(io.StringIO):
@@ -30,18 +30,18 @@ class Terminal(io.StringIO):
         return 1
 
     def write(self, text: str) -> int:
-        for number, letter, newline, words in SEQUENCE.findall(text):
+        for number, letter, control, words in SEQUENCE.findall(text):
             while self.row >= len(self.rows):
                 self.rows.append("")
             if letter == "A":
-                self.row, self.column = self.row - int(number or 1), 0
+                self.row -= int(number or 1)
             elif letter == "H":
                 self.row = self.column = 0
             elif letter in ("K", "J"):
                 self.rows[self.row] = self.rows[self.row][: self.column]
                 del self.rows[self.row + 1 if letter == "J" else len(self.rows) :]
-            elif newline:
-                self.row, self.column = self.row + 1, 0
+            elif control:
+                self.row, self.column = self.row + (control == "\n"), 0
             elif words:
                 line = self.rows[self.row]
                 self.rows[self.row] = line[: self.column] + words + line[self.column + len(words) :]
@@ -84,6 +84,14 @@ def test_each_drawing_replaces_the_one_before(terminal: Terminal) -> None:
     drawn(terminal, lambda _columns, _lines: next(frames), work)
     assert shown == drawings[:2]
     assert [row for row in terminal.rows if row] == ["$ deployd rollout demo", "a", "b", "c", "d"]
+
+
+def test_a_control_c_that_the_terminal_echoes_is_drawn_over(terminal: Terminal) -> None:
+    def work(_: Screen) -> None:
+        terminal.write("^C")
+
+    drawn(terminal, lambda _columns, _lines: ["first", "second"], work)
+    assert [row for row in terminal.rows if row] == ["$ deployd rollout demo", "first", "second"]
 
 
 def test_a_terminal_that_becomes_narrower_shows_the_drawing_once(terminal: Terminal) -> None:

@@ -183,9 +183,9 @@ def test_status_tells_of_boots_and_of_those_that_are_not_well() -> None:
     assert told[5].split()[-2:] == ["0.4", "s"]
     assert told[10:] == [
         "",
-        "  instance 2: exited with status 3, crashed 5 times, next try in 12 s",
+        "  instance 2 exited with status 3, crashed 5 times, next try in 12 s",
         "      no database",
-        "  instance 5: crashed 5 times in 12 s; next try at 04:04:17",
+        "  instance 5 crashed 5 times in 12 s; next try at 04:04:17",
         "  instance 3: killed by SIGSEGV",
         "  instance 4: probe failed: answered 503",
     ]

@@ -9,6 +9,9 @@ from typing import Any
 from deployd_cli.text.failure import ending, journal_lines
 from deployd_cli.text.words import count, duration, number_of, text_of, time_of
 
+VERBS = ("crashed ", "exited ", "was ")
+"""Beginnings of sentences whose subject is the instance."""
+
 
 def problem_lines(instance: Mapping[str, Any], now: datetime) -> list[str]:
     """Return a sentence and, below it, the last journal lines; nothing for a healthy instance."""
@@ -27,4 +30,6 @@ def problem_lines(instance: Mapping[str, Any], now: datetime) -> list[str]:
     journal = journal_lines(instance)
     if not said and not journal:
         return []
-    return [f"instance {text_of(instance, 'instance', '?')}: {', '.join(said) or 'last lines'}", *journal]
+    sentence = ", ".join(said) or "last lines"
+    colon = "" if sentence.startswith(VERBS) else ":"
+    return [f"instance {text_of(instance, 'instance', '?')}{colon} {sentence}", *journal]

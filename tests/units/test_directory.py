@@ -1,37 +1,21 @@
-"""The unit directory: ours is written whole or not at all, what is not ours is left alone."""
+"""The unit directory: units are installed all or none, and those of others are left alone."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from deployd.errors import InvalidFile, Refused, StateError, SystemdError
-from deployd.model.app import App, Directives, Listen, ListenKind
+from deployd.errors import Refused, StateError
+from deployd.model.app import App, Listen, ListenKind
 from deployd.units import render
 from deployd.units.directory import UnitDirectory
 from deployd.units.render import Unit
 from deployd.units.render.sockets import Socket
 from tests.state.disks import DyingDisk, FailingDisk, PowerLoss
-
-NAMES = ["web.socket", "web.service", "web@.service"]
-
-
-def rendered(backlog: str = "1", service: Directives = (), socket: Directives = ()) -> tuple[Unit, ...]:
-    """Units of an app; all three differ when `backlog` does."""
-    app = App(
-        "web",
-        "/srv/web",
-        ("/bin/web",),
-        (Listen(ListenKind.TCP, "127.0.0.1:80"),),
-        service=(*service, ("LimitNOFILE", (backlog,))),
-        socket=(*socket, ("Backlog", (backlog,))),
-    )
-    return render.units(app, int(backlog), "/var/lib/deployd", "/bin/true")
+from tests.units.rendered import NAMES, rendered
 
 
 def texts(path: Path) -> dict[str, str]:
@@ -42,7 +26,7 @@ def as_texts(units: tuple[Unit, ...]) -> dict[str, str]:
     return {unit.name: unit.text for unit in units}
 
 
-def test_install_writes_what_differs_and_says_so(tmp_path: Path) -> None:
+def test_install_writes_and_reports_what_differs(tmp_path: Path) -> None:
     units = UnitDirectory(tmp_path)
     assert list(units.diff(rendered())) == NAMES
     assert units.install(rendered())
@@ -100,7 +84,7 @@ def test_an_app_does_not_hide_a_unit_of_another_package(tmp_path: Path) -> None:
     assert texts(tmp_path / "etc") == {}
 
 
-def test_remove_takes_ours_and_leaves_drop_ins(tmp_path: Path) -> None:
+def test_remove_leaves_drop_ins_and_other_units(tmp_path: Path) -> None:
     units = UnitDirectory(tmp_path)
     units.install(rendered())
     (tmp_path / "web@.service.d").mkdir()
@@ -112,7 +96,7 @@ def test_remove_takes_ours_and_leaves_drop_ins(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("before", [None, "1"])
 @pytest.mark.parametrize("after", [False, True])
-def test_at_every_step_a_failure_puts_back_what_was_there(tmp_path: Path, before: str | None, after: bool) -> None:
+def test_a_failure_at_any_step_restores_the_old_units(tmp_path: Path, before: str | None, after: bool) -> None:
     for step in range(12):
         path = tmp_path / str(step)
         path.mkdir()
@@ -132,7 +116,7 @@ def test_a_loss_of_power_leaves_each_file_old_or_new(tmp_path: Path) -> None:
         with pytest.raises(PowerLoss):
             UnitDirectory(path, disk=DyingDisk(step)).install(rendered("2"))
         assert {text in (old[name], new[name]) for name, text in UnitDirectory(path).installed("web").items()} == {True}
-        # A temporary file has a name that systemd ignores, and the next try takes it away.
+        # A temporary file has a name that systemd ignores, and the next attempt removes it.
         assert {name for name in texts(path) if name not in NAMES} <= {f".{name}.new" for name in NAMES}
         UnitDirectory(path).install(rendered("2"))
         assert UnitDirectory(path).installed("web") == new
@@ -154,100 +138,31 @@ def test_contents_reach_the_disk_before_names(tmp_path: Path) -> None:
     assert disk.steps == expected
 
 
-needs_analyze = pytest.mark.skipif(
-    not shutil.which("systemd-analyze") and not os.environ.get("CI"), reason="systemd-analyze is not installed"
-)
-
-
-@needs_analyze
-def test_verify_accepts_good_units_and_writes_nothing(tmp_path: Path) -> None:
-    asyncio.run(UnitDirectory(tmp_path).verify(rendered("4000")))
-    assert texts(tmp_path) == {}
-
-
-@needs_analyze
-def test_what_a_killed_daemon_left_of_a_verification_is_swept(tmp_path: Path) -> None:
-    left = tmp_path / "scratch/tmp1234"
-    left.mkdir(parents=True)
-    (left / "web.service").write_text("[Service]\n")
-    units = UnitDirectory(tmp_path / "units", scratch=tmp_path / "scratch")
-    units.sweep()
-    assert list((tmp_path / "scratch").iterdir()) == []
-    asyncio.run(units.verify(rendered()))
-    assert list((tmp_path / "scratch").iterdir()) == []
-
-
-@needs_analyze
-@pytest.mark.parametrize(
-    ("service", "socket", "expected"),
-    [
-        ((("NoSuchThing", ("1",)),), (), r"\[service\] NoSuchThing: Unknown key (name )?'NoSuchThing' in section"),
-        ((("MemoryMax", ("lots",)),), (), r"\[service\] MemoryMax: .*lots"),
-        ((), (("SocketMode", ("rw",)),), r"\[socket\] SocketMode: .*rw"),
-        ((("ExecStartPre", ("/nonexistent/x",)),), (), r"web@.*\.service: Command /nonexistent/x is not executable"),
-        ((("ExecStartPre", ('/bin/true "x',)),), (), r"\[service\] ExecStartPre: Unbalanced quoting"),
-    ],
-)
-def test_verify_names_the_key(tmp_path: Path, service: Directives, socket: Directives, expected: str) -> None:
-    sentence = rf"^/etc/deployd/apps/web\.toml: systemd-analyze verify complains: .*{expected}.*; correct or remove"
-    with pytest.raises(InvalidFile, match=sentence):
-        asyncio.run(UnitDirectory(tmp_path).verify(rendered(service=service, socket=socket)))
-
-
-def analyze(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    program = tmp_path / "systemd-analyze"
-    program.write_text(f"#!/bin/sh\n{script}\n")
-    program.chmod(0o755)
-    monkeypatch.setattr("deployd.units.directory.SEARCH_PATH", f"{tmp_path}:/usr/bin:/bin")
-
-
-def test_verify_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    analyze(tmp_path, monkeypatch, "exec sleep infinity")
-    with pytest.raises(SystemdError, match=r"did not verify the units within 0\.2 s; try again"):
-        asyncio.run(UnitDirectory(tmp_path).verify(rendered(), deadline=0.2))
-
-
-def test_a_status_without_a_word_is_no_consent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    analyze(tmp_path, monkeypatch, "exit 3")
-    with pytest.raises(SystemdError, match="failed with status 3 and no message"):
-        asyncio.run(UnitDirectory(tmp_path).verify(rendered()))
-
-
-def test_without_systemd_analyze_nothing_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deployd.units.directory.SEARCH_PATH", str(tmp_path))
-    with pytest.raises(SystemdError, match="cannot run systemd-analyze to verify the units: it is not installed"):
-        asyncio.run(UnitDirectory(tmp_path).verify(rendered()))
-
-
-def test_names_with_dots_are_not_held_against_anyone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    analyze(tmp_path, monkeypatch, "echo \"Accepting user/group name 'a.b', which does not match strict rules.\" >&2")
-    asyncio.run(UnitDirectory(tmp_path).verify(rendered()))
-
-
-def test_a_masked_instance_is_left_to_who_masked_it(tmp_path: Path) -> None:
-    """No own unit, which would undo the mask, and no refusal, which would leave a rollout no way back."""
+def test_a_masked_instance_stays_masked(tmp_path: Path) -> None:
+    """No unit of its own, which would undo the mask, and no refusal, which would make a rollback impossible."""
     ours, runtime = tmp_path / "etc", tmp_path / "run"
     ours.mkdir()
     runtime.mkdir()
     (runtime / "web@3.service").symlink_to("/dev/null")
     (ours / "web@4.service").symlink_to("/dev/null")
+    (ours / "web@².service").symlink_to("/dev/null")  # no instance
     units = UnitDirectory(ours, others=[runtime])
     alone = [Unit(f"web@{number}.service", rendered()[0].text) for number in (2, 3, 4)]
     assert units.install((*rendered(), *alone))
     assert {path.name for path in ours.iterdir() if not path.is_symlink()} == {*NAMES, "web@2.service"}
     assert (ours / "web@4.service").is_symlink()
     assert not units.install((*rendered(), *alone))
-    (runtime / "web@2.service").symlink_to("/dev/null")  # without effect: what is in our directory comes first
+    (runtime / "web@2.service").symlink_to("/dev/null")  # without effect: a file in /etc has precedence
     assert units.masked("web") == {3, 4}
 
 
-def test_a_masked_app_is_refused_and_told_what_to_do(tmp_path: Path) -> None:
+def test_a_masked_app_is_refused_with_advice(tmp_path: Path) -> None:
     (tmp_path / "web.service").symlink_to("/dev/null")
     with pytest.raises(Refused, match=r"web.service is masked by .*/web.service; systemctl unmask it"):
         UnitDirectory(tmp_path).install(rendered())
 
 
-def test_units_of_later_sockets_are_the_app_s_and_nothing_else_is(tmp_path: Path) -> None:
+def test_units_of_later_sockets_belong_to_the_app_and_no_others(tmp_path: Path) -> None:
     units = UnitDirectory(tmp_path)
     listening = [Socket("web.socket", ("80",)), Socket("web:2.socket", ("81",))]
     app = App("web", "/srv/web", ("/bin/web",), (Listen(ListenKind.TCP, "80"), Listen(ListenKind.TCP, "81")))
@@ -260,17 +175,3 @@ def test_units_of_later_sockets_are_the_app_s_and_nothing_else_is(tmp_path: Path
     assert units.remove("web")
     assert not units.installed("web")
     assert len(texts(tmp_path)) == 6
-
-
-@needs_analyze
-@pytest.mark.parametrize("what", ["web:2.socket", "web:2.service"])
-def test_verify_sees_later_sockets_too(tmp_path: Path, what: str) -> None:
-    listening = [Socket("web.socket", ("80",)), Socket("web:2.socket", ("81",))]
-    app = App("web", "/srv/web", ("/bin/web",), (Listen(ListenKind.TCP, "80"), Listen(ListenKind.TCP, "81")))
-    rendered = render.units(app, 1, "/var/lib/deployd", "/bin/true", listening=listening)
-    asyncio.run(UnitDirectory(tmp_path).verify(rendered))
-    broken = [replace(unit, text=unit.text.replace("\nDescription=", "\nNoSuchThing=")) for unit in rendered]
-    table = what.rpartition(".")[2]
-    mixed = tuple(bad if bad.name == what else good for bad, good in zip(broken, rendered, strict=True))
-    with pytest.raises(InvalidFile, match=rf"\[{table}\] NoSuchThing: Unknown key (name )?'NoSuchThing' in section"):
-        asyncio.run(UnitDirectory(tmp_path).verify(mixed))

@@ -141,7 +141,7 @@ class Standby:
         if settings is not None:
             if rollout is None and Timestamp.now().monotonic >= self._recalled_at + RECALL:
                 self.dismiss(seen, settings)
-            busy = rollout is not None and not rollout.stands
+            busy = rollout is not None and not rollout.suspended
             wanted = frozenset[int]() if goal is None else goal.same | {goal.generation}
             await self.look(seen, Timestamp.now(), settings, busy=busy, wanted=wanted)
             if self.recalled is not None and rollout is None:

@@ -1,1 +1,1 @@
-"""The words of the project as frozen values. Imports nothing else of deployd, does no I/O."""
+"""The terms of the domain as frozen values. Does no I/O (but for the clock) and imports nothing else of deployd."""

@@ -1,4 +1,4 @@
-"""What the planner may ask the shell to do. Frozen values; the shell has one function for each."""
+"""The actions of the planner. The rollout has one function to carry out each of them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Stop instance `number` and, when it is down, take its pin away."""
+    """Stop instance `number` and remove its pin when it is down."""
 
     number: int
     generation: int | None
     why: str = "replaced"
     """``replaced``, ``failed`` or ``surplus``."""
     keep: bool = False
-    """The pin stays, for it is to be started again."""
+    """Leave the pin: the instance is to be started again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
-    """Re-label a running instance: same release, same settings, new generation."""
+    """Pin a running instance to another generation that has the same release and the same settings."""
 
     number: int
     generation: int
@@ -36,15 +36,15 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class Unpin:
-    """Take the pin of an instance away that does not run."""
+    """Remove the pin of an instance that does not run."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """Take new connections from an instance that was replaced, set its pin aside and freeze it; where that cannot be
-    (memory, a watchdog), stop it as `Stop` does."""
+    """Put a replaced instance in standby: drain it, set its pin aside and freeze it. Stop it as `Stop` does where that
+    is impossible (memory, a watchdog)."""
 
     number: int
     generation: int
@@ -52,7 +52,7 @@ class Freeze:
 
 @dataclass(frozen=True, slots=True)
 class Thaw:
-    """Let an instance in standby go on, and give it its pin back: it is ready, for it never ended."""
+    """Thaw an instance in standby and restore its pin. It is ready immediately: its process never ended."""
 
     number: int
     generation: int

@@ -91,7 +91,7 @@ class App:
     """Steered only: seconds over which the weight of a new instance grows to its full value."""
     drain: Drain = field(default_factory=Drain)
     hardened: bool = False
-    """Whether the instances get the restrictions of `render.hardening`. False for generations that were made by a
+    """Whether the instances get the restrictions of `units.render.hardening`. False for generations that were made by a
     version of deployd without them."""
 
     @property
@@ -153,7 +153,7 @@ class App:
             release_dir,
             contents,
             [str(item.address) for item in self.listen],
-            bool(self.gate.probe and self.gate.probe.http),
+            self.gate.has_probe_socket,
             self.gate.type,
             self.exec,
             self.user,

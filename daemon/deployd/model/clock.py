@@ -1,4 +1,4 @@
-"""The time, as the control loop needs it: read once, then passed to what is pure."""
+"""The time, read once per turn of a control loop and passed to pure functions."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Timestamp:
-    """Decisions go by `monotonic` alone; the wall clock, which may jump, is for people to read."""
+    """A moment. Decisions are based on `monotonic` only; the wall clock may jump and is shown to users."""
 
     monotonic: float
     """CLOCK_MONOTONIC in seconds."""
     wall: float
-    """Seconds since the epoch."""
+    """CLOCK_REALTIME in seconds since the epoch."""
     boot: str
-    """The boot ID that `monotonic` belongs to (random(4))."""
+    """The boot ID that `monotonic` belongs to (random(4)), or "" if it cannot be read."""
 
     @classmethod
     def now(cls) -> Timestamp:
+        """Return the current time."""
         return cls(time.monotonic(), time.time(), _boot())
 
 
 def iso(seconds: float) -> str:
-    """Return seconds since the epoch as ISO 8601 with zone."""
+    """Return seconds since the epoch as a date and time of ISO 8601, in the local zone and with its offset."""
     return datetime.fromtimestamp(seconds, UTC).astimezone().isoformat(timespec="milliseconds")
 
 

@@ -1,4 +1,4 @@
-"""What is remembered of an instance that dies on its own."""
+"""The crashes of an instance, which decide whether deployd keeps it down for a while."""
 
 from __future__ import annotations
 
@@ -10,30 +10,27 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True, slots=True)
 class Crashes:
-    """Of one instance, from one look at it to the next; kept on disk while `count` is not 0.
-
-    Times are CLOCK_MONOTONIC seconds.
-    """
+    """The crashes of one instance. Stored on disk while `count` is not 0. Times are CLOCK_MONOTONIC seconds."""
 
     generation: int | None
     invocation: str = ""
-    """The one that was seen last."""
+    """The invocation ID that was seen last."""
     restarts: int = 0
-    """NRestarts= when it was first seen."""
+    """NRestarts= when that invocation was first seen."""
     dead: bool = False
-    """Its death is counted, or was none to count."""
+    """The end of that invocation is counted already, or was no crash."""
     count: int = 0
-    """In a row."""
+    """Crashes in a row."""
     times: tuple[float, ...] = ()
-    """When the first of them were."""
+    """The times of the first of them."""
     why: str = ""
-    """What the last one died of, as the end of a sentence that begins with "instance 3"."""
+    """The reason of the last crash, as the end of a sentence that begins with "instance 3"."""
     last: str = ""
-    """The invocation that died last."""
+    """The invocation ID that crashed last."""
     at: float = 0.0
-    """When it did."""
+    """The time of that crash."""
     retry_at: float | None = None
-    """deployd keeps it down until then."""
+    """The time until which deployd keeps the instance down, if it does."""
 
     def sentence(self, boot: float) -> str:
         """Return why deployd keeps the instance down, as the end of a sentence.
@@ -51,18 +48,18 @@ class Crashes:
 
     @classmethod
     def from_json(cls, text: str) -> Crashes:
-        """The inverse of :meth:`to_json`."""
+        """Return the crashes from their :meth:`to_json`."""
         raw = json.loads(text)
         return cls(**{**raw, "times": tuple(raw["times"])})
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """An instance that crashes, as it is shown."""
+    """The crashes of an instance, as they are shown."""
 
     crashes: Crashes
     journal: tuple[str, ...] = ()
-    """The last lines of the invocation that died last, oldest first."""
+    """The last lines of the invocation that crashed last, oldest first."""
 
 
 def _span(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""What went wrong, told whole: which instance, which gate, waiting for what, how long, how it ended, its last words."""
+"""Why a rollout failed: instance, gate, what was waited for and how long, exit status, last lines of the journal."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from enum import StrEnum
 
 
 class GateName(StrEnum):
-    """Where a rollout failed."""
+    """The stage at which a rollout failed."""
 
     NOTIFY = "notify"
     EXEC = "exec"
     PROBE = "probe"
     MIN_READY = "min-ready"
     STAY_UP = "stay-up"
-    """It had passed, and crashed while the rollout went on."""
+    """The instance had passed its gate and crashed later in the rollout."""
     DEADLINE = "deadline"
     RELEASE = "release"
     """The release directory vanished or was changed."""
     HOOK = "hook"
     ANALYSIS = "analysis"
-    """The command that looks at both generations said no."""
+    """The analysis command rejected the new generation."""
     UNITS = "units"
-    """systemd would not have the units, or the socket could not be opened."""
+    """systemd rejected the units, or a socket could not be opened."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Kept with the generation whose rollout failed. Times in seconds."""
+    """The failure of a rollout, stored with its generation. Times in seconds."""
 
     gate: GateName
     reason: str
@@ -40,16 +40,16 @@ class Failure:
     waited: float | None = None
     exit_status: int | None = None
     signal: str | None = None
-    """``SIGSEGV``; what it was killed by."""
+    """The signal that killed the process, such as ``SIGSEGV``."""
     journal: tuple[str, ...] = ()
     """The last lines that the instance or the hook wrote, oldest first."""
 
     def to_json(self) -> str:
-        """What the history keeps, and --json shows."""
+        """Return the failure as the history stores it and --json shows it."""
         return json.dumps(dataclasses.asdict(self), ensure_ascii=True)
 
     @classmethod
     def from_json(cls, text: str) -> Failure:
-        """The inverse of :meth:`to_json`."""
+        """Return the failure from its :meth:`to_json`."""
         raw = json.loads(text)
         return cls(**{**raw, "gate": GateName(raw["gate"]), "journal": tuple(raw["journal"])})

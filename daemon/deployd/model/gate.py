@@ -45,6 +45,11 @@ class Gate:
     learned: bool = False
     """The app file does not set `timeout`: it was derived from the durations of earlier starts."""
 
+    @property
+    def has_probe_socket(self) -> bool:
+        """True if each instance has a private socket, on which it is probed over HTTP."""
+        return self.probe is not None and bool(self.probe.http)
+
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Gate:
         """Return the gate from which dataclasses.asdict and JSON made `raw`."""

@@ -13,7 +13,7 @@ from deployd.model.failure import Failure
 
 
 class Cause(StrEnum):
-    """Why a generation was made."""
+    """The request that made a generation."""
 
     APPLY = "apply"
     ROLLOUT = "rollout"
@@ -24,7 +24,7 @@ class Cause(StrEnum):
 
 
 class Result(StrEnum):
-    """How its rollout ended (a contract)."""
+    """The result of the rollout that made a generation. The values are part of the API."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -41,7 +41,7 @@ class Entry:
     app: str
     number: int
     release: str
-    """The real directory."""
+    """The directory of the release, without symlinks."""
     fingerprint: str
     cause: Cause
     result: Result
@@ -51,23 +51,26 @@ class Entry:
     replaced: tuple[int, ...] = ()
     adopted: tuple[int, ...] = ()
     origin: int | None = None
-    """The generation the app was at when this one was made."""
+    """The generation that the app was at when this one was made."""
     contents: str = ""
-    """Stands for what the release directory held; "" if that is not known."""
+    """A digest of the files in the release directory, or "" if it is not known."""
     irreversible: bool = False
-    """Not to be rolled back past."""
+    """True if a rollback to an older generation is not allowed."""
     failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation(Entry):
-    """An entry with its settings."""
+    """A generation with its settings."""
 
     settings: App
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Generation:
-        """The inverse of dataclasses.asdict and JSON. Raises ValueError, TypeError or LookupError if it is no such."""
+        """Return the generation from which dataclasses.asdict and JSON made `raw`.
+
+        Raises ValueError, TypeError or LookupError for anything else.
+        """
         return cls(
             **{
                 **raw,

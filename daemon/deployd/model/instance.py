@@ -1,4 +1,4 @@
-"""An instance as systemd shows it."""
+"""Instances, as systemd reports them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """What an instance is doing; systemd's ActiveState and SubState boiled down to what decides."""
+    """The state of an instance, derived from systemd's ActiveState and SubState."""
 
     INACTIVE = "inactive"
     STARTING = "starting"
     READY = "ready"
     STOPPING = "stopping"
     FAILED = "failed"
-    """Failed for good, or between two automatic restarts."""
+    """Failed, or waiting for an automatic restart."""
     STANDBY = "standby"
-    """It was ready, and rests frozen: it serves nobody and uses no CPU, only memory. Its pin is set aside."""
+    """Frozen after it was ready: it gets no connections and uses memory but no CPU. Its pin is set aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,29 +25,29 @@ class Instance:
 
     number: int
     generation: int | None
-    """The pin: the generation it starts with; None when it has none."""
+    """The generation that the instance is pinned to, or None without a pin."""
     state: State
     started: float = 0.0
-    """When its current start began."""
+    """The time at which its current start began."""
     ready_since: float = 0.0
-    """When it became active; 0 if it is not."""
+    """The time at which it became active; 0 if it is not active."""
     restarts: int = 0
-    """NRestarts=: automatic restarts since it was last started on purpose."""
+    """NRestarts=: automatic restarts since the last start job."""
     invocation_id: str = ""
     main_pid: int = 0
     detail: str = ""
-    """Why it is FAILED, for people: exit status, signal, time-out."""
+    """Why it is FAILED, as text: exit status, signal, time-out."""
     exit_status: int | None = None
-    """Of a main process that has exited."""
+    """The exit status of the main process, if that has exited."""
     signal: str | None = None
-    """The name of the signal that killed its main process."""
+    """The name of the signal that killed the main process, if one did."""
     ran: float | None = None
-    """Seconds that a main process which has ended ran."""
+    """Seconds for which the main process ran, if it has ended."""
     restarting: bool = False
-    """It is FAILED, and systemd is about to start it again."""
+    """It is FAILED, and systemd is about to restart it."""
     refused: bool = False
-    """It is FAILED because its start came to nothing: there is nothing that systemd could start again."""
+    """It is FAILED because its start job was refused or failed, so that systemd does not restart it."""
     probed_since: float = 0.0
-    """When this very invocation first passed its probe; 0 if it has not. It stays when a later probe fails."""
+    """The time at which this invocation first passed its probe, or 0. A later failure does not reset it."""
     probe_error: str = ""
-    """What its last probe said, if it was not what was expected."""
+    """The error of its last probe, or "" if that succeeded."""

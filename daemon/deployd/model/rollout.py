@@ -1,4 +1,4 @@
-"""A rollout under way: where it comes from, where it goes, what it has proved so far."""
+"""A rollout under way: its origin, its target, and how far it has come."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Phase(StrEnum):
-    """Where a rollout stands (the `phase` of status)."""
+    """The `phase` of a rollout in status."""
 
     ROLLING = "rolling"
     ROLLING_BACK = "rolling-back"
@@ -15,40 +15,41 @@ class Phase(StrEnum):
 
 
 class Pause(StrEnum):
-    """Why a rollout stands."""
+    """Why a rollout is paused."""
 
     NONE = ""
     HELD = "held"
-    """At a canary or a pause_after; the planner keeps what it has reached."""
+    """At a canary or a pause_after step; the planner maintains what has been reached."""
     REQUESTED = "requested"
     FAILED = "failed"
-    """A gate failed, and on_failure or an irreversible release forbids to go back."""
+    """A gate failed, and on_failure or an irreversible release forbids a rollback."""
     BLOCKED = "blocked"
-    """deployd could not act: a full disk."""
+    """deployd could not act, for example because the disk is full."""
     STRANDED = "stranded"
-    """The way back failed or is gone; resume tries it again."""
+    """The rollback failed, or its release is missing; resume tries it again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A place where a rollout waits: `new` instances of the target have passed.
+    """A step at which a rollout waits to be resumed: `new` instances of the target have passed their gate.
 
-    A canary stands beside the old instances; otherwise the new ones have replaced as many.
+    A canary runs alongside all old instances; otherwise the new ones have replaced as many.
     """
 
     new: int
     canary: bool = False
     share: float | None = None
-    """What the target gets of new connections until then, 0 to 1; None for as much as its instances are of all."""
+    """The share of new connections that the target gets while the rollout waits, 0 to 1; None for the share that its
+    instances are of all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """Kept in the history database until it ends. `started` in seconds since the epoch."""
+    """A rollout, stored in the history database until it ends. `started` in seconds since the epoch."""
 
     app: str
     origin: int | None
-    """The generation it started from and goes back to; None for the first."""
+    """The generation that it started from, to which it is rolled back; None for the first deployment."""
     target: int
     """The generation that this rollout made."""
     phase: Phase = Phase.ROLLING
@@ -56,25 +57,25 @@ class Rollout:
     aborted: bool = False
     started: float = 0.0
     passed: frozenset[int] = frozenset()
-    """Instances of the goal that have passed the gate."""
+    """Instances of the goal that have passed their gate."""
     pause: Pause = Pause.NONE
     holds: tuple[Hold, ...] = ()
-    """Where it is still to wait, in order."""
+    """The steps at which it has yet to wait, in order."""
     closing: bool = False
-    """The second pass of a changed listen: what still has the old address is replaced once more."""
+    """The second pass after `listen` has changed: instances that still have an old address are replaced once more."""
     since: float = 0.0
-    """When it last got on: CLOCK_MONOTONIC seconds of the boot `boot`. Wall clocks jump."""
+    """The time of its last progress, in CLOCK_MONOTONIC seconds of the boot `boot`."""
     weight: tuple[int, float] | None = None
-    """A generation, and the share of new connections that somebody asked for it; until it goes on past its hold."""
+    """A generation and the share of new connections requested for it, in force until the rollout is resumed."""
     boot: str = ""
     """The boot ID that `since` belongs to (random(4), /proc/sys/kernel/random/boot_id)."""
 
     @property
     def goal(self) -> int | None:
-        """The generation that instances are being moved to right now."""
+        """Return the generation that instances are being moved to now."""
         return self.origin if self.phase is Phase.ROLLING_BACK else self.target
 
     @property
-    def stands(self) -> bool:
-        """Is nothing planned until somebody says so? At a hold the planner keeps what is reached."""
+    def suspended(self) -> bool:
+        """True if nothing is planned until a request arrives. At a canary or pause_after step planning continues."""
         return self.phase is Phase.PAUSED and self.pause is not Pause.HELD

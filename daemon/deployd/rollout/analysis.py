@@ -193,5 +193,5 @@ class Analysis:
 
 def _table(course: ActiveRollout) -> AnalysisSettings | None:
     """What is to be run for the rollout as it is now."""
-    going = course.rollout.phase is not Phase.ROLLING_BACK and not course.rollout.stands
+    going = course.rollout.phase is not Phase.ROLLING_BACK and not course.rollout.suspended
     return course.target.settings.pace.analysis if going and course.target.cause in CAUSES else None

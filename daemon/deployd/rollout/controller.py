@@ -308,7 +308,7 @@ class Controller:
         """The world as it is now; watchers are told when it is different."""
         seen = self.observe()
         self._witness.look(seen)
-        self.keeper.look(seen, Timestamp.now(), busy=self.rollout is not None and not self.rollout.stands)
+        self.keeper.look(seen, Timestamp.now(), busy=self.rollout is not None and not self.rollout.suspended)
         if seen != self._seen:
             self._seen = seen
             self._report_change()

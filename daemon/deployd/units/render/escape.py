@@ -1,10 +1,10 @@
-"""One escape for every kind of place that a value can get into, and a last check behind all of them.
+"""One escape for every kind of place in which a value is written, and a last check behind all of them.
 
-| place | reads | escape |
+| place | interprets | escape |
 |---|---|---|
 | a directive that takes a path or name | specifiers (systemd.unit(5)) | `specifier` |
-| a word of ExecStart= and its like | specifiers, quotes, backslashes, variables (systemd.service(5)) | `word` |
-| a value of [service] or [socket] | what the directive reads, some of them specifiers and variables | `directive` |
+| a word of ExecStart= and the like | specifiers, quotes, backslashes, variables (systemd.service(5)) | `word` |
+| a value of [service] or [socket] | depends on the directive, for some specifiers and variables | `directive` |
 | a shell script | quotes | `shell` |
 | an environment file | quotes, backslashes (systemd.exec(5)) | `assignment` |
 """
@@ -20,14 +20,14 @@ _LINE_ENDING = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def specifier(text: str) -> str:
-    """Text that systemd expands specifiers in: ``%`` stands for itself when doubled."""
+    """Escape text in which systemd expands specifiers: ``%`` is doubled."""
     return text.replace("%", "%%")
 
 
 def directive(value: str, key: str) -> str:
-    """The value of any directive, with nothing expanded: ``%i`` and, in commands, ``$HOME`` stand for themselves.
+    """Escape the value of any directive so that nothing in it is expanded: no ``%i`` and, in commands, no ``$HOME``.
 
-    Only what could be a specifier is doubled: ``CPUQuota=50%`` and its like expand none, and must keep the one sign.
+    Only what could be a specifier is doubled: ``CPUQuota=50%`` and the like expand none and need the single sign.
     """
     if key.startswith("Exec"):
         value = value.replace("$", "$$")
@@ -35,7 +35,7 @@ def directive(value: str, key: str) -> str:
 
 
 def word(text: str, tail: str = "") -> str:
-    """One word of a command line. `tail` is unit syntax of our own that belongs to the same word, as ``/%i/run``."""
+    """Escape one word of a command line. `tail` is unit syntax that belongs to the same word, such as ``/%i/run``."""
     if _PLAIN_WORD.fullmatch(text):
         return text + tail
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
@@ -43,22 +43,22 @@ def word(text: str, tail: str = "") -> str:
 
 
 def shell(text: str) -> str:
-    """One word of a shell script, byte for byte: nothing is special between single quotes but the quote itself."""
+    """Escape one word of a shell script: between single quotes only the single quote itself is special."""
     return "'" + text.replace("'", "'\\''") + "'"
 
 
 def assignment(key: str, value: str) -> str:
-    """One line of an EnvironmentFile=, or several: quotes keep newlines.
+    """Return an assignment for an EnvironmentFile=, on one line or, if the value has newlines, on several.
 
-    Between double quotes a backslash takes the meaning from a double quote, backslash, backtick and dollar sign; all
-    else, comment signs and newlines too, stands for itself.
+    Between double quotes a backslash escapes a double quote, a backslash, a backtick and a dollar sign; everything else
+    is literal, comment signs and newlines included.
     """
     escaped = _QUOTED_SPECIAL.sub(r"\\\g<0>", value)
     return f'{key}="{escaped}"\n'
 
 
 def one_line(value: object) -> object:
-    """Jinja2's `finalize`: whatever the rest forgot, no value of a template may end its line."""
+    """Raise ValueError for a value that would end its line. Used as `finalize` of Jinja2, for every value."""
     if isinstance(value, str) and _LINE_ENDING.search(value):
         raise ValueError(f"a control character in {value!r} would reach a unit file")
     return value

@@ -1,8 +1,8 @@
-"""The files of a generation: how to start one of its instances. Instances reach them through their pin.
+"""The files of a generation, which say how its instances are started. An instance reaches them through its pin.
 
-The environment is a file that systemd reads (as root, mode 0600), so that secrets in it are not readable by other
-users, and by the application only for what it is given anyway. The arguments are a script, because ExecStart= of a
-shared template cannot hold what differs per generation; they show in ps(1) in any case.
+The environment is a file with mode 0600 that systemd reads as root, so that no other user can read the secrets in it.
+The arguments are in a script, because ExecStart= of the common template cannot differ per generation; ps(1) shows them
+in any case.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def _script(app: App, number: int, release_dir: str) -> str:
         program = posixpath.normpath(posixpath.join(release_dir, program))
     words = " ".join(shell(argument) for argument in (program, *app.exec[1:]))
     return (
-        "# systemd opens environment, release and this script one after another; had the pin moved in between, an\n"
-        "# instance would be half of one generation and half of another: it starts over (EX_TEMPFAIL) instead.\n"
+        "# systemd opens environment, release and this script one after another. If the pin moved in between, the\n"
+        "# instance would be a mixture of two generations: it exits with EX_TEMPFAIL and is started again.\n"
         f'[ "${{DEPLOYD_GENERATION-{number}}}" = {number} ] || exit 75\n'
         'export DEPLOYD_INSTANCE="$1"\n'
         f"{_PROBE_LAST if has_socket(app) else ''}"
@@ -38,10 +38,10 @@ def _script(app: App, number: int, release_dir: str) -> str:
     )
 
 
-# Variables of ours that are not exported: the program does not see them.
+# Its variables are not exported: the program does not see them.
 _PROBE_LAST = """\
-# systemd passes the sockets in no certain order. A program that counts from fd 3 must not take the private one for the
-# first: it would answer every probe and nobody else. So that one goes last. (sh knows the fds up to 9 only.)
+# systemd passes the sockets in no defined order. A program that takes fd 3 must not get the private socket, on which
+# only probes arrive. So that one is moved to the end. (sh can redirect only the fds up to 9.)
 case ${LISTEN_FDNAMES-} in
 probe:* | *:probe:*)
     if [ "$LISTEN_FDS" -le 6 ]; then
@@ -67,7 +67,7 @@ esac
 
 
 def _environment(app: App, number: int, release_dir: str) -> str:
-    """Read after the user's files, so inline values win over theirs and nothing wins over ours."""
+    """Return the environment file. It is read last: [environment] overrides environment_files, DEPLOYD_* all."""
     ours = (
         ("DEPLOYD_APP", app.name),
         ("DEPLOYD_GENERATION", str(number)),

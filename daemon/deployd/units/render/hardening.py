@@ -1,12 +1,13 @@
-"""What instances may not do unless their app file says otherwise: what a web application bears, whatever it is made of.
+"""The default restrictions of instances: those that every web application tolerates, whatever it is written in.
 
-Only settings that one value replaces, so that an administrator's drop-in wins as it is written: to a list of system
-calls or address families a drop-in would add, and an allow-list that follows a deny-list allows nearly everything
-(systemd.exec(5)). An empty bounding set is no such list, for nothing can be taken away from it.
+They are settings in which a later value replaces an earlier one, so that a drop-in of the administrator takes effect as
+written. Lists of system calls or address families are avoided: a drop-in would add to them, and an allow-list after a
+deny-list allows nearly everything (systemd.exec(5)). An empty bounding set is no such list: nothing can be removed from
+it.
 
-Left out is what some applications need: namespaces of their own (headless browsers), memory that is written and
-executed (JIT compilers), a /tmp that is shared (sockets of databases), /home and /usr (releases), files that others of
-their group may read.
+Some applications need what is not restricted here: namespaces of their own (headless browsers), memory that is both
+writable and executable (JIT compilers), a shared /tmp (sockets of databases), /home and /usr (releases), files that
+their group can read.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from collections.abc import Iterable
 
 from deployd.model.app import App
 
-_ANYBODY = (
-    # systemd cannot have these without NoNewPrivileges= where the user is not root (systemd.exec(5)).
+_WITHOUT_NEW_PRIVILEGES = (
+    # The others imply this one where the user is not root (systemd.exec(5)).
     ("NoNewPrivileges", "yes"),
     ("LockPersonality", "yes"),
     ("ProtectHostname", "yes"),
@@ -36,24 +37,24 @@ _ROOT = frozenset({"0", "root"})
 
 
 def hardening(app: App) -> Iterable[tuple[str, str]]:
-    """The directives and their values; one that the app file sets is as it says there."""
+    """Yield the directives of the defaults with their values. What the app file sets has precedence."""
     if not app.hardened:
         return
     service = dict(app.service)
     yield from _VIEWS if not _is_set(service, "Delegate") else _VIEWS[1:]
     if "NoNewPrivileges" in service and not _is_set(service, "NoNewPrivileges"):
-        return  # whatever implies it would take that back
-    yield from _ANYBODY
-    # ProtectClock= allows a device, and with that no others.
+        return  # the app needs new privileges: nothing that implies NoNewPrivileges=yes
+    yield from _WITHOUT_NEW_PRIVILEGES
+    # ProtectClock= adds to DeviceAllow=, after which no other devices are allowed.
     if not {"DeviceAllow", "DevicePolicy"} & service.keys() and _is_set(service, "PrivateDevices", default=True):
         yield from _DEVICES
-    # Root lives on its capabilities. The sockets are open already, whatever their port.
+    # Root without capabilities is of no use. No capability is needed to listen on port 80: the sockets are passed.
     is_root = app.user in _ROOT or (app.user is None and not _is_set(service, "DynamicUser"))
     if not is_root and "AmbientCapabilities" not in service:
         yield from _CAPABILITIES
 
 
 def _is_set(service: dict[str, tuple[str, ...]], key: str, *, default: bool = False) -> bool:
-    """Whether a boolean directive of [service] says yes; systemd takes the last of several."""
+    """True if a boolean directive of [service] is set to yes; of several values systemd takes the last."""
     values = service.get(key)
     return default if values is None else values[-1].lower() in _YES

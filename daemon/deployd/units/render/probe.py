@@ -9,7 +9,7 @@ DIRECTORY = "/run/deployd/probe"
 
 def has_socket(app: App) -> bool:
     """Do the instances of `app` have private sockets?"""
-    return app.gate.probe is not None and bool(app.gate.probe.http)
+    return app.gate.has_probe_socket
 
 
 def path(app_name: str, number: int | str) -> str:

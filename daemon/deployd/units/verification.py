@@ -1,0 +1,109 @@
+"""Verification of unit files by ``systemd-analyze verify``, before they are installed.
+
+Its exit status is of no use (0 for unknown directives): any output is a complaint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from deployd.errors import InvalidFile, SystemdError
+from deployd.model import unit_name
+from deployd.state.disk import reported
+from deployd.units.render import HEADER, Unit
+
+SEARCH_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where systemd-analyze is searched for, and its PATH."""
+
+_COMPLAINT = re.compile(r"/[^:]*/(?P<unit>[^/]+?\.(?:socket|service)):(?P<line>[0-9]+): (?P<what>.*)")
+
+_HARMLESS = "Accepting user/group name"
+"""The beginning of a message about names such as "first.last", which systemd accepts."""
+
+_STAND_INS = (Unit("sysinit.target", "[Unit]\nDescription=Stand-in\n"),)
+"""Units that are required by ours (systemd.service(5), implicit dependencies) and missing in the directory."""
+
+
+async def verify(units: Sequence[Unit], scratch: Path | None, deadline: float) -> None:
+    """Raise InvalidFile if ``systemd-analyze verify`` complains about the units.
+
+    They are written to a temporary directory in `scratch` (None: the system's default), so that it reads no others: a
+    broken unit of another package is no reason to reject this app. `deadline` in seconds. Raises SystemdError if
+    systemd-analyze cannot be run or does not end.
+    """
+    with tempfile.TemporaryDirectory(dir=scratch) as directory:
+        with reported("write units for systemd-analyze"):
+            _write(Path(directory), (*units, *_STAND_INS))
+        # On its command line ":" cannot be part of a name. Units with one are read because the others want them.
+        names = [unit.name for unit in units if ":" not in unit.name]
+        output = await _analyze(directory, names, deadline)
+    complaints = [line for line in dict.fromkeys(output.splitlines()) if line and not line.startswith(_HARMLESS)]
+    if complaints:
+        raise InvalidFile(_sentence(units, complaints))
+
+
+def _write(directory: Path, units: Iterable[Unit]) -> None:
+    for unit in units:
+        (directory / unit.name).write_bytes(unit.text.encode(errors="surrogateescape"))
+
+
+async def _analyze(directory: str, names: Sequence[str], deadline: float) -> str:
+    """Return the output of ``systemd-analyze verify`` for the units `names` in `directory`."""
+    # Nothing of the daemon's environment: with SYSTEMD_LOG_LEVEL=debug there would be output without complaints.
+    environment = {
+        "PATH": SEARCH_PATH,
+        "LC_ALL": "C.UTF-8",
+        "SYSTEMD_UNIT_PATH": directory,
+        "SYSTEMD_LOG_LEVEL": "notice",
+        "SYSTEMD_LOG_TARGET": "console",
+        "SYSTEMD_LOG_COLOR": "0",
+    }
+    paths = [f"{directory}/{name}" for name in names]
+    program = shutil.which("systemd-analyze", path=SEARCH_PATH)
+    if program is None:
+        raise SystemdError("cannot run systemd-analyze to verify the units: it is not installed")
+    try:
+        process = await asyncio.create_subprocess_exec(
+            program, "verify", "--man=no", *paths,
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+    except OSError as error:
+        raise SystemdError(f"cannot run systemd-analyze to verify the units: {error.strerror}") from error
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), deadline)
+    except TimeoutError:
+        raise SystemdError(f"systemd-analyze did not verify the units within {deadline:g} s; try again") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    text = output.decode(errors="replace").strip()
+    if process.returncode and not text:
+        raise SystemdError(f"systemd-analyze verify failed with status {process.returncode} and no message")
+    return text
+
+
+def _sentence(units: Sequence[Unit], complaints: Sequence[str]) -> str:
+    """Return the complaints as one sentence, with the key of the app file where the line number leads to one."""
+    texts = {unit.name: unit.text.splitlines() for unit in units}
+    header = re.match(re.escape(HEADER) + r"(\S+\.toml)", units[0].text)
+    file = header[1] if header else "the app file"
+    said = []
+    for complaint in complaints:
+        where = _COMPLAINT.fullmatch(complaint)
+        lines = texts.get(where["unit"], []) if where else []
+        if where and 0 < int(where["line"]) <= len(lines):
+            table = "socket" if unit_name.is_socket(where["unit"]) else "service"
+            directive = lines[int(where["line"]) - 1].partition("=")[0]
+            said.append(f"[{table}] {directive}: {where['what']}")
+        else:
+            said.append(complaint)
+    return f"{file}: systemd-analyze verify complains: {'; '.join(said)}; correct or remove what it names"

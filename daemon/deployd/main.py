@@ -5,30 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import re
 import signal
 import sys
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from deployd import config
-from deployd.apps.registry import DaemonSettings, Registry
-from deployd.apps.removal import Removal
+from deployd.apps.teardown import Teardown
+from deployd.assembly import Assembly
 from deployd.bus import Bus, BusError
-from deployd.errors import DeploydError, InvalidRequest
+from deployd.daemon_settings import DaemonSettings
+from deployd.errors import DeploydError
 from deployd.files.workers import Workers
 from deployd.instances.commands import Commands
 from deployd.model.app import App
 from deployd.model.event import EventName
-from deployd.plan.backoff import Patience
 from deployd.reuseport import support
 from deployd.rollout.hooks import Hooks
 from deployd.rollout.host import Host
 from deployd.routing.kernel import Kernel
-from deployd.service.interface import Service
 from deployd.service.polkit import Polkit
+from deployd.service.signals import Signals
 from deployd.state.history import History
 from deployd.state.pins import Pins
 from deployd.systemd import journal
@@ -54,31 +51,10 @@ def run() -> int:
     """Run the daemon until it ends; return its exit status."""
     journal.configure()
     try:
-        return asyncio.run(Daemon(_settings()).run())
+        return asyncio.run(Daemon(DaemonSettings.from_environment()).run())
     except DeploydError as error:
         log.error("%s", error)
         return 1
-
-
-def _settings() -> DaemonSettings:
-    """Read the settings from the environment. Raises InvalidRequest."""
-    # systemd sets STATE_DIRECTORY; the default is the same directory.
-    state = Path(os.environ.get("STATE_DIRECTORY", "/var/lib/deployd"))
-    return DaemonSettings(
-        state=state,
-        patience=Patience(steady=float(_number("DEPLOYD_STEADY", Patience().steady, "a number of seconds", 999999))),
-        generations=int(_number("DEPLOYD_GENERATIONS", DaemonSettings().generations, "a number", 9999)),
-    )
-
-
-def _number(name: str, default: float, what: str, most: int) -> float:
-    """Read a positive integer of at most `most` from the environment. Raises InvalidRequest."""
-    text = os.environ.get(name)
-    if text is None:
-        return default
-    if not re.fullmatch(r"[1-9][0-9]{0,5}", text) or int(text) > most:
-        raise InvalidRequest(f"{name} is {text!r}: it must be {what} from 1 to {most}, for example {default:g}")
-    return float(text)
 
 
 class Daemon:
@@ -87,8 +63,8 @@ class Daemon:
     def __init__(self, settings: DaemonSettings) -> None:
         self._settings = settings
         self._notifier = Notifier()
-        self._service: Service | None = None
-        self._apps: Registry | None = None
+        self._signals: Signals | None = None
+        self._apps: Assembly | None = None
         self._reloading: asyncio.Future[None] | None = None
 
     async def run(self) -> int:
@@ -126,7 +102,6 @@ class Daemon:
         execution.sweep()
         commands = Commands(execution, pins)
         hooks = Hooks(transient, tail, commands)
-        removal = Removal(systemd, units, reload, pins)
         host = Host(
             systemd,
             history,
@@ -140,18 +115,31 @@ class Daemon:
             generations=self._settings.generations,
             patience=self._settings.patience,
         )
-        apps = Registry(self._settings, host, removal, self._emit)
-        self._apps = apps
-        self._service = Service(bus, apps, Polkit(bus))
+        teardown = Teardown(systemd, units, reload, pins)
+        self._signals = Signals(bus)
+        self._apps = apps = Assembly(self._settings.apps, host, teardown, self._emit)
+        service = apps.service(bus, Polkit(bus), self._signals)
         await apps.start()
+        self._reload(apps)  # takes its time if there are many files, or slow ones
         # Keeps those of existing apps, whose control loops have just begun and claim them later.
-        kernel.drop_inherited(deployment.steered(apps.names()))
+        kernel.drop_inherited(deployment.steered(apps.registry.names()))
         loop.add_signal_handler(signal.SIGHUP, self._reload, apps)
         try:
-            await self._service.start()
+            await service.start()
         except BusError as error:
             log.error("the bus name org.deployd1 cannot be acquired: %s", error.message)
             return 1
+        try:
+            return await self._wait(bus, ended)
+        finally:
+            if self._reloading is not None:
+                self._reloading.cancel()
+            await apps.stop()
+            await bus.close()
+            history.close()
+
+    async def _wait(self, bus: Bus, ended: asyncio.Future[int]) -> int:
+        """Report readiness to systemd, then wait for the end; return the exit status."""
         self._notifier.ready()
         self._update_status()
         watchdog = asyncio.ensure_future(self._notifier.watchdog())
@@ -167,9 +155,6 @@ class Daemon:
             watchdog.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watchdog
-            await apps.stop()
-            await bus.close()
-            history.close()
 
     def _settings_now(self, app: str) -> App | None:
         """Return the settings in the app file; None if there is no valid one."""
@@ -178,8 +163,8 @@ class Daemon:
         except DeploydError:
             return None
 
-    def _reload(self, apps: Registry) -> None:
-        self._reloading = asyncio.ensure_future(apps.reload())
+    def _reload(self, apps: Assembly) -> None:
+        self._reloading = asyncio.ensure_future(apps.reloading.reload())
         self._reloading.add_done_callback(lambda _: self._update_status())
 
     def _emit(self, app: str, kind: str, fields: dict[str, Any]) -> None:
@@ -191,14 +176,14 @@ class Daemon:
                 journal.sentence(app, event, fields),
                 extra=journal.fields(app, event, fields),
             )
-        if self._service is not None:
-            self._service.emit(app, kind, fields)
+        if self._signals is not None:
+            self._signals.emit(app, kind, fields)
         if kind == "changed" or fields.get("event") in IN_STATUS_LINE:
             self._update_status()
 
     def _update_status(self) -> None:
         if self._apps is not None:
-            self._notifier.status(self._apps.headline())
+            self._notifier.status(self._apps.statuses.headline())
 
 
 def _end(ended: asyncio.Future[int]) -> None:

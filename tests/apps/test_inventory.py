@@ -14,12 +14,12 @@ import pytest
 
 from deployd.apps.app_files import AppFiles
 from deployd.apps.caller import Caller
-from deployd.apps.inventory import inventory
+from deployd.apps.inventory import Inventory
+from deployd.apps.reader_pool import ReaderPool
 from deployd.apps.registry import Registry
 from deployd.config.contents import contents
 from deployd.config.release import resolve_release
 from deployd.errors import DeploydError
-from deployd.files.workers import Workers
 from deployd.model.app import App
 from deployd.model.generation import Result
 from deployd.state.history import History
@@ -39,22 +39,20 @@ class Site:
         self.history.open()
         self.files: dict[str, App] = {}
         self.registry = create_autospec(Registry, instance=True)
-        self.registry.history, self.registry.pins = self.history, self.pins
         self.registry.names.side_effect = lambda: sorted({*self.history.apps(), *self.files})
         self.registry.known.return_value = None
-        self.registry.viewers = Workers()
-        self.registry.files = create_autospec(AppFiles, instance=True)
-        self.registry.files.releases.side_effect = self._releases
-        self.registry.files.each.side_effect = self._each
-        self.registry.files.names = self.files.keys()
-        self.registry.files.path.side_effect = lambda name: directory / f"{name}.toml"
+        self.app_files = create_autospec(AppFiles, instance=True)
+        self.app_files.releases.side_effect = self._releases
+        self.app_files.each.side_effect = self._each
+        self.app_files.names = self.files.keys()
+        self.app_files.path.side_effect = lambda name: directory / f"{name}.toml"
         (directory / "cron.toml").touch(mode=0o600)
 
     async def _releases(self) -> dict[str, str | DeploydError]:
         return {name: _resolved(app) for name, app in self.files.items()}
 
-    async def _each(self, look: Callable[[Path], bool]) -> dict[str, bool]:
-        return {name: look(self.registry.files.path(name)) for name in self.files}
+    async def _each(self, read: Callable[[Path], bool]) -> dict[str, bool]:
+        return {name: read(self.app_files.path(name)) for name in self.files}
 
     def release(self, name: str) -> str:
         path = self.home / name
@@ -77,7 +75,8 @@ class Site:
             self.pins.pin(app, instance, number)
 
     def releases(self, app: str, caller: Caller = ROOT) -> dict[str, dict[str, Any]]:
-        answer = asyncio.run(inventory(self.registry, caller, app, Workers()))
+        inventory = Inventory(self.registry, self.app_files, ReaderPool(), self.history, self.pins)
+        answer = asyncio.run(inventory.releases(caller, app))
         return {os.path.relpath(item["release"], self.home): item for item in answer["releases"]}
 
 
@@ -101,27 +100,27 @@ def test_what_another_app_needs_is_not_free(site: Site) -> None:
     site.deploy("worker", 1, "v1", instances=1)
     (site.home / "current").symlink_to("v2")
     site.files["cron"] = replace(SETTINGS, name="cron", release=str(site.home / "current"))
-    told = site.releases("demo")
-    assert {name: item["state"] for name, item in told.items()} == {
+    found = site.releases("demo")
+    assert {name: item["state"] for name, item in found.items()} == {
         "v13": "running",
         **{f"v{number}": "kept" for number in range(12, 3, -1)},
         "v3": "free",
         "v2": "kept",
         "v1": "kept",
     }
-    assert (told["v1"]["why"], told["v2"]["why"]) == ("worker needs it", "cron needs it")
+    assert (found["v1"]["why"], found["v2"]["why"]) == ("worker needs it", "cron needs it")
     assert site.releases("worker")["v13"]["why"] == "demo needs it"
 
 
-def test_changes_are_looked_for_where_they_matter(site: Site) -> None:
+def test_changes_are_reported_for_releases_that_are_needed(site: Site) -> None:
     for number in range(1, 13):
         site.deploy("demo", number, f"v{number}", instances=1)
     for name in ("v1", "v11", "v12"):
         (site.home / name / "app.py").write_text("changed")
-    told = site.releases("demo")
-    assert [name for name, item in told.items() if item["changed"]] == ["v12", "v11"]
-    assert "app.py was changed on 2" in told["v11"]["why"]
-    assert told["v10"]["why"] == "deployd rollback demo --to 10 goes there"
+    found = site.releases("demo")
+    assert [name for name, item in found.items() if item["changed"]] == ["v12", "v11"]
+    assert "app.py was changed on 2" in found["v11"]["why"]
+    assert found["v10"]["why"] == "deployd rollback demo --to 10 goes there"
 
 
 def test_an_app_with_a_file_only(site: Site) -> None:
@@ -132,25 +131,25 @@ def test_an_app_with_a_file_only(site: Site) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="closes a directory to others")
-def test_others_are_told_of_directories_that_they_can_list(site: Site) -> None:
+def test_other_users_see_the_directories_that_they_can_list(site: Site) -> None:
     for directory in (site.home.parent, *list(site.home.parents)[1:-2]):
         directory.chmod(directory.stat().st_mode | 0o011)
     for number in range(1, 13):
         site.deploy("demo", number, f"v{number}", instances=1)
-    site.release("beside")
+    site.release("sibling")
     (site.home / "v11" / "app.py").write_text("changed")
-    told = site.releases("demo", NOBODY)
-    assert told["v11"]["changed"]
-    assert "app.py" not in told["v11"]["why"]
-    assert told["beside"]["state"] == "unknown"
-    assert told["v1"]["deletable"]
+    found = site.releases("demo", NOBODY)
+    assert found["v11"]["changed"]
+    assert "app.py" not in found["v11"]["why"]
+    assert found["sibling"]["state"] == "unknown"
+    assert found["v1"]["deletable"]
     site.files["cron"] = replace(SETTINGS, name="cron", release=str(site.home / "v2"))
-    told = site.releases("demo", NOBODY)
-    assert [told[name]["deletable"] for name in ("v1", "v2")] == [False, False], "an app file says which, and is closed"
-    assert told["v1"]["why"] == told["v2"]["why"]
+    found = site.releases("demo", NOBODY)
+    assert [found[name]["deletable"] for name in ("v1", "v2")] == [False, False], "the file of cron is secret"
+    assert found["v1"]["why"] == found["v2"]["why"]
     site.home.chmod(0o711)
     (site.home / "v3").rename(site.home / "elsewhere")
-    told = site.releases("demo", NOBODY)
-    assert set(told) == {f"v{number}" for number in range(1, 13)}, "none of the names that lie beside"
-    assert len({(item["state"], item["why"], item["changed"], item["deletable"]) for item in told.values()}) == 1
+    found = site.releases("demo", NOBODY)
+    assert set(found) == {f"v{number}" for number in range(1, 13)}, "no other directory is listed"
+    assert len({(item["state"], item["why"], item["changed"], item["deletable"]) for item in found.values()}) == 1
     site.home.chmod(0o755)

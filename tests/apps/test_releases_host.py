@@ -102,12 +102,13 @@ def test_nothing_is_started_from_a_release_that_is_not_what_it_was(stage: Stage)
         == f"instances 1-{INSTANCES} would not start again; put it back, or roll out another"
     )
 
-    # The way forward is open, and says that the way back is not.
+    # A rollout is possible, and warns that it cannot be rolled back.
     ended = stage.rollout(stage.release("v3"))
     assert ended.result == "succeeded"
     [warning] = [event for event in ended.events if event["event"] == "warning"]
     assert warning["reason"] == (
-        f"the release {RELEASES}/v1 is gone (No such file or directory): should this rollout fail, there is no way back"
+        f"the release {RELEASES}/v1 is gone (No such file or directory): "
+        "if this rollout fails, it cannot be rolled back"
     )
     assert "No such file" in refused(stage, "rollback", APP)
     assert stage.change("rollback", "--to", "2").result == "succeeded"
@@ -145,7 +146,7 @@ def test_resuming_what_is_gone_is_refused(stage: Stage) -> None:
         shutil.rmtree(directory(stage, "v2"))
         sentence = refused(stage, "resume", APP)
         assert f"the release {RELEASES}/v2 is gone" in sentence
-        assert f"put it back and resume, or deployd abort {APP} goes back" in sentence
+        assert f"put it back and resume, or use deployd abort {APP} to roll back" in sentence
         stage.release("v2")
         assert stage.deployd("resume", APP).returncode == 0
         assert begun.end().result == "succeeded"
@@ -169,7 +170,7 @@ def test_there_is_no_way_back_past_a_release_that_says_so(stage: Stage) -> None:
     ended = stage.rollout(stage.release("v2", files=mark))
     assert ended.result == "succeeded"
     [warning] = [event for event in ended.events if event["event"] == "warning"]
-    assert warning["reason"] == "no way leads back past generation 2, as its release says"
+    assert warning["reason"] == "generation 2 is irreversible, as its release says"
     assert warning["journal"] == ["drops the column price"], "root may read it"
     assert stage.change("scale", "3").result == "succeeded"
     assert [row["irreversible"] for row in stage.history()] == [False, True, False]

@@ -33,7 +33,7 @@ def test_it_is_finished_by_the_next_one_wherever_it_failed(stage: Stage, other: 
         failed = stage.deployd("remove", "other")
         assert failed.returncode == 1, failed
         assert "half removed" in failed.stderr
-        assert "deployd remove other does the rest" in failed.stderr
+        assert "finish with deployd remove other" in failed.stderr
         assert "Traceback" not in failed.stderr
         told = other.status()
         assert told["rollout"] is None
@@ -69,7 +69,7 @@ def test_a_full_disk_is_no_hindrance_for_long(stage: Stage, other: Neighbour) ->
     fill(stage)
     done = stage.deployd("remove", "other")
     assert done.returncode in (0, 1)
-    assert (done.returncode == 1) is ("deployd remove other does the rest" in done.stderr), done
+    assert (done.returncode == 1) is ("finish with deployd remove other" in done.stderr), done
     make_room(stage)
     assert stage.deployd("remove", "other").returncode == 0
     check_gone(other)

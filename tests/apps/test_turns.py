@@ -1,18 +1,21 @@
-"""One request per app at a time, and a removal before all of them."""
+"""One request per app at a time, and a removal before all others."""
 
 from __future__ import annotations
 
 import asyncio
+from unittest.mock import create_autospec
 
 import pytest
 
+from deployd.apps.history_recovery import HistoryRecovery
 from deployd.apps.turns import Turns
 from deployd.errors import Refused
+from deployd.rollout.hooks import Hooks
 
 
 class Apps:
     def __init__(self) -> None:
-        self.turns = Turns()
+        self.turns = Turns(create_autospec(Hooks, instance=True), create_autospec(HistoryRecovery, instance=True))
         self.log: list[str] = []
         self.go = asyncio.Event()
 
@@ -31,7 +34,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def test_one_at_a_time_but_of_one_app_only() -> None:
+def test_requests_of_an_app_wait_for_each_other_but_not_for_other_apps() -> None:
     async def test() -> None:
         apps = Apps()
         tasks = [apps.begin("a", "first"), apps.begin("a", "second"), apps.begin("b", "other")]
@@ -44,7 +47,7 @@ def test_one_at_a_time_but_of_one_app_only() -> None:
     asyncio.run(test())
 
 
-def test_a_removal_waits_for_nobody() -> None:
+def test_a_removal_cancels_the_requests_of_its_app() -> None:
     async def test() -> None:
         apps = Apps()
         hung, queued, other = apps.begin("a", "hung"), apps.begin("a", "queued"), apps.begin("b", "other")
@@ -68,7 +71,7 @@ def test_a_removal_waits_for_nobody() -> None:
     asyncio.run(test())
 
 
-def test_a_request_that_is_cancelled_otherwise_is_just_that() -> None:
+def test_a_request_that_is_cancelled_without_a_removal_raises_cancelled_error() -> None:
     async def test() -> None:
         apps = Apps()
         task = apps.begin("a", "first")

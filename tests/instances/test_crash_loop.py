@@ -227,11 +227,11 @@ def test_an_instance_without_a_pin_is_forgotten() -> None:
 
 
 def test_the_daemon_takes_steady_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    from deployd.main import _settings
+    from deployd.daemon_settings import DaemonSettings
 
-    assert _settings().patience == Patience()
+    assert DaemonSettings.from_environment().patience == Patience()
     monkeypatch.setenv("DEPLOYD_STEADY", "5")
-    assert _settings().patience == Patience(steady=5.0)
+    assert DaemonSettings.from_environment().patience == Patience(steady=5.0)
     monkeypatch.setenv("DEPLOYD_STEADY", "soon")
     with pytest.raises(Exception, match="DEPLOYD_STEADY is 'soon': it must be a number of seconds from 1 to 999999"):
-        _settings()
+        DaemonSettings.from_environment()

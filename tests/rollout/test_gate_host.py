@@ -138,7 +138,7 @@ def test_on_failure_pause_can_be_aborted(stage: Stage) -> None:
         begun.until("paused")
         refused = stage.deployd("rollout", APP)
         assert refused.returncode == 3
-        assert "deployd resume demo goes on, deployd abort demo goes back" in refused.stderr
+        assert "deployd resume demo continues it, deployd abort demo rolls it back" in refused.stderr
         assert stage.deployd("abort", APP).returncode == 0
         ended = begun.end()
     assert (ended.status, ended.result) == (1, "aborted")

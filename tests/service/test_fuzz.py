@@ -14,8 +14,8 @@ from dbus_next import Message, Variant
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deployd.apps.registry import DaemonSettings, Registry
-from deployd.apps.removal import Removal
+from deployd.apps.teardown import Teardown
+from deployd.assembly import Assembly
 from deployd.bus import Bus, BusError, Credentials, MethodCall
 from deployd.errors import DeploydError, InvalidFile, Refused
 from deployd.files.workers import Workers
@@ -28,9 +28,9 @@ from deployd.rollout.controller import Controller
 from deployd.rollout.hooks import Hooks
 from deployd.rollout.host import Host
 from deployd.routing.kernel import Kernel
-from deployd.service.interface import APP, MANAGER, NAME, ROOT, Service
-from deployd.service.introspection import PROPERTIES, SIGNATURES
+from deployd.service.introspection import APP, MANAGER, NAME, PROPERTIES, ROOT, SIGNATURES
 from deployd.service.polkit import Polkit
+from deployd.service.signals import Signals
 from deployd.state.history import History
 from deployd.state.pins import Pins
 from deployd.systemd.execution import Execution
@@ -90,23 +90,21 @@ class Site:
         systemd, transient = create_autospec(Systemd, instance=True), create_autospec(Transient, instance=True)
         commands = Commands(create_autospec(Execution, instance=True), pins)
         hooks = Hooks(transient, create_autospec(Tail, instance=True), commands)
-        kernel, removal = create_autospec(Kernel, instance=True), create_autospec(Removal, instance=True)
+        kernel, teardown = create_autospec(Kernel, instance=True), create_autospec(Teardown, instance=True)
+        teardown.installed.return_value = False
         host = Host(systemd, self.history, pins, deployment, AsyncMock(), hooks, transient, commands, kernel)
-        self.apps = Registry(
-            DaemonSettings(apps=directory, state=directory, units=directory), host, removal, lambda *_: None
-        )
+        apps = Assembly(directory, host, teardown, lambda *_: None)
         for name in ("bad", "demo", "new"):
             (directory / f"{name}.toml").touch(mode=0o600)
-        self.apps.load = self.load  # type: ignore[method-assign]
-        self.apps.files.load = self.load  # type: ignore[method-assign]
-        self.apps.controller = self.controller  # type: ignore[method-assign]
+        apps.files.load = self.load  # type: ignore[method-assign]
+        apps.supervisor.controller = self.controller  # type: ignore[method-assign]
         self.uid = 0
         self.runner = asyncio.Runner()  # one loop for all, as in the daemon
         bus = create_autospec(Bus, instance=True)
         bus.credentials = AsyncMock(side_effect=lambda _: Credentials(self.uid, frozenset({self.uid})))
-        self.service = Service(bus, self.apps, create_autospec(Polkit, instance=True))
+        self.service = apps.service(bus, create_autospec(Polkit, instance=True), Signals(bus))
 
-    async def load(self, name: str, workers: Workers | None = None) -> App:
+    async def load(self, name: str, workers: Workers) -> App:
         if name == "bad":
             raise InvalidFile("bad.toml:1: \x1b[31m" + "x" * 2_000)
         return SETTINGS

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from deployd import config
 from deployd.config.source import printable
-from deployd.errors import DeploydError, InvalidFile
+from deployd.errors import DeploydError, InvalidFile, NoSuchApp
 from deployd.files.sweep import Shared, Sweep
 from deployd.files.workers import Workers
 from deployd.model.app import App
@@ -49,6 +49,12 @@ class AppFiles:
 
     def path(self, name: str) -> Path:
         return self.directory / f"{name}{SUFFIX}"
+
+    def unknown(self, name: str) -> NoSuchApp:
+        """Return the error for the name of an app that does not exist."""
+        if not config.is_name(name):
+            return NoSuchApp('there is no such app: names have up to 63 letters, digits, ".", "-" and "_"')
+        return NoSuchApp(f"there is no app {name}: no {self.path(name)} and no history of it")
 
     async def refresh(self) -> None:
         """List the files anew, unless the file system is slow: then the last list does."""

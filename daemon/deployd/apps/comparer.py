@@ -1,12 +1,14 @@
-"""What `deployd compare` is told from: the status, what systemd says of the units, and the journal."""
+"""Compares the generations of an app by its status, systemd's figures for its units, and the journal."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
+from deployd.apps.caller import Caller
+from deployd.apps.reader_pool import ReaderPool
+from deployd.documents import Json
 from deployd.documents.compare import comparison, shown
-from deployd.documents.status import Json
 from deployd.state.history import History
 from deployd.systemd.complaints import Complaining
 from deployd.systemd.manager import Systemd
@@ -14,7 +16,7 @@ from deployd.systemd.usage import usages
 
 
 class Comparer:
-    """Compares the generations of any app. Who asks while an answer is being made gets that one: everyone may ask."""
+    """Compares the generations of any app. Concurrent calls for the same app share an answer."""
 
     def __init__(
         self,
@@ -30,7 +32,7 @@ class Comparer:
         self._making: dict[str, asyncio.Task[Json]] = {}
 
     async def compare(self, app: str) -> Json:
-        """See compare.py. Raises NoSuchApp and StateError."""
+        """Return `deployd compare APP --json`. Raises NoSuchApp and StateError."""
         making = self._making.get(app)
         if making is None:
             making = self._making[app] = asyncio.ensure_future(self._compare(app))
@@ -42,13 +44,27 @@ class Comparer:
             number: await self._complaining.of(self._invocations(app, number, instances), app)
             for number, instances in shown(self._status(app)).items()
         }
-        # Afterwards: counting may take seconds, and what is told belongs together.
+        # Read the status again: counting may take seconds, and the figures belong together.
         status = self._status(app)
         units = [item["unit"] for instances in shown(status).values() for item in instances]
         return comparison(status, await usages(self._systemd, units), complaints)
 
     def _invocations(self, app: str, generation: int, instances: list[Json]) -> list[str]:
-        """All that are known, those that run now last: of too many the first are left out."""
+        """Return the known invocations, those that run now last: of too many the first are left out."""
         present = [item["invocation_id"] for item in instances]
         before = [item for item in self._history.invocations(app, generation) if item not in present]
         return [*before, *present]
+
+
+class PublicComparer:
+    """Compares on behalf of callers. Root shares a comparer with the analysis of rollouts; neither waits for others."""
+
+    def __init__(self, pool: ReaderPool, root: Comparer, public: Comparer) -> None:
+        self._pool = pool
+        self._root = root
+        self._public = public
+
+    async def compare(self, caller: Caller, name: str) -> Json:
+        """Return `deployd compare APP --json`. Raises NoSuchApp, StateError and BusError (LimitsExceeded)."""
+        comparer = self._root if caller.root else self._public
+        return await self._pool.run(caller, lambda: comparer.compare(name))

@@ -1,7 +1,7 @@
-"""Bounds the work that unprivileged callers may have done: everyone may ask, and asking costs nothing.
+"""Limits the work that the daemon does for unprivileged callers: anyone may query, and queries cost the caller nothing.
 
-Root's work is done at once. Of another user one piece is done at a time, with a pause after it in proportion, and of
-all of them together only so many; a few more wait for a limited time, and what is beyond that is refused.
+Work for root starts immediately. For any other user, one piece of work runs at a time, followed by a pause in
+proportion; for all of them together, only a few run at a time. A few more wait for a limited time, others are refused.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from deployd.errors import NoAnswer
 T = TypeVar("T")
 
 MOST_WAITING = 4
-"""Calls of one user that wait for their turn, the one being worked on included."""
+"""Calls of one user that wait for their turn, including the one that is being worked on."""
 LONGEST_WAIT = 20.0
 """Seconds that a call waits for its turn."""
 LONGEST_WORK = 35.0
-"""Seconds that a call waits for its answer from then on; the command waits for 60 s."""
+"""Seconds that a call waits for its answer once its turn has come; the command waits for 60 s."""
 
 LIMITS_EXCEEDED = "org.freedesktop.DBus.Error.LimitsExceeded"
 
@@ -35,8 +35,8 @@ class _User:
 
 
 class Quota:
-    """At most `at_once` pieces of work at a time. After one that took t seconds, the next one of the same user is not
-    begun for `pause` times t."""
+    """Runs at most `at_once` pieces of work at a time. After one that took t seconds, the next one of the same user
+    starts `pause` times t later at the earliest."""
 
     def __init__(self, at_once: int, pause: float) -> None:
         self._users: dict[int, _User] = {}
@@ -44,15 +44,12 @@ class Quota:
         self._pause = pause
 
     async def run(self, caller: Caller, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Do `work` when it is the caller's turn.
-
-        Raises BusError (LimitsExceeded) when that would take too long.
-        """
+        """Run `work` when it is the caller's turn. Raises BusError (LimitsExceeded) if that takes too long."""
         if caller.root:
             return await work()
         user = self._users.setdefault(caller.uid, _User())
         if user.waiting >= MOST_WAITING:
-            raise _too_much(caller)
+            raise _limit_exceeded(caller)
         user.waiting += 1
         try:
             return await self._in_turn(caller, user, work)
@@ -71,22 +68,22 @@ class Quota:
                     user.turn.release()
                     raise
         except TimeoutError:
-            raise _too_much(caller) from None
-        began, doing = clock(), asyncio.ensure_future(self._do(work))
+            raise _limit_exceeded(caller) from None
+        began, doing = clock(), asyncio.ensure_future(self._limited(work))
 
         def done(task: asyncio.Task[T]) -> None:
-            idle = not task.cancelled() and isinstance(task.exception(), NoAnswer)  # it has only waited
+            idle = not task.cancelled() and isinstance(task.exception(), NoAnswer)  # it only waited
             user.next_at = clock() if idle else clock() + self._pause * (clock() - began)
             user.turn.release()
 
-        # Not when the caller goes away: threads go on, and must not be joined by more.
+        # A caller that disconnects does not end its turn: the threads of its work continue.
         doing.add_done_callback(done)
         done_in_time, _ = await asyncio.wait({doing}, timeout=LONGEST_WORK)
         if not done_in_time:
-            raise _too_much(caller)
+            raise _limit_exceeded(caller)
         return await doing
 
-    async def _do(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def _limited(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         async with self._at_once:
             return await work()
 
@@ -97,9 +94,9 @@ class Quota:
                 del self._users[uid]
 
 
-def _too_much(caller: Caller) -> BusError:
+def _limit_exceeded(caller: Caller) -> BusError:
     return BusError(
         LIMITS_EXCEEDED,
-        f"deployd works for user {caller.uid} already, and answers only so many questions of an unprivileged user at a"
-        " time; try again later, or ask as root",
+        f"deployd is busy with queries of user {caller.uid}, and limits those of unprivileged users; try again later,"
+        " or as root",
     )

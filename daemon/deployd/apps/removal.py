@@ -1,96 +1,73 @@
-"""The end of an app on this machine: everything of it is stopped, then what was generated for it is removed.
-
-Each step may be repeated: whoever was interrupted, by an error or by death, does it all again. Waiting for processes to
-end is the app's own matter, and keeps nobody else from anything.
-"""
+"""Removes an app from this machine: its processes and units first, then its history, then what is remembered of it."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
-from collections.abc import AsyncIterator, Iterable
-
-from deployd.errors import SystemdError
-from deployd.model import unit_name
+from deployd.apps.registry import Registry
+from deployd.apps.supervisor import Supervisor
+from deployd.apps.teardown import Teardown
+from deployd.apps.turns import Turns
+from deployd.errors import DeploydError
+from deployd.routing import unix_addresses
+from deployd.routing.kernel import Kernel
+from deployd.state.history import History
 from deployd.state.pins import Pins
-from deployd.systemd.daemon_reload import DaemonReload
-from deployd.systemd.manager import Systemd, UnitRefused
-from deployd.units.directory import UnitDirectory
 
-log = logging.getLogger(__name__)
-
-TRIES = 5
-"""So often what has been stopped may be found running again."""
-
-DOWN = frozenset({"inactive", "failed"})
+JOB_MARGIN = 30.0
+"""Seconds beyond the instances' own time-outs that an app has to stop."""
 
 
 class Removal:
-    """Unit files in `units`, generation files through `pins`, what runs through `systemd`."""
+    """For all apps."""
 
-    def __init__(self, systemd: Systemd, units: UnitDirectory, reload: DaemonReload, pins: Pins) -> None:
-        self._systemd = systemd
-        self._units = units
-        self._reload = reload
+    def __init__(
+        self,
+        registry: Registry,
+        supervisor: Supervisor,
+        turns: Turns,
+        teardown: Teardown,
+        history: History,
+        pins: Pins,
+        kernel: Kernel,
+    ) -> None:
+        self._registry = registry
+        self._supervisor = supervisor
+        self._turns = turns
+        self._teardown = teardown
+        self._history = history
         self._pins = pins
+        self._kernel = kernel
 
-    def check(self, name: str) -> None:
-        """Raise StateError if units or pins could not be removed; before anything has been stopped."""
-        self._pins.require_writable(name)
-        if self._units.installed(name):
-            self._units.require_writable()
+    async def remove(self, name: str) -> None:
+        """Stop the app and remove all that was generated for it.
 
-    async def run(self, name: str, patience: float) -> None:
-        """Stop the app, which may take `patience` seconds, and remove its units, pins and generation files. Raises
-        SystemdError and StateError, and may then be called again."""
-        async with _deadline(name, patience):
-            await self._stop_all(name)
-        await self._reload.after(lambda: self._remove_units(name))
-        self._pins.remove(name)
+        After an error the app is still known, as a stopped one, and another call finishes the removal. Raises Busy,
+        StateError and SystemdError.
+        """
+        async with self._turns.removal(name):
+            controller = self._registry.controller(name)
+            if controller is None and not self._teardown.installed(name):
+                return
+            self._teardown.check(name)
+            self._history.require_writable(name)
+            timeout = self._timeout(name)
+            if controller is not None:
+                await controller.end("the app was removed")
+            try:
+                await self._teardown.run(name, timeout)
+                self._history.forget(name)
+            except BaseException as error:
+                if controller is not None:
+                    self._supervisor.restart(name)
+                if isinstance(error, DeploydError):
+                    hint = f"{name} is half removed: correct this, then finish with deployd remove {name}"
+                    raise type(error)(f"{error}; {hint}") from error
+                raise
+            self._supervisor.forget(name)
+            unix_addresses.forget(name)
+            self._kernel.forget(name)
 
-    async def _stop_all(self, name: str) -> None:
-        for number in self._pins.standby(name):
-            with contextlib.suppress(SystemdError):  # it has ended by itself
-                await self._systemd.thaw(unit_name.instance(name, number))
-        for _ in range(TRIES):
-            up = [unit for unit, state in (await self._loaded(name)).items() if state not in DOWN]
-            if not up:
-                break
-            # Sockets first, and to their end: ordered before the instances, they would stay open as long as these.
-            await self._stop(unit for unit in up if unit_name.is_socket(unit))
-            await self._stop(unit for unit in up if not unit_name.is_socket(unit))
-        else:
-            raise SystemdError(f"{', '.join(up)}: started again each time it was stopped")
-        for unit in await self._loaded(name):
-            await self._systemd.reset_failed(unit)
-
-    async def _loaded(self, name: str) -> dict[str, str]:
-        """The app's units that systemd knows, with their ActiveState."""
-        states = await self._systemd.states(unit_name.patterns(name))
-        return {unit: state.active for unit, state in states.items()}
-
-    async def _stop(self, units: Iterable[str]) -> None:
-        jobs = []
-        for unit in units:
-            with contextlib.suppress(UnitRefused):  # not loaded any more
-                jobs.append(await self._systemd.stop(unit))
-        if jobs:
-            await asyncio.wait(jobs)
-
-    async def _remove_units(self, name: str) -> bool:
-        """True if systemd has to reload, also for files that were removed by a daemon that died before its reload."""
-        installed = self._units.installed(name)
-        if installed:
-            sockets = [unit for unit in installed if unit_name.shared_socket_count(name, unit) is not None]
-            await self._systemd.disable([*sockets, unit_name.app_unit(name)])
-        return self._units.remove(name) or bool(await self._loaded(name))
-
-
-@contextlib.asynccontextmanager
-async def _deadline(name: str, seconds: float) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError:
-        raise SystemdError(f"{name} did not stop within {seconds:g} s") from None
+    def _timeout(self, name: str) -> float:
+        """Return the seconds that all instances of an app may take to stop."""
+        numbers = {*self._pins.held(name).values(), self._history.current(name) or 0}
+        settings = [self._history.settings(name, number) for number in numbers]
+        return max((item.stop.timeout for item in settings if item is not None), default=0.0) + JOB_MARGIN

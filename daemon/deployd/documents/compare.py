@@ -11,7 +11,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from deployd.documents.status import Json
+from deployd.documents import Json
 from deployd.systemd.complaints import Complaints
 from deployd.systemd.usage import Usage
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from deployd.documents.status import Json
+from deployd.documents import Json
 from deployd.errors import DeploydError
 from deployd.model.generation import Entry
 from deployd.model.rollout import Rollout
@@ -56,7 +56,7 @@ class Found:
 
     present: frozenset[str]
     """Releases that are there."""
-    beside: tuple[str, ...] = ()
+    siblings: tuple[str, ...] = ()
     """Directories beside them."""
     changed: Mapping[int, str] = field(default_factory=dict)
     """Generation to what is different from when it was made."""
@@ -71,7 +71,7 @@ def releases(needs: Needs, found: Found) -> Json:
     by_release: dict[str, list[Entry]] = {}
     for generation in sorted(needs.generations, key=lambda item: -item.number):
         by_release.setdefault(generation.release, []).append(generation)
-    for path in sorted({*found.beside, *([found.named] if found.named else [])} - by_release.keys()):
+    for path in sorted({*found.siblings, *([found.named] if found.named else [])} - by_release.keys()):
         by_release[path] = []
     kept = _Kept(needs, found)
     return {"app": needs.app, "releases": [kept.release(path, items) for path, items in by_release.items()]}

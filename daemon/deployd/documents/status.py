@@ -1,13 +1,14 @@
-"""The JSON of status, history and plan (contracts). Pure."""
+"""The JSON of status, history, repair and plan (contracts). Pure."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
+from deployd.documents import Json
 from deployd.model import unit_name
 from deployd.model.action import Adopt, Freeze, Start, Stop, Thaw, Unpin
 from deployd.model.app import Routing
@@ -21,46 +22,58 @@ from deployd.plan.simulation import Outcome
 from deployd.rollout.pauses import standing
 from deployd.routing import Report
 
-Json = dict[str, Any]
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One app at one moment."""
+
+    app: str
+    generation: Generation | None
+    """The current generation, or the one that a first deployment under way makes."""
+    rollout: Rollout | None
+    """The rollout under way."""
+    target: Generation | None
+    """The generation that the rollout under way made."""
+    instances: Iterable[Instance]
+    releases: Mapping[int, str]
+    """Release by generation, of the generations of the instances."""
+    desired: int
+    """Number of instances wanted."""
+    boot: float
+    """CLOCK_REALTIME at CLOCK_MONOTONIC 0."""
+    troubles: Mapping[int, Trouble]
+    """Crashes by instance."""
+    boots: Boots | None
+    """How long instances take to become ready."""
+    routing: Report
+    """Where new connections go."""
+    standby: Json | None
+    history_error: str
+    """Why the history cannot be used; "" if it can."""
 
 
-def status(
-    app: str,
-    generation: Generation | None,
-    rollout: Rollout | None,
-    instances: Iterable[Instance],
-    releases: dict[int, str],
-    desired: int,
-    boot: float,
-    target: Generation | None = None,
-    troubles: Mapping[int, Trouble] = MappingProxyType({}),
-    boots: Boots | None = None,
-    routing: Report | None = None,
-    standby: Json | None = None,
-    trouble: str = "",
-) -> Json:
-    """`deployd status APP --json`. `boot`: CLOCK_REALTIME at CLOCK_MONOTONIC 0; `releases`: by generation; `target`:
-    the generation that the rollout under way made; `troubles`: instances that crash; `routing`: where new
-    connections go; `trouble`: why the history cannot be used."""
-    shown = [item for item in instances if item.generation is not None or item.state is not State.INACTIVE]
-    routing, shown_of = routing or Report(), generation or target
+def status(of: Snapshot) -> Json:
+    """Return `deployd status APP --json`."""
+    shown = [item for item in of.instances if item.generation is not None or item.state is not State.INACTIVE]
+    generation = of.generation
+    settings_of = generation or of.target
     return {
-        "app": app,
+        "app": of.app,
         "generation": generation.number if generation else None,
         "release": generation.release if generation else None,
-        "desired": desired,
+        "desired": of.desired,
         "ready": sum(item.state is State.READY for item in shown),
-        "routing": str(Routing.SHARED if shown_of is None else shown_of.settings.routing),
-        "steering": routing.steering,
-        "steering_reason": routing.reason,
-        "shares": [dataclasses.asdict(share) for share in routing.shares],
-        "standby": standby,
-        "history_error": trouble or None,
-        "rollout": None if rollout is None else _rollout(rollout, target),
-        "boot": boots,
+        "routing": str(Routing.SHARED if settings_of is None else settings_of.settings.routing),
+        "steering": of.routing.steering,
+        "steering_reason": of.routing.reason,
+        "shares": [dataclasses.asdict(share) for share in of.routing.shares],
+        "standby": of.standby,
+        "history_error": of.history_error or None,
+        "rollout": None if of.rollout is None else _rollout(of.rollout, of.target),
+        "boot": of.boots,
         "gate_timeout": generation.settings.gate.timeout if generation else None,
         "gate_timeout_learned": generation.settings.gate.learned if generation else None,
-        "instances": [_instance(app, item, releases, boot, troubles.get(item.number), routing) for item in shown],
+        "instances": [_instance(of, item) for item in shown],
     }
 
 
@@ -82,38 +95,36 @@ def _rollout(rollout: Rollout, target: Generation | None) -> Json:
 
 
 def failure(generation: Entry) -> Json | None:
-    """Why its rollout failed."""
+    """Return why the rollout to the generation failed, or None if it did not."""
     return None if generation.failure is None else dataclasses.asdict(generation.failure)
 
 
-def _instance(
-    app: str, item: Instance, releases: dict[int, str], boot: float, trouble: Trouble | None, routing: Report
-) -> Json:
-    moment = item.ready_since or item.started
+def _instance(of: Snapshot, item: Instance) -> Json:
+    since, trouble = item.ready_since or item.started, of.troubles.get(item.number)
     crashes = trouble.crashes if trouble is not None else None
     retry_at = crashes.retry_at if crashes is not None and item.state in (State.INACTIVE, State.FAILED) else None
     down = crashes is not None and retry_at is not None
     return {
         "instance": item.number,
-        "unit": unit_name.instance(app, item.number),
+        "unit": unit_name.instance(of.app, item.number),
         "generation": item.generation,
-        "release": releases.get(item.generation) if item.generation is not None else None,
+        "release": of.releases.get(item.generation) if item.generation is not None else None,
         "state": str(State.FAILED if down else item.state),
         "ready": item.state is State.READY,
         "main_pid": item.main_pid,
         "invocation_id": item.invocation_id,
-        "since": iso(boot + moment) if moment else None,
+        "since": iso(of.boot + since) if since else None,
         "restarts": item.restarts,
-        "weight": routing.weights.get(item.number),
-        "connections": routing.connections.get(item.number),
-        "queue": routing.queues.get(item.number),
-        "detail": crashes.sentence(boot) if crashes is not None and down else item.detail,
+        "weight": of.routing.weights.get(item.number),
+        "connections": of.routing.connections.get(item.number),
+        "queue": of.routing.queues.get(item.number),
+        "detail": crashes.sentence(of.boot) if crashes is not None and down else item.detail,
         "exit_status": item.exit_status,
         "signal": item.signal,
         "probe_error": item.probe_error,
         "boot": round(item.ready_since - item.started, 3) if item.ready_since else None,
         "crashes": crashes.count if crashes is not None else 0,
-        "retry_at": iso(boot + retry_at) if retry_at is not None else None,
+        "retry_at": iso(of.boot + retry_at) if retry_at is not None else None,
         "journal": list(trouble.journal) if trouble is not None else [],
     }
 
@@ -127,7 +138,8 @@ def history(
     more: bool = False,
     trouble: str = "",
 ) -> Json:
-    """`deployd history APP --json`, newest first; `boots`: by generation; `more`: there are older ones."""
+    """Return `deployd history APP --json`, newest first. `boots` is by generation; `more` is true if there are older
+    ones; `trouble` is why the history cannot be used."""
     return {
         "app": app,
         "generation": current,
@@ -155,7 +167,8 @@ def history(
 
 
 def repaired(path: Path, aside: Path | None, apps: Mapping[str, tuple[int | None, Rollout | None, str]]) -> Json:
-    """`deployd repair --json`; `apps`: the generation, the rollout under way and what is still wrong, by name."""
+    """Return `deployd repair --json`. `apps` maps a name to the app's generation, its rollout under way, and what is
+    still wrong with its history."""
     return {
         "history": str(path),
         "aside": None if aside is None else str(aside),
@@ -172,7 +185,7 @@ def repaired(path: Path, aside: Path | None, apps: Mapping[str, tuple[int | None
 
 
 def dry_run(app: str, origin: int | None, target: int, release: str, outcome: Outcome) -> Json:
-    """`deployd plan APP --json`. A pin that goes with nobody behind it is not worth a line."""
+    """Return `deployd plan APP --json`. Pins that are removed without an instance behind them are left out."""
     return {
         "app": app,
         "from": origin,

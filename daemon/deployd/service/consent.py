@@ -1,4 +1,4 @@
-"""Who may change what: root everything, others what polkit lets them, of the releases that the app is known by."""
+"""Consent to changes: root may change everything, other users what polkit authorises, to releases known for the app."""
 
 from __future__ import annotations
 
@@ -7,31 +7,33 @@ from collections.abc import Sequence
 from typing import Any
 
 from deployd.apps import release_access
+from deployd.apps.app_files import AppFiles
 from deployd.apps.caller import Caller
-from deployd.apps.registry import Registry
-from deployd.apps.requests import Requests
+from deployd.apps.generations import Generations
+from deployd.apps.rollback_goal import RollbackGoal
 from deployd.errors import DeploydError, InvalidRequest
 from deployd.files.workers import Workers
 from deployd.service.polkit import Polkit
 
 VERBS = {"SetWeight": "weight"}
-"""Methods whose command is not called like them."""
+"""Methods whose command has another name."""
 
 NAMES_RELEASE = frozenset({"Rollout", "Apply"})
-"""Methods that take a release from the app file or from their options."""
+"""Methods that take a release, from the app file or from their options."""
 
 
 class Consent:
-    """Asked before anything is changed."""
+    """Asks polkit before anything is changed."""
 
-    def __init__(self, polkit: Polkit, apps: Registry, requests: Requests) -> None:
+    def __init__(self, polkit: Polkit, files: AppFiles, generations: Generations, rollback_goal: RollbackGoal) -> None:
         self._polkit = polkit
-        self._apps = apps
-        self._requests = requests
+        self._files = files
+        self._generations = generations
+        self._rollback_goal = rollback_goal
         self._workers = Workers(places=1)
 
     async def obtain(self, caller: Caller, member: str, app: str, arguments: Sequence[Any]) -> str | None:
-        """The release that was agreed on, which Rollout and Apply must take; None where any is fine.
+        """Return the release that polkit has agreed to, which Rollout and Apply must use; None if any is allowed.
 
         Raises AccessDenied, and BusError (LimitsExceeded).
         """
@@ -43,21 +45,21 @@ class Consent:
         return release if member in NAMES_RELEASE else None
 
     async def _release(self, caller: Caller, member: str, app: str, arguments: Sequence[Any]) -> str:
-        """Return the release that polkit gets as a detail: the directory that instances would start from."""
+        """Return the directory that instances would start from, which polkit's rules see as `release`."""
         if not app:
             return ""
         if member in NAMES_RELEASE:
             requested = arguments[0].get("release")
             if not isinstance(requested, str | None):
                 raise InvalidRequest('option "release" must be of type str')
-            settings = await self._apps.files.load(app, self._workers)
-            known = {item.release for item in self._apps.history.past(app)}
-            # A path that hangs blocks only the requests of the user who named it.
+            settings = await self._files.load(app, self._workers)
+            known = self._generations.releases(app)
+            # A path that hangs blocks only requests of the user that named it.
             places = f"{app} for user {caller.uid}"
             return await self._workers.run(places, release_access.agreed, caller, settings, known, requested)
         with contextlib.suppress(DeploydError):
             if member == "Rollback":
-                return self._requests.rollback_goal(app, arguments[0], past_irreversible=True).release
-            current = self._apps.current(app)
+                return self._rollback_goal.find(app, arguments[0], past_irreversible=True).release
+            current = self._generations.current(app)
             return current.release if current is not None else ""
         return ""

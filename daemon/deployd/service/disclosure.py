@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from deployd.config import one_line
-from deployd.documents.status import Json
+from deployd.documents import Json
 from deployd.errors import DeploydError
 
 LINES = {"journal": "journal_lines", "errors": "error_lines"}

@@ -1,11 +1,23 @@
-"""What stands on every D-Bus object beside our own interfaces: introspection, properties, peer. Pure."""
+"""The names, paths and description of org.deployd1, and the standard interfaces that each object has as well:
+Introspectable, Properties and Peer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from xml.etree import ElementTree
 
 from deployd.bus import BusError
+from deployd.model import unit_name
+
+NAME = "org.deployd1"
+ROOT = "/org/deployd1"
+APPS = f"{ROOT}/app"
+MANAGER = "org.deployd1.Manager"
+APP = "org.deployd1.App"
+
+_HERE = Path(__file__).resolve()
+_XML = (_HERE.parents[1] / "org.deployd1.xml", _HERE.parents[3] / "units" / "org.deployd1.xml")
 
 INTROSPECTABLE = "org.freedesktop.DBus.Introspectable"
 PROPERTIES = "org.freedesktop.DBus.Properties"
@@ -19,7 +31,7 @@ SIGNATURES = {
     (PEER, "Ping"): "",
     (PEER, "GetMachineId"): "",
 }
-"""What the standard methods take (D-Bus specification, standard interfaces)."""
+"""Signatures of the standard methods (D-Bus specification, standard interfaces)."""
 
 _STANDARD = f"""
 <interface name="{INTROSPECTABLE}"><method name="Introspect"><arg name="xml" type="s" direction="out"/></method>
@@ -32,8 +44,21 @@ _STANDARD = f"""
 <arg name="invalidated" type="as"/></signal></interface>"""
 
 
+def app_path(app: str) -> str:
+    """Return the object path of an app."""
+    return f"{APPS}/{unit_name.path_encode(app)}"
+
+
+def description() -> str:
+    """Return org.deployd1.xml, as installed or in the source tree. Raises FileNotFoundError."""
+    for path in _XML:
+        if path.exists():
+            return path.read_text(encoding="utf-8")
+    raise FileNotFoundError(f"org.deployd1.xml is in none of {', '.join(map(str, _XML))}")
+
+
 def check_signature(path: str, member: str, given: str, wanted: str) -> None:
-    """Raise BusError unless a method is called with the types that it takes."""
+    """Raise BusError unless a method is called with the types of its arguments."""
     if given != wanted:
         raise BusError(
             "org.freedesktop.DBus.Error.InvalidArgs",
@@ -42,10 +67,11 @@ def check_signature(path: str, member: str, given: str, wanted: str) -> None:
 
 
 def unknown_method(path: str, interface: str, member: str) -> BusError:
+    """Return the error for a method that an object does not have."""
     return BusError("org.freedesktop.DBus.Error.UnknownMethod", f"{path} has no {interface}.{member}")
 
 
 def node(children: Iterable[str], interface: ElementTree.Element | None = None) -> str:
-    """The introspection data of an object with `children` and, if it has one, an interface of ours."""
+    """Return the introspection data of an object with `children` and, if it has one, an interface of org.deployd1."""
     body = "" if interface is None else ElementTree.tostring(interface, encoding="unicode") + _STANDARD
     return "<node>" + body + "".join(f'<node name="{child}"/>' for child in children) + "</node>"

@@ -119,10 +119,10 @@ def test_what_is_gone_matters_or_does_not() -> None:
     assert told["v1"]["why"] == "nothing needs it"
 
 
-def test_what_lies_beside_is_not_called_free() -> None:
+def test_sibling_directories_are_not_free() -> None:
     history = needs(made(1), made(2), current=2)
-    beside = tuple(f"{HOME}/{name}" for name in ("next", "shared", "v1", "v2"))
-    told = whys(answer(history, found(history, beside=beside, named=f"{HOME}/next")))
+    siblings = tuple(f"{HOME}/{name}" for name in ("next", "shared", "v1", "v2"))
+    told = whys(answer(history, found(history, siblings=siblings, named=f"{HOME}/next")))
     assert list(told) == ["v2", "v1", "next", "shared"]
     assert told["next"] == ("kept", "the app file names it")
     assert told["shared"] == (

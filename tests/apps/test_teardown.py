@@ -1,4 +1,4 @@
-"""The removal of an app is interrupted at each of its steps, and done again."""
+"""The teardown of an app is interrupted at each of its steps, and done again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deployd.apps.removal import Removal
+from deployd.apps.teardown import Teardown
 from deployd.errors import DeploydError, StateError, SystemdError
 from deployd.state.pins import Pins
 from deployd.systemd.comparison import UnitState
@@ -56,7 +56,7 @@ class Systemd:
             else:
                 self.up.pop(unit, None)
             if not job.done():
-                job.set_result("unknown")  # which says nothing: so the units are looked at
+                job.set_result("unknown")  # says nothing, so the states of the units count
 
         asyncio.get_running_loop().call_later(self._slow, end)
         return job
@@ -75,7 +75,7 @@ class Systemd:
         self.reloads += 1
 
 
-class Ground:
+class Site:
     """The unit files, pins and generation files of the app, in `directory`."""
 
     def __init__(self, directory: Path, systemd: Systemd) -> None:
@@ -88,11 +88,11 @@ class Ground:
         self.pins.write_generation(NAME, 1, {"run": ("", 0o755)}, "/srv")
         for number in (1, 2):
             self.pins.pin(NAME, number, 1)
-        self.removal = Removal(systemd, units, DaemonReload(systemd.reload), self.pins)  # type: ignore[arg-type]
+        self.teardown = Teardown(systemd, units, DaemonReload(systemd.reload), self.pins)  # type: ignore[arg-type]
 
-    async def remove(self, patience: float = 5.0) -> None:
-        self.removal.check(NAME)
-        await self.removal.run(NAME, patience)
+    async def remove(self, timeout: float = 5.0) -> None:
+        self.teardown.check(NAME)
+        await self.teardown.run(NAME, timeout)
 
     def check_gone(self) -> None:
         assert self.systemd.up == {}
@@ -101,26 +101,26 @@ class Ground:
         assert self.systemd.reloads >= 1
 
 
-def test_sockets_first_and_all_instances_at_once(tmp_path: Path) -> None:
+def test_sockets_are_stopped_first(tmp_path: Path) -> None:
     async def test() -> None:
-        ground = Ground(tmp_path, Systemd())
-        await ground.remove()
-        ground.check_gone()
-        assert ground.systemd.stopped[0] == f"{NAME}.socket"
+        site = Site(tmp_path, Systemd())
+        await site.remove()
+        site.check_gone()
+        assert site.systemd.stopped[0] == f"{NAME}.socket"
 
     run(test())
 
 
 @pytest.mark.parametrize("error", [SystemdError("no"), RuntimeError("why"), asyncio.CancelledError()], ids=repr)
-def test_interrupted_at_each_call_and_done_again(tmp_path: Path, error: Exception) -> None:
+def test_an_interrupted_teardown_can_be_repeated(tmp_path: Path, error: Exception) -> None:
     async def test(at: int) -> int:
-        ground = Ground(tmp_path / str(at), Systemd({at: error}))
+        site = Site(tmp_path / str(at), Systemd({at: error}))
         try:
-            await ground.remove()
+            await site.remove()
         except (DeploydError, RuntimeError, asyncio.CancelledError):
-            await ground.remove()
-        ground.check_gone()
-        return ground.systemd.calls
+            await site.remove()
+        site.check_gone()
+        return site.systemd.calls
 
     at, most = 1, 50
     while at < most and run(test(at)) >= at:
@@ -128,36 +128,36 @@ def test_interrupted_at_each_call_and_done_again(tmp_path: Path, error: Exceptio
     assert 8 < at < most
 
 
-def test_what_does_not_stop_is_told_in_time(tmp_path: Path) -> None:
+def test_what_does_not_stop_in_time_is_an_error(tmp_path: Path) -> None:
     async def test() -> None:
-        ground = Ground(tmp_path, Systemd(slow=30))
+        site = Site(tmp_path, Systemd(slow=30))
         with pytest.raises(SystemdError, match="did not stop within"):
-            await ground.remove(0.05)
+            await site.remove(0.05)
 
     run(test())
 
 
-def test_what_is_started_again_is_stopped_again_but_not_for_ever(tmp_path: Path) -> None:
+def test_what_is_started_again_is_stopped_a_few_times(tmp_path: Path) -> None:
     async def test(restarts: int) -> None:
-        ground = Ground(tmp_path / str(restarts), Systemd())
-        ground.systemd.restarts = restarts
-        await ground.remove()
-        ground.check_gone()
+        site = Site(tmp_path / str(restarts), Systemd())
+        site.systemd.restarts = restarts
+        await site.remove()
+        site.check_gone()
 
     run(test(3))
     with pytest.raises(SystemdError, match="started again each time"):
         run(test(1000))
 
 
-def test_a_file_that_stays_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_removed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
-        ground = Ground(tmp_path, Systemd())
+        site = Site(tmp_path, Systemd())
         with monkeypatch.context() as patch:
             patch.setattr("deployd.state.disk.Disk.remove", _refuse)
             with pytest.raises(StateError, match="read-only"):
-                await ground.remove()
-        await ground.remove()
-        ground.check_gone()
+                await site.remove()
+        await site.remove()
+        site.check_gone()
 
     run(test())
 

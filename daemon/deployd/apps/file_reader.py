@@ -1,0 +1,73 @@
+"""What callers may learn from app files: whether they are valid, and their settings."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import partial
+
+from deployd.apps import release_access
+from deployd.apps.app_files import AppFiles
+from deployd.apps.caller import Caller
+from deployd.apps.reader_pool import ReaderPool
+from deployd.documents import Json
+from deployd.errors import AccessDenied, InvalidFile, NoAnswer
+from deployd.model.app import App
+
+
+class FileReader:
+    """Reads app files on behalf of callers."""
+
+    def __init__(self, files: AppFiles, pool: ReaderPool) -> None:
+        self._files = files
+        self._pool = pool
+
+    async def check(self, caller: Caller, name: str) -> Json:
+        """Validate the file of one app, or all app files for "". Raises NoSuchApp and BusError (LimitsExceeded)."""
+        if name and name not in self._files.names:
+            await self._files.refresh()
+            if name not in self._files.names:
+                raise self._files.unknown(name)
+        problems = await self._pool.run(caller, lambda: self._problems(caller, name))
+        return {
+            "apps": [
+                {"app": app, "file": file, "valid": problem is None, "error": problem}
+                for app, file, problem in problems
+            ]
+        }
+
+    async def _problems(self, caller: Caller, name: str) -> list[tuple[str, str, str | None]]:
+        found = await self._files.problems(name, None if caller.root else partial(_check_release, caller))
+        wrong = [app for app, _, problem in found if problem is not None]
+        secret = [app for app in wrong if not await self.may_read(caller, app)]
+        return [(app, file, str(self.invalid(app)) if app in secret else problem) for app, file, problem in found]
+
+    def invalid(self, app: str) -> InvalidFile:
+        """Return the error for a caller that may not read the invalid app file."""
+        file = self._files.path(app)
+        return InvalidFile(f"{file} is not valid; deployd check {app} shows why to users that may read the file")
+
+    async def may_read(self, caller: Caller, app: str) -> bool:
+        """True if the caller may read the app file, and so may see its contents in an answer."""
+        try:
+            return await self._can_read(caller, app)
+        except NoAnswer:
+            return False
+
+    async def require_readable(self, caller: Caller, app: str) -> None:
+        """Raise AccessDenied unless the caller may read the app file, if there is one. Raises NoAnswer."""
+        if app in self._files.names and not await self._can_read(caller, app):
+            raise AccessDenied(f"user {caller.uid} may not read {self._files.path(app)}; try again as root")
+
+    async def load(self, caller: Caller, name: str) -> App:
+        """Return what the app file says now. Raises InvalidFile, NoSuchApp and Refused."""
+        return await self._files.load(name, self._pool.workers(caller))
+
+    async def _can_read(self, caller: Caller, app: str) -> bool:
+        path = str(self._files.path(app))
+        return caller.root or await self._pool.public.run(app, caller.files.may_read, path)
+
+
+def _check_release(caller: Caller, app: App) -> None:
+    """Raise an error if the release is not usable, as far as the caller may see that."""
+    with contextlib.suppress(AccessDenied):
+        release_access.seen_release(caller, app)

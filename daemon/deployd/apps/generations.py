@@ -1,0 +1,48 @@
+"""The generations of an app, as requests and dry runs need them."""
+
+from __future__ import annotations
+
+from deployd.errors import InvalidRequest, Refused
+from deployd.model.app import App
+from deployd.model.generation import Generation
+from deployd.plan import boots
+from deployd.plan.goal import Goal
+from deployd.state.history import History
+
+
+class Generations:
+    """Of all apps in the history."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+
+    def current(self, name: str) -> Generation | None:
+        """Return the current generation of an app, or None if it is not deployed."""
+        number = self._history.current(name)
+        return None if number is None else self._history.generation(name, number)
+
+    def require_current(self, name: str) -> Generation:
+        """Return the current generation. Raises Refused if the app is not deployed."""
+        current = self.current(name)
+        if current is None:
+            raise Refused(f"{name} is not deployed yet; use deployd apply {name}")
+        return current
+
+    def require(self, name: str, number: int) -> Generation:
+        """Return a generation by its number. Raises InvalidRequest if there is none."""
+        found = self._history.generation(name, number)
+        if found is None:
+            raise InvalidRequest(f"{name} has no generation {number}; see deployd history {name}")
+        return found
+
+    def releases(self, name: str) -> frozenset[str]:
+        """Return the releases of all generations of an app."""
+        return frozenset(item.release for item in self._history.past(name))
+
+    def goal(self, app: App, number: int, fingerprint: str) -> Goal:
+        """Return what a generation with these settings and this fingerprint has to reach."""
+        return Goal.of(app, number, same=self._history.same(app.name, fingerprint))
+
+    def learned(self, app: App) -> App:
+        """Return the settings with a gate timeout learned from past boots, if the app file leaves it out."""
+        return app.with_learned(boots.gate_timeout(self._history.boots(app.name)))

@@ -1,0 +1,54 @@
+"""The history of an app, and the matches that find its log lines in the journal."""
+
+from __future__ import annotations
+
+from deployd.documents import Json
+from deployd.documents.status import history
+from deployd.errors import InvalidRequest
+from deployd.model import unit_name
+from deployd.plan import boots
+from deployd.state.history import History
+from deployd.units.deployment import Deployment
+
+PAGE = 200
+"""Generations in one answer, which has to fit into one D-Bus message."""
+
+
+class HistoryView:
+    """Of all apps."""
+
+    def __init__(self, history: History, deployment: Deployment) -> None:
+        self._history = history
+        self._deployment = deployment
+
+    def page(self, name: str, before: int = 0) -> Json:
+        """Return the newest generations or, with `before`, the newest of those with lower numbers."""
+        entries = self._history.entries(name, PAGE + 1, before)
+        page, more = entries[:PAGE], len(entries) > PAGE
+        found = self._history.boots_by_generation(name, [item.number for item in page])
+        known = {number: boots.summary(seconds) for number, seconds in found.items()}
+        trouble = self._history.source.trouble(name)
+        return history(name, page, self._history.current(name), known, more=more, trouble=trouble)
+
+    def log_matches(self, name: str, generation: int) -> list[str]:
+        """Return journalctl(1) matches for what instances wrote, and for what systemd and deployd wrote about them; of
+        one generation, or of all for 0. Raises InvalidRequest."""
+        if not generation:
+            # Instances log with DEPLOYD_APP (LogExtraFields=), as deployd does; PID 1 names the unit.
+            sockets = self._deployment.sockets(name)
+            instances = (unit_name.instance(name, number) for number in self._history.instances(name))
+            units = [unit_name.app_unit(name), *sockets, *instances]
+            return _any([f"DEPLOYD_APP={name}"], *([f"UNIT={unit}"] for unit in units))
+        if self._history.generation(name, generation) is None:
+            raise InvalidRequest(f"{name} has no generation {generation}; see deployd history {name}")
+        found = self._history.invocations(name, generation)
+        return _any(
+            [f"DEPLOYD_APP={name}", f"DEPLOYD_GENERATION={generation}"],
+            *([f"_SYSTEMD_INVOCATION_ID={item}"] for item in found),
+            *([f"INVOCATION_ID={item}"] for item in found),
+        )
+
+
+def _any(*groups: list[str]) -> list[str]:
+    """Join groups of matches, of each of which all must match, by journalctl's "+", which means or."""
+    return [word for group in groups for word in ("+", *group)][1:]

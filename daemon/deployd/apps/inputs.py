@@ -1,0 +1,55 @@
+"""What a generation is made from: the app file and the release directory. Both are read in threads."""
+
+from __future__ import annotations
+
+from deployd import config
+from deployd.apps.app_files import AppFiles
+from deployd.config.contents import contents, refuse_changed
+from deployd.errors import AccessDenied
+from deployd.files.workers import LONG, Workers
+from deployd.model.app import App
+from deployd.model.generation import Generation
+
+
+class Inputs:
+    """Each method raises NoAnswer if a file system does not answer in time."""
+
+    def __init__(self, files: AppFiles, workers: Workers) -> None:
+        self._files = files
+        self._workers = workers
+
+    async def load(self, name: str) -> App:
+        """Return what the app file says now. Raises InvalidFile, NoSuchApp and Refused."""
+        return await self._files.load(name, self._workers)
+
+    async def resolve(self, app: App, release: str | None, agreed: str | None) -> str:
+        """Return the real directory of `release`, or of the app file's; if polkit has agreed on one, it must be that.
+
+        Raises AccessDenied and Refused.
+        """
+        wanted = release if agreed is None else agreed
+        real = await self._workers.run(app.name, config.resolve_release, app, wanted)
+        if agreed is not None and real != agreed:
+            raise AccessDenied(f"the release {agreed} became another directory while polkit was asked; try again")
+        return real
+
+    async def digest(self, app: App, release: str) -> str:
+        """Return the digest of the release's contents. Raises Refused."""
+        return (await self._workers.run(app.name, contents, release, app, deadline=LONG)).digest
+
+    async def unchanged(self, generation: Generation) -> str:
+        """Return the release of a generation. Raises Refused unless it is there and as it was."""
+        name, settings = generation.app, generation.settings
+        release = await self._workers.run(name, config.resolve_release, settings, generation.release)
+        await self._workers.run(name, refuse_changed, generation, deadline=LONG)
+        return release
+
+    async def missing(self, generation: Generation | None) -> str:
+        """Return what instances of the generation would not find; "" if they would find everything."""
+        if generation is None:
+            return ""
+        return await self._workers.run(generation.app, config.missing, generation.settings, generation.release)
+
+    async def irreversible(self, name: str, release: str) -> str:
+        """Return what the release says about being irreversible; "" if it does not say that."""
+        return await self._workers.run(name, config.irreversible, release)

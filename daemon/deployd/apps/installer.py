@@ -1,0 +1,81 @@
+"""Installs the units of an app without starting an instance."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from deployd.apps.announcer import Announcer
+from deployd.apps.generation_builder import GenerationBuilder
+from deployd.apps.generations import Generations
+from deployd.apps.supervisor import Supervisor
+from deployd.model.app import App
+from deployd.model.event import EventName
+from deployd.model.generation import Cause, Generation, Result
+from deployd.state.history import History
+from deployd.state.pins import Pins
+from deployd.units.deployment import Deployment
+
+
+class Installer:
+    """For all apps."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        builder: GenerationBuilder,
+        generations: Generations,
+        history: History,
+        pins: Pins,
+        deployment: Deployment,
+        announcer: Announcer,
+    ) -> None:
+        self._supervisor = supervisor
+        self._builder = builder
+        self._generations = generations
+        self._history = history
+        self._pins = pins
+        self._deployment = deployment
+        self._announcer = announcer
+
+    async def install(self, app: App, release: str) -> int:
+        """Install the first generation of an app, with all instances pinned to it: the first connection starts them.
+
+        Returns the number of the generation. Raises Refused, StateError and SystemdError.
+        """
+        built = await self._builder.build(app, release, Cause.APPLY)
+        settings, number = built.settings, built.number
+        for instance in range(1, settings.instances + 1):
+            self._pins.pin(app.name, instance, number)
+        await self._deployment.install(settings, self._generations.goal(settings, number, built.fingerprint))
+        now = time.time()
+        reason = "installed; the first connection starts it"
+        generation = replace(built, result=Result.SUCCEEDED, reason=reason, started=now, finished=now)
+        self._history.deployed(generation)
+        self._supervisor.controller(app.name)
+        fields = {
+            "result": str(generation.result),
+            "reason": generation.reason,
+            "generation": number,
+            "from": None,
+            "to": number,
+            "replaced": [],
+            "adopted": [],
+            "duration": 0.0,
+        }
+        self._announcer.event(app.name, EventName.FINISHED, fields)
+        return number
+
+    async def reinstalled(self, app: App, release: str, digest: str, current: Generation) -> bool:
+        """Install the units again and return True if the app file and the release, whose contents have the `digest`,
+        are those of the current generation and its files exist."""
+        settings = app.with_defaults_of(current.settings)
+        unchanged = (
+            current.fingerprint == settings.fingerprint(release, digest)
+            and current.settings == settings
+            and current.number in self._pins.generations(app.name)
+        )
+        if unchanged:
+            goal = self._generations.goal(settings, current.number, current.fingerprint)
+            await self._deployment.install(settings, goal)
+        return unchanged

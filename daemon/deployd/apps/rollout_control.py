@@ -1,0 +1,65 @@
+"""Requests that control the rollout under way: pause, resume and abort."""
+
+from __future__ import annotations
+
+from deployd.apps.history_recovery import HistoryRecovery
+from deployd.apps.inputs import Inputs
+from deployd.apps.registry import Registry
+from deployd.apps.rollback_goal import RollbackGoal
+from deployd.errors import Refused
+from deployd.plan.transitions import Event
+from deployd.rollout.controller import Controller
+from deployd.rollout.hooks import Hooks
+
+
+class UnderWay:
+    """Finds the rollout under way of an app."""
+
+    def __init__(self, registry: Registry, hooks: Hooks, recovery: HistoryRecovery) -> None:
+        self._registry = registry
+        self._hooks = hooks
+        self._recovery = recovery
+
+    def require(self, name: str) -> Controller:
+        """Return the controller of an app with a rollout under way.
+
+        Raises NoSuchApp, Busy if hooks run before a rollout begins, Refused if there is none, and StateError if the
+        history cannot be used.
+        """
+        self._recovery.require(name)
+        controller = self._registry.known(name)
+        if controller is None or controller.rollout is None:
+            self._hooks.refuse_if_ahead(name)
+            raise Refused(f"no rollout of {name} is under way")
+        return controller
+
+
+class RolloutControl:
+    """For all apps. Methods raise a DeploydError for people to read."""
+
+    def __init__(self, under_way: UnderWay, inputs: Inputs, rollback_goal: RollbackGoal) -> None:
+        self._under_way = under_way
+        self._inputs = inputs
+        self._rollback_goal = rollback_goal
+
+    def pause(self, name: str) -> None:
+        """Pause the rollout: no instance is started or stopped until it is resumed or aborted."""
+        self._send(name, Event.PAUSE, "paused by request")
+
+    async def resume(self, name: str) -> None:
+        """Continue a paused rollout. Refused if the release is missing."""
+        missing = await self._inputs.missing(self._under_way.require(name).target)
+        if missing:
+            raise Refused(f"{missing}: put it back and resume, or use deployd abort {name} to roll back")
+        self._send(name, Event.RESUME)
+
+    def abort(self, name: str, *, past_irreversible: bool = False) -> None:
+        """Roll the rollout back."""
+        self._rollback_goal.refuse_undoing(name, past_irreversible)
+        self._send(name, Event.ABORT, "aborted by request")
+
+    def _send(self, name: str, event: Event, reason: str = "") -> None:
+        controller = self._under_way.require(name)
+        if not controller.send(event, reason):
+            phase = controller.rollout.phase if controller.rollout is not None else "over"
+            raise Refused(f"the rollout of {name} is {phase}: cannot {event}")

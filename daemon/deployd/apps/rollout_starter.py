@@ -1,0 +1,83 @@
+"""Starts the rollout of a new generation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+
+from deployd.apps.announcer import Announcer
+from deployd.apps.generation_builder import GenerationBuilder
+from deployd.apps.reversibility import Reversibility
+from deployd.apps.supervisor import Supervisor
+from deployd.errors import Refused
+from deployd.model.app import App
+from deployd.model.event import EventName
+from deployd.model.generation import Cause, Generation
+from deployd.model.rollout import Hold
+from deployd.plan import goal as goals
+from deployd.state.history import History
+from deployd.units.deployment import Deployment
+
+
+class RolloutStarter:
+    """For all apps. Warnings are reported through `announcer`."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        builder: GenerationBuilder,
+        reversibility: Reversibility,
+        history: History,
+        deployment: Deployment,
+        announcer: Announcer,
+    ) -> None:
+        self._supervisor = supervisor
+        self._builder = builder
+        self._reversibility = reversibility
+        self._history = history
+        self._deployment = deployment
+        self._announcer = announcer
+
+    def canary(self, app: App, count: int, share: float) -> Hold | None:
+        """Return the hold at a canary; None if none is wanted. Raises InvalidRequest and Refused."""
+        return goals.canary(app, count, share, steers=self._deployment.steers(app.name))
+
+    async def begin(
+        self, app: App, release: str, cause: Cause, again: Generation | None = None, *, canary: Hold | None = None
+    ) -> int:
+        """Build the next generation, start its rollout and return its number. `again` as for GenerationBuilder.build().
+
+        Raises Refused, StateError and SystemdError.
+        """
+        name = app.name
+        if canary is not None and self._history.current(name) is None:
+            raise Refused(f"{name} is not deployed yet: a canary needs a generation to run alongside")
+        controller = self._supervisor.controller(name)
+        await controller.ready()
+        built = await self._builder.build(app, release, cause, again)
+        lost = await self._reversibility.lost_origin(name)
+        mark, words = await self._reversibility.mark(built, controller.observe())
+        # Nothing is awaited from here on, or the rollout that is superseded could end meanwhile.
+        superseded = controller.target
+        # Irreversibility is inherited from a superseded rollout: its migrations may have run.
+        inherited = superseded is not None and superseded.irreversible
+        generation = replace(
+            built,
+            started=time.time(),
+            origin=self._history.current(name),
+            irreversible=built.settings.pace.irreversible or bool(mark) or inherited,
+        )
+        # The first deployment has no generation to be compared with, and a rollback must not wait.
+        waits = generation.origin is not None and cause not in (Cause.ROLLBACK, Cause.SCALE)
+        steers = self._deployment.steers(name)
+        controller.begin(generation, goals.holds(generation.settings, canary, steers=steers) if waits else ())
+        if lost:
+            self._warn(generation, f"{lost}: if this rollout fails, it cannot be rolled back")
+        if mark:
+            self._warn(generation, f"generation {generation.number} is irreversible, {mark}", words)
+        return generation.number
+
+    def _warn(self, generation: Generation, reason: str, lines: Iterable[str] = ()) -> None:
+        fields = {"from": generation.origin, "to": generation.number, "reason": reason, "journal": list(lines)}
+        self._announcer.event(generation.app, EventName.WARNING, fields)

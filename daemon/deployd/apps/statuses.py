@@ -1,0 +1,77 @@
+"""The status of each app: a snapshot of its controller and its history."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from deployd import __version__
+from deployd.apps.registry import Registry
+from deployd.documents import Json
+from deployd.documents.status import Snapshot, status
+from deployd.errors import NoSuchApp, StateError
+from deployd.model.clock import Timestamp
+from deployd.plan import boots
+from deployd.routing import Report
+from deployd.state.history import History
+
+
+class Statuses:
+    """Of all apps in `registry`."""
+
+    def __init__(self, registry: Registry, history: History) -> None:
+        self._registry = registry
+        self._history = history
+
+    def status(self, name: str) -> Json:
+        """Return the status of an app. Raises NoSuchApp."""
+        controller, history = self._registry.known(name), self._history
+        rollout = controller.rollout if controller else None
+        trouble = history.source.trouble(name)
+        try:
+            seen = controller.observe() if controller else ()
+        except StateError as error:
+            seen, trouble = (), trouble or str(error)  # Describe() returns the other apps as well
+        current = history.current(name)
+        shown = current if current is not None else (rollout.target if rollout else None)
+        generation = history.generation(name, shown) if shown is not None else None
+        goal = history.generation(name, rollout.goal) if rollout and rollout.goal is not None else generation
+        return status(
+            Snapshot(
+                name,
+                generation=generation,
+                rollout=rollout,
+                target=controller.target if controller else None,
+                instances=seen,
+                releases=history.releases(name, {item.generation for item in seen}),
+                desired=goal.settings.instances if goal is not None else 0,
+                boot=time.time() - time.monotonic(),
+                troubles=controller.keeper.troubles() if controller else {},
+                boots=boots.summary(history.boots(name)),
+                routing=(controller.router.backend.report() if controller else None) or Report(),
+                standby=controller.standby.status(Timestamp.now()) if controller else None,
+                history_error=trouble,
+            )
+        )
+
+    async def describe(self) -> Json:
+        """Return the status of all apps, listing the app files again."""
+        apps = []
+        for name in await self._registry.listed():
+            try:
+                apps.append(self.status(name))
+            except NoSuchApp:  # it was removed meanwhile
+                continue
+            await asyncio.sleep(0)  # other calls are answered in between
+        return {"apps": apps, "version": __version__}
+
+    def headline(self) -> str:
+        """Return the line that `systemctl status deployd` shows."""
+        controllers = list(self._registry)
+        rollouts = [item.rollout for item in controllers if item.rollout is not None]
+        under_way = ", ".join(f"{item.app} to generation {item.target} ({item.phase})" for item in rollouts)
+        apps = f"{len(controllers)} app{'' if len(controllers) == 1 else 's'}"
+        names = ["", *(item.name for item in controllers)]
+        if troubles := [trouble for name in names if (trouble := self._history.source.trouble(name))]:
+            return f"{apps}; no changes: {troubles[0]}"
+        return f"{apps}; rolling out {under_way}" if under_way else f"{apps}; no rollout under way"

@@ -1,0 +1,138 @@
+"""Connects the parts of apps and service: each gets the few that it uses."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from deployd.apps.announcer import Announcer, Emit
+from deployd.apps.app_files import AppFiles
+from deployd.apps.comparer import Comparer, PublicComparer
+from deployd.apps.dry_run import DryRun
+from deployd.apps.file_reader import FileReader
+from deployd.apps.generation_builder import GenerationBuilder
+from deployd.apps.generations import Generations
+from deployd.apps.history_recovery import HistoryRecovery
+from deployd.apps.history_view import HistoryView
+from deployd.apps.inputs import Inputs
+from deployd.apps.installer import Installer
+from deployd.apps.inventory import Inventory
+from deployd.apps.reader_pool import ReaderPool
+from deployd.apps.registry import Registry
+from deployd.apps.reloading import Reloading
+from deployd.apps.removal import Removal
+from deployd.apps.requests import Requests
+from deployd.apps.reversibility import Reversibility
+from deployd.apps.rollback_goal import RollbackGoal
+from deployd.apps.rollout_control import RolloutControl, UnderWay
+from deployd.apps.rollout_starter import RolloutStarter
+from deployd.apps.statuses import Statuses
+from deployd.apps.supervisor import Supervisor
+from deployd.apps.teardown import Teardown
+from deployd.apps.turns import Turns
+from deployd.apps.unit_preview import UnitPreview
+from deployd.apps.weights import Weights
+from deployd.bus import Bus
+from deployd.files.workers import Workers
+from deployd.rollout.controller import Controller
+from deployd.rollout.host import Host
+from deployd.service.consent import Consent
+from deployd.service.interface import Service
+from deployd.service.introspection import APP, MANAGER
+from deployd.service.methods import Methods, app_readers, app_writers, manager
+from deployd.service.polkit import Polkit
+from deployd.service.signals import Signals
+from deployd.systemd.complaints import Complaining
+
+
+class Assembly:
+    """The apps of the machine. `directory` contains their files; `emit` gets what is broadcast about them."""
+
+    def __init__(self, directory: Path, host: Host, teardown: Teardown, emit: Emit) -> None:
+        self._host = host
+        self.pool = ReaderPool()
+        self.files = AppFiles(directory, self.pool.root)
+        self.registry = Registry(self.files)
+        self.statuses = Statuses(self.registry, host.history)
+        self.announcer = Announcer(emit, self.statuses.status, self.registry.phase)
+        self.supervisor = Supervisor(self.registry, self.announcer, self._controller)
+        self.recovery = HistoryRecovery(host.history, self.supervisor.take_up)
+        self.reloading = Reloading(self.files, self.recovery)
+        self.generations = Generations(host.history)
+        self.rollback_goal = RollbackGoal(self.registry, host.history, self.generations)
+        self._comparer, self._public_comparer = self._new_comparer(), self._new_comparer()
+        turns = Turns(host.hooks, self.recovery)
+        self._removal = Removal(self.registry, self.supervisor, turns, teardown, host.history, host.pins, host.kernel)
+        self._inputs = Inputs(self.files, host.workers)
+        self._requests = self._new_requests(turns)
+
+    async def start(self) -> None:
+        """Start the controller of every app that has a history or units: one with units may be running although all of
+        its state is lost."""
+        self._host.systemd.on_change(self.supervisor.on_unit_change)
+        self.recovery.start()
+        await self.supervisor.start(sorted({*self._host.history.apps(), *self._host.deployment.apps()}))
+        await self.files.refresh()
+
+    async def stop(self) -> None:
+        """Stop all controllers. Instances keep running."""
+        self.recovery.stop()
+        await self.supervisor.stop()
+
+    def _controller(self, name: str) -> Controller:
+        return Controller(
+            name,
+            self._host,
+            self._comparer.compare,
+            tell=partial(self.announcer.event, name),
+            changed=partial(self.announcer.changed, name),
+        )
+
+    def _new_comparer(self) -> Comparer:
+        complaining = Complaining(run=Workers(places=1).run)
+        return Comparer(self._host.systemd, self._host.history, self.statuses.status, complaining)
+
+    def _new_requests(self, turns: Turns) -> Requests:
+        host, supervisor, generations, inputs = self._host, self.supervisor, self.generations, self._inputs
+        builder = GenerationBuilder(
+            inputs, generations, host.history, host.pins, host.deployment, host.hooks, self.announcer
+        )
+        starter = RolloutStarter(
+            supervisor,
+            builder,
+            Reversibility(inputs, generations),
+            host.history,
+            host.deployment,
+            self.announcer,
+        )
+        installer = Installer(
+            supervisor, builder, generations, host.history, host.pins, host.deployment, self.announcer
+        )
+        return Requests(self.registry, turns, inputs, generations, starter, installer, self.rollback_goal)
+
+    def service(self, bus: Bus, polkit: Polkit, signals: Signals) -> Service:
+        """Return the D-Bus service of the apps."""
+        host, pool, registry, statuses = self._host, self.pool, self.registry, self.statuses
+        reader = FileReader(self.files, pool)
+        under_way = UnderWay(registry, host.hooks, self.recovery)
+        readers = app_readers(
+            statuses,
+            HistoryView(host.history, host.deployment),
+            UnitPreview(reader, pool, self.generations, host.pins, host.deployment),
+            DryRun(registry, reader, pool, self.generations, host.history, host.deployment),
+            Inventory(registry, self.files, pool, host.history, host.pins),
+            PublicComparer(pool, self._comparer, self._public_comparer),
+            signals,
+        )
+        writers = app_writers(
+            self._requests,
+            RolloutControl(under_way, self._inputs, self.rollback_goal),
+            Weights(registry, under_way, self._inputs, self.generations, host.deployment),
+            self._removal,
+        )
+        methods = {
+            MANAGER: manager(registry, statuses, reader, self.reloading, self.recovery),
+            APP: Methods(readers, writers),
+        }
+        consent = Consent(polkit, self.files, self.generations, self.rollback_goal)
+        return Service(bus, methods, consent, registry, statuses, reader)

@@ -1,0 +1,135 @@
+"""The methods of org.deployd1: what runs each of them, and the options that they take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from deployd.apps.comparer import PublicComparer
+from deployd.apps.dry_run import DryRun
+from deployd.apps.file_reader import FileReader
+from deployd.apps.history_recovery import HistoryRecovery
+from deployd.apps.history_view import HistoryView
+from deployd.apps.inventory import Inventory
+from deployd.apps.registry import Registry
+from deployd.apps.reloading import Reloading
+from deployd.apps.removal import Removal
+from deployd.apps.requests import Requests
+from deployd.apps.rollout_control import RolloutControl
+from deployd.apps.statuses import Statuses
+from deployd.apps.unit_preview import UnitPreview
+from deployd.apps.weights import Weights
+from deployd.config import one_line
+from deployd.errors import InvalidRequest
+from deployd.model.generation import Cause
+from deployd.service.introspection import app_path
+from deployd.service.signals import Signals
+
+LARGEST_NUMBER = 2**63 - 1
+"""Of a generation or an event: SQLite has no larger integers."""
+
+Options = dict[str, Any]
+Method = Callable[..., Any]
+Table = Mapping[str, Method]
+"""By member. Readers take the caller first, then, as writers do, the app, unless they are the manager's."""
+
+_CANARY: dict[str, type] = {"canary": int, "canary_share": float}
+
+
+@dataclass(frozen=True, slots=True)
+class Methods:
+    """Tables of one interface."""
+
+    readers: Table
+    writers: Table
+
+
+def manager(
+    registry: Registry, statuses: Statuses, files: FileReader, reloading: Reloading, recovery: HistoryRecovery
+) -> Methods:
+    """Return the methods of org.deployd1.Manager."""
+
+    async def list_apps(_: object) -> list[list[str]]:
+        return [[name, app_path(name)] for name in await registry.listed()]
+
+    return Methods(
+        {"ListApps": list_apps, "Describe": lambda _: statuses.describe(), "Check": files.check},
+        {"Reload": reloading.reload, "Repair": recovery.repair},
+    )
+
+
+def app_readers(
+    statuses: Statuses,
+    history: HistoryView,
+    units: UnitPreview,
+    dry_run: DryRun,
+    inventory: Inventory,
+    comparer: PublicComparer,
+    signals: Signals,
+) -> Table:
+    """Return the methods of org.deployd1.App that change nothing."""
+    return {
+        "Describe": lambda _, app: statuses.status(app),
+        "History": lambda _, app: history.page(app),
+        "HistoryBefore": lambda _, app, before: history.page(app, _number(app, before)),
+        "Units": units.units,
+        "Plan": lambda caller, app, options: dry_run.plan(caller, app, **_checked(options, release=str, **_CANARY)),
+        "Releases": inventory.releases,
+        "Compare": comparer.compare,
+        "LogMatches": lambda _, app, generation: history.log_matches(app, _number(app, generation)),
+        "Event": lambda _, app, number: signals.event(app, number),
+    }
+
+
+def app_writers(requests: Requests, control: RolloutControl, weights: Weights, removal: Removal) -> Table:
+    """Return the methods of org.deployd1.App that change something."""
+
+    async def apply(app: str, options: Options, agreed: str | None) -> int:
+        known = _checked(options, start=bool, supersede=bool, **_CANARY)
+        return await requests.apply(app, agreed=agreed, **known)
+
+    async def rollout(app: str, options: Options, agreed: str | None) -> int:
+        known = _checked(options, release=str, cause=str, supersede=bool, **_CANARY)
+        cause = known.pop("cause", "rollout")
+        if cause not in ("rollout", "reload"):
+            raise InvalidRequest(f'cause "{one_line(cause)}": allowed are rollout and reload')
+        return await requests.rollout(app, cause=Cause(cause), agreed=agreed, **known)
+
+    async def rollback(app: str, to: int, options: Options) -> int:
+        known = _checked(options, supersede=bool, past_irreversible=bool)
+        return await requests.rollback(app, _number(app, to), **known)
+
+    async def set_weight(app: str, generation: int, share: float, options: Options) -> None:
+        _checked(options)
+        await weights.set(app, _number(app, generation), share)
+
+    return {
+        "Apply": apply,
+        "Rollout": rollout,
+        "Rollback": rollback,
+        "Restart": lambda app, options: requests.restart(app, **_checked(options, supersede=bool)),
+        "Scale": lambda app, instances, options: requests.scale(app, instances, **_checked(options, supersede=bool)),
+        "Pause": control.pause,
+        "Resume": control.resume,
+        "Abort": lambda app, options: control.abort(app, **_checked(options, past_irreversible=bool)),
+        "SetWeight": set_weight,
+        "Remove": removal.remove,
+    }
+
+
+def _checked(options: Options, **known: type) -> Options:
+    """Return the options. Raises InvalidRequest unless all are `known` and of the right type."""
+    for key, value in options.items():
+        if key not in known:
+            raise InvalidRequest(f'unknown option "{one_line(key)}"; known are {", ".join(sorted(known))}')
+        if type(value) is not known[key]:  # a bool is an int, but not a number of instances
+            raise InvalidRequest(f'option "{key}" must be of type {known[key].__name__}')
+    return dict(options)
+
+
+def _number(app: str, generation: int) -> int:
+    """Return the number of a generation. Raises InvalidRequest if the history cannot be queried for it."""
+    if generation > LARGEST_NUMBER:
+        raise InvalidRequest(f"{app} has no generation {generation}; see deployd history {app}")
+    return generation

@@ -1,4 +1,4 @@
-"""A bus of one's own, and a daemon on it that says what a test tells it to."""
+"""A private bus and a fake daemon on it, which answers as the test prescribes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import contextlib
 import json
 import os
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from deployd.api import APP, MANAGER, NAME, ROOT, app_path
+from deployd.api import APP, MANAGER, NAME, ROOT, Client, app_path
 from deployd.bus import Bus, BusError, MethodCall, Reply
 from deployd.errors import NoSuchApp
 
@@ -36,7 +36,7 @@ NOTHING = {"Pause", "Resume", "Abort", "Remove", "Reload", "SetWeight"}
 
 @contextlib.contextmanager
 def private_bus(directory: Path) -> Iterator[str]:
-    """A dbus-daemon below `directory`; yields its address."""
+    """Run a dbus-daemon in `directory`; yields its address."""
     config = directory / "bus.conf"
     config.write_text(CONFIG.format(directory=directory))
     argv = ["dbus-daemon", f"--config-file={config}", "--nofork", "--nopidfile", "--print-address"]
@@ -97,7 +97,7 @@ def generation_row(number: int, result: str = "succeeded", **more: Any) -> dict[
 
 
 def failure(instance: int | None = 5, **more: Any) -> dict[str, Any]:
-    """An instance that ended before it was ready, and complained to the journal."""
+    """Return the failure of an instance that exited before it was ready, with journal lines."""
     return {
         "gate": "notify",
         "reason": f"instance {instance} exited with status 3 before it was ready",
@@ -116,7 +116,7 @@ def failure(instance: int | None = 5, **more: Any) -> dict[str, Any]:
 
 
 class FakeDaemon:
-    """Answers from `answers` ((app, member) to JSON value, number or exception); keeps what was called in `calls`."""
+    """Answers from `answers` ((app, member) to JSON value, number or exception); records calls in `calls`."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -129,7 +129,7 @@ class FakeDaemon:
     @classmethod
     @contextlib.asynccontextmanager
     async def at(cls, address: str, *generations: dict[str, Any]) -> AsyncIterator[FakeDaemon]:
-        """Up and owning the name, with `generations` as demo's history; on leaving it vanishes from the bus."""
+        """Run the daemon within the context, with `generations` as the history of demo."""
         bus = await Bus.connect(address)
         try:
             daemon = cls(bus)
@@ -168,22 +168,32 @@ class FakeDaemon:
         return signature, [json.dumps(answer) if signature == "s" else answer]
 
     def emit(self, event: str, **more: Any) -> None:
-        """A RolloutEvent of demo, of the rollout from 7 to 8 unless `more` says otherwise."""
-        told = {"event": event, "app": "demo", "time": "2026-01-02T03:04:05+00:00", "from": 7, "to": 8, **more}
-        self._bus.emit(app_path("demo"), APP, "RolloutEvent", "s", [json.dumps(told)])
+        """Send a RolloutEvent of demo, of the rollout from 7 to 8 unless `more` overrides it."""
+        shown = {"event": event, "app": "demo", "time": "2026-01-02T03:04:05+00:00", "from": 7, "to": 8, **more}
+        self._bus.emit(app_path("demo"), APP, "RolloutEvent", "s", [json.dumps(shown)])
 
     def change(self, app: str, **more: Any) -> None:
-        """AppChanged."""
+        """Send AppChanged."""
         self._bus.emit(ROOT, MANAGER, "AppChanged", "ss", [app, json.dumps(status(app, **more))])
 
     async def wait_for(self, member: str, *, times: int = 1) -> None:
-        """Until `member` has been called `times` times from now on (or since the last wait)."""
+        """Wait until `member` has been called `times` times from now on (or since the last wait)."""
         async with asyncio.timeout(20):
             while times:
                 times -= await self.called.get() == member
 
 
 def environment(address: str, **more: str) -> dict[str, str]:
-    """For a command that is to talk to the bus at `address`, on a plain terminal or none."""
+    """Return the environment of a command that uses the bus at `address`."""
     kept = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "TERM", "COLUMNS", "LINES")}
     return {**kept, "DBUS_SYSTEM_BUS_ADDRESS": address, **more}
+
+
+def against(address: str, work: Callable[[FakeDaemon, Client], Awaitable[None]]) -> None:
+    """Run `work` with a daemon and a client of it, within half a minute."""
+
+    async def together() -> None:
+        async with asyncio.timeout(30), FakeDaemon.at(address) as daemon, await Client.connect(address) as client:
+            await work(daemon, client)
+
+    asyncio.run(together())

@@ -1,4 +1,4 @@
-"""The command: who may do what, what is refused and how, and what is left when an app is removed."""
+"""The command on a real host: access, refusals, and the removal of an app."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DROP_IN = f"{UNITS}/{APP}@.service.d/50-word.conf"
 
 
 def refused(stage: Stage, *argv: str, status: int = 3, user: str | None = None) -> str:
-    """Run a command that is refused with this exit status, and return its one sentence."""
+    """Run a command that is refused with this exit status and return its sentence."""
     done = stage.deployd(*argv, user=user)
     assert (done.returncode, done.stdout) == (status, ""), done
     assert done.stderr.startswith("deployd: ")
@@ -24,7 +24,7 @@ def refused(stage: Stage, *argv: str, status: int = 3, user: str | None = None) 
 
 
 def tree(stage: Stage, *directories: str) -> set[str]:
-    """Everything below these directories of the host."""
+    """Return all files below these directories of the host."""
     root = stage.machine.path("/")
     found = (path for directory in directories for path in (root / directory.lstrip("/")).rglob("*"))
     return {str(path.relative_to(root)) for path in found}
@@ -47,7 +47,7 @@ def test_a_second_rollout_is_refused(stage: Stage) -> None:
     assert len(stage.history()) == 2
 
 
-def test_abort_goes_back_to_where_it_started(stage: Stage) -> None:
+def test_abort_rolls_back(stage: Stage) -> None:
     stage.deploy("v1")
     before = stage.invocations()
     with stage.load(rate=100) as load:
@@ -134,7 +134,7 @@ def test_a_daemon_that_cannot_be_started_exits_with_5(stage: Stage) -> None:
     assert stage.status()["ready"] == INSTANCES  # the call has started it
 
 
-def test_anyone_may_look_and_only_root_may_touch(stage: Stage) -> None:
+def test_anyone_may_query_and_only_root_may_change(stage: Stage) -> None:
     stage.deploy("v1")
     before = stage.invocations()
     for argv in (["status", APP], ["status"], ["history", APP], ["plan", APP], ["units", APP], ["check"]):
@@ -145,11 +145,11 @@ def test_anyone_may_look_and_only_root_may_touch(stage: Stage) -> None:
     assert (stage.invocations(), len(stage.history())) == (before, 1)
 
 
-# ---- whose files
+# ---- files of others
 
 
 @pytest.mark.parametrize("unit", [f"{APP}.socket", f"{APP}.service", f"{APP}@.service"])
-def test_a_unit_of_somebody_else_is_never_replaced(stage: Stage, unit: str) -> None:
+def test_a_unit_that_deployd_did_not_write_is_never_replaced(stage: Stage, unit: str) -> None:
     theirs = "[Unit]\nDescription=Mine\n[Service]\nExecStart=/bin/true\n"
     stage.machine.write(f"{UNITS}/{unit}", theirs)
     stage.configure(release=stage.release("v1"))
@@ -167,7 +167,7 @@ def test_drop_ins_of_the_administrator_are_honoured(stage: Stage) -> None:
     assert {stage.process(number)[1].get("DROPPED") for number in stage.invocations()} == {"in"}
 
 
-def test_remove_takes_away_what_was_made_and_nothing_else(stage: Stage) -> None:
+def test_remove_deletes_what_was_generated_and_nothing_else(stage: Stage) -> None:
     stage.machine.write(DROP_IN, "[Service]\nEnvironment=DROPPED=in\n")
     stage.release("v1")
     places = (UNITS, "/var/lib/deployd/apps", "/etc/deployd", RELEASES)
@@ -197,7 +197,7 @@ def test_remove_works_without_the_app_file(stage: Stage) -> None:
 
 
 def test_the_command_works_with_a_closed_pipe(stage: Stage) -> None:
-    """`deployd status | head -1` is no error of deployd's."""
+    """`deployd status | head -1` is not an error."""
     stage.deploy("v1")
     with stage.machine.popen(["deployd", "status"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout

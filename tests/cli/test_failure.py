@@ -1,4 +1,4 @@
-"""What the command says of failures: all there is to know, each once, and journal lines that harm no terminal."""
+"""Failures as the command prints them: every fact once, and journal lines without control characters."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def assert_fits(lines: list[str], width: int) -> None:
 
 
 @given(failures, journals, st.integers(20, 200), st.none() | st.integers(0, 40))
-def test_any_failure_can_be_told_anywhere(
+def test_any_failure_can_be_printed_anywhere(
     failed: dict[str, Any], journal: object, width: int, height: int | None
 ) -> None:
     rollout = {"phase": "paused", "from": 7, "to": 8, "reason": "no", "failure": failed}
@@ -66,7 +66,7 @@ def test_any_failure_can_be_told_anywhere(
         assert len(lines) <= (height or 24)
 
 
-def test_a_failure_is_told_whole_and_nothing_twice() -> None:
+def test_a_failure_is_printed_whole_and_nothing_twice() -> None:
     assert explained({"reason": DIED, "failure": failure()}) == WHOLE
     assert explained({"reason": "", "failure": failure()}) == WHOLE
     assert explained({"reason": f"release missing; {DIED}", "failure": failure()}) == f"release missing; {WHOLE}"
@@ -94,11 +94,11 @@ def test_a_failure_is_told_whole_and_nothing_twice() -> None:
         (failure(None, gate="deadline", waited=None, exit_status=None), "late", "gate deadline, waited for READY=1"),
     ],
 )
-def test_what_the_sentence_leaves_out_is_added(failed: dict[str, Any], said: str, missing: str) -> None:
+def test_facts_that_the_reason_does_not_mention_are_added(failed: dict[str, Any], said: str, missing: str) -> None:
     assert facts(failed, said) == missing
 
 
-def test_journal_lines_keep_their_shape_and_lose_their_teeth() -> None:
+def test_journal_lines_keep_their_indentation_and_lose_control_characters() -> None:
     assert verbatim("\tindented\r\n", 80) == "        indented"
     assert verbatim("\x1b]0;title\x07\x1b[2J\x1b[31mred\x1b[0m \x1b(B\u202egnp.exe\x9b5m", 80) == "red  gnp.exe 5m"
     assert verbatim("\x1b]8;;http://x\x1b\\link", 80) == "link"
@@ -108,7 +108,7 @@ def test_journal_lines_keep_their_shape_and_lose_their_teeth() -> None:
     assert journal_lines({"journal": ["one", "two", "three"]}, 2) == ["    two", "    three"]
 
 
-def test_events_tell_of_hooks_and_gates() -> None:
+def test_sentences_about_hooks_and_gates() -> None:
     gate = {"event": "failed-gate", "app": "demo", "instance": 5, "reason": DIED, "failure": failure()}
     assert event_lines(gate) == [f"demo: gate failed: {WHOLE}", *JOURNAL]
     hook = {"event": "hook", "app": "demo", "hook": "before", "command": ["bin/migrate", "--to", "new schema"]}
@@ -128,8 +128,8 @@ def test_events_tell_of_hooks_and_gates() -> None:
     probe = {"event": "probe", "app": "demo", "instance": 5, "generation": 8, "reason": "answered 503"}
     said = "demo: instance 5 (generation 8) is ready, waiting for its probe: answered 503"
     assert event_line(probe) == said
-    warning = {"event": "warning", "app": "demo", "reason": "there is no way back"}
-    assert event_line(warning) == "demo: warning: there is no way back"
+    warning = {"event": "warning", "app": "demo", "reason": "rollback is impossible"}
+    assert event_line(warning) == "demo: warning: rollback is impossible"
     closing = {"event": "closing", "app": "demo", "reason": "to close 127.0.0.1:80"}
     assert event_line(closing) == "demo: replacing the new instances once more to close 127.0.0.1:80"
 
@@ -142,27 +142,27 @@ def test_the_end_names_instance_gate_and_exit() -> None:
     assert event_line({**event, **warm}) == end
 
 
-def test_history_says_why_and_ends_with_the_last_words() -> None:
+def test_history_has_the_reason_and_the_last_journal_lines() -> None:
     long = failure(journal=["first", "second", "third", "fourth"])
     rows = [
         generation_row(8, "rolled-back", reason=DIED, failure=long),
         generation_row(7, irreversible=True, boot={"count": 4, "median": 0.42, "max": 1.3}),
     ]
-    told = history_lines({"generations": rows}, NOW, width=100, paint=PLAIN)
-    assert [line.strip() for line in told[2:6]] == [WHOLE, "second", "third", "fourth"]
-    assert told[0].split()[-3:] == ["ADOPTED", "BOOT", "RELEASE"]
-    assert "0.4 s/1.3 s" in told[6]
-    assert told[7].strip().startswith("irreversible: ")
+    shown = history_lines({"generations": rows}, NOW, width=100, paint=PLAIN)
+    assert [line.strip() for line in shown[2:6]] == [WHOLE, "second", "third", "fourth"]
+    assert shown[0].split()[-3:] == ["ADOPTED", "BOOT", "RELEASE"]
+    assert "0.4 s/1.3 s" in shown[6]
+    assert shown[7].strip().startswith("irreversible: ")
     assert "BOOT" not in history_lines({"generations": rows}, NOW, width=80, paint=PLAIN)[0], "the release is dearer"
 
 
-def test_status_tells_why_a_rollout_failed() -> None:
+def test_status_says_why_a_rollout_failed() -> None:
     rollout = {"phase": "rolling-back", "from": 7, "to": 8, "reason": DIED, "failure": failure()}
-    told = status_lines(status(rollout=rollout), NOW, width=100, paint=PLAIN)
-    assert told[2:8] == ["  rolling back 8 → 7", f"  {WHOLE}", *JOURNAL, ""]
+    shown = status_lines(status(rollout=rollout), NOW, width=100, paint=PLAIN)
+    assert shown[2:8] == ["  rolling back 8 → 7", f"  {WHOLE}", *JOURNAL, ""]
 
 
-def test_status_tells_of_boots_and_of_those_that_are_not_well() -> None:
+def test_status_shows_boot_times_and_problems_of_instances() -> None:
     instances = [
         instance(1, 7, boot=0.41),
         instance(2, 7, "failed", detail="exited with status 3", exit_status=3, crashes=5, journal=["no database"])
@@ -177,11 +177,11 @@ def test_status_tells_of_boots_and_of_those_that_are_not_well() -> None:
         "gate_timeout": 30.0,
         "gate_timeout_learned": True,
     }
-    told = status_lines(status(instances=instances, **boots), NOW, width=80, paint=PLAIN)
-    assert told[2] == "  boot time 0.4 s, at most 1.2 s (12 boots); gate timeout 30 s (learned)"
-    assert told[4].split()[-1] == "BOOT"
-    assert told[5].split()[-2:] == ["0.4", "s"]
-    assert told[10:] == [
+    shown = status_lines(status(instances=instances, **boots), NOW, width=80, paint=PLAIN)
+    assert shown[2] == "  boot time 0.4 s, at most 1.2 s (12 boots); gate timeout 30 s (learned)"
+    assert shown[4].split()[-1] == "BOOT"
+    assert shown[5].split()[-2:] == ["0.4", "s"]
+    assert shown[10:] == [
         "",
         "  instance 2 exited with status 3, crashed 5 times, next try in 12 s",
         "      no database",
@@ -191,12 +191,12 @@ def test_status_tells_of_boots_and_of_those_that_are_not_well() -> None:
     ]
     short = status_lines(status(instances=instances), NOW, width=80, paint=PLAIN, height=12)
     assert len(short) <= 12
-    assert not any("no database" in line for line in short), "who is unwell is dearer than what they wrote"
+    assert not any("no database" in line for line in short), "sentences come before journal lines"
     assert sum("instance " in line for line in short) == 4
 
 
-def test_a_crash_that_is_over_is_not_told_of() -> None:
-    """Its exit status stays in systemd's memory for as long as the unit does."""
+def test_a_crash_of_the_past_is_not_shown() -> None:
+    """systemd keeps the exit status as long as the unit is loaded."""
     assert status_lines(status(), NOW, width=80, paint=PLAIN) == status_lines(
         status(instances=[instance(n, 7, exit_status=3, detail="exited with status 3") for n in range(1, 5)]),
         NOW,
@@ -209,38 +209,38 @@ def test_the_display_shows_failure_and_journal_until_the_end() -> None:
     progress = Progress("demo", status(), 8, 0.0)
     progress.apply({"event": "failed-gate", "instance": 5, "reason": DIED, "failure": failure()}, 1.0)
     progress.apply({"event": "rolling-back", "reason": DIED}, 1.0)
-    told = progress.lines(2.0, width=100, height=24, paint=PLAIN)
-    assert told[-4:] == [f"  {WHOLE}", *JOURNAL]
-    assert sum(DIED in line for line in told) == 1
+    shown = progress.lines(2.0, width=100, height=24, paint=PLAIN)
+    assert shown[-4:] == [f"  {WHOLE}", *JOURNAL]
+    assert sum(DIED in line for line in shown) == 1
     progress.apply({"event": "finished", "result": "rolled-back", "reason": DIED, "failure": failure()}, 3.0)
     ended = progress.lines(4.0, width=100, height=24, paint=PLAIN)
     assert not [line for line in ended if DIED in line or line in JOURNAL], "main prints both below"
 
 
-def test_the_picture_shows_hooks_probes_and_the_closing() -> None:
+def test_the_display_shows_hooks_probes_and_the_closing() -> None:
     progress = Progress("demo", status(), 8, 0.0)
     starting = {"event": "instance", "instance": 5, "generation": 8, "state": "starting"}
     progress.apply(starting, 1.0)
     progress.apply({"event": "probe", "instance": 5, "generation": 8, "reason": "answered 503"}, 3.0)
     progress.apply({"event": "probe", "instance": 9, "generation": 8, "reason": "not ours"}, 3.0)
-    told = progress.lines(4.0, width=100, height=24, paint=PLAIN)
-    assert told[-1].split()[:5] == ["5", "8", "starting", "3.0", "s"], "its time goes on"
-    assert told[-1].endswith("waiting for its probe: answered 503")
-    progress.apply({"event": "warning", "reason": "there is no way back"}, 5.0)
-    assert progress.lines(5.0, width=100, height=24, paint=PLAIN)[1] == "  there is no way back"
+    shown = progress.lines(4.0, width=100, height=24, paint=PLAIN)
+    assert shown[-1].split()[:5] == ["5", "8", "starting", "3.0", "s"], "its time advances"
+    assert shown[-1].endswith("waiting for its probe: answered 503")
+    progress.apply({"event": "warning", "reason": "rollback is impossible"}, 5.0)
+    assert progress.lines(5.0, width=100, height=24, paint=PLAIN)[1] == "  rollback is impossible"
     progress.apply({"event": "closing", "reason": "without 127.0.0.1:80"}, 5.0)
-    told = progress.lines(5.0, width=100, height=24, paint=PLAIN)
-    assert "closing" in told[0]
-    assert told[2] == "  without 127.0.0.1:80"
+    shown = progress.lines(5.0, width=100, height=24, paint=PLAIN)
+    assert "closing" in shown[0]
+    assert shown[2] == "  without 127.0.0.1:80"
     hook = {"event": "hook", "hook": "after", "command": ["bin/warm"]}
     progress.apply({**hook, "state": "started"}, 6.0)
     assert "  after hook bin/warm: started 2.0 s ago" in progress.lines(8.0, width=100, height=24, paint=PLAIN)
     progress.apply({**hook, "state": "failed", "exit_status": 1, "journal": ["no cache"]}, 9.0)
-    told = progress.lines(9.0, width=100, height=24, paint=PLAIN)
-    assert told[-2:] == ["  after hook bin/warm: failed: exit status 1", "    no cache"]
+    shown = progress.lines(9.0, width=100, height=24, paint=PLAIN)
+    assert shown[-2:] == ["  after hook bin/warm: failed: exit status 1", "    no cache"]
 
 
-def test_what_waits_for_the_analysis_says_so() -> None:
+def test_a_rollout_that_waits_for_the_analysis_says_so() -> None:
     waiting = {"event": "analysis", "app": "demo", "state": "waiting", "reason": "the last old instances serve on"}
     good = {"event": "analysis", "app": "demo", "state": "succeeded", "reason": "./bin/ok exited with status 0"}
     assert event_line(waiting) == "demo: analysis waiting: the last old instances serve on"
@@ -252,4 +252,4 @@ def test_what_waits_for_the_analysis_says_so() -> None:
     assert progress.note == ""
     progress.apply({"event": "paused", "reason": "canary", "pause": "held"}, 3.0)
     progress.apply(good, 4.0)
-    assert progress.note == "canary", "it is held all the same"
+    assert progress.note == "canary", "it is paused nevertheless"

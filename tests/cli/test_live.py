@@ -1,4 +1,4 @@
-"""The drawing in place: on a terminal of any size the last drawing is there once, and whole."""
+"""Drawing in place: on a terminal of any size the last drawing is there once and complete."""
 
 from __future__ import annotations
 

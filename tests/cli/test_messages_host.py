@@ -1,4 +1,4 @@
-"""What the command tells people of holds and failures, word by word, on a real systemd."""
+"""Messages of the command about pauses and failures, on a real systemd."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.host.stage import APP, INSTANCES, Stage
 HOW = f"continue with: deployd resume {APP}; or roll back with: deployd abort {APP}"
 
 
-def test_a_failed_rollout_is_told_whole(stage: Stage) -> None:
+def test_a_failed_rollout_is_explained(stage: Stage) -> None:
     stage.deploy("v1")
     bad = stage.release("bad")
     stage.machine.write(f"{bad}/app.py", 'raise SystemExit("  no \\x1b[31mdatabase\\x07 here")\n')
@@ -19,16 +19,16 @@ def test_a_failed_rollout_is_told_whole(stage: Stage) -> None:
         assert end.count(word) == 1, end
     assert [line.split() for line in journal] == [["no", "database\ufffd", "here"]]
     assert journal[0].startswith("      no "), "indented, and its own indentation kept"
-    told = done.stdout.splitlines()
-    gate = next(line for line in told if "gate failed" in line)
+    shown = done.stdout.splitlines()
+    gate = next(line for line in shown if "gate failed" in line)
     assert gate.split("gate failed: ")[1] == end.split("rolled back to 1: ")[1]
-    assert set(journal) <= set(told)
+    assert set(journal) <= set(shown)
     sentence, *words = stage.deployd("history", APP).stdout.splitlines()[2:]
     assert sentence.strip() == end.split("rolled back to 1: ")[1]
     assert words[0].strip() in {line.strip() for line in journal}
 
 
-def test_a_held_rollout_is_waited_for_and_says_how_to_go_on(stage: Stage) -> None:
+def test_the_command_waits_for_a_paused_rollout_and_says_how_to_continue(stage: Stage) -> None:
     stage.deploy("v1", rollout={"pause_after": [2]})
     release = stage.release("v2")
     plan = stage.deployd("plan", APP, "--release", release, "--canary", "1").stdout
@@ -36,11 +36,11 @@ def test_a_held_rollout_is_waited_for_and_says_how_to_go_on(stage: Stage) -> Non
     assert "pause at 2 new instances" in plan
     with stage.begin("rollout", "--release", release, "--canary", "1") as begun:
         begun.until("paused", pause="held")
-        told = stage.deployd("status", APP).stdout.splitlines()
-        assert [line.strip() for line in told if "pauses at" in line] == ["then pauses at 2 new instances"]
-        assert f"  {HOW}" in told
-        assert "  waits for resume or abort" in told
-        assert any(line.strip().startswith("boot time ") for line in told)
+        shown = stage.deployd("status", APP).stdout.splitlines()
+        assert [line.strip() for line in shown if "pauses at" in line] == ["then pauses at 2 new instances"]
+        assert f"  {HOW}" in shown
+        assert "  waits for resume or abort" in shown
+        assert any(line.strip().startswith("boot time ") for line in shown)
         assert stage.deployd("resume", APP).returncode == 0
         begun.until("paused", pause="held")
         done = stage.deployd("resume", APP, "--wait")
@@ -61,16 +61,16 @@ def test_an_abort_can_be_waited_for(stage: Stage) -> None:
     assert stage.status()["rollout"] is None
 
 
-def test_an_unanswered_probe_is_told_while_it_is_waited_for(stage: Stage) -> None:
+def test_a_failing_probe_is_printed_during_the_wait(stage: Stage) -> None:
     stage.deploy("v1", gate={"probe": {"http": "/_status", "interval": "50ms"}, "timeout": "2s"})
     warm = stage.release("warm", "warming", files={"status_after": "0.5"})
     done = stage.deployd("rollout", APP, "--release", warm)
     assert (done.returncode, done.stderr) == (0, "")
-    told = done.stdout.splitlines()
-    waiting = [line for line in told if "is ready, waiting for its probe: GET /_status answered 503" in line]
-    assert len(waiting) >= INSTANCES, "once for each, if there is nothing new to tell"
-    first = told.index(waiting[0])
-    assert told[first - 1].endswith(" starting")
+    shown = done.stdout.splitlines()
+    waiting = [line for line in shown if "is ready, waiting for its probe: GET /_status answered 503" in line]
+    assert len(waiting) >= INSTANCES, "one for each instance"
+    first = shown.index(waiting[0])
+    assert shown[first - 1].endswith(" starting")
     done = stage.deployd("rollout", APP, "--release", stage.release("unready", "unready"))
     assert done.returncode == 1
     end, *_ = done.stderr.splitlines()

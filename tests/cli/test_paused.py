@@ -1,13 +1,12 @@
-"""Rollouts that stand: what status and the waiting command say, and how one goes on."""
+"""Paused rollouts in status and in a command that waits."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,12 +20,12 @@ from deployd_cli.text.paint import PLAIN
 from deployd_cli.text.plan import plan_lines
 from deployd_cli.text.progress import Progress
 from deployd_cli.text.status import change_line, status_lines
-from tests.cli.fake_daemon import FakeDaemon, failure, generation_row, private_bus, status
-from tests.cli.test_command import deployd, ended, rolling, started, with_daemon
+from tests.cli.fake_daemon import FakeDaemon, failure, generation_row, status
+from tests.cli.process import deployd, ended, rolling, started, with_daemon
 
 NOW = datetime(2026, 1, 2, 4, 4, 5, tzinfo=UTC)
 HOW = "continue with: deployd resume demo; or roll back with: deployd abort demo"
-HELD: dict[str, Any] = {
+PAUSED: dict[str, Any] = {
     "reason": "canary: 1 new alongside 4 old",
     "pause": "held",
     "waits_for": "resume or abort",
@@ -35,20 +34,14 @@ HELD: dict[str, Any] = {
 HOLDS = [{"new": 1, "canary": True}, {"new": 2, "canary": False}, {"new": 3, "canary": False}]
 
 
-@pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
-    with private_bus(tmp_path) as address:
-        yield address
-
-
 def shown(rollout: dict[str, Any], width: int | None = 100) -> list[str]:
-    """What status says of a rollout, below app and release."""
-    told = status_lines(status(rollout={"from": 7, "to": 8, **rollout}), NOW, width=width, paint=PLAIN)
-    return told[2 : told.index("")]
+    """Return the lines of status about a rollout, below app and release."""
+    lines = status_lines(status(rollout={"from": 7, "to": 8, **rollout}), NOW, width=width, paint=PLAIN)
+    return lines[2 : lines.index("")]
 
 
-def test_status_of_a_held_rollout_says_what_it_waits_for_and_how_to_go_on() -> None:
-    assert shown({"phase": "paused", "holds": HOLDS, **HELD}) == [
+def test_status_of_a_paused_rollout_says_what_it_waits_for_and_how_to_continue() -> None:
+    assert shown({"phase": "paused", "holds": HOLDS, **PAUSED}) == [
         "  paused 7 → 8",
         "  canary: 1 new alongside 4 old",
         "  waits for resume or abort",
@@ -57,21 +50,21 @@ def test_status_of_a_held_rollout_says_what_it_waits_for_and_how_to_go_on() -> N
     ]
 
 
-def test_a_change_to_a_pause_is_told_with_its_reason() -> None:
+def test_a_change_to_a_pause_has_its_reason() -> None:
     rolling = status(rollout={"phase": "rolling", "from": 7, "to": 8, "reason": "no"})
     assert change_line(rolling) == "demo: generation 7, 4 of 4 ready, rolling 7 → 8"
-    held = status(rollout={"phase": "paused", "from": 7, "to": 8, **HELD})
-    assert change_line(held) == f"demo: generation 7, 4 of 4 ready, paused 7 → 8: {HELD['reason']}"
+    paused = status(rollout={"phase": "paused", "from": 7, "to": 8, **PAUSED})
+    assert change_line(paused) == f"demo: generation 7, 4 of 4 ready, paused 7 → 8: {PAUSED['reason']}"
 
 
-def test_status_of_a_rollout_that_will_hold_says_where() -> None:
+def test_status_of_a_rollout_says_where_it_will_pause() -> None:
     assert shown({"phase": "rolling", "reason": "", "holds": HOLDS[:2]}) == [
         "  rolling 7 → 8",
         "  pauses at 1 new instance alongside the old, then at 2 new instances",
     ]
 
 
-def test_how_to_go_on_is_never_cut() -> None:
+def test_how_to_continue_is_never_cut() -> None:
     how = "fix it, then continue with: deployd resume demo; or roll back with: deployd abort demo --past-irreversible"
     rollout = {"phase": "paused", "pause": "failed", "reason": "no", "how": how, "failure": failure()}
     lines = shown(rollout, 60)
@@ -82,19 +75,19 @@ def test_how_to_go_on_is_never_cut() -> None:
     assert how in " ".join(" ".join(progress.lines(2.0, width=60, height=24, paint=PLAIN)).split())
 
 
-def test_a_pause_is_told_in_one_line_and_shown_in_the_picture() -> None:
-    event = {"event": "paused", "app": "demo", **HELD}
-    assert event_line(event) == f"demo: paused: {HELD['reason']}; {HOW}"
+def test_a_pause_is_printed_in_one_line_and_displayed() -> None:
+    event = {"event": "paused", "app": "demo", **PAUSED}
+    assert event_line(event) == f"demo: paused: {PAUSED['reason']}; {HOW}"
     older = event_line({"event": "paused", "app": "demo", "reason": ""})
     assert older == f"demo: paused; {HOW}"
     progress = Progress("demo", status(), 8, 0.0)
     progress.apply(event, 1.0)
-    assert progress.lines(2.0, width=80, height=24, paint=PLAIN)[1:3] == [f"  {HELD['reason']}", f"  {HOW}"]
+    assert progress.lines(2.0, width=80, height=24, paint=PLAIN)[1:3] == [f"  {PAUSED['reason']}", f"  {HOW}"]
     progress.apply({"event": "resumed"}, 3.0)
     assert not [line for line in progress.lines(4.0, width=80, height=24, paint=PLAIN) if HOW in line]
 
 
-def test_plan_shows_where_it_holds() -> None:
+def test_plan_shows_where_it_pauses() -> None:
     actions: list[dict[str, Any]] = [
         {"action": "start", "instance": 5, "generation": 8, "ready": 5},
         {"action": "pause", "new": 1, "canary": True, "ready": 5},
@@ -110,9 +103,6 @@ def test_plan_shows_where_it_holds() -> None:
         "  4. pause at 2 new instances                                           4 ready",
         "  5. pause at 5 % of new connections, 1 new instance alongside the old  5 ready",
     ]
-
-
-# The command against a daemon.
 
 
 def test_options_reach_the_daemon(address: str) -> None:
@@ -147,7 +137,7 @@ def test_options_reach_the_daemon(address: str) -> None:
     with_daemon(address, work)
 
 
-def test_a_weight_says_who_gets_what(address: str) -> None:
+def test_weight_prints_the_weight_that_it_set(address: str) -> None:
     async def work(daemon: FakeDaemon) -> None:
         daemon.answers["demo", "Describe"] = status(rollout={"phase": "paused", "from": 7, "to": 8})
         done = await deployd(address, "weight", "demo", "7", "12.5%")
@@ -159,17 +149,17 @@ def test_a_weight_says_who_gets_what(address: str) -> None:
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_a_held_rollout_is_told_and_waited_for(address: str, as_json: bool) -> None:
+def test_the_command_waits_for_a_paused_rollout(address: str, as_json: bool) -> None:
     async def work(daemon: FakeDaemon) -> None:
         more = ["--json"] if as_json else []
         async with rolling(address, daemon, "rollout", "demo", "--canary", "1", *more) as process:
-            daemon.emit("paused", **HELD)
+            daemon.emit("paused", **PAUSED)
             assert process.stdout is not None
             line = await process.stdout.readline()
             if as_json:
-                assert {**json.loads(line), **HELD} == json.loads(line)
+                assert {**json.loads(line), **PAUSED} == json.loads(line)
             else:
-                assert line.decode() == f"demo: paused: {HELD['reason']}; {HOW}\n"
+                assert line.decode() == f"demo: paused: {PAUSED['reason']}; {HOW}\n"
             assert process.returncode is None
             daemon.emit("resumed")
             daemon.emit("finished", result="succeeded", duration=6.2, replaced=[1], adopted=[])
@@ -178,7 +168,7 @@ def test_a_held_rollout_is_told_and_waited_for(address: str, as_json: bool) -> N
     with_daemon(address, work)
 
 
-def test_the_end_of_a_failed_rollout_is_told_whole_on_standard_error(address: str) -> None:
+def test_a_failed_rollout_is_explained_on_standard_error(address: str) -> None:
     async def work(daemon: FakeDaemon) -> None:
         async with rolling(address, daemon, "rollout", "demo") as process:
             failed = failure()
@@ -195,7 +185,7 @@ def test_the_end_of_a_failed_rollout_is_told_whole_on_standard_error(address: st
     with_daemon(address, work)
 
 
-def test_a_rollout_that_stands_when_the_daemon_is_back_says_so_again(address: str) -> None:
+def test_a_pause_is_printed_again_after_a_restart_of_the_daemon(address: str) -> None:
     async def work() -> None:
         heard: asyncio.Queue[Json] = asyncio.Queue()
         async with await Client.connect(address) as client, client.watch("demo") as watch:
@@ -207,26 +197,26 @@ def test_a_rollout_that_stands_when_the_daemon_is_back_says_so_again(address: st
             async with FakeDaemon.at(address) as daemon:
                 await client.status("demo")
                 following = asyncio.ensure_future(follow())
-                daemon.emit("paused", **HELD)
+                daemon.emit("paused", **PAUSED)
                 assert (await heard.get())["event"] == "paused"
             async with FakeDaemon.at(address, generation_row(8, "running")) as daemon:
-                daemon.answers["demo", "Describe"] = status(rollout={"phase": "paused", "from": 7, "to": 8, **HELD})
+                daemon.answers["demo", "Describe"] = status(rollout={"phase": "paused", "from": 7, "to": 8, **PAUSED})
                 assert [(await heard.get())["event"] for _ in range(2)] == ["daemon-lost", "daemon-back"]
                 again = await heard.get()
-                assert again | {"event": "paused", "app": "demo", "from": 7, "to": 8, **HELD} == again
+                assert again | {"event": "paused", "app": "demo", "from": 7, "to": 8, **PAUSED} == again
                 daemon.emit("finished", result="aborted")
                 await following
 
     asyncio.run(asyncio.wait_for(work(), 30))
 
 
-def test_the_picture_of_a_held_rollout_stays_when_the_daemon_goes_and_returns() -> None:
+def test_the_display_of_a_paused_rollout_survives_a_restart_of_the_daemon() -> None:
     progress = Progress("demo", status(), 8, 0.0)
-    progress.apply({"event": "paused", **HELD}, 1.0)
+    progress.apply({"event": "paused", **PAUSED}, 1.0)
     before = progress.lines(2.0, width=80, height=24, paint=PLAIN)
     progress.apply({"event": "daemon-lost", "app": "demo"}, 2.0)
-    gone = progress.lines(2.0, width=80, height=24, paint=PLAIN)
-    assert [line for line in gone if line not in before] == [
+    stopped = progress.lines(2.0, width=80, height=24, paint=PLAIN)
+    assert [line for line in stopped if line not in before] == [
         "  deployd is not running, waiting for it; instances keep serving"
     ]
     progress.apply({"event": "daemon-back"}, 2.0)
@@ -237,7 +227,7 @@ def test_the_picture_of_a_held_rollout_stays_when_the_daemon_goes_and_returns() 
 async def asked(
     address: str, daemon: FakeDaemon, answer: Callable[[], Awaitable[Reply]], *arguments: str
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A command whose Rollout is answered by `answer`, when it comes to it."""
+    """Run a command whose Rollout is answered by `answer`."""
     serve = daemon._serve
 
     async def instead(call: MethodCall) -> Reply:
@@ -256,7 +246,7 @@ async def asked(
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_hooks_are_told_while_the_request_waits_for_them(address: str, as_json: bool) -> None:
+def test_hooks_are_printed_while_the_request_waits_for_them(address: str, as_json: bool) -> None:
     async def work(daemon: FakeDaemon) -> None:
         go_on = asyncio.Event()
         hook: dict[str, Any] = {"hook": "before", "command": ["bin/migrate"]}
@@ -282,13 +272,13 @@ def test_hooks_are_told_while_the_request_waits_for_them(address: str, as_json: 
         if as_json:
             assert json.loads(done.out)["journal"] == ["no such table"]
         else:
-            told = ["demo: before hook bin/migrate: failed: exit status 4", "    no such table"]
-            assert done.out.splitlines() == told
+            expected = ["demo: before hook bin/migrate: failed: exit status 4", "    no such table"]
+            assert done.out.splitlines() == expected
 
     with_daemon(address, work)
 
 
-def test_what_else_is_said_before_the_answer_is_told_after_it(address: str) -> None:
+def test_other_events_before_the_answer_are_printed_after_it(address: str) -> None:
     async def work(daemon: FakeDaemon) -> None:
         async def answer() -> Reply:
             daemon.emit("hook", hook="before", command=["bin/migrate"], state="succeeded")
@@ -314,7 +304,7 @@ def test_what_else_is_said_before_the_answer_is_told_after_it(address: str) -> N
 )
 def test_resume_and_abort_can_wait_for_the_end(address: str, verb: str, result: str, exit_status: int) -> None:
     async def work(daemon: FakeDaemon) -> None:
-        paused = status(rollout={"phase": "paused", "from": 7, "to": 8, **HELD})
+        paused = status(rollout={"phase": "paused", "from": 7, "to": 8, **PAUSED})
         daemon.answers["demo", "Describe"] = paused
         async with rolling(address, daemon, verb, "demo", "--wait", "--json") as process:
             daemon.emit("finished", to=6, result="superseded")

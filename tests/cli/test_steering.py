@@ -1,4 +1,4 @@
-"""What is shown of a steered app: shares, open connections, drains and what stands by."""
+"""The display of a steered app: weights, open connections, drains and standby."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHARES = [
     {"generation": 7, "asked": 95.0, "seen": 94.93, "connections": 955},
 ]
 STANDBY = {"generation": 7, "instances": [1, 2, 3], "until": "2026-01-02T04:13:05+00:00"}
-HELD: dict[str, Any] = {
+PAUSED: dict[str, Any] = {
     "phase": "paused",
     "from": 7,
     "to": 8,
@@ -47,8 +47,8 @@ def shown(source: dict[str, Any], width: int | None = 80) -> list[str]:
     return status_lines(source, NOW, width=width, paint=PLAIN)
 
 
-def test_a_held_canary_at_eighty_columns() -> None:
-    assert shown(steered(shares=SHARES, rollout=HELD)) == [
+def test_a_paused_canary_at_eighty_columns() -> None:
+    assert shown(steered(shares=SHARES, rollout=PAUSED)) == [
         "demo: generation 7, 2 of 2 ready",
         "  /srv/demo/releases/7",
         "  steered (ebpf)",
@@ -68,19 +68,19 @@ def test_a_held_canary_at_eighty_columns() -> None:
 
 
 def test_a_wide_terminal_has_the_weights_on_a_line_and_a_column_of_releases() -> None:
-    told = shown(steered(shares=SHARES, rollout=HELD), 160)
-    assert "; generation 7: weight 95 % (measured 94.9 %), 955 connections" in told[8]
-    assert told[10].endswith("  RELEASE")
-    assert told[11].endswith("  /srv/demo/releases/7")
+    lines = shown(steered(shares=SHARES, rollout=PAUSED), 160)
+    assert "; generation 7: weight 95 % (measured 94.9 %), 955 connections" in lines[8]
+    assert lines[10].endswith("  RELEASE")
+    assert lines[11].endswith("  /srv/demo/releases/7")
 
 
-def test_a_queue_is_shown_where_there_is_one_and_no_number_is_cut_in_half() -> None:
+def test_a_queue_is_shown_if_there_is_one_and_no_number_is_cut() -> None:
     source = steered()
     assert "QUEUE" not in shown(source)[4]
     source["instances"][0] |= {"queue": 3, "main_pid": 4190001, "state": "stopping"}
-    told = shown(source)
-    assert " ".join(told[4].split()) == "INSTANCE GEN STATE SINCE WEIGHT OPEN RESTARTS PID BOOT QUEUE"
-    assert told[5].split()[-1] == "3"
+    lines = shown(source)
+    assert " ".join(lines[4].split()) == "INSTANCE GEN STATE SINCE WEIGHT OPEN RESTARTS PID BOOT QUEUE"
+    assert lines[5].split()[-1] == "3"
     assert "…" not in "".join(shown(source, 60))
 
 
@@ -90,50 +90,50 @@ def test_the_weight_of_a_single_generation_is_not_shown() -> None:
     for shares in (alone, resting):
         assert not [line for line in shown(steered(shares=shares)) if "measured" in line]
     assert [
-        line for line in shown(steered(shares=resting, rollout=HELD | {"phase": "rolling"})) if "weight 0 %" in line
+        line for line in shown(steered(shares=resting, rollout=PAUSED | {"phase": "rolling"})) if "weight 0 %" in line
     ]
 
 
-def test_where_nobody_counts_nothing_is_said_to_be_seen() -> None:
+def test_uncounted_connections_have_no_measured_weight() -> None:
     shares = [{**share, "seen": None, "connections": 0} for share in SHARES]
-    told = shown(steered(shares=shares, rollout=HELD))
-    assert told[8] == "  generation 8: weight 5 %; generation 7: weight 95 %"
+    lines = shown(steered(shares=shares, rollout=PAUSED))
+    assert lines[8] == "  generation 8: weight 5 %; generation 7: weight 95 %"
 
 
 def test_an_app_that_could_not_be_steered_says_why_on_as_many_lines_as_it_takes() -> None:
     reason = "all instances share one socket: cannot create BPF maps, which needs CAP_BPF: Operation not permitted"
     plain = [instance(number, 7) for number in (1, 2)]
-    told = shown(steered(steering="none", steering_reason=reason, instances=plain))
-    assert " ".join(word for line in told[2:4] for word in line.split()) == f"steered (none): {reason}"
-    assert not {"WEIGHT", "OPEN"} & set(told[5].split())
+    lines = shown(steered(steering="none", steering_reason=reason, instances=plain))
+    assert " ".join(word for line in lines[2:4] for word in line.split()) == f"steered (none): {reason}"
+    assert not {"WEIGHT", "OPEN"} & set(lines[5].split())
 
 
-def test_standby_tells_until_when_and_how_to_go_back() -> None:
+def test_standby_shows_its_time_limit_and_how_to_wake_it() -> None:
     instances = [instance(1, 7, "standby", weight=0.0), instance(4, 8, weight=100.0)]
     source = steered(standby=STANDBY, instances=instances)
-    told = shown(source)
-    assert told[3:5] == [
+    lines = shown(source)
+    assert lines[3:5] == [
         "  standby: generation 7, instances 1-3, until 04:13:05 (9 min left)",
         "  wake them with: deployd rollback demo --to 7",
     ]
     assert change_line(source).endswith(", generation 7 in standby")
     painted = "\n".join(status_lines(source, NOW, width=80, paint=Paint(on=True)))
     assert "\x1b[2mstandby\x1b[0m" in painted
-    rolling = shown(steered(standby=STANDBY, rollout=HELD))
+    rolling = shown(steered(standby=STANDBY, rollout=PAUSED))
     assert "  wake them with: deployd abort demo" in rolling
-    for rollout in (HELD | {"phase": "rolling-back"}, HELD | {"from": 6}):
+    for rollout in (PAUSED | {"phase": "rolling-back"}, PAUSED | {"from": 6}):
         assert not [line for line in shown(steered(standby=STANDBY, rollout=rollout)) if "wake" in line]
 
 
-def test_what_rests_is_summed_up_first() -> None:
+def test_standby_instances_are_summed_up_first() -> None:
     many = [instance(number, 7, "standby") for number in range(1, 11)]
     many += [instance(number, 8) for number in range(11, 21)]
-    told = status_lines(steered(instances=many), NOW, width=80, paint=PLAIN, height=18)
-    assert told[-1].strip() == "and 8 standby (generation 7)"
+    lines = status_lines(steered(instances=many), NOW, width=80, paint=PLAIN, height=18)
+    assert lines[-1].strip() == "and 8 standby (generation 7)"
 
 
 @pytest.mark.parametrize(
-    ("event", "told"),
+    ("event", "lines"),
     [
         ({"state": "stopped", "reason": "replaced", "connections": 0}, "stopped: replaced, drained"),
         ({"state": "stopped", "reason": "replaced", "connections": 1}, "stopped: replaced, 1 connection left"),
@@ -143,35 +143,35 @@ def test_what_rests_is_summed_up_first() -> None:
         ({"state": "thawing"}, "thawing"),
     ],
 )
-def test_a_stop_tells_what_it_still_had(event: dict[str, Any], told: str) -> None:
+def test_a_stopped_instance_has_the_connections_that_were_left(event: dict[str, Any], lines: str) -> None:
     line = event_line({"event": "instance", "app": "demo", "instance": 4, "generation": 7, **event})
-    assert line == f"demo: instance 4 (generation 7) {told}"
+    assert line == f"demo: instance 4 (generation 7) {lines}"
 
 
 def drawn(progress: Progress, now: float, width: int = 80) -> list[str]:
     return progress.lines(now, width=width, height=30, paint=PLAIN)
 
 
-def test_the_picture_has_the_shares_and_what_a_drain_waits_for() -> None:
+def test_the_display_has_weights_and_connections_of_a_drain() -> None:
     progress = Progress("demo", steered(), 8, 0.0)
     progress.apply({"event": "started", "from": 7, "to": 8, "release": "/srv/demo/8"}, 0.0)
     progress.apply({"event": "instance", "instance": 2, "generation": 7, "state": "stopping", "reason": "replaced"}, 1)
-    now = steered(shares=SHARES, rollout=HELD)
+    now = steered(shares=SHARES, rollout=PAUSED)
     now["instances"][1] |= {"state": "stopping", "weight": 0.0}
     progress.update(now, 2.0)
-    told = drawn(progress, 3.0)
-    assert told[2:4] == [
+    lines = drawn(progress, 3.0)
+    assert lines[2:4] == [
         "  generation 8: weight 5 % (measured 5.07 %), 51 connections",
         "  generation 7: weight 95 % (measured 94.9 %), 955 connections",
     ]
-    assert " ".join(told[5].split()) == "INSTANCE GEN STATE FOR WEIGHT OPEN REASON"
-    assert " ".join(told[7].split()) == "2 7 stopping 2.0 s 0 % 9 replaced, 9 connections left"
+    assert " ".join(lines[5].split()) == "INSTANCE GEN STATE FOR WEIGHT OPEN REASON"
+    assert " ".join(lines[7].split()) == "2 7 stopping 2.0 s 0 % 9 replaced, 9 connections left"
     event = {"event": "instance", "instance": 2, "generation": 7, "state": "stopped", "reason": "replaced"}
     progress.apply({**event, "connections": 1}, 4.0)
     assert drawn(progress, 4.0)[-1].split(maxsplit=5)[-1] == "replaced, 1 connection left"
 
 
-def test_who_has_frozen_stands_by_and_stays_in_the_last_picture() -> None:
+def test_a_frozen_instance_is_in_standby_and_in_the_last_drawing() -> None:
     progress = Progress("demo", steered(), 8, 0.0)
     progress.apply({"event": "instance", "instance": 2, "generation": 7, "state": "freezing"}, 1.0)
     assert "freezing" in "".join(drawn(progress, 1.0))
@@ -179,12 +179,12 @@ def test_who_has_frozen_stands_by_and_stays_in_the_last_picture() -> None:
     now["instances"][1] |= {"state": "standby"}
     progress.update(now, 2.0)
     progress.apply({"event": "finished", "result": "succeeded"}, 3.0)
-    told = drawn(progress, 3.0)
-    assert told[-1].split() == ["2", "7", "standby", "1.0", "s"]
-    assert "WEIGHT" not in "".join(told)
+    lines = drawn(progress, 3.0)
+    assert lines[-1].split() == ["2", "7", "standby", "1.0", "s"]
+    assert "WEIGHT" not in "".join(lines)
 
 
-def test_an_app_with_one_socket_is_drawn_as_ever() -> None:
+def test_an_app_with_a_shared_socket_has_no_weights() -> None:
     progress = Progress("demo", status(), 8, 0.0)
     before = drawn(progress, 1.0)
     progress.update(status(shares=SHARES), 1.0)

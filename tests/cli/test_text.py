@@ -1,4 +1,4 @@
-"""What the command draws: right on what the daemon says, and harmless on whatever else it may say."""
+"""Texts of the command: correct for the JSON of the daemon, and harmless for any other JSON."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_any_history_can_be_drawn(source: dict[str, Any], width: int) -> None:
 
 
 @given(odd)
-def test_any_plan_unit_verdict_and_event_can_be_told(source: dict[str, Any]) -> None:
+def test_any_plan_unit_verdict_and_event_can_be_printed(source: dict[str, Any]) -> None:
     assert plan_lines(source)
     unit_lines(source, PLAIN)
     diff_lines(source, PLAIN)
@@ -126,7 +126,7 @@ def test_wrapping_keeps_to_its_width_and_loses_nothing(source: str, width: int) 
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "shown"),
     [
         (0, "0.0 s"),
         (0.44, "0.4 s"),
@@ -143,8 +143,8 @@ def test_wrapping_keeps_to_its_width_and_loses_nothing(source: str, width: int) 
         ("5", "-"),
     ],
 )
-def test_durations_are_told_shortly(seconds: object, told: str) -> None:
-    assert duration(seconds) == told
+def test_durations_are_short(seconds: object, shown: str) -> None:
+    assert duration(seconds) == shown
 
 
 def test_ages_need_a_time_with_a_zone() -> None:
@@ -155,14 +155,14 @@ def test_ages_need_a_time_with_a_zone() -> None:
     assert age(None, NOW) == "-"
 
 
-def test_what_an_application_wrote_cannot_steer_the_terminal() -> None:
+def test_output_of_an_application_cannot_control_the_terminal() -> None:
     assert printable("a\x1b[31mred\x1b[0m\r\nb\x07\x9bc") == "ared b c"
 
 
 def test_status_of_one_app() -> None:
     instances = [instance(1, 7), instance(2, 7, "failed", restarts=3)]
-    told = status_lines(status(count=2, ready=1, instances=instances), NOW, width=80, paint=PLAIN)
-    assert told == [
+    shown = status_lines(status(count=2, ready=1, instances=instances), NOW, width=80, paint=PLAIN)
+    assert shown == [
         "demo: generation 7, 1 of 2 ready",
         "  /srv/demo/releases/7",
         "",
@@ -174,17 +174,17 @@ def test_status_of_one_app() -> None:
 
 def test_a_paused_rollout_says_what_can_be_done() -> None:
     rollout = {"phase": "paused", "from": 7, "to": 8, "reason": "after 1 instance"}
-    told = text(status_lines(status(rollout=rollout), NOW, width=80, paint=PLAIN))
-    assert "paused 7 → 8" in told
-    assert "after 1 instance" in told
-    assert "deployd resume demo" in told
-    assert "deployd abort demo" in told
+    shown = text(status_lines(status(rollout=rollout), NOW, width=80, paint=PLAIN))
+    assert "paused 7 → 8" in shown
+    assert "after 1 instance" in shown
+    assert "deployd resume demo" in shown
+    assert "deployd abort demo" in shown
 
 
 def test_a_release_is_shortened_from_the_left() -> None:
-    told = status_lines(status(release="/srv/demo/releases/" + "x" * 80 + "/2026-01-02"), NOW, width=80, paint=PLAIN)
-    assert told[1].startswith("  …x")
-    assert told[1].endswith("/2026-01-02")
+    shown = status_lines(status(release="/srv/demo/releases/" + "x" * 80 + "/2026-01-02"), NOW, width=80, paint=PLAIN)
+    assert shown[1].startswith("  …x")
+    assert shown[1].endswith("/2026-01-02")
 
 
 def test_weights_are_shown_where_they_matter() -> None:
@@ -193,25 +193,37 @@ def test_weights_are_shown_where_they_matter() -> None:
     assert "WEIGHT" not in text(status_lines(status(), NOW, width=80, paint=PLAIN))
 
 
-def test_an_instance_in_trouble_is_shown_among_many_that_serve() -> None:
+def test_an_instance_with_a_problem_is_shown_among_many_that_serve() -> None:
     many = [instance(number, 7) for number in range(1, 41)]
     many[30] = instance(31, 7, "failed")
-    told = status_lines(status(instances=many), NOW, width=80, paint=PLAIN, height=20)
-    assert len(told) == 20
-    assert any(line.split()[:3] == ["31", "7", "failed"] for line in told)
-    assert told[-1].strip() == "and 25 ready (generation 7)"
+    shown = status_lines(status(instances=many), NOW, width=80, paint=PLAIN, height=20)
+    assert len(shown) == 20
+    assert any(line.split()[:3] == ["31", "7", "failed"] for line in shown)
+    assert shown[-1].strip() == "and 25 ready (generation 7)"
 
 
 def test_history_fits_a_small_terminal_and_cuts_no_reason() -> None:
-    reason = "instance 5 exited with status 3 before it was ready, and that is a long story to be told in full"
+    reason = "instance 5 exited with status 3 before it was ready, and has a reason that is too long for a line"
     history = {"app": "demo", "generations": [generation_row(8, "rolled-back", reason=reason), generation_row(7)]}
-    told = history_lines(history, NOW, width=80, paint=PLAIN)
-    assert " ".join(word for line in told[2:4] for word in line.split()) == reason
-    assert told[1].split()[:3] == ["8", "rolled-back", "rollout"]
-    assert told[4].split() == ["7", "succeeded", "rollout", "02", "Jan", "03:04", "6.2", "s", "4", "0", "…o/releases/7"]
+    shown = history_lines(history, NOW, width=80, paint=PLAIN)
+    assert " ".join(word for line in shown[2:4] for word in line.split()) == reason
+    assert shown[1].split()[:3] == ["8", "rolled-back", "rollout"]
+    assert shown[4].split() == [
+        "7",
+        "succeeded",
+        "rollout",
+        "02",
+        "Jan",
+        "03:04",
+        "6.2",
+        "s",
+        "4",
+        "0",
+        "…o/releases/7",
+    ]
 
 
-def test_plan_numbers_its_actions_and_ends_with_the_least_capacity() -> None:
+def test_plan_numbers_its_actions_and_ends_with_the_minimum() -> None:
     actions = [
         {"action": "start", "instance": 5, "generation": 8, "ready": 5},
         {"action": "stop", "instance": 4, "generation": 7, "ready": 4},
@@ -227,9 +239,9 @@ def test_plan_numbers_its_actions_and_ends_with_the_least_capacity() -> None:
 
 def test_the_diff_is_from_what_is_installed_and_empty_if_nothing_differs() -> None:
     unit = {"name": "demo.socket", "path": "/etc/systemd/system/demo.socket", "text": "[Socket]\nA=1\n"}
-    told = diff_lines({"units": [{**unit, "installed": "[Socket]\nA=2\n"}]}, PLAIN)
-    assert told[0] == "--- /etc/systemd/system/demo.socket"
-    assert told[-2:] == ["-A=2", "+A=1"]
+    shown = diff_lines({"units": [{**unit, "installed": "[Socket]\nA=2\n"}]}, PLAIN)
+    assert shown[0] == "--- /etc/systemd/system/demo.socket"
+    assert shown[-2:] == ["-A=2", "+A=1"]
     assert diff_lines({"units": [{**unit, "installed": unit["text"]}]}, PLAIN) == []
     assert diff_lines({"units": [{**unit, "installed": None}]}, PLAIN)[0] == "--- /dev/null"
     going = {"units": [{**unit, "installed": unit["text"], "text": ""}]}
@@ -241,7 +253,7 @@ END = {"event": "finished", "app": "demo", "from": 7, "to": 8}
 
 
 @pytest.mark.parametrize(
-    ("event", "told"),
+    ("event", "shown"),
     [
         (
             {"result": "succeeded", "replaced": [1, 2, 3, 4], "adopted": [], "duration": 6.2},
@@ -259,8 +271,8 @@ END = {"event": "finished", "app": "demo", "from": 7, "to": 8}
         ({"result": "novel"}, "demo: generation 8 ended as novel"),
     ],
 )
-def test_every_end_has_its_sentence(event: dict[str, Any], told: str) -> None:
-    assert event_line({**END, **event}) == told
+def test_every_result_has_its_sentence(event: dict[str, Any], shown: str) -> None:
+    assert event_line({**END, **event}) == shown
 
 
 def test_a_first_deployment_has_no_generation_before_it() -> None:
@@ -300,33 +312,33 @@ def test_progress_counts_what_is_ready() -> None:
     progress.apply({"event": "instance", "instance": 5, "generation": 8, "state": "ready"}, 2.0)
     progress.apply({"event": "instance", "instance": 4, "generation": 7, "state": "stopping"}, 2.0)
     assert progress.ready == 4
-    told = progress.lines(3.0, width=80, height=23, paint=PLAIN)
-    assert told[0] == "demo  generation 7 → 8  rolling  4 of 4 ready  3.0 s"
-    assert told[1] == "  /srv/demo/8"
-    assert told[-1].split() == ["5", "8", "ready", "1.0", "s"]
+    shown = progress.lines(3.0, width=80, height=23, paint=PLAIN)
+    assert shown[0] == "demo  generation 7 → 8  rolling  4 of 4 ready  3.0 s"
+    assert shown[1] == "  /srv/demo/8"
+    assert shown[-1].split() == ["5", "8", "ready", "1.0", "s"]
 
 
-def test_failures_stay_in_sight_to_the_end() -> None:
+def test_failures_are_shown_to_the_end() -> None:
     progress = rolled(40)
     progress.apply({"event": "instance", "instance": 41, "generation": 8, "state": "failed", "reason": "status 3"}, 2.0)
     progress.apply({"event": "failed-gate", "instance": 41, "reason": "exited with status 3"}, 2.0)
     progress.apply({"event": "rolling-back", "reason": "instance 41"}, 2.0)
     progress.apply({"event": "instance", "instance": 41, "generation": 8, "state": "stopped"}, 3.0)
     progress.apply({"event": "finished", "result": "rolled-back", "from": 7, "to": 8}, 4.0)
-    told = progress.lines(9.0, width=80, height=20, paint=PLAIN)
-    assert told[0] == "demo  generation 7 → 8  rolled-back  40 of 40 ready  4.0 s"
-    assert told[-1] == "  instance 41: exited with status 3"
-    assert len(told) == 20
-    assert "ready (generation 7)" in told[-2]
+    shown = progress.lines(9.0, width=80, height=20, paint=PLAIN)
+    assert shown[0] == "demo  generation 7 → 8  rolled-back  40 of 40 ready  4.0 s"
+    assert shown[-1] == "  instance 41: exited with status 3"
+    assert len(shown) == 20
+    assert "ready (generation 7)" in shown[-2]
 
 
-def test_what_moves_is_shown_before_what_serves() -> None:
-    told = rolled(40).lines(2.0, width=80, height=12, paint=PLAIN)
-    assert len(told) == 12
-    assert any("starting" in line for line in told)
-    assert told[-1].strip() == "and 34 ready (generation 7)"
+def test_changing_instances_are_shown_before_serving_ones() -> None:
+    shown = rolled(40).lines(2.0, width=80, height=12, paint=PLAIN)
+    assert len(shown) == 12
+    assert any("starting" in line for line in shown)
+    assert shown[-1].strip() == "and 34 ready (generation 7)"
 
 
-def test_no_colour_where_none_is_wanted() -> None:
+def test_no_colour_without_paint() -> None:
     assert "\x1b" not in text(rolled().lines(2.0, width=80, height=20, paint=PLAIN))
     assert "\x1b" in text(rolled().lines(2.0, width=80, height=20, paint=Paint(on=True)))

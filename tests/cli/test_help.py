@@ -1,0 +1,104 @@
+"""Help and usage, which need no daemon."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from deployd import __version__
+from deployd_cli.main import main
+from deployd_cli.program import COMMANDS
+
+NOUNS = {"check", "units", "plan", "status", "history", "releases", "logs", "compare"}
+
+ROLLOUT_OPTIONS = {"--no-block", "--supersede", "--json"}
+
+OPTIONS: dict[str, set[str]] = {
+    "check": {"--json"},
+    "units": {"--diff", "--json"},
+    "apply": {"--no-start", "--canary", *ROLLOUT_OPTIONS},
+    "plan": {"--release", "--canary", "--json"},
+    "rollout": {"--release", "--canary", *ROLLOUT_OPTIONS},
+    "rollback": {"--to", "--past-irreversible", *ROLLOUT_OPTIONS},
+    "resume": {"--wait", "--json"},
+    "abort": {"--past-irreversible", "--wait", "--json"},
+    "restart": ROLLOUT_OPTIONS,
+    "scale": ROLLOUT_OPTIONS,
+    "status": {"--watch", "--json"},
+    "history": {"--before", "--json"},
+    "repair": {"--json"},
+    "compare": {"--json"},
+    "releases": {"--json"},
+    "logs": {"--generation", "--follow", "--lines", "--json"},
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.startswith(f"Usage: deployd {command} ")
+    assert OPTIONS.get(command, set()) <= set(out.replace(",", " ").split())
+    assert "--reload" not in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_nouns_make_no_changes_and_verbs_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(COMMANDS) > NOUNS
+    for command in COMMANDS:
+        main([command, "--help"])
+        assert ("Changes nothing." in capsys.readouterr().out) == (command in NOUNS), command
+
+
+def test_the_help_lists_every_command_with_a_whole_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    listed = capsys.readouterr().out.split("Commands:\n")[1].splitlines()
+    assert [line.split()[0] for line in listed] == list(COMMANDS)
+    assert not [line for line in listed if line.endswith("...")]
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"deployd {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["bogus"],
+        ["rollout"],
+        ["rollout", "demo", "--bogus"],
+        ["scale", "demo"],
+        ["scale", "demo", "many"],
+        ["scale", "demo", "--", "-1"],
+        ["rollback", "demo", "--to", "0"],
+        ["rollout", "demo", "--canary", "0"],
+        ["plan", "demo", "--canary", "one"],
+        ["rollout", "demo", "--canary", "0%"],
+        ["apply", "demo", "--canary", "101%"],
+        ["weight", "demo", "8"],
+        ["weight", "demo", "8", "10"],
+        ["weight", "demo", "8", "100.1%"],
+        ["weight", "demo", "0", "10%"],
+        ["restart", "demo", "--canary", "1"],
+        ["resume", "demo", "--json"],
+        ["logs", "demo", "-n", "x"],
+    ],
+)
+def test_wrong_usage_exits_with_2_and_explains_it_on_standard_error(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Error: " in err
+
+
+def test_an_argument_that_is_not_utf_8_is_refused_without_a_call(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rollout", "demo", "--release", os.fsdecode(b"/srv/caf\xe9")]) == 2
+    assert (
+        capsys.readouterr().err
+        == "deployd: the argument /srv/caf\\xe9 is not UTF-8; rename the file or app that it names\n"
+    )

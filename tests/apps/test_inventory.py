@@ -120,7 +120,7 @@ def test_changes_are_reported_for_releases_that_are_needed(site: Site) -> None:
     found = site.releases("demo")
     assert [name for name, item in found.items() if item["changed"]] == ["v12", "v11"]
     assert "app.py was changed on 2" in found["v11"]["why"]
-    assert found["v10"]["why"] == "deployd rollback demo --to 10 goes there"
+    assert found["v10"]["why"] == "deployd rollback demo --to 10 is possible"
 
 
 def test_an_app_with_a_file_only(site: Site) -> None:

@@ -99,7 +99,7 @@ def test_nothing_is_started_from_a_release_that_is_not_what_it_was(stage: Stage)
         assert f"the release {RELEASES}/v1 cannot be used: No such file or directory" in refused(stage, *verb)
     assert (
         releases(stage)["v1"]["why"]
-        == f"instances 1-{INSTANCES} would not start again; put it back, or roll out another"
+        == f"instances 1-{INSTANCES} cannot start again; put it back, or roll out another release"
     )
 
     # A rollout is possible, and warns that it cannot be rolled back.
@@ -207,8 +207,8 @@ def test_the_table_tells_what_may_be_deleted(stage: Stage) -> None:
         "release": f"{RELEASES}/v12", "generations": [12], "instances": sorted(stage.invocations()),
         "state": "running", "deletable": False, "why": told["v12"]["why"], "changed": False,
     }  # fmt: skip
-    assert told["v11"]["why"] == f"deployd rollback {APP} goes to generation 11"
-    assert told["v03"]["why"] == f"deployd rollback {APP} --to 3 goes there"
+    assert told["v11"]["why"] == f"deployd rollback {APP} returns to generation 11"
+    assert told["v03"]["why"] == f"deployd rollback {APP} --to 3 is possible"
     assert told["v01"]["why"] == "the app file names it"
     text = stage.deployd("releases", APP).stdout
     assert [line.split()[0] for line in text.splitlines() if not line.startswith(" ")] == ["STATE", *expected.values()]

@@ -30,7 +30,7 @@ def test_a_process_tells_what_a_thread_does(instances: int, monkeypatch: pytest.
 
 def test_what_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulator, "DEADLINE", 0.0)
-    with pytest.raises(Refused, match="given up"):
+    with pytest.raises(Refused, match="stopped after"):
         outcome(SMALL + 1)
 
 

@@ -52,8 +52,8 @@ def test_what_runs_what_is_kept_and_what_may_go() -> None:
     assert list(told) == ["v6", "v5", "v4", "v3", "v2", "v1"]
     assert whys(told) == {
         "v6": ("running", "instances 1-2 start from it"),
-        "v5": ("kept", "deployd rollback demo goes to generation 5"),
-        "v4": ("kept", "deployd rollback demo --to 4 goes there"),
+        "v5": ("kept", "deployd rollback demo returns to generation 5"),
+        "v4": ("kept", "deployd rollback demo --to 4 is possible"),
         **dict.fromkeys(("v3", "v2", "v1"), ("free", "no instance runs it, and no generation of the last 3 needs it")),
     }
     assert told["v6"] == {
@@ -65,10 +65,10 @@ def test_what_runs_what_is_kept_and_what_may_go() -> None:
 def test_failures_that_fill_the_kept_history_do_not_cost_the_way_back() -> None:
     bad = [made(number, Result.ROLLED_BACK) for number in range(3, 7)]
     told = whys(answer(needs(made(1), made(2), *bad, current=2)))
-    assert told["v1"] == ("kept", "deployd rollback demo goes to generation 1")
+    assert told["v1"] == ("kept", "deployd rollback demo returns to generation 1")
     assert told["v2"] == ("running", "instances 1-2 start from it")
     assert told["v3"][0] == "free"
-    assert told["v6"] == ("kept", "generation 6 is among the last 3, though no way back leads there")
+    assert told["v6"] == ("kept", "generation 6 is among the last 3, although a rollback to it is not possible")
 
 
 def test_a_stopped_app_keeps_its_release() -> None:
@@ -82,7 +82,7 @@ def test_a_rollout_under_way_needs_both_ends() -> None:
     told = whys(answer(rolling))
     assert told["v2"] == ("running", "instance 3 starts from it")
     assert told["v1"][0] == "kept"
-    assert told["v1"][1].startswith("the rollout under way may go back to generation 1")
+    assert told["v1"][1].startswith("the rollout under way may roll back to generation 1")
 
 
 def test_an_instance_left_on_an_old_generation_keeps_it() -> None:
@@ -96,9 +96,9 @@ def test_what_was_changed_cannot_be_gone_back_to() -> None:
         history, found(history, changed={2: "app.py was changed on Monday", 3: "it has 3 files instead of 4"})
     )
     assert whys(told) == {
-        "v3": ("running", "instances 1-2 start from it; not what it was in generation 3: it has 3 files instead of 4"),
-        "v2": ("kept", "not what it was in generation 2: app.py was changed on Monday"),
-        "v1": ("kept", "deployd rollback demo --to 1 goes there"),
+        "v3": ("running", "instances 1-2 start from it; changed since generation 3: it has 3 files instead of 4"),
+        "v2": ("kept", "changed since generation 2: app.py was changed on Monday"),
+        "v1": ("kept", "deployd rollback demo --to 1 is possible"),
     }
     assert [item["changed"] for item in told.values()] == [True, True, False]
 
@@ -114,8 +114,8 @@ def test_what_is_gone_matters_or_does_not() -> None:
     history = needs(*map(made, range(1, 7)), current=6)
     told = answer(history, found(history, present=frozenset()))
     assert {item["state"] for item in told.values()} == {"missing"}
-    assert told["v6"]["why"] == "instances 1-2 would not start again; put it back, or roll out another"
-    assert told["v5"]["why"] == "there is no way back to generation 5; put it back if that may be wanted"
+    assert told["v6"]["why"] == "instances 1-2 cannot start again; put it back, or roll out another release"
+    assert told["v5"]["why"] == "cannot roll back to generation 5; put it back to allow that"
     assert told["v1"]["why"] == "nothing needs it"
 
 
@@ -127,7 +127,7 @@ def test_sibling_directories_are_not_free() -> None:
     assert told["next"] == ("kept", "the app file names it")
     assert told["shared"] == (
         "unknown",
-        "no generation of demo was made from it: to be rolled out yet, or no release at all",
+        "no generation of demo was made from it; it may be a new release, or no release at all",
     )
 
 
@@ -149,7 +149,7 @@ def test_a_release_within_another_keeps_it() -> None:
 def test_known_bad_is_kept_for_a_while_and_said_to_be_bad() -> None:
     rows = [made(1), made(2), replace(made(3, release=f"{HOME}/v1"), cause=Cause.ROLLBACK, fingerprint="1" * 32)]
     told = whys(answer(needs(*rows, current=3)))
-    assert told["v2"] == ("kept", "generation 2 is among the last 3, though no way back leads there")
+    assert told["v2"] == ("kept", "generation 2 is among the last 3, although a rollback to it is not possible")
 
 
 def test_nothing_deployed_yet() -> None:
@@ -172,11 +172,11 @@ def test_the_command_shows_a_line_for_each_and_why(width: int | None, longest: i
         assert lines == [
             "STATE             GENERATIONS  RELEASE",
             "running, changed  7, 6         /srv/demo/v6",
-            "     instances 1-2 start from it; not what it was in generation 7: app.py was changed on Monday",
+            "     instances 1-2 start from it; changed since generation 7: app.py was changed on Monday",
             "kept              5            /srv/demo/v5",
-            "     deployd rollback demo goes to generation 5",
+            "     deployd rollback demo returns to generation 5",
             "missing           4            /srv/demo/v4",
-            "     there is no way back to generation 4; put it back if that may be wanted",
+            "     cannot roll back to generation 4; put it back to allow that",
             "free              3            /srv/demo/v3",
             "     no instance runs it, and no generation of the last 4 needs it",
             "free              2            /srv/demo/v2",

@@ -1,4 +1,4 @@
-"""Whatever comes over the bus with the right types: an answer or one clean sentence, never an internal error."""
+"""Calls with any values of the right types get an answer or one printable sentence, never an internal error."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def parts(signature: str) -> list[str]:
 
 
 class Site:
-    """A service over real views and requests of an app with a history, one with a file, and one whose file is bad."""
+    """The service of an app with a history, one with only a file, and one whose file is not valid."""
 
     def __init__(self, directory: Path) -> None:
         self.history, pins = History(directory), Pins(directory)
@@ -99,7 +99,7 @@ class Site:
         apps.files.load = self.load  # type: ignore[method-assign]
         apps.supervisor.controller = self.controller  # type: ignore[method-assign]
         self.uid = 0
-        self.runner = asyncio.Runner()  # one loop for all, as in the daemon
+        self.runner = asyncio.Runner()  # one event loop for all calls, as in the daemon
         bus = create_autospec(Bus, instance=True)
         bus.credentials = AsyncMock(side_effect=lambda _: Credentials(self.uid, frozenset({self.uid})))
         self.service = apps.service(bus, create_autospec(Polkit, instance=True), Signals(bus))
@@ -116,7 +116,7 @@ class Site:
         return made
 
     def calls(self) -> list[tuple[str, str, str]]:
-        """(interface, member, signature) of all that there is to call."""
+        """Return (interface, member, signature) of all methods."""
         ours = [(interface, member, entry.takes) for (interface, member), entry in self.service._methods.items()]
         return ours + [(interface, member, takes) for (interface, member), takes in SIGNATURES.items()]
 
@@ -130,7 +130,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def answer(site: Site, call: MethodCall) -> str:
-    """ "" for an answer that can be sent, the sentence of a refusal otherwise; fails on everything else."""
+    """Return "" for an answer that can be sent, and the sentence of an error; raise all other exceptions."""
     try:
         signature, body = site.runner.run(site.service._serve(call))
     except (DeploydError, BusError) as error:
@@ -142,7 +142,7 @@ def answer(site: Site, call: MethodCall) -> str:
 
 @settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
-def test_wild_values_of_the_right_types_are_answered(site: Site, data: st.DataObject) -> None:
+def test_any_values_of_the_right_types_are_answered(site: Site, data: st.DataObject) -> None:
     interface, member, takes = data.draw(st.sampled_from(site.calls()))
     wanted = ROOT if interface == MANAGER else f"{ROOT}/app/demo"
     path = data.draw(st.one_of(st.just(wanted), st.just(f"{ROOT}/app/bad"), PATHS))
@@ -177,13 +177,13 @@ def test_numbers_beyond_all_generations_are_refused(site: Site, member: str, num
     assert str(number) in said
 
 
-def test_an_array_where_a_name_is_asked_for_is_refused(site: Site) -> None:
+def test_an_array_in_place_of_a_name_is_refused(site: Site) -> None:
     for member, signature, body in (("Get", "sas", [APP, ["Ready"]]), ("GetAll", "as", [[APP]]), ("Get", "s", [APP])):
         said = answer(site, MethodCall(":1.9", f"{ROOT}/app/demo", PROPERTIES, member, signature, body))
         assert f"{member} takes" in said
 
 
-def test_a_name_that_is_none_is_refused_without_being_quoted(site: Site) -> None:
+def test_an_invalid_name_is_refused_and_not_quoted(site: Site) -> None:
     for path in (f"{ROOT}/app/_00", f"{ROOT}/app/{'x' * 5_000_000}", f"{ROOT}/app/_1b_5b31m"):
         said = answer(site, MethodCall(":1.9", path, APP, "Describe", "", []))
         assert said.startswith("there is no such app")

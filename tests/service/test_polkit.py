@@ -1,4 +1,4 @@
-"""Who is asked before something is changed: nobody for root, polkit for all others; how many questions may wait."""
+"""Authorisation of changes: root needs none, other users polkit's; the number of checks that may wait is limited."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def terminal(uid: int = 1000, number: int = 42) -> Caller:
     return Caller(f":1.{number}", uid, interactive=True)
 
 
-class Asked:
-    """A bus on which polkit answers `answer`, fails with it, or, for None, never says anything."""
+class Bench:
+    """A bus on which polkit answers `answer`, fails with it, or, for None, does not reply."""
 
     def __init__(self, answer: bool | BusError | None, challenge: bool = False) -> None:
         self.bus = create_autospec(Bus, instance=True)
@@ -62,8 +62,8 @@ class Asked:
         await self.polkit.authorise(caller, "Rollout of demo", DETAILS)
 
 
-def authorise(asked: Asked, caller: Caller) -> None:
-    asyncio.run(asked.authorise(caller))
+def authorise(bench: Bench, caller: Caller) -> None:
+    asyncio.run(bench.authorise(caller))
 
 
 async def turns() -> None:
@@ -71,28 +71,28 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-def test_root_needs_nobodys_consent() -> None:
-    asked = Asked(False)
-    authorise(asked, ROOT)
-    assert asked.asked == []
+def test_root_needs_no_consent() -> None:
+    bench = Bench(False)
+    authorise(bench, ROOT)
+    assert bench.asked == []
 
 
 @pytest.mark.parametrize(("caller", "flags"), [(SCRIPT, 0), (terminal(), 1)])
-def test_others_need_the_consent_of_polkit_to_the_documented_action(caller: Caller, flags: int) -> None:
-    asked = Asked(True)
-    authorise(asked, caller)
-    [(subject, action, details, interaction, name)] = asked.asked
+def test_other_users_need_consent_to_the_documented_action(caller: Caller, flags: int) -> None:
+    bench = Bench(True)
+    authorise(bench, caller)
+    [(subject, action, details, interaction, name)] = bench.asked
     assert subject == ["system-bus-name", {"name": ("s", ":1.42")}]
     assert (action, details, interaction) == ("org.deployd1.manage", DETAILS, flags)
     assert name
-    assert "CancelCheckAuthorization" not in dict(asked.others)
+    assert "CancelCheckAuthorization" not in dict(bench.others)
 
 
-def test_details_are_bounded_and_clean() -> None:
-    asked = Asked(True)
+def test_details_are_short_and_printable() -> None:
+    bench = Bench(True)
     details = {**DETAILS, "release": "/srv/\x1b[31m\n" + "x" * 10_000}
-    asyncio.run(asked.polkit.authorise(SCRIPT, "Rollout of demo", details))
-    release = asked.asked[0][2]["release"]
+    asyncio.run(bench.polkit.authorise(SCRIPT, "Rollout of demo", details))
+    release = bench.asked[0][2]["release"]
     assert len(release) <= 1000
     assert release.isprintable()
 
@@ -106,72 +106,72 @@ def test_details_are_bounded_and_clean() -> None:
     ],
 )
 @pytest.mark.parametrize("caller", [SCRIPT, terminal()])
-def test_no_consent_no_change(caller: Caller, answer: bool | BusError, says: str) -> None:
+def test_a_call_without_consent_is_refused(caller: Caller, answer: bool | BusError, says: str) -> None:
     with pytest.raises(AccessDenied, match=says):
-        authorise(Asked(answer), caller)
+        authorise(Bench(answer), caller)
 
 
-def test_a_script_is_told_that_a_terminal_would_do() -> None:
+def test_the_error_for_a_script_mentions_a_terminal_if_one_would_help() -> None:
     with pytest.raises(AccessDenied, match="on a terminal"):
-        authorise(Asked(False, challenge=True), SCRIPT)
+        authorise(Bench(False, challenge=True), SCRIPT)
     with pytest.raises(AccessDenied) as refused:
-        authorise(Asked(False), SCRIPT)
+        authorise(Bench(False), SCRIPT)
     assert "terminal" not in str(refused.value)
 
 
-def test_a_question_ends_when_its_caller_leaves_the_bus() -> None:
+def test_a_prompt_ends_when_its_caller_disconnects() -> None:
     async def test() -> None:
-        asked = Asked(None)
-        waiting = asyncio.ensure_future(asked.authorise(terminal()))
+        bench = Bench(None)
+        waiting = asyncio.ensure_future(bench.authorise(terminal()))
         await turns()
-        asked.leave(":1.7")
+        bench.leave(":1.7")
         await turns()
         assert not waiting.done()
-        asked.leave(":1.42")
+        bench.leave(":1.42")
         with pytest.raises(AccessDenied, match="has left the bus"):
             await waiting
         await turns()
-        assert ("CancelCheckAuthorization", [asked.asked[0][4]]) in asked.others
-        assert asked.followed == []
+        assert ("CancelCheckAuthorization", [bench.asked[0][4]]) in bench.others
+        assert bench.followed == []
 
     asyncio.run(test())
 
 
-def test_few_questions_wait_and_nobody_else_waits_for_them() -> None:
+def test_the_number_of_prompts_is_limited_and_delays_no_other_caller() -> None:
     async def test() -> None:
-        asked = Asked(None)
-        waiting = [asyncio.ensure_future(asked.authorise(terminal(number=n))) for n in range(MOST_PROMPTS)]
+        bench = Bench(None)
+        waiting = [asyncio.ensure_future(bench.authorise(terminal(number=n))) for n in range(MOST_PROMPTS)]
         await turns()
-        with pytest.raises(BusError, match=f"{MOST_PROMPTS} questions of polkit about user 1000") as refused:
-            await asked.authorise(terminal())
+        with pytest.raises(BusError, match=f"polkit has {MOST_PROMPTS} checks of user 1000 to answer") as refused:
+            await bench.authorise(terminal())
         assert refused.value.name == "org.freedesktop.DBus.Error.LimitsExceeded"
-        await asked.authorise(ROOT)
+        await bench.authorise(ROOT)
         uids = range(2000, 2000 + MOST_PROMPTS_IN_ALL)
-        more = [asyncio.ensure_future(asked.authorise(terminal(uid, uid))) for uid in uids]
+        more = [asyncio.ensure_future(bench.authorise(terminal(uid, uid))) for uid in uids]
         await turns()
-        assert sum(item.done() for item in more) == MOST_PROMPTS, "of all users together only so many"
-        asked.answer = True
-        await asked.authorise(SCRIPT)
+        assert sum(item.done() for item in more) == MOST_PROMPTS, "limit for all users together"
+        bench.answer = True
+        await bench.authorise(SCRIPT)
         for item in (*waiting, *more):
             item.cancel()
         with contextlib.suppress(BaseException):
             await asyncio.gather(*waiting, *more)
         await turns()
         assert (
-            len([member for member, _ in asked.others if member == "CancelCheckAuthorization"]) == len(asked.asked) - 1
+            len([member for member, _ in bench.others if member == "CancelCheckAuthorization"]) == len(bench.asked) - 1
         )
-        await asked.authorise(terminal())
+        await bench.authorise(terminal())
 
     asyncio.run(test())
 
 
-def test_a_flood_of_questions_that_nobody_is_asked_is_bounded() -> None:
+def test_the_number_of_checks_without_a_prompt_is_limited() -> None:
     async def test() -> None:
-        asked = Asked(None)
-        waiting = [asyncio.ensure_future(asked.authorise(SCRIPT)) for _ in range(MOST_CHECKS)]
+        bench = Bench(None)
+        waiting = [asyncio.ensure_future(bench.authorise(SCRIPT)) for _ in range(MOST_CHECKS)]
         await turns()
-        with pytest.raises(BusError, match="wait for an answer"):
-            await asked.authorise(SCRIPT)
+        with pytest.raises(BusError, match=f"polkit has {MOST_CHECKS} checks"):
+            await bench.authorise(SCRIPT)
         for item in waiting:
             item.cancel()
 

@@ -1,4 +1,4 @@
-"""Who may see and do what on the bus: attacks by a real unprivileged user, and what is allowed all the same."""
+"""What unprivileged users may see and do on the bus: attacks by a real one, and what is allowed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_attack_achieves_nothing(stage: Stage, attack: attacks.Attack) -> None:
 
 
 def deploy_other(stage: Stage) -> None:
-    """A second app of one instance, at another port, with releases of its own."""
+    """Deploy a second app with one instance, another port and releases of its own."""
     release = stage.machine.path(f"/srv/{OTHER}/v1")
     source = stage.machine.path(stage.release("v1"))
     release.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def deploy_other(stage: Stage) -> None:
     assert stage.deployd("apply", OTHER).returncode == 0
 
 
-def test_a_polkit_rule_lets_one_user_roll_exactly_one_app(stage: Stage) -> None:
+def test_a_polkit_rule_allows_one_user_rollouts_of_one_app(stage: Stage) -> None:
     stage.deploy("v1")
     deploy_other(stage)
     rule = f'action.lookup("app") == "{APP}" && action.lookup("verb") == "rollout"'
@@ -51,8 +51,8 @@ def test_a_polkit_rule_lets_one_user_roll_exactly_one_app(stage: Stage) -> None:
     assert stage.get()["version"] == "v2"
 
 
-def test_what_polkit_agreed_on_is_what_is_rolled_out(stage: Stage) -> None:
-    """The app file's link leads elsewhere by the time it is asked about."""
+def test_only_the_release_that_polkit_agreed_to_is_rolled_out(stage: Stage) -> None:
+    """The link in the app file is changed between two rollouts."""
     stage.deploy("v1")
     v2, v3 = stage.release("v2"), stage.release("v3")
     stage.machine.run(["ln", "-sfn", v2, "/srv/demo/current"])
@@ -65,7 +65,7 @@ def test_what_polkit_agreed_on_is_what_is_rolled_out(stage: Stage) -> None:
     assert stage.get()["version"] == "v2"
 
 
-def test_the_last_words_are_for_those_who_may_read_the_journal(stage: Stage) -> None:
+def test_journal_lines_are_shown_to_users_that_may_read_the_journal(stage: Stage) -> None:
     ended = fail_with_secret(stage)
     assert SECRET in json.dumps(ended.events), "root's --json has them"
     assert SECRET in ended.stderr
@@ -74,15 +74,15 @@ def test_the_last_words_are_for_those_who_may_read_the_journal(stage: Stage) -> 
         reader = stage.machine.run([*AS_READER, "deployd", *argv], check=False)
         assert SECRET in reader.stdout, (argv, reader)
         assert SECRET not in stage.deployd(*argv, user="nobody").stdout
-    told = stage.deployd("history", APP, user="nobody").stdout
-    assert "in the journal, for those who may read it" in told
+    shown = stage.deployd("history", APP, user="nobody").stdout
+    assert "in the journal, which you may not read" in shown
     generations = json.loads(stage.deployd("history", APP, "--json", user="nobody").stdout)["generations"]
     [failure] = [row["failure"] for row in generations if row["failure"]]
     assert failure["journal"] == []
     assert failure["journal_lines"] > 0
 
 
-def test_a_failed_hook_tells_its_lines_to_root_only(stage: Stage) -> None:
+def test_lines_of_a_failed_hook_are_shown_to_root_only(stage: Stage) -> None:
     stage.deploy("v1")
     polkit_rule(stage, "true")
     stage.configure(rollout={"hooks": {"before": [["/bin/sh", "-c", f"echo {SECRET[:9]}''{SECRET[9:]}; exit 3"]]}})
@@ -99,7 +99,7 @@ def test_a_failed_hook_tells_its_lines_to_root_only(stage: Stage) -> None:
 
 @contextmanager
 def agent(machine: Machine, user: str, pid: int) -> Iterator[subprocess.Popen[str]]:
-    """polkit's agent for a process: it is asked for passwords, and never answers."""
+    """Run polkit's agent for a process; it never answers a prompt."""
     argv = [machine.python, "-c", AGENT, str(pid)]
     process = machine.popen(argv, user=user, stdout=subprocess.PIPE)
     try:
@@ -124,7 +124,7 @@ asyncio.run(main())
 """
 
 
-def test_a_question_is_taken_back_when_its_caller_leaves(stage: Stage) -> None:
+def test_a_prompt_is_cancelled_when_its_caller_disconnects(stage: Stage) -> None:
     stage.deploy("v1")
     machine = stage.machine
     caller = machine.popen([machine.python, "-c", ASK], user="nobody", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -146,8 +146,8 @@ def test_a_question_is_taken_back_when_its_caller_leaves(stage: Stage) -> None:
         caller.stdout.close()
 
 
-def test_without_a_terminal_nobody_is_asked_for_a_password(stage: Stage) -> None:
-    """As in cron and CI: the command is refused at once, though there is an agent that would never answer."""
+def test_without_a_terminal_there_is_no_prompt(stage: Stage) -> None:
+    """As in cron and CI: the command is refused immediately, although an agent is registered."""
     stage.deploy("v1")
     script = f"echo $$; read go; exec deployd pause {APP} </dev/null"
     machine = stage.machine

@@ -1,4 +1,4 @@
-"""The apps of this machine: their files, their controllers, what may be asked of them and what may be changed.
+"""The apps of this machine: their files, their controllers, queries and requests.
 
 May import everything but service and the command.
 """

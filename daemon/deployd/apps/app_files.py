@@ -1,4 +1,4 @@
-"""The app files of this machine, as they were listed last. All looks at them go through `Workers`."""
+"""The app files of this machine, as they were listed last. They are read in threads (`Workers`)."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from deployd.model.app import App
 log = logging.getLogger(__name__)
 
 PATIENCE = 1.0
-"""Seconds that a request waits for the list of files; then the last one does."""
+"""Seconds that a request waits for the list of files; after that it uses the last one."""
 SUFFIX = ".toml"
 
 T = TypeVar("T")
 Check = Callable[[App], None]
-"""Raises a DeploydError about the release that an app names."""
+"""Raises a DeploydError if the release of an app cannot be used."""
 
 
 class AppFiles:
-    """The files NAME.toml in `directory`."""
+    """The files NAME.toml in `directory`, listed and checked by `workers`."""
 
     def __init__(self, directory: Path, workers: Workers) -> None:
         self.directory = directory
@@ -44,10 +44,11 @@ class AppFiles:
 
     @property
     def names(self) -> frozenset[str]:
-        """Names of apps that have a file."""
+        """Names of the apps that have a file."""
         return self._names
 
     def path(self, name: str) -> Path:
+        """Return the path of an app's file."""
         return self.directory / f"{name}{SUFFIX}"
 
     def unknown(self, name: str) -> NoSuchApp:
@@ -57,7 +58,7 @@ class AppFiles:
         return NoSuchApp(f"there is no app {name}: no {self.path(name)} and no history of it")
 
     async def refresh(self) -> None:
-        """List the files anew, unless the file system is slow: then the last list does."""
+        """List the files again, unless the file system is slow: the last list remains in use then."""
         if self._slow:
             return
         try:
@@ -70,21 +71,26 @@ class AppFiles:
         """Read and check the file of `name`. Raises InvalidFile, NoSuchApp, Refused."""
         return await workers.run(name, _load, self.path(name))
 
-    async def each(self, look: Callable[[Path], T]) -> dict[str, T | DeploydError]:
-        """Name to what `look` returned or raised: of all files, those that cannot be apps included."""
+    async def each(self, read: Callable[[Path], T]) -> dict[str, T | DeploydError]:
+        """Call `read` with the path of each file, even of files whose name no app can have; return results or errors by
+        name."""
         await self.refresh()
-        return await self._sweep.over([*self._names, *self._odd], lambda name: look(self.path(name)))
+        return await self._sweep.over([*self._names, *self._odd], lambda name: read(self.path(name)))
 
     async def releases(self) -> dict[str, str | DeploydError]:
-        """Name to the release that the app file names, or what is wrong with either. Requests share an answer."""
+        """Return the release that each app file names, or what is wrong with either, by name. Concurrent calls share an
+        answer."""
         return await self._releases.get()
 
     async def problems(self, name: str = "", check: Check | None = None) -> list[tuple[str, str, str | None]]:
-        """Name, file and what is wrong with the file or the release it names, None if nothing is: of one app, or of all
-        and of what cannot be an app. Fit to be printed. `check` says what is wrong with a release; it may know less."""
+        """Return name, file, and what is wrong with the file or its release (None if nothing is), as printable text.
+
+        For one app, or for "" for all files, even those whose name no app can have. `check` replaces the check of the
+        release.
+        """
         found: Mapping[str, object]
         if name:
-            found = {name: await self._look(name, check or _check_release)}
+            found = {name: await self._problem(name, check or _check_release)}
         elif check is None:
             found = await self.releases()
         else:
@@ -94,7 +100,7 @@ class AppFiles:
             for item, what in sorted(found.items())
         ]
 
-    async def _look(self, name: str, check: Check) -> DeploydError | None:
+    async def _problem(self, name: str, check: Check) -> DeploydError | None:
         try:
             await self._workers.run(name, _checked, check, self.path(name))
         except DeploydError as error:

@@ -1,4 +1,4 @@
-"""Who calls: the user and groups behind a D-Bus connection, and what the system lets that user read."""
+"""The caller of a method: the user and groups of a D-Bus connection, and what that user may read."""
 
 from __future__ import annotations
 
@@ -16,32 +16,34 @@ class Caller:
     """The sender of a method call."""
 
     sender: str
-    """Its unique bus name."""
+    """Unique bus name."""
     uid: int
     groups: frozenset[int] = frozenset()
     interactive: bool = False
-    """True if it allows that a password is asked for."""
+    """True if the caller allows polkit to ask for a password."""
 
     @property
     def root(self) -> bool:
+        """True if the caller is root."""
         return self.uid == 0
 
     @property
     def files(self) -> PathAccess:
+        """The files that the caller may read."""
         return PathAccess(self.uid, self.groups)
 
     def reads_journal(self) -> bool:
-        """True if the system's journal files can be opened by the caller: what is in them is no secret then."""
+        """True if the caller can open the system's journal files, and so may see lines from them."""
         return self.root or may_read_journal(self.files)
 
 
 def machine_id() -> str:
-    """See machine-id(5)."""
+    """Return the machine ID (machine-id(5))."""
     return Path("/etc/machine-id").read_text(encoding="ascii").strip()
 
 
 def may_read_journal(files: PathAccess, journals: tuple[str, ...] = JOURNALS, machine: str = "") -> bool:
-    """True if there are system journals and all of them may be read."""
+    """True if the system has journal files and all of them may be read."""
     paths = [f"{directory}/{machine or machine_id()}/system.journal" for directory in journals]
     there = [path for path in paths if Path(path).exists()]
     return bool(there) and all(files.may_read(path) for path in there)

@@ -1,6 +1,6 @@
-"""Which release directories a caller may name, and which are shown to it: users other than root see what they may list.
+"""Release directories that a caller may name or see: users other than root see those that they may list.
 
-Everything here looks at file systems: not for the event loop.
+All functions read file systems, so the event loop must not call them.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ LONGEST_PATH = 4096
 
 
 def checked(release: str) -> str:
-    """A path that a caller named. Raises InvalidRequest without quoting it, unless it is short and clean."""
+    """Return a path that a caller named. Raises InvalidRequest, which quotes the path only if it is short and clean."""
     try:
         if len(os.fsencode(release)) > LONGEST_PATH:
-            raise InvalidRequest(f"the release is a path of more than {LONGEST_PATH} bytes; give a shorter one")
+            raise InvalidRequest(f"the release has a path of more than {LONGEST_PATH} bytes; name a shorter one")
         return values.path(release)
     except (Problem, UnicodeEncodeError) as problem:
         raise InvalidRequest(f"the release {config.one_line(release)!r} cannot be used: it {problem}") from None
 
 
 def seen(caller: Caller, app: App, requested: str | None = None) -> tuple[str, str]:
-    """The real directory of `requested`, or of the app's release, and the digest of its contents.
+    """Return the real directory of `requested`, or of the app's release, and the digest of its contents.
 
-    Raises AccessDenied where the caller cannot list it, whether it is there or not; otherwise as resolve_release().
+    Raises AccessDenied if the caller cannot list it, whether it exists or not; otherwise as resolve_release().
     """
     if caller.root:
         real = config.resolve_release(app, requested)
@@ -52,7 +52,7 @@ def seen(caller: Caller, app: App, requested: str | None = None) -> tuple[str, s
 
 
 def seen_release(caller: Caller, app: App, requested: str | None = None) -> str:
-    """As :func:`seen`, without a look at the contents."""
+    """Return the directory as :func:`seen` does, without reading its contents."""
     if caller.root:
         return config.resolve_release(app, requested)
     path = checked(app.release if requested is None else requested)
@@ -67,7 +67,7 @@ def seen_release(caller: Caller, app: App, requested: str | None = None) -> str:
     if not caller.files.permits(found.inode, READ | EXECUTE):
         raise _denied(caller, path)
     _see_programs(caller, app, found, path)
-    # What is wrong from here on the caller could not see: something else may have been put there meanwhile.
+    # Errors from here on are not reported, since another directory may have taken the place of the one checked.
     with contextlib.suppress(Refused, InvalidRequest):
         if config.resolve_release(app, found.path) == found.path:
             return found.path
@@ -75,7 +75,7 @@ def seen_release(caller: Caller, app: App, requested: str | None = None) -> str:
 
 
 def _denied(caller: Caller, path: str) -> AccessDenied:
-    return AccessDenied(f"{path} is not a directory that user {caller.uid} can list; ask about it as root")
+    return AccessDenied(f"{path} is not a directory that user {caller.uid} can list; try again as root")
 
 
 def _see_programs(caller: Caller, app: App, release: Found, path: str) -> None:
@@ -91,22 +91,22 @@ def _see_programs(caller: Caller, app: App, release: Found, path: str) -> None:
 
 
 def agreed(caller: Caller, app: App, known: Iterable[str], requested: str | None) -> str:
-    """The real directory that an unprivileged caller wants rolled out; `known` are releases of generations.
+    """Return the real directory that an unprivileged caller wants to roll out; `known` are the releases of generations.
 
-    Beside these and the app file's own release it may name no other: that needs root. Raises AccessDenied.
+    Allowed are these, the app file's release, and directories next to them. Raises AccessDenied for others.
     """
     if requested is None:
         return os.path.realpath(app.release)
     path = checked(requested)
     releases = {os.path.realpath(item) for item in (app.release, *known)}
     parents = {str(Path(item).parent) for item in releases} - {"/"}
-    # Outside these places links are followed only as far as the caller could follow them.
+    # Outside these parent directories, links are followed only as far as the caller can follow them.
     real = os.path.realpath(path) if str(Path(path).parent) in parents else _found(caller, path)
     if real not in releases and str(Path(real).parent) not in parents:
         places = ", ".join(sorted(parents)) or "no other directory"
         raise AccessDenied(
-            f"{path} lies outside the places that releases of {app.name} come from ({places}); roll it out as root, or"
-            " put it there"
+            f"{path} lies outside the directories of the releases of {app.name} ({places}); move it there, or roll it"
+            " out as root"
         )
     return real
 

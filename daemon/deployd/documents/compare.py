@@ -1,7 +1,7 @@
 """The JSON of compare: the generations that have instances now, side by side. Pure.
 
-What steering counts is taken from the status: shares by generation, and the open connections of each instance. With
-shared sockets nobody knows them, and they are null.
+The shares of generations and the open connections of instances are taken from the status, where steering counts them.
+With shared sockets they are not known, and null.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from deployd.systemd.usage import Usage
 
 
 def shown(status: Json) -> dict[int, list[Json]]:
-    """Generation to its instances that are more than a pin, newest generation first."""
+    """Return the instances of each generation, newest generation first, without those that are only pinned."""
     found: dict[int, list[Json]] = {}
     for item in status["instances"]:
         if item["generation"] is not None and item["state"] != "inactive":
@@ -30,7 +30,8 @@ def comparison(
     usages: Mapping[str, Usage] = MappingProxyType({}),
     complaints: Mapping[int, Complaints] = MappingProxyType({}),
 ) -> Json:
-    """`deployd compare APP --json`. `status` is the app's; `usages` by unit, `complaints` by generation."""
+    """Return `deployd compare APP --json`. `status` is that of the app; `usages` is by unit, `complaints` by
+    generation."""
     shares = {item["generation"]: item for item in status.get("shares") or []}
     return {
         "app": status["app"],
@@ -77,13 +78,14 @@ def _generation(
 
 
 def _sum(values: Iterable[Any]) -> Any:
-    """None when one is not known: a part of a sum looks like one."""
+    """Return the sum, or None if a value is not known, since a partial sum would be misleading."""
     found = list(values)
     return None if not found or None in found else sum(found)
 
 
 def _per_1000(cpu: float | None, connections: int | None, restarts: int) -> float | None:
-    """Nothing after a restart: systemd then counts from that on, and the connections are counted from the first."""
+    """Return CPU seconds per 1000 connections; None after a restart, since systemd counts CPU time from the restart on,
+    but the connections are those of all invocations."""
     if cpu is None or not connections or restarts:
         return None
     return round(1000 * cpu / connections, 6)

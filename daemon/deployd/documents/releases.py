@@ -1,4 +1,4 @@
-"""`deployd releases`: which release directories are needed, by whom, and which may be deleted. Pure."""
+"""The JSON of releases: which directories are needed, for what, and which may be deleted. Pure."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from deployd.plan.wayback import good, known_bad, way_back
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What history and pins say of an app's releases."""
+    """What an app needs of its releases, according to history and pins."""
 
     app: str
     generations: Sequence[Entry]
-    """All of the app, newest first."""
+    """All generations of the app, newest first."""
     current: int | None
     rollout: Rollout | None
     pins: Mapping[int, int]
     """Instance to generation."""
     kept: int
-    """Of how many generations, the newest, a release is kept."""
+    """Number of the newest generations whose releases must stay."""
 
     @property
     def back(self) -> int | None:
-        """Where `deployd rollback` would go."""
+        """The generation that `deployd rollback` would return to."""
         try:
             goal = way_back(self.generations, self.current, past_irreversible=True) if self.current else None
         except DeploydError:
@@ -46,39 +46,39 @@ class Needs:
 
     @property
     def releases(self) -> frozenset[str]:
-        """What must stay."""
+        """The releases that must stay."""
         return frozenset(item.release for item in self.generations if item.number in self.numbers)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the disk says. Only what is needed is compared with what it was: that costs time."""
+    """What is on the disk. Only releases that are needed are compared with their generations, which takes time."""
 
     present: frozenset[str]
-    """Releases that are there."""
+    """Releases that exist."""
     siblings: tuple[str, ...] = ()
-    """Directories beside them."""
+    """Directories next to them."""
     changed: Mapping[int, str] = field(default_factory=dict)
-    """Generation to what is different from when it was made."""
+    """What has changed in the release since the generation was made, by generation."""
     named: str | None = None
     """The release that the app file names."""
     others: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Another app to the releases that it needs or names."""
+    """The releases that other apps need or name, by app."""
 
 
 def releases(needs: Needs, found: Found) -> Json:
-    """`deployd releases APP --json`, the newest generation's release first, then those of no generation."""
+    """Return `deployd releases APP --json`, the newest generation's release first, then those of no generation."""
     by_release: dict[str, list[Entry]] = {}
     for generation in sorted(needs.generations, key=lambda item: -item.number):
         by_release.setdefault(generation.release, []).append(generation)
     for path in sorted({*found.siblings, *([found.named] if found.named else [])} - by_release.keys()):
         by_release[path] = []
-    kept = _Kept(needs, found)
-    return {"app": needs.app, "releases": [kept.release(path, items) for path, items in by_release.items()]}
+    states = _States(needs, found)
+    return {"app": needs.app, "releases": [states.release(path, items) for path, items in by_release.items()]}
 
 
-class _Kept:
-    """What is the same for all releases of an answer, worked out once."""
+class _States:
+    """The states of all releases. What they have in common is computed once."""
 
     def __init__(self, needs: Needs, found: Found) -> None:
         self._needs, self._found = needs, found
@@ -106,10 +106,10 @@ class _Kept:
             if instances:
                 return (
                     "missing",
-                    f"{_some('instance', instances)} would not start again; put it back, or roll out another",
+                    f"{_some('instance', instances)} cannot start again; put it back, or roll out another release",
                 )
             lost = self._lost(needed)
-            return "missing", f"{lost}; put it back if that may be wanted" if lost else "nothing needs it"
+            return "missing", f"{lost}; put it back to allow that" if lost else "nothing needs it"
         if instances:
             return "running", "; ".join(
                 [
@@ -121,25 +121,25 @@ class _Kept:
         if reasons:
             return "kept", "; ".join(reasons)
         if not numbers:
-            return "unknown", f"no generation of {app} was made from it: to be rolled out yet, or no release at all"
+            return "unknown", f"no generation of {app} was made from it; it may be a new release, or no release at all"
         return "free", f"no instance runs it, and no generation of the last {self._needs.kept} needs it"
 
     def _reasons(self, path: str, needed: Sequence[int]) -> list[str]:
-        """Why it must stay, the most important first."""
+        """Return why the release must stay, the most important reason first."""
         app, rollout, found = self._needs.app, self._needs.rollout, self._found
         reasons = []
         if rollout is not None and rollout.origin in needed:
-            reasons.append(f"the rollout under way may go back to generation {rollout.origin}")
+            reasons.append(f"the rollout under way may roll back to generation {rollout.origin}")
         possible = [number for number in needed if number in self._reachable and number not in found.changed]
         if self._needs.current in needed:
             reasons.append(f"generation {self._needs.current} is the current one")
         elif self._back in possible:
-            reasons.append(f"deployd rollback {app} goes to generation {self._back}")
+            reasons.append(f"deployd rollback {app} returns to generation {self._back}")
         elif possible:
-            reasons.append(f"deployd rollback {app} --to {possible[0]} goes there")
+            reasons.append(f"deployd rollback {app} --to {possible[0]} is possible")
         reasons += self._changes(needed)
         if needed and not reasons:
-            last = f"among the last {self._needs.kept}, though no way back leads there"
+            last = f"among the last {self._needs.kept}, although a rollback to it is not possible"
             reasons.append(f"{_some('generation', needed)} {'is' if len(needed) == 1 else 'are'} {last}")
         if found.named is not None and _within(path, [found.named]):
             reasons.append("the app file names it")
@@ -150,20 +150,20 @@ class _Kept:
 
     def _changes(self, needed: Sequence[int]) -> list[str]:
         change = self._found.changed.get(needed[0]) if needed else None
-        return [f"not what it was in generation {needed[0]}: {change}"] if change else []
+        return [f"changed since generation {needed[0]}: {change}"] if change else []
 
     def _lost(self, needed: Iterable[int]) -> str:
         possible = [number for number in needed if number in self._reachable]
-        return f"there is no way back to {_some('generation', possible)}" if possible else ""
+        return f"cannot roll back to {_some('generation', possible)}" if possible else ""
 
 
 def _within(path: str, paths: Iterable[str]) -> bool:
-    """Does deleting `path` take one of `paths` with it?"""
+    """True if deleting `path` would delete one of `paths`."""
     return any(item == path or item.startswith(f"{path}/") for item in paths)
 
 
 def _some(noun: str, numbers: Iterable[int]) -> str:
-    """``instance 3``, ``instances 1-4, 7``."""
+    """Return ``instance 3`` or ``instances 1-4, 7``."""
     ordered = sorted(numbers)
     runs: list[list[int]] = []
     for number in ordered:

@@ -1,4 +1,4 @@
-"""org.deployd1: the D-Bus edge. Dispatch, polkit's consent, and what answers disclose to whom.
+"""org.deployd1, the D-Bus edge: dispatch, polkit's consent, and what answers disclose to which caller.
 
-The top of the daemon: only main imports it.
+Only assembly and main import it.
 """

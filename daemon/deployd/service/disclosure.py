@@ -1,7 +1,7 @@
-"""What documents and errors tell those who may not read the journal: that there are lines, not what they say. Pure.
+"""Removes journal lines from what is sent to callers that may not read the journal, leaving their number. Pure.
 
-What processes wrote stands in documents as a list ``journal``, in compare as ``errors``, and below the sentence of an
-error, one line each. All documents, signals and errors pass through here, so none of them has to think of it.
+Documents contain what processes wrote as a list ``journal``, that of compare as ``errors``; errors have it below their
+sentence, one line each. All documents, signals and errors pass through this module.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from deployd.documents import Json
 from deployd.errors import DeploydError
 
 LINES = {"journal": "journal_lines", "errors": "error_lines"}
-"""Key of a list of lines to the key of their number."""
+"""Key of a list of lines, and the key of their number."""
 
 
 def disclosed(document: Json, reads_journal: bool) -> Json:
-    """The document with the number of lines beside each list of lines, which is empty for who may not read them."""
+    """Return the document with the number of lines next to each list, which is empty unless `reads_journal`."""
     found: Json = {}
     for key, value in document.items():
         if key in LINES and isinstance(value, list | tuple):
@@ -29,7 +29,7 @@ def disclosed(document: Json, reads_journal: bool) -> Json:
 
 
 def has_lines(value: Any) -> bool:
-    """True if there is a line anywhere in it."""
+    """True if a document or value contains a line."""
     if isinstance(value, dict):
         return any(
             bool(item) if key in LINES and isinstance(item, list | tuple) else has_lines(item)
@@ -45,7 +45,7 @@ def _inside(value: Any, reads_journal: bool) -> Any:
 
 
 def error(raised: DeploydError, reads_journal: bool) -> DeploydError:
-    """The error as a reply: a sentence that is bounded and clean, below it the lines, or how many there are."""
+    """Return the error as a reply: a short, printable sentence, and below it the lines, or their number."""
     sentence, lines = one_line(str(raised)), raised.lines
     if lines and not reads_journal:
         sentence, lines = f"{sentence} ({hint(len(lines))})", ()
@@ -53,5 +53,5 @@ def error(raised: DeploydError, reads_journal: bool) -> DeploydError:
 
 
 def hint(count: int) -> str:
-    """What stands in the place of lines."""
-    return f"{count} line{'' if count == 1 else 's'} in the journal, for those who may read it"
+    """Return the text that replaces lines."""
+    return f"{count} line{'' if count == 1 else 's'} in the journal, which you may not read"

@@ -1,8 +1,8 @@
-"""Who may change something: root, or whom polkit lets (polkit's D-Bus API, org.freedesktop.PolicyKit1.Authority).
+"""Authorisation by polkit for callers other than root (org.freedesktop.PolicyKit1.Authority).
 
-A question that polkit puts to somebody (a password) waits for people, and anybody may have one put. So there are few
-of them at a time, of each user and in all, and one ends when its caller leaves the bus. polkit takes details from root
-or the action's owner only.
+Any user can cause polkit to ask for a password, and such a prompt waits for a person. So each user may have only a few
+prompts at a time, as may all users together, and a prompt ends when its caller disconnects. polkit accepts details from
+root and the owner of the action only.
 """
 
 from __future__ import annotations
@@ -28,18 +28,20 @@ AUTHORITY = (
 ACTION = "org.deployd1.manage"
 ALLOW_USER_INTERACTION = 1
 INTERACTIVE_TIMEOUT = 120.0
-"""Seconds: somebody may have to type a password."""
+"""Seconds that polkit has for an answer if it may ask for a password."""
 TIMEOUT = 10.0
+"""Seconds that polkit has otherwise."""
 
 MOST_PROMPTS = 4
-"""Questions of one user that wait for people."""
+"""Password prompts for one user at a time."""
 MOST_PROMPTS_IN_ALL = 24
+"""Password prompts for all users at a time."""
 MOST_CHECKS = 16
-"""Checks of one user that polkit answers without asking for a password, at a time."""
+"""Checks for one user at a time that need no password."""
 
 
 class Polkit:
-    """Asks for each call; keeps nothing, so a withdrawn consent counts at once."""
+    """Asks polkit for each call and caches nothing, so withdrawn consent takes effect immediately."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -48,7 +50,10 @@ class Polkit:
         self._ending: set[asyncio.Task[None]] = set()
 
     async def authorise(self, caller: Caller, what: str, details: Mapping[str, str]) -> None:
-        """Raises AccessDenied unless `caller` may do `what`; polkit's rules see `details`."""
+        """Raise AccessDenied unless the caller may do `what`; polkit's rules see `details`.
+
+        Raises BusError (LimitsExceeded) if too many checks are under way.
+        """
         if caller.root:
             return
         self._refuse_flood(caller, what)
@@ -63,7 +68,7 @@ class Polkit:
             self._asking += Counter()  # drops what is 0
         if allowed:
             return
-        hint = "try it with sudo"
+        hint = "try again with sudo"
         if could_be_asked and not caller.interactive:
             hint += ", or on a terminal, where polkit may ask for a password"
         raise AccessDenied(f"{what} needs root or polkit's consent to {ACTION}; {hint}")
@@ -72,15 +77,13 @@ class Polkit:
         own = self._asking[caller.uid, caller.interactive]
         prompts = sum(count for (_, interactive), count in self._asking.items() if interactive)
         if own >= (MOST_PROMPTS if caller.interactive else MOST_CHECKS):
-            text = f"{own} questions of polkit about user {caller.uid} wait for an answer; answer them, then try again"
+            text = f"polkit has {own} checks of user {caller.uid} to answer; answer its prompts, then try again"
             raise BusError(LIMITS_EXCEEDED, f"{what}: {text}")
         if caller.interactive and prompts >= MOST_PROMPTS_IN_ALL:
-            raise BusError(
-                LIMITS_EXCEEDED, f"{what}: {prompts} questions of polkit wait for an answer; try again later"
-            )
+            raise BusError(LIMITS_EXCEEDED, f"{what}: polkit waits for an answer to {prompts} prompts; try again later")
 
     async def _check(self, caller: Caller, details: Mapping[str, str]) -> tuple[bool, bool]:
-        """Is it allowed, and could it be if somebody were asked? Raises BusError."""
+        """Return whether the caller is authorised, and whether it could be after a prompt. Raises BusError."""
         name = f"deployd-{next(self._numbers)}"
         body = [
             ["system-bus-name", {"name": ("s", caller.sender)}],
@@ -100,7 +103,7 @@ class Polkit:
         try:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if not asking.done() and gone.exception() is not None:
-                await asyncio.wait({asking})  # it then ends by its own deadline
+                await asyncio.wait({asking})  # its own deadline ends it
             if not asking.done():
                 raise BusError("org.freedesktop.DBus.Error.NameHasNoOwner", "the caller has left the bus")
             ((allowed, challenge, _),) = asking.result()

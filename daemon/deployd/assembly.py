@@ -42,7 +42,7 @@ from deployd.service.introspection import APP, MANAGER
 from deployd.service.methods import Methods, app_readers, app_writers, manager
 from deployd.service.polkit import Polkit
 from deployd.service.signals import Signals
-from deployd.systemd.complaints import Complaining
+from deployd.systemd.complaints import ComplaintCounter
 
 
 class Assembly:
@@ -89,7 +89,7 @@ class Assembly:
         )
 
     def _new_comparer(self) -> Comparer:
-        complaining = Complaining(run=Workers(places=1).run)
+        complaining = ComplaintCounter(run=Workers(places=1).run)
         return Comparer(self._host.systemd, self._host.history, self.statuses.status, complaining)
 
     def _new_requests(self, turns: Turns) -> Requests:

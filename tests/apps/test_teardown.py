@@ -12,7 +12,7 @@ from deployd.errors import DeploydError, StateError, SystemdError
 from deployd.state.pins import Pins
 from deployd.systemd.comparison import UnitState
 from deployd.systemd.daemon_reload import DaemonReload
-from deployd.systemd.manager import UnitRefused
+from deployd.systemd.proxy import UnitRefused
 from deployd.units import render
 from deployd.units.directory import UnitDirectory
 from tests.bus.private_bus import run

@@ -10,7 +10,7 @@ from unittest.mock import create_autospec
 from deployd.apps.comparer import Comparer
 from deployd.documents.compare import comparison, shown
 from deployd.state.history import History
-from deployd.systemd.complaints import Complaining, Complaints
+from deployd.systemd.complaints import ComplaintCounter, Complaints
 from deployd.systemd.manager import Systemd
 from deployd.systemd.usage import Usage
 from deployd_cli.text.compare import compare_lines
@@ -114,7 +114,7 @@ def test_who_asks_together_gets_one_answer() -> None:
     async def work() -> None:
         history = create_autospec(History, instance=True)
         history.invocations.return_value = ["00", f"{5:032x}"]
-        complaining = create_autospec(Complaining, instance=True)
+        complaining = create_autospec(ComplaintCounter, instance=True)
         complaining.of.return_value = Complaints(1)
         systemd = create_autospec(Systemd, instance=True)
         systemd.read.return_value = {"CPUUsageNSec": 10**9, "MemoryCurrent": 1}

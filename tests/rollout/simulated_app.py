@@ -24,7 +24,8 @@ from deployd.rollout.host import Host
 from deployd.routing.kernel import Kernel
 from deployd.state.history import History
 from deployd.state.pins import Pins
-from deployd.systemd.manager import NOTHING, Properties
+from deployd.systemd.manager import NOTHING
+from deployd.systemd.proxy import Properties
 from deployd.systemd.tail import Tail
 from deployd.systemd.transient import Transient
 from tests.state.four_rollouts import SETTINGS, generation

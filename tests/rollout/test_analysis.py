@@ -26,7 +26,7 @@ from deployd.model.rollout import Pause, Phase, Rollout
 from deployd.rollout.active import ActiveRollout
 from deployd.rollout.analysis import TRIES, Analysis
 from deployd.state.pins import Pins
-from deployd.systemd.manager import UnitExists
+from deployd.systemd.proxy import UnitExists
 from deployd.systemd.settings import ServiceSettings
 from deployd.systemd.transient import Command, Outcome
 

@@ -17,7 +17,7 @@ from deployd.model.generation import Cause, Generation, Result
 from deployd.model.pace import HookSettings, Pace
 from deployd.rollout.hooks import Change, Hooks, Kind
 from deployd.state.pins import Pins
-from deployd.systemd.manager import UnitExists
+from deployd.systemd.proxy import UnitExists
 from deployd.systemd.settings import ServiceSettings
 from deployd.systemd.transient import Command, Outcome
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deployd.systemd import complaints
-from deployd.systemd.complaints import MOST_INVOCATIONS, NOT_READ, Complaining, Complaints
+from deployd.systemd.complaints import MOST_INVOCATIONS, NOT_READ, ComplaintCounter, Complaints
 
 
 class Reader:
@@ -39,7 +39,7 @@ class Reader:
 
 
 def count(reader: Any, *invocations: str) -> Complaints:
-    return asyncio.run(Complaining(lambda: reader).of(invocations))
+    return asyncio.run(ComplaintCounter(lambda: reader).of(invocations))
 
 
 def test_all_are_counted_and_the_last_are_told() -> None:
@@ -58,7 +58,7 @@ def test_nobody_is_asked_about_nothing() -> None:
     def refuse() -> Any:
         raise AssertionError
 
-    assert asyncio.run(Complaining(refuse).of(["", ""])) == Complaints()
+    assert asyncio.run(ComplaintCounter(refuse).of(["", ""])) == Complaints()
 
 
 def test_so_many_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,4 +85,4 @@ def test_a_journal_that_is_broken_breaks_nothing() -> None:
     def broken() -> Any:
         raise OSError("no journal")
 
-    assert asyncio.run(Complaining(broken).of(["ab"])) == NOT_READ
+    assert asyncio.run(ComplaintCounter(broken).of(["ab"])) == NOT_READ

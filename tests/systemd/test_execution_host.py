@@ -9,7 +9,8 @@ import pytest
 from deployd.bus import Bus
 from deployd.errors import SystemdError
 from deployd.systemd.execution import UNSET, Execution
-from deployd.systemd.manager import SERVICE, Systemd
+from deployd.systemd.manager import Systemd
+from deployd.systemd.proxy import SERVICE
 from deployd.systemd.settings import COPIED, LIMITS, NOT_COPIED, ServiceSettings
 from tests.bus.private_bus import connections, run
 from tests.host.machine import Machine

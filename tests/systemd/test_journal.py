@@ -35,14 +35,22 @@ def test_an_entry_carries_the_fields(event: EventName) -> None:
     assert journal.sentence("demo", event, data).startswith("demo: ")
 
 
-def test_what_goes_wrong_is_a_warning() -> None:
+def test_failures_are_warnings() -> None:
     assert journal.level(EventName.FINISHED, {"result": "rolled-back"}) == logging.WARNING
     assert journal.level(EventName.FAILED_GATE, {}) == logging.WARNING
     assert journal.level(EventName.FINISHED, {"result": "succeeded"}) == logging.INFO
     assert journal.level(EventName.INSTANCE, {"state": "ready"}) == logging.INFO
 
 
-def test_hooks_are_told_by_what_they_are() -> None:
+@pytest.mark.parametrize(
+    ("origin", "words"), [(3, "rolling back to generation 3"), (None, "removing the failed first deployment")]
+)
+def test_a_rollback_names_its_goal(origin: int | None, words: str) -> None:
+    data = {"from": origin, "to": 4, "reason": "instance 1 exited with status 1"}
+    assert journal.sentence("demo", EventName.ROLLING_BACK, data) == f"demo: {words}: instance 1 exited with status 1"
+
+
+def test_a_message_names_the_hook_once() -> None:
     hook = {"hook": "before", "command": "./bin/migrate", "state": "started"}
     assert journal.sentence("demo", EventName.HOOK, hook) == "demo: before hook ./bin/migrate started"
     failed = {**hook, "state": "failed", "reason": "before hook ./bin/migrate exited with status 3"}

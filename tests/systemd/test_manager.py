@@ -11,17 +11,8 @@ import pytest
 
 from deployd.bus import DBUS, Bus, BusError, MethodCall, Reply, variant
 from deployd.errors import SystemdError
-from deployd.systemd.manager import (
-    MANAGER,
-    NAME,
-    PATH,
-    PROPERTIES,
-    SERVICE,
-    UNIT,
-    Systemd,
-    UnitRefused,
-    unit_path,
-)
+from deployd.systemd.manager import Systemd
+from deployd.systemd.proxy import MANAGER, NAME, PATH, PROPERTIES, SERVICE, UNIT, UnitRefused, unit_path
 from tests.bus.private_bus import connections, run
 from tests.cli.fake_daemon import private_bus
 
@@ -79,7 +70,7 @@ def against(address: str) -> Callable[[Test], None]:
     @contextlib.asynccontextmanager
     async def manager() -> AsyncIterator[Manager]:
         async with connections(address, 2) as (server, client):
-            made = Manager(server, Systemd(client, timeout=5, first_look=0.05))
+            made = Manager(server, Systemd(client, timeout=5, first_check=0.05))
             server.serve(made.serve)
             await server.request_name(NAME)
             await made.systemd.subscribe()

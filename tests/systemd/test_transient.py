@@ -10,7 +10,7 @@ import pytest
 
 from deployd.errors import SystemdError
 from deployd.model.app import App, StopSettings
-from deployd.systemd.manager import UnitExists
+from deployd.systemd.proxy import UnitExists
 from deployd.systemd.transient import Command, Outcome, Transient
 
 Properties = Mapping[str, tuple[str, Any]]

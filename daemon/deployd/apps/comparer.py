@@ -10,7 +10,7 @@ from deployd.apps.reader_pool import ReaderPool
 from deployd.documents import Json
 from deployd.documents.compare import comparison, shown
 from deployd.state.history import History
-from deployd.systemd.complaints import Complaining
+from deployd.systemd.complaints import ComplaintCounter
 from deployd.systemd.manager import Systemd
 from deployd.systemd.usage import usages
 
@@ -23,7 +23,7 @@ class Comparer:
         systemd: Systemd,
         history: History,
         status: Callable[[str], Json],
-        complaining: Complaining,
+        complaining: ComplaintCounter,
     ) -> None:
         self._systemd = systemd
         self._history = history

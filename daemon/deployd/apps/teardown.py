@@ -15,7 +15,8 @@ from deployd.errors import SystemdError
 from deployd.model import unit_name
 from deployd.state.pins import Pins
 from deployd.systemd.daemon_reload import DaemonReload
-from deployd.systemd.manager import Systemd, UnitRefused
+from deployd.systemd.manager import Systemd
+from deployd.systemd.proxy import UnitRefused
 from deployd.units.directory import UnitDirectory
 
 log = logging.getLogger(__name__)

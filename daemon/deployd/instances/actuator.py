@@ -19,7 +19,8 @@ from deployd.model.instance import Instance, State
 from deployd.routing import Router
 from deployd.state.pins import Pins
 from deployd.systemd import observe
-from deployd.systemd.manager import Properties, Systemd, UnitRefused
+from deployd.systemd.manager import Systemd
+from deployd.systemd.proxy import Properties, UnitRefused
 
 log = logging.getLogger(__name__)
 

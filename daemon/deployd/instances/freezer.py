@@ -20,7 +20,8 @@ from deployd.plan.standby import Resting, refusal
 from deployd.routing import Router
 from deployd.state.pins import Pins
 from deployd.systemd import memory
-from deployd.systemd.manager import SERVICE, Systemd
+from deployd.systemd.manager import Systemd
+from deployd.systemd.proxy import SERVICE
 
 log = logging.getLogger(__name__)
 

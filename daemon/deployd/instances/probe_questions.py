@@ -10,7 +10,8 @@ from deployd.instances.prober import Prober, ask_http
 from deployd.model.app import App
 from deployd.model.instance import Instance
 from deployd.systemd import observe
-from deployd.systemd.manager import UNIT, Systemd
+from deployd.systemd.manager import Systemd
+from deployd.systemd.proxy import UNIT
 from deployd.systemd.transient import Transient
 
 

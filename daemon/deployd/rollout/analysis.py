@@ -32,7 +32,7 @@ from deployd.plan import analysis
 from deployd.plan.analysis import CAUSES, Record
 from deployd.rollout.active import ActiveRollout
 from deployd.rollout.host import Host
-from deployd.systemd.manager import UnitExists
+from deployd.systemd.proxy import UnitExists
 from deployd.systemd.settings import ServiceSettings
 from deployd.systemd.transient import Command, Outcome
 

@@ -23,7 +23,7 @@ from deployd.model.app import App
 from deployd.model.event import Emit, EventName
 from deployd.model.failure import Failure, GateName
 from deployd.model.generation import Cause, Generation
-from deployd.systemd.manager import UnitExists
+from deployd.systemd.proxy import UnitExists
 from deployd.systemd.tail import Tail
 from deployd.systemd.transient import Command, Outcome, Transient
 

@@ -17,8 +17,9 @@ from deployd.reuseport.table import SLOTS, Table
 from deployd.routing.kernel import Kernel
 from deployd.routing.unix_addresses import Addresses
 from deployd.sockdiag.inet_diag import Connection, Listener
-from deployd.systemd.manager import Systemd, UnitRefused
+from deployd.systemd.manager import Systemd
 from deployd.systemd.observe import STATES
+from deployd.systemd.proxy import UnitRefused
 
 log = logging.getLogger(__name__)
 

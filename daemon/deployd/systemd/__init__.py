@@ -1,4 +1,4 @@
-"""systemd, asked and told: its manager over D-Bus, sd_notify, the journal, and what its states mean here.
+"""The interfaces of systemd: its manager over D-Bus, sd_notify, the journal, cgroups, and the meaning of unit states.
 
 May import deployd.bus, model and errors. Decides nothing.
 """

@@ -1,8 +1,8 @@
-"""What the mirror of units has missed while systemd read its unit files.
+"""Comparison of the mirror of units with systemd's list of units, after a daemon-reload.
 
-A daemon-reload loses little: systemd sends no signal while it reads, and the first change of a unit afterwards may be
-told as UnitNew, without properties; each PropertiesChanged that follows has all of them. So the list of units, one
-call, is compared with the mirror, and what differs is read again.
+systemd sends no signals while it reloads, and may signal the first change of a unit afterwards as UnitNew, without
+properties; each later PropertiesChanged has all of them. Therefore the list of units, one call, is compared with the
+mirror, and units that differ are read again.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from deployd.model import unit_name
 log = logging.getLogger(__name__)
 
 LAG = 0.1
-"""Seconds in which reloads gather for which one comparison does."""
+"""Seconds between a daemon-reload and its comparison, which serves for other reloads in that time as well."""
 
 RETRY = 1.0
-"""Seconds until a comparison is tried again that systemd refused."""
+"""Seconds until a comparison that failed is repeated."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnitState:
-    """One unit in the list of units: its LoadState, ActiveState and SubState, and the number of its job."""
+    """An entry of the list of units: LoadState, ActiveState and SubState, and the number of the unit's job."""
 
     load: str
     active: str
@@ -36,17 +36,17 @@ class UnitState:
 
 
 def differs(properties: Mapping[str, Any], listed: UnitState | None) -> bool:
-    """Whether a unit's mirror is another than the list says; None: the unit is not loaded, so nothing of it runs."""
+    """True if the mirrored properties of a unit differ from its entry; None: the unit is not loaded, so inactive."""
     if listed is None:
         return properties.get("ActiveState") != "inactive"
-    told = tuple(properties.get(name) for name in ("LoadState", "ActiveState", "SubState"))
-    # While a unit is up the mirror keeps no account of its jobs.
+    mirrored = tuple(properties.get(name) for name in ("LoadState", "ActiveState", "SubState"))
+    # The job of an active unit is not kept up to date in the mirror.
     job = listed.active == "inactive" and properties.get("Job", [0])[0] != listed.job
-    return job or told != (listed.load, listed.active, listed.sub)
+    return job or mirrored != (listed.load, listed.active, listed.sub)
 
 
 class Comparison:
-    """Of the mirror `units` with systemd's list (`states`); `read` reads one unit again."""
+    """Compares the mirror `units` with the list that `states` returns for patterns; `read` reads one unit again."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Comparison:
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        """systemd has read its unit files."""
+        """Begin a comparison. To be called at the end of a daemon-reload."""
         self._due = True
         if self._task is None or self._task.done():
             self._task = asyncio.ensure_future(self._run())
@@ -81,6 +81,6 @@ class Comparison:
         if not self._units:
             return
         listed = await self._states(unit_name.common_patterns(self._units))
-        # One by one: the calls of those who wait for something else come in between.
+        # One after another, so that other calls are not delayed.
         for unit in [unit for unit, properties in self._units.items() if differs(properties, listed.get(unit))]:
             await self._read(unit)

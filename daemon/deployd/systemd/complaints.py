@@ -1,8 +1,8 @@
-"""What the processes of some invocations complained of: journal entries of priority err or worse, and how many.
+"""Complaints of the processes of some invocations: their journal entries of priority err or worse.
 
-Priorities are syslog's (sd-daemon(3): a line that begins with "<3>", or SyslogLevel=): what a program just writes to
-its stderr has the priority info. What systemd says of a unit counts where it is as bad (it could not be executed).
-Entries that journald could not tell the invocation of, for the process was gone already, are not counted.
+The priority comes from a prefix such as "<3>" (sd-daemon(3)) or from SyslogLevel=; plain output has the priority info.
+Messages of systemd about the unit count if they have that priority, such as that a program cannot be executed. Entries
+without an invocation ID, which journald read after the process had ended, are not counted.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from deployd.systemd.tail import LONGEST, harmless, text
 log = logging.getLogger(__name__)
 
 MOST = 10_000
-"""Entries that are counted."""
+"""The highest count."""
 MOST_INVOCATIONS = 1000
-"""The newest; of a generation that was restarted more often the oldest are left out."""
+"""The most invocations that are read. Of a generation with more restarts the oldest are left out."""
 LINES = 3
 TIMEOUT = 3.0
-"""Seconds that one count may take; what was found by then is told."""
+"""Seconds that one count may take; after that, it is returned as it is."""
 ERR = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Complaints:
-    """Of some invocations. `more`: there may be more than `count`, for that took too long or is too many."""
+    """The complaints of some invocations."""
 
     count: int = 0
     more: bool = False
+    """There may be more than `count`: to read them would take too long, or they are too many."""
     last: tuple[str, ...] = ()
     """The newest lines, oldest first."""
 
@@ -46,24 +47,24 @@ async def _in_thread(_app: str, call: Callable[..., Complaints], *arguments: Any
     return await asyncio.to_thread(call, *arguments)
 
 
-class Complaining:
-    """Counts. Nothing here raises."""
+class ComplaintCounter:
+    """Counts complaints. Never raises."""
 
     def __init__(
         self, open_it: Callable[[], Any] = open_journal, run: Callable[..., Awaitable[Complaints]] = _in_thread
     ) -> None:
-        """`run` takes an app, a function, and its arguments, and calls it in a thread of that app."""
+        """`run` takes an app, a function and its arguments, and calls the function in a thread of that app."""
         self._open = open_it
         self._run = run
 
     async def of(self, invocations: Sequence[str], app: str = "") -> Complaints:
-        """What the processes of these invocations (oldest first) of an app complained of."""
+        """Return the complaints of these invocations of an app; `invocations` with the oldest first."""
         wanted = [item for item in invocations if item][-MOST_INVOCATIONS:]
         if not wanted:
             return Complaints()
         deadline = time.monotonic() + TIMEOUT
         reading = asyncio.ensure_future(self._run(app, self._count, wanted, deadline))
-        # Twice: a single entry, or opening the journal, may take long; the thread then ends by itself.
+        # Twice as long, because to open the journal or to read a single entry may take long. The thread ends later.
         done, _ = await asyncio.wait({reading}, timeout=2 * TIMEOUT)
         if not done:
             reading.cancel()
@@ -76,14 +77,14 @@ class Complaining:
             with self._open() as reader:
                 return _counted(reader, invocations, deadline)
         except Exception as error:
-            # The library says OSError, ValueError and RuntimeError; a broken journal must break nothing else.
+            # The library raises OSError, ValueError and RuntimeError; a damaged journal must affect nothing else.
             log.warning("the journal could not be read: %s", error)
             return NOT_READ
 
 
 def _counted(reader: Any, invocations: Sequence[str], deadline: float) -> Complaints:
     reader.data_threshold = 8 * LONGEST
-    # Of one field any, of several fields each (sd_journal_add_match(3)).
+    # Matches of one field are joined by OR, those of different fields by AND (sd_journal_add_match(3)).
     for field in ("_SYSTEMD_INVOCATION_ID", "INVOCATION_ID"):
         for invocation in invocations:
             reader.add_match(f"{field}={invocation}")

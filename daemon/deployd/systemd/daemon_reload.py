@@ -1,4 +1,4 @@
-"""Changes of unit files, and the daemon-reload that has systemd read them."""
+"""Changes of unit files, and the daemon-reload after which systemd knows them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable
 
 
 class DaemonReload:
-    """The machine's, not an app's: unit files change while systemd does not read them, and one reload follows for all
-    who have written meanwhile. Nothing else may be awaited in here, or one app waits for another."""
+    """Serialises changes of unit files with daemon-reloads, for all apps of the machine.
+
+    Unit files change only while systemd does not read them, and one reload serves all apps that have written before it.
+    """
 
     def __init__(self, reload: Callable[[], Awaitable[None]]) -> None:
         self._reload = reload
@@ -17,16 +19,19 @@ class DaemonReload:
         self._read = 0
 
     async def after(self, write: Callable[[], Awaitable[bool]]) -> bool:
-        """Have `write` change unit files and say whether it did, and systemd read them; also what was written before
-        and never read, because that reload failed. True if systemd was reloaded for it."""
+        """Call `write`, which changes unit files and returns whether it did, and reload systemd if so.
+
+        A reload that failed earlier is repeated as well. Returns True if systemd was reloaded. All other apps wait for
+        `write`, which must await nothing else.
+        """
         async with self._turn:
-            changed = True  # if it fails half-way, too
+            changed = True  # also if it fails half-way
             try:
                 changed = await write()
             finally:
                 self._written += changed
             mine = self._written
-        async with self._turn:  # again, so that all who wait for the first come before the reload
+        async with self._turn:  # once more, so that everyone who waits for the first turn writes before the reload
             if self._read >= mine:
                 return False
             now = self._written

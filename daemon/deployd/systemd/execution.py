@@ -1,8 +1,9 @@
-"""What systemd would start an instance with: its unit as loaded, with all drop-ins of the administrator.
+"""The settings of an instance's unit as systemd loads it, with all drop-ins of the administrator.
 
-Commands of an app are given the same. Read are the properties of a unit (org.freedesktop.systemd1(5)). An instance has
-one. That of a generation which is yet to be installed is written to the runtime directory for as long as systemd takes
-to load it, under a name for which the drop-ins of NAME@.service count; nothing ever starts it.
+Commands of an app run with the same settings, which are read from the properties of a unit
+(org.freedesktop.systemd1(5)): that of an instance, or, for a generation that is not installed yet, a unit that is
+written to the runtime directory until systemd has loaded it. The drop-ins of NAME@.service apply to its name. It is
+never started.
 """
 
 from __future__ import annotations
@@ -19,20 +20,20 @@ from deployd.bus import Bus, BusError
 from deployd.errors import SystemdError
 from deployd.model import unit_name
 from deployd.systemd import settings
-from deployd.systemd.manager import NAME, PROPERTIES, SERVICE, UNIT, unit_path
+from deployd.systemd.proxy import NAME, PROPERTIES, SERVICE, UNIT, unit_path
 from deployd.systemd.settings import ServiceSettings
 
 UNSET = unit_name.labelled("deployd", "unset")
-"""A unit that is nowhere: systemd tells its defaults for it."""
+"""A unit that does not exist, for which systemd reports the defaults."""
 
 _LABEL = re.compile(r"deployd[0-9a-f]+x[0-9a-f]+")
 
 BARE = "[Service]\nExecStart=/bin/true\n"
-"""With the drop-ins of all services (service.d), which a transient unit has as well."""
+"""A unit with nothing but the drop-ins of all services (service.d), which apply to transient units as well."""
 
 
 class Execution:
-    """Reads it. Errors are SystemdError."""
+    """Reads the settings. Errors are SystemdError."""
 
     def __init__(self, bus: Bus, directory: str | Path = "/run/systemd/system", timeout: float = 30.0) -> None:
         self._bus = bus
@@ -41,18 +42,19 @@ class Execution:
         self._labels = (f"deployd{os.getpid():x}x{count:x}" for count in itertools.count(1))
 
     def sweep(self) -> None:
-        """Remove what a daemon that was killed has left."""
-        with contextlib.suppress(OSError):  # there is no such directory, or it cannot be written to: that is told later
+        """Remove the units that a killed daemon has left."""
+        # Without a directory there are none. If it is not writable, the next unit that is written reports that.
+        with contextlib.suppress(OSError):
             for path in self._directory.iterdir():
                 if _LABEL.fullmatch(unit_name.label(path.name)):
                     path.unlink(missing_ok=True)
 
     async def of_instance(self, app: str, number: int) -> ServiceSettings:
-        """As instance `number` is loaded."""
+        """Return the settings with which instance `number` is loaded."""
         return await self._copied(app, unit_name.instance(app, number), started=True)
 
     async def of_unit(self, app: str, text: str) -> ServiceSettings:
-        """As an instance would be whose unit has this `text`."""
+        """Return the settings of an instance whose unit has this `text`."""
         name = unit_name.instance(app, next(self._labels))
         with self._written(name, text):
             return await self._copied(app, name, started=False)
@@ -84,12 +86,12 @@ class Execution:
                 NAME, unit_path(unit), PROPERTIES, "GetAll", "s", [interface], timeout=self._timeout, signatures=True
             )
         except BusError as error:
-            raise SystemdError(f"systemd did not tell the settings of {unit}: {error.message}") from error
+            raise SystemdError(f"systemd did not report the settings of {unit}: {error.message}") from error
         return dict(found)
 
     @contextlib.contextmanager
     def _written(self, unit: str, text: str) -> Iterator[None]:
-        """While `unit` is there to be loaded; no daemon-reload is needed for a name that systemd has not met."""
+        """Write `unit` for the duration of the context. A name new to systemd needs no daemon-reload."""
         path = self._directory / unit
         try:
             self._directory.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""The journal: logging with fields (to stderr when systemd does not run us), and a reader of it.
+"""The journal: logging with fields (to stderr outside systemd), and a reader.
 
-Entries about an app carry DEPLOYD_APP, and where they apply DEPLOYD_GENERATION, DEPLOYD_INSTANCE, UNIT and a
-MESSAGE_ID that packaging/catalog explains (journalctl -x).
+Entries about an app have DEPLOYD_APP and, where they apply, DEPLOYD_GENERATION, DEPLOYD_INSTANCE, UNIT and a MESSAGE_ID
+that packaging/catalog explains (journalctl -x).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _BAD = frozenset(
 
 
 def to_journal() -> bool:
-    """Is stderr the journal's socket? JOURNAL_STREAM holds its device and inode (systemd.exec(5))."""
+    """True if stderr is the journal's socket, whose device and inode are in JOURNAL_STREAM (systemd.exec(5))."""
     try:
         stat = os.fstat(sys.stderr.fileno())
     except (OSError, ValueError):
@@ -56,14 +56,14 @@ def configure() -> None:
 
 
 def open_journal() -> Any:
-    """A reader of the journal: systemd.journal.Reader, a context manager. Raises OSError."""
+    """Return a reader of the journal: systemd.journal.Reader, a context manager. Raises OSError."""
     from systemd.journal import Reader
 
     return Reader()
 
 
 def fields(app: str, event: EventName, data: dict[str, Any]) -> dict[str, str]:
-    """The journal fields of a rollout's event."""
+    """Return the journal fields of an event."""
     found = {"DEPLOYD_APP": app, "UNIT": unit_name.app_unit(app)}
     if event in MESSAGE_IDS:
         found["MESSAGE_ID"] = MESSAGE_IDS[event]
@@ -77,7 +77,7 @@ def fields(app: str, event: EventName, data: dict[str, Any]) -> dict[str, str]:
 
 
 def sentence(app: str, event: EventName, data: dict[str, Any]) -> str:
-    """The message of a rollout's event."""
+    """Return the message of an event."""
     reason = f": {data['reason']}" if data.get("reason") else ""
     match event:
         case EventName.STARTED:
@@ -92,7 +92,7 @@ def sentence(app: str, event: EventName, data: dict[str, Any]) -> str:
         case EventName.FINISHED:
             return f"{app}: rollout of generation {data['generation']} {data['result']}{reason}"
         case EventName.HOOK if data.get("reason"):
-            return f"{app}{reason}"  # which names the hook
+            return f"{app}{reason}"  # the reason names the hook
         case EventName.HOOK:
             return f"{app}: {data['hook']} hook {data['command']} {data['state']}"
         case EventName.FAILED_GATE:
@@ -100,12 +100,14 @@ def sentence(app: str, event: EventName, data: dict[str, Any]) -> str:
         case EventName.WARNING:
             return f"{app}: warning{reason}{': ' if data.get('journal') else ''}{' '.join(data.get('journal', ()))}"
         case EventName.ROLLING_BACK:
-            return f"{app}: rolling back to {data.get('from') or 'nothing'}{reason}"
+            origin = data.get("from")
+            what = f"rolling back to generation {origin}" if origin else "removing the failed first deployment"
+            return f"{app}: {what}{reason}"
         case _:
             return f"{app}: {event}{reason}"
 
 
 def level(event: EventName, data: dict[str, Any]) -> int:
-    """A rollout that does not go as wished is worth a warning."""
+    """Return the log level of an event: a warning for anything that is not a success."""
     bad = data.get("state") == "failed" or event in _BAD
     return logging.WARNING if bad or data.get("result") not in (None, "succeeded") else logging.INFO

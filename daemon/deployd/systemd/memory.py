@@ -1,9 +1,9 @@
-"""How much memory there is, how much a unit holds, and the kernel's word that it is running short.
+"""Available memory, the memory of a unit, and notifications of memory pressure.
 
-Facts this stands on: MemAvailable of proc_meminfo(5); memory.current of a cgroup, where the memory controller is on (it
-may be off, and then what the processes have resident is summed, shared pages each time); pressure stall information
-(accounting/psi.rst of the kernel): a trigger is written once into /proc/pressure/memory, and each time it fires its
-descriptor has POLLPRI. Before Linux 6.5 or so a trigger takes CAP_SYS_RESOURCE.
+Available is MemAvailable of proc_meminfo(5). A unit uses memory.current of its cgroup; where the memory controller is
+off, the resident memory of its processes is added up, which counts shared pages more than once. Pressure is reported by
+pressure stall information (accounting/psi.rst of the kernel): a trigger is written once to /proc/pressure/memory, and
+its descriptor has POLLPRI whenever it fires. Before Linux 6.5 or so a trigger requires CAP_SYS_RESOURCE.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deployd.errors import SystemdError
-from deployd.systemd.manager import SERVICE, Systemd
+from deployd.systemd.manager import Systemd
+from deployd.systemd.proxy import SERVICE
 
 TRIGGER = "some 150000 2000000"
-"""Some task waited for memory 150 ms of 2 s. Without privileges the window has to be a multiple of 2 s."""
+"""Fires if some task waited for memory for 150 ms of 2 s. Without privileges the window must be a multiple of 2 s."""
 PRESSURE = Path("/proc/pressure/memory")
 MEMINFO = Path("/proc/meminfo")
 CGROUPS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
-"""Where cgroup v2 is, alone or beside v1."""
+"""Where cgroup v2 is mounted, alone or alongside v1."""
 PROC = Path("/proc")
 
 
 def available(meminfo: Path = MEMINFO) -> int | None:
-    """Bytes that may be had without swapping; None where the kernel does not tell."""
+    """Return the bytes that are available without swapping, or None where the kernel does not report them."""
     try:
         for line in meminfo.read_text(encoding="ascii").splitlines():
             name, _, value = line.partition(":")
@@ -39,7 +40,7 @@ def available(meminfo: Path = MEMINFO) -> int | None:
 
 
 async def held(systemd: Systemd, unit: str) -> int | None:
-    """Bytes that a running unit holds; None if that is not to be had."""
+    """Return the bytes that a running unit uses, or None if they are unknown."""
     try:
         group = (await systemd.read(unit, SERVICE, ("ControlGroup",)))["ControlGroup"]
     except SystemdError:
@@ -48,7 +49,7 @@ async def held(systemd: Systemd, unit: str) -> int | None:
 
 
 def of_cgroup(group: str, roots: tuple[Path, ...] = CGROUPS, proc: Path = PROC) -> int | None:
-    """Bytes that a cgroup holds, by its controller or by its processes."""
+    """Return the bytes that a cgroup uses, from its controller or from its processes."""
     if not group.strip("/"):
         return None
     for root in roots:
@@ -71,11 +72,11 @@ def _resident(proc: Path, pid: int) -> int:
     try:
         return int((proc / str(pid) / "statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
-        return 0  # it has ended
+        return 0  # the process has ended
 
 
 def trigger(path: Path = PRESSURE) -> int:
-    """A descriptor that has POLLPRI whenever memory is short. Raises OSError where that cannot be had."""
+    """Return a descriptor that has POLLPRI whenever memory is short. Raises OSError where the kernel has none."""
     descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         os.write(descriptor, TRIGGER.encode() + b"\0")
@@ -86,19 +87,19 @@ def trigger(path: Path = PRESSURE) -> int:
 
 
 class Pressure:
-    """`told` is called each time the kernel says that memory is short, from :meth:`open` to :meth:`close`.
+    """Calls `on_pressure` each time memory is short, between :meth:`open` and :meth:`close`.
 
-    asyncio waits for no POLLPRI: the trigger is in an epoll set of its own, which is readable when it fires.
+    asyncio cannot wait for POLLPRI: the trigger is in an epoll set, whose descriptor is readable when it fires.
     """
 
-    def __init__(self, told: Callable[[], None], trigger: Callable[[], int] = trigger) -> None:
-        self._told = told
+    def __init__(self, on_pressure: Callable[[], None], trigger: Callable[[], int] = trigger) -> None:
+        self._on_pressure = on_pressure
         self._trigger = trigger
         self._descriptor = -1
         self._epoll: select.epoll | None = None
 
     def open(self) -> None:
-        """Begin; nothing happens if that is so. Raises OSError."""
+        """Begin, unless it is open already. Raises OSError."""
         if self._epoll is not None:
             return
         self._descriptor = self._trigger()
@@ -107,7 +108,7 @@ class Pressure:
         asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._fired)
 
     def close(self) -> None:
-        """End; nothing happens if that is so."""
+        """End, unless it is closed already."""
         if self._epoll is None:
             return
         asyncio.get_running_loop().remove_reader(self._epoll.fileno())
@@ -118,6 +119,6 @@ class Pressure:
     def _fired(self) -> None:
         events = self._epoll.poll(0) if self._epoll is not None else []
         if any(event & select.EPOLLERR for _, event in events):
-            self.close()  # the kernel took the trigger back: it would be readable for ever
+            self.close()  # the kernel has removed the trigger, whose descriptor would be readable for ever
         elif events:
-            self._told()
+            self._on_pressure()

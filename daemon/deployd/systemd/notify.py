@@ -1,4 +1,4 @@
-"""Talking to the service manager that runs us: readiness, status line, watchdog (sd_notify(3))."""
+"""Notifications to the service manager that runs deployd: readiness, status line, watchdog (sd_notify(3))."""
 
 from __future__ import annotations
 
@@ -9,43 +9,47 @@ from systemd import daemon
 
 
 class Notifier:
-    """sd_notify; does nothing when no service manager listens."""
+    """Sends notifications, which have no effect without a service manager."""
 
     def __init__(self) -> None:
         self._status = ""
         usec, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
         ours = usec.isdigit() and (not pid or pid == str(os.getpid()))
         self.watchdog_interval = int(usec) / 1e6 / 2 if ours else 0.0
-        """Seconds between signs of life; half of what systemd allows, as sd_watchdog_enabled(3) advises."""
+        """Seconds between two notifications of the watchdog: half of its timeout, as sd_watchdog_enabled(3) advises; 0
+        without a watchdog."""
 
     def ready(self) -> None:
+        """Notify that the daemon is ready."""
         daemon.notify("READY=1")
 
     def stopping(self) -> None:
+        """Notify that the daemon is stopping."""
         daemon.notify("STOPPING=1")
 
     def status(self, text: str) -> None:
-        """The line that `systemctl status deployd` shows; sent only when it changed."""
+        """Set the line that `systemctl status deployd` shows. It is sent only if it has changed."""
         if text != self._status:
             self._status = text
             daemon.notify(f"STATUS={text}")
 
     def keep(self, name: str, descriptor: int) -> None:
-        """Have the service manager keep a file descriptor for the next one of us (FDSTORE=1 of sd_notify(3)).
+        """Store a file descriptor in the service manager for the next daemon (FDSTORE=1 of sd_notify(3)).
 
-        It is one that cannot be polled, and would be taken for broken (FDPOLL=0)."""
+        With FDPOLL=0: systemd would poll the descriptor, which is not possible, and remove it as broken.
+        """
         daemon.notify(f"FDSTORE=1\nFDPOLL=0\nFDNAME={name}", fds=[descriptor])
 
     def forget(self, name: str) -> None:
-        """Have it close what it keeps under that name."""
+        """Remove the stored descriptors of that name."""
         daemon.notify(f"FDSTOREREMOVE=1\nFDNAME={name}")
 
     def kept(self) -> dict[str, int]:
-        """What one of us before had kept, by name; they are ours to close. To be asked once."""
+        """Return the descriptors that an earlier daemon stored, by name. To be called once; the caller closes them."""
         return {name: number for number, name in daemon.listen_fds_with_names().items()}
 
     async def watchdog(self) -> None:
-        """Tell systemd that the event loop still turns, for ever."""
+        """Notify the watchdog, for ever, that the event loop is running. Returns at once without a watchdog."""
         while self.watchdog_interval:
             daemon.notify("WATCHDOG=1")
             await asyncio.sleep(self.watchdog_interval)

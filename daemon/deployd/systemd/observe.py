@@ -1,4 +1,4 @@
-"""From a unit's properties to an Instance. Pure: what systemd's states mean for a rollout, and why a unit failed."""
+"""Instances from the properties of their units: what systemd's states mean, and why a unit failed. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from deployd.model.instance import Instance, State
 
-# siginfo.h, as org.freedesktop.systemd1.Service.ExecMainCode tells it.
+# Values of org.freedesktop.systemd1.Service.ExecMainCode, from siginfo.h.
 CLD_EXITED, CLD_KILLED, CLD_DUMPED = 1, 2, 3
 
 STATES = {
@@ -23,14 +23,14 @@ STATES = {
 }
 
 AUTO_RESTART = ("auto-restart", "auto-restart-queued", "dead-before-auto-restart", "failed-before-auto-restart")
-"""Sub-states of a service that systemd is about to start again (systemd 252, 254 and later)."""
+"""Sub-states of a service that systemd is about to restart (systemd 252, 254 and later)."""
 
 
 def instance(number: int, pin: int | None, properties: Mapping[str, Any], aside: int | None = None) -> Instance:
-    """The instance `number` with its pin, as the mirror of its unit shows it; or without one but with `aside`, the
-    generation with which it was put in standby.
+    """Return instance `number` from the mirrored properties of its unit.
 
-    Whoever has neither runs with a generation that nobody knows: one in standby that has died, for example.
+    `pin` is the generation that it is pinned to, `aside` the one with which it was put in standby. An instance without
+    either runs with an unknown generation: one that died in standby and was restarted, for example.
     """
     state = STATES.get(str(properties.get("ActiveState", "inactive")), State.INACTIVE)
     # Between two automatic restarts the unit is "activating", but nothing runs.
@@ -38,10 +38,11 @@ def instance(number: int, pin: int | None, properties: Mapping[str, Any], aside:
     restarting = again and state is not State.STOPPING
     if restarting:
         state = State.FAILED
-    # Of a unit that is masked while it starts, systemd forgets the settings: it hears no READY=1 any more.
+    # If a unit is masked while it starts, systemd forgets its settings and ignores its READY=1.
     if state is State.STARTING and properties.get("LoadState") == "masked":
         state = State.FAILED
-    # In an automatic restart the unit is inactive for an instant, with its start job waiting.
+    # During an automatic restart the unit is inactive for a moment, with a start job.
+    # systemd resets NRestarts= not at the stop, but at the next start.
     restarts = 0 if state is State.INACTIVE else int(properties.get("NRestarts", 0))
     if state is State.INACTIVE and _has_job(properties):
         state = State.STARTING
@@ -54,7 +55,7 @@ def instance(number: int, pin: int | None, properties: Mapping[str, Any], aside:
         state=state,
         started=_seconds(properties, "InactiveExitTimestampMonotonic"),
         ready_since=ready_since,
-        restarts=restarts,  # systemd keeps the count until the next start, which is another life
+        restarts=restarts,
         invocation_id=invocation_id(properties),
         main_pid=int(properties.get("MainPID", 0)),
         detail=failure(properties) if state is State.FAILED else "",
@@ -66,36 +67,36 @@ def instance(number: int, pin: int | None, properties: Mapping[str, Any], aside:
 
 
 def exit_status(properties: Mapping[str, Any]) -> int | None:
-    """Of a main process that has exited, None of any other."""
+    """Return the exit status of the main process, or None if it has not exited."""
     return int(properties.get("ExecMainStatus", 0)) if properties.get("ExecMainCode") == CLD_EXITED else None
 
 
 def killed_by(properties: Mapping[str, Any]) -> str | None:
-    """The name of the signal that killed the main process, if one did."""
+    """Return the name of the signal that killed the main process, or None if none did."""
     if properties.get("ExecMainCode") not in (CLD_KILLED, CLD_DUMPED):
         return None
     return _signal_name(int(properties.get("ExecMainStatus", 0)))
 
 
 def _ran(properties: Mapping[str, Any]) -> float | None:
-    """Seconds that the main process ran, if it has ended."""
+    """Return the seconds that the main process ran, or None if it has not ended."""
     started = int(properties.get("ExecMainStartTimestampMonotonic", 0))
     ended = int(properties.get("ExecMainExitTimestampMonotonic", 0))
     return (ended - started) / 1e6 if ended >= started > 0 else None
 
 
 def invocation_id(properties: Mapping[str, Any]) -> str:
-    """InvocationID= as the journal writes it; "" for a unit that was never started."""
+    """Return InvocationID= as the journal has it, or "" for a unit that was never started."""
     return _hex(properties.get("InvocationID", b""))
 
 
 def failure(properties: Mapping[str, Any]) -> str:
-    """Why the unit failed, as the end of a sentence that begins with "instance 3"."""
+    """Return why the unit failed, as the end of a sentence that begins with "instance 3"."""
     if properties.get("LoadState") == "masked" and properties.get("ActiveState") == "activating":
         return "was masked while it started"
     result = str(properties.get("Result", ""))
     status, killer = exit_status(properties), killed_by(properties)
-    # Not InactiveExitTimestamp: waiting for the automatic restart has moved it on already.
+    # Not InactiveExitTimestamp, which changes again when the wait for an automatic restart begins.
     started = _seconds(properties, "ExecMainStartTimestampMonotonic")
     was_ready = _seconds(properties, "ActiveEnterTimestampMonotonic") > started > 0
     when = "after it was ready" if was_ready else "before it was ready"
@@ -124,7 +125,7 @@ def _signal_name(number: int) -> str:
 
 
 def _has_job(properties: Mapping[str, Any]) -> bool:
-    """The property Job is (number, path), with number 0 for none."""
+    """True if the unit has a job. The property is (number, path), with number 0 for none."""
     job = properties.get("Job")
     return isinstance(job, list | tuple) and bool(job) and bool(job[0])
 

@@ -1,9 +1,9 @@
-"""Which settings of an instance's loaded unit its app's commands are given, by their names on the bus. Pure.
+"""Which settings of an instance's loaded unit are copied to the commands of its app, by their names on the bus. Pure.
 
-org.freedesktop.systemd1(5) has them as properties of a service. Those that stand under COPIED are written in the shape
-in which they are read, in systemd 252 as in 257 (tests/instances/test_drop_ins_host.py passes each). A command has
-NOT_COPIED for itself, or they are no settings at all. A setting that is in neither is of a newer systemd: what cannot
-be understood is refused where it is set, never left out.
+They are properties of a service (org.freedesktop.systemd1(5)). Those in COPIED are written in the form in which they
+are read, in systemd 252 as in 257 (tests/systemd/test_execution_host.py copies each). Those in NOT_COPIED are set for
+each command, or are no settings. A setting in neither is one of a newer systemd: it is refused if it is set, and never
+omitted.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _RESOURCES = """
     StartupMemorySwapMax StartupMemoryZSwapMax TasksAccounting TasksMax
 """
 _LIMITS = "AS CORE CPU DATA FSIZE LOCKS MEMLOCK MSGQUEUE NICE NOFILE NPROC RSS RTPRIO RTTIME SIGPENDING STACK"
-# How an instance is started, watched and stopped.
+# How an instance is started, supervised and stopped.
 _LIFE = """
     BusName ExitType FileDescriptorStoreMax FileDescriptorStorePreserve FinalKillSignal GuessMainPID KillMode
     KillSignal NonBlocking NotifyAccess OOMPolicy OpenFile PIDFile ReloadSignal RemainAfterExit Restart
@@ -74,14 +74,14 @@ _LIFE = """
     TimeoutStartFailureMode TimeoutStartUSec TimeoutStopFailureMode TimeoutStopUSec Type USBFunctionDescriptors
     USBFunctionStrings WatchdogSignal WatchdogUSec WorkingDirectory
 """
-# Its input and output; what commands write goes to the journal.
+# Input and output. The output of commands goes to the journal.
 _OUTPUT = """
     LogExtraFields SameProcessGroup StandardError StandardErrorFileDescriptorName StandardInput
     StandardInputData StandardInputFileDescriptorName StandardOutput StandardOutputFileDescriptorName
     SyslogFacility SyslogIdentifier SyslogLevel SyslogLevelPrefix SyslogPriority TTYColumns TTYPath TTYReset
     TTYRows TTYVHangup TTYVTDisallocate UtmpIdentifier UtmpMode
 """
-# Said by RootHash and RootHashSignature as well.
+# Other forms of RootHash and RootHashSignature.
 _ALIASES = """
     RootHashPath RootHashSignaturePath
 """
@@ -106,21 +106,21 @@ NOT_COPIED = frozenset(f"Exec{name}{ex}" for name in _COMMANDS.split() for ex in
 )
 
 _OF_ITS_OWN = LIMITS | {"Slice"}
-"""What systemd sets of each unit that it loads."""
+"""Settings that systemd sets in each unit that it loads."""
 
 _REPLACED_BY = {
     **{name: f"{name}Ex" for name in ("ImportCredential", "PrivateTmp", "PrivateUsers", "ProtectControlGroups")},
-    # Alone it stands for all controllers.
+    # Delegate alone means all controllers.
     "Delegate": "DelegateControllers",
 }
-"""Settings that the other says as well, and better."""
+"""Settings that another one expresses too, and more precisely."""
 
 
 def copied(loaded: ServiceSettings, unset: ServiceSettings, bare: ServiceSettings) -> dict[str, tuple[str, Any]]:
-    """The settings of the `loaded` unit that a transient unit has to be made with to be like it.
+    """Return the properties with which a transient unit gets the settings of the `loaded` unit.
 
-    `unset` are a unit's settings where nobody sets any, `bare` with the drop-ins that every service has: those are read
-    into a transient unit too, after what it is made with. Raises SystemdError where they would take away from it.
+    `unset` are the defaults, `bare` the settings of a unit with nothing but the drop-ins of all services. A transient
+    unit reads these drop-ins as well, after its properties. Raises SystemdError if they would override one.
     """
     known = COPIED & loaded.keys()
     for name in sorted(known - _OF_ITS_OWN):
@@ -129,9 +129,9 @@ def copied(loaded: ServiceSettings, unset: ServiceSettings, bare: ServiceSetting
                 f"a drop-in for all services sets {name}= otherwise than the unit of the instances has it, and would"
                 " win over it in a command of the app; set it in one of the two places only"
             )
-    # In systemd's order, in which one may build on the one before.
+    # In systemd's order: a setting may depend on one before it.
     names = [name for name in loaded if name in known and loaded[name] != unset.get(name)]
-    # Set alone, a soft limit would be the hard one as well.
+    # A soft limit that is set alone becomes the hard limit too.
     hard = dict.fromkeys(name.removesuffix("Soft") for name in names if name in LIMITS)
     limits = [f"{name}{soft}" for name in hard for soft in ("", "Soft")]
     wanted = [*(name for name in names if name not in LIMITS), *limits]
@@ -139,21 +139,21 @@ def copied(loaded: ServiceSettings, unset: ServiceSettings, bare: ServiceSetting
 
 
 def unknown(loaded: ServiceSettings, unset: ServiceSettings) -> list[str]:
-    """Settings of a unit that was never started which are in neither table."""
+    """Return the settings of a unit that was never started which are in neither table."""
     return sorted(
         name for name in loaded.keys() - COPIED - NOT_COPIED if loaded[name] != unset.get(name, (loaded[name][0], None))
     )
 
 
 def _holds(ours: Any, theirs: Any) -> bool:
-    """Whether nothing changes where `theirs` is read after `ours`: a list is added to."""
+    """True if `theirs`, read after `ours`, changes nothing. A list is added to the one before."""
     return bool(ours == theirs) or (
         isinstance(ours, list) and isinstance(theirs, list) and all(item in ours for item in theirs)
     )
 
 
 def _written(name: str, signature: str, value: Any) -> tuple[str, Any]:
-    """In the shape in which it is written."""
+    """Return a setting in the form in which it is written."""
     if name == "SELinuxContext":
-        return "s", value[1]  # that it may be missing cannot be said, so it may not
+        return "s", value[1]  # the "-", which allows it to fail, cannot be expressed
     return signature, value

@@ -1,8 +1,8 @@
-"""The last words of a process: what one invocation of a unit wrote, as the journal has it.
+"""The last lines in the journal of one invocation of a unit.
 
-Facts it stands on: what a dying process wrote may still lie in its socket when systemd tells of the death, so journald
-is asked to catch up first (io.systemd.Journal.Synchronize, which is what `journalctl --sync` does; root only). And when
-journald looks at a process that is gone already, the entry lacks _SYSTEMD_INVOCATION_ID; its unit it has all the same.
+Two traps. When systemd reports the end of a process, its last output may still be in journald's socket; therefore
+journald is asked to process it first (io.systemd.Journal.Synchronize, as `journalctl --sync` does; root only). And if
+journald reads it after the process has ended, the entry has no _SYSTEMD_INVOCATION_ID, but it has the unit.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ VARLINK = Path("/run/systemd/journal/io.systemd.journal")
 
 LINES = 10
 LONGEST = 500
-"""Characters of a line; what is longer is cut."""
+"""Characters of a line; longer lines are cut."""
 MOST_READ = 500
-"""Entries that are looked at for the wanted ones."""
+"""Entries that are read in search of the wanted ones."""
 CLOCK_STEP = 60.0
-"""Seconds that the wall clock may be set back while a process runs."""
+"""Seconds by which the wall clock may be set back while a process runs."""
 SYNC_TIMEOUT = 2.0
 READ_TIMEOUT = 3.0
 
@@ -38,7 +38,7 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 
 
 class ReadLines(Protocol):
-    """Return the last lines that an invocation wrote, as :meth:`Tail.last`. Never raises."""
+    """Returns the last lines of an invocation, as :meth:`Tail.last` does. Never raises."""
 
     def __call__(
         self, invocation_id: str, unit: str = "", since: float | None = None
@@ -46,7 +46,7 @@ class ReadLines(Protocol):
 
 
 class Tail:
-    """Reads the journal. Nothing here raises: last words are an addition to a failure that is told anyway."""
+    """Reads the last lines from the journal. Never raises: they only complement the report of a failure."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Tail:
         open_it: Callable[[], Any] = open_journal,
         run: Callable[..., Awaitable[tuple[str, ...]]] = asyncio.to_thread,
     ) -> None:
-        """`run` calls a function in a thread, which may take long."""
+        """`run` calls a function in a thread; the function may take long."""
         self._varlink = varlink
         self._open = open_it
         self._run = run
@@ -62,10 +62,10 @@ class Tail:
     async def last(
         self, invocation_id: str, unit: str = "", since: float | None = None, lines: int = LINES
     ) -> tuple[str, ...]:
-        """The last lines that the processes of this invocation wrote, oldest first, without systemd's own.
+        """Return the last lines of the processes of this invocation, oldest first, without systemd's own messages.
 
-        With `unit` and `since` (CLOCK_MONOTONIC seconds, when the invocation began), lines that journald could not
-        tell the invocation of count as well. Takes at most SYNC_TIMEOUT and READ_TIMEOUT seconds.
+        With `unit` and `since` (CLOCK_MONOTONIC seconds, the start of the invocation), entries without an invocation ID
+        are included. Takes at most SYNC_TIMEOUT and READ_TIMEOUT seconds.
         """
         if not invocation_id:
             return ()
@@ -82,7 +82,7 @@ class Tail:
         return reading.result()
 
     async def _sync(self) -> None:
-        """Have journald write down all that was sent to it until now."""
+        """Have journald write everything that it has been sent."""
         writer = None
         try:
             async with asyncio.timeout(SYNC_TIMEOUT):
@@ -92,7 +92,7 @@ class Tail:
                 if "error" in answer:
                     log.debug("journald refused to synchronize: %s", answer["error"])
         except (OSError, EOFError, ValueError, asyncio.LimitOverrunError, TimeoutError) as error:
-            # What is there is read all the same.
+            # The journal is read nevertheless.
             log.debug("journald did not synchronize: %s", error or "no answer")
         finally:
             if writer is not None:
@@ -105,32 +105,32 @@ class Tail:
             with self._open() as reader:
                 return _lines(_written(reader, invocation_id, unit, since, deadline), lines)
         except Exception as error:
-            # The library says OSError, ValueError and RuntimeError; a broken journal must break nothing else.
+            # The library raises OSError, ValueError and RuntimeError; a damaged journal must affect nothing else.
             log.warning("the journal could not be read: %s", error)
             return ()
 
 
 def _written(reader: Any, invocation_id: str, unit: str, since: float, deadline: float) -> Iterator[dict[str, Any]]:
-    """The entries of the invocation, newest first."""
+    """Yield the entries of the invocation, newest first."""
     reader.data_threshold = 8 * LONGEST
-    # What systemd says between fork and exec, such as why it could not execute the program, has INVOCATION_ID.
+    # Messages of systemd between fork and exec, such as why the program cannot be executed, have INVOCATION_ID.
     for field in ("_SYSTEMD_INVOCATION_ID", "INVOCATION_ID"):
         reader.add_match(f"{field}={invocation_id}")
         reader.add_disjunction()
     if unit:
         reader.add_match(f"_SYSTEMD_UNIT={unit}")
-    # Not Reader.this_boot(): in a container a service's sandbox hides its boot ID, a mount in /proc/sys.
+    # Not Reader.this_boot(): in a container the sandbox of a service hides the boot ID, a mount in /proc/sys.
     earliest = time.time() - (time.monotonic() - since) - CLOCK_STEP
     reader.seek_tail()
     for _ in range(MOST_READ):
         entry = reader.get_previous()
         if not entry or time.monotonic() > deadline:
             return
-        whose = text(entry.get("_SYSTEMD_INVOCATION_ID"))
-        named = invocation_id in (whose, text(entry.get("INVOCATION_ID")))
+        found = text(entry.get("_SYSTEMD_INVOCATION_ID"))
+        named = invocation_id in (found, text(entry.get("INVOCATION_ID")))
         if named and entry.get("_PID") == 1:
             continue
-        if named or (unit and not whose and _monotonic(entry) >= since and _realtime(entry) >= earliest):
+        if named or (unit and not found and _monotonic(entry) >= since and _realtime(entry) >= earliest):
             yield entry
 
 
@@ -144,14 +144,14 @@ def _lines(entries: Iterator[dict[str, Any]], most: int) -> tuple[str, ...]:
 
 
 def harmless(line: str) -> str:
-    """A line that an application wrote, without what could steer a terminal or hide what it says."""
+    """Return a line of an application without characters that control a terminal or hide text."""
     line = _ESCAPES.sub("", line[: 4 * LONGEST]).expandtabs(4).rstrip()
     line = "".join(char if char.isprintable() else "�" for char in line)
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
 
 
 def text(value: Any) -> str:
-    """A field's value: bytes if it is not UTF-8, a list if the field is there twice."""
+    """Return the value of a field as text. It is bytes if it is not UTF-8, and a list if the field occurs twice."""
     if isinstance(value, list):
         value = value[-1]
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")

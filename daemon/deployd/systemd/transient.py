@@ -20,42 +20,43 @@ from deployd.errors import SystemdError
 from deployd.model import unit_name
 from deployd.model.app import App
 from deployd.systemd import observe
-from deployd.systemd.manager import SERVICE, UNIT, Systemd, UnitExists
+from deployd.systemd.manager import Systemd
+from deployd.systemd.proxy import SERVICE, UNIT, UnitExists
 from deployd.systemd.settings import ServiceSettings
 
 log = logging.getLogger(__name__)
 
 JOB_MARGIN = 30.0
-"""Seconds beyond the command's own time-outs that systemd gets to end its job."""
+"""Seconds beyond the command's time-outs within which systemd must end its job."""
 
 CRITICAL = 2
-"""LOG_CRIT: of a unit with LogLevelMax= at that, nothing reaches the journal."""
+"""LOG_CRIT. With this LogLevelMax= nothing about a unit is written to the journal."""
 
 _OVER = ("inactive", "failed")
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run, and as whom. Times in seconds."""
+    """A command, and the settings with which it runs. Times in seconds."""
 
     argv: tuple[str, ...]
-    """The program as an absolute path. Nothing in it is expanded."""
+    """The program, as an absolute path, and its arguments. Nothing in them is expanded."""
     description: str
     directory: str
     timeout: float
-    """After so long it gets SIGTERM, and `stop_timeout` later SIGKILL."""
+    """The time after which it gets SIGTERM, and `stop_timeout` later SIGKILL."""
     stop_timeout: float = 10.0
     environment: Mapping[str, str] = field(default_factory=dict)
-    """For everybody to see, as properties of units are: no secrets."""
+    """Readable by everyone, like all properties of units: no secrets."""
     fields: Mapping[str, str] = field(default_factory=dict)
-    """Journal fields of what it writes."""
+    """Fields of its journal entries."""
     identifier: str = ""
     quiet: bool = False
-    """Nothing about it goes to the journal: neither what it writes nor what systemd has to say."""
+    """Write nothing to the journal, neither its output nor systemd's messages about it."""
     settings: ServiceSettings = field(default_factory=dict)
-    """What it is run with otherwise: that of the app's instances."""
+    """The settings of the app's instances."""
     extra: ServiceSettings = field(default_factory=dict)
-    """More properties, which win over all others; lists are added to those of `settings`."""
+    """Properties that override all others; lists are added to those of `settings`."""
 
     @classmethod
     def of(
@@ -71,9 +72,9 @@ class Command:
         timeout: float,
         quiet: bool = False,
     ) -> Command:
-        """A command of `app` in `release`, with `settings` and log fields as its instances have them.
+        """Return a command of `app` in `release`, with the `settings` and log fields of its instances.
 
-        A relative program is taken from the release.
+        A relative path of a program is relative to the release.
         """
         return cls(
             argv=(posixpath.normpath(posixpath.join(release, argv[0])), *argv[1:]),
@@ -89,24 +90,24 @@ class Command:
         )
 
     def properties(self) -> dict[str, tuple[str, Any]]:
-        """As StartTransientUnit takes them (org.freedesktop.systemd1(5))."""
+        """Return the properties for StartTransientUnit (org.freedesktop.systemd1(5))."""
         found: dict[str, tuple[str, Any]] = {
             **self.settings,
             "Description": ("s", self.description),
-            # Its start job ends when the command has.
+            # Its start job ends with the command.
             "Type": ("s", "oneshot"),
-            # Not ExecStartEx with "no-env-expand": systemd 252 does not understand what it itself writes for it.
+            # Not ExecStartEx with "no-env-expand": systemd 252 cannot read the unit file that it writes for it.
             "ExecStart": ("a(sasb)", [[self.argv[0], [word.replace("$", "$$") for word in self.argv], False]]),
             "WorkingDirectory": ("s", self.directory),
             "TimeoutStartUSec": ("t", _microseconds(self.timeout)),
             "TimeoutStopUSec": ("t", _microseconds(self.stop_timeout)),
             "KillMode": ("s", "control-group"),
-            # No target wants it, and what it does may not stand being done by halves.
+            # No target wants it, and it must not be interrupted by `systemctl isolate`.
             "IgnoreOnIsolate": ("b", True),
-            # Ours until we have read how it ended; then, or when we die, nothing of it stays.
+            # It stays loaded until deployd has read its result or has ended.
             "AddRef": ("b", True),
             "CollectMode": ("s", "inactive-or-failed"),
-            # The directory is the instances', which go on when the command has ended.
+            # The instances use the directory too, and continue when the command has ended.
             "RuntimeDirectoryPreserve": ("s", "yes"),
             "LogExtraFields": ("aay", [f"{key}={value}".encode() for key, value in self.fields.items()]),
         }
@@ -116,7 +117,7 @@ class Command:
             found["LogLevelMax"] = "i", CRITICAL
         ours = [f"{key}={value}" for key, value in self.environment.items()]
         theirs = self.settings.get("Environment", ("as", []))[1]
-        # systemd refuses a variable that stands there twice.
+        # systemd refuses a variable that is set twice.
         kept = [item for item in theirs if item.partition("=")[0] not in self.environment]
         found["Environment"] = "as", [*kept, *ours]
         for key, (signature, value) in self.extra.items():
@@ -127,23 +128,24 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a command ended."""
+    """The result of a command."""
 
     exit_status: int | None
-    """None if it did not exit by itself."""
+    """None if it was killed or not run."""
     signal: str | None
     timed_out: bool
     invocation_id: str
     seconds: float
     result: str = "success"
-    """The unit's Result=: ``resources`` when systemd could not even start it."""
+    """The unit's Result=: ``resources`` if systemd could not start it."""
 
     @property
     def succeeded(self) -> bool:
+        """True if the command exited with status 0."""
         return self.exit_status == 0 and self.result == "success"
 
     def __str__(self) -> str:
-        """The end of a sentence that begins with the command."""
+        """Return the end of a sentence that begins with the command."""
         if self.timed_out:
             return f"did not end within {self.seconds:g} s"
         if self.result == "oom-kill":
@@ -164,26 +166,29 @@ _NOT_RUN = {
     217: "its user is not known",
     243: "its credentials cannot be set up",
 }
-"""Exit statuses of systemd itself, before the program runs (systemd.exec(5))."""
+"""Exit statuses of systemd itself, before it runs the program (systemd.exec(5))."""
 
 
 class Transient:
-    """Runs commands; any number at a time. Errors are SystemdError."""
+    """Runs commands as transient units, any number at the same time. Errors are SystemdError."""
 
     def __init__(self, systemd: Systemd) -> None:
         self._systemd = systemd
-        # Of this process alone: what a daemon before us has left may still be there under its own name.
+        # With the PID, because units of an earlier daemon may still exist.
         self._labels = (f"{os.getpid():x}-{count:x}" for count in itertools.count(1))
 
     async def run(self, unit: str, command: Command) -> Outcome:
-        """Run `command` as `unit`, to its end. Cancelled, it stops the unit. Raises UnitExists and SystemdError."""
+        """Run `command` as `unit`, and return its result. If cancelled, stop the unit.
+
+        Raises UnitExists and SystemdError.
+        """
         began = time.monotonic()
         try:
             job = await self._systemd.start_transient(unit, command.properties())
         except UnitExists:
             raise
         except (SystemdError, asyncio.CancelledError):
-            # The reply is what is missing, maybe; the unit may have been started.
+            # The unit may have been started nevertheless, if only the reply is missing.
             await self._abandon(unit)
             raise
         try:
@@ -195,30 +200,30 @@ class Transient:
         return _outcome(seen, time.monotonic() - began, command.timeout)
 
     async def running(self, pattern: str) -> list[str]:
-        """The units that match and have not ended."""
+        """Return the units that match `pattern` and have not ended."""
         units = await self._systemd.list_units(pattern)
         return [unit for unit in units if (await self._state(unit)) not in _OVER]
 
     async def settle(self, unit: str) -> None:
-        """Wait until a unit that somebody else began has ended, by its own time-outs. Raises SystemdError."""
+        """Wait for the end of a unit that an earlier daemon started, which its own time-outs limit."""
         while (job := await self._systemd.job(unit)) is not None:
             await job
 
     async def ask(self, app: str, number: int, command: Command, expect: int) -> str:
-        """Run a probe of instance `number`; "" if it exits with the status `expect`, else what it does instead, as the
-        end of a sentence."""
+        """Run a probe of instance `number`. Return "" if it exits with the status `expect`, otherwise its result, as
+        the end of a sentence."""
         unit = unit_name.probe_command(app, number, next(self._labels))
         outcome = await self.run(unit, command)
         good = outcome.exit_status == expect and not outcome.timed_out
         return "" if good else str(outcome)
 
     async def _end(self, unit: str, job: asyncio.Future[str] | None, within: float) -> dict[str, Any]:
-        """Wait for the end of the unit's jobs, and read what came of it."""
+        """Wait `within` seconds for the end of the unit's jobs, and read the properties of its result."""
         try:
             async with asyncio.timeout(within):
                 while job is not None:
                     await job
-                    # A stop by hand takes the start's place, and after a daemon-reload we know nothing.
+                    # `systemctl stop` replaces the start job, and after a daemon-reexec the result is unknown.
                     job = await self._systemd.job(unit)
         except TimeoutError:
             if await self._state(unit) not in _OVER:
@@ -232,11 +237,11 @@ class Transient:
         return str((await self._systemd.read(unit, UNIT, ["ActiveState"]))["ActiveState"])
 
     async def _abandon(self, unit: str) -> None:
-        """Have it stopped, without waiting for that."""
+        """Queue a stop job and release the unit, without waiting for the end of the job."""
         try:
             await self._systemd.stop(unit)
         except SystemdError as error:
-            log.debug("%s: %s, ignoring", unit, error)  # gone, or systemd does not answer
+            log.debug("%s: %s, ignoring", unit, error)  # the unit has ended, or systemd does not answer
         await self._systemd.release(unit)
 
 

@@ -1,9 +1,8 @@
-"""What a unit has used: CPU time and memory, as systemd accounts for them.
+"""CPU time and memory of units, as systemd accounts for them.
 
-Facts it stands on (252 and later, cgroup v2): CPUAccounting= is on by default there, for it costs nothing, and so is
-MemoryAccounting=; what is not known is UINT64_MAX. The count begins anew with every start of the unit, automatic
-restarts included. Where accounting was switched off the kernel counts CPU time all the same (cpu.stat of a cgroup needs
-no controller); memory it does not.
+CPUAccounting= and MemoryAccounting= are on by default with systemd 252 and later and cgroup v2; an unknown value is
+UINT64_MAX. Each start of the unit resets the values, automatic restarts included. Where CPUAccounting= is off, the
+kernel counts CPU time nevertheless (cpu.stat of a cgroup needs no controller), but no memory.
 """
 
 from __future__ import annotations
@@ -15,26 +14,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployd.errors import SystemdError
-from deployd.systemd.manager import SERVICE, Systemd
+from deployd.systemd.manager import Systemd
+from deployd.systemd.proxy import SERVICE
 
 log = logging.getLogger(__name__)
 
 UNKNOWN = 2**64 - 1
 AT_ONCE = 8
-"""Units that are asked for together: others want to ask systemd meanwhile."""
+"""Units that are read at the same time; more would delay other calls of systemd."""
 CGROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Of one unit since it was started; None where that is not to be had."""
+    """The usage of one unit since its start; None where it is unknown."""
 
     cpu_seconds: float | None = None
     memory_bytes: int | None = None
 
 
 async def usages(systemd: Systemd, units: Iterable[str], cgroups: Path = CGROUPS) -> dict[str, Usage]:
-    """Of each of `units`. Never raises: a unit that systemd does not tell of has an unknown one."""
+    """Return the usage of each of `units`. Never raises: where systemd reports an error the usage is unknown."""
     wanted, found = list(units), dict[str, Usage]()
     for start in range(0, len(wanted), AT_ONCE):
         some = wanted[start : start + AT_ONCE]
@@ -44,11 +44,11 @@ async def usages(systemd: Systemd, units: Iterable[str], cgroups: Path = CGROUPS
 
 async def _usage(systemd: Systemd, unit: str, cgroups: Path) -> Usage:
     try:
-        seen = await systemd.read(unit, SERVICE, ("CPUUsageNSec", "MemoryCurrent"))
-        cpu, memory = int(seen["CPUUsageNSec"]), int(seen["MemoryCurrent"])
+        properties = await systemd.read(unit, SERVICE, ("CPUUsageNSec", "MemoryCurrent"))
+        cpu, memory = int(properties["CPUUsageNSec"]), int(properties["MemoryCurrent"])
         if cpu == UNKNOWN:
             group = await systemd.read(unit, SERVICE, ("ControlGroup",))
-            seconds = _cpu_of(cgroups, str(group["ControlGroup"]))
+            seconds = _cpu_seconds(cgroups, str(group["ControlGroup"]))
         else:
             seconds = cpu / 1e9
     except SystemdError as error:
@@ -57,8 +57,8 @@ async def _usage(systemd: Systemd, unit: str, cgroups: Path) -> Usage:
     return Usage(seconds, None if memory == UNKNOWN else memory)
 
 
-def _cpu_of(cgroups: Path, group: str) -> float | None:
-    """``usage_usec`` of cpu.stat (cgroup-v2.rst of the kernel); what does not run has no path."""
+def _cpu_seconds(cgroups: Path, group: str) -> float | None:
+    """Return ``usage_usec`` of cpu.stat (cgroup-v2.rst of the kernel) in seconds. An inactive unit has no group."""
     if not group.strip("/"):
         return None
     try:

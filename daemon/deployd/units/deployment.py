@@ -19,7 +19,8 @@ from deployd.model.app import App, Routing
 from deployd.plan.goal import Goal
 from deployd.state.pins import Pins
 from deployd.systemd.daemon_reload import DaemonReload
-from deployd.systemd.manager import UNIT, Systemd, UnitRefused
+from deployd.systemd.manager import Systemd
+from deployd.systemd.proxy import UNIT, UnitRefused
 from deployd.units import layout, render
 from deployd.units.directory import UnitDirectory
 from deployd.units.layout import Layout, Present

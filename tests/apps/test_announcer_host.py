@@ -1,4 +1,4 @@
-"""Statuses that nobody asked for are few, and whoever watches sees all that counts."""
+"""Broadcasts of the status are limited, and clients that watch still see each result."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tests.on_bus import run
 
 PACE = 0.5
 TURNS = 3
-"""A rollout begins and ends, and one more is due afterwards."""
+"""Broadcasts without delay: at the start and the end of a rollout, and one afterwards."""
 
 
-def test_a_crash_loop_and_a_rollout_are_told_twice_a_second_at_most(stage: Stage) -> None:
+def test_a_crash_loop_and_a_rollout_are_broadcast_twice_a_second_at_most(stage: Stage) -> None:
     stage.deploy("v1", instances=10)
     broken = Neighbour(stage, "broken", 9000)
     broken.configure("crash-idle", environment={"CRASH_AFTER": "0.05"}, instances=10)
@@ -29,12 +29,12 @@ def test_a_crash_loop_and_a_rollout_are_told_twice_a_second_at_most(stage: Stage
             assert ended.result == "succeeded"
             return counts.total(), time.monotonic() - began
 
-    told, seconds = run(count())
-    print(f"{told} statuses of two apps in {seconds:.1f} s")
-    assert told <= 2 * (seconds / PACE + TURNS)
+    statuses, seconds = run(count())
+    print(f"{statuses} statuses of two apps in {seconds:.1f} s")
+    assert statuses <= 2 * (seconds / PACE + TURNS)
 
 
-def test_whoever_watches_sees_the_end(stage: Stage) -> None:
+def test_a_client_that_watches_sees_the_end(stage: Stage) -> None:
     stage.deploy("v1")
     with Neighbour(stage, "demo", 0).meanwhile("status", "--watch", "--json") as watching:
         watching.next()

@@ -1,4 +1,4 @@
-"""deployd compare: two generations that serve at the same time, told apart, to anybody."""
+"""deployd compare: two generations that serve at the same time, compared for any user."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ COMPLAIN = (
     "echo '<3>generation '$DEPLOYD_GENERATION' complains'; echo '<4>warns'; echo fine; exec /usr/bin/python3 app.py"
 )
 UNKNOWN = ("connections", "share_asked", "share_seen", "open", "cpu_per_1000")
-"""Of an app whose instances share their sockets."""
+"""Keys that are null for an app whose instances share their sockets."""
 
 
 def compare(stage: Stage, user: str | None = None) -> list[Json]:
@@ -23,7 +23,7 @@ def compare(stage: Stage, user: str | None = None) -> list[Json]:
     return found
 
 
-def test_a_canary_beside_the_old(stage: Stage) -> None:
+def test_a_canary_is_compared_with_the_previous_generation(stage: Stage) -> None:
     stage.deploy("v1", instances=2, exec=["/bin/sh", "-c", COMPLAIN])
     (one,) = compare(stage)
     assert (one["generation"], one["instances"], one["error_lines"]) == (1, 2, 2)
@@ -36,8 +36,8 @@ def test_a_canary_beside_the_old(stage: Stage) -> None:
         assert [item["error_lines"] for item in (new, old)] == [1, 2]
         assert new["errors"] == ["generation 2 complains"]
         assert old["errors"] == ["generation 1 complains"] * 2
-        told = [(item["error_lines"], item["errors"]) for item in compare(stage, user="www-data")]
-        assert told == [(1, []), (2, [])], "who may not read the journal"
+        public = [(item["error_lines"], item["errors"]) for item in compare(stage, user="www-data")]
+        assert public == [(1, []), (2, [])], "may not read the journal"
         assert new["since"] > old["since"]
         for item in (new, old):
             assert not item["error_lines_more"]
@@ -46,14 +46,14 @@ def test_a_canary_beside_the_old(stage: Stage) -> None:
             assert item["memory_bytes"] is None or item["memory_bytes"] == 0 or item["memory_per_instance"] > 0
             assert [item[key] for key in UNKNOWN] == [None] * len(UNKNOWN)
 
-        # Not the canary: of one that passed and lies failed the planner may make a new start, which counts none.
+        # Not the canary: if one that has passed fails, the planner may start a new one, which has no restarts.
         before = stage.pid(1)
         stage.kill(1)
         stage.machine.wait_for(lambda: stage.pid(1) not in (0, before), what="instance 1 to be back")
         stage.machine.wait_unit(f"{APP}@1.service")
         new, old = compare(stage)
         assert (new["restarts"], old["restarts"]) == (0, 1)
-        assert (new["error_lines"], old["error_lines"]) == (1, 3), "what the one that died wrote counts"
+        assert (new["error_lines"], old["error_lines"]) == (1, 3), "lines of the dead process count"
 
         text = stage.deployd("compare", APP, user="www-data").stdout
         lines = text.splitlines()
@@ -67,7 +67,7 @@ def test_a_canary_beside_the_old(stage: Stage) -> None:
     assert (one["generation"], one["instances"]) == (2, 2)
 
 
-def test_what_is_not_there(stage: Stage) -> None:
+def test_an_app_that_is_not_deployed_has_no_generations(stage: Stage) -> None:
     assert stage.deployd("compare", APP).returncode == 4
     stage.configure(release=stage.release("v1"))
     done = stage.deployd("compare", APP)

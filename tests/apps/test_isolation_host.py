@@ -1,4 +1,4 @@
-"""One app's trouble is its own: another rolls out beside it as if it were alone."""
+"""Trouble of one app does not affect the rollout of another."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from tests.host.stage import Stage
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
-def test_trouble_is_the_apps_own(stage: Stage, attack: Callable[[Stage], str]) -> None:
+def test_trouble_of_one_app_does_not_affect_another(stage: Stage, attack: Callable[[Stage], str]) -> None:
     assert attack(stage) == ""

@@ -1,9 +1,8 @@
 """`deployd plan` prints what the rollout then does.
 
-With one instance under way at a time the two are the same, line by line. With several at once it is chance which of
-them is ready or gone first, and that decides what is begun next, and which of the freed numbers a new instance gets.
-There the two are the same, from one pause to the next and to the end, in what is stopped, in its order; in what is
-adopted; and in how many are started.
+With one instance under way at a time the two are equal, line by line. With several, chance decides which of them is
+ready or stopped first, hence what is started next and which of the free numbers a new instance gets. Then the two are
+equal, between pauses, in which instances are stopped in which order, which are adopted, and how many are started.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from tests.host.unit_journal import capacity
 ACTIONS = {"starting": "start", "stopping": "stop", "adopted": "adopt"}
 
 Line = tuple[str | int | bool, ...]
-"""(action, instance, generation), or ("pause", new, whether a canary, ready)."""
+"""(action, instance, generation), or ("pause", new, canary, ready)."""
 
 
 def planned(plan: Json) -> list[Line]:
@@ -31,7 +30,7 @@ def planned(plan: Json) -> list[Line]:
 
 
 def happened(stage: Stage, begun: Begun) -> list[Line]:
-    """Follow a rollout to its end, with a resume at each pause."""
+    """Follow a rollout to its end and resume it at each pause; return its lines."""
     lines: list[Line] = []
     while (event := begun.next()) is not None:
         if event["event"] == "instance" and event["state"] in ACTIONS:
@@ -46,7 +45,7 @@ def happened(stage: Stage, begun: Begun) -> list[Line]:
 
 
 def parts(lines: Iterable[Line]) -> list[dict[str, list[Line]]]:
-    """The pauses, and between them what does not depend on who was first."""
+    """Split lines at pauses, and keep of each part what does not depend on which instance is first."""
     found: list[dict[str, list[Line]]] = [{}]
     for line in lines:
         action, generation = line[0], line[2]
@@ -59,7 +58,7 @@ def parts(lines: Iterable[Line]) -> list[dict[str, list[Line]]]:
 
 
 def numbers(lines: Iterable[Line]) -> list[int]:
-    """Of the instances that are started."""
+    """Return the numbers of the instances that are started."""
     return [int(line[1]) for line in lines if line[0] == "start"]
 
 

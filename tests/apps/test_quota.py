@@ -1,4 +1,4 @@
-"""Work for unprivileged callers is bounded, and root's never waits for it."""
+"""Work for unprivileged callers is limited, and work for root never waits for it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ ROOT, ALICE, BOB = Caller(":1.1", 0), Caller(":1.2", 1000), Caller(":1.3", 1001)
 
 
 class Hanging:
-    """Work that ends when it is told to; how often it was begun, and how much of it at once."""
+    """Work that ends once `proceed` is set. Counts how often it was begun, and how often at a time."""
 
     def __init__(self) -> None:
-        self.go_on = asyncio.Event()
+        self.proceed = asyncio.Event()
         self.begun = self.most = self._now = 0
 
     async def __call__(self) -> str:
         self.begun, self._now = self.begun + 1, self._now + 1
         self.most = max(self.most, self._now)
-        await self.go_on.wait()
+        await self.proceed.wait()
         self._now -= 1
         return "done"
 
@@ -48,15 +48,15 @@ async def begun(work: Hanging, count: int) -> None:
         await asyncio.sleep(0)
 
 
-def test_one_user_has_one_place_and_a_short_queue() -> None:
+def test_one_user_has_one_turn_and_a_short_queue() -> None:
     async def test() -> None:
-        gate, work = Quota(at_once=4, pause=0), Hanging()
-        asked = [asyncio.ensure_future(gate.run(ALICE, work)) for _ in range(MOST_WAITING + 3)]
+        limit, work = Quota(at_once=4, pause=0), Hanging()
+        asked = [asyncio.ensure_future(limit.run(ALICE, work)) for _ in range(MOST_WAITING + 3)]
         await begun(work, 1)
         refused = [item.exception() for item in asked if item.done()]
         assert len(refused) == 3
         assert all(isinstance(item, BusError) and item.name.endswith("LimitsExceeded") for item in refused)
-        work.go_on.set()
+        work.proceed.set()
         done = await asyncio.gather(*asked, return_exceptions=True)
         assert done.count("done") == MOST_WAITING
         assert work.most == 1
@@ -64,75 +64,75 @@ def test_one_user_has_one_place_and_a_short_queue() -> None:
     run(test())
 
 
-def test_work_of_others_is_bounded_in_sum_and_never_delays_root() -> None:
+def test_work_of_all_users_is_limited_and_never_delays_root() -> None:
     async def test() -> None:
-        gate, work = Quota(at_once=2, pause=0), Hanging()
-        asked = [asyncio.ensure_future(gate.run(Caller(":1.9", uid), work)) for uid in range(1, 6)]
+        limit, work = Quota(at_once=2, pause=0), Hanging()
+        asked = [asyncio.ensure_future(limit.run(Caller(":1.9", uid), work)) for uid in range(1, 6)]
         await begun(work, 2)
-        assert await asyncio.gather(*(gate.run(ROOT, at_once) for _ in range(20))) == ["at once"] * 20
+        assert await asyncio.gather(*(limit.run(ROOT, at_once) for _ in range(20))) == ["at once"] * 20
         assert work.begun == 2
-        work.go_on.set()
+        work.proceed.set()
         assert await asyncio.gather(*asked) == ["done"] * 5
         assert work.most == 2
 
     run(test())
 
 
-def test_a_caller_that_goes_away_frees_no_second_place() -> None:
+def test_a_caller_that_disconnects_gets_no_second_turn() -> None:
     async def test() -> None:
-        gate, work = Quota(at_once=4, pause=0), Hanging()
-        first = asyncio.ensure_future(gate.run(ALICE, work))
+        limit, work = Quota(at_once=4, pause=0), Hanging()
+        first = asyncio.ensure_future(limit.run(ALICE, work))
         await begun(work, 1)
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
-        second = asyncio.ensure_future(gate.run(ALICE, work))
-        assert await gate.run(BOB, at_once) == "at once"
+        second = asyncio.ensure_future(limit.run(ALICE, work))
+        assert await limit.run(BOB, at_once) == "at once"
         assert work.begun == 1
-        work.go_on.set()
+        work.proceed.set()
         assert await second == "done"
         assert work.most == 1
 
     run(test())
 
 
-def test_hanging_work_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_that_a_caller_waits_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
         monkeypatch.setattr(quota, "LONGEST_WORK", 0.05)
         monkeypatch.setattr(quota, "LONGEST_WAIT", 0.05)
-        gate, work = Quota(at_once=4, pause=0), Hanging()
-        for _ in range(2):  # hangs; then waits for what hangs
+        limit, work = Quota(at_once=4, pause=0), Hanging()
+        for _ in range(2):  # the first hangs, the second waits for it
             with pytest.raises(BusError, match="try again later"):
-                await gate.run(ALICE, work)
+                await limit.run(ALICE, work)
         assert work.begun == 1
-        work.go_on.set()
+        work.proceed.set()
 
     run(test())
 
 
 def test_work_is_followed_by_a_pause_in_proportion() -> None:
     async def test() -> None:
-        gate, clock = Quota(at_once=1, pause=4), asyncio.get_running_loop().time
+        limit, clock = Quota(at_once=1, pause=4), asyncio.get_running_loop().time
         took = []
         for _ in range(2):
             began = clock()
-            await gate.run(ALICE, lambda: asyncio.sleep(0.05))
+            await limit.run(ALICE, lambda: asyncio.sleep(0.05))
             took.append(clock() - began)
         assert took[1] > 4 * 0.05
-        assert await gate.run(BOB, at_once) == "at once"
+        assert await limit.run(BOB, at_once) == "at once"
 
     run(test())
 
 
-def test_an_error_of_the_work_is_the_callers() -> None:
+def test_an_error_of_the_work_is_raised() -> None:
     async def broken() -> None:
         raise ValueError("broken")
 
     async def test() -> None:
-        gate = Quota(at_once=1, pause=0)
+        limit = Quota(at_once=1, pause=0)
         for caller in (ROOT, ALICE):
             with pytest.raises(ValueError, match="broken"):
-                await gate.run(caller, broken)
-        assert gate._users == {}
+                await limit.run(caller, broken)
+        assert limit._users == {}
 
     run(test())

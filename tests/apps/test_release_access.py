@@ -1,4 +1,4 @@
-"""Releases that a user may name, and what the user is told about them."""
+"""Releases that a user may name, and what the user may learn about them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deployd.apps.release_access import agreed, seen, seen_release
 from deployd.errors import AccessDenied, InvalidRequest, Refused
 from tests.state.four_rollouts import SETTINGS
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="closes directories to others")
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes directories private")
 
 ROOT, NOBODY = Caller(":1.1", 0), Caller(":1.2", 65534, frozenset({65534}))
 APP = replace(SETTINGS, exec=("./run",))
@@ -24,7 +24,7 @@ APP = replace(SETTINGS, exec=("./run",))
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """Releases v1 and v2, and a directory that is closed to nobody with a release in it."""
+    """Make releases v1 and v2, and a release in a directory that the user nobody cannot list."""
     for directory in (tmp_path, *list(tmp_path.parents)[:-2]):
         if directory.stat().st_uid == 0:
             directory.chmod(directory.stat().st_mode | 0o011)
@@ -42,8 +42,8 @@ def refusal(kind: type[Exception], work: Callable[[], object]) -> str:
     return str(refused.value)
 
 
-def test_what_a_user_cannot_see_is_the_same_whether_it_is_there_or_not(place: Path) -> None:
-    def said(path: str) -> str:
+def test_the_error_for_a_hidden_release_does_not_say_whether_it_exists(place: Path) -> None:
+    def error(path: str) -> str:
         whole = f"{place}/{path}"
         return refusal(AccessDenied, lambda: seen(NOBODY, APP, whole)).replace(whole, "PATH")
 
@@ -52,11 +52,11 @@ def test_what_a_user_cannot_see_is_the_same_whether_it_is_there_or_not(place: Pa
     (place / "closed" / "file").touch()
     (place / "releases" / "secret").mkdir(mode=0o711)
     hidden = ("closed/v1", "closed/none", "closed/none/deeper", "closed/file", "into", "nowhere", "releases/secret")
-    assert len({said(path) for path in hidden}) == 1
+    assert len({error(path) for path in hidden}) == 1
     assert seen(ROOT, APP, str(place / "closed" / "v1"))[0] == str(place / "closed" / "v1")
 
 
-def test_what_a_user_can_see_is_told(place: Path) -> None:
+def test_a_user_sees_releases_that_it_can_list(place: Path) -> None:
     assert seen(NOBODY, APP, str(place / "current"))[0] == str(place / "releases" / "v1")
     assert seen(NOBODY, APP, f"{place}/current") == seen(ROOT, APP, f"{place}/current")
     assert seen_release(NOBODY, replace(APP, release=str(place / "current"))) == str(place / "releases" / "v1")
@@ -70,7 +70,7 @@ def test_what_a_user_can_see_is_told(place: Path) -> None:
     refusal(AccessDenied, lambda: seen(NOBODY, APP, str(place / "releases/v2")))
 
 
-def test_what_is_exchanged_after_the_look_is_not_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_disclosed_about_a_release_that_is_exchanged(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     release = str(place / "releases" / "v1")
     for found in (Refused("exec of demo names /srv/secret, which does not exist"), str(place / "closed" / "v1")):
         monkeypatch.setattr("deployd.config.resolve_release", Mock(side_effect=[found]))
@@ -79,12 +79,12 @@ def test_what_is_exchanged_after_the_look_is_not_told(place: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("release", ["", "relative", "/a\0b", "/a\nb", "/x/../etc", "/" + "x" * 10_000, "/\udcff"])
-def test_a_path_that_is_none_is_refused_before_it_is_looked_at(release: str) -> None:
-    for look in (lambda: seen(NOBODY, APP, release), lambda: agreed(NOBODY, APP, [], release)):
-        assert len(refusal(InvalidRequest, look)) < 2000
+def test_an_invalid_path_is_refused(release: str) -> None:
+    for call in (lambda: seen(NOBODY, APP, release), lambda: agreed(NOBODY, APP, [], release)):
+        assert len(refusal(InvalidRequest, call)) < 2000
 
 
-def test_a_release_outside_the_known_places_needs_root(place: Path) -> None:
+def test_a_release_in_another_directory_needs_root(place: Path) -> None:
     app = replace(APP, release=str(place / "current"))
     known = [str(place / "releases" / "v1")]
 
@@ -98,16 +98,16 @@ def test_a_release_outside_the_known_places_needs_root(place: Path) -> None:
     (place / "in").symlink_to(place / "releases" / "v2")
     assert allowed("in") == str(place / "releases" / "v2")
     for outside in ("elsewhere/v9", "releases/out", "closed/v1", "closed/none", "elsewhere/none", "releases", ""):
-        said = refusal(AccessDenied, partial(allowed, outside))
-        assert f"{place / outside} lies outside" in said
-        assert "as root" in said
+        text = refusal(AccessDenied, partial(allowed, outside))
+        assert f"{place / outside} lies outside" in text
+        assert "as root" in text
     (place / "closed" / "in").symlink_to(place / "releases" / "v2")
     refusal(AccessDenied, lambda: allowed("closed/in"))
     (place / "closed").chmod(0o711)
     assert allowed("closed/in") == str(place / "releases" / "v2")
 
 
-def test_the_root_directory_is_nobodys_place_for_releases() -> None:
+def test_directories_in_the_root_directory_are_not_siblings_of_a_release() -> None:
     app = replace(APP, release="/app-that-is-not-there")
     assert agreed(NOBODY, app, [], None) == app.release
     assert agreed(NOBODY, app, [], app.release) == app.release

@@ -1,4 +1,4 @@
-"""Release directories that are changed, removed or no longer needed: noticed before anything is stopped for them."""
+"""Release directories that are changed, removed or no longer needed are noticed before an instance is stopped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def directory(stage: Stage, version: str) -> Path:
 
 
 def change(stage: Stage, version: str) -> None:
-    """As somebody does who deploys by copying over what runs."""
+    """Change a release in place, as a deployment that copies over it does."""
     (directory(stage, version) / "VERSION").write_text(f"{version}, and a word more\n")
 
 
@@ -33,7 +33,7 @@ def states(stage: Stage) -> dict[str, str]:
 
 
 def refused(stage: Stage, *argv: str) -> str:
-    """The sentence of a command that is refused; nothing has changed."""
+    """Return the message of a command that is refused; fail if it has changed anything."""
     before, generations = stage.invocations(), len(stage.history())
     done = stage.deployd(*argv)
     assert (done.returncode, done.stdout) == (3, ""), done
@@ -63,7 +63,7 @@ def test_a_release_that_was_changed_in_place_is_rolled_out(stage: Stage) -> None
     assert stage.deployd("apply", APP).stderr == f"{APP}: nothing to do\n"
 
 
-def test_what_the_app_writes_itself_changes_nothing(stage: Stage) -> None:
+def test_files_that_the_app_writes_do_not_count_as_changes(stage: Stage) -> None:
     stage.deploy("v1", user="daemon")
     before = stage.invocations()
     data = directory(stage, "v1") / "data"
@@ -74,13 +74,13 @@ def test_what_the_app_writes_itself_changes_nothing(stage: Stage) -> None:
     (directory(stage, "v1") / "__pycache__/app.cpython-311.pyc").write_text("bytecode")
     assert len(stage.rollout().finished["adopted"]) == INSTANCES
     assert processes(stage.invocations()) == processes(before)
-    (data / "by-somebody-else").write_text("code")  # in a directory that is the app's: it could have removed it
+    (data / "by-root").write_text("code")  # in a directory of the app, which could remove it
     assert len(stage.rollout().finished["adopted"]) == INSTANCES
     (directory(stage, "v1") / "plugin.py").write_text("code")
     assert len(stage.rollout().finished["replaced"]) == INSTANCES
 
 
-def test_nothing_is_started_from_a_release_that_is_not_what_it_was(stage: Stage) -> None:
+def test_nothing_is_started_from_a_release_that_has_changed(stage: Stage) -> None:
     stage.deploy("v1")
     assert stage.rollout(stage.release("v2")).result == "succeeded"
     change(stage, "v1")
@@ -138,7 +138,7 @@ def test_a_release_that_vanishes_in_mid_rollout_is_rolled_back(stage: Stage) -> 
     assert releases(stage)["v2"]["state"] == "missing"
 
 
-def test_resuming_what_is_gone_is_refused(stage: Stage) -> None:
+def test_resume_is_refused_if_the_release_is_missing(stage: Stage) -> None:
     stage.deploy("v1")
     stage.configure(rollout={"pause_after": [1]})
     with stage.begin("rollout", "--release", stage.release("v2")) as begun:
@@ -152,7 +152,7 @@ def test_resuming_what_is_gone_is_refused(stage: Stage) -> None:
         assert begun.end().result == "succeeded"
 
 
-def test_a_second_rollback_goes_further_back(stage: Stage) -> None:
+def test_a_second_rollback_returns_to_an_earlier_generation(stage: Stage) -> None:
     stage.deploy("v1")
     for version in ("v2", "v3"):
         assert stage.rollout(stage.release(version)).result == "succeeded"
@@ -164,7 +164,7 @@ def test_a_second_rollback_goes_further_back(stage: Stage) -> None:
     assert "has no good generation before 5 to go back to" in refused(stage, "rollback", APP)
 
 
-def test_there_is_no_way_back_past_a_release_that_says_so(stage: Stage) -> None:
+def test_a_release_can_say_that_it_is_irreversible(stage: Stage) -> None:
     mark = {".deployd/irreversible": "drops the column price"}
     stage.deploy("v1")
     ended = stage.rollout(stage.release("v2", files=mark))
@@ -180,7 +180,7 @@ def test_there_is_no_way_back_past_a_release_that_says_so(stage: Stage) -> None:
     assert stage.change("rollback", "--past-irreversible").result == "succeeded"
     assert stage.get()["version"] == "v1"
 
-    # A failure goes nowhere by itself.
+    # A rollout that fails is not rolled back automatically.
     with stage.begin("rollout", "--release", stage.release("v3", "crash", files=mark)) as begun:
         begun.until("paused")
         assert "--past-irreversible" in refused(stage, "abort", APP)
@@ -189,7 +189,7 @@ def test_there_is_no_way_back_past_a_release_that_says_so(stage: Stage) -> None:
     assert stage.get()["version"] == "v1"
 
 
-def test_the_table_tells_what_may_be_deleted(stage: Stage) -> None:
+def test_the_table_shows_what_may_be_deleted(stage: Stage) -> None:
     stage.deploy("v01", instances=2, rollout={"max_surge": 2})
     for number in range(2, 13):
         assert stage.rollout(stage.release(f"v{number:02}")).result == "succeeded"
@@ -201,15 +201,15 @@ def test_the_table_tells_what_may_be_deleted(stage: Stage) -> None:
         "v01": "kept",
         "shared": "unknown",
     }
-    told = releases(stage)
-    assert {release: row["state"] for release, row in told.items()} == expected
-    assert told["v12"] == {
+    rows = releases(stage)
+    assert {release: row["state"] for release, row in rows.items()} == expected
+    assert rows["v12"] == {
         "release": f"{RELEASES}/v12", "generations": [12], "instances": sorted(stage.invocations()),
-        "state": "running", "deletable": False, "why": told["v12"]["why"], "changed": False,
+        "state": "running", "deletable": False, "why": rows["v12"]["why"], "changed": False,
     }  # fmt: skip
-    assert told["v11"]["why"] == f"deployd rollback {APP} returns to generation 11"
-    assert told["v03"]["why"] == f"deployd rollback {APP} --to 3 is possible"
-    assert told["v01"]["why"] == "the app file names it"
+    assert rows["v11"]["why"] == f"deployd rollback {APP} returns to generation 11"
+    assert rows["v03"]["why"] == f"deployd rollback {APP} --to 3 is possible"
+    assert rows["v01"]["why"] == "the app file names it"
     text = stage.deployd("releases", APP).stdout
     assert [line.split()[0] for line in text.splitlines() if not line.startswith(" ")] == ["STATE", *expected.values()]
 
@@ -218,17 +218,17 @@ def test_the_table_tells_what_may_be_deleted(stage: Stage) -> None:
         if row["deletable"]:
             shutil.rmtree(directory(stage, release))
     change(stage, "v10")
-    told = releases(stage)
-    assert {row["state"] for row in (told["v01"], told["v02"])} == {"missing"}
-    assert (told["v10"]["changed"], told["v10"]["deletable"]) == (True, False)
-    assert "VERSION was changed on 2" in told["v10"]["why"]
+    rows = releases(stage)
+    assert {row["state"] for row in (rows["v01"], rows["v02"])} == {"missing"}
+    assert (rows["v10"]["changed"], rows["v10"]["deletable"]) == (True, False)
+    assert "VERSION was changed on 2" in rows["v10"]["why"]
     assert stage.deployd("releases", APP).stdout.endswith("2 more are gone, and nothing needs them\n")
     assert stage.change("rollback", "--to", "3").result == "succeeded"
     assert stage.get()["version"] == "v03"
     assert states(stage)["v03"] == "running"
 
 
-def test_releases_of_no_app_is_4(stage: Stage) -> None:
+def test_releases_of_an_app_that_is_not_deployed(stage: Stage) -> None:
     assert stage.deployd("releases", "nobody").returncode == 4
     stage.configure(release=stage.release("v1"))
     assert stage.json("releases", APP) == {

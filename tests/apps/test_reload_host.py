@@ -9,7 +9,7 @@ CURRENT = f"{RELEASES}/current"
 
 
 def point(stage: Stage, release: str) -> str:
-    """Have the symlink `current` lead to a release, as `ln -sfn` does."""
+    """Let the symlink `current` point to a release; return its path."""
     stage.machine.run(["ln", "-sfn", release, CURRENT])
     return CURRENT
 
@@ -20,7 +20,7 @@ def deploy(stage: Stage, **settings: object) -> None:
     assert stage.change("apply").result == "succeeded"
 
 
-def test_reload_rolls_out_what_release_leads_to_now(stage: Stage) -> None:
+def test_reload_rolls_out_the_release_that_the_link_points_to(stage: Stage) -> None:
     deploy(stage)
     point(stage, stage.release("v2"))
     with stage.load() as load:
@@ -35,7 +35,7 @@ def test_reload_rolls_out_what_release_leads_to_now(stage: Stage) -> None:
     assert (row["cause"], row["result"], row["release"]) == ("reload", "succeeded", f"{RELEASES}/v2")
 
 
-def test_reload_fails_when_the_rollout_did(stage: Stage) -> None:
+def test_reload_fails_if_the_rollout_fails(stage: Stage) -> None:
     deploy(stage)
     before = stage.invocations()
     point(stage, stage.release("v2", "crash"))
@@ -77,7 +77,7 @@ def test_reload_of_a_broken_app_file_is_refused(stage: Stage) -> None:
     assert len(stage.history()) == 1
 
 
-def test_reload_of_deployd_reads_the_app_files_again_and_touches_nothing(stage: Stage) -> None:
+def test_reload_of_deployd_reads_the_app_files_again_and_affects_no_instance(stage: Stage) -> None:
     deploy(stage)
     before = stage.invocations()
     stage.journal.restart()
@@ -86,8 +86,8 @@ def test_reload_of_deployd_reads_the_app_files_again_and_touches_nothing(stage: 
     stage.machine.run(["systemctl", "reload", "deployd"])
 
     def complained() -> list[str]:
-        told = [str(entry.get("MESSAGE")) for entry in stage.journal.entries() if entry.get("PRIORITY") == "4"]
-        return [message for message in told if message.startswith("/etc/deployd/apps/broken.toml")]
+        warnings = [str(entry.get("MESSAGE")) for entry in stage.journal.entries() if entry.get("PRIORITY") == "4"]
+        return [message for message in warnings if message.startswith("/etc/deployd/apps/broken.toml")]
 
     [complaint] = stage.machine.wait_for(complained, what="a complaint about broken.toml")
     line = broken.splitlines().index("instances = 'four'") + 1

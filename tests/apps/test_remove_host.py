@@ -1,4 +1,4 @@
-"""The end of an app: it takes its own time, is finished by whoever tries again, and is told to those who wait."""
+"""The removal of an app: it can be repeated after an error, and clients that wait for a rollout get an answer."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def check_gone(app: Neighbour) -> None:
     assert app.name not in [item["app"] for item in app.stage.json("status")["apps"] if item["generation"]]
 
 
-def test_it_is_finished_by_the_next_one_wherever_it_failed(stage: Stage, other: Neighbour) -> None:
-    """A unit file, then the pins, that cannot be removed."""
+def test_a_removal_that_failed_is_finished_by_the_next_one(stage: Stage, other: Neighbour) -> None:
+    """A unit file, then the pins, cannot be removed."""
     other.deploy()
     for path in (f"{UNITS}/other.service", f"{STATE}/apps/other/pins"):
         in_daemon(stage, "mount", "--bind", path, path)
@@ -35,9 +35,9 @@ def test_it_is_finished_by_the_next_one_wherever_it_failed(stage: Stage, other: 
         assert "half removed" in failed.stderr
         assert "finish with deployd remove other" in failed.stderr
         assert "Traceback" not in failed.stderr
-        told = other.status()
-        assert told["rollout"] is None
-        assert told["ready"] == 0
+        status = other.status()
+        assert status["rollout"] is None
+        assert status["ready"] == 0
         in_daemon(stage, "umount", path)
     done = stage.deployd("remove", "other")
     assert done.returncode == 0, done
@@ -47,7 +47,7 @@ def test_it_is_finished_by_the_next_one_wherever_it_failed(stage: Stage, other: 
 
 
 @pytest.mark.parametrize("place", [UNITS, STATE])
-def test_where_nothing_can_be_removed_nothing_is_stopped(stage: Stage, other: Neighbour, place: str) -> None:
+def test_nothing_is_stopped_if_files_cannot_be_removed(stage: Stage, other: Neighbour, place: str) -> None:
     other.deploy()
     in_daemon(stage, "mount", "--bind", place, place)
     in_daemon(stage, "mount", "--options=remount,bind,ro", place)
@@ -55,7 +55,7 @@ def test_where_nothing_can_be_removed_nothing_is_stopped(stage: Stage, other: Ne
     assert refused.returncode == 1, refused
     assert "read-only" in refused.stderr
     assert other.status()["ready"] == 4
-    # Watched as before: one that dies again and again is backed off.
+    # The app is still watched: crashes of its instances are counted.
     in_daemon(stage, "umount", place)
     stage.machine.run(["systemctl", "kill", "--signal=KILL", "other@1.service"])
     stage.machine.wait_for(lambda: other.status()["instances"][0]["crashes"] == 1, what="the crash to be seen")
@@ -63,7 +63,7 @@ def test_where_nothing_can_be_removed_nothing_is_stopped(stage: Stage, other: Ne
     check_gone(other)
 
 
-def test_a_full_disk_is_no_hindrance_for_long(stage: Stage, other: Neighbour) -> None:
+def test_an_app_is_removed_from_a_disk_that_was_full(stage: Stage, other: Neighbour) -> None:
     put_on_small_disk(stage)
     other.deploy()
     fill(stage)
@@ -75,7 +75,7 @@ def test_a_full_disk_is_no_hindrance_for_long(stage: Stage, other: Neighbour) ->
     check_gone(other)
 
 
-def test_a_daemon_killed_meanwhile_leaves_it_to_the_next_one(stage: Stage, other: Neighbour) -> None:
+def test_a_removal_is_finished_after_the_daemon_was_killed(stage: Stage, other: Neighbour) -> None:
     other.deploy("stubborn", **STUBBORN)
     with other.meanwhile("remove") as removing:
         stage.machine.wait_unit("other@1.service", "deactivating")
@@ -88,7 +88,7 @@ def test_a_daemon_killed_meanwhile_leaves_it_to_the_next_one(stage: Stage, other
     check_gone(other)
 
 
-def test_in_mid_rollout_those_who_wait_are_told(stage: Stage) -> None:
+def test_a_rollout_under_way_is_aborted(stage: Stage) -> None:
     stage.deploy("v1", gate={"timeout": "50s"})
     with stage.begin("rollout", "--release", stage.release("v2", "hang")) as begun:
         begun.until("instance", state="starting")
@@ -99,7 +99,7 @@ def test_in_mid_rollout_those_who_wait_are_told(stage: Stage) -> None:
     check_gone(Neighbour(stage, APP, PORT))
 
 
-def test_in_mid_first_deploy_those_who_wait_are_told(stage: Stage) -> None:
+def test_the_first_deployment_under_way_is_aborted(stage: Stage) -> None:
     stage.configure(release=stage.release("v1", "hang"), gate={"timeout": "50s"})
     with stage.begin("apply") as begun:
         begun.until("instance", state="starting")
@@ -111,7 +111,7 @@ def test_in_mid_first_deploy_those_who_wait_are_told(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("routing", ["shared", "steered"])
-def test_paused_those_who_wait_are_told(stage: Stage, routing: str) -> None:
+def test_a_paused_rollout_is_aborted(stage: Stage, routing: str) -> None:
     stage.deploy("v1", routing=routing)
     with stage.begin("rollout", "--release", stage.release("v2"), "--canary", "1") as begun:
         begun.until("paused")
@@ -122,8 +122,8 @@ def test_paused_those_who_wait_are_told(stage: Stage, routing: str) -> None:
     check_gone(Neighbour(stage, APP, PORT))
 
 
-def test_with_what_stands_by(stage: Stage) -> None:
-    """Processes that sleep are woken, or their end would take all the time that it may."""
+def test_standby_instances_are_stopped(stage: Stage) -> None:
+    """Frozen processes are thawed, or each would take the whole stop timeout."""
     stage.deploy("v1", routing="steered", rollout={"standby": "10min"}, stop={"timeout": "50s"})
     assert stage.rollout(stage.release("v2")).result == "succeeded"
     assert [item["state"] for item in stage.status()["instances"]].count("standby") == 4
@@ -132,7 +132,7 @@ def test_with_what_stands_by(stage: Stage) -> None:
     check_gone(Neighbour(stage, APP, PORT))
 
 
-def test_others_are_refused_meanwhile_and_another_removal_waits(stage: Stage, other: Neighbour) -> None:
+def test_other_requests_are_refused_meanwhile_and_another_removal_waits(stage: Stage, other: Neighbour) -> None:
     other.deploy("stubborn", **STUBBORN)
     with other.meanwhile("remove") as removing:
         stage.machine.wait_unit("other@1.service", "deactivating")

@@ -1,4 +1,4 @@
-"""The dry run of many instances is simulated in a process of its own, and tells the same."""
+"""The dry run of many instances is simulated in a process of its own, with the same outcome."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def outcome(instances: int, *holds: Hold) -> Outcome:
 
 
 @pytest.mark.parametrize("instances", [4, SMALL, SMALL + 1])
-def test_a_process_tells_what_a_thread_does(instances: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_and_a_thread_have_the_same_outcome(instances: int, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = AsyncMock(wraps=asyncio.create_subprocess_exec)
     monkeypatch.setattr("asyncio.create_subprocess_exec", begun)
     hold = Hold(2, canary=True)
@@ -28,13 +28,13 @@ def test_a_process_tells_what_a_thread_does(instances: int, monkeypatch: pytest.
     assert begun.await_count == (instances > SMALL)
 
 
-def test_what_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_simulation_that_takes_too_long_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulator, "DEADLINE", 0.0)
     with pytest.raises(Refused, match="stopped after"):
         outcome(SMALL + 1)
 
 
-def test_a_process_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "/bin/false")
     with pytest.raises(DeploydError, match="status 1"):
         outcome(SMALL + 1)

@@ -1,4 +1,4 @@
-"""What is told about a rollout: before it (units), during and after it (the JSON contracts), and its journal."""
+"""What users see of an app: units, the JSON of status, history and events (contracts), logs and the journal."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ GENERATION = {
 
 
 def assert_shape(value: Json, shape: dict[str, Any]) -> None:
-    """`value` has these keys, with values of these types. More keys are allowed."""
+    """Fail unless `value` has these keys with values of these types. More keys are allowed."""
     assert shape.keys() <= value.keys()
     for key, wanted in shape.items():
         if wanted is None:
@@ -90,7 +90,7 @@ def test_history_has_the_keys_of_the_contract(stage: Stage) -> None:
         begun.end()
 
 
-def test_events_are_an_object_a_line_and_finished_is_the_last(stage: Stage) -> None:
+def test_each_event_is_a_line_and_finished_is_the_last(stage: Stage) -> None:
     stage.deploy("v1")
     done = stage.deployd("rollout", APP, "--release", stage.release("v2"), "--json")
     events = [json.loads(line) for line in done.stdout.splitlines()]
@@ -123,7 +123,7 @@ def test_units_diff_shows_what_apply_would_change(stage: Stage) -> None:
     assert f"{APP}@.service" not in stage.deployd("units", APP, "--diff").stdout
 
 
-def test_logs_of_a_generation_are_its_own(stage: Stage) -> None:
+def test_logs_can_be_limited_to_a_generation(stage: Stage) -> None:
     speak = ["/bin/sh", "-c", "echo generation $DEPLOYD_GENERATION speaks; exec /usr/bin/python3 app.py"]
     stage.deploy("v1", exec=speak)
     assert stage.rollout(stage.release("v2")).result == "succeeded"
@@ -132,15 +132,15 @@ def test_logs_of_a_generation_are_its_own(stage: Stage) -> None:
         text = stage.deployd("logs", APP, "--generation", str(generation)).stdout
         assert text.count(f"generation {generation} speaks") == INSTANCES
         assert f"generation {other} speaks" not in text
-        assert f"rollout of generation {generation} succeeded" in text  # what deployd has to say
-        assert f"Started {APP}@" in text  # and what systemd has
+        assert f"rollout of generation {generation} succeeded" in text  # what deployd wrote
+        assert f"Started {APP}@" in text  # what systemd wrote
     whole = stage.deployd("logs", APP).stdout
     assert whole.count("speaks") == 2 * INSTANCES
     assert f"Started {APP}@1.service" in whole
     assert f"{APP}: rolling out generation 2" in whole
 
 
-def test_the_journal_tells_of_a_rollout_with_its_fields(stage: Stage) -> None:
+def test_the_journal_has_a_rollout_with_its_fields(stage: Stage) -> None:
     stage.deploy("v1")
     stage.journal.restart()
     ended = stage.rollout(stage.release("bad", "crash"))
@@ -153,7 +153,7 @@ def test_the_journal_tells_of_a_rollout_with_its_fields(stage: Stage) -> None:
     assert "Subject: " in explained
 
 
-def test_check_is_content_with_a_good_file(stage: Stage) -> None:
+def test_check_accepts_a_valid_file(stage: Stage) -> None:
     stage.configure(release=stage.release("v1"))
     done = stage.deployd("check", APP)
     assert (done.returncode, done.stderr) == (0, "")

@@ -42,7 +42,7 @@ def site(rollout: Rollout | None, *, steered: bool = True, weighs: bool = True) 
 
 
 @pytest.mark.parametrize(("number", "share"), [(7, 0.0), (8, 1.0), (8, 0.125)])
-def test_either_generation_of_a_rollout_may_be_weighed(number: int, share: float) -> None:
+def test_both_generations_of_a_rollout_take_weights(number: int, share: float) -> None:
     weights, controller = site(UNDER_WAY)
     asyncio.run(weights.set("demo", number, share))
     controller.weigh.assert_called_once_with((number, share))
@@ -68,7 +68,7 @@ def test_either_generation_of_a_rollout_may_be_weighed(number: int, share: float
         (UNDER_WAY, True, 8, float("nan"), InvalidRequest, "a weight of nan %"),
     ],
 )
-def test_what_is_refused_changes_nothing(
+def test_a_refused_weight_changes_nothing(
     rollout: Rollout | None, steered: bool, number: int, share: float, error: type[DeploydError], says: str
 ) -> None:
     weights, controller = site(rollout, steered=steered)

@@ -1,4 +1,4 @@
-"""Generations side by side: the JSON, and how it is drawn."""
+"""The document of `deployd compare`, and how the command shows it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def both(**more: Any) -> list[dict[str, Any]]:
     return found
 
 
-def test_the_newest_first_and_only_those_with_instances() -> None:
+def test_generations_with_instances_newest_first() -> None:
     assert list(shown(HELD)) == [8, 7]
     new, old = both()
     assert (new["instances"], new["ready"], old["instances"], old["ready"]) == (1, 1, 2, 2)
@@ -48,26 +48,26 @@ def test_the_newest_first_and_only_those_with_instances() -> None:
         assert new[unknown] is old[unknown] is None
 
 
-def test_steering_tells_of_connections() -> None:
+def test_a_steered_app_has_connections() -> None:
     items = [{**item, "connections": 3} for item in CANARY]
     new, old = both(shares=SHARES, instances=items)
     assert (new["connections"], new["share_asked"], new["share_seen"], new["open"]) == (1000, 33.3, 34.0, 3)
     assert old["open"] == 6
     assert new["cpu_per_1000"] == 2.5
-    assert old["cpu_per_1000"] is None, "it was restarted: systemd counts from then on"
+    assert old["cpu_per_1000"] is None, "systemd counts from the restart on"
 
 
-def test_a_sum_with_an_unknown_is_unknown() -> None:
+def test_a_sum_with_an_unknown_value_is_unknown() -> None:
     (one,) = comparison(status(count=2), {"demo@1.service": Usage(1.0, 1)})["generations"]
     assert one["cpu_seconds"] is one["memory_bytes"] is one["memory_per_instance"] is None
 
 
-def test_nothing_runs() -> None:
+def test_an_app_without_instances() -> None:
     assert comparison(status(count=0)) == {"app": "demo", "generations": []}
     assert compare_lines(comparison(status(count=0)), NOW, width=80, paint=PLAIN) == []
 
 
-def test_drawn_side_by_side() -> None:
+def test_the_command_shows_generations_side_by_side() -> None:
     lines = compare_lines({"generations": both()}, NOW, width=80, paint=PLAIN)
     assert lines == [
         "GENERATION                8       7",
@@ -91,12 +91,12 @@ def test_drawn_side_by_side() -> None:
     assert "CPU per 1000         2.50 s       -" in steered
 
 
-def test_what_is_wrong_has_a_colour() -> None:
+def test_errors_are_coloured() -> None:
     text = "\n".join(compare_lines({"generations": both()}, NOW, width=None, paint=Paint(on=True)))
     assert "\x1b[31m12\x1b[0m" in text
 
 
-def test_it_keeps_to_its_width() -> None:
+def test_lines_are_no_longer_than_the_width() -> None:
     errors = Complaints(10_000, True, ("x" * 400, "\x1b[2Jy"))
     many = status(instances=[instance(number, number, release="/srv/" + "r" * 100) for number in range(1, 9)])
     answer = comparison(many, USAGES, dict.fromkeys(range(1, 9), errors))
@@ -110,7 +110,7 @@ def test_it_keeps_to_its_width() -> None:
     assert piped[0].split()[-1] == "1"
 
 
-def test_who_asks_together_gets_one_answer() -> None:
+def test_concurrent_calls_share_an_answer() -> None:
     async def work() -> None:
         history = create_autospec(History, instance=True)
         history.invocations.return_value = ["00", f"{5:032x}"]

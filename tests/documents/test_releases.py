@@ -1,4 +1,4 @@
-"""What `deployd releases` answers, from histories made up; and what the command makes of it."""
+"""The document of `deployd releases`, and how the command shows it."""
 
 from __future__ import annotations
 
@@ -35,121 +35,121 @@ def found(needs: Needs, **more: Any) -> Found:
 
 
 def answer(needs: Needs, found_: Found | None = None) -> dict[str, dict[str, Any]]:
-    told = releases(needs, found(needs) if found_ is None else found_)
-    assert told["app"] == "demo"
-    for item in told["releases"]:
+    rows = releases(needs, found(needs) if found_ is None else found_)
+    assert rows["app"] == "demo"
+    for item in rows["releases"]:
         assert item["deletable"] == (item["state"] == "free")
         assert item["why"]
-    return {item.pop("release").removeprefix(f"{HOME}/"): item for item in told["releases"]}
+    return {item.pop("release").removeprefix(f"{HOME}/"): item for item in rows["releases"]}
 
 
-def whys(told: dict[str, dict[str, Any]]) -> dict[str, tuple[str, str]]:
-    return {release: (item["state"], item["why"]) for release, item in told.items()}
+def whys(rows: dict[str, dict[str, Any]]) -> dict[str, tuple[str, str]]:
+    return {release: (item["state"], item["why"]) for release, item in rows.items()}
 
 
-def test_what_runs_what_is_kept_and_what_may_go() -> None:
-    told = answer(needs(*map(made, range(1, 7)), current=6))
-    assert list(told) == ["v6", "v5", "v4", "v3", "v2", "v1"]
-    assert whys(told) == {
+def test_running_kept_and_free_releases() -> None:
+    rows = answer(needs(*map(made, range(1, 7)), current=6))
+    assert list(rows) == ["v6", "v5", "v4", "v3", "v2", "v1"]
+    assert whys(rows) == {
         "v6": ("running", "instances 1-2 start from it"),
         "v5": ("kept", "deployd rollback demo returns to generation 5"),
         "v4": ("kept", "deployd rollback demo --to 4 is possible"),
         **dict.fromkeys(("v3", "v2", "v1"), ("free", "no instance runs it, and no generation of the last 3 needs it")),
     }
-    assert told["v6"] == {
+    assert rows["v6"] == {
         "generations": [6], "instances": [1, 2], "state": "running", "deletable": False,
         "why": "instances 1-2 start from it", "changed": False,
     }  # fmt: skip
 
 
-def test_failures_that_fill_the_kept_history_do_not_cost_the_way_back() -> None:
+def test_failures_that_fill_the_kept_history_do_not_prevent_a_rollback() -> None:
     bad = [made(number, Result.ROLLED_BACK) for number in range(3, 7)]
-    told = whys(answer(needs(made(1), made(2), *bad, current=2)))
-    assert told["v1"] == ("kept", "deployd rollback demo returns to generation 1")
-    assert told["v2"] == ("running", "instances 1-2 start from it")
-    assert told["v3"][0] == "free"
-    assert told["v6"] == ("kept", "generation 6 is among the last 3, although a rollback to it is not possible")
+    rows = whys(answer(needs(made(1), made(2), *bad, current=2)))
+    assert rows["v1"] == ("kept", "deployd rollback demo returns to generation 1")
+    assert rows["v2"] == ("running", "instances 1-2 start from it")
+    assert rows["v3"][0] == "free"
+    assert rows["v6"] == ("kept", "generation 6 is among the last 3, although a rollback to it is not possible")
 
 
 def test_a_stopped_app_keeps_its_release() -> None:
-    told = whys(answer(needs(made(1), made(2, Result.FAILED), current=1, pins={})))
-    assert told["v1"] == ("kept", "generation 1 is the current one")
+    rows = whys(answer(needs(made(1), made(2, Result.FAILED), current=1, pins={})))
+    assert rows["v1"] == ("kept", "generation 1 is the current one")
 
 
-def test_a_rollout_under_way_needs_both_ends() -> None:
-    rows = [made(1), made(2, Result.RUNNING)]
-    rolling = replace(needs(*rows, current=1, pins={3: 2}, kept=1), rollout=Rollout("demo", 1, 2))
-    told = whys(answer(rolling))
-    assert told["v2"] == ("running", "instance 3 starts from it")
-    assert told["v1"][0] == "kept"
-    assert told["v1"][1].startswith("the rollout under way may roll back to generation 1")
+def test_a_rollout_under_way_needs_origin_and_target() -> None:
+    generations = [made(1), made(2, Result.RUNNING)]
+    rolling = replace(needs(*generations, current=1, pins={3: 2}, kept=1), rollout=Rollout("demo", 1, 2))
+    rows = whys(answer(rolling))
+    assert rows["v2"] == ("running", "instance 3 starts from it")
+    assert rows["v1"][0] == "kept"
+    assert rows["v1"][1].startswith("the rollout under way may roll back to generation 1")
 
 
 def test_an_instance_left_on_an_old_generation_keeps_it() -> None:
-    told = whys(answer(needs(*map(made, range(1, 7)), current=6, pins={1: 6, 2: 6, 3: 6, 7: 1})))
-    assert told["v1"] == ("running", "instance 7 starts from it")
+    rows = whys(answer(needs(*map(made, range(1, 7)), current=6, pins={1: 6, 2: 6, 3: 6, 7: 1})))
+    assert rows["v1"] == ("running", "instance 7 starts from it")
 
 
-def test_what_was_changed_cannot_be_gone_back_to() -> None:
+def test_a_changed_release_cannot_be_rolled_back_to() -> None:
     history = needs(*map(made, range(1, 4)), current=3)
-    told = answer(
+    rows = answer(
         history, found(history, changed={2: "app.py was changed on Monday", 3: "it has 3 files instead of 4"})
     )
-    assert whys(told) == {
+    assert whys(rows) == {
         "v3": ("running", "instances 1-2 start from it; changed since generation 3: it has 3 files instead of 4"),
         "v2": ("kept", "changed since generation 2: app.py was changed on Monday"),
         "v1": ("kept", "deployd rollback demo --to 1 is possible"),
     }
-    assert [item["changed"] for item in told.values()] == [True, True, False]
+    assert [item["changed"] for item in rows.values()] == [True, True, False]
 
 
-def test_one_directory_changed_in_place_is_told_by_its_last_generation() -> None:
+def test_a_change_counts_from_the_newest_generation_of_a_directory() -> None:
     history = needs(made(1, release=f"{HOME}/live"), made(2, release=f"{HOME}/live"), current=2)
-    told = answer(history, found(history, changed={1: "app.py was changed on Monday"}))
-    assert told["live"]["generations"] == [2, 1]
-    assert told["live"]["changed"] is False
+    rows = answer(history, found(history, changed={1: "app.py was changed on Monday"}))
+    assert rows["live"]["generations"] == [2, 1]
+    assert rows["live"]["changed"] is False
 
 
-def test_what_is_gone_matters_or_does_not() -> None:
+def test_missing_releases_are_needed_or_not() -> None:
     history = needs(*map(made, range(1, 7)), current=6)
-    told = answer(history, found(history, present=frozenset()))
-    assert {item["state"] for item in told.values()} == {"missing"}
-    assert told["v6"]["why"] == "instances 1-2 cannot start again; put it back, or roll out another release"
-    assert told["v5"]["why"] == "cannot roll back to generation 5; put it back to allow that"
-    assert told["v1"]["why"] == "nothing needs it"
+    rows = answer(history, found(history, present=frozenset()))
+    assert {item["state"] for item in rows.values()} == {"missing"}
+    assert rows["v6"]["why"] == "instances 1-2 cannot start again; put it back, or roll out another release"
+    assert rows["v5"]["why"] == "cannot roll back to generation 5; put it back to allow that"
+    assert rows["v1"]["why"] == "nothing needs it"
 
 
 def test_sibling_directories_are_not_free() -> None:
     history = needs(made(1), made(2), current=2)
     siblings = tuple(f"{HOME}/{name}" for name in ("next", "shared", "v1", "v2"))
-    told = whys(answer(history, found(history, siblings=siblings, named=f"{HOME}/next")))
-    assert list(told) == ["v2", "v1", "next", "shared"]
-    assert told["next"] == ("kept", "the app file names it")
-    assert told["shared"] == (
+    rows = whys(answer(history, found(history, siblings=siblings, named=f"{HOME}/next")))
+    assert list(rows) == ["v2", "v1", "next", "shared"]
+    assert rows["next"] == ("kept", "the app file names it")
+    assert rows["shared"] == (
         "unknown",
         "no generation of demo was made from it; it may be a new release, or no release at all",
     )
 
 
-def test_other_apps_may_need_it() -> None:
+def test_other_apps_may_need_a_release() -> None:
     history = needs(*map(made, range(1, 7)), current=6)
     others = {"api": frozenset({f"{HOME}/v2/api"}), "worker": frozenset({f"{HOME}/v1", f"{HOME}/v22"})}
-    told = whys(answer(history, found(history, others=others)))
-    assert told["v1"] == ("kept", "worker needs it")
-    assert told["v2"] == ("kept", "api needs it")
-    assert told["v3"][0] == "free"
+    rows = whys(answer(history, found(history, others=others)))
+    assert rows["v1"] == ("kept", "worker needs it")
+    assert rows["v2"] == ("kept", "api needs it")
+    assert rows["v3"][0] == "free"
 
 
 def test_a_release_within_another_keeps_it() -> None:
-    rows = [made(number) for number in range(1, 6)]
-    history = needs(*rows, made(6, release=f"{HOME}/v1/build"), current=6)
+    generations = [made(number) for number in range(1, 6)]
+    history = needs(*generations, made(6, release=f"{HOME}/v1/build"), current=6)
     assert whys(answer(history))["v1"] == ("kept", "another release of demo lies in it")
 
 
-def test_known_bad_is_kept_for_a_while_and_said_to_be_bad() -> None:
-    rows = [made(1), made(2), replace(made(3, release=f"{HOME}/v1"), cause=Cause.ROLLBACK, fingerprint="1" * 32)]
-    told = whys(answer(needs(*rows, current=3)))
-    assert told["v2"] == ("kept", "generation 2 is among the last 3, although a rollback to it is not possible")
+def test_a_release_known_to_be_bad_is_kept_for_a_while() -> None:
+    generations = [made(1), made(2), replace(made(3, release=f"{HOME}/v1"), cause=Cause.ROLLBACK, fingerprint="1" * 32)]
+    rows = whys(answer(needs(*generations, current=3)))
+    assert rows["v2"] == ("kept", "generation 2 is among the last 3, although a rollback to it is not possible")
 
 
 def test_nothing_deployed_yet() -> None:
@@ -157,7 +157,7 @@ def test_nothing_deployed_yet() -> None:
 
 
 @pytest.mark.parametrize(("width", "longest"), [(None, 200), (60, 60), (30, 30)])
-def test_the_command_shows_a_line_for_each_and_why(width: int | None, longest: int) -> None:
+def test_the_command_shows_each_release_and_the_reason(width: int | None, longest: int) -> None:
     history = needs(*map(made, range(1, 7)), made(7, Result.FAILED, f"{HOME}/v6"), current=6, kept=4)
     present = frozenset(item.release for item in history.generations) - {f"{HOME}/v1", f"{HOME}/v4"}
     lines = releases_lines(
@@ -190,12 +190,12 @@ keys = st.sampled_from(["release", "generations", "instances", "state", "deletab
 
 
 @given(st.lists(st.dictionaries(keys, values), max_size=4), st.integers(min_value=12, max_value=120))
-def test_whatever_a_daemon_says_can_be_shown(items: list[dict[str, Any]], width: int) -> None:
+def test_any_answer_of_a_daemon_can_be_shown(items: list[dict[str, Any]], width: int) -> None:
     for line in releases_lines({"releases": items}, width=width, paint=PLAIN):
         assert columns(line) <= max(width, 15)
         assert line.isprintable()
     releases_lines({"releases": items}, width=None, paint=PLAIN)
 
 
-def test_nothing_is_shown_as_nothing() -> None:
+def test_no_releases_are_shown_as_nothing() -> None:
     assert releases_lines({"app": "demo", "releases": []}, width=80, paint=PLAIN) == []

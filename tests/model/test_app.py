@@ -1,4 +1,4 @@
-"""An app's settings survive the history, and its fingerprint tells what needs a restart."""
+"""Settings of an app are read back from the history, and its fingerprint changes with what needs a restart."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ APP = App("shop", "/srv/shop/current", ("serve",), (Listen(ListenKind.TCP, "8080
 
 
 @given(apps)
-def test_json_and_back(app: App) -> None:
+def test_json_reads_back(app: App) -> None:
     again = App.from_json(app.to_json())
     assert again == app
     assert hash(again) == hash(app)
@@ -83,7 +83,7 @@ def test_a_fingerprint_survives_the_history(app: App, release: str) -> None:
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_what_the_process_is_made_of_changes_the_fingerprint(change: dict[str, Any]) -> None:
+def test_a_change_of_the_process_changes_the_fingerprint(change: dict[str, Any]) -> None:
     assert replace(APP, **change).fingerprint("/r") != APP.fingerprint("/r")
 
 
@@ -100,11 +100,11 @@ def test_what_the_process_is_made_of_changes_the_fingerprint(change: dict[str, A
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_what_needs_no_restart_leaves_it(change: dict[str, Any]) -> None:
+def test_a_change_without_restart_keeps_the_fingerprint(change: dict[str, Any]) -> None:
     assert replace(APP, **change).fingerprint("/r") == APP.fingerprint("/r")
 
 
-def test_what_an_older_deployd_wrote_is_read() -> None:
+def test_settings_of_an_older_version_are_read() -> None:
     raw = json.loads(APP.to_json())
     for key in ("routing", "spill_over", "warm_up", "drain"):
         del raw[key]
@@ -113,12 +113,12 @@ def test_what_an_older_deployd_wrote_is_read() -> None:
     assert App.from_json(json.dumps(raw)) == APP
 
 
-def test_memory_is_bytes_or_a_share_of_what_is_available() -> None:
+def test_memory_is_bytes_or_a_percentage_of_available_memory() -> None:
     assert Memory(4096).of(100) == 4096
     assert Memory(50, percent=True).of(1001) == 500
 
 
-def test_values_do_not_run_into_each_other() -> None:
+def test_values_are_separated_in_the_fingerprint() -> None:
     one = replace(APP, user="a", group=None).fingerprint("/r")
     assert one != replace(APP, user=None, group="a").fingerprint("/r")
     assert replace(APP, exec=("a b",)).fingerprint("/r") != replace(APP, exec=("a", "b")).fingerprint("/r")

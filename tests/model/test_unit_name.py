@@ -57,7 +57,7 @@ def test_the_names_are_those_of_the_contract(app: str, number: int) -> None:
 
 
 @given(apps, numbers)
-def test_numbers_read_back_and_from_no_name_of_another_kind(app: str, number: int) -> None:
+def test_a_number_is_read_from_its_own_kind_of_name_only(app: str, number: int) -> None:
     for make, read in NUMBERED:
         name = make(app, number)
         assert [read(app, other) for other in every_name(app, number)].count(number) == 1
@@ -85,7 +85,7 @@ def test_the_patterns_match_every_unit_of_the_app(app: str, number: int) -> None
 
 @pytest.mark.parametrize("text", ["0", "01", "-1", "1x", "", "%i", "²", "1\n", "1.service"])
 @pytest.mark.parametrize(("make", "read"), NUMBERED)
-def test_other_instances_of_a_template_are_none_of_ours(
+def test_instances_without_a_valid_number_are_not_recognised(
     make: Callable[[str, str], str], read: Callable[[str, str], int | None], text: str
 ) -> None:
     assert read("web", make("web", text)) is None

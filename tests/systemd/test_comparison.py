@@ -1,4 +1,4 @@
-"""The list of units against the mirror: what has to be read again after a daemon-reload."""
+"""Comparison of the mirror with the list of units: which units are read again after a daemon-reload."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DOWN: dict[str, Any] = {"LoadState": "loaded", "ActiveState": "inactive", "SubSt
 
 
 @pytest.mark.parametrize(
-    ("mirror", "listed", "is_news"),
+    ("mirror", "listed", "expected"),
     [
         (UP, UnitState("loaded", "active", "running", 0), False),
         (UP, UnitState("loaded", "active", "running", 7), False),
@@ -27,5 +27,5 @@ DOWN: dict[str, Any] = {"LoadState": "loaded", "ActiveState": "inactive", "SubSt
         ({}, None, True),
     ],
 )
-def test_what_differs(mirror: dict[str, Any], listed: UnitState | None, is_news: bool) -> None:
-    assert differs(mirror, listed) is is_news
+def test_units_that_differ_are_found(mirror: dict[str, Any], listed: UnitState | None, expected: bool) -> None:
+    assert differs(mirror, listed) is expected

@@ -1,4 +1,4 @@
-"""Errors in the journal of some invocations: which are asked for, how many are counted, and that nothing raises."""
+"""Complaints in the journal: which entries match, how many are counted, and that no error is raised."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def count(reader: Any, *invocations: str) -> Complaints:
     return asyncio.run(ComplaintCounter(lambda: reader).of(invocations))
 
 
-def test_all_are_counted_and_the_last_are_told() -> None:
+def test_all_are_counted_and_the_last_are_returned() -> None:
     reader = Reader("one", "two", "three\n  in two lines\n\n", b"f\xffur")
     assert count(reader, "ab", "", "cd") == Complaints(4, False, ("three", "  in two lines", "f\ufffdur"))
     bad = [f"PRIORITY={number}" for number in range(4)]
@@ -50,18 +50,18 @@ def test_all_are_counted_and_the_last_are_told() -> None:
     assert reader.matches == [word for name in fields for word in (f"{name}=ab", f"{name}=cd", *bad, "+")]
 
 
-def test_what_would_steer_a_terminal_is_not_told() -> None:
+def test_control_characters_are_replaced() -> None:
     assert count(Reader("\x1b[31mred\x07"), "ab").last == ("red\ufffd",)
 
 
-def test_nobody_is_asked_about_nothing() -> None:
+def test_without_invocations_the_journal_is_not_opened() -> None:
     def refuse() -> Any:
         raise AssertionError
 
     assert asyncio.run(ComplaintCounter(refuse).of(["", ""])) == Complaints()
 
 
-def test_so_many_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_count_and_the_invocations_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(complaints, "MOST", 5)
     assert count(Reader(*"abcdef"), "ab") == Complaints(5, True, ("d", "e", "f"))
     assert count(Reader(*"abcde"), "ab") == Complaints(5, False, ("c", "d", "e"))
@@ -70,7 +70,7 @@ def test_so_many_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     assert reader.matches[0] == "_SYSTEMD_INVOCATION_ID=1"
 
 
-def test_what_takes_too_long_is_told_as_far_as_it_got(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_count_that_takes_too_long_is_returned_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(complaints, "TIMEOUT", -1.0)
     monkeypatch.setattr(asyncio, "wait", lambda items, timeout: _all(items))
     assert count(Reader("one"), "ab") == Complaints(0, True)
@@ -81,7 +81,7 @@ async def _all(items: set[asyncio.Future[Any]]) -> tuple[set[asyncio.Future[Any]
     return items, set()
 
 
-def test_a_journal_that_is_broken_breaks_nothing() -> None:
+def test_a_journal_that_cannot_be_read_is_no_error() -> None:
     def broken() -> Any:
         raise OSError("no journal")
 

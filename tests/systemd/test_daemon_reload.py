@@ -1,4 +1,4 @@
-"""One daemon-reload for all who have written, and none while somebody writes."""
+"""One daemon-reload serves all apps that have written, and none writes during a reload."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.bus.private_bus import run
 
 
 class Systemd:
-    """Reads what is `written` when it is told to go on; `read` is what it has read, `fails` how often it will not."""
+    """Reloads what is `written` once `go` is set. `read`: what each reload has read; `fails`: the reloads that fail."""
 
     def __init__(self) -> None:
         self.written: list[str] = []
@@ -26,7 +26,7 @@ class Systemd:
         before = tuple(self.written)
         self.begun.set()
         await self.go.wait()
-        assert tuple(self.written) == before, "somebody wrote while systemd read"
+        assert tuple(self.written) == before, "written during a reload"
         if self.fails:
             self.fails -= 1
             raise SystemdError("no")
@@ -41,7 +41,7 @@ class Systemd:
         return lambda: asyncio.ensure_future(write())
 
 
-def test_all_who_wait_while_systemd_reads_are_read_next() -> None:
+def test_one_reload_serves_all_that_wait_for_the_one_under_way() -> None:
     async def test() -> None:
         systemd = Systemd()
         reload = DaemonReload(systemd.reload)
@@ -56,7 +56,7 @@ def test_all_who_wait_while_systemd_reads_are_read_next() -> None:
     run(test())
 
 
-def test_nothing_new_is_no_reason() -> None:
+def test_without_a_change_there_is_no_reload() -> None:
     async def test() -> None:
         systemd = Systemd()
         systemd.go.set()
@@ -66,7 +66,7 @@ def test_nothing_new_is_no_reason() -> None:
     run(test())
 
 
-def test_what_was_never_read_is_read_with_the_next() -> None:
+def test_a_reload_that_failed_is_repeated() -> None:
     async def test() -> None:
         systemd = Systemd()
         systemd.go.set()
@@ -80,7 +80,7 @@ def test_what_was_never_read_is_read_with_the_next() -> None:
     run(test())
 
 
-def test_what_was_written_by_halves_is_read_with_the_next() -> None:
+def test_files_of_a_write_that_failed_are_read_by_the_next_reload() -> None:
     async def test() -> None:
         systemd = Systemd()
         systemd.go.set()

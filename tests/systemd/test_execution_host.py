@@ -1,4 +1,4 @@
-"""Each setting of a unit reaches a transient unit as it is: read from the one on the bus, written into the other."""
+"""Each setting of a unit is copied to a transient unit unchanged: read on the bus from one, written to the other."""
 
 from __future__ import annotations
 
@@ -81,17 +81,17 @@ def on(machine: Machine, work: Callable[[Bus, Execution], Awaitable[None]]) -> N
 
 
 async def ends_up(bus: Bus, unit: str, found: ServiceSettings, execution: Execution) -> ServiceSettings:
-    """The settings of a transient unit that was made with these."""
+    """Return the settings of a transient unit that was created with `found`."""
     systemd = Systemd(bus)
     own = {"AddRef": ("b", True), "ExecStart": ("a(sasb)", [["/bin/true", ["/bin/true"], False]])}
     await systemd.start_transient(unit, {**found, **own, "Type": ("s", "oneshot")})
     made = await execution._properties(unit, SERVICE)
-    await systemd.stop(unit)  # whether it can run here does not matter
+    await systemd.stop(unit)  # it need not be able to run here
     await systemd.release(unit)
     return made
 
 
-def test_each_is_passed_on(machine: Machine) -> None:
+def test_each_setting_is_copied(machine: Machine) -> None:
     version = int(machine.run(["systemctl", "--version"]).stdout.split()[1])
     wrong: list[str] = []
 
@@ -120,7 +120,7 @@ def test_each_is_passed_on(machine: Machine) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_all_that_systemd_has_is_known(machine: Machine) -> None:
+def test_all_settings_of_this_systemd_are_known(machine: Machine) -> None:
     async def work(_: Bus, execution: Execution) -> None:
         known = await execution._properties(UNSET, SERVICE)
         assert known.keys() - COPIED - NOT_COPIED == set()
@@ -130,7 +130,7 @@ def test_all_that_systemd_has_is_known(machine: Machine) -> None:
     on(machine, work)
 
 
-def test_nothing_is_left_behind(machine: Machine) -> None:
+def test_units_written_for_reading_are_removed(machine: Machine) -> None:
     async def work(_: Bus, execution: Execution) -> None:
         await execution.of_unit("demo", "[Service]\nExecStart=/bin/true\n")
 
@@ -140,14 +140,14 @@ def test_nothing_is_left_behind(machine: Machine) -> None:
     machine.wait_for(lambda: "demo" not in machine.run(["systemctl", "list-units", "--all", "--plain", "demo*"]).stdout)
 
 
-def test_what_a_killed_daemon_left_goes_with_the_next_one(machine: Machine) -> None:
+def test_sweep_removes_units_of_a_killed_daemon(machine: Machine) -> None:
     left = machine.path(f"{RUN}/demo@deployd1fx2.service")
     left.write_text("[Service]\nExecStart=/bin/true\n")
     machine.run(["systemctl", "restart", "deployd.service"])
     assert not left.exists()
 
 
-def test_a_drop_in_that_systemd_cannot_load_is_told(machine: Machine) -> None:
+def test_a_drop_in_that_cannot_be_loaded_is_an_error(machine: Machine) -> None:
     async def work(_: Bus, execution: Execution) -> None:
         with pytest.raises(SystemdError, match=r"cannot load demo@\S+\.service with \S+/x\.conf: "):
             await execution.of_unit("demo", "[Service]\nExecStart=/bin/true\n")
@@ -157,8 +157,8 @@ def test_a_drop_in_that_systemd_cannot_load_is_told(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(("everywhere", "here"), [("User=daemon", "User=www-data"), ("User=daemon", "User=")])
-def test_what_all_services_have_does_not_win_unnoticed(machine: Machine, everywhere: str, here: str) -> None:
-    """A transient unit reads service.d after what it is made with."""
+def test_a_drop_in_for_all_services_that_overrides_is_an_error(machine: Machine, everywhere: str, here: str) -> None:
+    """A transient unit reads service.d after its own properties."""
 
     async def work(_: Bus, execution: Execution) -> None:
         text = "[Service]\nExecStart=/bin/true\n"

@@ -1,4 +1,4 @@
-"""systemd's signals no longer reach the daemon: it finds out by asking, long before a deadline."""
+"""Signals of systemd that do not reach the daemon: it notices the end of jobs by checks, long before a deadline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOTICED = "was lost"
 
 @contextlib.contextmanager
 def deaf_from_the_first_start_on(stage: Stage, release: str) -> Iterator[Begun]:
-    """A rollout that loses all signals of systemd once it has begun to start an instance."""
+    """A rollout that loses all signals of systemd after it has begun to start an instance."""
     with stage.begin("rollout", "--release", release) as begun:
         begun.until("instance", state="starting")
         with policy(stage, DEAF):
@@ -25,7 +25,7 @@ def losses(stage: Stage) -> int:
     return stage.machine.run(["journalctl", "--unit=deployd", "--output=cat"]).stdout.count(NOTICED)
 
 
-def test_a_rollout_goes_on_without_signals(stage: Stage) -> None:
+def test_a_rollout_succeeds_without_signals(stage: Stage) -> None:
     stage.deploy("v1", instances=2)
     before = losses(stage)
     with deaf_from_the_first_start_on(stage, stage.release("v2", boot=1.0)) as begun:

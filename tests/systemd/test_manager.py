@@ -1,4 +1,4 @@
-"""The mirror of systemd and its jobs, against a manager on a private bus that does the awkward things on purpose."""
+"""The mirror of units and the jobs, with a manager on a private bus that provokes the awkward cases."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 class Manager:
-    """A systemd of our own: `answers` are what methods do, `values` what properties are."""
+    """A fake systemd: `answers` are the replies of methods, `values` those of properties."""
 
     def __init__(self, bus: Bus, systemd: Systemd) -> None:
         self.bus = bus
@@ -94,7 +94,7 @@ def test_a_job_ends_with_its_result(against: Callable[[Test], None]) -> None:
     against(test)
 
 
-def test_a_job_that_ended_is_no_longer_the_units(against: Callable[[Test], None]) -> None:
+def test_a_job_that_has_ended_is_removed_from_the_mirror(against: Callable[[Test], None]) -> None:
     async def test(manager: Manager, systemd: Systemd) -> None:
         await systemd.watch(DEMO)
         manager.bus.emit(
@@ -113,7 +113,7 @@ def test_a_job_that_ended_is_no_longer_the_units(against: Callable[[Test], None]
     against(test)
 
 
-def test_all_who_wait_for_one_job_hear_of_its_end(against: Callable[[Test], None]) -> None:
+def test_several_requests_share_a_job_and_its_result(against: Callable[[Test], None]) -> None:
     async def test(manager: Manager, systemd: Systemd) -> None:
         # systemd merges a request into the job that is queued already.
         first, second = await systemd.stop(DEMO), await systemd.stop(DEMO)
@@ -124,7 +124,7 @@ def test_all_who_wait_for_one_job_hear_of_its_end(against: Callable[[Test], None
     against(test)
 
 
-def test_a_job_that_ends_before_its_name_is_known_is_not_missed(against: Callable[[Test], None]) -> None:
+def test_a_job_that_ends_before_its_reply_is_not_missed(against: Callable[[Test], None]) -> None:
     async def test(manager: Manager, systemd: Systemd) -> None:
         def fast() -> Reply:
             manager.job_removed(1, "failed")
@@ -141,7 +141,7 @@ def listed(load: str, active: str, sub: str, job: int = 0) -> Reply:
     return "a(ssssssouso)", [rows]
 
 
-def test_jobs_outlive_a_daemon_reload_and_what_was_missed_is_read(against: Callable[[Test], None]) -> None:
+def test_jobs_survive_a_daemon_reload_and_missed_changes_are_read(against: Callable[[Test], None]) -> None:
     async def test(manager: Manager, systemd: Systemd) -> None:
         manager.values |= {
             "LoadState": "loaded",
@@ -166,7 +166,7 @@ def test_jobs_outlive_a_daemon_reload_and_what_was_missed_is_read(against: Calla
     against(test)
 
 
-def test_a_daemon_reload_that_changed_nothing_is_no_news(against: Callable[[Test], None]) -> None:
+def test_a_daemon_reload_without_changes_notifies_nobody(against: Callable[[Test], None]) -> None:
     async def test(manager: Manager, systemd: Systemd) -> None:
         manager.values |= {"LoadState": "loaded", "ActiveState": "active", "SubState": "running"}
         await systemd.watch(DEMO)
@@ -179,15 +179,13 @@ def test_a_daemon_reload_that_changed_nothing_is_no_news(against: Callable[[Test
         manager.answers["ListUnitsByPatterns"] = answer
         manager.reloading(False)
         await asked.wait()
-        await systemd.resubscribe()  # a call and its answer: whatever followed the list would be here by now
+        await systemd.resubscribe()  # a round trip: whatever follows the list would have arrived
         assert manager.changes.empty()
 
     against(test)
 
 
-def test_a_job_whose_end_was_not_signalled_is_found_out(
-    against: Callable[[Test], None], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_lost_end_of_a_job_is_noticed(against: Callable[[Test], None], caplog: pytest.LogCaptureFixture) -> None:
     async def test(manager: Manager, systemd: Systemd) -> None:
         manager.values |= {"ActiveState": "inactive", "Job": [1, f"{PATH}/job/1"]}
         await systemd.watch(DEMO)
@@ -199,14 +197,14 @@ def test_a_job_whose_end_was_not_signalled_is_found_out(
         assert not job.done()
         manager.values |= {"ActiveState": "active", "Job": [0, "/"]}
         assert await job == "unknown"
-        assert systemd.properties(DEMO)["ActiveState"] == "active", "nor was the state that came with it"
+        assert systemd.properties(DEMO)["ActiveState"] == "active", "the change of state was lost too"
         assert await manager.changes.get() == DEMO
 
     against(test)
     assert "was lost" in caplog.text
 
 
-def test_a_job_that_ends_in_time_is_not_asked_for(against: Callable[[Test], None]) -> None:
+def test_a_job_that_ends_in_time_is_not_checked(against: Callable[[Test], None]) -> None:
     async def test(manager: Manager, systemd: Systemd) -> None:
         job = await systemd.start(DEMO)
         manager.job_removed(1)
@@ -217,18 +215,18 @@ def test_a_job_that_ends_in_time_is_not_asked_for(against: Callable[[Test], None
     against(test)
 
 
-def test_another_owner_of_the_name_starts_anew(against: Callable[[Test], None]) -> None:
+def test_a_new_owner_of_the_name_makes_jobs_unknown(against: Callable[[Test], None]) -> None:
     async def test(manager: Manager, systemd: Systemd) -> None:
         job = await systemd.start(DEMO)
         await manager.bus.call(*DBUS, "ReleaseName", "s", [NAME])
         await manager.bus.request_name(NAME)
         assert await job == "unknown"
-        assert await manager.changes.get() == "", "what it sent between its two connections has reached nobody"
+        assert await manager.changes.get() == "", "signals between its two connections are lost"
 
     against(test)
 
 
-def test_the_mirror_follows_signals_and_tells_only_news(against: Callable[[Test], None]) -> None:
+def test_the_mirror_follows_signals_and_reports_changes_only(against: Callable[[Test], None]) -> None:
     async def test(manager: Manager, systemd: Systemd) -> None:
         manager.values |= {"ActiveState": "activating", "MainPID": 7}
         seen = await systemd.watch(DEMO)
@@ -277,7 +275,7 @@ def test_being_subscribed_already_is_no_error(against: Callable[[Test], None]) -
         ("org.freedesktop.DBus.Error.NoReply", SystemdError),
     ],
 )
-def test_refusals_that_trying_again_does_not_mend_are_told_apart(
+def test_permanent_errors_are_distinguished(
     against: Callable[[Test], None], name: str, kind: type[SystemdError]
 ) -> None:
     async def test(manager: Manager, systemd: Systemd) -> None:
@@ -294,7 +292,7 @@ def test_refusals_that_trying_again_does_not_mend_are_told_apart(
     against(test)
 
 
-def test_a_manager_that_does_not_answer_is_an_error_in_time(against: Callable[[Test], None]) -> None:
+def test_calls_have_a_deadline(against: Callable[[Test], None]) -> None:
     async def test(manager: Manager, _: Systemd) -> None:
         async def never() -> Reply:
             await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""What systemd's properties mean, as a table; and that no mix of them confuses."""
+"""The meaning of systemd's properties, as a table, and that any combination of them is understood."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from deployd.systemd import observe
 
 SECOND = 1_000_000
 
-# What the properties of an instance are that was never ready: it was started 5 s after boot.
+# An instance that was never ready, started 5 s after boot.
 BOOTING = {"ExecMainStartTimestampMonotonic": 5 * SECOND, "InactiveExitTimestampMonotonic": 5 * SECOND}
-# One that was ready before, when systemd last started it.
+# An instance that was ready once, before its last start by systemd.
 SECOND_START = {**BOOTING, "ActiveEnterTimestampMonotonic": 2 * SECOND}
 WAS_READY = {**BOOTING, "ActiveEnterTimestampMonotonic": 6 * SECOND}
 
@@ -43,11 +43,11 @@ def test_states(active: str, sub: str, state: State) -> None:
     assert observe.instance(1, 7, {"ActiveState": active, "SubState": sub}).state is state
 
 
-def test_a_unit_of_which_nothing_is_known_is_inactive() -> None:
+def test_a_unit_without_properties_is_inactive() -> None:
     assert observe.instance(3, None, {}) == Instance(3, None, State.INACTIVE)
 
 
-def test_everything_that_is_told_is_taken_over() -> None:
+def test_all_properties_are_used() -> None:
     seen = {
         "ActiveState": "active",
         "SubState": "running",
@@ -69,7 +69,7 @@ def test_everything_that_is_told_is_taken_over() -> None:
 
 
 @pytest.mark.parametrize("active", ["inactive", "activating", "deactivating", "failed"])
-def test_only_what_is_ready_is_ready_since(active: str) -> None:
+def test_only_a_ready_instance_has_ready_since(active: str) -> None:
     assert observe.instance(1, 7, {"ActiveState": active, **WAS_READY}).ready_since == 0.0
 
 
@@ -109,7 +109,7 @@ def test_reasons(properties: dict[str, Any], reason: str, active: str, sub: str)
     assert observe.instance(1, 7, seen).detail == reason
 
 
-def test_only_what_failed_has_a_reason() -> None:
+def test_only_a_failed_instance_has_a_reason() -> None:
     died = {"Result": "exit-code", "ExecMainCode": 1, "ExecMainStatus": 3, "NRestarts": 4}
     for active in ("active", "activating", "deactivating", "inactive"):
         assert observe.instance(1, 7, {"ActiveState": active, **died}).detail == ""
@@ -126,7 +126,7 @@ def test_only_what_failed_has_a_reason() -> None:
         ({}, None, None, None),
     ],
 )
-def test_how_the_process_of_what_failed_ended(
+def test_exit_status_and_signal_of_a_failed_instance(
     properties: dict[str, Any], status: int | None, signal: str | None, ran: float | None
 ) -> None:
     for active, sub in (("failed", "failed"), ("activating", "auto-restart")):
@@ -139,7 +139,7 @@ def test_how_the_process_of_what_failed_ended(
 
 words = st.text(max_size=12)
 numbers = st.integers(0, 2**64 - 1)
-# Types are systemd's promise; values are not, and any property may be missing.
+# systemd guarantees the types, not the values, and any property may be missing.
 anything = st.fixed_dictionaries(
     {},
     optional={
@@ -162,7 +162,7 @@ anything = st.fixed_dictionaries(
 
 
 @given(anything, st.integers(0, 10**18), st.none() | st.integers(1, 10**18))
-def test_no_mix_of_properties_confuses(properties: dict[str, Any], number: int, pin: int | None) -> None:
+def test_any_combination_of_properties_is_understood(properties: dict[str, Any], number: int, pin: int | None) -> None:
     seen = observe.instance(number, pin, properties)
     assert (seen.number, seen.generation) == (number, pin)
     assert bool(seen.detail) is (seen.state is State.FAILED), "a reason exactly for what failed"
@@ -172,31 +172,31 @@ def test_no_mix_of_properties_confuses(properties: dict[str, Any], number: int, 
     assert observe.instance(number, pin, properties) == seen
 
 
-def test_inactive_with_a_job_is_on_its_way_up() -> None:
-    # An automatic restart passes through it; what had passed the gate would lose that.
+def test_inactive_with_a_job_is_starting() -> None:
+    # An automatic restart passes through this state. An instance that has passed its gate must not lose that.
     item = observe.instance(3, 7, {"ActiveState": "inactive", "NRestarts": 1, "Job": [12, "/org/freedesktop/x"]})
     assert (item.state, item.restarts) == (State.STARTING, 0)
     assert observe.instance(3, 7, {"ActiveState": "inactive", "Job": [0, "/"]}).state is State.INACTIVE
 
 
 def test_a_unit_that_is_masked_while_it_starts_has_failed() -> None:
-    """systemd hears no READY=1 of it any more, and has forgotten its time-out."""
+    """systemd ignores its READY=1 and has forgotten its time-out."""
     starting = {**BOOTING, "ActiveState": "activating", "SubState": "start", "LoadState": "masked"}
     seen = observe.instance(1, 7, starting)
     assert (seen.state, seen.detail) == (State.FAILED, "was masked while it started")
     assert observe.instance(1, 7, {**starting, "ActiveState": "active"}).state is State.READY
 
 
-def test_one_that_was_set_aside_stands_by_while_it_is_up() -> None:
+def test_an_active_instance_whose_pin_is_set_aside_is_in_standby() -> None:
     up = {"ActiveState": "active", "ActiveEnterTimestampMonotonic": 7_000_000}
     seen = observe.instance(3, None, up, aside=5)
     assert (seen.state, seen.generation, seen.ready_since) == (State.STANDBY, 5, 7.0)
-    # With a pin it serves, whatever a killed daemon left beside it.
+    # With a pin it is ready, also if a killed daemon left the record of its standby.
     assert observe.instance(3, 6, up, aside=5) == observe.instance(3, 6, up)
 
 
 @pytest.mark.parametrize("state", ["activating", "deactivating", "failed", "inactive"])
-def test_one_that_ended_in_standby_is_nobodys(state: str) -> None:
+def test_an_instance_that_ended_in_standby_has_no_generation(state: str) -> None:
     seen = observe.instance(3, None, {"ActiveState": state}, aside=5)
     assert seen == observe.instance(3, None, {"ActiveState": state})
     assert seen.generation is None

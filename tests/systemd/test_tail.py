@@ -1,4 +1,4 @@
-"""The last lines of an invocation: which entries count, how they are made harmless, and that nothing raises."""
+"""The last lines of an invocation: which entries are read, what is replaced in them, and that no error is raised."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def last(reader: Any, varlink: Path, **options: Any) -> tuple[str, ...]:
 
 @pytest.fixture
 def nobody(tmp_path: Path) -> Path:
-    """A socket that nobody listens on."""
+    """The path of a socket without a listener."""
     return tmp_path / "io.systemd.journal"
 
 
@@ -83,7 +83,7 @@ def test_a_message_of_several_lines(nobody: Path) -> None:
     assert last(Reader(entries), nobody, lines=3) == ("two", "three", "four")
 
 
-def test_systemds_own_words_are_not_the_applications(nobody: Path) -> None:
+def test_messages_of_systemd_are_left_out(nobody: Path) -> None:
     entries = [
         wrote("hello"),
         wrote("cannot execute it", "", INVOCATION_ID=OURS),  # between fork and exec
@@ -92,7 +92,7 @@ def test_systemds_own_words_are_not_the_applications(nobody: Path) -> None:
     assert last(Reader(entries), nobody) == ("hello", "cannot execute it")
 
 
-def test_lines_that_journald_could_not_tell_the_invocation_of(nobody: Path) -> None:
+def test_lines_without_an_invocation_id_are_found_by_unit(nobody: Path) -> None:
     now, began = time.time(), time.monotonic() - 5
 
     def late(message: str, after: float, ago: float, invocation: str = "") -> Entry:
@@ -126,12 +126,12 @@ def test_lines_that_journald_could_not_tell_the_invocation_of(nobody: Path) -> N
         ("trailing  \r", "trailing"),
     ],
 )
-def test_lines_are_harmless(line: str, shown: str) -> None:
+def test_control_characters_are_replaced(line: str, shown: str) -> None:
     assert harmless(line) == shown
     assert harmless(shown) == shown
 
 
-def test_bytes_and_fields_that_are_there_twice(nobody: Path) -> None:
+def test_bytes_and_fields_that_occur_twice(nobody: Path) -> None:
     assert last(Reader([wrote(b"\xffx"), wrote(["one", "two"]), wrote(None)]), nobody) == ("\ufffdx", "two")
 
 
@@ -163,7 +163,7 @@ def test_reading_has_a_deadline(nobody: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def synchronized(answer: bytes | None, path: Path) -> tuple[list[bytes], tuple[str, ...]]:
-    """What a journald heard that gives this answer (None: none at all), and what was read afterwards."""
+    """Return the request that a journald received which gives this answer (None: none), and what was read then."""
     heard: list[bytes] = []
     reader = Reader([wrote("words")])
 
@@ -188,7 +188,7 @@ def synchronized(answer: bytes | None, path: Path) -> tuple[list[bytes], tuple[s
 @pytest.mark.parametrize(
     "answer", [b'{"parameters":{}}\0', b'{"error":"no"}\0', b"no JSON\0", b"", None, b"x" * 70_000]
 )
-def test_journald_is_asked_to_catch_up_whatever_it_answers(
+def test_journald_is_synchronized_whatever_it_answers(
     answer: bytes | None, nobody: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tail, "SYNC_TIMEOUT", 0.5)

@@ -1,4 +1,4 @@
-"""The last words of a process, read from a real journal, in the daemon's own sandbox."""
+"""The last lines of a process, read from a real journal in the daemon's sandbox."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ invocation, *late = sys.argv[1:]
 options = {"unit": late[0], "since": float(late[1])} if late else {}
 print(json.dumps(asyncio.run(Tail().last(invocation, **options))))
 """
-# What makes the daemon a service of its own; the rest confines it.
+# Settings of the daemon that do not belong to its sandbox.
 NOT_SANDBOX = (
     "Type=",
     "BusName=",
@@ -31,7 +31,7 @@ NOT_SANDBOX = (
 
 
 def sandbox(machine: Machine) -> list[str]:
-    """The daemon's confinement as options of systemd-run."""
+    """Return the daemon's sandbox as options of systemd-run."""
     service = machine.read(DAEMON).partition("[Service]")[2].partition("\n[")[0]
     lines = [line for line in service.splitlines() if line and not line.startswith(("#", *NOT_SANDBOX))]
     assert "NoNewPrivileges=yes" in lines
@@ -39,7 +39,7 @@ def sandbox(machine: Machine) -> list[str]:
 
 
 def say(machine: Machine, script: str) -> str:
-    """Run a shell script as a service; the invocation ID."""
+    """Run a shell script as a service and return its invocation ID."""
     command = ["systemd-run", "--quiet", "--wait", "--collect", f"--unit={UNIT}", "--property=LogExtraFields=A=1"]
     machine.write("/run/say", f"echo $INVOCATION_ID > /run/said\n{script}\n")
     machine.run([*command, "sh", "/run/say"], check=False)
@@ -47,7 +47,7 @@ def say(machine: Machine, script: str) -> str:
 
 
 def last(machine: Machine, invocation: str, since: float | None = None) -> list[str]:
-    """What a daemon reads; with `since`, lines too that are only known to be the unit's."""
+    """Return what a daemon reads; with `since`, also lines without an invocation ID."""
     late = [] if since is None else [UNIT, str(since)]
     command = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", *sandbox(machine)]
     done = machine.run([*command, machine.python, "-c", SCRIPT, invocation, *late])
@@ -55,7 +55,7 @@ def last(machine: Machine, invocation: str, since: float | None = None) -> list[
     return found
 
 
-def test_what_a_process_wrote_before_it_died(machine: Machine) -> None:
+def test_the_lines_before_the_end_are_read(machine: Machine) -> None:
     began = time.monotonic()
     first = say(machine, "echo of another start")
     ours = say(machine, r"seq 20; printf '\033[31mred\n\tindented\n\377\n' >&2; printf 'no newline'; kill -KILL $$")
@@ -74,8 +74,8 @@ def test_why_a_program_was_not_executed(machine: Machine) -> None:
     assert any("/etc/hostname: Permission denied" in line for line in words), words
 
 
-def test_a_journald_that_is_behind_is_waited_for(machine: Machine) -> None:
-    """It sees the process only when that is gone, and cannot tell its invocation any more."""
+def test_a_late_journald_is_waited_for(machine: Machine) -> None:
+    """It reads the lines when the process has ended and does not know the invocation any more."""
     began = time.monotonic()
     journald = machine.run(["systemctl", "show", "--property=MainPID", "--value", "systemd-journald"]).stdout.strip()
     machine.run(["kill", "-STOP", journald])
@@ -86,7 +86,7 @@ def test_a_journald_that_is_behind_is_waited_for(machine: Machine) -> None:
     assert last(machine, ours, began) == ["last words"]
 
 
-def test_a_journald_that_does_not_answer_costs_a_moment(machine: Machine) -> None:
+def test_a_journald_that_does_not_answer_is_not_waited_for(machine: Machine) -> None:
     began = time.monotonic()
     ours = say(machine, "echo words")
     machine.run(["journalctl", "--sync"])

@@ -1,4 +1,4 @@
-"""Commands as transient units: what systemd is asked for, and what its answers mean. With a manager of our own."""
+"""Commands as transient units: their properties, and the meaning of systemd's answers. With a fake manager."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXITED, KILLED = 1, 2
 
 
 class Manager:
-    """As much of `Systemd` as commands use. `jobs` are the results of the jobs of a unit, one after the other."""
+    """The part of `Systemd` that commands use. `jobs` are the results of a unit's jobs, one after another."""
 
     def __init__(self) -> None:
         self.jobs: list[str] = ["done"]
@@ -94,7 +94,7 @@ def of(app: App, *argv: str, **options: Any) -> Properties:
     return Command.of(app, argv, "demo: a test", **known, environment={"A": "1"}, **options).properties()
 
 
-def test_a_command_is_run_as_the_instances_are() -> None:
+def test_a_command_has_the_settings_of_the_instances() -> None:
     properties = of(APP, "./bin/migrate", "--all")
     assert properties["ExecStart"] == (
         "a(sasb)",
@@ -117,7 +117,7 @@ def test_nothing_in_a_command_is_expanded() -> None:
     assert argv == ["/bin/$HOME", ["/bin/$$HOME", "$$A", "$${A}", "$$$$", "%i"], False]
 
 
-def test_what_a_command_has_besides_is_added_to_lists() -> None:
+def test_lists_are_added_to_those_of_the_instances() -> None:
     extra: Properties = {"SetCredential": ("a(say)", [["compare", b"{}"]]), "LogLevelMax": ("i", 5)}
     command = Command(("/bin/true",), "a test", "/", timeout=1, settings=SETTINGS, extra=extra).properties()
     assert command["SetCredential"] == ("a(say)", [["token", b"x"], ["compare", b"{}"]])
@@ -149,7 +149,7 @@ def test_what_a_command_has_besides_is_added_to_lists() -> None:
             "did not end within 60 s",
         ),
         (
-            # It went in time when asked to, and is late all the same.
+            # It exited on SIGTERM, but only after its time-out.
             {"Result": "timeout"},
             Outcome(0, None, True, "", 60, "timeout"),
             "did not end within 60 s",
@@ -166,7 +166,7 @@ def test_what_a_command_has_besides_is_added_to_lists() -> None:
         ),
     ],
 )
-def test_how_it_ended(ended: dict[str, Any], outcome: Outcome, sentence: str) -> None:
+def test_results_of_commands(ended: dict[str, Any], outcome: Outcome, sentence: str) -> None:
     manager = Manager()
     manager.ended |= ended
     seen = asyncio.run(transient(manager).run(UNIT, COMMAND))
@@ -177,19 +177,19 @@ def test_how_it_ended(ended: dict[str, Any], outcome: Outcome, sentence: str) ->
     assert manager.calls == [("release", UNIT)]
 
 
-def test_a_time_limit_below_a_second_is_told() -> None:
+def test_a_time_limit_below_a_second_is_shown() -> None:
     assert str(Outcome(None, "SIGTERM", True, "", 0.5, "timeout")) == "did not end within 0.5 s"
 
 
-def test_jobs_are_followed_to_the_last() -> None:
-    """A daemon-reload makes the result unknown; a stop by hand takes the place of the start."""
+def test_jobs_are_awaited_to_the_last() -> None:
+    """A daemon-reexec makes the result unknown; systemctl stop replaces the start job."""
     manager = Manager()
     manager.jobs = ["unknown", "canceled", "done"]
     assert asyncio.run(transient(manager).run(UNIT, COMMAND)).succeeded
     assert manager.jobs == []
 
 
-def test_a_job_whose_end_was_missed_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_missed_end_of_a_job_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deployd.systemd.transient.JOB_MARGIN", 0.01)
     hasty = Command(("/bin/true",), "", "/", timeout=0.01, stop_timeout=0)
     manager = Manager()
@@ -200,7 +200,7 @@ def test_a_job_whose_end_was_missed_is_noticed(monkeypatch: pytest.MonkeyPatch) 
     assert ("stop", UNIT) in manager.calls
 
 
-def test_cancelled_it_is_stopped() -> None:
+def test_a_cancelled_command_is_stopped() -> None:
     async def work(manager: Manager) -> None:
         task = asyncio.ensure_future(transient(manager).run(UNIT, COMMAND))
         while not manager.started:
@@ -215,7 +215,7 @@ def test_cancelled_it_is_stopped() -> None:
     assert manager.calls == [("stop", UNIT), ("release", UNIT)]
 
 
-def test_what_is_somebody_elses_is_left_alone() -> None:
+def test_a_unit_that_exists_already_is_left_alone() -> None:
     manager = Manager()
     manager.refuse = UnitExists("Unit demo:hook.service was already loaded")
     with pytest.raises(UnitExists):
@@ -223,7 +223,7 @@ def test_what_is_somebody_elses_is_left_alone() -> None:
     assert manager.calls == []
 
 
-def test_what_may_have_been_started_all_the_same_is_stopped() -> None:
+def test_a_command_whose_start_is_unknown_is_stopped() -> None:
     manager = Manager()
     manager.refuse = SystemdError("no reply within 30 s")
     with pytest.raises(SystemdError, match="no reply"):
@@ -232,13 +232,13 @@ def test_what_may_have_been_started_all_the_same_is_stopped() -> None:
 
 
 @pytest.mark.parametrize(("state", "running"), [("activating", [UNIT]), ("inactive", []), ("failed", [])])
-def test_what_is_still_loaded_need_not_run(state: str, running: list[str]) -> None:
+def test_a_loaded_unit_may_have_ended(state: str, running: list[str]) -> None:
     manager = Manager()
     manager.loaded, manager.state = [UNIT], state
     assert asyncio.run(transient(manager).running(UNIT)) == running
 
 
-def test_what_somebody_else_began_is_waited_for() -> None:
+def test_a_unit_of_an_earlier_daemon_is_awaited() -> None:
     manager = Manager()
     manager.jobs = ["unknown", "done"]
     asyncio.run(transient(manager).settle(UNIT))
@@ -250,7 +250,7 @@ def test_what_somebody_else_began_is_waited_for() -> None:
     ("status", "expect", "said"),
     [(0, 0, ""), (4, 4, ""), (1, 0, "exited with status 1"), (0, 4, "exited with status 0")],
 )
-def test_a_probe_is_a_command_too(status: int, expect: int, said: str) -> None:
+def test_a_probe_succeeds_with_the_expected_status(status: int, expect: int, said: str) -> None:
     manager = Manager()
     manager.ended |= {"ExecMainStatus": status, "Result": "exit-code" if status else "success"}
 
@@ -265,7 +265,7 @@ def test_a_probe_is_a_command_too(status: int, expect: int, said: str) -> None:
     assert first.startswith("demo:probe-3-")
 
 
-def test_a_probe_that_takes_too_long_fails_whatever_its_status() -> None:
+def test_a_probe_that_times_out_fails_whatever_its_status() -> None:
     manager = Manager()
     manager.ended |= {"Result": "timeout"}
     said = asyncio.run(transient(manager).ask("demo", 3, COMMAND, 0))

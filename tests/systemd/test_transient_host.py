@@ -1,4 +1,4 @@
-"""Commands as transient units of a real systemd: cheap, apart from the daemon, and nothing of them stays."""
+"""Commands as transient units of a real systemd: several at once, across reloads, and without residue."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_probes_of_several_instances_at_once_leave_nothing(machine: Machine) -> 
     assert "probe of instance" not in machine.run(["journalctl", "--since=-1min", "--output=cat", "_PID=1"]).stdout
 
 
-def test_a_reload_and_a_new_systemd_in_mid_run(machine: Machine) -> None:
+def test_a_command_survives_daemon_reload_and_daemon_reexec(machine: Machine) -> None:
     async def work(transient: Transient, systemd: Systemd) -> None:
         script = "echo $$ > /run/began; while [ ! -e /run/go ]; do sleep 0.05; done; exit 4"
         running = asyncio.ensure_future(transient.run("demo:a.service", command("/bin/sh", "-c", script)))
@@ -81,7 +81,7 @@ def test_a_reload_and_a_new_systemd_in_mid_run(machine: Machine) -> None:
     assert _loaded(machine) == ""
 
 
-def test_cancelled_it_is_stopped_with_all_its_processes(machine: Machine) -> None:
+def test_a_cancelled_command_is_stopped_with_all_its_processes(machine: Machine) -> None:
     async def work(transient: Transient, systemd: Systemd) -> None:
         script = "trap '' TERM; sleep 1000 & echo $! > /run/child; wait"
         running = asyncio.ensure_future(transient.run("demo:b.service", command("/bin/sh", "-c", script)))
@@ -99,7 +99,7 @@ def _child(machine: Machine) -> str:
     return machine.read("/run/child").strip()
 
 
-def test_a_client_that_dies_leaves_a_unit_that_goes_when_it_ends(machine: Machine) -> None:
+def test_the_unit_of_a_dead_client_is_unloaded_when_it_ends(machine: Machine) -> None:
     async def begin(transient: Transient, systemd: Systemd) -> None:
         properties = command("/bin/sh", "-c", "while [ ! -e /run/end ]; do sleep 0.05; done; exit 1").properties()
         await systemd.start_transient("demo:c.service", properties)

@@ -1,4 +1,4 @@
-"""CPU time and memory of units: from systemd, from the cgroup where systemd does not count, else unknown."""
+"""CPU time and memory of units: from systemd, from the cgroup where systemd does not account, or unknown."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def of(systemd: Systemd, *units: str, cgroups: Path = Path("/nonexistent")) -> d
     return asyncio.run(usages(systemd, units, cgroups))  # type: ignore[arg-type]
 
 
-def test_as_systemd_counts() -> None:
+def test_usage_is_read_from_systemd() -> None:
     systemd = Systemd(a={"CPUUsageNSec": 1_500_000_000, "MemoryCurrent": 4096})
     assert of(systemd, "a") == {"a": Usage(1.5, 4096)}
 
 
-def test_the_kernel_counts_where_systemd_does_not(tmp_path: Path) -> None:
+def test_cpu_time_is_read_from_the_cgroup_without_accounting(tmp_path: Path) -> None:
     group = tmp_path / "system.slice/a.service"
     group.mkdir(parents=True)
     (group / "cpu.stat").write_text("usage_usec 250000\nuser_usec 200000\n")
@@ -50,7 +50,7 @@ def test_the_kernel_counts_where_systemd_does_not(tmp_path: Path) -> None:
     assert found == {"a": Usage(0.25), "gone": Usage(), "down": Usage(), "unknown": Usage()}
 
 
-def test_many_are_asked_in_turns() -> None:
+def test_many_units_are_read_in_batches() -> None:
     numbers = {f"u{number}": {"CPUUsageNSec": number, "MemoryCurrent": number} for number in range(3 * AT_ONCE + 1)}
     systemd = Systemd(**numbers)
     found = of(systemd, *numbers)

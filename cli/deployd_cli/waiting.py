@@ -100,7 +100,7 @@ def carry_out(app: str, begin: Begin, *, wait: bool, as_json: bool, wanted: str 
 
 
 class _Waiting:
-    """One rollout that is waited for. `generation` is None until the daemon has answered, 0 if nothing was to do."""
+    """Begins a rollout and waits for it. `generation` is None until the daemon has answered, 0 if nothing was to do."""
 
     def __init__(self, app: str, begin: Begin, report: Report) -> None:
         self._app, self._begin, self._report = app, begin, report

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.host.stage import APP, INSTANCES, Stage
+from tests.host.stage import APP, INSTANCES, RELEASES, Stage
 from tests.host.unit_journal import What
 
 STANDBY = {"standby": "10min"}
@@ -48,6 +48,21 @@ def test_what_is_replaced_stands_by_and_a_rollback_starts_nothing(stage: Stage) 
     }
     assert {stage.get()["version"] for _ in range(20)} == {"v1"}
     assert stage.status()["standby"] is None
+
+
+def test_a_refused_rollback_returns_instances_to_standby(stage: Stage) -> None:
+    """They wake before the rollback is checked."""
+    deploy_two(stage)
+    numbers = stage.status()["standby"]["instances"]
+    stage.machine.write(f"{RELEASES}/v1/VERSION", "changed\n")
+    refused = stage.deployd("rollback", APP, "--to", "1")
+    assert (refused.returncode, "changed" in refused.stderr) == (3, True), refused
+    stage.machine.wait_for(
+        lambda: {state for _, state in processes(stage, numbers).values()} == {"T"}, what="the instances to be frozen"
+    )
+    standby = stage.machine.wait_for(lambda: stage.status()["standby"], what="standby to be reported")
+    assert (standby["generation"], standby["instances"]) == (1, numbers)
+    assert {stage.get()["version"] for _ in range(20)} == {"v2"}
 
 
 def test_a_daemon_that_is_killed_finds_what_stands_by(stage: Stage) -> None:

@@ -161,7 +161,7 @@ def test_a_second_rollback_returns_to_an_earlier_generation(stage: Stage) -> Non
     assert "generation 3 of demo is known to be bad" in refused(stage, "rollback", APP, "--to", "3")
     assert stage.change("rollback").result == "succeeded"
     assert stage.get()["version"] == "v1"
-    assert "has no good generation before 5 to go back to" in refused(stage, "rollback", APP)
+    assert "has no good generation before 5 to roll back to" in refused(stage, "rollback", APP)
 
 
 def test_a_release_can_say_that_it_is_irreversible(stage: Stage) -> None:
@@ -175,8 +175,8 @@ def test_a_release_can_say_that_it_is_irreversible(stage: Stage) -> None:
     assert stage.change("scale", "3").result == "succeeded"
     assert [row["irreversible"] for row in stage.history()] == [False, True, False]
     sentence = refused(stage, "rollback", APP)
-    assert "generation 2 of demo cannot be undone, and generation 1 is before it" in sentence
-    assert f"deployd rollback {APP} --to 1 --past-irreversible goes there all the same" in sentence
+    assert "generation 2 of demo is irreversible, and generation 1 is older" in sentence
+    assert f"run deployd rollback {APP} --to 1 --past-irreversible" in sentence
     assert stage.change("rollback", "--past-irreversible").result == "succeeded"
     assert stage.get()["version"] == "v1"
 

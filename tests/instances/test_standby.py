@@ -109,10 +109,10 @@ def test_who_may_stand_by() -> None:
     assert "WatchdogSec=" in why(watchdog=30_000_000)
     assert why(500 * MIB) == ""
     assert why(500 * MIB, resting(1, held=1 * MIB)) == (
-        "501 MiB in standby would be more than its share (50%: 500 MiB) of memory"
+        "501 MiB in standby would exceed its share (50%: 500 MiB) of memory"
     )
-    assert "nobody knows" in why(None)
-    assert "does not tell" in why(available=None)
+    assert "memory usage is unknown" in why(None)
+    assert "available memory is unknown" in why(available=None)
 
 
 # Memory.
@@ -413,7 +413,7 @@ def test_the_share_is_counted_over_all(play: Callable[[Story], None], monkeypatc
     async def story(stage: Stage) -> None:
         first, second = await stage.freeze(1, 2)
         assert first == ""
-        assert second == "200 MiB in standby would be more than its share (50%: 150 MiB) of memory"
+        assert second == "200 MiB in standby would exceed its share (50%: 150 MiB) of memory"
 
     # `available` was patched by play's fixture before: ours is the later one.
     play(story)

@@ -1,7 +1,7 @@
-"""A host on which everything happens that can: a rollout driven by the planner and the table of transitions.
+"""A simulated host with random faults: a rollout driven by the planner and the table of transitions.
 
-Starts and stops end late and in any order; instances crash and systemd restarts them; somebody stops one by hand;
-the machine reboots; the daemon dies between any two of its steps. Only what the daemon saved and the world survive.
+Starts and stops end late and in any order; instances crash and systemd restarts them; instances are stopped by request;
+the machine reboots; the daemon is killed between any two of its steps. Only its saved state and the world survive.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Observer = Callable[[Goal, World, Plan], None]
 
 @dataclass
 class Chaos:
-    """One rollout, until it ends. `trouble` is how many bad things are still to happen."""
+    """One rollout, until it ends. `trouble` is the number of faults still to be injected."""
 
     chance: random.Random
     world: dict[int, Instance]
@@ -35,18 +35,18 @@ class Chaos:
     """Generations whose instances never pass the gate."""
     trouble: int = 0
     crashes: bool = True
-    """Whether an instance that has not passed yet may crash, too."""
+    """True if instances may crash before they have passed, too."""
     impatient: bool = False
-    """Whether somebody may abort where the rollout waits."""
+    """True if the rollout may be aborted while it is paused."""
     forgetful: bool = False
-    """Whether the daemon breaks its promise to save what was proved before it acts."""
+    """True if the daemon may fail to save which instances have passed before it acts."""
     observer: Observer = lambda _goal, _world, _plan: None
     now: float = 1000.0
     saved: frozenset[int] = frozenset()
     doomed: set[int] = field(default_factory=set)
-    """Instances that the daemon asked systemd to stop; their pins go when they are down."""
+    """Instances that the daemon is stopping; their pins are removed when they are down."""
     cooling: set[int] = field(default_factory=set)
-    """Instances that the daemon is about to freeze; a dead daemon freezes nobody."""
+    """Instances that the daemon is about to freeze; they stay running if it is killed."""
 
     @property
     def goal(self) -> Goal:
@@ -55,7 +55,7 @@ class Chaos:
         return replace(self.target, hold=self.rollout.holds[0] if self.rollout.holds else None)
 
     def run(self, most: int) -> Result:
-        """How the rollout ended; an error if it did not within `most` steps."""
+        """Return how the rollout ended; fail if it did not within `most` steps."""
         for _ in range(most):
             self.now += self.chance.choice((0.01, 0.2, 3.0))
             if self.trouble and self.chance.random() < 0.2:
@@ -70,7 +70,7 @@ class Chaos:
         raise AssertionError(f"still {self.rollout.phase} after {most} steps: {sorted(self.world.items())}")
 
     def _deploy(self) -> Result | None:
-        """A wake-up of the daemon: save what was proved, then act. It may die before, in between and after."""
+        """Run the daemon once: save which instances have passed, then act. It may be killed at any point."""
         seen = World(tuple(self.chance.sample(list(self.world.values()), len(self.world))), self.rollout.passed)
         made = plan(self.goal, seen, self.now)
         self.observer(self.goal, seen, made)
@@ -91,7 +91,7 @@ class Chaos:
             if isinstance(after, Result):
                 return after
             if after.pause is Pause.STRANDED:
-                return Result.FAILED  # nobody comes to decide
+                return Result.FAILED  # no request follows
             self.rollout = after
             return None
         dies = self.trouble > 0 and self.chance.random() < 0.1
@@ -126,7 +126,7 @@ class Chaos:
                 item = replace(item, state=State.STOPPING)
                 self.doomed.add(action.number)
             case Freeze(number):
-                # Systemd knows nothing of it until it is frozen, and then of no more than a process that rests.
+                # To systemd it is running until it is frozen.
                 item = replace(item, state=State.STOPPING)
                 self.cooling.add(number)
             case Thaw():
@@ -138,7 +138,7 @@ class Chaos:
         self.world[action.number] = item
 
     def _progress(self) -> None:
-        """Something that was under way comes to its end."""
+        """Complete one action in progress."""
         still = (State.INACTIVE, State.READY, State.STANDBY)
         busy = [item for item in self.world.values() if item.state not in still]
         busy = [item for item in busy if item.state is not State.FAILED or not item.refused]
@@ -149,7 +149,7 @@ class Chaos:
         match item.state:
             case State.STOPPING if item.number in self.cooling:
                 self.cooling.discard(item.number)
-                # Where there is no memory for it, it is stopped.
+                # Without enough memory it is stopped.
                 kept = self.chance.random() < 0.8
                 item = replace(item, state=State.STANDBY) if kept else Instance(item.number, None, State.INACTIVE)
             case State.STOPPING:
@@ -176,18 +176,18 @@ class Chaos:
             if what == "stop":
                 self.world[item.number] = replace(item, state=State.STOPPING, ready_since=0.0)
             elif item.state is State.STANDBY:
-                # Its pin is set aside: systemd cannot start it again.
+                # It has no pin, so systemd cannot start it again.
                 self.world[item.number] = replace(item, generation=None, state=State.FAILED, refused=self._refused())
             elif self.crashes or not unproved:
                 fallen = replace(item, state=State.FAILED, ready_since=0.0, detail="killed")
                 self.world[item.number] = replace(fallen, refused=self._refused())
 
     def _refused(self) -> bool:
-        """Whether what has just died is to be taken for a start that came to nothing: systemd restarts the others."""
+        """True if an instance that has just died counts as a failed start; systemd restarts the others."""
         return self.chance.random() < 0.3
 
     def _reboot(self) -> None:
-        """What has a pin starts at boot; the clock starts again, but that is all the same here."""
+        """Start all pinned instances, as at boot. (The clock is not reset, which makes no difference here.)"""
         self.doomed.clear()
         self.cooling.clear()
         self.world = {

@@ -1,4 +1,4 @@
-"""Crash loops: who is kept down, for how long, and who is left alone."""
+"""Crash loops: which instances are kept stopped, for how long, and which are not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deployd.plan.backoff import Step, forgiven, judge
 from tests.instances.crashing_unit import PATIENCE, Unit, looping
 
 
-def test_the_fifth_crash_is_one_too_many() -> None:
+def test_the_fifth_crash_is_followed_by_a_stop() -> None:
     unit = Unit()
     unit.look()
     for crashes in range(1, 5):
@@ -29,7 +29,7 @@ def test_the_fifth_crash_is_one_too_many() -> None:
     assert unit.crashes.last == unit.item.invocation_id
 
 
-def test_a_death_that_tells_nothing_is_told_like_the_one_before() -> None:
+def test_a_crash_without_a_known_reason_keeps_the_reason_of_the_one_before() -> None:
     unit = Unit()
     unit.look()
     unit.life(0.2)
@@ -43,7 +43,7 @@ def test_a_death_that_tells_nothing_is_told_like_the_one_before() -> None:
     assert unit.crashes.why == "exited with status 5 after it was ready"
 
 
-def test_the_delay_doubles_up_to_its_longest() -> None:
+def test_the_delay_doubles_up_to_its_maximum() -> None:
     unit = Unit()
     delays: list[float] = []
     while len(delays) < 12:
@@ -58,7 +58,7 @@ def test_the_delay_doubles_up_to_its_longest() -> None:
     assert delays == pytest.approx([1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300])
 
 
-def test_staying_ready_forgives_all() -> None:
+def test_staying_ready_forgives_all_crashes() -> None:
     unit = Unit()
     for _ in range(4):
         unit.life(0.2)
@@ -75,16 +75,16 @@ def test_staying_ready_forgives_all() -> None:
     assert (unit.count, unit.stops) == (1, [])
 
 
-def test_crashes_that_lie_far_apart_do_not_add_up() -> None:
+def test_crashes_far_apart_do_not_add_up() -> None:
     unit = Unit()
     for _ in range(20):
         unit.life(0.2)
-        unit.now += PATIENCE.window  # a boot that takes long
+        unit.now += PATIENCE.window  # a slow boot
     assert unit.count == 1
     assert unit.stops == []
 
 
-def test_what_was_stopped_by_hand_stays_down() -> None:
+def test_an_instance_stopped_by_request_stays_down() -> None:
     unit = Unit()
     for _ in range(4):
         unit.life(0.2)
@@ -94,7 +94,7 @@ def test_what_was_stopped_by_hand_stays_down() -> None:
         assert unit.look().step is Step.NOTHING
 
 
-def test_what_ends_badly_when_it_is_stopped_by_hand_stays_down() -> None:
+def test_an_instance_that_fails_when_stopped_by_request_stays_down() -> None:
     unit = Unit()
     for _ in range(4):
         unit.life(0.2)
@@ -107,7 +107,7 @@ def test_what_ends_badly_when_it_is_stopped_by_hand_stays_down() -> None:
     assert unit.count == 4
 
 
-def test_what_is_stopped_by_hand_while_it_is_tried_stays_down() -> None:
+def test_an_instance_stopped_by_request_during_a_retry_stays_down() -> None:
     unit = looping()
     unit.look()
     unit.item = replace(unit.item, state=State.INACTIVE)
@@ -118,14 +118,14 @@ def test_what_is_stopped_by_hand_while_it_is_tried_stays_down() -> None:
     assert unit.crashes.retry_at is None
 
 
-def test_what_is_stopped_by_hand_before_it_is_ready_stays_down() -> None:
+def test_an_instance_stopped_by_request_before_it_is_ready_stays_down() -> None:
     unit = looping()
     unit.item = replace(unit.item, state=State.FAILED, detail="was not started: its start job ended with canceled")
     unit.check_left_alone()
     assert unit.count == 5
 
 
-def test_a_try_that_systemd_refuses_counts() -> None:
+def test_a_retry_refused_by_systemd_counts() -> None:
     unit = looping()
     unit.item = replace(
         unit.item, state=State.FAILED, invocation_id=str(unit.invocations - 1), detail="was not started: masked"
@@ -136,14 +136,14 @@ def test_a_try_that_systemd_refuses_counts() -> None:
     assert judged.wake_at == unit.now + 2.0
 
 
-def test_a_try_that_systemd_has_repeated_already_counts() -> None:
+def test_a_retry_already_restarted_by_systemd_counts() -> None:
     unit = looping()
     unit.begin(restarts=2)
     assert unit.look().step is Step.STOP
     assert unit.count == 7
 
 
-def test_a_daemon_that_died_before_the_stop_orders_it_when_it_is_back() -> None:
+def test_a_stop_missed_by_a_killed_daemon_is_made_up_for() -> None:
     unit = Unit()
     while not unit.stops:
         unit.life(0.2)
@@ -154,17 +154,17 @@ def test_a_daemon_that_died_before_the_stop_orders_it_when_it_is_back() -> None:
     assert unit.look().step is Step.START
 
 
-def test_crashes_that_nobody_saw_are_counted() -> None:
+def test_crashes_between_observations_are_counted() -> None:
     unit = Unit()
     unit.life(0.2)
-    # the daemon is away
+    # The daemon is not running.
     unit.begin(restarts=6)
     unit.look()
     assert unit.count == 6
     assert len(unit.stops) == 1
 
 
-def test_crashes_before_the_first_look_are_not() -> None:
+def test_crashes_before_the_first_observation_are_not_counted() -> None:
     unit = Unit()
     unit.begin(restarts=300)
     unit.ready()
@@ -172,7 +172,7 @@ def test_crashes_before_the_first_look_are_not() -> None:
     assert unit.count == 0
 
 
-def test_one_that_serves_is_not_stopped_for_what_it_did_before() -> None:
+def test_a_ready_instance_is_not_stopped_for_earlier_crashes() -> None:
     unit = Unit()
     unit.life(0.2)
     unit.begin(restarts=10)
@@ -183,7 +183,7 @@ def test_one_that_serves_is_not_stopped_for_what_it_did_before() -> None:
     assert unit.look().step is Step.STOP
 
 
-def test_a_start_by_hand_is_no_crash() -> None:
+def test_a_start_by_request_is_no_crash() -> None:
     unit = Unit()
     unit.life(0.2)
     unit.now += 0.5
@@ -192,8 +192,8 @@ def test_a_start_by_hand_is_no_crash() -> None:
     assert unit.count == 1
 
 
-def test_half_of_the_news_is_not_counted_twice() -> None:
-    """systemd tells NRestarts= before the state that goes with it, and is inactive for an instant in between."""
+def test_partial_changes_of_properties_are_not_counted_twice() -> None:
+    """systemd reports NRestarts= before the matching state, and the unit is inactive for an instant in between."""
     unit = Unit()
     for crashes in range(1, 5):
         unit.crash()
@@ -208,7 +208,7 @@ def test_half_of_the_news_is_not_counted_twice() -> None:
         assert unit.count == crashes
 
 
-def test_a_pin_that_moved_is_another_instance() -> None:
+def test_a_new_pin_makes_another_instance() -> None:
     unit = Unit()
     for _ in range(4):
         unit.life(0.2)
@@ -219,7 +219,7 @@ def test_a_pin_that_moved_is_another_instance() -> None:
     assert unit.count == 0
 
 
-def test_what_is_forgiven_is_not_counted_again() -> None:
+def test_forgiven_crashes_are_not_counted_again() -> None:
     unit = Unit()
     unit.crash()
     unit.crashes = forgiven(unit.item)
@@ -231,7 +231,7 @@ def test_what_is_forgiven_is_not_counted_again() -> None:
     assert unit.count == 0
 
 
-def test_it_is_written_down_whole() -> None:
+def test_crashes_are_converted_to_json_and_back() -> None:
     unit = looping()
     assert unit.crashes is not None
     assert Crashes.from_json(unit.crashes.to_json()) == unit.crashes
@@ -242,9 +242,9 @@ LIVES = st.lists(st.floats(0.0, 200.0), min_size=1, max_size=60)
 
 @settings(max_examples=200)
 @given(LIVES, st.data())
-def test_it_never_spins_and_always_comes_back(lives: list[float], data: st.DataObject) -> None:
-    """However it crashes, and whatever looks are missed: between `limit` crashes without a steady life there is a
-    stop, the delays only grow until it is forgiven, and what deployd stopped it starts again."""
+def test_crash_loops_are_slowed_down_and_always_retried(lives: list[float], data: st.DataObject) -> None:
+    """Whatever crashes and missed observations: after `limit` crashes without `steady` seconds of being ready there is
+    a stop, the delays only grow until the crashes are forgiven, and deployd starts again what it stopped."""
     unit = Unit()
     row = 0
     for lasts in lives:
@@ -291,8 +291,8 @@ ITEMS = st.builds(
 
 @settings(max_examples=300)
 @given(st.lists(st.tuples(ITEMS, st.floats(0.0, 100.0), st.booleans()), max_size=30))
-def test_any_world_has_an_answer(world: list[tuple[Instance, float, bool]]) -> None:
-    """And one that serves is never stopped, one that is down without our doing never started."""
+def test_judge_is_total(world: list[tuple[Instance, float, bool]]) -> None:
+    """A ready instance is never stopped, and one that deployd did not stop is never started."""
     crashes: Crashes | None = None
     now = 1000.0
     for item, later, tried in world:
@@ -312,5 +312,5 @@ def test_any_world_has_an_answer(world: list[tuple[Instance, float, bool]]) -> N
 
 
 @given(st.integers(0, 100_000))
-def test_no_delay_is_longer_than_the_longest(crashes: int) -> None:
+def test_delays_are_bounded(crashes: int) -> None:
     assert PATIENCE.delay(crashes) <= PATIENCE.delay(crashes + 1) <= PATIENCE.longest

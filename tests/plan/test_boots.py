@@ -1,4 +1,4 @@
-"""The gate timeout that is learned from past boots."""
+"""The gate timeout learned from past boots."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ def test_examples(boots: list[float], timeout: float) -> None:
 
 
 @given(st.lists(SECONDS, min_size=1, max_size=80))
-def test_it_is_on_the_ladder_and_no_boot_as_slow_as_the_slowest_known_is_too_late(boots: list[float]) -> None:
+def test_the_timeout_is_on_the_ladder_and_exceeds_the_slowest_known_boot(boots: list[float]) -> None:
     timeout = gate_timeout(boots)
     assert timeout in LADDER
     assert timeout == LADDER[-1] or timeout >= FACTOR * max(boots[:KNOWN])
 
 
 @given(st.lists(SECONDS, min_size=1, max_size=80), SECONDS)
-def test_a_slower_boot_never_shortens_it(boots: list[float], slower: float) -> None:
+def test_a_slower_boot_never_shortens_the_timeout(boots: list[float], slower: float) -> None:
     known = boots[: KNOWN - 1]
     assert gate_timeout([max(*boots, slower), *known]) >= gate_timeout(known or [min(boots)])
 
 
 @given(st.lists(SECONDS, min_size=KNOWN, max_size=KNOWN), SECONDS)
-def test_what_is_long_past_is_forgotten(boots: list[float], older: float) -> None:
+def test_old_boots_are_ignored(boots: list[float], older: float) -> None:
     assert gate_timeout([*boots, older]) == gate_timeout(boots)
 
 
 @given(SECONDS, st.floats(0.9, 1.1))
-def test_it_does_not_change_with_every_boot(boot: float, noise: float) -> None:
-    """Within one step of the ladder boots may differ, and then the units stay as they are."""
+def test_the_timeout_does_not_change_with_every_boot(boot: float, noise: float) -> None:
+    """Small differences move it by at most one step of the ladder."""
     now, later = gate_timeout([boot]), gate_timeout([boot * noise])
     assert abs(LADDER.index(now) - LADDER.index(later)) <= 1
 
 
-def test_nothing_known_is_the_floor() -> None:
+def test_without_past_boots_the_timeout_is_the_lowest() -> None:
     assert gate_timeout([]) == LADDER[0]
     assert list(LADDER) == sorted(LADDER)
 

@@ -1,4 +1,4 @@
-"""Whole rollouts on a host where everything goes wrong that can (plan_chaos): they end, and end well."""
+"""Whole rollouts on a simulated host with random faults (chaos.py): they end, and in the expected state."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.plan.worlds import alive, app, available, begun, stopped, turn
 ORIGIN, TARGET = 4, 5
 
 seeds = st.integers(0, 2**32 - 1)
-"""Seeds, not generators: what fails is printed, and can be tried again."""
+"""Seeds instead of generators, so that a failing case is printed and can be repeated."""
 some = settings(max_examples=120, deadline=None)
 
 
@@ -39,7 +39,7 @@ def goal_of(chance: random.Random, generation: int, most: int, same: frozenset[i
 
 
 def left_over(chance: random.Random, number: int) -> Instance:
-    """What another rollout may have left behind."""
+    """Return an instance that another rollout may have left behind."""
     state = chance.choice(tuple(State))
     generation = chance.choice((None, 1, 2, 3, ORIGIN, ORIGIN))
     started = chance.uniform(0, 999)
@@ -52,7 +52,7 @@ def serving(chance: random.Random, number: int) -> Instance:
 
 
 def chaos(chance: random.Random, most: int = 8, **changes: object) -> Chaos:
-    """A rollout from ORIGIN to TARGET, in a world that need not be tidy."""
+    """Return a rollout from ORIGIN to TARGET, in an arbitrary world."""
     same = chance.choice((frozenset[int](), frozenset[int](), frozenset({ORIGIN})))
     target = goal_of(chance, TARGET, most, same)
     origin = goal_of(chance, ORIGIN, most, frozenset({TARGET}) if same else same)
@@ -67,13 +67,15 @@ def chaos(chance: random.Random, most: int = 8, **changes: object) -> Chaos:
 
 
 def steps(chaos: Chaos) -> int:
-    """Ample for any rollout; without a bound a livelock would only be slow."""
+    """Return a number of steps ample for any rollout, so that a livelock fails."""
     return 400 + 100 * (len(chaos.world) + chaos.target.instances + chaos.origin.instances)
 
 
 def assert_only(chaos: Chaos, goal: Goal) -> None:
-    """Exactly the goal's instances, all ready, and nobody else would come up at the next boot. Of one generation some
-    may stand by."""
+    """Check that exactly the goal's instances run, all ready, and no other would start at the next boot.
+
+    Instances of one other generation may be in standby.
+    """
     running = alive(chaos.world.values())
     assert len(running) == goal.instances
     assert {(item.generation, item.state) for item in running} <= {(goal.generation, State.READY)}
@@ -85,7 +87,7 @@ def assert_only(chaos: Chaos, goal: Goal) -> None:
 
 
 def watch(goal: Goal, world: World, plan: Plan) -> None:
-    """Floor, ceiling and turn, whatever has happened to the world between two plans."""
+    """Check floor, ceiling and order, whatever has happened to the world between two plans."""
     before = available(world.instances, goal, plan.passed)
     assert len(before - stopped(plan)) >= min(len(before), goal.floor)
     count = len(alive(world.instances))
@@ -98,8 +100,8 @@ def watch(goal: Goal, world: World, plan: Plan) -> None:
 
 @some
 @given(seeds)
-def test_a_good_release_arrives_whatever_happens(seed: int) -> None:
-    """One crash, for several at once are held against the release."""
+def test_a_good_release_succeeds_despite_faults(seed: int) -> None:
+    """At most one crash, because several at a time fail the release."""
     chance = random.Random(seed)
     run = chaos(chance, trouble=chance.randint(0, 1), crashes=False, observer=watch)
     run.world = {n: replace(item, restarts=0) for n, item in run.world.items()}
@@ -109,7 +111,7 @@ def test_a_good_release_arrives_whatever_happens(seed: int) -> None:
 
 @some
 @given(seeds)
-def test_a_bad_release_is_rolled_back_whatever_happens(seed: int) -> None:
+def test_a_bad_release_is_rolled_back_despite_faults(seed: int) -> None:
     chance = random.Random(seed)
     run = chaos(chance, trouble=chance.randint(0, 20), crashes=False, bad=frozenset({TARGET}), observer=watch)
     run.target = replace(run.target, same=frozenset())
@@ -120,7 +122,7 @@ def test_a_bad_release_is_rolled_back_whatever_happens(seed: int) -> None:
 
 @some
 @given(seeds)
-def test_every_rollout_ends_even_if_anything_may_crash(seed: int) -> None:
+def test_every_rollout_ends_even_if_any_instance_may_crash(seed: int) -> None:
     chance = random.Random(seed)
     bad = frozenset(chance.sample((ORIGIN, TARGET), chance.randint(0, 2)))
     run = chaos(chance, trouble=chance.randint(0, 60), bad=bad, forgetful=chance.random() < 0.5, observer=watch)
@@ -132,8 +134,8 @@ def test_every_rollout_ends_even_if_anything_may_crash(seed: int) -> None:
 
 @some
 @given(seeds)
-def test_the_way_back_leaves_healthy_instances_alone(seed: int) -> None:
-    """The instances of the origin that were up when the gate failed are the same processes at the end."""
+def test_a_rollback_keeps_healthy_instances(seed: int) -> None:
+    """The instances of the origin that were ready when the gate failed are the same processes at the end."""
     chance = random.Random(seed)
     run = chaos(chance, bad=frozenset({TARGET}))
     size = run.origin.instances
@@ -161,7 +163,7 @@ def test_the_way_back_leaves_healthy_instances_alone(seed: int) -> None:
 @some
 @given(seeds)
 def test_adoption_restarts_nothing(seed: int) -> None:
-    """A scale: the same process under another number of instances; only the difference starts or stops."""
+    """With an identical process and another number of instances only the difference starts or stops."""
     chance = random.Random(seed)
     size = chance.randint(1, 8)
     run = chaos(chance)
@@ -180,7 +182,7 @@ def test_adoption_restarts_nothing(seed: int) -> None:
 
 @some
 @given(seeds)
-def test_in_a_calm_world_stops_are_in_turn_from_first_to_last(seed: int) -> None:
+def test_without_faults_all_stops_are_in_order(seed: int) -> None:
     chance = random.Random(seed)
     run = chaos(chance)
     run.world = {
@@ -200,7 +202,7 @@ def test_in_a_calm_world_stops_are_in_turn_from_first_to_last(seed: int) -> None
 
 @settings(max_examples=8, deadline=None)
 @given(seeds)
-def test_forty_instances_arrive_too(seed: int) -> None:
+def test_a_good_release_of_forty_instances_succeeds(seed: int) -> None:
     chance = random.Random(seed)
     run = chaos(chance, most=40, trouble=1, crashes=False, observer=watch)
     run.world = {n: replace(item, restarts=0) for n, item in run.world.items()}

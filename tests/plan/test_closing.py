@@ -1,4 +1,4 @@
-"""The second pass of a changed `listen`: who is replaced once more, and when the old address closes."""
+"""The second pass of a changed `listen`: which instances are replaced again, and when the old address closes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def ready(number: int, generation: int = 2) -> Instance:
 
 
 @given(st.integers(1, 12), st.integers(0, 4), st.integers(0, 3))
-def test_everything_is_replaced_twice_and_capacity_stands(instances: int, surge: int, unavailable: int) -> None:
+def test_all_instances_are_replaced_twice_within_the_capacity(instances: int, surge: int, unavailable: int) -> None:
     if not surge and not unavailable:
         unavailable = 1
     old = tuple(ready(number, 1) for number in range(1, instances + 1))
@@ -43,7 +43,7 @@ def test_everything_is_replaced_twice_and_capacity_stands(instances: int, surge:
     assert len(whole.steps) == len(first.steps) + len(second.steps)
 
 
-def test_those_that_never_had_the_address_are_left_alone() -> None:
+def test_instances_that_never_had_the_address_are_kept() -> None:
     goal = Goal(3, 3, same=frozenset({1}))
     first = simulate(goal, (ready(1, 1), ready(2, 1), ready(5, 2)))
     assert second_pass(first, True, frozenset({5})) == {3}
@@ -52,8 +52,8 @@ def test_those_that_never_had_the_address_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize("surge", [1, 2, 4])
-def test_the_old_address_closes_before_the_last_who_accept_on_it_stop(surge: int) -> None:
-    """Just once, and when the goal's instances all stand."""
+def test_the_old_address_closes_before_its_last_instances_stop(surge: int) -> None:
+    """It closes once, when all instances of the goal are ready."""
     goal = Goal(2, 4, max_surge=surge, avoid=frozenset({5, 6, 7, 8}))
     found: list[frozenset[int]] = []
 
@@ -71,7 +71,7 @@ def test_the_old_address_closes_before_the_last_who_accept_on_it_stop(surge: int
     assert found[0] <= {5, 6, 7, 8}
 
 
-def test_in_place_it_stays_open_for_the_way_back() -> None:
+def test_without_surge_the_address_stays_open_for_a_rollback() -> None:
     goal = Goal(2, 2, max_surge=0, max_unavailable=1, avoid=frozenset({5}))
     stop = Plan(Verdict.GOING, (Stop(5, 2),), frozenset({1}))
     assert last_holders(goal, stop, (ready(1), ready(5))) == frozenset()

@@ -1,4 +1,4 @@
-"""The planner by example: read this to see what a rollout does."""
+"""The planner by example: these tests show what a rollout does."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def actions(goal: Goal, *pool: Instance, passed: set[int] | None = None) -> tupl
     return plan(goal, World(pool, frozenset(passed or ())), NOW).actions
 
 
-def story(outcome: Outcome) -> list[str]:
-    """`+5` starts instance 5, `-4` stops it, `=3` adopts it."""
+def steps(outcome: Outcome) -> list[str]:
+    """Return the actions in short: `+5` starts instance 5, `-4` stops it, `=3` adopts it."""
     signs = {Start: "+", Stop: "-", Adopt: "=", Unpin: "~"}
     actions = [step.action for step in outcome.steps if not isinstance(step.action, Hold)]
     return [f"{signs[type(action)]}{action.number}" for action in actions]
@@ -31,31 +31,31 @@ def pool_of(generation: int, *numbers: int) -> tuple[Instance, ...]:
 
 def test_first_deploy() -> None:
     done = simulate(Goal(1, 3), ())
-    assert story(done) == ["+1", "+2", "+3"]
+    assert steps(done) == ["+1", "+2", "+3"]
     assert done.verdict is Verdict.DONE
 
 
-def test_surge_of_one_never_serves_with_less() -> None:
+def test_with_a_surge_of_one_all_instances_stay_available() -> None:
     done = simulate(Goal(2, 3), pool_of(1, 1, 2, 3))
-    assert story(done) == ["+4", "-3", "+3", "-2", "+2", "-1"]
+    assert steps(done) == ["+4", "-3", "+3", "-2", "+2", "-1"]
     assert (done.floor, done.ceiling, done.verdict) == (3, 4, Verdict.DONE)
 
 
-def test_in_place_replaces_one_after_the_other() -> None:
+def test_without_surge_instances_are_replaced_one_by_one() -> None:
     goal = Goal.of(app(3, pace=Pace(max_surge=Amount(0))), 2)
     done = simulate(goal, pool_of(1, 1, 2, 3))
-    assert story(done) == ["-3", "+3", "-2", "+2", "-1", "+1"]
+    assert steps(done) == ["-3", "+3", "-2", "+2", "-1", "+1"]
     assert (done.floor, done.ceiling, done.verdict) == (2, 3, Verdict.DONE)
 
 
-def test_a_quarter_up_and_a_quarter_down() -> None:
+def test_a_quarter_of_surge_and_a_quarter_unavailable() -> None:
     pace = Pace(max_surge=Amount(25, percent=True), max_unavailable=Amount(25, percent=True))
     done = simulate(Goal.of(app(8, pace=pace), 2), pool_of(1, 1, 2, 3, 4, 5, 6, 7, 8))
     assert (done.floor, done.ceiling, done.verdict) == (6, 10, Verdict.DONE)
-    assert story(done)[:4] == ["-8", "-7", "+9", "+10"]
+    assert steps(done)[:4] == ["-8", "-7", "+9", "+10"]
 
 
-def test_nothing_stops_until_the_replacement_is_ready() -> None:
+def test_no_instance_stops_until_its_replacement_is_ready() -> None:
     old = pool_of(1, 1, 2)
     assert actions(Goal(2, 2), *old) == (Start(3, 2),)
     assert actions(Goal(2, 2), *old, starting(3, 2)) == ()
@@ -79,7 +79,7 @@ def test_a_crash_within_min_ready_fails_the_gate() -> None:
         assert (made.verdict, made.culprit, made.actions) == (Verdict.FAILED, 3, ())
 
 
-def test_one_that_passed_may_fall_over_but_not_again_and_again() -> None:
+def test_an_instance_that_passed_may_crash_but_not_repeatedly() -> None:
     old = ready(1, 1)
     fallen = World((old, ready(2, 2), replace(failed(3, 2), restarting=True)), frozenset({2, 3}))
     waits = plan(Goal(2, 2), fallen, NOW)
@@ -89,52 +89,52 @@ def test_one_that_passed_may_fall_over_but_not_again_and_again() -> None:
     assert hopeless.passed == {2}
 
 
-def test_one_that_passed_and_that_nobody_restarts_is_started_anew() -> None:
-    """It was stopped by hand before the end of its start job had been told to us."""
+def test_an_instance_that_passed_and_is_not_restarted_is_started_again() -> None:
+    """It was stopped by request before systemd reported the end of its start job."""
     gone = replace(failed(3, 2), refused=True, detail="was not started: it ended, or was stopped, at once")
     made = plan(Goal(2, 2), World((ready(1, 1), ready(2, 2), gone), frozenset({2, 3})), NOW)
     assert (made.verdict, made.actions) == (Verdict.GOING, (Stop(3, 2, "failed"),))
 
 
-def test_the_seed_story_bad_instances_die_first_and_healthy_ones_live() -> None:
-    """Generation 2 was cancelled half-way and left 1 and 2 of generation 1 alone; generation 3 is bad.
+def test_a_rollback_stops_bad_instances_first_and_keeps_healthy_ones() -> None:
+    """Generation 2 was cancelled half-way and kept instances 1 and 2 of generation 1; generation 3 is bad.
 
-    A restart that went oldest-first would kill the healthy ones before the bad. The way back takes the newest
-    generation away first, adopts what runs the very same process, and leaves 1 and 2 alone.
+    An oldest-first restart would stop the healthy instances before the bad ones. The rollback stops the newest
+    generation first, adopts identical processes, and keeps instances 1 and 2.
     """
     healthy = (ready(1, 1, started=10), ready(2, 1, started=20))
     half_way = (ready(3, 2, started=30), ready(4, 2, started=40))
     rollout = Goal(3, 4)
     bad = simulate(rollout, (*healthy, *half_way), fate=lambda _number, generation: generation != 3)
-    assert (story(bad), bad.verdict, bad.reason) == (["+5"], Verdict.FAILED, "instance 5 failed")
+    assert (steps(bad), bad.verdict, bad.reason) == (["+5"], Verdict.FAILED, "instance 5 failed")
 
-    way_back = Goal(1, 4, proven=True)
-    back = simulate(way_back, bad.instances, passed=frozenset({1, 2}))
-    assert story(back) == ["-5", "+5", "-4", "+4", "-3"]
+    rollback = Goal(1, 4, proven=True)
+    back = simulate(rollback, bad.instances, passed=frozenset({1, 2}))
+    assert steps(back) == ["-5", "+5", "-4", "+4", "-3"]
     assert not {1, 2} & {step.action.number for step in back.steps if not isinstance(step.action, Hold)}
     assert [i for i in back.instances if i.number in (1, 2)] == list(healthy)
     assert (back.floor, back.verdict) == (4, Verdict.DONE)
 
-    # Had generation 2 run the very same process as 1, nobody but the bad one would have been touched.
-    adopted = simulate(replace(way_back, same=frozenset({2})), bad.instances, passed=frozenset({1, 2}))
-    assert story(adopted) == ["=3", "=4", "-5"]
+    # If generation 2 ran an identical process to 1, only the bad instance would be stopped.
+    adopted = simulate(replace(rollback, same=frozenset({2})), bad.instances, passed=frozenset({1, 2}))
+    assert steps(adopted) == ["=3", "=4", "-5"]
 
 
-def test_many_bad_instances_go_newest_first() -> None:
-    """All of generation 3 came up, and is bad all the same: somebody rolls back by hand."""
+def test_bad_instances_stop_newest_first() -> None:
+    """All instances of generation 3 became ready, but it is rolled back by request."""
     pool = (ready(1, 1, 10), ready(2, 2, 20), ready(3, 3, 30), ready(4, 3, 40))
     back = simulate(Goal(1, 4, proven=True), pool, passed=frozenset({1}))
-    assert [a for a in story(back) if a.startswith("-")] == ["-4", "-3", "-2"]
+    assert [a for a in steps(back) if a.startswith("-")] == ["-4", "-3", "-2"]
 
 
-def test_scaling_touches_only_the_difference() -> None:
+def test_scaling_starts_or_stops_only_the_difference() -> None:
     up = simulate(Goal(2, 4, same=frozenset({1}), proven=True), pool_of(1, 1, 2))
-    assert story(up) == ["=1", "=2", "+3", "+4"]
+    assert steps(up) == ["=1", "=2", "+3", "+4"]
     down = simulate(Goal(2, 1, same=frozenset({1}), proven=True), pool_of(1, 1, 2, 3))
-    assert story(down) == ["=1", "-3", "-2"]
+    assert steps(down) == ["=1", "-3", "-2"]
 
 
-def test_an_old_crash_count_is_not_held_against_an_adopted_instance() -> None:
+def test_old_crashes_of_an_adopted_instance_do_not_count() -> None:
     veteran = ready(1, 1, restarts=17)
     made = plan(Goal(2, 1, same=frozenset({1})), World((veteran,)), NOW)
     assert (made.actions, made.passed) == ((Adopt(1, 2, 1),), frozenset({1}))
@@ -142,16 +142,16 @@ def test_an_old_crash_count_is_not_held_against_an_adopted_instance() -> None:
     assert plan(Goal(2, 1, same=frozenset({1})), relabelled, NOW).verdict is Verdict.DONE
 
 
-def test_what_is_not_up_is_not_adopted() -> None:
-    """One that starts is waited for, one that failed is replaced: its generation may be adopted because it is bad."""
+def test_only_ready_instances_are_adopted() -> None:
+    """A starting one is waited for; a failed one is replaced."""
     goal = Goal(2, 2, same=frozenset({1}))
     assert actions(goal, ready(1, 1), starting(2, 1)) == (Adopt(1, 2, 1),)
     assert actions(goal, ready(1, 2), failed(2, 1), passed={1}) == (Start(3, 2),)
     assert actions(goal, ready(1, 2), failed(2, 1), ready(3, 2), passed={1}) == (Stop(2, 1),)
 
 
-def test_an_old_instance_that_crashes_again_and_again_does_not_block() -> None:
-    """Instance 2 would be first, but it serves; 1 serves nobody, and goes out of turn."""
+def test_an_old_instance_in_a_crash_loop_does_not_block() -> None:
+    """Instance 2 would be the first to stop, but it serves; 1 does not, and stops out of order."""
     for down in (failed(1, 1), starting(1, 1, restarts=8)):
         assert actions(Goal(2, 2), ready(2, 1, started=9), down, ready(3, 2)) == (Stop(1, 1, _why(down)),)
 
@@ -160,35 +160,35 @@ def _why(item: Instance) -> str:
     return "failed" if item.detail else "replaced"
 
 
-def test_one_that_takes_long_to_stop_is_waited_for_within_the_ceiling() -> None:
+def test_a_slow_stop_is_waited_for_within_the_ceiling() -> None:
     assert actions(Goal(2, 2), ready(1, 1), stopping(2, 1), ready(3, 2)) == ()
     assert actions(Goal(2, 2), ready(1, 1), ready(3, 2), idle(2, None)) == (Start(2, 2),)
 
 
-def test_a_pin_without_a_process_goes_or_is_used() -> None:
-    """It would come up at the next boot."""
+def test_a_pin_without_a_process_is_removed_or_used() -> None:
+    """Otherwise the instance would start at the next boot."""
     assert actions(Goal(2, 1), ready(1, 2), idle(2, 1), idle(3, 2)) == (Unpin(2), Unpin(3))
     assert actions(Goal(2, 2), ready(1, 2), idle(2, 1), idle(3, 2)) == (Start(3, 2), Unpin(2))
     # 4 waits until the ceiling lets it start.
     assert actions(Goal(2, 2), *pool_of(1, 1, 2), ready(3, 2), idle(4, 2)) == (Stop(2, 1),)
 
 
-def test_a_surplus_instance_that_serves_stays_until_others_do() -> None:
-    """Capacity before tidiness: 2 came back a moment ago, 1 is not up yet."""
+def test_a_serving_surplus_instance_stays_until_others_serve() -> None:
+    """Instance 2 was restarted a moment ago, and 1 is not ready yet."""
     goal = Goal(2, 1, min_ready=10.0)
     young = ready(2, 2, started=NOW - 1)
     assert actions(goal, starting(1, 2), young) == (Stop(1, 2, "surplus"),)
     assert actions(goal, ready(1, 2, started=NOW - 2), young) == ()
 
 
-def test_all_available_is_in_time_however_long_the_old_ones_take_to_leave() -> None:
+def test_the_deadline_does_not_cover_the_stops_of_old_instances() -> None:
     goal = Goal(2, 1, deadline=NOW - 1)
     assert plan(goal, World((ready(1, 1),)), NOW).reason == "the rollout's deadline passed with 0 of 1 instances ready"
     assert plan(goal, World((stopping(1, 1), ready(2, 2))), NOW).verdict is Verdict.GOING
     assert plan(goal, World((ready(2, 2),)), NOW).verdict is Verdict.DONE
 
 
-def test_the_first_deploy_rolls_back_to_nothing() -> None:
+def test_rolling_back_a_first_deployment_stops_everything() -> None:
     back = simulate(Goal(0, 0), (ready(1, 1), failed(2, 1), starting(3, 1)))
     assert back.verdict is Verdict.DONE
     assert not any(item.generation for item in back.instances)
@@ -198,17 +198,17 @@ def test_resuming_after_a_failure_begins_with_a_retry() -> None:
     world = World((ready(1, 1), failed(2, 2)))
     assert plan(Goal(2, 1), world, NOW).verdict is Verdict.FAILED
     assert retry(Goal(2, 1), world, NOW) == (Stop(2, 2, "failed"),)
-    # What is on its way out is not judged, however often it crashed.
+    # A stopping instance is not judged, however often it crashed.
     again = simulate(Goal(2, 1), (ready(1, 1), replace(stopping(2, 2), restarts=2)))
     assert again.verdict is Verdict.DONE
 
 
-def test_a_culprit_does_not_make_the_others_unproved() -> None:
+def test_a_failure_keeps_what_other_instances_have_passed() -> None:
     made = plan(Goal(2, 3), World((ready(3, 2, restarts=1), failed(1, 2)), frozenset({3})), NOW)
     assert (made.culprit, made.passed) == (1, frozenset({3}))
 
 
-def test_several_that_crash_after_they_passed_fail_the_release() -> None:
+def test_several_instances_that_crash_after_they_passed_fail_the_release() -> None:
     goal = Goal(generation=2, instances=4)
     why = "exited with status 5 after it was ready"
     fallen = [Instance(number, 2, State.FAILED, detail=why) for number in (5, 6)]
@@ -222,14 +222,14 @@ def test_several_that_crash_after_they_passed_fail_the_release() -> None:
     assert proven.verdict is Verdict.GOING
 
 
-def test_masked_numbers_are_not_used_but_one_that_runs_is() -> None:
+def test_masked_numbers_are_not_started_but_a_running_one_counts() -> None:
     goal = Goal(2, 3, masked=frozenset({2, 4}))
     done = simulate(goal, (*pool_of(1, 1, 3), ready(2, 2)))
     assert done.verdict is Verdict.DONE
-    assert "+2" not in story(done)
-    assert "+4" not in story(done)
+    assert "+2" not in steps(done)
+    assert "+4" not in steps(done)
 
 
-def test_a_pin_under_a_masked_number_is_taken_away_and_another_is_used() -> None:
+def test_the_pin_of_a_masked_number_is_removed_and_another_is_used() -> None:
     goal = Goal(2, 2, masked=frozenset({2}))
     assert set(actions(goal, ready(1, 2), idle(2, 2), passed={1})) == {Start(3, 2), Unpin(2)}

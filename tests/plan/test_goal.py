@@ -1,4 +1,4 @@
-"""Goal.of: from the amounts of an app file to counts."""
+"""Goal.of: converts the amounts of an app file to counts."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def test_a_goal_can_always_move(instances: int, surge: Amount, unavailable: Amou
 
 
 @given(st.integers(0, 200), st.integers(0, 1000))
-def test_shares_are_exact(value: int, total: int) -> None:
+def test_percentages_are_exact(value: int, total: int) -> None:
     assert percent(value).of(total, round_up=True) == ceil(value * total / 100)
     assert percent(value).of(total, round_up=False) == floor(value * total / 100)
     assert Amount(value).of(total, round_up=True) == value
 
 
-def test_the_rest_is_taken_over() -> None:
+def test_other_settings_are_copied() -> None:
     settings = app(2, gate=Gate(min_ready=7.0))
     goal = Goal.of(settings, 3, same=frozenset({1, 3}), deadline=9.0, proven=True)
     assert (goal.generation, goal.min_ready, goal.deadline, goal.proven) == (3, 7.0, 9.0, True)

@@ -1,4 +1,4 @@
-"""Canaries, pauses and probes, in every world: what a hold bounds, and what a probe decides."""
+"""Canaries, pauses and probes in arbitrary worlds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ some_holds = st.builds(Hold, st.integers(1, 8), st.booleans())
 
 @anything
 @given(goals(), pools(), some_holds, st.booleans())
-def test_a_hold_bounds_the_new_and_keeps_the_old(
+def test_a_hold_limits_new_instances_and_keeps_old_ones(
     goal: Goal, pool: tuple[Instance, ...], hold: Hold, known: bool
 ) -> None:
     goal = replace(goal, hold=hold)
@@ -48,7 +48,7 @@ def test_a_hold_bounds_the_new_and_keeps_the_old(
 
 
 @given(st.integers(1, 8), st.integers(0, 3), st.integers(0, 3), st.integers(1, 8), st.booleans())
-def test_from_a_tidy_world_a_hold_is_reached_as_it_says(
+def test_a_hold_is_reached_with_exactly_its_starts_and_stops(
     instances: int, surge: int, unavailable: int, new: int, canary: bool
 ) -> None:
     assume(new < instances)
@@ -64,14 +64,14 @@ def test_from_a_tidy_world_a_hold_is_reached_as_it_says(
     assert done.floor >= goal.floor
 
 
-def test_where_a_rollout_waits() -> None:
+def test_the_holds_of_a_rollout() -> None:
     eight = app(8, pace=Pace(pause_after=(Amount(50, percent=True), Amount(1), Amount(100, percent=True))))
     assert holds(eight) == (Hold(1), Hold(4))
     assert holds(eight, canary(eight, 2)) == (Hold(2, canary=True), Hold(4))
     assert holds(app(8)) == ()
 
 
-def test_percentages_are_shares_of_connections_where_an_app_is_steered() -> None:
+def test_percentages_of_a_steered_app_are_shares_of_connections() -> None:
     pauses = (*(Amount(value, percent=True) for value in (50, 5, 10, 25, 100)), Amount(2))
     eight = replace(app(8, pace=Pace(pause_after=pauses)), routing=Routing.STEERED)
     later = (Hold(1, share=0.1), Hold(2, share=0.25), Hold(4, share=0.5))
@@ -88,21 +88,21 @@ def test_percentages_are_shares_of_connections_where_an_app_is_steered() -> None
 @pytest.mark.parametrize(
     ("count", "share", "says"),
     [
-        (9, 0.0, "canary of 9: allowed are 1 to 8, the instances of shop"),
-        (-1, 0.0, "canary of -1: allowed are 1 to 8"),
+        (9, 0.0, "a canary of 9: must be from 1 to 8, the number of instances of shop"),
+        (-1, 0.0, "a canary of -1: must be from 1 to 8"),
         (1, 0.5, "a canary is a number of instances or a share of new connections, not both"),
-        (0, 1.01, "canary of 101 %: allowed is what is above 0 % and up to 100 %"),
-        (0, float("nan"), "canary of nan %"),
-        (0, 0.05, "shop shares one socket, where nobody chooses who gets a connection: --canary N starts N instances"),
+        (0, 1.01, "a canary of 101 %: must be above 0 % and at most 100 %"),
+        (0, float("nan"), "a canary of nan %"),
+        (0, 0.05, "shop shares one socket, for which the kernel distributes connections: use --canary N to start N"),
     ],
 )
-def test_canaries_that_cannot_be(count: int, share: float, says: str) -> None:
+def test_invalid_canaries(count: int, share: float, says: str) -> None:
     with pytest.raises(DeploydError) as caught:
         canary(app(8), count, share)
     assert str(caught.value).startswith(says)
 
 
-def test_a_canary_that_keeps_crashing_fails_while_it_is_held() -> None:
+def test_a_canary_that_keeps_crashing_fails_during_its_pause() -> None:
     goal = Goal(2, 2, hold=Hold(1, canary=True))
     old = (ready(1, 1), ready(2, 1))
     canary = Instance(3, 2, State.FAILED, restarts=4, detail="exited with status 1 after it was ready")
@@ -128,7 +128,7 @@ def verdict(goal: Goal, *pool: Instance) -> tuple[Verdict, frozenset[int], float
     return made.verdict, made.passed, made.wake_at
 
 
-def test_ready_is_not_enough_where_there_is_a_probe() -> None:
+def test_an_instance_with_a_probe_must_pass_it_to_count() -> None:
     old = ready(1, 1)
     assert plan(PROBED, World((old, new())), NOW).actions == ()
     assert verdict(PROBED, old, new()) == (Verdict.GOING, frozenset(), NOW + 9)
@@ -143,8 +143,8 @@ def test_a_probe_that_is_not_passed_in_time_fails_the_gate() -> None:
     assert (made.failure.gate, made.failure.waited) == (GateName.PROBE, 10.0)
 
 
-def test_who_was_never_asked_is_not_late() -> None:
-    """After a restart of the daemon the time may be over before the first question."""
+def test_an_instance_never_probed_is_not_late() -> None:
+    """After a restart of the daemon the timeout may be over before the first probe."""
     old, unasked = ready(1, 1), new(ready_since=NOW - 100)
     assert verdict(PROBED, old, unasked) == (Verdict.GOING, frozenset(), None)
     assert judge.to_probe(PROBED, (old, unasked), frozenset(), NOW) == [unasked]
@@ -156,15 +156,15 @@ def test_min_ready_counts_from_the_probe_and_a_failed_one_ends_it() -> None:
     assert verdict(goal, ready(1, 1), new(NOW - 2)) == (Verdict.GOING, frozenset(), NOW + 3)
     lost = plan(goal, World((ready(1, 1), new(NOW - 2, "answered 500"))), NOW)
     assert lost.reason == "instance 2 failed its probe within min_ready: answered 500"
-    # What has passed is not asked any more.
+    # An instance that has passed is not probed any more.
     assert plan(goal, World((ready(1, 1), new(NOW - 2, "answered 500")), frozenset({2})), NOW).passed == {2}
 
 
-def test_one_that_would_be_adopted_has_to_answer_too() -> None:
+def test_an_instance_to_be_adopted_must_pass_its_probe() -> None:
     goal = replace(PROBED, same=frozenset({1}))
     assert plan(goal, World((ready(1, 1, started=NOW - 1),)), NOW).actions == ()
     assert judge.to_probe(goal, (ready(1, 1, started=NOW - 1),), frozenset(), NOW)
-    # However long it has been ready. If its answer is bad, it is replaced like an old one.
+    # However long it has been ready. If its probe fails, it is replaced like an old instance.
     old = ready(1, 1)
     assert plan(goal, World((old,)), NOW).actions == ()
     assert judge.to_probe(goal, (old,), frozenset(), NOW)
@@ -173,7 +173,7 @@ def test_one_that_would_be_adopted_has_to_answer_too() -> None:
 
 @anything
 @given(goals(), pools(), st.floats(0, 2000), st.sampled_from(("", "answered 503")))
-def test_nobody_passes_unprobed(goal: Goal, pool: tuple[Instance, ...], since: float, error: str) -> None:
+def test_no_instance_passes_without_its_probe(goal: Goal, pool: tuple[Instance, ...], since: float, error: str) -> None:
     goal = replace(goal, probe_words="GET / to answer 200")
     asked = tuple(replace(item, probed_since=since if item.number % 2 else 0.0, probe_error=error) for item in pool)
     made = plan(goal, World(asked), NOW)
@@ -183,7 +183,7 @@ def test_nobody_passes_unprobed(goal: Goal, pool: tuple[Instance, ...], since: f
             assert item.probed_since + goal.min_ready <= NOW
 
 
-def test_the_words_of_a_probe() -> None:
+def test_the_description_of_a_probe() -> None:
     http = Goal.of(app(1, gate=Gate(probe=Probe(http="/_status"))), GENERATION)
     assert http.probe_words == "GET /_status to answer 200 within 60 s"
     command = Goal.of(app(1, gate=Gate(probe=Probe(command=("./check", "-v"), expect=0))), GENERATION)

@@ -1,4 +1,4 @@
-"""What holds of every single plan, whatever the world looks like (the numbers are design.md's invariants)."""
+"""Properties of every single plan in arbitrary worlds. The numbers in the names are those of the invariants."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Case = tuple[Goal, World, Plan]
 
 @st.composite
 def cases(draw: st.DrawFn, most: int = 8) -> Case:
-    """A goal, a world and the plan for it. What the rollout remembers may be about anything: the planner copes."""
+    """A goal, a world and the plan for it, with arbitrary remembered instances."""
     goal = draw(goals(most))
     pool = draw(pools(most + 4))
     numbers = [item.number for item in pool]
@@ -68,7 +68,7 @@ def test_every_action_fits_the_instance_it_is_for(case: Case) -> None:
 
 @anything
 @given(cases())
-def test_6_a_running_instance_keeps_its_pin_but_for_adoption(case: Case) -> None:
+def test_6_a_running_instance_keeps_its_pin_unless_it_is_adopted(case: Case) -> None:
     goal, world, made = case
     pins = {item.number: item.generation for item in world.instances}
     running = {item.number for item in alive(world.instances)}
@@ -97,8 +97,8 @@ def test_1_capacity_never_falls_below_the_floor(case: Case) -> None:
 
 @anything
 @given(cases())
-def test_1_no_old_instance_goes_before_its_replacement_passed(case: Case) -> None:
-    """Not even one that is down or starting: nobody knows yet that the new release comes up at all."""
+def test_1_no_old_instance_stops_before_its_replacement_passed(case: Case) -> None:
+    """Not even one that is down or starting, because the new release may not start at all."""
     goal, world, made = case
     old = [item for item in alive(world.instances) if item.generation not in {goal.generation, *goal.same}]
     leaving = stopped(made) & {item.number for item in old}
@@ -116,7 +116,7 @@ def test_1_no_old_instance_goes_before_its_replacement_passed(case: Case) -> Non
 
 @anything
 @given(cases())
-def test_1_never_more_alive_than_the_ceiling_or_what_is_there_already(case: Case) -> None:
+def test_1_never_more_alive_than_the_ceiling_or_the_instances_before(case: Case) -> None:
     goal, world, made = case
     now_alive = len(alive(world.instances))
     assert now_alive + len(begun(made)) <= max(goal.ceiling, now_alive)
@@ -125,7 +125,7 @@ def test_1_never_more_alive_than_the_ceiling_or_what_is_there_already(case: Case
 
 @anything
 @given(cases())
-def test_2_a_failed_gate_never_goes_on(case: Case) -> None:
+def test_2_a_failed_gate_stops_the_rollout(case: Case) -> None:
     goal, world, made = case
     if made.verdict is Verdict.FAILED:
         assert not made.actions
@@ -145,7 +145,7 @@ def test_2_a_failed_gate_never_goes_on(case: Case) -> None:
 
 @anything
 @given(cases())
-def test_3_ready_old_instances_go_in_turn(case: Case) -> None:
+def test_3_ready_old_instances_stop_in_order(case: Case) -> None:
     goal, world, made = case
     old = [
         item
@@ -164,8 +164,8 @@ def test_3_ready_old_instances_go_in_turn(case: Case) -> None:
 
 @anything
 @given(cases())
-def test_5_a_healthy_instance_of_the_very_same_process_is_kept(case: Case) -> None:
-    """It is stopped only where there are more than enough of them."""
+def test_5_a_healthy_instance_of_an_identical_process_is_kept(case: Case) -> None:
+    """Only surplus ones are stopped."""
     goal, world, made = case
     family = {goal.generation, *goal.same}
     healthy = {
@@ -194,7 +194,7 @@ def test_7_planning_again_changes_nothing(case: Case, chance: random.Random) -> 
     chance.shuffle(shuffled)
     assert plan(goal, World(tuple(shuffled), world.passed), NOW) == made
     if made.verdict is not Verdict.FAILED:
-        assert plan(goal, World(world.instances, made.passed), NOW) == made, "once what it remembers is saved"
+        assert plan(goal, World(world.instances, made.passed), NOW) == made, "also once those that passed are saved"
 
 
 @anything
@@ -223,7 +223,7 @@ def test_8_an_instance_counts_only_after_min_ready(case: Case) -> None:
 
 @anything
 @given(cases())
-def test_8_a_deadline_is_woken_for_and_kept(case: Case) -> None:
+def test_8_a_deadline_is_planned_for_and_enforced(case: Case) -> None:
     goal, world, made = case
     assume(made.verdict is Verdict.GOING)
     family = {goal.generation, *goal.same}
@@ -242,7 +242,7 @@ def test_8_a_deadline_is_woken_for_and_kept(case: Case) -> None:
 
 @anything
 @given(cases())
-def test_done_is_exactly_the_instances_asked_for_and_no_other_pin(case: Case) -> None:
+def test_done_means_exactly_the_wanted_instances_and_no_other_pin(case: Case) -> None:
     goal, world, made = case
     running = alive(world.instances)
     there = (
@@ -272,8 +272,8 @@ def test_4_a_rollout_never_waits_for_nothing(case: Case) -> None:
 
 @anything
 @given(cases())
-def test_4_an_old_instance_that_is_down_or_starting_is_no_reason_to_wait(case: Case) -> None:
-    """It may be crashing again and again, and nobody needs it."""
+def test_4_an_old_instance_that_is_down_or_starting_is_not_waited_for(case: Case) -> None:
+    """It may be in a crash loop, and is not needed."""
     goal, world, made = case
     if made.verdict is Verdict.GOING and not made.actions and made.wake_at is None:
         assert any(
@@ -300,7 +300,7 @@ def test_10_rolling_back_to_nothing_stops_everything(pool: tuple[Instance, ...],
 
 @anything
 @given(cases())
-def test_a_retry_stops_what_would_fail_again_and_nothing_else(case: Case) -> None:
+def test_a_retry_stops_exactly_the_failed_instances(case: Case) -> None:
     goal, world, made = case
     leaving = {action.number for action in retry(goal, world, NOW)}
     assert bool(leaving) == (made.verdict is Verdict.FAILED)
@@ -309,12 +309,12 @@ def test_a_retry_stops_what_would_fail_again_and_nothing_else(case: Case) -> Non
 
 
 @given(st.integers(0, 9))
-def test_a_proven_goal_forgives_restarts_and_starts_the_fallen_anew(restarts: int) -> None:
+def test_a_proven_goal_tolerates_restarts_and_starts_failed_instances_again(restarts: int) -> None:
     goal = Goal(GENERATION, 2, proven=True)
     up = ready(1, GENERATION, restarts=restarts)
     for other in (ready(2, GENERATION, restarts=restarts), starting(2, GENERATION, restarts=restarts)):
         assert plan(goal, World((up, other)), NOW).verdict is not Verdict.FAILED
     down = World((up, failed(2, GENERATION, restarts=restarts)), passed=frozenset({1, 2}))
     assert plan(goal, down, NOW).actions == (Stop(2, GENERATION, "failed"),)
-    # What was started on the way has to come up, proven or not.
+    # An instance that the rollout started must become ready, proven or not.
     assert plan(goal, replace(down, passed=frozenset({1})), NOW).verdict is Verdict.FAILED

@@ -1,4 +1,4 @@
-"""The way back from a bad release: the healthy are not touched, and it takes no more starts than are missing."""
+"""The rollback of a bad release: healthy instances are kept, and only missing ones are started."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DURATIONS = Durations(boot=lambda _number, _generation: 5.0, stop=lambda _number
 
 @st.composite
 def mixtures(draw: st.DrawFn, most: int = 12) -> tuple[Instance, ...]:
-    """A pool in the midst of it: generations in any order of numbers and starts; only the good are sure to be up."""
+    """A pool during a rollout: generations in any order of numbers and starts; all good instances are ready."""
     generations = draw(st.lists(st.sampled_from((GOOD, GOOD, CANCELLED, BAD)), min_size=1, max_size=most))
     starts = draw(st.permutations(range(1, len(generations) + 1)))
     pool = []
@@ -36,29 +36,29 @@ def mixtures(draw: st.DrawFn, most: int = 12) -> tuple[Instance, ...]:
     return tuple(pool)
 
 
-def ways_back(pace: Goal) -> dict[str, Goal]:
-    """`deployd rollback --to 1`, which makes a generation of its own; and the turn of a failed or aborted rollout."""
+def rollbacks(pace: Goal) -> dict[str, Goal]:
+    """`deployd rollback --to 1`, which makes a new generation; and the rollback of a failed or aborted rollout."""
     goal = replace(pace, generation=BACK, order=Order.NEWEST_OLD_FIRST, same=frozenset({GOOD}), proven=False)
-    return {"rollback": goal, "turn": replace(goal, generation=GOOD, same=frozenset(), proven=True)}
+    return {"request": goal, "automatic": replace(goal, generation=GOOD, same=frozenset(), proven=True)}
 
 
-def go_back(goal: Goal, pool: tuple[Instance, ...]) -> Outcome:
+def roll_back(goal: Goal, pool: tuple[Instance, ...]) -> Outcome:
     trusted = frozenset(item.number for item in pool if item.generation == goal.generation)
     return simulate(goal, pool, passed=trusted, durations=DURATIONS, now=1000.0)
 
 
-@pytest.mark.parametrize("way", ["rollback", "turn"])
+@pytest.mark.parametrize("kind", ["request", "automatic"])
 @settings(max_examples=100, deadline=None)
 @given(mixtures(), goals(12, standby=False))
-def test_the_way_back_stops_no_healthy_one_and_starts_what_is_missing(
-    way: str, pool: tuple[Instance, ...], pace: Goal
+def test_a_rollback_stops_no_healthy_instance_and_starts_only_missing_ones(
+    kind: str, pool: tuple[Instance, ...], pace: Goal
 ) -> None:
-    goal = ways_back(pace)[way]
+    goal = rollbacks(pace)[kind]
     healthy = {item.number: item for item in pool if item.generation == GOOD}
-    back = go_back(goal, pool)
+    back = roll_back(goal, pool)
     assert back.verdict is Verdict.DONE
     assert dict(back.starts) == ({goal.generation: lacking} if (lacking := goal.instances - len(healthy)) > 0 else {})
-    # Only where there are more than wanted (somebody scaled meanwhile) some of them go.
+    # Only surplus ones are stopped, if the app was scaled down meanwhile.
     gone = [number for number in back.stops if number in healthy]
     assert len(gone) == max(0, len(healthy) - goal.instances)
     after = {item.number: item for item in alive(back.instances)}
@@ -66,26 +66,24 @@ def test_the_way_back_stops_no_healthy_one_and_starts_what_is_missing(
         if number not in gone:
             assert (after[number].started, after[number].generation) == (item.started, goal.generation)
     adopted = [step.action.number for step in back.steps if isinstance(step.action, Adopt)]
-    assert sorted({*adopted} | {*gone}) == (sorted(healthy) if way == "rollback" else sorted(gone))
+    assert sorted({*adopted} | {*gone}) == (sorted(healthy) if kind == "request" else sorted(gone))
 
 
-@pytest.mark.parametrize("way", ["rollback", "turn"])
+@pytest.mark.parametrize("kind", ["request", "automatic"])
 @settings(max_examples=100, deadline=None)
 @given(mixtures(), goals(12, standby=False))
-def test_the_way_back_takes_the_newest_bad_ones_first(way: str, pool: tuple[Instance, ...], pace: Goal) -> None:
+def test_a_rollback_stops_the_newest_bad_instances_first(kind: str, pool: tuple[Instance, ...], pace: Goal) -> None:
     serving = [item for item in pool if item.state is State.READY and item.generation != GOOD]
     expected = [item.number for item in sorted(serving, key=lambda item: (-(item.generation or 0), -item.started))]
-    # What was starting becomes ready on the way, and has its turn then.
-    back = go_back(ways_back(pace)[way], pool)
+    # Instances that were starting become ready meanwhile, and are stopped in order then.
+    back = roll_back(rollbacks(pace)[kind], pool)
     assert [number for number in back.stops if number in expected] == expected
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(2, 12), st.integers(0, 3), st.integers(0, 3))
-def test_oldest_first_is_what_deployds_planner_does_when_it_is_told_to(
-    count: int, surge: int, unavailable: int
-) -> None:
-    """The reference is a fair one: it has the pace of the planner, and differs in order and adoption alone."""
+def test_the_reference_planner_differs_in_order_and_adoption_only(count: int, surge: int, unavailable: int) -> None:
+    """The comparison is fair: the oldest-first planner has the same pace as deployd's."""
     pace = (surge, min(unavailable, count) or (0 if surge else 1))
     pool = tuple(
         Instance(n, GOOD + n % 3, State.READY, started=float(n), ready_since=float(n)) for n in range(1, count)
@@ -99,8 +97,8 @@ def test_oldest_first_is_what_deployds_planner_does_when_it_is_told_to(
     assert classic.stops == tuple(range(1, count + 1))
 
 
-def test_the_story_of_200_instances() -> None:
-    """6 s each: until the last bad one is gone an oldest-first restart takes the seed document's 20 minutes."""
+def test_the_scenario_of_200_instances() -> None:
+    """With 6 s per instance an oldest-first restart takes 20 minutes until the last bad instance has stopped."""
     found = compare(Story())
     assert found == {
         "deployd": Recovery(300.0, 600.0, 7600.0, 100, 0, 150, 200),
@@ -119,7 +117,7 @@ def test_the_story_of_200_instances() -> None:
     ],
     ids=str,
 )
-def test_whatever_the_story_deployd_is_no_worse(story: Story) -> None:
+def test_deployd_is_no_worse_in_any_scenario(story: Story) -> None:
     ours, theirs = compare(story).values()
     assert ours.no_bad_left <= theirs.no_bad_left
     assert ours.done <= theirs.done
@@ -128,7 +126,7 @@ def test_whatever_the_story_deployd_is_no_worse(story: Story) -> None:
     assert ours.least_healthy >= theirs.least_healthy
 
 
-def test_the_pool_of_the_story_has_healthy_left_overs_and_bad_ones() -> None:
+def test_the_pool_of_a_scenario_has_healthy_and_bad_instances() -> None:
     pool = Story(instances=20, share=0.25).before()
     parts = [[item.started for item in alive(pool) if item.generation == n] for n in (GOOD, CANCELLED, BAD)]
     assert [len(part) for part in parts] == [10, 5, 5]
@@ -136,7 +134,7 @@ def test_the_pool_of_the_story_has_healthy_left_overs_and_bad_ones() -> None:
     assert max(parts[1]) < min(parts[2])
 
 
-def test_the_command_prints_the_same_each_time(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_output_of_the_command_is_reproducible(capsys: pytest.CaptureFixture[str]) -> None:
     printed = []
     for _ in range(2):
         assert main(["--instances", "20", "--boot", "3", "--share", "25%"]) == 0
@@ -150,7 +148,7 @@ def test_the_command_prints_the_same_each_time(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize("argv", [["--share", "0"], ["--instances", "1"], ["--surge", "0"], ["--boot", "-1"]])
-def test_a_story_that_cannot_be_is_refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_impossible_scenario_is_refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as refused:
         main(argv)
     assert refused.value.code == 2

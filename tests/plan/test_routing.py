@@ -1,4 +1,4 @@
-"""Who gets new connections: the newest generation, exactly what is asked for, and nobody more than it can take."""
+"""Shares of new connections: the newest generation first, requested shares exactly, and overflow to older ones."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def of(found: Shares, items: list[Candidate], generation: int | None) -> float:
 
 
 @given(candidates(), policies)
-def test_shares_are_of_all_candidates_and_sum_up_to_one(items: list[Candidate], policy: Policy) -> None:
+def test_all_candidates_have_shares_that_sum_up_to_one(items: list[Candidate], policy: Policy) -> None:
     found = shares(items, policy, NOW)
     assert set(found.shares) == set(found.order) == {item.number for item in items}
     assert len(found.order) == len(items)
@@ -62,7 +62,7 @@ def test_shares_are_of_all_candidates_and_sum_up_to_one(items: list[Candidate], 
 
 
 @given(candidates(), policies)
-def test_the_same_whatever_order_they_come_in(items: list[Candidate], policy: Policy) -> None:
+def test_the_order_of_the_input_does_not_matter(items: list[Candidate], policy: Policy) -> None:
     assert shares(reversed(items), policy, NOW) == shares(items, policy, NOW)
 
 
@@ -70,7 +70,7 @@ def test_the_same_whatever_order_they_come_in(items: list[Candidate], policy: Po
 @example([Candidate(1, 1, 0.0, 0.0), Candidate(2, 2, 0.0, 0.0)], Policy(shunned=1), 0.0)
 @example([Candidate(1, 1, 0.0, 0.0), Candidate(2, 2, 0.0, 0.0)], Policy(shunned=1), 0.25)
 @example([Candidate(1, None, 0.0, 0.0), Candidate(2, 2, 0.0, 0.0)], Policy(shunned=None), 0.25)
-def test_what_is_asked_for_is_exact(items: list[Candidate], policy: Policy, share: float) -> None:
+def test_requested_shares_are_exact(items: list[Candidate], policy: Policy, share: float) -> None:
     generations = {item.generation for item in items}
     found = shares(items, replace(policy, asked={2: share}), NOW)
     if generations - {2} and 2 in generations:
@@ -81,7 +81,7 @@ def test_what_is_asked_for_is_exact(items: list[Candidate], policy: Policy, shar
 
 
 @given(candidates(), policies)
-def test_an_older_one_gets_nothing_while_the_newest_keep_up(items: list[Candidate], policy: Policy) -> None:
+def test_an_older_generation_gets_nothing_while_the_newest_keeps_up(items: list[Candidate], policy: Policy) -> None:
     found = shares(items, replace(policy, asked={}, warm_up=0.0, shunned=None), NOW)
     if not items:
         return
@@ -93,7 +93,7 @@ def test_an_older_one_gets_nothing_while_the_newest_keep_up(items: list[Candidat
 
 
 @given(candidates(), st.floats(0.1, 100), st.floats(0, 200), st.floats(0, 200))
-def test_the_share_of_one_that_warms_up_only_grows(
+def test_the_share_of_an_instance_that_warms_up_only_grows(
     others: list[Candidate], warm_up: float, one: float, two: float
 ) -> None:
     policy = Policy(warm_up=warm_up)
@@ -108,13 +108,13 @@ def test_the_share_of_one_that_warms_up_only_grows(
 
 
 @given(candidates(most_queue=0), policies)
-def test_time_changes_nothing_before_it_says_so(items: list[Candidate], policy: Policy) -> None:
+def test_shares_do_not_change_before_wake_at(items: list[Candidate], policy: Policy) -> None:
     found = shares(items, policy, NOW)
     if found.wake_at is None:
         assert shares(items, policy, NOW + 10_000).shares == pytest.approx(found.shares)
 
 
-def test_on_the_way_back_the_older_stands_first() -> None:
+def test_in_a_rollback_the_older_generation_comes_first() -> None:
     items = [old(1), new(2)]
     assert shares(items, Policy(), NOW).shares == {1: 0, 2: 1}
     back = shares(items, Policy(prefer=1), NOW)
@@ -122,7 +122,7 @@ def test_on_the_way_back_the_older_stands_first() -> None:
     assert back.order == (1, 2)
 
 
-def test_what_a_way_back_leaves_does_not_help_out() -> None:
+def test_the_generation_left_by_a_rollback_gets_no_overflow() -> None:
     items = [Candidate(1, 1, 0.0, 0.0, queue=100), Candidate(2, 2, 5.0, 5.0)]
     assert shares(items, Policy(prefer=1), NOW).shares == {1: 0.0, 2: 1.0}
     assert shares(items, Policy(prefer=1, shunned=2), NOW).shares == {1: 1.0, 2: 0.0}
@@ -138,23 +138,23 @@ def test_a_weight_set_during_a_rollback_leaves_the_rest_to_the_other_generations
     assert shares([left, target], replace(policy, asked={1: 0.25}), NOW).shares == {1: 0.25, 2: 0.75}
 
 
-def test_within_a_generation_the_first_started_stands_first() -> None:
+def test_within_a_generation_the_first_started_comes_first() -> None:
     items = [Candidate(3, 2, 5.0, 5.0, 1), Candidate(1, 2, 5.0, 5.0, 2), Candidate(2, 2, 4.0, 4.0), old(9)]
     assert shares(items, Policy(), NOW).order == (2, 3, 1, 9)
 
 
-def test_the_least_busy_get_more_while_others_could_help() -> None:
+def test_the_least_busy_get_more_if_there_are_other_generations() -> None:
     found = shares([new(1, 0), new(2, LIMIT), new(3, LIMIT + 1), old(4)], Policy(), NOW)
     assert found.queues
     assert found.shares == pytest.approx({1: 17 / 18, 2: 1 / 18, 3: 0, 4: 0})
 
 
-def test_one_generation_shares_alike() -> None:
+def test_a_single_generation_gets_equal_shares() -> None:
     found = shares([old(1, 3), old(2)], Policy(), NOW)
     assert found == Shares({1: 0.5, 2: 0.5}, (1, 2))
 
 
-def test_those_over_the_limit_rest_while_older_ones_help() -> None:
+def test_instances_over_the_limit_get_nothing_while_an_older_generation_has_room() -> None:
     busy = [new(1, LIMIT + 1), new(2, 200)]
     assert shares([*busy, old(3), old(4)], Policy(), NOW).shares == pytest.approx({1: 0, 2: 0, 3: 0.5, 4: 0.5})
     three = [*busy, Candidate(3, 1, 0.0, 0.0, 99), Candidate(4, None, 0.0, 0.0)]
@@ -162,18 +162,18 @@ def test_those_over_the_limit_rest_while_older_ones_help() -> None:
     assert shares([*busy, old(3, 17)], Policy(), NOW).shares == pytest.approx(dict.fromkeys((1, 2, 3), 1 / 3))
 
 
-def test_a_cold_one_leaves_the_rest_to_the_warm_and_the_older() -> None:
+def test_a_cold_instance_leaves_the_rest_to_warm_and_older_ones() -> None:
     policy = Policy(warm_up=10.0)
     found = shares([new(1, age=1.0), old(2), old(3)], policy, NOW)
     assert found.shares == pytest.approx({1: 0.1, 2: 0.45, 3: 0.45})
     assert found.wake_at == pytest.approx(NOW + 0.2)
-    beside_warm = shares([new(1, age=0.0), new(2), old(3)], policy, NOW)
-    assert beside_warm.shares == pytest.approx({1: 0.005, 2: 0.5 + 0.2475, 3: 0.2475})
+    with_a_warm_one = shares([new(1, age=0.0), new(2), old(3)], policy, NOW)
+    assert with_a_warm_one.shares == pytest.approx({1: 0.005, 2: 0.5 + 0.2475, 3: 0.2475})
     assert shares([new(1, age=9.99), old(2)], policy, NOW).wake_at == pytest.approx(NOW + 0.05)
     assert shares([new(1, age=10.0), old(2)], policy, NOW).wake_at is None
 
 
-def test_cold_ones_that_are_alone_take_all() -> None:
+def test_cold_instances_without_others_get_everything() -> None:
     policy = Policy(warm_up=10.0)
     assert shares([new(1, age=0.0)], policy, NOW) == Shares({1: 1.0}, (1,))
     assert shares([new(1, age=0.0), new(2, age=1.0)], policy, NOW).shares == pytest.approx({1: 1 / 11, 2: 10 / 11})
@@ -205,13 +205,13 @@ CANARY = Hold(1, canary=True, share=0.05)
         (replace(rollout(Phase.ROLLING_BACK), weight=(2, 0.1)), {1: 4, 2: 1}, {}),
     ],
 )
-def test_what_a_rollout_asks_for(
+def test_shares_requested_by_a_rollout(
     under_way: Rollout | None, serving: Mapping[int, int], expected: Mapping[int, float]
 ) -> None:
     assert asked(under_way, 4, serving) == pytest.approx(expected)
 
 
-def test_a_rollout_prefers_where_it_leads_to() -> None:
+def test_the_target_of_a_rollout_or_rollback_comes_first() -> None:
     assert preferred(None) is None
     assert preferred(rollout()) == 2
     assert preferred(rollout(Phase.PAUSED, Pause.FAILED)) == 2
@@ -219,7 +219,7 @@ def test_a_rollout_prefers_where_it_leads_to() -> None:
     assert preferred(rollout(Phase.PAUSED, Pause.STRANDED)) == 1
 
 
-def test_a_way_back_leaves_the_bad_one() -> None:
+def test_a_rollback_shuns_the_bad_generation() -> None:
     assert shunned(None, None) is None
     assert shunned(rollout(), Cause.ROLLOUT) is None
     assert shunned(rollout(), Cause.ROLLBACK) == 1

@@ -1,4 +1,4 @@
-"""The simulated world: what the dry run prints, and rollouts of a size that no test host has."""
+"""The simulated world: the basis of the dry run, and rollouts larger than on any test host."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def many(count: int) -> tuple[Instance, ...]:
 
 @settings(max_examples=100, deadline=None)
 @given(pools(), goals())
-def test_a_good_release_is_done_and_within_its_bounds(pool: tuple[Instance, ...], goal: Goal) -> None:
+def test_a_good_release_succeeds_within_floor_and_ceiling(pool: tuple[Instance, ...], goal: Goal) -> None:
     left = tuple(i for i in pool if i.generation != GENERATION)
     done = simulate(goal, left, now=1000.0, limit=1000)
     assert done.verdict is Verdict.DONE
     assert [(i.generation, i.state) for i in alive(done.instances)] == [(GENERATION, State.READY)] * goal.instances
     assert done.floor >= min(goal.floor, len(available(left, goal, frozenset())))
-    # What stands by takes no more than it had when it is thawed, or on its way out.
+    # Instances in standby are alive while they are thawed or stopped.
     resting = sum(item.state is State.STANDBY for item in left)
     assert done.ceiling <= max(goal.ceiling, len(alive(left))) + resting
 
 
 @settings(max_examples=60, deadline=None)
 @given(goals())
-def test_a_bad_release_fails_and_the_way_back_is_done(goal: Goal) -> None:
+def test_a_bad_release_fails_and_its_rollback_succeeds(goal: Goal) -> None:
     old = tuple(ready(number, 1, started=float(number)) for number in range(1, goal.instances + 1))
     target = Goal(GENERATION, goal.instances, goal.max_surge, goal.max_unavailable, goal.order, goal.min_ready)
     bad = simulate(target, old, fate=lambda _number, generation: generation == 1, now=1000.0)
@@ -51,7 +51,7 @@ def test_a_bad_release_fails_and_the_way_back_is_done(goal: Goal) -> None:
     assert {i.number: i for i in old if i.number in up}.items() <= {i.number: i for i in back.instances}.items()
 
 
-def test_what_only_systemd_moves_is_told_as_unfinished() -> None:
+def test_waiting_for_systemd_alone_ends_the_simulation_unfinished() -> None:
     stuck = simulate(Goal(2, 1), (replace(failed(1, 2), restarting=True),), passed=frozenset({1}))
     assert (stuck.verdict, stuck.steps) == (Verdict.GOING, ())
 
@@ -62,19 +62,19 @@ def test_a_deadline_is_not_waited_out() -> None:
     assert stuck.verdict is Verdict.GOING
 
 
-def test_min_ready_passes_by_itself() -> None:
+def test_min_ready_elapses() -> None:
     done = simulate(Goal(2, 3, min_ready=30.0), many(3))
     assert done.verdict is Verdict.DONE
 
 
-def test_a_step_tells_what_serves_once_it_has_begun() -> None:
+def test_a_step_has_the_number_of_available_instances_after_it_began() -> None:
     done = simulate(Goal(2, 2), many(2))
     assert [step.ready for step in done.steps] == [2, 2, 2, 2]
     assert [step.ready for step in simulate(Goal(2, 2, 0, 1), many(2)).steps] == [1, 1, 1, 1]
 
 
-def test_durations_add_up_and_are_told_with_each_step() -> None:
-    """One at a time: each replacement boots for 5 s, then an old one takes 2 s to go. The last need no room."""
+def test_durations_add_up_and_each_step_has_its_time() -> None:
+    """With a surge of 1 each replacement boots for 5 s, then an old one stops for 2 s."""
     takes = Durations(boot=lambda _number, _generation: 5.0, stop=lambda _number, _generation: 2.0)
     done = simulate(Goal(2, 3), many(3), durations=takes, now=50.0)
     assert [(type(step.action), step.at) for step in done.steps] == [
@@ -98,7 +98,7 @@ def test_durations_may_differ_by_instance() -> None:
 
 
 @pytest.mark.parametrize("timeout", [0.0, 60.0])
-def test_a_bad_instance_fails_when_its_time_has_come(timeout: float) -> None:
+def test_a_bad_instance_fails_after_its_duration(timeout: float) -> None:
     takes = Durations(boot=lambda _number, _generation: 5.0, fail=lambda _number, _generation: timeout)
     bad = simulate(Goal(2, 3), many(3), fate=lambda number, _generation: number != 3, durations=takes)
     assert (bad.verdict, bad.reason) == (Verdict.FAILED, "instance 3 failed")
@@ -106,19 +106,19 @@ def test_a_bad_instance_fails_when_its_time_has_come(timeout: float) -> None:
     assert bad.stops == (3,)
 
 
-def test_what_is_under_way_already_needs_the_rest_of_its_time() -> None:
+def test_an_action_already_in_progress_takes_the_rest_of_its_time() -> None:
     takes = Durations(boot=lambda _number, _generation: 10.0, stop=lambda _number, _generation: 3.0)
     going = (starting(1, 2), replace(ready(2, 1), state=State.STOPPING))
     done = simulate(Goal(2, 1), going, durations=takes, now=NOW)
     assert (done.verdict, done.seconds) == (Verdict.DONE, 9.0)  # `starting` began a second ago
 
 
-def test_min_ready_takes_its_time() -> None:
+def test_min_ready_adds_to_the_duration() -> None:
     done = simulate(Goal(2, 2, min_ready=30.0), many(2))
     assert done.seconds == pytest.approx(60.0, abs=0.1)
 
 
-def test_one_can_stop_looking() -> None:
+def test_a_simulation_can_be_ended_early() -> None:
     seen: list[float] = []
 
     def enough(seconds: float, world: tuple[Instance, ...]) -> bool:
@@ -130,8 +130,8 @@ def test_one_can_stop_looking() -> None:
     assert seen == sorted(seen)
 
 
-def test_one_by_one_a_number_is_taken_as_soon_as_it_is_free() -> None:
-    """As on a host, where of several that stop at once the first is gone first."""
+def test_one_by_one_a_number_is_reused_as_soon_as_it_is_free() -> None:
+    """As on a host, where of several instances that stop together one is gone first."""
     goal = Goal(2, 4, 2, 1)
     together, apart = simulate(goal, many(4)), simulate(goal, many(4), one_by_one=True)
     assert together.stops == apart.stops == (4, 3, 2, 1)
@@ -142,19 +142,19 @@ def test_one_by_one_a_number_is_taken_as_soon_as_it_is_free() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(pools(), goals())
-def test_one_by_one_it_comes_to_the_same(pool: tuple[Instance, ...], goal: Goal) -> None:
+def test_one_by_one_the_outcome_is_the_same(pool: tuple[Instance, ...], goal: Goal) -> None:
     left = tuple(i for i in pool if i.generation != GENERATION)
     done = simulate(goal, left, one_by_one=True, now=1000.0, limit=1000)
     assert done.verdict is Verdict.DONE
     assert done.starts == simulate(goal, left, now=1000.0, limit=1000).starts
     assert done.floor >= min(goal.floor, len(available(left, goal, frozenset())))
-    # What stands by takes no more than it had when it is thawed, or on its way out.
+    # Instances in standby are alive while they are thawed or stopped.
     resting = sum(item.state is State.STANDBY for item in left)
     assert done.ceiling <= max(goal.ceiling, len(alive(left))) + resting
 
 
 def pauses(steps: tuple[Step, ...]) -> list[tuple[int, Hold, int]]:
-    """How many were started before each pause, and how many were available at it."""
+    """Return the number of starts before each pause, the pause, and the number of available instances."""
     found = []
     for index, step in enumerate(steps):
         if isinstance(step.action, Hold):
@@ -162,7 +162,7 @@ def pauses(steps: tuple[Step, ...]) -> list[tuple[int, Hold, int]]:
     return found
 
 
-def test_a_rollout_pauses_at_its_holds_and_goes_on() -> None:
+def test_a_rollout_pauses_at_its_holds_and_continues() -> None:
     holds = (Hold(1, canary=True), Hold(2), Hold(3))
     done = simulate(Goal(2, 4), many(4), holds=holds)
     assert done.verdict is Verdict.DONE
@@ -170,7 +170,7 @@ def test_a_rollout_pauses_at_its_holds_and_goes_on() -> None:
     assert (done.starts, done.stops) == ({2: 4}, (4, 3, 2, 1))
 
 
-def test_a_canary_of_many_stands_beside_all_of_the_old() -> None:
+def test_a_canary_of_several_runs_alongside_all_old_instances() -> None:
     canary = Hold(3, canary=True)
     done = simulate(Goal(2, 4), many(4), holds=(canary,))
     assert pauses(done.steps) == [(3, canary, 7)]
@@ -180,7 +180,7 @@ def test_a_canary_of_many_stands_beside_all_of_the_old() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(pools(), goals(), st.lists(st.integers(1, 7), unique=True, max_size=3), st.integers(0, 3))
-def test_whatever_it_pauses_at_it_gets_there(
+def test_a_rollout_succeeds_with_any_holds(
     pool: tuple[Instance, ...], goal: Goal, counts: list[int], canary: int
 ) -> None:
     left = tuple(i for i in pool if i.generation != GENERATION)
@@ -193,7 +193,7 @@ def test_whatever_it_pauses_at_it_gets_there(
     assert done.starts == plain.starts
 
 
-def test_an_instance_that_has_to_answer_a_probe_does() -> None:
+def test_good_instances_pass_their_probes() -> None:
     done = simulate(replace(Goal(2, 2, min_ready=5.0), probe_words="GET / to answer 200"), many(2))
     assert done.verdict is Verdict.DONE
 

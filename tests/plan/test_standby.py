@@ -1,4 +1,4 @@
-"""Standby in a rollout: who is frozen instead of stopped, and that the way back boots nothing."""
+"""Standby in a rollout: which instances are frozen instead of stopped, and rollbacks without boots."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.plan.worlds import GENERATION, NOW, failed, goals, pools, ready, rest
 SIGNS = {Start: "+", Stop: "-", Adopt: "=", Freeze: "*", Thaw: "^"}
 
 
-def story(outcome: Outcome) -> list[str]:
-    """`+5` starts instance 5, `-4` stops it, `*3` freezes it, `^3` thaws it, `=3` adopts it."""
+def steps(outcome: Outcome) -> list[str]:
+    """Return the actions: `+5` starts instance 5, `-4` stops it, `*3` freezes it, `^3` thaws it, `=3` adopts it."""
     actions = [step.action for step in outcome.steps if not isinstance(step.action, Hold)]
     return [f"{SIGNS.get(type(action), '~')}{action.number}" for action in actions]
 
@@ -35,9 +35,9 @@ def rest(pool: Iterable[Instance]) -> list[tuple[int, int | None]]:
     return [(item.number, item.generation) for item in pool if item.state is State.STANDBY]
 
 
-def test_what_is_replaced_is_frozen_and_keeps_its_number() -> None:
+def test_replaced_instances_are_frozen_and_keep_their_numbers() -> None:
     done = simulate(Goal(2, 3, standby=1), pool_of(1, 1, 2, 3))
-    assert story(done) == ["+4", "*3", "+5", "*2", "+6", "*1"]
+    assert steps(done) == ["+4", "*3", "+5", "*2", "+6", "*1"]
     assert (done.floor, done.ceiling, done.verdict) == (3, 4, Verdict.DONE)
     assert rest(done.instances) == [(1, 1), (2, 1), (3, 1)]
 
@@ -48,7 +48,7 @@ def test_without_standby_nothing_is_frozen() -> None:
 
 
 def test_only_the_ready_instances_of_the_origin_are_kept() -> None:
-    """Those of a rollout that was superseded, and those that serve nobody, are stopped."""
+    """Those of a superseded rollout, and those that are not ready, are stopped."""
     half = (*pool_of(2, 4), *pool_of(1, 1, 2), failed(3, 1), ready(7, None))
     done = simulate(Goal(3, 3, standby=1), half)
     assert sorted(done.frozen) == [1, 2]
@@ -57,15 +57,15 @@ def test_only_the_ready_instances_of_the_origin_are_kept() -> None:
 
 
 def test_a_rollback_thaws_all_at_once_and_starts_nothing() -> None:
-    """`max_surge` bounds what boots."""
+    """`max_surge` limits boots only."""
     before = (*pool_of(2, 4, 5, 6), *(resting(number, 1, float(number)) for number in (1, 2, 3)))
     done = simulate(Goal(3, 3, 1, same=frozenset({1}), proven=True), before)
-    assert story(done) == ["^1", "^2", "^3", "=1", "=2", "=3", "-6", "-5", "-4"]
+    assert steps(done) == ["^1", "^2", "^3", "=1", "=2", "=3", "-6", "-5", "-4"]
     assert not done.starts
     assert (done.floor, done.verdict) == (3, Verdict.DONE)
 
 
-def test_what_standby_lacks_is_started_afterwards() -> None:
+def test_instances_missing_in_standby_are_started_afterwards() -> None:
     before = (*pool_of(2, 4, 5, 6), resting(2, 1))
     done = simulate(Goal(3, 3, 1, same=frozenset({1}), proven=True), before)
     assert done.thawed == (2,)
@@ -73,8 +73,8 @@ def test_what_standby_lacks_is_started_afterwards() -> None:
     assert done.verdict is Verdict.DONE
 
 
-def test_a_failed_rollout_thaws_what_it_had_frozen() -> None:
-    """Of the way back nobody has to pass a gate twice."""
+def test_a_failed_rollout_thaws_the_instances_it_froze() -> None:
+    """They need not pass the gate again."""
     world = World((*pool_of(2, 4), starting(5, 2), ready(1, 1), resting(2, 1), resting(3, 1)), frozenset({1, 2, 3}))
     made = plan(Goal(1, 3, min_ready=600.0, proven=True), world, NOW)
     assert made.actions == (Thaw(2, 1), Thaw(3, 1))
@@ -99,19 +99,19 @@ def test_older_standby_goes_before_anything_starts() -> None:
     first = plan(goal, World(before), NOW)
     assert first.actions == (Stop(2, 1), Stop(1, 1))
     meanwhile = plan(goal, World((*before[:2], stopping(1, 1), stopping(2, 1))), NOW)
-    assert not meanwhile.actions, "they hold memory until they are gone"
+    assert not meanwhile.actions, "they use memory until they have stopped"
     done = simulate(goal, before)
     assert rest(done.instances) == [(4, 2), (5, 2)]
 
 
-def test_a_scale_replaces_nobody_and_keeps_what_stands_by() -> None:
+def test_scaling_replaces_no_instance_and_keeps_standby() -> None:
     before = (*pool_of(2, 4, 5), resting(1, 1), resting(2, 1))
     done = simulate(Goal(3, 3, same=frozenset({2}), standby=2, proven=True), before)
-    assert story(done) == ["=4", "=5", "+3"]
+    assert steps(done) == ["=4", "=5", "+3"]
     assert rest(done.instances) == [(1, 1), (2, 1)]
 
 
-def test_what_is_left_over_of_the_goals_own_goes_when_enough_serve() -> None:
+def test_surplus_standby_of_the_goal_stops_when_enough_serve() -> None:
     before = (*pool_of(2, 4, 5, 6), *(resting(number, 1) for number in (1, 2, 3)))
     done = simulate(Goal(3, 2, same=frozenset({1}), proven=True), before)
     assert done.thawed == (1, 2)
@@ -119,26 +119,26 @@ def test_what_is_left_over_of_the_goals_own_goes_when_enough_serve() -> None:
     assert not rest(done.instances)
 
 
-def test_one_whose_unit_is_an_older_generations_is_not_thawed() -> None:
+def test_an_instance_with_the_unit_of_an_older_generation_is_not_thawed() -> None:
     made = plan(Goal(3, 1, same=frozenset({1}), avoid=frozenset({1})), World((ready(4, 2), resting(1, 1))), NOW)
     assert made.actions == (Stop(1, 1),)
 
 
-def test_one_that_lost_its_probe_is_not_kept() -> None:
+def test_an_instance_that_failed_its_probe_is_not_kept() -> None:
     goal = Goal(3, 1, same=frozenset({1}), standby=1, probe_words=Probe(http="/").http)
     lost = replace(ready(1, 1, NOW - 5), probed_since=NOW - 4, probe_error="503")
     done = plan(goal, World((lost, replace(ready(2, 3), probed_since=NOW - 4)), frozenset({2})), NOW)
     assert not any(isinstance(action, Freeze) for action in done.actions)
 
 
-def test_a_canary_freezes_nobody_until_it_is_resumed() -> None:
+def test_nothing_is_frozen_before_a_canary_is_resumed() -> None:
     done = simulate(Goal(2, 2, standby=1), pool_of(1, 1, 2), holds=(Hold(1, canary=True),))
     kinds = [type(step.action) for step in done.steps]
     assert kinds.index(Hold) < kinds.index(Freeze)
     assert done.verdict is Verdict.DONE
 
 
-def test_a_retry_leaves_standby_alone() -> None:
+def test_a_retry_keeps_standby() -> None:
     world = World((replace(resting(1, GENERATION), restarts=9), failed(2, GENERATION)))
     assert [action.number for action in retry(Goal(GENERATION, 2), world, NOW)] == [2]
 
@@ -148,7 +148,7 @@ anything = settings(max_examples=150, deadline=None)
 
 @anything
 @given(goals(), pools(), st.booleans())
-def test_never_two_generations_stand_by(goal: Goal, pool: tuple[Instance, ...], known: bool) -> None:
+def test_never_two_generations_in_standby(goal: Goal, pool: tuple[Instance, ...], known: bool) -> None:
     made = plan(goal, World(pool, frozenset(item.number for item in pool) if known else frozenset()), NOW)
     if made.verdict is Verdict.FAILED:
         return
@@ -182,7 +182,7 @@ def test_nothing_boots_while_something_can_be_thawed(goal: Goal, pool: tuple[Ins
 
 @anything
 @given(goals(), pools())
-def test_the_way_back_ends_with_the_goal_alone(goal: Goal, pool: tuple[Instance, ...]) -> None:
+def test_a_rollout_without_standby_ends_without_standby(goal: Goal, pool: tuple[Instance, ...]) -> None:
     goal = replace(goal, standby=None)
     left = tuple(item for item in pool if item.generation != GENERATION)
     done = simulate(goal, left, now=NOW, limit=2000)

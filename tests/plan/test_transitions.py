@@ -1,4 +1,4 @@
-"""The table of a rollout's phases: complete, without loops, and honest about how it ended."""
+"""The table of a rollout's phases: complete, without loops, and with the right results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ everything = list(product(Phase, Event, OnFailure, (4, None), (False, True)))
 
 
 @pytest.mark.parametrize(("phase", "event", "on_failure", "origin", "aborted"), everything)
-def test_every_event_has_an_answer_in_every_phase(
+def test_every_event_is_defined_in_every_phase(
     phase: Phase, event: Event, on_failure: OnFailure, origin: int | None, aborted: bool
 ) -> None:
     rollout = Rollout(
@@ -37,13 +37,13 @@ def test_every_event_has_an_answer_in_every_phase(
         assert after.phase is not phase or event is Event.CLOSING or paused_on
         assert (after.app, after.origin, after.target) == ("shop", origin, 5)
         forward = event in (Event.RESUME, Event.CLOSING)
-        assert after.phase is not Phase.ROLLING or forward, "no way forward but by resume"
+        assert after.phase is not Phase.ROLLING or forward, "only a resume continues a rollout"
         assert (after.pause is Pause.NONE) == (after.phase is not Phase.PAUSED)
         assert after.aborted == (aborted or event is Event.ABORT)
 
 
 @given(st.lists(st.sampled_from([event for event in Event if event not in (Event.RESUME, Event.ABORT)])))
-def test_a_rollout_that_is_left_alone_stands_or_ends_within_five_moves(events: list[Event]) -> None:
+def test_without_requests_a_rollout_pauses_or_ends_within_five_moves(events: list[Event]) -> None:
     at: Rollout | Result = ROLLING
     moves = 0
     for event in events:
@@ -55,33 +55,33 @@ def test_a_rollout_that_is_left_alone_stands_or_ends_within_five_moves(events: l
     assert moves <= 5
 
 
-def test_forward_and_done() -> None:
+def test_a_rollout_that_is_done_has_succeeded() -> None:
     assert advance(ROLLING, Event.DONE, OnFailure.ROLLBACK) is Result.SUCCEEDED
 
 
-def test_a_failed_gate_turns_back_or_pauses() -> None:
+def test_a_failed_gate_rolls_back_or_pauses() -> None:
     back = advance(ROLLING, Event.FAILED, OnFailure.ROLLBACK, "instance 7 failed", frozenset({1, 2}))
     assert isinstance(back, Rollout)
     assert (back.phase, back.goal, back.reason) == (Phase.ROLLING_BACK, 4, "instance 7 failed")
-    assert back.passed == {1, 2}, "what ran before needs no gate"
+    assert back.passed == {1, 2}, "instances that ran before need no gate"
     paused = advance(ROLLING, Event.FAILED, OnFailure.PAUSE, "instance 7 failed")
     assert isinstance(paused, Rollout)
     assert (paused.phase, paused.goal) == (Phase.PAUSED, 5)
     assert paused.passed == {7}
 
 
-def test_the_way_back_never_turns_round() -> None:
+def test_a_rollback_never_turns_into_a_rollout() -> None:
     for on_failure in OnFailure:
         assert advance(BACK, Event.DONE, on_failure) is Result.ROLLED_BACK
         stands = advance(BACK, Event.FAILED, on_failure, "no")
         assert isinstance(stands, Rollout)
-        assert (stands.phase, stands.pause) == (Phase.PAUSED, Pause.STRANDED), "until somebody decides"
-        assert advance(BACK, Event.BLOCKED, on_failure) is None  # tried again until the deadline
+        assert (stands.phase, stands.pause) == (Phase.PAUSED, Pause.STRANDED), "until a request"
+        assert advance(BACK, Event.BLOCKED, on_failure) is None  # retried until the deadline
     for event in (Event.PAUSE, Event.RESUME, Event.ABORT):
         assert advance(BACK, event, OnFailure.ROLLBACK) is None
 
 
-def test_a_first_deploy_that_fails_has_failed() -> None:
+def test_a_first_deployment_that_fails_has_failed() -> None:
     first = Rollout("shop", origin=None, target=1)
     back = advance(first, Event.FAILED, OnFailure.ROLLBACK, "instance 1 failed")
     assert isinstance(back, Rollout)
@@ -91,7 +91,7 @@ def test_a_first_deploy_that_fails_has_failed() -> None:
 
 @pytest.mark.parametrize("rollout", [ROLLING, PAUSED])
 @pytest.mark.parametrize("origin", [4, None])
-def test_abort_is_back_to_where_it_started(rollout: Rollout, origin: int | None) -> None:
+def test_an_abort_rolls_back_to_the_origin(rollout: Rollout, origin: int | None) -> None:
     begun = Rollout("shop", origin, 5, rollout.phase, rollout.reason)
     back = advance(begun, Event.ABORT, OnFailure.PAUSE)
     assert isinstance(back, Rollout)
@@ -109,7 +109,7 @@ def test_pause_and_resume() -> None:
         assert advance(paused, event, OnFailure.ROLLBACK) is None
 
 
-def test_a_hold_is_left_behind_by_resume() -> None:
+def test_resume_passes_a_hold() -> None:
     holds = (Hold(1, canary=True), Hold(2))
     held = advance(replace(ROLLING, holds=holds), Event.HELD, OnFailure.ROLLBACK, "canary")
     assert isinstance(held, Rollout)
@@ -121,10 +121,10 @@ def test_a_hold_is_left_behind_by_resume() -> None:
     assert isinstance(asked, Rollout)
     again = advance(asked, Event.RESUME, OnFailure.ROLLBACK)
     assert isinstance(again, Rollout)
-    assert again.holds == holds, "a pause by request is no hold that was reached"
+    assert again.holds == holds, "a pause by request has not reached the hold"
 
 
-def test_a_weight_lasts_until_the_hold_is_passed_or_all_goes_back() -> None:
+def test_a_weight_lasts_until_the_hold_is_passed_or_a_rollback() -> None:
     weighed = replace(ROLLING, holds=(Hold(1, canary=True),), weight=(2, 0.1))
     held = advance(weighed, Event.HELD, OnFailure.ROLLBACK, "canary")
     asked = advance(weighed, Event.PAUSE, OnFailure.ROLLBACK, "asked to")
@@ -139,7 +139,7 @@ def test_a_weight_lasts_until_the_hold_is_passed_or_all_goes_back() -> None:
         assert turned.weight is None
 
 
-def test_a_canary_that_fails_while_it_is_held_goes_back() -> None:
+def test_a_canary_that_fails_during_its_pause_is_rolled_back() -> None:
     held = replace(ROLLING, phase=Phase.PAUSED, pause=Pause.HELD, holds=(Hold(1, canary=True),))
     back = advance(held, Event.FAILED, OnFailure.ROLLBACK, "instance 5 keeps crashing", frozenset({1}))
     assert isinstance(back, Rollout)
@@ -147,7 +147,7 @@ def test_a_canary_that_fails_while_it_is_held_goes_back() -> None:
     assert advance(replace(held, pause=Pause.REQUESTED), Event.FAILED, OnFailure.ROLLBACK) is None
 
 
-def test_a_way_back_that_is_gone_stands_until_somebody_decides() -> None:
+def test_an_impossible_rollback_pauses_until_a_request() -> None:
     stranded = advance(BACK, Event.STRANDED, OnFailure.ROLLBACK, "the release is gone")
     assert isinstance(stranded, Rollout)
     assert (stranded.phase, stranded.pause, stranded.reason) == (Phase.PAUSED, Pause.STRANDED, "the release is gone")
@@ -156,7 +156,7 @@ def test_a_way_back_that_is_gone_stands_until_somebody_decides() -> None:
     assert (back.phase, back.reason, back.passed) == (Phase.ROLLING_BACK, "the release is gone", frozenset({1}))
 
 
-def test_the_second_pass_of_a_changed_listen_begins_once_and_from_nothing() -> None:
+def test_the_second_pass_of_a_changed_listen_begins_once_and_from_the_start() -> None:
     again = advance(ROLLING, Event.CLOSING, OnFailure.ROLLBACK, "the old address closes")
     assert isinstance(again, Rollout)
     assert (again.phase, again.closing, again.passed) == (Phase.ROLLING, True, frozenset())

@@ -1,4 +1,4 @@
-"""Generated goals and worlds for the tests of the planner, and what those tests count in them."""
+"""Generated goals and worlds for the tests of the planner, and functions that count in them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from deployd.plan.planner import Plan
 
 NOW = 1000.0
 GENERATION = 5
-"""The goal's, with older and newer ones around: a way back has newer ones to take away."""
+"""The goal's generation. There are older and newer ones; a rollback has to stop newer ones."""
 
 
 def app(instances: int = 4, **changes: Pace | Gate) -> App:
@@ -42,7 +42,7 @@ def stopping(number: int, generation: int | None) -> Instance:
 
 
 def resting(number: int, generation: int | None, started: float = 0.0) -> Instance:
-    """In standby."""
+    """Return an instance in standby."""
     return Instance(number, generation, State.STANDBY, started=started, ready_since=started)
 
 
@@ -56,7 +56,7 @@ def amounts() -> st.SearchStrategy[Amount]:
 
 @st.composite
 def goals(draw: st.DrawFn, most: int = 8, *, standby: bool = True) -> Goal:
-    """Goals as an app file gives them; with or without standby."""
+    """Goals as app files define them, with or without standby."""
     pace = Pace(
         max_surge=draw(st.builds(Amount, st.integers(0, 4)) | amounts()),
         max_unavailable=draw(amounts()),
@@ -95,12 +95,12 @@ def pools(draw: st.DrawFn, most: int = 12) -> tuple[Instance, ...]:
 
 
 def alive(pool: Iterable[Instance]) -> list[Instance]:
-    """Instances that run; one in standby does not."""
+    """Return the running instances, without those in standby."""
     return [item for item in pool if item.state not in (State.INACTIVE, State.STANDBY)]
 
 
 def available(pool: Iterable[Instance], goal: Goal, passed: frozenset[int]) -> set[int]:
-    """Numbers of the instances that capacity is counted in: old ones that are ready, new ones that passed."""
+    """Return the numbers of the instances that count as capacity: ready old ones, and new ones that passed."""
     return {
         item.number
         for item in pool
@@ -109,13 +109,13 @@ def available(pool: Iterable[Instance], goal: Goal, passed: frozenset[int]) -> s
 
 
 def turn(item: Instance, goal: Goal) -> tuple[int, float, int]:
-    """Sorts old instances as the design wants them stopped, written down a second time."""
+    """Return the sort key for the order in which old instances stop, implemented independently."""
     key = (item.generation or 0, item.started, item.number)
     return key if goal.order is Order.OLDEST_FIRST else (-key[0], -key[1], -key[2])
 
 
 def stopped(plan: Plan) -> set[int]:
-    """Those that are taken away, whether or not they are kept in standby."""
+    """Return the numbers of the instances that are stopped or frozen."""
     return {action.number for action in plan.actions if isinstance(action, Stop | Freeze)}
 
 

@@ -110,7 +110,7 @@ def test_a_canary_of_more_than_there_are_is_refused(stage: Stage) -> None:
     stage.deploy("v1")
     ended = stage.change("rollout", "--release", stage.release("v2"), "--canary", "5")
     assert ended.status == 2
-    assert "allowed are 1 to 4" in ended.stderr
+    assert "must be from 1 to 4" in ended.stderr
 
 
 @pytest.mark.parametrize("what", ["restart", "kill", "reboot"])

@@ -6,7 +6,7 @@ from deployd.apps.generations import Generations
 from deployd.apps.registry import Registry
 from deployd.errors import Refused
 from deployd.model.generation import Generation
-from deployd.plan.wayback import way_back
+from deployd.plan.rollback import rollback_target
 from deployd.state.history import History
 
 
@@ -25,7 +25,7 @@ class RollbackGoal:
             self.refuse_undoing(name, past_irreversible)
             if not to:
                 return current  # the origin of the rollout under way
-        goal = way_back(self._history.past(name), current.number, to, past_irreversible=past_irreversible)
+        goal = rollback_target(self._history.past(name), current.number, to, past_irreversible=past_irreversible)
         return self._generations.require(name, goal.number)
 
     def refuse_undoing(self, name: str, past_irreversible: bool) -> None:

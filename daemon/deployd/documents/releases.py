@@ -9,7 +9,7 @@ from deployd.documents import Json
 from deployd.errors import DeploydError
 from deployd.model.generation import Entry
 from deployd.model.rollout import Rollout
-from deployd.plan.wayback import good, known_bad, way_back
+from deployd.plan.rollback import good, known_bad, rollback_target
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Needs:
     def back(self) -> int | None:
         """The generation that `deployd rollback` would return to."""
         try:
-            goal = way_back(self.generations, self.current, past_irreversible=True) if self.current else None
+            goal = rollback_target(self.generations, self.current, past_irreversible=True) if self.current else None
         except DeploydError:
             return None
         return goal.number if goal is not None else None

@@ -1,13 +1,14 @@
-"""When a rollout is analysed, and what waits for the answer. Pure.
+"""When the analysis of a rollout runs, and which actions wait for its result. Pure.
 
-- It is analysed while instances of the new generation and of another are ready: there is something to compare. The
-  first time one `interval` after that began (who has served nobody yet cannot be judged), then again one `interval`
-  after each run's end.
-- The last of the old that serve stay until a run has said yes that began after the rollout last got on, which is when
-  the last new instance passed, or when somebody resumed it: nothing is finished that was not looked at whole. Where
-  they go before the last new one comes (no surge), that one is not looked at: nothing is left to compare it with.
-- It is not for what brings nothing new (a restart, another number of instances), and not for a rollback, which leads to
-  what was good before and is in a hurry.
+- The analysis runs while instances of the new generation and of another one are ready, so that there is something to
+  compare. The first run begins one `interval` after that (an instance without requests cannot be judged), each further
+  one an `interval` after the end of the last.
+- The last ready old instances stay until a run has succeeded that began after the last progress of the rollout, that is
+  after the last new instance passed or the rollout was resumed. So no rollout finishes without an analysis of all new
+  instances. Without surge the last old instances stop before the last new one starts; it is not analysed, because
+  nothing is left to compare it with.
+- There is no analysis for a restart or another number of instances, which bring nothing new, nor for a rollback, which
+  leads to a generation that was good before and must be quick.
 """
 
 from __future__ import annotations
@@ -24,40 +25,40 @@ CAUSES = frozenset({Cause.APPLY, Cause.ROLLOUT, Cause.RELOAD})
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What has been answered so far. Times are CLOCK_MONOTONIC seconds."""
+    """The analysis so far. Times are CLOCK_MONOTONIC seconds."""
 
     since: float | None = None
     """When both generations began to serve; None while they do not."""
     ended: float | None = None
-    """When the last run ended, whatever it said."""
+    """When the last run ended, whatever its result."""
     good: float | None = None
-    """When the last run began that said yes."""
+    """When the last successful run began."""
 
 
 def both_serve(generation: int, instances: Iterable[Instance]) -> bool:
-    """Is there an instance of `generation` that is ready, and one of another?"""
+    """True if there is a ready instance of `generation` and one of another generation."""
     return len({item.generation == generation for item in instances if item.state is State.READY}) == 2
 
 
 def old_left(generation: int, instances: Iterable[Instance]) -> bool:
-    """Is anybody of another generation there, if only on the way out?"""
+    """True if there is an instance of another generation, even one that is stopping."""
     return any(
         item.generation != generation and item.state not in (State.INACTIVE, State.STANDBY) for item in instances
     )
 
 
 def due(record: Record, interval: float) -> float | None:
-    """When the next run is to begin; None when there is nothing to compare."""
+    """Return when the next run is to begin; None if there is nothing to compare."""
     if record.since is None:
         return None
     return max(record.since, record.ended or record.since) + interval
 
 
 def allowed(
-    actions: tuple[Action, ...], generation: int, instances: Iterable[Instance], record: Record, got_on: float
+    actions: tuple[Action, ...], generation: int, instances: Iterable[Instance], record: Record, progressed: float
 ) -> tuple[Action, ...]:
-    """What may be done now of `actions`. `got_on`: when the rollout to `generation` last did."""
-    if record.since is None or (record.good is not None and record.good >= got_on):
+    """Return those of `actions` that may be carried out now. `progressed`: time of the rollout's last progress."""
+    if record.since is None or (record.good is not None and record.good >= progressed):
         return actions
     leaving = {item for item in actions if isinstance(item, Stop | Freeze) and item.generation != generation}
     numbers = {item.number for item in leaving}

@@ -1,14 +1,14 @@
-"""Crash loops: when an instance that dies again and again is kept down for a while, and for how long.
+"""Crash loops: when an instance that crashes repeatedly is kept stopped, and for how long.
 
-systemd restarts what crashes (Restart=always) and would go on for ever, for its own start limit would close the
-socket. `judge` is asked after every look at the world. Its rules:
+systemd restarts a crashed instance (Restart=always) indefinitely, because its own start limit, which would close the
+socket, is disabled. `judge` is called after every observation. Its rules:
 
-- Each invocation dies once: systemd is about to start it again, or has put another in its place by itself.
+- Each invocation crashes once: systemd is about to start the instance again, or has already started a new invocation.
 - From the `limit`-th crash on (`limit` within `window`, none after `steady` seconds of being ready) each crash is
   followed by a stop and, after a delay that doubles up to `longest`, by a start.
-- Staying ready for `steady` seconds forgives all. So does a pin that moved: it is another generation's instance.
-- What is down without a time to be started at was stopped by somebody, and stays down; so does what lies failed and
-  is not restarted by systemd, for that is what a stop makes of a process that does not end well.
+- Staying ready for `steady` seconds forgives all crashes. So does a new pin: it is an instance of another generation.
+- An inactive instance without a time for its next start was stopped by request and stays down. So does a failed one
+  that systemd does not restart, because a stop leaves a process that exits with an error in that state.
 
 Pure. Times are CLOCK_MONOTONIC seconds, time spans are seconds.
 """
@@ -24,7 +24,7 @@ from deployd.model.instance import Instance, State
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How much an instance may crash, and how long it is kept down."""
+    """How often an instance may crash, and how long it is kept stopped."""
 
     limit: int = 5
     window: float = 300.0
@@ -33,10 +33,10 @@ class Patience:
     longest: float = 300.0
 
     def delay(self, crashes: int) -> float:
-        """How long an instance that crashed so often in a row stays down; 0 below the limit."""
+        """Return how long an instance stays stopped after so many crashes in a row; 0 below the limit."""
         if crashes < self.limit:
             return 0.0
-        # Doubled 32 times it is longer than anybody waits, and floats are not endless.
+        # Bounded at 32 doublings, which is longer than any delay, to avoid an overflow.
         return min(self.longest, self.shortest * 2.0 ** min(crashes - self.limit, 32))
 
 
@@ -45,42 +45,42 @@ class Step(StrEnum):
 
     NOTHING = ""
     STOP = "stop"
-    """Keep it down: systemd would start it again at once."""
+    """Keep it stopped, because systemd would restart it at once."""
     START = "start"
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What to remember of an instance from now on, and what to do with it."""
+    """What to remember about an instance from now on, and what to do with it."""
 
     crashes: Crashes
     step: Step = Step.NOTHING
     wake_at: float | None = None
-    """When to ask again though nothing changed."""
+    """When to judge it again even if nothing changes."""
 
 
 def forgiven(item: Instance) -> Crashes:
-    """What to remember of an instance whose past is not held against it."""
+    """Return what to remember about an instance whose past crashes are forgiven."""
     return Crashes(item.generation, item.invocation_id, item.restarts, dead=item.state is State.FAILED)
 
 
 def judge(known: Crashes | None, item: Instance, now: float, patience: Patience, *, tried: bool = False) -> Judgement:
-    """Judge an instance that deployd has no job under way for. `tried`: it has just tried to start it."""
+    """Judge an instance for which deployd has no job in progress. `tried`: deployd has just tried to start it."""
     if known is None or known.generation != item.generation:
-        # A past that nobody saw is nobody's fault; what lies failed before our eyes has crashed.
+        # Crashes before the first observation do not count, but a failed instance has crashed now.
         known = replace(forgiven(item), dead=False)
     if item.state is State.STANDBY:
-        return Judgement(forgiven(item))  # it does nothing that could be held against it
+        return Judgement(forgiven(item))  # frozen, so it cannot crash by its own fault
     if item.state is State.STOPPING:
         return Judgement(known)
     if item.state is State.INACTIVE:
         return _down(known, now, tried)
     if tried and item.state is State.FAILED and not item.restarting and item.invocation_id != known.invocation:
-        # It had begun, and somebody stopped it.
+        # It had started and was then stopped by request.
         now_known = replace(known, invocation=item.invocation_id, restarts=item.restarts, dead=True)
         return Judgement(replace(now_known, retry_at=None))
     if tried:
-        known = replace(known, restarts=0, dead=False)  # a start on purpose has set the count back
+        known = replace(known, restarts=0, dead=False)  # a start by request has reset systemd's counter
     deaths, seen = _deaths(known, item, tried)
     if deaths:
         seen = _crashed(seen, known, deaths, item, now, patience)
@@ -96,7 +96,7 @@ def _down(known: Crashes, now: float, tried: bool) -> Judgement:
     if known.retry_at is None:
         return Judgement(known)
     if tried:
-        return Judgement(replace(known, retry_at=None))  # it was up, and somebody stopped it
+        return Judgement(replace(known, retry_at=None))  # it was running and was then stopped by request
     if now >= known.retry_at:
         return Judgement(known, Step.START)
     return Judgement(known, wake_at=known.retry_at)
@@ -107,7 +107,7 @@ def _failed(seen: Crashes, now: float) -> Judgement:
         return Judgement(seen)
     if now >= seen.retry_at:
         return Judgement(seen, Step.START)
-    # It should be down: the stop failed, or who was about to order it died.
+    # It should be stopped: the stop failed, or the daemon was killed before it.
     return Judgement(seen, Step.STOP, seen.retry_at)
 
 
@@ -119,10 +119,10 @@ def _up(seen: Crashes, item: Instance, now: float, patience: Patience) -> Judgem
 
 
 def _deaths(known: Crashes, item: Instance, tried: bool) -> tuple[int, Crashes]:
-    """How often it died since it was looked at, and what is known with the invocation of now."""
+    """Return the number of crashes since the last observation, and what is known about the current invocation."""
     deaths = 0
     if item.invocation_id != known.invocation:
-        # Not those of a unit that somebody started anew: then systemd counts from 0 again.
+        # Never negative: after a start by request systemd counts from 0 again.
         deaths = max(0, item.restarts - known.restarts - known.dead)
         known = replace(known, invocation=item.invocation_id, restarts=item.restarts, dead=False)
     if item.state is State.FAILED and (tried or (item.restarting and not known.dead)):
@@ -133,9 +133,9 @@ def _deaths(known: Crashes, item: Instance, tried: bool) -> tuple[int, Crashes]:
 
 def _crashed(seen: Crashes, known: Crashes, deaths: int, item: Instance, now: float, patience: Patience) -> Crashes:
     died = item.invocation_id if item.state is State.FAILED else known.invocation
-    # Restarted at once, a unit may not tell any more how it ended; then the death before says more.
-    told = item.exit_status is not None or item.signal is not None or not seen.why
-    seen = replace(seen, why=item.detail if told else seen.why, last=died, at=now)
+    # A unit that was restarted at once may not report its end any more; then the reason of the crash before is kept.
+    reported = item.exit_status is not None or item.signal is not None or not seen.why
+    seen = replace(seen, why=item.detail if reported else seen.why, last=died, at=now)
     if seen.count >= patience.limit:
         return replace(seen, count=seen.count + deaths)
     times = (*(time for time in seen.times if time > now - patience.window), *[now] * deaths)

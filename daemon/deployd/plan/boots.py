@@ -1,7 +1,7 @@
-"""How long an instance may take until it is ready, learned from how long others took. Pure; times in seconds.
+"""The gate timeout, learned from past boots. Pure; times in seconds.
 
-A ladder of a few values, so that the deadline does not change with every boot: each change is another unit file. The
-floor is what an app gets that never booted, or its second rollout would change it.
+The timeout is one of a few values, so that it does not change with every boot, because each change rewrites a unit
+file. The lowest value is also used for an app without past boots, so that its second rollout does not change it.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from statistics import median
 from typing import TypedDict
 
 FACTOR = 4.0
-"""A boot may take so many times as long as the slowest known: a busy machine, a cold cache."""
+"""How much longer than the slowest known boot a boot may take: the machine may be busy, its caches cold."""
 
 KNOWN = 50
-"""Boots that are looked at, the newest."""
+"""Boots that are considered, the newest."""
 
 LADDER = (60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0)
-"""The first is the floor, the last the ceiling."""
+"""Possible timeouts, in ascending order."""
 
 
 class Boots(TypedDict):
-    """Past boots in a few figures."""
+    """Statistics of past boots."""
 
     count: int
     median: float
@@ -29,13 +29,13 @@ class Boots(TypedDict):
 
 
 def gate_timeout(boots: Sequence[float]) -> float:
-    """The gate timeout after these boots, newest first."""
+    """Return the gate timeout after these boots, newest first."""
     wanted = FACTOR * max(boots[:KNOWN], default=0.0)
     return next((step for step in LADDER if step >= wanted), LADDER[-1])
 
 
 def summary(boots: Sequence[float]) -> Boots | None:
-    """None when there was none."""
+    """Return statistics of these boots, newest first; None if there are none."""
     if not boots:
         return None
     known = boots[:KNOWN]

@@ -1,4 +1,4 @@
-"""How an address closes that `listen` no longer has: who is replaced once more for it, and when systemd lets go."""
+"""How an address that was removed from `listen` closes: which instances are replaced again, and when systemd closes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from deployd.plan.simulation import Outcome
 
 
 def second_pass(first: Outcome, late: bool, holders: frozenset[int]) -> frozenset[int]:
-    """The instances that hold an address which is to close after a simulated rollout: `holders` are those that did so
-    before, and if it is `late`, all that it started do."""
+    """Return the instances that hold an address to be closed after a simulated rollout.
+
+    `holders` held it before the rollout; if the address closes `late`, all started instances hold it too.
+    """
     alive = {item.number for item in first.instances if item.state is not State.INACTIVE}
     started = {step.action.number for step in first.steps if isinstance(step.action, Start)}
     return frozenset(alive & ((holders - started) | (started if late else set())))
 
 
 def joined(first: Outcome, second: Outcome) -> Outcome:
-    """Both, one after the other."""
+    """Return the outcome of both passes in sequence."""
     return replace(
         second,
         steps=(*first.steps, *(replace(step, at=step.at + first.seconds) for step in second.steps)),
@@ -32,11 +34,11 @@ def joined(first: Outcome, second: Outcome) -> Outcome:
 
 
 def last_holders(goal: Goal, plan: Plan, instances: Iterable[Instance]) -> frozenset[int]:
-    """In the second pass of a changed `listen`: those that hold the old addresses still, if the plan stops all of them
-    and nothing can fail any more; else none.
+    """Return the last instances that hold the old addresses in the second pass of a changed `listen`.
 
-    systemd is to close its end before that. Until they stop they accept what comes, and then it is refused; if it
-    closed afterwards, what came meanwhile would wait in a queue that nobody serves.
+    Empty unless the plan stops all of them and nothing can fail any more. systemd must close the addresses before they
+    stop: until then they accept connections, afterwards connections are refused. If systemd closed later, connections
+    made meanwhile would wait in a queue from which no process accepts.
     """
     seen = [item for item in instances if item.state is not State.INACTIVE]
     holders = frozenset(item.number for item in seen if item.number in goal.avoid)

@@ -1,4 +1,4 @@
-"""What a rollout is to reach, with every amount resolved to a count."""
+"""The goal of a rollout, with every amount resolved to a count."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deployd.model.rollout import Hold
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """`instances` instances of `generation`, and the pace to get there.
+    """`instances` instances of `generation`, and the pace at which to get there.
 
     Times are in seconds; `deadline` is CLOCK_MONOTONIC.
     """
@@ -26,64 +26,64 @@ class Goal:
     order: Order = Order.NEWEST_OLD_FIRST
     min_ready: float = 0.0
     same: frozenset[int] = frozenset()
-    """Generations that start the very same process: their instances are adopted."""
+    """Generations that start an identical process, whose instances are adopted."""
     deadline: float | None = None
-    """By when the next instance has to be available; taking old ones away may last longer."""
+    """When the next instance must be available; stopping old ones may take longer."""
     allowed: float | None = None
-    """How long that is, in seconds."""
+    """The time until the deadline at its start, in seconds."""
     gate: str = GateType.NOTIFY
     gate_timeout: float = 60.0
     probe_words: str = ""
     """What the probe waits for; "" if there is none."""
     hold: Hold | None = None
-    """Where to wait instead of going on."""
+    """Where to pause."""
     proven: bool = False
-    """The generation has served before (the way back, a scale): an instance that systemd had to restart is not
-    held against it, and one that lies failed is started anew instead of being waited for."""
+    """True if the generation has served before (a rollback, a change of the number of instances). Then an automatic
+    restart of an instance is no failure, and a failed instance is started again instead of being waited for."""
 
     masked: frozenset[int] = frozenset()
-    """Instance numbers that systemd will not start; one that runs is as good as any."""
+    """Instance numbers that systemd refuses to start; a running one counts like any other."""
     avoid: frozenset[int] = frozenset()
-    """Instance numbers that new instances must not get: their units hold the settings of an older generation.
+    """Instance numbers that new instances must not get, because their units have the settings of an older generation.
 
-    Those among them that run the goal's own generation are replaced like old ones: their unit has an address that is
-    to close."""
+    Those among them that run the goal's own generation are replaced like old ones, because their unit has an address
+    that is to close."""
     standby: int | None = None
-    """The generation (the one that serves) whose instances are frozen when it is their turn, instead of stopped."""
+    """The generation (the one that serves) whose instances are frozen instead of stopped."""
 
     @property
     def probe(self) -> bool:
-        """Whether an instance has to answer a probe."""
+        """True if an instance has to pass a probe."""
         return bool(self.probe_words)
 
     @property
     def gate_words(self) -> str:
-        """What is waited for before an instance is ready."""
+        """What an instance must do to become ready."""
         what = "READY=1" if self.gate == GateType.NOTIFY else "the program to be executed"
         return f"{what} within {self.gate_timeout:g} s"
 
     @property
     def wanted(self) -> int:
-        """New instances to have before anything else happens."""
+        """The number of new instances before the next pause, or in the end."""
         return self.instances if self.hold is None else min(self.instances, self.hold.new)
 
     @property
     def kept(self) -> int:
-        """Old instances that stay for the time being."""
+        """The number of old instances that stay until the next pause."""
         if self.hold is None:
             return 0
         return self.instances if self.hold.canary else max(0, self.instances - self.hold.new)
 
     @property
     def floor(self) -> int:
-        """Instances that stay available all the way."""
+        """The number of instances that stay available throughout."""
         return max(0, self.instances - self.max_unavailable)
 
     @property
     def ceiling(self) -> int:
-        """Instances that may be alive at once."""
-        beside = self.hold.new if self.hold is not None and self.hold.canary else 0
-        return self.instances + max(self.max_surge, beside)
+        """The number of instances that may be alive at a time."""
+        canary = self.hold.new if self.hold is not None and self.hold.canary else 0
+        return self.instances + max(self.max_surge, canary)
 
     @classmethod
     def of(
@@ -96,8 +96,11 @@ class Goal:
         proven: bool = False,
         hold: Hold | None = None,
     ) -> Goal:
-        """From an app's settings. With neither surge nor unavailability nothing could ever move, so
-        no surge means in place: one instance unavailable at a time."""
+        """Make a goal from the settings of an app.
+
+        With neither surge nor unavailability no instance could ever be replaced, so then one instance may be
+        unavailable at a time.
+        """
         surge = app.pace.max_surge.of(app.instances, round_up=True)
         unavailable = min(app.pace.max_unavailable.of(app.instances, round_up=False), app.instances)
         if surge == 0 and unavailable == 0:
@@ -121,36 +124,41 @@ class Goal:
 
 
 def canary(app: App, count: int = 0, share: float = 0.0, *, steers: bool = True) -> Hold | None:
-    """The hold of a canary of `count` instances, or of a `share` (0 to 1) of new connections on as many instances as
-    come to it; None for neither. `steers`: this machine can do what an app that is to be steered asks for.
+    """Return the hold of a canary of `count` instances, or of a `share` (0 to 1) of new connections, None for neither.
 
-    Raises InvalidRequest, and Refused where nobody can give a share."""
+    A share also determines the number of instances. `steers`: True if this machine supports the app's steering. Raises
+    InvalidRequest, and Refused if connections cannot be distributed by share.
+    """
     if not count and not share:
         return None
     if count and share:
         raise InvalidRequest("a canary is a number of instances or a share of new connections, not both")
     if count:
         if not 0 < count <= app.instances:
-            raise InvalidRequest(f"canary of {count}: allowed are 1 to {app.instances}, the instances of {app.name}")
+            raise InvalidRequest(
+                f"a canary of {count}: must be from 1 to {app.instances}, the number of instances of {app.name}"
+            )
         return Hold(count, canary=True)
     if not 0 < share <= 1:
-        raise InvalidRequest(f"canary of {share * 100:g} %: allowed is what is above 0 % and up to 100 %")
+        raise InvalidRequest(f"a canary of {share * 100:g} %: must be above 0 % and at most 100 %")
     if not app.steered:
         raise Refused(
-            f"{app.name} shares one socket, where nobody chooses who gets a connection: --canary N starts N instances"
-            ' beside the old; routing = "steered" takes shares as well'
+            f"{app.name} shares one socket, for which the kernel distributes connections: use --canary N to start N"
+            ' instances alongside the old ones, or set routing = "steered" for shares of connections'
         )
     if not steers:
-        raise Refused(f"{app.name} cannot be steered here, deployd status {app.name} says why: use --canary N instead")
-    # 0.07 of 100 is a little more than 7, for floats.
+        raise Refused(
+            f"{app.name} cannot be steered here (deployd status {app.name} gives the reason): use --canary N instead"
+        )
+    # Rounded, because 0.07 * 100 is a little more than 7 in floating point.
     return Hold(max(1, ceil(round(share * app.instances, 9))), canary=True, share=share)
 
 
 def holds(app: App, first: Hold | None = None, *, steers: bool = True) -> tuple[Hold, ...]:
-    """Where a rollout of `app` waits, in order: at its canary, if any, then where it has got on further than that.
+    """Return where a rollout of `app` pauses, in order: at its canary, if any, then at the later steps of pause_after.
 
-    With all instances new there is nothing left to wait for. A percentage is a share of instances; of an app that is
-    steered, of new connections, and of instances that come to it. `steers` as for `canary`.
+    It does not pause when all instances are new. A percentage is a share of the instances or, if the app is steered, of
+    new connections and of as many instances. `steers` as for `canary`.
     """
     found: dict[float, Hold] = {}
     for amount in app.pace.pause_after:
@@ -164,7 +172,7 @@ def holds(app: App, first: Hold | None = None, *, steers: bool = True) -> tuple[
 
 
 def _extent(hold: Hold, app: App) -> float:
-    """How far a rollout has got there, 0 to 1."""
+    """Return the progress of a rollout at a hold, 0 to 1."""
     return hold.new / app.instances if hold.share is None else hold.share
 
 

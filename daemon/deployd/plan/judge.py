@@ -1,7 +1,7 @@
-"""Who has passed the gate, and who has failed it. Pure; the planner decides what follows from it.
+"""Which instances have passed the gate, and which have failed it. Pure; the planner decides what follows.
 
-An instance of the goal has passed once it is ready, has not been restarted by systemd since its start, has answered
-its probe well (if there is one) and has been like that for `min_ready`. Once passed it may fall over and come back.
+An instance of the goal has passed once it is ready, has not been restarted by systemd since its start, has passed its
+probe (if there is one), and all that for `min_ready`. Afterwards it may crash and be restarted.
 """
 
 from __future__ import annotations
@@ -12,17 +12,19 @@ from deployd.model.failure import Failure, GateName
 from deployd.model.instance import Instance, State
 from deployd.plan.goal import Goal
 
+STAY_UP = "to stay up during the rollout"
+
 MAX_RESTARTS = 3
-"""Automatic restarts that an instance which had passed the gate may need before its release counts as bad."""
+"""Automatic restarts of an instance after it passed the gate before its release counts as bad."""
 
 MANY = 20
-"""Of so many instances one may have crashed, after it passed, without its release counting as bad."""
+"""One in so many instances may have crashed after it passed without its release counting as bad."""
 
 
 def belongs(item: Instance, goal: Goal, now: float) -> bool:
-    """Whether a running instance is the goal's, or will be once it is adopted.
+    """True if a running instance is the goal's, or will be once it is adopted.
 
-    One whose number is to be avoided runs with the unit of an older generation, or still has an address that closes.
+    One whose number is to be avoided has the unit of an older generation, or an address that is to close.
     """
     if item.number in goal.avoid:
         return False
@@ -33,19 +35,19 @@ def belongs(item: Instance, goal: Goal, now: float) -> bool:
 
 
 def rests_for(item: Instance, goal: Goal) -> bool:
-    """Whether an instance in standby would be the goal's once it is thawed."""
+    """True if an instance in standby would be the goal's once it is thawed."""
     return item.number not in goal.avoid and (item.generation == goal.generation or item.generation in goal.same)
 
 
 def has_proved(goal: Goal, item: Instance, remembered: frozenset[int]) -> bool:
-    """Whether an instance of the goal's generation passed earlier."""
+    """True if an instance of the goal's generation passed earlier."""
     return item.generation == goal.generation and item.number in remembered
 
 
 def passed(
     goal: Goal, sound: Iterable[Instance], remembered: frozenset[int], now: float
 ) -> tuple[frozenset[int], float | None]:
-    """Who has passed, and when something about the others is to be looked at again (CLOCK_MONOTONIC seconds)."""
+    """Return which instances have passed, and when to judge the others again (CLOCK_MONOTONIC seconds)."""
     done: set[int] = set()
     later: list[float] = []
     for item in sound:
@@ -54,7 +56,7 @@ def passed(
         elif item.state is State.READY:
             since = item.probed_since if goal.probe else item.ready_since
             if goal.probe and not since:
-                # Once it is over, the next answer decides, and wakes whoever asks us.
+                # After that time the next result of the probe decides, and causes another plan.
                 if now < item.ready_since + goal.gate_timeout:
                     later.append(item.ready_since + goal.gate_timeout)
             elif since + goal.min_ready <= now:
@@ -65,7 +67,7 @@ def passed(
 
 
 def to_probe(goal: Goal, instances: Iterable[Instance], remembered: frozenset[int], now: float) -> list[Instance]:
-    """The instances whose probes decide something now."""
+    """Return the instances to probe, that is those for which the result matters now."""
     return [
         item
         for item in instances
@@ -75,20 +77,20 @@ def to_probe(goal: Goal, instances: Iterable[Instance], remembered: frozenset[in
 
 
 def failures(goal: Goal, new: list[Instance], remembered: frozenset[int], now: float) -> dict[int, Failure]:
-    """Instances that fail the goal, and why."""
+    """Map the instances that fail the goal to their failures."""
     found = {item.number: why for item in new if (why := _failure(goal, item, remembered, now)) is not None}
-    down = [item for item in new if _fell(goal, item, remembered)]
+    down = [item for item in new if _crashed(goal, item, remembered)]
     if len(down) > max(1, goal.instances // MANY) and not found:
-        # One may have been killed; several at once are the release's doing.
+        # A single one may have been killed; several at a time are the fault of the release.
         first = min(down, key=lambda item: item.number)
         numbers = ", ".join(str(number) for number in sorted(item.number for item in down))
         reason = f"instances {numbers} had passed the gate and crashed" + _because(first)
-        found[first.number] = _told(first, GateName.STAY_UP, reason, "to stay up while the rollout goes on")
+        found[first.number] = _failed(first, GateName.STAY_UP, reason, STAY_UP)
     return found
 
 
 def late(goal: Goal, new: list[Instance], since: float | None) -> Failure:
-    """The deadline passed."""
+    """Return the failure of a rollout whose deadline has passed."""
     ready = sum(item.state is State.READY for item in new)
     reason = f"the rollout's deadline passed with {ready} of {goal.instances} instances ready"
     return Failure(GateName.DEADLINE, reason, waited_for="another instance to pass the gate", waited=since)
@@ -96,11 +98,11 @@ def late(goal: Goal, new: list[Instance], since: float | None) -> Failure:
 
 def _failure(goal: Goal, item: Instance, remembered: frozenset[int], now: float) -> Failure | None:
     if item.generation != goal.generation or item.state is State.STOPPING:
-        return None  # yet to be adopted; on its way out, by whomever
+        return None  # to be adopted later, or stopping
     if item.number in remembered:
         if item.restarts > MAX_RESTARTS and item.state is not State.READY and not goal.proven:
             reason = f"instance {item.number} keeps crashing{_because(item)}"
-            return _told(item, GateName.STAY_UP, reason, "to stay up while the rollout goes on")
+            return _failed(item, GateName.STAY_UP, reason, STAY_UP)
         return None
     if item.state is State.FAILED or (item.restarts > 0 and not goal.proven):
         return _died(goal, item)
@@ -109,25 +111,25 @@ def _failure(goal: Goal, item: Instance, remembered: frozenset[int], now: float)
     words = goal.probe_words
     if _lost_probe(goal, item):
         reason = f"instance {item.number} failed its probe within min_ready: {item.probe_error}"
-        return _told(item, GateName.PROBE, reason, words, now - item.probed_since)
+        return _failed(item, GateName.PROBE, reason, words, now - item.probed_since)
     if _late_probe(goal, item, now):
         reason = f"instance {item.number} did not pass its probe within {goal.gate_timeout:g} s: {item.probe_error}"
-        return _told(item, GateName.PROBE, reason, words, now - item.ready_since)
+        return _failed(item, GateName.PROBE, reason, words, now - item.ready_since)
     return None
 
 
 def _died(goal: Goal, item: Instance) -> Failure:
-    """It never passed: it ended before READY=1, or between that and the end of its gate."""
+    """Return the failure of an instance that ended before READY=1, or between that and the end of its gate."""
     reason = f"instance {item.number} {item.detail or 'failed'}"
     was_ready = "after it was ready" in item.detail or item.restarts > 0
     if was_ready and (goal.min_ready or not goal.probe):
-        return _told(item, GateName.MIN_READY, reason, f"to stay up for {goal.min_ready:g} s", item.ran)
+        return _failed(item, GateName.MIN_READY, reason, f"to stay up for {goal.min_ready:g} s", item.ran)
     if was_ready:
-        return _told(item, GateName.PROBE, reason, goal.probe_words, item.ran)
-    return _told(item, GateName(goal.gate), reason, goal.gate_words, item.ran)
+        return _failed(item, GateName.PROBE, reason, goal.probe_words, item.ran)
+    return _failed(item, GateName(goal.gate), reason, goal.gate_words, item.ran)
 
 
-def _told(item: Instance, gate: GateName, reason: str, waited_for: str, waited: float | None = None) -> Failure:
+def _failed(item: Instance, gate: GateName, reason: str, waited_for: str, waited: float | None = None) -> Failure:
     return Failure(
         gate,
         reason,
@@ -144,14 +146,17 @@ def _lost_probe(goal: Goal, item: Instance) -> bool:
 
 
 def _late_probe(goal: Goal, item: Instance, now: float) -> bool:
-    """One that was ready long before it was first asked, as after a restart of the daemon, gets to answer first: each
-    question ends in an answer or an error, in its own time."""
+    """True if an instance did not pass its probe within the gate timeout.
+
+    At least one probe must have failed, because an instance may have been ready for long before its first probe, for
+    example after a restart of the daemon.
+    """
     waiting = goal.probe and item.state is State.READY and not item.probed_since and bool(item.probe_error)
     return waiting and now >= item.ready_since + goal.gate_timeout
 
 
-def _fell(goal: Goal, item: Instance, remembered: frozenset[int]) -> bool:
-    """Whether an instance of an unproven goal that had passed the gate has crashed and is not back yet."""
+def _crashed(goal: Goal, item: Instance, remembered: frozenset[int]) -> bool:
+    """True if an instance of an unproven goal that had passed the gate has crashed and is not ready again."""
     ours = has_proved(goal, item, remembered) and not goal.proven
     return ours and (item.state is State.FAILED or (item.state is State.STARTING and item.restarts > 0))
 

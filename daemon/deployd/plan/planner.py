@@ -1,29 +1,29 @@
-"""The planner: from a goal and the world as it is to the next actions.
+"""The planner: computes the next actions from a goal and the observed world.
 
-``plan(goal, world, now)`` is total and pure. It is asked again after every change of the world, so going
-forward, recovering from a crash, scaling and rolling back are one code path. Its rules:
+``plan(goal, world, now)`` is total and pure. It is called again after every change of the world, so rolling forward,
+recovering from a crash, scaling and rolling back are one code path. Its rules:
 
-- An instance of the goal counts once it has passed the gate (see `judge`); until then it does not.
-- An instance that runs the very same process under another generation is adopted once it is ready, however it
-  came up. One that is still starting is waited for; one that failed is replaced like an old one.
-- An old instance is stopped only if afterwards at least `floor` instances are available, and its replacement
-  stands: old ones left and new ones that passed are together no fewer than `floor`.
-- Old instances go newest generation first, then most recently started first (or the other way round).
-  One that serves nobody may go out of turn, but only when nothing else could move.
-- Of a goal that is not proven, one instance that had passed may be down at a time (one in twenty of many); more
-  at once fail it. Without `min_ready` this is what stops a release that crashes soon after READY=1.
-- Never more than `ceiling` alive, except what the world already has.
-- At a hold (a canary, a pause_after) no more new instances are started than it names, and as many old ones stay as
-  it keeps: the verdict is HELD as long as that stands.
-- An instance that had passed and whose start then came to nothing is stopped and started anew. A goal that is proven
-  forgives more: there this goes for any that had passed and lies failed, and only one that this start does not bring
-  up either fails the goal. (That systemd is not going to restart a crashed one cannot be told: it says failed for an
-  instant before each automatic restart.)
-- Of the generation `standby` an old instance that is ready is frozen instead of stopped. In standby it is neither old
-  nor new: it counts for no floor and no ceiling, and nothing waits for it.
-- What stands by as the goal wants it is thawed before anything is started, all that is needed at once: `max_surge` is
-  there for what boots take, and nothing boots. What stands by for longer than one rollout (another generation) goes
-  first; nothing starts before, for it holds memory.
+- An instance of the goal counts once it has passed the gate (see `judge`).
+- An instance that runs an identical process under another generation is adopted once it is ready, however it was
+  started. One that is still starting is waited for; one that failed is replaced like an old one.
+- An old instance is stopped only if afterwards at least `floor` instances are available, and the remaining old
+  instances and the new ones that passed are together no fewer than `floor`.
+- Old instances are stopped newest generation first, then most recently started first (or the other way round). One
+  that is not ready may be stopped out of order, but only if nothing else is possible.
+- One instance of an unproven goal may be down at a time after it passed (of many, one in twenty); more fail the goal.
+  Without `min_ready` this is what stops a release that crashes soon after READY=1.
+- No more than `ceiling` instances are alive, except those that already are.
+- At a hold (a canary, a pause_after) only as many new instances are started as it names, and as many old ones stay as
+  it keeps: the verdict is HELD as long as that is the case.
+- An instance that had passed and whose later start failed is stopped and started again. A proven goal tolerates more:
+  this applies to any failed instance that had passed, and only if this start fails too, the goal fails. (Whether
+  systemd will restart a crashed instance cannot be known: it reports failed for an instant before each automatic
+  restart.)
+- A ready old instance of the generation `standby` is frozen instead of stopped. In standby it is neither old nor new:
+  it counts for neither floor nor ceiling, and nothing waits for it.
+- Instances in standby that the goal can use are thawed before any other is started, all that are needed at a time:
+  `max_surge` limits the resources of boots, and thawing is no boot. Instances in standby of another generation, kept
+  for longer than one rollout, are stopped first; nothing is started before, because they use memory.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ from deployd.plan.goal import Goal
 
 
 class Verdict(StrEnum):
-    """How the goal stands."""
+    """The state of the goal."""
 
     GOING = "going"
     DONE = "done"
     HELD = "held"
-    """All that may be done before somebody says `resume` is done."""
+    """Everything that may be done before a resume is done."""
     FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What is observed, and what the rollout remembers: the instances of the goal that passed the gate."""
+    """The observed instances, and those of the goal that passed the gate, as the rollout remembers them."""
 
     instances: tuple[Instance, ...]
     passed: frozenset[int] = frozenset()
@@ -61,15 +61,15 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do now. With FAILED there are no actions: the caller decides where to go instead."""
+    """What to do now. With FAILED there are no actions; the caller decides what follows."""
 
     verdict: Verdict
     actions: tuple[Action, ...] = ()
     passed: frozenset[int] = frozenset()
-    """To be saved before the actions are begun: an adopted instance is recognised by it."""
+    """Must be saved before the actions begin, because adopted instances are recognised by it."""
     failure: Failure | None = None
     wake_at: float | None = None
-    """When to plan again though nothing changed (CLOCK_MONOTONIC seconds)."""
+    """When to plan again even if nothing changes (CLOCK_MONOTONIC seconds)."""
 
     @property
     def culprit(self) -> int | None:
@@ -78,12 +78,12 @@ class Plan:
 
     @property
     def reason(self) -> str:
-        """Why it failed; empty if it did not."""
+        """Why the goal failed, "" if it did not."""
         return self.failure.reason if self.failure is not None else ""
 
 
 def plan(goal: Goal, world: World, now: float) -> Plan:
-    """The next actions towards `goal`. `now` is CLOCK_MONOTONIC in seconds."""
+    """Return the next actions towards `goal`. `now` is in CLOCK_MONOTONIC seconds."""
     alive = [item for item in world.instances if item.state not in (State.INACTIVE, State.STANDBY)]
     new = [item for item in alive if judge.belongs(item, goal, now)]
     old = [item for item in alive if not judge.belongs(item, goal, now)]
@@ -127,7 +127,7 @@ def plan(goal: Goal, world: World, now: float) -> Plan:
 
 
 def retry(goal: Goal, world: World, now: float) -> tuple[Stop, ...]:
-    """What to stop before a rollout that paused on a failed gate is resumed; else it would fail at once again."""
+    """Return what to stop before a rollout paused by a failed gate is resumed, because it would fail again at once."""
     alive = [item for item in world.instances if item.state not in (State.INACTIVE, State.STANDBY)]
     new = [item for item in alive if judge.belongs(item, goal, now)]
     failed = judge.failures(goal, new, world.passed, now)
@@ -142,20 +142,23 @@ def _stop_order(goal: Goal) -> Callable[[Instance], tuple[int, float, int]]:
     sign = -1 if goal.order is Order.NEWEST_OLD_FIRST else 1
 
     def key(item: Instance) -> tuple[int, float, int]:
-        # No pin at all is older than any generation; the number decides between equal starts.
+        # An instance without a pin counts as older than any generation; the number decides between equal starts.
         return (sign * (item.generation or 0), sign * item.started, sign * item.number)
 
     return key
 
 
 def _thawed(goal: Goal, new: list[Instance], ours: list[Instance]) -> list[Instance]:
-    """Those in standby that the goal lacks."""
+    """Return the instances in standby that the goal needs."""
     return ours[: max(0, goal.wanted - len(new))]
 
 
 def _outdated(goal: Goal, resting: list[Instance], ours: list[Instance], available: list[Instance]) -> list[Stop]:
-    """Instances in standby that nobody will want: of a generation that is not the one replaced now, and of the goal's
-    own all that is left when enough serve. A goal that only adopts replaces no generation: standby stays as it is."""
+    """Return stops of instances in standby that are not needed any more.
+
+    These are instances of generations other than the one being replaced and, once enough instances are available, the
+    remaining ones of the goal. A goal that only adopts replaces no generation, so standby stays unchanged.
+    """
     enough = len(available) >= goal.instances
     mine = {item.number for item in ours}
     others = [item for item in resting if item.number not in mine]
@@ -171,11 +174,11 @@ def _outdated(goal: Goal, resting: list[Instance], ours: list[Instance], availab
 
 
 def _stops(goal: Goal, new: list[Instance], old: list[Instance], available: list[Instance]) -> list[Stop | Freeze]:
-    """Old instances whose turn it is, in order; then the goal's own that lie failed, and its surplus."""
+    """Return stops of old instances, in order, then of failed instances of the goal, then of its surplus."""
     replaced = _replaced(goal, old, available)
     leaving = {action.number for action in replaced}
     serving = len(available) + sum(item.state is State.READY and item.number not in leaving for item in old)
-    # Only those that passed are left here. Of an unproven goal systemd's restarts are waited for: they are counted.
+    # All of these have passed before. For an unproven goal automatic restarts are waited for, because they are counted.
     broken = {item.number for item in new if item.state is State.FAILED and (goal.proven or item.refused)}
     kept = [item for item in new if item.state is not State.STOPPING and item.number not in broken]
     return [
@@ -198,28 +201,31 @@ def _replaced(goal: Goal, old: list[Instance], available: list[Instance]) -> lis
         loss = item.state is State.READY
         if (loss and serving - 1 < goal.floor) or standing - 1 < goal.floor:
             break
-        stops.append(_farewell(goal, item))
+        stops.append(_stop_or_freeze(goal, item))
         serving -= loss
         standing -= 1
         left -= 1
     return stops
 
 
-def _farewell(goal: Goal, item: Instance) -> Stop | Freeze:
-    """How an old instance goes whose turn it is. One is worth keeping that serves, and is another process than the
-    goal's: one that would be adopted and is replaced nevertheless has lost its probe."""
-    worth = item.state is State.READY and item.generation == goal.standby and item.generation not in goal.same
-    if worth and item.generation is not None:
+def _stop_or_freeze(goal: Goal, item: Instance) -> Stop | Freeze:
+    """Return the action that takes an old instance out of service.
+
+    Only a ready instance whose process differs from the goal's is worth keeping: an identical one that is replaced
+    instead of adopted has failed its probe.
+    """
+    keep = item.state is State.READY and item.generation == goal.standby and item.generation not in goal.same
+    if keep and item.generation is not None:
         return Freeze(item.number, item.generation)
     return Stop(item.number, item.generation)
 
 
 def _surplus(goal: Goal, kept: list[Instance], available: list[Instance], serving: int) -> list[Stop]:
-    """More of the goal's instances than it asks for; one that is ready only goes while enough others serve."""
+    """Return stops of surplus instances of the goal; a ready one is stopped only if enough others serve."""
     stops: list[Stop] = []
     counted = {item.number for item in available}
 
-    # Those that serve nobody first, then those that have yet to pass, then the most recently started.
+    # Those that are not ready first, then those that have yet to pass, then the most recently started.
     def turn(item: Instance) -> tuple[bool, bool, float, int]:
         return (item.state is State.READY, item.number in counted, -item.started, -item.number)
 
@@ -233,9 +239,9 @@ def _surplus(goal: Goal, kept: list[Instance], available: list[Instance], servin
 
 
 def _unblock(goal: Goal, new: list[Instance], old: list[Instance], available: list[Instance]) -> list[Stop | Freeze]:
-    """When nothing can start, nothing can stop and nothing is on its way: one that is down goes out of turn.
+    """Stop one old instance that is not ready out of order, if nothing else can start or stop and none is stopping.
 
-    An old instance that is starting is not waited for: it may be crashing again and again.
+    An old instance that is starting is not waited for, because it may be in a crash loop.
     """
     if len(available) < len(new) or any(item.state is State.STOPPING for item in old):
         return []
@@ -249,7 +255,7 @@ def _unblock(goal: Goal, new: list[Instance], old: list[Instance], available: li
 def _starts(
     goal: Goal, new: list[Instance], old: list[Instance], idle: list[Instance], resting: list[Instance]
 ) -> list[Start]:
-    """New instances, as many as the goal lacks and the ceiling allows; pinned ones first, then free numbers."""
+    """Return starts of as many instances as the goal lacks and the ceiling allows: pinned ones, then free numbers."""
     room = min(goal.wanted - len(new), goal.ceiling - len(new) - len(old))
     if room <= 0:
         return []
@@ -257,7 +263,7 @@ def _starts(
     ours = [item.number for item in _by_number(idle) if item.generation == goal.generation]
     unfit = goal.avoid | goal.masked
     numbers = [number for number in ours if number not in unfit][:room]
-    # Stopped instances keep their number free for the goal; a running one never lends its own, nor a frozen one.
+    # The numbers of stopped instances are free, those of running and frozen ones are not.
     taken.update(numbers, unfit)
     free = (number for number in count(1) if number not in taken)
     numbers += islice(free, room - len(numbers))
@@ -273,7 +279,10 @@ def _adopts(goal: Goal, passed: list[Instance]) -> list[Adopt]:
 
 
 def _unpins(goal: Goal, new: list[Instance], idle: list[Instance], starts: list[Start]) -> list[Unpin]:
-    """A pin without a process would come up at the next boot: the goal's own wait for their turn, others go."""
+    """Return unpins of instances that do not run, because they would start at the next boot.
+
+    Those of the goal that will be started later keep their pins.
+    """
     pending = {action.number for action in starts}
     lacking = len(new) < goal.instances
     waiting = {item.number for item in idle if lacking and item.generation == goal.generation}

@@ -1,19 +1,21 @@
-"""Who gets new connections of an app that is steered: shares in, shares out; the kernel does the rest.
+"""Computes each instance's share of new connections of a steered app; the kernel distributes them accordingly.
 
-The order is the one in which Phusion Passenger routes requests during a rolling restart, as its article on that
-tells: processes of the newest generation first; among them those that were started first; among these the least
-busy; and to an older generation only when all of the newer ones are at their limit. So no client that has seen the
-new release is shown the old one again, as long as the new one keeps up. Here that becomes, by `shares`:
+The order is that in which Phusion Passenger routes requests during a rolling restart, according to its article on them:
+processes of the newest generation first; among them those that were started first; among these the least busy; and an
+older generation only when all newer ones are at their limit. So no client that has seen the new release gets the old
+one again, as long as the new one keeps up. `shares` implements this as follows:
 
-- On a way back the generation it leads to stands first, though its number is older.
-- All goes to the first generation that has an instance with no more than `spill_over` connections in its queue, in
-  equal shares. While others could help out, the least busy get more. If all are over the limit, all get the same.
-- The generation that a rollback leaves does not help out: slower answers are better than bad ones.
-- An instance warms up: for `warm_up` seconds it takes a growing part of its share. The rest goes, a head each, to
-  the warm ones of its generation and to the next older generation; if there are neither, it stays in the generation.
-- What is asked for (a canary's share, `deployd weight`) comes before all of that: exactly so much, in equal parts,
-  whatever waits in queues; the rest goes even to the generation that a rollback leaves, if there is no other. Only
-  where no other generation serves, the one that was asked for gets more.
+- During a rollback its target generation comes first, although its number is lower.
+- All connections go to the first generation that has an instance with no more than `spill_over` connections in its
+  queue, in equal shares. If there are other generations, the least busy instances get more. If all instances exceed the
+  limit, all get the same.
+- The generation that a rollback leaves gets none of the overflow: slow responses are better than bad ones.
+- An instance warms up: for `warm_up` seconds it gets a growing part of its share. The rest is divided equally among the
+  warm instances of its generation and those of the next older generation; if there are none, it stays in the
+  generation.
+- A requested share (of a canary, or by `deployd weight`) takes precedence over all of that. It is exact, divided
+  equally, and independent of queues; the rest goes even to the generation that a rollback leaves, if there is no other.
+  Only if no other generation serves, the requested generation gets more.
 
 Pure and total. Times are CLOCK_MONOTONIC seconds.
 """
@@ -28,18 +30,18 @@ from deployd.model.generation import Cause
 from deployd.model.rollout import Pause, Phase, Rollout
 
 COLDEST = 0.01
-"""The part of its share that an instance takes at first: none would never warm it up."""
+"""The part of its share that an instance gets at first; without connections it would never warm up."""
 
 STEPS = 50
-"""A warm-up goes up in so many steps at least."""
+"""Minimum number of steps of a warm-up."""
 
 SHORTEST = 0.05
-"""Seconds between two of them at least."""
+"""Minimum seconds between two steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An instance that may get new connections: it is ready, answers its probe and is not leaving."""
+    """An instance that may get new connections: it is ready, passes its probe and is not stopping."""
 
     number: int
     generation: int | None
@@ -47,39 +49,39 @@ class Candidate:
     started: float
     ready_since: float
     queue: int = 0
-    """Connections that wait to be accepted; 0 where nobody looked."""
+    """Connections that wait to be accepted; 0 if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What decides, beside the candidates themselves."""
+    """What the shares depend on, apart from the candidates themselves."""
 
     prefer: int | None = None
-    """The generation that stands first; None for the newest."""
+    """The generation that comes first; None for the newest."""
     asked: Mapping[int, float] = field(default_factory=dict)
-    """Generation to the share that somebody asked for, 0 to 1."""
+    """Maps generations to requested shares, 0 to 1."""
     spill_over: int = 16
     warm_up: float = 0.0
     shunned: int | None = None
-    """The generation that a rollback leaves: it gets no part of the rest, unless no other generation can take it."""
+    """The generation that a rollback leaves; it gets connections only by request or if there is no other generation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Where new connections go."""
+    """How new connections are distributed."""
 
     shares: Mapping[int, float]
-    """Instance to its share, of every candidate. They sum up to 1; empty without candidates."""
+    """Maps every candidate to its share. The shares sum up to 1; empty without candidates."""
     order: tuple[int, ...]
-    """Who takes a connection whose instance cannot, the first that listens."""
+    """Fallback order: the first that listens gets a connection that its instance cannot take."""
     wake_at: float | None = None
-    """When shares change though nothing else does."""
+    """When the shares change even if nothing else does."""
     queues: bool = False
-    """Does the length of queues matter now? If so, they are worth a look every few milliseconds."""
+    """True if the shares depend on the queues now, which are then to be read every few milliseconds."""
 
 
 def shares(candidates: Iterable[Candidate], policy: Policy, now: float) -> Shares:
-    """The share of each candidate, by the rules above."""
+    """Return the share of each candidate, by the rules above."""
     found = sorted(candidates, key=lambda item: _turn(item, policy))
     order = tuple(item.number for item in found)
     asked, ruled, rest = _as_asked(found, policy)
@@ -95,20 +97,20 @@ def shares(candidates: Iterable[Candidate], policy: Policy, now: float) -> Share
 
 
 def preferred(rollout: Rollout | None) -> int | None:
-    """The generation that stands first: where the rollout leads to. None: the newest."""
+    """Return the generation that comes first, the target of the rollout or rollback; None for the newest."""
     if rollout is None:
         return None
-    return rollout.origin if _leads_back(rollout) else rollout.target
+    return rollout.origin if _rolls_back(rollout) else rollout.target
 
 
 def asked(rollout: Rollout | None, instances: int, serving: Mapping[int, int]) -> dict[int, float]:
-    """The shares that are asked for in this phase of a rollout to so many `instances`.
+    """Return the shares requested in this phase of a rollout to so many `instances`.
 
-    `serving` tells how many candidates each generation has. A weight that somebody set comes before the share of the
-    hold that is next. On the way there the new generation is not asked for more than its instances are of all: one
-    that stands for half of them is no half yet. Nothing is asked for once no hold is left, or on the way back.
+    `serving` maps generations to their number of candidates. A weight that was set takes precedence over the share of
+    the next hold. Before the hold is reached, the new generation gets no more than the proportion of its instances.
+    There is no request once no hold is left, nor during a rollback.
     """
-    if rollout is None or _leads_back(rollout):
+    if rollout is None or _rolls_back(rollout):
         return {}
     if rollout.weight is not None:
         return dict((rollout.weight,))
@@ -122,15 +124,15 @@ def asked(rollout: Rollout | None, instances: int, serving: Mapping[int, int]) -
 
 
 def shunned(rollout: Rollout | None, cause: Cause | None) -> int | None:
-    """The generation that a way back leaves. `cause` of the rollout's target."""
+    """Return the generation that a rollback leaves. `cause` is that of the rollout's target."""
     if rollout is None:
         return None
-    if _leads_back(rollout):
+    if _rolls_back(rollout):
         return rollout.target
     return rollout.origin if cause is Cause.ROLLBACK else None
 
 
-def _leads_back(rollout: Rollout) -> bool:
+def _rolls_back(rollout: Rollout) -> bool:
     return rollout.phase is Phase.ROLLING_BACK or rollout.pause is Pause.STRANDED
 
 
@@ -141,12 +143,12 @@ def _turn(item: Candidate, policy: Policy) -> tuple[bool, float, float, int, int
 
 
 def _generations(found: Iterable[Candidate]) -> list[list[Candidate]]:
-    """By generation, in their order."""
+    """Group candidates by generation, in order."""
     return [list(items) for _, items in groupby(found, key=lambda item: item.generation)]
 
 
 def _as_asked(found: list[Candidate], policy: Policy) -> tuple[dict[int, float], list[Candidate], float]:
-    """What is asked for; who is left to the rules; and how much there is for them."""
+    """Return the requested shares, the candidates to which the rules apply, and their total share."""
     claims = [
         (items, max(0.0, share))
         for items in _generations(found)
@@ -163,7 +165,7 @@ def _as_asked(found: list[Candidate], policy: Policy) -> tuple[dict[int, float],
 
 
 def _by_rule(found: list[Candidate], policy: Policy, now: float) -> tuple[dict[int, float], bool]:
-    """Newest first, up to the limit; and whether somebody who gets something is warming up."""
+    """Return the shares by the rules, and True if an instance with a share is warming up."""
     generations = _generations(found)
     free = [[item for item in items if item.queue <= policy.spill_over] for items in generations]
     first = next((index for index, items in enumerate(free) if items), None)

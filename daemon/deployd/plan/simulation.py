@@ -1,7 +1,7 @@
-"""A world in which the planner's actions happen: for the dry run, for property tests, for simulations.
+"""A simulated world that carries out the planner's actions: for the dry run, property tests and simulations.
 
-The same planner drives it as drives systemd. Instances come up (or fail) as `fate` says, and take as long as
-`durations` say; with the durations left out everything takes no time, and the outcome is about order alone.
+It is driven by the same planner as systemd. Instances become ready (or fail) according to `fate`, and take as long as
+`durations` say; without durations everything takes no time, and the outcome is about order alone.
 """
 
 from __future__ import annotations
@@ -17,41 +17,41 @@ from deployd.plan.goal import Goal
 from deployd.plan.planner import Plan, Verdict, World, plan
 
 TICK = 0.001
-"""Seconds that go by when something came to its end as soon as it was begun: starts are told apart by their times."""
+"""Seconds that pass when an action ends at once, so that starts have different times."""
 
 Fate = Callable[[int, int], bool]
-"""(instance, generation) → does it pass the gate?"""
+"""(instance, generation) → True if it passes the gate."""
 
 Duration = Callable[[int, int], float]
-"""(instance, generation) → seconds. What has no pin counts as generation 0."""
+"""(instance, generation) → seconds. An instance without a pin counts as generation 0."""
 
 Planner = Callable[[Goal, World, float], Plan]
-"""What decides. Only comparisons have another one than `plan`."""
+"""The planner: `plan`, except in comparisons."""
 
 Until = Callable[[float, tuple[Instance, ...]], bool]
-"""(seconds since the start, the world) → is the simulation to end here? Asked whenever time has gone by."""
+"""(seconds since the start, the world) → True to end the simulation. Called whenever time has passed."""
 
 
 def no_time(_number: int, _generation: int) -> float:
-    """The duration of what is over at once."""
+    """Return a duration of 0."""
     return 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """How long things take."""
+    """Durations of the actions."""
 
     boot: Duration = no_time
     """From the start to READY=1, of an instance that passes."""
     fail: Duration = no_time
-    """From the start to the failure, of one that does not: at once, or its gate's timeout."""
+    """From the start to the failure of an instance that does not pass: none, or the timeout of its gate."""
     stop: Duration = no_time
-    """Of one that is frozen too: its connections have to end. Thawing takes no time."""
+    """Also applies to freezing, because connections have to end before. Thawing takes no time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One action, and how many instances were available once it had been begun; or a pause, when it was reached."""
+    """One action with the number of instances available after it began, or a pause that was reached."""
 
     action: Action | Hold
     ready: int
@@ -61,7 +61,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Every action in order, the world afterwards, and how the plan ended."""
+    """All actions in order, the world afterwards, and the verdict of the last plan."""
 
     steps: tuple[Step, ...]
     instances: tuple[Instance, ...]
@@ -69,15 +69,15 @@ class Outcome:
     reason: str
     passed: frozenset[int]
     floor: int
-    """The least number of available instances on the way."""
+    """The smallest number of available instances."""
     ceiling: int
-    """The largest number alive at once."""
+    """The largest number of instances alive at a time."""
     seconds: float
-    """How long it took."""
+    """The duration."""
 
     @property
     def starts(self) -> Mapping[int, int]:
-        """How many instances of each generation were started."""
+        """Map generations to the number of instances that were started."""
         return Counter(step.action.generation for step in self.steps if isinstance(step.action, Start))
 
     @property
@@ -97,12 +97,12 @@ class Outcome:
 
 
 def always(_number: int, _generation: int) -> bool:
-    """The fate of an instance of a good release."""
+    """Let every instance pass the gate."""
     return True
 
 
 def never(_seconds: float, _instances: tuple[Instance, ...]) -> bool:
-    """Lets a simulation go on to its end."""
+    """Let a simulation run to its end."""
     return False
 
 
@@ -120,11 +120,11 @@ def simulate(
     now: float = 0.0,
     limit: int = 100_000,
 ) -> Outcome:
-    """Run the planner until it is done, has failed or nothing moves any more (verdict GOING).
+    """Run the planner until it is done, has failed, or nothing changes any more (verdict GOING).
 
-    The rollout pauses at each of `holds`, in their order, and is resumed at once. What comes to its end at the same
-    time is seen together, which takes few rounds; or `one_by_one`, the first that was begun first, with a plan after
-    each: so the daemon sees it. The clock starts at `now`, or at the latest time that the instances know of.
+    The rollout pauses at each of `holds`, in order, and is resumed at once. Actions that end at the same time are
+    observed together, which takes few rounds, or `one_by_one`, in the order in which they began, with a plan after
+    each, as in the daemon. The clock starts at `now`, or at the latest time in the instances.
     """
     began = max((now, TICK, *(max(item.started, item.ready_since) for item in instances)))
     room = _Room(began, {item.number: item for item in instances}, fate, durations or Durations(), one_by_one)
@@ -146,7 +146,7 @@ def simulate(
             break
         for action in result.actions:
             ready -= isinstance(action, Stop | Freeze) and _serves(room.world[action.number], goal, passed)
-            alive += isinstance(action, Start)  # one that is thawed takes no more than it had
+            alive += isinstance(action, Start)  # a thawed instance needs no more memory than before
             room.begin(action)
             steps.append(Step(action, ready, room.now - began))
             low, high = min(low, ready), max(high, alive)
@@ -165,7 +165,7 @@ def _serves(item: Instance, goal: Goal, passed: frozenset[int]) -> bool:
 
 
 class _Room:
-    """The host of a simulation: instances, what is under way, and the clock."""
+    """The state of a simulation: instances, actions in progress, and the clock."""
 
     def __init__(
         self, now: float, world: dict[int, Instance], fate: Fate, durations: Durations, one_by_one: bool
@@ -175,7 +175,7 @@ class _Room:
         self._fate = fate
         self._durations = durations
         self._one_by_one = one_by_one
-        self._looked = now
+        self._observed = now
         self._freezing: set[int] = set()
         self._due: dict[int, float] = {}
         for item in world.values():
@@ -202,7 +202,7 @@ class _Room:
             self._expect(item)
 
     def wait(self, wake_at: float | None, deadline: float | None) -> bool:
-        """Until something happens; False if nothing will. A deadline alone is not waited out."""
+        """Advance the clock to the next event; False if there is none. Do not wait for a deadline alone."""
         moments = list(self._due.values())
         if wake_at is not None and (moments or wake_at != deadline):
             moments.append(wake_at)
@@ -210,22 +210,22 @@ class _Room:
         return bool(moments)
 
     def finish(self) -> None:
-        """Let what is due arrive, the first that was begun first."""
+        """Complete the actions that are due, in the order in which they began."""
         arrived = sorted((number for number, due in self._due.items() if due <= self.now), key=self._due.__getitem__)
         for number in arrived[:1] if self._one_by_one else arrived:
             self.world[number] = self._at_its_end(self.world[number])
             del self._due[number]
-        if arrived and self.now == self._looked:
+        if arrived and self.now == self._observed:
             self.now += TICK
-        self._looked = self.now
+        self._observed = self.now
 
     def _expect(self, item: Instance) -> None:
-        whose = item.number, item.generation or 0
+        key = item.number, item.generation or 0
         if item.state is State.STOPPING:
-            self._due[item.number] = self.now + self._durations.stop(*whose)
+            self._due[item.number] = self.now + self._durations.stop(*key)
         elif item.state is State.STARTING:
-            takes = self._durations.boot if self._fate(*whose) else self._durations.fail
-            self._due[item.number] = max(self.now, item.started + takes(*whose))
+            takes = self._durations.boot if self._fate(*key) else self._durations.fail
+            self._due[item.number] = max(self.now, item.started + takes(*key))
 
     def _at_its_end(self, item: Instance) -> Instance:
         if item.number in self._freezing:

@@ -1,7 +1,8 @@
-"""Which instances may stand by, and which must go now. Pure; who freezes and stops them is in control.
+"""Which instances may be kept in standby, and which must stop. Pure; instances/ freezes and stops them.
 
-What is frozen keeps its memory, and nothing else. So it may be kept for a time, as long as all that stands by stays
-within its share, and until memory runs short: then all of it goes at once, for it is what is needed least.
+A frozen instance uses its memory and nothing else. It may be kept for a limited time, as long as all instances in
+standby stay within their share of memory. When memory runs short, all of them are stopped at once, because they are
+needed least.
 """
 
 from __future__ import annotations
@@ -12,23 +13,23 @@ from dataclasses import dataclass
 from deployd.model.pace import Memory
 
 NEVER = 2**64 - 1
-"""USEC_INFINITY: a time-out that is not set."""
+"""USEC_INFINITY: no timeout."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resting:
-    """An instance that stands by. Times are CLOCK_MONOTONIC seconds."""
+    """An instance in standby. Times are CLOCK_MONOTONIC seconds."""
 
     number: int
     generation: int
     since: float
     memory: int | None = None
-    """Bytes that it holds, if that is known."""
+    """Memory that it uses, in bytes, if known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """One that has to go, and why."""
+    """An instance that has to stop, and why."""
 
     number: int
     generation: int
@@ -36,14 +37,17 @@ class Leaving:
 
 
 def expired(item: Resting, lasts: float, now: float) -> bool:
-    """Whether its time is over."""
+    """True if the time of an instance in standby is over."""
     return item.since + lasts <= now
 
 
 def leaving(
     resting: Iterable[Resting], lasts: float, now: float, *, available: int | None, limit: Memory, short: bool
 ) -> tuple[Leaving, ...]:
-    """Who has to go, in order. `available` is MemAvailable in bytes, `short`: the kernel says so."""
+    """Return which instances have to stop, in order.
+
+    `available` is MemAvailable in bytes; `short` is True if the kernel reports memory pressure.
+    """
     items = sorted(resting, key=lambda item: item.number)
     if short:
         return tuple(Leaving(item.number, item.generation, "memory is running short") for item in items)
@@ -52,10 +56,10 @@ def leaving(
     if available is None:
         return tuple(going)
     allowed = limit.of(available)
-    # The last first: those that are left are the ones that a way back thaws first.
+    # The highest number first, because a rollback thaws the lowest numbers first.
     while left and _sum(left) > allowed:
         item = left.pop()
-        reason = f"what stands by holds more than its {_share(limit, allowed)} of memory"
+        reason = f"standby uses more than its {_share(limit, allowed)} of memory"
         going.append(Leaving(item.number, item.generation, reason))
     return tuple(going)
 
@@ -63,25 +67,25 @@ def leaving(
 def refusal(
     memory: int | None, others: Iterable[Resting], *, available: int | None, limit: Memory, watchdog: int
 ) -> str:
-    """Why an instance that holds `memory` is stopped instead of frozen; "" if it may stand by beside `others`.
+    """Return why an instance that uses `memory` is stopped instead of frozen, "" if it may join `others` in standby.
 
-    `watchdog` is WatchdogUSec of its unit: systemd would end it for saying nothing.
+    `watchdog` is WatchdogUSec of its unit: systemd would kill it for missing keep-alive messages.
     """
     if watchdog not in (0, NEVER):
         return "its watchdog (WatchdogSec=) would end it in standby"
     if memory is None:
-        return "nobody knows how much memory it holds"
+        return "its memory usage is unknown"
     if available is None:
-        return "the kernel does not tell how much memory is available"
+        return "the amount of available memory is unknown"
     allowed = limit.of(available)
     total = memory + _sum(others)
     if total > allowed:
-        return f"{_mebibytes(total)} in standby would be more than its {_share(limit, allowed)} of memory"
+        return f"{_mebibytes(total)} in standby would exceed its {_share(limit, allowed)} of memory"
     return ""
 
 
 def until(resting: Iterable[Resting], lasts: float) -> float | None:
-    """When the first one has to go though nothing else happens."""
+    """Return when the time of the first instance is over."""
     return min((item.since + lasts for item in resting), default=None)
 
 

@@ -1,4 +1,4 @@
-"""Where a rollout goes when its plan fails or is done, or when somebody asks: a table."""
+"""The phases of a rollout, and the events and requests that change them: a table."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ class Event(StrEnum):
 
     DONE = "done"
     HELD = "held"
-    """It has reached a canary or a pause_after."""
+    """The rollout has reached a canary or a pause_after."""
     CLOSING = "closing"
-    """All is new, but still has an address that is to close: once more."""
+    """All instances are new, but still have an address that is to close: a second pass begins."""
     FAILED = "failed"
     PAUSE = "pause"
     RESUME = "resume"
     ABORT = "abort"
     BLOCKED = "blocked"
-    """The shell could not act: a full disk, a read-only directory."""
+    """An action is impossible: a full disk, a read-only directory."""
     STRANDED = "stranded"
-    """The way back is not there any more: the old release has vanished."""
+    """A rollback is impossible: the old release no longer exists."""
 
 
 TABLE: dict[tuple[Phase, Event], Phase | Result] = {
@@ -36,12 +36,12 @@ TABLE: dict[tuple[Phase, Event], Phase | Result] = {
     (Phase.ROLLING, Event.PAUSE): Phase.PAUSED,
     (Phase.ROLLING, Event.ABORT): Phase.ROLLING_BACK,
     (Phase.ROLLING, Event.BLOCKED): Phase.PAUSED,
-    (Phase.ROLLING_BACK, Event.DONE): Result.ROLLED_BACK,  # or ABORTED, FAILED when there was nothing before
-    (Phase.ROLLING_BACK, Event.FAILED): Phase.PAUSED,  # no loops: what runs is left as it is, until somebody decides
+    (Phase.ROLLING_BACK, Event.DONE): Result.ROLLED_BACK,  # or ABORTED, or FAILED after a first deployment
+    (Phase.ROLLING_BACK, Event.FAILED): Phase.PAUSED,  # no loops: the instances stay as they are until a request
     (Phase.ROLLING_BACK, Event.STRANDED): Phase.PAUSED,
-    (Phase.PAUSED, Event.RESUME): Phase.ROLLING,  # or ROLLING_BACK, where that failed
+    (Phase.PAUSED, Event.RESUME): Phase.ROLLING,  # or ROLLING_BACK, if that failed
     (Phase.PAUSED, Event.ABORT): Phase.ROLLING_BACK,
-    (Phase.PAUSED, Event.FAILED): Phase.ROLLING_BACK,  # only from a hold, where the planner goes on watching
+    (Phase.PAUSED, Event.FAILED): Phase.ROLLING_BACK,  # only at a hold, where the planner keeps watching
 }
 
 PAUSES = {
@@ -60,9 +60,9 @@ def advance(
     reason: str = "",
     trusted: frozenset[int] = frozenset(),
 ) -> Rollout | Result | None:
-    """The rollout after `event`, or how it ended; None where the event makes no sense in its phase.
+    """Return the rollout after `event`, or how it ended; None if the event does not apply in its phase.
 
-    `trusted` are the instances of the origin that ran before the rollout: on the way back they need no gate.
+    `trusted` are the instances of the origin that ran before the rollout: in a rollback they need no gate.
     """
     target = TABLE.get((rollout.phase, event))
     watched = rollout.phase is not Phase.PAUSED or rollout.pause is Pause.HELD

@@ -15,7 +15,7 @@ from deployd.model.generation import Generation
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Phase
 from deployd.plan.goal import Goal
-from deployd.plan.wayback import kept
+from deployd.plan.rollback import kept
 from deployd.rollout.active import ActiveRollout
 from deployd.rollout.host import Host
 

@@ -1,4 +1,4 @@
-"""What is forgotten of a history changes nothing that is decided by the rest."""
+"""Pruning a history does not change decisions about the generations that are kept."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from deployd.errors import DeploydError, Refused
 from deployd.model.generation import Cause, Entry, Result
-from deployd.plan.wayback import kept, known_bad, way_back
-from tests.plan.test_wayback import OK, Past, results
+from deployd.plan.rollback import kept, known_bad, rollback_target
+from tests.plan.test_rollback import OK, Past, results
 
 Steps = Sequence[tuple[str, Result, bool, int]]
 steps = st.lists(
@@ -21,7 +21,7 @@ newest = st.integers(min_value=1, max_value=6)
 
 
 def lived(steps: Steps) -> Past:
-    """A history with rollbacks in it: of every four steps one goes back, where it can."""
+    """Return a history in which about every fourth step is a rollback, if possible."""
     past = Past("a")
     for fingerprint, result, irreversible, kind in steps:
         if kind:
@@ -36,7 +36,7 @@ def lived(steps: Steps) -> Past:
 
 def answer(rows: Sequence[Entry], current: int, to: int = 0, *, past: bool = False) -> int | str:
     try:
-        return way_back(rows, current, to, past_irreversible=past).number
+        return rollback_target(rows, current, to, past_irreversible=past).number
     except DeploydError as error:
         return type(error).__name__
 
@@ -47,9 +47,7 @@ def pruned(rows: Sequence[Entry], current: int | None, newest: int) -> list[Entr
 
 
 @given(steps, newest, st.booleans())
-def test_the_way_back_is_the_same_after_what_is_not_needed_was_forgotten(
-    steps: Steps, newest: int, beyond: bool
-) -> None:
+def test_pruning_does_not_change_the_target_of_a_rollback(steps: Steps, newest: int, beyond: bool) -> None:
     past = lived(steps)
     assert past.current is not None
     left = pruned(past.rows, past.current, newest)
@@ -58,7 +56,7 @@ def test_the_way_back_is_the_same_after_what_is_not_needed_was_forgotten(
 
 
 @given(steps, newest)
-def test_nothing_that_is_remembered_turns_good_or_bad(steps: Steps, newest: int) -> None:
+def test_pruning_does_not_change_which_fingerprints_are_bad(steps: Steps, newest: int) -> None:
     past = lived(steps)
     left = pruned(past.rows, past.current, newest)
     live = {item.fingerprint for item in left if item.result is OK}
@@ -66,7 +64,7 @@ def test_nothing_that_is_remembered_turns_good_or_bad(steps: Steps, newest: int)
 
 
 @given(steps, newest)
-def test_forgetting_at_every_step_never_leads_to_what_is_bad(steps: Steps, newest: int) -> None:
+def test_pruning_at_every_step_never_makes_a_bad_generation_the_target(steps: Steps, newest: int) -> None:
     past, left = lived(steps), list[Entry]()
     for item in reversed(past.rows):
         left = [item, *left]
@@ -78,20 +76,20 @@ def test_forgetting_at_every_step_never_leads_to_what_is_bad(steps: Steps, newes
 
 
 @given(steps, newest)
-def test_what_is_kept_is_bounded_by_what_is_asked_for(steps: Steps, newest: int) -> None:
+def test_the_number_of_kept_generations_is_bounded(steps: Steps, newest: int) -> None:
     past = lived(steps)
     numbers = kept(past.rows, past.current, newest)
     assert {item.number for item in past.rows[:newest]} <= numbers
     assert len(numbers) <= newest + 3 + 2 * len({item.fingerprint for item in past.rows})
 
 
-def test_what_runs_is_kept() -> None:
+def test_the_current_generation_is_kept() -> None:
     past = Past(*"abcdef")
     assert kept(past.rows, 6, 1, {2, 9}) == {2, 5, 6}
 
 
 @pytest.mark.parametrize("count", [100, 10_000])
-def test_failures_by_the_thousand_are_forgotten(count: int) -> None:
+def test_thousands_of_failures_are_pruned(count: int) -> None:
     past = Past("a", "b")
     for number in range(count):
         past.roll(f"broken {number}", Result.ROLLED_BACK)

@@ -1,4 +1,4 @@
-"""Which generation `deployd rollback` goes to, or why none: never to and fro, never to what is known to be bad."""
+"""The target of `deployd rollback`: never a generation known to be bad, and never back and forth between two."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from deployd.model.generation import Cause, Entry, Result
 BAD = (Result.FAILED, Result.ROLLED_BACK)
 
 
-def way_back(generations: Sequence[Entry], current: int, to: int = 0, *, past_irreversible: bool = False) -> Entry:
-    """The generation to go back to from `current`: `to`, or for 0 the last good one that starts another process.
+def rollback_target(
+    generations: Sequence[Entry], current: int, to: int = 0, *, past_irreversible: bool = False
+) -> Entry:
+    """Return the generation to roll back to from `current`: `to`, or for 0 the last good one with another process.
 
     `generations` are all of the app, newest first. Raises InvalidRequest, and Refused with what to do instead.
     """
@@ -23,30 +25,30 @@ def way_back(generations: Sequence[Entry], current: int, to: int = 0, *, past_ir
     barrier = next(iter(irreversible_between(generations, goal.number, current)), None)
     if barrier is not None and not past_irreversible:
         raise Refused(
-            f"generation {barrier} of {at.app} cannot be undone, and generation {goal.number} is before it;"
-            f" deployd rollback {at.app} --to {goal.number} --past-irreversible goes there all the same"
+            f"generation {barrier} of {at.app} is irreversible, and generation {goal.number} is older; to roll back"
+            f" nevertheless, run deployd rollback {at.app} --to {goal.number} --past-irreversible"
         )
     return goal
 
 
 def known_bad(generations: Iterable[Entry]) -> frozenset[str]:
-    """Fingerprints whose rollout failed, or that the app was rolled back away from, and that have not succeeded since.
+    """Return fingerprints whose rollout failed or that were left by a rollback, and that have not succeeded since.
 
-    An abort or a newer rollout that took over says nothing about what was being rolled out.
+    An aborted or superseded rollout does not make its fingerprint bad.
     """
     return frozenset(fingerprint for fingerprint, verdict in _verdicts(generations).items() if verdict.bad)
 
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """What was last learned about a fingerprint, and from which generations."""
+    """The last verdict on a fingerprint, and the generations on which it is based."""
 
     bad: bool
     numbers: tuple[int, ...]
 
 
 def _verdicts(generations: Iterable[Entry]) -> dict[str, _Verdict]:
-    """The last verdict on each fingerprint that has one."""
+    """Map fingerprints to the last verdict on them, if there is one."""
     oldest_first = sorted(generations, key=lambda item: item.number)
     fingerprints = {item.number: item.fingerprint for item in oldest_first}
     verdicts: dict[str, _Verdict] = {}
@@ -61,17 +63,17 @@ def _verdicts(generations: Iterable[Entry]) -> dict[str, _Verdict]:
 
 
 def kept(generations: Sequence[Entry], current: int | None, newest: int, needed: Iterable[int] = ()) -> frozenset[int]:
-    """Return the numbers of the generations to remember: the `newest` ones, the current one, the target of a rollback,
-    the last irreversible one, those `needed`, and for each of them the generations that decide whether it is bad.
+    """Return the numbers of the generations to keep: the `newest` ones, the current one, the target of a rollback, the
+    last irreversible one, those `needed`, and for each of them the generations that decide whether it is bad.
 
-    `generations` are all of the app, newest first. :func:`way_back` gives the same answer with and without the others.
+    `generations` are all of the app, newest first. Without the others :func:`rollback_target` returns the same.
     """
     by_number = {item.number: item for item in generations}
     numbers = {item.number for item in generations[:newest]} | {number for number in needed if number in by_number}
     if current is not None and current in by_number:
         numbers |= {current, *irreversible_between(generations, 0, current)[:1]}
         with contextlib.suppress(Refused):
-            numbers.add(way_back(generations, current, past_irreversible=True).number)
+            numbers.add(rollback_target(generations, current, past_irreversible=True).number)
     verdicts, open_ = _verdicts(generations), set(numbers)
     while open_:
         item = by_number[open_.pop()]
@@ -83,12 +85,12 @@ def kept(generations: Sequence[Entry], current: int | None, newest: int, needed:
 
 
 def good(generations: Iterable[Entry], bad: frozenset[str]) -> list[Entry]:
-    """Those that a rollback may lead to, in the order given."""
+    """Return the possible targets of a rollback, in the order given."""
     return [item for item in generations if item.result is Result.SUCCEEDED and item.fingerprint not in bad]
 
 
 def irreversible_between(generations: Iterable[Entry], goal: int, current: int) -> list[int]:
-    """Entrys that were live after `goal` and that there is no way back past, `current` included."""
+    """Return the irreversible generations that were live after `goal`, up to and including `current`."""
     return [
         item.number
         for item in generations
@@ -103,8 +105,8 @@ def _last_good(generations: Sequence[Entry], at: Entry, bad: frozenset[str]) -> 
     known = ", ".join(str(item.number) for item in reversed(before) if item.fingerprint in bad)
     skipped = f" ({known} known to be bad)" if known else ""
     raise Refused(
-        f"{at.app} has no good generation before {at.number} to go back to{skipped};"
-        f" deployd rollout {at.app} --release DIR rolls out any release"
+        f"{at.app} has no good generation before {at.number} to roll back to{skipped};"
+        f" to roll out any release, run deployd rollout {at.app} --release DIR"
     )
 
 
@@ -112,7 +114,7 @@ def _named(generations: Sequence[Entry], at: Entry, to: int, bad: frozenset[str]
     goal = next((item for item in generations if item.number == to), None)
     if goal is None:
         raise InvalidRequest(f"{at.app} has no generation {to}; see deployd history {at.app}")
-    instead = f"deployd rollout {at.app} --release {goal.release} rolls it out as a new one"
+    instead = f"to roll it out as a new generation, run deployd rollout {at.app} --release {goal.release}"
     if goal.result is not Result.SUCCEEDED:
         raise Refused(f"generation {to} of {at.app} never went live (it ended {goal.result}); {instead}")
     if goal.fingerprint in bad:
@@ -121,12 +123,12 @@ def _named(generations: Sequence[Entry], at: Entry, to: int, bad: frozenset[str]
 
 
 def _why(generations: Iterable[Entry], goal: Entry) -> str:
-    """The last that was held against the process of `goal`; `generations` are newest first."""
+    """Return the latest reason why the process of `goal` is known to be bad; `generations` are newest first."""
     same = {item.number for item in generations if item.fingerprint == goal.fingerprint}
     for item in generations:
         if item.number in same and item.result in BAD:
             end = "failed" if item.result is Result.FAILED else "was rolled back"
-            return f"generation {item.number}, the same again, {end}"
+            return f"generation {item.number} with the same process {end}"
         if item.cause is Cause.ROLLBACK and item.result is Result.SUCCEEDED and item.origin in same:
             return f"generation {item.number} was a rollback from it"
     return "it failed"

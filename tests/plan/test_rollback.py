@@ -1,4 +1,4 @@
-"""Where a rollback leads: further back each time, past nothing that cannot be undone, to nothing that is bad."""
+"""The target of a rollback: further back each time, never past an irreversible generation, never a bad one."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from deployd.errors import InvalidRequest, Refused
 from deployd.model.generation import Cause, Entry, Generation, Result
-from deployd.plan.wayback import known_bad, way_back
+from deployd.plan.rollback import known_bad, rollback_target
 from tests.state.four_rollouts import generation
 
 OK, BAD, FAILED, ABORTED = Result.SUCCEEDED, Result.ROLLED_BACK, Result.FAILED, Result.ABORTED
 
 
 class Past:
-    """A history in the making: what is rolled out under which fingerprint, and what comes of it."""
+    """Builds a history from fingerprints and the results of their rollouts."""
 
     def __init__(self, *fingerprints: str) -> None:
         self.rows: list[Generation] = []
@@ -43,10 +43,10 @@ class Past:
 
     def goal(self, to: int = 0, *, past: bool = False) -> Entry:
         assert self.current is not None
-        return way_back(self.rows, self.current, to, past_irreversible=past)
+        return rollback_target(self.rows, self.current, to, past_irreversible=past)
 
     def back(self, to: int = 0, result: Result = OK) -> str:
-        """Roll back; the fingerprint that this leads to."""
+        """Roll back; return the fingerprint of the target."""
         fingerprint = self.goal(to, past=True).fingerprint
         self.roll(fingerprint, result, Cause.ROLLBACK)
         return fingerprint
@@ -57,7 +57,7 @@ class Past:
         return str(refused.value)
 
 
-def test_the_last_good_one_before_that_differs() -> None:
+def test_the_target_is_the_last_good_generation_with_another_process() -> None:
     past = Past("a", "b", "b")
     assert past.goal().number == 1
     past.roll("c", ABORTED)
@@ -65,31 +65,31 @@ def test_the_last_good_one_before_that_differs() -> None:
     assert past.goal().number == 3
 
 
-def test_twice_in_a_row_goes_further_back_and_then_no_further() -> None:
+def test_repeated_rollbacks_go_further_back_until_none_is_left() -> None:
     past = Past("a", "b", "c")
     assert [past.back(), past.back()] == ["b", "a"]
     assert past.refusal() == (
-        "demo has no good generation before 5 to go back to (2, 3, 4 known to be bad);"
-        " deployd rollout demo --release DIR rolls out any release"
+        "demo has no good generation before 5 to roll back to (2, 3, 4 known to be bad);"
+        " to roll out any release, run deployd rollout demo --release DIR"
     )
 
 
-def test_what_was_rolled_back_itself_is_not_gone_back_to() -> None:
+def test_a_generation_whose_later_rollout_failed_is_no_target() -> None:
     past = Past("a", "b")
-    past.roll("a", BAD)  # a restart of an old release that does not start any more
+    past.roll("a", BAD)  # an old release that does not start any more
     past.roll("c")
     assert past.goal().number == 2
     past.roll("b", FAILED)
     assert "1, 2, 3 known to be bad" in past.refusal()
 
 
-def test_a_rollback_that_fails_does_not_try_the_same_again() -> None:
+def test_the_target_of_a_failed_rollback_is_not_tried_again() -> None:
     past = Past("a", "b", "c")
     assert [past.back(result=BAD), past.back(result=BAD)] == ["b", "a"]
     assert "no good generation" in past.refusal()
 
 
-def test_a_later_success_redeems() -> None:
+def test_a_later_success_makes_a_fingerprint_good_again() -> None:
     past = Past("a", "b")
     past.back()
     assert known_bad(past.rows) == {"b"}
@@ -100,24 +100,24 @@ def test_a_later_success_redeems() -> None:
 
 
 @pytest.mark.parametrize("result", [ABORTED, Result.SUPERSEDED])
-def test_an_abort_says_nothing_against_what_had_served_before(result: Result) -> None:
+def test_an_abort_does_not_make_a_fingerprint_bad(result: Result) -> None:
     past = Past("a", "b")
     past.roll("a", result)
     assert past.goal().number == 1
 
 
-def test_a_named_generation_must_have_been_live_and_good() -> None:
+def test_a_requested_generation_must_have_been_live_and_good() -> None:
     past = Past("a", "b", "c")
     past.roll("d", ABORTED)
     past.roll("b", BAD)
     assert past.goal(1).number == 1
     assert past.refusal(4) == (
         "generation 4 of demo never went live (it ended aborted);"
-        " deployd rollout demo --release /srv/demo/4 rolls it out as a new one"
+        " to roll it out as a new generation, run deployd rollout demo --release /srv/demo/4"
     )
     assert past.refusal(2) == (
-        "generation 2 of demo is known to be bad: generation 5, the same again, was rolled back;"
-        " deployd rollout demo --release /srv/demo/2 rolls it out as a new one"
+        "generation 2 of demo is known to be bad: generation 5 with the same process was rolled back;"
+        " to roll it out as a new generation, run deployd rollout demo --release /srv/demo/2"
     )
     past.back(1)
     assert "generation 3 of demo is known to be bad: generation 6 was a rollback from it" in past.refusal(3)
@@ -125,26 +125,26 @@ def test_a_named_generation_must_have_been_live_and_good() -> None:
         past.goal(9)
 
 
-def test_other_settings_of_the_same_process_can_be_had_back() -> None:
+def test_a_generation_with_the_same_process_can_be_requested() -> None:
     past = Past("a", "a")
     assert past.goal(1).number == 1
     past.back(1)
     assert known_bad(past.rows) == frozenset()
 
 
-def test_there_is_no_way_past_what_cannot_be_undone() -> None:
+def test_a_rollback_past_an_irreversible_generation_is_refused() -> None:
     past = Past("a", "b")
     past.roll("c", irreversible=True)
     sentence = (
-        "generation 3 of demo cannot be undone, and generation 2 is before it;"
-        " deployd rollback demo --to 2 --past-irreversible goes there all the same"
+        "generation 3 of demo is irreversible, and generation 2 is older; to roll back nevertheless,"
+        " run deployd rollback demo --to 2 --past-irreversible"
     )
     assert past.refusal() == sentence
     assert past.goal(past=True).number == 2
     past.roll("d")
     assert past.goal().number == 3
     assert past.refusal(2) == sentence
-    past.roll("e", FAILED, irreversible=True)  # it was never live: that it is gone undoes nothing
+    past.roll("e", FAILED, irreversible=True)  # it was never live
     assert past.goal().number == 3
 
 
@@ -161,7 +161,7 @@ def test_rollbacks_in_a_row_never_visit_a_process_twice(
         past.roll(fingerprint, result, irreversible=irreversible)
     assert past.current is not None
     visited = [past.rows[-past.current].fingerprint]
-    for outcome in outcomes:  # more than there are fingerprints: it ends with a refusal
+    for outcome in outcomes:  # more than there are fingerprints, so the last is refused
         try:
             visited.append(past.back(result=outcome))
         except Refused:
@@ -172,7 +172,7 @@ def test_rollbacks_in_a_row_never_visit_a_process_twice(
 
 
 @given(steps)
-def test_a_way_back_is_live_good_and_before(before: Sequence[tuple[str, Result, bool]]) -> None:
+def test_the_target_was_live_is_good_and_older(before: Sequence[tuple[str, Result, bool]]) -> None:
     past = Past("a")
     for fingerprint, result, irreversible in before:
         past.roll(fingerprint, result, irreversible=irreversible)

@@ -17,8 +17,8 @@ pytest_plugins = ["tests.host.fixtures"]
 settings.register_profile("any-load", suppress_health_check=[HealthCheck.too_slow], deadline=None)
 settings.load_profile("any-load")
 
-TEARDOWN = 120.0
-"""Seconds that a teardown may take, with the hosts that it removes."""
+CLEANING_UP = 60.0
+"""Seconds that a test gets to clean up after its deadline, with the hosts that it removes."""
 
 
 @pytest.fixture(autouse=True)
@@ -45,10 +45,19 @@ def _interruptible() -> None:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_timeout_set_timer() -> Generator[None, bool, bool]:
+    """Interrupt a test also when it hangs in what it does after its deadline, as in waiting for a child."""
+    done = yield
+    remaining, _ = signal.getitimer(signal.ITIMER_REAL)
+    signal.setitimer(signal.ITIMER_REAL, remaining, CLEANING_UP)
+    return done
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown() -> Generator[None]:
     """Give the teardown a deadline of its own: pytest-timeout cancels its timer when a test fails."""
     signal.signal(signal.SIGALRM, _fail_teardown)
-    signal.setitimer(signal.ITIMER_REAL, TEARDOWN)
+    signal.setitimer(signal.ITIMER_REAL, 2 * CLEANING_UP, CLEANING_UP)
     try:
         return (yield)
     finally:
@@ -57,4 +66,4 @@ def pytest_runtest_teardown() -> Generator[None]:
 
 
 def _fail_teardown(*_: object) -> None:
-    pytest.fail(f"the teardown took longer than {TEARDOWN:g} s")
+    pytest.fail("the teardown took too long")

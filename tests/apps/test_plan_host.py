@@ -104,7 +104,7 @@ def test_plan_shows_what_the_rollout_then_does(
     assert (plan["from"], plan["to"], plan["release"], plan["floor"]) == (1, 2, release, floor)
     text = stage.deployd("plan", APP, *options).stdout
     assert f"minimum: {floor} ready" in text
-    assert text.count("wait for deployd resume") == sum(line[0] == "pause" for line in planned(plan))
+    assert text.count("pause at ") == sum(line[0] == "pause" for line in planned(plan))
     assert len(stage.history()) == 1
     stage.journal.restart()
     with stage.begin("rollout", *options) as begun:

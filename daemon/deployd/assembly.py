@@ -35,43 +35,68 @@ from deployd.apps.weights import Weights
 from deployd.bus import Bus
 from deployd.files.workers import Workers
 from deployd.rollout.controller import Controller
-from deployd.rollout.host import Host
+from deployd.rollout.factory import ControllerFactory
+from deployd.rollout.hooks import Hooks
+from deployd.routing.kernel import Kernel
 from deployd.service.consent import Consent
 from deployd.service.interface import Service
 from deployd.service.introspection import APP, MANAGER
 from deployd.service.methods import Methods, app_readers, app_writers, manager
 from deployd.service.polkit import Polkit
 from deployd.service.signals import Signals
+from deployd.state.history import History
+from deployd.state.pins import Pins
 from deployd.systemd.complaints import ComplaintCounter
+from deployd.systemd.manager import Systemd
+from deployd.units.deployment import Deployment
 
 
 class Assembly:
     """The apps of the machine. `directory` contains their files; `emit` gets what is broadcast about them."""
 
-    def __init__(self, directory: Path, host: Host, teardown: Teardown, emit: Emit) -> None:
-        self._host = host
+    def __init__(
+        self,
+        directory: Path,
+        controllers: ControllerFactory,
+        teardown: Teardown,
+        emit: Emit,
+        *,
+        systemd: Systemd,
+        kernel: Kernel,
+        history: History,
+        pins: Pins,
+        deployment: Deployment,
+        hooks: Hooks,
+        workers: Workers,
+    ) -> None:
+        self._controllers = controllers
+        self._systemd = systemd
+        self._history = history
+        self._pins = pins
+        self._deployment = deployment
+        self._hooks = hooks
         self.pool = ReaderPool()
         self.files = AppFiles(directory, self.pool.root)
         self.registry = Registry(self.files)
-        self.statuses = Statuses(self.registry, host.history)
+        self.statuses = Statuses(self.registry, history)
         self.announcer = Announcer(emit, self.statuses.status, self.registry.phase)
         self.supervisor = Supervisor(self.registry, self.announcer, self._controller)
-        self.recovery = HistoryRecovery(host.history, self.supervisor.take_up)
+        self.recovery = HistoryRecovery(history, self.supervisor.take_up)
         self.reloading = Reloading(self.files, self.recovery)
-        self.generations = Generations(host.history)
-        self.rollback_goal = RollbackGoal(self.registry, host.history, self.generations)
+        self.generations = Generations(history)
+        self.rollback_goal = RollbackGoal(self.registry, history, self.generations)
         self._comparer, self._public_comparer = self._new_comparer(), self._new_comparer()
-        turns = Turns(host.hooks, self.recovery)
-        self._removal = Removal(self.registry, self.supervisor, turns, teardown, host.history, host.pins, host.kernel)
-        self._inputs = Inputs(self.files, host.workers)
+        turns = Turns(hooks, self.recovery)
+        self._removal = Removal(self.registry, self.supervisor, turns, teardown, history, pins, kernel)
+        self._inputs = Inputs(self.files, workers)
         self._requests = self._new_requests(turns)
 
     async def start(self) -> None:
         """Start the controller of every app that has a history or units: one with units may be running although all of
         its state is lost."""
-        self._host.systemd.on_change(self.supervisor.on_unit_change)
+        self._systemd.on_change(self.supervisor.on_unit_change)
         self.recovery.start()
-        await self.supervisor.start(sorted({*self._host.history.apps(), *self._host.deployment.apps()}))
+        await self.supervisor.start(sorted({*self._history.apps(), *self._deployment.apps()}))
         await self.files.refresh()
 
     async def stop(self) -> None:
@@ -80,54 +105,51 @@ class Assembly:
         await self.supervisor.stop()
 
     def _controller(self, name: str) -> Controller:
-        return Controller(
+        return self._controllers.make(
             name,
-            self._host,
             self._comparer.compare,
-            tell=partial(self.announcer.event, name),
+            emit=partial(self.announcer.event, name),
             changed=partial(self.announcer.changed, name),
         )
 
     def _new_comparer(self) -> Comparer:
         complaining = ComplaintCounter(run=Workers(places=1).run)
-        return Comparer(self._host.systemd, self._host.history, self.statuses.status, complaining)
+        return Comparer(self._systemd, self._history, self.statuses.status, complaining)
 
     def _new_requests(self, turns: Turns) -> Requests:
-        host, supervisor, generations, inputs = self._host, self.supervisor, self.generations, self._inputs
-        builder = GenerationBuilder(
-            inputs, generations, host.history, host.pins, host.deployment, host.hooks, self.announcer
-        )
+        supervisor, generations, inputs = self.supervisor, self.generations, self._inputs
+        history, deployment = self._history, self._deployment
+        builder = GenerationBuilder(inputs, generations, history, self._pins, deployment, self._hooks, self.announcer)
         starter = RolloutStarter(
             supervisor,
             builder,
             Reversibility(inputs, generations),
-            host.history,
-            host.deployment,
+            history,
+            deployment,
             self.announcer,
         )
-        installer = Installer(
-            supervisor, builder, generations, host.history, host.pins, host.deployment, self.announcer
-        )
+        installer = Installer(supervisor, builder, generations, history, self._pins, deployment, self.announcer)
         return Requests(self.registry, turns, inputs, generations, starter, installer, self.rollback_goal)
 
     def service(self, bus: Bus, polkit: Polkit, signals: Signals) -> Service:
         """Return the D-Bus service of the apps."""
-        host, pool, registry, statuses = self._host, self.pool, self.registry, self.statuses
+        pool, registry, statuses = self.pool, self.registry, self.statuses
+        history, deployment = self._history, self._deployment
         reader = FileReader(self.files, pool)
-        under_way = UnderWay(registry, host.hooks, self.recovery)
+        under_way = UnderWay(registry, self._hooks, self.recovery)
         readers = app_readers(
             statuses,
-            HistoryView(host.history, host.deployment),
-            UnitPreview(reader, pool, self.generations, host.pins, host.deployment),
-            DryRun(registry, reader, pool, self.generations, host.history, host.deployment),
-            Inventory(registry, self.files, pool, host.history, host.pins),
+            HistoryView(history, deployment),
+            UnitPreview(reader, pool, self.generations, self._pins, deployment),
+            DryRun(registry, reader, pool, self.generations, history, deployment),
+            Inventory(registry, self.files, pool, history, self._pins),
             PublicComparer(pool, self._comparer, self._public_comparer),
             signals,
         )
         writers = app_writers(
             self._requests,
             RolloutControl(under_way, self._inputs, self.rollback_goal),
-            Weights(registry, under_way, self._inputs, self.generations, host.deployment),
+            Weights(registry, under_way, self._inputs, self.generations, deployment),
             self._removal,
         )
         methods = {

@@ -21,8 +21,8 @@ from deployd.instances.commands import Commands
 from deployd.model.app import App
 from deployd.model.event import EventName
 from deployd.reuseport import support
+from deployd.rollout.factory import ControllerFactory
 from deployd.rollout.hooks import Hooks
-from deployd.rollout.host import Host
 from deployd.routing.kernel import Kernel
 from deployd.service.polkit import Polkit
 from deployd.service.signals import Signals
@@ -102,22 +102,36 @@ class Daemon:
         execution.sweep()
         commands = Commands(execution, pins)
         hooks = Hooks(transient, tail, commands)
-        host = Host(
+        workers = Workers()
+        controllers = ControllerFactory(
             systemd,
             history,
             pins,
             deployment,
+            kernel,
             tail.last,
             hooks,
             transient,
             commands,
-            kernel,
+            workers,
             generations=self._settings.generations,
             patience=self._settings.patience,
         )
         teardown = Teardown(systemd, units, reload, pins)
         self._signals = Signals(bus)
-        self._apps = apps = Assembly(self._settings.apps, host, teardown, self._emit)
+        self._apps = apps = Assembly(
+            self._settings.apps,
+            controllers,
+            teardown,
+            self._emit,
+            systemd=systemd,
+            kernel=kernel,
+            history=history,
+            pins=pins,
+            deployment=deployment,
+            hooks=hooks,
+            workers=workers,
+        )
         service = apps.service(bus, Polkit(bus), self._signals)
         await apps.start()
         self._reload(apps)  # takes its time if there are many files, or slow ones

@@ -62,17 +62,17 @@ class Stand:
         self.working: set[int] = set()
         self.instances = create_autospec(Actuator, instance=True)
         self.instances.act.side_effect = self.act
-        self.instances.working.side_effect = self.working.__contains__
+        self.instances.is_busy.side_effect = self.working.__contains__
         self.keeper = CrashLoop(
             "demo",
             memory,  # type: ignore[arg-type]
             self.tail,
             self.instances,
-            lambda: self.up,
-            self.woken.set,
-            self.changed,
-            self.tell,
-            patience=Patience(),
+            Patience(),
+            up=lambda: self.up,
+            wake=self.woken.set,
+            changed=self.changed,
+            emit=self.tell,
         )
 
     def act(self, action: Action, settings: Any) -> None:
@@ -89,7 +89,7 @@ class Stand:
         self.told.append({"event": event, **fields})
 
     def look(self, *items: Instance, busy: bool = False) -> None:
-        self.keeper.look(items, Timestamp(self.now, 1_700_000_000.0 + self.now, BOOT), busy)
+        self.keeper.update(items, Timestamp(self.now, 1_700_000_000.0 + self.now, BOOT), busy=busy)
 
     def crash(self, times: int) -> None:
         """Instance 1 crashes so often, and systemd restarts it in between."""

@@ -30,8 +30,8 @@ def told_of(*seen: Instance, failure: Failure = FAILURE) -> tuple[Failure, list[
 
     witness = Invocations("demo", create_autospec(History, instance=True), tail)
     for item in seen:
-        witness.look([item])
-    return asyncio.run(witness.testify(failure, seen[-1:])), asked
+        witness.record([item])
+    return asyncio.run(witness.with_journal(failure, seen[-1:])), asked
 
 
 def test_what_failed_had_the_last_word() -> None:

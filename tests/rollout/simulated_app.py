@@ -12,15 +12,15 @@ from unittest.mock import create_autospec
 
 import pytest
 
+from deployd.files.workers import Workers
 from deployd.instances import actuator
 from deployd.instances.commands import Commands
 from deployd.model.clock import Timestamp
 from deployd.model.generation import Generation, Result
 from deployd.plan.backoff import Patience
-from deployd.rollout import control_loop, controller
-from deployd.rollout.controller import Controller
+from deployd.rollout import control_loop
+from deployd.rollout.factory import ControllerFactory
 from deployd.rollout.hooks import Hooks
-from deployd.rollout.host import Host
 from deployd.routing.kernel import Kernel
 from deployd.state.history import History
 from deployd.state.pins import Pins
@@ -193,16 +193,18 @@ class SimulatedApp:
             return ()
 
         systemd, pins, history = (Faulty(item, faults) for item in (self.systemd, self.pins, self.history))
-        host = Host(
+        factory = ControllerFactory(
             systemd,  # type: ignore[arg-type]
             history,  # type: ignore[arg-type]
             pins,  # type: ignore[arg-type]
             Faulty(Deployment(), faults),  # type: ignore[arg-type]
+            create_autospec(Kernel, instance=True),
             tail,  # type: ignore[arg-type]
             Hooks(transient, create_autospec(Tail, instance=True), commands),
             transient,
             commands,
-            create_autospec(Kernel, instance=True),
+            Workers(),
+            generations=200,
             patience=Patience(),
         )
         self.events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -210,11 +212,10 @@ class SimulatedApp:
         async def compare(_app: str) -> dict[str, Any]:
             return {}
 
-        self.controller = Controller(
+        self.controller = factory.make(
             NAME,
-            host,
             compare,
-            tell=lambda event, fields: self.events.put_nowait({"event": event, **fields}),
+            emit=lambda event, fields: self.events.put_nowait({"event": event, **fields}),
             changed=lambda: None,
         )
         self.systemd.changed = self.controller.on_unit_change
@@ -267,5 +268,5 @@ class SimulatedApp:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again is tried soon, and nothing waits for the disk."""
     monkeypatch.setattr("os.fsync", lambda _descriptor: None)
-    for module in (controller, actuator, control_loop):
+    for module in (actuator, control_loop):
         monkeypatch.setattr(module, "RETRY", QUICK)

@@ -8,7 +8,6 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -60,13 +59,14 @@ class Site:
         self.told: list[tuple[str, str]] = []
         self.woken = asyncio.Event()
         commands = Commands(self, Pins(Path("/var/lib/deployd")))  # type: ignore[arg-type]
-        host = SimpleNamespace(transient=self, tail=self.tail, commands=commands)
         self.analysis = Analysis(
             "demo",
-            host,  # type: ignore[arg-type]
+            self,  # type: ignore[arg-type]
+            commands,
+            self.tail,
             self.compare,
-            self.woken.set,
-            lambda event, fields: self.told.append((event, fields["state"])),
+            wake=self.woken.set,
+            emit=lambda event, fields: self.told.append((event, fields["state"])),
         )
 
     async def compare(self, name: str) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class Site:
     async def turn(self, under_way: ActiveRollout | None, seen: tuple[Instance, ...] = BOTH) -> Failure | None:
         """One of the control loop's: look, and if that leads to anything, wait for it."""
         self.woken.clear()
-        return self.analysis.look(under_way, seen)
+        return self.analysis.update(under_way, seen)
 
     async def runs(self, under_way: ActiveRollout, number: int = 1) -> Failure | None:
         """Turn until so many runs have ended, or one of them has failed."""

@@ -15,6 +15,8 @@ from deployd.rollout.control_loop import ControlLoop
 def test_a_step_that_fails_is_tried_again(error: Callable[[], BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control_loop, "RETRY", 0.001)
 
+    failures: list[Exception] = []
+
     async def test() -> None:
         steps: asyncio.Queue[int] = asyncio.Queue()
 
@@ -23,8 +25,8 @@ def test_a_step_that_fails_is_tried_again(error: Callable[[], BaseException], mo
             if count < 3:
                 raise error()
 
-        made = ControlLoop(step)
-        made.start()
+        made = ControlLoop()
+        made.start(step, failures.append)
         async with asyncio.timeout(5):
             for count in range(5):
                 await steps.get()
@@ -36,6 +38,8 @@ def test_a_step_that_fails_is_tried_again(error: Callable[[], BaseException], mo
 
 
 def test_it_ends_when_it_is_told_to() -> None:
+    failures: list[Exception] = []
+
     async def test() -> None:
         begun = asyncio.Event()
 
@@ -43,8 +47,8 @@ def test_it_ends_when_it_is_told_to() -> None:
             begun.set()
             await asyncio.Event().wait()
 
-        made = ControlLoop(step)
-        made.start()
+        made = ControlLoop()
+        made.start(step, failures.append)
         await begun.wait()
         async with asyncio.timeout(5):
             await made.stop()

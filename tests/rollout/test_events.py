@@ -10,7 +10,7 @@ from deployd.rollout.events import Events
 
 def test_an_unanswered_probe_is_told_when_it_changes() -> None:
     told: list[tuple[str, dict[str, Any]]] = []
-    story = Events("demo", lambda event, fields: told.append((event, fields)), lambda: None)
+    story = Events("demo", lambda event, fields: told.append((event, fields)))
 
     def asked(*errors: str) -> None:
         story.probing([Instance(number, 8, State.READY, probe_error=error) for number, error in enumerate(errors, 1)])

@@ -153,7 +153,7 @@ def test_one_that_still_runs_is_not_run_beside() -> None:
     transient = Transient(UnitExists("was already loaded"))
     failure, told = run(transient, Kind.AFTER)
     assert failure is not None
-    assert failure.reason.startswith("a hook of an earlier rollout of demo still runs (demo:hook.service)")
+    assert failure.reason.startswith("a hook of an earlier rollout of demo is still running (demo:hook.service)")
     assert (told[-1]["state"], told[-1]["reason"]) == ("failed", failure.reason)
     transient.left = ["demo:hook.service"]
     with pytest.raises(Refused, match=r"systemctl stop demo:hook\.service"):
@@ -189,7 +189,7 @@ def test_others_are_refused_while_hooks_are_ahead() -> None:
     made = hooks(Transient())
     with (
         made.ahead(APP, Cause.APPLY),
-        pytest.raises(Busy, match=r"when the last of its before hooks has ended; wait for it, or"),
+        pytest.raises(Busy, match=r"as soon as the last of its before hooks has ended; wait for it, or"),
     ):
         made.refuse_if_ahead("demo")
     made.refuse_if_ahead("demo")
@@ -258,7 +258,9 @@ def test_a_rollout_that_supersedes_does_not_run_its_hooks_beside_those_of_the_ot
         after = asyncio.ensure_future(made.after(CHANGE, lambda *_: None))
         while "demo" not in made._running:
             await asyncio.sleep(0)
-        with pytest.raises(Busy, match=r"after hook tell of demo still runs; .*systemctl stop demo:hook\.service"):
+        with pytest.raises(
+            Busy, match=r"after hook tell of demo is still running; .*systemctl stop demo:hook\.service"
+        ):
             await made.before(CHANGE, lambda *_: None)
         without = replace(CHANGE, app=replace(APP, pace=Pace()))
         assert await made.before(without, lambda *_: None) is False
@@ -289,7 +291,7 @@ def test_what_runs_is_named_to_others() -> None:
     made = hooks(Waiting())
     with made.ahead(APP, Cause.ROLLBACK):
         assert asyncio.run(made.run(Kind.BEFORE, CHANGE, lambda *_: None)) is None
-    assert [text.partition("when ")[2].partition(" has ended")[0] for text in seen] == [
+    assert [text.partition("as soon as ")[2].partition(" has ended")[0] for text in seen] == [
         "before hook ./bin/migrate --to 'a b'",
         "before hook ./bin/warm",
     ]

@@ -182,7 +182,7 @@ def test_a_daemon_that_ends_meanwhile_leaves_all_as_it_was(stage: Stage, how: st
     assert tracebacks(stage) == errors
     refused = stage.rollout(release)
     assert refused.status == 3
-    assert f"a hook of an earlier rollout of demo still runs ({UNIT})" in refused.stderr
+    assert f"a hook of an earlier rollout of demo is still running ({UNIT})" in refused.stderr
     stage.machine.write(GO, "")
     stage.machine.wait_unit(UNIT, "inactive")
     again = stage.rollout(release)

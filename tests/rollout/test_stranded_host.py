@@ -33,7 +33,7 @@ def test_the_old_release_does_not_come_up_any_more(stage: Stage) -> None:
             begun.until("instance", state="starting")
             mode.write_text("crash\n")
             rollout = stranded(begun, stage)
-            assert "going back failed: instance" in rollout["reason"]
+            assert "rolling back failed: instance" in rollout["reason"]
             mode.write_text("good\n")
             assert stage.deployd("resume", APP).returncode == 0
             ended = begun.end()
@@ -53,7 +53,7 @@ def test_the_old_release_is_gone(stage: Stage) -> None:
             begun.until("instance", state="starting")
             old.rename(old.with_name("aside"))
             rollout = stranded(begun, stage)
-            assert "the way back is gone: the release /srv/demo/v1" in rollout["reason"]
+            assert "rollback is impossible: the release /srv/demo/v1" in rollout["reason"]
             shutil.move(old.with_name("aside"), old)
             assert stage.deployd("resume", APP).returncode == 0
             ended = begun.end()

@@ -20,13 +20,13 @@ from deployd.bus import Bus, BusError, Credentials, MethodCall
 from deployd.errors import DeploydError, InvalidFile, Refused
 from deployd.files.workers import Workers
 from deployd.instances.commands import Commands
-from deployd.instances.standby import Standby
+from deployd.instances.recall import Recall
 from deployd.model import unit_name
 from deployd.model.app import App
 from deployd.model.generation import Result
 from deployd.rollout.controller import Controller
+from deployd.rollout.factory import ControllerFactory
 from deployd.rollout.hooks import Hooks
-from deployd.rollout.host import Host
 from deployd.routing.kernel import Kernel
 from deployd.service.introspection import APP, MANAGER, NAME, PROPERTIES, ROOT, SIGNATURES
 from deployd.service.polkit import Polkit
@@ -92,8 +92,19 @@ class Site:
         hooks = Hooks(transient, create_autospec(Tail, instance=True), commands)
         kernel, teardown = create_autospec(Kernel, instance=True), create_autospec(Teardown, instance=True)
         teardown.installed.return_value = False
-        host = Host(systemd, self.history, pins, deployment, AsyncMock(), hooks, transient, commands, kernel)
-        apps = Assembly(directory, host, teardown, lambda *_: None)
+        apps = Assembly(
+            directory,
+            create_autospec(ControllerFactory, instance=True),
+            teardown,
+            lambda *_: None,
+            systemd=systemd,
+            kernel=kernel,
+            history=self.history,
+            pins=pins,
+            deployment=deployment,
+            hooks=hooks,
+            workers=Workers(),
+        )
         for name in ("bad", "demo", "new"):
             (directory / f"{name}.toml").touch(mode=0o600)
         apps.files.load = self.load  # type: ignore[method-assign]
@@ -112,7 +123,7 @@ class Site:
     def controller(self, name: str) -> Controller:
         made: Controller = create_autospec(Controller, instance=True)
         made.rollout = None  # type: ignore[misc]
-        made.standby = create_autospec(Standby, instance=True)
+        made.recall = create_autospec(Recall, instance=True)
         return made
 
     def calls(self) -> list[tuple[str, str, str]]:

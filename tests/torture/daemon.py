@@ -254,15 +254,15 @@ def of_sqlite(wire: Wire) -> None:
 
 def of_control(wire: Wire) -> None:
     """Stop when a control loop wakes."""
-    real = Controller._step
+    real = Controller._turn
 
-    async def step(self: Controller) -> None:
+    async def turn(self: Controller) -> None:
         wire.loop = asyncio.get_running_loop()
         if self.name != NEIGHBOUR:
             wire.reach("wake")
         await real(self)
 
-    Controller._step = step  # type: ignore[method-assign]
+    Controller._turn = turn  # type: ignore[method-assign]
 
 
 def of_programs(wire: Wire) -> None:

@@ -20,7 +20,7 @@ from deployd.documents.releases import Found, Needs, releases
 from deployd.errors import Refused
 from deployd.files.workers import LONG
 from deployd.model.generation import Generation
-from deployd.rollout.preparation import KEPT
+from deployd.rollout.cleanup import KEPT
 from deployd.state.history import History
 from deployd.state.pins import Pins
 

@@ -107,12 +107,12 @@ class Requests:
         controller = self._registry.known(name)
         # Hooks may refuse the rollback, and a rollout under way has a goal of its own.
         if controller is not None and not goal.settings.pace.hooks.before and controller.rollout is None:
-            controller.standby.recall(goal.number, goal.settings)
+            controller.recall.begin(goal.number, goal.settings)
         try:
             yield
         except DeploydError:
             if controller is not None:
-                controller.standby.dismiss(controller.observe(), goal.settings)
+                controller.recall.cancel(controller.observe(), goal.settings)
             raise
 
     async def restart(self, name: str, *, supersede: bool = False) -> int:

@@ -46,7 +46,7 @@ class Statuses:
                 releases=history.releases(name, {item.generation for item in seen}),
                 desired=goal.settings.instances if goal is not None else 0,
                 boot=time.time() - time.monotonic(),
-                troubles=controller.keeper.troubles() if controller else {},
+                troubles=controller.crash_loop.troubles() if controller else {},
                 boots=boots.summary(history.boots(name)),
                 routing=(controller.router.backend.report() if controller else None) or Report(),
                 standby=controller.standby.status(Timestamp.now()) if controller else None,

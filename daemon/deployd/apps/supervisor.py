@@ -76,7 +76,7 @@ class Supervisor:
         """Forget the controller of an app that has been removed."""
         controller = self._registry.drop(name)
         if controller is not None:
-            controller.instances.forget()
+            controller.actuator.forget()
         self._announcer.forget(name)
 
     def on_unit_change(self, unit: str) -> None:

@@ -19,7 +19,7 @@ from deployd.model.instance import Instance, State
 from deployd.model.rollout import Hold, Phase, Rollout
 from deployd.plan.boots import Boots
 from deployd.plan.simulation import Outcome
-from deployd.rollout.pauses import standing
+from deployd.rollout.pauses import pause_fields
 from deployd.routing import Report
 
 
@@ -78,7 +78,7 @@ def status(of: Snapshot) -> Json:
 
 
 def _rollout(rollout: Rollout, target: Generation | None) -> Json:
-    paused = standing(rollout, target is not None and target.irreversible) if rollout.phase is Phase.PAUSED else {}
+    paused = pause_fields(rollout, target is not None and target.irreversible) if rollout.phase is Phase.PAUSED else {}
     return {
         "phase": str(rollout.phase),
         "from": rollout.origin,

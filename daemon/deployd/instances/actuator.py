@@ -1,6 +1,6 @@
-"""The instances of one app: observing them, and carrying out the planner's actions on them.
+"""The instances of one app: observes them, and carries out the planner's actions on them.
 
-The thin shell under the planner. It owns the jobs under way; it decides nothing.
+The shell under the planner: it runs the jobs and decides nothing.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ log = logging.getLogger(__name__)
 Kind = type[Start] | type[Stop] | type[Freeze] | type[Thaw]
 
 RETRY = 1.0
-"""Seconds until what went wrong is tried again."""
+"""Seconds until a failed action may be tried again."""
 
 JOB_MARGIN = 30.0
-"""Seconds beyond a unit's own time-out that systemd gets to end its job."""
+"""Seconds that systemd gets to end a job, beyond the time-out of the unit."""
 
 
 class Actuator:
-    """`NAME@N.service` for all N.
+    """Acts on `NAME@N.service` for all N.
 
-    `changed` is called when there is something new to plan with, `stopped` when a stop has ended and its pin is
-    gone (with the number of connections it had when it was asked to stop, if that is known), `failed` with an error of
-    the shell itself. A job that failed counts as under way for RETRY seconds more, or the same would be tried at once.
+    `changed` is called when the plan may change; `stopped` when an instance has stopped and its pin is removed, with
+    the number of connections it had when it was stopped, if known; `failed` with the error of an action that could not
+    be carried out. Such an action counts as under way for RETRY seconds more; otherwise it would be retried at once.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Actuator:
         return unit_name.instance(self._app, number)
 
     async def discover(self) -> None:
-        """Find the instances that have a pin or a loaded unit, and read all of them afresh."""
+        """Find the instances that have a pin or a loaded unit, and read their units. Raises SystemdError."""
         numbers = set(self._pins.held(self._app))
         for name in await self._systemd.list_units(unit_name.instance(self._app, "*")):
             if (number := unit_name.instance_number(self._app, name)) is not None:
@@ -81,17 +81,18 @@ class Actuator:
             await self._systemd.watch(self.unit(number), afresh=True)
 
     def forget(self) -> None:
-        """Stop watching; the app is removed."""
+        """Stop watching the units, because the app was removed."""
         for number in self._known:
             self._systemd.unwatch(self.unit(number))
         self._known.clear()
         self._mirror.clear()
 
     def owns(self, unit: str) -> bool:
+        """True if `unit` belongs to an instance of the app; "" stands for all units."""
         return unit == "" or unit_name.belongs_to_instances(self._app, unit)
 
     def observe(self) -> tuple[Instance, ...]:
-        """The world, as far as this app goes; jobs that are queued but not begun count as begun."""
+        """Return the instances; an action that is queued counts as begun. Raises StateError."""
         pins = self._pins.read(self._app)
         aside = self._pins.standby(self._app)
         self._known |= pins.keys() | aside.keys()
@@ -110,13 +111,13 @@ class Actuator:
             if item.detail:
                 self._details[number] = item.detail
             elif item.restarts or item.state is State.FAILED:
-                # systemd has started it again already; what it died of was seen before.
+                # systemd has restarted it already; the reason of the crash was seen before.
                 item = replace(item, detail=self._details.get(number, "crashed and was restarted by systemd"))
             found.append(item)
         return tuple(found)
 
     def _mirrored(self, number: int, pin: int | None, aside: int | None = None) -> Instance:
-        """The instance as the mirror has it, made anew only when pin or mirror changed: the loop looks often."""
+        """Return the instance as the mirror has it, cached while pin and mirror stay the same: this is called often."""
         properties = self._systemd.properties(self.unit(number))
         known = self._mirror.get(number)
         if known is None or known[0] is not properties or known[1:3] != (pin, aside):
@@ -125,8 +126,10 @@ class Actuator:
         return known[3]
 
     def act(self, action: Action, settings: App) -> None:
-        """Begin an action by the settings of its goal; `changed` tells when it has ended. Raises StateError if a pin
-        cannot be written."""
+        """Begin an action by the settings of its goal; `changed` is called when it has ended.
+
+        Raises StateError if a pin cannot be written.
+        """
         match action:
             case Adopt(number, generation):
                 self._pins.pin(self._app, number, generation)
@@ -135,7 +138,7 @@ class Actuator:
                 self._pins.unpin(self._app, number)
                 self._changed()
             case Start(number, generation):
-                # Here and not in the task: a starting instance without a pin would be taken for an old one.
+                # Not in the task: a starting instance without a pin would be taken for an old one.
                 self._pins.pin(self._app, number, generation)
                 self._begin(number, Start, self._start(action, settings.pace.deadline))
             case Stop(number):
@@ -145,17 +148,22 @@ class Actuator:
             case Thaw(number):
                 self._begin(number, Thaw, self._thaw(action))
 
-    def working(self, number: int) -> bool:
-        """Is a job of ours for this instance under way?"""
+    def is_busy(self, number: int) -> bool:
+        """True if an action on this instance is under way."""
         return number in self._jobs
 
-    async def settle(self) -> None:
-        """Wait until every job under way has ended, as each does by its own deadline."""
+    async def reset(self, number: int) -> None:
+        """Remove the pin of an instance that is down, and its failed state. Raises StateError and SystemdError."""
+        self._pins.unpin(self._app, number)
+        await self._systemd.reset_failed(self.unit(number))
+
+    async def wait(self) -> None:
+        """Wait until all actions under way have ended; each has its own deadline."""
         while self._jobs:
             await asyncio.wait([task for _, task in self._jobs.values()])
 
-    async def leave(self) -> None:
-        """Cancel all tasks of this app; jobs that systemd has accepted continue."""
+    async def stop(self) -> None:
+        """Cancel all actions; jobs that systemd has accepted continue."""
         tasks = [task for _, task in self._jobs.values()]
         for task in tasks:
             task.cancel()
@@ -167,7 +175,7 @@ class Actuator:
         if previous is not None and previous[0] is kind:
             work.close()
             return
-        # A stop overtakes a start that is still under way: systemd cancels the start's job.
+        # A stop replaces a start that is still under way: systemd cancels the start's job.
         task = asyncio.ensure_future(self._guard(number, work))
         self._jobs[number] = (kind, task)
         self._known.add(number)
@@ -190,8 +198,8 @@ class Actuator:
         self._refusals.pop(action.number, None)
         self._details.pop(action.number, None)
         if (await self._systemd.watch(unit)).get("NRestarts"):
-            # A unit that was stopped while it waited for its automatic restart keeps the count through the next start,
-            # and that start would be taken for one that systemd had to repeat.
+            # A unit that was stopped while it waited for its automatic restart keeps NRestarts through the next start,
+            # which would then be taken for an automatic restart after a crash.
             await self._systemd.reset_failed(unit)
         try:
             await self._router.backend.open(action.number)
@@ -200,26 +208,26 @@ class Actuator:
             self._refused(action.number, str(error))
             return
         result = await self._result(job, timeout)
-        # The first signal of a unit that was not loaded before is UnitNew and carries no state, so look; what is
-        # mirrored as ready was told by a signal, and systemd tells a service's own properties before its state.
+        # The first signal of a unit that was not loaded before is UnitNew, which carries no state: read it. If the
+        # mirror says ready, a signal said so, and systemd sends the properties of a service before its state.
         if self._mirrored(action.number, None).state is not State.READY:
             await self._systemd.refresh(unit)
         if self._mirrored(action.number, None).state is State.INACTIVE:
             if result == "done":
                 tried = self._systemd.properties(unit).get("ConditionResult")
-                why = "it ended, or was stopped, at once" if tried else "a Condition of its unit is false"
+                why = "it exited, or was stopped, at once" if tried else "a Condition of its unit is false"
                 self._refused(action.number, why)
             elif result != "unknown":
                 self._refused(action.number, f"its start job ended with {result}")
 
     def _refused(self, number: int, why: str) -> None:
-        """Remember why a start came to nothing, unless a stop has overtaken it: then that is why."""
+        """Remember why a start had no effect, unless a stop replaced it and is the reason."""
         if number in self._jobs and self._jobs[number][1] is asyncio.current_task():
             self._refusals[number] = f"was not started: {why}"
 
     async def _stop(self, action: Stop, settings: App) -> None:
         unit = self.unit(action.number)
-        await self._freezer.wake(action.number)  # first: it is to answer what still waits there
+        await self._freezer.wake(action.number)  # first, so that it can answer connections that wait there
         left = await self._router.backend.drain(action.number, settings)
         await self._result(await self._systemd.stop(unit), settings.stop.timeout + JOB_MARGIN)
         state = self._mirrored(action.number, None).state
@@ -251,5 +259,5 @@ class Actuator:
         try:
             return await asyncio.wait_for(job, timeout)
         except TimeoutError:
-            # systemd enforces the unit's own time-outs; this is for a manager that lost the job.
+            # systemd enforces the time-outs of the unit; this happens only if the manager lost the job.
             return "unknown"

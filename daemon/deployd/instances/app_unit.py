@@ -1,4 +1,4 @@
-"""The umbrella `NAME.service`: it is up while the app is meant to run, and starts whatever is pinned."""
+"""The app unit `NAME.service`: it is up while the app is meant to run, and starts every instance that is pinned."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ UP = frozenset({"active", "reloading", "activating"})
 
 
 class AppUnit:
-    """`changed` is called when a start of it has ended, `failed` with the reason if that was not to be had."""
+    """Of one app. `changed` is called when a start has ended, `failed` with the error if that cannot be awaited."""
 
     def __init__(
         self, app: str, systemd: Systemd, *, changed: Callable[[], None], failed: Callable[[Exception], None]
@@ -23,35 +23,39 @@ class AppUnit:
         self._failed = failed
         self._starting: asyncio.Task[None] | None = None
 
-    async def look(self) -> None:
-        """Read its state afresh. Raises SystemdError."""
+    async def refresh(self) -> None:
+        """Read the state of the unit again. Raises SystemdError."""
         await self._systemd.watch(self.unit)
         await self._systemd.refresh(self.unit)
 
     def is_up(self) -> bool:
         return self._systemd.properties(self.unit).get("ActiveState") in UP
 
-    def leave(self) -> None:
-        """Wait for no start any more."""
-        if self._starting is not None:
-            self._starting.cancel()
+    async def is_machine_stopping(self) -> bool:
+        """True if the whole machine is going down. Raises SystemdError."""
+        return await self._systemd.is_stopping()
 
-    async def start(self, seen: Callable[[], None]) -> None:
-        """Begin to start it, unless that is under way; `seen` is called once it was. Raises SystemdError.
+    async def start(self, started: Callable[[], None]) -> None:
+        """Begin to start the unit, unless a start is under way; call `started` when it is up. Raises SystemdError.
 
-        Whatever is pinned comes up with it; for a first rollout that is nothing.
+        All pinned instances start with it; in a first rollout there are none.
         """
         if self._starting is None:
             job = await self._systemd.start(self.unit)
-            self._starting = asyncio.ensure_future(self._await(job, seen))
+            self._starting = asyncio.ensure_future(self._await(job, started))
 
-    async def _await(self, job: asyncio.Future[str], seen: Callable[[], None]) -> None:
-        """Its start waits for the instances that are pinned, which may take long and fail; the rollout goes on."""
+    def stop(self) -> None:
+        """Await no start any more."""
+        if self._starting is not None:
+            self._starting.cancel()
+
+    async def _await(self, job: asyncio.Future[str], started: Callable[[], None]) -> None:
+        """Await the start in the background: it waits for all pinned instances, which may take long and fail."""
         try:
             await job
-            # The only signal of a unit that was just loaded may be UnitNew, which does not tell its state.
+            # A unit that was just loaded may send no signal but UnitNew, which carries no state.
             await self._systemd.refresh(self.unit)
-            seen()  # not earlier: that it is still down would pass for a stop by hand
+            started()  # not earlier: a unit that is still down would pass for one stopped by hand
             self._changed()
         except Exception as error:
             self._failed(error)

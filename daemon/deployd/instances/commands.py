@@ -1,4 +1,4 @@
-"""Commands of an app, as its instances are run: with the settings of their units and the administrator's drop-ins."""
+"""Commands of an app that run as its instances do: with the settings of their units, drop-ins included."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Commands:
         environment: Mapping[str, str],
         timeout: float,
     ) -> Command:
-        """A command of a generation with the settings `app` and its files on the disk; it may not be installed yet."""
+        """Return a command that runs in a generation, which needs its files on the disk but no installed units."""
         files = self._pins.generation_dir(app.name, generation)
         text = render.execution(app, str(files / "environment"))
         return Command.of(
@@ -47,7 +47,7 @@ class Commands:
         )
 
     async def probe(self, app: App, instance: Instance, argv: tuple[str, ...], timeout: float, release: str) -> Command:
-        """A command that asks a running `instance` how it is."""
+        """Return the command that probes a running instance."""
         number, generation = instance.number, instance.generation or 0
         return Command.of(
             app,
@@ -62,7 +62,7 @@ class Commands:
         )
 
     async def _of_instance(self, app: str, instance: Instance) -> ServiceSettings:
-        """Read once for each start of an instance, and not for each question."""
+        """Return the settings of an instance, read once for each of its starts and not for each probe."""
         known = self._instances.get((app, instance.number))
         if known is not None and known[0] == instance.invocation_id:
             return known[1]

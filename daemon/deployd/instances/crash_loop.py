@@ -1,7 +1,8 @@
-"""Instances that die on their own while no rollout is under way: counted, kept down for a while, started again.
+"""Instances that crash while no rollout is under way: counted, kept down for a while, started again.
 
-The thin shell around plan.backoff. Whoever replaces the daemon must know what it keeps down from what somebody
-stopped, so that is written down before the stop. Other instances and the socket are never touched.
+The shell around plan/backoff.py. After a restart the daemon must distinguish an instance that it kept down from one
+that was stopped by hand, so the crash loop is recorded before the stop. Other instances and the socket are never
+touched.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import replace
 
 from deployd.alarm import Alarm
 from deployd.errors import StateError
-from deployd.instances.actuator import Actuator
+from deployd.instances.executor import Executor
 from deployd.model.action import Start, Stop
 from deployd.model.clock import Timestamp, iso
 from deployd.model.crashes import Crashes, Trouble
@@ -26,48 +27,53 @@ from deployd.systemd.tail import ReadLines
 log = logging.getLogger(__name__)
 
 READERS = 2
-"""Journals of dead instances that are read at a time: others want to read theirs, too."""
+"""Journals of crashed instances that are read at a time: other apps read journals, too."""
 
 RETRY = 1.0
-"""Seconds until what the disk refused is tried again."""
+"""Seconds until a start is retried whose pin could not be written."""
 
 
 class CrashLoop:
-    """Of one app. `up` says whether its umbrella is, `wake` has :meth:`look` called, `changed` tells of news."""
+    """Of one app. `up` is true while its app unit is up; `wake` has the control loop call :meth:`update`; `changed` is
+    called when the troubles have changed."""
 
     def __init__(
         self,
         app: str,
         history: History,
         tail: ReadLines,
-        instances: Actuator,
+        executor: Executor,
+        patience: Patience,
+        *,
         up: Callable[[], bool],
         wake: Callable[[], None],
         changed: Callable[[], None],
-        tell: Emit,
-        *,
-        patience: Patience,
+        emit: Emit,
     ) -> None:
         self._app = app
         self._history = history
         self._tail = tail
         self._patience = patience
-        self._instances = instances
+        self._executor = executor
         self._up = up
         self._changed = changed
-        self._tell = tell
+        self._emit = emit
         self._known: dict[int, Crashes] | None = None
         self._forgiving = False
         self._tried: set[int] = set()
         self._stopped: dict[int, int] = {}
-        """Instance to the number of crashes that it was last stopped at: what systemd refused is not asked again."""
-        self._words: dict[str, tuple[str, ...]] = {}
+        """Instance to its number of crashes when it was last stopped: a stop that systemd refused is not repeated."""
+        self._journals: dict[str, tuple[str, ...]] = {}
+        """Invocation ID to its last lines."""
         self._reading: dict[str, asyncio.Task[None]] = {}
         self._readers = asyncio.Semaphore(READERS)
         self._alarm = Alarm(wake)
 
-    def look(self, instances: Iterable[Instance], now: Timestamp, busy: bool) -> None:
-        """Judge what is there and act. `busy`: a rollout rules, and forgives. Raises StateError."""
+    def update(self, instances: Iterable[Instance], now: Timestamp, *, busy: bool) -> None:
+        """Count crashes, and stop or start instances accordingly. Raises StateError.
+
+        `busy`: a rollout is planned, which decides on all instances; crashes are forgiven.
+        """
         if self._known is None:
             self._known = self._history.crashes(self._app, now.boot)
             self._read(self._known.values())
@@ -83,7 +89,7 @@ class CrashLoop:
                 self._known.get(item.number), item, now.monotonic, self._patience, tried=self._was_tried(item)
             )
             for item in instances
-            if item.generation is not None and not self._instances.working(item.number)
+            if item.generation is not None and not self._executor.is_busy(item.number)
         }
         wakes = [judgement.wake_at for judgement in judged.values()]
         pinned = {item.number for item in instances if item.generation is not None}
@@ -98,10 +104,10 @@ class CrashLoop:
         self._alarm.close()
 
     def troubles(self) -> Mapping[int, Trouble]:
-        """The instances whose crashes are not forgiven."""
+        """Return the instances whose crashes are not forgiven."""
         known = self._known or {}
         return {
-            number: Trouble(crashes, self._words.get(crashes.last, ()))
+            number: Trouble(crashes, self._journals.get(crashes.last, ()))
             for number, crashes in known.items()
             if crashes.count
         }
@@ -116,7 +122,7 @@ class CrashLoop:
         self._forgiving = True
         self._tried.clear()
         self._stopped.clear()
-        self._words.clear()
+        self._journals.clear()
         gone = {number: Crashes(None) for number, crashes in known.items() if crashes.count}
         if gone:
             self._save(gone, now)
@@ -125,13 +131,13 @@ class CrashLoop:
     def _remember(
         self, known: dict[int, Crashes], pinned: set[int], judged: Mapping[int, Judgement], now: Timestamp
     ) -> bool:
-        """Write down what is news; False if that is not possible."""
+        """Record changes; False if that is not possible."""
         news = {number: judgement.crashes for number, judgement in judged.items()}
         news |= {number: Crashes(None) for number in known.keys() - pinned}
         news = {number: crashes for number, crashes in news.items() if known.get(number) != crashes}
         kept = {n: crashes for n, crashes in news.items() if crashes.count or (n in known and known[n].count)}
         if kept and not self._save(kept, now):
-            # What nobody knows to be kept down would stay down for ever if we died.
+            # An instance kept down without a record would stay down for ever if the daemon were killed.
             news = {number: replace(crashes, retry_at=None) for number, crashes in news.items()}
         known |= news
         for number in known.keys() - pinned:
@@ -150,7 +156,7 @@ class CrashLoop:
         return True
 
     def _act(self, number: int, judgement: Judgement, now: Timestamp) -> float | None:
-        """Begin what was decided; returns when to look again if that could not be begun."""
+        """Begin what was decided; return when to retry if that could not begin."""
         crashes = judgement.crashes
         settings = self._history.settings(self._app, crashes.generation or 0)
         if crashes.generation is None or settings is None:
@@ -159,20 +165,20 @@ class CrashLoop:
             if self._stopped.get(number) != crashes.count:
                 self._stopped[number] = crashes.count
                 stop = Stop(number, crashes.generation, "crash-loop", keep=True)
-                self._instances.act(stop, settings)
-                self._tell_stop(number, crashes, now)
+                self._executor.act(stop, settings)
+                self._report_stop(number, crashes, now)
             return None
-        log.info("%s: starting instance %d again, which crashed %d times", self._app, number, crashes.count)
+        log.info("%s: starting instance %d again after %d crashes", self._app, number, crashes.count)
         try:
             start = Start(number, crashes.generation)
-            self._instances.act(start, settings)
+            self._executor.act(start, settings)
         except StateError as error:
             log.warning("%s: %s; trying again", self._app, error)
             return now.monotonic + RETRY
         self._tried.add(number)
         return None
 
-    def _tell_stop(self, number: int, crashes: Crashes, now: Timestamp) -> None:
+    def _report_stop(self, number: int, crashes: Crashes, now: Timestamp) -> None:
         offset = now.wall - now.monotonic
         fields = {
             "instance": number,
@@ -181,23 +187,23 @@ class CrashLoop:
             "retry_at": iso(offset + crashes.retry_at) if crashes.retry_at is not None else None,
             "reason": crashes.sentence(offset),
         }
-        self._tell(EventName.CRASH_LOOP, fields)
+        self._emit(EventName.CRASH_LOOP, fields)
 
     def _read(self, news: Iterable[Crashes]) -> None:
-        """Have the journal asked what those that died had to say."""
+        """Begin to read the last lines of crashed instances."""
         for crashes in news:
-            if crashes.last and crashes.last not in self._words and crashes.last not in self._reading:
-                self._reading[crashes.last] = asyncio.ensure_future(self._listen(crashes.last))
+            if crashes.last and crashes.last not in self._journals and crashes.last not in self._reading:
+                self._reading[crashes.last] = asyncio.ensure_future(self._read_journal(crashes.last))
 
-    async def _listen(self, invocation: str) -> None:
+    async def _read_journal(self, invocation: str) -> None:
         try:
             async with self._readers:
-                self._words[invocation] = await self._tail(invocation)
+                self._journals[invocation] = await self._tail(invocation)
         except Exception:
             log.exception("%s: the journal of invocation %s could not be read", self._app, invocation)
-            self._words[invocation] = ()  # not read again
+            self._journals[invocation] = ()  # not read again
         finally:
             del self._reading[invocation]
         wanted = {crashes.last for crashes in (self._known or {}).values()}
-        self._words = {known: words for known, words in self._words.items() if known in wanted}
+        self._journals = {known: lines for known, lines in self._journals.items() if known in wanted}
         self._changed()

@@ -1,7 +1,7 @@
-"""Asks instances how they are, for as long as that decides something, and tells the planner what they said.
+"""Probes instances as long as the planner needs the results.
 
-An answer belongs to one invocation of one instance: it counts only if systemd says after the question that the
-invocation is still the one that was there before. What was said of another one is forgotten with it.
+A result belongs to one invocation of an instance: it counts only if systemd reports after the probe that the
+invocation is still the same. The result is forgotten when the invocation changes.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from deployd.units.render.probe import path
 
 log = logging.getLogger(__name__)
 
-Question = Callable[[App, Instance, str], Awaitable[str]]
-"""(settings, instance, release directory) to "" if it answers as its probe expects, else a sentence about what it did.
+Ask = Callable[[App, Instance, str], Awaitable[str]]
+"""(settings, instance, release directory) to "" if the instance answers as its probe expects, else what it did instead.
 
-Raises SystemdError when it could not be asked, which says nothing about the instance.
+Raises SystemdError if it could not be probed, which says nothing about the instance.
 """
 
 Invocation = Callable[[int], Awaitable[str]]
-"""The invocation ID that systemd has for instance N right now. Raises SystemdError."""
+"""The number of an instance to its present invocation ID. Raises SystemdError."""
 
 
 async def ask_http(app: App, instance: Instance, _release: str) -> str:
-    """The question over HTTP, on the instance's private socket. Never raises SystemdError."""
+    """Probe over HTTP on the private socket of the instance. Never raises SystemdError."""
     asked = app.gate.probe
     if asked is None:
         return ""
@@ -41,7 +41,7 @@ async def ask_http(app: App, instance: Instance, _release: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Subject:
-    """What is asked of whom. As long as it is equal, asking goes on."""
+    """The instance and how it is probed. Probing continues as long as this stays equal."""
 
     number: int
     invocation_id: str
@@ -51,7 +51,7 @@ class _Subject:
 
 @dataclass(slots=True)
 class _Record:
-    """What one subject has said. As the fields of Instance."""
+    """The results of one subject, as the fields of Instance."""
 
     subject: _Subject
     settings: App
@@ -61,12 +61,12 @@ class _Record:
 
 
 class Prober:
-    """The probes of one app. `changed` is called when an answer differs from the one before."""
+    """The probes of one app. `changed` is called when a result differs from the one before."""
 
     def __init__(
         self,
-        ask_http: Question,
-        ask_command: Question,
+        ask_http: Ask,
+        ask_command: Ask,
         invocation: Invocation,
         changed: Callable[[], None],
         *,
@@ -84,7 +84,7 @@ class Prober:
         self._ending: set[asyncio.Task[None]] = set()
 
     def update(self, settings: App, release: str, wanted: Iterable[Instance]) -> None:
-        """Ask the `wanted` instances, by `settings`, and nobody else. Cheap when nothing changed."""
+        """Probe the `wanted` instances by `settings`, and no others. Cheap if nothing changed."""
         asked = settings.gate.probe
         subjects = {
             item.number: (_Subject(item.number, item.invocation_id, asked, release), item)
@@ -99,16 +99,20 @@ class Prober:
                 self._records[number].settings, self._records[number].instance = settings, item
             else:
                 record = self._records[number] = _Record(subject, settings, item)
-                self._tasks[number] = asyncio.ensure_future(self._keep_asking(record))
+                self._tasks[number] = asyncio.ensure_future(self._probe(record))
 
     def overlay(self, instances: Iterable[Instance]) -> tuple[Instance, ...]:
-        """The instances with what their probes say of these very invocations."""
+        """Return the instances with the results of probes of their present invocations."""
         return tuple(self._overlaid(item) for item in instances)
 
-    async def stop(self) -> None:
-        """Ask nobody any more, and wait until the questions under way have been taken back."""
+    def clear(self) -> None:
+        """Stop all probes and forget their results."""
         for number in list(self._records):
             self._forget(number)
+
+    async def stop(self) -> None:
+        """Stop all probes, and wait until those under way have been cancelled."""
+        self.clear()
         while self._ending:
             await asyncio.wait(self._ending)
 
@@ -126,25 +130,25 @@ class Prober:
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
 
-    async def _keep_asking(self, record: _Record) -> None:
-        """Ask until a good answer is followed by another one: that is final, lest the planner miss it."""
+    async def _probe(self, record: _Record) -> None:
+        """Probe until a success is followed by a failure, which is kept so that the planner cannot miss it."""
         subject, logged = record.subject, ""
         while not (record.probed_since and record.probe_error):
             try:
-                await self._ask_once(record)
+                await self._probe_once(record)
             except SystemdError as error:
-                log.warning("instance %d could not be asked: %s; trying again", subject.number, error)
+                log.warning("instance %d could not be probed: %s; trying again", subject.number, error)
             except Exception as error:
                 if repr(error) != logged:
-                    log.exception("instance %d could not be asked; trying again", subject.number)
+                    log.exception("instance %d could not be probed; trying again", subject.number)
                 logged = repr(error)
             await self._sleep(subject.probe.interval)
 
-    async def _ask_once(self, record: _Record) -> None:
+    async def _probe_once(self, record: _Record) -> None:
         subject = record.subject
-        question = self._ask_http if subject.probe.http else self._ask_command
-        problem = await question(record.settings, record.instance, subject.release)
-        # An ID never comes back: what is the same now was the same all the while.
+        ask = self._ask_http if subject.probe.http else self._ask_command
+        problem = await ask(record.settings, record.instance, subject.release)
+        # IDs are never reused: an invocation that is the same now was the same all the time.
         if await self._invocation(subject.number) != subject.invocation_id:
             return
         before = record.probed_since, record.probe_error

@@ -1,4 +1,4 @@
-"""Re-reads the units of an app from systemd when the mirror may have missed a change."""
+"""Reads the units of an app from systemd again when the mirror may have missed a change."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from deployd.systemd.manager import Systemd
 class Resync:
     """Of one app."""
 
-    def __init__(self, systemd: Systemd, umbrella: AppUnit, instances: Actuator) -> None:
+    def __init__(self, systemd: Systemd, app_unit: AppUnit, actuator: Actuator) -> None:
         self._systemd = systemd
-        self._umbrella = umbrella
-        self._instances = instances
+        self._app_unit = app_unit
+        self._actuator = actuator
         self._stale = True
-        self._looking = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
-    def lose(self) -> None:
-        """Have the next look read everything again."""
+    def invalidate(self) -> None:
+        """Have the next refresh read all units."""
         self._stale = True
 
-    async def look(self) -> None:
-        """Read all units again if needed. Raises SystemdError."""
-        async with self._looking:  # no caller continues with half of the units read
+    async def refresh(self) -> None:
+        """Read all units again if the mirror is stale. Raises SystemdError."""
+        async with self._lock:  # no caller continues with half of the units read
             if self._stale:
                 self._stale = False
                 try:
                     await self._systemd.resubscribe()
-                    await self._umbrella.look()
-                    await self._instances.discover()
-                except BaseException:  # whoever asked may have been cancelled
+                    await self._app_unit.refresh()
+                    await self._actuator.discover()
+                except BaseException:  # cancellation of the caller included
                     self._stale = True
                     raise

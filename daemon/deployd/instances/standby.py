@@ -1,23 +1,22 @@
-"""What stands by, and its end: the time is over, memory runs short, or the app was stopped.
+"""Standby instances and their end: after a time limit, when memory runs short, or when the app is stopped.
 
-The thin shell around plan.standby. Asked at every turn of the control loop; it wakes the loop when the time of the
-first is over and when the kernel says that memory is short. It stops what has to go, and never touches what serves.
+The shell around plan/standby.py. Every turn of the control loop calls it. It wakes the loop when the first time limit
+is reached and when the kernel reports memory pressure. It stops standby instances only, never one that serves.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
 
 from deployd.alarm import Alarm
+from deployd.instances.executor import Executor
 from deployd.instances.freezer import Freezer
-from deployd.model.action import Action, Freeze, Stop, Thaw, Unpin
+from deployd.model.action import Stop, Unpin
 from deployd.model.app import App
 from deployd.model.clock import Timestamp, iso
 from deployd.model.instance import Instance, State
-from deployd.model.rollout import Rollout
-from deployd.plan.goal import Goal
 from deployd.plan.standby import Leaving, Resting, leaving, until
 from deployd.state.pins import Pins
 from deployd.systemd import memory
@@ -26,80 +25,46 @@ from deployd.systemd.memory import Pressure
 log = logging.getLogger(__name__)
 
 ANSWERING = 0.2
-"""Seconds that one in standby gets to answer a connection that strayed there, before it is looked at again."""
+"""Seconds that a standby instance gets to answer a stray connection before it is checked again."""
 
 EVERY = 10.0
-"""Seconds between two looks at the memory while something stands by, where the kernel does not tell by itself."""
-
-RECALL = 30.0
-"""Seconds for which what was recalled waits for the rollout that goes back to it."""
-
-
-class Hands(Protocol):
-    """What is needed of Instances."""
-
-    def act(self, action: Action, settings: App) -> None: ...
-
-    def working(self, number: int) -> bool: ...
+"""Seconds between two checks of the memory, where the kernel does not report pressure."""
 
 
 class Standby:
-    """Of one app. `up` says whether its umbrella is, `wake` has :meth:`look` called."""
+    """Of one app. `up` is true while its app unit is up; `wake` has the control loop call :meth:`update`; `connected`
+    returns the instances, of those given, that have connections."""
 
     def __init__(
         self,
         app: str,
         pins: Pins,
         freezer: Freezer,
-        hands: Hands,
+        executor: Executor,
         *,
         up: Callable[[], bool],
         wake: Callable[[], None],
+        connected: Callable[[Collection[int]], Collection[int]],
         pressure: Callable[[Callable[[], None]], Pressure] = Pressure,
         available: Callable[[], int | None] = memory.available,
     ) -> None:
         self._app = app
         self._pins = pins
         self._freezer = freezer
-        self._hands = hands
+        self._executor = executor
         self._up = up
         self._wake = wake
-        self._pressure = pressure(self._fired)
+        self._connected = connected
+        self._pressure = pressure(self._on_pressure)
         self._available = available
         self._short = False
-        self._deaf = False
-        """The kernel does not tell us of pressure."""
+        self._polls = False
+        """True if the kernel does not report memory pressure."""
         self._alarm = Alarm(wake)
         self._resting: tuple[Resting, ...] = ()
-        self._lasts = 0.0
-        self.recalled: int | None = None
-        """The generation that a rollout is about to go back to. It has been woken, and comes first until then."""
-        self._recalled_at = 0.0
+        self._limit = 0.0
 
-    def recall(self, generation: int, settings: App) -> None:
-        """Wake what stands by of a generation. What comes before a rollout takes its time: this does not wait for it.
-
-        Raises StateError."""
-        numbers = [number for number, one in self._pins.standby(self._app).items() if one.generation == generation]
-        if self.recalled != generation and not (numbers and self._up()):
-            return
-        if self.recalled != generation:
-            log.info("%s: generation %d is called back from standby", self._app, generation)
-        self.recalled = generation
-        self._recalled_at = Timestamp.now().monotonic
-        self._wake()
-        for number in numbers:
-            self._hands.act(Thaw(number, generation), settings)
-
-    def dismiss(self, seen: Iterable[Instance], settings: App) -> None:
-        """There is no way back to what was recalled: it stands by again. Raises StateError."""
-        if self.recalled is not None:
-            for item in seen:
-                if item.generation == self.recalled and item.state in (State.READY, State.STARTING):
-                    self._hands.act(Freeze(item.number, self.recalled), settings)
-            self.recalled = None
-
-    async def look(
+    async def update(
         self,
         seen: Iterable[Instance],
         now: Timestamp,
@@ -108,74 +73,63 @@ class Standby:
         busy: bool,
         wanted: frozenset[int] = frozenset(),
     ) -> None:
-        """Have those go that must. `settings` are those of the generation that serves; while a rollout is under way
-        (`busy`) it is asked for nothing but memory, of generations other than `wanted`: the planner sees to the rest.
-        Raises StateError, SystemdError."""
+        """Stop standby instances whose time or memory limit is exceeded. Raises StateError, SystemdError.
+
+        `settings` are those of the current generation. While a rollout is planned (`busy`), only memory pressure stops
+        instances, and none of a generation in `wanted`: the planner decides on the rest.
+        """
         self._alarm.clear()
         short, self._short = self._short, False
         records = self._pins.standby(self._app)
         if not records and not self._resting:
             return
         states = {item.number: item.state for item in seen}
-        numbers = frozenset(n for n in records if states.get(n) is State.STANDBY and not self._hands.working(n))
+        numbers = frozenset(n for n in records if states.get(n) is State.STANDBY and not self._executor.is_busy(n))
         await self._sweep(records.keys() - numbers, states, settings)
         self._resting = await self._freezer.resting(numbers, now)
-        self._lasts = settings.pace.standby
-        strayed = await self._freezer.ensure(numbers)
+        self._limit = settings.pace.standby
+        strays = await self._freezer.ensure(numbers, self._connected(numbers))
         if not self._resting:
             self._pressure.close()
             return
         for item in self._going(now, settings, busy=busy, wanted=wanted, short=short):
-            log.info("%s: instance %d leaves standby: %s", self._app, item.number, item.reason)
-            self._hands.act(Stop(item.number, item.generation, item.reason), settings)
-        self._listen()
-        self._wake_at(now, busy, strayed)
-
-    async def attend(
-        self, seen: Iterable[Instance], settings: App | None, rollout: Rollout | None, goal: Goal | None
-    ) -> None:
-        """:meth:`look` for the control loop: `settings` of the generation that serves, the rollout under way and what
-        it is to reach, each if there is one."""
-        if goal is not None:
-            self.recalled = None
-        if settings is not None:
-            if rollout is None and Timestamp.now().monotonic >= self._recalled_at + RECALL:
-                self.dismiss(seen, settings)
-            busy = rollout is not None and not rollout.suspended
-            wanted = frozenset[int]() if goal is None else goal.same | {goal.generation}
-            await self.look(seen, Timestamp.now(), settings, busy=busy, wanted=wanted)
-            if self.recalled is not None and rollout is None:
-                self._alarm.set(self._recalled_at + RECALL - Timestamp.now().monotonic)
+            log.info("%s: stopping standby instance %d: %s", self._app, item.number, item.reason)
+            self._executor.act(Stop(item.number, item.generation, item.reason), settings)
+        self._watch_pressure()
+        self._set_alarm(now, busy=busy, strays=strays)
 
     def status(self, now: Timestamp) -> dict[str, Any] | None:
-        """`standby` of `deployd status --json`."""
+        """Return `standby` of `deployd status --json`."""
         if not self._resting:
             return None
-        end = until(self._resting, self._lasts)
+        end = until(self._resting, self._limit)
         return {
             "generation": self._resting[0].generation,
             "instances": [item.number for item in self._resting],
             "until": iso(now.wall - now.monotonic + end) if end is not None else None,
         }
 
-    def stop(self) -> None:
-        """Wake nobody any more."""
+    async def stop(self) -> None:
+        """Never wake the control loop again; thaw the instances if the machine is going down."""
         self._alarm.close()
         self._pressure.close()
+        await self._freezer.release()
 
     async def _sweep(self, numbers: Iterable[int], states: dict[int, State], settings: App) -> None:
-        """Those that have ended by themselves, as in a reboot: nothing is left of them to keep. systemd 257 may be
-        restarting one, in vain, for it has no pin."""
+        """Remove the records of standby instances that ended otherwise, as in a reboot.
+
+        systemd 257 may be restarting one, in vain, because it has no pin.
+        """
         for number in numbers:
-            if self._hands.working(number):
+            if self._executor.is_busy(number):
                 continue
             state = states.get(number, State.INACTIVE)
             if state is State.INACTIVE:
-                self._hands.act(Unpin(number), settings)
+                self._executor.act(Unpin(number), settings)
             elif state in (State.FAILED, State.STARTING):
-                self._hands.act(Stop(number, None, "it ended in standby"), settings)
+                self._executor.act(Stop(number, None, "it ended in standby"), settings)
             elif state is State.STOPPING:
-                await self._freezer.wake(number)  # by whomever: its children sleep
+                await self._freezer.wake(number)  # systemctl stop thaws the main process, not its children
 
     def _going(
         self, now: Timestamp, settings: App, *, busy: bool, wanted: frozenset[int], short: bool
@@ -185,31 +139,30 @@ class Standby:
         if busy and not short:
             return ()
         resting = [item for item in self._resting if not busy or item.generation not in wanted]
-        limit = settings.pace.standby_memory
-        available = self._available()
-        return leaving(resting, self._lasts, now.monotonic, available=available, limit=limit, short=short)
+        limit, available = settings.pace.standby_memory, self._available()
+        return leaving(resting, self._limit, now.monotonic, available=available, limit=limit, short=short)
 
-    def _listen(self) -> None:
-        if self._deaf:
+    def _watch_pressure(self) -> None:
+        if self._polls:
             return
         try:
             self._pressure.open()
         except OSError as error:
-            self._deaf = True
+            self._polls = True
             reason = error.strerror or error
             log.info(
-                "%s: the kernel does not tell when memory runs short (%s); looking now and then", self._app, reason
+                "%s: the kernel does not report memory pressure (%s); checking every %g s", self._app, reason, EVERY
             )
 
-    def _fired(self) -> None:
+    def _on_pressure(self) -> None:
         self._short = True
         self._wake()
 
-    def _wake_at(self, now: Timestamp, busy: bool, strayed: bool) -> None:
-        if self._deaf:
+    def _set_alarm(self, now: Timestamp, *, busy: bool, strays: bool) -> None:
+        if self._polls:
             self._alarm.set(EVERY)
-        if strayed:
+        if strays:
             self._alarm.set(ANSWERING)
-        end = until(self._resting, self._lasts)
+        end = until(self._resting, self._limit)
         if end is not None and not busy:
             self._alarm.set(end - now.monotonic)

@@ -1,4 +1,4 @@
-"""A rollout under way with all that the control loop must know of it: its generations, its goal, its tally."""
+"""The active rollout with all that the control loop knows of it: its phase, what that has to reach, and progress."""
 
 from __future__ import annotations
 
@@ -17,19 +17,34 @@ from deployd.model.instance import Instance, State
 from deployd.model.rollout import Hold, Phase, Rollout
 from deployd.plan import judge
 from deployd.plan.goal import Goal
-from deployd.plan.planner import World, retry
+from deployd.plan.planner import Plan
 from deployd.routing import View
 from deployd.state.history import History
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What the active rollout has to reach in its present phase."""
+
+    goal: Goal
+    generation: Generation
+    """The generation that the goal describes; on a rollback without origin the target, of which nothing is to stay."""
+
+
 @dataclass(slots=True)
 class ActiveRollout:
-    """Owned by one Controller. `rollout` is what history keeps; the rest is remade when the daemon returns."""
+    """Owned by the Recorder of an app. The history keeps `rollout`; all else is recomputed after a restart."""
 
     rollout: Rollout
     target: Generation
+    was_up: bool = False
+    """True once the app unit was up during the rollout; if it is down later, it was stopped by hand."""
+    aim: Aim | None = None
+    """None until the units of the present phase are installed."""
+    over: bool = False
+    """True once the rollout has finished or was superseded: code that awaited something must stop then."""
     replaced: tuple[int, ...] = field(init=False)
     """Old instances that this rollout stopped or is stopping, in that order."""
     adopted: tuple[int, ...] = field(init=False)
@@ -37,17 +52,15 @@ class ActiveRollout:
     """What units were last installed for (generation, closing), and the numbers that new instances must not get."""
     failure: Failure | None = field(init=False)
     """Why the target failed, once it has."""
-    hooks: asyncio.Future[Failure | None] | None = None
+    after_hooks: asyncio.Future[Failure | None] | None = None
     """The after hooks, once they have begun."""
-    umbrella_seen: bool = False
-    """Was the app up since we took the rollout up? Then its being down means that somebody stopped it."""
 
     def __post_init__(self) -> None:
         self.replaced, self.adopted, self.failure = self.target.replaced, self.target.adopted, self.target.failure
 
     @staticmethod
-    def begun(generation: Generation, holds: tuple[Hold, ...], now: Timestamp) -> Rollout:
-        """A rollout to `generation` that begins now."""
+    def new(generation: Generation, holds: tuple[Hold, ...], now: Timestamp) -> Rollout:
+        """Return a rollout to `generation` that begins now."""
         return Rollout(
             generation.app,
             generation.origin,
@@ -59,40 +72,42 @@ class ActiveRollout:
         )
 
     @classmethod
-    def under_way(cls, app: str, history: History) -> ActiveRollout | None:
-        """The one that history knows of, taken up where it stood. Raises StateError."""
+    def from_history(cls, app: str, history: History) -> ActiveRollout | None:
+        """Return the rollout under way as the history has it, or None. Raises StateError."""
         rollout = history.rollout(app)
         generation = history.generation(app, rollout.target) if rollout is not None else None
         if rollout is None or generation is None:
             return None
-        log.info("%s: taking up the rollout of generation %d (%s)", app, rollout.target, rollout.phase)
+        log.info("%s: continuing the rollout to generation %d (%s)", app, rollout.target, rollout.phase)
         return cls(rollout, generation)
 
-    def goal(self, history: History, now: Timestamp) -> tuple[Goal, Generation]:
-        """What to reach in the present phase, and the generation that this is. Raises StateError."""
+    def find_aim(self, history: History, now: Timestamp) -> Aim:
+        """Return what the present phase has to reach. Raises StateError."""
         rollout, generation = self.rollout, self.target
         proven = generation.cause is Cause.SCALE
         if rollout.phase is Phase.ROLLING_BACK:
             if rollout.origin is None:
-                # The way back of a first deploy leads to nothing.
-                return Goal(0, 0), generation
+                return Aim(Goal(0, 0), generation)  # rolling back a first deployment leaves no instances
             origin = history.generation(rollout.app, rollout.origin)
             if origin is None:
                 raise StateError(f"generation {rollout.origin} of {rollout.app} is missing from the history")
             generation, proven = origin, True
         same = history.same(rollout.app, generation.fingerprint)
         if generation.cause is Cause.RESTART and rollout.phase is not Phase.ROLLING_BACK:
-            same = frozenset()  # that nothing has changed is no reason to keep a process
+            same = frozenset()  # a restart replaces processes although nothing has changed
         hold = rollout.holds[0] if rollout.holds and rollout.phase is not Phase.ROLLING_BACK else None
-        # Of another boot of the machine nothing is known but that it was earlier.
+        # CLOCK_MONOTONIC of another boot cannot be compared: the deadline counts from now.
         since = rollout.since if rollout.boot == now.boot else now.monotonic
         deadline = since + generation.settings.pace.deadline
         goal = Goal.of(generation.settings, generation.number, same=same, deadline=deadline, proven=proven, hold=hold)
-        return replace(goal, standby=self._standby(generation, history)), generation
+        return Aim(replace(goal, standby=self._standby(generation, history)), generation)
 
     def _standby(self, generation: Generation, history: History) -> int | None:
-        """Whose instances are kept for a while. Not what was bad enough to be gone back from, nor the same again, nor
-        what would keep an address open that nobody serves any more."""
+        """Return the generation whose replaced instances go to standby, or None.
+
+        Not after a rollback (its instances were bad), not for a restart (they are the same), and not if `listen`
+        changed (a frozen instance would keep an address open that no instance serves).
+        """
         rollout = self.rollout
         back = rollout.phase is Phase.ROLLING_BACK or generation.cause in (Cause.ROLLBACK, Cause.RESTART)
         if back or rollout.closing or rollout.origin is None or not generation.settings.pace.standby:
@@ -101,56 +116,36 @@ class ActiveRollout:
         return rollout.origin if origin is not None and origin.listen == generation.settings.listen else None
 
     def trusted(self, instances: Iterable[Instance]) -> frozenset[int]:
-        """Instances that ran before this rollout: on the way back they need no gate. Those that it adopted are
-        adopted back."""
+        """Return the instances of the origin that ran before this rollout: a rollback needs no gate for them. Adopted
+        ones are adopted back."""
         return frozenset(
             item.number
             for item in instances
             if item.generation == self.rollout.origin is not None and item.state is not State.INACTIVE
         )
 
-    def unanswered(self, goal: Goal, instances: Iterable[Instance]) -> frozenset[int]:
-        """Instances that are ready and do not answer their probe (yet): nobody else should ask them anything."""
-        asked = judge.to_probe(goal, instances, self.rollout.passed, 0.0)
+    def unanswered(self, instances: Iterable[Instance]) -> frozenset[int]:
+        """Return the instances that are ready but have yet to pass their probe: clients must not reach them."""
+        if self.aim is None:
+            return frozenset()
+        asked = judge.to_probe(self.aim.goal, instances, self.rollout.passed, 0.0)
         return frozenset(item.number for item in asked if not item.probed_since or item.probe_error)
 
-    def passed(self, numbers: frozenset[int], adopts: Iterable[Adopt], now: Timestamp) -> bool:
-        """Note who has passed the gate and who is adopted; True if that is news."""
-        adopted = {action.number for action in adopts}
-        if numbers == self.rollout.passed and not adopted:
+    def note_plan(self, plan: Plan, now: Timestamp) -> bool:
+        """Note which instances passed the gate and which are adopted; True if anything changed."""
+        adopted = {action.number for action in plan.actions if isinstance(action, Adopt)}
+        if plan.passed == self.rollout.passed and not adopted:
             return False
         if self.rollout.phase is Phase.ROLLING:
             self.adopted += tuple(sorted(adopted - set(self.adopted)))
-        got_on = bool(numbers - self.rollout.passed)
-        self.rollout = replace(self.rollout, passed=numbers)
-        if got_on:
+        progressed = bool(plan.passed - self.rollout.passed)
+        self.rollout = replace(self.rollout, passed=plan.passed)
+        if progressed:
             self.restart_clock(now)
         return True
 
-    def overdue(self, history: History, now: Timestamp) -> bool:
-        """Whether its deadline has passed. What systemd refuses again and again never reaches the planner, which minds
-        it otherwise. Raises StateError."""
-        if self.rollout.phase is not Phase.ROLLING:
-            return False
-        deadline = self.goal(history, now)[0].deadline
-        return deadline is not None and now.monotonic > deadline
-
-    def retried(
-        self, history: History, instances: tuple[Instance, ...], now: Timestamp
-    ) -> tuple[Iterable[Stop], Generation]:
-        """It was resumed: a failure is forgotten, and what lies failed is to be stopped. Raises StateError."""
-        if self.failure is not None and self.rollout.phase is Phase.ROLLING:
-            self.failure = None  # another try
-            history.failed(self.rollout, None)
-        goal, generation = self.goal(history, now)
-        return retry(goal, World(instances, self.rollout.passed), now.monotonic), generation
-
-    def restart_clock(self, now: Timestamp) -> None:
-        """The rollout got on, or may go on: its deadline counts anew."""
-        self.rollout = replace(self.rollout, since=now.monotonic, boot=now.boot)
-
-    def stopping(self, action: Stop | Freeze) -> bool:
-        """Note that an old instance goes; before it does, for a daemon that returns. True if that is news."""
+    def note_stop(self, action: Stop | Freeze) -> bool:
+        """Note that an old instance is about to be stopped or frozen; True if that is new."""
         rolling = self.rollout.phase is Phase.ROLLING
         surplus = isinstance(action, Stop) and action.why == "surplus"
         old = not surplus and action.generation not in (None, self.rollout.target)
@@ -159,29 +154,56 @@ class ActiveRollout:
         self.replaced += (action.number,)
         return True
 
-    def end_hooks(self) -> None:
-        """The rollout goes elsewhere: hooks that were begun for its success are stopped."""
-        if self.hooks is not None:
-            self.hooks.cancel()
-            self.hooks = None
+    def note_up(self) -> None:
+        """Note that the app unit is up: if it is down from now on, it was stopped by hand."""
+        self.was_up = True
 
-    def saw_umbrella(self) -> None:
-        """The app is up: its being down from now on means that somebody stopped it."""
-        self.umbrella_seen = True
+    def is_overdue(self, history: History, now: Timestamp) -> bool:
+        """True if the deadline has passed.
+
+        The planner checks the deadline otherwise; while systemd refuses every call, it never runs. Raises StateError.
+        """
+        if self.rollout.phase is not Phase.ROLLING:
+            return False
+        deadline = self.find_aim(history, now).goal.deadline
+        return deadline is not None and now.monotonic > deadline
+
+    def restart_clock(self, now: Timestamp) -> None:
+        """Count the deadline from now: the rollout made progress, or was resumed."""
+        self.rollout = replace(self.rollout, since=now.monotonic, boot=now.boot)
+        if self.aim is not None:
+            deadline = now.monotonic + self.aim.generation.settings.pace.deadline
+            self.aim = replace(self.aim, goal=replace(self.aim.goal, deadline=deadline))
+
+    def enter(self, rollout: Rollout, now: Timestamp) -> None:
+        """Enter another phase: its aim is still to be found, its deadline counts from now."""
+        self.rollout, self.aim = rollout, None
+        self.restart_clock(now)
+        self.cancel_after_hooks()
+
+    def cancel_after_hooks(self) -> None:
+        """Stop hooks that were begun because the rollout seemed to succeed."""
+        if self.after_hooks is not None:
+            self.after_hooks.cancel()
+            self.after_hooks = None
+
+    def end(self) -> None:
+        """Mark the rollout as over."""
+        self.over, self.aim = True, None
+        self.cancel_after_hooks()
 
 
-def view(
-    course: ActiveRollout | None, goal: Goal | None, seen: tuple[Instance, ...], settings: App, recalled: int | None
-) -> View:
-    """What routing is told: of a rollout under way, if there is one, with its goal as far as it is known."""
-    if course is None:
+def view(active: ActiveRollout | None, seen: tuple[Instance, ...], settings: App, recalled: int | None) -> View:
+    """Return what routing needs to know of the app and of its active rollout, if there is one."""
+    if active is None:
         return View(seen, settings, prefer=recalled)
+    goal = active.aim.goal if active.aim is not None else None
     return View(
         seen,
         settings,
-        course.rollout,
-        course.target.cause,
+        active.rollout,
+        active.target.cause,
         recalled,
-        waiting=course.unanswered(goal, seen) if goal is not None else frozenset(),
+        waiting=active.unanswered(seen),
         alike=dict.fromkeys(goal.same, goal.generation) if goal is not None else {},
     )

@@ -1,9 +1,9 @@
-"""What a rollout tells while it goes on: its events, each naming the rollout it belongs to."""
+"""The events of one app: what its active rollout reports on its way, for clients that wait and for the journal."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 from deployd.model.action import Action, Adopt, Freeze, Start, Stop, Thaw
@@ -11,35 +11,39 @@ from deployd.model.event import Emit, EventName
 from deployd.model.failure import Failure
 from deployd.model.generation import Result
 from deployd.model.instance import Instance
-from deployd.model.rollout import Phase, Rollout
+from deployd.model.rollout import Phase
 from deployd.rollout.active import ActiveRollout
-from deployd.rollout.pauses import standing
+from deployd.rollout.pauses import pause_fields
 
 
 class Events:
-    """Told to `tell`; `course` is asked for the rollout under way each time."""
+    """Passes events to `emit`."""
 
-    def __init__(self, app: str, tell: Emit, course: Callable[[], ActiveRollout | None]) -> None:
+    def __init__(self, app: str, emit: Emit) -> None:
         self._app = app
-        self._emit = tell
-        self._course = course
+        self._emit = emit
+        self._active: ActiveRollout | None = None
         self._unanswered: dict[int, str] = {}
 
-    def tell(self, event: EventName, fields: dict[str, Any]) -> None:
-        """Each names its rollout, or those who wait for one could not tell whose it is."""
-        course = self._course()
-        whose = {} if course is None else {"from": course.rollout.origin, "to": course.rollout.target}
-        self._emit(event, {**whose, **fields})
+    def follow(self, active: ActiveRollout | None) -> None:
+        """Attribute all events from now on to this rollout; None if none is under way."""
+        self._active = active
 
-    def started(self, course: ActiveRollout) -> None:
-        target = course.target
-        self.tell(
+    def emit(self, event: EventName, fields: dict[str, Any]) -> None:
+        """Report an event. Adds `from` and `to`, so that waiting clients can match it to their rollout."""
+        active = self._active
+        rollout = {} if active is None else {"from": active.rollout.origin, "to": active.rollout.target}
+        self._emit(event, {**rollout, **fields})
+
+    def started(self, active: ActiveRollout) -> None:
+        target = active.target
+        self.emit(
             EventName.STARTED,
             {
                 "release": target.release,
                 "cause": str(target.cause),
                 "desired": target.settings.instances,
-                "holds": [dataclasses.asdict(hold) for hold in course.rollout.holds],
+                "holds": [dataclasses.asdict(hold) for hold in active.rollout.holds],
             },
         )
 
@@ -57,7 +61,7 @@ class Events:
                 self.instance(number, generation, "thawing")
 
     def stopped(self, action: Stop, connections: int | None = None) -> None:
-        """`connections` that it still had when it was asked to stop, if that is known."""
+        """`connections`: how many the instance still had when it was stopped, if known."""
         self.instance(action.number, action.generation, "stopped", self._why(action.why), connections)
 
     def instance(
@@ -65,39 +69,40 @@ class Events:
     ) -> None:
         fields: dict[str, Any] = {"instance": number, "generation": generation, "state": state}
         more = ({"reason": reason} if reason else {}) | ({} if connections is None else {"connections": connections})
-        self.tell(EventName.INSTANCE, fields | more)
+        self.emit(EventName.INSTANCE, fields | more)
 
     def probing(self, asked: Collection[Instance]) -> None:
-        """Those whose probes decide: tell of each that is not answered as it should be, when that changes."""
+        """Report each bad answer, when it changes, of the instances whose probes decide."""
         unanswered = {item.number: item.probe_error for item in asked if item.probe_error}
         before, self._unanswered = self._unanswered, unanswered
         for item in asked:
             if item.probe_error and before.get(item.number) != item.probe_error:
                 fields = {"instance": item.number, "generation": item.generation}
-                self.tell(EventName.PROBE, {**fields, "reason": item.probe_error})
+                self.emit(EventName.PROBE, {**fields, "reason": item.probe_error})
 
     def failed(self, failure: Failure) -> None:
-        self.tell(
+        self.emit(
             EventName.FAILED_GATE,
             {"instance": failure.instance, "reason": failure.reason, "failure": dataclasses.asdict(failure)},
         )
 
-    def turned(self, rollout: Rollout, *, closing: bool = False) -> None:
-        """It went to another phase, or over its instances once more."""
+    def moved(self, active: ActiveRollout, *, closing: bool = False) -> None:
+        """Report the phase that the rollout has entered. `closing`: it replaces instances once more to close an
+        address."""
+        rollout = active.rollout
         fields: dict[str, Any] = {"reason": rollout.reason}
-        course = self._course()
-        if rollout.phase is Phase.PAUSED and course is not None:
-            fields |= standing(rollout, course.target.irreversible)
+        if rollout.phase is Phase.PAUSED:
+            fields |= pause_fields(rollout, active.target.irreversible)
         names = {
             Phase.ROLLING: EventName.RESUMED,
             Phase.ROLLING_BACK: EventName.ROLLING_BACK,
             Phase.PAUSED: EventName.PAUSED,
         }
-        self.tell(EventName.CLOSING if closing else names[rollout.phase], fields)
+        self.emit(EventName.CLOSING if closing else names[rollout.phase], fields)
 
-    def finished(self, course: ActiveRollout, result: Result, reason: str, duration: float) -> None:
+    def finished(self, active: ActiveRollout, result: Result, reason: str, duration: float) -> None:
         """`duration` in seconds."""
-        rollout = course.rollout
+        rollout = active.rollout
         self._emit(
             EventName.FINISHED,
             {
@@ -106,14 +111,14 @@ class Events:
                 "generation": rollout.target,
                 "from": rollout.origin,
                 "to": rollout.target,
-                "replaced": list(course.replaced),
-                "adopted": list(course.adopted),
-                "failure": dataclasses.asdict(course.failure) if course.failure is not None else None,
+                "replaced": list(active.replaced),
+                "adopted": list(active.adopted),
+                "failure": dataclasses.asdict(active.failure) if active.failure is not None else None,
                 "duration": round(duration, 3),
             },
         )
 
     def _why(self, why: str) -> str:
-        course = self._course()
-        back = course is not None and course.rollout.phase is Phase.ROLLING_BACK and why == "replaced"
+        active = self._active
+        back = active is not None and active.rollout.phase is Phase.ROLLING_BACK and why == "replaced"
         return "rolled back" if back else why

@@ -1,4 +1,4 @@
-"""What goes wrong in carrying out an app's rollout: logged, tried again, or paused for."""
+"""Errors in carrying out an app's rollout: logged, and either retried or a reason to pause."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from deployd.errors import DeploydError, Locked, StateError
 log = logging.getLogger(__name__)
 
 TRIES = 3
-"""So many unexpected errors in a row are no accident: a rollout pauses for the last of them."""
+"""Unexpected errors in a row after which a rollout pauses."""
 
 APART = 60.0
-"""Seconds between two errors that have nothing to do with each other."""
+"""Seconds after which another error counts as unrelated to the one before."""
 
 
 class Faults:
-    """Of one app."""
+    """Counts and logs the errors of one app."""
 
     def __init__(self, app: str) -> None:
         self._app = app
@@ -26,8 +26,11 @@ class Faults:
         self._logged = ""
 
     def note(self, error: Exception, *, rolling: bool) -> DeploydError | None:
-        """Log an error. Returns what a rollout that is `rolling` is to pause for, since trying again will not mend it:
-        a full disk, or a fault of ours. systemd may do tomorrow what it refuses today, and a lock ends."""
+        """Log an error; return it if a retry cannot help and a rollout that is `rolling` has to pause.
+
+        That is the case for a full disk, or for a bug of deployd. What systemd refuses now it may do later, and a lock
+        of the history ends.
+        """
         if isinstance(error, StateError) and not isinstance(error, Locked) and rolling:
             log.error("%s: %s", self._app, error)
             return error

@@ -1,7 +1,8 @@
-"""Commands around a rollout: `before` it changes anything, and `after` it has succeeded.
+"""[rollout.hooks]: commands that run `before` a rollout changes anything, and `after` it has succeeded.
 
-Each runs as the transient unit NAME:hook.service, one after the other. No app's name has a colon, so the unit is nobody
-else's; and there is one of it, so a hook that outlives the daemon keeps the next rollout from running it beside itself.
+They run one after the other as the transient unit NAME:hook.service. No app's name has a colon, so the name belongs to
+no other unit; and since there is only one, a hook that outlives the daemon keeps the next rollout from running a
+second one at the same time.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Kind(StrEnum):
 
 
 CAUSES = frozenset({Cause.APPLY, Cause.ROLLOUT, Cause.RELOAD, Cause.ROLLBACK})
-"""What hooks run for: a restart and a scaling bring nothing new."""
+"""The causes that hooks run for; a restart or a scaling brings no new release."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Change:
 
     @classmethod
     def of(cls, generation: Generation, releases: Mapping[int, str]) -> Change:
-        """The change that a generation made; `releases` by generation."""
+        """Return the change that a generation made; `releases` maps generations to releases."""
         old = generation.origin
         return cls(
             generation.settings,
@@ -67,7 +68,7 @@ class Change:
 
 
 class Hooks:
-    """Runs them, and tells of each as an event ``hook``."""
+    """Runs the hooks of all apps, and reports each as an event ``hook``."""
 
     def __init__(self, transient: Transient, tail: Tail, commands: Commands) -> None:
         self._transient = transient
@@ -78,7 +79,7 @@ class Hooks:
 
     @contextlib.contextmanager
     def ahead(self, app: App, cause: Cause) -> Iterator[None]:
-        """While a request is under way that may wait for hooks: others are refused, not kept waiting."""
+        """Mark a request that may wait for hooks, so that other requests are refused instead of waiting for it."""
         if cause not in CAUSES or not app.pace.hooks.before:
             yield
             return
@@ -89,77 +90,78 @@ class Hooks:
             self._ahead.discard(app.name)
 
     def refuse_if_ahead(self, name: str) -> None:
-        """Raise Busy while a request has yet to wait for hooks."""
+        """Raise Busy if a request of the app may wait for hooks."""
         if name in self._ahead:
             which = self._running.get(name, "the last of its before hooks")
             raise Busy(
-                f"a rollout of {name} is about to begin, when {which} has ended; wait for it, or systemctl stop"
+                f"a rollout of {name} begins as soon as {which} has ended; wait for it, or stop it with: systemctl stop"
                 f" {unit_name.hook(name)}"
             )
 
-    async def before(self, change: Change, tell: Emit) -> bool:
-        """Run what has to succeed before a rollout begins; False if there is nothing to run.
+    async def before(self, change: Change, emit: Emit) -> bool:
+        """Run the hooks that must succeed before a rollout begins; False if there are none.
 
-        Raises Refused, with the last lines that a hook wrote.
+        Raises Refused, with the last lines of a hook that failed.
         """
         if change.cause not in CAUSES:
             return False
         name = change.app.name
         ours = self._running.get(name)
         if ours is not None and change.app.pace.hooks.before:
-            # Of the rollout that is to be superseded, and may succeed yet should these hooks fail.
-            raise Busy(f"{ours} of {name} still runs; wait for its end, or systemctl stop {unit_name.hook(name)}")
+            # An after hook of the rollout to be superseded, which may still succeed if these hooks fail.
+            stop = f"systemctl stop {unit_name.hook(name)}"
+            raise Busy(f"{ours} of {name} is still running; wait for it, or stop it with: {stop}")
         if ours is None and await self._transient.running(unit_name.hook(name)):
             raise Refused(_leftover(name))
-        failure = await self.run(Kind.BEFORE, change, tell)
+        failure = await self.run(Kind.BEFORE, change, emit)
         if failure is not None:
             sentence = f"{failure.reason}: the rollout of {name} is refused, nothing has changed"
             raise Refused(sentence, failure.journal)
         return bool(change.app.pace.hooks.before)
 
-    async def after(self, change: Change, tell: Emit) -> Failure | None:
-        """Run what follows a success; never raises, for nothing is undone because of it.
+    async def after(self, change: Change, emit: Emit) -> Failure | None:
+        """Run the hooks that follow a success. Never raises, because a failure does not undo the rollout.
 
-        A daemon that died meanwhile has left one that still runs: its end is awaited, and then all are run again.
+        A hook that a killed daemon left running is awaited; then all hooks run again.
         """
         if change.cause not in CAUSES:
             return None
         try:
             if change.app.pace.hooks.after:
                 await self._transient.settle(unit_name.hook(change.app.name))
-            return await self.run(Kind.AFTER, change, tell)
+            return await self.run(Kind.AFTER, change, emit)
         except Exception as error:
             if not isinstance(error, SystemdError):
                 log.exception("%s: the after hooks could not be run", change.app.name)
             reason = f"the after hooks of {change.app.name} could not be run: {str(error) or repr(error)}"
             return Failure(gate=GateName.HOOK, reason=reason)
 
-    async def run(self, kind: Kind, change: Change, tell: Emit) -> Failure | None:
-        """All commands of `kind` in their order, up to the first that fails; what became of it, None if all went well.
+    async def run(self, kind: Kind, change: Change, emit: Emit) -> Failure | None:
+        """Run the hooks of `kind` in order, up to the first that fails; return its failure, or None.
 
-        A hook of an earlier rollout that still runs is a failure too. Raises SystemdError.
+        A hook of an earlier rollout that is still running is a failure, too. Raises SystemdError.
         """
         hooks = change.app.pace.hooks
         for argv in hooks.before if kind is Kind.BEFORE else hooks.after:
-            failure = await self._one(kind, change, argv, tell)
+            failure = await self._one(kind, change, argv, emit)
             if failure is not None:
                 return failure
         return None
 
-    async def _one(self, kind: Kind, change: Change, argv: tuple[str, ...], tell: Emit) -> Failure | None:
+    async def _one(self, kind: Kind, change: Change, argv: tuple[str, ...], emit: Emit) -> Failure | None:
         name, unit = change.app.name, unit_name.hook(change.app.name)
         command = shlex.join(argv)
 
         def event(state: str, **fields: Any) -> None:
-            whose = {"from": change.old_generation, "to": change.generation, "generation": change.generation}
-            told: dict[str, Any] = {
+            rollout = {"from": change.old_generation, "to": change.generation, "generation": change.generation}
+            hook: dict[str, Any] = {
                 "hook": str(kind),
                 "command": command,
                 "state": state,
                 "exit_status": None,
                 "journal": [],
             }
-            tell(EventName.HOOK, {**whose, **told, **fields})
+            emit(EventName.HOOK, {**rollout, **hook, **fields})
 
         event("started")
         self._running[name] = f"{kind} hook {command}"
@@ -174,7 +176,7 @@ class Hooks:
             event("failed", reason=str(error))
             raise
         except asyncio.CancelledError:
-            event("failed", reason=f"{kind} hook {command} was stopped, for the rollout goes elsewhere")
+            event("failed", reason=f"{kind} hook {command} was stopped, because the rollout was changed by a request")
             raise
         finally:
             del self._running[name]
@@ -218,6 +220,6 @@ class Hooks:
 def _leftover(name: str) -> str:
     unit = unit_name.hook(name)
     return (
-        f"a hook of an earlier rollout of {name} still runs ({unit}), begun before deployd was started anew;"
-        f" wait for its end, or systemctl stop {unit}"
+        f"a hook of an earlier rollout of {name} is still running ({unit}), begun before deployd was restarted;"
+        f" wait for it, or stop it with: systemctl stop {unit}"
     )

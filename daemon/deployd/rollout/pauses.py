@@ -7,7 +7,7 @@ from typing import Any
 from deployd.model.rollout import Pause, Rollout
 
 
-def standing(rollout: Rollout, irreversible: bool) -> dict[str, Any]:
+def pause_fields(rollout: Rollout, irreversible: bool) -> dict[str, Any]:
     """Return the keys of a paused rollout: why it is paused, what it waits for and how to continue."""
     app = rollout.app
     resume, supersede = f"deployd resume {app}", f"deployd rollout {app} --supersede"
@@ -29,7 +29,7 @@ def standing(rollout: Rollout, irreversible: bool) -> dict[str, Any]:
     return {"pause": str(rollout.pause), "waits_for": waits_for, "how": how}
 
 
-def held(rollout: Rollout, instances: int) -> str:
+def hold_reason(rollout: Rollout, instances: int) -> str:
     """Return the reason of a pause at a canary or a pause_after step."""
     hold = rollout.holds[0]
     weight = "" if hold.share is None else f"{hold.share * 100:g} % of new connections, "

@@ -1,4 +1,4 @@
-"""How the instances of an app are asked: over their private sockets, or by a command that systemd runs."""
+"""The two kinds of probes: HTTP over the private socket of an instance, or a command that systemd runs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def prober(
     systemd: Systemd,
     transient: Transient,
     commands: Commands,
-    instances: Actuator,
+    actuator: Actuator,
     changed: Callable[[], None],
 ) -> Prober:
-    """The prober of `app`, with questions that reach its instances."""
+    """Return the prober of `app`."""
 
     async def ask_command(settings: App, instance: Instance, release: str) -> str:
         asked = settings.gate.probe
@@ -34,6 +34,6 @@ def prober(
         return said and f"{' '.join(asked.command)} {said}"
 
     async def invocation(number: int) -> str:
-        return observe.invocation_id(await systemd.read(instances.unit(number), UNIT, ["InvocationID"]))
+        return observe.invocation_id(await systemd.read(actuator.unit(number), UNIT, ["InvocationID"]))
 
     return Prober(ask_http, ask_command, invocation, changed)

@@ -1,0 +1,71 @@
+"""What runs of one app: units as systemd has them, the results of probes, and the records that follow from changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from deployd.instances.actuator import Actuator
+from deployd.instances.crash_loop import CrashLoop
+from deployd.instances.invocations import Invocations
+from deployd.instances.prober import Prober
+from deployd.model.app import App
+from deployd.model.clock import Timestamp
+from deployd.model.failure import Failure
+from deployd.model.instance import Instance
+
+
+class Observer:
+    """Observes the instances of one app. `changed` is called when they differ from the time before."""
+
+    def __init__(
+        self,
+        actuator: Actuator,
+        prober: Prober,
+        invocations: Invocations,
+        crash_loop: CrashLoop,
+        *,
+        changed: Callable[[], None],
+    ) -> None:
+        self._actuator = actuator
+        self._prober = prober
+        self._invocations = invocations
+        self._crash_loop = crash_loop
+        self._changed = changed
+        self._seen: tuple[Instance, ...] = ()
+
+    def observe(self) -> tuple[Instance, ...]:
+        """Return the instances, with the results of their probes."""
+        return self._prober.overlay(self._actuator.observe())
+
+    def update(self, *, busy: bool) -> tuple[Instance, ...]:
+        """Return the instances, having recorded new invocations and acted on crashes. `busy`: a rollout is planned.
+
+        Raises StateError.
+        """
+        seen = self.observe()
+        self._invocations.record(seen)
+        self._crash_loop.update(seen, Timestamp.now(), busy=busy)
+        if seen != self._seen:
+            self._seen = seen
+            self._changed()
+        return seen
+
+    def probe(self, settings: App, release: str, asked: Iterable[Instance]) -> None:
+        """Probe these instances from now on, and no others."""
+        self._prober.update(settings, release, asked)
+
+    def stop_probes(self) -> None:
+        """Probe no instance until :meth:`probe` is called, and forget all results."""
+        self._prober.clear()
+
+    async def with_journal(self, failure: Failure) -> Failure:
+        """Return the failure with the last lines that its instance wrote."""
+        return await self._invocations.with_journal(failure, self._seen)
+
+    def forget_recorded(self) -> None:
+        """Record all invocations again, because the history was replaced."""
+        self._invocations.forget()
+
+    async def stop(self) -> None:
+        """Stop the probes and wait until they have ended."""
+        await self._prober.stop()

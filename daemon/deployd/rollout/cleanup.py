@@ -1,0 +1,77 @@
+"""What is removed around rollouts: generations that no rollback needs, and pins of instances that do not run."""
+
+from __future__ import annotations
+
+import contextlib
+
+from deployd.errors import StateError
+from deployd.instances.actuator import Actuator
+from deployd.model.clock import Timestamp
+from deployd.model.instance import State
+from deployd.plan.goal import Goal
+from deployd.plan.rollback import kept
+from deployd.rollout.active import ActiveRollout
+from deployd.state.history import History
+from deployd.state.pins import Pins
+from deployd.units.deployment import Deployment
+
+KEPT = 10
+"""Generations whose files are kept although no instance uses them; a rollback writes the files again in any case."""
+
+
+class Cleanup:
+    """Cleans up after rollouts of one app. `generations`: how many the history keeps beyond those still needed."""
+
+    def __init__(
+        self,
+        app: str,
+        history: History,
+        pins: Pins,
+        deployment: Deployment,
+        actuator: Actuator,
+        *,
+        generations: int,
+    ) -> None:
+        self._app = app
+        self._history = history
+        self._pins = pins
+        self._deployment = deployment
+        self._actuator = actuator
+        self._generations = generations
+
+    def unpin_inactive(self) -> None:
+        """Remove the pins of inactive instances: starting the app unit starts whatever is pinned, which in a stopped
+        app is the old generation. Raises StateError."""
+        for item in self._actuator.observe():
+            if item.state is State.INACTIVE and item.generation is not None:
+                self._pins.unpin(self._app, item.number)
+
+    def prune(self) -> None:
+        """Remove generations that are no longer needed from the history, and their files."""
+        with contextlib.suppress(StateError):
+            past, current = self._history.past(self._app), self._history.current(self._app)
+            pinned = frozenset(self._pins.held(self._app).values())
+            self._history.prune(self._app, kept(past, current, self._generations, pinned), Timestamp.now().boot)
+            files = kept(past, current, min(KEPT, self._generations))
+            # The next number too: a request may be running hooks, which read the files before anything is recorded.
+            self._pins.prune(self._app, {self._history.next_number(self._app), *files})
+
+    async def restore_origin(self, active: ActiveRollout) -> bool:
+        """After `systemctl stop NAME` during a rollout, have the next start bring up the generation before it.
+
+        False while any instance still runs. Raises StateError and SystemdError.
+        """
+        await self._actuator.wait()
+        instances = self._actuator.observe()
+        if any(item.state not in (State.INACTIVE, State.FAILED) for item in instances):
+            return False
+        for item in instances:
+            await self._actuator.reset(item.number)
+        origin = active.rollout.origin
+        generation = self._history.generation(self._app, origin) if origin is not None else None
+        if generation is not None:
+            for number in range(1, generation.settings.instances + 1):
+                self._pins.pin(self._app, number, generation.number)
+            goal = Goal.of(generation.settings, generation.number)
+            await self._deployment.put_back(generation.settings, goal)
+        return True

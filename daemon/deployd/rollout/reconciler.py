@@ -1,0 +1,159 @@
+"""One turn of an app's control loop: read the state of the app, plan, and begin what the plan says.
+
+Everything is recomputed in each turn: signals, timers and requests only wake the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from deployd.errors import Refused
+from deployd.instances.app_unit import AppUnit
+from deployd.instances.observer import Observer
+from deployd.instances.recall import Recall
+from deployd.instances.resync import Resync
+from deployd.instances.standby import Standby
+from deployd.model.clock import Timestamp
+from deployd.model.failure import Failure, GateName
+from deployd.model.instance import Instance
+from deployd.model.rollout import Pause, Phase
+from deployd.plan import judge
+from deployd.plan.planner import Plan, Verdict, World, plan
+from deployd.plan.transitions import Event
+from deployd.rollout.active import ActiveRollout, Aim, view
+from deployd.rollout.analysis import Analysis
+from deployd.rollout.completion import Completion
+from deployd.rollout.lifecycle import Lifecycle
+from deployd.rollout.pauses import hold_reason
+from deployd.rollout.preparation import Preparation
+from deployd.rollout.recorder import Recorder
+from deployd.routing import Router
+
+
+class Reconciler:
+    """Of one app. `wake_after` has the loop make another turn in so many seconds at the latest."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        preparation: Preparation,
+        lifecycle: Lifecycle,
+        completion: Completion,
+        analysis: Analysis,
+        *,
+        resync: Resync,
+        app_unit: AppUnit,
+        observer: Observer,
+        recall: Recall,
+        standby: Standby,
+        router: Router,
+        wake_after: Callable[[float], None],
+    ) -> None:
+        self._recorder = recorder
+        self._preparation = preparation
+        self._lifecycle = lifecycle
+        self._completion = completion
+        self._analysis = analysis
+        self._resync = resync
+        self._app_unit = app_unit
+        self._observer = observer
+        self._recall = recall
+        self._standby = standby
+        self._router = router
+        self._wake_after = wake_after
+
+    async def reconcile(self) -> None:
+        """Make one turn. Without an active rollout it only watches, and starts what crashed."""
+        await self._resync.refresh()
+        active = self._recorder.active
+        going = active is not None and await self._is_ready(active)
+        await self._route(active)
+        missing = await self._preparation.missing(active, self._observer.observe()) if active and going else ""
+        # Nothing is awaited from here to the plan: it must be made for the present state.
+        rollout = self._recorder.rollout
+        seen = self._observer.update(busy=rollout is not None and not rollout.suspended)
+        failure = self._analysis.update(active if going else None, seen)
+        if active is None or not going or active.aim is None:
+            return  # without aim, a request changed the phase meanwhile, and woke the loop
+        if failure is not None:
+            await self._lifecycle.fail(active, failure)
+            return
+        now = Timestamp.now()
+        result = plan(active.aim.goal, World(seen, active.rollout.passed), now.monotonic)
+        self._recorder.planned(active, result, seen, now)
+        self._probe(active, active.aim, seen, now)
+        match result.verdict:
+            case Verdict.DONE:
+                await self._completion.complete(active)
+            case Verdict.HELD:
+                self._lifecycle.advance(active, Event.HELD, hold_reason(active.rollout, active.aim.goal.instances))
+            case Verdict.FAILED:
+                if result.failure is not None:
+                    await self._lifecycle.fail(active, result.failure)
+            case Verdict.GOING:
+                if missing and result.actions:
+                    await self._lifecycle.release_missing(active, missing)
+                else:
+                    await self._act(active, active.aim, result, seen, now)
+
+    async def _is_ready(self, active: ActiveRollout) -> bool:
+        """True if the rollout is to be planned, and units, sockets and the app unit are as its aim needs them."""
+        if active.rollout.phase is Phase.PAUSED and active.rollout.pause is not Pause.HELD:
+            return False
+        try:
+            if active.aim is None:
+                prepared = await self._preparation.prepare(active)
+                self._router.units_changed()
+                if not prepared:
+                    return False
+            return await self._app_is_up(active)
+        except Refused as error:
+            await self._lifecycle.fail(active, Failure(GateName.UNITS, str(error)))
+            return False
+
+    async def _app_is_up(self, active: ActiveRollout) -> bool:
+        """Start the app unit if it is down, unless it was stopped during the rollout: then abort, and return False."""
+        if self._app_unit.is_up():
+            active.note_up()
+            return True
+        if active.was_up:
+            # A shutdown of the machine stops everything; the rollout continues after the boot.
+            if not await self._app_unit.is_machine_stopping() and await self._lifecycle.app_stopped(active):
+                self._resync.invalidate()
+            return False
+        if active.aim is not None and active.aim.goal.instances:
+            await self._app_unit.start(active.note_up)
+        return True
+
+    async def _route(self, active: ActiveRollout | None) -> None:
+        """Update the weights of new connections, then stop standby instances that are past their limits."""
+        settings = active.target.settings if active is not None else self._recorder.settings()
+        if settings is not None:
+            seen = self._observer.observe()
+            await self._router.backend.update(view(active, seen, settings, self._recall.generation))
+        rollout, current = self._recorder.rollout, self._recorder.settings()
+        goal = active.aim.goal if active is not None and active.aim is not None else None
+        seen = self._observer.observe()  # again: a freeze may have ended while routing was updated
+        self._recall.update(seen, current, rollout, goal)
+        if current is not None:
+            wanted = frozenset[int]() if goal is None else goal.same | {goal.generation}
+            busy = rollout is not None and not rollout.suspended
+            await self._standby.update(seen, Timestamp.now(), current, busy=busy, wanted=wanted)
+
+    def _probe(self, active: ActiveRollout, aim: Aim, seen: tuple[Instance, ...], now: Timestamp) -> None:
+        """Have the instances probed whose answers decide."""
+        asked = judge.to_probe(aim.goal, seen, active.rollout.passed, now.monotonic)
+        self._observer.probe(aim.generation.settings, aim.generation.release, asked)
+        self._recorder.probing(asked)
+
+    async def _act(
+        self, active: ActiveRollout, aim: Aim, result: Plan, seen: tuple[Instance, ...], now: Timestamp
+    ) -> None:
+        """Begin the actions of the plan that the analysis allows."""
+        if await self._completion.close_addresses(active, result, seen):
+            self._wake_after(0.0)
+            return  # that took time, and the plan may be outdated
+        for action in self._analysis.allowed(result.actions, seen):
+            self._lifecycle.act(action, aim.generation)
+        if result.wake_at is not None:
+            self._wake_after(result.wake_at - now.monotonic)

@@ -1,0 +1,147 @@
+"""The active rollout of one app: every change of it is written to the history, then reported as an event."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection
+from dataclasses import replace
+
+from deployd.model.action import Action, Freeze, Stop
+from deployd.model.app import App
+from deployd.model.clock import Timestamp
+from deployd.model.failure import Failure
+from deployd.model.generation import Generation, Result
+from deployd.model.instance import Instance
+from deployd.model.rollout import Hold, Phase, Rollout
+from deployd.plan.planner import Plan
+from deployd.plan.transitions import Event
+from deployd.rollout.active import ActiveRollout, Aim
+from deployd.rollout.events import Events
+from deployd.rollout.hooks import Change
+from deployd.state.history import History
+
+
+class Recorder:
+    """Owns the active rollout of `app`. Methods raise StateError if the history cannot be read or written."""
+
+    def __init__(self, app: str, history: History, events: Events) -> None:
+        self._app = app
+        self._history = history
+        self._events = events
+        self.active: ActiveRollout | None = None
+
+    @property
+    def rollout(self) -> Rollout | None:
+        """The rollout under way."""
+        return self.active.rollout if self.active is not None else None
+
+    @property
+    def target(self) -> Generation | None:
+        """The generation that the active rollout made, with the failure found so far."""
+        active = self.active
+        return None if active is None else replace(active.target, failure=active.failure)
+
+    def settings(self) -> App | None:
+        """Return the settings of the current generation of the app."""
+        current = self._history.current(self._app)
+        return self._history.settings(self._app, current) if current is not None else None
+
+    def find_aim(self, active: ActiveRollout, now: Timestamp) -> Aim:
+        """Return what the present phase of the active rollout has to reach."""
+        return active.find_aim(self._history, now)
+
+    def is_overdue(self, active: ActiveRollout) -> bool:
+        """True if the deadline of the active rollout has passed."""
+        return active.is_overdue(self._history, Timestamp.now())
+
+    def change(self, active: ActiveRollout) -> Change:
+        """Return the change that hooks are run for."""
+        return Change.of(active.target, self._history.releases(self._app, [active.target.origin]))
+
+    def take_up(self) -> None:
+        """Continue the rollout that the history has, in place of the active one."""
+        if self.active is not None:
+            self.active.end()
+        self._follow(ActiveRollout.from_history(self._app, self._history))
+
+    def begin(self, generation: Generation, holds: tuple[Hold, ...]) -> None:
+        """Make a rollout to `generation` the active one; it supersedes the active one, if there is one."""
+        now, old = Timestamp.now(), self.active
+        rollout = ActiveRollout.new(generation, holds, now)
+        if old is None:
+            self._history.begin(generation, rollout)
+        else:
+            reason = f"superseded by generation {generation.number}"
+            old.cancel_after_hooks()
+            self.progress(old)
+            self._history.supersede(old.rollout, reason, generation, rollout)
+            self._events.finished(old, Result.SUPERSEDED, reason, now.wall - old.rollout.started)
+            old.end()
+        active = ActiveRollout(rollout, generation, was_up=old is not None and old.was_up)
+        self._follow(active)
+        self._events.started(active)
+
+    def weigh(self, weight: tuple[int, float]) -> Rollout | None:
+        """Set the weight of a generation; return the rollout with it, or None if no rollout can have one now."""
+        active = self.active
+        if active is None or active.rollout.phase is Phase.ROLLING_BACK:
+            return None
+        rollout = replace(active.rollout, weight=weight)
+        self._history.move(rollout)
+        active.rollout = rollout
+        return rollout
+
+    def move(self, active: ActiveRollout, rollout: Rollout, event: Event) -> None:
+        """Put the active rollout into another phase."""
+        active.enter(rollout, Timestamp.now())
+        # A rollout that pauses because of a full disk cannot record the pause there.
+        with contextlib.suppress(Exception) if event is Event.BLOCKED else contextlib.nullcontext():
+            self._history.move(active.rollout)
+        self._events.moved(active, closing=event is Event.CLOSING)
+
+    def fail(self, active: ActiveRollout, failure: Failure) -> None:
+        """Record why the target failed; a failure of the rollback is only reported."""
+        if active.rollout.phase is not Phase.ROLLING_BACK:
+            self.set_failure(active, failure)
+        self._events.failed(failure)
+
+    def set_failure(self, active: ActiveRollout, failure: Failure | None) -> None:
+        """Record the failure of the target, or None to try it again."""
+        active.failure = failure
+        self._history.failed(active.rollout, failure)
+
+    def planned(self, active: ActiveRollout, plan: Plan, instances: tuple[Instance, ...], now: Timestamp) -> None:
+        """Record which instances passed the gate, or were adopted, before actions follow from that."""
+        before, goal = active.rollout.passed, active.rollout.goal
+        if active.note_plan(plan, now):
+            for item in instances:
+                if item.number in plan.passed - before and item.generation == goal:
+                    self._events.instance(item.number, goal, "ready")
+            self.progress(active)
+
+    def probing(self, asked: Collection[Instance]) -> None:
+        """Report the instances whose probes decide, as far as their answers are bad."""
+        self._events.probing(asked)
+
+    def acting(self, action: Action) -> None:
+        """Record and report an action that is about to begin; for a daemon that restarts in between."""
+        active = self.active
+        if active is not None and isinstance(action, Stop | Freeze) and active.note_stop(action):
+            self.progress(active)
+        self._events.began(action)
+
+    def progress(self, active: ActiveRollout) -> None:
+        self._history.progress(active.rollout, active.replaced, active.adopted)
+
+    def finish(self, active: ActiveRollout, result: Result, reason: str) -> None:
+        """End the active rollout with its result."""
+        now, rollout = Timestamp.now().wall, active.rollout
+        self.progress(active)
+        self._history.finish(rollout, result, reason, now)
+        self._follow(None)
+        self._events.finished(active, result, reason, now - rollout.started)  # first, whatever fails after it
+        active.end()
+
+    def _follow(self, active: ActiveRollout | None) -> None:
+        self.active = active
+        self._events.follow(active)

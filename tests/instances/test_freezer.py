@@ -1,0 +1,139 @@
+"""The freezer: the order of records and signals, and which instances are stopped instead."""
+
+from __future__ import annotations
+
+import pytest
+
+from deployd.errors import SystemdError
+from deployd.instances.freezer import patient
+from deployd.model.action import Freeze, Thaw
+from deployd.model.clock import Timestamp
+from deployd.plan.standby import Resting
+from deployd.state.pins import StandbyRecord
+from tests.instances.standby_stage import MIB, Play, Stage
+
+
+def test_the_record_is_made_before_the_freeze_and_removed_after_the_thaw(play: Play) -> None:
+    async def scenario(stage: Stage) -> None:
+        assert await stage.freeze(1, 2) == ["", ""]
+        assert stage.systemd.calls == ["freeze shop@1.service", "freeze shop@2.service"]
+        assert stage.pins.standby("shop") == {1: StandbyRecord(4, 1000.0), 2: StandbyRecord(4, 1000.0)}
+        assert stage.pins.read("shop") == {3: 5}
+        await stage.freezer.thaw(Thaw(1, 4))
+        assert stage.systemd.calls[2:] == ["thaw shop@1.service"]
+        assert stage.pins.read("shop") == {1: 4, 3: 5}
+
+    play(scenario)
+
+
+def test_a_stray_connection_is_answered(play: Play) -> None:
+    """While the kernel's maps are rebuilt after a restart of the daemon, connections go to any instance."""
+
+    async def scenario(stage: Stage) -> None:
+        await stage.freeze(1, 2)
+        stage.restart()
+        stage.strays = {2}
+        stage.systemd.calls.clear()
+        assert await stage.update() == []
+        assert stage.systemd.calls == ["freeze shop@1.service", "thaw shop@2.service"]
+        await stage.wakes.wait()
+        assert await stage.update() == []
+        assert len(stage.systemd.calls) == 2
+        stage.strays.clear()
+        assert await stage.update() == []
+        assert stage.systemd.calls[2:] == ["freeze shop@2.service"]
+        assert await stage.update() == []
+        assert len(stage.systemd.calls) == 3
+
+    play(scenario)
+
+
+def test_an_instance_that_is_thawed_during_an_update_is_not_frozen_again(play: Play) -> None:
+    """A restarted daemon freezes the instances that it finds recorded, and its first request may be a rollback."""
+
+    async def scenario(stage: Stage) -> None:
+        await stage.freeze(1, 2)
+        stage.restart()
+        stage.systemd.calls.clear()
+        read = stage.freezer.resting
+
+        async def resting(numbers: frozenset[int], now: Timestamp) -> tuple[Resting, ...]:
+            found = await read(numbers, now)
+            await stage.freezer.thaw(Thaw(1, 4))
+            return found
+
+        stage.freezer.resting = resting  # type: ignore[method-assign]
+        await stage.update()
+        assert stage.systemd.calls == ["thaw shop@1.service", "freeze shop@2.service"]
+
+    play(scenario)
+
+
+def test_an_instance_that_cannot_be_thawed_stays_recorded(play: Play) -> None:
+    """With a pin it would pass for one that serves, although it is frozen."""
+
+    async def scenario(stage: Stage) -> None:
+        await stage.freeze(1)
+        stage.systemd.refuses = True
+        with pytest.raises(SystemdError):
+            await stage.freezer.thaw(Thaw(1, 4))
+        assert set(stage.pins.standby("shop")) == {1}
+
+    play(scenario)
+
+
+def test_an_instance_that_may_not_enter_standby_is_left_unchanged(play: Play) -> None:
+    async def scenario(stage: Stage) -> None:
+        stage.systemd.watchdog = 2_000_000
+        (reason,) = await stage.freeze(1)
+        assert "WatchdogSec=" in reason
+        assert not stage.systemd.calls
+        assert stage.pins.read("shop") == {1: 4, 2: 4, 3: 5}
+        stage.systemd.watchdog, stage.systemd.refuses = 0, True
+        assert await stage.freeze(1) == ["systemd refused KillUnit: no such process"]
+
+    play(scenario)
+
+
+def test_an_instance_with_connections_is_not_frozen(play: Play) -> None:
+    """Its clients would wait for an answer."""
+
+    async def scenario(stage: Stage) -> None:
+        reasons = {left: await stage.freezer.freeze(Freeze(1, 4), stage.settings, left) for left in (None, 1, 2)}
+        assert reasons == {
+            None: "the number of its connections is unknown",
+            1: "it still has 1 connection",
+            2: "it still has 2 connections",
+        }
+        assert not stage.systemd.calls
+        assert patient(stage.settings).drain.close_after > 0
+
+    play(scenario)
+
+
+def test_the_memory_limit_is_shared_by_all_instances(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deployd.systemd.memory.available", lambda: 300 * MIB)  # after play did the same
+
+    async def scenario(stage: Stage) -> None:
+        first, second = await stage.freeze(1, 2)
+        assert first == ""
+        assert second == "200 MiB in standby would exceed its share (50%: 150 MiB) of memory"
+
+    play(scenario)
+
+
+def test_instances_are_thawed_before_a_stop_and_before_the_machine_goes_down(play: Play) -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.freeze(1, 2)
+        stage.systemd.calls.clear()
+        await stage.freezer.wake(3)
+        assert not stage.systemd.calls
+        stage.systemd.refuses = True
+        stage.systemd.stopping = False
+        await stage.freezer.release()
+        assert not stage.systemd.calls, "only the daemon stops"
+        stage.systemd.stopping = True
+        await stage.freezer.release()
+        assert stage.systemd.calls == ["thaw shop@1.service", "thaw shop@2.service"]
+
+    play(scenario)

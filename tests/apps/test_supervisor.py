@@ -35,7 +35,7 @@ class Site:
             self.fails[name] -= 1
             raise StateError(f"{name} cannot be read")
         controller: MagicMock = create_autospec(Controller, instance=True)
-        controller.instances = MagicMock()
+        controller.actuator = MagicMock()
         self.made[name] = controller
         return controller
 

@@ -1,6 +1,6 @@
-"""What must stand on the machine before instances of a generation can run: units, sockets, generation files.
+"""Deployment of a generation: installs the unit files, sockets and generation files that its instances need.
 
-`prepare` only looks and writes what nothing uses yet; `install` changes the machine and may be repeated.
+`prepare` verifies, and writes files that are not used yet; `install` changes the machine and may be repeated.
 """
 
 from __future__ import annotations
@@ -13,32 +13,31 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from deployd.errors import Refused, StateError, SystemdError
+from deployd.errors import Refused, StateError
 from deployd.model import unit_name
 from deployd.model.app import App, Routing
 from deployd.plan.goal import Goal
 from deployd.state.pins import Pins
 from deployd.systemd.daemon_reload import DaemonReload
 from deployd.systemd.manager import Systemd
-from deployd.systemd.proxy import UNIT, UnitRefused
+from deployd.systemd.proxy import UNIT
 from deployd.units import layout, render
 from deployd.units.directory import UnitDirectory
 from deployd.units.layout import Layout, Present
 from deployd.units.render import Unit, sockets, steered
-from deployd.units.render.sockets import Socket
+from deployd.units.shared_sockets import SharedSockets
 
 log = logging.getLogger(__name__)
 
-SOCKET_TIMEOUT = 30.0
-"""Seconds that a socket may take to open or close."""
-
 SettingsOf = Callable[[str, int], App | None]
-"""(app, generation) to the settings of that generation, if it is known."""
+"""Returns the settings of a generation of an app, if they are known."""
 
 
 class Deployment:
-    """Installs unit files through `units` and generation files through `pins`, and has `systemd` load them. Slow
-    operations hold the app's lock only; the lock of the machine is in `reload`."""
+    """Installs unit files through `units` and generation files through `pins`, and has `systemd` load them.
+
+    An app has a lock of its own, which is held during slow operations. `reload` has the lock of the machine.
+    """
 
     def __init__(
         self,
@@ -60,9 +59,10 @@ class Deployment:
         self._steerable = steerable
         self._reload = reload
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._sockets = SharedSockets(systemd, units, reload, self._present, self._render)
 
     def layout(self, app: App, goal: Goal, *, closing: bool = False) -> Layout:
-        """The units for `goal`, whose settings are `app`; see `layout.layout`. Raises Refused and StateError."""
+        """Return the units for `goal`, whose settings are `app`; see `layout.layout`. Raises Refused and StateError."""
         there = self._present(app.name)
 
         def settings_of(generation: int) -> App | None:
@@ -71,21 +71,23 @@ class Deployment:
         return layout.layout(app, goal, there, settings_of, self._render, closing=closing)
 
     def settled(self, app: App, goal: Goal) -> tuple[Unit, ...]:
-        """The app's units as they are to be when `goal` is reached. Raises Refused and StateError."""
+        """Return the app's units for the time after `goal` is reached. Raises Refused and StateError."""
         return layout.settled(app, goal, self._present(app.name), self._render)
 
     def closing(self, app: App) -> tuple[str, ...]:
-        """Addresses that `app` no longer has and instances hold: these have to be replaced before they can close."""
+        """Return the addresses that `app` no longer has and instances still hold."""
         there = self._present(app.name)
         held = there.in_use(there.pins)
         return tuple(address for item in there.place(app).going if item.name in held for address in item.addresses)
 
     def _settings(self, app: App, number: int) -> App | None:
-        """Of an older generation; a gate timeout that was learned since is no reason for another unit."""
+        """Return the settings of an older generation, with the gate timeout of `app` if that was learned: a timeout
+        learned meanwhile is no reason for another unit."""
         found = self._settings_of(app.name, number)
         return found.with_learned(app.gate.timeout) if found is not None and app.gate.learned else found
 
     def _present(self, name: str) -> Present:
+        """Read what the app has on this machine. Raises StateError."""
         units = self._units
         return Present(
             name,
@@ -102,15 +104,15 @@ class Deployment:
         return bool(steered.is_steered(self._units.installed(name), name))
 
     def steers(self, name: str) -> bool:
-        """True if the instances have sockets of their own, and this machine can steer connections to them."""
+        """True if the instances have sockets of their own and this machine can steer connections to them."""
         return self._steerable and self.has_own_sockets(name)
 
     def apps(self) -> list[str]:
-        """The apps that have units."""
+        """Return the apps that have units."""
         return self._units.apps()
 
     def steered(self, names: Iterable[str]) -> set[str]:
-        """Those of the apps that may be steered: all but those that certainly are not."""
+        """Return those of the apps that may be steered; an app whose units cannot be read is one of them."""
         found = set()
         for name in names:
             try:
@@ -121,23 +123,23 @@ class Deployment:
         return found
 
     def installed(self, name: str) -> dict[str, str]:
-        """Unit name to the text that is installed now."""
+        """Return the installed units of the app as a whole: name to text."""
         return self._units.installed(name)
 
     def sockets(self, name: str) -> tuple[str, ...]:
-        """The names of the socket units that are installed."""
+        """Return the names of the installed shared sockets."""
         return tuple(item.name for item in self._present(name).sockets())
 
     def masked(self, name: str) -> frozenset[int]:
-        """The instances that systemd will not start."""
+        """Return the instances that are masked, which systemd does not start."""
         return self._units.masked(name)
 
     def path(self, unit: str) -> str:
-        """Where a unit of that name is installed."""
+        """Return the path at which a unit of that name is installed."""
         return self._units.path_of(unit)
 
     async def prepare(self, app: App, goal: Goal, release: str) -> None:
-        """Verify the units and write the files of the goal's generation. Raises Refused, InvalidFile, StateError."""
+        """Verify the units and write the files of the goal's generation. Raises Refused, InvalidFile and StateError."""
         wanted = self.layout(app, goal)
         self._refuse_edits(app, wanted)
         if self._units.diff(wanted.files):
@@ -147,7 +149,8 @@ class Deployment:
         self._pins.write_generation(app.name, goal.generation, files, release)
 
     def _refuse_edits(self, app: App, wanted: Layout) -> None:
-        """systemd closes a socket whose unit was edited, and cannot reopen it while the app is up (EBUSY)."""
+        """Raise Refused for settings of open sockets that have changed: systemd would close a socket whose unit is
+        edited, and cannot open it again while the app is up (EBUSY)."""
         name, installed = app.name, self._units.installed(app.name)
         now = [self._settings_of(name, number) for number in set(self._pins.held(name).values())]
         if any(its is not None and its.routing is not app.routing for its in now):
@@ -164,35 +167,40 @@ class Deployment:
                 )
 
     async def install(self, app: App, goal: Goal, *, closing: bool = False) -> frozenset[int]:
-        """Install the goal's units, reload systemd if they changed, and open the sockets: a new one before anything
+        """Install the goal's units, reload systemd if they changed, and open the sockets, a new one before anything
         else changes. See `layout` for `closing`.
 
-        Returns the instance numbers that new instances must not get. Raises StateError, SystemdError, and Refused
-        for a socket that cannot be opened, which then leaves nothing behind.
+        Returns the instance numbers that new instances must not get. Raises StateError, SystemdError, and Refused for a
+        socket that cannot be opened, which is then removed again.
+
+        The layout is computed anew just before it is written, and not taken from `prepare`: the pins may have changed
+        since, because hooks may run for hours in between.
         """
         async with self._locks[app.name]:
             first = not self._units.installed(app.name)
-            new = self.layout(app, goal, closing=closing).placement.new
+            new = self._present(app.name).place(app).new
             if new is not None and not first:
                 only = partial(self._only, app, goal, new.name, closing=closing)
                 await self._install(app.name, only, enabled=[new.name])
-                await self._open(app.name, new.name)
-            # One that is up was enabled when it was installed; whoever disabled it since does not want it at boot.
+                await self._sockets.open(app.name, new.name)
+            # An app that is up was enabled when it was installed. If it was disabled since, it stays disabled.
             enabled = () if not first and await self._is_up(app.name) else [unit_name.app_unit(app.name)]
             wanted = await self._install(app.name, partial(self.layout, app, goal, closing=closing), enabled=enabled)
             for socket in wanted.placement.wanted:
-                await self._open(app.name, socket.name)
+                await self._sockets.open(app.name, socket.name)
             return wanted.avoid
 
     def _only(self, app: App, goal: Goal, socket: str, *, closing: bool) -> Layout:
-        """The layout of `goal`, of which nothing but this socket is to be installed yet."""
+        """Return the part of the layout of `goal` that this socket needs."""
         wanted, names = self.layout(app, goal, closing=closing), sockets.files(app.name, socket)
         units = tuple(unit for unit in wanted.units if unit.name in names)
         return replace(wanted, units=units, alone=(), stale=())
 
     async def put_back(self, app: App, goal: Goal) -> None:
-        """Install the units of a `goal` of which nothing runs, and open nothing: its sockets may have been stopped with
-        it. Raises StateError and SystemdError."""
+        """Install the units of a `goal` without instances. Opens no sockets: they may have been stopped with the app.
+
+        Raises StateError and SystemdError.
+        """
 
         def wanted() -> Layout:
             there = replace(self._present(app.name), pins={})
@@ -203,9 +211,10 @@ class Deployment:
         await self.close_sockets(app)
 
     async def _install(self, name: str, wanted: Callable[[], Layout], *, enabled: Sequence[str] = ()) -> Layout:
-        """Install what is `wanted` when it is time to write, and have these units `enabled` before systemd reads them;
-        with the app's its sockets. What systemd does not know to be enabled it stops when a target is isolated
-        (systemctl(1))."""
+        """Install the layout that `wanted` returns and enable the units `enabled`, with the app unit also its sockets.
+
+        Both before the daemon-reload: systemctl isolate stops a unit that was enabled after the last one.
+        """
         found: list[Layout] = []
 
         async def write() -> bool:
@@ -224,80 +233,11 @@ class Deployment:
         (state,) = (await self._systemd.read(unit_name.app_unit(name), UNIT, ["ActiveState"])).values()
         return bool(state == "active")
 
-    async def _open(self, name: str, socket: str) -> None:
-        await self._systemd.watch(socket)
-        await self._systemd.refresh(socket)
-        try:
-            if self._systemd.properties(socket).get("ActiveState") == "active":
-                return
-            result = await asyncio.wait_for(await self._systemd.start(socket), SOCKET_TIMEOUT)
-        except TimeoutError:
-            result = "timeout"
-        finally:
-            self._systemd.unwatch(socket)
-        if result not in ("done", "unknown"):
-            await self._take_back(name, socket)
-            # No use to try again: somebody else has the address, most likely.
-            raise Refused(f"{socket} could not listen (its start job ended with {result}); see journalctl -u {socket}")
-
-    async def _take_back(self, name: str, socket: str) -> None:
-        """Remove a socket that could not be opened, unless there are instances that hold it."""
-        there = self._present(name)
-        if socket not in there.in_use(there.pins):
-            await self._close(name, frozenset({socket}))
-
     async def close_sockets(self, app: App, leaving: frozenset[int] = frozenset()) -> bool:
-        """Close the sockets that neither `app` nor any pinned instance has, but for those that are `leaving`.
+        """Close the shared sockets that neither `app` nor a pinned instance uses; instances that are `leaving` do not
+        count. Returns False if there are none. Raises StateError and SystemdError.
 
-        False if there are none. May be repeated: what a daemon that was killed left open the next one closes. Raises
-        StateError and SystemdError.
+        May be repeated: sockets that a killed daemon left open are closed by the next one.
         """
         async with self._locks[app.name]:
-            there = self._present(app.name)
-            idle = _names(there.place(app).going) - there.in_use(there.pins.keys() - leaving)
-            if not idle:
-                return False
-            log.info("%s: closing %s", app.name, " ".join(sorted(idle)))
-            await self._close(app.name, idle, partial(self._without, app, idle))
-            return True
-
-    def _without(self, app: App, idle: frozenset[str], there: Present) -> list[Unit]:
-        """The umbrella, and the template if nobody runs who was started with it, without these sockets."""
-        app_unit, template = unit_name.app_unit(app.name), unit_name.template(app.name)
-        held = sockets.held(app.name, there.installed.get(template, ""))
-        remaining = tuple(item for item in there.sockets() if item.name not in idle)
-        units = self._render(
-            app, there.reach(), listening=remaining, held=held - idle, probe_sockets=False, steer=False
-        )
-        names = {app_unit, template} if held & idle else {app_unit}
-        return [unit for unit in units if unit.name in names]
-
-    async def _close(
-        self, name: str, names: frozenset[str], rewritten: Callable[[Present], Sequence[Unit]] = lambda _: ()
-    ) -> None:
-        """Stopped first: what has no file any more the next daemon could not find."""
-        units = [unit for item in sorted(names) for unit in sockets.files(name, item)]
-        for unit in units:
-            await self._stop(unit)
-            await self._systemd.reset_failed(unit)
-
-        async def write() -> bool:
-            await self._systemd.disable(sorted(names))
-            there = self._present(name)
-            gone = [unit_name.instance(name, number) for number in there.own if number not in there.pins]
-            stale = [*(unit for unit in units if unit in there.installed), *gone]
-            return self._units.install(rewritten(there), stale)
-
-        await self._reload.after(write)
-
-    async def _stop(self, unit: str) -> None:
-        try:
-            await asyncio.wait_for(await self._systemd.stop(unit), SOCKET_TIMEOUT)
-        except UnitRefused as error:
-            log.debug("%s: %s, ignoring", unit, error)  # not loaded: nothing to stop
-        except TimeoutError:
-            raise SystemdError(f"{unit} did not stop within {SOCKET_TIMEOUT:g} s") from None
-
-
-def _names(items: Iterable[Socket]) -> frozenset[str]:
-    return frozenset(item.name for item in items)
+            return await self._sockets.close(app, leaving)

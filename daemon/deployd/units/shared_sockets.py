@@ -1,0 +1,129 @@
+"""Opening and closing of the sockets that all instances of an app share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+from deployd.errors import Refused, SystemdError
+from deployd.model import unit_name
+from deployd.model.app import App
+from deployd.systemd.daemon_reload import DaemonReload
+from deployd.systemd.manager import Systemd
+from deployd.systemd.proxy import UnitRefused
+from deployd.units.directory import UnitDirectory
+from deployd.units.layout import Present, Render
+from deployd.units.render import Unit, sockets
+from deployd.units.render.sockets import Socket
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = 30.0
+"""Seconds that a socket may take to open or close."""
+
+
+class SharedSockets:
+    """Opens and closes shared sockets, for a caller that holds the lock of their app.
+
+    `present` reads what an app has on this machine.
+    """
+
+    def __init__(
+        self,
+        systemd: Systemd,
+        units: UnitDirectory,
+        reload: DaemonReload,
+        present: Callable[[str], Present],
+        render: Render,
+    ) -> None:
+        self._systemd = systemd
+        self._units = units
+        self._reload = reload
+        self._present = present
+        self._render = render
+
+    async def open(self, name: str, socket: str) -> None:
+        """Open a socket of the app `name`, unless it is open. One that cannot be opened is removed.
+
+        Raises StateError, SystemdError, and Refused if the socket cannot listen.
+        """
+        await self._systemd.watch(socket)
+        await self._systemd.refresh(socket)
+        try:
+            if self._systemd.properties(socket).get("ActiveState") == "active":
+                return
+            result = await asyncio.wait_for(await self._systemd.start(socket), TIMEOUT)
+        except TimeoutError:
+            result = "timeout"
+        finally:
+            self._systemd.unwatch(socket)
+        if result not in ("done", "unknown"):
+            await self._remove_unused(name, socket)
+            # Another attempt would fail too: most likely the address is in use.
+            raise Refused(f"{socket} could not listen (its start job ended with {result}); see journalctl -u {socket}")
+
+    async def close(self, app: App, leaving: frozenset[int]) -> bool:
+        """Close the sockets that neither `app` nor a pinned instance uses; instances that are `leaving` do not count.
+
+        Returns False if there are none. Raises StateError and SystemdError.
+        """
+        there = self._present(app.name)
+        idle = _names(there.place(app).going) - there.in_use(there.pins.keys() - leaving)
+        if not idle:
+            return False
+        log.info("%s: closing %s", app.name, " ".join(sorted(idle)))
+        await self._close(app.name, idle, partial(self._without, app, idle))
+        return True
+
+    async def _remove_unused(self, name: str, socket: str) -> None:
+        """Remove a socket that could not be opened, unless there are instances that hold it."""
+        there = self._present(name)
+        if socket not in there.in_use(there.pins):
+            await self._close(name, frozenset({socket}))
+
+    def _without(self, app: App, idle: frozenset[str], there: Present) -> list[Unit]:
+        """Return the app unit without these sockets, and the template of the instances if it has one of them: no
+        instance that was started with it is left."""
+        app_unit, template = unit_name.app_unit(app.name), unit_name.template(app.name)
+        held = sockets.held(app.name, there.installed.get(template, ""))
+        remaining = tuple(item for item in there.sockets() if item.name not in idle)
+        units = self._render(
+            app, there.reach(), listening=remaining, held=held - idle, probe_sockets=False, steer=False
+        )
+        names = {app_unit, template} if held & idle else {app_unit}
+        return [unit for unit in units if unit.name in names]
+
+    async def _close(
+        self, name: str, names: frozenset[str], rewritten: Callable[[Present], Sequence[Unit]] = lambda _: ()
+    ) -> None:
+        """Stop the sockets `names` and their services, and remove their unit files; install what `rewritten` returns.
+
+        They are stopped first: if this daemon were killed, the next one could not find units without files.
+        """
+        units = [unit for item in sorted(names) for unit in sockets.files(name, item)]
+        for unit in units:
+            await self._stop(unit)
+            await self._systemd.reset_failed(unit)
+
+        async def write() -> bool:
+            await self._systemd.disable(sorted(names))
+            there = self._present(name)
+            gone = [unit_name.instance(name, number) for number in there.own if number not in there.pins]
+            stale = [*(unit for unit in units if unit in there.installed), *gone]
+            return self._units.install(rewritten(there), stale)
+
+        await self._reload.after(write)
+
+    async def _stop(self, unit: str) -> None:
+        try:
+            await asyncio.wait_for(await self._systemd.stop(unit), TIMEOUT)
+        except UnitRefused as error:
+            log.debug("%s: %s, ignoring", unit, error)  # not loaded: nothing to stop
+        except TimeoutError:
+            raise SystemdError(f"{unit} did not stop within {TIMEOUT:g} s") from None
+
+
+def _names(items: Iterable[Socket]) -> frozenset[str]:
+    return frozenset(item.name for item in items)

@@ -1,1 +1,1 @@
-"""Attacks on deployd by those who have no rights on a host: each is carried out for real, and says what it achieved."""
+"""Attacks on deployd by unprivileged users: each is carried out on a real host and returns what it achieved."""

@@ -1,8 +1,8 @@
-"""Sends a signal to each name of the command line, and prints those to which the bus delivered it.
+"""Sends a signal to each name on the command line, and prints the names to which the bus delivered it.
 
     python3 -m tests.attacks.addressed NAME…
 
-Standard library only: it runs in the host, as its user.
+Uses the standard library only, because it runs on the test host as an ordinary user.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ REFUSED, NEXT = 7, 8
 
 
 def delivered(bus: Raw, name: str) -> bool:
-    """What the bus refuses is answered with an error before the call that follows it is answered."""
+    """True if the bus delivered a signal: a refusal arrives as an error before the reply to the next call."""
     fields = [(PATH, "o", "/a"), (INTERFACE, "s", "a.b"), (MEMBER, "s", "C"), (DESTINATION, "s", name)]
     bus.send(message(SIGNAL, REFUSED, fields) + call(NEXT, DBUS, "/org/freedesktop/DBus", DBUS, "GetId"))
     while True:

@@ -1,4 +1,4 @@
-"""Attacks on what the daemon and the command believe of the bus, and on how much of it they bear."""
+"""Attacks over the bus on the daemon and the command: forged messages, deadly messages and floods."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ DOCTYPE = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configura
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 """
 FLOODED = 12.0
-"""Seconds; the daemon's watchdog would have struck."""
+"""Seconds, longer than the daemon's watchdog timeout."""
 SINK = "org.example.Sink"
 ROUNDS, MOST_DELAY = 2, 1.5
-"""Rollouts under each flood, of which the fastest counts; and how much slower it may be than under the same flood of
-another name. What is aimed at is 1.1, and measured is 0.97 to 1.08; the rest is for machines with other work to do."""
+"""Rollouts under each flood, of which the fastest counts, and the factor by which it may be slower than under the same
+flood of another name. The target is 1.1, measured were 0.97 to 1.08; the margin is for busy machines."""
 GATE = {"timeout": "4s"}
 LYING = "8"
-"""Seconds: longer than a rollout takes whose release is never ready."""
+"""Seconds, longer than the rollout of a release that never becomes ready."""
 
 BUSCTL = """\
 while :; do
@@ -38,7 +38,7 @@ done
 
 
 def program(stage: Stage, name: str, *arguments: str, user: str = "nobody") -> subprocess.Popen[str]:
-    """`name` of this package, begun in the host as `user`."""
+    """Start the module `name` of this package on the host as `user`."""
     argv = ["/usr/bin/python3", "-m", f"tests.attacks.{name}", *arguments]
     env = {"PYTHONPATH": str(IN_HOST)}
     return stage.machine.popen(argv, user=user, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -46,7 +46,7 @@ def program(stage: Stage, name: str, *arguments: str, user: str = "nobody") -> s
 
 @contextlib.contextmanager
 def signals_let_through(stage: Stage) -> Iterator[None]:
-    """Without the policy of the bus, which withholds signals for the daemon alone: what the daemon itself believes."""
+    """Override the bus policy that blocks signals addressed to the daemon, to test the checks of the daemon itself."""
     with policy(
         stage, '<policy context="default"><allow send_destination="org.deployd1" send_type="signal"/></policy>'
     ):
@@ -55,7 +55,7 @@ def signals_let_through(stage: Stage) -> Iterator[None]:
 
 @contextlib.contextmanager
 def sink(stage: Stage) -> Iterator[None]:
-    """Another name on the bus, whose owner throws away what it gets."""
+    """Provide another name on the bus, whose owner discards all messages."""
     allowed = f'<policy user="root"><allow own="{SINK}"/></policy>'
     allowed += f'<policy context="default"><allow send_destination="{SINK}"/></policy>'
     with policy(stage, allowed), running(program(stage, "flooder", "sink", SINK, user="root")) as process:
@@ -66,7 +66,7 @@ def sink(stage: Stage) -> Iterator[None]:
 
 @contextlib.contextmanager
 def policy(stage: Stage, text: str) -> Iterator[None]:
-    """What the bus allows besides."""
+    """Add `text` to the policy of the bus."""
     reload = ["busctl", "call", *THE_BUS, "ReloadConfig"]
     stage.machine.write(POLICY, f"{DOCTYPE}<busconfig>{text}</busconfig>\n")
     stage.machine.run(reload)
@@ -89,30 +89,30 @@ def running(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def daemon(stage: Stage) -> dict[str, str]:
-    """Which process the daemon is, and how often it was started again."""
+    """Return the daemon's main PID and the number of its restarts."""
     return stage.show("deployd.service", "MainPID", "NRestarts")
 
 
 def _bad_rollout_under(stage: Stage, attack: Callable[[], subprocess.Popen[str]]) -> str:
-    """A release that never says READY=1, while somebody says it in its place."""
+    """Roll out a release that never sends READY=1 while `attack` claims that it does."""
     stage.deploy("v1", gate=GATE)
     before, was = stage.invocations(), daemon(stage)
     with running(attack()):
         ended = stage.rollout(stage.release("bad", "hang"))
         achieved = _believed(stage, ended.result, ended.status)
     if daemon(stage) != was:
-        return "the daemon was started anew"
+        return "the daemon was restarted"
     if not achieved and stage.invocations() != before:
-        return "instances that served were replaced"
+        return "serving instances were replaced"
     return achieved
 
 
-def _believed(stage: Stage, said: str, status: int) -> str:
-    entered = stage.history()[0]["result"]
-    if entered != "rolled-back":
-        return f"the history says {entered} of a release that was never ready"
-    if (said, status) != ("rolled-back", 1):
-        return f"the command said {said} with status {status} of a rollout that was rolled back"
+def _believed(stage: Stage, result: str, status: int) -> str:
+    recorded = stage.history()[0]["result"]
+    if recorded != "rolled-back":
+        return f"the history has the result {recorded} for a release that was never ready"
+    if (result, status) != ("rolled-back", 1):
+        return f"the command reported {result} with status {status} for a rollout that was rolled back"
     return ""
 
 
@@ -123,18 +123,18 @@ def states_of_units_forged_with_busctl(stage: Stage) -> str:
 
 
 def every_signal_forged(stage: Stage) -> str:
-    """nobody sends each kind of signal that daemon and command listen to, to every connection on the bus."""
+    """nobody sends each kind of signal to which daemon and command listen, to every connection on the bus."""
     with signals_let_through(stage):
         return _bad_rollout_under(stage, lambda: program(stage, "liar", "60", APP, "2"))
 
 
 def every_signal_forged_under_the_policy(stage: Stage) -> str:
-    """The same against the policy of the bus and the command, whose unique name no policy protects."""
+    """nobody does the same with the bus policy in place, which does not protect the command's unique name."""
     return _bad_rollout_under(stage, lambda: program(stage, "liar", "60", APP, "2"))
 
 
 def end_forged_for_a_waiting_command(stage: Stage) -> str:
-    """nobody tells a waiting `deployd rollout`, and one that watches, that the rollout has succeeded."""
+    """nobody signals to a waiting `deployd rollout` and a `status --watch` that the rollout has succeeded."""
     stage.deploy("v1")
     watch = ["deployd", "status", APP, "--watch", "--json"]
     watching = stage.machine.popen(watch, stdout=subprocess.PIPE)
@@ -142,14 +142,14 @@ def end_forged_for_a_waiting_command(stage: Stage) -> str:
         begun.until("instance", state="starting")
         with running(program(stage, "liar", LYING, APP, "2")):
             ended = begun.end()
-            stage.machine.run(["systemctl", "restart", "deployd"])  # and again while the name has no owner
+            stage.machine.run(["systemctl", "restart", "deployd"])  # also while the name has no owner
             stage.status()
         watching.kill()
         seen, _ = watching.communicate()
     if "4711" in seen or "/srv/lie" in seen:
-        return "`status --watch` showed what nobody had said"
+        return "`status --watch` showed forged data"
     if "/srv/lie" in str(ended.events):
-        return "`rollout` told what nobody had said"
+        return "`rollout` showed forged data"
     return _unfinished(stage, ended.result, begun)
 
 
@@ -159,7 +159,7 @@ def _unfinished(stage: Stage, result: str, begun: Begun) -> str:
 
 
 def deadly_messages(stage: Stage) -> str:
-    """nobody sends odd names, long bodies, nested variants, unknown types: each message that might end the daemon."""
+    """nobody sends odd names, long bodies, nested variants, unknown types: any message that might kill the daemon."""
     stage.deploy("v1", instances=1)
     was = daemon(stage)
     with running(program(stage, "deadly")) as process:
@@ -180,7 +180,7 @@ def signals_for_the_daemon_alone(stage: Stage) -> str:
 
 
 def _flood(stage: Stage, kind: str) -> str:
-    """What a flood of the daemon adds to a rollout, compared with the same flood of another name on the bus."""
+    """Compare rollouts under a flood of the daemon with rollouts under the same flood of another name."""
     stage.deploy("v1", instances=2)
     was = daemon(stage)
     seconds: dict[str, list[float]] = {SINK: [], "org.deployd1": []}
@@ -195,39 +195,39 @@ def _flood(stage: Stage, kind: str) -> str:
                 seconds[to].append(float(ended.finished["duration"]))
                 stage.status()
     if daemon(stage) != was:
-        return "the daemon was started anew"
+        return "the daemon was restarted"
     ratio = min(seconds["org.deployd1"]) / min(seconds[SINK])
     return f"a rollout took {ratio:.2f} times as long" if ratio > MOST_DELAY else ""
 
 
 def flood_without_replies(stage: Stage) -> str:
-    """nobody sends 10,000 calls a second that want no reply."""
+    """nobody sends 10,000 calls per second that expect no reply."""
     return _flood(stage, "quiet")
 
 
 def flood_as_fast_as_it_goes(stage: Stage) -> str:
-    """nobody sends calls that want no reply as fast as the bus takes them, while root wants to know the status."""
+    """nobody sends calls that expect no reply as fast as the bus accepts them, while root queries the status."""
     stage.deploy("v1", instances=2)
     was, until = daemon(stage), time.monotonic() + FLOODED
     with running(program(stage, "flooder", "furious")):
         while time.monotonic() < until:
             if (asked := stage.deployd("status", APP)).returncode:
-                return f"root was told: {asked.stderr}"
-    return "" if daemon(stage) == was else "the daemon was started anew"
+                return f"root got an error: {asked.stderr}"
+    return "" if daemon(stage) == was else "the daemon was restarted"
 
 
 def flood_as_fast_as_it_goes_in_a_rollout(stage: Stage) -> str:
-    """The same while root rolls out."""
+    """nobody does the same during a rollout by root."""
     return _flood(stage, "furious")
 
 
 def flood_of_parallel_callers(stage: Stage) -> str:
-    """nobody has 1,000 calls under way at any time, over 200 connections."""
+    """nobody has 1,000 pending calls at any time, over 200 connections."""
     return _flood(stage, "parallel")
 
 
 def flood_of_unread_replies(stage: Stage) -> str:
-    """nobody asks for histories and reads none, over as many connections as the bus gives a user."""
+    """nobody requests histories without reading them, over as many connections as the bus allows a user."""
     return _flood(stage, "unread")
 
 
@@ -237,12 +237,12 @@ def flood_of_long_messages(stage: Stage) -> str:
 
 
 def flood_of_signals(stage: Stage) -> str:
-    """nobody sends 10,000 signals a second to the daemon alone, which the bus refuses one by one."""
+    """nobody addresses 10,000 signals per second to the daemon, each of which the bus refuses."""
     return _flood(stage, "signals")
 
 
 def flood_of_connections(stage: Stage) -> str:
-    """nobody connects anew for every eight calls, so that the daemon has to ask whose they are."""
+    """nobody uses a new connection for every eight calls, so that the daemon must look up its credentials."""
     return _flood(stage, "connecting")
 
 

@@ -1,8 +1,8 @@
-"""Sends the daemon each message that might kill it, and prints those after which it did not answer.
+"""Sends the daemon messages that might kill it, and prints those after which it did not reply.
 
     python3 -m tests.attacks.deadly
 
-Standard library only: it runs in the host, as its user.
+Uses the standard library only, because it runs on the test host as an ordinary user.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ READERS = ("Describe", "History", "Units", "Releases", "Compare", "Pause", "Remo
 ODD = ("_00", "_ff", "_0a", "_1b_5b31m", "_e2_80_ae", "_ed_a0_80", "_2e_2e", "_2f", "_", "a" * 10_000, "_41" * 3000)
 LONG = 17 << 20
 NESTED = 60
-"""Variants in variants. The bus allows 64 containers in each other."""
+"""Levels of nested variants. The bus allows 64 nested containers."""
 
 
 def variants(depth: int) -> bytes:
@@ -46,14 +46,14 @@ def variants(depth: int) -> bytes:
 
 
 def options(name: str, kind: str, value: bytes) -> bytes:
-    """The body a{sv} with one entry whose value begins at a multiple of eight."""
+    """Return a body a{sv} with one entry whose value begins at a multiple of eight."""
     entry = string(name) + bytes([len(kind)]) + kind.encode() + b"\0"
     entry += bytes(-len(entry) & 7) + value
     return struct.pack("<II", len(entry), 0) + entry
 
 
 def names() -> Iterator[tuple[str, bytes]]:
-    """Calls about apps with names that no app has."""
+    """Yield calls about apps with invalid names."""
     for odd in ODD:
         for member in READERS:
             yield f"{member} of {odd:.20}", call(9, NAME, f"{ROOT}/app/{odd}", APP, member)
@@ -64,7 +64,7 @@ def names() -> Iterator[tuple[str, bytes]]:
 
 
 def bodies() -> Iterator[tuple[str, bytes]]:
-    """Calls whose bodies are not what they should be, or too much of it."""
+    """Yield calls with invalid or oversized bodies."""
     yield "Check with array", call(9, NAME, ROOT, MANAGER, "Check", "ay", struct.pack("<I", LONG) + bytes(LONG))
     yield "Check with variants", call(9, NAME, ROOT, MANAGER, "Check", "v", variants(NESTED))
     yield "Check with structs", call(9, NAME, ROOT, MANAGER, "Check", "(" * 30 + "y" + ")" * 30, b"\7")
@@ -92,7 +92,7 @@ def bodies() -> Iterator[tuple[str, bytes]]:
 
 
 def shapes() -> Iterator[tuple[str, bytes]]:
-    """Messages that are unusual as such. Those that want no reply are followed by one that does."""
+    """Yield unusual messages. Those without a reply are followed by a call."""
     to: list[Field] = [
         (PATH, "o", ROOT),
         (INTERFACE, "s", MANAGER),
@@ -124,7 +124,7 @@ def main() -> None:
             bus.reply(10 if "1 MiB" in what else 9)
             bus.close()
         except EOFError:
-            pass  # the bus itself would not have it
+            pass  # the bus itself refused it
         except OSError as error:
             print(f"{what}: {error}", flush=True)
 

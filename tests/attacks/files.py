@@ -1,4 +1,4 @@
-"""What a user can do with files that the daemon, or PID 1 for it, opens as root."""
+"""Attacks by files that the daemon, or PID 1 on its behalf, opens as root."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from tests.host.stage import APP, PORT, RELEASES, Stage
 from tests.sample_apps.release import app_file
 
 USER = "www-data"
-"""Runs the app, and owns its releases."""
+"""The user that runs the app and owns its releases."""
 SECRET = "the-secret-of-root"
 CLOSED = "/srv/closed"
-"""Only root may look in there; it holds `.deployd/irreversible`, an environment file and a release, all secret."""
+"""A directory of root with mode 0700: a mark, an environment file and a release, all with the secret."""
 SWAP = """
 import os, sys
 release, closed = sys.argv[1:]
@@ -25,11 +25,11 @@ while True:
             os.rename(f'{path}.{there}', path)
 """
 IN_TIME = 20.0
-"""Seconds for what does not wait for anybody."""
+"""Seconds for commands that must not block."""
 
 
 def read_a_file_of_root_through_the_mark(stage: Stage) -> str:
-    """The app's user has .deployd be a symlink into a directory of root, to be shown the first line of a file there."""
+    """The app's user makes .deployd a symlink into a directory of root, to see the first line of a file there."""
     target = _prepared(stage)
     _as_user(stage, f"ln -s {CLOSED} {target}/.deployd")
     said = _rolled_out(stage, target)
@@ -46,7 +46,7 @@ def swap_directories_while_they_are_read(stage: Stage) -> str:
     said = ""
     try:
         for _ in range(3):
-            for release in (target, f"{RELEASES}/v1"):  # the mark is read of a release that comes anew
+            for release in (target, f"{RELEASES}/v1"):  # the mark of a new release is read
                 done = stage.deployd("rollout", APP, "--release", release)
                 said += done.stdout + done.stderr
             said += stage.deployd("releases", APP).stdout
@@ -68,12 +68,12 @@ def keep_the_daemon_waiting_for_a_fifo(stage: Stage) -> str:
         stage.machine.run(["systemctl", "restart", "deployd"], timeout=IN_TIME)
         answered = stage.deployd("status", APP, timeout=IN_TIME)
     except subprocess.TimeoutExpired as late:
-        return f"{' '.join(map(str, late.cmd[-3:]))} is not answered"
+        return f"{' '.join(map(str, late.cmd[-3:]))} got no reply"
     return "" if answered.returncode == 0 else f"status: {answered.stderr.strip()}"
 
 
 def become_root_by_writing_an_app_file(stage: Stage) -> str:
-    """The app's user owns the directory of an app file that root links to, and has a command in it run as root."""
+    """The app's user owns the directory of an app file to which root links, and puts a hook in it that runs as root."""
     _prepared(stage)
     _write_as_user(stage, f"{RELEASES}/mine.toml", _as_root(stage))
     stage.machine.run(["ln", "-s", f"{RELEASES}/mine.toml", "/etc/deployd/apps/mine.toml"])
@@ -84,7 +84,7 @@ def become_root_by_writing_an_app_file(stage: Stage) -> str:
 
 
 def become_root_by_replacing_an_app_file(stage: Stage) -> str:
-    """Directories of app files that others may write, sticky or by group or by list, let a user put one there."""
+    """The user puts an app file into directories that it may write: sticky, by group, or its own."""
     _prepared(stage)
     achieved = []
     for way, owner, mode in (
@@ -105,7 +105,7 @@ def become_root_by_replacing_an_app_file(stage: Stage) -> str:
 
 
 def list_a_directory_of_root_as_a_release(stage: Stage) -> str:
-    """The app's user swaps a release for a symlink into a directory of root, to be told what has changed there."""
+    """The app's user swaps a release for a symlink into a directory of root, to learn what has changed there."""
     target = _prepared(stage)
     _rolled_out(stage, target)
     stage.rollout(stage.release("v3"))
@@ -117,7 +117,7 @@ def list_a_directory_of_root_as_a_release(stage: Stage) -> str:
 
 
 def ask_what_lies_in_a_closed_directory(stage: Stage) -> str:
-    """The app's user has symlinks of its own lead into a directory of root, and is told whether the targets exist."""
+    """The app's user makes symlinks into a directory of root, to learn whether their targets exist."""
     target = _prepared(stage)
     stage.configure(release=f"{RELEASES}/current")
     answers = []
@@ -138,7 +138,7 @@ def ask_what_lies_in_a_closed_directory(stage: Stage) -> str:
         )
         if one != other
     ]
-    return f"was told {' and '.join(achieved)}" if achieved else ""
+    return f"learned {' and '.join(achieved)}" if achieved else ""
 
 
 def stop_systemd_with_an_environment_file(stage: Stage) -> str:
@@ -154,41 +154,41 @@ def stop_systemd_with_an_environment_file(stage: Stage) -> str:
             stage.deployd("apply", APP, timeout=IN_TIME)
             stage.machine.run(["systemctl", "show", "--property=Version"], timeout=IN_TIME)
         except subprocess.TimeoutExpired:
-            return "PID 1 stands still"
+            return "PID 1 is blocked"
         if SECRET in "".join(stage.process(1)[1].values()):
             achieved.append("a file of root is in the environment of the app")
     return "; ".join(achieved)
 
 
 def silence_the_releases(stage: Stage) -> str:
-    """The app's user makes directories beside the releases whose names are not UTF-8, or steer a terminal."""
+    """The app's user makes directories next to the releases with names that are not UTF-8 or control a terminal."""
     _prepared(stage)
     _as_user(stage, f"cd {RELEASES} && mkdir $'v\\xe9' $'v\\e[2J' $'v\\n9' && ln -sfn $'v\\xe9' odd")
     for argv in (["releases", APP], ["check"], ["plan", APP, "--release", f"{RELEASES}/odd"], ["status"]):
         try:
             done = stage.deployd(*argv, user="nobody", timeout=IN_TIME)
         except subprocess.TimeoutExpired:
-            return f"deployd {argv[0]} does not answer"
+            return f"deployd {argv[0]} got no reply"
         said = done.stdout + done.stderr
         if "\x1b" in said or "Traceback" in said or "internal error" in said:
-            return f"deployd {argv[0]} says {said!r}"
+            return f"deployd {argv[0]} printed {said!r}"
     answer = stage.json("releases", APP)
     names = {item["release"].removeprefix(f"{RELEASES}/") for item in answer["releases"]}
     return "" if {r"v\xe9", r"v\x1b[2J", r"v\n9"} <= names else f"releases are left out: {names}"
 
 
 def keep_the_daemon_busy_with_a_tree(stage: Stage) -> str:
-    """The app's user makes a release deeper than any path may be long, with special files in it."""
+    """The app's user makes a release deeper than the longest path, with special files in it."""
     target = _prepared(stage)
     deep = "import os\nfor _ in range(100):\n os.mkdir('d' * 200)\n os.chdir('d' * 200)\nos.mkfifo('f')"
     stage.machine.run(["python3", "-c", f"import os\nos.chdir({target!r})\n{deep}"], user=USER)
     try:
         done = stage.deployd("rollout", APP, "--release", target, timeout=IN_TIME)
     except subprocess.TimeoutExpired:
-        return "the rollout of the tree is not answered"
+        return "the rollout of the tree got no reply"
     finally:
         stage.machine.run(["rm", "-rf", f"{target}/{'d' * 200}"])
-    return "" if done.returncode == 0 else f"the rollout ends with {done.stderr.strip()}"
+    return "" if done.returncode == 0 else f"the rollout failed: {done.stderr.strip()}"
 
 
 ATTACKS = (
@@ -206,7 +206,7 @@ ATTACKS = (
 
 
 def _prepared(stage: Stage) -> str:
-    """`demo` deployed as USER, who owns all below its directory; a secret of root; the release to attack with."""
+    """Deploy `demo` as USER, which owns its releases; make a secret of root; return the release for the attack."""
     machine = stage.machine
     for name in ("irreversible", "env", f"release/{SECRET}.py", "release/program"):
         machine.write(f"{CLOSED}/{name}", f"SECRET={SECRET}\n", 0o755)
@@ -226,7 +226,7 @@ def _write_as_user(stage: Stage, path: str, text: str) -> None:
 
 
 def _as_root(stage: Stage) -> str:
-    """An app file whose hook runs as root."""
+    """Return an app file whose hook runs as root."""
     hooks = {"hooks": {"before": [["/usr/bin/touch", "/srv/taken"]]}}
     return app_file("mine", stage.release("v1"), PORT + 1, instances=1, rollout=hooks)
 
@@ -243,7 +243,7 @@ def _asked(stage: Stage, *argv: str) -> str:
 
 
 def _shown(stage: Stage, said: str) -> str:
-    """Whether anything that users can read has the secret."""
+    """Return an achievement if the secret is in `said` or in anything else that users can read."""
     for verb in ("status", "history", "releases", "check"):
         done = stage.deployd(verb, APP, "--json", user=USER)
         said += done.stdout + done.stderr

@@ -1,8 +1,9 @@
-"""Floods a bus name with method calls until it is killed, by one user.
+"""Floods a bus name with messages of one user until it is killed.
 
     python3 -m tests.attacks.flooder KIND [DESTINATION]
 
-`sink NAME` owns a name instead and throws away what arrives: the flood that is not the daemon's. Standard library only.
+`sink NAME` instead owns a name and discards what arrives, as the target of floods for comparison. Uses the standard
+library only.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from tests.attacks.raw import DBUS, NO_REPLY, Raw, call, signal, string
 
 ROOT, MANAGER, APP = "/org/deployd1", "org.deployd1.Manager", "org.deployd1.App"
 RATE = 10_000
-"""Calls a second of a quiet flood."""
+"""Calls per second of a quiet flood."""
 BATCH = 100
 CONNECTIONS = 200
-"""Of one user; the system bus allows 256."""
+"""Connections of one user; the system bus allows 256."""
 
 
 def drain(bus: Raw) -> None:
@@ -32,17 +33,17 @@ def drain(bus: Raw) -> None:
 
 
 def begun() -> None:
-    """Whoever waits for the flood may go on."""
+    """Report that the flood has begun."""
     print("flooding", flush=True)
 
 
 def quiet(to: str, rate: float = RATE) -> None:
-    """Calls that want no reply, at a rate."""
+    """Send calls that expect no reply, at a rate."""
     flood([call(serial, to, ROOT, MANAGER, "Describe", flags=NO_REPLY) for serial in range(2, 2 + BATCH)], rate)
 
 
 def flood(messages: list[bytes], rate: float = RATE) -> None:
-    """Send them again and again. They are prepared once, and what comes back is thrown away."""
+    """Send the same messages repeatedly, and discard all replies."""
     bus = Raw()
     batch = b"".join(messages)
     bus.socket.setblocking(True)
@@ -58,7 +59,7 @@ def flood(messages: list[bytes], rate: float = RATE) -> None:
 
 
 def signals(to: str) -> None:
-    """Signals for one connection alone, at the same rate."""
+    """Send signals addressed to one connection, at the same rate."""
     flood(
         [signal(to, "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", "Reloading", "b", bytes(4))]
         * BATCH
@@ -66,15 +67,15 @@ def signals(to: str) -> None:
 
 
 def furious(to: str) -> None:
-    """The same as fast as the bus takes them."""
+    """Send calls that expect no reply as fast as the bus accepts them."""
     quiet(to, float("inf"))
 
 
 def parallel(to: str) -> None:
-    """Callers that call again as soon as they are answered, over many connections, five calls of each at a time."""
+    """Send calls over many connections, five at a time each, and another one after each reply."""
     buses = [Raw() for _ in range(CONNECTIONS)]
     several = b"".join(call(serial, to, ROOT, MANAGER, "Describe") for serial in range(2, 7))
-    serials = itertools.count(7)  # the bus refuses the same again itself
+    serials = itertools.count(7)  # the bus refuses a serial that is still pending
     by_number = {bus.socket.fileno(): bus for bus in buses}
     for bus in buses:
         bus.send(several)
@@ -89,7 +90,7 @@ def parallel(to: str) -> None:
 
 
 def unread(to: str) -> None:
-    """Calls whose replies are never read; a connection that the bus has had enough of is replaced."""
+    """Send calls without reading replies; replace connections that the bus closes."""
     data = b"".join(call(serial, to, f"{ROOT}/app/demo", APP, "History") for serial in range(2, 40))
     kept: list[Raw] = []
     for count in itertools.count():
@@ -105,7 +106,7 @@ def unread(to: str) -> None:
 
 
 def long(to: str) -> None:
-    """Bodies of many megabytes: strings, arrays of integers and of variants; the longest is too long for the bus."""
+    """Send bodies of many megabytes: strings, arrays of integers and of variants; the longest exceeds the bus limit."""
     text = string("x" * (17 << 20))
     numbers = struct.pack("<I", 17 << 20) + bytes(17 << 20)
     variants = b"\1y\0\7" * (1 << 20)
@@ -123,7 +124,7 @@ def long(to: str) -> None:
 
 
 def connecting(to: str) -> None:
-    """A new connection for each handful of calls."""
+    """Open a new connection for every eight calls."""
     data = b"".join(call(serial, to, ROOT, MANAGER, "Describe", flags=NO_REPLY) for serial in range(2, 10))
     for count in itertools.count():
         with contextlib.suppress(OSError, EOFError, AssertionError):

@@ -1,6 +1,6 @@
-"""What an app's own user, or a neighbour, does so that another app's rollout takes longer or loses requests.
+"""Attempts of another app, the neighbour, to delay a rollout or make it lose requests.
 
-The attacker is www-data, as which the instances of the neighbour run: all it does is to behave badly.
+The attacker is www-data, the user of the neighbour's instances, which merely misbehave.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tests.host.neighbour import Neighbour
 from tests.host.stage import Stage
 
 SLOWEST = 1.5
-"""Times as long as a rollout may take beside a neighbour that has trouble: more is an achievement."""
+"""How many times as long a rollout may take alongside a misbehaving neighbour; more is an achievement."""
 
 PORT = 9000
 
@@ -22,17 +22,17 @@ Trouble = Callable[[Neighbour], contextlib.AbstractContextManager[object]]
 
 @contextlib.contextmanager
 def stubborn_while_removed(neighbour: Neighbour) -> Iterator[None]:
-    """It ignores SIGTERM for 20 s while it is removed."""
+    """The neighbour ignores SIGTERM for 20 s while it is removed."""
     neighbour.deploy("stubborn", stop={"timeout": "20s"})
     with neighbour.meanwhile("remove") as removing:
         neighbour.stage.machine.wait_unit(f"{neighbour.name}@1.service", "deactivating")
         yield
-        assert removing.process.poll() is None, "the neighbour went before the rollout ended"
+        assert removing.process.poll() is None, "the neighbour was removed before the rollout ended"
 
 
 @contextlib.contextmanager
 def hung_start(neighbour: Neighbour) -> Iterator[None]:
-    """Its new release never gets ready."""
+    """The new release of the neighbour never becomes ready."""
     neighbour.deploy()
     neighbour.configure("hang", version="v2", gate={"timeout": "50s"})
     with neighbour.meanwhile("rollout", "--json") as begun:
@@ -43,7 +43,7 @@ def hung_start(neighbour: Neighbour) -> Iterator[None]:
 
 @contextlib.contextmanager
 def slow_to_stop(neighbour: Neighbour) -> Iterator[None]:
-    """It is replaced by a new release, and ignores SIGTERM for 20 s."""
+    """The neighbour is replaced by a new release, and ignores SIGTERM for 20 s."""
     neighbour.deploy("stubborn", stop={"timeout": "20s"})
     neighbour.configure(version="v2", stop={"timeout": "20s"})
     with neighbour.meanwhile("rollout", "--json") as begun:
@@ -54,7 +54,7 @@ def slow_to_stop(neighbour: Neighbour) -> Iterator[None]:
 
 @contextlib.contextmanager
 def crash_loop(neighbour: Neighbour) -> Iterator[None]:
-    """All its instances die as soon as they are ready, again and again."""
+    """All instances of the neighbour crash as soon as they are ready."""
     neighbour.configure("crash-idle", environment={"CRASH_AFTER": "0.01"})
     neighbour.stage.deployd("apply", neighbour.name, "--no-start")
     neighbour.stage.machine.run(["systemctl", "start", "--no-block", f"{neighbour.name}.service"])
@@ -70,30 +70,30 @@ TROUBLES: Mapping[str, Trouble] = {
     "hung": hung_start,
     "broken": crash_loop,
 }
-"""Name of an app to what troubles it."""
+"""Maps names of neighbours to their misbehaviour."""
 
 
 def _delayed(stage: Stage, *names: str) -> str:
-    """Roll `demo` out under load without and with these troubles beside it, with units that change; what that cost."""
+    """Roll out `demo` with changed units under load, alone and alongside misbehaving neighbours; compare the times."""
     stage.deploy()
     load = stage.load()
-    # The slower one alone, the faster one beside: what else the machine does meanwhile is not held against anybody.
+    # The slowest one alone and the fastest one with neighbours, so that other work of the machine does not count.
     alone = max(_rollout(stage, version, version) for version in (1, 2))
     with contextlib.ExitStack() as troubles:
         for port, name in enumerate(names, PORT):
             troubles.enter_context(TROUBLES[name](Neighbour(stage, name, port)))
-        beside = min(_rollout(stage, version, version) for version in (3, 4))
+        together = min(_rollout(stage, version, version) for version in (3, 4))
     record = load.stop()
-    print(f"{', '.join(names)}: {alone:.2f} s alone, {beside:.2f} s beside, {len(record)} requests")
+    print(f"{', '.join(names)}: {alone:.2f} s alone, {together:.2f} s together, {len(record)} requests")
     if record.failed:
         return f"{len(record.failed)} of {len(record)} requests failed"
-    if beside > SLOWEST * alone:
-        return f"a rollout of {alone:.1f} s took {beside:.1f} s"
+    if together > SLOWEST * alone:
+        return f"a rollout of {alone:.1f} s took {together:.1f} s"
     return ""
 
 
 def _rollout(stage: Stage, version: int, tasks: int) -> float:
-    """Seconds that a rollout takes which also changes the units."""
+    """Roll out a release with changed units; return the seconds it took."""
     stage.configure(release=stage.release(f"r{version}", boot=0.3), service={"TasksMax": str(1000 + tasks)})
     began = time.monotonic()
     ended = stage.change("rollout")
@@ -107,7 +107,7 @@ def ignore_sigterm_while_removed(stage: Stage) -> str:
 
 
 def hang_at_start(stage: Stage) -> str:
-    """A release that never gets ready is rolled out while another app is."""
+    """A release that never becomes ready is rolled out while another app is."""
     return _delayed(stage, "hung")
 
 

@@ -1,9 +1,9 @@
-"""Tells everybody on the bus, again and again, that all is well with an app: what systemd and deployd would signal.
+"""Sends forged signals of systemd and deployd to all connections of the bus, claiming that an app is well.
 
     python3 -m tests.attacks.liar SECONDS APP GENERATION [PACE]
 
-With PACE, seconds between two rounds of lies, it also says that instances have failed or ended, and comes back when the
-bus went away. Standard library only: it runs in the host, as its user.
+With PACE, seconds between two rounds, it also claims that instances have failed or ended, and reconnects when the bus
+is restarted. Uses the standard library only, because it runs on the test host as an ordinary user.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ INSTANCES = range(1, 10)
 WELL, ILL = (("active", "running"),), (("failed", "failed"), ("inactive", "dead"))
 """ActiveState and SubState."""
 AWAY = 0.2
-"""Seconds until a bus that went away is tried again: that it is back is announced nowhere."""
+"""Seconds between attempts to reconnect to the bus."""
 
 
 def of_units(to: str, app: str, states: tuple[tuple[str, str], ...] = WELL) -> Iterator[bytes]:
-    """That all instances are up, or in these states in turn, and that their main processes are others."""
+    """Claim that all instances are running, or in these states in turn, with other main processes."""
     for number, (state, sub) in zip(INSTANCES, itertools.cycle(states), strict=False):
         path = f"{SYSTEMD_PATH}/unit/{app}_40{number}_2eservice"
         unit: dict[str, str | int] = {"ActiveState": state, "SubState": sub, "LoadState": "loaded"}
@@ -43,7 +43,7 @@ def of_units(to: str, app: str, states: tuple[tuple[str, str], ...] = WELL) -> I
 
 
 def of_manager(to: str, app: str, jobs: int) -> Iterator[bytes]:
-    """That the latest jobs have ended well, and that systemd has reloaded."""
+    """Claim that the latest jobs have succeeded, and that systemd has reloaded."""
     for job in range(max(1, jobs - 4), jobs + 8):
         body = struct.pack("<I", job)
         for text in (f"{SYSTEMD_PATH}/job/{job}", f"{app}@{1 + job % 9}.service", "done"):
@@ -53,14 +53,14 @@ def of_manager(to: str, app: str, jobs: int) -> Iterator[bytes]:
 
 
 def of_owners(to: str, me: str, owners: dict[str, str]) -> Iterator[bytes]:
-    """That the daemon and systemd have left the bus, and that the liar has their names."""
+    """Claim that the daemon and systemd have left the bus, and that this process owns their names."""
     for name, owner in owners.items():
         for new in ("", me):
             yield signal(to, "/org/freedesktop/DBus", DBUS, "NameOwnerChanged", "sss", strings(name, owner, new))
 
 
 def of_deployd(to: str, app: str, generation: int) -> Iterator[bytes]:
-    """That the rollout has succeeded."""
+    """Claim that the rollout has succeeded."""
     event = {
         "event": "finished",
         "app": app,
@@ -87,14 +87,14 @@ def of_deployd(to: str, app: str, generation: int) -> Iterator[bytes]:
 
 
 def jobs_so_far(bus: Raw) -> int:
-    """The number of systemd's latest job."""
+    """Return the number of systemd's latest job."""
     asked = strings(f"{SYSTEMD}.Manager", "NInstalledJobs")
     bus.send(call(3, SYSTEMD, SYSTEMD_PATH, "org.freedesktop.DBus.Properties", "Get", "ss", asked))
     return int(struct.unpack("<I", bus.reply(3)[-4:])[0])
 
 
 def lie(bus: Raw, app: str, generation: int, states: tuple[tuple[str, str], ...]) -> None:
-    """One round, to everybody."""
+    """Send one round of forged signals to all connections."""
     jobs, names = jobs_so_far(bus), bus.names()
     owners = {DEPLOYD: names[-1], SYSTEMD: names[0]}
     for to in (DEPLOYD, *names):

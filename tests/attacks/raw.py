@@ -1,4 +1,7 @@
-"""A D-Bus connection that sends any bytes, for attacks: standard library only, for it runs in the host as its users."""
+"""A D-Bus connection that sends arbitrary bytes, for attacks.
+
+Uses the standard library only, because it runs on the test host as an ordinary user.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,13 @@ Field = tuple[int, str, str | int]
 
 
 def string(text: str | bytes, at: int = 0) -> bytes:
-    """A string of the wire that begins at offset `at`, padded before."""
+    """Marshal a string that begins at offset `at`, with padding before it."""
     data = text if isinstance(text, bytes) else text.encode()
     return bytes(-at & 3) + struct.pack("<I", len(data)) + data + b"\0"
 
 
 def strings(*texts: str) -> bytes:
-    """The body of so many strings."""
+    """Marshal a body of strings."""
     body = b""
     for text in texts:
         body += string(text, len(body))
@@ -31,7 +34,7 @@ def strings(*texts: str) -> bytes:
 
 
 def properties(interface: str, values: dict[str, str | int]) -> bytes:
-    """The body of PropertiesChanged: sa{sv}as."""
+    """Marshal the body of PropertiesChanged: sa{sv}as."""
     body = string(interface)
     body += bytes(-len(body) & 3)
     at = len(body) + 4
@@ -51,7 +54,7 @@ def properties(interface: str, values: dict[str, str | int]) -> bytes:
 
 
 def message(kind: int, serial: int, fields: Iterable[Field], body: bytes = b"", flags: int = 0) -> bytes:
-    """The bytes of a message; nothing is checked."""
+    """Marshal a message without any checks."""
     block = b""
     for code, signature, value in fields:
         block += bytes(-len(block) & 7) + bytes([code, 1, ord(signature), 0])
@@ -76,7 +79,7 @@ def call(
     body: bytes = b"",
     flags: int = 0,
 ) -> bytes:
-    """A method call."""
+    """Marshal a method call."""
     fields: list[Field] = [(PATH, "o", path), (MEMBER, "s", member), (DESTINATION, "s", destination)]
     if interface:
         fields.append((INTERFACE, "s", interface))
@@ -86,14 +89,14 @@ def call(
 
 
 def signal(destination: str, path: str, interface: str, member: str, signature: str, body: bytes) -> bytes:
-    """A signal for one connection alone."""
+    """Marshal a signal addressed to one connection."""
     fields: list[Field] = [(PATH, "o", path), (INTERFACE, "s", interface), (MEMBER, "s", member)]
     fields += [(DESTINATION, "s", destination), (SIGNATURE, "g", signature)]
     return message(SIGNAL, 1, fields, body)
 
 
 class Raw:
-    """A connection. `receive` returns whole messages, undecoded."""
+    """A connection. `receive` returns whole messages as bytes."""
 
     def __init__(self, address: str = SYSTEM_BUS, timeout: float = 20.0) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
@@ -112,7 +115,7 @@ class Raw:
         self.socket.sendall(data)
 
     def names(self) -> list[str]:
-        """The unique names of all connections but this one."""
+        """Return the unique names of all other connections."""
         self.send(call(2, DBUS, "/org/freedesktop/DBus", DBUS, "ListNames"))
         body = _body(self.reply(2))
         found, at = [], 4
@@ -149,7 +152,7 @@ class Raw:
     def _more(self) -> bytes:
         data = self.socket.recv(65536)
         if not data:
-            raise EOFError("the bus hung up")
+            raise EOFError("the bus closed the connection")
         return data
 
 

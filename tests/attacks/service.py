@@ -1,4 +1,4 @@
-"""Attacks on what org.deployd1 tells and does: by nobody, who may read neither the journal nor closed directories."""
+"""Attacks on org.deployd1 by the user nobody, which may read neither the journal nor closed directories."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Callable
 
+from tests.attacks.clients import AGENT, LISTEN, PLANS, PROMPTS
 from tests.host.begun import Ended
 from tests.host.stage import APP, APP_FILE, DEADLINE, Stage
 
@@ -13,79 +14,12 @@ Attack = Callable[[Stage], str]
 
 NOBODY = "nobody"
 SECRET = "postgres://root:hunter2@db"
-"""What an app writes into its traceback, where journalctl(1) shows it to nobody."""
+"""Part of an app's traceback, which journalctl(1) does not show to unprivileged users."""
 OBJECT = f"/org/deployd1/app/{APP}"
-
-AGENT = """
-import asyncio, os, sys
-from deployd.bus import Bus
-POLKIT = "org.freedesktop.PolicyKit1"
-async def main():
-    bus = await Bus.connect()
-    async def serve(call):
-        print(call.member, flush=True)
-        if call.member == "BeginAuthentication":
-            await asyncio.Event().wait()
-        return "", []
-    bus.serve(serve)
-    pid = int(sys.argv[1]) or os.getpid()
-    start = int(open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[19])
-    subject = ["unix-process", {"pid": ("u", pid), "start-time": ("t", start), "uid": ("i", os.getuid())}]
-    authority = POLKIT, "/org/freedesktop/PolicyKit1/Authority", POLKIT + ".Authority"
-    await bus.call(*authority, "RegisterAuthenticationAgent", "(sa{sv})ss", [subject, "C", "/agent"])
-    print("registered", flush=True)
-    await asyncio.Event().wait()
-asyncio.run(main())
-"""
-"""An agent of polkit for the process with the given ID that is asked for passwords and never answers."""
-
-PROMPTS = """
-import asyncio, sys
-from deployd.api import APP, NAME, app_path
-from deployd.bus import Bus, BusError
-asked = refused = 0
-async def ask(bus):
-    global refused
-    try:
-        await bus.call(NAME, app_path("demo"), APP, "Restart", "a{sv}", [{}], timeout=120, interactive=True)
-    except BusError:
-        refused += 1
-async def main():
-    global asked
-    sys.stdin.readline()
-    buses = [await Bus.connect() for _ in range(64)]
-    calls = [asyncio.ensure_future(ask(bus)) for bus in buses]
-    print("asked", flush=True)
-    await asyncio.gather(*calls)
-import os
-print(os.getpid(), flush=True)
-asyncio.run(main())
-"""
-"""64 connections, and on each a call that polkit asks a password for."""
-
-LISTEN = """
-import asyncio, json
-from deployd.api import APP, MANAGER, NAME, ROOT
-from deployd.bus import Bus
-def told(signal):
-    print(json.dumps([signal.member, signal.body], default=str), flush=True)
-async def main():
-    bus = await Bus.connect()
-    for interface, member, signature in (
-        (APP, "RolloutEvent", "s"),
-        (MANAGER, "AppChanged", "ss"),
-        ("org.freedesktop.DBus.Properties", "PropertiesChanged", "sa{sv}as"),
-    ):
-        await bus.subscribe(NAME, told, interface=interface, member=member, signature=signature, path_namespace=ROOT)
-    print("listening", flush=True)
-    await asyncio.Event().wait()
-asyncio.run(main())
-"""
-"""Prints every signal of the daemon."""
 
 
 def polkit_rule(stage: Stage, condition: str) -> None:
-    """A rule that lets nobody manage apps where the JavaScript `condition` holds."""
+    """Install a rule that lets the user nobody manage apps where the JavaScript `condition` is true."""
     rule = f"""polkit.addRule(function(action, subject) {{
         if (action.id == "org.deployd1.manage" && subject.user == "nobody" && ({condition})) return polkit.Result.YES;
     }});\n"""
@@ -95,7 +29,7 @@ def polkit_rule(stage: Stage, condition: str) -> None:
 
 
 def call(stage: Stage, member: str, *arguments: str, path: str = OBJECT, user: str = NOBODY) -> str:
-    """What busctl says to a call, answer or error."""
+    """Return the output of busctl for a call, the reply or the error."""
     interface = "org.deployd1.Manager" if path == "/org/deployd1" else "org.deployd1.App"
     argv = ["busctl", "--system", "--allow-interactive-authorization=no", "call", "org.deployd1", path, interface]
     done = stage.machine.run([*argv, member, *arguments], user=user, check=False, timeout=DEADLINE)
@@ -103,12 +37,12 @@ def call(stage: Stage, member: str, *arguments: str, path: str = OBJECT, user: s
 
 
 def plan_of(stage: Stage, release: str) -> str:
-    """The answer to nobody's plan of `release`, with the path itself left out."""
+    """Return the reply to a plan of `release` by nobody, without the path itself."""
     return call(stage, "Plan", "a{sv}", "1", "release", "s", release).replace(release, "PATH")
 
 
 def fail_with_secret(stage: Stage) -> Ended:
-    """A rollout whose instances die with a message that has a password in it."""
+    """Roll out a release whose instances die with a message that contains a password."""
     stage.deploy("v1")
     bad = stage.release("bad")
     stage.machine.write(f"{bad}/app.py", f"raise SystemExit({SECRET!r})\n")
@@ -116,14 +50,14 @@ def fail_with_secret(stage: Stage) -> Ended:
 
 
 def read_the_last_words_of_an_app(stage: Stage) -> str:
-    """Reads what instances and hooks wrote before they failed, in answers, properties, errors and signals."""
+    """nobody reads the output of failed instances and hooks in replies, properties, errors and signals."""
     machine = stage.machine
     listener = machine.popen([machine.python, "-c", LISTEN], user=NOBODY, stdout=subprocess.PIPE)
     assert listener.stdout is not None
     try:
         assert listener.stdout.readline() == "listening\n"
         assert SECRET in fail_with_secret(stage).stderr
-        # What was restarted for a while shows in status; what has the priority err, in compare.
+        # The output of crashed instances is shown by status, messages with the priority err by compare.
         release = stage.release("late")
         text = f"import sys; sys.stderr.write('<3>{SECRET}\\n')\n"
         machine.write(f"{release}/app.py", text + machine.read(f"{release}/app.py"))
@@ -133,30 +67,30 @@ def read_the_last_words_of_an_app(stage: Stage) -> str:
         hook = f"echo {SECRET}; exit 3"
         stage.configure(rollout={"hooks": {"before": [["/bin/sh", "-c", hook]]}})
         stage.deployd("rollout", APP, "--release", stage.release("v3"))
-        told = {member: call(stage, member) for member in ("Describe", "History", "Compare")}
-        told["GetAll"] = machine.run(
+        shown = {member: call(stage, member) for member in ("Describe", "History", "Compare")}
+        shown["GetAll"] = machine.run(
             ["busctl", "call", "org.deployd1", OBJECT, "org.freedesktop.DBus.Properties", "GetAll", "s", ""],
             user=NOBODY,
             check=False,
         ).stdout
-        told["Manager.Describe"] = call(stage, "Describe", path="/org/deployd1")
+        shown["Manager.Describe"] = call(stage, "Describe", path="/org/deployd1")
         polkit_rule(stage, "true")
-        told["Rollout"] = call(stage, "Rollout", "a{sv}", "0")
+        shown["Rollout"] = call(stage, "Rollout", "a{sv}", "0")
     finally:
         listener.kill()
         signals, _ = listener.communicate()
     seen = [json.loads(line) for line in signals.splitlines()]
     numbers = [json.loads(body[0]).get("number") for member, body in seen if member == "RolloutEvent"]
-    assert any(numbers), "events say that there are lines"
-    told |= {f"Event {number}": call(stage, "Event", "t", str(number)) for number in numbers if number}
-    told["signals"] = signals
-    # The hook's command line is not what it wrote.
-    leaks = [what for what, text in told.items() if SECRET in text.replace(hook, "")]
-    return f"it was told in {', '.join(leaks)}" if leaks else ""
+    assert any(numbers), "events refer to lines"
+    shown |= {f"Event {number}": call(stage, "Event", "t", str(number)) for number in numbers if number}
+    shown["signals"] = signals
+    # The command line of the hook is public, unlike its output.
+    leaks = [what for what, text in shown.items() if SECRET in text.replace(hook, "")]
+    return f"the secret is in {', '.join(leaks)}" if leaks else ""
 
 
 def look_into_closed_directories(stage: Stage) -> str:
-    """Learns by plan, check and releases which paths exist in directories that are closed to it, or behind symlinks."""
+    """nobody learns by plan, check and releases which paths exist in closed directories or behind symlinks."""
     stage.deploy("v1")
     machine = stage.machine
     machine.run(["install", "-d", "-m", "700", "/var/closed", "/var/closed/dir", "/srv/closed"])
@@ -171,19 +105,19 @@ def look_into_closed_directories(stage: Stage) -> str:
     ]
     answers = {path: plan_of(stage, path) for path in paths}
     if len(set(answers.values())) > 1:
-        return f"the answers differ: {answers}"
+        return f"the replies differ: {answers}"
     said = set()
     for release in ("/srv/closed/v1", "/srv/closed/none", "/var/closed/file"):
         stage.configure(release=release)
-        told = call(stage, "Check", "s", APP, path="/org/deployd1") + call(stage, "Releases")
-        said.add((told + call(stage, "Plan", "a{sv}", "0")).replace(release, "PATH"))
+        shown = call(stage, "Check", "s", APP, path="/org/deployd1") + call(stage, "Releases")
+        said.add((shown + call(stage, "Plan", "a{sv}", "0")).replace(release, "PATH"))
     if len(said) > 1:
-        return f"what is said of the release that the app file names differs: {said}"
+        return f"the replies about the release in the app file differ: {said}"
     return "" if "is not a directory that user" in answers[paths[0]] else answers[paths[0]]
 
 
 def learn_the_names_beside_a_release(stage: Stage) -> str:
-    """Reads the names of directories and changed files where it may not list them."""
+    """nobody learns the names of directories and changed files that it may not list."""
     stage.deploy("v1")
     machine = stage.machine
     machine.run(["install", "-d", "/srv/demo/acquisition-of-rival"])
@@ -195,11 +129,11 @@ def learn_the_names_beside_a_release(stage: Stage) -> str:
     machine.run(["chmod", "755", "/srv/demo"])
     said = call(stage, "Releases")
     words += ["layoffs"] if "layoffs" in said else []
-    return f"it was told of {', '.join(words)}" if words else ""
+    return f"it learned of {', '.join(words)}" if words else ""
 
 
 def read_an_app_file_of_mode_0600(stage: Stage) -> str:
-    """Reads an app file that is closed to it, by what deployd says of it, valid or not."""
+    """nobody reads an app file of mode 0600 through deployd, whether the file is valid or not."""
     stage.deploy("v1", environment={"DATABASE": SECRET})
     machine = stage.machine
     polkit_rule(stage, 'action.lookup("verb") != "remove"')
@@ -213,17 +147,17 @@ def read_an_app_file_of_mode_0600(stage: Stage) -> str:
         said.append(call(stage, "Plan", "a{sv}", "0") + call(stage, "Check", "s", "", path="/org/deployd1"))
         return "".join(said)
 
-    # Nothing of this is in a unit file yet, which everyone may read.
+    # None of this is in a unit file yet, which any user may read.
     valid = asked(f'{text}\n[service]\nSyslogIdentifier = "{SECRET.rpartition("/")[2]}"\n')
     invalid = asked(text.replace("listen = [", f'listen = ["{SECRET}", '))
     invalid += "".join(call(stage, member, "a{sv}", "0") for member in ("Rollout", "Apply"))
     if "hunter2" in valid or "hunter2" in invalid:
-        return "it was told what the file says"
-    return "" if "is not valid" in invalid else f"an owner of the app would not know that it is broken: {invalid}"
+        return "the contents of the file are shown"
+    return "" if "is not valid" in invalid else f"the file is not reported as invalid: {invalid}"
 
 
 def roll_out_code_of_ones_own(stage: Stage) -> str:
-    """Is let by polkit to roll out an app, and has it run a directory that belongs to nobody."""
+    """nobody, authorized by polkit to roll out an app, rolls out a directory of its own."""
     stage.deploy("v1")
     machine = stage.machine
     polkit_rule(stage, "true")
@@ -238,7 +172,7 @@ def roll_out_code_of_ones_own(stage: Stage) -> str:
 
 
 def stop_the_daemon_with_unanswered_questions(stage: Stage) -> str:
-    """Has polkit put 64 questions that nobody answers; others wait for the daemon meanwhile."""
+    """nobody causes 64 password prompts and leaves them unanswered, while others use the daemon."""
     stage.deploy("v1")
     machine = stage.machine
     caller = machine.popen([machine.python, "-c", PROMPTS], user=NOBODY, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -258,7 +192,7 @@ def stop_the_daemon_with_unanswered_questions(stage: Stage) -> str:
             return f"root's rollout failed: {done.stderr}"
         polkit_rule(stage, 'action.lookup("verb") == "rollout"')
         done = stage.deployd("status", APP, user="daemon", timeout=DEADLINE)
-        return "" if done.returncode == 0 else f"others are not answered: {done.stderr}"
+        return "" if done.returncode == 0 else f"another user got an error: {done.stderr}"
     except subprocess.TimeoutExpired:
         return "root's rollout waited for polkit"
     finally:
@@ -267,28 +201,8 @@ def stop_the_daemon_with_unanswered_questions(stage: Stage) -> str:
             process.communicate()
 
 
-PLANS = """
-import asyncio
-from deployd.api import APP, NAME, app_path
-from deployd.bus import Bus, BusError
-async def plan(bus):
-    try:
-        await bus.call(NAME, app_path("demo"), APP, "Plan", "a{sv}", [{}], timeout=60)
-        return "answered"
-    except BusError as error:
-        return error.name.rpartition(".")[2]
-async def main():
-    buses = [await Bus.connect() for _ in range(30)]
-    calls = [asyncio.ensure_future(plan(bus)) for bus in buses for _ in range(10)]
-    print("asked", flush=True)
-    done = await asyncio.gather(*calls)
-    print(done.count("answered"), flush=True)
-asyncio.run(main())
-"""
-
-
 def have_a_thousand_instances_simulated(stage: Stage) -> str:
-    """Asks 300 times at once for the plan of 1,000 instances, while root plans and rolls out."""
+    """nobody makes 300 concurrent requests for the plan of 1,000 instances, while root plans and rolls out."""
     stage.deploy("v1")
     stage.configure(release="/srv/demo/v1", instances=1000)
     machine = stage.machine
@@ -297,7 +211,7 @@ def have_a_thousand_instances_simulated(stage: Stage) -> str:
     try:
         assert flood.stdout.readline() == "asked\n"
         if stage.deployd("plan", APP, timeout=DEADLINE).returncode:
-            return "root's plan was not answered"
+            return "root's plan failed"
         stage.configure(release="/srv/demo/v1", instances=4)
         if stage.change("restart").result != "succeeded":
             return "root's rollout was stopped"
@@ -329,7 +243,7 @@ ODD: tuple[tuple[str, ...], ...] = (
 
 
 def have_tracebacks_written(stage: Stage) -> str:
-    """Calls methods with odd values and types, and looks whether the daemon writes tracebacks or dies of them."""
+    """nobody calls methods with odd values and types, so that the daemon writes tracebacks or dies."""
     stage.deploy("v1")
     machine = stage.machine
     pid = stage.show("deployd.service", "MainPID")

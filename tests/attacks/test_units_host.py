@@ -1,4 +1,4 @@
-"""What the processes of an app attempt achieves nothing."""
+"""Attacks by the processes of an app."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from tests.host.stage import Stage
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
-def test_it_achieves_nothing(stage: Stage, attack: Callable[[Stage], str]) -> None:
+def test_an_attack_by_processes_of_an_app_fails(stage: Stage, attack: Callable[[Stage], str]) -> None:
     assert attack(stage) == ""

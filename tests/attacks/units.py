@@ -1,4 +1,4 @@
-"""What the processes of an app attempt: to be more than their administrator lets them be."""
+"""Attacks by the processes of an app: attempts to get more privileges than configured."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ attempt("made a setuid program", lambda: mark("/var/tmp/said/mine"))
 attempt("became another user", lambda: os.setuid(0))
 attempt("wrote to /proc/sys", lambda: write("/proc/sys/kernel/domainname", "mine"))
 attempt("made a control group", lambda: os.mkdir("/sys/fs/cgroup/mine"))
-attempt("saw processes of others", lambda: os.stat("/proc/1/status"))
-attempt("has capabilities to be had", bounded)
+attempt("saw processes of other users", lambda: os.stat("/proc/1/status"))
+attempt("could gain capabilities", bounded)
 attempt("made a device", lambda: os.mknod("/var/tmp/said/device", 0o60600, os.makedev(7, 0)))
 attempt("opened the kernel's log", lambda: os.close(os.open("/dev/kmsg", os.O_RDONLY)))
 """
@@ -60,11 +60,11 @@ def prepare(stage: Stage) -> None:
 
 
 def roots(stage: Stage, *kinds: str) -> str:
-    """Which of the commands were root's; "" if they ran as www-data with its group alone and read nothing of root's."""
+    """Return which of the commands had root's privileges; "" if all ran as www-data with its group alone."""
     for kind in kinds:
         path = stage.machine.path(f"{SAID}/{kind}")
         if not path.exists():
-            return f"{kind} did not run at all, so nothing is known of it"
+            return f"{kind} did not run at all"
         uid, groups = path.read_text().splitlines()
         if (uid, groups) != ("33", "33"):
             return f"{kind} ran as user {uid} with groups {groups}"
@@ -74,7 +74,7 @@ def roots(stage: Stage, *kinds: str) -> str:
 
 
 def a_hook_under_a_drop_in(stage: Stage) -> str:
-    """An app whose instances a drop-in has run as www-data tries to be root in its hooks, from its first deploy on."""
+    """An app whose instances run as www-data by a drop-in tries to be root in its hooks, also at its first rollout."""
     prepare(stage)
     stage.machine.write(f"/etc/systemd/system/{APP}@.service.d/user.conf", DROP_IN)
     files = {"bin/who": WHO}
@@ -89,7 +89,7 @@ def a_hook_under_a_drop_in(stage: Stage) -> str:
 
 
 def a_probe_or_analysis_under_a_drop_in(stage: Stage) -> str:
-    """An app whose instances a drop-in has run as www-data tries to be root in its probe and its analysis."""
+    """An app whose instances run as www-data by a drop-in tries to be root in its probe and its analysis."""
     prepare(stage)
     stage.machine.write(f"/run/systemd/system/{APP}@.service.d/user.conf", DROP_IN)
     files = {"bin/who": WHO}
@@ -105,8 +105,8 @@ def a_probe_or_analysis_under_a_drop_in(stage: Stage) -> str:
     return roots(stage, "probe", "analysis")
 
 
-def a_hook_of_an_app_that_goes_back(stage: Stage) -> str:
-    """An app that was rolled out as root tries to be root in a hook of its rollback, after a drop-in has come."""
+def a_hook_of_a_rollback(stage: Stage) -> str:
+    """An app that was rolled out as root tries to be root in a hook of its rollback, after a drop-in was added."""
     prepare(stage)
     files = {"bin/who": WHO}
     hooks = {"before": [["./bin/who", "before"]]}
@@ -120,7 +120,7 @@ def a_hook_of_an_app_that_goes_back(stage: Stage) -> str:
 
 
 def an_instance_that_wants_more(stage: Stage) -> str:
-    """An instance, as the app's user, tries to become root by a setuid program, and to write where only root may."""
+    """An instance, as the app's user, tries to become root by a setuid program and to write where only root may."""
     prepare(stage)
     stage.machine.run(["install", "-m", "4755", "/usr/bin/id", "/usr/local/bin/id4"])
     stage.configure(
@@ -138,6 +138,6 @@ def an_instance_that_wants_more(stage: Stage) -> str:
 ATTACKS: tuple[Callable[[Stage], str], ...] = (
     a_hook_under_a_drop_in,
     a_probe_or_analysis_under_a_drop_in,
-    a_hook_of_an_app_that_goes_back,
+    a_hook_of_a_rollback,
     an_instance_that_wants_more,
 )

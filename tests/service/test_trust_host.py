@@ -11,7 +11,8 @@ from contextlib import contextmanager
 import pytest
 
 from tests.attacks import service as attacks
-from tests.attacks.service import AGENT, SECRET, fail_with_secret, polkit_rule
+from tests.attacks.clients import AGENT
+from tests.attacks.service import SECRET, fail_with_secret, polkit_rule
 from tests.host.machine import Machine
 from tests.host.stage import APP, DEADLINE, INSTANCES, Stage
 from tests.sample_apps.release import app_file

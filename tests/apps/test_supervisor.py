@@ -15,6 +15,7 @@ from deployd.apps.app_files import AppFiles
 from deployd.apps.registry import Registry
 from deployd.apps.supervisor import Supervisor
 from deployd.errors import StateError, SystemdError
+from deployd.instances.actuator import Actuator
 from deployd.rollout.controller import Controller
 
 
@@ -35,7 +36,7 @@ class Site:
             self.fails[name] -= 1
             raise StateError(f"{name} cannot be read")
         controller: MagicMock = create_autospec(Controller, instance=True)
-        controller.actuator = MagicMock()
+        controller.actuator = create_autospec(Actuator, instance=True)
         self.made[name] = controller
         return controller
 
@@ -119,6 +120,7 @@ def test_a_removed_app_is_forgotten() -> None:
         site.supervisor.controller("a")
         site.supervisor.restart("a")
         site.supervisor.forget("a")
+        site.made["a"].actuator.forget.assert_called_once_with()
         assert site.registry.names() == []
         site.announcer.forget.assert_called_once_with("a")
 

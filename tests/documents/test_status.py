@@ -1,0 +1,100 @@
+"""The documents of status, history, repair and plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from deployd.documents.status import Snapshot, dry_run, history, repaired, status
+from deployd.model.action import Start, Stop, Unpin
+from deployd.model.failure import Failure, GateName
+from deployd.model.generation import Result
+from deployd.model.instance import Instance, State
+from deployd.model.rollout import Hold, Pause, Phase, Rollout
+from deployd.plan.planner import Verdict
+from deployd.plan.simulation import Outcome, Step
+from deployd.routing import Report
+from tests.state.four_rollouts import generation
+
+SNAPSHOT = Snapshot(
+    "demo",
+    generation=generation(7, Result.SUCCEEDED),
+    rollout=None,
+    target=None,
+    instances=(),
+    releases={7: "/srv/demo/7"},
+    desired=2,
+    boot=1_700_000_000.0,
+    troubles={},
+    boots=None,
+    routing=Report(),
+    standby=None,
+    history_error="",
+)
+
+
+def shown(**more: Any) -> dict[str, Any]:
+    return status(replace(SNAPSHOT, **more))
+
+
+def test_an_app_that_runs() -> None:
+    instances = (
+        Instance(1, 7, State.READY, started=10.0, ready_since=12.5),
+        Instance(2, 7, State.STARTING, started=20.0),
+        Instance(3, None, State.INACTIVE),
+    )
+    found = shown(instances=instances)
+    assert (found["app"], found["generation"], found["release"]) == ("demo", 7, "/srv/demo/7")
+    assert (found["desired"], found["ready"], found["rollout"]) == (2, 1, None)
+    one, two = found["instances"]
+    assert (one["unit"], one["state"], one["ready"]) == ("demo@1.service", "ready", True)
+    assert (one["since"], one["boot"]) == ("2023-11-14T22:13:32.500+00:00", 2.5)
+    assert (two["state"], two["ready"], two["boot"]) == ("starting", False, None)
+
+
+def test_an_app_that_is_not_deployed() -> None:
+    found = shown(generation=None, desired=0, releases={})
+    assert (found["generation"], found["release"], found["routing"]) == (None, None, "shared")
+    assert found["instances"] == []
+
+
+def test_a_history_that_cannot_be_used_is_reported() -> None:
+    assert shown()["history_error"] is None
+    assert shown(history_error="history.sqlite is damaged")["history_error"] == "history.sqlite is damaged"
+
+
+def test_a_rollout_under_way_has_its_holds_and_its_failure() -> None:
+    rollout = Rollout("demo", 7, 8, phase=Phase.PAUSED, pause=Pause.HELD, holds=(Hold(1, canary=True),), started=5.0)
+    target = replace(generation(8), failure=Failure(GateName.NOTIFY, "instance 4 did not say READY=1", instance=4))
+    found = shown(rollout=rollout, target=target)["rollout"]
+    assert (found["phase"], found["from"], found["to"], found["pause"]) == ("paused", 7, 8, "held")
+    assert found["waits_for"]
+    assert [hold["new"] for hold in found["holds"]] == [1]
+    assert found["failure"]["instance"] == 4
+    rolling = shown(rollout=replace(rollout, phase=Phase.ROLLING))["rollout"]
+    assert (rolling["pause"], rolling["waits_for"], rolling["how"]) == (None, None, None)
+
+
+def test_history_pages_say_that_there_are_more() -> None:
+    entries = [generation(number, Result.SUCCEEDED) for number in (7, 6)]
+    found = history("demo", entries, 7, more=True, trouble="history.sqlite is damaged")
+    assert [item["generation"] for item in found["generations"]] == [7, 6]
+    assert (found["more"], found["generation"], found["history_error"]) == (True, 7, "history.sqlite is damaged")
+
+
+def test_repair_reports_each_app() -> None:
+    found = repaired(Path("/h"), None, {"demo": (7, Rollout("demo", 7, 8), ""), "other": (None, None, "damaged")})
+    assert (found["history"], found["aside"]) == ("/h", None)
+    assert found["apps"] == [
+        {"app": "demo", "generation": 7, "rollout": 8, "history_error": None},
+        {"app": "other", "generation": None, "rollout": None, "history_error": "damaged"},
+    ]
+
+
+def test_a_dry_run_leaves_out_pins() -> None:
+    steps = (Step(Start(5, 8), 4), Step(Unpin(9), 5), Step(Hold(1, canary=True), 5), Step(Stop(4, 7, "replaced"), 4))
+    outcome = Outcome(steps, (), Verdict.DONE, "", frozenset(), floor=4, ceiling=5, seconds=0.0)
+    found = dry_run("demo", 7, 8, "/srv/demo/8", outcome)
+    assert [item["action"] for item in found["actions"]] == ["start", "pause", "stop"]
+    assert (found["from"], found["to"], found["floor"], found["ceiling"]) == (7, 8, 4, 5)

@@ -9,7 +9,7 @@ import pytest
 from tests.systemd.bare import UNITS, Bare
 
 SOCKET = "[Socket]\nListenStream=127.0.0.1:{port}\nService={service}.service\n"
-SLEEP = "[Service]\nNonBlocking={non_blocking}\nSockets={sockets}\nExecStart=sleep 10000\n"
+SLEEP = "[Service]\nType=exec\nNonBlocking={non_blocking}\nSockets={sockets}\nExecStart=sleep 10000\n"
 NAMES = "[Service]\nType=oneshot\nSockets={sockets}\nExecStart=sh -c 'echo names=$LISTEN_FDNAMES'\n"
 
 

@@ -16,7 +16,7 @@ from deployd.apps.turns import Turns
 from deployd.errors import StateError, SystemdError
 from deployd.rollout.controller import Controller
 from deployd.rollout.hooks import Hooks
-from deployd.routing import unix_addresses
+from deployd.routing import unix_sockets
 from deployd.routing.kernel import Kernel
 from deployd.state.history import History
 from deployd.state.pins import Pins
@@ -48,7 +48,7 @@ class Site:
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Site:
     """A site without addresses of UNIX sockets."""
-    monkeypatch.setattr(unix_addresses, "forget", create_autospec(unix_addresses.forget))
+    monkeypatch.setattr(unix_sockets, "forget", create_autospec(unix_sockets.forget))
     return Site()
 
 

@@ -19,6 +19,7 @@ numbers = st.integers(1, 1023)
 NUMBERED: list[tuple[Callable[[str, int], str], Callable[[str, str], int | None]]] = [
     (unit_name.instance, unit_name.instance_number),
     (unit_name.instance_socket, unit_name.instance_socket_number),
+    (unit_name.generation_socket, unit_name.generation_socket_number),
     (unit_name.shared_socket, unit_name.shared_socket_count),
 ]
 
@@ -32,6 +33,8 @@ def every_name(app: str, number: int) -> list[str]:
         unit_name.service_of(unit_name.shared_socket(app, number)),
         unit_name.instance_socket(app, number),
         unit_name.instance_socket_starter(app, number),
+        unit_name.generation_socket(app, number),
+        unit_name.generation_socket_starter(app, number),
         unit_name.probe_socket(app, number),
         unit_name.probe_command(app, number, "7-1"),
         unit_name.hook(app),
@@ -49,6 +52,8 @@ def test_the_names_are_those_of_the_contract(app: str, number: int) -> None:
         f"{app}.service" if number == 1 else f"{app}:{number}.service",
         f"{app}@{number}.socket",
         f"{app}:start@{number}.service",
+        f"{app}:unix@{number}.socket",
+        f"{app}:start@unix-{number}.service",
         f"{app}:probe@{number}.socket",
         f"{app}:probe-{number}-7-1.service",
         f"{app}:hook.service",

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from deployd.errors import DeploydError
+from deployd.errors import DeploydError, Refused
 from deployd.model.action import Start, Stop
-from deployd.model.app import Routing
+from deployd.model.app import Listen, ListenKind, Routing
 from deployd.model.failure import GateName
 from deployd.model.gate import Gate, Probe
 from deployd.model.instance import Instance, State
@@ -83,6 +83,20 @@ def test_percentages_of_a_steered_app_are_shares_of_connections() -> None:
     assert canary(eight, share=0.13) == Hold(2, canary=True, share=0.13)
     assert canary(eight, share=1.0) == Hold(8, canary=True, share=1.0)
     assert canary(eight) is None
+
+
+def test_an_app_with_unix_addresses_alone_cannot_wait_at_a_canary() -> None:
+    unix = Listen(ListenKind.UNIX, "/run/shop.sock")
+    steered = replace(app(8, pace=Pace(pause_after=(Amount(50, percent=True),))), routing=Routing.STEERED)
+    alone, both = replace(steered, listen=(unix,)), replace(steered, listen=(Listen(ListenKind.TCP, "8080"), unix))
+    for options in ({"count": 1}, {"share": 0.5}):
+        with pytest.raises(Refused, match="shop listens on UNIX addresses only"):
+            canary(alone, **options)
+    assert canary(alone) is None
+    assert canary(alone, 1, steers=False) == Hold(1, canary=True)
+    assert holds(alone) == (Hold(4),)
+    assert canary(both, share=0.5) == Hold(4, canary=True, share=0.5)
+    assert holds(both) == (Hold(4, share=0.5),)
 
 
 @pytest.mark.parametrize(

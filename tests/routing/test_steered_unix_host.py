@@ -1,87 +1,225 @@
-"""UNIX addresses of a steered app: a symlink to a link that leads to one instance after another."""
+"""UNIX addresses of a steered app: a symlink to a link that leads to the socket of one generation."""
 
 from __future__ import annotations
 
 import json
 import socket
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.host.faults import kill_daemon
 from tests.host.stage import APP, PORT, Stage
+from tests.host.steered import DAEMON
 from tests.load.client import Load
 
 SOCKET = "/run/demo/http.sock"
 OWN = f"/run/deployd/socket/{APP}"
-SWITCHES = 400
+UNIX = {"routing": "steered", "listen": [SOCKET]}
+STANDBY = {"standby": "10min"}
 
 
 @pytest.fixture(autouse=True)
 def _nothing_there(stage: Stage) -> None:
-    """A test of before left its app as it was."""
+    """Remove what an earlier test left."""
     stage.machine.run(["rm", "-rf", str(Path(SOCKET).parent)])
 
 
 def target(stage: Stage, address: str) -> str:
-    """What a symlink says; empty if there is none."""
+    """Return what a symlink says, or "" if there is none."""
     place = Path(address)
     path = stage.machine.path(place.parent) / place.name
     return str(path.readlink()) if path.is_symlink() else ""
 
 
 def named(stage: Stage, address: str = SOCKET) -> str:
-    """Where the address leads over its link; empty if it is no symlink."""
+    """Return the path to which the address leads over its link, or "" if it is no symlink."""
     link = target(stage, address)
     return target(stage, link) if link else ""
 
 
-def instance(target: str) -> int:
-    return int(Path(target).name.partition("-")[0])
+def generation(stage: Stage) -> int:
+    """Return the generation for which the socket was opened to which the address leads."""
+    return int(Path(named(stage)).name.partition("-")[0])
 
 
 def answer(stage: Stage, address: tuple[str, int] | str = SOCKET) -> dict[str, object]:
     with stage.machine.connect(address) as connection:
-        connection.sendall(b"GET /env HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n")
-        whole = b"".join(iter(lambda: connection.recv(65536), b""))
+        return ask(connection, "close")
+
+
+def ask(connection: socket.socket, then: str) -> dict[str, object]:
+    connection.sendall(f"GET /env HTTP/1.1\r\nHost: demo\r\nConnection: {then}\r\n\r\n".encode())
+    whole = b""
+    while not (whole.endswith(b"}") or whole.endswith(b"}\n")):
+        part = connection.recv(65536)
+        assert part, whole
+        whole += part
     fields: dict[str, object] = json.loads(whole.partition(b"\r\n\r\n")[2])["environment"]
     return fields
+
+
+def answers(stage: Stage, requests: int = 60) -> set[tuple[str, str]]:
+    """Return generation and instance of all that answer at the address."""
+    found = (answer(stage) for _ in range(requests))
+    return {(str(one["DEPLOYD_GENERATION"]), str(one["DEPLOYD_INSTANCE"])) for one in found}
 
 
 def load(stage: Stage, rate: int = 150) -> Load:
     return stage.load(rate, 4, "--unix", SOCKET)
 
 
+def unharmed(running: Load) -> None:
+    record = running.stop()
+    assert not record.failed, record.by_outcome()
+    assert record.requests
+
+
+@pytest.mark.parametrize("addresses", [[SOCKET, f"127.0.0.1:{PORT}"], [SOCKET]], ids=["with-tcp", "alone"])
 @pytest.mark.parametrize("surge", [1, 0], ids=["surge", "in-place"])
-def test_a_rollout_loses_no_request(stage: Stage, surge: int) -> None:
-    stage.deploy(
-        "v1", routing="steered", listen=[SOCKET, f"127.0.0.1:{PORT}"], user="www-data", rollout={"max_surge": surge}
-    )
-    assert named(stage).startswith(f"{OWN}/")
-    with load(stage) as over_unix, stage.load(rate=100) as over_tcp:
-        moves = 0
-        seen = named(stage)
-        end = time.monotonic() + 60
-        while moves < SWITCHES and time.monotonic() < end:
-            now = named(stage)
-            moves += now != seen
-            seen = now
-            time.sleep(0.002)
-        assert moves >= SWITCHES
-        ended = stage.rollout(stage.release("v2"))
-        assert ended.result == "succeeded", ended
+def test_a_rollout_loses_no_request(stage: Stage, surge: int, addresses: list[str]) -> None:
+    stage.deploy("v1", routing="steered", listen=addresses, user="www-data", rollout={"max_surge": surge})
+    assert named(stage).startswith(f"{OWN}/1-")
+    with load(stage) as over_unix:
+        assert stage.rollout(stage.release("v2")).result == "succeeded"
+        assert generation(stage) == 2
         ended = stage.rollout(stage.release("v3", mode="crash"))
         assert ended.result == "rolled-back", ended
+        assert generation(stage) == 2
         ended = stage.change("rollback")
         assert ended.result == "succeeded", ended
-        records = over_unix.stop(), over_tcp.stop()
-    for record in records:
-        assert not record.failed, record.by_outcome()
-        assert record.requests
-    assert answer(stage)["DEPLOYD_GENERATION"] == answer(stage, ("127.0.0.1", PORT))["DEPLOYD_GENERATION"]
+        unharmed(over_unix)
+    assert answer(stage)["DEPLOYD_GENERATION"] == "4"
+    assert {item["weight"] for item in stage.status()["instances"]} == {25.0}
+    stage.machine.wait_for(lambda: sockets(stage) == {4}, what="the end of unused sockets")
 
 
-def test_who_leads_nowhere_is_told_and_left_alone(stage: Stage) -> None:
+def sockets(stage: Stage) -> set[int]:
+    """Return the generations whose UNIX sockets are open."""
+    listed = stage.machine.run(["systemctl", "list-units", "--plain", "--no-legend", f"{APP}:unix@*.socket"]).stdout
+    return {int(line.partition("@")[2].partition(".")[0]) for line in listed.splitlines() if " active " in line}
+
+
+def test_all_instances_of_one_generation_serve(stage: Stage) -> None:
+    """The link moves once, when as many new instances serve as old ones."""
+    stage.deploy("v1", **UNIX, rollout={"pause_after": [1, 2]})
+    assert answers(stage) == {("1", str(number)) for number in range(1, 5)}
+    with stage.begin("rollout", "--release", stage.release("v2")) as begun:
+        begun.until("paused")
+    assert {number for number, _ in answers(stage)} == {"1"}
+    weights = {item["generation"]: item["weight"] for item in stage.status()["instances"]}
+    assert weights == {1: 33.33, 2: 0.0}
+    kept = stage.machine.connect(SOCKET)
+    assert ask(kept, "keep-alive")["DEPLOYD_GENERATION"] == "1"
+    with stage.begin("resume", "--wait") as begun:
+        begun.until("paused")
+    stage.machine.wait_for(lambda: generation(stage) == 2, what="the move")
+    assert len(answers(stage)) == 2
+    assert {number for number, _ in answers(stage)} == {"2"}
+    stage.deployd("abort", APP)
+    stage.machine.wait_for(lambda: generation(stage) == 1, what="the way back")
+    stage.machine.wait_for(lambda: stage.status()["rollout"] is None, what="the end")
+    kept.close()
+
+
+def test_a_generation_that_adopts_instances_keeps_their_socket(stage: Stage) -> None:
+    stage.deploy("v1", **UNIX, instances=2)
+    before, link = stage.invocations(), named(stage)
+    with load(stage) as over_unix:
+        assert stage.change("scale", "3").result == "succeeded"
+        assert named(stage) == link
+        assert answers(stage) == {("1", "1"), ("1", "2"), ("2", "3")}  # the environment is that of the start
+        after = stage.invocations()
+        assert [after[number].invocation for number in before] == [ran.invocation for ran in before.values()]
+        assert stage.change("restart").result == "succeeded"
+        assert generation(stage) == 3
+        unharmed(over_unix)
+    assert {number for number, _ in answers(stage)} == {"3"}
+
+
+def test_both_generations_serve_while_the_daemon_is_dead(stage: Stage) -> None:
+    """The daemon dies in mid-rollout: all instances of the generation to which the address leads accept, and
+    connections of the other one are answered."""
+    stage.deploy("v1", **UNIX, rollout={"pause_after": [3]})
+    with load(stage) as over_unix:
+        with stage.machine.connect(SOCKET) as kept:
+            assert ask(kept, "keep-alive")["DEPLOYD_GENERATION"] == "1"
+            with stage.begin("rollout", "--release", stage.release("v2")) as begun:
+                begun.until("instance", state="ready")
+                stage.machine.run(["systemctl", "mask", "--runtime", DAEMON])
+                kill_daemon(stage)
+            there = named(stage)
+            found = answers(stage)
+            assert len(found) > 1, found
+            assert len({number for number, _ in found}) == 1, found
+            assert ask(kept, "keep-alive")["DEPLOYD_GENERATION"] == "1"
+            assert named(stage) == there
+            stage.machine.run(["systemctl", "unmask", "--runtime", DAEMON])
+            stage.machine.run(["systemctl", "start", DAEMON])
+            stage.machine.wait_for(
+                lambda: (stage.status()["rollout"] or {}).get("phase") == "paused", what="the rollout to go on"
+            )
+            assert generation(stage) == 2
+        assert stage.change("resume", "--wait").status == 0
+        unharmed(over_unix)
+    assert {number for number, _ in answers(stage)} == {"2"}
+
+
+def test_a_rollback_from_standby_moves_the_link_back(stage: Stage) -> None:
+    stage.deploy("v1", **UNIX, rollout=STANDBY)
+    first = stage.invocations()
+    with stage.load(150, 0, "--unix", SOCKET) as over_unix:
+        assert stage.rollout(stage.release("v2")).result == "succeeded"
+        assert sorted(stage.status()["standby"]["instances"]) == sorted(first)
+        assert sockets(stage) == {1, 2}
+        kill_daemon(stage)
+        stage.machine.wait_unit(DAEMON)
+        stage.machine.wait_for(lambda: stage.status()["standby"], what="standby to be known again")
+        assert {number for number, _ in answers(stage)} == {"2"}
+        assert stage.change("rollback").result == "succeeded"
+        assert generation(stage) == 1
+        unharmed(over_unix)
+    after = stage.invocations()
+    assert {number: ran.pid for number, ran in after.items()} == {number: ran.pid for number, ran in first.items()}
+    assert {number for number, _ in answers(stage)} == {"1"}
+    stage.machine.wait_for(lambda: sockets(stage) == {1}, what="the end of unused sockets")
+
+
+def test_an_instance_with_a_connection_that_lasts_is_not_frozen(stage: Stage) -> None:
+    stage.deploy("v1", **UNIX, instances=2, rollout=STANDBY)
+    with stage.load(50, 1, "--unix", SOCKET) as over_unix:
+        stage.machine.wait_for(lambda: over_unix.progress()["requests"] > 10, what="requests")
+        assert stage.rollout(stage.release("v2")).result == "succeeded"
+        assert len(stage.status()["standby"]["instances"]) == 1
+        unharmed(over_unix)
+
+
+@pytest.mark.parametrize("verb", ["restart", "stop"])
+def test_a_socket_that_is_closed_by_hand_is_opened_again(stage: Stage, verb: str) -> None:
+    stage.deploy("v1", **UNIX, instances=2)
+    before = stage.invocations()
+    stage.machine.run(["systemctl", verb, f"{APP}:unix@1.socket"])
+
+    def mended() -> bool:
+        after = stage.invocations()
+        new = [number for number in after if after[number].invocation != before[number].invocation]
+        return sorted(new) == [1, 2] and stage.status()["ready"] == 2
+
+    stage.machine.wait_for(mended, what="both instances to have the new socket")
+    assert answers(stage) == {("1", "1"), ("1", "2")}
+
+
+def test_what_cannot_hold_is_refused(stage: Stage) -> None:
+    stage.deploy("v1", **UNIX)
+    second = stage.release("v2")
+    for options in (["--canary", "1"], ["--canary", "5%"]):
+        ran = stage.deployd("rollout", APP, "--release", second, *options)
+        assert (ran.returncode, "UNIX addresses only" in ran.stderr) == (3, True), ran
+    ran = stage.deployd("weight", APP, "1", "50%")
+    assert (ran.returncode, "UNIX addresses only" in ran.stderr) == (3, True), ran
+
+
+def test_a_file_at_the_address_is_reported_and_left_alone(stage: Stage) -> None:
     stage.deploy("v1", routing="steered")
     before = stage.invocations()
     stage.machine.write(SOCKET, "mine")
@@ -119,7 +257,7 @@ def test_an_address_may_be_anywhere(stage: Stage) -> None:
     assert answer(stage, address)["DEPLOYD_GENERATION"] == "1"
     assert stage.rollout(stage.release("v2")).result == "succeeded"
     assert answer(stage, address)["DEPLOYD_GENERATION"] == "2"
-    stage.machine.run(["systemctl", "stop", f"{APP}.service", f"{APP}@*.socket"])
+    stage.machine.run(["systemctl", "stop", f"{APP}.service", f"{APP}*.socket"])
     assert not target(stage, address), "nobody listens there any more"
     assert stage.rollout(stage.release("v3")).result == "succeeded"
     assert answer(stage, address)["DEPLOYD_GENERATION"] == "3"
@@ -149,21 +287,6 @@ def test_the_first_connection_starts_the_app(stage: Stage) -> None:
         assert connection.family == socket.AF_UNIX
         connection.sendall(b"GET / HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
-
-
-def test_the_address_serves_without_the_daemon_and_after_it(stage: Stage) -> None:
-    stage.deploy("v1", routing="steered", listen=[SOCKET], instances=2)
-    with load(stage) as over_unix:
-        stage.machine.run(["systemctl", "kill", "--signal=KILL", "deployd.service"])
-        stage.machine.wait_unit("deployd.service")
-        assert stage.rollout(stage.release("v2")).result == "succeeded"
-        stage.machine.run(["systemctl", "stop", "deployd.service"])
-        there = named(stage)
-        assert instance(there) in {1, 2, 3}
-        answer(stage)
-        assert named(stage) == there
-        record = over_unix.stop()
-    assert not record.failed, record.by_outcome()
 
 
 def test_after_a_reboot_the_address_is_there_without_the_daemon(own_stage: Stage) -> None:

@@ -16,6 +16,7 @@ from deployd import config
 from deployd.model.app import App
 from deployd.units import render
 from deployd.units.directory import UnitDirectory
+from deployd.units.render import steered
 
 GOLDEN = Path(__file__).parent / "golden"
 STATE = "/var/lib/deployd"
@@ -23,10 +24,19 @@ FILES = sorted(GOLDEN.glob("*.toml"))
 PATH_OF_ANALYZE = "/usr/bin:/bin"
 
 
+def socket_of(app: App) -> int | None:
+    """The UNIX socket of the app's generation, if it has one."""
+    return 5 if app.steered and steered.has_unix(app) else None
+
+
+def units_of(app: App, command: str = "/usr/bin/deployd") -> tuple[render.Unit, ...]:
+    return render.units(app, app.instances + 1, STATE, command, steer=app.steered, generation_socket=socket_of(app))
+
+
 def show(app: App) -> str:
     """Everything that is generated for an app, in one text."""
-    texts = {unit.name: unit.text for unit in render.units(app, app.instances + 1, STATE, steer=app.steered)}
-    for name, (text, mode) in render.generation_files(app, 7, app.release).items():
+    texts = {unit.name: unit.text for unit in units_of(app)}
+    for name, (text, mode) in render.generation_files(app, 7, app.release, socket_of(app)).items():
         texts[f"generations/7/{name} (mode {mode:o})"] = text
     return "\n".join(f"==> {name} <==\n{text}" for name, text in texts.items())
 
@@ -47,5 +57,4 @@ def test_systemd_has_nothing_to_say_about_them(file: Path, tmp_path: Path) -> No
         verdict("systemd-analyze is not installed")
     app = config.load(file)
     # The command need not be installed where tests run, and systemd-analyze looks for it.
-    units = render.units(app, app.instances + 1, STATE, "/bin/true", steer=app.steered)
-    asyncio.run(UnitDirectory(tmp_path).verify(units))
+    asyncio.run(UnitDirectory(tmp_path).verify(units_of(app, "/bin/true")))

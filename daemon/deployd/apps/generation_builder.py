@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import replace
 from functools import partial
 
 from deployd.apps.announcer import Announcer
@@ -51,10 +52,10 @@ class GenerationBuilder:
         app = self._generations.learned(app)
         with self._hooks.ahead(app, cause):
             number = self._history.next_number(app.name)
-            digest, fingerprint = await self._write(app, release, number, again)
+            digest, fingerprint = await self._write(app, release, number, cause, again)
             if await self._ran_hooks(app, release, number, cause):
                 # Hooks take their time and may write into the release.
-                digest, fingerprint = await self._write(app, release, number, again)
+                digest, fingerprint = await self._write(app, release, number, cause, again)
         return Generation(
             app=app.name,
             number=number,
@@ -68,14 +69,19 @@ class GenerationBuilder:
             contents=digest,
         )
 
-    async def _write(self, app: App, release: str, number: int, again: Generation | None) -> tuple[str, str]:
+    async def _write(
+        self, app: App, release: str, number: int, cause: Cause, again: Generation | None
+    ) -> tuple[str, str]:
         """Verify the units and write the generation's files. Returns the digest of the release and the fingerprint."""
         if again is not None:
             digest, fingerprint = again.contents, again.fingerprint
         else:
             digest = await self._inputs.digest(app, release)
             fingerprint = app.fingerprint(release, digest)
-        await self._deployment.prepare(app, self._generations.goal(app, number, fingerprint), release)
+        goal = self._generations.goal(app, number, fingerprint)
+        if cause is Cause.RESTART:
+            goal = replace(goal, same=frozenset())  # it adopts no instances
+        await self._deployment.prepare(app, goal, release)
         return digest, fingerprint
 
     async def _ran_hooks(self, app: App, release: str, number: int, cause: Cause) -> bool:

@@ -7,7 +7,7 @@ from deployd.apps.supervisor import Supervisor
 from deployd.apps.teardown import Teardown
 from deployd.apps.turns import Turns
 from deployd.errors import DeploydError
-from deployd.routing import unix_addresses
+from deployd.routing import unix_sockets
 from deployd.routing.kernel import Kernel
 from deployd.state.history import History
 from deployd.state.pins import Pins
@@ -63,7 +63,7 @@ class Removal:
                     raise type(error)(f"{error}; {hint}") from error
                 raise
             self._supervisor.forget(name)
-            unix_addresses.forget(name)
+            unix_sockets.forget(name)
             self._kernel.forget(name)
 
     def _timeout(self, name: str) -> float:

@@ -56,3 +56,8 @@ class Weights:
             )
         if not self._deployment.steers(name):
             raise Refused(f"weights need steering, which {name} cannot use here; deployd status {name} says why")
+        if settings.unix_only:
+            raise Refused(
+                f"{name} listens on UNIX addresses only, and these lead to one generation at a time; weights need a TCP"
+                " address"
+            )

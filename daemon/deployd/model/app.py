@@ -99,6 +99,11 @@ class App:
         """True if each instance is to have a listening socket of its own."""
         return self.routing is Routing.STEERED
 
+    @property
+    def unix_only(self) -> bool:
+        """True if the app listens on UNIX addresses and on no other."""
+        return bool(self.listen) and all(item.kind is ListenKind.UNIX for item in self.listen)
+
     def with_learned(self, timeout: float) -> App:
         """Return the app with this gate timeout, in seconds, unless its file sets one.
 

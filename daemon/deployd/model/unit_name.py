@@ -8,6 +8,8 @@
 | the service that a later shared socket starts | NAME:2.service, … |
 | the listening socket of one instance | NAME@N.socket |
 | the service that this socket starts | NAME:start@N.service |
+| the UNIX socket of a generation | NAME:unix@G.socket |
+| the service that this socket starts | NAME:start@unix-G.service |
 | the private socket on which an instance is probed | NAME:probe@N.socket |
 | a hook | NAME:hook.service |
 | the analysis of a rollout | NAME:analysis.service |
@@ -52,8 +54,8 @@ def instance_numbers(app: str, text: str) -> list[int]:
 
 
 def belongs_to_instances(app: str, unit: str) -> bool:
-    """True if `unit` is an instance of `app` or the listening socket of one."""
-    return unit.startswith(f"{app}@")
+    """True if `unit` is an instance of `app`, the listening socket of one, or the UNIX socket of a generation."""
+    return unit.startswith((f"{app}@", generation_socket(app, "").removesuffix(".socket")))
 
 
 def is_instance(unit: str) -> bool:
@@ -107,6 +109,21 @@ def instance_socket_starter(app: str, number: int | str) -> str:
     active when an instance is added, and systemd refuses to open a socket whose service is active (EBUSY).
     """
     return f"{app}:start@{number}.service"
+
+
+def generation_socket(app: str, number: int | str) -> str:
+    """Return the name of the UNIX socket that generation `number` was the first to have."""
+    return f"{app}:unix@{number}.socket"
+
+
+def generation_socket_number(app: str, unit: str) -> int | None:
+    """Return the number of the UNIX socket of a generation that is called `unit`, or None if it is no such socket."""
+    return _number(rf"{re.escape(app)}:unix@{_NUMBER}\.socket", unit)
+
+
+def generation_socket_starter(app: str, number: int | str) -> str:
+    """Return the name of the service that a connection to the UNIX socket of a generation starts; see above."""
+    return instance_socket_starter(app, f"unix-{number}")
 
 
 def probe_socket(app: str, number: int | str) -> str:

@@ -131,6 +131,11 @@ def canary(app: App, count: int = 0, share: float = 0.0, *, steers: bool = True)
     """
     if not count and not share:
         return None
+    if app.steered and steers and app.unix_only:
+        raise Refused(
+            f"{app.name} listens on UNIX addresses only, and these lead to one generation at a time: a canary would get"
+            " no connections; add a TCP address, or roll out without a canary"
+        )
     if count and share:
         raise InvalidRequest("a canary is a number of instances or a share of new connections, not both")
     if count:
@@ -157,13 +162,14 @@ def canary(app: App, count: int = 0, share: float = 0.0, *, steers: bool = True)
 def holds(app: App, first: Hold | None = None, *, steers: bool = True) -> tuple[Hold, ...]:
     """Return where a rollout of `app` pauses, in order: at its canary, if any, then at the later steps of pause_after.
 
-    It does not pause when all instances are new. A percentage is a share of the instances or, if the app is steered, of
-    new connections and of as many instances. `steers` as for `canary`.
+    It does not pause when all instances are new. A percentage is a share of the instances or, if the app is steered at
+    TCP addresses, of new connections and of as many instances. `steers` as for `canary`.
     """
     found: dict[float, Hold] = {}
+    weighs = app.steered and steers and not app.unix_only
     for amount in app.pace.pause_after:
         new = amount.of(app.instances, round_up=True)
-        hold = Hold(new, share=amount.value / 100 if app.steered and steers and amount.percent else None)
+        hold = Hold(new, share=amount.value / 100 if weighs and amount.percent else None)
         if 0 < new < app.instances and (_extent(hold, app) not in found or hold.share is not None):
             found[_extent(hold, app)] = hold
     further = _extent(first, app) if first is not None else 0.0

@@ -40,6 +40,13 @@ class View:
         left = shunned(self.rollout, self.cause)
         return Policy(prefer, wanted, self.settings.spill_over, self.settings.warm_up, left)
 
+    def at_once(self, policy: Policy) -> bool:
+        """True if an instance must get no new connection as soon as there is another generation to get it: the bad
+        ones of a rollback, and those that are to be drained or frozen."""
+        settings = self.settings
+        back = self.prefer is not None or policy.shunned is not None
+        return back or settings.drain.close_after > 0 or settings.pace.standby > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Share:

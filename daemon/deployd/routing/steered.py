@@ -1,8 +1,8 @@
-"""Steered routing: a listener for each instance, and the kernel deals new connections out by shares.
+"""Steered routing: deployd decides which instances get new connections, and the kernel distributes them.
 
-The shares follow from the policy (plan/routing.py) whenever the app changes and, while two generations serve or an
-instance warms up, every few milliseconds. Nothing here is needed for connections to be accepted: a daemon that dies
-leaves the last shares in the kernel.
+Each instance has TCP listeners of its own, with weights that follow from the policy (plan/routing.py). All instances of
+a generation accept from one UNIX socket, and UNIX addresses lead to that of one generation (plan/unix_routing.py).
+Connections are accepted without the daemon: one that dies leaves weights and addresses as they are.
 """
 
 from __future__ import annotations
@@ -11,270 +11,312 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
+from pathlib import Path
 
+from deployd.alarm import Alarm
 from deployd.errors import DeploydError, SteeringError
+from deployd.model import unit_name
 from deployd.model.app import App
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Rollout
-from deployd.plan import routing
+from deployd.plan import unix_routing
 from deployd.plan.routing import Candidate
-from deployd.reuseport.table import Table
+from deployd.reuseport.listeners import cgroup_root
 from deployd.routing.backend import Backend
+from deployd.routing.balancer import Balancer
 from deployd.routing.interface import Report, View
 from deployd.routing.kernel import Kernel
 from deployd.routing.listeners import Listeners
-from deployd.routing.statistics import Statistics
+from deployd.routing.passed_sockets import PassedSockets
+from deployd.routing.socket_units import TIMEOUT
+from deployd.routing.unix_sockets import UnixSockets
 from deployd.systemd.manager import Systemd
+from deployd.systemd.observe import STATES
 
 log = logging.getLogger(__name__)
 
-TICK = 0.015
-"""Seconds between looks at the queues while two generations serve."""
+POLL = 0.01
+"""Seconds between two readings of a queue that is to become empty: the kernel does not signal that."""
 
-GLANCE = 0.01
-"""Seconds between looks at an instance that is being drained: nobody tells that a queue is empty."""
-
-LONGEST_GLANCE = 0.5
-"""The same for connections that take their time to end, some of them hours."""
+LONGEST_POLL = 0.5
+"""The same for open connections, some of which last for hours."""
 
 RETRY = 1.0
 """Seconds until a socket that could not be mended is tried again."""
 
 HANDSHAKES = 3.0
-"""Seconds that half-open handshakes may take. Then they are those of clients that are gone, and if not: what is left
+"""Seconds that half-open handshakes may take. Later ones are those of clients that are gone, and if not: what is left
 when a listener closes goes to the others (BPF_SK_REUSEPORT_SELECT_OR_MIGRATE)."""
 
 
 class Steered(Backend):
-    """Of one app. `changed` is called when a look is worth it though no unit changed."""
+    """Steers one app. `changed` is called when :meth:`update` is needed although no unit has changed."""
 
     def __init__(self, app: str, systemd: Systemd, kernel: Kernel, *, changed: Callable[[], None]) -> None:
         self._app = app
+        self._systemd = systemd
         self._changed = changed
-        self._listening = Listeners(app, systemd, kernel)
-        self._tally = Statistics()
+        cgroups = cgroup_root() or Path("/sys/fs/cgroup")
+        self._passed = PassedSockets(app, systemd)
+        self._tcp = Listeners(app, systemd, kernel, self._passed, cgroups)
+        self._unix = UnixSockets(app, systemd, self._passed, cgroups)
+        self._balancer = Balancer(app, self._tcp)
         self._view: View | None = None
         self._leaving: set[int] = set()
-        self._queues: dict[int, int] = {}
-        self._shares: Mapping[int, float] = {}
-        self._dealt: tuple[Mapping[int, float], tuple[int, ...]] | None = None
-        """Shares and order that the kernel has."""
-        self._timer: asyncio.TimerHandle | None = None
-        self._mending: dict[int, asyncio.Task[None]] = {}
+        self._mending: asyncio.Task[None] | None = None
+        self._again = Alarm(changed)
+        self._strays = Alarm(changed)
 
     async def update(self, view: View) -> None:
         self._view = view
         try:
-            self._listening.paths.want(view.settings, keep=view.rollout is not None)
-            await self._listening.find(view.instances)
-            self._weigh()
-            synced = self._listening.sync()
+            self._unix.serve(view.settings, keep=view.rollout is not None)
+            await self._passed.update(item for item in view.instances if _is_up(item))
+            await self._tcp.update(view.instances)
+            await self._unix.update(view.instances)
+            self._route()
+            synced = self._tcp.sync()
         except SteeringError as error:
-            # What was dealt out last goes on; a rollout waits for nothing here.
+            # The kernel continues with the weights that it has; no rollout waits for this.
             log.warning("%s: %s; trying again", self._app, error)
-            self._look_again(RETRY)
+            self._again.set(RETRY)
             return
         if not synced:
-            self._look_again(GLANCE)
-            self._look_again(HANDSHAKES)  # until then the kernel deals by hash, and who was dealt to is looked after
-        for number in self._listening.lost - self._leaving:
+            self._again.set(POLL)
+            self._strays.set(HANDSHAKES)  # until then the kernel distributes by hash, also to frozen instances
+        for number in sorted((self._tcp.lost | self._unix.lost) - self._leaving):
             self._mend(number, view.settings)
         if self._candidates():
-            await self._listening.sweep(view.instances)
-            await self._pass_on(view)
+            await self._tcp.close_unused(view.instances)
+            await self._close_dead(view)
+        await self._unix.close_unused(view.instances)
 
     def follow(self, rollout: Rollout) -> None:
         if self._view is not None:
             self._view = replace(self._view, rollout=rollout)
-            self._weigh()
+            self._route()
 
     async def open(self, number: int) -> None:
         self._leaving.discard(number)
-        await self._listening.open(number)
+        await self._open(number)
 
     async def drain(self, number: int, settings: App) -> int | None:
         self._leaving.add(number)
-        if not self._listening.known(number):
+        if not self._is_reachable(number):
             return None
-        self._weigh()
-        if not self._candidates():
-            return None  # there is nobody else to go to: they wait for the next one
+        self._route()
+        others = [item.number for item in self._candidates()]
+        if not others:
+            return None  # what comes waits for the next instance
+        shared = self._accepts_new(number)
         try:
-            await self._emptied(number, settings.stop.timeout)
-            left = await self._ended(number, settings.drain.close_after)
-            if self._listening.alone(number, [item.number for item in self._candidates()]):
-                # An address that ends with it: what still comes there is accepted or refused, and not left waiting.
-                await self._listening.end(number)
-            return left
+            await self._emptied(number, settings.stop.timeout, unix=not shared)
+            left = await self._ended(number, settings.drain.close_after, unix=not shared)
+            # An address that ends with the instance: what still comes there is accepted or refused, never left waiting.
+            if self._tcp.alone(number, others):
+                await self._tcp.end(number)
+            if (socket := self._unix.ends_with(number, self._staying())) is not None:
+                await self._unix.close(socket)
         except SteeringError as error:
-            log.warning("%s: instance %d is stopped undrained: %s", self._app, number, error)
+            log.warning("%s: instance %d is stopped without a drain: %s", self._app, number, error)
             return None
+        return None if shared else left
 
     def undrain(self, number: int) -> None:
         self._leaving.discard(number)
 
     async def close(self, number: int) -> None:
-        # With nobody else to serve, what waits there waits for whoever is started next.
+        # Without another instance that serves, what waits there waits for the next one that is started.
         if self._candidates():
-            await self._listening.close(number)
+            if self._passed.tcp(number) or self._passed.unix(number) is None:
+                await self._tcp.close(number)
             self._leaving.discard(number)
 
     def connected(self, numbers: Collection[int]) -> Collection[int]:
-        if not self._listening.synced:
-            return numbers  # the kernel may be dealing by hash
+        if not self._tcp.synced:
+            return numbers  # the kernel may be distributing by hash
         try:
-            return {number for number, count in self._listening.connections(numbers).items() if count}
+            tcp, unix = self._tcp.connections(numbers), self._unix.connections(numbers)
+            return self._unix.reached(numbers) | {number for number in numbers if tcp.get(number) or unix.get(number)}
         except SteeringError as error:
             log.debug("%s: %s", self._app, error)
             return ()
 
     def report(self) -> Report:
-        known = self._listening.numbers()
+        instances = self._view.instances if self._view else ()
         try:
-            counters = self._listening.counters()
-            connections, queues = self._listening.connections(known), self._listening.queues()
+            counters = self._tcp.counters()
+            connections, queues = self._tcp.connections(self._tcp.numbers()), self._tcp.queues()
         except SteeringError as error:
             log.debug("%s: %s", self._app, error)
             counters, connections, queues = {}, {}, {}
-        if reason := self._listening.reason:
+        if reason := self._tcp.reason:
             unsteered = f"deployd cannot change which instances get new connections: {reason}"
             return Report("none", unsteered, connections=connections, queues=queues)
-        total = sum(self._shares.values()) or 1.0
-        weights = {number: round(100 * self._shares.get(number, 0.0) / total, 2) for number in known}
-        generations = {item.number: item.generation for item in self._view.instances} if self._view else {}
+        if not self._tcp.numbers():
+            return Report("ebpf", weights=self._unix_weights())
         return Report(
             "ebpf",
-            weights=weights,
+            weights=self._balancer.weights(),
             connections=connections,
             queues=queues,
-            shares=self._tally.shares(generations, weights, counters),
+            shares=self._balancer.shares(instances, counters),
         )
 
     def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        for task in self._mending.values():
-            task.cancel()
-        self._listening.stop()
+        self._again.close()
+        self._strays.close()
+        self._balancer.stop()
+        if self._mending is not None:
+            self._mending.cancel()
+        self._tcp.stop()
+        self._unix.stop()
 
-    async def _emptied(self, number: int, limit: float) -> None:
-        """Until nothing can be queued there any more: no connection waits, and no handshake that had begun goes on."""
-        if self._listening.paths:
-            await asyncio.sleep(GLANCE)  # who looked an address up just before it moved on may be about to connect
-        begun, now = self._listening.half_open(), time.monotonic()
+    async def _open(self, number: int) -> None:
+        await self._passed.read(number)
+        tcp, socket = self._passed.tcp(number), self._passed.unix(number)
+        if tcp:
+            await self._tcp.open(number)
+        if socket is not None:
+            await self._unix.open(socket)
+
+    def _accepts_new(self, number: int) -> bool:
+        """True if new UNIX connections go to the socket from which the instance accepts, with others."""
+        socket = self._passed.unix(number)
+        return socket is not None and socket == self._unix.current()
+
+    async def _emptied(self, number: int, limit: float, *, unix: bool) -> None:
+        """Wait until no connection can be queued there any more: none waits, and handshakes that had begun are done."""
+        unix = unix and self._passed.unix(number) is not None
+        if unix:
+            await asyncio.sleep(POLL)  # a client that resolved an address just before it moved may be about to connect
+        begun, now = self._tcp.half_open(), time.monotonic()
         handshakes, end = now + min(HANDSHAKES, limit), now + limit
-        # Who has died serves nobody; it moves to the others when the socket is closed.
-        while now < end and self._listening.accepts(number):
-            begun &= self._listening.half_open() if begun else begun
-            if not self._listening.queues().get(number) and (not begun or now > handshakes):
+        # A dead instance serves nothing; its queue goes to the others when the socket is closed.
+        while now < end and self._accepts(number):
+            begun &= self._tcp.half_open() if begun else begun
+            waiting = self._tcp.queues().get(number) or (unix and self._unix.reached([number]))
+            if not waiting and (not begun or now > handshakes):
                 return
-            await asyncio.sleep(GLANCE)
+            await asyncio.sleep(POLL)
             now = time.monotonic()
 
-    async def _ended(self, number: int, limit: float) -> int:
-        """The connections it still has after `limit` seconds, or as soon as it has none."""
+    async def _ended(self, number: int, limit: float, *, unix: bool) -> int:
+        """Return the connections that the instance still has after `limit` seconds, or as soon as it has none."""
         now = time.monotonic()
-        end, pause = now + limit, GLANCE
+        end, pause = now + limit, POLL
         while True:
-            left = self._listening.connections([number]).get(number, 0)
+            left = self._tcp.connections([number]).get(number, 0)
+            left += self._unix.connections([number])[number] if unix else 0
             if not left or now >= end:
                 return left
             await asyncio.sleep(min(pause, max(0.0, end - now)))
-            now, pause = time.monotonic(), min(2 * pause, LONGEST_GLANCE)
+            now, pause = time.monotonic(), min(2 * pause, LONGEST_POLL)
 
-    async def _pass_on(self, view: View) -> None:
-        """What waits for instances that are down, from before their share was taken away, goes to those that serve. A
-        UNIX socket's queue does not move, and waits for its instance."""
+    async def _close_dead(self, view: View) -> None:
+        """Close the TCP sockets of dead instances so that the kernel migrates their queued connections to live ones."""
         down = [item.number for item in view.instances if item.state in (State.FAILED, State.INACTIVE)]
-        down = [number for number in down if self._listening.known(number) and number not in self._leaving]
-        if not down or self._listening.paths:
+        down = [number for number in down if self._tcp.known(number) and number not in self._leaving]
+        if not down:
             return
         try:
-            queues = self._listening.queues()
+            queues = self._tcp.queues()
         except SteeringError as error:
             log.debug("%s: %s", self._app, error)
             return
         for number in down:
             if queues.get(number):
-                await self._listening.pass_on(number)
+                log.info("%s: connections that wait for instance %d go to the others", self._app, number)
+                await self._tcp.end(number)
 
     def _mend(self, number: int, settings: App) -> None:
-        """Give an instance that has lost its socket a new one; it is drained first, if others serve."""
-        if number not in self._mending:
-            task = asyncio.ensure_future(self._remake(number, settings))
-            self._mending[number] = task
-            task.add_done_callback(lambda _: self._mending.pop(number, None))
+        """Restart an instance that has lost its sockets, after a drain; one at a time."""
+        if self._mending is None:
+            log.warning("%s: the sockets of instance %d were closed while it ran; restarting it", self._app, number)
+            self._mending = asyncio.ensure_future(self._restart(number, settings))
 
-    async def _remake(self, number: int, settings: App) -> None:
+    async def _restart(self, number: int, settings: App) -> None:
         try:
             await self.drain(number, settings)
-            await self._listening.remake(number)
+            self._tcp.drop(number)
+            await self._open(number)
+            await asyncio.wait_for(await self._systemd.restart(unit_name.instance(self._app, number)), TIMEOUT)
         except Exception as error:
-            known = isinstance(error, DeploydError)
+            known = isinstance(error, DeploydError | TimeoutError)
             log.warning("%s: instance %d: %s", self._app, number, error, exc_info=None if known else error)
-            await asyncio.sleep(RETRY)  # the next look tries again
+            await asyncio.sleep(RETRY)
         finally:
+            self._mending = None
             self._leaving.discard(number)
             self._changed()
 
+    def _route(self) -> None:
+        """Apply the policy to the instances as they are."""
+        if self._view is None:
+            return
+        view, candidates = self._view, self._candidates()
+        policy = view.policy(Counter(item.generation for item in candidates if item.generation is not None))
+        tcp = [item for item in candidates if self._tcp.known(item.number)]
+        down = self._by_readiness(view.instances)
+        known = [number for number in down if self._tcp.known(number)]
+        rest = sorted(self._tcp.numbers() - set(known))
+        self._balancer.balance(tcp, policy, (*known, *rest))
+        sockets = self._passed.by_instance()
+        fallback = [sockets[number] for number in down if number in sockets]
+        current = self._unix.current()
+        first = unix_routing.leader(
+            candidates,
+            {number: socket for number, socket in sockets.items() if self._unix.is_open(socket)},
+            current if current in fallback else None,
+            policy,
+            at_once=view.at_once(policy),
+        )
+        self._unix.lead(fallback if first is None else (first, *fallback))
+
+    def _by_readiness(self, instances: Iterable[Instance]) -> list[int]:
+        """Return the order in which instances get connections if none is ready: starting, then failed, newest
+        generation first; connections wait there."""
+        rank = {State.READY: 0, State.STARTING: 1, State.FAILED: 2}
+        there = [item for item in instances if item.state in rank or item.generation]
+        there = [item for item in there if item.state is not State.STANDBY]
+        there.sort(key=lambda item: (rank.get(item.state, 3), item.number in self._leaving, -(item.generation or 0)))
+        return [item.number for item in there]
+
     def _candidates(self) -> list[Candidate]:
+        """Return the instances that may get new connections."""
         if self._view is None:
             return []
         view = self._view
         return [
-            Candidate(
-                item.number, view.generation(item), item.started, item.ready_since, self._queues.get(item.number, 0)
-            )
+            Candidate(item.number, view.generation(item), item.started, item.ready_since)
             for item in view.instances
-            if item.state is State.READY and self._listening.known(item.number)
-            if item.number not in self._leaving | view.waiting | self._listening.lost
+            if item.state is State.READY and self._is_reachable(item.number)
+            if item.number not in self._leaving | view.waiting | self._tcp.lost | self._unix.lost
         ]
 
-    def _weigh(self) -> None:
-        """Ask the policy, and tell the kernel if it is news."""
-        if self._view is None:
-            return
-        now, candidates = time.monotonic(), self._candidates()
-        serving = Counter(item.generation for item in candidates if item.generation is not None)
-        policy = self._view.policy(serving)
-        found = routing.shares(candidates, policy, now)
-        order = found.order or self._standing_in(self._view.instances)
-        try:
-            if (found.shares, order) != self._dealt:
-                self._listening.deal(Table.of(found.shares, order))
-                self._dealt = found.shares, order
-            self._tally.begin((policy.asked, policy.prefer, frozenset(serving)), self._listening.counters)
-        except SteeringError as error:
-            log.warning("%s: shares cannot be set: %s", self._app, error)
-        self._shares = found.shares
-        if not found.queues:
-            self._queues.clear()
-        self._again(TICK if found.queues else None if found.wake_at is None else max(0.0, found.wake_at - now))
+    def _is_reachable(self, number: int) -> bool:
+        """True if a socket of the instance is open."""
+        return self._tcp.known(number) or self._unix.is_open(self._passed.unix(number))
 
-    def _standing_in(self, instances: tuple[Instance, ...]) -> tuple[int, ...]:
-        """With nobody ready: who may be so soon gets what comes, and it waits in that queue."""
-        rank = {State.READY: 0, State.STARTING: 1, State.FAILED: 2}
-        there = [item for item in instances if item.state in rank and self._listening.known(item.number)]
-        there.sort(key=lambda item: (rank[item.state], item.number in self._leaving, -(item.generation or 0)))
-        rest = sorted(self._listening.numbers() - {item.number for item in there})
-        return (*(item.number for item in there), *rest)
+    def _staying(self) -> list[int]:
+        """Return the instances that are not about to stop."""
+        instances = self._view.instances if self._view else ()
+        return [item.number for item in instances if _is_up(item) and item.number not in self._leaving]
 
-    def _look_again(self, delay: float) -> None:
-        asyncio.get_running_loop().call_later(delay, self._changed)
+    def _accepts(self, number: int) -> bool:
+        """True if a process takes connections from the queues of the instance."""
+        state = str(self._systemd.properties(unit_name.instance(self._app, number)).get("ActiveState"))
+        return STATES.get(state) is State.READY
 
-    def _again(self, delay: float | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if delay is not None:
-            self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
+    def _unix_weights(self) -> dict[int, float]:
+        """Return the weights of an app that has UNIX addresses only: all instances of one generation have the same."""
+        sockets, current = self._passed.by_instance(), self._unix.current()
+        serving = {item.number for item in self._candidates() if sockets.get(item.number) == current}
+        return {number: round(100 / len(serving), 2) if number in serving else 0.0 for number in sockets}
 
-    def _tick(self) -> None:
-        self._again(RETRY)  # unless what follows says when
-        try:
-            self._queues = self._listening.queues()
-        except SteeringError as error:
-            log.debug("%s: %s", self._app, error)
-        self._weigh()
+
+def _is_up(item: Instance) -> bool:
+    """True if the instance runs, or starts with the app."""
+    return item.state is not State.INACTIVE or bool(item.generation)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections import Counter
 from collections.abc import Collection, Iterator
 
 from deployd.errors import steering_errors
@@ -19,7 +18,8 @@ _NAME, _QUEUE = 0, 4
 _ESTABLISHED, _LISTEN = 1, 10
 
 _QUESTION = struct.Struct("=BBHIIIII")  # family, protocol, nothing, states, inode, what to show, cookie
-_ATTRIBUTES_AT = struct.calcsize("=BBBBIII")  # family, type, state, nothing, inode, cookie
+_HEADER = struct.Struct("=BBBBIII")  # family, type, state, nothing, inode, cookie
+_ATTRIBUTES_AT = _HEADER.size
 _LENGTHS = struct.Struct("=II")  # waiting, limit
 
 
@@ -30,20 +30,20 @@ def queues(timeout: float = 2.0) -> dict[str, int]:
     are counted.
     """
     found: dict[str, int] = {}
-    for attributes in _ask(_LISTEN, _SHOW_NAME | _SHOW_QUEUE, timeout):
+    for _, attributes in _ask(_LISTEN, _SHOW_NAME | _SHOW_QUEUE, timeout):
         waiting, _ = _LENGTHS.unpack(attributes[_QUEUE]) if _QUEUE in attributes else (0, 0)
         if path := _path(attributes):
             found[path] = found.get(path, 0) + waiting
     return found
 
 
-def connections(paths: Collection[str], timeout: float = 2.0) -> dict[str, int]:
-    """How many accepted connections the listeners at these paths have; one that is accepted has its listener's path.
+def accepted(paths: Collection[str], timeout: float = 2.0) -> dict[int, str]:
+    """Return the inode of each connection that was accepted at these paths, and its path: that of its listener.
 
     Raises SteeringError.
     """
-    found = Counter(_path(attributes) for attributes in _ask(_ESTABLISHED, _SHOW_NAME, timeout))
-    return {path: found[path] for path in paths}
+    found = ((inode, _path(attributes)) for inode, attributes in _ask(_ESTABLISHED, _SHOW_NAME, timeout))
+    return {inode: path for inode, path in found if path in paths}
 
 
 def _path(attributes: dict[int, bytes]) -> str:
@@ -51,8 +51,8 @@ def _path(attributes: dict[int, bytes]) -> str:
     return os.fsdecode(attributes.get(_NAME, b"").partition(b"\0")[0])
 
 
-def _ask(state: int, show: int, timeout: float) -> Iterator[dict[int, bytes]]:
+def _ask(state: int, show: int, timeout: float) -> Iterator[tuple[int, dict[int, bytes]]]:
     question = _QUESTION.pack(socket.AF_UNIX, 0, 0, 1 << state, 0, show, 0, 0)
     with steering_errors("ask the kernel for its UNIX sockets (sock_diag)"):
         for body in netlink.dump(question, timeout):
-            yield netlink.attributes(body, _ATTRIBUTES_AT)
+            yield _HEADER.unpack_from(body)[4], netlink.attributes(body, _ATTRIBUTES_AT)

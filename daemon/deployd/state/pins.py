@@ -165,6 +165,11 @@ class Pins:
                 known = self._read[app_name] = stamp, dict(sorted(pins.items()))
             return known[1].copy()
 
+    def files(self, app_name: str, generation: int) -> frozenset[str]:
+        """Return the names of a generation's files; none if it is not on the disk."""
+        with reported(f"read generation {generation} of {app_name}"):
+            return frozenset(entry.name for entry in self._entries(self.generation_dir(app_name, generation)))
+
     def generations(self, app_name: str) -> tuple[int, ...]:
         """Return the generations on the disk."""
         with reported(f"read the generations of {app_name}"):

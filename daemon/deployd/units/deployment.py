@@ -63,8 +63,9 @@ class Deployment:
 
     def layout(self, app: App, goal: Goal, *, closing: bool = False) -> Layout:
         """Return the units for `goal`, whose settings are `app`; see `layout.layout`. Raises Refused and StateError."""
-        there = self._present(app.name)
+        return self._layout(app, goal, self._present(app.name), closing=closing)
 
+    def _layout(self, app: App, goal: Goal, there: Present, *, closing: bool = False) -> Layout:
         def settings_of(generation: int) -> App | None:
             return self._settings(app, generation)
 
@@ -96,8 +97,14 @@ class Deployment:
             self._pins.held(name),
             units.masked(name),
             units.own_sockets(name),
+            self._generation_sockets(name),
             self._steerable,
         )
+
+    def _generation_sockets(self, name: str) -> dict[int, int]:
+        """Return the UNIX sockets of the generations on the disk, as far as they have any."""
+        found = {number: steered.marked(self._pins.files(name, number)) for number in self._pins.generations(name)}
+        return {generation: socket for generation, socket in found.items() if socket is not None}
 
     def has_own_sockets(self, name: str) -> bool:
         """True if the installed units give each instance listening sockets of its own."""
@@ -140,12 +147,16 @@ class Deployment:
 
     async def prepare(self, app: App, goal: Goal, release: str) -> None:
         """Verify the units and write the files of the goal's generation. Raises Refused, InvalidFile and StateError."""
-        wanted = self.layout(app, goal)
+        there = self._present(app.name)
+        if goal.generation not in there.pins.values():
+            # A request that came to nothing may have left this directory, for another goal.
+            there.generation_sockets.pop(goal.generation, None)
+        wanted = self._layout(app, goal, there)
         self._refuse_edits(app, wanted)
         if self._units.diff(wanted.files):
             self._units.require_writable()
             await self._units.verify(wanted.units)
-        files = render.generation_files(app, goal.generation, release)
+        files = render.generation_files(app, goal.generation, release, there.generation_socket(app, goal))
         self._pins.write_generation(app.name, goal.generation, files, release)
 
     def _refuse_edits(self, app: App, wanted: Layout) -> None:

@@ -31,6 +31,7 @@ class Render(Protocol):
         held: frozenset[str],
         probe_sockets: bool,
         steer: bool,
+        generation_socket: int | None,
     ) -> tuple[Unit, ...]: ...
 
 
@@ -52,6 +53,8 @@ class Present:
     """Instances that systemd will not start."""
     own_sockets: dict[int, str] = field(default_factory=dict)
     """The unit files of single instances' listening sockets."""
+    generation_sockets: dict[int, int] = field(default_factory=dict)
+    """The UNIX sockets from which the instances of each generation on the disk accept, if the app is steered."""
     steerable: bool = False
     """Can this machine steer?"""
 
@@ -59,6 +62,20 @@ class Present:
         """Whether each instance has sockets of its own. What is installed decides: an address cannot have both."""
         installed = steered.is_steered(self.installed, self.name)
         return app.routing is Routing.STEERED and self.steerable if installed is None else installed
+
+    def generation_socket(self, app: App, goal: Goal) -> int | None:
+        """Return the UNIX socket for instances of `goal`: that of the instances that it adopts, or one of its own."""
+        if not self.steers(app) or not steered.has_unix(app):
+            return None
+        if goal.generation in self.generation_sockets:
+            return self.generation_sockets[goal.generation]
+        alike = goal.same.intersection(self.pins.values(), self.generation_sockets)
+        return self.generation_sockets[max(alike)] if alike else max(1, goal.generation)
+
+    def accepted(self) -> frozenset[int]:
+        """Return the UNIX sockets from which instances accept."""
+        made = self.generation_sockets.keys() & self.pins.values()
+        return frozenset(self.generation_sockets[generation] for generation in made)
 
     def sockets(self) -> tuple[Socket, ...]:
         found = (sockets.parse(name, text) for name, text in self.installed.items())
@@ -137,29 +154,43 @@ def layout(app: App, goal: Goal, there: Present, settings_of: SettingsOf, make: 
     probed = any(item is not None and probe.has_socket(item) for item in settings.values())
     listening = sockets.in_order(name, (*placement.wanted, *placement.going))
 
-    steer = there.steers(app)
+    steer, socket = there.steers(app), there.generation_socket(app, goal)
 
-    def rendered(its: App, instances: int, held: frozenset[str]) -> tuple[Unit, ...]:
-        return make(its, instances, listening=listening, held=held, probe_sockets=probed, steer=steer)
+    def rendered(its: App, instances: int, held: frozenset[str], generation_socket: int | None) -> tuple[Unit, ...]:
+        return make(
+            its,
+            instances,
+            listening=listening,
+            held=held,
+            probe_sockets=probed,
+            steer=steer,
+            generation_socket=generation_socket,
+        )
 
     @cache  # most of the pinned instances have the same
-    def template(its: App, held: frozenset[str]) -> str:
-        return next(unit.text for unit in rendered(its, 1, held) if unit.name == unit_name.template(name))
+    def template(its: App, held: frozenset[str], generation_socket: int | None) -> str:
+        units = rendered(its, 1, held, generation_socket)
+        return next(unit.text for unit in units if unit.name == unit_name.template(name))
 
-    text = template(app, wanted | late)
+    accepting = {number: there.generation_sockets.get(made) for number, made in there.pins.items()}
+    text = template(app, wanted | late, socket)
     own = {
         number: its_text
         for number, its in settings.items()
-        if its is not None and (its_text := template(its, there.held(number) or wanted | late)) != text
+        if its is not None
+        and (its_text := template(its, there.held(number) or wanted | late, accepting[number])) != text
     }
-    opened = _opened(there, rendered(app, 1, wanted))
+    tcp = frozenset(number for number, its in settings.items() if its is None or steered.has_tcp(its))
+    opened = _opened(there, tcp, rendered(app, 1, wanted, socket))
     torn = {number for number in own if closing and there.held(number) - wanted}
+    torn |= {number for number, its_socket in accepting.items() if its_socket != socket}
     avoid = frozenset(number for number in own | opened if there.pins[number] not in mine or number in torn)
     alone = (
         *(Unit(unit_name.instance_socket(name, number), its_text) for number, its_text in sorted(opened.items())),
         *(Unit(unit_name.instance(name, number), its_text) for number, its_text in sorted(own.items())),
     )
-    names = {unit.name for unit in rendered(app, 1, wanted | late)}
+    kept = {unit_name.generation_socket(name, number) for number in there.accepted()}
+    names = {unit.name for unit in rendered(app, 1, wanted | late, socket)} | kept
     stale = (
         *(unit_name.instance(name, number) for number in sorted(there.own.keys() - own.keys())),
         *(unit_name.instance_socket(name, number) for number in sorted(there.own_sockets.keys() - opened.keys())),
@@ -167,11 +198,11 @@ def layout(app: App, goal: Goal, there: Present, settings_of: SettingsOf, make: 
     )
 
     def units(instances: int) -> tuple[Unit, ...]:
-        return tuple(_left_alone(unit, there, placement) for unit in rendered(app, instances, wanted | late))
+        return tuple(_left_alone(unit, there, placement) for unit in rendered(app, instances, wanted | late, socket))
 
     # What stands by keeps its number, and at boot the umbrella has to reach those that serve.
-    kept = 0 if goal.standby is None else sum(made not in mine for made in there.pins.values())
-    needed = max(goal.ceiling + len(own) + len(there.masked) + kept, max(there.pins, default=0))
+    aside = 0 if goal.standby is None else sum(made not in mine for made in there.pins.values())
+    needed = max(goal.ceiling + len(own) + len(there.masked) + aside, max(there.pins, default=0))
     # An umbrella that could start a few more than needed does no harm; rewriting it costs a daemon-reload.
     result = units(max(needed, there.reach()))
     if stale or there.reach() > 2 * goal.ceiling or not there.has((*alone, *result)):
@@ -180,14 +211,16 @@ def layout(app: App, goal: Goal, there: Present, settings_of: SettingsOf, make: 
     return Layout(result, alone, stale, avoid, placement, late, holders)
 
 
-def _opened(there: Present, units: Iterable[Unit]) -> dict[int, str]:
-    """Sockets of pinned instances that the template would open otherwise: instance number to the text they keep. An
-    edited socket could not be opened any more."""
+def _opened(there: Present, numbers: frozenset[int], units: Iterable[Unit]) -> dict[int, str]:
+    """Return the TCP socket units of these pinned instances that the template would open otherwise, or not at all:
+    instance number to the text they keep. An edited socket could not be opened any more."""
     wanted = next((unit.text for unit in units if unit.name == unit_name.instance_socket(there.name, "")), None)
     installed = there.installed.get(unit_name.instance_socket(there.name, ""))
-    if wanted is None or installed is None:
-        return {}
-    kept = {number: there.own_sockets.get(number, installed) for number in there.pins}
+    if installed is None:
+        return {} if wanted else {number: text for number, text in there.own_sockets.items() if number in numbers}
+    kept = {number: there.own_sockets.get(number, installed) for number in numbers}
+    if wanted is None:
+        return kept
     return {number: text for number, text in kept.items() if sockets.settings(text) != sockets.settings(wanted)}
 
 
@@ -204,6 +237,7 @@ def settled(app: App, goal: Goal, there: Present, make: Render) -> tuple[Unit, .
             held=held,
             probe_sockets=False,
             steer=there.steers(app),
+            generation_socket=there.generation_socket(app, goal),
         )
         return tuple(_left_alone(unit, there, placement) for unit in made)
 
@@ -218,6 +252,8 @@ def _left_alone(unit: Unit, there: Present, placement: Placement) -> Unit:
     if old is None:
         return unit
     if any(unit.name in sockets.files(there.name, item.name) for item in placement.going):
+        return Unit(unit.name, old)
+    if unit_name.generation_socket_number(there.name, unit.name) in there.accepted():
         return Unit(unit.name, old)
     is_socket = any(unit.name == item.name for item in placement.kept)
     return Unit(unit.name, old) if is_socket and sockets.settings(old) == sockets.settings(unit.text) else unit

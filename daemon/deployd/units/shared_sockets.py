@@ -90,7 +90,13 @@ class SharedSockets:
         held = sockets.held(app.name, there.installed.get(template, ""))
         remaining = tuple(item for item in there.sockets() if item.name not in idle)
         units = self._render(
-            app, there.reach(), listening=remaining, held=held - idle, probe_sockets=False, steer=False
+            app,
+            there.reach(),
+            listening=remaining,
+            held=held - idle,
+            probe_sockets=False,
+            steer=False,
+            generation_socket=None,
         )
         names = {app_unit, template} if held & idle else {app_unit}
         return [unit for unit in units if unit.name in names]

@@ -59,7 +59,8 @@ def is_unit(app_name: str, name: str) -> bool:
     """Whether a unit file of this name is one of the app as a whole, not of a single instance."""
     socket = unit_name.socket_of(name) if unit_name.is_service(name) else name
     steered_ones = (unit_name.instance_socket(app_name, ""), unit_name.instance_socket_starter(app_name, ""))
-    return name in (*unit_names(app_name), *steered_ones) or unit_name.shared_socket_count(app_name, socket) is not None
+    counts = (unit_name.shared_socket_count(app_name, socket), unit_name.generation_socket_number(app_name, name))
+    return name in (*unit_names(app_name), *steered_ones) or any(count is not None for count in counts)
 
 
 def units(
@@ -72,17 +73,18 @@ def units(
     held: Collection[str] | None = None,
     probe_sockets: bool = False,
     steer: bool = False,
+    generation_socket: int | None = None,
 ) -> tuple[Unit, ...]:
     """The unit files of `app`, with `NAME@1` to `NAME@<instances>` (surge included) below the umbrella.
 
     `listening` are the socket units that are to be there, in order: the first one with all addresses unless told
     otherwise. The instances are passed `held`, all of them unless told otherwise.
     `probe_sockets`: with their template even if these settings have none, for instances of older ones.
-    `steer`: every instance has listening sockets of its own, and nothing is shared.
+    `steer`: every instance has TCP sockets of its own, and all accept from the UNIX socket `generation_socket`.
     """
     first, *names = unit_names(app.name)
     if steer:
-        listening, held = (), (unit_name.instance_socket(app.name, "%i"),)
+        listening, held = (), _steered_sockets(app, generation_socket)
     elif listening is None:
         listening = (Socket(first, tuple(item.address for item in app.listen)),)
     there = [item.name for item in listening]
@@ -108,7 +110,7 @@ def units(
         "held": held if steer else there if held is None else sockets.names_in_order(app.name, held),
     }
     texts = (_environment().get_template(template).render(values) for template in templates)
-    opened = _of_instances(app, values) if steer else _listening(app, listening, values)
+    opened = _steered(app, generation_socket, values) if steer else _listening(app, listening, values)
     return (*opened, *(Unit(*item) for item in zip(names, texts, strict=False)))
 
 
@@ -133,26 +135,40 @@ def _service(app: App) -> list[tuple[str, str]]:
     return _with_defaults((*_SERVICE_DEFAULTS, ("SyslogIdentifier", app.name), *hardening(app)), app.service)
 
 
-def _of_instances(app: App, values: dict[str, object]) -> Iterable[Unit]:
-    """The templates of the sockets of instances, and of what they start."""
+def _steered_sockets(app: App, generation_socket: int | None) -> tuple[str, ...]:
+    """Return the sockets that an instance of a steered app is passed."""
+    own = (unit_name.instance_socket(app.name, "%i"),) if steered.has_tcp(app) else ()
+    return own if generation_socket is None else (*own, unit_name.generation_socket(app.name, generation_socket))
+
+
+def _steered(app: App, generation_socket: int | None, values: dict[str, object]) -> Iterable[Unit]:
+    """Return the units of a steered app's sockets, and the template of what a connection to them starts."""
     more = values | {
-        "own_addresses": [
-            steered.path(app.name, "%i", item.address)
-            if item.kind is ListenKind.UNIX
-            else escape.specifier(item.address)
-            for item in app.listen
-        ],
-        "links": [
-            (item.address, steered.path(app.name, "%i", item.address), steered.link(app.name, item.address))
-            for item in app.listen
-            if item.kind is ListenKind.UNIX
-        ],
         "fd_name": unit_names(app.name)[0],
-        "instance_starter": unit_name.instance_socket_starter(app.name, "%i"),
         "socket": _with_defaults(_SOCKET_DEFAULTS, app.socket),
     }
-    yield Unit(unit_name.instance_socket(app.name, ""), _environment().get_template("steered.j2").render(more))
-    yield Unit(unit_name.instance_socket_starter(app.name, ""), _environment().get_template("start.j2").render(more))
+    if steered.has_tcp(app):
+        own = {
+            "own_addresses": [escape.specifier(item.address) for item in app.listen if item.kind is ListenKind.TCP],
+            "instance_starter": unit_name.instance_socket_starter(app.name, "%i"),
+        }
+        text = _environment().get_template("steered.j2").render(more | own)
+        yield Unit(unit_name.instance_socket(app.name, ""), text)
+    if generation_socket is not None:
+        links = [
+            (address, steered.path(app.name, generation_socket, address), steered.link(app.name, address))
+            for address in (item.address for item in app.listen if item.kind is ListenKind.UNIX)
+        ]
+        shared = {
+            "generation_socket": generation_socket,
+            "marker": steered.marker(generation_socket),
+            "starter": unit_name.generation_socket_starter(app.name, generation_socket),
+            "links": links,
+        }
+        text = _environment().get_template("generation.j2").render(more | shared)
+        yield Unit(unit_name.generation_socket(app.name, generation_socket), text)
+    text = _environment().get_template("start.j2").render(more)
+    yield Unit(unit_name.instance_socket_starter(app.name, ""), text)
 
 
 def _listening(app: App, listening: Iterable[Socket], values: dict[str, object]) -> Iterable[Unit]:

@@ -1,0 +1,80 @@
+"""Socket units of a steered app: opened and closed, and which instances have lost theirs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from deployd.errors import SystemdError
+from deployd.model import unit_name
+from deployd.model.instance import Instance, State
+from deployd.systemd.manager import Systemd
+from deployd.systemd.proxy import UnitRefused
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = 30.0
+"""Seconds that a socket unit may take to open or close."""
+
+
+class SocketUnits:
+    """Opens and closes socket units, each together with its starter, the service that a connection to it starts."""
+
+    def __init__(self, app: str, systemd: Systemd) -> None:
+        self._app = app
+        self._systemd = systemd
+
+    async def open(self, unit: str, starter: str) -> bool:
+        """Open a socket, and return False if it was open. Raises UnitRefused if it cannot listen, and SystemdError."""
+        if job := await self._systemd.job(unit):
+            await self.end(job)  # starting it now would cancel the job, and a `systemctl stop` that waits would fail
+        await self._systemd.watch(unit)
+        await self._systemd.refresh(unit)
+        if self.is_open(unit):
+            return False
+        await self._stop(starter)  # an active one would keep the socket from opening
+        result = await self.end(await self._systemd.start(unit))
+        await self._systemd.refresh(unit)
+        if not self.is_open(unit):
+            raise UnitRefused(f"{unit} could not listen (its start job ended with {result}); see journalctl -u {unit}")
+        return True
+
+    async def close(self, unit: str, starter: str) -> None:
+        """Close systemd's end of a socket. A process that has it keeps accepting what was queued before."""
+        await self._stop(unit)
+        await self._stop(starter)
+
+    def is_open(self, unit: str) -> bool:
+        """True if the socket is open, as the mirror has it."""
+        return self._state(unit) == "active"
+
+    def invocation(self, unit: str) -> object:
+        """Return what changes when the socket is closed and opened again."""
+        return self._systemd.properties(unit).get("InvocationID")
+
+    def has_lost(self, item: Instance, unit: str) -> bool:
+        """True if the socket was closed or opened again while the instance ran: it accepts from one that is gone."""
+        if item.state is not State.READY or self._state(unit) in ("activating", "deactivating"):
+            return False
+        opened = int(self._systemd.properties(unit).get("ActiveEnterTimestampMonotonic", 0))
+        # The time of its process: the unit itself is active since before the last process died.
+        service = self._systemd.properties(unit_name.instance(self._app, item.number))
+        begun = int(service.get("ExecMainStartTimestampMonotonic", 0))
+        return not self.is_open(unit) or opened > begun
+
+    async def end(self, job: asyncio.Future[str]) -> str:
+        """Wait until a job has ended, and return its result."""
+        try:
+            return await asyncio.wait_for(job, TIMEOUT)
+        except TimeoutError:
+            return "timeout"
+
+    def _state(self, unit: str) -> str:
+        return str(self._systemd.properties(unit).get("ActiveState"))
+
+    async def _stop(self, unit: str) -> None:
+        try:
+            await self.end(await self._systemd.stop(unit))
+            await self._systemd.reset_failed(unit)
+        except SystemdError as error:
+            log.debug("%s: %s, ignoring", unit, error)  # not loaded: nothing to stop

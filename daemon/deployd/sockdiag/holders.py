@@ -1,0 +1,40 @@
+"""Which sockets the processes of a unit have open, by inode: what sock_diag does not report for UNIX sockets."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from deployd.errors import SteeringError
+
+_SOCKET = re.compile(r"socket:\[([0-9]+)\]")
+
+
+def inodes(cgroup: Path, proc: Path = Path("/proc")) -> set[int]:
+    """Return the inodes of all sockets that processes in `cgroup` and below have open. Raises SteeringError."""
+    return {inode for process in _processes(cgroup) for inode in _sockets(proc / process / "fd")}
+
+
+def _processes(cgroup: Path) -> list[str]:
+    try:
+        return [line for file in cgroup.rglob("cgroup.procs") for line in file.read_text().split()]
+    except OSError:
+        return []  # the unit has ended
+
+
+def _sockets(directory: Path) -> list[int]:
+    found = []
+    try:
+        for name in os.listdir(directory):  # noqa: PTH208 - makes no Path of each of thousands
+            try:
+                match = _SOCKET.fullmatch(os.readlink(f"{directory}/{name}"))  # noqa: PTH115 - the same
+            except FileNotFoundError:  # closed meanwhile
+                continue
+            if match:
+                found.append(int(match[1]))
+    except PermissionError as error:
+        raise SteeringError(f"cannot read {directory}: {error.strerror}") from error
+    except OSError:
+        pass  # the process has ended
+    return found

@@ -1,4 +1,4 @@
-"""A row of faults on one host, and the tally of what became of them."""
+"""A series of faults on one host, and the tally of their outcomes."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from tests.torture.site import Site
 
 SETTINGS = {"instances": 4, "gate": {"timeout": "10s"}}
 MOST_ALIKE = 8
-"""Of the same system call of steering: it asks the kernel again and again while it waits."""
+"""Steps of the same system call of steering, which queries the kernel repeatedly while it waits."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What became of all faults so far."""
+    """The outcomes of all faults so far."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     not_reached: int = 0
     requests: int = 0
     failed: int = 0
-    """Requests that no killed process held."""
+    """Failed requests that no killed process handled."""
     lost: int = 0
-    """Requests that failed with the killed process that held them."""
+    """Requests that failed because the process that handled them was killed."""
 
     @property
     def wrong(self) -> list[Outcome]:
         return [outcome for outcome in self.outcomes if outcome.wrong]
 
     def table(self) -> str:
-        """Faults by kind and result."""
+        """Return a table of faults by kind and result."""
         counts = Counter((outcome.case.kind, outcome.result) for outcome in self.outcomes)
         results = sorted({result for _, result in counts})
         rows = [["fault", "count", *results, "wrong"]]
@@ -59,7 +59,7 @@ class Tally:
 
 @asynccontextmanager
 async def torture_site(name: str = "torture", routing: str = "shared") -> AsyncIterator[Site]:
-    """`demo` on a host of its own; all of it ends with the block."""
+    """Run `demo` on a host of its own until the end of the block."""
     with Machine.boot(name) as machine:
         site = await Site.open(machine, routing, **SETTINGS)
         try:
@@ -69,14 +69,14 @@ async def torture_site(name: str = "torture", routing: str = "shared") -> AsyncI
 
 
 async def dry_runs(site: Site, routing: str = "shared") -> Walks:
-    """The steps of good rollouts without a fault: a plain one; rich ones, by which an address comes and goes; and where
-    that is possible a way back that wakes what stands by."""
+    """Return the steps of rollouts without a fault: a plain one, rich ones that add and remove an address, and for a
+    steered app a rollback that thaws instances in standby."""
     steered = routing == "steered"
     plain, rich = Walk((), routing=routing), Walk((), rich=True, routing=routing)
     coming, going = [await _dry_run(site, rich.carrier(number)) for number in (1, 2)]
     first = await _dry_run(site, plain.carrier(1))
     if steered:
-        first = await _dry_run(site, plain.carrier(2))  # the one before had nothing in standby to clear away
+        first = await _dry_run(site, plain.carrier(2))  # the first one had no standby to remove
     back = await _dry_run(site, Walk((), routing=routing, back=True).carrier(1)) if steered else ()
     return Walks(
         replace(plain, steps=first),
@@ -87,7 +87,7 @@ async def dry_runs(site: Site, routing: str = "shared") -> Walks:
 
 async def _dry_run(site: Site, carrier: Carrier) -> list[Step]:
     await site.put_on(carrier.routing, carrier.keepalive)
-    carrier.prepare(site, f"dry-{len(list(site.host_path(RELEASES).iterdir()))}")  # a way back needs what was before
+    carrier.prepare(site, f"dry-{len(list(site.host_path(RELEASES).iterdir()))}")  # a rollback needs an earlier release
     await site.line.arm(None, listing=True)
     async with await site.client() as client:
         await carrier.begin(client)
@@ -98,10 +98,12 @@ async def _dry_run(site: Site, carrier: Carrier) -> list[Step]:
 
 
 async def campaign(
-    site: Site, planned: Iterator[Case], faults: int, tell: Callable[[Outcome], None], tally: Tally
+    site: Site, planned: Iterator[Case], faults: int, report: Callable[[Outcome], None], tally: Tally
 ) -> None:
-    """Carry out so many of the cases that are planned; those whose step was not reached do not count. Ends early when
-    deployd is stuck: nothing that followed there would tell anything."""
+    """Carry out `faults` of the planned cases, not counting those whose step was not reached.
+
+    Ends early if deployd gets stuck, because later outcomes would be meaningless.
+    """
     until, counted = len(tally.outcomes) + faults, 0
     await site.company.start()
     requests, failed = site.requests, site.failed
@@ -112,7 +114,7 @@ async def campaign(
         tally.failed += max(0, outcome.failed - outcome.held)
         if outcome.counts or outcome.wrong:
             tally.outcomes.append(outcome)
-            tell(outcome)
+            report(outcome)
         else:
             tally.not_reached += 1
         if outcome.stuck:
@@ -121,11 +123,11 @@ async def campaign(
     await site.company.stop()
     await site.stop_load()
     tally.requests += site.requests - requests
-    tally.failed += site.failed - failed - counted  # of a fault that got stuck, or later than it
+    tally.failed += site.failed - failed - counted  # during a fault that got stuck, or after it
 
 
 def again(case: Case) -> str:
-    """The command line that does this fault alone."""
+    """Return the command line that repeats this fault alone."""
     carrier = json.dumps(asdict(case.carrier))
     return (
         f"{sys.executable} -m tests.torture --seed {case.seed} --kind {case.kind} --step '{case.step}'"

@@ -1,4 +1,4 @@
-"""The rollouts that faults happen to: what is asked of deployd, of which release, at what pace."""
+"""The rollouts into which faults are injected: the request, the release and the pace."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ SECOND_PORT = 8081
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """One rollout. With the defaults: the plain one, which has to succeed."""
+    """One rollout. The defaults make a plain one, which must succeed."""
 
     verb: str = "rollout"
     mode: str = "good"
-    """Of the release, see tests/sample_apps/demo."""
+    """Mode of the release, see tests/sample_apps/demo."""
     surge: int = 1
     boot: float = 0.05
     min_ready: str = "0s"
     nice: int = 0
-    """Differs between generations where unit settings are to differ."""
+    """Differs between generations if unit settings are to differ."""
     instances: int = 4
     resume: bool = True
-    """What a paused rollout is told: to go on, or to go back."""
+    """True to resume a paused rollout, False to abort it."""
     canary: int = 0
     pause: bool = False
-    """Paused by request as soon as it has begun."""
+    """True to pause the rollout by request as soon as it has begun."""
     supersede: bool = False
-    """As soon as it has begun, another rollout takes its place, of a good release."""
+    """True to supersede the rollout by one of a good release as soon as it has begun."""
     hooks: bool = False
     probe: bool = False
     ports: int = 1
-    """A second address comes and goes."""
+    """Number of addresses; the second one is added and removed."""
     routing: str = "shared"
     standby: bool = False
-    """Steered: what is replaced stands by, and a rollback wakes it."""
+    """True (steered only) to keep replaced instances in standby."""
     share: float = 0.0
-    """Steered: of new connections, for the canary that it waits at."""
+    """Share of new connections (steered only) for a canary."""
 
     @property
     def steered(self) -> bool:
@@ -52,7 +52,7 @@ class Carrier:
 
     @property
     def keepalive(self) -> int:
-        """Connections of the load that never end. An instance that has some is not frozen but stopped after a while."""
+        """Persistent connections of the load. An instance that has some is stopped after a while instead of frozen."""
         return 0 if self.standby else KEEPALIVE
 
     @property
@@ -61,7 +61,7 @@ class Carrier:
 
     @property
     def stays(self) -> bool:
-        """Whether the new generation has the release of the one before, or of an earlier one."""
+        """True if the new generation has the release of an earlier one."""
         return self.verb in ("restart", "rollback", "scale")
 
     @classmethod
@@ -89,7 +89,7 @@ class Carrier:
         )
 
     def prepare(self, site: Site, version: str) -> str:
-        """Write the release and the app file; returns the release directory."""
+        """Write the release and the app file; return the release directory."""
         release = f"{RELEASES}/{version}" if self.stays else site.stage.release(version, self.mode, self.boot)
         gate: Json = {"timeout": SHORT_GATE if self.mode == "hang" else GATE, "min_ready": self.min_ready}
         if self.probe:
@@ -109,7 +109,7 @@ class Carrier:
         return release
 
     async def begin(self, client: Client) -> int:
-        """Ask for it; the number of the generation. Raises the errors of the client."""
+        """Request the rollout; return the number of the generation. Raises the errors of the client."""
         match self.verb:
             case "rollout":
                 return await client.rollout(APP, canary=self.share or self.canary)
@@ -124,7 +124,7 @@ class Carrier:
         raise ValueError(self.verb)
 
     async def follow(self, client: Client, site: Site, version: str) -> int:
-        """What is asked as soon as it has begun; the number of the generation that takes its place, 0 for none."""
+        """Make the requests that follow at once; return the number of the superseding generation, 0 for none."""
         if self.pause:
             await client.pause(APP)
         if not self.supersede:

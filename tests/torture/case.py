@@ -1,4 +1,4 @@
-"""One fault: a rollout that is stopped at a step and hit there, and what has to hold afterwards."""
+"""One case: a rollout with a fault injected at one step, and the checks afterwards."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ LOST = "not begun"
 
 MOST_PAUSES = 8
 KEPT = 10
-"""Generations whose files deployd keeps in any case."""
+"""Generations whose files deployd always keeps."""
 
-TILL_MENDED = 5.0
-"""Seconds that a rollout gets with the fault still there."""
-GLANCE = 2.0
+UNTIL_UNDONE = 5.0
+"""Seconds before the fault is undone if the rollout neither ends nor pauses."""
+POLL = 2.0
 
 AT_THE_END = 0.5
-"""Seconds between the end of a stop by hand and the end of the rollout, on a busy machine, when the daemon had no
-occasion to hear of the one before it decided the other."""
+"""Seconds before the end of the rollout in which a stop by request may end without the daemon noticing it in time, on a
+busy machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Which fault, where, in what rollout."""
+    """A kind of fault, at a step of a rollout."""
 
     index: int
     kind: Kind
@@ -63,7 +63,7 @@ class Case:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of it. `wrong`: what did not hold."""
+    """The result of a case. `wrong` lists the violations."""
 
     case: Case
     result: str = ""
@@ -74,43 +74,43 @@ class Outcome:
     failed: int = 0
     """Requests that failed."""
     held: int = 0
-    """Connections held by processes that were killed: so many requests may fail."""
+    """Connections of killed processes; as many requests may fail."""
     stuck: bool = False
-    """Something did not come to its end: the host is of no more use."""
+    """True if something did not end in time, after which the host cannot be used any more."""
 
     @property
     def counts(self) -> bool:
-        """Whether there was a fault at all."""
+        """True if a fault was injected."""
         return self.result not in (MISSED, NOTHING)
 
 
 @dataclass(slots=True)
 class Trial:
-    """One case on its way."""
+    """A case in progress."""
 
     site: Site
     case: Case
     outcome: Outcome
     rows: list[Json]
-    """History before it."""
+    """History before the case."""
     error: str = ""
-    """What the request was answered, if not with a generation."""
+    """The error of the request, "" if it returned a generation."""
     follower: int = 0
-    """The generation that superseded it."""
+    """The superseding generation."""
     silent: bool = False
-    """The request was not answered."""
-    stood: bool = False
-    """It was paused at some time."""
+    """True if the request got no reply."""
+    paused: bool = False
+    """True if the rollout was paused at some time."""
     short: bool = False
-    """An instance may be down at the end."""
+    """True if an instance may be down at the end."""
 
     async def request(self) -> None:
-        """Ask for the rollout, and note the answer; then for what is to follow it."""
+        """Request the rollout and record the reply; then make the requests that follow it."""
         carrier = self.case.carrier
         try:
             async with await self.site.client() as client:
                 await carrier.begin(client)
-                with contextlib.suppress(Refused, Busy):  # it is over already, or on its way back
+                with contextlib.suppress(Refused, Busy):  # already finished, or being rolled back
                     self.follower = await carrier.follow(client, self.site, f"r{self.case.index}-newer")
         except Unreachable as error:
             self.silent, self.error = True, str(error)
@@ -120,7 +120,7 @@ class Trial:
             self.silent, self.error = True, str(error)
 
     async def run(self, scene: Scene) -> None:
-        """The rollout, with the fault in its midst, to its end."""
+        """Run the rollout with the fault to its end."""
         site, outcome = self.site, self.outcome
         await site.line.arm(self.case.step)
         reached = site.line.reached
@@ -139,15 +139,15 @@ class Trial:
                 await site.line.arm(None)
                 outcome.result = MISSED
             await life
-            await asyncio.gather(*scene.asked)
+            await asyncio.gather(*scene.requests)
         finally:
             life.cancel()
-            for future in scene.asked:
+            for future in scene.requests:
                 future.cancel()
-            await scene.mend()
+            await scene.undo_all()
 
     async def kill_next(self, scene: Scene, life: asyncio.Future[None]) -> None:
-        """The daemon that takes up the rollout is killed, too, if it comes to the step."""
+        """Kill the next daemon, too, if it reaches a step of recovery."""
         line = self.site.line
         line.arm_next(scene.rng.choice(RECOVERY))
         waiting: set[asyncio.Future[Any]] = {line.reached, life}
@@ -158,49 +158,51 @@ class Trial:
             await line.arm(None)
 
     async def live(self, scene: Scene) -> None:
-        """From the request to the end; where it stands paused it is told to go on or back."""
+        """Follow the rollout from the request to the end; resume or abort it whenever it is paused."""
         await self.request()
         for _ in range(MOST_PAUSES):
-            status = await self.rest(scene)
+            status = await self.ended_or_paused(scene)
             if status["rollout"] is None:
                 return
-            await self.go_on(scene, status["rollout"])
-        self.outcome.wrong.append("it was told to go on again and again, and still stands")
+            await self.decide(scene, status["rollout"])
+        self.outcome.wrong.append("it was resumed or aborted repeatedly, and is still paused")
 
-    async def rest(self, scene: Scene) -> Json:
-        """The status when the rollout has ended or stands. On its way back it does not stand: it tries until it can,
-        so the fault is mended after a while."""
-        what, end = "the rollout ends or stands paused", time.monotonic() + DEADLINE
+    async def ended_or_paused(self, scene: Scene) -> Json:
+        """Return the status when the rollout has ended or paused.
+
+        A rollback does not pause but retries, so the fault is undone after a while.
+        """
+        what, end = "the rollout ends or pauses", time.monotonic() + DEADLINE
         while True:
             try:
-                return await self.site.until(_rests, what, GLANCE)
+                return await self.site.until(_ended_or_paused, what, POLL)
             except Stuck:
                 now = time.monotonic()
-                if scene.undo and now > scene.inflicted + TILL_MENDED:
-                    await scene.mend()
+                if scene.undo and now > scene.inflicted + UNTIL_UNDONE:
+                    await scene.undo_all()
                     end = now + DEADLINE
                 elif now > end:
                     raise
 
-    async def go_on(self, scene: Scene, rollout: Json) -> None:
-        """What stands says why, and how it can be told to go on."""
+    async def decide(self, scene: Scene, rollout: Json) -> None:
+        """Check that a paused rollout gives its reason and how to continue; then resume or abort it."""
         if not (rollout["reason"] or rollout["waits_for"]) or not rollout["how"]:
-            self.outcome.wrong.append(f"paused without a reason, or not telling how to go on: {rollout}")
-        self.stood, self.outcome.reason = True, f"paused: {rollout['reason'] or rollout['waits_for']}"
-        await scene.mend()
+            self.outcome.wrong.append(f"paused without a reason or how to continue: {rollout}")
+        self.paused, self.outcome.reason = True, f"paused: {rollout['reason'] or rollout['waits_for']}"
+        await scene.undo_all()
         if self.case.kind is Kind.FLIP_WEIGHT:
             await scene.flip_weight()
-        # An error may be of the fault itself, or of another answer to it; when it is not, it comes again.
+        # An error may be caused by the fault; any other error will be repeated.
         with contextlib.suppress(*AWAY):
             async with await self.site.client() as client:
                 await (client.resume if self.case.carrier.resume else client.abort)(APP)
 
     async def check(self, scene: Scene, socket: dict[str, str]) -> None:
-        """What has to hold after any fault."""
+        """Check what must hold after any fault."""
         site, wrong = self.site, self.outcome.wrong
         rows = await site.history()
-        # An instance that is stopped by hand after a rollout stays down, and so may one whose stop the daemon had not
-        # heard of when it ended the rollout.
+        # An instance stopped by request after a rollout stays down, and so may one whose stop the daemon had not yet
+        # noticed when the rollout ended.
         self.short = scene.stopped is not None and _moment(rows[0]["finished"]) < scene.stopped_at + AT_THE_END
         await site.until_idle(but=scene.stopped if self.short else None)
         self.check_history(rows)
@@ -212,41 +214,41 @@ class Trial:
         rebooted = self.case.kind in NEEDS_OWN_DISK
         if now != socket and not (rebooted and now["ActiveState"] == "active"):
             wrong.append(f"the socket was closed: {socket} before, {now} now")
-        # The next number may have files: of a rollout that came to nothing before it was recorded.
+        # The next number may have files, of a rollout that failed before it was recorded.
         known = {row["generation"] for row in rows[:KEPT]} | {rows[0]["generation"] + 1} | set(pins.values())
         known |= set(site.records().values())
-        # Older ones that a way back is decided by keep their files, as their rows: a few.
+        # A few older ones, on which the target of a rollback depends, keep their rows and files.
         older = {row["generation"] for row in rows[KEPT:]} & site.generations()
         known |= older if len(older) <= KEPT else set()
         left = site.left_overs() | {(f"generation {number}", 0) for number in site.generations() - known}
         if self.outcome.result == "succeeded" and (still := left & site.left):
-            wrong.append(f"left over by a rollout before this one: {', '.join(sorted(path for path, _ in still))}")
+            wrong.append(f"leftovers of an earlier rollout: {', '.join(sorted(path for path, _ in still))}")
         site.left = left
         if site.routing == "steered":
             woken = self.case.kind is Kind.WAKE_STANDBY
             wrong += await what_is_wrong(site, down=scene.stopped if self.short else None, woken=woken)
-        self.outcome.journal = await site.said()
+        self.outcome.journal = await site.journal()
         for sign in ("Traceback", "unexpected error", "internal error", "never retrieved"):
             if sign in self.outcome.journal:
                 wrong.append(f"the daemon's journal has {sign!r}")
 
     def check_history(self, rows: list[Json]) -> None:
-        """The newest row tells what happened, to this rollout and to no other."""
+        """Check that the newest row records this rollout correctly, and that no other row is new."""
         wrong, case, outcome = self.outcome.wrong, self.case, self.outcome
         fresh = [row for row in rows if row["generation"] > (self.rows[0]["generation"] if self.rows else 0)]
         if not fresh:
             outcome.result = outcome.result or (LOST if self.silent else REFUSED)
             outcome.reason = outcome.reason or self.error
             if not self.error:
-                wrong.append("the request was answered, but history has no row of it")
+                wrong.append("the request succeeded, but history has no row of it")
             if self.silent and case.kind not in ENDS_THE_REQUEST:
-                wrong.append(f"the request was not answered: {self.error}")
+                wrong.append(f"the request got no reply: {self.error}")
             return
         if [row["result"] for row in fresh[1:] if row["result"] != "superseded" or not row["reason"]]:
-            wrong.append(f"more rows than one that was not superseded, or one without a reason: {fresh}")
+            wrong.append(f"more than one row that was not superseded, or a row without a reason: {fresh}")
         row = fresh[0]
         if self.error and not self.silent and not case.carrier.supersede:
-            wrong.append(f"the request was refused ({self.error}), but a rollout was begun")
+            wrong.append(f"the request was refused ({self.error}), but a rollout began")
         outcome.result = outcome.result or row["result"]
         outcome.reason = row["reason"] or outcome.reason
         if row["result"] == "running":
@@ -257,11 +259,11 @@ class Trial:
             wrong.append(f"ended {row['result']} ({row['reason']}), allowed were {', '.join(sorted(allowed))}")
 
     def allowed(self, newest: int) -> frozenset[str]:
-        """How the rollout may end."""
+        """Return the results with which the rollout may end."""
         case = self.case
-        aborted = {"aborted"} if self.stood and not case.carrier.resume else set()
+        aborted = {"aborted"} if self.paused and not case.carrier.resume else set()
         if case.carrier.supersede and not case.carrier.good and (not self.follower or self.follower != newest):
-            return frozenset({"succeeded", "rolled-back"} | aborted)  # whether the newer one was begun is not known
+            return frozenset({"succeeded", "rolled-back"} | aborted)  # the newer one may or may not have begun
         if not case.carrier.good and not self.follower:
             return frozenset({"rolled-back"} | aborted)
         if case.kind in NO_OBSTACLE or self.outcome.result == MISSED:
@@ -270,7 +272,7 @@ class Trial:
 
 
 async def run_case(site: Site, case: Case) -> Outcome:
-    """Do it, and check. Never raises for what deployd did wrong."""
+    """Carry out a case and the checks. Never raises because of a fault of deployd."""
     outcome = Outcome(case)
     began = time.monotonic()
     try:
@@ -278,9 +280,9 @@ async def run_case(site: Site, case: Case) -> Outcome:
             await _run(site, case, outcome)
     except (Stuck, TimeoutError, MachineError) as error:
         outcome.stuck = True
-        outcome.wrong.append(str(error) or "took too long altogether")
-        await site.tell_tasks()
-        outcome.journal = await site.units() + await site.said()
+        outcome.wrong.append(str(error) or "took too long in total")
+        await site.log_tasks()
+        outcome.journal = await site.units() + await site.journal()
     outcome.seconds = time.monotonic() - began
     return outcome
 
@@ -291,7 +293,7 @@ async def _run(site: Site, case: Case, outcome: Outcome) -> None:
     await site.until_idle()
     await site.put_on(case.carrier.routing, case.carrier.keepalive)
     if case.carrier.standby and not site.records():
-        await _roll_out_plainly(site, outcome, "before")  # there is somebody to wake, or to clear away
+        await _roll_out_plainly(site, outcome, "before")  # so that there are instances in standby
     trial = Trial(site, case, outcome, await site.history())
     release = case.carrier.prepare(site, f"r{case.index}")
     scene = Scene(site, random.Random(case.seed), trial.rows[0]["generation"], release)
@@ -303,13 +305,11 @@ async def _run(site: Site, case: Case, outcome: Outcome) -> None:
         await _roll_out_plainly(site, outcome)
     outcome.failed, outcome.held = (await site.traffic())[1] - failed, site.held - held
     if outcome.failed > outcome.held:
-        outcome.wrong.append(
-            f"{outcome.failed} requests failed, {outcome.held} were held by processes that were killed"
-        )
+        outcome.wrong.append(f"{outcome.failed} requests failed, {outcome.held} were handled by killed processes")
 
 
 async def _roll_out_plainly(site: Site, outcome: Outcome, when: str = "next") -> None:
-    """Whatever was: the next rollout works. Where the one with the fault succeeded, that is the next fault's."""
+    """Check that a rollout without a fault succeeds. After a success the rollout of the next case shows that."""
     try:
         carrier = outcome.case.carrier
         Carrier(routing=carrier.routing, standby=carrier.standby).prepare(site, f"r{outcome.case.index}-{when}")
@@ -322,12 +322,12 @@ async def _roll_out_plainly(site: Site, outcome: Outcome, when: str = "next") ->
     except DeploydError as error:
         outcome.wrong.append(f"the plain rollout ({when}) was refused: {error}")
     finally:
-        outcome.journal += await site.said()
+        outcome.journal += await site.journal()
 
 
 def _moment(text: str | None) -> float:
     return datetime.fromisoformat(text).timestamp() if text else math.inf
 
 
-def _rests(status: Json) -> bool:
+def _ended_or_paused(status: Json) -> bool:
     return status["rollout"] is None or status["rollout"]["phase"] == "paused"

@@ -1,6 +1,6 @@
-"""Who disturbs the app under torture: a liar on the bus, and a second app in which everything goes wrong.
+"""Disturbances of the app under torture: forged signals on the bus, and a second app that fails in every way.
 
-What the neighbour does is nobody's to judge here. The app beside it must not notice.
+The rollouts of the neighbour are not checked. They must not affect the app under torture.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from tests.torture.neighbour import NEIGHBOUR
 
 PORT = 8090
 TROUBLE = ("crash-idle", "hang", "crash", "stubborn", "exit0")
-"""Modes of the demo application (tests/sample_apps/demo), one rollout after the other; then it is removed."""
+"""Modes of the demo application (tests/sample_apps/demo), one rollout after another; then the app is removed."""
 GENERATION, PACE = 1, 0.1
-"""The liar's: the rollout that it calls finished, and seconds between two rounds."""
+"""Arguments of the liar: the rollout that it claims to be finished, and seconds between two rounds."""
 WITHIN = 15.0
-"""Seconds for any of it; what has not ended by then is superseded."""
+"""Seconds for each rollout of the neighbour, which is superseded afterwards."""
 
 POLICY = "/etc/dbus-1/system.d/torture.conf"
 BELIEVING = """\
@@ -35,12 +35,12 @@ BELIEVING = """\
   <policy context="default"><allow send_destination="org.deployd1" send_type="signal"/></policy>
 </busconfig>
 """
-"""A bus that passes forged signals on: it is deployd that must not believe them."""
+"""A policy of the bus that passes forged signals on, so that deployd itself must reject them."""
 
 
 @dataclass(slots=True)
 class Company:
-    """Begins with `start`, and again after each boot; ends with `stop`."""
+    """Runs from `start`, which is repeated after each boot, until `stop`."""
 
     machine: Machine
     _liar: subprocess.Popen[str] | None = None
@@ -67,11 +67,11 @@ class Company:
             self._neighbour = None
 
     def check(self) -> None:
-        """The liar must be there, or nothing is shown by not believing it."""
+        """Check that the liar still runs, because otherwise the test proves nothing."""
         assert self._liar is None or self._liar.poll() is None, "the liar has ended"
 
     async def _misbehave(self) -> None:
-        """Deploy it, break it in every way, remove it; from the beginning."""
+        """Deploy the neighbour, break it in every way and remove it, repeatedly."""
         while True:
             for mode in ("good", *TROUBLE, ""):
                 try:
@@ -79,7 +79,7 @@ class Company:
                         async with await Client.connect(self.machine.bus_address) as client:
                             await (self._roll(client, mode) if mode else client.remove(NEIGHBOUR))
                 except (*AWAY, TimeoutError):
-                    await asyncio.sleep(0.5)  # the daemon, its bus or its host is away: that it returns is told nowhere
+                    await asyncio.sleep(0.5)  # the daemon, its bus or its host is down
 
     async def _roll(self, client: Client, mode: str) -> None:
         release = f"/srv/{NEIGHBOUR}/{next(self._numbers)}"

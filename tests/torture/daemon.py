@@ -1,24 +1,23 @@
-"""The daemon under test: deployd.main as it is, with every step that touches the world counted, labelled and stoppable.
+"""The daemon under test: deployd.main, with every step that affects the system counted, labelled and interruptible.
 
-Runs in the host in place of `deployd daemon` (a drop-in of deployd.service, see tests/torture/site.py), in the
-same sandbox. Steps, each a label and how often it came since the driver armed us:
+Runs on the host in place of `deployd daemon` (by a drop-in of deployd.service, see tests/torture/site.py), in the same
+sandbox. A step is a label and the number of its occurrences since the driver armed the daemon:
 
-    call MEMBER UNIT, reply MEMBER UNIT    each D-Bus call, before it is sent and when its reply is there; reading all
-                                           properties of a unit counts once
+    call MEMBER UNIT, reply MEMBER UNIT    each D-Bus call, before it is sent and after its reply has arrived; reading
+                                           all properties of a unit counts once
     disk METHOD WHAT                       each method of state/disk.py
     sqlite WORDS                           each statement that writes
     spawn PROGRAM, dial SOCKET             each program run, each UNIX socket connected to (probes, journald)
-    wake                                   each turn of a control loop
+    wake                                   each iteration of a control loop
     bpf COMMAND, pidfd_getfd, sock_diag    each system call of steering
 
-What is only about the app beside the one under torture is no step. Instance numbers are left out of labels, so that
-the same step has the same name whatever ran before. At the step that the driver asked for, the daemon tells it so and
-stands still, as if it were slow, until told what becomes of it: nothing, SIGKILL, or for D-Bus an error, a delay, a
-reply that never comes; or for steering's calls an error.
+Work for the neighbour app does not count. Labels contain no instance numbers, so that a step has the same name whatever
+ran before. At the step that the driver has armed, the daemon reports that and blocks, as if it were slow, until the
+driver decides what happens: nothing, SIGKILL, for D-Bus an error, a delay or a missing reply, for steering an error.
 
-CLOCK_REALTIME is the machine's, not the host's, and must not be touched here: where the clock is to jump, time.time()
-of this process is shifted. That shows what deployd makes of its wall clock, not what systemd makes of it; the times
-that deployd has from systemd are CLOCK_MONOTONIC.
+CLOCK_REALTIME belongs to the machine, not to the test host, and must not be changed. To make the clock jump,
+time.time() of this process is shifted. That tests how deployd uses its wall clock, but not systemd's; the times that
+deployd gets from systemd are CLOCK_MONOTONIC.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ SOCKET = "/run/torture.sock"
 PATIENCE = 25.0
 """Seconds to wait for the driver at a step; less than WatchdogSec= of deployd.service."""
 LOST = 1.0
-"""Seconds after which a reply that does not come counts as lost. The real deadline is 30 s; the same happens then."""
+"""Seconds after which a dropped reply counts as lost, in place of the real deadline of 30 s."""
 
 Json = dict[str, Any]
 GO: Json = {"do": "go"}
@@ -70,7 +69,7 @@ _now = time.time
 
 
 class Wire:
-    """The connection to the driver. Without a driver everything goes its way."""
+    """The connection to the driver. Without a driver no step blocks."""
 
     def __init__(self) -> None:
         self.offset = 0.0
@@ -84,7 +83,7 @@ class Wire:
         self._connect()
 
     def reach(self, label: str) -> Json:
-        """A step is about to happen; returns what is to become of it."""
+        """Report that a step is about to happen; return what the driver decides."""
         self._poll()
         self._seen[label] += 1
         here = (label, self._seen[label])
@@ -112,7 +111,7 @@ class Wire:
         self._answer()
 
     def _poll(self) -> None:
-        """Take in what the driver has said since."""
+        """Process the messages of the driver."""
         if self._sock is None:
             if time.monotonic() > self._tried + 0.1:
                 self._connect()
@@ -126,7 +125,7 @@ class Wire:
             self._take(json.loads(line))
 
     def _answer(self) -> Json:
-        """The next thing the driver says."""
+        """Return the next message of the driver."""
         deadline = time.monotonic() + PATIENCE
         while b"\n" not in self._pending and self._sock is not None:
             self._sock.settimeout(max(0.01, deadline - time.monotonic()))
@@ -170,7 +169,7 @@ class Wire:
 
 
 def of_bus(wire: Wire) -> None:
-    """Stop at calls, and at their replies."""
+    """Add steps at calls and at their replies."""
     real = Bus.call
 
     async def call(
@@ -213,7 +212,7 @@ def _called(path: str, member: str, body: list[Any]) -> str | None:
 
 
 def of_disk(wire: Wire) -> None:
-    """Stop before each change to a file system."""
+    """Add a step before each change to a file system."""
 
     def counted(name: str, real: Callable[..., None]) -> Callable[..., None]:
         def method(self: Disk, *arguments: Any) -> None:
@@ -236,7 +235,7 @@ def _what(path: Path) -> str:
 
 
 class Connection(sqlite3.Connection):
-    """Stops before each statement that writes."""
+    """A connection with a step before each statement that writes."""
 
     wire: Wire
 
@@ -253,7 +252,7 @@ def of_sqlite(wire: Wire) -> None:
 
 
 def of_control(wire: Wire) -> None:
-    """Stop when a control loop wakes."""
+    """Add a step when a control loop wakes up."""
     real = Controller._turn
 
     async def turn(self: Controller) -> None:
@@ -305,15 +304,15 @@ def of_steering(wire: Wire) -> None:
     syscalls.bpf, syscalls.pidfd_getfd, Diag._ask = counted_bpf, counted_getfd, counted_ask  # type: ignore[method-assign]
 
 
-def tell_tasks(wire: Wire) -> None:
-    """Where everything stands, to the journal: for the driver, when nothing moves any more."""
+def log_tasks(wire: Wire) -> None:
+    """Write the stacks of all tasks to the journal, for the driver, when the daemon is stuck."""
     for task in asyncio.all_tasks(wire.loop) if wire.loop is not None else ():
         task.print_stack(file=sys.stderr)
 
 
 def run() -> int:
     wire = Wire()
-    signal.signal(signal.SIGUSR1, lambda *_: tell_tasks(wire))
+    signal.signal(signal.SIGUSR1, lambda *_: log_tasks(wire))
     time.time = lambda: _now() + wire.offset
     for instrument in (of_bus, of_disk, of_sqlite, of_control, of_programs, of_steering):
         instrument(wire)

@@ -1,7 +1,7 @@
-"""The faults: where each may happen, how it is done while the daemon stands at a step, how it is undone, and how a
-good rollout may end after it.
+"""The kinds of faults: where each may happen, how it is injected while the daemon is blocked at a step, how it is
+undone, and how a good rollout may end after it.
 
-`inflict` returns what the daemon is told to do with the step; None when there was nothing to hit.
+`inflict` returns what the daemon is to do at the step; None if there was no target for the fault.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ RECOVERY = tuple(
         ("call StartUnit demo@N.service", 1), ("reply StopUnit demo@N.service", 1), ("sqlite COMMIT", 3),
     )
 )  # fmt: skip
-"""Steps of a daemon that takes up a rollout, counted from its start."""
+"""Steps of a daemon that continues a rollout, counted from its start."""
 
 
 class Kind(StrEnum):
     KILL_DAEMON = "kill-daemon"
     KILL_TWICE = "kill-daemon-twice"
-    """Its successor as well, while that takes up the rollout."""
+    """Kill the next daemon as well, while it continues the rollout."""
     KILL_NEW = "kill-new"
     KILL_OLD = "kill-old"
     REPLY_ERROR = "reply-error"
@@ -59,19 +59,19 @@ class Kind(StrEnum):
     STOP_NEW = "stop-new"
     STOP_OLD = "stop-old"
     MASK_FREE = "mask-free"
-    """A number that may be the next to start."""
+    """Mask a number that may be the next to start."""
     MASK_USED = "mask-used"
-    """One that has an instance."""
+    """Mask a number that has an instance."""
     STOP_SOCKET = "stop-socket"
-    """That of one instance, under it: routing restarts it, and it loses nothing."""
+    """Stop the socket unit of a running instance; routing restarts it without losing a request."""
     RESTART_SOCKET = "restart-socket"
     FLIP_WEIGHT = "flip-weight"
-    """By request, at any moment of the rollout, and again where it stands."""
+    """Change weights by request at any time of the rollout, and again while it is paused."""
     WAKE_STANDBY = "wake-standby"
-    """SIGCONT by hand: what stands by runs, and gets nothing all the same."""
+    """Send SIGCONT to an instance in standby, which then runs but gets no connections."""
     KILL_STANDBY = "kill-standby"
     KERNEL_ERROR = "kernel-error"
-    """A call of steering fails, once."""
+    """Let a system call of steering fail once."""
 
 
 OF_STEERED = frozenset(
@@ -80,15 +80,15 @@ OF_STEERED = frozenset(
         Kind.KERNEL_ERROR,
     }
 )  # fmt: skip
-"""There is nothing of the kind where one socket is shared."""
+"""Kinds that need a steered app."""
 
 KERNEL = ("bpf ", "pidfd_getfd", "sock_diag ")
-"""How the steps of steering's system calls begin."""
+"""Prefixes of the labels of steering's system calls."""
 
 
 @dataclass(slots=True)
 class Scene:
-    """What a fault may need to know: where the rollout comes from, and what it rolls out."""
+    """What a fault needs to know about the rollout, and how to undo it."""
 
     site: Site
     rng: random.Random
@@ -96,14 +96,14 @@ class Scene:
     """The newest generation before this rollout."""
     release: str
     inflicted: float = 0.0
-    """When the fault was there, CLOCK_MONOTONIC."""
+    """Time of the fault, CLOCK_MONOTONIC."""
     stopped: int | None = None
-    """The instance that was stopped by hand."""
+    """The instance that was stopped by request."""
     stopped_at: float = 0.0
-    """When, in seconds since the epoch."""
+    """Time of that stop, in seconds since the epoch."""
     undo: list[Callable[[], Awaitable[object]]] = field(default_factory=list)
-    asked: list[asyncio.Future[None]] = field(default_factory=list)
-    """Requests that are answered only when the daemon goes on."""
+    requests: list[asyncio.Future[None]] = field(default_factory=list)
+    """Requests that get a reply only when the daemon continues."""
 
     async def new(self) -> list[int]:
         return sorted(number for number, generation in (await self.site.alive()).items() if generation > self.before)
@@ -111,29 +111,31 @@ class Scene:
     async def old(self) -> list[int]:
         return sorted(number for number, generation in (await self.site.alive()).items() if generation <= self.before)
 
-    async def aside(self) -> list[int]:
-        """Those that stand by."""
+    async def standby(self) -> list[int]:
+        """Return the instances in standby."""
         return sorted(self.site.records().keys() & (await self.site.processes()).keys())
 
     async def flip_weight(self) -> None:
-        """Another share of new connections for one of the two generations, if a rollout is under way."""
+        """Request a random weight for one of the two generations, if a rollout is in progress."""
         with contextlib.suppress(*AWAY):
             async with await self.site.client() as client:
                 rollout = (await client.status(APP))["rollout"]
-                those = [] if rollout is None else [rollout["from"], rollout["to"]]
-                if None not in those and those:
-                    with contextlib.suppress(Refused):  # it is over, or on its way back
-                        await client.weigh(APP, self.rng.choice(those), self.rng.choice((0.0, 0.5, 1.0)))
+                generations = [] if rollout is None else [rollout["from"], rollout["to"]]
+                if None not in generations and generations:
+                    with contextlib.suppress(Refused):  # already finished, or being rolled back
+                        await client.weigh(APP, self.rng.choice(generations), self.rng.choice((0.0, 0.5, 1.0)))
 
-    async def mend(self) -> None:
-        """Undo what is a state of the machine."""
+    async def undo_all(self) -> None:
+        """Undo the lasting changes to the machine."""
         while self.undo:
             await self.undo.pop()()
 
 
 def fits(kind: Kind, step: Step, begun: bool, stays: bool = False, steered: bool = False) -> bool:
-    """Whether there is anything to do at this step. `begun`: have new instances been started before it; `stays`: is the
-    release that is rolled out the one that runs?"""
+    """True if this kind of fault is possible at this step.
+
+    `begun`: new instances have been started before it; `stays`: the release that is rolled out is the running one.
+    """
     if kind in OF_STEERED and not steered:
         return False
     match kind:
@@ -181,7 +183,7 @@ async def inflict(kind: Kind, scene: Scene) -> Json | None:
         case Kind.REEXEC | Kind.RELOAD:
             await site.run("systemctl", str(kind))
         case Kind.DISK_FULL:
-            # dd ends with an error when nothing fits any more: that is what it is for
+            # dd ends with an error when the disk is full, as intended.
             await site.run("dd", "if=/dev/zero", f"of={STATE}/ballast", "bs=64k", check=False)
             await site.run("dd", "if=/dev/zero", f"of={STATE}/ballast2", "bs=512", check=False)
             scene.undo.append(lambda: site.run("rm", "-f", f"{STATE}/ballast", f"{STATE}/ballast2"))
@@ -192,7 +194,7 @@ async def inflict(kind: Kind, scene: Scene) -> Json | None:
         case Kind.NO_RELEASE:
             release = site.host_path(scene.release)
             gone = release.rename(release.with_name(release.name + ".gone"))
-            scene.undo.append(lambda: _put_back(gone, release))
+            scene.undo.append(lambda: _restore(gone, release))
         case Kind.POWER_CUT | Kind.REBOOT:
             await site.reboot(clean=kind is Kind.REBOOT)
         case Kind.MASK_FREE | Kind.MASK_USED:
@@ -210,15 +212,15 @@ async def _inflict_on_steered(kind: Kind, scene: Scene) -> Json | None:
         case Kind.KERNEL_ERROR:
             return {"do": "error"}
         case Kind.FLIP_WEIGHT:
-            scene.asked.append(asyncio.ensure_future(scene.flip_weight()))
+            scene.requests.append(asyncio.ensure_future(scene.flip_weight()))
         case Kind.STOP_SOCKET | Kind.RESTART_SOCKET:
             if not (found := sorted(await site.sockets())):
                 return None
             verb = "stop" if kind is Kind.STOP_SOCKET else "restart"
-            # systemd may refuse to open it again, beside its instance; then it was stopped
+            # systemd may refuse to open it again while its instance runs; then it stays stopped.
             await site.run("systemctl", verb, f"{APP}@{scene.rng.choice(found)}.socket", check=False)
         case Kind.WAKE_STANDBY | Kind.KILL_STANDBY:
-            if not (found := await scene.aside()):
+            if not (found := await scene.standby()):
                 return None
             number = scene.rng.choice(found)
             name = "CONT" if kind is Kind.WAKE_STANDBY else "KILL"
@@ -226,7 +228,7 @@ async def _inflict_on_steered(kind: Kind, scene: Scene) -> Json | None:
     return {"do": "go"}
 
 
-async def _put_back(gone: Path, release: Path) -> None:
+async def _restore(gone: Path, release: Path) -> None:
     gone.rename(release)
 
 
@@ -239,10 +241,10 @@ NO_OBSTACLE = frozenset(
         Kind.KERNEL_ERROR,
     }
 )  # fmt: skip
-"""After these a good release must be rolled out all the same."""
+"""Faults after which a good release must succeed nevertheless."""
 
 ENDS_THE_REQUEST = frozenset({Kind.KILL_DAEMON, Kind.KILL_TWICE, Kind.RESTART_BUS, Kind.POWER_CUT, Kind.REBOOT})
-"""Only these may leave the command without an answer."""
+"""Faults after which the request may get no reply."""
 
 NEEDS_SMALL_DISK = frozenset({Kind.DISK_FULL})
 NEEDS_OWN_DISK = frozenset({Kind.POWER_CUT, Kind.REBOOT})

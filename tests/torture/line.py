@@ -1,5 +1,5 @@
-"""The driver's end of the wire to the daemon under test: it arms a step, hears when that is reached, and says what
-becomes of it."""
+"""The driver's end of the connection to the daemon under test: arms a step, learns when it is reached, and decides what
+happens there."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.host.machine import MachineError
 Json = dict[str, Any]
 
 AWAY = (DeploydError, BusError, MachineError, OSError, EOFError)
-"""What asking deployd may raise while it, its bus or its machine is away."""
+"""What requests may raise while deployd, its bus or its machine is down."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Step:
-    """The `nth` time that the daemon came to `label` since it was armed."""
+    """The `nth` occurrence of `label` since the daemon was armed."""
 
     label: str
     nth: int
@@ -39,17 +39,17 @@ class Step:
 
 @dataclass(slots=True)
 class Line:
-    """Where the daemon of one host calls in. `open` it anew for each boot."""
+    """The endpoint to which the daemon of a host connects. `open` it again after each boot."""
 
     steps: list[Step] = field(default_factory=list)
-    """What was passed while listing."""
+    """Steps that occurred while listing."""
     reached: asyncio.Future[Step] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     _settings: Json = field(default_factory=lambda: {"arm": None, "offset": 0.0, "listing": False})
     _writer: asyncio.StreamWriter | None = None
     _server: asyncio.Server | None = None
 
     async def open(self, path: Path) -> None:
-        """Listen at `path`: SOCKET of the daemon in the host, as this process reaches it."""
+        """Listen at `path`, the path of the daemon's SOCKET as seen by this process."""
         await self.close()
         path.unlink(missing_ok=True)
         self._server = await asyncio.start_unix_server(self._serve, path)
@@ -63,28 +63,28 @@ class Line:
             self._writer = None
 
     async def arm(self, step: Step | None, listing: bool = False) -> None:
-        """From now on steps are counted anew, and the daemon stops at `step`."""
+        """Restart the count of steps, and block the daemon at `step`."""
         self.steps = []
         self.reached = asyncio.get_running_loop().create_future()
         self._settings |= {"arm": [step.label, step.nth] if step else None, "listing": listing}
         await self._say(self._settings)
 
     def arm_next(self, step: Step) -> None:
-        """The daemon that calls in next stops at `step`, counted from its start."""
+        """Block the next daemon that connects at `step`, counted from its start."""
         self.reached = asyncio.get_running_loop().create_future()
         self._settings |= {"arm": [step.label, step.nth], "listing": False}
 
     def disarm(self) -> None:
-        """The daemon that calls in next does not stop anywhere."""
+        """Do not block the next daemon that connects."""
         self._settings["arm"] = None
 
     async def shift(self, offset: float) -> None:
-        """Move the daemon's clock, for as long as nothing else is said."""
+        """Shift the daemon's clock until further notice."""
         self._settings["offset"] = offset
         await self._say({"offset": offset})
 
     async def answer(self, **verdict: object) -> None:
-        """To the daemon that stands at the step reached; `offset` is kept for those to come."""
+        """Send the verdict to the daemon blocked at a step; `offset` also applies to later daemons."""
         self._settings["arm"] = None
         self._settings |= {key: value for key, value in verdict.items() if key == "offset"}
         await self._say(verdict)

@@ -1,4 +1,4 @@
-"""The app beside the one under torture, by name: what the daemon does for it is not counted among the steps."""
+"""The name of the app alongside the one under torture; the daemon's work for it does not count as steps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ NEIGHBOUR = "broken"
 
 
 def is_neighbours(text: str) -> bool:
-    """Whether a unit's name or a path is the neighbour's."""
+    """True if the name of a unit or a path belongs to the neighbour."""
     return text.startswith((f"{NEIGHBOUR}@", f"{NEIGHBOUR}.", f"{NEIGHBOUR}:")) or any(
         part == NEIGHBOUR or part.startswith((f"{NEIGHBOUR}@", f"{NEIGHBOUR}.")) for part in text.split("/")
     )

@@ -1,5 +1,5 @@
-"""Which faults, in which order: the product of steps and kinds so that every beginning of it is spread over all of
-both, then at random."""
+"""The order of faults: first the product of steps and kinds, ordered so that each prefix covers both evenly, then
+random ones."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tests.torture.line import Step
 
 STARTED = "reply StartUnit demo@N.service"
 IN_A_ROW = {"shared": 20, "steered": 12}
-"""Faults of one routing before some of the other: to go from one to the other takes a while."""
+"""Consecutive faults with one routing, because changing it takes a while."""
 ALIKE = 8
-"""Faults in a row with standby or without: the load is another one."""
+"""Consecutive faults with or without standby, because they need different loads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """A good rollout step by step. A `rich` one has all that there is: hooks, probes, an address that comes or goes.
-    One `back` wakes what stands by, as a plain one leaves it that is steered."""
+    """The steps of a good rollout. A `rich` one has hooks, probes and an address that is added or removed. One with
+    `back` is a rollback that thaws the instances that a plain steered one left in standby."""
 
     steps: Sequence[Step]
     rich: bool = False
@@ -36,11 +36,11 @@ class Walk:
         return self.routing == "steered"
 
     def begun(self, index: int) -> bool:
-        """Whether new instances have been started before this step."""
+        """True if new instances have been started before this step."""
         return self.back or STARTED in (step.label for step in self.steps[:index])
 
     def carrier(self, number: int) -> Carrier:
-        """The rollout that comes by these steps; each changes what the one before had."""
+        """Return the rollout with these steps; each one changes the settings of the one before."""
         plain = Carrier(nice=number % 2, resume=bool(number % 4 < 2), routing=self.routing)
         if self.steered and not self.rich:
             return replace(plain, standby=True, verb="rollback" if self.back else "rollout")
@@ -49,7 +49,7 @@ class Walk:
 
 @dataclass(frozen=True, slots=True)
 class Walks:
-    """Those of one routing."""
+    """The walks of one routing."""
 
     plain: Walk
     rich: Walk
@@ -61,8 +61,11 @@ class Walks:
 
 
 def in_turn(walk: Walk, seed: int) -> Iterator[Case]:
-    """Each step with each kind, with a good release. A round has every step once, each with the kind that fits there
-    and was the least often had; of several the one that fits in the fewest places."""
+    """Yield each step with each kind, with a good release.
+
+    A round has every step once, with the kind that fits there and occurred least often; of several, the one that fits
+    in the fewest places.
+    """
     steps, begun = walk.steps, [walk.begun(index) for index in range(len(walk.steps))]
     fitting_at = [
         [kind for kind in Kind if fits(kind, step, begun[index], stays=walk.back, steered=walk.steered)]
@@ -82,14 +85,14 @@ def in_turn(walk: Walk, seed: int) -> Iterator[Case]:
 
 
 def spread(size: int) -> list[int]:
-    """0 … size - 1 in the order of their bits reversed: every beginning is spread evenly."""
+    """Return 0 … size - 1 in bit-reversed order, so that each prefix is spread evenly."""
     width = max(1, (size - 1).bit_length())
     reversed_bits = (int(f"{index:0{width}b}"[::-1], 2) for index in range(1 << width))
     return [index for index in reversed_bits if index < size]
 
 
 def at_random(walks: Walks, seed: int) -> Iterator[Case]:
-    """For ever. The same seed gives the same."""
+    """Yield random cases without end; the same seed gives the same cases."""
     rng = random.Random(seed)
     for number in count(1):
         steered = walks.plain.steered
@@ -104,8 +107,10 @@ def at_random(walks: Walks, seed: int) -> Iterator[Case]:
 
 
 def mixed(routings: Sequence[Walks], seed: int, turns: int) -> Iterator[Case]:
-    """Of each routing one round of each walk, but no more than `turns` faults altogether; then at random. A few of the
-    one, then a few of the other."""
+    """Yield one round of each walk of each routing, at most `turns` faults in total, then random ones.
+
+    The routings alternate after a few faults each.
+    """
     portions = [IN_A_ROW[walks.plain.routing] for walks in routings]
     plans = [
         _rounds_and_chance(walks, seed, turns * portion // sum(portions))

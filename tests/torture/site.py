@@ -1,7 +1,7 @@
-"""One host with the daemon under test: the app `demo` under load, and the driver's ways to look and to act.
+"""One host with the daemon under test: the app `demo` under load, and the driver's means to observe and to act.
 
-Commands go over the bus from this process, by the client that the command uses: a Python of its own for each would cost
-more than the rollout.
+Requests are made by this process, with the client library of the command, because starting the command for each of them
+would take longer than the rollout.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ STATE = "/var/lib/deployd"
 UNITS = "/etc/systemd/system"
 DAEMON = "deployd.service"
 SMALL = "64m"
-"""Of the file system for the state: room for the histories of a thousand rollouts, and soon filled."""
+"""Size of the file system for the state: enough for the history of a thousand rollouts, and quickly filled."""
 
 DEADLINE = 45.0
-"""Seconds for anything to come to its end, on a busy machine."""
+"""Seconds in which anything must end, on a busy machine."""
 RATE, KEEPALIVE = 100.0, 4
 
 DROP_IN = f"""\
@@ -45,37 +45,37 @@ Json = dict[str, Any]
 
 
 class Stuck(AssertionError):
-    """What should have happened did not, within its deadline."""
+    """An expected change did not happen before its deadline."""
 
 
 @dataclass(slots=True)
 class Site:
-    """Make it with `open`."""
+    """Create it with `open`."""
 
     machine: Machine
     stage: Stage
     line: Line
     company: Company
-    """Who disturbs it, from `campaign` on."""
+    """Disturbances, from `campaign` on."""
     held: int = 0
-    """Connections of processes that were killed."""
+    """Connections of killed processes."""
     requests: int = 0
     failed: int = 0
-    """What ended loads counted; `traffic` adds the one that runs."""
+    """Counts of ended loads; `traffic` adds those of the running one."""
     routing: str = "shared"
-    """How the app takes connections."""
+    """Routing of the app."""
     keepalive: int = KEEPALIVE
     left: set[tuple[str, int]] = field(default_factory=set)
-    """Left over by the case before."""
+    """Leftovers of the case before."""
     small: bool = False
-    """Is the state on a file system of its own, which a reboot loses?"""
+    """True if the state is on a file system of its own, which a reboot loses."""
     _load: Load | None = None
     _settings: dict[str, object] = field(default_factory=dict)
     _cursor: str = ""
 
     @classmethod
     async def open(cls, machine: Machine, routing: str = "shared", **settings: object) -> Site:
-        """Generation 1 of `demo`, under load, with the daemon under test."""
+        """Deploy generation 1 of `demo`, with the daemon under test, and start the load."""
         site = cls(machine, Stage(machine), Line(), Company(machine), routing=routing, _settings=settings)
         machine.write(f"{UNITS}/{DAEMON}.d/torture.conf", DROP_IN)
         await site.line.open(site.host_path(SOCKET))
@@ -94,7 +94,7 @@ class Site:
         await self.start_load()
 
     async def put_on(self, routing: str, keepalive: int) -> None:
-        """An app that is deployed keeps its routing: for another one it is removed, and deployed anew."""
+        """Change routing and load. A deployed app keeps its routing, so the app is removed and redeployed."""
         if routing != self.routing:
             await self.stop_load()
             async with await self.client() as client:
@@ -112,15 +112,15 @@ class Site:
         await self.line.close()
         self.stage.close()
 
-    # ---- ways in
+    # ---- commands
 
     async def run(self, *argv: str, check: bool = True) -> str:
-        """A command in the host; its standard output."""
+        """Run a command on the host; return its standard output."""
         done = await asyncio.to_thread(self.machine.run, argv, check=check, timeout=DEADLINE)
         return done.stdout
 
     async def in_daemon(self, *argv: str, check: bool = True) -> None:
-        """A command in the mount namespace of the daemon."""
+        """Run a command in the mount namespace of the daemon."""
         pid = (await self.show(DAEMON, "MainPID"))["MainPID"]
         await self.run("nsenter", f"--target={pid}", "--mount", "--", *argv, check=check)
 
@@ -133,10 +133,10 @@ class Site:
     async def client(self) -> Client:
         return await Client.connect(self.machine.bus_address)
 
-    # ---- what deployd says
+    # ---- deployd's documents
 
     async def until(self, holds: Callable[[Json], bool], what: str, deadline: float = DEADLINE) -> Json:
-        """The status that `holds`; looked at whenever deployd says that it changed, across its deaths and the bus's."""
+        """Return the first status for which `holds` is true, also across restarts of the daemon and the bus."""
         last: Json = {}
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(deadline):
@@ -148,16 +148,16 @@ class Site:
                                 if holds(status):
                                     return status
                     except AWAY:
-                        await asyncio.sleep(0.1)  # that a bus comes back is announced nowhere
+                        await asyncio.sleep(0.1)  # a restart of the bus is not announced
         raise Stuck(f"{what}: not within {deadline:g} s; status was {json.dumps(last)}")
 
     async def until_idle(self, but: int | None = None) -> Json:
-        """No rollout is under way; all instances wanted are ready, in one generation; only `but` may be down."""
-        what = "all instances ready in one generation and no rollout under way"
+        """Wait until no rollout is in progress and all instances but `but` are ready, in one generation."""
+        what = "all instances ready in one generation and no rollout in progress"
         return await self.until(lambda status: is_whole(status, but), what)
 
     async def history(self) -> list[Json]:
-        """Newest first."""
+        """Return the rows of the history, newest first."""
         async with asyncio.timeout(DEADLINE):
             while True:
                 try:
@@ -167,15 +167,15 @@ class Site:
                 except AWAY:
                     await asyncio.sleep(0.1)
 
-    # ---- what is there
+    # ---- state of the host
 
     def pins(self) -> dict[int, int]:
-        """Instance to generation."""
+        """Map pinned instances to generations."""
         directory = self.host_path(f"{STATE}/apps/{APP}/pins")
         return {int(pin.name): int(pin.readlink().name) for pin in directory.iterdir() if pin.name.isdigit()}
 
     async def alive(self) -> dict[int, int]:
-        """Instances that have a process, each with its generation."""
+        """Map pinned instances that have a process to generations."""
         pins = self.pins()
         units = {number: f"{APP}@{number}.service" for number in pins}
         if not units:
@@ -185,31 +185,33 @@ class Site:
         return {number: pins[number] for number, unit in units.items() if found.get(unit)}
 
     def records(self) -> dict[int, int]:
-        """Instances that stand by, each with its generation. Of a pinned instance no record counts."""
+        """Map instances in standby to generations, leaving out pinned ones."""
         directory, pins = self.host_path(f"{STATE}/apps/{APP}/standby"), self.pins()
         found = directory.iterdir() if directory.is_dir() else ()
         numbers = [path for path in found if path.name.isdigit() and int(path.name) not in pins]
         return {int(path.name): int(path.read_text().split()[0]) for path in numbers}
 
     async def sockets(self) -> set[int]:
-        """Instances whose own socket unit is open."""
+        """Return the instances whose own socket unit is active."""
         argv = ["systemctl", "list-units", "--plain", "--no-legend", "--state=active", f"{APP}@*.socket"]
         names = [line.split()[0] for line in (await self.run(*argv)).splitlines()]
         return {int(name.removeprefix(f"{APP}@").removesuffix(".socket")) for name in names}
 
     async def processes(self) -> dict[int, int]:
-        """Instance to its main process, of all that have one, with a pin or without."""
+        """Map instances that have a main process to its PID, with or without a pin."""
         text = await self.run("systemctl", "show", "--property=Id,MainPID", f"{APP}@*.service")
         found = dict(map(_unit_and_pid, filter(None, text.split("\n\n"))))
         return {int(unit.removeprefix(f"{APP}@").removesuffix(".service")): pid for unit, pid in found.items() if pid}
 
     def state_of(self, pid: int) -> str:
-        """Of a process, as proc(5) has it: T is stopped. Raises OSError when it is gone."""
+        """Return the state of a process as in proc(5); T is stopped. Raises OSError if it has ended."""
         return self.host_path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
 
     def left_overs(self) -> set[tuple[str, int]]:
-        """What a killed daemon may leave and the next rollout has to clear away: half-written files, units of single
-        instances but for those that stand by. Path and inode."""
+        """Return paths and inodes of what a killed daemon may leave and the next rollout must remove.
+
+        These are incomplete files, and units of single instances other than those in standby.
+        """
         places = (UNITS, f"{STATE}/apps/{APP}/pins", f"{STATE}/apps/{APP}/generations", f"{STATE}/apps", STATE)
         found = [path for place in places for path in self.host_path(place).glob(".*")]
         needed = {f"{APP}@{number}.service" for number in self.records()}
@@ -219,16 +221,16 @@ class Site:
         return {(f"/{path.relative_to(root)}", path.lstat().st_ino) for path in found}
 
     def generations(self) -> set[int]:
-        """Those that have files."""
+        """Return the generations that have files."""
         directory = self.host_path(f"{STATE}/apps/{APP}/generations")
         return {int(path.name) for path in directory.iterdir() if path.name.isdigit()}
 
     async def socket(self) -> dict[str, str]:
-        """Equal as long as the socket has not been closed."""
+        """Return properties of the app's socket that do not change unless it is closed."""
         return await self.show(f"{APP}.socket", "ActiveState", "InvocationID", "ActiveEnterTimestampMonotonic")
 
-    async def said(self) -> str:
-        """The daemon's journal since this was last asked."""
+    async def journal(self) -> str:
+        """Return the daemon's journal since the last call."""
         argv = ["journalctl", "--output=short-precise", "--show-cursor", "--no-pager", f"--unit={DAEMON}"]
         await self.run("journalctl", "--sync")
         text = await self.run(*argv, *([f"--after-cursor={self._cursor}"] if self._cursor else []))
@@ -236,12 +238,12 @@ class Site:
         self._cursor = cursor.strip() or self._cursor
         return body
 
-    async def tell_tasks(self) -> None:
-        """Have the daemon write to the journal where it stands."""
+    async def log_tasks(self) -> None:
+        """Have the daemon write the stacks of its tasks to the journal."""
         await self.run("systemctl", "kill", "--signal=USR1", "--kill-whom=main", DAEMON, check=False)
 
     async def units(self) -> str:
-        """What systemd says of the app's units."""
+        """Return properties of the app's units."""
         names = (f"{APP}@*.service", f"{APP}@*.socket", f"{APP}.service", f"{APP}.socket")
         properties = "--property=Id,LoadState,ActiveState,SubState,Result,NRestarts,Job"
         return await self.run("systemctl", "show", "--all", properties, *names, check=False)
@@ -252,7 +254,7 @@ class Site:
         self._load = await asyncio.to_thread(self.stage.load, RATE, self.keepalive)
 
     async def stop_load(self) -> None:
-        """Await what is under way, and count."""
+        """Stop the load after its pending requests, and add its counts."""
         if self._load is not None:
             load, self._load = self._load, None
             record = await asyncio.to_thread(load.stop)
@@ -260,7 +262,7 @@ class Site:
             self.failed += len(record.failed)
 
     async def traffic(self) -> tuple[int, int]:
-        """Requests and failures so far."""
+        """Return the number of requests and failures so far."""
         if self._load is None:
             return self.requests, self.failed
         try:
@@ -272,16 +274,16 @@ class Site:
     # ---- the machine
 
     async def kill(self, instance: int) -> None:
-        """SIGKILL an instance; what it held is counted."""
+        """Send SIGKILL to an instance, and count its connections."""
         self.held += await asyncio.to_thread(self.stage.kill, instance)
 
     async def reboot(self, clean: bool) -> None:
-        """Power off and on. There is no load meanwhile; afterwards there is."""
+        """Reboot the host, without load meanwhile."""
         await self.stop_load()
         await self.company.stop()
         if clean:
-            await self.line.answer(do="go")  # it is not to stand still while it is asked to stop
-        self.line.disarm()  # nor its successor, where nobody would answer it
+            await self.line.answer(do="go")  # must not be blocked while it is being stopped
+        self.line.disarm()  # nor the next one, because no verdict would follow
         await asyncio.to_thread(self.machine.reboot, clean)
         self._cursor = ""
         await self.line.open(self.host_path(SOCKET))
@@ -289,10 +291,10 @@ class Site:
         await self.start_load()
 
     async def put_on_small_disk(self, small: bool) -> None:
-        """Move the state to a file system that can be filled, or back to the host's own, which outlives a reboot."""
+        """Move the state to a file system that can be filled, or back to the host's own, which survives a reboot."""
         if small == self.small:
             return
-        await self.company.stop()  # what the neighbour asks for would start the daemon again
+        await self.company.stop()  # its requests would start the daemon again
         await self.run("systemctl", "stop", DAEMON)
         mount = f"mount -t tmpfs -o size={SMALL},mode=755 small {STATE}" if small else f"umount {STATE}"
         move = f"rm -rf /run/moved && cp -a {STATE} /run/moved && {mount} && find {STATE} -mindepth 1 -delete"
@@ -303,7 +305,7 @@ class Site:
 
 
 def is_whole(status: Json, but: int | None = None) -> bool:
-    """Whether nothing is under way and all that is wanted is there, of one generation; `but` may be down."""
+    """True if no rollout is in progress and all instances but `but` are ready, in one generation."""
     instances = [item for item in status["instances"] if item["state"] != "standby"]
     excused = [item for item in instances if item["instance"] == but and not item["ready"]]
     return (

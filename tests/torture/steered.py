@@ -1,4 +1,4 @@
-"""What has to hold of a steered app beyond what holds of any, when nothing is under way."""
+"""Additional checks of a steered app while no rollout is in progress."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ from tests.torture.line import AWAY
 from tests.torture.site import Json, Site
 
 PATIENCE = 20.0
-"""Seconds until it holds: an instance that lost its socket is drained and restarted first."""
-LOOKS = 0.2
-ASKED = 8
-"""Connections that are asked who answers."""
+"""Seconds until the checks must hold, because an instance that lost its socket is drained and restarted first."""
+INTERVAL = 0.2
+CONNECTIONS = 8
+"""Connections on which the version of the app is checked."""
 
 
 async def what_is_wrong(site: Site, *, down: int | None, woken: bool) -> list[str]:
-    """Empty when all holds. `down`: an instance that was stopped by hand; `woken`: somebody may have woken what stands
-    by."""
+    """Return violations, an empty list for none.
+
+    `down`: an instance that was stopped by request; `woken`: instances in standby may have been continued.
+    """
     end = time.monotonic() + PATIENCE
     while True:
-        wrong = await _look(site, down, woken)
+        wrong = await _check(site, down, woken)
         if not wrong or time.monotonic() > end:
             return wrong
-        await asyncio.sleep(LOOKS)  # sockets and shares follow what happened; not all of it is told
+        await asyncio.sleep(INTERVAL)  # sockets and shares follow with a delay, without a signal for each
 
 
-async def _look(site: Site, down: int | None, woken: bool) -> list[str]:
+async def _check(site: Site, down: int | None, woken: bool) -> list[str]:
     try:
         async with await site.client() as client:
             status = await client.status(APP)
@@ -40,7 +42,7 @@ async def _look(site: Site, down: int | None, woken: bool) -> list[str]:
             *await asyncio.to_thread(_answers, site, status),
         ]
     except AWAY as error:
-        return [f"nobody could be asked what holds: {error}"]
+        return [f"the checks failed: {error}"]
 
 
 def _shares(status: Json, down: int | None) -> list[str]:
@@ -71,7 +73,7 @@ async def _processes(site: Site, woken: bool) -> list[str]:
         try:
             sleeps = site.state_of(pid) == "T"
         except (OSError, MachineError):
-            continue  # it has just ended
+            continue  # just ended
         if number not in known:
             wrong.append(f"instance {number} runs, and has neither a pin nor a record of standby")
         if sleeps and number not in records:
@@ -82,6 +84,6 @@ async def _processes(site: Site, woken: bool) -> list[str]:
 
 
 def _answers(site: Site, status: Json) -> list[str]:
-    versions = {site.stage.get(timeout=5.0)["version"] for _ in range(ASKED)}
+    versions = {site.stage.get(timeout=5.0)["version"] for _ in range(CONNECTIONS)}
     expected = PurePath(status["release"]).name
     return [f"{sorted(versions)} answer, the app is at {expected}"] if versions != {expected} else []

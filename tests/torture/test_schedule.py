@@ -1,4 +1,4 @@
-"""Which faults make torture does, in which order."""
+"""The order of the faults of make torture."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ OF_SHARED = [kind for kind in Kind if kind not in OF_STEERED]
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 64, 195])
-def test_every_beginning_is_spread(count: int) -> None:
+def test_every_prefix_is_spread_evenly(count: int) -> None:
     order = spread(count)
     assert sorted(order) == list(range(count))
     quarter = sorted(order[: count // 4])
     assert all(after - before <= 8 for before, after in pairwise(quarter))
 
 
-def test_a_round_has_every_step_and_all_kinds_alike() -> None:
+def test_a_round_has_every_step_and_all_kinds_equally_often() -> None:
     cases = list(islice(in_turn(WALK, 1), len(STEPS)))
     assert {case.step for case in cases} == set(STEPS)
     counts = [sum(case.kind is kind for case in cases) for kind in OF_SHARED]
@@ -51,7 +51,7 @@ def test_the_first_sixty_have_every_kind() -> None:
     assert {case.kind for case in islice(in_turn(STEERED.plain, 1), 60)} == set(Kind)
 
 
-def test_all_rounds_together_are_the_product_of_what_fits() -> None:
+def test_all_rounds_together_are_the_product_of_fitting_steps_and_kinds() -> None:
     begun = next(index for index, step in enumerate(STEPS) if step.label == STARTED)
     product = {(kind, step) for index, step in enumerate(STEPS) for kind in Kind if fits(kind, step, index > begun)}
     cases = [(case.kind, case.step) for case in in_turn(WALK, 1)]
@@ -59,12 +59,12 @@ def test_all_rounds_together_are_the_product_of_what_fits() -> None:
     assert set(cases) == product
 
 
-def test_chance_is_repeated_by_its_seed() -> None:
+def test_random_cases_are_reproducible_by_their_seed() -> None:
     assert list(islice(at_random(SHARED, 5), 50)) == list(islice(at_random(SHARED, 5), 50))
     assert list(islice(at_random(SHARED, 5), 50)) != list(islice(at_random(SHARED, 6), 50))
 
 
-def test_a_step_is_read_as_it_is_written() -> None:
+def test_a_step_is_formatted_and_parsed() -> None:
     step = Step("call StartUnit demo@N.service", 12)
     assert Step.parse(str(step)) == step
 
@@ -82,7 +82,7 @@ def test_table_counts_faults_by_kind_and_result() -> None:
     assert lines[-1] == ["all", "3", "1", "2", "1"]
 
 
-def test_each_walk_has_a_round_before_chance_begins() -> None:
+def test_each_walk_has_a_round_before_random_cases() -> None:
     cases = list(islice(mixed([SHARED], 1, 1000), len(STEPS) + len(RICH.steps) + 100))
     assert [case.index for case in cases] == list(range(1, len(cases) + 1))
     first, second = cases[: len(STEPS)], cases[len(STEPS) : len(STEPS) + len(RICH.steps)]
@@ -93,7 +93,7 @@ def test_each_walk_has_a_round_before_chance_begins() -> None:
     assert not any(case.carrier.hooks for case in islice(mixed([SHARED], 1, 100), 100))
 
 
-def test_a_good_third_is_steered_and_they_come_in_rows() -> None:
+def test_over_a_third_is_steered_in_consecutive_cases() -> None:
     cases = list(islice(mixed([SHARED, STEERED], 1, 300), 600))
     steered = [case.carrier.steered for case in cases]
     assert 200 <= sum(steered) < 300
@@ -101,7 +101,7 @@ def test_a_good_third_is_steered_and_they_come_in_rows() -> None:
     assert not [case for case in cases if case.kind in OF_STEERED and not case.carrier.steered]
 
 
-def test_steered_carriers_leave_somebody_in_standby_and_wake_them() -> None:
+def test_steered_carriers_leave_instances_in_standby_and_thaw_them() -> None:
     back = list(islice(in_turn(STEERED.back or WALK, 1), 20))
     assert all(case.carrier.verb == "rollback" and case.carrier.standby for case in back)
     chance = list(islice(at_random(STEERED, 1), 200))

@@ -1,4 +1,4 @@
-"""Faults that `make torture` found deployd wrong at, each as it was found."""
+"""Faults with which `make torture` found bugs of deployd, each as it was found."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from tests.torture.line import Step
 
 INSTALLING = Step("reply Reload", 1)
 FOUND = {
-    # The answer to the request was forgotten when the units were installed: it rolled on, or in two directions.
+    # The request was lost while the units were installed: the rollout continued, or in two directions.
     "aborted while its units are installed": (
         Kind.REPLY_DELAYED, INSTALLING, Carrier(nice=1, pause=True, resume=False),
     ),
     "paused while its units are installed": (Kind.REPLY_DELAYED, INSTALLING, Carrier(nice=0, pause=True)),
     "superseded while its units are installed": (Kind.REPLY_DELAYED, INSTALLING, Carrier(nice=1, supersede=True)),
-    # On its way back nothing woke it when the disk was writable again.
-    "read-only on the way back": (Kind.READ_ONLY, Step("reply StopUnit demo@N.service", 1), Carrier(mode="crash")),
-    # The way back wanted a unit for the masked instance, or its number, and failed: two generations were left.
-    "masked number on the way back": (Kind.MASK_USED, Step("sqlite BEGIN IMMEDIATE", 3), Carrier(nice=0)),
-    # Connections strayed to what stands by when the daemon came back; to drain it took as long as it could.
-    "killed while it clears standby away": (
+    # During a rollback nothing woke the control loop when the disk was writable again.
+    "read-only during a rollback": (Kind.READ_ONLY, Step("reply StopUnit demo@N.service", 1), Carrier(mode="crash")),
+    # The rollback needed a unit for the masked instance, or its number, and failed: two generations were left.
+    "masked number during a rollback": (Kind.MASK_USED, Step("sqlite BEGIN IMMEDIATE", 3), Carrier(nice=0)),
+    # After a restart of the daemon connections went to instances in standby, which then drained until the timeout.
+    "killed while it removes standby": (
         Kind.KILL_TWICE, Step("sqlite COMMIT", 5), Carrier(nice=1, routing="steered", standby=True),
     ),
-    # Stopped and started for another disk, it has lost its maps as well.
-    "started anew with somebody in standby": (
+    # Stopped and started for another disk, the daemon has lost its maps as well.
+    "started again with instances in standby": (
         Kind.DISK_FULL, Step("reply StopUnit demo@N.service", 2), Carrier(nice=0, routing="steered", standby=True),
     ),
-    # Drained and then not to be frozen, it served on and got no connection any more.
-    "read-only while one is set aside": (
+    # An instance that was drained but could not be frozen kept running without getting connections.
+    "read-only while standby is recorded": (
         Kind.READ_ONLY, Step("disk write in state", 2),
         Carrier(nice=1, resume=False, routing="steered", standby=True),
     ),
@@ -51,14 +51,14 @@ async def all_of_them() -> list[Outcome]:
 
 @pytest.fixture(scope="module")
 def outcomes() -> dict[str, Outcome]:
-    """All on one host, in a row."""
+    """Run all cases on one host, one after another."""
     return dict(zip(FOUND, run(all_of_them()), strict=False))
 
 
 @pytest.mark.parametrize("name", FOUND)
-def test_it_holds_now(outcomes: dict[str, Outcome], name: str) -> None:
+def test_a_fixed_bug_does_not_return(outcomes: dict[str, Outcome], name: str) -> None:
     if name not in outcomes:
-        pytest.fail("deployd got stuck at one before")
+        pytest.fail("deployd got stuck in an earlier case")
     outcome = outcomes[name]
     assert not outcome.wrong, "\n".join([str(outcome.case), *outcome.wrong, outcome.journal])
     assert outcome.counts, f"{outcome.case}: {outcome.result}"

@@ -1,6 +1,6 @@
-"""A fixed sample of the faults that `make torture` does by the hundred: each kind, spread over the steps of a rollout.
+"""A fixed sample of the faults of `make torture`: each kind, spread over the steps of a rollout.
 
-Plain rollouts on one host; on another those with hooks, probes and a changed listen; on a third steered ones.
+Plain rollouts run on one host, those with hooks, probes and a changed listen on another, steered ones on a third.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.torture.schedule import Walks, at_random, in_turn
 
 IN_TURN = {"plain": 26, "rich": 10, "steered": 22}
 AT_RANDOM = 2
-"""More on each host."""
+"""Additional random faults on each host."""
 SEED = 3
 
 
@@ -35,17 +35,17 @@ async def sample(name: str) -> Tally:
     return tally
 
 
-def told(outcome: Outcome) -> str:
+def details(outcome: Outcome) -> str:
     return "\n".join([str(outcome.case), *outcome.wrong, again(outcome.case), outcome.journal])
 
 
 @pytest.mark.parametrize("name", IN_TURN)
 def test_faults_at_every_step(name: str) -> None:
     tally = run(sample(name))
-    assert not tally.wrong, "\n\n".join(map(told, tally.wrong))
+    assert not tally.wrong, "\n\n".join(map(details, tally.wrong))
     assert len(tally.outcomes) == IN_TURN[name] + AT_RANDOM
     assert tally.requests > 0
     assert tally.failed == 0
     there_are = len(Kind) - (0 if name == "steered" else len(OF_STEERED))
-    # Each kind comes once before one comes again; a step or two may not be reached.
+    # Each kind occurs once before any occurs twice; a few steps may not be reached.
     assert len({outcome.case.kind for outcome in tally.outcomes}) >= min(IN_TURN[name], there_are) - 3

@@ -1,4 +1,4 @@
-"""How systemd and the shell read what deployd writes, written anew from the man pages: the other side of the escapes.
+"""A reader of unit files, command lines and environment files, written from the man pages: the inverse of the escapes.
 
 Not a copy of `deployd.units.render`: where one of the two is wrong, the property tests find them at odds.
 """
@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 
 class SyntaxProblem(Exception):
-    """Text that systemd would complain about."""
+    """Raised for text that systemd would complain about."""
 
 
 def sections(text: str) -> list[tuple[str, list[tuple[str, str]]]]:
-    """A unit file as [(section, [(key, value)])] (systemd.syntax(7)), in order and with duplicates."""
+    """Return a unit file as [(section, [(key, value)])] (systemd.syntax(7)), in order and with duplicates."""
     found: list[tuple[str, list[tuple[str, str]]]] = []
     for line in logical_lines(text):
         if line.startswith("["):
@@ -30,13 +30,13 @@ def sections(text: str) -> list[tuple[str, list[tuple[str, str]]]]:
 
 
 def logical_lines(text: str) -> Iterator[str]:
-    """Lines without comments, joined where a backslash ends them; CR and NUL end a line as LF does."""
+    """Yield the lines without comments, joined after a backslash; CR and NUL end a line as LF does."""
     pending = ""
     for raw in re.split(r"[\n\r\0]", text):
         line = raw.lstrip(" \t")
         if line.startswith(("#", ";")) or (not line and not pending):
             continue
-        # A backslash takes the next one with it: only an odd number of them at the end joins lines.
+        # A backslash escapes the next one: only an odd number of them at the end joins lines.
         ending = re.search(r"\\*$", raw)
         if ending and len(ending[0]) % 2:
             pending += raw[:-1] + " "
@@ -50,7 +50,7 @@ def logical_lines(text: str) -> Iterator[str]:
 
 
 def expand(text: str, instance: str) -> str:
-    """Specifiers expanded (systemd.unit(5)): only ``%i`` and ``%%`` are expected of us."""
+    """Expand specifiers (systemd.unit(5)). deployd writes ``%i`` and ``%%`` only."""
 
     def one(match: re.Match[str]) -> str:
         if match[1] == "%":
@@ -63,7 +63,7 @@ def expand(text: str, instance: str) -> str:
 
 
 def directive(key: str, value: str) -> str:
-    """What systemd makes of a directive's value: a sign that begins no specifier stands for itself."""
+    """Expand the value of a directive as systemd does: a percent sign without a specifier is literal."""
     if re.search(r"(?<!%)(?:%%)*%[0-9A-Za-z]", value):
         raise SyntaxProblem(f"a specifier in {value!r}")
     text = value.replace("%%", "%")
@@ -71,7 +71,7 @@ def directive(key: str, value: str) -> str:
 
 
 def words(line: str, instance: str) -> list[str]:
-    """A command line split, unquoted and expanded (systemd.service(5), "Command lines")."""
+    """Split, unquote and expand a command line (systemd.service(5), "Command lines")."""
     found: list[str] = []
     position = 0
     while position < len(line):
@@ -101,14 +101,14 @@ def words(line: str, instance: str) -> list[str]:
 
 
 def variables(word: str) -> str:
-    """``$$`` is a dollar sign; any other use of it would expand a variable."""
+    """Replace ``$$`` by a dollar sign. Any other dollar sign would expand a variable."""
     if re.search(r"(?<!\$)(\$\$)*\$(?!\$)", word):
         raise SyntaxProblem(f"a variable in {word!r}")
     return word.replace("$$", "$")
 
 
 def environment_file(text: str) -> dict[str, str]:
-    """An EnvironmentFile= read (systemd.exec(5)), by the rules alone that double-quoted values need."""
+    """Read an EnvironmentFile= (systemd.exec(5)), by the rules of double-quoted values only."""
     found: dict[str, str] = {}
     position = 0
     while position < len(text):
@@ -131,7 +131,7 @@ def environment_file(text: str) -> dict[str, str]:
 
 
 def quoted(text: str, position: int) -> tuple[str, int]:
-    """What stands between double quotes, from after the first to after the last."""
+    """Return the text between double quotes, from the first, and the position after the last."""
     value = ""
     while position < len(text):
         character = text[position]

@@ -25,7 +25,7 @@ PATH_OF_ANALYZE = "/usr/bin:/bin"
 
 
 def socket_of(app: App) -> int | None:
-    """The UNIX socket of the app's generation, if it has one."""
+    """Return the UNIX socket of the app's generation, if it has one."""
     return 5 if app.steered and steered.has_unix(app) else None
 
 
@@ -34,7 +34,7 @@ def units_of(app: App, command: str = "/usr/bin/deployd") -> tuple[render.Unit, 
 
 
 def show(app: App) -> str:
-    """Everything that is generated for an app, in one text."""
+    """Return everything that is generated for an app, in one text."""
     texts = {unit.name: unit.text for unit in units_of(app)}
     for name, (text, mode) in render.generation_files(app, 7, app.release, socket_of(app)).items():
         texts[f"generations/7/{name} (mode {mode:o})"] = text
@@ -42,7 +42,7 @@ def show(app: App) -> str:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_units_are_what_they_were(file: Path) -> None:
+def test_units_are_unchanged(file: Path) -> None:
     text = show(config.load(file))
     expected = file.with_suffix(".units")
     if os.environ.get("UPDATE_GOLDEN"):
@@ -51,10 +51,10 @@ def test_units_are_what_they_were(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_systemd_has_nothing_to_say_about_them(file: Path, tmp_path: Path) -> None:
+def test_systemd_accepts_the_units(file: Path, tmp_path: Path) -> None:
     if not shutil.which("systemd-analyze", path=PATH_OF_ANALYZE):
         verdict = pytest.fail if os.environ.get("CI") else pytest.skip
         verdict("systemd-analyze is not installed")
     app = config.load(file)
-    # The command need not be installed where tests run, and systemd-analyze looks for it.
+    # systemd-analyze checks that the command exists, and deployd need not be installed here.
     asyncio.run(UnitDirectory(tmp_path).verify(units_of(app, "/bin/true")))

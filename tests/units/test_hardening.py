@@ -1,4 +1,4 @@
-"""What instances may not do by default, and each way out of it in [service]."""
+"""The default restrictions of instances, and how [service] lifts each of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def names(app: App) -> set[str]:
     return {name for name, _ in hardening(app)}
 
 
-def test_capabilities_are_taken_from_users_and_left_to_root() -> None:
+def test_only_root_keeps_its_capabilities() -> None:
     assert ("CapabilityBoundingSet", "") in hardening(parse('user = "www-data"'))
     assert ("CapabilityBoundingSet", "") in hardening(parse(service="DynamicUser = true"))
     for top in ("", 'user = "root"', "user = 0"):
@@ -35,8 +35,8 @@ def test_capabilities_are_taken_from_users_and_left_to_root() -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), list(hardening(parse('user = "www-data"'))))
-def test_the_app_file_wins(name: str, value: str) -> None:
-    """Whatever it says, nothing too."""
+def test_the_app_file_has_precedence(name: str, value: str) -> None:
+    """Also with an empty value."""
     app = parse('user = "www-data"')
     assert f"{name}={value}" in unit(app)
     for other in ("no", "yes", ""):
@@ -44,24 +44,24 @@ def test_the_app_file_wins(name: str, value: str) -> None:
         assert said == [f"{name}={other}"]
 
 
-def test_new_privileges_are_not_taken_back_by_what_implies_that_there_are_none() -> None:
+def test_new_privileges_rule_out_settings_that_imply_none() -> None:
     """systemd.exec(5): where the user is not root, filters of system calls imply NoNewPrivileges=."""
     left = names(parse('user = "www-data"', "NoNewPrivileges = false"))
     assert left == {"ProtectControlGroups", "ProtectProc"}
 
 
 @pytest.mark.parametrize("service", ["PrivateDevices = false", 'DeviceAllow = "/dev/kvm"', 'DevicePolicy = "auto"'])
-def test_an_app_with_devices_keeps_them(service: str) -> None:
-    """ProtectClock= allows one device, and with that no others."""
+def test_an_app_with_devices_has_no_restriction_of_devices(service: str) -> None:
+    """ProtectClock= allows one device, which denies all others."""
     assert not {"PrivateDevices", "ProtectClock"} & names(parse(service=service))
 
 
-def test_delegated_control_groups_can_be_written() -> None:
+def test_delegated_control_groups_are_writable() -> None:
     assert "ProtectControlGroups" not in names(parse(service="Delegate = true"))
 
 
-def test_what_an_older_deployd_rolled_out_stays_as_it_was() -> None:
-    """And is no other process for it: nothing restarts because deployd was upgraded."""
+def test_generations_of_an_older_version_are_not_restricted() -> None:
+    """Their fingerprint stays the same: nothing is restarted because deployd was upgraded."""
     app = parse('user = "www-data"')
     old = App.from_json(app.to_json().replace('"hardened": true, ', ""))
     assert names(old) == set()

@@ -1,4 +1,4 @@
-"""What instances may not do by default, as systemd itself rates it, and that applications bear it."""
+"""The default restrictions of instances: their rating by systemd, and that applications tolerate them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ with open(os.environ["STATE_DIRECTORY"] + "/visits", "a") as visits:
 
 
 def exposure(stage: Stage, unit: str) -> float:
-    """The score of `systemd-analyze security`, from 0.0 (nothing is open) to 10.0."""
+    """Return the score of `systemd-analyze security`, from 0.0 (restricted) to 10.0 (unrestricted)."""
     said = stage.machine.run(["systemd-analyze", "security", "--no-pager", unit], check=False).stdout
     (score,) = re.findall(r"Overall exposure level for \S+: ([0-9.]+)", said)
     print(said)
@@ -47,7 +47,7 @@ def test_the_default_with_a_user(stage: Stage, routing: str) -> None:
 
 
 def test_the_hardened_example(stage: Stage) -> None:
-    """It serves, is rolled out and rolled back, and keeps what it stores."""
+    """It serves, is rolled out and rolled back, and keeps its state."""
     machine = stage.machine
     machine.run(["useradd", "--system", "--no-create-home", "hardened"])
     try:
@@ -72,7 +72,7 @@ def test_the_hardened_example(stage: Stage) -> None:
 
 
 def ask(stage: Stage) -> str:
-    """The generation that answers."""
+    """Return the generation that answers."""
     with stage.machine.connect(("127.0.0.1", 8080)) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: hardened\r\nConnection: close\r\n\r\n")
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
@@ -81,7 +81,7 @@ def ask(stage: Stage) -> str:
 
 @pytest.mark.parametrize("place", ["/tmp/releases", "/home/app", "/run/releases", "/opt/app", "/usr/local/app"])
 def test_releases_may_be_anywhere(stage: Stage, place: str) -> None:
-    """And listen on a UNIX socket in /run, which a client outside reaches."""
+    """And instances may listen on a UNIX socket in /run that clients can reach."""
     machine = stage.machine
     Path(machine.path(place)).mkdir(parents=True, exist_ok=True)
     machine.run(["cp", "-a", stage.release("v1"), f"{place}/v1"])
@@ -101,8 +101,8 @@ PRIVILEGES = "#!/bin/sh\ngrep -E '^(NoNewPrivs|CapBnd)' /proc/self/status > /var
 
 
 @pytest.mark.parametrize(("service", "none"), [({}, "1"), ({"NoNewPrivileges": False}, "0")])
-def test_there_is_a_way_out_of_no_new_privileges(stage: Stage, service: dict[str, object], none: str) -> None:
-    """systemd implies it with other settings, which then have to go as well."""
+def test_an_app_can_have_new_privileges(stage: Stage, service: dict[str, object], none: str) -> None:
+    """Settings that imply NoNewPrivileges= are then absent as well."""
     stage.configure(
         release=stage.release("v1", files={"bin/privileges": PRIVILEGES}),
         exec=["/bin/sh", "-c", "./bin/privileges; exec /usr/bin/python3 app.py"],

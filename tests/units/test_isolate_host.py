@@ -1,4 +1,4 @@
-"""An app that has just been applied is wanted by the machine's targets at once, not from the next daemon-reload on."""
+"""Targets want an app that has been applied immediately, not only after the next daemon-reload."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def isolate(stage: Stage, target: str = "multi-user.target") -> None:
 
 
 @pytest.mark.parametrize("settings", [{}, {"routing": "steered"}, {"listen": [f"127.0.0.1:{PORT}", "/run/demo.sock"]}])
-def test_it_survives_isolate_at_once(stage: Stage, settings: dict[str, object]) -> None:
+def test_a_new_app_survives_isolate(stage: Stage, settings: dict[str, object]) -> None:
     stage.deploy("v1", **settings)
     before = stage.invocations()
     isolate(stage)
@@ -32,7 +32,7 @@ def test_it_survives_isolate_at_once(stage: Stage, settings: dict[str, object]) 
     assert links(stage) == []
 
 
-def test_so_does_a_socket_that_is_added_later(stage: Stage) -> None:
+def test_a_socket_that_is_added_later_survives_isolate(stage: Stage) -> None:
     stage.deploy("v1")
     stage.configure(listen=[f"127.0.0.1:{PORT}", f"127.0.0.1:{PORT + 1}"])
     assert stage.change("apply").result == "succeeded"
@@ -47,14 +47,14 @@ def test_so_does_a_socket_that_is_added_later(stage: Stage) -> None:
     assert links(stage) == [f"{APP}.service", f"{APP}:2.socket"]
 
 
-def test_what_was_only_installed_is_wanted_as_well(stage: Stage) -> None:
+def test_an_app_that_was_only_installed_is_enabled(stage: Stage) -> None:
     stage.configure(release=stage.release("v1"))
     assert stage.deployd("apply", APP, "--no-start").returncode == 0
     isolate(stage)
     assert stage.get()["version"] == "v1", "the first connection starts it"
 
 
-def test_a_hook_is_not_cut_short(stage: Stage) -> None:
+def test_isolate_does_not_stop_a_hook(stage: Stage) -> None:
     stage.deploy("v1", instances=1)
     stage.configure(rollout={"hooks": {"before": [["./bin/wait"]]}})
     wait = "#!/bin/sh\nwhile [ ! -e /run/go ]; do sleep 0.1; done\n"
@@ -67,8 +67,8 @@ def test_a_hook_is_not_cut_short(stage: Stage) -> None:
     assert ended.result == "succeeded", ended
 
 
-def test_who_disables_it_is_not_overruled(stage: Stage) -> None:
-    """While it is up; to apply an app that is down is to want it at boot."""
+def test_an_app_that_was_disabled_stays_disabled(stage: Stage) -> None:
+    """As long as it is up; applying an app that is down enables it."""
     stage.deploy("v1")
     stage.machine.run(["systemctl", "disable", f"{APP}.service", f"{APP}.socket"])
     assert stage.rollout(stage.release("v2")).result == "succeeded"

@@ -1,4 +1,4 @@
-"""Which unit files a goal wants while `listen` changes; a daemon killed between any two of them finds its way."""
+"""The unit files of a goal while `listen` changes, also after a daemon was killed between any two of them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Disk:
         return layout(settings, goal, self.present(), self.generations.get, make(), closing=closing)
 
     def install(self, wanted: Layout, writes: int | None = None) -> None:
-        """As `UnitDirectory.install` does; with `writes`, the daemon is killed after so many."""
+        """Install as UnitDirectory does. With `writes`, the daemon is killed after that many files."""
         changes: dict[str, str | None] = {
             unit.name: unit.text for unit in wanted.files if not self.present().has([unit])
         } | dict.fromkeys(wanted.stale)
@@ -85,7 +85,7 @@ class Disk:
 
 @pytest.fixture
 def disk() -> Disk:
-    """Generation 1 runs on the old address; generation 2 is to have the new one."""
+    """Generation 1 runs on the old address; generation 2 gets the new one."""
     disk = Disk({1: app(OLD), 2: app(NEW)})
     disk.install(disk.layout(1))
     disk.pins = {1: 1, 2: 1}
@@ -99,8 +99,8 @@ def test_new_instances_get_both_addresses_until_the_old_ones_are_gone(disk: Disk
     assert wanted.avoid == {1, 2}
     assert disk.installed[FIRST] == before
     assert (disk.held(1), disk.held(2), disk.held(3)) == ({FIRST}, {FIRST}, {FIRST, SECOND})
-    umbrella = disk.installed["web.service"]
-    assert f"Wants={FIRST} {SECOND} web@1.service" in umbrella
+    app_unit = disk.installed["web.service"]
+    assert f"Wants={FIRST} {SECOND} web@1.service" in app_unit
     assert {FIRST, SECOND, "web:2.service"} <= disk.installed.keys()
 
     disk.pins = {3: 2, 4: 2}
@@ -110,7 +110,7 @@ def test_new_instances_get_both_addresses_until_the_old_ones_are_gone(disk: Disk
     assert disk.own.keys() == {3, 4}
     assert (disk.held(1), disk.held(3), disk.held(4)) == ({SECOND}, {FIRST, SECOND}, {FIRST, SECOND})
 
-    disk.pins = {1: 2, 4: 2}  # in the midst of the second pass, another daemon
+    disk.pins = {1: 2, 4: 2}  # during the second pass, in another daemon
     assert disk.layout(2, closing=True).avoid == {4}
     disk.pins = {1: 2, 2: 2}
     disk.close(2)
@@ -119,8 +119,8 @@ def test_new_instances_get_both_addresses_until_the_old_ones_are_gone(disk: Disk
     assert {unit.name for unit in wanted.units} == {SECOND, "web:2.service", "web.service", "web@.service"}
 
 
-def test_an_instance_that_holds_a_socket_that_is_closed_already_is_replaced(disk: Disk) -> None:
-    """The daemon was killed between closing systemd's end and stopping the last one."""
+def test_an_instance_with_a_socket_that_is_closed_already_is_replaced(disk: Disk) -> None:
+    """The daemon was killed after it closed the socket unit and before it stopped the last instance."""
     disk.install(disk.layout(2))
     disk.pins = {3: 2, 4: 2}
     disk.install(disk.layout(2, closing=True))
@@ -132,7 +132,7 @@ def test_an_instance_that_holds_a_socket_that_is_closed_already_is_replaced(disk
 
 
 @pytest.mark.parametrize("writes", range(12))
-def test_killed_between_two_files_the_next_daemon_sees_the_same(disk: Disk, writes: int) -> None:
+def test_a_daemon_killed_between_two_files_is_continued(disk: Disk, writes: int) -> None:
     whole = functools.partial(disk.layout, 2)
     disk.install(whole(), writes)
     assert (disk.held(1), disk.held(2)) == ({FIRST}, {FIRST})
@@ -146,7 +146,7 @@ def test_killed_between_two_files_the_next_daemon_sees_the_same(disk: Disk, writ
     assert (disk.held(1), disk.held(3), disk.held(4)) == ({SECOND}, {FIRST, SECOND}, {FIRST, SECOND})
 
 
-def test_the_way_back_leaves_the_new_address_to_those_who_have_it(disk: Disk) -> None:
+def test_a_rollback_leaves_the_new_address_to_its_instances(disk: Disk) -> None:
     original = disk.layout(1)
     disk.install(disk.layout(2))
     disk.pins = {1: 1, 3: 2}
@@ -162,7 +162,7 @@ def test_the_way_back_leaves_the_new_address_to_those_who_have_it(disk: Disk) ->
     assert disk.own == {}
 
 
-def test_the_way_back_from_the_second_pass(disk: Disk) -> None:
+def test_a_rollback_from_the_second_pass(disk: Disk) -> None:
     disk.install(disk.layout(2))
     disk.pins = {3: 2, 4: 2}
     disk.install(disk.layout(2, closing=True))
@@ -173,7 +173,7 @@ def test_the_way_back_from_the_second_pass(disk: Disk) -> None:
     assert (disk.held(1), disk.held(4), disk.held(2)) == ({SECOND}, {FIRST, SECOND}, {FIRST})
 
 
-def test_an_address_more_needs_no_second_pass(disk: Disk) -> None:
+def test_an_additional_address_needs_no_second_pass(disk: Disk) -> None:
     disk.generations[2] = app(OLD, NEW)
     disk.install(disk.layout(2))
     assert (disk.held(1), disk.held(3)) == ({FIRST}, {FIRST, SECOND})
@@ -182,8 +182,8 @@ def test_an_address_more_needs_no_second_pass(disk: Disk) -> None:
     assert (wanted.avoid, wanted.alone, wanted.placement.going) == (frozenset(), (), ())
 
 
-def test_those_adopted_keep_what_they_hold_and_are_not_replaced(disk: Disk) -> None:
-    """Generation 3 takes the place of the rollout to 2 and is what 1 was: those of 1 never had the new address."""
+def test_adopted_instances_keep_their_sockets_and_are_not_replaced(disk: Disk) -> None:
+    """Generation 3 supersedes the rollout to 2 and equals 1, whose instances never had the new address."""
     disk.generations[3] = app(OLD)
     disk.install(disk.layout(2))
     disk.pins = {1: 1, 3: 2}
@@ -195,7 +195,7 @@ def test_those_adopted_keep_what_they_hold_and_are_not_replaced(disk: Disk) -> N
     assert disk.layout(3, closing=True).avoid == {2}
 
 
-def test_other_settings_of_the_unit_are_kept_with_the_sockets(disk: Disk) -> None:
+def test_old_instances_keep_settings_and_sockets(disk: Disk) -> None:
     disk.generations[2] = app(NEW, service=(("Nice", ("2",)),))
     disk.install(disk.layout(2))
     assert "Nice=2" not in disk.own[1]
@@ -209,14 +209,14 @@ def test_an_open_socket_is_not_rewritten_for_a_comment(disk: Disk) -> None:
     assert "Backlog=7" in disk.layout(1).unit(FIRST).text
 
 
-def test_settled_is_what_is_left_in_the_end(disk: Disk) -> None:
+def test_settled_units_are_those_of_the_end(disk: Disk) -> None:
     units = settled(disk.generations[2], Goal.of(disk.generations[2], 0, same=frozenset({1})), disk.present(), make())
     assert [unit.name for unit in units] == [SECOND, "web:2.service", "web.service", "web@.service"]
     assert f"Sockets={SECOND}\n" in units[-1].text
 
 
-def test_what_nobody_needs_any_more_is_stale(disk: Disk) -> None:
-    """What a killed daemon left of a socket, and the template of private sockets once nobody is probed over HTTP."""
+def test_units_that_are_not_needed_are_stale(disk: Disk) -> None:
+    """Parts of a socket left by a killed daemon, and the template of private sockets without a probe over HTTP."""
     probed = Gate(probe=Probe(http="/"))
     disk.generations = {1: app(OLD, gate=probed), 2: app(OLD)}
     disk.install(disk.layout(1))
@@ -227,8 +227,8 @@ def test_what_nobody_needs_any_more_is_stale(disk: Disk) -> None:
     assert disk.layout(2).stale == ("web:probe@.socket", "web:5.service")
 
 
-def test_masked_numbers_are_made_up_for() -> None:
-    """The umbrella reaches the numbers that are used in their place."""
+def test_masked_instances_are_replaced_by_others() -> None:
+    """The app unit starts the numbers that are used instead."""
     disk = Disk({1: app(OLD), 2: app(OLD)}, pins={1: 1, 2: 1, 4: 2})
     there = replace(disk.present(), masked=frozenset({2, 3, 4}))
     goal = Goal.of(disk.generations[2], 2)
@@ -237,8 +237,8 @@ def test_masked_numbers_are_made_up_for() -> None:
     assert f"web@{goal.ceiling + 3}.service" in wanted.unit("web.service").text
 
 
-def test_old_instances_are_not_hardened_by_an_upgrade_of_deployd() -> None:
-    """Not even when systemd restarts one of them: it comes back as it was rolled out."""
+def test_an_upgrade_of_deployd_does_not_restrict_old_instances() -> None:
+    """Not even if systemd restarts one: it starts as it was rolled out."""
     disk = Disk({1: app(OLD, user="web"), 2: app(OLD, user="web", hardened=True)})
     disk.install(disk.layout(1))
     disk.pins = {1: 1, 2: 1}

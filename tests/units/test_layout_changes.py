@@ -1,4 +1,4 @@
-"""Any story of changed addresses: the unit file of an instance always tells what the instance was started with."""
+"""Any sequence of changed addresses: the unit file of an instance always has what the instance was started with."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ addresses = st.lists(st.sampled_from(ADDRESSES), min_size=1, max_size=3, unique=
 
 
 class Story(RuleBasedStateMachine):
-    """Generations come one after another, finished or not; a daemon may be killed between any two files."""
+    """Rollouts follow one another, finished or not; a daemon may be killed between any two files."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Story(RuleBasedStateMachine):
 
     @rule(listen=addresses, writes=st.none() | st.integers(0, 8))
     def change(self, listen: list[str], writes: int | None) -> None:
-        """A new generation, from wherever things stand."""
+        """Begin a rollout to a new generation, from any state."""
         before = self.goal, self.closing
         self.goal, self.closing = max(self.disk.generations) + 1, False
         self.disk.generations[self.goal] = app(*listen)
@@ -59,7 +59,7 @@ class Story(RuleBasedStateMachine):
 
     @rule()
     def come_back(self) -> None:
-        """Another daemon takes over."""
+        """Continue with another daemon."""
         self.install()
 
     @rule(number=st.integers(1, 8))
@@ -67,7 +67,7 @@ class Story(RuleBasedStateMachine):
         assume(number not in self.disk.pins and number not in self.avoid)
         self.disk.pins[number] = self.goal
         self.started[number] = self.disk.held(number)
-        if not self.closing:  # what those before it serve it serves too
+        if not self.closing:  # it has the addresses of older instances too
             older = [item for item, generation in self.disk.pins.items() if generation < self.goal]
             assert all(self.started[item] <= self.started[number] for item in older)
 
@@ -80,7 +80,7 @@ class Story(RuleBasedStateMachine):
     @precondition(lambda self: set(self.disk.pins.values()) <= {self.goal})
     @rule(writes=st.none() | st.integers(0, 8))
     def finish(self, writes: int | None) -> None:
-        """The second pass if one is needed; the end if not."""
+        """Begin the second pass if one is needed, otherwise end the rollout."""
         wanted = {item.name for item in self.disk.present().place(self.disk.generations[self.goal]).wanted}
         if any(held - wanted for held in self.started.values()):
             self.closing = True

@@ -1,4 +1,4 @@
-"""A changed `listen`: the new address opens beside the old one, which closes when nobody needs it any more."""
+"""A change of `listen`: the new address is opened alongside the old one, which is closed when it is unused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIRST, SECOND, STARTER = f"{APP}.socket", f"{APP}:2.socket", f"{APP}:2.service"
 UMBRELLA, TEMPLATE = f"{APP}.service", f"{APP}@.service"
 UNITS = "/etc/systemd/system"
 MILLISECOND = 0.001
-"""What the times of events are rounded to."""
+"""Seconds to which the times of events are rounded."""
 SURGE = pytest.mark.parametrize("surge", [1, 0], ids=["surge", "in-place"])
 
 
@@ -29,7 +29,7 @@ def load_on_new(stage: Stage) -> Load:
 
 
 def unit_files(stage: Stage) -> dict[str, tuple[int, str]]:
-    """The unit files of the app as a whole: inode and text, for a file that is written again is another one."""
+    """Return the unit files of the app as a whole: inode and text. A file that is written again has another inode."""
     found = [*Path(stage.machine.path(UNITS)).glob(f"{APP}[.:]*"), Path(stage.machine.path(f"{UNITS}/{TEMPLATE}"))]
     return {path.name: (path.stat().st_ino, path.read_text()) for path in found}
 
@@ -39,7 +39,7 @@ def wanted_at_boot(stage: Stage) -> set[str]:
 
 
 def listening(stage: Stage) -> list[str]:
-    """The TCP addresses that anybody listens on."""
+    """Return the TCP addresses that have a listener."""
     lines = stage.machine.run(["ss", "--no-header", "--listening", "--tcp", "--numeric"]).stdout.splitlines()
     return sorted(line.split()[3] for line in lines)
 
@@ -53,8 +53,8 @@ def refused(stage: Stage, address: tuple[str, int]) -> bool:
 
 
 def last_stop(ended: Ended) -> float:
-    """When the last instance was about to be stopped (CLOCK_MONOTONIC, as the load has it). In the second pass of a
-    changed `listen` that is the last that accepts connections on the old address."""
+    """Return the time before the last stop of an instance (CLOCK_MONOTONIC, as in the load). In the second pass after
+    a change of `listen` that is the last instance that accepts connections on the old address."""
     told = [event["time"] for event in ended.events if event.get("state") == "stopping"]
     return datetime.fromisoformat(told[-1]).timestamp() - (time.time() - time.monotonic()) - MILLISECOND
 
@@ -64,7 +64,7 @@ def failed_before(record: Record, when: float) -> list[Request]:
 
 
 def check_changed(stage: Stage, ended: Ended, old: Load, new: Load | None) -> None:
-    """8081 instead of 8080, and nobody noticed who had not to."""
+    """Check that the app listens on 8081 instead of 8080, and that no other client noticed."""
     assert (ended.status, ended.result) == (0, "succeeded"), ended
     generation = ended.generation
     record = old.stop()
@@ -88,7 +88,7 @@ def check_changed(stage: Stage, ended: Ended, old: Load, new: Load | None) -> No
 
 
 @SURGE
-def test_one_address_gives_way_to_another(stage: Stage, surge: int) -> None:
+def test_one_address_replaces_another(stage: Stage, surge: int) -> None:
     stage.deploy("v1", listen=OLD_LISTEN, rollout={"max_surge": surge})
     before = unit_files(stage)[FIRST]
     stage.configure(listen=NEW_LISTEN)
@@ -114,7 +114,7 @@ def test_one_address_gives_way_to_another(stage: Stage, surge: int) -> None:
     assert plan["floor"] == INSTANCES - (surge == 0)
 
 
-def test_one_address_more_closes_nothing_and_can_go_again(stage: Stage) -> None:
+def test_an_additional_address_closes_nothing_and_can_be_removed(stage: Stage) -> None:
     stage.deploy("v1", listen=OLD_LISTEN)
     before, since = unit_files(stage), stage.show(FIRST, "ActiveEnterTimestampMonotonic", "InvocationID")
     stage.configure(listen=[*OLD_LISTEN, *NEW_LISTEN])
@@ -145,7 +145,7 @@ def test_one_address_more_closes_nothing_and_can_go_again(stage: Stage) -> None:
     assert wanted_at_boot(stage) == {FIRST}
 
 
-def test_a_port_gives_way_to_a_unix_socket(stage: Stage) -> None:
+def test_a_unix_socket_replaces_a_port(stage: Stage) -> None:
     path = "/run/demo/http.sock"
     stage.deploy("v1", listen=OLD_LISTEN)
     stage.configure(listen=[path])
@@ -162,7 +162,7 @@ def test_a_port_gives_way_to_a_unix_socket(stage: Stage) -> None:
     assert listening(stage) == []
 
 
-def test_a_rollback_brings_the_address_back(stage: Stage) -> None:
+def test_a_rollback_opens_the_old_address_again(stage: Stage) -> None:
     stage.deploy("v1", listen=OLD_LISTEN)
     stage.configure(listen=NEW_LISTEN)
     assert stage.change("apply").result == "succeeded"
@@ -176,7 +176,7 @@ def test_a_rollback_brings_the_address_back(stage: Stage) -> None:
     assert listening(stage) == ["127.0.0.1:8080"]
 
 
-def test_an_address_that_is_taken_changes_nothing(stage: Stage) -> None:
+def test_an_address_in_use_changes_nothing(stage: Stage) -> None:
     stage.deploy("v1", listen=OLD_LISTEN)
     before, ran = unit_files(stage), stage.invocations()
     stage.configure(listen=NEW_LISTEN)
@@ -204,7 +204,7 @@ def test_an_address_that_is_taken_changes_nothing(stage: Stage) -> None:
     assert listening(stage) == ["127.0.0.1:8081"]
 
 
-def test_a_first_address_that_is_taken_may_be_another_the_second_time(stage: Stage) -> None:
+def test_a_first_address_in_use_can_be_changed(stage: Stage) -> None:
     stage.machine.write(f"{UNITS}/other.socket", "[Socket]\nListenStream=127.0.0.1:8081\nService=other.service\n")
     stage.machine.write(f"{UNITS}/other.service", "[Service]\nExecStart=/bin/true\n")
     stage.machine.run(["systemctl", "daemon-reload"])
@@ -220,7 +220,7 @@ def test_a_first_address_that_is_taken_may_be_another_the_second_time(stage: Sta
     assert stage.get()["version"] == "v1"
 
 
-def test_a_bad_release_takes_its_address_along(stage: Stage) -> None:
+def test_the_address_of_a_bad_release_is_closed(stage: Stage) -> None:
     stage.deploy("v1", listen=OLD_LISTEN)
     before, ran = unit_files(stage), stage.invocations()
     stage.configure(listen=NEW_LISTEN, release=stage.release("bad", mode="crash"))
@@ -239,8 +239,8 @@ def test_a_bad_release_takes_its_address_along(stage: Stage) -> None:
     assert wanted_at_boot(stage) == {FIRST}
 
 
-def test_a_failure_in_the_second_pass_still_has_a_way_back(stage: Stage) -> None:
-    """Instances that are passed the new address only do not come up."""
+def test_a_failure_in_the_second_pass_is_rolled_back(stage: Stage) -> None:
+    """Instances with the new address only do not start."""
     run = '#!/bin/sh\n[ "$DEPLOYD_GENERATION$LISTEN_FDS" != 21 ] || exit 7\nexec /usr/bin/python3 app.py\n'
     stage.configure(release=stage.release("v1", files={"run": run}), exec=["./run"], listen=OLD_LISTEN)
     assert stage.change("apply").result == "succeeded"
@@ -258,7 +258,7 @@ def test_a_failure_in_the_second_pass_still_has_a_way_back(stage: Stage) -> None
 
 
 def test_an_abort_when_the_old_address_has_closed_opens_it_again(stage: Stage) -> None:
-    """The last instance that had it is busy yet, so that there is something to abort."""
+    """The last instance with the old address is still busy, so that the rollout can be aborted."""
     stage.deploy("v1", listen=OLD_LISTEN)
     stage.configure(listen=NEW_LISTEN, release=stage.release("v2", handler_ms=2000))
     with stage.load(20, 0, "--timeout", "30") as load, stage.begin("apply") as begun:
@@ -284,7 +284,7 @@ POINTS = {
     "last": [{"event": "closing"}, *[{"event": "instance", "state": "stopping"}] * INSTANCES],
     "closed": [{"event": "closing"}, *[{"event": "instance", "state": "stopped"}] * INSTANCES],
 }
-"""Events to wait for, one after the other."""
+"""Events to wait for, one after another."""
 
 
 def reach(begun: Begun, point: str) -> None:
@@ -293,7 +293,7 @@ def reach(begun: Begun, point: str) -> None:
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_a_killed_daemon_comes_back_and_finishes(stage: Stage, point: str) -> None:
+def test_a_killed_daemon_finishes_when_it_is_back(stage: Stage, point: str) -> None:
     stage.deploy("v1", listen=OLD_LISTEN)
     stage.configure(listen=NEW_LISTEN, release=stage.release("v2", boot=BOOT))
     with stage.load(100, 4) as old, stage.begin("apply") as begun:
@@ -302,7 +302,7 @@ def test_a_killed_daemon_comes_back_and_finishes(stage: Stage, point: str) -> No
         check_changed(stage, begun.end(), old, None)
 
 
-def test_a_stop_by_hand_in_mid_way_goes_back_to_the_old_address(stage: Stage) -> None:
+def test_a_stop_by_hand_during_the_change_leads_back_to_the_old_address(stage: Stage) -> None:
     stage.deploy("v1", listen=OLD_LISTEN)
     before = unit_files(stage)
     stage.configure(listen=NEW_LISTEN, release=stage.release("v2", boot=BOOT))
@@ -327,7 +327,7 @@ def test_a_connection_to_a_later_address_starts_the_app(stage: Stage) -> None:
     stage.configure(listen=NEW_LISTEN)
     assert stage.change("apply").result == "succeeded"
     stage.machine.run(["systemctl", "stop", APP])
-    for number in range(1, INSTANCES + 1):  # systemctl waits for the umbrella only
+    for number in range(1, INSTANCES + 1):  # systemctl waits for the app unit only
         stage.machine.wait_unit(f"{APP}@{number}.service", "inactive")
     with load_on_new(stage) as load:
         stage.machine.wait_for(lambda: stage.status()["ready"] == INSTANCES, what="all instances")
@@ -340,7 +340,7 @@ def test_a_connection_to_a_later_address_starts_the_app(stage: Stage) -> None:
     assert stage.machine.run(["systemctl", "--failed", "--quiet"]).stdout == ""
 
 
-def test_remove_takes_every_socket_along(stage: Stage) -> None:
+def test_remove_closes_every_socket(stage: Stage) -> None:
     stage.deploy("v1", listen=OLD_LISTEN)
     stage.configure(listen=NEW_LISTEN, release=stage.release("v2", boot=BOOT))
     with stage.begin("apply") as begun:
@@ -353,7 +353,7 @@ def test_remove_takes_every_socket_along(stage: Stage) -> None:
     assert not list(Path(stage.machine.path(UNITS)).glob(f"{APP}[.:@]*"))
 
 
-def test_what_cannot_be_done_is_refused_with_what_can(stage: Stage) -> None:
+def test_impossible_changes_are_refused_with_advice(stage: Stage) -> None:
     stage.deploy("v1", listen=[*OLD_LISTEN, *NEW_LISTEN])
     before, ran = unit_files(stage), stage.invocations()
     stage.configure(listen=NEW_LISTEN)
@@ -361,7 +361,7 @@ def test_what_cannot_be_done_is_refused_with_what_can(stage: Stage) -> None:
         done = stage.deployd(*argv)
         assert done.returncode == 3
         assert "drops 127.0.0.1:8080 and keeps 127.0.0.1:8081" in done.stderr
-        assert f"deployd remove {APP} and apply anew" in done.stderr
+        assert f"deployd remove {APP} and apply it again" in done.stderr
     stage.configure(listen=[*OLD_LISTEN, *NEW_LISTEN], socket={"Backlog": 7})
     done = stage.deployd("apply", APP)
     assert done.returncode == 3

@@ -1,4 +1,4 @@
-"""Every kind of address at once, and an app that is not root."""
+"""All kinds of addresses together, and an app that does not run as root."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The power fails while `listen` changes: what was open is open again, and the change is carried through."""
+"""A loss of power while `listen` changes: open addresses are open again, and the change is completed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def stage(own_stage: Stage) -> Stage:
 
 
 @pytest.mark.parametrize("point", [point for point in POINTS if point != "begun"])
-def test_a_power_cut_in_mid_way(stage: Stage, point: str) -> None:
+def test_a_loss_of_power_during_the_change(stage: Stage, point: str) -> None:
     machine = stage.machine
     stage.deploy("v1", listen=OLD_LISTEN)
     stage.configure(listen=NEW_LISTEN, release=stage.release("v2", boot=BOOT))
@@ -40,7 +40,7 @@ def test_a_power_cut_in_mid_way(stage: Stage, point: str) -> None:
     machine.wait_unit("demo.service")
     open_again = NEW_LISTEN if point in ("last", "closed") else [*OLD_LISTEN, *NEW_LISTEN]
     assert set(listening(stage)) >= set(open_again)
-    if point != "starting":  # until then nobody accepts on the new one
+    if point != "starting":  # until then no instance accepts on the new one
         assert stage.get(port=NEW[1])["generation"] == 2
     machine.run(["systemctl", "unmask", "deployd.service"])
     machine.run(["systemctl", "start", "deployd.service"])

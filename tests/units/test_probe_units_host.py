@@ -1,4 +1,4 @@
-"""The private socket lives and dies with its instance, and starts nothing."""
+"""The private socket is opened and closed with its instance, and starts nothing."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def unit(instance: int) -> str:
 
 
 def listener(stage: Stage) -> str:
-    """The main socket, as the kernel numbers it."""
+    """Return the inode of the main socket."""
     table = stage.machine.path("/proc/1/net/tcp")
     (row,) = [row.split() for row in table.read_text().splitlines() if f":{PORT:04X} 00000000:0000 0A" in row]
     return row[9]
 
 
 def crash(stage: Stage, instance: int) -> None:
-    """Kill the instance and wait until systemd has it up again."""
+    """Kill the instance and wait until systemd has restarted it."""
     before = stage.show(unit(instance), "InvocationID")
     stage.machine.run(["systemctl", "kill", "--signal=KILL", unit(instance)])
 
@@ -36,7 +36,7 @@ def crash(stage: Stage, instance: int) -> None:
     stage.machine.wait_for(back, what="the automatic restart")
 
 
-def test_each_answers_for_itself_through_starts_crashes_and_restarts(stage: Stage) -> None:
+def test_each_instance_answers_after_starts_crashes_and_restarts(stage: Stage) -> None:
     stage.deploy("v1", instances=2, gate=GATE)
     listening = listener(stage)
     assert [ask(stage, number)["pid"] for number in (1, 2)] == [stage.pid(1), stage.pid(2)]
@@ -48,7 +48,7 @@ def test_each_answers_for_itself_through_starts_crashes_and_restarts(stage: Stag
         pid = stage.pid(2)
         stage.machine.run(["systemctl", verb])
         assert ask(stage, 2)["pid"] == stage.pid(2) == pid
-    # Many starts in little time: there is no start limit to be hit.
+    # Many starts in a short time: there is no start limit.
     for _ in range(6):
         stage.machine.run(["systemctl", "restart", unit(2)])
     assert ask(stage, 2)["pid"] == stage.pid(2)
@@ -59,7 +59,7 @@ def test_each_answers_for_itself_through_starts_crashes_and_restarts(stage: Stag
 
 
 @pytest.mark.parametrize("how", ["stopped", "crashed"])
-def test_it_closes_with_its_instance_and_what_waits_in_it_starts_nothing(stage: Stage, how: str) -> None:
+def test_the_socket_closes_with_its_instance_and_its_queue_starts_nothing(stage: Stage, how: str) -> None:
     stage.deploy("v1", instances=2, gate=GATE, service={"RestartSec": "1h"})
     listening = listener(stage)
     stage.machine.run(["kill", "-STOP", str(stage.pid(2))])
@@ -88,7 +88,7 @@ def test_it_closes_with_its_instance_and_what_waits_in_it_starts_nothing(stage: 
     assert listener(stage) == listening
 
 
-def test_numbers_without_a_pin_have_none(stage: Stage) -> None:
+def test_instances_without_a_pin_have_no_private_socket(stage: Stage) -> None:
     stage.deploy("v1", instances=2, gate=GATE)
     assert [is_open(stage, number) for number in (1, 2, 3)] == [True, True, False]
     stage.machine.run(["systemctl", "restart", f"{APP}.service"])
@@ -98,7 +98,7 @@ def test_numbers_without_a_pin_have_none(stage: Stage) -> None:
         stage.machine.wait_unit(socket_unit(number), "inactive")
 
 
-def test_it_comes_and_goes_with_the_setting(stage: Stage) -> None:
+def test_the_private_socket_depends_on_the_setting(stage: Stage) -> None:
     stage.deploy("v1", instances=2)
     listening = listener(stage)
     stage.configure(gate=GATE)

@@ -1,4 +1,4 @@
-"""No value of an app file can become anything but a value: read back with other eyes, everything is where it was."""
+"""A value of an app file remains a value: an independent reader finds everything in its place."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ long = st.builds(lambda text, times: (text * times)[:10_000], anything, st.integ
 
 
 def accepted(convert: Any) -> st.SearchStrategy[Any]:
-    """What a converter of config makes of any text; of the text without control characters where it refuses it."""
+    """Return what a converter of config returns for text, without control characters if it refuses them."""
 
     def attempt(text: str) -> Any:
         for candidate in (text, "".join(filter(str.isprintable, text)).strip("\\ /"), "x"):
@@ -72,7 +72,7 @@ apps = st.builds(
 
 
 def tail(lines: list[tuple[str, str]], table: Directives) -> list[tuple[str, str]]:
-    """The last lines of a section, as many as the table has, as systemd reads them."""
+    """Return the last lines of a section as systemd reads them, as many as the table has."""
     return [(name, syntax.directive(name, value)) for name, value in lines[len(lines) - len(lines_of(table)) :]]
 
 
@@ -81,10 +81,10 @@ def lines_of(table: Directives) -> list[tuple[str, str]]:
 
 
 @given(apps, path)
-def test_units_have_the_directives_they_should_and_no_others(app: App, state: str) -> None:
-    socket, umbrella, instance = (syntax.sections(unit.text) for unit in render.units(app, 3, state, "/opt/d $x/d"))
+def test_units_have_exactly_the_expected_directives(app: App, state: str) -> None:
+    socket, app_unit, instance = (syntax.sections(unit.text) for unit in render.units(app, 3, state, "/opt/d $x/d"))
     assert [name for name, _ in socket] == ["Unit", "Socket", "Install"]
-    assert [name for name, _ in umbrella] == ["Unit", "Service", "Install"]
+    assert [name for name, _ in app_unit] == ["Unit", "Service", "Install"]
     assert [name for name, _ in instance] == ["Unit", "Service"]
 
     lines = dict(socket)["Socket"]
@@ -93,7 +93,7 @@ def test_units_have_the_directives_they_should_and_no_others(app: App, state: st
     assert tail(lines, app.socket) == lines_of(app.socket)
     assert len(lines) == len(app.listen) + 2 + len(lines_of(app.socket)) + ("Backlog" not in dict(app.socket))
 
-    lines = dict(umbrella)["Service"]
+    lines = dict(app_unit)["Service"]
     assert syntax.words(dict(lines)["ExecReload"], "1") == ["/opt/d $x/d", "rollout", app.name, "--reload"]
     assert len(lines) == 5
 
@@ -126,7 +126,7 @@ def test_a_directive_expands_nothing(key: str, value: str, written: str) -> None
 
 @given(string, string)
 def test_any_word_is_one_word(first: str, second: str) -> None:
-    # Control characters never get this far: the last check of the templates refuses them.
+    # Without control characters, which the templates refuse.
     line = f"{escape.word(first)} {escape.word(second)}"
     if not first or not second or set(line) & set("\r\n"):
         return
@@ -155,7 +155,7 @@ def test_the_environment_file_reads_back(app: App, number: int, release: str) ->
 
 @pytest.fixture(scope="module")
 def program() -> Iterator[Path]:
-    """A program that writes down its arguments and environment, NUL after each."""
+    """Return a program that writes its arguments and environment, each followed by NUL."""
     with TemporaryDirectory() as directory:
         path = Path(directory, "program")
         path.write_text('#!/bin/sh\nprintf "%s\\0" "$DEPLOYD_INSTANCE" "$@"\n')
@@ -166,7 +166,7 @@ def program() -> Iterator[Path]:
 @given(st.lists(string, max_size=6))
 @example(["".join(map(chr, range(1, 256))), "", "-n", "'", "\\", "a\\'b\n'"])
 @settings(max_examples=60, deadline=None)
-def test_the_script_gives_the_program_its_arguments(program: Path, arguments: list[str]) -> None:
+def test_the_script_passes_the_arguments(program: Path, arguments: list[str]) -> None:
     app = App("a", "/r", (str(program), *arguments), ())
     seen = run_script(app, 5, "5").split(b"\0")
     assert seen == [b"17", *(argument.encode() for argument in arguments), b""]
@@ -194,7 +194,7 @@ def test_the_script_does_not_start_with_another_generation_s_environment(program
 @pytest.mark.parametrize(
     ("written", "expected"), [("bin/app", "/srv/r/bin/app"), ("./app", "/srv/r/app"), ("/bin/x", "/bin/x")]
 )
-def test_relative_programs_are_taken_from_the_release(written: str, expected: str) -> None:
+def test_relative_programs_are_relative_to_the_release(written: str, expected: str) -> None:
     text, _ = render.generation_files(App("a", "/r", (written, "b/c"), ()), 1, "/srv/r")["run"]
     assert text.splitlines()[-1] == f"exec '{expected}' 'b/c'"
 
@@ -216,14 +216,14 @@ def test_time_spans(seconds: float, text: str) -> None:
     assert f"TimeoutStopSec={text}" in lines
 
 
-def test_defaults_give_way_to_the_app_file() -> None:
+def test_the_app_file_overrides_defaults() -> None:
     app = App("a", "/r", ("/p",), (), service=(("Restart", ("no",)),), socket=(("Backlog", ("7",)),))
     socket, _, instance = render.units(app, 1, STATE)
     assert [line for line in instance.text.splitlines() if line.startswith("Restart=")] == ["Restart=no"]
     assert [line for line in socket.text.splitlines() if line.startswith("Backlog=")] == ["Backlog=7"]
 
 
-def test_settings_survive_json() -> None:
+def test_settings_read_back_from_json() -> None:
     app = config.parse("web", 'release = "/r"\nexec = ["x"]\nlisten = ["80"]\n[service]\nA = ["b", "c"]\n', "web.toml")
     assert App.from_json(app.to_json()) == app
     assert dataclasses.replace(app, instances=9).fingerprint("/r") == app.fingerprint("/r")

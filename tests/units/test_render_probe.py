@@ -1,4 +1,4 @@
-"""The private socket of an instance: which unit it is, and where the program finds it."""
+"""The private socket of an instance: its unit, and its position among the sockets that are passed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.units import systemd_syntax as syntax
 PLAIN = App("web", "/srv/web", ("/bin/web",), (Listen(ListenKind.TCP, "127.0.0.1:80"),))
 HTTP = replace(PLAIN, gate=Gate(probe=Probe("/")))
 STATE = "/var/lib/deployd"
-# Passes a file for each name as systemd would a socket, from fd 3 on.
+# Passes a file for each name, as systemd passes a socket, from fd 3 on.
 PASS = """
 import os, sys
 names = sys.argv[2:]
@@ -42,18 +42,18 @@ env | grep -c DEPLOYD_names
 """
 
 
-def test_only_who_is_asked_over_http_has_one() -> None:
+def test_only_apps_with_a_probe_over_http_have_private_sockets() -> None:
     assert [unit.name for unit in render.units(HTTP, 1, STATE)][-1] == "web:probe@.socket"
     command = replace(PLAIN, gate=Gate(probe=Probe(command=("x",))))
     for app in (PLAIN, command):
         units = {unit.name: unit.text for unit in render.units(app, 1, STATE)}
         assert "web:probe@.socket" not in units
         assert "probe" not in units["web@.service"]
-    # An older generation may need it all the same.
+    # An older generation may need them.
     assert "web:probe@.socket" in [unit.name for unit in render.units(PLAIN, 1, STATE, probe_sockets=True)]
 
 
-def test_it_belongs_to_one_instance() -> None:
+def test_the_private_socket_belongs_to_one_instance() -> None:
     units = {unit.name: dict(syntax.sections(unit.text)) for unit in render.units(HTTP, 1, STATE)}
     sockets = dict(units["web@.service"]["Service"])["Sockets"].split()
     assert [syntax.expand(name, "7") for name in sockets] == ["web.socket", unit_name.probe_socket("web", 7)]
@@ -65,7 +65,7 @@ def test_it_belongs_to_one_instance() -> None:
 
 
 @pytest.mark.parametrize("type_", GateType)
-def test_the_gate_s_type_is_the_unit_s(type_: GateType) -> None:
+def test_the_type_of_the_gate_is_that_of_the_unit(type_: GateType) -> None:
     app = replace(HTTP, gate=replace(HTTP.gate, type=type_))
     text = next(unit.text for unit in render.units(app, 1, STATE) if unit.name == "web@.service")
     assert f"Type={type_}" in text.splitlines()
@@ -83,7 +83,7 @@ def test_the_gate_s_type_is_the_unit_s(type_: GateType) -> None:
         (["probe", "a", "b", "c", "d", "e"], [4, 5, 6, 7, 8, 3]),
         (["web", "myprobe", "probes"], [3, 4, 5]),
         (["probe"], [3]),
-        # Too many for sh: they stay as they are.
+        # Too many for sh: they are left as they are.
         (["probe", "a", "b", "c", "d", "e", "f"], [3, 4, 5, 6, 7, 8, 9]),
     ],
 )

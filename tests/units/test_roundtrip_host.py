@@ -1,4 +1,4 @@
-"""What an app file says is what a process gets: rendered units and generations on a real systemd, byte for byte."""
+"""A process gets what its app file says, byte for byte: rendered units and generations on a real systemd."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ NASTY = [
 
 @pytest.fixture(scope="module")
 def host(host_root: HostRoot) -> Iterator[Machine]:
-    """Without the daemon: the units must work without it (invariant 5)."""
+    """A host without the daemon: the units must work without it (invariant 5)."""
     with Machine.boot("units", host_root, install=False) as machine:
         yield machine
 
 
 def deploy(host: Machine, app: App, number: int, release: str, instances: int, state: str = STATE) -> Pins:
-    """What the daemon does for a first deploy, from outside the host."""
+    """Do what the daemon does for a first deployment, from outside the host."""
     units = UnitDirectory(host.path("/etc/systemd/system"), others=[])
     pins = Pins(host.path("/") / state.removeprefix("/"))
     host.write(f"{release}/dump.py", DUMP)
@@ -78,7 +78,7 @@ def deploy(host: Machine, app: App, number: int, release: str, instances: int, s
 
 @dataclasses.dataclass
 class Dump:
-    """What an instance saw."""
+    """Return what an instance got."""
 
     argv: list[bytes]
     environment: dict[str, bytes]
@@ -89,7 +89,7 @@ class Dump:
 def dump_of(host: Machine, app: str, instance: int) -> Dump:
     parts = host.path(f"/run/{app}/dump.{instance}").read_bytes().split(b"\0")
     sockets, directory = parts.pop().decode(), parts.pop().decode()
-    # An empty string ends each of the two lists; arguments may be empty, assignments never are.
+    # An empty string ends each of the two lists. Arguments may be empty, assignments are not.
     assert parts.pop() == b""
     end = len(parts) - 1 - parts[::-1].index(b"")
     environment = dict(item.split(b"=", 1) for item in parts[end + 1 :])
@@ -97,7 +97,7 @@ def dump_of(host: Machine, app: str, instance: int) -> Dump:
 
 
 def toml(value: object) -> str:
-    """JSON's strings and arrays are TOML's but for DEL, and for surrogates when told to escape."""
+    """Return a value as TOML. Strings and arrays of JSON are valid TOML, except for DEL and escaped surrogates."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -134,7 +134,7 @@ def test_arguments_and_environment_arrive_byte_for_byte(host: Machine) -> None:
     assert {key: seen.environment.get(key) for key in expected} == {key: v.encode() for key, v in expected.items()}
     assert seen.directory == "/srv/nasty/releases/v%i $1"
     assert seen.sockets == "1"
-    # What is there besides is systemd's and the shell's.
+    # The others are set by systemd and the shell.
     others = set(seen.environment) - set(expected)
     assert others <= {
         "LANG", "PATH", "HOME", "LOGNAME", "USER", "SHELL", "INVOCATION_ID", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID",
@@ -148,11 +148,11 @@ def test_a_program_in_the_release_and_a_state_directory_with_odd_names(host: Mac
     app = app_file("odd", ["bin/du mp$x", "%i"], {})
     deploy(host, app, 1, "/srv/odd's", 1, state)
     host.run(["systemctl", "start", "odd@1.service"])
-    # The interpreter is the kernel's doing: the program is its first argument.
+    # The kernel runs the interpreter with the program as its first argument.
     assert dump_of(host, "odd", 1).argv == [b"/usr/bin/python3", b"/srv/odd's/bin/du mp$x", b"%i"]
 
 
-def test_the_environment_is_not_readable_for_the_app_s_user(host: Machine) -> None:
+def test_the_user_of_the_app_cannot_read_the_environment_file(host: Machine) -> None:
     app = app_file("secret", ["/usr/bin/python3", "dump.py"], {"TOKEN": "s3cret"}, 'user = "www-data"')
     deploy(host, app, 1, "/srv/secret", 1)
     found = host.run(["grep", "-r", "s3cret", STATE, "/etc/systemd/system"], user="www-data", check=False)
@@ -161,7 +161,7 @@ def test_the_environment_is_not_readable_for_the_app_s_user(host: Machine) -> No
     assert dump_of(host, "secret", 1).environment["TOKEN"] == b"s3cret"
 
 
-def test_files_lose_against_inline_values_and_all_against_deployd(host: Machine) -> None:
+def test_environment_overrides_files_and_deployd_overrides_both(host: Machine) -> None:
     host.write("/etc/default/files", "A=file\nB=file\nDEPLOYD_APP=file\nDEPLOYD_INSTANCE=9\nDEPLOYD_GENERATION=9\n")
     app = app_file(
         "files",
@@ -176,39 +176,37 @@ def test_files_lose_against_inline_values_and_all_against_deployd(host: Machine)
     assert [environment[name] for name in names] == [b"inline", b"file", b"files", b"1", b"3"]
 
 
-def test_a_connection_starts_the_pinned_instances_and_a_crash_brings_back_the_same_generation(host: Machine) -> None:
-    app = app_file(
-        "umbrella", ["/usr/bin/python3", "dump.py", "one"], {"GENERATION": "one"}, service='RestartSec = "1h"'
-    )
-    pins = deploy(host, app, 1, "/srv/umbrella/1", 2)
-    host.run(["systemctl", "start", "umbrella.socket"])
-    with host.connect("/run/umbrella.sock"):
+def test_a_connection_starts_the_pinned_instances_and_a_crash_the_same_generation(host: Machine) -> None:
+    app = app_file("whole", ["/usr/bin/python3", "dump.py", "one"], {"GENERATION": "one"}, service='RestartSec = "1h"')
+    pins = deploy(host, app, 1, "/srv/whole/1", 2)
+    host.run(["systemctl", "start", "whole.socket"])
+    with host.connect("/run/whole.sock"):
         for instance in (1, 2):
-            host.wait_unit(f"umbrella@{instance}.service")
-    host.wait_unit("umbrella.service")
-    # Instance 3 is below the umbrella, but has no pin.
-    assert host.run(["systemctl", "is-active", "umbrella@3.service"], check=False).stdout == "inactive\n"
+            host.wait_unit(f"whole@{instance}.service")
+    host.wait_unit("whole.service")
+    # The app unit wants instance 3, which has no pin.
+    assert host.run(["systemctl", "is-active", "whole@3.service"], check=False).stdout == "inactive\n"
 
     two = dataclasses.replace(app, exec=("/usr/bin/python3", "dump.py", "two"), environment=(*app.environment[:1],))
-    pins.write_generation("umbrella", 2, render.generation_files(two, 2, "/srv/umbrella/1"), "/srv/umbrella/1")
-    pins.pin("umbrella", 2, 2)
+    pins.write_generation("whole", 2, render.generation_files(two, 2, "/srv/whole/1"), "/srv/whole/1")
+    pins.pin("whole", 2, 2)
     before = {instance: main_pid(host, instance) for instance in (1, 2)}
     for instance in (1, 2):
-        Path(host.path(f"/run/umbrella/dump.{instance}")).unlink()
-        host.run(["systemctl", "kill", "--signal=KILL", f"umbrella@{instance}.service"])
-        # A start job would wait until RestartSec= is over; a restart job does not.
-        host.wait_unit(f"umbrella@{instance}.service", "activating")
-        host.run(["systemctl", "restart", f"umbrella@{instance}.service"])
+        Path(host.path(f"/run/whole/dump.{instance}")).unlink()
+        host.run(["systemctl", "kill", "--signal=KILL", f"whole@{instance}.service"])
+        # A start job would wait for RestartSec=; a restart job does not.
+        host.wait_unit(f"whole@{instance}.service", "activating")
+        host.run(["systemctl", "restart", f"whole@{instance}.service"])
         assert main_pid(host, instance) != before[instance]
-    assert [dump_of(host, "umbrella", instance).argv[-1] for instance in (1, 2)] == [b"one", b"two"]
-    assert "GENERATION" in dump_of(host, "umbrella", 1).environment
-    assert "GENERATION" not in dump_of(host, "umbrella", 2).environment
-    # The socket first: a connection that waits in it would start the app again.
-    host.run(["systemctl", "stop", "umbrella.socket"])
-    host.run(["systemctl", "stop", "umbrella.service"])
+    assert [dump_of(host, "whole", instance).argv[-1] for instance in (1, 2)] == [b"one", b"two"]
+    assert "GENERATION" in dump_of(host, "whole", 1).environment
+    assert "GENERATION" not in dump_of(host, "whole", 2).environment
+    # The socket first: a queued connection would start the app again.
+    host.run(["systemctl", "stop", "whole.socket"])
+    host.run(["systemctl", "stop", "whole.service"])
     for instance in (1, 2):
-        host.wait_unit(f"umbrella@{instance}.service", "inactive")
+        host.wait_unit(f"whole@{instance}.service", "inactive")
 
 
 def main_pid(host: Machine, instance: int) -> int:
-    return int(host.run(["systemctl", "show", "--value", "--property=MainPID", f"umbrella@{instance}.service"]).stdout)
+    return int(host.run(["systemctl", "show", "--value", "--property=MainPID", f"whole@{instance}.service"]).stdout)

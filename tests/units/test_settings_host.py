@@ -1,4 +1,4 @@
-"""Unit settings belong to a generation too: an old instance keeps them, one daemon-reload does for all."""
+"""Unit settings belong to a generation: an old instance keeps them, and one daemon-reload serves all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ UNITS = "/etc/systemd/system"
 
 
 def nice(stage: Stage, instance: int) -> int:
-    """The nice value that the main process of an instance really has (proc(5), field 19 of stat)."""
+    """Return the nice value of the main process of an instance (proc(5), field 19 of stat)."""
     stat = stage.machine.read(f"/proc/{stage.pid(instance)}/stat")
     return int(stat.rpartition(")")[2].split()[16])
 
@@ -48,17 +48,17 @@ def test_an_old_instance_keeps_its_unit_settings(stage: Stage, surge: int) -> No
     running = stage.invocations()
     assert len(running) == INSTANCES
     assert {nice(stage, number) for number in running} == {2}
-    # The new ones have numbers of their own, so that no unit file had to change on the way.
+    # New instances have other numbers, so that no unit file changes during the rollout.
     assert not set(running) & set(before)
     assert reloads(stage) == reloaded + 1
 
-    # The next rollout clears away what the last one needed.
+    # The next rollout removes what the last one needed.
     assert stage.rollout(stage.release("v3")).result == "succeeded"
     assert own_units(stage) == []
     assert len(stage.invocations()) == INSTANCES
 
 
-def test_the_way_back_brings_the_unit_settings_back(stage: Stage) -> None:
+def test_a_rollback_restores_the_unit_settings(stage: Stage) -> None:
     stage.deploy("v1", service={"Nice": 1})
     before = stage.invocations()
     stage.configure(service={"Nice": 2})
@@ -72,7 +72,7 @@ def test_the_way_back_brings_the_unit_settings_back(stage: Stage) -> None:
     assert not any(f"{APP}@{number}.service" in own_units(stage) for number in before)
 
 
-def test_what_needs_no_new_process_counts_at_once(stage: Stage) -> None:
+def test_settings_that_need_no_new_process_apply_at_once(stage: Stage) -> None:
     stage.deploy("v1", stop={"timeout": "20s"})
     before = stage.invocations()
     stage.configure(stop={"timeout": "7s"})
@@ -84,7 +84,7 @@ def test_what_needs_no_new_process_counts_at_once(stage: Stage) -> None:
     assert own_units(stage) == []
 
 
-def test_remove_takes_units_of_single_instances_along(stage: Stage) -> None:
+def test_remove_removes_units_of_single_instances(stage: Stage) -> None:
     stage.deploy("v1", service={"Nice": 1})
     stage.configure(service={"Nice": 2})
     with stage.begin("rollout", "--release", stage.release("v2", boot=0.3)) as begun:

@@ -1,4 +1,4 @@
-"""Which socket unit has which address: nothing that is open and wanted is ever closed or opened a second time."""
+"""Which socket unit has which address: an open address that is wanted is never closed or opened a second time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ addresses = st.lists(st.sampled_from(ADDRESSES), min_size=1, unique=True)
 
 @st.composite
 def installations(draw: st.DrawFn) -> list[Socket]:
-    """Socket units of the app `web` with some of the addresses, each address in one of them."""
+    """Shared sockets of the app `web` with some of the addresses, each address in one of them."""
     shuffled = draw(st.permutations(ADDRESSES))
     numbers = draw(st.lists(st.integers(1, 12), max_size=4, unique=True))
     cuts = sorted(
@@ -40,7 +40,7 @@ def place(installed: list[Socket], listen: list[str]) -> Placement | None:
 
 
 @given(installations(), addresses)
-def test_what_is_wanted_is_open_once_and_what_is_not_goes(installed: list[Socket], listen: list[str]) -> None:
+def test_wanted_addresses_are_open_once_and_others_are_closed(installed: list[Socket], listen: list[str]) -> None:
     torn = [item for item in installed if set(item.addresses) & set(listen) and set(item.addresses) - set(listen)]
     placement = place(installed, listen)
     assert (placement is None) == bool(torn)
@@ -52,13 +52,13 @@ def test_what_is_wanted_is_open_once_and_what_is_not_goes(installed: list[Socket
     if placement.new is not None:
         assert placement.new.name not in {item.name for item in installed}
         assert list(placement.new.addresses) == [item for item in listen if item in placement.new.addresses]
-        # The first one's service is the umbrella; once that is up it could not be opened.
+        # Its service is the app unit: while that is active the socket cannot be opened.
         assert (placement.new.name == "web.socket") == (not installed)
 
 
 @given(installations(), addresses)
-def test_placing_again_changes_nothing(installed: list[Socket], listen: list[str]) -> None:
-    """A daemon that was killed when the new unit was there finds its way."""
+def test_placing_a_second_time_changes_nothing(installed: list[Socket], listen: list[str]) -> None:
+    """As a daemon does after the one before was killed when the new unit was installed."""
     first = place(installed, listen)
     if first is not None:
         again = place([*first.wanted, *first.going], listen)
@@ -69,7 +69,7 @@ def test_placing_again_changes_nothing(installed: list[Socket], listen: list[str
 
 
 @given(installations(), addresses)
-def test_the_way_back_finds_its_addresses_open(installed: list[Socket], listen: list[str]) -> None:
+def test_a_rollback_finds_its_addresses_open(installed: list[Socket], listen: list[str]) -> None:
     before = [address for item in installed for address in item.addresses]
     there = place(installed, listen)
     if there is not None and installed:
@@ -87,17 +87,17 @@ def test_the_lowest_free_number_is_taken() -> None:
     assert placement.going == (installed[1],)
 
 
-def test_a_unit_that_has_both_is_not_torn() -> None:
+def test_a_unit_with_wanted_and_unwanted_addresses_is_refused() -> None:
     installed = [Socket("web.socket", ("80", "81", "/run/web.sock"))]
     sentence = (
-        r"^listen of web drops 80 /run/web\.sock and keeps 81, but they opened together as web\.socket and can only"
-        r" close together; keep 80 /run/web\.sock in listen, or deployd remove web and apply anew$"
+        r"^listen of web drops 80 /run/web\.sock and keeps 81, but web\.socket has opened them together and"
+        r" can only close them together; keep 80 /run/web\.sock in listen, or deployd remove web and apply it again$"
     )
     with pytest.raises(Refused, match=sentence):
         sockets.place("web", installed, ["81", "82"])
 
 
-def test_two_spellings_of_one_address_are_one() -> None:
+def test_two_spellings_of_an_address_are_equal() -> None:
     placement = sockets.place("web", [Socket("web.socket", ("80",))], ["[::]:80"])
     assert placement == Placement((Socket("web.socket", ("80",)),), None, ())
 
@@ -113,7 +113,7 @@ def test_units_read_back(installed: list[Socket]) -> None:
     for item in listening:
         starter = unit_name.service_of(item.name)
         assert f"Service={starter}" in texts[item.name].splitlines()
-        # Without this it would be called after its unit, and ":" stands between the names in $LISTEN_FDNAMES.
+        # The default is the name of the unit, whose ":" separates names in $LISTEN_FDNAMES.
         named = "FileDescriptorName=web.socket" in texts[item.name].splitlines()
         assert named == (item.name != "web.socket")
         if named:
@@ -122,6 +122,6 @@ def test_units_read_back(installed: list[Socket]) -> None:
     assert all(render.is_unit("web", name) for name in texts)
 
 
-def test_settings_are_what_systemd_reads() -> None:
+def test_settings_are_the_lines_of_the_section() -> None:
     text = "# a\n[Unit]\nDescription=x\n\n[Socket]\nListenStream=80\n# why\nBacklog=1\n\n[Install]\nWantedBy=y\n"
     assert sockets.settings(text) == ["ListenStream=80", "Backlog=1"]

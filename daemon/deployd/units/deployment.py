@@ -168,13 +168,13 @@ class Deployment:
             other = Routing.SHARED if app.routing is Routing.STEERED else Routing.STEERED
             raise Refused(
                 f"routing of {name} changed: its addresses are open as {other} ones; put it back, or deployd remove"
-                f" {name} and apply anew"
+                f" {name} and apply it again"
             )
         for socket in wanted.placement.kept:
             if sockets.settings(wanted.unit(socket.name).text) != sockets.settings(installed[socket.name]):
                 raise Refused(
                     f"[socket] of {name} changed: this version cannot change an open socket; put it back, or deployd"
-                    f" remove {name} and apply anew"
+                    f" remove {name} and apply it again"
                 )
 
     async def install(self, app: App, goal: Goal, *, closing: bool = False) -> frozenset[int]:

@@ -1,4 +1,4 @@
-"""An instance that crashes again and again, and what is done about it."""
+"""An instance that crashes again and again, and what deployd does about it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PATIENCE = Patience()
 
 @dataclass
 class Unit:
-    """An instance with Restart=always: what the tests do to it, and what `judge` has done to it."""
+    """An instance with Restart=always, with the actions of the tests and of `judge`."""
 
     patience: Patience = PATIENCE
     now: float = 1000.0
@@ -25,8 +25,8 @@ class Unit:
     starts: list[float] = field(default_factory=list)
     wake_at: float | None = None
 
-    def look(self) -> Judgement:
-        """What the keeper does, its jobs ending at once."""
+    def judge_now(self) -> Judgement:
+        """Do what the crash loop does, with jobs that end at once."""
         judged = judge(self.crashes, self.item, self.now, self.patience, tried=self.tried)
         self.crashes, self.tried, self.wake_at = judged.crashes, False, judged.wake_at
         if judged.step is Step.STOP:
@@ -60,24 +60,24 @@ class Unit:
         )
 
     def restart(self) -> None:
-        """systemd does."""
+        """Restart it as systemd does."""
         self.begin(self.item.restarts + 1)
 
     def life(self, lasts: float) -> None:
-        """From the automatic restart, or ours, to the next crash, seen at each step."""
+        """Restart, become ready and crash, observed at each step."""
         if self.item.state is State.FAILED:
             self.now += 0.5
             self.restart()
-        self.look()
+        self.judge_now()
         self.ready()
-        self.look()
+        self.judge_now()
         self.now += lasts
         self.crash()
-        self.look()
+        self.judge_now()
 
     def check_left_alone(self) -> None:
         for _ in range(5):
-            assert self.look().step is Step.NOTHING
+            assert self.judge_now().step is Step.NOTHING
             self.now += 1000.0
 
     @property
@@ -86,11 +86,11 @@ class Unit:
 
 
 def looping() -> Unit:
-    """Kept down, and just started again."""
+    """Keep it down, then start it again."""
     unit = Unit()
     while not unit.stops:
         unit.life(0.2)
     unit.now += 1.5
-    unit.look()
+    unit.judge_now()
     assert unit.starts
     return unit

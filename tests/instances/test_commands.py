@@ -1,4 +1,4 @@
-"""Commands of an app: what they are run with is read from units, and of an instance once for each of its starts."""
+"""Commands of an app: their settings are read from units, and those of an instance once for each of its starts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INSTANCE = Instance(3, 7, State.READY, main_pid=42, invocation_id="ab" * 16)
 
 
 class Execution:
-    """Counts how often it is asked."""
+    """Counts how often settings are read."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, int]] = []
@@ -32,7 +32,7 @@ async def probe(commands: Commands, instance: Instance) -> Command:
     return await commands.probe(APP, instance, ("./bin/up", "-q"), 2.0, "/srv/demo/v2")
 
 
-def test_a_probe_is_run_as_its_instance() -> None:
+def test_a_probe_runs_with_the_settings_of_its_instance() -> None:
     commands = Commands(Execution(), Pins(Path("/var/lib/deployd")))  # type: ignore[arg-type]
     properties = asyncio.run(probe(commands, INSTANCE)).properties()
     assert properties["User"] == ("s", "user1")
@@ -42,7 +42,7 @@ def test_a_probe_is_run_as_its_instance() -> None:
     assert properties["LogLevelMax"] == ("i", 2)
 
 
-def test_an_instance_is_read_once_for_each_start() -> None:
+def test_settings_are_read_once_for_each_start() -> None:
     execution = Execution()
     commands = Commands(execution, Pins(Path("/var/lib/deployd")))  # type: ignore[arg-type]
 

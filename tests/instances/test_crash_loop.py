@@ -1,4 +1,4 @@
-"""What is done about instances that crash: in which order, and what happens when it cannot be written down."""
+"""The crash loop: the order of records and stops, and what happens if a record cannot be written."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BOOT = "boot"
 
 @dataclass
 class Memory:
-    """The part of the history that a keeper uses."""
+    """The part of the history that a crash loop uses."""
 
     saved: dict[int, Crashes] = field(default_factory=dict)
     full: bool = False
@@ -49,12 +49,12 @@ class Memory:
 
 
 class Stand:
-    """A keeper with what it works with."""
+    """A crash loop with a simulated actuator."""
 
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
         self.actions: list[Action] = []
-        self.told: list[dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
         self.woken = asyncio.Event()
         self.changes = 0
         self.up = True
@@ -63,7 +63,7 @@ class Stand:
         self.instances = create_autospec(Actuator, instance=True)
         self.instances.act.side_effect = self.act
         self.instances.is_busy.side_effect = self.working.__contains__
-        self.keeper = CrashLoop(
+        self.crash_loop = CrashLoop(
             "demo",
             memory,  # type: ignore[arg-type]
             self.tail,
@@ -72,7 +72,7 @@ class Stand:
             up=lambda: self.up,
             wake=self.woken.set,
             changed=self.changed,
-            emit=self.tell,
+            emit=self.emit,
         )
 
     def act(self, action: Action, settings: Any) -> None:
@@ -85,18 +85,18 @@ class Stand:
     def changed(self) -> None:
         self.changes += 1
 
-    def tell(self, event: EventName, fields: dict[str, Any]) -> None:
-        self.told.append({"event": event, **fields})
+    def emit(self, event: EventName, fields: dict[str, Any]) -> None:
+        self.events.append({"event": event, **fields})
 
-    def look(self, *items: Instance, busy: bool = False) -> None:
-        self.keeper.update(items, Timestamp(self.now, 1_700_000_000.0 + self.now, BOOT), busy=busy)
+    def update(self, *items: Instance, busy: bool = False) -> None:
+        self.crash_loop.update(items, Timestamp(self.now, 1_700_000_000.0 + self.now, BOOT), busy=busy)
 
     def crash(self, times: int) -> None:
-        """Instance 1 crashes so often, and systemd restarts it in between."""
+        """Have instance 1 crash so often, restarted by systemd in between."""
         for number in range(times):
             self.now += 0.5
-            self.look(Instance(1, 7, State.READY, ready_since=self.now, restarts=number, invocation_id=f"i{number}"))
-            self.look(failed(number))
+            self.update(Instance(1, 7, State.READY, ready_since=self.now, restarts=number, invocation_id=f"i{number}"))
+            self.update(failed(number))
 
 
 def failed(number: int, restarts: int | None = None) -> Instance:
@@ -122,44 +122,44 @@ def run(test: Test, memory: Memory | None = None) -> None:
     async def work() -> None:
         stand = Stand(memory or Memory())
         await test(stand)
-        stand.keeper.stop()
+        stand.crash_loop.stop()
 
     asyncio.run(work())
 
 
-def test_it_is_written_down_before_it_is_stopped() -> None:
+def test_a_crash_loop_is_recorded_before_the_stop() -> None:
     async def test(stand: Stand) -> None:
         stand.crash(5)
         assert stand.actions == [Stop(1, 7, "crash-loop", keep=True)]
         assert stand.memory.log[-2:] == ["saved", "Stop"]
         assert stand.memory.saved[1].retry_at == stand.now + 1.0
-        (told,) = stand.told
-        assert (told["event"], told["instance"], told["crashes"]) == ("crash-loop", 1, 5)
-        assert told["reason"].startswith("crashed 5 times in 2 s (killed by SIGSEGV after it was ready); next try at ")
-        stand.look(failed(4))
+        (event,) = stand.events
+        assert (event["event"], event["instance"], event["crashes"]) == ("crash-loop", 1, 5)
+        assert event["reason"].startswith("crashed 5 times in 2 s (killed by SIGSEGV after it was ready); next try at ")
+        stand.update(failed(4))
         assert len(stand.actions) == 1
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert stand.keeper.troubles()[1].journal == ("last words of i4",)
+        assert stand.crash_loop.troubles()[1].journal == ("last words of i4",)
 
     run(test)
 
 
-def test_what_cannot_be_written_down_is_not_kept_down() -> None:
+def test_an_instance_is_not_kept_down_without_a_record() -> None:
     async def test(stand: Stand) -> None:
         stand.memory.full = True
         stand.crash(6)
         assert stand.actions == []
-        assert stand.keeper.troubles()[1].crashes.count == 6
+        assert stand.crash_loop.troubles()[1].crashes.count == 6
         stand.memory.full = False
-        stand.look(Instance(1, 7, State.STARTING, restarts=6, invocation_id="i6"))
-        stand.look(failed(6))
+        stand.update(Instance(1, 7, State.STARTING, restarts=6, invocation_id="i6"))
+        stand.update(failed(6))
         assert stand.actions == [Stop(1, 7, "crash-loop", keep=True)]
 
     run(test)
 
 
-def test_the_next_daemon_starts_what_this_one_kept_down() -> None:
+def test_a_restarted_daemon_starts_an_instance_that_was_kept_down() -> None:
     memory = Memory()
 
     async def first(stand: Stand) -> None:
@@ -167,52 +167,52 @@ def test_the_next_daemon_starts_what_this_one_kept_down() -> None:
 
     async def second(stand: Stand) -> None:
         stand.now = memory.saved[1].retry_at or 0
-        stand.look(down(), Instance(2, 7, State.INACTIVE))
+        stand.update(down(), Instance(2, 7, State.INACTIVE))
         assert stand.actions == [Start(1, 7)]
 
     run(first, memory)
     run(second, memory)
 
 
-def test_it_wakes_when_it_is_time() -> None:
+def test_the_loop_is_woken_for_the_next_try() -> None:
     async def test(stand: Stand) -> None:
         stand.crash(5)
         stand.now += 1.0 - 1e-3
         stand.woken.clear()
-        stand.look(down())
+        stand.update(down())
         await asyncio.wait_for(stand.woken.wait(), 10)
         stand.now += 1e-3
-        stand.look(down())
+        stand.update(down())
         assert stand.actions[1:] == [Start(1, 7)]
 
     run(test)
 
 
-def test_a_job_under_way_is_waited_for() -> None:
+def test_an_action_under_way_is_awaited() -> None:
     async def test(stand: Stand) -> None:
         stand.crash(4)
         stand.working.add(1)
-        stand.look(failed(4))
+        stand.update(failed(4))
         assert stand.actions == []
-        assert stand.keeper.troubles()[1].crashes.count == 4
+        assert stand.crash_loop.troubles()[1].crashes.count == 4
 
     run(test)
 
 
 @pytest.mark.parametrize("why", ["a rollout", "an app that was stopped"])
-def test_all_is_forgiven_for(why: str) -> None:
+def test_crashes_are_forgiven_for(why: str) -> None:
     async def test(stand: Stand) -> None:
         stand.crash(5)
         stand.up = why == "a rollout"
-        stand.look(down(), busy=stand.up)
+        stand.update(down(), busy=stand.up)
         assert stand.memory.saved == {}
-        assert stand.keeper.troubles() == {}
+        assert stand.crash_loop.troubles() == {}
         stand.up = True
         stand.now += 10.0
-        stand.look(down())
-        stand.look(failed(5, restarts=3))
+        stand.update(down())
+        stand.update(failed(5, restarts=3))
         assert stand.actions == [Stop(1, 7, "crash-loop", keep=True)]
-        assert stand.keeper.troubles()[1].crashes.count <= 4
+        assert stand.crash_loop.troubles()[1].crashes.count <= 4
 
     run(test)
 
@@ -220,7 +220,7 @@ def test_all_is_forgiven_for(why: str) -> None:
 def test_an_instance_without_a_pin_is_forgotten() -> None:
     async def test(stand: Stand) -> None:
         stand.crash(5)
-        stand.look(Instance(1, None, State.INACTIVE))
+        stand.update(Instance(1, None, State.INACTIVE))
         assert stand.memory.saved == {}
 
     run(test)

@@ -1,4 +1,4 @@
-"""An administrator's drop-ins of the instances count for hooks, command probes and analysis commands as well."""
+"""Drop-ins of the instances apply to hooks, command probes and analysis commands, too."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.host.stage import APP, Stage
 
 SAID = "/dev/shm/said"
-"""Written to under any sandbox but one that has a /dev/shm of its own."""
+"""Writable in every sandbox, except one with a /dev/shm of its own."""
 
 REPORT = """\
 #!/usr/bin/python3
@@ -77,11 +77,11 @@ DROP_INS = {
 
 
 EXECUTABLE = {"NoExecPaths": "/", "ExecPaths": "/usr /lib /lib64 -/srv", "ExecStartPre": "/bin/true"}
-"""With names that look like commands, and with a command, which is an instance's alone."""
+"""With settings whose names resemble commands, and with a command, which applies to instances only."""
 
 
 def reports(stage: Stage) -> dict[str, Any]:
-    """What the last process of each kind saw."""
+    """Return the report of the last process of each kind."""
     paths = stage.machine.path("/dev/shm").glob("said.*")
     ordered = sorted(paths, key=lambda path: path.stat().st_mtime_ns)
     return {path.name.split(".")[1]: json.loads(path.read_text()) for path in ordered}
@@ -93,7 +93,7 @@ def clear(stage: Stage) -> None:
 
 
 def reporting(stage: Stage, version: str, **settings: object) -> None:
-    """The app file of a release in which whatever is run for the app says what it sees."""
+    """Return the app file of a release in which every process of the app writes a report."""
     stage.machine.write("/etc/token", "s3cret", 0o600)
     stage.machine.write("/etc/of", "OF_FILE=2\n", 0o600)
     stage.configure(
@@ -116,8 +116,8 @@ def drop_in(stage: Stage, text: str, of: str = "@") -> None:
 
 
 @pytest.mark.parametrize("text", DROP_INS.values(), ids=DROP_INS)
-def test_all_see_what_an_instance_sees(stage: Stage, text: str) -> None:
-    """At the first deploy too, when nothing is installed but the drop-in."""
+def test_all_commands_get_the_settings_of_an_instance(stage: Stage, text: str) -> None:
+    """Also in a first deployment, when only the drop-in is installed."""
     clear(stage)
     drop_in(stage, text)
     reporting(stage, "v1")
@@ -139,8 +139,8 @@ def test_all_see_what_an_instance_sees(stage: Stage, text: str) -> None:
         assert later["before"]["environment"] == {"OF_DROP_IN": "1", "OF_FILE": "2"}
 
 
-def test_what_the_app_file_changes_counts_for_its_own_hooks(stage: Stage) -> None:
-    """The settings are those of the new generation, though nothing of it is installed yet."""
+def test_a_changed_app_file_applies_to_its_own_hooks(stage: Stage) -> None:
+    """The settings are those of the new generation, although its units are not installed yet."""
     reporting(stage, "v1", user="www-data", group="adm")
     assert stage.change("apply").result == "succeeded"
     clear(stage)
@@ -156,8 +156,7 @@ def test_what_the_app_file_changes_counts_for_its_own_hooks(stage: Stage) -> Non
     assert seen["before"]["account"][0] == 33
 
 
-def test_a_probe_is_run_as_the_very_instance(stage: Stage) -> None:
-    """Which may have drop-ins of its own."""
+def test_a_probe_runs_with_the_drop_ins_of_its_own_instance(stage: Stage) -> None:
     clear(stage)
     drop_in(stage, "User=www-data\n")
     drop_in(stage, "User=daemon\n", "@1")
@@ -176,7 +175,7 @@ def test_a_probe_is_run_as_the_very_instance(stage: Stage) -> None:
         ("Type=oneshot\nRestart=always\n", "cannot load demo@"),
     ],
 )
-def test_what_cannot_be_had_is_refused(stage: Stage, text: str, sentence: str) -> None:
+def test_settings_that_cannot_be_applied_are_refused(stage: Stage, text: str, sentence: str) -> None:
     stage.deploy("v1", instances=1)
     before = stage.invocations()
     drop_in(stage, text)

@@ -1,4 +1,4 @@
-"""Facts about systemd that standby stands on: what SIGSTOP to a whole unit does, and why it is not FreezeUnit."""
+"""The behaviour of systemd that standby relies on: SIGSTOP to a whole unit, and why FreezeUnit is not used."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ WorkingDirectory=/run/pins/%i
 ExecStart=/usr/bin/python3 /opt/program.py CHILDREN
 """
 SOON = 10.0
-"""Well below the time-outs of stopping, which are 20 s and more."""
+"""Well below the stop time-outs, which are 20 s and more."""
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def start(host: Machine, unit: str) -> None:
 
 
 def kill(host: Machine, unit: str, name: str) -> None:
-    """KillUnit of all processes, as the daemon does it."""
+    """Send a signal to all processes of a unit, as the daemon does."""
     host.run(["systemctl", "kill", f"--signal={name}", unit])
 
 
@@ -79,8 +79,8 @@ def show(host: Machine, unit: str, name: str) -> str:
 
 
 def states(host: Machine, unit: str) -> list[str]:
-    """Of its processes, as the kernel has them; T is stopped."""
-    # In the host, for the kernel tells each reader the numbers of its own namespace.
+    """Return the states of the processes of a unit in the kernel; T is stopped."""
+    # Read in the host, because the kernel shows each reader the numbers of its own PID namespace.
     listing = f"cat $(find /sys/fs/cgroup -path '*/{unit}/cgroup.procs')"
     pids = host.run(["sh", "-c", listing]).stdout.split()
     return sorted(host.read(f"/proc/{pid}/stat").rpartition(") ")[2][0] for pid in pids)
@@ -98,13 +98,13 @@ def test_stopped_processes_leave_the_unit_active_and_a_stop_ends_it(host: Machin
     assert time.monotonic() - began < SOON
 
 
-def test_what_goes_on_is_the_same_process_with_a_clock_that_has_jumped(host: Machine) -> None:
+def test_a_thawed_process_is_the_same_and_sees_its_clock_jump(host: Machine) -> None:
     start(host, "many@1.service")
     pid = show(host, "many@1.service", "MainPID")
     kill(host, "many@1.service", "SIGSTOP")
     assert states(host, "many@1.service") == ["T", "T", "T"]
     stopped = time.monotonic()
-    host.wait_for(lambda: time.monotonic() - stopped > 1.2, what="a while")
+    host.wait_for(lambda: time.monotonic() - stopped > 1.2, what="1.2 s to pass")
     kill(host, "many@1.service", "SIGCONT")
     assert "T" not in states(host, "many@1.service")
     assert show(host, "many@1.service", "MainPID") == pid
@@ -114,8 +114,8 @@ def test_what_goes_on_is_the_same_process_with_a_clock_that_has_jumped(host: Mac
     host.run(["systemctl", "stop", "many@1.service"])
 
 
-def test_with_mixed_a_stop_wakes_the_main_process_alone(host: Machine) -> None:
-    """So the daemon wakes all before it stops one. What is left is killed when the main process has ended."""
+def test_a_stop_with_kill_mode_mixed_thaws_only_the_main_process(host: Machine) -> None:
+    """So the daemon thaws all processes before a stop. The rest is killed when the main process has ended."""
     start(host, "many@2.service")
     kill(host, "many@2.service", "SIGSTOP")
     host.run(["systemctl", "kill", "--kill-whom=main", "--signal=SIGCONT", "many@2.service"])
@@ -124,7 +124,7 @@ def test_with_mixed_a_stop_wakes_the_main_process_alone(host: Machine) -> None:
 
 
 @pytest.mark.parametrize("unit", ["one@3.service", "many@3.service"])
-def test_the_umbrella_stops_them(host: Machine, unit: str) -> None:
+def test_stopping_the_app_unit_stops_frozen_instances(host: Machine, unit: str) -> None:
     start(host, unit)
     kill(host, unit, "SIGSTOP")
     began = time.monotonic()
@@ -133,8 +133,8 @@ def test_the_umbrella_stops_them(host: Machine, unit: str) -> None:
     assert time.monotonic() - began < SOON
 
 
-def test_one_that_is_killed_does_not_come_back_without_its_pin(host: Machine) -> None:
-    """252 looks at the condition again; 254 and later do not in an automatic restart, and fail over and over."""
+def test_a_killed_instance_does_not_restart_without_its_pin(host: Machine) -> None:
+    """systemd 252 checks the condition again; 254 and later do not in an automatic restart, and fail repeatedly."""
     start(host, "one@4.service")
     host.run(["rmdir", "/run/pins/4"])
     kill(host, "one@4.service", "SIGSTOP")
@@ -144,15 +144,15 @@ def test_one_that_is_killed_does_not_come_back_without_its_pin(host: Machine) ->
             show(host, "one@4.service", "ActiveState") == "inactive"
             or int(show(host, "one@4.service", "NRestarts")) > 1
         ),
-        what="its end",
+        what="the instance to stay down",
     )
     assert show(host, "one@4.service", "ActiveState") != "active"
     host.run(["systemctl", "stop", "one@4.service"])
     host.wait_unit("one@4.service", "inactive")
 
 
-def test_why_it_is_not_freeze_unit(host: Machine) -> None:
-    """If this fails, systemd has mended it, and FreezeUnit may be looked at again."""
+def test_freeze_unit_is_not_usable(host: Machine) -> None:
+    """If this fails, systemd was fixed, and FreezeUnit may be reconsidered."""
     start(host, "one@5.service")
     host.run(["systemctl", "freeze", "one@5.service"])
     assert show(host, "one@5.service", "FreezerState") == "frozen"
@@ -163,16 +163,16 @@ def test_why_it_is_not_freeze_unit(host: Machine) -> None:
     host.wait_for(lambda: show(host, "one@5.service", "NRestarts") == "1", what="the restart")
     if version(host) >= 257:
         for verb in ("thaw", "stop", "restart"):
-            assert host.run(["systemctl", verb, "one@5.service"], check=False).returncode, "there is no way out"
+            assert host.run(["systemctl", verb, "one@5.service"], check=False).returncode, "no job changes it"
     else:
         host.wait_unit("one@5.service", "active")
-        assert show(host, "one@5.service", "FreezerState") == "frozen", "and it runs"
+        assert show(host, "one@5.service", "FreezerState") == "frozen", "although it runs"
         host.run(["systemctl", "thaw", "one@5.service"])
         host.run(["systemctl", "stop", "one@5.service"])
 
 
-def test_the_machine_goes_down_as_fast_as_ever(host_root: HostRoot) -> None:
-    """A unit frozen with FreezeUnit takes 257 another 90 s."""
+def test_the_machine_shuts_down_without_delay(host_root: HostRoot) -> None:
+    """With a unit frozen by FreezeUnit, systemd 257 takes another 90 s."""
     with Machine.boot("down", host_root, install=False) as host:
         host.write("/opt/program.py", PROGRAM)
         host.write("/etc/systemd/system/all.service", "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=true\n")

@@ -1,4 +1,4 @@
-"""Whose last words are told: those of the invocation that failed."""
+"""The journal of a failure is that of the invocation that failed."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ AGAIN = replace(BOOTING, invocation_id="second", started=104.0, restarts=1)
 Asked = tuple[str, str, float | None]
 
 
-def told_of(*seen: Instance, failure: Failure = FAILURE) -> tuple[Failure, list[Asked]]:
+def failed_with(*seen: Instance, failure: Failure = FAILURE) -> tuple[Failure, list[Asked]]:
     asked: list[Asked] = []
 
     async def tail(invocation_id: str, unit: str = "", since: float | None = None) -> tuple[str, ...]:
         asked.append((invocation_id, unit, since))
         return ("no such table",)
 
-    witness = Invocations("demo", create_autospec(History, instance=True), tail)
+    invocations = Invocations("demo", create_autospec(History, instance=True), tail)
     for item in seen:
-        witness.record([item])
-    return asyncio.run(witness.with_journal(failure, seen[-1:])), asked
+        invocations.record([item])
+    return asyncio.run(invocations.with_journal(failure, seen[-1:])), asked
 
 
-def test_what_failed_had_the_last_word() -> None:
-    told, asked = told_of(BOOTING, FAILED)
-    assert told == replace(FAILURE, journal=("no such table",))
-    # It began when it died, less the time it ran: systemd has moved `started` on.
+def test_a_failed_instance_gives_its_own_journal() -> None:
+    failure, asked = failed_with(BOOTING, FAILED)
+    assert failure == replace(FAILURE, journal=("no such table",))
+    # systemd has set `started` to the time of the crash: the start was earlier by the time it ran.
     assert asked == [("first", "demo@5.service", 99.0)]
 
 
-def test_what_was_started_again_already_has_other_words_to_say() -> None:
-    _, asked = told_of(BOOTING, FAILED, AGAIN)
+def test_the_journal_of_a_restarted_instance_is_that_of_the_invocation_before() -> None:
+    _, asked = failed_with(BOOTING, FAILED, AGAIN)
     assert asked == [("first", "", None)]
 
 
@@ -55,5 +55,5 @@ def test_what_was_started_again_already_has_other_words_to_say() -> None:
         (FAILURE, replace(FAILED, invocation_id="")),
     ],
 )
-def test_nobody_is_asked_in_vain(failure: Failure, seen: Instance) -> None:
-    assert told_of(seen, failure=failure) == (failure, [])
+def test_the_journal_is_not_read_in_vain(failure: Failure, seen: Instance) -> None:
+    assert failed_with(seen, failure=failure) == (failure, [])

@@ -1,4 +1,4 @@
-"""Standby on a real host: a rollback boots nothing, and what is frozen is never in the way."""
+"""Standby on a real host: a rollback boots no instance, and frozen instances never interfere."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ STANDBY = {"standby": "10min"}
 
 
 def deploy_two(stage: Stage, **rollout: object) -> None:
-    """Generation 2 serves, 1 stands by."""
+    """Deploy two generations: 2 serves, 1 is in standby."""
     stage.deploy("v1", routing="steered", rollout=STANDBY | rollout)
     ended = stage.rollout(stage.release("v2"))
     assert ended.result == "succeeded", ended
 
 
 def processes(stage: Stage, numbers: list[int]) -> dict[int, tuple[int, str]]:
-    """Main process and its state as the kernel has it: T is stopped."""
+    """Return the main process of each instance and its state in the kernel; T is stopped."""
     found = {}
     for number in numbers:
         pid = stage.pid(number)
@@ -25,14 +25,14 @@ def processes(stage: Stage, numbers: list[int]) -> dict[int, tuple[int, str]]:
     return found
 
 
-def test_what_is_replaced_stands_by_and_a_rollback_starts_nothing(stage: Stage) -> None:
+def test_replaced_instances_go_to_standby_and_a_rollback_starts_none(stage: Stage) -> None:
     stage.deploy("v1", routing="steered", rollout=STANDBY)
     first = stage.invocations()
     assert stage.rollout(stage.release("v2")).result == "succeeded"
-    told = stage.status()
-    assert (told["ready"], told["standby"]["generation"]) == (INSTANCES, 1)
-    assert told["standby"]["instances"] == sorted(first)
-    assert told["standby"]["until"]
+    status = stage.status()
+    assert (status["ready"], status["standby"]["generation"]) == (INSTANCES, 1)
+    assert status["standby"]["instances"] == sorted(first)
+    assert status["standby"]["until"]
     assert {state for _, state in processes(stage, sorted(first)).values()} == {"T"}
     assert {stage.get()["version"] for _ in range(20)} == {"v2"}
     stage.journal.restart()
@@ -41,7 +41,7 @@ def test_what_is_replaced_stands_by_and_a_rollback_starts_nothing(stage: Stage) 
         record = load.stop()
     assert not record.failed, record.by_outcome()
     begun = [change for change in stage.journal.changes() if change.what in (What.STARTING, What.STARTED)]
-    assert begun == [], "nothing booted"
+    assert begun == [], "no instance booted"
     after = stage.invocations()
     assert {n: (ran.pid, ran.invocation) for n, ran in after.items()} == {
         n: (ran.pid, ran.invocation) for n, ran in first.items()
@@ -51,7 +51,7 @@ def test_what_is_replaced_stands_by_and_a_rollback_starts_nothing(stage: Stage) 
 
 
 def test_a_refused_rollback_returns_instances_to_standby(stage: Stage) -> None:
-    """They wake before the rollback is checked."""
+    """They are thawed before the rollback is checked."""
     deploy_two(stage)
     numbers = stage.status()["standby"]["instances"]
     stage.machine.write(f"{RELEASES}/v1/VERSION", "changed\n")
@@ -65,7 +65,7 @@ def test_a_refused_rollback_returns_instances_to_standby(stage: Stage) -> None:
     assert {stage.get()["version"] for _ in range(20)} == {"v2"}
 
 
-def test_a_daemon_that_is_killed_finds_what_stands_by(stage: Stage) -> None:
+def test_a_killed_daemon_finds_its_standby_instances(stage: Stage) -> None:
     deploy_two(stage)
     before = stage.status()["standby"]
     stage.machine.run(["systemctl", "kill", "--signal=SIGKILL", "deployd.service"])
@@ -74,48 +74,48 @@ def test_a_daemon_that_is_killed_finds_what_stands_by(stage: Stage) -> None:
     assert after["until"][:19] == before["until"][:19]
 
 
-def test_when_its_time_is_over_it_is_stopped(stage: Stage) -> None:
+def test_standby_ends_at_its_time_limit(stage: Stage) -> None:
     deploy_two(stage, standby="2s")
     stage.machine.wait_for(lambda: stage.status()["standby"] is None, what="standby to end")
-    told = stage.status()
-    assert [item["generation"] for item in told["instances"]] == [2] * INSTANCES
+    status = stage.status()
+    assert [item["generation"] for item in status["instances"]] == [2] * INSTANCES
     assert stage.rollout(stage.release("v3")).result == "succeeded"
 
 
-def test_the_next_rollout_takes_its_place(stage: Stage) -> None:
+def test_the_next_rollout_replaces_standby(stage: Stage) -> None:
     deploy_two(stage)
     assert stage.rollout(stage.release("v3")).result == "succeeded"
     assert stage.status()["standby"]["generation"] == 2
     assert {item["generation"] for item in stage.status()["instances"]} == {2, 3}
 
 
-def test_one_that_is_killed_in_standby_is_cleared_away(stage: Stage) -> None:
-    """As when memory runs out. It has no pin: nothing serves the old release again."""
+def test_the_record_of_an_instance_killed_in_standby_is_removed(stage: Stage) -> None:
+    """As by the OOM killer. It has no pin, so the old release does not serve again."""
     deploy_two(stage)
     first, *rest = stage.status()["standby"]["instances"]
     stage.machine.run(["kill", "-KILL", str(stage.pid(first))])
-    stage.machine.wait_for(lambda: stage.status()["standby"]["instances"] == rest, what="it to be gone")
+    stage.machine.wait_for(lambda: stage.status()["standby"]["instances"] == rest, what="the record to be removed")
     stage.machine.wait_unit(f"{APP}@{first}.service", "inactive")
     assert stage.status()["ready"] == INSTANCES
     assert stage.change("rollback").result == "succeeded"
     assert {item["release"] for item in stage.status()["instances"]} == {"/srv/demo/v1"}
 
 
-def test_stopping_the_app_stops_what_stands_by(stage: Stage) -> None:
+def test_stopping_the_app_stops_standby_instances(stage: Stage) -> None:
     deploy_two(stage)
     stage.machine.run(["systemctl", "stop", f"{APP}.service"])
     for number in range(1, 2 * INSTANCES + 1):
         stage.machine.wait_unit(f"{APP}@{number}.service", "inactive")
 
 
-def test_an_app_with_a_watchdog_is_stopped_as_ever(stage: Stage) -> None:
+def test_an_app_with_a_watchdog_has_no_standby(stage: Stage) -> None:
     stage.deploy("v1", routing="steered", rollout=STANDBY, service={"WatchdogSec": "1h"})
     assert stage.rollout(stage.release("v2")).result == "succeeded"
     assert stage.status()["standby"] is None
 
 
-def test_after_a_reboot_nothing_stands_by_and_the_new_serves(own_stage: Stage) -> None:
-    """In mid-boot nobody may start what was replaced."""
+def test_after_a_reboot_the_new_generation_serves_without_standby(own_stage: Stage) -> None:
+    """Replaced instances must not start at boot."""
     deploy_two(own_stage)
     aside = own_stage.status()["standby"]["instances"]
     own_stage.machine.run(["systemctl", "mask", "deployd.service"])
@@ -130,13 +130,13 @@ def test_after_a_reboot_nothing_stands_by_and_the_new_serves(own_stage: Stage) -
     assert not [number for number in aside if f"{APP}@{number}.service" in up]
     own_stage.machine.run(["systemctl", "unmask", "deployd.service"])
     own_stage.machine.run(["systemctl", "start", "deployd.service"])
-    told = own_stage.status()
-    assert (told["generation"], told["ready"], told["standby"]) == (2, INSTANCES, None)
+    status = own_stage.status()
+    assert (status["generation"], status["ready"], status["standby"]) == (2, INSTANCES, None)
     assert own_stage.change("rollback").result == "succeeded"
     assert own_stage.get()["version"] == "v1"
 
 
-def test_an_address_that_is_dropped_is_not_kept_open_by_what_stands_by(stage: Stage) -> None:
+def test_standby_does_not_keep_a_dropped_address_open(stage: Stage) -> None:
     stage.deploy("v1", routing="steered", rollout=STANDBY, listen=["127.0.0.1:8080", "127.0.0.1:8081"])
     stage.configure(listen=["127.0.0.1:8080"])
     assert stage.change("apply").result == "succeeded"

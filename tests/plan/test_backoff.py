@@ -16,7 +16,7 @@ from tests.instances.crashing_unit import PATIENCE, Unit, looping
 
 def test_the_fifth_crash_is_followed_by_a_stop() -> None:
     unit = Unit()
-    unit.look()
+    unit.judge_now()
     for crashes in range(1, 5):
         unit.life(0.2)
         assert (unit.count, unit.stops) == (crashes, [])
@@ -31,13 +31,13 @@ def test_the_fifth_crash_is_followed_by_a_stop() -> None:
 
 def test_a_crash_without_a_known_reason_keeps_the_reason_of_the_one_before() -> None:
     unit = Unit()
-    unit.look()
+    unit.judge_now()
     unit.life(0.2)
     unit.now += 0.5
     unit.restart()
-    unit.look()
+    unit.judge_now()
     unit.crash("failed before it was ready")
-    unit.look()
+    unit.judge_now()
     assert unit.count == 2
     assert unit.crashes is not None
     assert unit.crashes.why == "exited with status 5 after it was ready"
@@ -52,9 +52,9 @@ def test_the_delay_doubles_up_to_its_maximum() -> None:
             assert unit.wake_at is not None
             delays.append(unit.wake_at - unit.now)
             unit.now = unit.wake_at - 0.01
-            assert unit.look().step is Step.NOTHING
+            assert unit.judge_now().step is Step.NOTHING
             unit.now += 0.02
-            assert unit.look().step is Step.START
+            assert unit.judge_now().step is Step.START
     assert delays == pytest.approx([1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300])
 
 
@@ -64,14 +64,14 @@ def test_staying_ready_forgives_all_crashes() -> None:
         unit.life(0.2)
     unit.now += 0.5
     unit.restart()
-    unit.look()
+    unit.judge_now()
     unit.ready()
-    assert unit.look().wake_at == unit.now + PATIENCE.steady
+    assert unit.judge_now().wake_at == unit.now + PATIENCE.steady
     unit.now += PATIENCE.steady
-    assert unit.look().wake_at is None
+    assert unit.judge_now().wake_at is None
     assert unit.count == 0
     unit.crash()
-    unit.look()
+    unit.judge_now()
     assert (unit.count, unit.stops) == (1, [])
 
 
@@ -91,7 +91,7 @@ def test_an_instance_stopped_by_request_stays_down() -> None:
     unit.item = replace(unit.item, state=State.INACTIVE, restarts=0)
     for _ in range(5):
         unit.now += 1000.0
-        assert unit.look().step is Step.NOTHING
+        assert unit.judge_now().step is Step.NOTHING
 
 
 def test_an_instance_that_fails_when_stopped_by_request_stays_down() -> None:
@@ -101,7 +101,7 @@ def test_an_instance_that_fails_when_stopped_by_request_stays_down() -> None:
     unit.now += 0.5
     unit.restart()
     unit.ready()
-    unit.look()
+    unit.judge_now()
     unit.item = replace(unit.item, state=State.FAILED, detail="exited with status 143 after it was ready")
     unit.check_left_alone()
     assert unit.count == 4
@@ -109,11 +109,11 @@ def test_an_instance_that_fails_when_stopped_by_request_stays_down() -> None:
 
 def test_an_instance_stopped_by_request_during_a_retry_stays_down() -> None:
     unit = looping()
-    unit.look()
+    unit.judge_now()
     unit.item = replace(unit.item, state=State.INACTIVE)
     for _ in range(5):
         unit.now += 1000.0
-        assert unit.look().step is not Step.START
+        assert unit.judge_now().step is not Step.START
     assert unit.crashes is not None
     assert unit.crashes.retry_at is None
 
@@ -130,7 +130,7 @@ def test_a_retry_refused_by_systemd_counts() -> None:
     unit.item = replace(
         unit.item, state=State.FAILED, invocation_id=str(unit.invocations - 1), detail="was not started: masked"
     )
-    judged = unit.look()
+    judged = unit.judge_now()
     assert judged.step is Step.STOP
     assert unit.count == 6
     assert judged.wake_at == unit.now + 2.0
@@ -139,7 +139,7 @@ def test_a_retry_refused_by_systemd_counts() -> None:
 def test_a_retry_already_restarted_by_systemd_counts() -> None:
     unit = looping()
     unit.begin(restarts=2)
-    assert unit.look().step is Step.STOP
+    assert unit.judge_now().step is Step.STOP
     assert unit.count == 7
 
 
@@ -148,10 +148,10 @@ def test_a_stop_missed_by_a_killed_daemon_is_made_up_for() -> None:
     while not unit.stops:
         unit.life(0.2)
     unit.item = replace(unit.item, state=State.FAILED)  # the stop was never ordered
-    assert unit.look().step is Step.STOP
+    assert unit.judge_now().step is Step.STOP
     unit.now += 10.0
     unit.item = replace(unit.item, state=State.FAILED)
-    assert unit.look().step is Step.START
+    assert unit.judge_now().step is Step.START
 
 
 def test_crashes_between_observations_are_counted() -> None:
@@ -159,7 +159,7 @@ def test_crashes_between_observations_are_counted() -> None:
     unit.life(0.2)
     # The daemon is not running.
     unit.begin(restarts=6)
-    unit.look()
+    unit.judge_now()
     assert unit.count == 6
     assert len(unit.stops) == 1
 
@@ -168,7 +168,7 @@ def test_crashes_before_the_first_observation_are_not_counted() -> None:
     unit = Unit()
     unit.begin(restarts=300)
     unit.ready()
-    unit.look()
+    unit.judge_now()
     assert unit.count == 0
 
 
@@ -177,10 +177,10 @@ def test_a_ready_instance_is_not_stopped_for_earlier_crashes() -> None:
     unit.life(0.2)
     unit.begin(restarts=10)
     unit.ready()
-    assert unit.look().step is Step.NOTHING
+    assert unit.judge_now().step is Step.NOTHING
     assert unit.count == 10
     unit.crash()
-    assert unit.look().step is Step.STOP
+    assert unit.judge_now().step is Step.STOP
 
 
 def test_a_start_by_request_is_no_crash() -> None:
@@ -188,7 +188,7 @@ def test_a_start_by_request_is_no_crash() -> None:
     unit.life(0.2)
     unit.now += 0.5
     unit.begin(restarts=0)
-    unit.look()
+    unit.judge_now()
     assert unit.count == 1
 
 
@@ -197,14 +197,14 @@ def test_partial_changes_of_properties_are_not_counted_twice() -> None:
     unit = Unit()
     for crashes in range(1, 5):
         unit.crash()
-        unit.look()
+        unit.judge_now()
         unit.item = replace(unit.item, restarts=unit.item.restarts + 1)
-        unit.look()
+        unit.judge_now()
         restarts = unit.item.restarts
         unit.item = replace(unit.item, state=State.STARTING, restarts=0)
-        unit.look()
+        unit.judge_now()
         unit.begin(restarts)
-        unit.look()
+        unit.judge_now()
         assert unit.count == crashes
 
 
@@ -215,7 +215,7 @@ def test_a_new_pin_makes_another_instance() -> None:
     unit.item = replace(unit.item, generation=8)
     unit.now += 0.5
     unit.restart()
-    unit.look()
+    unit.judge_now()
     assert unit.count == 0
 
 
@@ -223,11 +223,11 @@ def test_forgiven_crashes_are_not_counted_again() -> None:
     unit = Unit()
     unit.crash()
     unit.crashes = forgiven(unit.item)
-    unit.look()
+    unit.judge_now()
     assert unit.count == 0
     unit.now += 0.5
     unit.restart()
-    unit.look()
+    unit.judge_now()
     assert unit.count == 0
 
 
@@ -252,26 +252,26 @@ def test_crash_loops_are_slowed_down_and_always_retried(lives: list[float], data
             unit.now += 0.5
             unit.restart()
         if data.draw(st.booleans()):
-            unit.look()
+            unit.judge_now()
         unit.ready()
-        unit.look()
+        unit.judge_now()
         if unit.wake_at is not None and unit.wake_at <= unit.now + lasts:
             began, unit.now = unit.now, unit.wake_at
-            unit.look()
+            unit.judge_now()
             assert unit.count == 0
             unit.now = began
             row = 0
         unit.now += lasts
         unit.crash()
-        unit.look()
+        unit.judge_now()
         row += 1
         assert unit.count <= row
         if unit.item.state is State.INACTIVE:
             assert row >= PATIENCE.limit
             assert unit.wake_at == pytest.approx(unit.now + PATIENCE.delay(unit.count))
-            assert unit.look().step is Step.NOTHING
+            assert unit.judge_now().step is Step.NOTHING
             unit.now = unit.wake_at or unit.now
-            unit.look()
+            unit.judge_now()
             assert unit.starts[-1] == unit.now
         else:
             assert unit.count < PATIENCE.limit

@@ -1,4 +1,4 @@
-"""A small app with its real control loop, pins and history, on a systemd that is simulated, and a fault at any call."""
+"""A small app with its real controller, pins and history on a simulated systemd, with a fault at any call."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DEADLINE = 5.0
 
 
 class Systemd:
-    """Units that start and stop in an instant, and say so."""
+    """Units that start and stop at once, and send signals."""
 
     def __init__(self) -> None:
         self.units: dict[str, Properties] = {f"{NAME}.service": self.down()}
@@ -114,7 +114,7 @@ class Systemd:
 
 
 class Deployment:
-    """Nothing has to be installed."""
+    """A deployment whose units are all installed."""
 
     async def install(self, *_: Any, **__: Any) -> frozenset[int]:
         return frozenset()
@@ -136,7 +136,7 @@ class Deployment:
 
 
 class Faulty:
-    """Stands for `target`, and lets `fault` happen at its calls. Properties of systemd's mirror are no calls."""
+    """Wraps `target` and calls `fault` before each of its methods, reads of systemd's mirror excepted."""
 
     def __init__(self, target: Any, fault: Callable[[str], None]) -> None:
         self._target = target
@@ -163,7 +163,7 @@ class Faulty:
 
 
 class Faults:
-    """Raises at chosen calls, once the rollout has begun. `calls` are all that were made since."""
+    """Raises at chosen calls while armed; `calls` lists all calls since then."""
 
     def __init__(self, chosen: Callable[[int, str], BaseException | None] = lambda _count, _label: None) -> None:
         self.calls: list[str] = []
@@ -178,7 +178,7 @@ class Faults:
 
 
 class SimulatedApp:
-    """`demo` with two instances of generation 1 that serve; `roll_out` makes generation 2."""
+    """The app `demo` with two instances."""
 
     def __init__(self, directory: Path, faults: Faults) -> None:
         self.faults = faults
@@ -221,7 +221,7 @@ class SimulatedApp:
         self.systemd.changed = self.controller.on_unit_change
 
     def break_generation(self, number: int) -> None:
-        """Its instances exit at once."""
+        """Have the instances of a generation exit at once."""
         prefix, suffix = f"{NAME}@", ".service"
         self.systemd.broken = lambda unit: (
             unit.startswith(prefix)
@@ -229,11 +229,11 @@ class SimulatedApp:
         )
 
     async def event(self, *names: str) -> dict[str, Any]:
-        """The next event with one of these names."""
+        """Return the next event with one of these names."""
         async with asyncio.timeout(DEADLINE):
-            while (told := await self.events.get())["event"] not in names:
+            while (event := await self.events.get())["event"] not in names:
                 pass
-            return told
+            return event
 
     async def deploy(self) -> None:
         self.controller.start()
@@ -250,7 +250,7 @@ class SimulatedApp:
         return made
 
     def running(self) -> dict[int, int]:
-        """Instance to generation, of those that serve."""
+        """Return the generation of each instance that serves."""
         return {item.number: item.generation or 0 for item in self.controller.observe() if item.ready_since}
 
     def result(self, number: int) -> Result:
@@ -266,7 +266,7 @@ class SimulatedApp:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is tried again is tried soon, and nothing waits for the disk."""
+    """Retry soon, and skip fsync."""
     monkeypatch.setattr("os.fsync", lambda _descriptor: None)
     for module in (actuator, control_loop):
         monkeypatch.setattr(module, "RETRY", QUICK)

@@ -1,4 +1,4 @@
-"""[rollout.analysis]: what is run, when, what is told of it, and what a no leads to."""
+"""[rollout.analysis]: what runs and when, what is reported of it, and what a failure leads to."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ def app(table: AnalysisSettings | None = TABLE) -> App:
     return App("demo", "/srv/demo/current", ("./serve",), (), user="www-data", pace=Pace(analysis=table))
 
 
-def course(table: AnalysisSettings | None = TABLE, cause: Cause = Cause.ROLLOUT, **rollout: Any) -> ActiveRollout:
+def active(table: AnalysisSettings | None = TABLE, cause: Cause = Cause.ROLLOUT, **rollout: Any) -> ActiveRollout:
     target = Generation("demo", 7, "/srv/demo/v7", "", cause, Result.RUNNING, "", 0.0, origin=6, settings=app(table))
     now = Timestamp.now()
     return ActiveRollout(Rollout("demo", 6, 7, **{"since": now.monotonic, "boot": now.boot, **rollout}), target)
 
 
 class Site:
-    """The analysis of demo, with a transient that ends commands as `outcomes` say."""
+    """The analysis of demo, with a transient whose commands have the given outcomes."""
 
     def __init__(self, *outcomes: Outcome | Exception) -> None:
         self.outcomes = list(outcomes)
         self.ran: list[Command] = []
         self.settled: list[str] = []
         self.stopped = 0
-        self.told: list[tuple[str, str]] = []
+        self.reported: list[tuple[str, str]] = []
         self.woken = asyncio.Event()
         commands = Commands(self, Pins(Path("/var/lib/deployd")))  # type: ignore[arg-type]
         self.analysis = Analysis(
@@ -66,7 +66,7 @@ class Site:
             self.tail,
             self.compare,
             wake=self.woken.set,
-            emit=lambda event, fields: self.told.append((event, fields["state"])),
+            emit=lambda event, fields: self.reported.append((event, fields["state"])),
         )
 
     async def compare(self, name: str) -> dict[str, Any]:
@@ -99,12 +99,12 @@ class Site:
         return outcome
 
     async def turn(self, under_way: ActiveRollout | None, seen: tuple[Instance, ...] = BOTH) -> Failure | None:
-        """One of the control loop's: look, and if that leads to anything, wait for it."""
+        """Make one turn of the control loop."""
         self.woken.clear()
         return self.analysis.update(under_way, seen)
 
     async def runs(self, under_way: ActiveRollout, number: int = 1) -> Failure | None:
-        """Turn until so many runs have ended, or one of them has failed."""
+        """Make turns until so many runs have ended, or one has failed."""
         async with asyncio.timeout(20):
             while True:
                 failure = await self.turn(under_way)
@@ -124,9 +124,9 @@ def on_site(work: Callable[[Site], Awaitable[None]], *outcomes: Outcome | Except
     return asyncio.run(whole())
 
 
-def test_it_is_run_as_the_app_in_the_new_release_with_what_compare_tells() -> None:
+def test_it_runs_as_the_app_in_the_new_release_with_the_output_of_compare() -> None:
     async def work(site: Site) -> None:
-        under_way = course()
+        under_way = active()
         assert await site.runs(under_way) is None
         assert site.analysis.allowed(STOPS, BOTH) == STOPS
 
@@ -140,12 +140,12 @@ def test_it_is_run_as_the_app_in_the_new_release_with_what_compare_tells() -> No
     }
     signature, [[name, data]] = command.properties()["SetCredential"]
     assert (signature, name, json.loads(data)) == ("a(say)", "compare", COMPARISON)
-    assert site.told == [("analysis", "succeeded")]
+    assert site.reported == [("analysis", "succeeded")]
 
 
-def test_a_no_is_told_whole_and_not_asked_again() -> None:
+def test_a_failure_is_reported_whole_and_the_command_does_not_run_again() -> None:
     async def work(site: Site) -> None:
-        under_way = course()
+        under_way = active()
         expected = Failure(
             gate=GateName.ANALYSIS,
             reason="analysis ./bin/ok 'a b' exited with status 1",
@@ -155,8 +155,8 @@ def test_a_no_is_told_whole_and_not_asked_again() -> None:
             journal=("error rate 4 %",),
         )
         assert await site.runs(under_way, 2) == expected
-        assert await site.turn(under_way) == expected, "until the rollout goes elsewhere"
-        assert site.analysis.allowed(STOPS, BOTH) == STOPS, "an earlier yes is not taken back"
+        assert await site.turn(under_way) == expected, "until the rollout changes its phase"
+        assert site.analysis.allowed(STOPS, BOTH) == STOPS, "an earlier success still counts"
         back = under_way
         back.rollout = replace(back.rollout, phase=Phase.ROLLING_BACK)
         assert await site.turn(back) is None
@@ -165,35 +165,35 @@ def test_a_no_is_told_whole_and_not_asked_again() -> None:
     assert len(site.ran) == 2
 
 
-def test_the_last_old_ones_wait() -> None:
+def test_the_last_old_instances_wait_for_a_success() -> None:
     async def work(site: Site) -> None:
-        under_way = course(replace(TABLE, interval=1000.0))
-        assert site.analysis.allowed(STOPS, BOTH) == STOPS, "nobody has looked"
+        under_way = active(replace(TABLE, interval=1000.0))
+        assert site.analysis.allowed(STOPS, BOTH) == STOPS, "before the first update"
         assert await site.turn(under_way) is None
         assert site.analysis.allowed(STOPS, BOTH) == site.analysis.allowed(STOPS, BOTH) == ()
         assert not site.ran, "it is not due yet"
         assert await site.turn(under_way, BOTH[1:]) is None
         assert site.analysis.allowed(STOPS, BOTH[1:]) == STOPS
 
-    assert on_site(work).told == [("analysis", "waiting")]
+    assert on_site(work).reported == [("analysis", "waiting")]
 
 
-def test_who_passes_later_is_looked_at_as_well() -> None:
+def test_a_success_from_before_the_last_progress_does_not_count() -> None:
     async def work(site: Site) -> None:
-        under_way = course()
+        under_way = active()
         await site.runs(under_way)
         under_way.restart_clock(Timestamp.now())
         assert site.analysis.allowed(STOPS, BOTH) == ()
         await site.runs(under_way, 3)
         assert site.analysis.allowed(STOPS, BOTH) == STOPS
 
-    told = on_site(work, GOOD, GOOD, GOOD).told
-    assert told == [("analysis", "succeeded"), ("analysis", "waiting"), ("analysis", "succeeded")]
+    reported = on_site(work, GOOD, GOOD, GOOD).reported
+    assert reported == [("analysis", "succeeded"), ("analysis", "waiting"), ("analysis", "succeeded")]
 
 
-def test_what_got_on_before_a_reboot_was_before() -> None:
+def test_progress_before_a_reboot_needs_no_new_success() -> None:
     async def work(site: Site) -> None:
-        await site.runs(course(since=time.monotonic() + 1e6, boot="another"))
+        await site.runs(active(since=time.monotonic() + 1e6, boot="another"))
         assert site.analysis.allowed(STOPS, BOTH) == STOPS
 
     on_site(work, GOOD)
@@ -203,15 +203,15 @@ def test_what_got_on_before_a_reboot_was_before() -> None:
     "under_way",
     [
         None,
-        course(None),
-        course(cause=Cause.ROLLBACK),
-        course(cause=Cause.RESTART),
-        course(cause=Cause.SCALE),
-        course(phase=Phase.ROLLING_BACK),
-        course(phase=Phase.PAUSED, pause=Pause.REQUESTED),
+        active(None),
+        active(cause=Cause.ROLLBACK),
+        active(cause=Cause.RESTART),
+        active(cause=Cause.SCALE),
+        active(phase=Phase.ROLLING_BACK),
+        active(phase=Phase.PAUSED, pause=Pause.REQUESTED),
     ],
 )
-def test_a_rollout_that_is_not_analysed_waits_for_nothing(under_way: ActiveRollout | None) -> None:
+def test_a_rollout_without_analysis_waits_for_nothing(under_way: ActiveRollout | None) -> None:
     async def work(site: Site) -> None:
         assert await site.turn(under_way) is await site.turn(under_way) is None
         assert site.analysis.allowed(STOPS, BOTH) == STOPS
@@ -219,33 +219,33 @@ def test_a_rollout_that_is_not_analysed_waits_for_nothing(under_way: ActiveRollo
     assert not on_site(work).ran
 
 
-def test_a_held_one_is_analysed() -> None:
+def test_the_analysis_runs_while_a_canary_waits() -> None:
     async def work(site: Site) -> None:
-        failure = await site.runs(course(phase=Phase.PAUSED, pause=Pause.HELD))
+        failure = await site.runs(active(phase=Phase.PAUSED, pause=Pause.HELD))
         assert failure is not None
 
     on_site(work, BAD)
 
 
-def test_a_rollout_that_goes_elsewhere_stops_it() -> None:
+def test_a_rollback_stops_the_command() -> None:
     async def work(site: Site) -> None:
-        under_way = course()
+        under_way = active()
         async with asyncio.timeout(20):
             while not site.ran:
                 await site.turn(under_way)
                 await asyncio.sleep(0)
-        await site.turn(course(phase=Phase.ROLLING_BACK))
+        await site.turn(active(phase=Phase.ROLLING_BACK))
         await asyncio.sleep(0)
         assert site.stopped == 1
         site.outcomes = [GOOD]
-        assert await site.runs(course(), 2) is None
+        assert await site.runs(active(), 2) is None
 
-    assert on_site(work).told == [("analysis", "succeeded")]
+    assert on_site(work).reported == [("analysis", "succeeded")]
 
 
-def test_when_the_old_are_gone_it_is_stopped() -> None:
+def test_the_command_is_stopped_when_no_old_instance_is_left() -> None:
     async def work(site: Site) -> None:
-        under_way, stopped = course(), []
+        under_way, stopped = active(), []
         async with asyncio.timeout(20):
             while not site.ran:
                 await site.turn(under_way)
@@ -259,24 +259,24 @@ def test_when_the_old_are_gone_it_is_stopped() -> None:
     on_site(work)
 
 
-def test_one_that_is_left_is_waited_for() -> None:
+def test_a_command_left_by_a_killed_daemon_is_awaited() -> None:
     async def work(site: Site) -> None:
-        assert await site.runs(course()) is None
+        assert await site.runs(active()) is None
 
     assert on_site(work, UnitExists("was already loaded"), GOOD).settled == [UNIT]
 
 
-def test_what_cannot_be_run_is_tried_again_but_not_for_ever() -> None:
+def test_a_command_that_cannot_run_is_retried_a_few_times() -> None:
     errors = [SystemdError("no reply"), ValueError("a bug")]
 
     async def mends(site: Site) -> None:
-        assert await site.runs(course(), 3) is None
+        assert await site.runs(active(), 3) is None
         assert site.analysis.allowed(STOPS, BOTH) == STOPS
 
     on_site(mends, *errors, GOOD)
 
     async def stays(site: Site) -> None:
-        failure = await site.runs(course(), 100)
+        failure = await site.runs(active(), 100)
         assert failure is not None
         assert failure.reason == "analysis ./bin/ok 'a b' could not be run: no reply"
         assert len(site.ran) == TRIES

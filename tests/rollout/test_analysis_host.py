@@ -1,4 +1,4 @@
-"""[rollout.analysis]: a command of the new release decides, while both generations serve."""
+"""[rollout.analysis]: a command of the new release decides while both generations serve."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NO = "#!/bin/sh\necho looking at it\ngrep -q '\"generation\": 2' $DEPLOYD_COMPAR
 
 
 def analysed(stage: Stage, **options: object) -> None:
-    """Deploy generation 1 without; the app file then has an analysis."""
+    """Deploy generation 1 without analysis, then add one to the app file."""
     stage.machine.run(["install", "-d", "-m", "777", SAID])
     stage.deploy("v1", instances=2, user="www-data")
     stage.configure(rollout={"analysis": {"command": ["./bin/ok"], "interval": "0.2s"} | options})
@@ -38,7 +38,7 @@ def nothing_left(stage: Stage) -> None:
     assert not stage.machine.path(f"/run/credentials/{APP}:analysis.service").exists()
 
 
-def test_a_canary_of_which_it_says_no_goes_back_by_itself(stage: Stage) -> None:
+def test_a_failed_analysis_rolls_a_canary_back_automatically(stage: Stage) -> None:
     analysed(stage)
     before = stage.invocations()
     with stage.load() as load:
@@ -58,13 +58,13 @@ def test_a_canary_of_which_it_says_no_goes_back_by_itself(stage: Stage) -> None:
     nothing_left(stage)
 
 
-def test_a_canary_of_which_it_says_yes_goes_on(stage: Stage) -> None:
+def test_a_canary_with_a_successful_analysis_waits_for_resume(stage: Stage) -> None:
     analysed(stage)
     release = stage.release("v2", files={"bin/ok": YES})
     with stage.begin("rollout", "--release", release, "--canary", "1") as begun:
         begun.until("paused")
-        stage.machine.wait_for(lambda: runs(stage) >= 2, what="the analysis to run again and again")
-        assert stage.status()["rollout"]["pause"] == "held", "it is for people to go on"
+        stage.machine.wait_for(lambda: runs(stage) >= 2, what="the analysis to run repeatedly")
+        assert stage.status()["rollout"]["pause"] == "held", "only a person resumes it"
         assert stage.deployd("resume", APP).returncode == 0
         ended = begun.end()
     assert (ended.status, ended.result) == (0, "succeeded"), ended
@@ -84,23 +84,23 @@ def test_a_canary_of_which_it_says_yes_goes_on(stage: Stage) -> None:
     nothing_left(stage)
 
 
-def test_the_last_old_one_serves_until_it_has_said_yes(stage: Stage) -> None:
+def test_the_last_old_instance_serves_until_the_analysis_succeeds(stage: Stage) -> None:
     analysed(stage)
     ended = stage.rollout(stage.release("v2", files={"bin/ok": YES}))
     assert (ended.status, ended.result) == (0, "succeeded"), ended
-    told = [
+    reported = [
         f"{event['event']} {event['state']} {event.get('generation')}"
         for event in ended.events
         if event["event"] in ("analysis", "instance") and event["state"] in ("ready", "stopped", "waiting", "succeeded")
     ]
-    assert told.count("instance ready 2") == told.count("instance stopped 1") == 2
-    yes = told.index("analysis succeeded 2")
-    assert "instance stopped 1" in told[yes:], told
-    assert "analysis waiting 2" in told, told
+    assert reported.count("instance ready 2") == reported.count("instance stopped 1") == 2
+    yes = reported.index("analysis succeeded 2")
+    assert "instance stopped 1" in reported[yes:], reported
+    assert "analysis waiting 2" in reported, reported
     assert runs(stage) >= 1
 
 
-def test_one_that_does_not_end_is_a_no(stage: Stage) -> None:
+def test_a_time_out_is_a_failure(stage: Stage) -> None:
     analysed(stage, timeout="1s")
     ended = stage.rollout(stage.release("v2", files={"bin/ok": "#!/bin/sh\nsleep 60\n"}))
     assert (ended.status, ended.result) == (1, "rolled-back"), ended
@@ -109,7 +109,7 @@ def test_one_that_does_not_end_is_a_no(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("verb", ["restart", "rollback"])
-def test_what_brings_nothing_new_is_not_analysed(stage: Stage, verb: str) -> None:
+def test_a_change_without_a_new_release_is_not_analysed(stage: Stage, verb: str) -> None:
     analysed(stage)
     assert stage.rollout(stage.release("v2", files={"bin/ok": YES})).result == "succeeded"
     before = runs(stage)
@@ -117,7 +117,7 @@ def test_what_brings_nothing_new_is_not_analysed(stage: Stage, verb: str) -> Non
     assert runs(stage) == before
 
 
-def test_a_daemon_that_returns_asks_again(stage: Stage) -> None:
+def test_a_restarted_daemon_runs_the_analysis_again(stage: Stage) -> None:
     analysed(stage)
     wait = f"#!/bin/sh\n[ -e {SAID}/go ] || {{ touch {SAID}/go; sleep 3; }}\n"
     with stage.begin("rollout", "--release", stage.release("v2", files={"bin/ok": wait}), "--canary", "1") as begun:

@@ -1,4 +1,4 @@
-"""How long instances take until they are ready: it is shown, and a gate timeout that the file leaves out follows it."""
+"""Boot times: they are shown, and a gate timeout that the app file omits is derived from them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import sqlite3
 with sqlite3.connect("/var/lib/deployd/history.sqlite") as db:
     db.execute("UPDATE invocations SET boot = 20.0 WHERE instance = 1")
 """
-"""As if an instance had been slow to boot once: nobody waits for that here."""
+"""Records one slow boot, so that the test need not wait for it."""
 
 
 def installed(stage: Stage, number: int = 1) -> str:
-    """The timeout that systemd has for an instance."""
+    """Return the start timeout that systemd has for an instance."""
     return stage.show(f"{APP}@{number}.service", "TimeoutStartUSec")["TimeoutStartUSec"]
 
 
-def test_boot_times_are_shown_and_learned_from(stage: Stage) -> None:
+def test_boot_times_are_shown_and_set_the_timeout(stage: Stage) -> None:
     stage.release("v1", boot=0.3)
     stage.configure(release="/srv/demo/v1")
     assert stage.change("apply").result == "succeeded"
@@ -54,7 +54,7 @@ def test_boot_times_are_shown_and_learned_from(stage: Stage) -> None:
     assert installed(stage) == "45s"
 
 
-def test_slow_boots_make_it_longer_and_that_alone_changes_nothing(stage: Stage) -> None:
+def test_slow_boots_raise_the_timeout_which_alone_is_no_change_to_apply(stage: Stage) -> None:
     stage.deploy("v1")
     stage.machine.run(["python3", "-c", PAST])
     before = stage.invocations()
@@ -65,7 +65,7 @@ def test_slow_boots_make_it_longer_and_that_alone_changes_nothing(stage: Stage) 
     with stage.begin("rollout", "--release", release) as begun:
         begun.until("instance", state="stopping")
         own = [path.name for path in stage.machine.path("/etc/systemd/system").glob(f"{APP}@?*.service")]
-        assert own == [], "what runs of the old generation needs no unit of its own for that"
+        assert own == [], "the old instances need no units of their own for that"
         assert begun.end().result == "succeeded"
     assert stage.status()["gate_timeout"] == 120.0
     assert installed(stage) == "2min"

@@ -1,4 +1,4 @@
-"""The control loop outlives whatever its step raises."""
+"""The control loop survives every exception of a step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deployd.rollout.control_loop import ControlLoop
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyError, asyncio.CancelledError])
-def test_a_step_that_fails_is_tried_again(error: Callable[[], BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_step_is_retried(error: Callable[[], BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control_loop, "RETRY", 0.001)
 
     failures: list[Exception] = []
@@ -37,7 +37,7 @@ def test_a_step_that_fails_is_tried_again(error: Callable[[], BaseException], mo
     asyncio.run(test())
 
 
-def test_it_ends_when_it_is_told_to() -> None:
+def test_stop_cancels_a_step() -> None:
     failures: list[Exception] = []
 
     async def test() -> None:

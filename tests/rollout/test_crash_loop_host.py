@@ -1,4 +1,4 @@
-"""Instances that die on their own, no rollout being under way: kept down for a while, started again, each by itself."""
+"""Instances that crash while no rollout is under way: each is kept down for a while and started again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.host.stage import APP, DEADLINE, INSTANCES, Json, Stage
 from tests.host.unit_journal import What
 
 STEADY = 4
-"""Seconds of being ready until crashes are forgiven, here."""
+"""Seconds of being ready until crashes are forgiven, in these tests."""
 LIMIT = 5
 CRASH = "/srv/crash"
 RUN = f"""\
@@ -31,7 +31,7 @@ DETAIL = r"crashed (\d+) times in \d+ s \(exited with status 5 after it was read
 
 @pytest.fixture
 def deployed(stage: Stage) -> Iterator[Stage]:
-    """`demo` serves. Once it is restarted, an instance whose number is a file in CRASH dies again and again."""
+    """Deploy `demo`. Once restarted, an instance whose number is a file in CRASH crashes again and again."""
     deploy(stage)
     yield stage
     machine = stage.machine
@@ -51,7 +51,7 @@ def deploy(stage: Stage) -> None:
 
 
 def break_down(stage: Stage, what: str, *instances: int, mode: str = "crash-idle") -> None:
-    """These crash from now on, by default after they are ready. What serves now stops in order: nothing is lost."""
+    """Have these instances crash from now on, by default after they are ready. They are stopped gracefully first."""
     stage.machine.write(f"{CRASH}/{what}", mode)
     restart = ["systemctl", "restart", *(f"{APP}@{number}.service" for number in instances)]
     stage.machine.run(restart, check=mode == "crash-idle")
@@ -67,13 +67,13 @@ def instance(stage: Stage, number: int) -> Json:
 
 
 def kept_down(stage: Stage, number: int, crashes: int = LIMIT) -> Json:
-    """Wait until it is, after so many crashes or more; as status has it."""
+    """Wait until an instance is kept down after at least so many crashes; return its status."""
 
-    def look() -> Json | None:
+    def found_down() -> Json | None:
         item = instance(stage, number)
         return item if item["retry_at"] and item["crashes"] >= crashes else None
 
-    found = stage.machine.wait_for(look, timeout=DEADLINE, what=f"{crashes} crashes of instance {number}")
+    found = stage.machine.wait_for(found_down, timeout=DEADLINE, what=f"{crashes} crashes of instance {number}")
     assert found is not None
     return found
 
@@ -87,7 +87,7 @@ def forgiven(stage: Stage, number: int) -> bool:
     return bool(item["ready"]) and item["crashes"] == 0
 
 
-def test_one_that_crashes_is_backed_off_and_forgiven(deployed: Stage) -> None:
+def test_a_crashing_instance_is_backed_off_and_forgiven(deployed: Stage) -> None:
     stage, machine = deployed, deployed.machine
     before = stage.invocations()
     with stage.load(rate=100) as load:
@@ -105,15 +105,15 @@ def test_one_that_crashes_is_backed_off_and_forgiven(deployed: Stage) -> None:
     after = stage.invocations()
     assert {number for number in before if before[number] != after[number]} == {2}
     assert (after[2].generation, instance(stage, 2)["retry_at"]) == (1, None)
-    told = machine.run(["journalctl", "--output=json", f"MESSAGE_ID={MESSAGE_ID}", "DEPLOYD_INSTANCE=2"]).stdout
-    entries = [json.loads(line) for line in told.splitlines()]
+    journal = machine.run(["journalctl", "--output=json", f"MESSAGE_ID={MESSAGE_ID}", "DEPLOYD_INSTANCE=2"]).stdout
+    entries = [json.loads(line) for line in journal.splitlines()]
     assert [entry["PRIORITY"] for entry in entries] == ["4"] * len(entries)
     assert len(entries) >= 2
     assert "keeps it down" in machine.run(["journalctl", "-x", f"MESSAGE_ID={MESSAGE_ID}"]).stdout
 
 
-def test_one_that_systemd_restarts_at_once_does_not_spin(deployed: Stage) -> None:
-    """Between a crash and the next start there is no time to look."""
+def test_an_instance_that_systemd_restarts_at_once_does_not_spin(deployed: Stage) -> None:
+    """Without RestartSec= the daemon cannot observe the time between a crash and the next start."""
     stage = deployed
     stage.configure(service={"RestartSec": "0"})
     assert stage.change("apply").result == "succeeded"
@@ -126,7 +126,7 @@ def test_one_that_systemd_restarts_at_once_does_not_spin(deployed: Stage) -> Non
     assert starts <= LIMIT + 5
 
 
-def test_a_daemon_that_returns_goes_on(deployed: Stage) -> None:
+def test_a_restarted_daemon_continues(deployed: Stage) -> None:
     stage, machine = deployed, deployed.machine
     break_down(stage, "2", 2)
     crashes = kept_down(stage, 2, LIMIT + 1)["crashes"]
@@ -141,7 +141,7 @@ def test_a_daemon_that_returns_goes_on(deployed: Stage) -> None:
     assert crashes >= LIMIT + 2
 
 
-def test_what_an_administrator_stopped_stays_down(deployed: Stage) -> None:
+def test_an_instance_stopped_by_hand_stays_down(deployed: Stage) -> None:
     stage, machine = deployed, deployed.machine
     machine.run(["systemctl", "stop", f"{APP}@1.service"])
     break_down(stage, "2", 2)
@@ -150,16 +150,16 @@ def test_what_an_administrator_stopped_stays_down(deployed: Stage) -> None:
     kept_down(stage, 2, LIMIT + 1)
     mend(stage, "2")
     machine.wait_for(lambda: forgiven(stage, 2), timeout=DEADLINE, what="forgiveness")
-    # all that deployd does of its own has been done twice over
+    # By now deployd would have started it twice.
     assert is_up(stage, 1) == "inactive"
     item = instance(stage, 1)
     assert (item["state"], item["crashes"], item["retry_at"]) == ("inactive", 0, None)
 
 
-def test_when_all_crash_the_socket_holds_what_comes(deployed: Stage) -> None:
+def test_connections_wait_in_the_socket_while_all_instances_crash(deployed: Stage) -> None:
     stage, machine = deployed, deployed.machine
     every = range(1, INSTANCES + 1)
-    umbrella = stage.show(f"{APP}.service", "InvocationID")
+    invocation = stage.show(f"{APP}.service", "InvocationID")
     break_down(stage, "all", *every)
 
     def all_down() -> bool:
@@ -167,23 +167,23 @@ def test_when_all_crash_the_socket_holds_what_comes(deployed: Stage) -> None:
 
     for number in every:
         kept_down(stage, number)
-    machine.wait_for(all_down, timeout=DEADLINE, what="a moment with none")
+    machine.wait_for(all_down, timeout=DEADLINE, what="a time when no instance runs")
     with ThreadPoolExecutor(8) as clients:
         answers = [clients.submit(stage.get) for _ in range(8)]
         for number in every:
             kept_down(stage, number, LIMIT + 2)
         assert stage.show(f"{APP}.socket", "ActiveState") == {"ActiveState": "active"}
-        # Connections that wait start nothing: each instance started once for each crash.
+        # Waiting connections start nothing: each instance was started once per crash.
         crashes = {item["instance"]: item["crashes"] for item in stage.status()["instances"]}
         starts = [change.instance for change in stage.journal.changes() if change.what is What.STARTING]
         assert {number: starts.count(number) <= crashes[number] + 2 for number in every} == dict.fromkeys(every, True)
         mend(stage, "all")
         assert {answer.result()["version"] for answer in answers} == {"v1"}
     machine.wait_for(lambda: all(forgiven(stage, number) for number in every), timeout=DEADLINE, what="forgiveness")
-    assert stage.show(f"{APP}.service", "InvocationID") == umbrella
+    assert stage.show(f"{APP}.service", "InvocationID") == invocation
 
 
-def test_a_rollout_does_not_wait_for_one_that_is_kept_down(deployed: Stage) -> None:
+def test_a_rollout_does_not_wait_for_an_instance_that_is_kept_down(deployed: Stage) -> None:
     stage = deployed
     break_down(stage, "2", 2)
     kept_down(stage, 2, LIMIT + 1)
@@ -194,12 +194,12 @@ def test_a_rollout_does_not_wait_for_one_that_is_kept_down(deployed: Stage) -> N
     assert [(item["generation"], item["ready"], item["crashes"]) for item in items] == [(2, True, 0)] * INSTANCES
 
 
-def test_stopping_the_app_ends_it_all(deployed: Stage) -> None:
+def test_stopping_the_app_ends_the_crash_loop(deployed: Stage) -> None:
     stage, machine = deployed, deployed.machine
     break_down(stage, "2", 2)
     kept_down(stage, 2)
     machine.run(["systemctl", "stop", f"{APP}.socket", f"{APP}.service"])
-    machine.wait_for(lambda: instance(stage, 2)["retry_at"] is None, timeout=DEADLINE, what="the end of it")
+    machine.wait_for(lambda: instance(stage, 2)["retry_at"] is None, timeout=DEADLINE, what="the end of the crash loop")
     machine.run(["systemctl", "restart", DAEMON])
     assert [is_up(stage, number) for number in range(1, INSTANCES + 1)] == ["inactive"] * INSTANCES
     mend(stage, "2")
@@ -208,7 +208,7 @@ def test_stopping_the_app_ends_it_all(deployed: Stage) -> None:
 
 
 @pytest.mark.parametrize("mended", [True, False], ids=["mended", "still-broken"])
-def test_a_reboot_starts_what_was_kept_down(machine_factory: MachineFactory, mended: bool) -> None:
+def test_a_reboot_starts_instances_that_were_kept_down(machine_factory: MachineFactory, mended: bool) -> None:
     stage = Stage(machine_factory("crashes"))
     deploy(stage)
     break_down(stage, "2", 2)

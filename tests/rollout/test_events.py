@@ -1,4 +1,4 @@
-"""What a rollout tells while it goes on."""
+"""The events that a rollout reports."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from deployd.model.instance import Instance, State
 from deployd.rollout.events import Events
 
 
-def test_an_unanswered_probe_is_told_when_it_changes() -> None:
-    told: list[tuple[str, dict[str, Any]]] = []
-    story = Events("demo", lambda event, fields: told.append((event, fields)))
+def test_a_bad_answer_of_a_probe_is_reported_when_it_changes() -> None:
+    reported: list[tuple[str, dict[str, Any]]] = []
+    events = Events("demo", lambda event, fields: reported.append((event, fields)))
 
-    def asked(*errors: str) -> None:
-        story.probing([Instance(number, 8, State.READY, probe_error=error) for number, error in enumerate(errors, 1)])
-        said.append([(event, fields["instance"], fields["generation"], fields["reason"]) for event, fields in told])
-        told.clear()
+    def probe(*errors: str) -> None:
+        events.probing([Instance(number, 8, State.READY, probe_error=error) for number, error in enumerate(errors, 1)])
+        results.append(
+            [(event, *(fields[key] for key in ("instance", "generation", "reason"))) for event, fields in reported]
+        )
+        reported.clear()
 
-    said: list[list[tuple[str, int, int, str]]] = []
+    results: list[list[tuple[str, int, int, str]]] = []
     for errors in ((), ("", "answered 503"), ("", "answered 503"), ("refused", "answered 500"), ("", ""), ("refused",)):
-        asked(*errors)
-    assert said == [
+        probe(*errors)
+    assert results == [
         [],
         [("probe", 2, 8, "answered 503")],
         [],

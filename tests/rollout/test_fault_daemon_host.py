@@ -1,4 +1,4 @@
-"""The daemon dies in mid-rollout, at any point: traffic goes on, and so does the rollout when it is back."""
+"""The daemon is killed at any point of a rollout: traffic is not affected, and the rollout continues afterwards."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DAEMON = "deployd.service"
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_killed_daemon_comes_back_and_finishes(stage: Stage, point: str) -> None:
+def test_a_killed_daemon_is_restarted_and_finishes(stage: Stage, point: str) -> None:
     def fault(stage: Stage, begun: Begun) -> None:
         begun.until(**POINTS[point])  # type: ignore[arg-type]
         kill_daemon(stage)
@@ -27,8 +27,8 @@ def test_killed_daemon_comes_back_and_finishes(stage: Stage, point: str) -> None
     scene.check_succeeded(scene.roll_out(fault))
 
 
-def test_daemon_killed_again_and_again_gets_there(stage: Stage) -> None:
-    """Once for each of its own starts, until the rollout is over."""
+def test_a_daemon_that_is_killed_repeatedly_finishes(stage: Stage) -> None:
+    """Each new daemon is killed again, four times in a row."""
     scene = Scene(stage)
     begun = stage.begin("rollout", "--release", scene.release)
     begun.until("started")
@@ -40,7 +40,7 @@ def test_daemon_killed_again_and_again_gets_there(stage: Stage) -> None:
     scene.check_succeeded(begun.end())
 
 
-def test_finished_instances_are_left_alone_by_the_daemon_that_returns(stage: Stage) -> None:
+def test_a_restarted_daemon_keeps_instances_that_are_done(stage: Stage) -> None:
     scene = Scene(stage)
     begun = stage.begin("rollout", "--release", scene.release)
     done = begun.until("instance", state="ready")["instance"]
@@ -51,12 +51,12 @@ def test_finished_instances_are_left_alone_by_the_daemon_that_returns(stage: Sta
     scene.check_succeeded(ended)
 
 
-def test_stopped_daemon_goes_on_when_it_is_started(stage: Stage) -> None:
+def test_a_stopped_daemon_continues_when_it_is_started(stage: Stage) -> None:
     def fault(stage: Stage, begun: Begun) -> None:
         begun.until("instance", state="ready")
         stage.machine.run(["systemctl", "stop", DAEMON])
         before = scene.load.progress()
-        # Without the daemon nothing changes, and requests are answered.
+        # Without the daemon no instance changes, and requests are answered.
         stage.machine.wait_for(lambda: scene.load.progress()["requests"] > before["requests"] + 50, what="traffic")
         assert scene.load.progress()["failed"] == 0
         stage.machine.run(["systemctl", "start", DAEMON])
@@ -65,8 +65,8 @@ def test_stopped_daemon_goes_on_when_it_is_started(stage: Stage) -> None:
     scene.check_succeeded(scene.roll_out(fault))
 
 
-def test_daemon_killed_while_it_goes_back_still_goes_back(stage: Stage) -> None:
-    """The second new instance does not come up: the first is on its way out again when the daemon dies."""
+def test_a_daemon_killed_during_a_rollback_completes_it(stage: Stage) -> None:
+    """The second new instance fails; the first is being stopped again when the daemon is killed."""
     serve = "exec /usr/bin/python3 app.py\n"
     release = stage.release(
         "bad", boot=BOOT, files={"run": f'#!/bin/sh\n[ "$DEPLOYD_INSTANCE" = 5 ] || exit 7\n{serve}'}
@@ -89,7 +89,7 @@ def test_daemon_killed_while_it_goes_back_still_goes_back(stage: Stage) -> None:
     assert not record.failed, record.summary()
 
 
-def test_daemon_that_hangs_is_ended_by_its_watchdog_and_goes_on(stage: Stage) -> None:
+def test_a_daemon_that_hangs_is_killed_by_its_watchdog_and_continues(stage: Stage) -> None:
     machine = stage.machine
     machine.write(f"/run/systemd/system/{DAEMON}.d/watchdog.conf", "[Service]\nWatchdogSec=500ms\n")
     machine.run(["systemctl", "daemon-reload"])
@@ -106,8 +106,8 @@ def test_daemon_that_hangs_is_ended_by_its_watchdog_and_goes_on(stage: Stage) ->
     scene.check_succeeded(scene.roll_out(fault))
 
 
-def test_waiting_command_can_be_killed(stage: Stage) -> None:
-    """It only watches: the rollout is the daemon's."""
+def test_a_waiting_command_can_be_killed(stage: Stage) -> None:
+    """It only watches the rollout, which the daemon carries out."""
     scene = Scene(stage)
     begun = stage.begin("rollout", "--release", scene.release)
     begun.until("started")

@@ -1,4 +1,4 @@
-"""Somebody works on the units or the release directories by hand while deployd rolls out."""
+"""An administrator changes units or release directories by hand during a rollout."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.host.faults import BOOT, Scene
 from tests.host.stage import INSTANCES, Begun, Stage
 
 
-def test_app_stopped_in_mid_rollout_ends_it_and_starts_with_what_it_came_from(stage: Stage) -> None:
+def test_stopping_the_app_aborts_the_rollout_and_the_next_start_is_of_the_old_generation(stage: Stage) -> None:
     release = stage.release("v2", boot=BOOT)
     stage.deploy("v1")
     begun = stage.begin("rollout", "--release", release)
@@ -19,17 +19,17 @@ def test_app_stopped_in_mid_rollout_ends_it_and_starts_with_what_it_came_from(st
     assert "systemctl stop demo" in ended.reason
     assert stage.status()["ready"] == 0
     assert stage.show("demo.socket", "ActiveState") == {"ActiveState": "active"}
-    # the next connection starts it
+    # The next connection starts the app.
     assert stage.get()["generation"] == 1
     stage.machine.wait_for(lambda: stage.status()["ready"] == INSTANCES, what="all instances")
     assert {ran.generation for ran in stage.invocations().values()} == {1}
     assert stage.status()["generation"] == 1
-    # and nothing stands in the way of the next rollout
+    # Another rollout is possible.
     assert stage.rollout(release).result == "succeeded"
 
 
-def test_app_stopped_under_load_comes_back_and_loses_nothing(stage: Stage) -> None:
-    """The socket stays open: the next request starts the app again, and the rollout ends one way or the other."""
+def test_an_app_stopped_under_load_is_started_again_and_loses_no_request(stage: Stage) -> None:
+    """The socket stays open: the next request starts the app again, and the rollout succeeds or is aborted."""
 
     def fault(stage: Stage, begun: Begun) -> None:
         begun.until("instance", state="stopped")
@@ -49,7 +49,7 @@ def test_app_stopped_under_load_comes_back_and_loses_nothing(stage: Stage) -> No
     scene.check_unharmed()
 
 
-def test_old_instance_stopped_by_hand_is_no_obstacle(stage: Stage) -> None:
+def test_an_old_instance_may_be_stopped_by_hand(stage: Stage) -> None:
     def fault(stage: Stage, begun: Begun) -> None:
         begun.until("instance", state="starting")
         stage.machine.run(["systemctl", "stop", "demo@1.service"])
@@ -61,7 +61,7 @@ def test_old_instance_stopped_by_hand_is_no_obstacle(stage: Stage) -> None:
     scene.check_unharmed()
 
 
-def test_new_instance_stopped_by_hand_is_started_again(stage: Stage) -> None:
+def test_a_new_instance_stopped_by_hand_is_started_again(stage: Stage) -> None:
     def fault(stage: Stage, begun: Begun) -> None:
         done = begun.until("instance", state="ready")["instance"]
         stage.machine.run(["systemctl", "stop", f"demo@{done}.service"])
@@ -73,8 +73,8 @@ def test_new_instance_stopped_by_hand_is_started_again(stage: Stage) -> None:
     scene.check_unharmed()
 
 
-def test_a_masked_number_is_left_alone(stage: Stage) -> None:
-    """Whoever masked it did not want it to start; there are other numbers."""
+def test_a_masked_instance_is_not_used(stage: Stage) -> None:
+    """It must not be started, and there are other numbers."""
     scene = Scene(stage)
     stage.machine.run(["systemctl", "mask", "--runtime", "demo@5.service"])
     ended = stage.rollout(scene.release)
@@ -85,7 +85,7 @@ def test_a_masked_number_is_left_alone(stage: Stage) -> None:
     scene.check_unharmed()
 
 
-def test_release_removed_before_the_rollout_is_refused(stage: Stage) -> None:
+def test_a_release_that_was_removed_before_the_rollout_is_refused(stage: Stage) -> None:
     scene = Scene(stage)
     before = stage.invocations()
     shutil.rmtree(stage.machine.path(scene.release))
@@ -97,7 +97,7 @@ def test_release_removed_before_the_rollout_is_refused(stage: Stage) -> None:
     scene.check_unharmed()
 
 
-def test_release_removed_during_the_rollout_goes_back(stage: Stage) -> None:
+def test_a_release_that_is_removed_during_the_rollout_is_rolled_back(stage: Stage) -> None:
     def fault(stage: Stage, begun: Begun) -> None:
         begun.until("instance", state="ready")
         shutil.rmtree(stage.machine.path(scene.release))
@@ -111,7 +111,7 @@ def test_release_removed_during_the_rollout_goes_back(stage: Stage) -> None:
     scene.check_unharmed()
 
 
-def test_old_release_removed_does_not_keep_the_new_one_back(stage: Stage) -> None:
+def test_a_rollout_does_not_need_the_old_release(stage: Stage) -> None:
     def fault(stage: Stage, begun: Begun) -> None:
         begun.until("instance", state="ready")
         shutil.rmtree(stage.machine.path("/srv/demo/v1"))

@@ -1,5 +1,4 @@
-"""The host goes down, by the book or by a power cut: what ran before runs again, without the daemon, and what was under
-way comes to an end."""
+"""The machine is shut down or loses power: all apps run again without the daemon, and rollouts continue."""
 
 from __future__ import annotations
 
@@ -18,13 +17,13 @@ def stage(own_stage: Stage) -> Stage:
 
 
 def units(stage: Stage) -> list[str]:
-    """Instances that are up, as systemd has it."""
+    """Return the units of the instances that are up."""
     listing = ["systemctl", "list-units", "--plain", "--no-legend", "--state=active", f"{APP}@*.service"]
     return [line.split()[0] for line in stage.machine.run(listing).stdout.splitlines()]
 
 
 @POWER
-def test_what_ran_before_runs_again_without_the_daemon(stage: Stage, clean: bool) -> None:
+def test_an_app_runs_again_without_the_daemon(stage: Stage, clean: bool) -> None:
     machine = stage.machine
     stage.deploy("v1")
     assert stage.rollout(stage.release("v2")).result == "succeeded"
@@ -40,7 +39,7 @@ def test_what_ran_before_runs_again_without_the_daemon(stage: Stage, clean: bool
     record = load.stop()
     assert not record.failed, record.summary()
     assert set(record.generations()) == {2}
-    # the daemon, when it may run again, finds everything in order
+    # The daemon, once it is unmasked, finds everything in order.
     machine.run(["systemctl", "unmask", "deployd.service"])
     machine.run(["systemctl", "start", "deployd.service"])
     assert (stage.status()["generation"], stage.status()["ready"]) == (2, INSTANCES)
@@ -48,7 +47,7 @@ def test_what_ran_before_runs_again_without_the_daemon(stage: Stage, clean: bool
 
 
 @POWER
-def test_rollout_comes_to_its_end_after_a_reboot(stage: Stage, clean: bool) -> None:
+def test_a_rollout_ends_after_a_reboot(stage: Stage, clean: bool) -> None:
     machine = stage.machine
     release = stage.release("v2", boot=BOOT)
     stage.deploy("v1")
@@ -71,7 +70,7 @@ def test_rollout_comes_to_its_end_after_a_reboot(stage: Stage, clean: bool) -> N
     assert (ended.status, ended.result, ended.generation) == (0, "succeeded", 3)
 
 
-def test_bad_release_is_still_rolled_back_after_a_power_cut(stage: Stage) -> None:
+def test_a_bad_release_is_rolled_back_after_a_power_cut(stage: Stage) -> None:
     machine = stage.machine
     release = stage.release("bad", "hang")
     stage.deploy("v1", gate={"timeout": "3s"})
@@ -92,8 +91,8 @@ def test_bad_release_is_still_rolled_back_after_a_power_cut(stage: Stage) -> Non
     assert set(record.generations()) == {1}
 
 
-def test_app_that_was_stopped_comes_back_with_the_first_connection(stage: Stage) -> None:
-    """At boot its units are started like those of any enabled service; a reboot is no reason to stay away."""
+def test_a_stopped_app_starts_with_the_first_connection_after_a_reboot(stage: Stage) -> None:
+    """Its units are enabled like those of any service, and start at boot."""
     stage.deploy("v1")
     stage.machine.run(["systemctl", "stop", "demo.service"])
     stage.machine.reboot(clean=False)

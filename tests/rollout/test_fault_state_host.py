@@ -1,4 +1,4 @@
-"""The place for the state, or for units, is full or read-only: deployd says so, changes nothing, and goes on later."""
+"""The directory of the state or of units is full or read-only: deployd reports it, changes nothing and recovers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DAEMON = "deployd.service"
 
 
 def in_daemon(stage: Stage, *argv: str) -> None:
-    """Run a command in the mount namespace of the daemon, which ends with the daemon."""
+    """Run a command in the mount namespace of the daemon, which exists as long as the daemon."""
     stage.machine.run(["nsenter", f"--target={daemon_pid(stage)}", "--mount", "--", *argv])
 
 
@@ -22,14 +22,14 @@ def make_read_only(stage: Stage, path: str) -> None:
 
 
 def put_on_small_disk(stage: Stage) -> None:
-    """An empty file system of 1 MB for the state."""
+    """Mount an empty file system of 1 MB for the state."""
     stage.machine.run(["systemctl", "stop", DAEMON])
     stage.machine.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=755", "small", STATE])
     stage.machine.run(["systemctl", "start", DAEMON])
 
 
 def fill(stage: Stage) -> None:
-    # dd ends with an error when nothing fits any more: that is what it is for
+    # dd fails when the file system is full, as intended.
     stage.machine.run(["dd", "if=/dev/zero", f"of={STATE}/ballast", "bs=4k"], check=False)
 
 
@@ -38,7 +38,7 @@ def make_room(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("kind", ["full", "read-only"])
-def test_no_room_for_a_new_generation_is_an_error_and_nothing_changes(stage: Stage, kind: str) -> None:
+def test_a_generation_that_cannot_be_written_is_an_error_and_nothing_changes(stage: Stage, kind: str) -> None:
     put_on_small_disk(stage)
     scene = Scene(stage)
     before = stage.invocations()
@@ -62,7 +62,7 @@ def test_no_room_for_a_new_generation_is_an_error_and_nothing_changes(stage: Sta
 
 
 @pytest.mark.parametrize("kind", ["full", "read-only"])
-def test_no_room_in_mid_rollout_pauses_it_until_it_is_resumed(stage: Stage, kind: str) -> None:
+def test_a_full_or_read_only_disk_pauses_a_rollout_until_it_is_resumed(stage: Stage, kind: str) -> None:
     put_on_small_disk(stage)
     scene = Scene(stage)
     begun = stage.begin("rollout", "--release", scene.release)
@@ -75,7 +75,7 @@ def test_no_room_in_mid_rollout_pauses_it_until_it_is_resumed(stage: Stage, kind
     assert {"full": "full", "read-only": "read-only"}[kind] in paused["reason"]
     rollout = stage.status()["rollout"]
     assert (rollout["phase"], rollout["reason"]) == ("paused", paused["reason"])
-    assert stage.status()["ready"] >= INSTANCES, "nothing is lost"
+    assert stage.status()["ready"] >= INSTANCES, "no instance is lost"
     assert scene.load.progress()["failed"] == 0
     if kind == "full":
         make_room(stage)
@@ -85,7 +85,7 @@ def test_no_room_in_mid_rollout_pauses_it_until_it_is_resumed(stage: Stage, kind
     scene.check_succeeded(begun.end())
 
 
-def test_paused_for_want_of_room_it_can_be_aborted_when_there_is_some(stage: Stage) -> None:
+def test_a_rollout_paused_by_a_full_disk_can_be_aborted_later(stage: Stage) -> None:
     def fault(stage: Stage, begun: Begun) -> None:
         begun.until("instance", state="stopped")
         fill(stage)
@@ -101,8 +101,8 @@ def test_paused_for_want_of_room_it_can_be_aborted_when_there_is_some(stage: Sta
     scene.check_unharmed()
 
 
-def test_daemon_on_a_read_only_disk_tells_what_it_knows_and_changes_nothing(stage: Stage) -> None:
-    """Killed first, so that the last transactions are in the log of the database only."""
+def test_a_daemon_on_a_read_only_disk_answers_and_changes_nothing(stage: Stage) -> None:
+    """It is killed first, so that the last transactions are in the write-ahead log of the database only."""
     machine = stage.machine
     put_on_small_disk(stage)
     scene = Scene(stage)
@@ -119,7 +119,7 @@ def test_daemon_on_a_read_only_disk_tells_what_it_knows_and_changes_nothing(stag
     assert "read-only" in done.stderr
     machine.run(["mount", "--options=remount,rw", STATE])
     in_daemon(stage, "mount", "--options=remount,bind,rw", STATE)  # its copy of the mount was made read-only
-    # without another start of the daemon
+    # The daemon recovers without a restart.
     scene.check_succeeded(stage.rollout(scene.release))
 
 
@@ -136,7 +136,7 @@ def test_units_that_cannot_be_installed_are_an_error_and_nothing_changes(stage: 
     scene.check_unharmed()
 
 
-def test_first_deploy_that_cannot_install_units_is_an_error(stage: Stage) -> None:
+def test_a_first_deployment_that_cannot_install_units_is_an_error(stage: Stage) -> None:
     in_daemon(stage, "mount", "--options=remount,bind,ro", UNITS)
     stage.configure(release=stage.release("v1"))
     done = stage.deployd("apply", "demo")

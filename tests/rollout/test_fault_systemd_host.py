@@ -1,4 +1,4 @@
-"""What deployd stands on is replaced in mid-rollout: systemd re-executes or reloads itself, the bus restarts."""
+"""During a rollout systemd re-executes or reloads itself, or the bus restarts."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import pytest
 from tests.host.faults import Scene, daemon_pid
 from tests.host.stage import Begun, Stage
 
-MOMENTS = ("starting", "ready", "stopping", "stopped")
+STEPS = ("starting", "ready", "stopping", "stopped")
 
 
 @pytest.mark.parametrize("verb", ["daemon-reexec", "daemon-reload"])
-def test_systemd_starts_anew_at_each_moment_of_a_rollout(stage: Stage, verb: str) -> None:
+def test_systemd_reloads_at_each_step_of_a_rollout(stage: Stage, verb: str) -> None:
     def fault(stage: Stage, begun: Begun) -> None:
-        for moment in MOMENTS:
-            begun.until("instance", state=moment)
+        for step in STEPS:
+            begun.until("instance", state=step)
             stage.machine.run(["systemctl", verb])
 
     scene = Scene(stage)
     pid = daemon_pid(stage)
     scene.check_succeeded(scene.roll_out(fault))
-    assert daemon_pid(stage) == pid, "the daemon has lived through it"
+    assert daemon_pid(stage) == pid, "the daemon was not restarted"
 
 
-def test_systemd_starts_anew_while_the_daemon_is_away(stage: Stage) -> None:
+def test_systemd_reexecutes_while_the_daemon_is_down(stage: Stage) -> None:
     def fault(stage: Stage, begun: Begun) -> None:
         begun.until("instance", state="ready")
         stage.machine.run(["systemctl", "kill", "--signal=KILL", "deployd.service"])
@@ -34,7 +34,7 @@ def test_systemd_starts_anew_while_the_daemon_is_away(stage: Stage) -> None:
 
 
 def test_the_bus_restarts(stage: Stage) -> None:
-    """The daemon ends with its bus and comes back with it; the command says that it cannot tell any more."""
+    """The daemon ends and starts with the bus; the command reports that it lost the rollout."""
     scene = Scene(stage)
     machine = stage.machine
     before = daemon_pid(stage)

@@ -1,4 +1,4 @@
-"""Whatever goes wrong at any call of a rollout: the control loop lives, and the rollout ends or says why it stands."""
+"""An error at any call of a rollout: the control loop survives, and the rollout ends or pauses with a reason."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ ERRORS: tuple[Callable[[], BaseException], ...] = (
     lambda: RuntimeError("no reason"),
     lambda: OSError(5, "I/O"),
     lambda: KeyError("gone"),
-    asyncio.CancelledError,  # of a future that somebody else gave up
+    asyncio.CancelledError,  # of a future that was cancelled elsewhere
 )
 
-Story = Callable[[SimulatedApp], Coroutine[None, None, None]]
+Scenario = Callable[[SimulatedApp], Coroutine[None, None, None]]
 
 pytestmark = pytest.mark.usefixtures("quick")
 
 
-def run(directory: Path, faults: Injected, test: Story) -> None:
+def run(directory: Path, faults: Injected, test: Scenario) -> None:
     async def work() -> None:
         app = SimulatedApp(directory, faults)
         try:
@@ -41,17 +41,17 @@ def run(directory: Path, faults: Injected, test: Story) -> None:
 
 
 async def to_the_end(app: SimulatedApp, number: int = 2) -> str:
-    """Roll a generation out, resumed where that stands; the result."""
+    """Roll out a generation, resume it whenever it pauses, and return the result."""
     app.begin(number)
     app.faults.armed = True
-    while (told := await app.event("paused", "finished"))["event"] == "paused":
+    while (event := await app.event("paused", "finished"))["event"] == "paused":
         app.faults.armed = False
-        assert told["reason"]
+        assert event["reason"]
         assert app.controller.send(Event.RESUME)
     app.faults.armed = False
-    assert app.result(number) == told["result"]
+    assert app.result(number) == event["result"]
     assert app.history.rollout("demo") is None
-    return str(told["result"])
+    return str(event["result"])
 
 
 async def deployed(app: SimulatedApp) -> None:
@@ -74,17 +74,17 @@ async def rolled_back(app: SimulatedApp) -> None:
     assert sorted(app.running().values()) == [1, 1]
 
 
-def calls(directory: Path, story: Story) -> list[str]:
-    """All that a rollout calls when nothing goes wrong."""
+def calls(directory: Path, scenario: Scenario) -> list[str]:
+    """Return all calls of a rollout without errors."""
     faults = Injected()
-    run(directory, faults, story)
+    run(directory, faults, scenario)
     return faults.calls
 
 
-@pytest.mark.parametrize("story", [deployed, rolled_out, rolled_back])
-def test_a_fault_at_each_call(tmp_path: Path, story: Story, caplog: pytest.LogCaptureFixture) -> None:
-    """Once, or three times in a row."""
-    count = len(calls(tmp_path, story))
+@pytest.mark.parametrize("scenario", [deployed, rolled_out, rolled_back])
+def test_a_fault_at_each_call(tmp_path: Path, scenario: Scenario, caplog: pytest.LogCaptureFixture) -> None:
+    """The error occurs once, or three times in a row."""
+    count = len(calls(tmp_path, scenario))
     assert count > 40
     errors = itertools.cycle(ERRORS)
     for at in range(1, count + 1):
@@ -93,14 +93,14 @@ def test_a_fault_at_each_call(tmp_path: Path, story: Story, caplog: pytest.LogCa
         chosen = range(at, at + (1 if at % 2 else 3))
         faults = Injected(lambda number, _, chosen=chosen, error=error: error() if number in chosen else None)  # type: ignore[misc]
         caplog.clear()
-        run(directory, faults, story)
-        # All of it as the rollout's own, none as an exception that nobody looked at.
+        run(directory, faults, scenario)
+        # Every error is handled by the controller; none is left in a task or callback.
         assert "never retrieved" not in caplog.text
         assert "Exception in callback" not in caplog.text
 
 
-def test_a_fault_that_stays_is_paused_for_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """At every kind of call that a rollout makes; the traceback is logged once."""
+def test_a_lasting_error_pauses_the_rollout_and_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """This holds for every kind of call that a rollout makes; the traceback is logged once."""
     for label in sorted(Counter(calls(tmp_path, rolled_out))):
         directory = tmp_path / label
         directory.mkdir()
@@ -111,19 +111,19 @@ def test_a_fault_that_stays_is_paused_for_and_named(tmp_path: Path, caplog: pyte
             await app.deploy()
             app.begin(2)
             app.faults.armed = True
-            told = await app.event("paused", "finished")
+            event = await app.event("paused", "finished")
             app.faults.armed = False
-            if told["event"] == "paused":
-                assert label in told["reason"], told
+            if event["event"] == "paused":
+                assert label in event["reason"], event
                 assert app.controller.send(Event.RESUME)
-                told = await app.event("finished")
-            assert told["result"] == "succeeded", told
+                event = await app.event("finished")
+            assert event["result"] == "succeeded", event
 
         run(directory, faults, test)
         assert caplog.text.count("Traceback") <= 2, label
 
 
-def test_what_is_paused_for(caplog: pytest.LogCaptureFixture) -> None:
+def test_which_errors_pause_a_rollout(caplog: pytest.LogCaptureFixture) -> None:
     faults = Faults("demo")
     assert faults.note(SystemdError("no"), rolling=True) is None
     full = StateError("full")
@@ -133,5 +133,5 @@ def test_what_is_paused_for(caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(TRIES - 1):
         assert faults.note(KeyError("x"), rolling=True) is None
     assert "KeyError('x')" in str(faults.note(KeyError("x"), rolling=True))
-    assert faults.note(KeyError("x"), rolling=True) is None, "a new start"
+    assert faults.note(KeyError("x"), rolling=True) is None, "the count starts again"
     assert caplog.text.count("unexpected error") == 1

@@ -1,4 +1,4 @@
-"""READY=1 is the gate: nothing old stops before it, and a release that does not pass it changes nothing."""
+"""READY=1 is the gate: no old instance stops before it, and a release that does not pass it changes nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ BAD = {
 
 
 @pytest.mark.parametrize(("mode", "gate", "reason"), BAD.values(), ids=BAD)
-def test_a_bad_release_touches_nothing_that_runs(stage: Stage, mode: str, gate: Mapping[str, str], reason: str) -> None:
+def test_a_bad_release_affects_no_running_instance(
+    stage: Stage, mode: str, gate: Mapping[str, str], reason: str
+) -> None:
     stage.deploy("v1", gate=gate)
     before = stage.invocations()
     stage.journal.restart()
@@ -63,7 +65,7 @@ def test_a_bad_release_touches_nothing_that_runs(stage: Stage, mode: str, gate: 
     assert stage.get()["version"] == "v2"
 
 
-def test_in_place_the_one_that_made_room_comes_back(stage: Stage) -> None:
+def test_without_surge_the_replaced_instance_is_started_again(stage: Stage) -> None:
     stage.deploy("v1", rollout={"max_surge": 0})
     before = stage.invocations()
     stage.journal.restart()
@@ -79,7 +81,7 @@ def test_in_place_the_one_that_made_room_comes_back(stage: Stage) -> None:
     assert min(capacity(stage.journal.changes(), ALL)) == INSTANCES - 1
 
 
-def test_a_release_that_goes_bad_half_way_is_taken_back(stage: Stage) -> None:
+def test_a_release_that_fails_half_way_is_rolled_back(stage: Stage) -> None:
     stage.deploy("v1")
     before = stage.invocations()
     release = stage.release("v2", boot=0.3)
@@ -103,7 +105,7 @@ def test_a_release_that_goes_bad_half_way_is_taken_back(stage: Stage) -> None:
 
 
 def paused(stage: Stage) -> str:
-    """Roll out a release that crashes, with on_failure = "pause"; its path."""
+    """Roll out a release that crashes, with on_failure = "pause"; return its path."""
     stage.deploy("v1", rollout={"on_failure": "pause"})
     return stage.release("v2", "crash")
 
@@ -146,7 +148,7 @@ def test_on_failure_pause_can_be_aborted(stage: Stage) -> None:
     assert stage.rollout(stage.release("v3")).result == "succeeded"
 
 
-def test_a_first_deploy_that_fails_leaves_nothing_running(stage: Stage) -> None:
+def test_a_first_deployment_that_fails_leaves_no_instance_running(stage: Stage) -> None:
     stage.configure(release=stage.release("v1", "crash"))
     ended = stage.change("apply")
     assert (ended.status, ended.result) == (1, "failed"), ended
@@ -158,7 +160,7 @@ def test_a_first_deploy_that_fails_leaves_nothing_running(stage: Stage) -> None:
 
 
 def test_an_application_may_ask_for_more_time(stage: Stage) -> None:
-    """EXTEND_TIMEOUT_USEC=: the gate's timeout is systemd's, and so is what prolongs it."""
+    """The timeout of the gate is systemd's, and EXTEND_TIMEOUT_USEC= extends it."""
     stage.deploy("v1", instances=1, gate={"timeout": "1s"})
     stage.configure(exec=["/usr/bin/python3", "slow.py"])
     ended = stage.rollout(stage.release("v2", boot=2.0, files={"slow.py": SLOW}))

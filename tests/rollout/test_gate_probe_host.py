@@ -1,4 +1,4 @@
-"""A probe is a gate: what a new instance says of itself decides, and nothing old stops before it says so."""
+"""A probe is a gate: no old instance stops before a new one has answered it as expected."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
 runpy.run_path("app.py", run_name="__main__")
 """
 
-# Knows nothing of systemd but that its socket is fd 3. It says that it is up by a file.
+# Takes its socket as fd 3 and does not notify systemd. It creates a file when it is up.
 PLAIN = """\
 import http.server, os, pathlib, socket, sys, time
 
@@ -50,7 +50,7 @@ sys.exit(0 if path.exists() and path.read_text() == os.environ["MAINPID"] else 4
 """
 
 
-def test_no_old_instance_stops_before_a_new_one_answers_well(stage: Stage) -> None:
+def test_no_old_instance_stops_before_a_new_one_passes_its_probe(stage: Stage) -> None:
     stage.deploy("v1", instances=2, gate={"probe": HTTP})
     stage.journal.restart()
     release = stage.release("v2", "warming", files={"status_after": "1"})
@@ -62,7 +62,7 @@ def test_no_old_instance_stops_before_a_new_one_answers_well(stage: Stage) -> No
     changes = [change for change in stage.journal.changes() if change.what in (What.STARTED, What.STOPPING)]
     assert [change.what for change in changes] == [What.STARTED, What.STOPPING] * 2
     for started, stopping in zip(changes[::2], changes[1::2], strict=True):
-        # Its /_status is bad for a second after it was ready, and nothing can make that shorter.
+        # Its /_status is bad for a second after READY=1.
         assert stopping.at - started.at > 0.9
     assert [ask(stage, number)["pid"] for number in stage.invocations()] == [
         ran.pid for ran in stage.invocations().values()
@@ -72,7 +72,7 @@ def test_no_old_instance_stops_before_a_new_one_answers_well(stage: Stage) -> No
 BAD: dict[str, tuple[str, dict[str, str], Mapping[str, object], str]] = {
     "unready": ("unready", {}, SHORT, "did not pass its probe within 3 s: GET /_status answered 503 instead of 200"),
     "slow": ("slow-status", {}, SHORT, "did not pass its probe within 3 s: GET /_status did not answer within 0.5 s"),
-    # The old ones answer well, each on its own socket; so does its main one.
+    # The old instances pass, each on its own probe socket, and so does the main process of this one.
     "deaf": ("deaf", {}, SHORT, "did not pass its probe within 3 s: GET /_status was not read within 0.5 s: does"),
     "get-worse": (
         "unready-later",
@@ -85,7 +85,7 @@ BAD: dict[str, tuple[str, dict[str, str], Mapping[str, object], str]] = {
 
 
 @pytest.mark.parametrize(("mode", "files", "gate", "reason"), BAD.values(), ids=BAD)
-def test_a_bad_answer_touches_nothing_that_runs(
+def test_a_bad_answer_affects_no_running_instance(
     stage: Stage, mode: str, files: dict[str, str], gate: Mapping[str, object], reason: str
 ) -> None:
     stage.deploy("v1", gate={"probe": HTTP})
@@ -110,8 +110,8 @@ def test_a_bad_answer_touches_nothing_that_runs(
     assert stage.rollout(stage.release("v2")).result == "succeeded"
 
 
-def test_the_boot_may_ask_for_more_time_and_the_probe_has_its_own(stage: Stage) -> None:
-    """EXTEND_TIMEOUT_USEC= is systemd's; the probe's time begins when the instance is ready."""
+def test_the_boot_may_be_extended_and_the_probe_has_its_own_time(stage: Stage) -> None:
+    """EXTEND_TIMEOUT_USEC= extends the boot only; the time of the probe begins when the instance is ready."""
     stage.deploy("v1", instances=1, gate={"timeout": "2s", "probe": HTTP})
     stage.configure(exec=["/usr/bin/python3", "slow.py"])
     release = stage.release("v2", "warming", boot=3.0, files={"slow.py": SLOW, "status_after": "0.5"})
@@ -119,8 +119,8 @@ def test_the_boot_may_ask_for_more_time_and_the_probe_has_its_own(stage: Stage) 
     assert (ended.status, ended.result) == (0, "succeeded"), ended
 
 
-def test_a_daemon_that_comes_back_asks_again(stage: Stage) -> None:
-    """The gate's time is over by then, and the instance had answered well."""
+def test_a_restarted_daemon_probes_again(stage: Stage) -> None:
+    """The time of the gate is over by then, and the instance had passed."""
     stage.deploy("v1", instances=1, gate={"probe": HTTP})
     stage.configure(gate={"timeout": "1s", "min_ready": "4s", "probe": HTTP})
     with stage.begin("rollout", "--release", stage.release("v2")) as begun:
@@ -131,7 +131,7 @@ def test_a_daemon_that_comes_back_asks_again(stage: Stage) -> None:
         def later() -> bool:
             return float(stage.machine.read("/proc/uptime").split()[0]) > ready / 1e6 + 1.5
 
-        stage.machine.wait_for(later, what="the end of the gate's time")
+        stage.machine.wait_for(later, what="the end of the time of the gate")
         invocation = stage.show(f"{APP}@2.service", "InvocationID")["InvocationID"]
         kill_daemon(stage)
         ended = begun.end()
@@ -139,7 +139,7 @@ def test_a_daemon_that_comes_back_asks_again(stage: Stage) -> None:
     assert [ran.invocation for ran in stage.invocations().values()] == [invocation]
 
 
-def test_instances_that_answer_another_probe_as_well_are_adopted(stage: Stage) -> None:
+def test_instances_that_pass_another_probe_are_adopted(stage: Stage) -> None:
     stage.deploy("v1", instances=2, gate={"timeout": "1s", "probe": HTTP})
     before = {ran.pid for ran in stage.invocations().values()}
     stage.configure(gate={"timeout": "1s", "probe": {"http": "/other", "expect": 200}})
@@ -150,12 +150,12 @@ def test_instances_that_answer_another_probe_as_well_are_adopted(stage: Stage) -
 
 
 def plain(stage: Stage, version: str, boot: float = 0.0) -> None:
-    """Configure a release of a program that cannot notify."""
+    """Configure a release of a program that cannot notify systemd."""
     path = stage.release(version, files={"plain.py": PLAIN, "check.py": CHECK})
     stage.configure(release=path, exec=["/usr/bin/python3", "plain.py", version, str(boot)])
 
 
-def test_a_program_that_cannot_notify_rolls_as_safely(stage: Stage) -> None:
+def test_a_program_that_cannot_notify_is_rolled_out_as_safely(stage: Stage) -> None:
     stage.machine.write("/run/up/.keep", "")
     plain(stage, "v1")
     probe = {"command": ["/usr/bin/python3", "check.py"], "interval": "100ms"}

@@ -1,4 +1,4 @@
-"""Hooks: what they are run with, what is told of them, and what a failure says."""
+"""Hooks: what they run with, what is reported of them, and what a failure contains."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ APP = App(
     (),
     user="www-data",
     pace=Pace(
-        hooks=HookSettings(before=(("./bin/migrate", "--to", "a b"), ("./bin/warm",)), after=(("tell",),), timeout=9)
+        hooks=HookSettings(before=(("./bin/migrate", "--to", "a b"), ("./bin/warm",)), after=(("notify",),), timeout=9)
     ),
 )
 CHANGE = Change(APP, 7, "/srv/demo/v7", Cause.ROLLOUT, 6, "/srv/demo/v6")
@@ -38,7 +38,7 @@ FIRST = Change(APP, 1, "/srv/demo/v1", Cause.APPLY)
 
 
 class Transient:
-    """Ends commands as `outcomes` say, one after the other."""
+    """Commands end with the given outcomes, one after the other."""
 
     def __init__(self, *outcomes: Outcome | Exception) -> None:
         self.outcomes = list(outcomes)
@@ -62,7 +62,7 @@ class Transient:
 
 
 class Execution:
-    """Tells of every unit the same, and remembers what was in it."""
+    """Has the same settings for every unit, and remembers its text."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -83,15 +83,15 @@ def hooks(transient: Transient, state: Path = Path("/var/lib/deployd"), executio
 
 
 def run(transient: Transient, kind: Kind, change: Change = CHANGE) -> tuple[Failure | None, list[dict[str, Any]]]:
-    told: list[dict[str, Any]] = []
+    events: list[dict[str, Any]] = []
     made = hooks(transient)
-    failure = asyncio.run(made.run(kind, change, lambda event, fields: told.append({"event": event, **fields})))
-    return failure, told
+    failure = asyncio.run(made.run(kind, change, lambda event, fields: events.append({"event": event, **fields})))
+    return failure, events
 
 
-def test_one_after_the_other_with_all_they_need() -> None:
+def test_hooks_run_one_after_the_other_with_their_environment() -> None:
     transient = Transient(GOOD, GOOD)
-    failure, told = run(transient, Kind.BEFORE)
+    failure, events = run(transient, Kind.BEFORE)
     assert failure is None
     (unit, migrate), (again, warm) = transient.ran
     assert unit == again == "demo:hook.service"
@@ -105,17 +105,17 @@ def test_one_after_the_other_with_all_they_need() -> None:
         "DEPLOYD_HOOK": "before",
     }
     common = {"event": "hook", "hook": "before", "from": 6, "to": 7, "generation": 7, "journal": []}
-    shown = [(item["command"], item["state"], item["exit_status"]) for item in told]
+    shown = [(item["command"], item["state"], item["exit_status"]) for item in events]
     assert shown == [
         ("./bin/migrate --to 'a b'", "started", None),
         ("./bin/migrate --to 'a b'", "succeeded", 0),
         ("./bin/warm", "started", None),
         ("./bin/warm", "succeeded", 0),
     ]
-    assert all(common.items() <= item.items() for item in told)
+    assert all(common.items() <= item.items() for item in events)
 
 
-def test_they_are_run_as_the_unit_of_their_generation_says() -> None:
+def test_hooks_run_with_the_settings_of_their_generation() -> None:
     execution = Execution()
     made = hooks(Transient(GOOD, GOOD), execution=execution)
     asyncio.run(made.run(Kind.BEFORE, CHANGE, lambda event, fields: None))
@@ -124,18 +124,18 @@ def test_they_are_run_as_the_unit_of_their_generation_says() -> None:
     assert not {"Sockets", "WorkingDirectory"} & {line.split("=")[0] for line in execution.text.split()}
 
 
-def test_the_first_deploy_comes_from_nothing() -> None:
+def test_hooks_of_a_first_deployment_get_no_old_generation() -> None:
     transient = Transient(GOOD)
     run(transient, Kind.AFTER, FIRST)
     ((_, command),) = transient.ran
-    assert command.argv == ("/srv/demo/v1/tell",)
+    assert command.argv == ("/srv/demo/v1/notify",)
     assert command.environment["DEPLOYD_OLD_GENERATION"] == command.environment["DEPLOYD_OLD_RELEASE"] == ""
     assert (command.environment["DEPLOYD_CAUSE"], command.environment["DEPLOYD_HOOK"]) == ("apply", "after")
 
 
-def test_the_first_that_fails_is_the_last_that_runs() -> None:
+def test_no_hook_runs_after_one_that_failed() -> None:
     transient = Transient(BAD)
-    failure, told = run(transient, Kind.BEFORE)
+    failure, events = run(transient, Kind.BEFORE)
     assert failure == Failure(
         gate=GateName.HOOK,
         reason="before hook ./bin/migrate --to 'a b' exited with status 3",
@@ -144,17 +144,17 @@ def test_the_first_that_fails_is_the_last_that_runs() -> None:
         exit_status=3,
         journal=("migrating", "no such table"),
     )
-    last = told[-1]
+    last = events[-1]
     assert (last["state"], last["exit_status"], last["reason"]) == ("failed", 3, failure.reason)
     assert last["journal"] == ["migrating", "no such table"]
 
 
-def test_one_that_still_runs_is_not_run_beside() -> None:
+def test_a_hook_that_is_still_running_is_not_started_twice() -> None:
     transient = Transient(UnitExists("was already loaded"))
-    failure, told = run(transient, Kind.AFTER)
+    failure, events = run(transient, Kind.AFTER)
     assert failure is not None
     assert failure.reason.startswith("a hook of an earlier rollout of demo is still running (demo:hook.service)")
-    assert (told[-1]["state"], told[-1]["reason"]) == ("failed", failure.reason)
+    assert (events[-1]["state"], events[-1]["reason"]) == ("failed", failure.reason)
     transient.left = ["demo:hook.service"]
     with pytest.raises(Refused, match=r"systemctl stop demo:hook\.service"):
         before(transient)
@@ -165,7 +165,7 @@ def before(transient: Transient, change: Change = CHANGE) -> bool:
     return asyncio.run(hooks(transient).before(change, lambda *_: None))
 
 
-def test_before_a_rollout_a_failure_is_a_refusal_with_the_last_words() -> None:
+def test_a_failed_before_hook_refuses_the_rollout_with_its_last_lines() -> None:
     with pytest.raises(Refused) as raised:
         before(Transient(GOOD, BAD))
     assert [str(raised.value), *raised.value.lines] == [
@@ -176,7 +176,7 @@ def test_before_a_rollout_a_failure_is_a_refusal_with_the_last_words() -> None:
 
 
 @pytest.mark.parametrize("cause", Cause)
-def test_hooks_run_for_what_is_new(cause: Cause) -> None:
+def test_hooks_run_for_causes_that_bring_a_release(cause: Cause) -> None:
     transient = Transient(GOOD, GOOD)
     new = cause not in (Cause.RESTART, Cause.SCALE)
     assert before(transient, replace(CHANGE, cause=cause)) is new
@@ -185,7 +185,7 @@ def test_hooks_run_for_what_is_new(cause: Cause) -> None:
     assert before(Transient(), nothing) is False
 
 
-def test_others_are_refused_while_hooks_are_ahead() -> None:
+def test_other_requests_are_refused_while_one_waits_for_hooks() -> None:
     made = hooks(Transient())
     with (
         made.ahead(APP, Cause.APPLY),
@@ -198,18 +198,18 @@ def test_others_are_refused_while_hooks_are_ahead() -> None:
             made.refuse_if_ahead("demo")
 
 
-def test_a_systemd_that_does_not_answer_is_an_error_and_told() -> None:
-    told: list[str] = []
+def test_an_error_of_systemd_is_raised_and_reported() -> None:
+    events: list[str] = []
     with pytest.raises(SystemdError, match="no reply"):
         asyncio.run(
             hooks(Transient(SystemdError("no reply"))).run(
-                Kind.BEFORE, CHANGE, lambda _, fields: told.append(fields["state"])
+                Kind.BEFORE, CHANGE, lambda _, fields: events.append(fields["state"])
             )
         )
-    assert told == ["started", "failed"]
+    assert events == ["started", "failed"]
 
 
-def test_after_a_rollout_nothing_raises_and_nothing_is_run_beside() -> None:
+def test_after_hooks_never_raise_and_await_a_hook_left_running() -> None:
     async def after(transient: Transient, change: Change = CHANGE) -> Failure | None:
         return await hooks(transient).after(change, lambda *_: None)
 
@@ -219,7 +219,7 @@ def test_after_a_rollout_nothing_raises_and_nothing_is_run_beside() -> None:
     assert not transient.left
     failure = asyncio.run(after(Transient(BAD)))
     assert failure is not None
-    assert failure.reason == "after hook tell exited with status 3"
+    assert failure.reason == "after hook notify exited with status 3"
     failure = asyncio.run(after(Transient(SystemdError("no reply"))))
     assert failure is not None
     assert failure.reason == "the after hooks of demo could not be run: no reply"
@@ -227,26 +227,26 @@ def test_after_a_rollout_nothing_raises_and_nothing_is_run_beside() -> None:
         assert asyncio.run(after(Transient(), change)) is None
 
 
-def test_stopped_it_is_told_as_failed() -> None:
+def test_a_stopped_hook_is_reported_as_failed() -> None:
     class Endless(Transient):
         async def run(self, unit: str, command: Command) -> Outcome:
             await asyncio.Event().wait()
             raise AssertionError
 
     async def work() -> None:
-        task = asyncio.ensure_future(hooks(Endless()).after(CHANGE, lambda _, fields: told.append(fields["state"])))
-        while not told:
+        task = asyncio.ensure_future(hooks(Endless()).after(CHANGE, lambda _, fields: events.append(fields["state"])))
+        while not events:
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    told: list[str] = []
+    events: list[str] = []
     asyncio.run(work())
-    assert told == ["started", "failed"]
+    assert events == ["started", "failed"]
 
 
-def test_a_rollout_that_supersedes_does_not_run_its_hooks_beside_those_of_the_other() -> None:
+def test_before_hooks_are_refused_while_an_after_hook_runs() -> None:
     class Endless(Transient):
         async def run(self, unit: str, command: Command) -> Outcome:
             self.left = [unit]
@@ -259,7 +259,7 @@ def test_a_rollout_that_supersedes_does_not_run_its_hooks_beside_those_of_the_ot
         while "demo" not in made._running:
             await asyncio.sleep(0)
         with pytest.raises(
-            Busy, match=r"after hook tell of demo is still running; .*systemctl stop demo:hook\.service"
+            Busy, match=r"after hook notify of demo is still running; .*systemctl stop demo:hook\.service"
         ):
             await made.before(CHANGE, lambda *_: None)
         without = replace(CHANGE, app=replace(APP, pace=Pace()))
@@ -270,7 +270,7 @@ def test_a_rollout_that_supersedes_does_not_run_its_hooks_beside_those_of_the_ot
     asyncio.run(work())
 
 
-def test_a_change_is_what_a_generation_made() -> None:
+def test_a_change_is_made_from_a_generation() -> None:
     generation = Generation(
         "demo", 7, "/srv/demo/v7", "", Cause.ROLLOUT, Result.RUNNING, "", 0.0, origin=6, settings=APP
     )
@@ -279,7 +279,7 @@ def test_a_change_is_what_a_generation_made() -> None:
     assert Change.of(first, {1: "/srv/demo/v1"}) == FIRST
 
 
-def test_what_runs_is_named_to_others() -> None:
+def test_the_running_hook_is_named_in_refusals() -> None:
     class Waiting(Transient):
         async def run(self, unit: str, command: Command) -> Outcome:
             with pytest.raises(Busy) as raised:

@@ -1,4 +1,4 @@
-"""Hooks: once per rollout, as the app's user in the new release; a failure before a rollout changes nothing."""
+"""Hooks run once per rollout, as the app's user in the new release; a failed before hook changes nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.host.stage import APP, RELEASES, Stage
 UNIT = f"{APP}:hook.service"
 SAID = f"{RELEASES}/said"
 GO = f"{RELEASES}/go"
-TELL = f"""\
+RECORD = f"""\
 #!/bin/sh
 echo "$(id -un) $(pwd) $* key=$KEY" >> {SAID}/$DEPLOYD_HOOK
 env | grep ^DEPLOYD_ | sort > {SAID}/environment-$DEPLOYD_HOOK
@@ -20,7 +20,7 @@ FAIL = "#!/bin/sh\nseq 20\nprintf 'no such table: \\033[1musers\\033[0m\\n' >&2\
 
 
 def hooked(stage: Stage, *before: str, after: tuple[str, ...] = (), **options: object) -> None:
-    """Deploy generation 1 without hooks; the app file then has these, each one word."""
+    """Deploy generation 1 without hooks, then add these to the app file, each a single word."""
     stage.deploy("v1", instances=2)
     stage.configure(
         rollout={"hooks": {"before": [[word] for word in before], "after": [[word] for word in after]} | options}
@@ -28,7 +28,7 @@ def hooked(stage: Stage, *before: str, after: tuple[str, ...] = (), **options: o
 
 
 def untouched(stage: Stage) -> None:
-    """No generation but the first, no unit and no file of another."""
+    """Check that only the first generation exists, with no unit and no file of another."""
     assert [row["generation"] for row in stage.history()] == [1]
     status = stage.status()
     assert (status["generation"], status["ready"], status["rollout"]) == (1, 2, None)
@@ -39,16 +39,16 @@ def untouched(stage: Stage) -> None:
 
 
 def said(stage: Stage, hook: str) -> tuple[list[str], dict[str, str]]:
-    """What TELL wrote: a line for each run, and the environment of the last."""
+    """Return what RECORD wrote: a line for each run, and the environment of the last."""
     environment = stage.machine.read(f"{SAID}/environment-{hook}").splitlines()
     return stage.machine.read(f"{SAID}/{hook}").splitlines(), dict(line.partition("=")[::2] for line in environment)
 
 
-def test_it_runs_once_as_the_apps_user_in_the_new_release(stage: Stage) -> None:
+def test_a_hook_runs_once_as_the_apps_user_in_the_new_release(stage: Stage) -> None:
     stage.machine.run(["install", "-d", "-m", "777", SAID])
-    files = {"bin/tell": TELL}
+    files = {"bin/record": RECORD}
     v1, v2 = (stage.release(version, files=files) for version in ("v1", "v2"))
-    hooks = {"before": [["./bin/tell", "a b", "$HOME", "%i"]]}
+    hooks = {"before": [["./bin/record", "a b", "$HOME", "%i"]]}
     stage.configure(release=v1, instances=2, user="www-data", environment={"KEY": "a b"}, rollout={"hooks": hooks})
     assert stage.change("apply").result == "succeeded"
     runs, environment = said(stage, "before")
@@ -58,15 +58,15 @@ def test_it_runs_once_as_the_apps_user_in_the_new_release(stage: Stage) -> None:
 
     ended = stage.rollout(v2)
     assert ended.result == "succeeded"
-    told = [(event["event"], event.get("state")) for event in ended.events[:3]]
-    assert told == [("hook", "started"), ("hook", "succeeded"), ("started", None)]
+    reported = [(event["event"], event.get("state")) for event in ended.events[:3]]
+    assert reported == [("hook", "started"), ("hook", "succeeded"), ("started", None)]
     runs, environment = said(stage, "before")
     assert runs[1:] == [f"www-data {v2} a b $HOME %i key=a b"]
     second = {"GENERATION": "2", "RELEASE": v2, "OLD_GENERATION": "1", "OLD_RELEASE": v1, "CAUSE": "rollout"}
     assert {f"DEPLOYD_{key}": value for key, value in second.items()}.items() <= environment.items()
 
     assert stage.change("restart").result == stage.change("scale", "3").result == "succeeded"
-    assert len(said(stage, "before")[0]) == 2, "nothing new came with these"
+    assert len(said(stage, "before")[0]) == 2, "these bring no release"
     assert stage.change("rollback").result == "succeeded"
     assert said(stage, "before")[1]["DEPLOYD_CAUSE"] == "rollback"
     stage.machine.run(["systemctl", "reload", APP])
@@ -74,7 +74,7 @@ def test_it_runs_once_as_the_apps_user_in_the_new_release(stage: Stage) -> None:
     assert (len(runs), environment["DEPLOYD_CAUSE"]) == (4, "reload")
 
 
-def test_one_that_fails_changes_nothing_and_shows_what_it_wrote(stage: Stage) -> None:
+def test_a_failed_hook_changes_nothing_and_its_output_is_shown(stage: Stage) -> None:
     hooked(stage, "./bin/fail", "/bin/true")
     before = stage.invocations()
     ended = stage.rollout(stage.release("v2", files={"bin/fail": FAIL}))
@@ -88,7 +88,7 @@ def test_one_that_fails_changes_nothing_and_shows_what_it_wrote(stage: Stage) ->
     assert stage.invocations() == before
     untouched(stage)
     logs = stage.deployd("logs", APP).stdout
-    assert "no such table" in logs, "what it wrote is the app's"
+    assert "no such table" in logs, "its output is in the journal of the app"
     assert "before hook ./bin/fail exited with status 3" in logs
 
     ended = stage.rollout(stage.release("v2", files={"bin/fail": "#!/bin/sh\nexit 0\n"}))
@@ -104,20 +104,20 @@ ENDS = {
 
 
 @pytest.mark.parametrize(("script", "reason", "lines"), ENDS.values(), ids=ENDS)
-def test_how_it_failed_is_told(stage: Stage, script: str, reason: str, lines: list[str] | None) -> None:
+def test_the_reason_of_a_failure_is_reported(stage: Stage, script: str, reason: str, lines: list[str] | None) -> None:
     hooked(stage, "./bin/x", timeout="1s")
     ended = stage.rollout(stage.release("v2", files={"bin/x": script}))
     assert ended.status == 3
     first, *rest = ended.stderr.splitlines()
     assert first.startswith(f"deployd: before hook ./bin/x {reason}: the rollout of demo is refused")
     if lines is None:
-        assert any("/srv/demo/v2/bin/x" in line for line in rest), "systemd says why"
+        assert any("/srv/demo/v2/bin/x" in line for line in rest), "systemd logs the reason"
     else:
         assert [line.strip() for line in rest] == lines
     untouched(stage)
 
 
-def test_a_first_deploy_is_refused_by_its_hook_too(stage: Stage) -> None:
+def test_a_failed_hook_refuses_a_first_deployment_too(stage: Stage) -> None:
     release = stage.release("v1", files={"bin/fail": FAIL})
     stage.configure(release=release, rollout={"hooks": {"before": [["bin/fail"]]}})
     for argv in (["apply", APP], ["apply", APP, "--no-start"]):
@@ -127,7 +127,7 @@ def test_a_first_deploy_is_refused_by_its_hook_too(stage: Stage) -> None:
     assert stage.machine.run(["systemctl", "is-enabled", f"{APP}.socket"], check=False).stdout.strip() != "enabled"
 
 
-def test_others_are_refused_meanwhile(stage: Stage) -> None:
+def test_other_requests_are_refused_during_a_hook(stage: Stage) -> None:
     hooked(stage, "./bin/wait")
     with stage.begin("rollout", "--release", stage.release("v2", files={"bin/wait": WAIT})) as begun:
         begun.until("hook", state="started")
@@ -137,7 +137,7 @@ def test_others_are_refused_meanwhile(stage: Stage) -> None:
             assert refused.returncode == 3, (argv, refused)
             assert "before hook ./bin/wait" in refused.stderr
             assert f"systemctl stop {UNIT}" in refused.stderr
-        # Another app's rollout, or an administrator, may reload systemd meanwhile.
+        # The rollout of another app, or an administrator, may reload systemd during the hook.
         stage.machine.run(["systemctl", "daemon-reload"])
         stage.machine.run(["systemctl", "daemon-reexec"])
         stage.machine.write(GO, "")
@@ -145,7 +145,7 @@ def test_others_are_refused_meanwhile(stage: Stage) -> None:
     assert (ended.status, ended.result) == (0, "succeeded")
 
 
-def test_it_can_be_stopped_by_hand(stage: Stage) -> None:
+def test_a_hook_can_be_stopped_by_hand(stage: Stage) -> None:
     hooked(stage, "./bin/wait")
     with stage.begin("rollout", "--release", stage.release("v2", files={"bin/wait": WAIT})) as begun:
         begun.until("hook", state="started")
@@ -158,13 +158,13 @@ def test_it_can_be_stopped_by_hand(stage: Stage) -> None:
 
 
 def tracebacks(stage: Stage) -> int:
-    """How many the daemon has logged on this host, which other tests had before."""
+    """Return how many the daemon has logged on this host, other tests included."""
     return stage.machine.run(["journalctl", "--unit=deployd", "--boot"]).stdout.count("Traceback")
 
 
 @pytest.mark.parametrize("how", ["kill", "restart"])
-def test_a_daemon_that_ends_meanwhile_leaves_all_as_it_was(stage: Stage, how: str) -> None:
-    """The hook is not cut short: what it does may not stand being done by halves."""
+def test_a_daemon_that_ends_during_a_before_hook_changes_nothing(stage: Stage, how: str) -> None:
+    """The hook is not interrupted: a migration must not stop half-way."""
     hooked(stage, "./bin/wait")
     before, errors = stage.invocations(), tracebacks(stage)
     release = stage.release("v2", files={"bin/wait": WAIT})
@@ -189,18 +189,18 @@ def test_a_daemon_that_ends_meanwhile_leaves_all_as_it_was(stage: Stage, how: st
     assert (again.result, again.generation) == ("succeeded", 2)
 
 
-def test_after_a_rollout(stage: Stage) -> None:
+def test_an_after_hook_runs_when_the_rollout_has_succeeded(stage: Stage) -> None:
     stage.machine.run(["install", "-d", "-m", "777", SAID])
-    hooked(stage, after=("./bin/tell", "./bin/fail"))
-    ended = stage.rollout(stage.release("v2", files={"bin/tell": TELL, "bin/fail": FAIL}))
-    assert (ended.status, ended.result) == (0, "succeeded"), "what it fails at undoes nothing"
+    hooked(stage, after=("./bin/record", "./bin/fail"))
+    ended = stage.rollout(stage.release("v2", files={"bin/record": RECORD, "bin/fail": FAIL}))
+    assert (ended.status, ended.result) == (0, "succeeded"), "a failed after hook undoes nothing"
     runs, environment = said(stage, "after")
     assert runs == [f"root {RELEASES}/v2  key="]
     assert (environment["DEPLOYD_OLD_GENERATION"], environment["DEPLOYD_CAUSE"]) == ("1", "rollout")
-    told = [(event["command"], event["state"]) for event in ended.events if event["event"] == "hook"]
-    assert told == [
-        ("./bin/tell", "started"),
-        ("./bin/tell", "succeeded"),
+    reported = [(event["command"], event["state"]) for event in ended.events if event["event"] == "hook"]
+    assert reported == [
+        ("./bin/record", "started"),
+        ("./bin/record", "succeeded"),
         ("./bin/fail", "started"),
         ("./bin/fail", "failed"),
     ]
@@ -208,8 +208,8 @@ def test_after_a_rollout(stage: Stage) -> None:
     assert stage.status()["generation"] == 2
 
 
-def test_a_daemon_killed_while_an_after_hook_runs_runs_it_again(stage: Stage) -> None:
-    """Not beside what is left of the first run; the rollout ends when it has succeeded."""
+def test_a_daemon_killed_during_an_after_hook_runs_it_again(stage: Stage) -> None:
+    """The second run waits for the end of the first; the rollout ends when it has succeeded."""
     hooked(stage, after=("./bin/wait",))
     script = WAIT.replace("echo waiting", f"echo $$ >> {RELEASES}/pids")
     with stage.begin("rollout", "--release", stage.release("v2", files={"bin/wait": script})) as begun:
@@ -225,7 +225,7 @@ def test_a_daemon_killed_while_an_after_hook_runs_runs_it_again(stage: Stage) ->
     assert len(stage.machine.read(f"{RELEASES}/pids").split()) == 2
 
 
-def test_a_rollout_that_is_superseded_needs_its_after_hooks_no_more(stage: Stage) -> None:
+def test_the_after_hooks_of_a_superseded_rollout_are_stopped(stage: Stage) -> None:
     hooked(stage, after=("./bin/wait",))
     stage.release("v3", files={"bin/wait": "#!/bin/sh\n"})
     with stage.begin("rollout", "--release", stage.release("v2", files={"bin/wait": WAIT})) as begun:

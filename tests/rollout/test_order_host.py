@@ -1,4 +1,4 @@
-"""Which old instance goes first: newest old generation, and in it the one started last; or the other way round."""
+"""Which old instance is stopped first: of the newest old generation the one started last, or the reverse."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.host.unit_journal import What
 
 
 def started(stage: Stage, number: int) -> int:
-    """When its present start began, by systemd's clock."""
+    """Return when the present start of an instance began, by systemd's clock."""
     name = "InactiveExitTimestampMonotonic"
     return int(stage.show(f"{APP}@{number}.service", name)[name])
 
@@ -19,9 +19,9 @@ def stops(stage: Stage) -> list[int]:
 
 
 @pytest.mark.parametrize("order", ["newest-old-first", "oldest-first"])
-def test_within_a_generation_by_time_of_start(stage: Stage, order: str) -> None:
+def test_instances_of_a_generation_are_stopped_in_order_of_their_starts(stage: Stage, order: str) -> None:
     stage.deploy("v1", rollout={"order": order})
-    for number in (3, 1):  # their starts are the latest now
+    for number in (3, 1):  # their starts are now the latest
         stage.machine.run(["systemctl", "restart", f"{APP}@{number}.service"])
     expected = sorted(stage.invocations(), key=lambda number: started(stage, number))
     assert expected[2:] == [3, 1]
@@ -37,8 +37,8 @@ def test_within_a_generation_by_time_of_start(stage: Stage, order: str) -> None:
 
 
 @pytest.mark.parametrize("order", ["newest-old-first", "oldest-first"])
-def test_of_a_mixed_world_the_newest_old_generation_goes_first(stage: Stage, order: str) -> None:
-    """A way back that fails leaves what runs: generation 2 where it had got to, generation 1 elsewhere."""
+def test_the_newest_old_generation_is_stopped_first(stage: Stage, order: str) -> None:
+    """A rollback that fails leaves instances of both generations."""
     stage.deploy("v1", rollout={"order": order}, gate={"timeout": "5s"})
     with stage.begin("rollout", "--release", stage.release("v2", boot=0.2)) as begun:
         for _ in range(2):

@@ -1,4 +1,4 @@
-"""Where a rollout waits, how it goes on, and what it survives while it stands: canaries, pauses, deadlines."""
+"""Canaries, pauses and deadlines: where a rollout waits, how it continues, and what it survives meanwhile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def act(stage: Stage, verb: str) -> None:
 
 
 def held(stage: Stage, begun: Begun) -> Json:
-    """Wait until the rollout stands; the status then."""
+    """Wait until the rollout is paused; return the status."""
     event = begun.until("paused")
     assert event["pause"] == "held"
     assert f"deployd resume {APP}" in event["how"]
@@ -45,7 +45,7 @@ def test_pause_after_waits_at_counts_and_percentages(stage: Stage) -> None:
     assert not record.failed, record.summary()
 
 
-def test_a_canary_stands_beside_the_old_and_goes_on(stage: Stage) -> None:
+def test_a_canary_runs_alongside_the_old_instances_until_it_is_resumed(stage: Stage) -> None:
     stage.deploy("v1")
     before = stage.invocations()
     with stage.load() as load:
@@ -62,7 +62,7 @@ def test_a_canary_stands_beside_the_old_and_goes_on(stage: Stage) -> None:
     assert not record.failed, record.summary()
 
 
-def test_a_canary_that_is_aborted_leaves_no_trace(stage: Stage) -> None:
+def test_an_aborted_canary_is_removed(stage: Stage) -> None:
     stage.deploy("v1")
     before = stage.invocations()
     with stage.load() as load:
@@ -76,8 +76,8 @@ def test_a_canary_that_is_aborted_leaves_no_trace(stage: Stage) -> None:
     assert not record.failed, record.summary()
 
 
-def test_a_canary_that_dies_while_it_is_held_is_taken_back(stage: Stage) -> None:
-    """It had passed and stood; then it crashed again and again. Nobody is awake."""
+def test_a_canary_that_crashes_while_it_waits_is_rolled_back(stage: Stage) -> None:
+    """It passed its gate, and crashes repeatedly before anyone resumes it."""
     stage.deploy("v1")
     before = stage.invocations()
     bad = stage.release("v2", mode="crash-idle", files={"crash_after": "0.3"})
@@ -93,8 +93,8 @@ def test_a_canary_that_dies_while_it_is_held_is_taken_back(stage: Stage) -> None
     assert not record.failed, record.summary()
 
 
-def test_what_has_nothing_to_wait_for_does_not_wait(stage: Stage) -> None:
-    """A first deploy has nothing beside which it could stand; a way back is not to wait."""
+def test_first_deployments_and_rollbacks_do_not_wait(stage: Stage) -> None:
+    """A first deployment has no old instances, and a rollback must not wait."""
     stage.deploy("v1", rollout={"pause_after": [1]})
     with stage.begin("rollout", "--release", stage.release("v2")) as begun:
         begun.until("paused")
@@ -106,7 +106,7 @@ def test_what_has_nothing_to_wait_for_does_not_wait(stage: Stage) -> None:
         assert "paused" not in [event["event"] for event in ended.events]
 
 
-def test_a_canary_of_more_than_there_are_is_refused(stage: Stage) -> None:
+def test_a_canary_of_more_instances_than_the_app_has_is_refused(stage: Stage) -> None:
     stage.deploy("v1")
     ended = stage.change("rollout", "--release", stage.release("v2"), "--canary", "5")
     assert ended.status == 2
@@ -115,13 +115,13 @@ def test_a_canary_of_more_than_there_are_is_refused(stage: Stage) -> None:
 
 @pytest.mark.parametrize("what", ["restart", "kill", "reboot"])
 def test_a_paused_rollout_survives(own_stage: Stage, what: str) -> None:
-    """A restart of the daemon, its death, and a reboot of the machine: it stands where it stood, and goes on."""
+    """A restart of the daemon, SIGKILL and a reboot: the rollout stays paused, and continues when it is resumed."""
     stage = own_stage
     stage.deploy("v1")
     before = stage.invocations()
     begun = stage.begin("rollout", "--release", stage.release("v2"), "--canary", "1")
     held(stage, begun)
-    begun.kill()  # the command may go, too
+    begun.kill()  # the command may end, too
     match what:
         case "restart":
             stage.machine.run(["systemctl", "restart", "deployd"])
@@ -130,7 +130,7 @@ def test_a_paused_rollout_survives(own_stage: Stage, what: str) -> None:
             stage.machine.wait_unit("deployd.service", "active")
         case "reboot":
             stage.machine.reboot()
-            stage.machine.wait_for(lambda: stage.status()["ready"] == INSTANCES + 1, what="all that ran runs again")
+            stage.machine.wait_for(lambda: stage.status()["ready"] == INSTANCES + 1, what="all instances to run again")
     status = stage.status()
     assert generations(status) == [1, 1, 1, 1, 2]
     assert (status["rollout"]["phase"], status["rollout"]["pause"]) == ("paused", "held")
@@ -142,7 +142,7 @@ def test_a_paused_rollout_survives(own_stage: Stage, what: str) -> None:
     assert stage.history()[0]["result"] == "succeeded"
 
 
-def test_several_at_once_never_serve_with_less_than_allowed(stage: Stage) -> None:
+def test_replacing_several_at_once_keeps_the_required_capacity(stage: Stage) -> None:
     stage.deploy("v1", instances=6, rollout={"max_surge": 2, "max_unavailable": "34%"})
     with stage.load() as load:
         stage.journal.restart()
@@ -158,8 +158,8 @@ def test_several_at_once_never_serve_with_less_than_allowed(stage: Stage) -> Non
     assert (least, most) == (4, 8)
 
 
-def test_the_deadline_is_about_progress(stage: Stage) -> None:
-    """Four instances that take half a second each are no reason to give up after one second; one that hangs is."""
+def test_progress_restarts_the_deadline(stage: Stage) -> None:
+    """Four instances that take half a second each do not exceed a deadline of one second; one that hangs does."""
     stage.deploy("v1", rollout={"deadline": "1500ms"})
     before = stage.invocations()
     ended = stage.rollout(stage.release("v2", boot=0.6))

@@ -1,5 +1,5 @@
-"""The story of the seed documents: a deploy cancelled half-way leaves healthy instances of the old release behind, a
-bad one follows, and the way back leaves them alone, takes the newest bad ones away first, and adopts."""
+"""A deployment cancelled half-way leaves healthy instances of an old release, and a bad release follows: the rollback
+keeps the healthy instances by adoption, and stops the newest bad ones first."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tests.load.client import Load
 POOL = 6
 EXEC = ["/bin/sh", "start.sh"]
 START = 'test "$DEPLOYD_INSTANCE" = "$(cat "$DEPLOYD_RELEASE.fails")" && exit 3; exec /usr/bin/python3 app.py'
-"""Beside a release, so that it stays the same release, stands which of its instances fails its gate."""
+"""The number of the instance that fails its gate is in a file outside the release, which stays the same release."""
 
 
 @dataclass(slots=True)
 class Scene:
-    """`demo` under load, paused in the midst of a bad generation 3.
+    """`demo` under load, paused during the rollout of a bad generation 3.
 
-    1, 2 and 3 are the healthy left-overs of generation 1; generation 2, whose instance 4 failed and whose way back
-    failed, too, had come to 7, 6 and 5; generation 3 has replaced 5 and 6 when its own 6 fails.
+    Instances 1, 2 and 3 are the healthy rest of generation 1. Generation 2, whose instance 4 failed and whose rollback
+    failed, too, reached 7, 6 and 5. Generation 3 has replaced 5 and 6 when its own 6 fails.
     """
 
     stage: Stage
@@ -31,10 +31,10 @@ class Scene:
     healthy: dict[int, Ran] = field(init=False)
     world: dict[int, Ran] = field(init=False)
     bad: Begun = field(init=False)
-    """The rollout of generation 3."""
+    """The rollout of generation 3, under way."""
 
     def __post_init__(self) -> None:
-        # A failed gate holds still, so that the world can be looked at before anybody goes back from it.
+        # A failed gate pauses, so that the test can check the state before the rollback.
         v1 = self.release("v1")
         settings = {"instances": POOL, "exec": EXEC, "gate": {"timeout": "20s"}, "rollout": {"on_failure": "pause"}}
         self.stage.configure(release=v1, **settings)
@@ -64,7 +64,7 @@ class Scene:
         return release
 
     def let_fail(self, release: str, number: int) -> None:
-        """From now on its instance of this number fails."""
+        """Have the instance of this number fail from now on."""
         self.stage.machine.write(f"{release}.fails", f"{number}\n")
 
     def begin(self, version: str, fails_in: int, *argv: str) -> Begun:
@@ -74,7 +74,7 @@ class Scene:
         return {number: ran.generation for number, ran in self.stage.invocations().items()}
 
     def check(self, generation: int) -> None:
-        """The way back to `generation` was the shortest, and nobody noticed it."""
+        """Check that the rollback to `generation` stopped no healthy instance, and that no request failed."""
         changes = self.stage.journal.changes()
         record = self.load.stop()
         assert len(record) > 0
@@ -93,7 +93,7 @@ class Scene:
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["", "daemon-killed"])
-def test_an_abort_leaves_the_healthy_alone_and_kills_the_newest_bad_ones_first(stage: Stage, killed: bool) -> None:
+def test_an_abort_keeps_healthy_instances_and_stops_the_newest_bad_ones_first(stage: Stage, killed: bool) -> None:
     scene = Scene(stage)
     assert stage.deployd("abort", APP).returncode == 0
     if killed:
@@ -106,8 +106,8 @@ def test_an_abort_leaves_the_healthy_alone_and_kills_the_newest_bad_ones_first(s
     assert_adopts(stage.change("rollback", "--to", "1"), stage, before)
 
 
-def test_a_rollback_by_request_adopts_the_healthy(stage: Stage) -> None:
-    """It supersedes the bad rollout: there is no way round."""
+def test_a_requested_rollback_adopts_healthy_instances(stage: Stage) -> None:
+    """It supersedes the bad rollout."""
     scene = Scene(stage)
     ended = stage.change("rollback", "--to", "1", "--supersede")
     assert scene.bad.end().result == "superseded"
@@ -119,7 +119,7 @@ def test_a_rollback_by_request_adopts_the_healthy(stage: Stage) -> None:
 
 
 def assert_adopts(ended: Ended, stage: Stage, before: dict[int, Ran]) -> None:
-    """A rollback to what runs already touches no process."""
+    """Check that a rollback to a release that already runs affects no process."""
     assert (ended.status, ended.result) == (0, "succeeded"), ended
     assert sorted(ended.finished["adopted"]) == sorted(before)
     assert ended.finished["replaced"] == []

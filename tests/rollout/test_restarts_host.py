@@ -1,4 +1,5 @@
-"""What systemd restarts by itself in mid-rollout comes back as it was, and costs no more than what it held."""
+"""Instances that systemd restarts automatically during a rollout keep their generation, and lose only the requests
+that they had."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from tests.host.stage import APP, INSTANCES, Ran, Stage
 
 
 def again(stage: Stage, instance: int, before: Ran) -> Ran:
-    """Wait until systemd has started an instance anew and it is ready."""
+    """Wait until systemd has restarted an instance and it is ready."""
     unit = f"{APP}@{instance}.service"
 
     def back() -> bool:
@@ -17,14 +18,14 @@ def again(stage: Stage, instance: int, before: Ran) -> Ran:
     return stage.invocations()[instance]
 
 
-def test_an_old_instance_comes_back_with_its_old_command_and_environment(stage: Stage) -> None:
+def test_an_old_instance_restarts_with_its_old_command_and_environment(stage: Stage) -> None:
     stage.deploy("v1", environment={"WORD": "old"})
     stage.configure(environment={"WORD": "new"}, exec=["/usr/bin/python3", "-u", "app.py"])
     before = stage.invocations()
     with stage.load(rate=100) as load:
         with stage.begin("rollout", "--release", stage.release("v2", boot=0.3)) as begun:
             begun.until("instance", state="starting")
-            assert stage.deployd("pause", APP).returncode == 0  # or it is replaced while we look
+            assert stage.deployd("pause", APP).returncode == 0  # otherwise it would be replaced during the check
             held = stage.kill(1)
             after = again(stage, 1, before[1])
             argv, environ = stage.process(1)
@@ -76,8 +77,8 @@ def test_a_new_instance_killed_at_boot_is_rolled_back(stage: Stage) -> None:
     assert stage.invocations() == before
 
 
-def test_restarts_of_an_earlier_life_are_not_held_against_a_new_start(stage: Stage) -> None:
-    # systemd does not forget them when a unit is stopped while it waits for its automatic restart.
+def test_earlier_restarts_do_not_count_against_a_new_start(stage: Stage) -> None:
+    # systemd keeps NRestarts of a unit that is stopped while it waits for its automatic restart.
     stage.deploy("v1", rollout={"max_surge": 0}, service={"RestartSec": "1s"})
     before = stage.invocations()[1]
     stage.kill(1)

@@ -1,4 +1,4 @@
-"""A rollout loses no request and no capacity; capacity is what systemd's journal says, not deployd."""
+"""A rollout loses no request and no capacity, as measured in systemd's journal and not by deployd."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ALL = range(1, INSTANCES + 1)
 
 
 @pytest.mark.parametrize(("surge", "floor", "most"), [(1, 4, 5), (0, 3, 4)], ids=["surge", "in-place"])
-def test_every_request_succeeds_and_capacity_stays(stage: Stage, surge: int, floor: int, most: int) -> None:
+def test_no_request_fails_and_capacity_is_kept(stage: Stage, surge: int, floor: int, most: int) -> None:
     stage.deploy("v1", rollout={"max_surge": surge})
     before = stage.invocations()
     stage.journal.restart()
@@ -31,8 +31,8 @@ def test_every_request_succeeds_and_capacity_stays(stage: Stage, surge: int, flo
     assert sorted(stage.history()[0]["replaced"]) == sorted(before)
 
 
-def test_amounts_may_be_shares(stage: Stage) -> None:
-    """50% of 4 above, 25% of 4 below, both used."""
+def test_amounts_may_be_percentages(stage: Stage) -> None:
+    """max_surge 50% of 4 and max_unavailable 25% of 4 are both used."""
     stage.deploy("v1", rollout={"max_surge": "50%", "max_unavailable": "25%"})
     stage.journal.restart()
     with stage.load() as load:
@@ -53,7 +53,7 @@ def test_amounts_may_be_shares(stage: Stage) -> None:
     assert most == 6
 
 
-def test_twenty_rollouts_in_a_row_lose_nothing(stage: Stage) -> None:
+def test_twenty_rollouts_in_a_row_lose_no_request(stage: Stage) -> None:
     stage.deploy("v1", instances=3)
     releases = [stage.release("a"), stage.release("b", handler_ms=3)]
     stage.journal.restart()

@@ -1,4 +1,4 @@
-"""What changes settings: a rollout as well, of as little as can be; and what systemd is told for it."""
+"""Changes of settings are rollouts, too: they replace as few instances as possible and reload systemd rarely."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from tests.host.stage import APP, INSTANCES, RELEASES, Ran, Stage
 
 
 def words(stage: Stage) -> dict[int, str]:
-    """The variable WORD of every instance's process, by generation."""
+    """Return the variable WORD of the processes of each generation."""
     return {ran.generation: stage.process(number)[1]["WORD"] for number, ran in stage.invocations().items()}
 
 
-def test_changed_settings_roll_and_each_generation_keeps_its_own(stage: Stage) -> None:
+def test_changed_settings_are_rolled_out_and_each_generation_keeps_its_own(stage: Stage) -> None:
     stage.deploy("v1", environment={"WORD": "one"})
     stage.configure(environment={"WORD": "two"}, exec=["/usr/bin/python3", "-u", "app.py"])
     with stage.load(rate=100) as load:
@@ -30,7 +30,7 @@ def test_changed_settings_roll_and_each_generation_keeps_its_own(stage: Stage) -
     assert words(stage) == {2: "two"}
 
 
-def test_scaling_adopts_what_runs(stage: Stage) -> None:
+def test_scaling_adopts_running_instances(stage: Stage) -> None:
     stage.deploy("v1")
     before = stage.invocations()
     with stage.load(rate=100) as load:
@@ -48,7 +48,7 @@ def test_scaling_adopts_what_runs(stage: Stage) -> None:
     assert processes(shrunk) < processes(grown)
 
 
-def test_a_change_of_pace_restarts_nothing(stage: Stage) -> None:
+def test_a_change_of_pace_restarts_no_instance(stage: Stage) -> None:
     stage.deploy("v1")
     before = stage.invocations()
     stage.configure(rollout={"max_surge": 2}, gate={"timeout": "30s"}, stop={"timeout": "20s"})
@@ -71,7 +71,7 @@ def test_apply_with_nothing_changed_does_nothing(stage: Stage) -> None:
     assert len(stage.history()) == 1
 
 
-def test_rollback_brings_release_and_settings_back(stage: Stage) -> None:
+def test_a_rollback_restores_release_and_settings(stage: Stage) -> None:
     stage.deploy("v1", environment={"WORD": "one"})
     stage.configure(release=stage.release("v2"), environment={"WORD": "two"}, instances=5)
     assert stage.change("apply").result == "succeeded"
@@ -87,7 +87,7 @@ def test_rollback_brings_release_and_settings_back(stage: Stage) -> None:
     assert stage.history()[0]["cause"] == "rollback"
 
 
-def test_rollback_adopts_what_runs_the_same_already(stage: Stage) -> None:
+def test_a_rollback_adopts_instances_that_run_the_same_release(stage: Stage) -> None:
     stage.deploy("v1")
     stage.configure(instances=6)
     assert stage.change("apply").result == "succeeded"
@@ -99,7 +99,7 @@ def test_rollback_adopts_what_runs_the_same_already(stage: Stage) -> None:
     assert processes(after) < processes(grown)
 
 
-def test_restart_replaces_every_process(stage: Stage) -> None:
+def test_a_restart_replaces_every_process(stage: Stage) -> None:
     stage.deploy("v1")
     before = stage.invocations()
     with stage.load() as load:
@@ -113,9 +113,9 @@ def test_restart_replaces_every_process(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("instances", [2, 12])
-def test_systemd_reloads_its_units_once_at_most(stage: Stage, instances: int) -> None:
-    """Once for new units and once for changed ones, not at all for another release or environment, however many
-    instances there are."""
+def test_systemd_reloads_its_units_at_most_once(stage: Stage, instances: int) -> None:
+    """Once for new and once for changed units, but not for another release or environment, whatever the number of
+    instances."""
 
     def reloads() -> int:
         count = stage.journal.daemon_reloads()
@@ -140,7 +140,7 @@ def processes(found: dict[int, Ran]) -> set[tuple[int, str]]:
     return {(ran.pid, ran.invocation) for ran in found.values()}
 
 
-def test_a_restart_changes_nothing_but_the_processes(stage: Stage) -> None:
+def test_a_restart_changes_only_processes(stage: Stage) -> None:
     stage.deploy("v1")
     stage.configure(release=stage.release("v2"))
     assert stage.rollout().result == "succeeded"
@@ -148,11 +148,11 @@ def test_a_restart_changes_nothing_but_the_processes(stage: Stage) -> None:
     assert stage.change("restart").result == "succeeded"
     restarted = stage.invocations()
     assert not {ran.pid for ran in before.values()} & {ran.pid for ran in restarted.values()}
-    # What runs is what the file says: there is nothing to apply, and a rollout adopts all of it.
+    # The instances run what the file says: there is nothing to apply, and a rollout adopts all of them.
     assert stage.change("apply").status == 0
     assert stage.invocations() == restarted
     assert len(stage.rollout().finished["adopted"]) == INSTANCES
     assert {ran.pid for ran in stage.invocations().values()} == {ran.pid for ran in restarted.values()}
-    # And the way back leads to the release before, not to the same one in other processes.
+    # A rollback leads to the release before, not to the same one in other processes.
     assert stage.change("rollback").result == "succeeded"
     assert stage.get()["version"] == "v1"

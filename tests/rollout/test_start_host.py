@@ -1,4 +1,4 @@
-"""How an app comes up: by `deployd apply`, by its first connection, and again after it was stopped."""
+"""How an app starts: by `deployd apply`, by its first connection, and again after it was stopped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.host.stage import APP, INSTANCES, RELEASES, Stage
 
-UMBRELLA = f"{APP}.service"
+APP_UNIT = f"{APP}.service"
 
 
 def up(stage: Stage) -> bool:
@@ -25,7 +25,7 @@ def test_apply_deploys_for_the_first_time(stage: Stage) -> None:
     assert (status["generation"], status["desired"], status["ready"], status["rollout"]) == (1, 4, 4, None)
     [row] = stage.history()
     assert (row["cause"], row["result"], row["replaced"], row["adopted"]) == ("apply", "succeeded", [], [])
-    for unit in (f"{APP}.socket", UMBRELLA):
+    for unit in (f"{APP}.socket", APP_UNIT):
         shown = stage.show(unit, "ActiveState", "UnitFileState")
         assert shown == {"ActiveState": "active", "UnitFileState": "enabled"}, unit
     assert stage.machine.run(["systemctl", "--failed", "--quiet"]).stdout == ""
@@ -35,14 +35,14 @@ def test_the_first_connection_starts_the_app(stage: Stage) -> None:
     stage.configure(release=stage.release("v1"))
     assert stage.change("apply", "--no-start").status == 0
     assert stage.show(f"{APP}.socket", "ActiveState")["ActiveState"] == "active"
-    assert stage.show(UMBRELLA, "ActiveState")["ActiveState"] == "inactive"
+    assert stage.show(APP_UNIT, "ActiveState")["ActiveState"] == "inactive"
     assert stage.status()["ready"] == 0
     assert stage.get()["generation"] == 1
     stage.machine.wait_for(lambda: up(stage), what="all instances ready")
     assert {ran.generation for ran in stage.invocations().values()} == {1}
 
 
-def test_a_burst_of_first_connections_is_answered_whole(stage: Stage) -> None:
+def test_all_of_a_burst_of_first_connections_are_answered(stage: Stage) -> None:
     stage.configure(release=stage.release("v1", boot=0.3))
     assert stage.change("apply", "--no-start").status == 0
     with stage.load(rate=200, keepalive=8) as load:
@@ -54,7 +54,7 @@ def test_a_burst_of_first_connections_is_answered_whole(stage: Stage) -> None:
 def test_a_stopped_app_is_started_by_a_connection(stage: Stage) -> None:
     stage.deploy("v1")
     stage.machine.run(["systemctl", "stop", APP])
-    for number in range(1, INSTANCES + 1):  # systemctl waits for the umbrella only
+    for number in range(1, INSTANCES + 1):  # systemctl waits for the app unit only
         stage.machine.wait_unit(f"{APP}@{number}.service", "inactive")
     assert stage.show(f"{APP}.socket", "ActiveState")["ActiveState"] == "active"
     status = stage.status()
@@ -88,7 +88,7 @@ def test_a_rollout_of_a_stopped_app_starts_the_new_generation_only(stage: Stage)
     assert {generation for _, generation in ended.instances("starting")} == {2}
 
 
-def test_an_address_that_is_taken_fails_the_deploy(stage: Stage) -> None:
+def test_an_address_in_use_fails_the_deployment(stage: Stage) -> None:
     with stage.machine.popen(
         ["/usr/bin/python3", "-m", "http.server", "--bind", "127.0.0.1", "8080"],
         stdout=subprocess.PIPE,

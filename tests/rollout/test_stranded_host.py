@@ -1,4 +1,4 @@
-"""A way back that fails too: nothing goes round in circles, nothing ends in two generations unsaid."""
+"""A rollback that fails, too: it pauses instead of looping, and says why two generations run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.host.stage import APP, INSTANCES, Begun, Json, Stage
 
 
 def stranded(begun: Begun, stage: Stage) -> Json:
-    """Wait until the rollout stands on its way back; its status then."""
+    """Wait until the rollback is paused; return its status."""
     event = begun.until("paused")
     assert event["pause"] == "stranded"
     rollout: Json = stage.status()["rollout"]
@@ -23,8 +23,8 @@ def check_all_back(stage: Stage) -> None:
     assert {item["generation"] for item in status["instances"]} == {1}
 
 
-def test_the_old_release_does_not_come_up_any_more(stage: Stage) -> None:
-    """In place: one of the old is gone when the new one fails, and cannot come back either, until it is mended."""
+def test_a_rollback_to_a_release_that_fails_pauses(stage: Stage) -> None:
+    """Without surge an old instance has stopped when the new one fails, and cannot start again until it is fixed."""
     stage.deploy("v1", rollout={"max_surge": 0})
     before = stage.invocations()
     mode = stage.machine.path("/srv/demo/v1/mode")
@@ -45,7 +45,7 @@ def test_the_old_release_does_not_come_up_any_more(stage: Stage) -> None:
     assert not record.failed, record.summary()
 
 
-def test_the_old_release_is_gone(stage: Stage) -> None:
+def test_a_rollback_to_a_release_that_was_removed_pauses(stage: Stage) -> None:
     stage.deploy("v1", rollout={"max_surge": 0})
     old = stage.machine.path("/srv/demo/v1")
     with stage.load() as load:

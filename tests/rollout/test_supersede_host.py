@@ -1,4 +1,4 @@
-"""A rollout during another one: refused, or the newer one wins from where things stand; never both."""
+"""A rollout during another one is refused, or supersedes it and continues from the present state."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_another_rollout_is_refused_while_one_runs(stage: Stage) -> None:
     assert stage.invocations() == before
 
 
-def test_a_rollout_that_ends_while_its_successor_is_prepared_leaves_it_alone(stage: Stage) -> None:
-    """What the successor has on the disk already is not cleared away with what is old."""
+def test_a_rollout_that_ends_keeps_the_files_of_its_successor(stage: Stage) -> None:
+    """The files that a successor has already written are not removed with the old ones."""
     slow = stage.release("v3", files={"hook": "#!/bin/sh\nwhile ! grep -q succeeded /tmp/ended; do :; done"})
     stage.machine.write("/tmp/ended", "")
     stage.machine.run(["chmod", "644", "/tmp/ended"])
@@ -53,13 +53,13 @@ def test_a_rollout_that_ends_while_its_successor_is_prepared_leaves_it_alone(sta
     assert [row["result"] for row in stage.history()] == ["succeeded"] * 3
 
 
-@pytest.mark.parametrize("stands", [False, True])
-def test_the_newer_target_wins_from_where_things_stand(stage: Stage, stands: bool) -> None:
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_newer_rollout_supersedes_from_the_present_state(stage: Stage, paused: bool) -> None:
     stage.deploy("v1")
     with stage.load() as load:
-        stage.configure(rollout={"pause_after": [3] if stands else []})
+        stage.configure(rollout={"pause_after": [3] if paused else []})
         with stage.begin("rollout", "--release", stage.release("v2", boot=1.0)) as first:
-            if stands:
+            if paused:
                 first.until("paused")
             else:
                 first.until("instance", state="ready", generation=2)
@@ -72,14 +72,14 @@ def test_the_newer_target_wins_from_where_things_stand(stage: Stage, stands: boo
     assert (second.status, second.result) == (0, "succeeded"), second
     one_generation(stage, 3)
     assert [row["result"] for row in stage.history()] == ["succeeded", "superseded", "succeeded"]
-    # The half-rolled generation is the newest old one, so it goes first.
-    told = [event for event in second.events if event["event"] == "instance" and event["state"] == "stopping"]
-    order = [event["generation"] for event in told]
+    # The generation that was half rolled out is the newest old one, so it is stopped first.
+    stopping = [event for event in second.events if event["event"] == "instance" and event["state"] == "stopping"]
+    order = [event["generation"] for event in stopping]
     assert order == sorted(order, reverse=True)
     assert not record.failed, record.summary()
 
 
-def test_a_bad_release_that_stands_is_fixed_forward(stage: Stage) -> None:
+def test_a_paused_bad_release_is_superseded_by_a_fix(stage: Stage) -> None:
     stage.deploy("v1", rollout={"on_failure": "pause"})
     with stage.load() as load:
         with stage.begin("rollout", "--release", stage.release("v2", mode="crash")) as first:
@@ -96,8 +96,8 @@ def test_a_bad_release_that_stands_is_fixed_forward(stage: Stage) -> None:
     assert not record.failed, record.summary()
 
 
-def test_an_abort_after_that_goes_back_to_where_all_began(stage: Stage) -> None:
-    """With the fewest restarts: what still runs of the first generation is not touched."""
+def test_an_abort_after_superseding_rolls_back_to_the_first_generation(stage: Stage) -> None:
+    """Instances of the first generation that still run are kept."""
     stage.deploy("v1")
     before = stage.invocations()
     with stage.load() as load:
@@ -116,7 +116,7 @@ def test_an_abort_after_that_goes_back_to_where_all_began(stage: Stage) -> None:
     assert not record.failed, record.summary()
 
 
-def test_a_rollback_supersedes_to_where_the_rollout_came_from(stage: Stage) -> None:
+def test_a_rollback_supersedes_a_rollout(stage: Stage) -> None:
     stage.deploy("v1")
     before = stage.invocations()
     with stage.begin("rollout", "--release", stage.release("v2", boot=0.3), "--canary", "1") as first:
@@ -124,14 +124,14 @@ def test_a_rollback_supersedes_to_where_the_rollout_came_from(stage: Stage) -> N
         second = stage.change("rollback", "--supersede")
         assert first.end().result == "superseded"
     assert second.result == "succeeded", second
-    assert starts(second) == 0, "what runs is adopted"
+    assert starts(second) == 0, "running instances are adopted"
     one_generation(stage, 3)
     assert {number: ran.invocation for number, ran in stage.invocations().items()} == {
         number: ran.invocation for number, ran in before.items()
     }
 
 
-def test_superseding_nothing_is_a_rollout(stage: Stage) -> None:
+def test_supersede_without_a_rollout_under_way_is_a_plain_rollout(stage: Stage) -> None:
     stage.deploy("v1")
     ended = stage.change("rollout", "--release", stage.release("v2"), "--supersede")
     assert ended.result == "succeeded"

@@ -10,11 +10,8 @@ from deployd.apps.app_files import AppFiles
 from deployd.apps.comparer import Comparer, PublicComparer
 from deployd.apps.dry_run import DryRun
 from deployd.apps.file_reader import FileReader
-from deployd.apps.generation_builder import GenerationBuilder
-from deployd.apps.generations import Generations
 from deployd.apps.history_recovery import HistoryRecovery
 from deployd.apps.history_view import HistoryView
-from deployd.apps.inputs import Inputs
 from deployd.apps.installer import Installer
 from deployd.apps.inventory import Inventory
 from deployd.apps.reader_pool import ReaderPool
@@ -22,7 +19,6 @@ from deployd.apps.registry import Registry
 from deployd.apps.reloading import Reloading
 from deployd.apps.removal import Removal
 from deployd.apps.requests import Requests
-from deployd.apps.reversibility import Reversibility
 from deployd.apps.rollback_goal import RollbackGoal
 from deployd.apps.rollout_control import RolloutControl, UnderWay
 from deployd.apps.rollout_starter import RolloutStarter
@@ -34,9 +30,14 @@ from deployd.apps.unit_preview import UnitPreview
 from deployd.apps.weights import Weights
 from deployd.bus import Bus
 from deployd.files.workers import Workers
+from deployd.model.app import App
 from deployd.rollout.controller import Controller
 from deployd.rollout.factory import ControllerFactory
+from deployd.rollout.generation_builder import GenerationBuilder
+from deployd.rollout.generations import Generations
 from deployd.rollout.hooks import Hooks
+from deployd.rollout.release_reader import ReleaseReader
+from deployd.rollout.reversibility import Reversibility
 from deployd.routing.kernel import Kernel
 from deployd.service.consent import Consent
 from deployd.service.interface import Service
@@ -88,7 +89,8 @@ class Assembly:
         self._comparer, self._public_comparer = self._new_comparer(), self._new_comparer()
         turns = Turns(hooks, self.recovery)
         self._removal = Removal(self.registry, self.supervisor, turns, teardown, history, pins, kernel)
-        self._inputs = Inputs(self.files, workers)
+        self._workers = workers
+        self._releases = ReleaseReader(workers)
         self._requests = self._new_requests(turns)
 
     async def start(self) -> None:
@@ -104,6 +106,10 @@ class Assembly:
         self.recovery.stop()
         await self.supervisor.stop()
 
+    async def _load(self, name: str) -> App:
+        """Return what the app file says now, read by the workers of requests."""
+        return await self.files.load(name, self._workers)
+
     def _controller(self, name: str) -> Controller:
         return self._controllers.make(
             name,
@@ -117,19 +123,21 @@ class Assembly:
         return Comparer(self._systemd, self._history, self.statuses.status, complaining)
 
     def _new_requests(self, turns: Turns) -> Requests:
-        supervisor, generations, inputs = self.supervisor, self.generations, self._inputs
+        supervisor, generations, releases = self.supervisor, self.generations, self._releases
         history, deployment = self._history, self._deployment
-        builder = GenerationBuilder(inputs, generations, history, self._pins, deployment, self._hooks, self.announcer)
+        builder = GenerationBuilder(
+            releases, generations, history, self._pins, deployment, self._hooks, self.announcer.event
+        )
         starter = RolloutStarter(
             supervisor,
             builder,
-            Reversibility(inputs, generations),
+            Reversibility(releases, generations),
             history,
             deployment,
             self.announcer,
         )
         installer = Installer(supervisor, builder, generations, history, self._pins, deployment, self.announcer)
-        return Requests(self.registry, turns, inputs, generations, starter, installer, self.rollback_goal)
+        return Requests(self.registry, turns, self._load, releases, generations, starter, installer, self.rollback_goal)
 
     def service(self, bus: Bus, polkit: Polkit, signals: Signals) -> Service:
         """Return the D-Bus service of the apps."""
@@ -148,8 +156,8 @@ class Assembly:
         )
         writers = app_writers(
             self._requests,
-            RolloutControl(under_way, self._inputs, self.rollback_goal),
-            Weights(registry, under_way, self._inputs, self.generations, deployment),
+            RolloutControl(under_way, self._releases, self.rollback_goal),
+            Weights(registry, under_way, self._load, self.generations, deployment),
             self._removal,
         )
         methods = {

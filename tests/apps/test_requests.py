@@ -10,9 +10,7 @@ from unittest.mock import MagicMock, create_autospec
 
 import pytest
 
-from deployd.apps.generations import Generations
 from deployd.apps.history_recovery import HistoryRecovery
-from deployd.apps.inputs import Inputs
 from deployd.apps.installer import Installer
 from deployd.apps.registry import Registry
 from deployd.apps.requests import Requests
@@ -21,11 +19,13 @@ from deployd.apps.rollout_starter import RolloutStarter
 from deployd.apps.turns import Turns
 from deployd.errors import Busy, DeploydError, InvalidRequest, Refused, StateError
 from deployd.instances.recall import Recall
-from deployd.model.app import MOST_STEERED, Routing
+from deployd.model.app import MOST_STEERED, App, Routing
 from deployd.model.generation import Cause, Result
 from deployd.model.rollout import Phase, Rollout
 from deployd.rollout.controller import Controller
+from deployd.rollout.generations import Generations
 from deployd.rollout.hooks import Hooks
+from deployd.rollout.release_reader import ReleaseReader
 from deployd.state.history import History
 from tests.state.four_rollouts import SETTINGS, generation
 
@@ -43,9 +43,8 @@ class Site:
         registry = create_autospec(Registry, instance=True)
         registry.known.return_value = self.controller
         registry.rollout.return_value = rollout
-        self.inputs = create_autospec(Inputs, instance=True)
-        self.inputs.load.return_value = SETTINGS
-        self.inputs.unchanged.side_effect = lambda item: item.release
+        self.releases = create_autospec(ReleaseReader, instance=True)
+        self.releases.unchanged.side_effect = lambda item: item.release
         self.history = create_autospec(History, instance=True)
         self.history.current.return_value = 7
         self.history.generation.return_value = CURRENT
@@ -59,7 +58,12 @@ class Site:
         self.goal.find.return_value = replace(CURRENT, number=6)
         self.recovery = create_autospec(HistoryRecovery, instance=True)
         turns = Turns(create_autospec(Hooks, instance=True), self.recovery)
-        self.requests = Requests(registry, turns, self.inputs, generations, self.starter, self.installer, self.goal)
+        self.requests = Requests(
+            registry, turns, self.load, self.releases, generations, self.starter, self.installer, self.goal
+        )
+
+    async def load(self, _name: str) -> App:
+        return SETTINGS
 
     def refused(self, request: Coroutine[Any, Any, int], error: type[DeploydError]) -> str:
         with pytest.raises(error) as raised:
@@ -139,7 +143,7 @@ def test_a_rollback_wakes_standby_instances_first() -> None:
 
 def test_a_refused_rollback_returns_them_to_standby() -> None:
     site = Site()
-    site.inputs.unchanged.side_effect = Refused("the release /srv/demo/7 has changed")
+    site.releases.unchanged.side_effect = Refused("the release /srv/demo/7 has changed")
     assert "has changed" in site.refused(site.requests.rollback("demo"), Refused)
     site.controller.recall.cancel.assert_called_once()
 

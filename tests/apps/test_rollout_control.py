@@ -8,9 +8,7 @@ from unittest.mock import create_autospec
 
 import pytest
 
-from deployd.apps.generations import Generations
 from deployd.apps.history_recovery import HistoryRecovery
-from deployd.apps.inputs import Inputs
 from deployd.apps.registry import Registry
 from deployd.apps.rollback_goal import RollbackGoal
 from deployd.apps.rollout_control import RolloutControl, UnderWay
@@ -19,7 +17,9 @@ from deployd.model.generation import Result
 from deployd.model.rollout import Phase, Rollout
 from deployd.plan.transitions import Event
 from deployd.rollout.controller import Controller
+from deployd.rollout.generations import Generations
 from deployd.rollout.hooks import Hooks
+from deployd.rollout.release_reader import ReleaseReader
 from deployd.state.history import History
 from tests.state.four_rollouts import generation
 
@@ -39,14 +39,14 @@ class Site:
         registry.rollout.return_value = rollout
         self.hooks = create_autospec(Hooks, instance=True)
         self.recovery = create_autospec(HistoryRecovery, instance=True)
-        self.inputs = create_autospec(Inputs, instance=True)
-        self.inputs.missing.return_value = ""
+        self.releases = create_autospec(ReleaseReader, instance=True)
+        self.releases.missing.return_value = ""
         history = create_autospec(History, instance=True)
         history.past.return_value = [generation(number, Result.SUCCEEDED) for number in (7, 6)]
         history.current.return_value = 7
         history.generation.side_effect = lambda _, number: generation(number, Result.SUCCEEDED)
         self.rollback_goal = RollbackGoal(registry, history, Generations(history))
-        self.control = RolloutControl(UnderWay(registry, self.hooks, self.recovery), self.inputs, self.rollback_goal)
+        self.control = RolloutControl(UnderWay(registry, self.hooks, self.recovery), self.releases, self.rollback_goal)
 
 
 def test_events_are_sent_to_the_rollout() -> None:
@@ -83,7 +83,7 @@ def test_an_event_that_makes_no_sense_is_refused() -> None:
 
 def test_a_rollout_whose_release_is_missing_cannot_be_resumed() -> None:
     site = Site()
-    site.inputs.missing.return_value = "the release /srv/demo/8 is gone"
+    site.releases.missing.return_value = "the release /srv/demo/8 is gone"
     with pytest.raises(Refused, match="is gone: put it back and resume, or use deployd abort demo to roll back"):
         asyncio.run(site.control.resume("demo"))
     site.controller.send.assert_not_called()

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from unittest.mock import MagicMock, create_autospec
+from unittest.mock import AsyncMock, MagicMock, create_autospec
 
 import pytest
 
-from deployd.apps.generations import Generations
 from deployd.apps.history_recovery import HistoryRecovery
-from deployd.apps.inputs import Inputs
 from deployd.apps.registry import Registry
 from deployd.apps.rollout_control import UnderWay
 from deployd.apps.weights import Weights
@@ -18,6 +16,7 @@ from deployd.errors import DeploydError, InvalidRequest, Refused
 from deployd.model.app import Routing
 from deployd.model.rollout import Phase, Rollout
 from deployd.rollout.controller import Controller
+from deployd.rollout.generations import Generations
 from deployd.rollout.hooks import Hooks
 from deployd.units.deployment import Deployment
 from tests.state.four_rollouts import generation
@@ -36,9 +35,9 @@ def site(rollout: Rollout | None, *, steered: bool = True, weighs: bool = True) 
     registry.known.return_value = controller
     generations.current.return_value = STEERED if steered else generation(8)
     hooks, recovery = create_autospec(Hooks, instance=True), create_autospec(HistoryRecovery, instance=True)
-    inputs, deployment = create_autospec(Inputs, instance=True), create_autospec(Deployment, instance=True)
+    deployment = create_autospec(Deployment, instance=True)
     under_way = UnderWay(registry, hooks, recovery)
-    return Weights(registry, under_way, inputs, generations, deployment), controller
+    return Weights(registry, under_way, AsyncMock(), generations, deployment), controller
 
 
 @pytest.mark.parametrize(("number", "share"), [(7, 0.0), (8, 1.0), (8, 0.125)])

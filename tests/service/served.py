@@ -12,7 +12,6 @@ from deployd.apps.app_files import AppFiles
 from deployd.apps.comparer import PublicComparer
 from deployd.apps.dry_run import DryRun
 from deployd.apps.file_reader import FileReader
-from deployd.apps.generations import Generations
 from deployd.apps.history_recovery import HistoryRecovery
 from deployd.apps.history_view import HistoryView
 from deployd.apps.inventory import Inventory
@@ -27,6 +26,7 @@ from deployd.apps.unit_preview import UnitPreview
 from deployd.apps.weights import Weights
 from deployd.bus import Bus, BusError, Credentials
 from deployd.errors import NoSuchApp
+from deployd.rollout.generations import Generations
 from deployd.service.consent import Consent
 from deployd.service.interface import Service
 from deployd.service.introspection import APP, MANAGER, NAME, ROOT

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from deployd import config
 from deployd.config.source import printable
@@ -25,6 +25,8 @@ PATIENCE = 1.0
 SUFFIX = ".toml"
 
 T = TypeVar("T")
+Load = Callable[[str], Coroutine[Any, Any, App]]
+"""Returns what the file of an app says now. Raises InvalidFile, NoSuchApp and Refused."""
 Check = Callable[[App], None]
 """Raises a DeploydError if the release of an app cannot be used."""
 
@@ -68,7 +70,7 @@ class AppFiles:
             self._slow = True
 
     async def load(self, name: str, workers: Workers) -> App:
-        """Read and check the file of `name`. Raises InvalidFile, NoSuchApp, Refused."""
+        """Return what the file of an app says now. Raises InvalidFile, NoSuchApp and Refused."""
         return await workers.run(name, _load, self.path(name))
 
     async def each(self, read: Callable[[Path], T]) -> dict[str, T | DeploydError]:
@@ -128,7 +130,7 @@ def _stems(directory: Path) -> set[str]:
 def _load(path: Path) -> App:
     if not os.path.lexists(path):
         raise InvalidFile(
-            f"{path} is missing, but {path.stem} has a history; put it back, or deployd remove {path.stem}"
+            f"{path} is missing, but {path.stem} has a history; put the file back, or use deployd remove {path.stem}"
         )
     return config.load(path)
 

@@ -9,7 +9,6 @@ from functools import partial
 from deployd.apps import release_access
 from deployd.apps.caller import Caller
 from deployd.apps.file_reader import FileReader
-from deployd.apps.generations import Generations
 from deployd.apps.reader_pool import ReaderPool
 from deployd.apps.registry import Registry
 from deployd.apps.simulator import simulated
@@ -19,6 +18,7 @@ from deployd.files.workers import LONG
 from deployd.plan import closing
 from deployd.plan import goal as goals
 from deployd.plan.planner import Verdict
+from deployd.rollout.generations import Generations
 from deployd.state.history import History
 from deployd.units.deployment import Deployment
 

@@ -6,12 +6,12 @@ import time
 from dataclasses import replace
 
 from deployd.apps.announcer import Announcer
-from deployd.apps.generation_builder import GenerationBuilder
-from deployd.apps.generations import Generations
 from deployd.apps.supervisor import Supervisor
 from deployd.model.app import App
 from deployd.model.event import EventName
 from deployd.model.generation import Cause, Generation, Result
+from deployd.rollout.generation_builder import GenerationBuilder
+from deployd.rollout.generations import Generations
 from deployd.state.history import History
 from deployd.state.pins import Pins
 from deployd.units.deployment import Deployment

@@ -6,8 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
-from deployd.apps.generations import Generations
-from deployd.apps.inputs import Inputs
+from deployd.apps.app_files import Load
 from deployd.apps.installer import Installer
 from deployd.apps.registry import Registry
 from deployd.apps.rollback_goal import RollbackGoal
@@ -17,6 +16,8 @@ from deployd.errors import Busy, DeploydError, InvalidRequest, Refused
 from deployd.model.app import MOST_STEERED
 from deployd.model.generation import Cause, Generation
 from deployd.model.rollout import Phase
+from deployd.rollout.generations import Generations
+from deployd.rollout.release_reader import ReleaseReader
 
 MOST_INSTANCES = 1000
 
@@ -33,7 +34,8 @@ class Requests:
         self,
         registry: Registry,
         turns: Turns,
-        inputs: Inputs,
+        load: Load,
+        releases: ReleaseReader,
         generations: Generations,
         starter: RolloutStarter,
         installer: Installer,
@@ -41,7 +43,8 @@ class Requests:
     ) -> None:
         self._registry = registry
         self._turns = turns
-        self._inputs = inputs
+        self._load = load
+        self._releases = releases
         self._generations = generations
         self._starter = starter
         self._installer = installer
@@ -59,9 +62,9 @@ class Requests:
     ) -> int:
         """Deploy the app for the first time, or roll out changed settings. Returns 0 if nothing has changed."""
         async with self._turn(name, supersede):
-            app = await self._inputs.load(name)
-            release = await self._inputs.resolve(app, None, agreed)
-            digest = await self._inputs.digest(app, release)
+            app = await self._load(name)
+            release = await self._releases.resolve(app, None, agreed)
+            digest = await self._releases.digest(app, release)
             current = self._generations.current(name)
             settled = current if self._registry.rollout(name) is None else None
             if settled is not None and await self._installer.reinstalled(app, release, digest, settled):
@@ -86,8 +89,8 @@ class Requests:
     ) -> int:
         """Roll out what the app file says now, with `release` if it is given."""
         async with self._turn(name, supersede):
-            app = await self._inputs.load(name)
-            real = await self._inputs.resolve(app, release, agreed)
+            app = await self._load(name)
+            real = await self._releases.resolve(app, release, agreed)
             hold = self._starter.canary(app, canary, canary_share)
             return await self._starter.begin(app, real, cause, canary=hold)
 
@@ -98,7 +101,7 @@ class Requests:
         async with self._turn(name, supersede):
             goal = self._rollback_goal.find(name, to, past_irreversible)
             with self._recalled(name, goal):
-                release = await self._inputs.unchanged(goal)
+                release = await self._releases.unchanged(goal)
                 return await self._starter.begin(goal.settings, release, Cause.ROLLBACK, goal)
 
     @contextlib.contextmanager
@@ -119,7 +122,7 @@ class Requests:
         """Roll out the current generation again, in new processes."""
         async with self._turn(name, supersede):
             current = self._generations.require_current(name)
-            release = await self._inputs.unchanged(current)
+            release = await self._releases.unchanged(current)
             return await self._starter.begin(current.settings, release, Cause.RESTART, current)
 
     async def scale(self, name: str, instances: int, *, supersede: bool = False) -> int:
@@ -132,7 +135,7 @@ class Requests:
                 raise Refused(
                     f'{instances} instances of {name}: with routing = "steered", at most {MOST_STEERED} are possible'
                 )
-            release = await self._inputs.unchanged(current)
+            release = await self._releases.unchanged(current)
             settings = replace(current.settings, instances=instances)
             return await self._starter.begin(settings, release, Cause.SCALE, current)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from deployd.apps.generations import Generations
 from deployd.apps.registry import Registry
 from deployd.errors import Refused
 from deployd.model.generation import Generation
 from deployd.plan.rollback import rollback_target
+from deployd.rollout.generations import Generations
 from deployd.state.history import History
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from deployd.apps.history_recovery import HistoryRecovery
-from deployd.apps.inputs import Inputs
 from deployd.apps.registry import Registry
 from deployd.apps.rollback_goal import RollbackGoal
 from deployd.errors import Refused
 from deployd.plan.transitions import Event
 from deployd.rollout.controller import Controller
 from deployd.rollout.hooks import Hooks
+from deployd.rollout.release_reader import ReleaseReader
 
 
 class UnderWay:
@@ -37,9 +37,9 @@ class UnderWay:
 class RolloutControl:
     """For all apps. Methods raise a DeploydError for people to read."""
 
-    def __init__(self, under_way: UnderWay, inputs: Inputs, rollback_goal: RollbackGoal) -> None:
+    def __init__(self, under_way: UnderWay, releases: ReleaseReader, rollback_goal: RollbackGoal) -> None:
         self._under_way = under_way
-        self._inputs = inputs
+        self._releases = releases
         self._rollback_goal = rollback_goal
 
     def pause(self, name: str) -> None:
@@ -48,7 +48,7 @@ class RolloutControl:
 
     async def resume(self, name: str) -> None:
         """Continue a paused rollout. Refused if the release is missing."""
-        missing = await self._inputs.missing(self._under_way.require(name).target)
+        missing = await self._releases.missing(self._under_way.require(name).target)
         if missing:
             raise Refused(f"{missing}: put it back and resume, or use deployd abort {name} to roll back")
         self._send(name, Event.RESUME)

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from deployd.apps.announcer import Announcer
-from deployd.apps.generation_builder import GenerationBuilder
-from deployd.apps.reversibility import Reversibility
 from deployd.apps.supervisor import Supervisor
 from deployd.errors import Refused
 from deployd.model.app import App
@@ -16,6 +14,8 @@ from deployd.model.event import EventName
 from deployd.model.generation import Cause, Generation
 from deployd.model.rollout import Hold
 from deployd.plan import goal as goals
+from deployd.rollout.generation_builder import GenerationBuilder
+from deployd.rollout.reversibility import Reversibility
 from deployd.state.history import History
 from deployd.units.deployment import Deployment
 

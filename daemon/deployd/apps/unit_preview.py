@@ -6,10 +6,10 @@ import os
 
 from deployd.apps.caller import Caller
 from deployd.apps.file_reader import FileReader
-from deployd.apps.generations import Generations
 from deployd.apps.reader_pool import ReaderPool
 from deployd.documents import Json
 from deployd.plan.goal import Goal
+from deployd.rollout.generations import Generations
 from deployd.state.pins import Pins
 from deployd.units.deployment import Deployment
 from deployd.units.render import Unit

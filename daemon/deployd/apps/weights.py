@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from deployd.apps.generations import Generations
-from deployd.apps.inputs import Inputs
+from deployd.apps.app_files import Load
 from deployd.apps.registry import Registry
 from deployd.apps.rollout_control import UnderWay
 from deployd.errors import InvalidRequest, Refused
+from deployd.rollout.generations import Generations
 from deployd.units.deployment import Deployment
 
 
@@ -17,13 +17,13 @@ class Weights:
         self,
         registry: Registry,
         under_way: UnderWay,
-        inputs: Inputs,
+        load: Load,
         generations: Generations,
         deployment: Deployment,
     ) -> None:
         self._registry = registry
         self._under_way = under_way
-        self._inputs = inputs
+        self._load = load
         self._generations = generations
         self._deployment = deployment
 
@@ -48,7 +48,7 @@ class Weights:
         controller = self._registry.known(name)
         current = controller.target if controller is not None else None
         current = current or self._generations.current(name)
-        settings = current.settings if current is not None else await self._inputs.load(name)
+        settings = current.settings if current is not None else await self._load(name)
         if not settings.steered:
             raise Refused(
                 f"the instances of {name} share one socket, so new connections cannot be weighted; weights need"

@@ -9,10 +9,10 @@ from typing import Any
 from deployd.apps import release_access
 from deployd.apps.app_files import AppFiles
 from deployd.apps.caller import Caller
-from deployd.apps.generations import Generations
 from deployd.apps.rollback_goal import RollbackGoal
 from deployd.errors import DeploydError, InvalidRequest
 from deployd.files.workers import Workers
+from deployd.rollout.generations import Generations
 from deployd.service.polkit import Polkit
 
 VERBS = {"SetWeight": "weight"}

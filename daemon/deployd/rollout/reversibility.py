@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from deployd.apps.generations import Generations
-from deployd.apps.inputs import Inputs
 from deployd.model.generation import Cause, Generation
 from deployd.model.instance import Instance, State
+from deployd.rollout.generations import Generations
+from deployd.rollout.release_reader import ReleaseReader
 
 
 class Reversibility:
     """For all apps."""
 
-    def __init__(self, inputs: Inputs, generations: Generations) -> None:
-        self._inputs = inputs
+    def __init__(self, releases: ReleaseReader, generations: Generations) -> None:
+        self._releases = releases
         self._generations = generations
 
     async def lost_origin(self, name: str) -> str:
         """Return why instances of the current generation could not be started again; "" if they could."""
-        return await self._inputs.missing(self._generations.current(name))
+        return await self._releases.missing(self._generations.current(name))
 
     async def mark(self, generation: Generation, instances: Iterable[Instance]) -> tuple[str, list[str]]:
         """Return why `generation` is irreversible, and what its release says about that; "" if it is not, or if the
@@ -30,5 +30,5 @@ class Reversibility:
         same = current is not None and (current.release, current.contents) == (generation.release, generation.contents)
         if same or generation.cause is Cause.ROLLBACK:
             return "", []
-        words = await self._inputs.irreversible(generation.app, generation.release)
+        words = await self._releases.irreversible(generation.app, generation.release)
         return ("as its release says", [words]) if words else ("", [])

@@ -1,9 +1,8 @@
-"""What a generation is made from: the app file and the release directory. Both are read in threads."""
+"""Reads release directories in threads."""
 
 from __future__ import annotations
 
 from deployd import config
-from deployd.apps.app_files import AppFiles
 from deployd.config.contents import contents, refuse_changed
 from deployd.errors import AccessDenied
 from deployd.files.workers import LONG, Workers
@@ -11,16 +10,11 @@ from deployd.model.app import App
 from deployd.model.generation import Generation
 
 
-class Inputs:
-    """Each method raises NoAnswer if a file system does not answer in time."""
+class ReleaseReader:
+    """For all apps. Each method raises NoAnswer if a file system does not answer in time."""
 
-    def __init__(self, files: AppFiles, workers: Workers) -> None:
-        self._files = files
+    def __init__(self, workers: Workers) -> None:
         self._workers = workers
-
-    async def load(self, name: str) -> App:
-        """Return what the app file says now. Raises InvalidFile, NoSuchApp and Refused."""
-        return await self._files.load(name, self._workers)
 
     async def resolve(self, app: App, release: str | None, agreed: str | None) -> str:
         """Return the real directory of `release`, or of the app file's; if polkit has agreed on one, it must be that.
@@ -30,7 +24,7 @@ class Inputs:
         wanted = release if agreed is None else agreed
         real = await self._workers.run(app.name, config.resolve_release, app, wanted)
         if agreed is not None and real != agreed:
-            raise AccessDenied(f"the release {agreed} became another directory while polkit was asked; try again")
+            raise AccessDenied(f"the release {agreed} changed to another directory during authorisation; try again")
         return real
 
     async def digest(self, app: App, release: str) -> str:

@@ -1,4 +1,4 @@
-"""The generations of an app, as requests and dry runs need them."""
+"""Looks up generations of an app, and what a new one has to reach."""
 
 from __future__ import annotations
 

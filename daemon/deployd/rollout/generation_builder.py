@@ -7,41 +7,46 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
-from deployd.apps.announcer import Announcer
-from deployd.apps.generations import Generations
-from deployd.apps.inputs import Inputs
 from deployd.errors import DeploydError, StateError
 from deployd.model.app import App
+from deployd.model.event import EventName
 from deployd.model.generation import Cause, Generation, Result
+from deployd.rollout.generations import Generations
 from deployd.rollout.hooks import Change, Hooks
+from deployd.rollout.release_reader import ReleaseReader
 from deployd.state.history import History
 from deployd.state.pins import Pins
 from deployd.units.deployment import Deployment
 
+Report = Callable[[str, EventName, dict[str, Any]], None]
+"""(app, event, fields): reports one event of an app."""
+
 
 class GenerationBuilder:
-    """For all apps. Hooks are reported through `announcer`."""
+    """For all apps. `report` gets the events of hooks."""
 
     def __init__(
         self,
-        inputs: Inputs,
+        releases: ReleaseReader,
         generations: Generations,
         history: History,
         pins: Pins,
         deployment: Deployment,
         hooks: Hooks,
-        announcer: Announcer,
+        report: Report,
     ) -> None:
-        self._inputs = inputs
+        self._releases = releases
         self._generations = generations
         self._history = history
         self._pins = pins
         self._deployment = deployment
         self._hooks = hooks
-        self._announcer = announcer
+        self._report = report
 
     async def build(self, app: App, release: str, cause: Cause, again: Generation | None = None) -> Generation:
         """Return the generation, which is not in the history yet.
@@ -76,7 +81,7 @@ class GenerationBuilder:
         if again is not None:
             digest, fingerprint = again.contents, again.fingerprint
         else:
-            digest = await self._inputs.digest(app, release)
+            digest = await self._releases.digest(app, release)
             fingerprint = app.fingerprint(release, digest)
         goal = self._generations.goal(app, number, fingerprint)
         if cause is Cause.RESTART:
@@ -90,7 +95,7 @@ class GenerationBuilder:
         origin = (old.number, old.release) if old is not None else (None, "")
         try:
             change = Change(app, number, release, cause, *origin)
-            return await self._hooks.before(change, partial(self._announcer.event, name))
+            return await self._hooks.before(change, partial(self._report, name))
         except DeploydError:
             with contextlib.suppress(StateError):
                 self._pins.prune(name, set(self._pins.generations(name)) - {number})

@@ -82,57 +82,11 @@ class Daemon:
         history.open()
         systemd = Systemd(bus)
         await systemd.subscribe()
-        units = UnitDirectory(self._settings.units, scratch=self._settings.scratch)
-        units.sweep()
         kernel = Kernel(support.probe(), self._notifier.keep, self._notifier.forget, self._notifier.kept())
-        reload = DaemonReload(systemd.reload)
-        deployment = Deployment(
-            systemd,
-            units,
-            reload,
-            pins,
-            history.settings,
-            self._settings.state,
-            self._settings.command,
-            steerable=kernel.steers,
-        )
-        tail = Tail(run=partial(Workers(places=MOST_READERS).run, "the journal"))
-        transient = Transient(systemd)
-        execution = Execution(bus)
-        execution.sweep()
-        commands = Commands(execution, pins)
-        hooks = Hooks(transient, tail, commands)
-        workers = Workers()
-        controllers = ControllerFactory(
-            systemd,
-            history,
-            pins,
-            deployment,
-            kernel,
-            tail.last,
-            hooks,
-            transient,
-            commands,
-            workers,
-            generations=self._settings.generations,
-            patience=self._settings.patience,
-        )
-        teardown = Teardown(systemd, units, reload, pins)
-        self._signals = Signals(bus)
-        self._apps = apps = Assembly(
-            self._settings.apps,
-            controllers,
-            teardown,
-            self._emit,
-            systemd=systemd,
-            kernel=kernel,
-            history=history,
-            pins=pins,
-            deployment=deployment,
-            hooks=hooks,
-            workers=workers,
-        )
-        service = apps.service(bus, Polkit(bus), self._signals)
+        deployment, teardown = self._units(systemd, history, pins, steerable=kernel.steers)
+        signals = self._signals = Signals(bus)
+        apps = self._apps = self._assemble(bus, systemd, kernel, history, pins, deployment, teardown)
+        service = apps.service(bus, Polkit(bus), signals)
         await apps.start()
         self._reload(apps)  # takes its time if there are many files, or slow ones
         # Keeps those of existing apps, whose control loops have just begun and claim them later.
@@ -151,6 +105,67 @@ class Daemon:
             await apps.stop()
             await bus.close()
             history.close()
+
+    def _units(self, systemd: Systemd, history: History, pins: Pins, *, steerable: bool) -> tuple[Deployment, Teardown]:
+        """Return what installs the units of apps and what removes them; remove what a killed daemon left."""
+        units = UnitDirectory(self._settings.units, scratch=self._settings.scratch)
+        units.sweep()
+        reload = DaemonReload(systemd.reload)
+        deployment = Deployment(
+            systemd,
+            units,
+            reload,
+            pins,
+            history.settings,
+            self._settings.state,
+            self._settings.command,
+            steerable=steerable,
+        )
+        return deployment, Teardown(systemd, units, reload, pins)
+
+    def _assemble(
+        self,
+        bus: Bus,
+        systemd: Systemd,
+        kernel: Kernel,
+        history: History,
+        pins: Pins,
+        deployment: Deployment,
+        teardown: Teardown,
+    ) -> Assembly:
+        """Connect the parts of the apps."""
+        tail = Tail(run=partial(Workers(places=MOST_READERS).run, "the journal"))
+        transient, execution = Transient(systemd), Execution(bus)
+        execution.sweep()
+        commands, workers = Commands(execution, pins), Workers()
+        hooks = Hooks(transient, tail, commands)
+        controllers = ControllerFactory(
+            systemd,
+            history,
+            pins,
+            deployment,
+            kernel,
+            tail.last,
+            hooks,
+            transient,
+            commands,
+            workers,
+            generations=self._settings.generations,
+            patience=self._settings.patience,
+        )
+        return Assembly(
+            self._settings.apps,
+            controllers,
+            teardown,
+            self._emit,
+            systemd=systemd,
+            kernel=kernel,
+            history=history,
+            pins=pins,
+            deployment=deployment,
+            hooks=hooks,
+            workers=workers,
+        )
 
     async def _wait(self, bus: Bus, ended: asyncio.Future[int]) -> int:
         """Report readiness to systemd, then wait for the end; return the exit status."""

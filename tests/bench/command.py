@@ -13,7 +13,7 @@ from tests.bench import rig
 from tests.bench.figure import Figure, ratio
 from tests.bench.startup import slowest_imports
 from tests.bench.timed import Timed, timed
-from tests.demo.witness import Witness
+from tests.demo.bus_monitor import CallMonitor
 from tests.host.machine import Machine
 
 ROUNDS = 15
@@ -25,7 +25,7 @@ def measure(machine: Machine) -> list[Figure]:
     machine.clean()
     rig.deploy(machine, NAME, 4, rig.release(machine, NAME, "v1"), routing="steered")
     requests, calls, bare = [], [], []
-    with Witness(machine, "Rollback") as request:
+    with CallMonitor(machine, "Rollback") as request:
         for _ in range(ROUNDS):
             requests.append(_until(_refused(machine, ["deployd", "rollback", NAME]), request))
             calls.append(_until(_refused(machine, ["busctl", "--system", "call", *CALL]), request))
@@ -50,8 +50,8 @@ def _refused(machine: Machine, argv: Sequence[str]) -> Timed:
     return run
 
 
-def _until(run: Timed, witness: Witness) -> float:
-    called = witness.called()
+def _until(run: Timed, monitor: CallMonitor) -> float:
+    called = monitor.called()
     if called is None:
         raise RuntimeError("the monitor of the bus did not show the call")
     return called - run.began

@@ -17,7 +17,7 @@ from deployd.api import Client
 from tests.bench import rig
 from tests.bench.figure import Figure, ratio
 from tests.bench.timed import timed
-from tests.demo.witness import Witness
+from tests.demo.bus_monitor import CallMonitor
 from tests.host.machine import Machine
 from tests.host.root import IN_HOST
 from tests.load.client import Load
@@ -112,14 +112,14 @@ def _back(machine: Machine, name: str, port: int, kind: str) -> Back:
     environment = {"PYTHONPATH": str(IN_HOST)}
     python = str(machine.root.python)
     with (
-        Witness(machine, "Rollback") as witness,
+        CallMonitor(machine, "Rollback") as monitor,
         Load.start(machine.popen, port, RATE, python=python, env=environment) as load,
     ):
         time.sleep(BEFORE)
         command = timed(machine, ["deployd", "rollback", name])
         time.sleep(AFTER)
         record = load.stop()
-        called = witness.called()
+        called = monitor.called()
     if called is None:
         raise RuntimeError("the monitor of the bus did not show the request")
     return Back.of(record, status["generation"], command.began, called, command.seconds)

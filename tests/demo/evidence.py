@@ -1,4 +1,4 @@
-"""All that was seen of a demonstration, and what follows from it. Pure."""
+"""The observations of a demonstration, and the checks of them. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from tests.demo.scenario import Step
 from tests.demo.settings import Settings
-from tests.demo.story import Step
 from tests.demo.timeline import Timeline
 from tests.load.netstat import Listen
 from tests.load.record import Record
@@ -17,7 +17,7 @@ from tests.load.table import steady_state
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A step as it went. `before` and `after` are the active instances with their invocation IDs."""
+    """A step that was carried out. `before` and `after` map active instances to invocation IDs."""
 
     step: Step
     status: int
@@ -32,7 +32,7 @@ class Run:
 
     @property
     def untouched(self) -> int:
-        """How many instances are still the same process."""
+        """The number of instances that are still the same process."""
         return len(set(self.before.values()) & set(self.after.values()))
 
 
@@ -44,7 +44,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """`history` is deployd's, oldest first: the generations of `runs` and no others."""
+    """All observations. `history` is deployd's, oldest first, with the generations of `runs` only."""
 
     settings: Settings
     runs: tuple[Run, ...]
@@ -55,14 +55,14 @@ class Evidence:
 
     @property
     def steady(self) -> Record:
-        """Before anything was changed."""
+        """The record before the first change."""
         return steady_state(self.record)
 
     def during(self, run: Run) -> Record:
         return self.record.window(run.start, run.end)
 
     def after(self, run: Run) -> Record:
-        """Until the next step, or the end."""
+        """Return the record from the end of a step until the next step, or the end."""
         starts = {one.end: other.start for one, other in pairwise(self.runs)}
         return self.record.window(run.end, starts.get(run.end, self.record.end))
 
@@ -73,13 +73,13 @@ class Evidence:
         return self.timeline.replaced(run.start, run.end)
 
     def generation(self, run: Run) -> Mapping[str, Any]:
-        """What deployd says of it."""
+        """Return the generation of a step in deployd's history."""
         return dict(zip(range(len(self.runs)), self.history, strict=False)).get(self.runs.index(run), {})
 
-    # ---- what had to be
+    # ---- checks
 
     def checks(self) -> list[Check]:
-        return [self.nothing_failed(), self.capacity(), *map(self.went_as_told, self.runs)]
+        return [self.nothing_failed(), self.capacity(), *map(self.as_expected, self.runs)]
 
     @property
     def holds(self) -> bool:
@@ -101,15 +101,15 @@ class Evidence:
         wanted, most = self.settings.floor, self.settings.instances
         lowest = self.timeline.floor(self.record.start, self.record.end)
         if self.timeline.ready_at(self.runs[-1].end) != set(self.runs[-1].after.values()):
-            return Check(False, "the journal and systemctl disagree about what runs: the capacity is not known")
+            return Check(False, "the capacity is unknown: journal and systemctl disagree about the running instances")
         if lowest < wanted:
             where = [run.step.name for run in self.runs if self.floor(run) == lowest]
             return Check(False, f"capacity fell to {lowest} of {most} ready ({', '.join(where) or 'between steps'})")
         if wanted < most:
-            return Check(True, f"never fewer than {wanted} of {most} instances ready, as in place has to be")
+            return Check(True, f"never fewer than {wanted} of {most} instances ready, as expected without surge")
         return Check(True, f"never fewer than {most} of {most} instances ready")
 
-    def went_as_told(self, run: Run) -> Check:
+    def as_expected(self, run: Run) -> Check:
         wrong = self.problems(run)
         if wrong:
             return Check(False, f"{run.step.name}: {'; '.join(wrong)}")
@@ -117,16 +117,16 @@ class Evidence:
             order = " ".join(map(str, self.replaced(run)))
             return Check(True, f"{run.step.name}: instances {order} replaced, in that order")
         same = f"{run.untouched} of {self.settings.instances} untouched"
-        return Check(True, f"{run.step.name}: rolled back by itself; {same}; it answered nobody")
+        return Check(True, f"{run.step.name}: rolled back automatically; {same}; it served no request")
 
     def problems(self, run: Run) -> list[str]:
-        """What went otherwise than the step says."""
+        """Return the differences from what the step should do."""
         step, wrong = run.step, []
         if run.status != step.status:
             wrong.append(f"exit status {run.status} instead of {step.status}")
         result = self.generation(run).get("result", "unknown")
         if result != step.result:
-            wrong.append(f"deployd calls it {result}, not {step.result}")
+            wrong.append(f"deployd's history has the result {result}, not {step.result}")
         if len(run.after) != self.settings.instances:
             wrong.append(f"{len(run.after)} instances active afterwards")
         answered = {request.version for request in self.after(run).requests if not request.failed}
@@ -135,12 +135,12 @@ class Evidence:
         return wrong + (self._order(run) if step.good else self._untouched(run))
 
     def _order(self, run: Run) -> list[str]:
-        seen, told = self.replaced(run), self.generation(run).get("replaced")
+        seen, recorded = self.replaced(run), self.generation(run).get("replaced")
         wrong = []
         if run.untouched or len(seen) != len(run.before):
             wrong.append(f"{run.untouched} of {len(run.before)} instances not replaced")
-        if seen != told:
-            wrong.append(f"systemd stopped {seen}, deployd's history says {told}")
+        if seen != recorded:
+            wrong.append(f"systemd stopped {seen}, deployd's history has {recorded}")
         return wrong
 
     def _untouched(self, run: Run) -> list[str]:

@@ -1,4 +1,4 @@
-"""The share of each generation over time, drawn with characters: a stacked area. Pure."""
+"""Plots the share of each generation over time as a stacked area of characters. Pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from deployd_cli.text.paint import Paint
 from deployd_cli.text.words import columns, cut
 from tests.demo.shares import Moment, Sample, Series, Shares, rows, ticks
 
-HEIGHT = 20  # rows: one is a share of 5 %
+HEIGHT = 20  # rows of 5 % each
 GUTTER = len("100 % |")
-FILLS = ".:o#%@"  # from the oldest to the newest; read without colour
+FILLS = ".:o#%@"  # from the oldest to the newest; distinguishable without colour
 BAD = "X"
 STYLES = ("dim", "good", "busy", "strong")
 
@@ -19,7 +19,7 @@ STYLES = ("dim", "good", "busy", "strong")
 def plot(
     samples: Sequence[Sample], moments: Sequence[Moment], series: Sequence[Series], width: int, paint: Paint
 ) -> list[str]:
-    """Lines of at most `width` columns; `series` from the oldest generation on, `moments` by time."""
+    """Return lines of at most `width` columns; `series` is ordered from the oldest generation, `moments` by time."""
     start, end = (pick(sample.at for sample in samples) for pick in (min, max))
     across = width - GUTTER
     shares = Shares.of(samples, start, end, across)
@@ -44,7 +44,7 @@ def _looks(series: Sequence[Series]) -> list[tuple[str, str]]:
 
 
 def _area(shares: Shares, looks: dict[int, tuple[str, str]], paint: Paint) -> list[str]:
-    """From the top row to the lowest. The oldest generation is at the bottom."""
+    """Return the rows from top to bottom, with the oldest generation at the bottom."""
     stacks = []
     for step in range(len(shares.counts)):
         given = rows(shares.of_step(step), HEIGHT)
@@ -59,7 +59,7 @@ def _area(shares: Shares, looks: dict[int, tuple[str, str]], paint: Paint) -> li
 
 
 def _runs(cells: Sequence[tuple[str, str]], paint: Paint) -> str:
-    """The cells as text, one change of colour where it changes and not one for each."""
+    """Return the cells as text, with one escape sequence per run of the same colour."""
     text, run, style = "", "", ""
     for char, wanted in [*cells, ("", "end")]:
         if wanted != style:
@@ -70,7 +70,7 @@ def _runs(cells: Sequence[tuple[str, str]], paint: Paint) -> str:
 
 
 def _marks(shares: Shares, moments: Sequence[Moment], paint: Paint) -> str:
-    """A letter below the moment of each command; where two fall together, the later one stands to the right."""
+    """Return a line with a letter at the time of each command; of two in the same column the later one moves right."""
     line = ""
     for letter, moment in zip(ascii_lowercase, moments, strict=False):
         column = min(max(int((moment.at - shares.start) / shares.step), 0), len(shares.counts) - 1)
@@ -79,7 +79,7 @@ def _marks(shares: Shares, moments: Sequence[Moment], paint: Paint) -> str:
 
 
 def _times(shares: Shares, across: int) -> str:
-    """Seconds, each number below its column."""
+    """Return the axis labels in seconds."""
     line = ""
     for tick in ticks(shares.end - shares.start, 8):
         label, column = f"{tick:g}", int(tick / shares.step)

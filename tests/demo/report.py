@@ -1,4 +1,4 @@
-"""The tables at the end, and the same as one JSON object. Pure."""
+"""The final tables, and the same data as one JSON object. Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from deployd_cli.text.words import duration
 from tests.demo.evidence import Evidence, Run
 from tests.load.table import HEADINGS, Row
 
-LATE_MS = 50.0  # a generator that is later than this measures the machine, not the application
-SLOWER = 3.0  # times the steady state's p50; less is what a busy machine does
+LATE_MS = 50.0  # a generator later than this measures the machine, not the application
+SLOWER = 3.0  # times the p50 of the steady state; less may be due to a busy machine
 
 
 def load_table(evidence: Evidence, width: int, paint: Paint) -> list[str]:
-    """What the clients saw."""
+    """Return the table of what the clients observed."""
     rows = [Row("steady state", evidence.steady)]
     rows += [Row(run.step.name, evidence.during(run)) for run in evidence.runs]
     rows += [Row("whole run", evidence.record)]
@@ -40,7 +40,7 @@ STEPS = [
 
 
 def step_table(evidence: Evidence, width: int, paint: Paint) -> list[str]:
-    """What systemd saw, and what deployd says of it."""
+    """Return the table of what systemd observed, with the result in deployd's history."""
 
     def rows() -> Iterable[list[Cell | str]]:
         for run in evidence.runs:
@@ -58,7 +58,7 @@ def step_table(evidence: Evidence, width: int, paint: Paint) -> list[str]:
 
 
 def notes(evidence: Evidence) -> list[str]:
-    """A line each."""
+    """Return notes of one line each."""
     before, after = evidence.listen
     lines = [
         f"Accept queue, before → after: ListenOverflows {before.overflows} → {after.overflows}, "
@@ -67,7 +67,7 @@ def notes(evidence: Evidence) -> list[str]:
     for run in evidence.runs:
         slower = evidence.during(run).percentile(50) / evidence.steady.percentile(50)
         if slower > SLOWER:
-            lines.append(f"{run.step.name}: answers took {slower:.0f} times as long as in steady state (p50).")
+            lines.append(f"{run.step.name}: responses took {slower:.0f} times as long as in steady state (p50).")
     lag = evidence.record.lag() * 1000
     if lag > LATE_MS:
         lines.append(f"The machine was busy: the load generator itself was up to {lag:.0f} ms late (p99).")

@@ -1,4 +1,4 @@
-"""Which generation answered when, in steps of time. Pure: from samples to shares, for the drawings and the checks."""
+"""The shares of generations in steps of time, computed from samples. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 
 class Sample(NamedTuple):
-    """One answer."""
+    """One response."""
 
-    at: float  # seconds, on any clock
+    at: float  # in seconds, on any clock
     generation: int
 
 
 class Moment(NamedTuple):
-    """Something was done then."""
+    """An event to mark."""
 
     at: float
     text: str
@@ -25,7 +25,7 @@ class Moment(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A generation in a drawing. A bad one is drawn in a colour of its own."""
+    """A generation in a plot. A bad one has a colour of its own."""
 
     generation: int
     label: str
@@ -34,7 +34,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How many answers of each generation there were in every step from `start` on, each `step` seconds long."""
+    """The number of responses of each generation in every step from `start` on, each `step` seconds long."""
 
     start: float
     step: float
@@ -42,9 +42,9 @@ class Shares:
 
     @classmethod
     def of(cls, samples: Iterable[Sample], start: float, end: float, steps: int) -> Shares:
-        """From `start` to `end` in as many equal steps; what was answered before or after does not count."""
+        """Count the samples from `start` to `end` in equal steps; ignore others."""
         if not start < end or steps < 1:
-            raise ValueError(f"{steps} steps from {start} to {end} are no time")
+            raise ValueError(f"{steps} steps from {start} to {end} are an empty range")
         counts: list[Counter[int]] = [Counter() for _ in range(steps)]
         for sample in samples:
             if start <= sample.at < end:
@@ -56,13 +56,13 @@ class Shares:
         return self.start + self.step * len(self.counts)
 
     def of_step(self, step: int) -> dict[int, float]:
-        """The generations' shares (0 to 1) of one step, oldest first; {} if nobody answered."""
+        """Return the shares (0 to 1) of the generations in one step, oldest first; {} without responses."""
         counts = self.counts[step]
         total = sum(counts.values())
         return {generation: counts[generation] / total for generation in sorted(counts)} if total else {}
 
     def stacked(self, step: int, generations: Sequence[int]) -> list[float]:
-        """Where each of `generations` ends when they are stacked in that order, 0 to 1. [] if nobody answered."""
+        """Return the upper ends of the shares of `generations` stacked in that order, 0 to 1; [] without responses."""
         shares = self.of_step(step)
         if not shares:
             return []
@@ -74,8 +74,10 @@ class Shares:
 
 
 def rows(shares: Mapping[int, float], height: int) -> dict[int, int]:
-    """Of `height` rows, how many each generation gets: by largest remainder, and at least one for each that answered
-    at all, for a share that is too small to be seen would be taken for none."""
+    """Divide `height` rows among generations by largest remainder.
+
+    Each generation with a share gets at least one row, so that small shares are visible.
+    """
     present = {generation: share for generation, share in shares.items() if share > 0}
     if not present:
         return {}
@@ -89,12 +91,12 @@ def rows(shares: Mapping[int, float], height: int) -> dict[int, int]:
 
 
 def nice_step(span: float, most: int) -> float:
-    """The smallest of 1, 2, 5, 10, 20, 50 … (or 0.1, 0.2 …) that divides `span` into at most `most` parts."""
+    """Return the smallest of 1, 2, 5, 10, 20, 50 … (or 0.1, 0.2 …) that divides `span` into at most `most` parts."""
     power = 10.0 ** math.floor(math.log10(span / most))
     return next(power * factor for factor in (1, 2, 5, 10, 20) if span / (power * factor) <= most + 1e-9)
 
 
 def ticks(span: float, most: int) -> list[float]:
-    """Round numbers from 0 to `span`, about `most` of them."""
+    """Return about `most` round numbers from 0 to `span`."""
     step = nice_step(span, most)
     return [round(number * step, 9) for number in range(math.floor(span / step + 1e-9) + 1)]

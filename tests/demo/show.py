@@ -1,4 +1,4 @@
-"""The demonstration from curtain to curtain: each step told, carried out and looked at."""
+"""The demonstration: describes each step, carries it out and observes it."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import subprocess
 
 from tests.demo import report
 from tests.demo.evidence import Evidence, Run
-from tests.demo.narrator import Narrator
+from tests.demo.page import Page
+from tests.demo.scenario import APP, Step, first, steps
 from tests.demo.settings import Settings
 from tests.demo.stage import APP_FILE, Stage
-from tests.demo.story import APP, Step, first, steps
 from tests.load.client import Load, LoadError
 
 TICK = 0.2
 
 
 class ShowError(Exception):
-    """There is nothing to demonstrate, because the first deployment did not succeed."""
+    """The demonstration cannot continue, for example because the first deployment failed."""
 
 
 class Show:
-    def __init__(self, stage: Stage, settings: Settings, narrator: Narrator) -> None:
+    def __init__(self, stage: Stage, settings: Settings, page: Page) -> None:
         self.stage = stage
         self.settings = settings
-        self.tell = narrator
+        self.page = page
 
     def perform(self) -> Evidence:
-        """All steps, then what was seen."""
+        """Carry out all steps; return the observations."""
         rollouts = steps(self.settings)
         self._open(f"1/{len(rollouts) + 1}")
         listen = self.stage.listen()
@@ -45,32 +45,32 @@ class Show:
         self._close(evidence)
         return evidence
 
-    # ---- the acts
+    # ---- the steps
 
     def _open(self, number: str) -> None:
         text = self.stage.prepare()
         step = first(self.settings)
-        self.tell.heading(step.title, number)
-        self.tell.prose(f"An app is described by one file, {APP_FILE}:")
-        self.tell.say("")
-        self.tell.quote(line for line in text.splitlines() if not line.startswith("#"))
-        self.tell.say("")
-        self.tell.prose(step.about)
+        self.page.heading(step.title, number)
+        self.page.prose(f"An app is described by one file, {APP_FILE}:")
+        self.page.say("")
+        self.page.quote(line for line in text.splitlines() if not line.startswith("#"))
+        self.page.say("")
+        self.page.prose(step.about)
         status = self._command(step)
         if status or len(self.stage.invocations()) != self.settings.instances:
             raise ShowError(f"the first deployment ended with status {status}")
 
     def _load_runs(self) -> None:
-        self.tell.say("")
-        clients = f"{self.settings.keepalive} clients that keep theirs"
-        self.tell.prose(
-            f"From now on a load generator opens {self.settings.rate:g} fresh connections a second, beside {clients}, "
-            "and counts every outcome. It never tries anything twice."
+        self.page.say("")
+        clients = f"{self.settings.keepalive} clients with persistent ones"
+        self.page.prose(
+            f"From now on a load generator opens {self.settings.rate:g} new connections per second, alongside "
+            f"{clients}, and counts every outcome. It never retries."
         )
 
     def _step(self, load: Load, step: Step, number: str) -> Run:
-        self.tell.heading(step.title, number)
-        self.tell.prose(step.about)
+        self.page.heading(step.title, number)
+        self.page.prose(step.about)
         before = self.stage.invocations()
         counted = load.progress()
         start = load.mark(f"{step.name}-start")
@@ -82,25 +82,25 @@ class Show:
         return run
 
     def _command(self, step: Step) -> int:
-        self.tell.command(step.command)
-        return self.stage.perform(step.command, self.tell.stream)
+        self.page.command(step.command)
+        return self.stage.perform(step.command, self.page.stream)
 
     def _outcome(self, run: Run, load: Load, counted: dict[str, int]) -> None:
-        """What can be said at once."""
+        """Print the checks that are possible at once."""
         now = load.progress()
         requests, failed = (now[key] - counted[key] for key in ("requests", "failed"))
-        self.tell.say("")
-        self.tell.check(not failed, f"{requests:,} requests meanwhile, {failed:,} failed")
-        expected = "as it should be" if run.status == run.step.status else f"not {run.step.status}"
-        self.tell.check(run.status == run.step.status, f"exit status {run.status}, {expected}")
+        self.page.say("")
+        self.page.check(not failed, f"{requests:,} requests meanwhile, {failed:,} failed")
+        expected = "as expected" if run.status == run.step.status else f"not {run.step.status}"
+        self.page.check(run.status == run.step.status, f"exit status {run.status}, {expected}")
         if not run.step.good:
-            self.tell.check(
+            self.page.check(
                 run.untouched >= self.settings.floor,
-                f"{run.untouched} of {len(run.before)} instances are the processes of before (InvocationID)",
+                f"{run.untouched} of {len(run.before)} instances are the same processes as before (InvocationID)",
             )
 
     def _steady(self, load: Load) -> None:
-        """A while in which nothing is changed. Ends at once if the load generator does."""
+        """Wait without changes. Raises LoadError if the load generator ends."""
         end = self.stage.now() + self.settings.steady
         began = load.progress()
         while (left := end - self.stage.now()) > 0:
@@ -109,32 +109,32 @@ class Show:
             except subprocess.TimeoutExpired:
                 now = load.progress()
                 requests, failed = (now[key] - began[key] for key in ("requests", "failed"))
-                self.tell.progress(f"steady state, {left:.0f} s to go: {requests:,} requests, {failed:,} failed")
+                self.page.progress(f"steady state, {left:.0f} s to go: {requests:,} requests, {failed:,} failed")
             else:
                 raise LoadError(f"the load generator ended with status {load.process.returncode}")
-        self.tell.say()
+        self.page.say()
 
     def _afterwards(self) -> None:
-        self.tell.heading("What deployd says afterwards")
+        self.page.heading("Status and history afterwards")
         argv = ("deployd", "status", APP, "--json")
-        self.tell.say(self.tell.paint("strong", f"$ {' '.join(argv)}"))
-        self.tell.folded(self.stage.machine.run(argv).stdout.strip())
+        self.page.say(self.page.paint("strong", f"$ {' '.join(argv)}"))
+        self.page.folded(self.stage.machine.run(argv).stdout.strip())
         history = ("deployd", "history", APP)
-        self.tell.command(history)
-        self.stage.perform(history, self.tell.stream)
+        self.page.command(history)
+        self.stage.perform(history, self.page.stream)
 
     def _close(self, evidence: Evidence) -> None:
-        say, width, paint = self.tell.say, self.tell.width, self.tell.paint
-        self.tell.heading("What was seen from outside")
-        self.tell.prose(
-            "By the load generator, in systemd's journal and in the kernel's counters. "
-            "Only the last column of the second table is deployd's own word."
+        say, width, paint = self.page.say, self.page.width, self.page.paint
+        self.page.heading("Observations from outside")
+        self.page.prose(
+            "These come from the load generator, systemd's journal and the kernel's counters. "
+            "Only the last column of the second table is reported by deployd itself."
         )
         say("")
         say(*report.load_table(evidence, width, paint), "", *report.step_table(evidence, width, paint), "")
         for note in report.notes(evidence):
-            self.tell.prose(note)
+            self.page.prose(note)
         say("")
         for check in evidence.checks():
-            self.tell.check(check.holds, check.text)
+            self.page.check(check.holds, check.text)
         say("")

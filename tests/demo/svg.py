@@ -1,4 +1,4 @@
-"""The share of each generation over time as an SVG file: a stacked area with axes, legend and marks. Pure."""
+"""Plots the share of each generation over time as an SVG file: a stacked area with axes, legend and marks. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ACROSS = WIDTH - LEFT - RIGHT
 
 
 def svg(title: str, samples: Sequence[Sample], moments: Sequence[Moment], series: Sequence[Series]) -> str:
-    """The file's text; `series` from the oldest generation on, `moments` by time."""
+    """Return the text of the file; `series` is ordered from the oldest generation, `moments` by time."""
     start, end = (pick(sample.at for sample in samples) for pick in (min, max))
     shares = Shares.of(samples, start, end, STEPS)
     height = TOP + PLOT_HEIGHT + 56 + LINE * max(len(series), len(moments)) + 16
@@ -59,7 +59,7 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str, more: str = "
 
 
 def _grid(shares: Shares) -> Iterator[str]:
-    """Axes' numbers, and a line for each."""
+    """Yield the labels of the axes, with a line for each."""
     for percent in (0, 25, 50, 75, 100):
         y = _y(percent / 100)
         yield _line(LEFT, y, LEFT + ACROSS, y, GRID)
@@ -72,7 +72,7 @@ def _grid(shares: Shares) -> Iterator[str]:
 
 
 def _areas(shares: Shares, series: Sequence[Series]) -> Iterator[str]:
-    """One for each generation, the oldest at the bottom. A step in which nobody answered is a gap in all of them."""
+    """Yield an area for each generation, the oldest at the bottom. A step without responses is a gap in all of them."""
     order = [one.generation for one in series]
     stacks = [shares.stacked(step, order) for step in range(len(shares.counts))]
     for number, one in enumerate(series):
@@ -94,7 +94,7 @@ def _frame() -> Iterator[str]:
 
 
 def _marks(shares: Shares, moments: Sequence[Moment]) -> Iterator[str]:
-    """A vertical line for each moment, with a letter above that the list below explains."""
+    """Yield a vertical line for each moment, with a letter above that refers to the list below."""
     free = 0.0
     for letter, moment in zip(ascii_lowercase, moments, strict=False):
         x = min(max(_x(shares, moment.at), LEFT), LEFT + ACROSS)
@@ -104,7 +104,7 @@ def _marks(shares: Shares, moments: Sequence[Moment]) -> Iterator[str]:
 
 
 def _legend(series: Sequence[Series], moments: Sequence[Moment], start: float) -> Iterator[str]:
-    """Generations on the left, moments on the right."""
+    """Yield the generations on the left, the moments on the right."""
     top = TOP + PLOT_HEIGHT + 66
     for number, one in enumerate(series):
         y = top + LINE * number

@@ -1,4 +1,4 @@
-"""`make demo`, shortened: it says that nothing failed, and shows what the commands really print."""
+"""A short `make demo`: no request fails, and the output of the commands is shown."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def demonstrate(*options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_demonstration_loses_nothing_and_says_so(host_root: HostRoot) -> None:
+def test_the_demonstration_loses_no_request(host_root: HostRoot) -> None:
     shown = demonstrate(*SHORT)
     assert shown.returncode == 0, shown.stderr
     found = json.loads(shown.stdout)
@@ -47,8 +47,8 @@ def test_the_demonstration_loses_nothing_and_says_so(host_root: HostRoot) -> Non
     assert whole[2] == f"{found['requests']:,}"
 
 
-def test_the_steered_demonstration_gives_the_share_that_was_asked_for(host_root: HostRoot, tmp_path: Path) -> None:
-    """Fewer connections, and more time for the last bad answer than it needs where nothing else runs."""
+def test_the_steered_demonstration_reaches_the_requested_share(host_root: HostRoot, tmp_path: Path) -> None:
+    """With fewer connections, and more time for the last bad response, for busy machines."""
     picture = tmp_path / "demo.svg"
     short = ["--rate", "150", "--connections", "600", "--tolerance", "1.5", "--late", "5", "--boot", "0.1"]
     shown = demonstrate("--routing", "steered", *short, "--gate", "5", "--steady", "0.5", "--svg", str(picture))
@@ -58,7 +58,7 @@ def test_the_steered_demonstration_gives_the_share_that_was_asked_for(host_root:
     assert found["canary"]["connections"] == 600
     assert found["canary"]["asked"] == 5.0
     lines = shown.stderr.splitlines()
-    assert f"  The same as a picture: {picture}" in lines
-    [drawn] = [number for number, line in enumerate(lines) if "Who answered" in line]
+    assert f"  The same as an image: {picture}" in lines
+    [drawn] = [number for number, line in enumerate(lines) if "Shares of the generations" in line]
     assert max(len(line) for line in lines[drawn:] if str(picture) not in line) <= 80
     assert ET.parse(picture).getroot().tag == "{http://www.w3.org/2000/svg}svg"

@@ -1,4 +1,4 @@
-"""The demonstration finds fault with everything that a bad deploy tool would do, and with nothing else."""
+"""The checks of the demonstration detect what a bad deployment tool would do, and nothing else."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from deployd_cli.text.paint import PLAIN
 from deployd_cli.text.words import columns
 from tests.demo import report
 from tests.demo.evidence import Evidence, Run
+from tests.demo.scenario import Step, first, steps
 from tests.demo.settings import Settings, settings_of
 from tests.demo.stage import active
-from tests.demo.story import Step, first, steps
 from tests.demo.timeline import Change, Moment, Timeline
 from tests.load.netstat import Listen
 from tests.load.record import Kind, Mark, Outcome, Record, Request
@@ -62,42 +62,42 @@ WELL = Evidence(
 )
 
 
-def complaints(**changed: Any) -> list[str]:
+def failures(**changed: Any) -> list[str]:
     return [check.text for check in replace(WELL, **changed).checks() if not check.holds]
 
 
-def test_what_went_well_is_not_complained_of() -> None:
-    assert complaints() == []
+def test_a_good_run_passes_all_checks() -> None:
+    assert failures() == []
     assert WELL.holds
     assert report.as_json(WELL)["ok"] is True
 
 
-def test_a_failed_request_is_told_with_its_outcome() -> None:
+def test_a_failed_request_is_reported_with_its_outcome() -> None:
     record = load(answer(3.0, "v1", Outcome.RESET), answer(5.5, "v2"))
-    assert complaints(record=record) == ["1 of 12 requests failed: 1 reset"]
+    assert failures(record=record) == ["1 of 12 requests failed: 1 reset"]
     assert report.as_json(replace(WELL, record=record))["failed"] == 1
 
 
-def test_no_load_is_no_success() -> None:
-    assert complaints(record=Record.of([], 1.0, 9.0, load().marks)) == ["no request was made"]
+def test_a_run_without_load_fails() -> None:
+    assert failures(record=Record.of([], 1.0, 9.0, load().marks)) == ["no request was made"]
 
 
-def test_an_old_instance_that_goes_too_early_is_seen() -> None:
+def test_an_old_instance_that_stops_too_early_is_detected() -> None:
     early = replace(SURGE[3], at=2.9)
     moments = sorted([*SURGE[:3], early, *SURGE[4:]], key=lambda moment: moment.at)
-    assert complaints(timeline=Timeline(tuple(moments))) == ["capacity fell to 1 of 2 ready (v1 → v2)"]
+    assert failures(timeline=Timeline(tuple(moments))) == ["capacity fell to 1 of 2 ready (v1 → v2)"]
     in_place = replace(TWO, in_place=True)
-    assert complaints(timeline=Timeline(tuple(moments)), settings=in_place) == []
+    assert failures(timeline=Timeline(tuple(moments)), settings=in_place) == []
 
 
-def test_a_journal_with_a_hole_proves_nothing() -> None:
-    [complaint] = complaints(timeline=Timeline(SURGE[:-1]))[:1]
-    assert "disagree" in complaint
+def test_an_incomplete_journal_fails_the_check_of_capacity() -> None:
+    [failure] = failures(timeline=Timeline(SURGE[:-1]))[:1]
+    assert "disagree" in failure
 
 
-def test_another_order_than_history_has_is_told() -> None:
-    [complaint] = complaints(history=[{**SUCCEEDED, "replaced": [1, 2]}, ROLLED_BACK])
-    assert complaint == "v1 → v2: systemd stopped [2, 1], deployd's history says [1, 2]"
+def test_an_order_other_than_in_the_history_is_reported() -> None:
+    [failure] = failures(history=[{**SUCCEEDED, "replaced": [1, 2]}, ROLLED_BACK])
+    assert failure == "v1 → v2: systemd stopped [2, 1], deployd's history has [1, 2]"
 
 
 @pytest.mark.parametrize(
@@ -110,19 +110,19 @@ def test_another_order_than_history_has_is_told() -> None:
         ((good(after={2: "d"}), crash()), "1 instances active afterwards"),
     ],
 )
-def test_each_way_to_go_wrong_is_told(runs: tuple[Run, ...], said: str) -> None:
-    assert any(said in complaint for complaint in complaints(runs=runs))
+def test_each_difference_is_reported(runs: tuple[Run, ...], said: str) -> None:
+    assert any(said in failure for failure in failures(runs=runs))
 
 
-def test_a_bad_release_must_be_rolled_back_and_answer_nobody() -> None:
-    assert any("calls it failed" in text for text in complaints(history=[SUCCEEDED, {"result": "failed"}]))
-    assert any("calls it unknown" in text for text in complaints(history=[SUCCEEDED]))
-    answered = complaints(record=load(answer(5.5, "v2"), answer(6.5, "v3")))
+def test_a_bad_release_must_be_rolled_back_and_serve_no_request() -> None:
+    assert any("has the result failed" in text for text in failures(history=[SUCCEEDED, {"result": "failed"}]))
+    assert any("has the result unknown" in text for text in failures(history=[SUCCEEDED]))
+    answered = failures(record=load(answer(5.5, "v2"), answer(6.5, "v3")))
     assert answered == ["v3, crashes: v3 answered 1 requests"]
 
 
-def test_an_old_release_that_still_answers_is_told() -> None:
-    assert complaints(record=load(answer(5.5, "v1"))) == ["v1 → v2: v1 answered after it"]
+def test_an_old_release_that_still_serves_is_reported() -> None:
+    assert failures(record=load(answer(5.5, "v1"))) == ["v1 → v2: v1 answered after it"]
 
 
 # ---- the tables
@@ -140,18 +140,18 @@ def test_the_tables_fit_eighty_columns() -> None:
     assert "rolled-back" in table
 
 
-def test_slowness_is_told_though_nothing_failed() -> None:
+def test_slow_responses_are_noted() -> None:
     slow = [Request(3.0, 3.0, 3.5, Outcome.OK, Kind.FRESH, 200, version="v1")]
     assert any("50 times as long" in note for note in report.notes(replace(WELL, record=load(*slow))))
     assert len(report.notes(WELL)) == 1
 
 
-# ---- what there is to choose, and what follows from it
+# ---- settings
 
 ALL: tuple[Step, ...] = steps(Settings())
 
 
-def test_bad_releases_are_to_fail_and_the_others_are_not() -> None:
+def test_bad_releases_must_fail_and_others_must_not() -> None:
     assert first(Settings()).status == 0
     assert [(step.version, step.status, step.serves) for step in ALL] == [
         ("v2", 0, "v2"),
@@ -161,7 +161,7 @@ def test_bad_releases_are_to_fail_and_the_others_are_not() -> None:
     ]
 
 
-def test_capacity_may_fall_by_one_in_place_only() -> None:
+def test_capacity_may_fall_by_one_only_without_surge() -> None:
     assert settings_of([]).floor == 4
     assert settings_of(["--instances", "8", "--surge"]).floor == 8
     assert settings_of(["--in-place"]).floor == 3
@@ -180,7 +180,7 @@ def test_capacity_may_fall_by_one_in_place_only() -> None:
         ["demo"],
     ],
 )
-def test_impossible_wishes_are_a_usage_error(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_options_are_a_usage_error(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         settings_of(argv)
     assert ended.value.code == 2

@@ -1,4 +1,4 @@
-"""The demonstration reads from systemd's journal who was ready when, and is not fooled by what else stands there."""
+"""The timeline of ready instances is read from systemd's journal; unrelated entries are ignored."""
 
 import json
 from itertools import pairwise
@@ -37,7 +37,7 @@ SURGE = [
 ]
 
 
-def test_a_surge_never_falls_below_what_there_was() -> None:
+def test_a_surge_keeps_the_number_of_ready_instances() -> None:
     seen = Timeline.of(SURGE, "demo")
     assert seen.floor(2.0, 5.0) == 2
     assert seen.replaced(2.0, 5.0) == [2, 1]
@@ -45,13 +45,13 @@ def test_a_surge_never_falls_below_what_there_was() -> None:
     assert seen.ready_at(5.0) == {"c", "d"}
 
 
-def test_an_instance_is_not_ready_from_the_moment_it_is_told_to_stop() -> None:
+def test_an_instance_is_not_ready_once_it_is_stopping() -> None:
     seen = Timeline.of([line(1, 1, "a", Change.READY), line(2, 1, "a", Change.STOPPING)], "demo")
     assert seen.floor(1.5, 1.9) == 1
     assert seen.floor(1.5, 2.1) == 0
 
 
-def test_an_instance_that_dies_is_missing_until_another_is_ready() -> None:
+def test_a_crashed_instance_is_missing_until_its_next_invocation_is_ready() -> None:
     died = [line(1, 1, "a", Change.READY), line(2, 1, "a", Change.ENDED), line(3, 1, "b", Change.READY)]
     seen = Timeline.of(died, "demo")
     assert seen.floor(1.5, 4.0) == 0
@@ -59,18 +59,18 @@ def test_an_instance_that_dies_is_missing_until_another_is_ready() -> None:
     assert seen.replaced(1.5, 4.0) == [1]
 
 
-def test_an_instance_that_never_became_ready_replaces_and_counts_nothing() -> None:
+def test_an_instance_that_never_became_ready_does_not_count() -> None:
     seen = Timeline.of([line(1, 1, "a", Change.READY), line(2, 2, "x", Change.ENDED)], "demo")
     assert seen.floor(1.5, 3) == 1
     assert seen.replaced(1.5, 3) == []
 
 
-def test_a_start_that_a_condition_skipped_is_none() -> None:
+def test_a_start_skipped_by_a_condition_is_ignored() -> None:
     unit = "demo@1.service"
     assert not moments([entry(1, unit, None, Change.READY), entry(1, unit, "", Change.READY)], "demo")
 
 
-def test_only_what_is_told_of_the_apps_instances_counts() -> None:
+def test_entries_about_other_units_are_ignored() -> None:
     others = [
         entry(1, "demo.service", "a", Change.READY),
         entry(1, "demo@1.socket", "a", Change.READY),
@@ -105,14 +105,14 @@ MOMENTS = st.lists(
 
 @UNHURRIED
 @given(MOMENTS, st.lists(st.integers(0, 51).map(float), min_size=2, max_size=5, unique=True).map(sorted))
-def test_the_floor_of_a_while_is_the_least_of_its_parts(timeline: Timeline, cuts: list[float]) -> None:
+def test_the_floor_of_a_period_is_the_minimum_of_its_parts(timeline: Timeline, cuts: list[float]) -> None:
     parts = [timeline.floor(start, end) for start, end in pairwise(cuts)]
     assert timeline.floor(cuts[0], cuts[-1]) == min(parts)
 
 
 @UNHURRIED
 @given(MOMENTS, st.floats(0, 50), st.floats(0, 50))
-def test_replaced_is_what_served_and_does_so_no_more(timeline: Timeline, one: float, other: float) -> None:
+def test_replaced_instances_were_ready_at_the_start(timeline: Timeline, one: float, other: float) -> None:
     start, end = sorted((one, other))
     gone = timeline.replaced(start, end)
     assert len(gone) <= len(timeline.ready_at(start))

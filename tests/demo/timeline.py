@@ -1,6 +1,6 @@
-"""Which instances were ready when, as systemd itself tells it in the journal; deployd is not asked. Pure.
+"""When instances were ready, according to systemd's messages in the journal, independent of deployd. Pure.
 
-Times are CLOCK_MONOTONIC seconds, as those of the load generator are.
+Times are CLOCK_MONOTONIC seconds, like those of the load generator.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 class Change(StrEnum):
     READY = "ready"
     STOPPING = "stopping"
-    ENDED = "ended"  # whether it was to or not
+    ENDED = "ended"  # expected or not
 
 
-MESSAGES = {  # systemd/sd-messages.h; the catalog that journalctl -x shows has them, too
+MESSAGES = {  # systemd/sd-messages.h, also in the catalog that journalctl -x shows
     "39f53479d3a045ac8e11786248231fbf": Change.READY,  # SD_MESSAGE_UNIT_STARTED: of Type=notify, after READY=1
     "de5b426a63be47a7b6ac3eaac82e2f6f": Change.STOPPING,  # SD_MESSAGE_UNIT_STOPPING
-    "98e322203f7a4ed290d09fe03c09fe15": Change.ENDED,  # SD_MESSAGE_UNIT_PROCESS_EXIT: told of bad ends only
+    "98e322203f7a4ed290d09fe03c09fe15": Change.ENDED,  # SD_MESSAGE_UNIT_PROCESS_EXIT: logged for failures only
     "7ad2d189f7e94e70a38c781354912448": Change.ENDED,  # SD_MESSAGE_UNIT_SUCCESS
     "d9b373ed55a64feb8242e02dbe79a49c": Change.ENDED,  # SD_MESSAGE_UNIT_FAILURE_RESULT
 }
@@ -30,7 +30,7 @@ MESSAGES = {  # systemd/sd-messages.h; the catalog that journalctl -x shows has 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Something happened to one run (invocation) of one instance."""
+    """A change of one invocation of an instance."""
 
     at: float
     instance: int
@@ -39,7 +39,7 @@ class Moment:
 
 
 def moments(journal: Iterable[str], app: str) -> list[Moment]:
-    """From the lines of `journalctl --output=json`: what they say of the app's instances."""
+    """Parse the changes of the app's instances from the lines of `journalctl --output=json`."""
     found = (_moment(json.loads(line), app) for line in journal if line.strip())
     return sorted((moment for moment in found if moment is not None), key=lambda moment: moment.at)
 
@@ -49,7 +49,7 @@ def _moment(entry: Mapping[str, Any], app: str) -> Moment | None:
     unit = re.fullmatch(rf"{re.escape(app)}@(\d+)\.service", entry.get("UNIT", ""))
     if change is None or unit is None:
         return None
-    if not entry.get("INVOCATION_ID"):  # a start that a condition skipped is told as one that is done
+    if not entry.get("INVOCATION_ID"):  # a start skipped by a condition is logged as done
         return None
     return Moment(int(entry["__MONOTONIC_TIMESTAMP"]) / 1e6, int(unit[1]), entry["INVOCATION_ID"], change)
 
@@ -63,7 +63,7 @@ class Timeline:
         return cls(tuple(moments(journal, app)))
 
     def levels(self) -> list[tuple[float, frozenset[str]]]:
-        """The invocations that are ready from each moment on; before the first there are none."""
+        """Return the invocations that are ready from each moment on; before the first there are none."""
         ready: set[str] = set()
         found = []
         for moment in self.moments:
@@ -72,20 +72,20 @@ class Timeline:
         return found
 
     def ready_at(self, when: float) -> frozenset[str]:
-        """The invocations that were ready then."""
+        """Return the invocations that were ready at a time."""
         return next((ready for at, ready in reversed(self.levels()) if at <= when), frozenset())
 
     def floor(self, start: float, end: float) -> int:
-        """The fewest instances that were ready at once from `start` to `end`."""
+        """Return the smallest number of instances ready at a time from `start` to `end`."""
         within = [len(ready) for at, ready in self.levels() if start < at < end]
         return min([len(self.ready_at(start)), *within])
 
     def started(self, start: float, end: float) -> list[int]:
-        """The instances that became ready, in that order."""
+        """Return the instances that became ready, in order."""
         return [moment.instance for moment in self._within(start, end) if moment.change is Change.READY]
 
     def replaced(self, start: float, end: float) -> list[int]:
-        """The instances that served at `start` and do so no more, in the order in which they left."""
+        """Return the instances that were ready at `start` and stopped or ended, in order."""
         serving = set(self.ready_at(start))
         gone = []
         for moment in self._within(start, end):

@@ -1,4 +1,4 @@
-"""All that was seen of the steered demonstration, and what follows from it. Pure."""
+"""The observations of the steered demonstration, and the checks of them. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CANARY = 5.0  # percent
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """A command as it went. `before` and `after` are the active instances with their invocation IDs."""
+    """A command that was run. `before` and `after` map active instances to invocation IDs."""
 
     command: str
     status: int
@@ -30,7 +30,7 @@ class Act:
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """What the canary got, as deployd tells it (percent). `start` is when it stood."""
+    """The shares of the canary reported by deployd, in percent. `start` is when the rollout paused."""
 
     generation: int
     start: float
@@ -40,8 +40,10 @@ class Canary:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The last two of `acts` are the rollout of the bad release and the way back. `called` is when the
-    latter was asked of deployd on the bus; None if nobody saw it."""
+    """All observations. The last two of `acts` are the rollout of the bad release and the rollback.
+
+    `called` is when the request of the rollback was seen on the bus, None if it was not.
+    """
 
     settings: Settings
     record: Record
@@ -51,14 +53,14 @@ class Verdict:
     bad: str  # the version
     called: float | None
 
-    # ---- what was seen
+    # ---- observations
 
     @property
     def rollback(self) -> Act:
         return self.acts[-1]
 
     def fresh(self) -> list[Request]:
-        """Whoever answered a new connection."""
+        """Return the requests on new connections that a generation answered."""
         return [
             request
             for request in self.record.requests
@@ -66,7 +68,7 @@ class Verdict:
         ]
 
     def lost(self) -> Counter[str]:
-        """Requests with no answer, and answers that are none though the release is good."""
+        """Count the requests without a response, and those with an error of a good release, by outcome."""
         failed = (request for request in self.record.requests if request.failed)
         return Counter(
             str(request.outcome)
@@ -75,51 +77,51 @@ class Verdict:
         )
 
     def canaries(self) -> tuple[int, int]:
-        """Of so many connections since the canary stood, so many were its own."""
+        """Return the number of connections to the canary since the pause, and the number of all."""
         ordered = sorted((request for request in self.fresh() if request.sent >= self.canary.start), key=_sent)
         counted = ordered[: self.settings.connections]
         return sum(request.generation == self.canary.generation for request in counted), len(counted)
 
     def late(self) -> int:
-        """How many answers of the bad release came later after the way back was asked for than they may."""
+        """Return the number of responses of the bad release that came too late after the request of the rollback."""
         if self.called is None:
             return 0
         limit = self.called + self.settings.late
         return sum(request.version == self.bad and request.end > limit for request in self.record.requests)
 
     def last_bad(self) -> Request | None:
-        """The last answer of the bad release."""
+        """Return the last response of the bad release."""
         bad = (request for request in self.record.requests if request.version == self.bad)
         return max(bad, key=lambda request: request.end, default=None)
 
     def samples(self) -> list[Sample]:
-        """For the drawings: answers on new connections."""
+        """Return the responses on new connections, for the plots."""
         return [Sample(request.end, int(request.generation or 0)) for request in self.fresh()]
 
     def series(self) -> list[Series]:
-        """The generations, with what they are called."""
+        """Return the generations with their labels."""
         known = sorted({(int(request.generation or 0), request.version or "?") for request in self.fresh()})
         return [
-            Series(generation, f"generation {generation}, {version}{' (answers 500)' * (version == self.bad)}", bad)
+            Series(generation, f"generation {generation}, {version}{' (responds 500)' * (version == self.bad)}", bad)
             for generation, version in known
             for bad in (version == self.bad,)
         ]
 
     def moments(self) -> list[Moment]:
-        """The commands, and the last bad answer."""
+        """Return the commands, and the last bad response."""
         found = [Moment(act.start, act.command) for act in self.acts]
         last = self.last_bad()
-        return sorted([*found, Moment(last.end, "the last answer of the bad release")] if last else found)
+        return sorted([*found, Moment(last.end, "the last response of the bad release")] if last else found)
 
-    # ---- what had to be
+    # ---- checks
 
     def checks(self) -> list[Check]:
         return [
             self.nothing_lost(),
             *(self.ended_well(act) for act in self.acts if act.status),
             self.share(),
-            self.told(),
-            self.way_back(),
+            self.reported(),
+            self.rolled_back(),
             self.nothing_started(),
         ]
 
@@ -151,45 +153,41 @@ class Verdict:
             f"give or take {self.settings.tolerance:g}",
         )
 
-    def told(self) -> Check:
-        """deployd's own word agrees with what the clients saw."""
+    def reported(self) -> Check:
+        """Check that deployd's report agrees with what the clients observed."""
         asked, seen = self.canary.asked, self.canary.seen
         mine, total = self.canaries()
         measured = 100 * mine / total if total else 0.0
         within = self.settings.tolerance
         agrees = abs(asked - CANARY) <= within and seen is not None and abs(seen - measured) <= within
-        words = "nothing" if seen is None else f"{seen:.2f} %"
-        return Check(
-            agrees, f"deployd status --json: asked {asked:.2f} %, seen {words}; the clients saw {measured:.2f} %"
-        )
+        words = "unknown" if seen is None else f"{seen:.2f} %"
+        return Check(agrees, f"deployd status --json: asked {asked:.2f} %, seen {words}; clients: {measured:.2f} %")
 
-    def way_back(self) -> Check:
+    def rolled_back(self) -> Check:
         last = self.last_bad()
         if last is None:
-            return Check(False, f"{self.bad} answered nobody, so that there was nothing to come back from")
+            return Check(False, f"{self.bad} served no request, so there was nothing to roll back")
         if self.called is None:
-            return Check(False, "rollback: nobody asked deployd for it on the bus")
+            return Check(False, "rollback: no request was seen on the bus")
         after, command = last.end - self.called, last.end - self.rollback.start
         late = self.late()
         many = f"; {late:,} came later than that" if late else ""
         return Check(
             not late,
-            f"rollback: the last answer of {self.bad} came {_ms(after)} after deployd was asked for it (at most "
+            f"rollback: the last response of {self.bad} came {_ms(after)} after the request reached deployd (at most "
             f"{_ms(self.settings.late)}), {_ms(command)} after the command was entered{many}",
         )
 
     def nothing_started(self) -> Check:
-        """systemd starts no process on the way back, and those that answer afterwards are those of before."""
+        """Check that the rollback started no process, and that the same processes serve as before the bad release."""
         started = self.timeline.started(self.rollback.start, self.record.end)
         if started:
             return Check(False, f"rollback: instances {' '.join(map(str, started))} were started")
         before = {request.pid for request in self.fresh() if request.end < self.acts[-2].start}
         after = {request.pid for request in self.fresh() if request.sent > self.rollback.end}
         if not after or not after <= before:
-            return Check(False, "rollback: processes answer that did not answer before the bad release")
-        return Check(
-            True, f"rollback: no instance was started; the {len(after)} processes that serve are those of before"
-        )
+            return Check(False, "rollback: processes serve that did not serve before the bad release")
+        return Check(True, f"rollback: no instance was started; the same {len(after)} processes serve as before")
 
     def as_json(self) -> dict[str, Any]:
         mine, total = self.canaries()

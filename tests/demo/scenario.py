@@ -1,4 +1,4 @@
-"""What the demonstration does, in order: each step with its command and how that has to end. Only data."""
+"""The steps of the demonstration, in order, each with its command and the expected result. Data only."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ RELEASES = {"v1": "good", "v2": "good", "v3": "crash", "v4": "hang"}
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """`version` is deployed, `serves` is what must answer afterwards; they differ where a release is bad."""
+    """A step. `version` is rolled out, `serves` must serve afterwards; they differ for a bad release."""
 
-    name: str  # of its row in the tables
+    name: str  # of the row in the tables
     title: str
     about: str
     command: tuple[str, ...]
@@ -39,7 +39,7 @@ def directory(version: str) -> str:
 
 
 def first(settings: Settings) -> Step:
-    """The deployment that there is no load on yet."""
+    """Return the first deployment, before the load."""
     return Step(
         "v1, first deploy",
         "The first deployment",
@@ -53,27 +53,27 @@ def first(settings: Settings) -> Step:
 
 
 def steps(settings: Settings) -> tuple[Step, ...]:
-    """The rollouts under load."""
-    way = (
+    """Return the rollouts under load."""
+    pace = (
         "An old instance stops, a new one boots in its place, and the next one waits for its READY=1."
         if settings.in_place
-        else "A new instance boots beside the old ones; only when it has said READY=1 does an old one go. "
-        "Then the next."
+        else "A new instance boots alongside the old ones; when it has sent READY=1, an old one stops. "
+        "Then the next one follows."
     )
     return (
-        _rollout("v1 → v2", "A good release", way, "v2", "v2"),
+        _rollout("v1 → v2", "A good release", pace, "v2", "v2"),
         _rollout("v3, crashes", "A release that crashes at boot", "Its process exits with status 3.", "v3", "v2"),
         _rollout(
             "v4, never ready",
             "A release that never becomes ready",
-            f"Its process runs, but says nothing. The gate gives it {settings.gate:g} s.",
+            f"Its process runs, but never sends READY=1. The gate allows {settings.gate:g} s.",
             "v4",
             "v2",
         ),
         Step(
             "back to v1",
-            "The way back",
-            "rollback is a rollout too: the good release before this one, as a new generation.",
+            "The rollback",
+            "A rollback is a rollout too: of the good release before this one, as a new generation.",
             ("deployd", "rollback", APP),
             "v1",
             "v1",

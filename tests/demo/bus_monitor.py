@@ -1,4 +1,4 @@
-"""When a call passes the machine's bus: a witness for the moment at which deployd is given a command."""
+"""Monitors the machine's bus, to learn when a request reaches deployd."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ DEADLINE = 10.0
 PING = ("busctl", "call", "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus.Peer", "Ping")
 
 
-class WitnessError(Exception):
-    """The monitor of the bus sees nothing."""
+class MonitorError(Exception):
+    """The bus monitor does not work."""
 
 
-class Witness:
-    """Watches the bus for calls of one method, as `busctl monitor` shows them; `with Witness(…) as witness`."""
+class CallMonitor:
+    """Monitors calls of one method by `busctl monitor`: `with CallMonitor(…) as monitor`."""
 
     def __init__(self, machine: Machine, method: str) -> None:
         self._machine, self._method = machine, method
@@ -39,17 +39,17 @@ class Witness:
             self._lines.put(line)
 
     def __enter__(self) -> Self:
-        """Wait until it sees: not every version says so, but all show a call that was made to be seen."""
+        """Wait until the monitor works, that is until it shows a call made for this purpose."""
         end = time.monotonic() + DEADLINE
         while time.monotonic() < end:
             self._machine.run(PING, check=False)
             if self._next("Ping", 0.2):
                 return self
         self.__exit__(None, None, None)
-        raise WitnessError("busctl monitor does not show what is called on the machine's bus")
+        raise MonitorError("busctl monitor does not show calls on the machine's bus")
 
     def called(self) -> float | None:
-        """When the first call came, on CLOCK_MONOTONIC; None if there was none. For after it was answered."""
+        """Return the time of the first call on CLOCK_MONOTONIC, None if there was none. Use it after the reply."""
         call = self._next(self._method, DEADLINE)
         return None if call is None else moment(call, time.time() - time.monotonic())
 
@@ -72,5 +72,5 @@ class Witness:
 
 
 def moment(call: Mapping[str, Any], epoch: float) -> float:
-    """When a call was seen, from what the monitor tells of it; `epoch` is CLOCK_REALTIME at CLOCK_MONOTONIC 0."""
+    """Return the time of a call from the monitor's output; `epoch` is CLOCK_REALTIME at CLOCK_MONOTONIC 0."""
     return int(call["timestamp-realtime"]) / 1e6 - epoch

@@ -13,8 +13,8 @@ from deployd.state.pins import Pins
 from deployd.systemd.comparison import UnitState
 from deployd.systemd.daemon_reload import DaemonReload
 from deployd.systemd.proxy import UnitRefused
-from deployd.units import render
 from deployd.units.directory import UnitDirectory
+from deployd.units.text import unit_files
 from tests.bus.private_bus import run
 from tests.state.four_rollouts import SETTINGS
 
@@ -83,7 +83,7 @@ class Site:
         self.systemd = systemd
         (directory / "units").mkdir(parents=True)
         units = UnitDirectory(directory / "units", others=())
-        units.install(render.units(SETTINGS, 2, str(directory)))
+        units.install(unit_files(SETTINGS, 2, str(directory)))
         self.pins = Pins(directory)
         self.pins.write_generation(NAME, 1, {"run": ("", 0o755)}, "/srv")
         for number in (1, 2):

@@ -23,7 +23,7 @@ from typing import Any
 from deployd.state.history import History
 from deployd.state.pins import Pins
 from deployd.units.directory import UnitDirectory
-from deployd.units.render import HEADER, Unit
+from deployd.units.text import HEADER, Unit
 from tests.state.four_rollouts import OPERATIONS
 
 CALLS = (

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from deployd.model.app import App, Directives, Listen, ListenKind
-from deployd.units import render
-from deployd.units.render import Unit
+from deployd.units.text import Unit, unit_files
 
 NAMES = ["web.socket", "web.service", "web@.service"]
 
@@ -19,4 +18,4 @@ def rendered(backlog: str = "1", service: Directives = (), socket: Directives = 
         service=(*service, ("LimitNOFILE", (backlog,))),
         socket=(*socket, ("Backlog", (backlog,))),
     )
-    return render.units(app, int(backlog), "/var/lib/deployd", "/bin/true")
+    return unit_files(app, int(backlog), "/var/lib/deployd", "/bin/true")

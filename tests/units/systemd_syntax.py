@@ -1,6 +1,6 @@
 """A reader of unit files, command lines and environment files, written from the man pages: the inverse of the escapes.
 
-Not a copy of `deployd.units.render`: where one of the two is wrong, the property tests find them at odds.
+Not a copy of `deployd.units.text`: where one of the two is wrong, the property tests find them at odds.
 """
 
 from __future__ import annotations

@@ -10,10 +10,9 @@ import pytest
 
 from deployd.errors import Refused, StateError
 from deployd.model.app import App, Listen, ListenKind
-from deployd.units import render
 from deployd.units.directory import UnitDirectory
-from deployd.units.render import Unit
-from deployd.units.render.sockets import Socket
+from deployd.units.text import Unit, unit_files
+from deployd.units.text.sockets import Socket
 from tests.state.disks import DyingDisk, FailingDisk, PowerLoss
 from tests.units.rendered import NAMES, rendered
 
@@ -166,7 +165,7 @@ def test_units_of_later_sockets_belong_to_the_app_and_no_others(tmp_path: Path) 
     units = UnitDirectory(tmp_path)
     listening = [Socket("web.socket", ("80",)), Socket("web:2.socket", ("81",))]
     app = App("web", "/srv/web", ("/bin/web",), (Listen(ListenKind.TCP, "80"), Listen(ListenKind.TCP, "81")))
-    rendered = render.units(app, 1, "/var/lib/deployd", "/bin/true", listening=listening)
+    rendered = unit_files(app, 1, "/var/lib/deployd", "/bin/true", listening=listening)
     assert units.install(rendered)
     for other in ("web:3.socket.bak", "web:x.socket", "web:2.timer", "xweb:2.socket", "web:04.socket"):
         shutil.copy(tmp_path / "web.socket", tmp_path / other)

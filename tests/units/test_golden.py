@@ -14,9 +14,8 @@ import pytest
 
 from deployd import config
 from deployd.model.app import App
-from deployd.units import render
 from deployd.units.directory import UnitDirectory
-from deployd.units.render import steered
+from deployd.units.text import Unit, generation_files, unit_files
 
 GOLDEN = Path(__file__).parent / "golden"
 STATE = "/var/lib/deployd"
@@ -26,17 +25,17 @@ PATH_OF_ANALYZE = "/usr/bin:/bin"
 
 def socket_of(app: App) -> int | None:
     """Return the UNIX socket of the app's generation, if it has one."""
-    return 5 if app.steered and steered.has_unix(app) else None
+    return 5 if app.steered and app.has_unix else None
 
 
-def units_of(app: App, command: str = "/usr/bin/deployd") -> tuple[render.Unit, ...]:
-    return render.units(app, app.instances + 1, STATE, command, steer=app.steered, generation_socket=socket_of(app))
+def units_of(app: App, command: str = "/usr/bin/deployd") -> tuple[Unit, ...]:
+    return unit_files(app, app.instances + 1, STATE, command, steer=app.steered, generation_socket=socket_of(app))
 
 
 def show(app: App) -> str:
     """Return everything that is generated for an app, in one text."""
     texts = {unit.name: unit.text for unit in units_of(app)}
-    for name, (text, mode) in render.generation_files(app, 7, app.release, socket_of(app)).items():
+    for name, (text, mode) in generation_files(app, 7, app.release, socket_of(app)).items():
         texts[f"generations/7/{name} (mode {mode:o})"] = text
     return "\n".join(f"==> {name} <==\n{text}" for name, text in texts.items())
 

@@ -6,8 +6,8 @@ import pytest
 
 from deployd import config
 from deployd.model.app import App
-from deployd.units import render
-from deployd.units.render.hardening import hardening
+from deployd.units.text import unit_files
+from deployd.units.text.hardening import hardening
 
 FILE = 'release = "/srv/web"\nexec = ["bin/web"]\nlisten = ["8080"]\n'
 
@@ -17,7 +17,7 @@ def parse(top: str = "", service: str = "") -> App:
 
 
 def unit(app: App) -> list[str]:
-    (text,) = (unit.text for unit in render.units(app, 1, "/var/lib/deployd") if unit.name == "web@.service")
+    (text,) = (unit.text for unit in unit_files(app, 1, "/var/lib/deployd") if unit.name == "web@.service")
     return text.splitlines()
 
 

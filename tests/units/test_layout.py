@@ -11,8 +11,9 @@ from deployd.model import unit_name
 from deployd.model.app import App, Listen, ListenKind, Routing
 from deployd.model.gate import Gate, Probe
 from deployd.plan.goal import Goal
-from deployd.units import render
-from deployd.units.layout import Layout, Present, Render, layout, settled
+from deployd.units.layout import Layout, Render, layout, settled
+from deployd.units.present import Present
+from deployd.units.text import Unit, unit_files
 
 OLD, NEW = "8080", "8081"
 FIRST, SECOND = "web.socket", "web:2.socket"
@@ -24,8 +25,8 @@ def app(*addresses: str, **settings: object) -> App:
 
 
 def make() -> Render:
-    def units(app: App, instances: int, **options: object) -> tuple[render.Unit, ...]:
-        return render.units(app, instances, "/state", "/bin/true", **options)  # type: ignore[arg-type]
+    def units(app: App, instances: int, **options: object) -> tuple[Unit, ...]:
+        return unit_files(app, instances, "/state", "/bin/true", **options)  # type: ignore[arg-type]
 
     return units
 

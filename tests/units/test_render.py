@@ -19,8 +19,7 @@ from deployd.config import directives, values
 from deployd.config.source import Problem
 from deployd.model.app import App, Directives, Listen, ListenKind, StopSettings
 from deployd.model.gate import Gate
-from deployd.units import render
-from deployd.units.render import escape
+from deployd.units.text import escape, generation_files, unit_files
 from tests.units import systemd_syntax as syntax
 
 STATE = "/var/lib/deployd"
@@ -82,7 +81,7 @@ def lines_of(table: Directives) -> list[tuple[str, str]]:
 
 @given(apps, path)
 def test_units_have_exactly_the_expected_directives(app: App, state: str) -> None:
-    socket, app_unit, instance = (syntax.sections(unit.text) for unit in render.units(app, 3, state, "/opt/d $x/d"))
+    socket, app_unit, instance = (syntax.sections(unit.text) for unit in unit_files(app, 3, state, "/opt/d $x/d"))
     assert [name for name, _ in socket] == ["Unit", "Socket", "Install"]
     assert [name for name, _ in app_unit] == ["Unit", "Service", "Install"]
     assert [name for name, _ in instance] == ["Unit", "Service"]
@@ -147,7 +146,7 @@ def test_any_word_is_one_word(first: str, second: str) -> None:
     "/r",
 )
 def test_the_environment_file_reads_back(app: App, number: int, release: str) -> None:
-    text, mode = render.generation_files(app, number, release)["environment"]
+    text, mode = generation_files(app, number, release)["environment"]
     ours = {"DEPLOYD_APP": app.name, "DEPLOYD_GENERATION": str(number), "DEPLOYD_RELEASE": release}
     assert syntax.environment_file(text) == dict(app.environment) | ours
     assert mode == 0o600
@@ -175,7 +174,7 @@ def test_the_script_passes_the_arguments(program: Path, arguments: list[str]) ->
 def run_script(app: App, number: int, generation: str, status: int = 0) -> bytes:
     with TemporaryDirectory() as directory:
         script = Path(directory, "run")
-        script.write_bytes(render.generation_files(app, number, "/srv/release")["run"][0].encode())
+        script.write_bytes(generation_files(app, number, "/srv/release")["run"][0].encode())
         done = subprocess.run(
             ["/bin/sh", script, "17"],
             env={"DEPLOYD_GENERATION": generation, "DEPLOYD_INSTANCE": "the file's", "PATH": os.environ["PATH"]},
@@ -195,14 +194,14 @@ def test_the_script_does_not_start_with_another_generation_s_environment(program
     ("written", "expected"), [("bin/app", "/srv/r/bin/app"), ("./app", "/srv/r/app"), ("/bin/x", "/bin/x")]
 )
 def test_relative_programs_are_relative_to_the_release(written: str, expected: str) -> None:
-    text, _ = render.generation_files(App("a", "/r", (written, "b/c"), ()), 1, "/srv/r")["run"]
+    text, _ = generation_files(App("a", "/r", (written, "b/c"), ()), 1, "/srv/r")["run"]
     assert text.splitlines()[-1] == f"exec '{expected}' 'b/c'"
 
 
 def test_a_control_character_never_reaches_a_unit() -> None:
     app = App("a", "/r", ("/p",), (), service=(("Description", ("x\nExecStart=/bin/false",)),))
     with pytest.raises(ValueError, match="control character"):
-        render.units(app, 1, STATE)
+        unit_files(app, 1, STATE)
 
 
 @pytest.mark.parametrize(
@@ -211,14 +210,14 @@ def test_a_control_character_never_reaches_a_unit() -> None:
 )
 def test_time_spans(seconds: float, text: str) -> None:
     app = App("a", "/r", ("/p",), (), gate=Gate(timeout=seconds), stop=StopSettings(timeout=seconds))
-    lines = render.units(app, 1, STATE)[2].text.splitlines()
+    lines = unit_files(app, 1, STATE)[2].text.splitlines()
     assert f"TimeoutStartSec={text}" in lines
     assert f"TimeoutStopSec={text}" in lines
 
 
 def test_the_app_file_overrides_defaults() -> None:
     app = App("a", "/r", ("/p",), (), service=(("Restart", ("no",)),), socket=(("Backlog", ("7",)),))
-    socket, _, instance = render.units(app, 1, STATE)
+    socket, _, instance = unit_files(app, 1, STATE)
     assert [line for line in instance.text.splitlines() if line.startswith("Restart=")] == ["Restart=no"]
     assert [line for line in socket.text.splitlines() if line.startswith("Backlog=")] == ["Backlog=7"]
 

@@ -13,8 +13,7 @@ import pytest
 from deployd.model import unit_name
 from deployd.model.app import App, Listen, ListenKind
 from deployd.model.gate import Gate, GateType, Probe
-from deployd.units import render
-from deployd.units.render import probe
+from deployd.units.text import generation_files, socket_paths, unit_files
 from tests.units import systemd_syntax as syntax
 
 PLAIN = App("web", "/srv/web", ("/bin/web",), (Listen(ListenKind.TCP, "127.0.0.1:80"),))
@@ -43,22 +42,22 @@ env | grep -c DEPLOYD_names
 
 
 def test_only_apps_with_a_probe_over_http_have_private_sockets() -> None:
-    assert [unit.name for unit in render.units(HTTP, 1, STATE)][-1] == "web:probe@.socket"
+    assert [unit.name for unit in unit_files(HTTP, 1, STATE)][-1] == "web:probe@.socket"
     command = replace(PLAIN, gate=Gate(probe=Probe(command=("x",))))
     for app in (PLAIN, command):
-        units = {unit.name: unit.text for unit in render.units(app, 1, STATE)}
+        units = {unit.name: unit.text for unit in unit_files(app, 1, STATE)}
         assert "web:probe@.socket" not in units
         assert "probe" not in units["web@.service"]
     # An older generation may need them.
-    assert "web:probe@.socket" in [unit.name for unit in render.units(PLAIN, 1, STATE, probe_sockets=True)]
+    assert "web:probe@.socket" in [unit.name for unit in unit_files(PLAIN, 1, STATE, probe_sockets=True)]
 
 
 def test_the_private_socket_belongs_to_one_instance() -> None:
-    units = {unit.name: dict(syntax.sections(unit.text)) for unit in render.units(HTTP, 1, STATE)}
+    units = {unit.name: dict(syntax.sections(unit.text)) for unit in unit_files(HTTP, 1, STATE)}
     sockets = dict(units["web@.service"]["Service"])["Sockets"].split()
     assert [syntax.expand(name, "7") for name in sockets] == ["web.socket", unit_name.probe_socket("web", 7)]
     unit, socket = dict(units["web:probe@.socket"]["Unit"]), dict(units["web:probe@.socket"]["Socket"])
-    assert syntax.expand(socket["ListenStream"], "7") == probe.path("web", 7) == "/run/deployd/probe/web/7.sock"
+    assert syntax.expand(socket["ListenStream"], "7") == socket_paths.probe("web", 7) == "/run/deployd/probe/web/7.sock"
     assert syntax.expand(socket["Service"], "7") == syntax.expand(unit["BindsTo"], "7") == "web@7.service"
     assert socket["FileDescriptorName"] == "probe"
     assert unit["StartLimitIntervalSec"] == "0"
@@ -67,7 +66,7 @@ def test_the_private_socket_belongs_to_one_instance() -> None:
 @pytest.mark.parametrize("type_", GateType)
 def test_the_type_of_the_gate_is_that_of_the_unit(type_: GateType) -> None:
     app = replace(HTTP, gate=replace(HTTP.gate, type=type_))
-    text = next(unit.text for unit in render.units(app, 1, STATE) if unit.name == "web@.service")
+    text = next(unit.text for unit in unit_files(app, 1, STATE) if unit.name == "web@.service")
     assert f"Type={type_}" in text.splitlines()
 
 
@@ -93,7 +92,7 @@ def test_the_private_socket_is_passed_last(tmp_path: Path, passed: list[str], or
     program.chmod(0o755)
     app = replace(HTTP, exec=(str(program),))
     script = tmp_path / "run"
-    script.write_text(render.generation_files(app, 1, str(tmp_path))["run"][0])
+    script.write_text(generation_files(app, 1, str(tmp_path))["run"][0])
     done = subprocess.run(
         [sys.executable, "-SEc", PASS, script, *passed],
         cwd=tmp_path,

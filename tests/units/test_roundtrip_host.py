@@ -12,8 +12,8 @@ import pytest
 from deployd import config
 from deployd.model.app import App
 from deployd.state.pins import Pins
-from deployd.units import render
 from deployd.units.directory import UnitDirectory
+from deployd.units.text import generation_files, unit_files
 from tests.host.machine import Machine
 from tests.host.root import HostRoot
 
@@ -68,10 +68,10 @@ def deploy(host: Machine, app: App, number: int, release: str, instances: int, s
     pins = Pins(host.path("/") / state.removeprefix("/"))
     host.write(f"{release}/dump.py", DUMP)
     host.write(f"{release}/bin/du mp$x", DUMP, 0o755)
-    pins.write_generation(app.name, number, render.generation_files(app, number, release), release)
+    pins.write_generation(app.name, number, generation_files(app, number, release), release)
     for instance in range(1, instances + 1):
         pins.pin(app.name, instance, number)
-    if units.install(render.units(app, instances + 1, state, "/bin/true")):
+    if units.install(unit_files(app, instances + 1, state, "/bin/true")):
         host.run(["systemctl", "daemon-reload"])
     return pins
 
@@ -188,7 +188,7 @@ def test_a_connection_starts_the_pinned_instances_and_a_crash_the_same_generatio
     assert host.run(["systemctl", "is-active", "whole@3.service"], check=False).stdout == "inactive\n"
 
     two = dataclasses.replace(app, exec=("/usr/bin/python3", "dump.py", "two"), environment=(*app.environment[:1],))
-    pins.write_generation("whole", 2, render.generation_files(two, 2, "/srv/whole/1"), "/srv/whole/1")
+    pins.write_generation("whole", 2, generation_files(two, 2, "/srv/whole/1"), "/srv/whole/1")
     pins.pin("whole", 2, 2)
     before = {instance: main_pid(host, instance) for instance in (1, 2)}
     for instance in (1, 2):

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from deployd.errors import Refused
 from deployd.model import unit_name
 from deployd.model.app import App, Listen, ListenKind
-from deployd.units import render
-from deployd.units.render import sockets
-from deployd.units.render.sockets import Placement, Socket
+from deployd.units.text import is_unit, sockets, unit_files
+from deployd.units.text.sockets import Placement, Socket
 
 ADDRESSES = ["80", "127.0.0.1:81", "[::1]:82", "/run/a b%.sock", "0.0.0.0:84", "85"]
 addresses = st.lists(st.sampled_from(ADDRESSES), min_size=1, unique=True)
@@ -107,7 +106,7 @@ def test_units_read_back(installed: list[Socket]) -> None:
     listening = sockets.in_order("web", installed)
     app = App("web", "/srv/web", ("/bin/web",), (Listen(ListenKind.TCP, "80"),))
     held = {item.name for item in listening[1:]}
-    texts = {unit.name: unit.text for unit in render.units(app, 1, "/s", listening=listening, held=held)}
+    texts = {unit.name: unit.text for unit in unit_files(app, 1, "/s", listening=listening, held=held)}
     assert [sockets.parse(item.name, texts[item.name]) for item in listening] == list(listening)
     assert sockets.held("web", texts["web@.service"]) == held
     for item in listening:
@@ -119,7 +118,7 @@ def test_units_read_back(installed: list[Socket]) -> None:
         if named:
             assert "BindsTo=web.service" in texts[starter].splitlines()
             assert not [line for line in texts[starter].splitlines() if line.startswith("ExecStart=")]
-    assert all(render.is_unit("web", name) for name in texts)
+    assert all(is_unit("web", name) for name in texts)
 
 
 def test_settings_are_the_lines_of_the_section() -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from deployd.errors import InvalidFile, SystemdError
 from deployd.model.app import App, Directives, Listen, ListenKind
-from deployd.units import render
 from deployd.units.directory import UnitDirectory
-from deployd.units.render.sockets import Socket
+from deployd.units.text import unit_files
+from deployd.units.text.sockets import Socket
 from tests.units.rendered import rendered
 
 needs_analyze = pytest.mark.skipif(
@@ -94,7 +94,7 @@ def test_names_with_dots_are_accepted(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_verify_reads_later_sockets_too(tmp_path: Path, what: str) -> None:
     listening = [Socket("web.socket", ("80",)), Socket("web:2.socket", ("81",))]
     app = App("web", "/srv/web", ("/bin/web",), (Listen(ListenKind.TCP, "80"), Listen(ListenKind.TCP, "81")))
-    rendered = render.units(app, 1, "/var/lib/deployd", "/bin/true", listening=listening)
+    rendered = unit_files(app, 1, "/var/lib/deployd", "/bin/true", listening=listening)
     asyncio.run(UnitDirectory(tmp_path).verify(rendered))
     broken = [replace(unit, text=unit.text.replace("\nDescription=", "\nNoSuchThing=")) for unit in rendered]
     table = what.rpartition(".")[2]

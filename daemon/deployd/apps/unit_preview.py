@@ -12,7 +12,7 @@ from deployd.plan.goal import Goal
 from deployd.rollout.generations import Generations
 from deployd.state.pins import Pins
 from deployd.units.deployment import Deployment
-from deployd.units.render import Unit
+from deployd.units.text import Unit
 
 
 class UnitPreview:

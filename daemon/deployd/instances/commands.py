@@ -10,7 +10,7 @@ from deployd.state.pins import Pins
 from deployd.systemd.execution import Execution
 from deployd.systemd.settings import ServiceSettings
 from deployd.systemd.transient import Command
-from deployd.units import render
+from deployd.units.text import command_unit
 
 
 class Commands:
@@ -34,7 +34,7 @@ class Commands:
     ) -> Command:
         """Return a command that runs in a generation, which needs its files on the disk but no installed units."""
         files = self._pins.generation_dir(app.name, generation)
-        text = render.execution(app, str(files / "environment"))
+        text = command_unit(app, str(files / "environment"))
         return Command.of(
             app,
             argv,

@@ -17,7 +17,7 @@ from deployd.errors import SystemdError
 from deployd.model.app import App
 from deployd.model.gate import Probe
 from deployd.model.instance import Instance, State
-from deployd.units.render.probe import path
+from deployd.units.text import socket_paths
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,8 @@ async def ask_http(app: App, instance: Instance, _release: str) -> str:
     asked = app.gate.probe
     if asked is None:
         return ""
-    return await probe.ask(path(app.name, instance.number), app.name, asked.http, asked.expect, asked.timeout)
+    path = socket_paths.probe(app.name, instance.number)
+    return await probe.ask(path, app.name, asked.http, asked.expect, asked.timeout)
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,8 +91,18 @@ class App:
     """Steered only: seconds over which the weight of a new instance grows to its full value."""
     drain: Drain = field(default_factory=Drain)
     hardened: bool = False
-    """Whether the instances get the restrictions of `units.render.hardening`. False for generations that were made by a
+    """Whether the instances get the restrictions of `units.text.hardening`. False for generations that were made by a
     version of deployd without them."""
+
+    @property
+    def has_tcp(self) -> bool:
+        """True if the app listens on TCP addresses."""
+        return any(item.kind is ListenKind.TCP for item in self.listen)
+
+    @property
+    def has_unix(self) -> bool:
+        """True if the app listens on UNIX sockets."""
+        return any(item.kind is ListenKind.UNIX for item in self.listen)
 
     @property
     def steered(self) -> bool:

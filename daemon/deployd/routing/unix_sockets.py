@@ -18,7 +18,7 @@ from deployd.routing.unix_links import Links, PathTakenError
 from deployd.sockdiag import holders, unix_diag
 from deployd.systemd.manager import Systemd
 from deployd.systemd.proxy import UnitRefused
-from deployd.units.render import steered
+from deployd.units.text import socket_paths
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class UnixSockets:
         self._addresses = tuple(item.address for item in settings.listen if item.kind is ListenKind.UNIX)
         if self._addresses:
             # systemd would make all of it with the DirectoryMode= of the first app.
-            for directory in (Path(steered.DIRECTORY).parent, Path(steered.DIRECTORY)):
+            for directory in (Path(socket_paths.LISTENERS).parent, Path(socket_paths.LISTENERS)):
                 directory.mkdir(mode=0o755, exist_ok=True)
                 directory.chmod(0o755)
 
@@ -186,14 +186,15 @@ class UnixSockets:
 def forget(app: str) -> None:
     """Remove the addresses of an app that is removed; its sockets are closed."""
     try:
-        unix_links.forget(_directory(app), functools.partial(steered.link, app))
+        unix_links.forget(_directory(app), functools.partial(socket_paths.link, app))
     except SteeringError as error:
         log.warning("%s: %s", app, error)
 
 
 def _links(app: str) -> Links:
-    return Links(_directory(app), functools.partial(steered.path, app), functools.partial(steered.link, app))
+    listener, link = functools.partial(socket_paths.listener, app), functools.partial(socket_paths.link, app)
+    return Links(_directory(app), listener, link)
 
 
 def _directory(app: str) -> Path:
-    return Path(steered.DIRECTORY) / app
+    return Path(socket_paths.LISTENERS) / app

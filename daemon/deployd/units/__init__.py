@@ -1,4 +1,4 @@
-"""The unit files of an app: their text (render, pure), which ones are wanted (layout) and which are installed.
+"""The unit files of an app: their text (pure), those that are needed (layout) and those that are installed.
 
 May import systemd, state and what lies below them.
 """

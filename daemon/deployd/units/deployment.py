@@ -21,11 +21,12 @@ from deployd.state.pins import Pins
 from deployd.systemd.daemon_reload import DaemonReload
 from deployd.systemd.manager import Systemd
 from deployd.systemd.proxy import UNIT
-from deployd.units import layout, render
+from deployd.units import layout
 from deployd.units.directory import UnitDirectory
-from deployd.units.layout import Layout, Present
-from deployd.units.render import Unit, sockets, steered
+from deployd.units.layout import Layout
+from deployd.units.present import Present
 from deployd.units.shared_sockets import SharedSockets
+from deployd.units.text import Unit, generation_files, is_steered, marked, sockets, unit_files
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class Deployment:
         self._units = units
         self._pins = pins
         self._settings_of = settings_of
-        self._render: layout.Render = partial(render.units, state_dir=str(state_dir), command=command)
+        self._render: layout.Render = partial(unit_files, state_dir=str(state_dir), command=command)
         self._steerable = steerable
         self._reload = reload
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -103,12 +104,12 @@ class Deployment:
 
     def _generation_sockets(self, name: str) -> dict[int, int]:
         """Return the UNIX sockets of the generations on the disk, as far as they have any."""
-        found = {number: steered.marked(self._pins.files(name, number)) for number in self._pins.generations(name)}
+        found = {number: marked(self._pins.files(name, number)) for number in self._pins.generations(name)}
         return {generation: socket for generation, socket in found.items() if socket is not None}
 
     def has_own_sockets(self, name: str) -> bool:
         """True if the installed units give each instance listening sockets of its own."""
-        return bool(steered.is_steered(self._units.installed(name), name))
+        return bool(is_steered(self._units.installed(name), name))
 
     def steers(self, name: str) -> bool:
         """True if the instances have sockets of their own and this machine can steer connections to them."""
@@ -156,7 +157,7 @@ class Deployment:
         if self._units.diff(wanted.files):
             self._units.require_writable()
             await self._units.verify(wanted.units)
-        files = render.generation_files(app, goal.generation, release, there.generation_socket(app, goal))
+        files = generation_files(app, goal.generation, release, there.generation_socket(app, goal))
         self._pins.write_generation(app.name, goal.generation, files, release)
 
     def _refuse_edits(self, app: App, wanted: Layout) -> None:

@@ -1,6 +1,6 @@
 """The unit directory: reads, compares, verifies, installs and removes the units of an app.
 
-A unit file is deployd's own if it begins with `render.HEADER`; no other is ever written or removed (invariant 9).
+A unit file is deployd's own if it begins with `HEADER`; no other is ever written or removed (invariant 9).
 Nothing here calls systemd. The caller reloads it if `install` returns True and never without need, because the socket
 of an edited unit cannot be opened again while its instances run (EBUSY; see docs/traps.md).
 """
@@ -17,7 +17,7 @@ from deployd.model import unit_name
 from deployd.model.app import NAME
 from deployd.state.disk import Disk, reported
 from deployd.units import verification
-from deployd.units.render import HEADER, Unit, is_unit, unit_names
+from deployd.units.text import HEADER, Unit, is_unit, unit_names
 
 SYSTEMDS = (
     "/run/systemd/transient", "/run/systemd/system", "/run/systemd/generator", "/usr/local/lib/systemd/system",

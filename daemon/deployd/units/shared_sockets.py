@@ -14,9 +14,10 @@ from deployd.systemd.daemon_reload import DaemonReload
 from deployd.systemd.manager import Systemd
 from deployd.systemd.proxy import UnitRefused
 from deployd.units.directory import UnitDirectory
-from deployd.units.layout import Present, Render
-from deployd.units.render import Unit, sockets
-from deployd.units.render.sockets import Socket
+from deployd.units.layout import Render
+from deployd.units.present import Present
+from deployd.units.text import Unit, sockets
+from deployd.units.text.sockets import Socket
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from deployd.errors import InvalidFile, SystemdError
 from deployd.model import unit_name
 from deployd.state.disk import reported
-from deployd.units.render import HEADER, Unit
+from deployd.units.text import HEADER, Unit
 
 SEARCH_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 """Where systemd-analyze is searched for, and its PATH."""

@@ -1,0 +1,81 @@
+"""What an app has on this machine: unit files, pins, masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from deployd.model import unit_name
+from deployd.model.app import App, Routing
+from deployd.plan.goal import Goal
+from deployd.units.text import Unit, is_steered, sockets
+from deployd.units.text.sockets import Placement, Socket
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """What an app has on this machine."""
+
+    name: str
+    installed: dict[str, str]
+    """The unit files of the app as a whole."""
+    own: dict[int, str]
+    """The unit files of single instances."""
+    pins: dict[int, int]
+    masked: frozenset[int] = frozenset()
+    """Masked instances, which systemd does not start."""
+    own_sockets: dict[int, str] = field(default_factory=dict)
+    """The unit files of single instances' listening sockets."""
+    generation_sockets: dict[int, int] = field(default_factory=dict)
+    """The UNIX sockets from which the instances of each generation on the disk accept, if the app is steered."""
+    steerable: bool = False
+    """True if this machine can steer connections."""
+
+    def steers(self, app: App) -> bool:
+        """True if each instance of `app` has sockets of its own. Installed units decide: no address has both."""
+        installed = is_steered(self.installed, self.name)
+        return app.routing is Routing.STEERED and self.steerable if installed is None else installed
+
+    def generation_socket(self, app: App, goal: Goal) -> int | None:
+        """Return the UNIX socket for instances of `goal`: that of the instances that it adopts, or one of its own."""
+        if not self.steers(app) or not app.has_unix:
+            return None
+        if goal.generation in self.generation_sockets:
+            return self.generation_sockets[goal.generation]
+        alike = goal.same.intersection(self.pins.values(), self.generation_sockets)
+        return self.generation_sockets[max(alike)] if alike else max(1, goal.generation)
+
+    def accepted(self) -> frozenset[int]:
+        """Return the UNIX sockets from which instances accept."""
+        made = self.generation_sockets.keys() & self.pins.values()
+        return frozenset(self.generation_sockets[generation] for generation in made)
+
+    def sockets(self) -> tuple[Socket, ...]:
+        """Return the installed shared sockets."""
+        found = (sockets.parse(name, text) for name, text in self.installed.items())
+        return sockets.in_order(self.name, found)
+
+    def place(self, app: App) -> Placement:
+        """Return the placement of the addresses of `app`. Raises Refused."""
+        if self.steers(app):
+            return Placement((), None, ())
+        return sockets.place(self.name, self.sockets(), [item.address for item in app.listen])
+
+    def held(self, number: int) -> frozenset[str]:
+        """Return the shared sockets that an instance was passed or would be passed."""
+        return sockets.held(self.name, self.own.get(number, self.installed.get(unit_name.template(self.name), "")))
+
+    def in_use(self, numbers: Iterable[int]) -> frozenset[str]:
+        """Return the shared sockets that these instances hold."""
+        return frozenset(name for number in numbers for name in self.held(number))
+
+    def has(self, units: Iterable[Unit]) -> bool:
+        """True if all these units are installed as they are."""
+        own = {unit_name.instance(self.name, number): text for number, text in self.own.items()}
+        own |= {unit_name.instance_socket(self.name, number): text for number, text in self.own_sockets.items()}
+        return all((self.installed | own).get(unit.name) == unit.text for unit in units)
+
+    def reach(self) -> int:
+        """Return the highest number of an instance that the installed app unit wants."""
+        text = self.installed.get(unit_name.app_unit(self.name), "")
+        return max(unit_name.instance_numbers(self.name, text), default=0)

@@ -1,0 +1,23 @@
+"""The text of unit files and of the files of a generation. Pure: text from an App; others write it to disk.
+
+What differs per app goes into unit files, through the templates of templates/. What differs per generation (program,
+arguments, environment, release) goes into files that an instance reaches through its pin, so that no daemon-reload is
+needed per instance, and an instance that systemd restarts comes back with the same generation.
+"""
+
+from __future__ import annotations
+
+from deployd.units.text.generation import generation_files, marked
+from deployd.units.text.unit import HEADER, Unit, command_unit, is_steered, is_unit, unit_files, unit_names
+
+__all__ = [
+    "HEADER",
+    "Unit",
+    "command_unit",
+    "generation_files",
+    "is_steered",
+    "is_unit",
+    "marked",
+    "unit_files",
+    "unit_names",
+]

@@ -41,6 +41,20 @@ from deployd.units.deployment import Deployment
 
 
 @dataclass(frozen=True, slots=True)
+class _Instances:
+    """The parts of one app that act on its processes."""
+
+    router: Router
+    app_unit: AppUnit
+    actuator: Actuator
+    crash_loop: CrashLoop
+    observer: Observer
+    recall: Recall
+    resync: Resync
+    standby: Standby
+
+
+@dataclass(frozen=True, slots=True)
 class ControllerFactory:
     """The services of the daemon. Only this class has all of them: each part of an app gets those it uses."""
 
@@ -60,76 +74,29 @@ class ControllerFactory:
 
     def make(self, name: str, compare: Compare, *, emit: Emit, changed: Callable[[], None]) -> Controller:
         """Make the controller of an app. `emit` gets its events; `changed` is called when its status has changed."""
-        loop = ControlLoop()
-        events = Events(name, emit)
-        router = Router(name, self.systemd, self.kernel, self.deployment.has_own_sockets, changed=loop.wake)
-        app_unit = AppUnit(name, self.systemd, changed=loop.wake, failed=loop.fail)
-        freezer = Freezer(name, self.systemd, self.pins)
-        actuator = Actuator(
-            name,
-            self.systemd,
-            self.pins,
-            router,
-            freezer,
-            changed=loop.wake,
-            stopped=events.stopped,
-            failed=loop.fail,
-        )
-        crash_loop = CrashLoop(
-            name,
-            self.history,
-            self.tail,
-            actuator,
-            self.patience,
-            up=app_unit.is_up,
-            wake=loop.wake,
-            changed=changed,
-            emit=events.emit,
-        )
-        observer = Observer(
-            actuator,
-            prober(name, self.systemd, self.transient, self.commands, actuator, changed=loop.wake),
-            Invocations(name, self.history, self.tail),
-            crash_loop,
-            changed=changed,
-        )
-        resync = Resync(self.systemd, app_unit, actuator)
-
-        def connected(numbers: Collection[int]) -> Collection[int]:
-            return router.backend.connected(numbers)  # the backend may be another one each time
-
-        standby = Standby(
-            name,
-            self.pins,
-            freezer,
-            actuator,
-            up=app_unit.is_up,
-            wake=loop.wake,
-            connected=connected,
-        )
-        recall = Recall(name, self.pins, actuator, up=app_unit.is_up, wake=loop.wake)
-        analysis = Analysis(name, self.transient, self.commands, self.tail, compare, wake=loop.wake, emit=events.emit)
-        cleanup = Cleanup(name, self.history, self.pins, self.deployment, actuator, generations=self.generations)
-        recorder = Recorder(name, self.history, events)
+        loop, events = ControlLoop(), Events(name, emit)
+        parts = self._instances(name, loop, events, changed)
 
         def moved() -> None:
             changed()
             loop.wake()
 
-        lifecycle = Lifecycle(recorder, observer, actuator, analysis, cleanup, moved=moved)
-        completion = Completion(recorder, lifecycle, self.deployment, self.hooks, emit=events.emit, wake=loop.wake)
+        recorder = Recorder(name, self.history, events)
+        cleanup = Cleanup(name, self.history, self.pins, self.deployment, parts.actuator, generations=self.generations)
+        analysis = Analysis(name, self.transient, self.commands, self.tail, compare, wake=loop.wake, emit=events.emit)
+        lifecycle = Lifecycle(recorder, parts.observer, parts.actuator, analysis, cleanup, moved=moved)
         reconciler = Reconciler(
             recorder,
             Preparation(name, recorder, self.deployment, self.workers),
             lifecycle,
-            completion,
+            Completion(recorder, lifecycle, self.deployment, self.hooks, emit=events.emit, wake=loop.wake),
             analysis,
-            resync=resync,
-            app_unit=app_unit,
-            observer=observer,
-            recall=recall,
-            standby=standby,
-            router=router,
+            resync=parts.resync,
+            app_unit=parts.app_unit,
+            observer=parts.observer,
+            recall=parts.recall,
+            standby=parts.standby,
+            router=parts.router,
             wake_after=loop.wake_after,
         )
         return Controller(
@@ -139,13 +106,49 @@ class ControllerFactory:
             lifecycle,
             reconciler,
             cleanup,
-            actuator=actuator,
-            app_unit=app_unit,
-            crash_loop=crash_loop,
-            observer=observer,
-            recall=recall,
-            resync=resync,
-            router=router,
-            standby=standby,
+            actuator=parts.actuator,
+            app_unit=parts.app_unit,
+            crash_loop=parts.crash_loop,
+            observer=parts.observer,
+            recall=parts.recall,
+            resync=parts.resync,
+            router=parts.router,
+            standby=parts.standby,
             changed=changed,
+        )
+
+    def _instances(self, name: str, loop: ControlLoop, events: Events, changed: Callable[[], None]) -> _Instances:
+        systemd, pins, wake = self.systemd, self.pins, loop.wake
+        router = Router(name, systemd, self.kernel, self.deployment.has_own_sockets, changed=wake)
+        app_unit = AppUnit(name, systemd, changed=wake, failed=loop.fail)
+        freezer = Freezer(name, systemd, pins)
+        actuator = Actuator(
+            name, systemd, pins, router, freezer, changed=wake, stopped=events.stopped, failed=loop.fail
+        )
+        crash_loop = CrashLoop(
+            name,
+            self.history,
+            self.tail,
+            actuator,
+            self.patience,
+            up=app_unit.is_up,
+            wake=wake,
+            changed=changed,
+            emit=events.emit,
+        )
+        probes = prober(name, systemd, self.transient, self.commands, actuator, changed=wake)
+        invocations = Invocations(name, self.history, self.tail)
+
+        def connected(numbers: Collection[int]) -> Collection[int]:
+            return router.backend.connected(numbers)  # the backend may be another one each time
+
+        return _Instances(
+            router,
+            app_unit,
+            actuator,
+            crash_loop,
+            Observer(actuator, probes, invocations, crash_loop, changed=changed),
+            Recall(name, pins, actuator, up=app_unit.is_up, wake=wake),
+            Resync(systemd, app_unit, actuator),
+            Standby(name, pins, freezer, actuator, up=app_unit.is_up, wake=wake, connected=connected),
         )

@@ -21,7 +21,7 @@ from deployd.rollout.recorder import Recorder
 
 
 class Lifecycle:
-    """Of one app. `moved` is called after each change of phase, and when a rollout has ended.
+    """Moves the rollouts of one app. `moved` is called after each change of phase, and when a rollout has ended.
 
     Methods raise StateError if the history cannot be written.
     """
@@ -49,9 +49,9 @@ class Lifecycle:
         self._actuator.act(action, generation.settings)
 
     def advance(self, active: ActiveRollout, event: Event, reason: str, culprit: int | None = None) -> bool:
-        """Move to the phase that `event` leads to; False if it makes no sense in the present one.
+        """Move to the phase that `event` leads to; False if the event makes no sense in the present phase.
 
-        `culprit` is the instance that failed.
+        `culprit` is the instance that failed, if one did.
         """
         rollout, target = active.rollout, active.target
         on_failure = OnFailure.PAUSE if target.irreversible else target.settings.pace.on_failure
@@ -85,15 +85,15 @@ class Lifecycle:
         self.advance(active, Event.FAILED, failure.reason, failure.instance)
 
     async def release_missing(self, active: ActiveRollout, reason: str) -> None:
-        """The release of the aim is gone: fail, or pause a rollback, before any instance is stopped for it."""
+        """Fail because the release of the aim is missing, before an instance is stopped for it; a rollback pauses."""
         if active.rollout.phase is Phase.ROLLING_BACK:
             self.advance(active, Event.STRANDED, f"{active.rollout.reason}; rollback is impossible: {reason}")
         else:
             await self.fail(active, Failure(GateName.RELEASE, reason))
 
     async def app_stopped(self, active: ActiveRollout) -> bool:
-        """The app was stopped by hand: abort once all its instances are down. False until then."""
-        if not await self._cleanup.restore_origin(active):
+        """Abort once all instances of an app that was stopped by hand are down; False until then, or if superseded."""
+        if not await self._cleanup.restore_origin(active) or active.over:
             return False
         self.finish(active, Result.ABORTED, f"the app was stopped (systemctl stop {active.rollout.app})")
         return True
@@ -112,5 +112,5 @@ class Lifecycle:
         self._recorder.finish(active, result, reason)
         self._analysis.end()
         self._observer.stop_probes()
-        self._moved()  # the next turn changes routing and looks after standby
+        self._moved()  # the next turn updates routing and standby
         self._cleanup.prune()

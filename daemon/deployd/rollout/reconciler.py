@@ -31,7 +31,7 @@ from deployd.routing import Router
 
 
 class Reconciler:
-    """Of one app. `wake_after` has the loop make another turn in so many seconds at the latest."""
+    """Makes the turns of one app. `wake_after` has the loop make another turn in so many seconds at the latest."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Reconciler:
         self._wake_after = wake_after
 
     async def reconcile(self) -> None:
-        """Make one turn. Without an active rollout it only watches, and starts what crashed."""
+        """Make one turn. Without an active rollout it only observes, and starts crashed instances again."""
         await self._resync.refresh()
         active = self._recorder.active
         going = active is not None and await self._is_ready(active)
@@ -74,7 +74,7 @@ class Reconciler:
         seen = self._observer.update(busy=rollout is not None and not rollout.suspended)
         failure = self._analysis.update(active if going else None, seen)
         if active is None or not going or active.aim is None:
-            return  # without aim, a request changed the phase meanwhile, and woke the loop
+            return  # without an aim: a request changed the phase meanwhile, and woke the loop
         if failure is not None:
             await self._lifecycle.fail(active, failure)
             return
@@ -141,7 +141,7 @@ class Reconciler:
             await self._standby.update(seen, Timestamp.now(), current, busy=busy, wanted=wanted)
 
     def _probe(self, active: ActiveRollout, aim: Aim, seen: tuple[Instance, ...], now: Timestamp) -> None:
-        """Have the instances probed whose answers decide."""
+        """Probe the instances whose results the planner needs."""
         asked = judge.to_probe(aim.goal, seen, active.rollout.passed, now.monotonic)
         self._observer.probe(aim.generation.settings, aim.generation.release, asked)
         self._recorder.probing(asked)
@@ -152,7 +152,7 @@ class Reconciler:
         """Begin the actions of the plan that the analysis allows."""
         if await self._completion.close_addresses(active, result, seen):
             self._wake_after(0.0)
-            return  # that took time, and the plan may be outdated
+            return  # closing took time, and the plan may be outdated
         for action in self._analysis.allowed(result.actions, seen):
             self._lifecycle.act(action, aim.generation)
         if result.wake_at is not None:

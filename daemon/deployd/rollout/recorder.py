@@ -60,9 +60,10 @@ class Recorder:
 
     def take_up(self) -> None:
         """Continue the rollout that the history has, in place of the active one."""
+        following = ActiveRollout.from_history(self._app, self._history)
         if self.active is not None:
             self.active.end()
-        self._follow(ActiveRollout.from_history(self._app, self._history))
+        self._follow(following)
 
     def begin(self, generation: Generation, holds: tuple[Hold, ...]) -> None:
         """Make a rollout to `generation` the active one; it supersedes the active one, if there is one."""
@@ -124,13 +125,14 @@ class Recorder:
         self._events.probing(asked)
 
     def acting(self, action: Action) -> None:
-        """Record and report an action that is about to begin; for a daemon that restarts in between."""
+        """Record and report an action before it begins, so that a killed daemon continues correctly."""
         active = self.active
         if active is not None and isinstance(action, Stop | Freeze) and active.note_stop(action):
             self.progress(active)
         self._events.began(action)
 
     def progress(self, active: ActiveRollout) -> None:
+        """Record which instances passed the gate, were replaced and were adopted so far."""
         self._history.progress(active.rollout, active.replaced, active.adopted)
 
     def finish(self, active: ActiveRollout, result: Result, reason: str) -> None:

@@ -42,8 +42,8 @@ attacks: bootstrap  ## what users without rights, apps and broken state can do t
 bench: bootstrap  ## measure rollouts under load (ONLY=steering, JSON=FILE)
 	@$(VENV_PYTHON) -m tests.bench $(ONLY) $(if $(JSON),--json $(JSON))
 
-simulate: bootstrap  ## the way back from a bad release in 200 instances, against oldest-first (STORY="--instances 50 --boot 30")
-	@$(VENV_PYTHON) -m tests.bench.recovery $(STORY)
+simulate: bootstrap  ## the rollback of a bad release in 200 instances, compared with oldest-first (SCENARIO="--instances 50 --boot 30")
+	@$(VENV_PYTHON) -m tests.bench.recovery $(SCENARIO)
 
 lint: bootstrap  ## linters, types, import contracts, and the names of files and tests in the documentation
 	@$(VENV_PYTHON) -m pytest -q tests/packaging/test_lint.py tests/docs/test_architecture.py tests/docs/test_traps.py $(TESTS)

@@ -1,7 +1,7 @@
-"""`python3 -m tests.bench [NAME …]`: measure on a disposable host and print what, figure, aim, met or missed.
+"""`python3 -m tests.bench [NAME …]`: measures on a disposable host and prints each figure with its aim, met or missed.
 
-Figures are medians of interleaved runs, and ratios within one run wherever that can be: the machine is shared, and
-another one is faster. Nothing is asserted; the exit status is 0 when everything could be measured.
+Figures are medians of interleaved runs, and ratios within one run if possible, because machines differ and may be
+shared. Nothing is asserted; the exit status is 0 if everything could be measured.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 from tests.bench.figure import Figure, table
 from tests.host.machine import Machine
 
-MEASUREMENTS = ("startup", "idle", "cost", "load", "disk", "serving", "way_back", "spill_over", "command")
-GROUPS = {"steering": ("serving", "way_back", "spill_over", "command")}
+MEASUREMENTS = ("startup", "idle", "cost", "load", "disk", "serving", "rollback", "spill_over", "command")
+GROUPS = {"steering": ("serving", "rollback", "spill_over", "command")}
 
 
 def main() -> int:
@@ -25,14 +25,14 @@ def main() -> int:
     arguments.add_argument(
         "names", nargs="*", metavar="NAME", help=f"what to measure: {', '.join((*MEASUREMENTS, *GROUPS))}"
     )
-    arguments.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    arguments.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file")
     given = arguments.parse_args()
     if unknown := sorted({*given.names} - {*MEASUREMENTS, *GROUPS}):
         arguments.error(f"no such measurement: {', '.join(unknown)}")
     names = dict.fromkeys(name for each in given.names or MEASUREMENTS for name in GROUPS.get(each, (each,)))
     modules = {name: importlib.import_module(f"tests.bench.{name}") for name in names}
     for module in modules.values():
-        if hasattr(module, "prepare"):  # what it needs of the network comes first: nobody waits for minutes, in vain
+        if hasattr(module, "prepare"):  # downloads come first, so that their failure does not come after minutes
             module.prepare()
     figures: dict[str, list[Figure]] = {}
     with Machine.boot("bench") as machine:

@@ -1,6 +1,6 @@
-"""How long `deployd rollback` takes until its request is on the bus, and of what that is made.
+"""Measures the time from the start of `deployd rollback` until its request is on the bus, and its parts.
 
-The rollback is refused, as there is nothing to go back to: so it can be repeated.
+The rollback is refused, because there is no earlier generation, so it can be repeated.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a rollout costs per instance beyond `systemctl restart` of the same unit, with 4, 16 and 100 instances."""
+"""Measures the time of a rollout per instance beyond `systemctl restart` of the same unit, for 4 to 100 instances."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def measure(machine: Machine) -> list[Figure]:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Milliseconds per instance; medians of interleaved rounds, the differences taken within each."""
+    """Milliseconds per instance: medians of interleaved rounds, with differences within each round."""
 
     beyond_command: float
     beyond_call: float

@@ -1,7 +1,7 @@
-"""What waiting for the disk adds to a replaced instance. The host's files lie in memory, where fsync is free.
+"""Measures the time that waiting for the disk adds per replaced instance. (On hosts, files are in memory.)
 
-The very writes of a replacement, through the daemon's own code, in a directory of this machine's disk and in one
-that never waits.
+Carries out the writes of a replacement with the daemon's own code in a directory on this machine's disk, with and
+without fsync.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ ROUNDS, REPLACED = 5, 40
 
 
 class Careless(Disk):
-    """The same writes without waiting."""
+    """A disk that does not wait for writes."""
 
     def sync(self, directory: Path) -> None:
         return
 
 
 def measure(_machine: Machine) -> list[Figure]:
-    waits, goes_on = [], []
+    synced, unsynced = [], []
     for _ in range(ROUNDS):
-        waits.append(_replacements(Disk()))
-        goes_on.append(_replacements(Careless()))
+        synced.append(_replacements(Disk()))
+        unsynced.append(_replacements(Careless()))
     return [
-        Figure("writes per replaced instance on this disk", median(waits), "ms"),
-        Figure("  the same without waiting for pins to be on it", median(goes_on), "ms"),
+        Figure("writes per replaced instance on this disk", median(synced), "ms"),
+        Figure("  the same without fsync of the pins", median(unsynced), "ms"),
     ]
 
 
 def _replacements(disk: Disk) -> float:
-    """Milliseconds per instance for what the daemon writes when it replaces one."""
+    """Return the milliseconds per instance for the daemon's writes of a replacement."""
     CACHE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as directory:
         state = Path(directory)

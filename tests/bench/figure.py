@@ -1,4 +1,4 @@
-"""What a measurement found, and whether that meets the aim. Pure."""
+"""The figures of measurements, and the table with their aims. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HEADINGS = ("what", "figure", "aim", "")
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of the table. Less is better in all of them; without an aim it only explains another."""
+    """One line of the table. Less is better in all of them; a figure without an aim explains another."""
 
     what: str
     value: float
@@ -37,7 +37,7 @@ class Figure:
 
 
 def number(value: float) -> str:
-    """Three digits or so: more would claim more than a shared machine can tell."""
+    """Format a number with about three digits, the precision that such measurements have."""
     if math.isnan(value):
         return "-"
     size = abs(value)
@@ -55,5 +55,5 @@ def table(figures: Iterable[Figure]) -> str:
 
 
 def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> float:
-    """The median of the ratios of interleaved pairs: what slowed both of a pair down cancels out."""
+    """Return the median of the ratios of interleaved pairs, in which a slow machine cancels out."""
     return median(a / b for a, b in zip(numerators, denominators, strict=True))

@@ -1,4 +1,4 @@
-"""What the daemon takes when nothing happens: its memory after some rollouts, and how often it wakes up."""
+"""Measures the idle daemon: its memory after some rollouts, and its wake-ups."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def measure(machine: Machine) -> list[Figure]:
 
 
 def _expected() -> float:
-    """The watchdog wants a sign of life twice in its time; a window may begin just before one."""
+    """Return the wake-ups for the watchdog, two per timeout; a window may begin just before one."""
     return WINDOW / (WATCHDOG / 2) + 1
 
 
 def _wakeups(machine: Machine) -> float:
-    """How often a thread of the daemon went to sleep of its own accord within the window."""
+    """Return the number of voluntary context switches of the daemon's threads within the window."""
     process = rig.daemon(machine)
-    time.sleep(1)  # what the measuring itself caused is over
+    time.sleep(1)  # until the effects of the measurement itself are over
     before = _switches(process)
     time.sleep(WINDOW)
     return _switches(process) - before

@@ -1,7 +1,7 @@
-"""A rollout under load against the reference supervisor: how long until all is new, and what the clients notice.
+"""Compares rollouts under load with the reference supervisor: their duration, and what the clients notice.
 
-Four instances that boot for a second and take 5 ms for an answer, 300 fresh connections a second, in place and with
-surge; deployd and the reference take turns.
+Four instances with a boot of one second and responses of 5 ms get 300 new connections per second, in place and with
+surge; deployd and the reference alternate.
 """
 
 from __future__ import annotations
@@ -30,13 +30,16 @@ REFERENCE_PORT = rig.PORT + 1
 
 AIM_TIME = 1.05
 AIM_SAME = 1.1
-"""What the reference itself reaches: no difference, as far as can be told."""
+"""The result of the reference itself: no measurable difference."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One rollout: its seconds, and during against before. The requests themselves are not kept: thousands of
-    objects would be looked through by the collector, in the middle of the next run."""
+    """One rollout: its duration, and ratios of during to before.
+
+    The requests themselves are not kept, because the garbage collector would scan thousands of objects during the next
+    run.
+    """
 
     seconds: float
     failed: int
@@ -46,7 +49,7 @@ class Run:
     @classmethod
     def of(cls, seconds: float, record: Record) -> Run:
         before, during = record.between("began", "roll-start"), record.between("roll-start", "roll-end")
-        # A gap is a maximum: in windows of the same length.
+        # The gap is a maximum, so windows of the same length are compared.
         same = before.window(max(before.start, before.end - (during.end - during.start)), before.end)
         p99 = during.percentile(99) / before.percentile(99)
         return cls(seconds, len(during.failed), p99, during.longest_gap() / same.longest_gap())
@@ -88,7 +91,7 @@ def _under_load(machine: Machine, port: int, roll: Callable[[], float]) -> Run:
     environment = {"PYTHONPATH": str(IN_HOST)}
     with Load.start(machine.popen, port, RATE, python=str(machine.root.python), env=environment) as load:
         load.mark("began")
-        time.sleep(BEFORE)  # not a wait for something: the steady state is what is measured
+        time.sleep(BEFORE)  # the steady state to be measured
         load.mark("roll-start")
         seconds = roll()
         load.mark("roll-end")
@@ -98,7 +101,7 @@ def _under_load(machine: Machine, port: int, roll: Callable[[], float]) -> Run:
 
 @contextmanager
 def _reference(machine: Machine, release: Path, pace: dict[str, Any]) -> Iterator[Callable[[Path], float]]:
-    """The reference supervisor with the same app; yields what rolls it to another release and tells the seconds."""
+    """Run the reference supervisor with the same app; yield a function that rolls it out and returns the seconds."""
     link = machine.path("/srv") / "loaded" / "current"
 
     def lead(to: Path) -> None:
@@ -113,10 +116,10 @@ def _reference(machine: Machine, release: Path, pace: dict[str, Any]) -> Iterato
     assert process.stdin is not None
     assert process.stdout is not None
 
-    def answered(word: str) -> None:
-        said = process.stdout.readline().strip() if process.stdout else ""
-        if said != word:
-            raise RuntimeError(f"the reference supervisor said {said!r}, not {word!r}")
+    def expect(word: str) -> None:
+        line = process.stdout.readline().strip() if process.stdout else ""
+        if line != word:
+            raise RuntimeError(f"the reference supervisor printed {line!r}, not {word!r}")
 
     def roll(to: Path) -> float:
         lead(to)
@@ -124,11 +127,11 @@ def _reference(machine: Machine, release: Path, pace: dict[str, Any]) -> Iterato
         asked = time.monotonic()
         process.stdin.write("\n")
         process.stdin.flush()
-        answered("rolled")
+        expect("rolled")
         return time.monotonic() - asked
 
     try:
-        answered("ready")
+        expect("ready")
         yield roll
     finally:
         process.stdin.close()

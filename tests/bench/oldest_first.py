@@ -1,8 +1,7 @@
-"""What a classic rolling restart does: every process that is not of the new restart goes, the oldest first.
+"""The planner of a classic rolling restart: it replaces every process, the oldest first.
 
-The order that deployd's recovery is compared with. It knows of no generation but the last, so it neither adopts nor
-tells a bad process from a healthy one. Its pace is the goal's: no more alive than the ceiling, no fewer available than
-the floor. Pure.
+Used for comparison with deployd's rollback. It distinguishes no generations but the last, so it neither adopts
+processes nor spares healthy ones. It keeps the goal's floor and ceiling. Pure.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from deployd.plan.planner import Plan, Verdict, World
 
 
 def oldest_first(goal: Goal, world: World, _now: float) -> Plan:
-    """The next actions of a restart of everything. Nobody fails here: the release that is restarted to is good."""
+    """Return the next actions of a restart of everything. No instance fails, because the new release is good."""
     alive = [item for item in world.instances if item.state is not State.INACTIVE]
     new = [item for item in alive if item.generation == goal.generation]
     passed = frozenset(item.number for item in new if item.state is State.READY)

@@ -1,8 +1,8 @@
-"""Debian's programs that the bench compares deployd with (nginx, HAProxy) and makes load with (wrk).
+"""Provides Debian's programs with which the bench compares deployd (nginx, HAProxy) and makes load (wrk).
 
-Downloaded once, with what they need and this machine lacks, and unpacked into the checkout's cache, which the host
-sees: afterwards no network is needed. They are not installed, as what packaging/bootstrap wants is: an nginx that is
-installed is an nginx that runs on port 80 of somebody's machine.
+They are downloaded once, with their dependencies that this machine lacks, and unpacked into the checkout's cache, which
+the host sees; afterwards no network is needed. They are not installed like the packages of packaging/bootstrap, because
+an installed nginx would run on port 80 of the machine.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ TIMEOUT = 600
 
 
 class ProgramsError(Exception):
-    """They cannot be had here."""
+    """The programs cannot be provided."""
 
 
 def provide() -> None:
-    """Have them in the cache. Raises ProgramsError."""
+    """Download the programs into the cache. Raises ProgramsError."""
     TREE.parent.mkdir(exist_ok=True)
     with TREE.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two runs in one checkout download once
@@ -41,7 +41,7 @@ def provide() -> None:
 
 
 def command(name: str) -> list[str]:
-    """How the host runs one of them: the beginning of its command line."""
+    """Return the beginning of the command line that runs one of them on the host."""
     tree = IN_HOST / TREE.relative_to(CHECKOUT)
     found = next((path for folder in ("usr/sbin", "usr/bin") if (path := TREE / folder / name).exists()), None)
     if found is None:
@@ -53,12 +53,12 @@ def command(name: str) -> list[str]:
 def _unpack(tree: Path) -> None:
     archives = tree / "archives"
     (archives / "partial").mkdir(parents=True)
-    # --reinstall: also what this machine has already, for a host made from another root.
+    # --reinstall downloads installed packages, too, for a host made from another root.
     download = ["apt-get", "-o", "Debug::NoLocking=1", "-o", f"Dir::Cache::archives={archives}", "--quiet", "--yes"]
     download += ["--no-install-recommends", "--download-only", "--reinstall", "install", *PACKAGES]
     try:
         _run(download)
-    except ProgramsError:  # no package lists, or those of long ago
+    except ProgramsError:  # no package lists, or outdated ones
         _run(["apt-get", "-o", "DPkg::Lock::Timeout=300", "--quiet", "update"])
         _run(download)
     for archive in sorted(archives.glob("*.deb")):
@@ -81,4 +81,4 @@ def _run(argv: Sequence[str]) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ProgramsError(f"{argv[0]}: {error}") from error
     if done.returncode:
-        raise ProgramsError(f"{', '.join(PACKAGES)} cannot be had: {' '.join(argv)}: {done.stderr.strip()}")
+        raise ProgramsError(f"{', '.join(PACKAGES)} cannot be provided: {' '.join(argv)}: {done.stderr.strip()}")

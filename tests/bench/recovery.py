@@ -1,10 +1,10 @@
-"""`python3 -m tests.bench.recovery`: the way back from a bad release, as deployd goes it and as a restart goes it.
+"""`python3 -m tests.bench.recovery`: compares deployd's rollback of a bad release with an oldest-first restart.
 
-The story: a deploy of generation 2 was cancelled half-way, so that half of the pool is healthy left-overs of
-generation 1. Generation 3 followed, passed the gate, had replaced a share of the pool when it turned out to be bad,
-and is taken back. deployd makes generation 4 of the release of generation 1: it adopts the left-overs, and stops the
-newest generation first. The other one restarts all processes to that release, the oldest first. Everything is
-simulated, at the same pace and with the same boot time; the same figures come out each time.
+In the scenario a rollout of generation 2 was cancelled half-way, so that half of the pool are healthy instances of
+generation 1. Generation 3 followed, passed the gate, had replaced a share of the pool when it was found to be bad, and
+is rolled back. deployd makes generation 4 of the release of generation 1: it adopts the healthy instances, and stops
+the newest generation first. The other one restarts all processes with that release, the oldest first. Everything is
+simulated, at the same pace and with the same boot time; the figures are reproducible.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from deployd.plan.simulation import Durations, Outcome, Planner, simulate
 from tests.bench.oldest_first import oldest_first
 
 GOOD, CANCELLED, BAD, BACK = 1, 2, 3, 4
-"""Generations, as the story numbers them. BACK has the release of GOOD."""
+"""Generations of the scenario. BACK has the release of GOOD."""
 
 World = tuple[Instance, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
-    """What happens to whom, and how fast. Times in seconds, shares of the pool."""
+class Scenario:
+    """The parameters. Times are in seconds, shares are parts of the pool."""
 
     instances: int = 200
     boot: float = 5.0
     stop: float = 1.0
     cancelled: float = 0.5
-    """Where the deploy of generation 2 was cancelled."""
+    """Share of generation 2 when its rollout was cancelled."""
     share: float = 0.25
-    """How much of the pool was bad when it was noticed."""
+    """Share of bad instances when the rollback is requested."""
     surge: int = 1
     unavailable: int = 0
 
@@ -50,7 +50,7 @@ class Story:
         return Goal(generation, self.instances, self.surge, self.unavailable)
 
     def before(self) -> World:
-        """The pool when somebody says `rollback`."""
+        """Return the pool when the rollback is requested."""
         pool: World = tuple(
             Instance(number, GOOD, State.READY, started=float(number), ready_since=number + self.boot)
             for number in range(1, self.instances + 1)
@@ -60,7 +60,7 @@ class Story:
         return pool
 
     def _roll(self, pool: World, generation: int, count: int) -> Outcome:
-        """Roll out, until `count` are new and as many old ones are gone."""
+        """Roll out until `count` instances have been replaced."""
 
         def reached(_seconds: float, world: World) -> bool:
             alive = [item for item in world if item.state is not State.INACTIVE]
@@ -72,14 +72,14 @@ class Story:
 
 @dataclass(slots=True)
 class Watch:
-    """What can be seen of the pool while it recovers."""
+    """Observes the pool during the recovery."""
 
     clean: float = 0.0
     """Seconds until no bad instance was left."""
     healthy: int = sys.maxsize
-    """The least number of instances that served, and were not bad."""
+    """The smallest number of healthy instances that served."""
     bad_seconds: float = 0.0
-    """Instance-seconds that bad ones served."""
+    """Instance-seconds of serving bad instances."""
     _bad: int = 0
     _at: float = 0.0
 
@@ -97,7 +97,7 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """One way back. Times in seconds."""
+    """The figures of one recovery. Times are in seconds."""
 
     no_bad_left: float
     done: float
@@ -110,22 +110,22 @@ class Recovery:
 
 ROWS = {
     "no_bad_left": "seconds until no bad instance is left",
-    "done": "seconds until all is as wanted",
-    "bad_service": "instance-seconds that bad ones served",
+    "done": "seconds until the recovery is complete",
+    "bad_service": "instance-seconds of serving bad instances",
     "starts": "instances started",
-    "healthy_stopped": "healthy left-overs stopped",
+    "healthy_stopped": "healthy instances stopped",
     "least_healthy": "least healthy capacity",
     "least": "least capacity",
 }
 
 
-def recover(story: Story, pool: World, goal: Goal, planner: Planner) -> Recovery:
-    """Go back from `pool` to `goal`."""
+def recover(scenario: Scenario, pool: World, goal: Goal, planner: Planner) -> Recovery:
+    """Simulate the recovery from `pool` to `goal`."""
     watch = Watch()
     watch(0.0, pool)
-    ended = simulate(goal, pool, durations=story.durations, planner=planner, until=watch)
+    ended = simulate(goal, pool, durations=scenario.durations, planner=planner, until=watch)
     if ended.verdict is not Verdict.DONE:
-        raise RuntimeError(f"the way back ended {ended.verdict}: {ended.reason}")
+        raise RuntimeError(f"the recovery ended {ended.verdict}: {ended.reason}")
     good = {item.number for item in pool if item.generation == GOOD}
     return Recovery(
         no_bad_left=round(watch.clean, 1),
@@ -138,23 +138,24 @@ def recover(story: Story, pool: World, goal: Goal, planner: Planner) -> Recovery
     )
 
 
-def compare(story: Story) -> dict[str, Recovery]:
-    """Both ways back from the same pool."""
-    pool, goal = story.before(), story.goal(BACK)
+def compare(scenario: Scenario) -> dict[str, Recovery]:
+    """Return both recoveries from the same pool."""
+    pool, goal = scenario.before(), scenario.goal(BACK)
     adopting = replace(goal, same=frozenset({GOOD}), proven=True)
     return {
-        "deployd": recover(story, pool, adopting, plan),
-        "oldest first, no adoption": recover(story, pool, goal, oldest_first),
+        "deployd": recover(scenario, pool, adopting, plan),
+        "oldest first, no adoption": recover(scenario, pool, goal, oldest_first),
     }
 
 
-def table(story: Story, found: dict[str, Recovery]) -> str:
-    """The story in a line, then a row for each figure."""
-    parts = Counter(item.generation for item in story.before() if item.state is State.READY)
-    told = [
-        f"{story.instances} instances: {parts[GOOD]} healthy of generation {GOOD}, {parts[CANCELLED]} of the cancelled"
-        f" generation {CANCELLED}, {parts[BAD]} of the bad generation {BAD};",
-        f"boot {story.boot:g} s, stop {story.stop:g} s, max_surge {story.surge}, max_unavailable {story.unavailable}",
+def table(scenario: Scenario, found: dict[str, Recovery]) -> str:
+    """Return the scenario in two lines, then a row for each figure."""
+    parts = Counter(item.generation for item in scenario.before() if item.state is State.READY)
+    text = [
+        f"{scenario.instances} instances: {parts[GOOD]} healthy of generation {GOOD}, {parts[CANCELLED]} of the"
+        f" cancelled generation {CANCELLED}, {parts[BAD]} of the bad generation {BAD};",
+        f"boot {scenario.boot:g} s, stop {scenario.stop:g} s, max_surge {scenario.surge},"
+        f" max_unavailable {scenario.unavailable}",
         "",
     ]
     lines = [("", *found)]
@@ -165,8 +166,8 @@ def table(story: Story, found: dict[str, Recovery]) -> str:
             line[0].ljust(widths[0]),
             *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)),
         ]
-        told.append("  ".join(cells).rstrip())
-    return "\n".join(told) + "\n"
+        text.append("  ".join(cells).rstrip())
+    return "\n".join(text) + "\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -175,12 +176,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=(__doc__ or "").partition("\n\n")[2],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    usual = Story()
+    usual = Scenario()
     arguments.add_argument("--instances", type=at_least(2), default=usual.instances, help="the size of the pool")
     arguments.add_argument("--boot", type=seconds, default=usual.boot, help="seconds from start to READY=1")
     arguments.add_argument("--stop", type=seconds, default=usual.stop, help="seconds from SIGTERM to the end")
-    arguments.add_argument("--cancelled", type=share, default=usual.cancelled, help="where generation 2 was cancelled")
-    arguments.add_argument("--share", type=share, default=usual.share, help="of the pool that is bad when noticed")
+    arguments.add_argument(
+        "--cancelled", type=share, default=usual.cancelled, help="share when generation 2 was cancelled"
+    )
+    arguments.add_argument("--share", type=share, default=usual.share, help="share of bad instances at the rollback")
     arguments.add_argument("--surge", type=at_least(0), default=usual.surge, help="max_surge, a count")
     arguments.add_argument(
         "--unavailable", type=at_least(0), default=usual.unavailable, help="max_unavailable, a count"
@@ -188,19 +191,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     given = vars(arguments.parse_args(argv))
     as_json = given.pop("json")
-    story = Story(**given)
-    if not story.surge and not story.unavailable:
-        arguments.error("with neither --surge nor --unavailable nothing could move")
-    found = compare(story)
+    scenario = Scenario(**given)
+    if not scenario.surge and not scenario.unavailable:
+        arguments.error("without --surge and --unavailable no instance could be replaced")
+    found = compare(scenario)
     if as_json:
-        print(json.dumps({"story": asdict(story), "ways": {name: asdict(way) for name, way in found.items()}}))
+        print(
+            json.dumps({"scenario": asdict(scenario), "recoveries": {name: asdict(way) for name, way in found.items()}})
+        )
     else:
-        print(table(story, found), end="")
+        print(table(scenario, found), end="")
     return 0
 
 
 def share(text: str) -> float:
-    """A part of the pool: `25%` or 0.25."""
+    """Parse a share of the pool: `25%` or 0.25."""
     part = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     if not 0 < part <= 1:
         raise ValueError(text)

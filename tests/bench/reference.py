@@ -1,10 +1,10 @@
-"""The least supervisor that rolls well: holds the listening socket, replaces ready processes one by one.
+"""A minimal supervisor with correct rolling restarts: owns the listening socket, replaces ready processes one by one.
 
 `python3 reference.py PORT COUNT SURGE BACKLOG DIRECTORY PROGRAM…` starts COUNT processes of PROGRAM in DIRECTORY, a
-link that may lead elsewhere by the time a line on standard input asks to replace all. Each process gets the socket as
-systemd hands it over, says READY=1 and ends on SIGTERM; with SURGE 1 the new one comes before the old one goes. Each
-line it prints is a moment: `ready` when all run, `rolled` when all are new. It knows no failure, no history and no
-restart: this is what a rollout takes that does nothing but wait.
+symlink that may point elsewhere when a line on standard input requests to replace all of them. Each process gets the
+socket like from systemd, sends READY=1 and ends on SIGTERM; with SURGE 1 the new one starts before the old one stops.
+It prints `ready` when all run and `rolled` when all are new. It handles no failures, history or restarts: its time is
+that of a rollout which does nothing but wait.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class Supervisor:
     def __init__(self, port: int, surge: bool, backlog: int, directory: str, argv: list[str]) -> None:
         self.surge, self.directory, self.argv = surge, directory, argv
         listener = socket.create_server(("127.0.0.1", port), backlog=backlog)
-        os.dup2(listener.detach(), FIRST_FD)  # it mostly is that already
+        os.dup2(listener.detach(), FIRST_FD)  # usually it has that number already
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.address = str(Path(tempfile.mkdtemp()) / "notify")
         self.notify.bind(self.address)
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
-        """One more process, which has said READY=1."""
+        """Start a process and wait for its READY=1."""
         environment = os.environ | {"NOTIFY_SOCKET": self.address, "LISTEN_FDS": "1"}
         self.processes.append(subprocess.Popen(self.argv, cwd=self.directory, env=environment, pass_fds=(FIRST_FD,)))
         while b"READY=1" not in self.notify.recv(4096):
@@ -45,7 +45,7 @@ class Supervisor:
         process.wait()
 
     def roll(self) -> None:
-        """The most recently started first, as deployd does."""
+        """Replace all processes, the most recently started first, like deployd."""
         for old in reversed(self.processes.copy()):
             if self.surge:
                 self.start()

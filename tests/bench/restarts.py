@@ -1,4 +1,4 @@
-"""Restarts units one after the other, as nothing but systemd costs: over one D-Bus connection, or by command."""
+"""Restarts units one by one, to measure systemd alone: over one D-Bus connection, or by command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MANAGER = "org.freedesktop.systemd1.Manager"
 
 
 def over_bus(machine: Machine, units: Sequence[str]) -> float:
-    """Seconds for RestartUnit of each and the end of its job. deployd is stopped, or its mirror would work along."""
+    """Return the seconds for RestartUnit of each unit and the end of its job, with deployd stopped meanwhile."""
     machine.run(["systemctl", "stop", "deployd"])
     try:
         return run(_over_bus(machine.bus_address, units))
@@ -28,7 +28,7 @@ def over_bus(machine: Machine, units: Sequence[str]) -> float:
 
 
 def by_command(machine: Machine, units: Sequence[str]) -> float:
-    """Seconds for a `systemctl restart` of each."""
+    """Return the seconds for a `systemctl restart` of each unit."""
     script = f"for unit in {shlex.join(units)}; do systemctl restart $unit || exit; done"
     machine.run(["systemctl", "stop", "deployd"])
     try:

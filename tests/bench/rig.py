@@ -1,4 +1,4 @@
-"""Apps on a disposable host as the measurements need them, and rollouts of them with their times."""
+"""Apps on a disposable host for the measurements, and timed rollouts."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.sample_apps.release import app_file, make_release
 LIMIT = 300.0
 PORT = 8080
 
-# A shell that becomes sleep is the lightest real notify service that every machine has: it boots in 5 to 10 ms,
-# of which the most is systemd-notify, and Python in 20 to 30.
+# A shell that executes sleep is the lightest notify service available everywhere: it boots in 5 to 10 ms, most of which
+# is systemd-notify; Python takes 20 to 30 ms.
 LIGHT: dict[str, Any] = {
     "exec": ["/bin/sh", "-c", "systemd-notify --ready; exec sleep infinity"],
     "service": {"NotifyAccess": "all"},
@@ -29,20 +29,20 @@ SURGE: dict[str, Any] = {"max_surge": 1, "max_unavailable": 0}
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """What a rollout took, in seconds: from its first event to the last, and all in all, the call included."""
+    """The duration of a rollout in seconds: from the first event to the last, and including the request."""
 
     events: float
     whole: float
 
 
 def release(machine: Machine, name: str, version: str, **options: Any) -> Path:
-    """A release of the demo application on the host; returns its path there."""
+    """Write a release of the demo application on the host; return its path there."""
     make_release(machine.path("/srv") / name / version, version, **options)
     return Path("/srv") / name / version
 
 
 def deploy(machine: Machine, name: str, instances: int, directory: Path, port: int = PORT, **overrides: Any) -> None:
-    """Write the app file and bring the app up."""
+    """Write the app file and deploy the app."""
     machine.write(f"/etc/deployd/apps/{name}.toml", app_file(name, directory, port, instances, **overrides))
     machine.run(["deployd", "apply", name], timeout=LIMIT)
 
@@ -52,24 +52,24 @@ def remove(machine: Machine, name: str) -> None:
 
 
 def daemon(machine: Machine) -> Path:
-    """The daemon's directory in the host's /proc, which is ours with the host's numbers."""
+    """Return the daemon's directory in the host's /proc."""
     pid = machine.run(["systemctl", "show", "--property=MainPID", "--value", "deployd"]).stdout.strip()
     return machine.path(f"/proc/{pid}")
 
 
 def memory(machine: Machine) -> dict[str, float]:
-    """Megabytes of the daemon by kind, such as Rss and Pss."""
+    """Return the daemon's memory in megabytes by kind, such as Rss and Pss."""
     text = (daemon(machine) / "smaps_rollup").read_text()
     return {kind: int(size) / 1024 for kind, size in re.findall(r"^(\w+): +(\d+) kB$", text, re.MULTILINE)}
 
 
 def restart(machine: Machine, name: str) -> Rollout:
-    """`deployd restart`, without the command's own start."""
+    """Run `deployd restart`, without the start of the command."""
     return run(_rollout(machine, name, None))
 
 
 def rollout(machine: Machine, name: str, directory: Path) -> Rollout:
-    """`deployd rollout --release`, without the command's own start."""
+    """Run `deployd rollout --release`, without the start of the command."""
     return run(_rollout(machine, name, directory))
 
 

@@ -1,9 +1,8 @@
-"""What a connection costs: steered against one shared socket, and against nginx and HAProxy in front of instances.
+"""Measures the cost of a connection: steered, on a shared socket, and with nginx and HAProxy in front of instances.
 
-All serve the same release with as many instances, and take turns. `wrk` tells how many requests a second they serve
-while its clients send as fast as they are answered, on a connection each (short) and on connections that stay
-(keep-alive); app, proxies and client share the machine's processors, as they do where they run. tests.load tells the
-latencies at a pace that leaves processors idle.
+All variants serve the same release with as many instances, and alternate. `wrk` measures the rate of requests with
+clients that send as fast as they get responses, on new connections (short) and on persistent ones (keep-alive); app,
+proxies and client share the machine's CPUs. tests.load measures latencies at a rate that leaves CPUs idle.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ ROUNDS = 5
 BACKLOG = 4096
 CLIENTS = 32
 RATE, KEPT = 150, 8
-"""Fresh connections a second, and clients that keep theirs and think for 50 ms: about as many requests."""
+"""New connections per second, and clients with persistent ones and pauses of 50 ms, with about as many requests."""
 WINDOW = 4.0
 
 DIRECTORY = Path("/srv/serving")
@@ -54,7 +53,7 @@ end
 
 
 def nginx(port: int, behind: Sequence[int]) -> str:
-    """Its configuration: as many workers as processors, connections to the instances are kept."""
+    """Return a configuration with as many workers as CPUs and persistent connections to the instances."""
     servers = " ".join(f"server 127.0.0.1:{each};" for each in behind)
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     paths = " ".join(f"{kind}_temp_path {DIRECTORY}/{kind};" for kind in kinds)
@@ -73,7 +72,7 @@ http {{
 
 
 def haproxy(port: int, behind: Sequence[int]) -> str:
-    """Its configuration: a thread for each processor and kept connections, as is its default."""
+    """Return a configuration with a thread for each CPU and persistent connections, the defaults."""
     servers = "\n".join(f"  server i{each} 127.0.0.1:{each}" for each in behind)
     return f"""\
 global
@@ -94,7 +93,7 @@ backend instances
 
 @dataclass(slots=True)
 class Found:
-    """Of one way to be served; an entry a round. Seconds."""
+    """The measurements of one variant, one per round, in seconds."""
 
     each: dict[Kind, list[float]] = field(default_factory=lambda: {kind: [] for kind in Kind})
     """1 / rate under full load."""
@@ -115,7 +114,7 @@ def measure(machine: Machine) -> list[Figure]:
     with _all(machine):
         for number in range(ROUNDS):
             ways = list(PORTS)
-            for way in ways[number % len(ways) :] + ways[: number % len(ways)]:  # nobody always follows the same
+            for way in ways[number % len(ways) :] + ways[: number % len(ways)]:  # so that the order differs
                 for kind in Kind:
                     _full(machine, way, kind, found[way])
                 _paced(machine, way, found[way])
@@ -124,7 +123,7 @@ def measure(machine: Machine) -> list[Figure]:
 
 
 def figures(found: Mapping[str, Found]) -> list[Figure]:
-    """The table. Rates as their inverse: less is better in all of a table's figures."""
+    """Return the lines of the table. Rates are inverted, because less is better in all figures."""
     lines = []
     words = {Kind.FRESH: "short", Kind.KEEPALIVE: "keep-alive"}
     for kind, word in words.items():
@@ -137,8 +136,8 @@ def figures(found: Mapping[str, Found]) -> list[Figure]:
     return [
         *lines,
         Figure("failed requests", sum(item.failed for item in found.values()), "", 0),
-        Figure("the client's use of a processor at most, full load", busiest, "", 0.8),
-        Figure("  at the pace of the latencies", paced, "", 0.5),
+        Figure("CPU usage of the client at most, full load", busiest, "", 0.8),
+        Figure("  at the rate of the latencies", paced, "", 0.5),
     ]
 
 
@@ -162,10 +161,10 @@ def _full(machine: Machine, way: str, kind: Kind, found: Found) -> None:
     if kind is Kind.FRESH:
         argv += ["--header", "Connection: close"]
     run = timed(machine, [*argv, f"http://127.0.0.1:{PORTS[way]}/"])
-    told = json.loads(run.output.splitlines()[-1])
-    found.each[kind].append(told["seconds"] / told["requests"])
+    report = json.loads(run.output.splitlines()[-1])
+    found.each[kind].append(report["seconds"] / report["requests"])
     found.busy.append(run.busy)
-    found.failed += told["failed"]
+    found.failed += report["failed"]
 
 
 def _paced(machine: Machine, way: str, found: Found) -> None:
@@ -173,7 +172,7 @@ def _paced(machine: Machine, way: str, found: Found) -> None:
     python = str(machine.root.python)
     with Load.start(machine.popen, PORTS[way], RATE, KEPT, python=python, env=environment) as load:
         start = load.mark("began")
-        time.sleep(WINDOW)  # not a wait for something: the steady state is what is measured
+        time.sleep(WINDOW)  # the steady state to be measured
         end = load.mark("ended")
         record = load.stop()
     found.paced.append(record.facts["cpu_share"])
@@ -187,7 +186,7 @@ def _paced(machine: Machine, way: str, found: Found) -> None:
 
 @contextmanager
 def _all(machine: Machine) -> Iterator[None]:
-    """Every way to be served, on its port."""
+    """Run all variants, each on its port."""
     release = rig.release(machine, "serving", "v1")
     machine.write(DIRECTORY / "report.lua", REPORT)
     machine.write(DIRECTORY / "nginx.conf", nginx(PORTS[NGINX], BEHIND))
@@ -214,7 +213,7 @@ def _all(machine: Machine) -> Iterator[None]:
 
 
 def _answers(machine: Machine, port: int) -> None:
-    """Wait until it does: a proxy does not say when it is ready."""
+    """Wait for a response, because a proxy does not report when it is ready."""
 
     def answered() -> bool:
         try:

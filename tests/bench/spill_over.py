@@ -1,8 +1,7 @@
-"""What steering takes of the daemon: while two generations serve it looks at the queues all the time, else it sleeps.
+"""Measures the cost of steering in the daemon, which reads the queues continuously while two generations serve.
 
-Processor time of the daemon against one processor, in steered apps of 4 and 64 instances: in the middle of a rollout
-that was paused, and when it is over, both under load; then with nobody connecting. At last its memory with many steered
-apps.
+The CPU usage of the daemon with steered apps of 4 and 64 instances: during a paused rollout and after it, both under
+load, and without connections. Finally its memory with many steered apps.
 """
 
 from __future__ import annotations
@@ -45,23 +44,25 @@ def _processor(machine: Machine, instances: int) -> list[Figure]:
     python = str(machine.root.python)
     with Load.start(machine.popen, rig.PORT, RATE, python=python, env=environment) as load:
         run(_half(machine, "spill", str(new)))
-        held = _used(machine)
+        paused = _used(machine)
         run(_whole(machine, "spill"))
-        over = _used(machine)
+        finished = _used(machine)
         load.stop()
     idle = _used(machine)
     rig.remove(machine, "spill")
     of = f"of {instances}"
     return [
-        Figure(f"the daemon's use of a processor while two generations serve {of}", held, "%", AIM_LOOP),
-        Figure(f"  with one generation, {RATE}/s {of}", over, "%"),
-        Figure(f"  with one generation, nobody connects {of}", idle, "%", AIM_IDLE),
+        Figure(f"CPU usage of the daemon while two generations serve {of}", paused, "%", AIM_LOOP),
+        Figure(f"  with one generation, {RATE}/s {of}", finished, "%"),
+        Figure(f"  with one generation, without connections {of}", idle, "%", AIM_IDLE),
     ]
 
 
 async def _half(machine: Machine, name: str, release: str) -> None:
-    """Roll out until the first new instances serve, and stop there. By hand: a hold that the app file asks for comes
-    with a share, which is kept whatever waits in queues."""
+    """Roll out until the first new instances serve, and pause by request.
+
+    A pause_after of the app file would come with a share, which does not depend on queues.
+    """
     async with await Client.connect(machine.bus_address) as client, client.watch(name) as watch:
         generation, asked = await client.rollout(name, release=release), False
         async with aclosing(watch.until_finished(generation, deadline=rig.LIMIT)) as events:
@@ -71,11 +72,11 @@ async def _half(machine: Machine, name: str, release: str) -> None:
                 if event.get("state") == "stopping" and not asked:
                     asked = True
                     await client.pause(name)
-    raise RuntimeError(f"the rollout of {name} was over before it stood")
+    raise RuntimeError(f"the rollout of {name} ended before it paused")
 
 
 async def _whole(machine: Machine, name: str) -> None:
-    """Let it go on, to its end."""
+    """Resume the rollout, to its end."""
     async with await Client.connect(machine.bus_address) as client, client.watch(name) as watch:
         generation = (await client.status(name))["rollout"]["to"]
         await client.resume(name)
@@ -86,16 +87,16 @@ async def _whole(machine: Machine, name: str) -> None:
 
 
 def _used(machine: Machine) -> float:
-    """Percent of one processor within the window."""
+    """Return the CPU usage within the window in percent."""
     process = rig.daemon(machine)
-    time.sleep(1)  # what was asked of it before is over
+    time.sleep(1)  # until earlier requests are finished
     began, before = time.monotonic(), _nanoseconds(process)
     time.sleep(WINDOW)
     return (_nanoseconds(process) - before) / 1e9 / (time.monotonic() - began) * 100
 
 
 def _nanoseconds(process: Path) -> int:
-    """On processors so far, all threads: of /proc/PID/schedstat only the scheduler's own count is this fine."""
+    """Return the CPU time of all threads from /proc/PID/schedstat, which has the finest resolution."""
     return sum(int(path.read_text().split()[0]) for path in process.glob("task/*/schedstat"))
 
 
@@ -116,5 +117,5 @@ def _memory(machine: Machine) -> list[Figure]:
     return [
         Figure(f"the daemon's memory with {APPS} steered apps (RSS)", all_of_them, "MB", AIM_MEMORY),
         Figure("  with one", one, "MB"),
-        Figure(f"  its use of a processor with {APPS}, nobody connects", idle, "%", AIM_IDLE),
+        Figure(f"  its CPU usage with {APPS}, without connections", idle, "%", AIM_IDLE),
     ]

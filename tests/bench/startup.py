@@ -1,4 +1,4 @@
-"""How long `deployd status` takes against `python3 -c pass` of the same interpreter, in interleaved pairs."""
+"""Compares the time of `deployd status` with `python3 -c pass` of the same interpreter, in interleaved pairs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AIM = 8.0
 PAIRS = 31
 SLOWEST = 8
 
-# Timed within the host, or entering it would be measured along.
+# Timed on the host, because entering it would be measured as well.
 TIMER = """
 import json, subprocess, sys, time
 commands, pairs = json.loads(sys.argv[1]), int(sys.argv[2])
@@ -50,7 +50,7 @@ def _times(machine: Machine, commands: Sequence[Sequence[str]]) -> list[list[flo
 
 
 def slowest_imports(machine: Machine, *arguments: str) -> list[str]:
-    """The modules of a command that cost most themselves, with their share."""
+    """Return the modules of a command whose own import takes longest, with their share."""
     said = machine.run([machine.python, "-X", "importtime", "-m", "deployd_cli", *arguments], check=False).stderr
     rows = [
         line.removeprefix("import time:").split("|") for line in said.splitlines() if line.startswith("import time:")

@@ -1,4 +1,4 @@
-"""The table of a bench: what is met, what is missed, and how figures are written."""
+"""The table of a bench: aims met and missed, and the format of figures."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def test_met_is_at_most_the_aim(figure: Figure, met: bool | None) -> None:
         (math.nan, "-"),
     ],
 )
-def test_figures_have_three_digits_or_so(value: float, text: str) -> None:
+def test_figures_have_about_three_digits(value: float, text: str) -> None:
     assert number(value) == text
 
 
-def test_the_table_says_what_figure_aim_and_whether_it_is_met() -> None:
+def test_the_table_has_figures_aims_and_whether_they_are_met() -> None:
     figures = [Figure("time", 1.2, "times", 1.05), Figure("  of deployd", 4.31, "s"), Figure("failed", 0, "", 0)]
     assert table(figures) == (
         "what              figure         aim\n"
@@ -52,13 +52,13 @@ def test_the_table_says_what_figure_aim_and_whether_it_is_met() -> None:
     )
 
 
-def test_json_says_the_same() -> None:
+def test_figures_as_json() -> None:
     found = json.loads(json.dumps(Figure("cost", 12.0, "ms", 10.0).to_json()))
     assert found == {"what": "cost", "value": 12.0, "unit": "ms", "aim": 10.0, "met": False}
     assert Figure("gap", math.nan).to_json()["value"] is None
 
 
 def test_a_ratio_is_the_median_of_the_ratios_of_pairs() -> None:
-    assert ratio([2, 30, 4], [1, 10, 1]) == 3  # that the second pair met a slow machine does not count
+    assert ratio([2, 30, 4], [1, 10, 1]) == 3  # the slow machine of the second pair cancels out
     with pytest.raises(ValueError, match="shorter"):
         ratio([1, 2], [1])

@@ -1,4 +1,4 @@
-"""The benches of steering: what their tables say of what was measured, and how the proxies are set up."""
+"""The benches of steering: their tables, and the configuration of the proxies."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.bench import __main__ as bench
-from tests.bench import programs, serving, way_back
-from tests.bench.way_back import SHARED, STANDBY, STEERED, Back
+from tests.bench import programs, rollback, serving
+from tests.bench.rollback import SHARED, STANDBY, STEERED, RollbackTime
 from tests.load.record import Kind, Outcome, Record, Request
 
 
@@ -17,26 +17,26 @@ def request(end: float, generation: int, outcome: Outcome = Outcome.OK) -> Reque
     return Request(end - 0.01, end - 0.01, end, outcome, Kind.FRESH, generation=generation)
 
 
-def test_a_way_back_is_timed_to_the_last_bad_answer() -> None:
+def test_a_rollback_is_timed_to_the_last_bad_response() -> None:
     requests = [request(9.0, 2), request(10.3, 2), request(10.2, 3), request(10.5, 3), request(10.4, 3, Outcome.RESET)]
-    found = Back.of(Record.of(requests, 8.0, 11.0), bad=2, began=10.0, called=10.1, whole=0.7)
+    found = RollbackTime.of(Record.of(requests, 8.0, 11.0), bad=2, began=10.0, called=10.1, whole=0.7)
     assert found.from_command == pytest.approx(0.3)
     assert found.from_call == pytest.approx(0.2)
     assert (found.whole, found.failed) == (0.7, 1)
 
 
-def test_a_bad_generation_that_never_answered_is_a_mistake_of_the_bench() -> None:
-    with pytest.raises(RuntimeError, match="generation 2 answered nothing"):
-        Back.of(Record.of([request(10.2, 3)], 8.0, 11.0), bad=2, began=10.0, called=10.1, whole=0.7)
+def test_a_bad_generation_that_never_served_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="generation 2 served no request"):
+        RollbackTime.of(Record.of([request(10.2, 3)], 8.0, 11.0), bad=2, began=10.0, called=10.1, whole=0.7)
 
 
-def test_the_ways_back_are_compared_round_by_round() -> None:
+def test_rollbacks_are_compared_round_by_round() -> None:
     times = {SHARED: [4.0, 8.0, 4.0], STEERED: [1.0, 2.0, 1.0], STANDBY: [0.05, 0.1, 0.05]}
-    found = {kind: [Back(each, each / 2, each * 2, 0) for each in values] for kind, values in times.items()}
-    lines = {figure.what: figure for figure in way_back.figures(64, found)}
-    assert lines["last bad answer of 64: steered against shared"].value == 0.25
-    assert lines["last bad answer of 64: steered, standby against steered"].value == 0.05
-    standby = lines["last bad answer of 64, steered, standby: after the command's start"]
+    found = {kind: [RollbackTime(each, each / 2, each * 2, 0) for each in values] for kind, values in times.items()}
+    lines = {figure.what: figure for figure in rollback.figures(64, found)}
+    assert lines["last bad response of 64: steered against shared"].value == 0.25
+    assert lines["last bad response of 64: steered, standby against steered"].value == 0.05
+    standby = lines["last bad response of 64, steered, standby: after the command's start"]
     assert standby.value == pytest.approx(50)
     assert standby.met
     assert lines["failed requests of 64"].met
@@ -54,12 +54,12 @@ def test_a_rate_is_compared_as_the_time_of_a_request() -> None:
     assert lines["time per request, short, full load: steered against a shared socket"].value == 1.0
     assert lines["time per request, keep-alive, full load: steered against HAProxy in front"].value == 0.25
     assert lines["p99, short, 150 + 150/s: steered against nginx in front"].value == 1.0
-    busy = lines["the client's use of a processor at most, full load"]
+    busy = lines["CPU usage of the client at most, full load"]
     assert (busy.value, busy.met) == (0.9, False)
 
 
 @pytest.mark.parametrize("configuration", [serving.nginx, serving.haproxy])
-def test_a_proxy_listens_on_its_own_port_and_knows_every_instance(
+def test_a_proxy_listens_on_its_own_port_and_has_all_instances(
     configuration: Callable[[int, Sequence[int]], str],
 ) -> None:
     text = configuration(8000, [9001, 9002, 9003])

@@ -1,4 +1,4 @@
-"""A command timed within the host, by a parent that is there already: entering the host is not measured along."""
+"""Times a command on the host by a parent process that runs there, so that entering the host is not measured."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ print(json.dumps([began, ended, used.ru_utime + used.ru_stime, done.returncode, 
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """Moments on CLOCK_MONOTONIC, which the host shares with us; `processor` in seconds."""
+    """Times on CLOCK_MONOTONIC, which the host shares with this machine; `processor` is CPU time in seconds."""
 
     began: float
     ended: float
     processor: float
     status: int
     output: str
-    complaint: str
+    errors: str
 
     @property
     def seconds(self) -> float:
@@ -36,14 +36,14 @@ class Timed:
 
     @property
     def busy(self) -> float:
-        """How much of one processor it used."""
+        """The CPU usage, 1 for one CPU."""
         return self.processor / self.seconds
 
 
 def timed(machine: Machine, argv: Sequence[str], *, check: bool = True) -> Timed:
-    """Run a command in the host. With `check`, raises RuntimeError when it fails."""
+    """Run a command on the host. With `check`, raises RuntimeError if it fails."""
     parent = [str(machine.root.python), "-S", "-c", PARENT, json.dumps(list(argv))]
     found = Timed(*json.loads(machine.run(parent, timeout=LIMIT).stdout))
     if check and found.status:
-        raise RuntimeError(f"{' '.join(argv)} ended with status {found.status}: {found.complaint.strip()}")
+        raise RuntimeError(f"{' '.join(argv)} ended with status {found.status}: {found.errors.strip()}")
     return found

@@ -16,7 +16,7 @@ from deployd.plan.goal import Goal
 from deployd.plan.planner import Verdict
 from deployd.plan.simulation import Durations, Outcome, simulate
 from tests.bench.oldest_first import oldest_first
-from tests.bench.recovery import BACK, BAD, CANCELLED, GOOD, Recovery, Story, compare, main
+from tests.bench.recovery import BACK, BAD, CANCELLED, GOOD, Recovery, Scenario, compare, main
 from tests.plan.worlds import alive, goals
 
 DURATIONS = Durations(boot=lambda _number, _generation: 5.0, stop=lambda _number, _generation: 1.0)
@@ -99,7 +99,7 @@ def test_the_reference_planner_differs_in_order_and_adoption_only(count: int, su
 
 def test_the_scenario_of_200_instances() -> None:
     """With 6 s per instance an oldest-first restart takes 20 minutes until the last bad instance has stopped."""
-    found = compare(Story())
+    found = compare(Scenario())
     assert found == {
         "deployd": Recovery(300.0, 600.0, 7600.0, 100, 0, 150, 200),
         "oldest first, no adoption": Recovery(1200.0, 1200.0, 52600.0, 200, 100, 150, 200),
@@ -107,27 +107,27 @@ def test_the_scenario_of_200_instances() -> None:
 
 
 @pytest.mark.parametrize(
-    "story",
+    "scenario",
     [
-        Story(instances=7, surge=0, unavailable=1),
-        Story(instances=40, surge=4, unavailable=4),
-        Story(instances=50, share=0.6),
-        Story(instances=10, cancelled=1.0, share=1.0),
-        Story(instances=8, stop=0.0, boot=0.0),
+        Scenario(instances=7, surge=0, unavailable=1),
+        Scenario(instances=40, surge=4, unavailable=4),
+        Scenario(instances=50, share=0.6),
+        Scenario(instances=10, cancelled=1.0, share=1.0),
+        Scenario(instances=8, stop=0.0, boot=0.0),
     ],
     ids=str,
 )
-def test_deployd_is_no_worse_in_any_scenario(story: Story) -> None:
-    ours, theirs = compare(story).values()
+def test_deployd_is_no_worse_in_any_scenario(scenario: Scenario) -> None:
+    ours, theirs = compare(scenario).values()
     assert ours.no_bad_left <= theirs.no_bad_left
     assert ours.done <= theirs.done
-    assert ours.starts <= theirs.starts == story.instances
+    assert ours.starts <= theirs.starts == scenario.instances
     assert ours.healthy_stopped == 0
     assert ours.least_healthy >= theirs.least_healthy
 
 
 def test_the_pool_of_a_scenario_has_healthy_and_bad_instances() -> None:
-    pool = Story(instances=20, share=0.25).before()
+    pool = Scenario(instances=20, share=0.25).before()
     parts = [[item.started for item in alive(pool) if item.generation == n] for n in (GOOD, CANCELLED, BAD)]
     assert [len(part) for part in parts] == [10, 5, 5]
     assert max(parts[0]) < min(parts[1])
@@ -143,8 +143,8 @@ def test_the_output_of_the_command_is_reproducible(capsys: pytest.CaptureFixture
     assert "20 instances: 10 healthy of generation 1" in printed[0]
     assert main(["--instances", "20", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["story"]["instances"] == 20
-    assert found["ways"]["deployd"]["starts"] == 10
+    assert found["scenario"]["instances"] == 20
+    assert found["recoveries"]["deployd"]["starts"] == 10
 
 
 @pytest.mark.parametrize("argv", [["--share", "0"], ["--instances", "1"], ["--surge", "0"], ["--boot", "-1"]])

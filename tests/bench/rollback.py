@@ -1,7 +1,7 @@
-"""How long the bad generation answers after `deployd rollback`: shared, steered, and steered with the good in standby.
+"""Measures how long a bad generation serves after `deployd rollback`: shared, steered, and steered with standby.
 
-Apps that boot for a second, of 4 and of 64 instances, with max_surge = "25%"; a release is rolled out, then taken back
-under load. Counted from the start of the command, and from its request, as it passes the bus.
+Apps of 4 and 64 instances with a boot of one second and max_surge = "25%"; a release is rolled out, then rolled back
+under load. The time is counted from the start of the command, and from its request on the bus.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BOOT = 1.0
 RATE = 300
 BACKLOG = 4096
 BEFORE, AFTER = 0.3, 0.3
-"""Seconds of load: the last answer may come after the command has ended."""
+"""Seconds of load before and after the command, because the last response may come after its end."""
 PACE: dict[str, Any] = {"max_surge": "25%", "max_unavailable": 0}
 SHARED, STEERED, STANDBY = "shared", "steered", "steered, standby"
 KINDS: dict[str, dict[str, Any]] = {
@@ -39,25 +39,25 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 AIM = 100.0
-"""Milliseconds from the command to the last bad answer, with standby."""
+"""Milliseconds from the start of the command to the last bad response, with standby."""
 
 
 @dataclass(frozen=True, slots=True)
-class Back:
-    """One way back; seconds."""
+class RollbackTime:
+    """The times of one rollback in seconds."""
 
     from_command: float
     from_call: float
     whole: float
-    """What the command took."""
+    """Duration of the command."""
     failed: int
 
     @classmethod
-    def of(cls, record: Record, bad: int, began: float, called: float, whole: float) -> Back:
-        """`record` has the load before and after."""
+    def of(cls, record: Record, bad: int, began: float, called: float, whole: float) -> RollbackTime:
+        """Compute the times from a record that begins before the rollback and ends after it."""
         ends = [request.end for request in record.requests if request.generation == bad]
         if not ends:
-            raise RuntimeError(f"generation {bad} answered nothing: there was nothing to take back")
+            raise RuntimeError(f"generation {bad} served no request: there was nothing to roll back")
         last = max(ends)
         return cls(last - began, last - called, whole, len(record.failed))
 
@@ -70,42 +70,42 @@ def measure(machine: Machine) -> list[Figure]:
     return lines
 
 
-def figures(instances: int, found: Mapping[str, list[Back]]) -> list[Figure]:
-    """The table's lines for apps of so many instances."""
+def figures(instances: int, found: Mapping[str, list[RollbackTime]]) -> list[Figure]:
+    """Return the lines of the table for apps of so many instances."""
     of = f"of {instances}"
     lines = []
     for kind, backs in found.items():
         aim = AIM if kind == STANDBY else None
-        what = f"last bad answer {of}, {kind}"
+        what = f"last bad response {of}, {kind}"
         lines += [
             Figure(f"{what}: after the command's start", median(back.from_command for back in backs) * 1000, "ms", aim),
             Figure("  after its request", median(back.from_call for back in backs) * 1000, "ms"),
-            Figure("  all is back, the command has ended", median(back.whole for back in backs) * 1000, "ms"),
+            Figure("  end of the command", median(back.whole for back in backs) * 1000, "ms"),
         ]
     for kind, other in ((STEERED, SHARED), (STANDBY, SHARED), (STANDBY, STEERED)):
         pairs = [[back.from_command for back in found[each]] for each in (kind, other)]
-        lines.append(Figure(f"last bad answer {of}: {kind} against {other}", ratio(*pairs), "times", 1.0))
+        lines.append(Figure(f"last bad response {of}: {kind} against {other}", ratio(*pairs), "times", 1.0))
     lines.append(Figure(f"failed requests {of}", sum(back.failed for backs in found.values() for back in backs), "", 0))
     return lines
 
 
-def _rounds(machine: Machine, instances: int, rounds: int) -> dict[str, list[Back]]:
+def _rounds(machine: Machine, instances: int, rounds: int) -> dict[str, list[RollbackTime]]:
     good, bad = (rig.release(machine, "back", name, boot=BOOT) for name in ("good", "bad"))
     apps = {kind: f"back{index}" for index, kind in enumerate(KINDS)}
-    found: dict[str, list[Back]] = {kind: [] for kind in KINDS}
+    found: dict[str, list[RollbackTime]] = {kind: [] for kind in KINDS}
     for index, (kind, name) in enumerate(apps.items()):
         rig.deploy(machine, name, instances, good, rig.PORT + index, socket={"Backlog": BACKLOG}, **KINDS[kind])
     for number in range(rounds):
         for index, (kind, name) in enumerate(apps.items()):
             rig.rollout(machine, name, bad)
             found[kind].append(_back(machine, name, rig.PORT + index, kind))
-        print(f"way_back: {instances} instances, round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+        print(f"rollback: {instances} instances, round {number + 1} of {rounds}", file=sys.stderr, flush=True)
     for name in apps.values():
         rig.remove(machine, name)
     return found
 
 
-def _back(machine: Machine, name: str, port: int, kind: str) -> Back:
+def _back(machine: Machine, name: str, port: int, kind: str) -> RollbackTime:
     status = run(_status(machine, name))
     if bool(status["standby"]) is not (kind == STANDBY):
         raise RuntimeError(f"{name} ({kind}) has in standby: {status['standby']}")
@@ -122,7 +122,7 @@ def _back(machine: Machine, name: str, port: int, kind: str) -> Back:
         called = monitor.called()
     if called is None:
         raise RuntimeError("the monitor of the bus did not show the request")
-    return Back.of(record, status["generation"], command.began, called, command.seconds)
+    return RollbackTime.of(record, status["generation"], command.began, called, command.seconds)
 
 
 async def _status(machine: Machine, name: str) -> dict[str, Any]:

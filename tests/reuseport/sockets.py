@@ -1,4 +1,4 @@
-"""Listeners of one address in this process, and who of them gets the connections that are made to it."""
+"""Listeners of one address in this process, and which of them gets the connections that are made to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIMEOUT = 10.0
 
 
 class Ground:
-    """Numbered listeners on one address; told to steering as if this process was systemd."""
+    """Numbered listeners on one address, which are steered as if this process was systemd."""
 
     def __init__(self, host: str, held: ExitStack, *, v6only: bool = False) -> None:
         self.host = host
@@ -45,34 +45,34 @@ class Ground:
         self.sockets.pop(number).close()
 
     def listeners(self) -> dict[int, list[Listener]]:
-        """As the kernel tells of them."""
+        """Return the listeners as the kernel reports them."""
         return {number: self.listeners_of(number) for number in self.sockets}
 
     def listeners_of(self, number: int) -> list[Listener]:
-        return [self.told()[os.fstat(self.sockets[number].fileno()).st_ino]]
+        return [self.all_listeners()[os.fstat(self.sockets[number].fileno()).st_ino]]
 
-    def told(self) -> dict[int, Listener]:
-        """All that listen on the port, by inode."""
+    def all_listeners(self) -> dict[int, Listener]:
+        """Return all that listen on the port, by inode."""
         return {one.inode: one for one in Diag().listeners(self.port)}
 
     def connect(self, to: str | None = None) -> socket.socket:
-        """A connection that nobody has accepted."""
+        """Return a connection that is not accepted."""
         return self._held.enter_context(socket.create_connection((to or self.host, self.port), TIMEOUT))
 
     def chosen(self, to: str | None = None) -> int:
-        """Connect once: whose was it?"""
+        """Connect once, and return the listener that got the connection."""
         with socket.create_connection((to or self.host, self.port), TIMEOUT):
             return self.accepted()
 
     def accepted(self) -> int:
-        """Who has a connection waiting; it is accepted and closed."""
+        """Accept and close the connection that waits, and return its listener."""
         readable, _, _ = select.select(self.sockets.values(), [], [], TIMEOUT)
         assert len(readable) == 1, f"{len(readable)} listeners have a connection"
         readable[0].accept()[0].close()
         return next(number for number, one in self.sockets.items() if one is readable[0])
 
     def waiting(self) -> dict[int, int]:
-        """How many connections each has to accept; they are accepted and closed."""
+        """Accept and close all connections that wait, and return their number by listener."""
         return {number: sum(1 for _ in _accepted(one)) for number, one in self.sockets.items()}
 
 
@@ -85,7 +85,7 @@ def _accepted(listener: socket.socket) -> Iterator[None]:
 
 @contextmanager
 def ground(host: str = "127.0.0.1", numbers: Collection[int] = (), *, v6only: bool = False) -> Iterator[Ground]:
-    """Listeners with these numbers; closed at the end, as are all their connections."""
+    """Yield listeners with these numbers, which are closed at the end with all their connections."""
     with ExitStack() as held:
         made = Ground(host, held, v6only=v6only)
         made.open(*numbers)
@@ -94,7 +94,7 @@ def ground(host: str = "127.0.0.1", numbers: Collection[int] = (), *, v6only: bo
 
 @contextmanager
 def steering(fds: dict[str, int] | None = None) -> Iterator[Steering]:
-    """Of the app "shop", with the sockets of this process."""
+    """Yield the steering of the app "shop" among sockets of this process."""
     made = Steering("shop", fds, os.getpid())
     try:
         yield made
@@ -111,13 +111,13 @@ def set_cursor(steering: Steering, cursor: int) -> None:
 
 
 def fd_of(steering: Steering, label: str) -> int:
-    """The file descriptor of one of its maps."""
+    """Return the descriptor of one of its maps."""
     return next(fd for name, fd in steering.fds.items() if name.startswith(f"shop.{label}-"))
 
 
 @contextmanager
 def one_cpu() -> Iterator[None]:
-    """Run on one CPU, and with this thread the kernel's end of its loopback connections."""
+    """Run on one CPU, together with the kernel's side of the loopback connections of this thread."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
     try:
@@ -127,7 +127,7 @@ def one_cpu() -> Iterator[None]:
 
 
 def open_files() -> set[str]:
-    """The file descriptors of this process, and what each of them is."""
+    """Return the descriptors of this process with what each of them is."""
     found = set()
     for path in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # the directory's own

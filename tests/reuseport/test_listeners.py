@@ -1,4 +1,4 @@
-"""Whose listener is which, by cgroup, and borrowing it from another process; what a machine allows."""
+"""Listeners are found by their cgroup and duplicated from another process, and the probe says what a machine allows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.reuseport.sockets import TIMEOUT, ground, open_files
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
-# Joins the cgroup, listens, tells its port, accepts what comes, and keeps it; a line on stdin closes one.
+# Joins the cgroup, listens, prints its port, and accepts, shuts down or closes a connection for each line on stdin.
 SERVER = """
 import socket, sys, threading
 with open(sys.argv[1] + "/cgroup.procs", "w") as file:
@@ -37,14 +37,14 @@ listener.listen()
 with open(sys.argv[2] + "/cgroup.procs", "w") as file:
     file.write("0")
 print(listener.getsockname()[1], flush=True)
-held = []
+accepted = []
 for line in sys.stdin:
     if line == "accept\\n":
-        held.append(listener.accept()[0])
+        accepted.append(listener.accept()[0])
     elif line == "shut\\n":
-        held[-1].shutdown(socket.SHUT_WR)
+        accepted[-1].shutdown(socket.SHUT_WR)
     else:
-        held.pop().close()
+        accepted.pop().close()
     print(flush=True)
 """
 
@@ -92,7 +92,7 @@ def server(name: str, host: str = "127.0.0.1") -> Iterator[Server]:
         born.rmdir()
 
 
-def test_listeners_are_found_by_the_cgroup_that_they_were_made_in() -> None:
+def test_listeners_are_found_by_the_cgroup_in_which_they_were_created() -> None:
     with server("one") as one, server("two") as two:
         gone = one.cgroup / "gone"
         found = by_instance(Diag(), {3: one.cgroup, 4: two.cgroup, 5: gone})
@@ -103,7 +103,7 @@ def test_listeners_are_found_by_the_cgroup_that_they_were_made_in() -> None:
         }
 
 
-def test_a_listener_is_borrowed_for_a_moment() -> None:
+def test_a_listener_is_duplicated_for_a_moment() -> None:
     with server("lender") as lender:
         [listener] = by_instance(Diag(), {1: lender.cgroup})[1]
         with borrowed([listener.inode, 1], lender.process.pid) as fds:
@@ -116,7 +116,7 @@ def test_a_listener_is_borrowed_for_a_moment() -> None:
         assert not Diag().listeners(lender.port)
 
 
-def test_nothing_is_borrowed_of_a_process_that_is_gone() -> None:
+def test_nothing_is_duplicated_from_a_process_that_has_ended() -> None:
     with server("gone") as gone:
         gone.process.kill()
         gone.process.wait(TIMEOUT)
@@ -126,21 +126,21 @@ def test_nothing_is_borrowed_of_a_process_that_is_gone() -> None:
             assert nothing == {}
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "::"])  # an IPv4 connection of [::] is told as IPv6
+@pytest.mark.parametrize("host", ["127.0.0.1", "::"])  # an IPv4 connection of [::] is reported as IPv6
 def test_connections_count_from_the_handshake_until_the_application_closes(host: str) -> None:
     with server("busy", host) as busy, server("idle") as idle:
         assert busy.connections() == 0
         with socket.create_connection(("127.0.0.1", busy.port)) as first:
-            assert busy.connections() == 1  # nobody has accepted it
+            assert busy.connections() == 1  # it is not accepted
             busy.do("accept")
             assert busy.connections() == 1
             with socket.create_connection(("127.0.0.1", busy.port)):
                 busy.do("accept")
-                busy.do("shut")  # FIN_WAIT2, and held: it may still read
+                busy.do("shut")  # FIN_WAIT2, and open: it may still read
                 assert busy.connections() == 2
                 both = [cgroup_id(one.cgroup) or 0 for one in (busy, idle)]
                 assert Diag().connections([*both, 2**63]) == {both[0]: 2, both[1]: 0, 2**63: 0}
-                busy.do("close")  # FIN_WAIT2, and nobody's
+                busy.do("close")  # FIN_WAIT2, and closed
                 assert busy.connections() == 1
             first.shutdown(socket.SHUT_WR)  # CLOSE_WAIT
             assert busy.connections() == 1
@@ -156,7 +156,7 @@ def test_without_cgroup_v2_there_is_no_root(tmp_path: Path) -> None:
     assert cgroup_root(mounts) == Path("/sys/fs/cgroup")
 
 
-def test_the_whole_of_steering_works_here() -> None:
+def test_this_machine_can_steer() -> None:
     assert probe(os.getpid()) == ""
 
 
@@ -211,15 +211,15 @@ def test_a_machine_without_cgroup_v2_cannot_steer(monkeypatch: pytest.MonkeyPatc
     assert probe(os.getpid()) == "cannot find the unit of a socket, because no cgroup v2 hierarchy is mounted"
 
 
-def test_without_the_process_that_holds_the_sockets_nothing_is_steered() -> None:
-    with server("nobody") as nobody:
-        nobody.process.kill()
-        nobody.process.wait(TIMEOUT)
-        found = probe(nobody.process.pid)
-    assert found.startswith(f"cannot take a file descriptor from process {nobody.process.pid}, which needs")
+def test_without_the_process_that_has_the_sockets_nothing_is_steered() -> None:
+    with server("ended") as ended:
+        ended.process.kill()
+        ended.process.wait(TIMEOUT)
+        found = probe(ended.process.pid)
+    assert found.startswith(f"cannot take a file descriptor from process {ended.process.pid}, which needs")
 
 
-def test_nothing_is_left_of_a_probe() -> None:
+def test_a_probe_leaves_no_descriptor_open() -> None:
     with ground("127.0.0.1", [1]):
         before = open_files()
         probe(os.getpid())

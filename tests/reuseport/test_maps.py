@@ -20,8 +20,8 @@ SHAPES = [maps.SWITCH, maps.TABLES, maps.CURSORS, maps.COUNTS, maps.SOCKETS]
 
 
 @given(st.dictionaries(slots, st.floats(0, 100)), st.lists(slots))
-def test_a_table_comes_back_as_it_was_written(shares: dict[int, float], order: list[int]) -> None:
-    table = Table.of(shares, order)
+def test_a_table_is_read_back_as_it_was_written(weights: dict[int, float], order: list[int]) -> None:
+    table = Table.of(weights, order)
     value = maps.packed(table)
     assert len(value) == maps.TABLES.value_size
     assert maps.unpacked(value) == table
@@ -40,7 +40,7 @@ def test_names_fit_into_the_kernel(shape: Shape) -> None:
 
 
 @pytest.mark.parametrize("shape", [maps.SWITCH, maps.TABLES, maps.CURSORS, maps.COUNTS], ids=lambda shape: shape.name)
-def test_a_value_comes_back_as_it_was_written(shape: Shape) -> None:
+def test_a_value_is_read_back_as_it_was_written(shape: Shape) -> None:
     made = Map.create(shape)
     try:
         copies = maps.possible_cpus() if shape.kind is Kind.PERCPU_ARRAY else 1
@@ -48,7 +48,7 @@ def test_a_value_comes_back_as_it_was_written(shape: Shape) -> None:
         value = bytes(number % 251 for number in range(shape.value_size)) * copies
         made[0] = value
         assert made[0] == value
-        with pytest.raises(ValueError, match="no value of"):
+        with pytest.raises(ValueError, match="are not a value of"):
             made[0] = b""
     finally:
         made.close()
@@ -84,7 +84,7 @@ def test_a_map_is_adopted_by_its_shape_only() -> None:
 
 
 def test_a_map_polls_as_broken() -> None:
-    """Why systemd has to be told FDPOLL=0 with it: it drops what polls like this from its store."""
+    """So it is stored with FDPOLL=0: systemd removes descriptors that poll as broken from its store."""
     made = Map.create(maps.SWITCH)
     try:
         poll = select.poll()
@@ -94,12 +94,12 @@ def test_a_map_polls_as_broken() -> None:
         made.close()
 
 
-def test_a_machine_that_nobody_tried_is_refused() -> None:
+def test_an_unknown_machine_is_refused() -> None:
     assert syscalls.numbers("aarch64").bpf == 280
     with pytest.raises(SteeringError, match="no system call numbers are known for vax, only for x86_64 and aarch64"):
         syscalls.numbers("vax")
 
 
-def test_what_the_kernel_refuses_is_an_oserror_and_told_as_a_sentence() -> None:
+def test_errors_of_system_calls_become_sentences() -> None:
     with pytest.raises(SteeringError, match=r"^cannot borrow: Bad file descriptor$"), steering_errors("borrow"):
         syscalls.pidfd_getfd(-1, 0)

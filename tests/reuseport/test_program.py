@@ -1,4 +1,4 @@
-"""The program in the kernel decides as table.choose does, for real connections. Needs CAP_BPF."""
+"""The program in the kernel decides like table.choose, for real connections. Needs CAP_BPF."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from deployd.errors import SteeringError
 from deployd.reuseport import program, syscalls
 from deployd.reuseport.assembler import R0, R1, Assembler
 from deployd.reuseport.steering import Steering, app_of
-from deployd.reuseport.table import FALLBACKS, SLOTS, TICKETS, Table, choose
+from deployd.reuseport.table import ENTRIES, FALLBACKS, SLOTS, Table, choose
 from tests.reuseport.sockets import Ground, ground, one_cpu, open_files, set_cursor, steering
 
 HOSTS = ["127.0.0.1", "::1", "::"]
@@ -31,17 +31,17 @@ def _on_one_cpu() -> Iterator[None]:
 
 
 def stored(app: Steering) -> dict[str, int]:
-    """What systemd hands back to the next daemon."""
+    """Return what systemd passes to the next daemon."""
     return {name: os.dup(fd) for name, fd in app.fds.items()}
 
 
 def settle(app: Steering, place: Ground) -> None:
-    """Until all listeners are in their slots. The kernel clears old maps away some time, and tells nobody."""
+    """Wait until all listeners are in their slots: the kernel frees old maps later, without a signal."""
     for _ in range(2000):
         if not app.sync(place.listeners()):
             return
         threading.Event().wait(0.005)
-    pytest.fail("the old maps are never cleared away")
+    pytest.fail("the old maps are never freed")
 
 
 @settings(max_examples=40, deadline=None)
@@ -50,12 +50,12 @@ def settle(app: Steering, place: Ground) -> None:
     st.data(),
     st.integers(0, 2**64 - 1),
 )
-def test_the_kernel_chooses_as_we_do(shares: dict[int, float], data: st.DataObject, cursor: int) -> None:
-    order = data.draw(st.permutations(list(shares)), label="order")
+def test_the_kernel_chooses_as_choose_does(weights: dict[int, float], data: st.DataObject, cursor: int) -> None:
+    order = data.draw(st.permutations(list(weights)), label="order")
     listening = data.draw(st.sets(st.sampled_from(order)) if order else st.just(set()), label="listening")
-    listening |= {SLOTS - 1}  # somebody has to, or connections are refused
+    listening |= {SLOTS - 1}  # one has to listen, or connections are refused
     order = [*order, SLOTS - 1]
-    table = Table.of(shares, order)
+    table = Table.of(weights, order)
     with ground("127.0.0.1", listening) as place, steering() as app:
         app.set(table)
         assert app.sync(place.listeners()) == set()
@@ -65,7 +65,7 @@ def test_the_kernel_chooses_as_we_do(shares: dict[int, float], data: st.DataObje
         assert app.counters() == Counter(seen)
 
 
-def test_all_stand_ins_are_tried() -> None:
+def test_the_whole_order_is_tried() -> None:
     order = range(1, FALLBACKS + 1)
     with ground("127.0.0.1", [FALLBACKS, 900]) as place, steering() as app:
         app.set(Table.of({800: 1}, order))
@@ -73,7 +73,7 @@ def test_all_stand_ins_are_tried() -> None:
         assert {place.chosen() for _ in range(20)} == {FALLBACKS}
 
 
-def test_whom_nobody_stands_in_for_the_kernel_picks() -> None:
+def test_without_a_listener_in_the_order_the_kernel_selects_by_hash() -> None:
     with ground("127.0.0.1", [1, 2]) as place, steering() as app:
         app.set(Table.of({800: 1}, [700]))
         app.sync(place.listeners())
@@ -104,15 +104,15 @@ def test_two_families_on_one_port_are_two_groups() -> None:
         assert len([name for name in app.fds if ".sockets-" in name]) == 1
 
 
-def test_shares_are_exact() -> None:
+def test_weights_are_exact() -> None:
     with ground("127.0.0.1", [1, 2]) as place, steering() as app:
         app.set(Table.of({1: 95, 2: 5}, [1]))
         app.sync(place.listeners())
-        counts = Counter(place.chosen() for _ in range(TICKETS))
-        assert counts == Counter(app.table.tickets) == app.counters()
+        counts = Counter(place.chosen() for _ in range(ENTRIES))
+        assert counts == Counter(app.table.entries) == app.counters()
 
 
-def test_queued_connections_of_a_closed_listener_move_as_the_table_says() -> None:
+def test_queued_connections_of_a_closed_listener_migrate_by_the_table() -> None:
     with ground("127.0.0.1", [1, 2, 3]) as place, steering() as app:
         app.set(Table.of({1: 1}, []))
         app.sync(place.listeners())
@@ -123,7 +123,7 @@ def test_queued_connections_of_a_closed_listener_move_as_the_table_says() -> Non
         assert place.waiting() == {2: 0, 3: 50}
 
 
-def test_nobody_without_a_share_gets_a_connection_after_a_change() -> None:
+def test_a_listener_without_a_weight_gets_no_connection_after_a_change() -> None:
     with ground("127.0.0.1", [1, 2]) as place, steering() as app:
         app.sync(place.listeners())
         stop, failures = threading.Event(), []
@@ -156,7 +156,7 @@ def test_nobody_without_a_share_gets_a_connection_after_a_change() -> None:
         assert not failures
 
 
-def test_a_listener_that_was_made_anew_takes_its_slot() -> None:
+def test_a_listener_that_was_opened_again_takes_its_slot() -> None:
     with ground("127.0.0.1", [1, 2]) as place, steering() as app:
         app.set(Table.of({1: 1}, [2]))
         app.sync(place.listeners())
@@ -168,7 +168,7 @@ def test_a_listener_that_was_made_anew_takes_its_slot() -> None:
         assert place.chosen() == 1
 
 
-def test_a_group_that_died_out_is_steered_again() -> None:
+def test_a_group_whose_listeners_were_all_replaced_is_steered_again() -> None:
     with ground("127.0.0.1", [1, 2]) as place, steering() as app:
         app.set(Table.of({1: 1}, []))
         app.sync(place.listeners())
@@ -179,7 +179,7 @@ def test_a_group_that_died_out_is_steered_again() -> None:
         assert {place.chosen() for _ in range(20)} == {1}
 
 
-def test_who_is_taken_out_gets_nothing() -> None:
+def test_a_listener_that_is_left_out_gets_no_connection() -> None:
     with ground("127.0.0.1", [1, 2]) as place, steering() as app:
         app.set(Table.of({1: 1}, [2]))
         app.sync(place.listeners())
@@ -187,7 +187,7 @@ def test_who_is_taken_out_gets_nothing() -> None:
         assert {place.chosen() for _ in range(20)} == {2}
 
 
-def test_the_program_goes_on_when_the_daemon_dies() -> None:
+def test_the_program_keeps_steering_when_the_daemon_dies() -> None:
     with ground("127.0.0.1", [1, 2]) as place:
         with steering() as app:
             app.set(Table.of({2: 1}, []))
@@ -216,7 +216,7 @@ def test_the_next_daemon_takes_over_the_maps() -> None:
             assert place.chosen() == 3
 
 
-def test_the_next_daemon_forgets_listeners_that_are_not_ours_any_more() -> None:
+def test_the_next_daemon_removes_listeners_that_are_left_out() -> None:
     with ground("127.0.0.1", [1, 2]) as place:
         with steering() as app:
             app.set(Table.of({1: 1}, [2]))
@@ -227,7 +227,7 @@ def test_the_next_daemon_forgets_listeners_that_are_not_ours_any_more() -> None:
             assert place.chosen() == 2
 
 
-def test_without_the_maps_the_next_daemon_begins_anew() -> None:
+def test_without_the_maps_the_next_daemon_starts_with_an_empty_table() -> None:
     with ground("127.0.0.1", [1, 2]) as place:
         with steering() as app:
             app.set(Table.of({2: 1}, [1]))
@@ -241,7 +241,7 @@ def test_without_the_maps_the_next_daemon_begins_anew() -> None:
 
 
 @pytest.mark.parametrize("lost", ["tables", "switch", "counts"])
-def test_half_of_the_maps_is_none(lost: str) -> None:
+def test_incomplete_maps_are_not_used(lost: str) -> None:
     with ground("127.0.0.1", [1, 2]) as place:
         with steering() as app:
             app.set(Table.of({2: 1}, [1]))
@@ -250,14 +250,14 @@ def test_half_of_the_maps_is_none(lost: str) -> None:
         os.close(kept.pop(next(name for name in kept if name.startswith(f"shop.{lost}-"))))
         with steering(kept.copy()) as app:
             assert app.table == Table()
-            # Of what was kept only the array of listeners is still good, and so only its name.
+            # Only the array of listeners is still used, and so only its name is the same.
             assert [name for name in app.fds if name in kept] == [name for name in kept if ".sockets-" in name]
             app.set(Table.of({1: 1}, []))
             settle(app, place)
             assert place.chosen() == 1
 
 
-def test_file_descriptors_that_are_no_maps_are_let_go() -> None:
+def test_descriptors_that_are_not_maps_are_closed() -> None:
     names = [
         "shop.tables-7",
         "shop.tables-x",
@@ -276,7 +276,7 @@ def test_file_descriptors_that_are_no_maps_are_let_go() -> None:
     assert open_files() == before
 
 
-def test_of_two_stored_maps_the_newer_is_taken() -> None:
+def test_of_two_stored_maps_the_newer_one_is_used() -> None:
     with steering() as older, steering() as newer:
         older.set(Table.of({1: 1}, []))
         newer.set(Table.of({2: 1}, []))
@@ -286,7 +286,7 @@ def test_of_two_stored_maps_the_newer_is_taken() -> None:
             assert app.fds.keys() == newer.fds.keys()
 
 
-def test_names_in_the_store_tell_the_app() -> None:
+def test_the_name_of_a_stored_descriptor_contains_its_app() -> None:
     with ground("::", [1]) as place, steering() as app:
         app.sync(place.listeners())
         assert {app_of(name) for name in app.fds} == {"shop"}
@@ -295,7 +295,7 @@ def test_names_in_the_store_tell_the_app() -> None:
     assert app_of("my.shop.tables-12") == "my.shop"
 
 
-def test_a_listener_that_is_gone_has_to_be_looked_for_again() -> None:
+def test_a_listener_that_was_closed_has_to_wait() -> None:
     with ground("127.0.0.1", [1, 2]) as place, steering() as app:
         listeners = place.listeners()
         place.close(1)
@@ -308,10 +308,10 @@ def test_no_duplicate_is_left_open() -> None:
         app.sync(place.listeners())
         inode = os.fstat(place.sockets[1].fileno()).st_ino
         place.close(1)
-        assert inode not in place.told()
+        assert inode not in place.all_listeners()
 
 
-def test_what_the_verifier_says_is_told() -> None:
+def test_the_words_of_the_verifier_are_in_the_error() -> None:
     do = Assembler()
     do.load(0x18, R0, R1, 4096)
     do.exit()
@@ -319,7 +319,7 @@ def test_what_the_verifier_says_is_told() -> None:
         program.load(do.code)
 
 
-def test_before_linux_5_14_the_program_is_loaded_without_a_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_before_linux_5_14_the_program_is_loaded_without_migration(monkeypatch: pytest.MonkeyPatch) -> None:
     tried, bpf = [], syscalls.bpf
 
     def older(command: int, attributes: ctypes.Structure) -> int:
@@ -337,7 +337,7 @@ def test_before_linux_5_14_the_program_is_loaded_without_a_choice(monkeypatch: p
         assert place.chosen() == 2
 
 
-def test_labels_are_set_once_and_somewhere() -> None:
+def test_a_label_is_set_exactly_once() -> None:
     do = Assembler()
     do.jump("there")
     with pytest.raises(ValueError, match="there is not set"):

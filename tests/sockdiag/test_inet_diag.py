@@ -1,4 +1,4 @@
-"""What the kernel tells of sockets: listeners, queues, handshakes. sock_diag needs no privilege."""
+"""TCP sockets as the kernel reports them: listeners, queues, handshakes. sock_diag needs no privilege."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOSTS = [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("::", "::1"), ("::", "127.
 
 
 @pytest.mark.parametrize(("host", "to"), HOSTS)
-def test_a_listener_is_told_with_its_queue(host: str, to: str) -> None:
+def test_a_listener_is_reported_with_its_queue(host: str, to: str) -> None:
     with ground(host, [1, 2]) as place:
         for _ in range(3):
             place.connect(to)
@@ -29,26 +29,26 @@ def test_a_listener_is_told_with_its_queue(host: str, to: str) -> None:
         assert found[0].cookie != found[1].cookie
 
 
-def test_ipv6_only_is_told() -> None:
+def test_ipv6_only_is_reported() -> None:
     with ground("::", [1], v6only=True) as place:
         assert place.listeners_of(1)[0].v6only
 
 
-def test_all_listeners_are_told_without_a_port() -> None:
+def test_all_listeners_are_reported_without_a_port() -> None:
     with ground("127.0.0.1", [1]) as four, ground("::1", [1]) as six:
-        told = Diag().listeners()
-        assert {four.listeners_of(1)[0], six.listeners_of(1)[0]} <= set(told)
+        found = Diag().listeners()
+        assert {four.listeners_of(1)[0], six.listeners_of(1)[0]} <= set(found)
 
 
-def test_an_answer_of_many_parts_is_read_to_its_end() -> None:
+def test_a_response_of_many_packets_is_read_to_its_end() -> None:
     with ground("127.0.0.1", range(1, 900)) as place:
-        assert len(place.told()) == 899
+        assert len(place.all_listeners()) == 899
 
 
 @pytest.mark.parametrize(("host", "to"), HOSTS)
-def test_half_open_handshakes_are_told(host: str, to: str) -> None:
+def test_half_open_handshakes_are_reported(host: str, to: str) -> None:
     with ground(host, [1]) as place, ground(host, [1]) as other:
-        # With this the kernel takes a handshake for half open until data comes.
+        # With this option the kernel treats a handshake as half open until data arrives.
         place.sockets[1].setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 30)
         clients = [place.connect(to) for _ in range(3)]
         other.connect(to)
@@ -58,29 +58,29 @@ def test_half_open_handshakes_are_told(host: str, to: str) -> None:
         assert Diag().half_open([]) == frozenset()
 
 
-def test_the_kernels_refusal_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_kernel_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(netlink, "_BY_FAMILY", 99)
-    with pytest.raises(SteeringError, match="cannot ask the kernel for its sockets"):
+    with pytest.raises(SteeringError, match="cannot request the sockets of the kernel"):
         Diag().listeners()
 
 
-def test_silence_ends_with_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(netlink, "_BY_FAMILY", 1)  # NLMSG_NOOP
-    with pytest.raises(SteeringError, match=r"cannot ask the kernel for its sockets \(sock_diag\): timed out"):
+    with pytest.raises(SteeringError, match=r"cannot request the sockets of the kernel \(sock_diag\): timed out"):
         Diag(0.05).listeners()
 
 
-def test_many_cgroups_are_asked_for_at_once() -> None:
+def test_the_connections_of_many_cgroups_are_requested_at_once() -> None:
     with ExitStack() as held:
         place = held.enter_context(ground("127.0.0.1", [1]))
         ours = place.listeners_of(1)[0].cgroup
         place.connect()
         place.connect()
-        asked = [*range(2**40, 2**40 + 1023), ours]
-        found = Diag().connections(asked)
-        assert found.keys() == set(asked)
-        assert found[ours] >= 4  # the clients' ends are of our cgroup, too, and others may be
-        assert not any(found[cgroup] for cgroup in asked[:-1])
+        wanted = [*range(2**40, 2**40 + 1023), ours]
+        found = Diag().connections(wanted)
+        assert found.keys() == set(wanted)
+        assert found[ours] >= 4  # the clients' sockets are in our cgroup, too, and others may be
+        assert not any(found[cgroup] for cgroup in wanted[:-1])
 
 
 def test_no_descriptor_is_left_open() -> None:

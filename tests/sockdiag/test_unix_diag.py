@@ -1,4 +1,4 @@
-"""What the kernel reports of UNIX sockets: listeners, queues, accepted connections and the processes that have them."""
+"""UNIX sockets as the kernel reports them: listeners, queues, accepted connections and the processes that have them."""
 
 from __future__ import annotations
 

@@ -282,7 +282,7 @@ def of_programs(wire: Wire) -> None:
 
 
 def of_steering(wire: Wire) -> None:
-    bpf, getfd, ask = syscalls.bpf, syscalls.pidfd_getfd, Diag._ask
+    bpf, getfd, sockets = syscalls.bpf, syscalls.pidfd_getfd, Diag._sockets
 
     def called(label: str) -> None:
         if wire.reach(label)["do"] == "error":
@@ -296,12 +296,12 @@ def of_steering(wire: Wire) -> None:
         called("pidfd_getfd")
         return getfd(pidfd, fd)
 
-    def counted_ask(self: Diag, states: Collection[State], port: int, condition: bytes = b"") -> Iterator[Any]:
+    def counted_sockets(self: Diag, states: Collection[State], port: int, condition: bytes = b"") -> Iterator[Any]:
         if wire.reach(f"sock_diag {min(states).name.lower()}")["do"] == "error":
-            raise SteeringError("cannot ask the kernel for its sockets (sock_diag): made to fail")
-        return ask(self, states, port, condition)
+            raise SteeringError("cannot request the sockets of the kernel (sock_diag): made to fail")
+        return sockets(self, states, port, condition)
 
-    syscalls.bpf, syscalls.pidfd_getfd, Diag._ask = counted_bpf, counted_getfd, counted_ask  # type: ignore[method-assign]
+    syscalls.bpf, syscalls.pidfd_getfd, Diag._sockets = counted_bpf, counted_getfd, counted_sockets  # type: ignore[method-assign]
 
 
 def log_tasks(wire: Wire) -> None:

@@ -1,7 +1,7 @@
 """eBPF machine code from Python: the few instructions that steering needs.
 
 An eBPF program has registers r0 to r9 of 64 bits, the frame pointer r10 and a stack of 512 bytes below it. A call of
-a kernel function takes its arguments in r1 to r5, which it destroys, and answers in r0; r6 to r9 survive it.
+a kernel function takes its arguments in r1 to r5, which it destroys, and returns its result in r0; r6 to r9 are kept.
 Source: the kernel's Documentation/bpf/standardization/instruction-set.rst.
 """
 
@@ -24,7 +24,7 @@ _PSEUDO_MAP_FD = 1
 
 
 class Assembler:
-    """Takes instructions one by one; `code` is the program. Jumps go forward, to labels set later."""
+    """Collects instructions; `code` is the program. Jumps lead forward, to labels that are set later."""
 
     def __init__(self) -> None:
         self._words: list[tuple[int, int, int, int, int]] = []  # operation, destination, source, offset, number
@@ -56,7 +56,7 @@ class Assembler:
         self._add(_ALU64 | _K | _AND, to, number=number)
 
     def load(self, size: int, to: int, address: int, offset: int = 0) -> None:
-        """to = what lies in memory at the register `address` + offset"""
+        """to = memory at the register `address` + offset"""
         self._add(_LDX | _MEM | size, to, address, offset)
 
     def store(self, size: int, address: int, offset: int, register: int) -> None:
@@ -68,11 +68,11 @@ class Assembler:
         self._add(_ST | _MEM | size, address, 0, offset, number)
 
     def atomic_add(self, size: int, address: int, offset: int, register: int) -> None:
-        """memory at the register `address` + offset += register, also if others do so at the same time"""
+        """memory at the register `address` + offset += register, atomically"""
         self._add(_STX | _ATOMIC | size, address, register, offset, _ADD)
 
     def load_map(self, to: int, fd: int) -> None:
-        """to = the map behind the file descriptor, which the kernel resolves as it loads the program"""
+        """to = the map behind the file descriptor, which the kernel resolves when it loads the program"""
         self._add(_LD | _IMM | DOUBLE, to, _PSEUDO_MAP_FD, number=fd)
         self._add(0)  # the upper half of the number: an instruction of its own
 
@@ -92,14 +92,15 @@ class Assembler:
         self._add(_JMP | _EXIT)
 
     def label(self, name: str) -> None:
-        """The place where jumps to `name` arrive. Raises ValueError if it is set twice."""
+        """Have jumps to `name` lead to the next instruction. Raises ValueError if the label is set twice."""
         if name in self._labels:
             raise ValueError(f"label {name} is set twice")
         self._labels[name] = len(self._words)
 
     @property
     def code(self) -> bytes:
-        """The program, eight bytes an instruction. Raises ValueError for a jump to nowhere."""
+        """Return the program, eight bytes for each instruction. Raises ValueError for a jump to a label that is not
+        set."""
         words = list(self._words)
         for place, label in self._jumps:
             if label not in self._labels:

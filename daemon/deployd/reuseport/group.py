@@ -1,4 +1,4 @@
-"""The listeners of one address, which the kernel takes for one: its array of sockets and its program."""
+"""The listeners of one address, among which the kernel selects: their array of sockets and their program."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LABEL = re.compile(r"sockets-([46])-([0-9a-f]{8}|[0-9a-f]{32})-([0-9]{1,5})")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """What makes listeners one group. A dual-stack [::] is one; 0.0.0.0 and an IPv6-only [::] are two."""
+    """What the listeners of a group have in common. A dual-stack [::] is one; 0.0.0.0 and an IPv6-only [::] are two."""
 
     family: int
     address: str
@@ -36,7 +36,7 @@ class Address:
 
     @classmethod
     def parse(cls, label: str) -> Address | None:
-        """The one with this `label`, None if it is no label."""
+        """Return the address with this `label`, or None if it is not a label."""
         match = _LABEL.fullmatch(label)
         family = {"4": socket.AF_INET, "6": socket.AF_INET6}[match[1]] if match else 0
         if not match or len(match[2]) != (8 if family == socket.AF_INET else 32):
@@ -45,30 +45,31 @@ class Address:
 
     @property
     def label(self) -> str:
-        """Its name where neither ":" nor "." may be."""
+        """Return a name for the address without ":" and "."."""
         packed = socket.inet_pton(self.family, self.address).hex()
         return f"sockets-{6 if self.family == socket.AF_INET6 else 4}-{packed}-{self.port}"
 
 
 class Group:
-    """Owns the array of sockets and the program; the program stays attached when this is closed."""
+    """Owns the array of sockets and the program. The program stays attached when the group is closed."""
 
     def __init__(self, maps: program.Maps, known: bool) -> None:
         """`known`: the array of sockets may have listeners already. Raises SteeringError."""
         self.sockets: Map = maps.sockets
         self._taken = set(range(1, SLOTS)) if known else set()
-        self._program = program.load(program.text(maps))
+        self._program = program.load(program.code(maps))
         self._attached = False
 
     def sync(self, wanted: Mapping[int, Listener], pid: int) -> set[int]:
-        """Put each listener in its slot, and take out all others; returns who has to wait. Raises SteeringError."""
-        with steering_errors("look into the kernel's array of listeners"):
+        """Put each listener in its slot and remove all others. Returns the slots that have to wait. Raises
+        SteeringError."""
+        with steering_errors("read the kernel's array of listeners"):
             there = {slot: cookie for slot in self._taken if (cookie := self._cookie(slot))}
             for slot in there.keys() - wanted.keys():
                 self.sockets.discard(slot)
         self._taken = there.keys() & wanted.keys()
         absent = {slot: one for slot, one in wanted.items() if there.get(slot) != one.cookie}
-        # A listener that is there serves to replace the program that an earlier daemon attached.
+        # One listener suffices to replace the program that an earlier daemon attached.
         touched = absent if absent or self._attached else dict(list(wanted.items())[:1])
         with borrowed({one.inode for one in touched.values()}, pid) as sockets:
             waiting = set()
@@ -85,7 +86,7 @@ class Group:
         if fd is None:
             return False
         with steering_errors("attach the steering program to a listener"), socket.socket(fileno=os.dup(fd)) as listener:
-            # Each time: where all listeners were replaced, the kernel has begun a group without a program.
+            # Each time, because a group whose listeners were all replaced is a new one without a program.
             listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, self._program)
         self._attached = True
         if absent:

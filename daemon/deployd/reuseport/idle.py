@@ -1,7 +1,7 @@
-"""Takes the place of steering for an app that was deployed steered, on a machine that cannot steer it now.
+"""Takes the place of Steering for an app that was deployed as a steered one, on a machine that cannot steer it now.
 
-The daemon may have lost its privileges, or the machine booted an older kernel. A program that an earlier daemon
-attached keeps deciding by its last table. Without one, or with none of its listeners left, the kernel picks by hash.
+The daemon may have lost its privileges, or an older kernel was booted. A program that an earlier daemon attached keeps
+deciding by its last table. Without a program, or when all its listeners are gone, the kernel selects by hash.
 """
 
 from __future__ import annotations

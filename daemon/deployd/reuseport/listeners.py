@@ -1,8 +1,7 @@
-"""Whose listener is which, and a duplicate of it for a moment.
+"""Finds the listeners of systemd units, and duplicates them for a moment.
 
-systemd holds the listeners. Which unit one belongs to says the cgroup in which it was created; a duplicate comes from
-the process that holds it, by pidfd_getfd(2), which takes CAP_SYS_PTRACE.
-"""
+The listeners are open in PID 1. The cgroup in which a listener was created identifies its unit. It is duplicated from
+the process that has it by pidfd_getfd(2), which requires CAP_SYS_PTRACE."""
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ MOUNTS = Path("/proc/self/mounts")
 
 
 def cgroup_root(mounts: Path = MOUNTS) -> Path | None:
-    """Where the cgroup v2 hierarchy is mounted; None if it is not."""
+    """Return where the cgroup v2 hierarchy is mounted, or None if it is not mounted."""
     for line in mounts.read_text().splitlines():
         _, directory, kind, *_ = line.split(" ")
         if kind == "cgroup2":
@@ -29,7 +28,7 @@ def cgroup_root(mounts: Path = MOUNTS) -> Path | None:
 
 
 def cgroup_id(directory: Path) -> int | None:
-    """The kernel's number of a cgroup; None if it is gone, as that of a unit that does not run is."""
+    """Return the number of a cgroup in the kernel, or None if it does not exist, as that of an inactive unit."""
     try:
         return directory.stat().st_ino
     except OSError:
@@ -37,7 +36,8 @@ def cgroup_id(directory: Path) -> int | None:
 
 
 def by_instance(diag: Diag, cgroups: Mapping[int, Path]) -> dict[int, list[Listener]]:
-    """The listeners of each instance, told the cgroup directories of their socket units. Raises SteeringError."""
+    """Return the listeners of each instance. `cgroups`: the cgroup directories of their socket units. Raises
+    SteeringError."""
     numbers = {cgroup_id(directory): number for number, directory in cgroups.items()}
     found: dict[int, list[Listener]] = {number: [] for number in cgroups}
     for listener in diag.listeners():
@@ -48,9 +48,9 @@ def by_instance(diag: Diag, cgroups: Mapping[int, Path]) -> dict[int, list[Liste
 
 @contextmanager
 def borrowed(inodes: Collection[int], pid: int = 1) -> Iterator[dict[int, int]]:
-    """Duplicates (fds) of these sockets of process `pid` by inode, closed at the end. Those that are gone are left out.
+    """Duplicate these sockets of process `pid`: inode to descriptor, closed at the end. Closed sockets are left out.
 
-    Be quick: while a duplicate is open, a socket unit that stops leaves a listener behind that nobody accepts from.
+    Be quick: if a socket unit stops while a duplicate is open, its listener stays, and connections wait there in vain.
     Raises SteeringError.
     """
     with ExitStack() as held:
@@ -67,7 +67,7 @@ def _duplicates(inodes: frozenset[int], pid: int, held: ExitStack) -> Iterator[t
         names = [entry.name for entry in entries]
     for name in names:
         try:
-            # PID 1 has hundreds of them, and pathlib takes several times as long.
+            # PID 1 has hundreds of descriptors, and pathlib takes several times as long.
             inode = wanted.get(os.readlink(f"/proc/{pid}/fd/{name}"))  # noqa: PTH115
         except FileNotFoundError:
             continue
@@ -78,8 +78,8 @@ def _duplicates(inodes: frozenset[int], pid: int, held: ExitStack) -> Iterator[t
         except OSError as error:
             if error.errno != errno.EBADF:
                 raise
-            continue  # closed between the two looks
+            continue  # closed in the meantime
         held.callback(os.close, fd)
-        if os.fstat(fd).st_ino == inode:  # the number has not become another file's
+        if os.fstat(fd).st_ino == inode:  # the descriptor is still that of the same socket
             del wanted[f"socket:[{inode}]"]
             yield inode, fd

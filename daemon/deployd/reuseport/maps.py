@@ -11,7 +11,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from deployd.reuseport import syscalls
-from deployd.reuseport.table import FALLBACKS, SLOTS, TICKETS, Table
+from deployd.reuseport.table import ENTRIES, FALLBACKS, SLOTS, Table
 
 POSSIBLE = Path("/sys/devices/system/cpu/possible")
 
@@ -19,18 +19,19 @@ _MAP_CREATE, _MAP_LOOKUP_ELEM, _MAP_UPDATE_ELEM, _MAP_DELETE_ELEM, _OBJ_GET_INFO
 
 
 class Kind(IntEnum):
-    """enum bpf_map_type, what is needed of it."""
+    """The members of enum bpf_map_type that are used."""
 
     ARRAY = 2
     PERCPU_ARRAY = 6
-    """One array for each CPU, so that they do not wait for each other."""
+    """An array for each CPU, so that CPUs do not wait for each other."""
     REUSEPORT_SOCKARRAY = 20
     """Listening sockets. A socket is in one such array at most, and leaves it when it is closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a map looks like: its kernel name (15 bytes at most), kind, bytes of a value, and number of values."""
+    """The attributes of a map: its name in the kernel (15 bytes at most), kind, bytes of a value, and number of
+    values."""
 
     name: str
     kind: Kind
@@ -39,29 +40,29 @@ class Shape:
 
 
 SWITCH = Shape("deployd_switch", Kind.ARRAY, 4, 1)
-"""Which of the two tables holds. A change is written to the other one, and then these four bytes: at once."""
-TABLES = Shape("deployd_tables", Kind.ARRAY, 2 * (TICKETS + FALLBACKS), 2)
-"""Of each table the tickets and then the order, two bytes a slot; 0 ends the order."""
+"""Which of the two tables is in force. A new table is written to the other one, and then these four bytes select it."""
+TABLES = Shape("deployd_tables", Kind.ARRAY, 2 * (ENTRIES + FALLBACKS), 2)
+"""The entries of each table and then its order, two bytes for each slot; 0 ends the order."""
 CURSORS = Shape("deployd_cursors", Kind.PERCPU_ARRAY, 8, 1)
-"""How many connections each CPU has steered."""
+"""The number of connections that each CPU has steered."""
 COUNTS = Shape("deployd_counts", Kind.ARRAY, 8 * SLOTS, 1)
-"""How many connections each slot was given, in one value, so that one call reads them all."""
+"""The number of connections of each slot, in one value, so that one call reads all of them."""
 SOCKETS = Shape("deployd_sockets", Kind.REUSEPORT_SOCKARRAY, 8, SLOTS)
 """The listeners of one address by slot."""
 
 
 class Map:
-    """A map by its file descriptor, which it owns."""
+    """A map. Owns its file descriptor."""
 
     def __init__(self, fd: int, shape: Shape, number: int) -> None:
         self.fd = fd
         self.shape = shape
         self.number = number
-        """The kernel's number of it, which no other map gets until the machine boots again."""
+        """Its number in the kernel, which no other map gets until the next boot."""
 
     @classmethod
     def create(cls, shape: Shape) -> Map:
-        """Raises OSError."""
+        """Create a map. Raises OSError."""
         request = _Create(shape.kind, 4, shape.value_size, shape.entries, 0, 0, 0, shape.name.encode())
         fd = syscalls.bpf(_MAP_CREATE, request)
         try:
@@ -72,7 +73,7 @@ class Map:
 
     @classmethod
     def adopt(cls, fd: int, shape: Shape) -> Map | None:
-        """The map behind `fd` if it has this shape. Else None, and `fd` is closed: another version wrote it."""
+        """Return the map behind `fd`, or None if another version wrote it in another shape; `fd` is closed then."""
         try:
             info = _info(fd)
         except OSError:
@@ -89,7 +90,8 @@ class Map:
         return None
 
     def __getitem__(self, key: int) -> bytes:
-        """The value; of a PERCPU_ARRAY those of all possible CPUs. Raises OSError, KeyError for an empty socket slot.
+        """Return the value, of a PERCPU_ARRAY those of all possible CPUs. Raises OSError, and KeyError for an empty
+        slot.
 
         In an array of sockets a value is the socket's cookie (ss -e calls it sk).
         """
@@ -101,9 +103,9 @@ class Map:
         return value.raw
 
     def __setitem__(self, key: int, value: bytes) -> None:
-        """Raises OSError; EBUSY if a socket is in another array."""
+        """Set the value. Raises OSError, with EBUSY if a socket is in another array."""
         if len(value) != self.shape.value_size * self._copies:
-            raise ValueError(f"{len(value)} bytes are no value of {self.shape.name}")
+            raise ValueError(f"{len(value)} bytes are not a value of {self.shape.name}")
         self._element(_MAP_UPDATE_ELEM, key, ctypes.create_string_buffer(value, len(value)))
 
     def discard(self, key: int) -> None:
@@ -112,7 +114,7 @@ class Map:
             self._element(_MAP_DELETE_ELEM, key, None)
 
     def get(self, key: int) -> bytes:
-        """The value, or nothing. Raises OSError."""
+        """Return the value, or nothing. Raises OSError."""
         try:
             return self[key]
         except KeyError:
@@ -134,25 +136,28 @@ class Map:
 
 
 def possible_cpus(text: str | None = None) -> int:
-    """How many CPUs this machine may ever have: a PERCPU_ARRAY has so many values. `text` is like "0-3,8"."""
+    """Return the number of CPUs that this machine may ever have, and so of values of a PERCPU_ARRAY.
+
+    `text` is like "0-3,8".
+    """
     text = POSSIBLE.read_text() if text is None else text
     ranges = [part.partition("-") for part in text.strip().split(",")]
     return sum(int(last or first) - int(first) + 1 for first, _, last in ranges)
 
 
 def packed(table: Table) -> bytes:
-    """A table as it lies in TABLES."""
+    """Return a table as it is stored in TABLES."""
     order = (*table.order, *[0] * (FALLBACKS - len(table.order)))
-    return struct.pack(_TABLE, *table.tickets, *order)
+    return struct.pack(_TABLE, *table.entries, *order)
 
 
 def unpacked(value: bytes) -> Table:
-    """A table from TABLES."""
+    """Return a table from TABLES."""
     slots = struct.unpack(_TABLE, value)
-    return Table(slots[:TICKETS], tuple(slot for slot in slots[TICKETS:] if slot))
+    return Table(slots[:ENTRIES], tuple(slot for slot in slots[ENTRIES:] if slot))
 
 
-_TABLE = f"={TICKETS + FALLBACKS}H"
+_TABLE = f"={ENTRIES + FALLBACKS}H"
 
 
 class _Create(ctypes.Structure):

@@ -1,4 +1,4 @@
-"""The program in the kernel: which listener gets a new connection. Its text beside its meaning.
+"""The program in the kernel: which listener gets a new connection. Each instruction is next to its meaning.
 
 It runs for each SYN that arrives at a group of SO_REUSEPORT listeners, and for each waiting connection of a listener
 that is closed (since Linux 5.14). It decides as `deployd.reuseport.table.choose` does; keep both in step.
@@ -16,12 +16,12 @@ from deployd.errors import SteeringError
 from deployd.reuseport import syscalls
 from deployd.reuseport.assembler import DOUBLE, FRAME, HALF, R0, R1, R2, R3, R4, R6, R7, R8, WORD, Assembler
 from deployd.reuseport.maps import Map
-from deployd.reuseport.table import FALLBACKS, SLOTS, STRIDE, TICKETS
+from deployd.reuseport.table import ENTRIES, FALLBACKS, SLOTS, STRIDE
 
 PROG_LOAD = 5
 _SK_REUSEPORT = 21
 SELECT_OR_MIGRATE = 40
-"""enum bpf_attach_type. With it, connections of a closed listener move as the program says."""
+"""enum bpf_attach_type. With it, the program also decides where connections of a closed listener migrate."""
 
 # Functions of the kernel (bpf-helpers(7)).
 _MAP_LOOKUP = 1
@@ -29,12 +29,12 @@ _SK_SELECT_REUSEPORT = 82
 _PASS = 1
 
 _KEY = -4
-"""Where on the stack the key of a look-up lies: functions take its address."""
+"""Offset on the stack of the key of a lookup: functions take its address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Maps:
-    """What the program reads and writes; see maps.py."""
+    """The maps that the program reads and writes; see maps.py."""
 
     switch: Map
     tables: Map
@@ -43,8 +43,8 @@ class Maps:
     sockets: Map
 
 
-def text(maps: Maps) -> bytes:
-    """The program's code, eight bytes an instruction."""
+def code(maps: Maps) -> bytes:
+    """Return the code of the program, eight bytes for each instruction."""
     do = Assembler()
     do.move(R6, R1)  #                                     r6 = context, the connection to be steered
 
@@ -61,25 +61,25 @@ def text(maps: Maps) -> bytes:
     do.load(DOUBLE, R8, R0)  #                             r8 = the number of this connection ...
     do.move(R1, R8)
     do.add(R1, 1)
-    do.store(DOUBLE, R0, 0, R1)  #                         ... and of the next one. Nobody else counts on this CPU.
+    do.store(DOUBLE, R0, 0, R1)  #                         ... and of the next one. No other program counts on this CPU.
 
     do.multiply(R8, STRIDE)
-    do.mask(R8, TICKETS - 1)  #                            r8 = its ticket: number * STRIDE % TICKETS
+    do.mask(R8, ENTRIES - 1)  #                            r8 = its entry: number * STRIDE % ENTRIES
     do.add_register(R8, R8)  #                             two bytes each
     do.add_register(R8, R7)
-    do.load(HALF, R8, R8)  #                               r8 = the ticket's slot
+    do.load(HALF, R8, R8)  #                               r8 = the slot that the entry names
     _select(do, maps.sockets)  #                           does it listen?
 
     for place in range(FALLBACKS):
-        do.load(HALF, R8, R7, 2 * (TICKETS + place))  #    else r8 = the next slot in order,
-        do.jump_if(R8, 0, "pass")  #                       until there is none: the kernel picks by hash
+        do.load(HALF, R8, R7, 2 * (ENTRIES + place))  #    else r8 = the next slot in order,
+        do.jump_if(R8, 0, "pass")  #                       until there is none: the kernel selects by hash
         _select(do, maps.sockets)
     do.jump("pass")
 
     do.label("selected")
     do.store_number(WORD, FRAME, _KEY, 0)
     _look_up(do, maps.counts)  #                           r0 = &counts[0]
-    do.mask(R8, SLOTS - 1)  #                              the kernel wants to see that it lies within
+    do.mask(R8, SLOTS - 1)  #                              the verifier requires a check of the bounds
     do.multiply(R8, 8)
     do.add_register(R0, R8)
     do.set(R1, 1)
@@ -92,16 +92,16 @@ def text(maps: Maps) -> bytes:
 
 
 def _look_up(do: Assembler, table: Map) -> None:
-    """r0 = address of the value whose key lies at _KEY."""
+    """Set r0 to the address of the value whose key is at _KEY."""
     do.load_map(R1, table.fd)
     do.move(R2, FRAME)
     do.add(R2, _KEY)
     do.call(_MAP_LOOKUP)
-    do.jump_if(R0, 0, "pass")  # never so, but the kernel wants to see that somebody looked
+    do.jump_if(R0, 0, "pass")  # never 0, but the verifier requires a check
 
 
 def _select(do: Assembler, sockets: Map) -> None:
-    """If slot r8 listens, make it the connection's listener and go on at "selected"."""
+    """If slot r8 listens, make it the listener of the connection and jump to "selected"."""
     do.store(WORD, FRAME, _KEY, R8)
     do.move(R1, R6)
     do.load_map(R2, sockets.fd)
@@ -113,7 +113,8 @@ def _select(do: Assembler, sockets: Map) -> None:
 
 
 def load(code: bytes) -> int:
-    """Load a program; returns its file descriptor. Raises SteeringError, with the verifier's last words if it spoke."""
+    """Load a program and return its file descriptor. Raises SteeringError with the last lines of the verifier, if
+    any."""
     log = ctypes.create_string_buffer(64 * 1024)
     try:
         try:
@@ -124,7 +125,7 @@ def load(code: bytes) -> int:
             return _load(code, 0, None)  # before Linux 5.14 there is no choice
     except OSError as error:
         try:
-            # Once more, so that a log is written only when somebody reads it.
+            # Load it again, so that a log is written only if it is read.
             return _load(code, 0, log)
         except OSError as again:
             said = log.value.decode(errors="replace").strip().splitlines()

@@ -2,8 +2,9 @@
 
 - The maps outlive the daemon if its file descriptors are kept by systemd (`fds`, and back by the constructor). Such a
   descriptor always polls as broken, and systemd drops it at once unless it is stored with FDPOLL=0 (sd_notify(3)).
-- A listener is in one array of sockets at most. Where the maps are lost, new ones get a listener only after the kernel
-  has cleared away the old ones, some ten milliseconds after the new program is attached: `sync` says who has to wait.
+- A listener is in one array of sockets at most. If the maps are lost, a listener can be put into a new array only after
+  the kernel has freed the old one, some ten milliseconds after the new program is attached: `sync` returns which
+  instances have to wait.
 - Nothing here is ever detached: a program goes with the last listener of its address.
 """
 
@@ -30,17 +31,18 @@ _SHARED: dict[str, Shape] = {
 
 
 def app_of(name: str) -> str:
-    """Whose file descriptor it is by its name in the store: "APP.tables-NUMBER"."""
+    """Return the app of a descriptor in systemd's store by its name, "APP.tables-NUMBER"."""
     return name.rpartition(".")[0]
 
 
 class Steering:
-    """One app's. Not for use by several threads."""
+    """Steers one app. Not thread-safe."""
 
     def __init__(self, app: str, fds: Mapping[str, int] | None = None, pid: int = 1) -> None:
-        """`fds`: what an earlier daemon stored of this app, by name; owned from now on. `pid` holds the listeners.
+        """`fds`: the descriptors that an earlier daemon stored for this app, by name; owned from now on. `pid`: the
+        process that has the listeners open.
 
-        Without them, or if another version wrote them, all begins with an empty table. Raises SteeringError.
+        Without descriptors, or if another version wrote them, the table is empty at first. Raises SteeringError.
         """
         self._app = app
         self._pid = pid
@@ -59,10 +61,10 @@ class Steering:
 
     @property
     def fds(self) -> dict[str, int]:
-        """What is to be kept for the next daemon, and nothing else of the app: file descriptors by name.
+        """Return the descriptors to be stored for the next daemon, by name.
 
-        Changes with `sync`. A name ends in the kernel's number of the map, so that it never stands for another one.
-        What is stored and not in here has to go: it keeps listeners in an array that nobody uses.
+        They change with `sync`. A name ends in the number of the map in the kernel, so that it never names another one.
+        Other stored descriptors of the app must be removed: they keep listeners in an array that is not used.
         """
         arrays = {address.label: group.sockets for address, group in self._groups.items()}
         early = {address.label: sockets for address, sockets in self._arrays.items()}
@@ -71,27 +73,27 @@ class Steering:
 
     @property
     def table(self) -> Table:
-        """The one that holds."""
+        """Return the table in force."""
         return self._table
 
     def set(self, table: Table) -> None:
-        """Steer by this table from now on: each connection by all of the old one or all of it. Raises SteeringError."""
+        """Steer by this table from now on. Each connection is steered by the old or the new table, never by parts of
+        both. Raises SteeringError."""
         if table == self._table:
             return
         with steering_errors("write the steering table"):
-            # Nobody reads the other one: the last change is older than the microsecond that a decision takes.
+            # The other table is not being read: the last change is older than the microsecond that a decision takes.
             other = 1 - self._active
             self._maps["tables"][other] = maps.packed(table)
             self._maps["switch"][0] = struct.pack("=I", other)
         self._active, self._table = other, table
 
     def sync(self, listeners: Mapping[int, Sequence[Listener]]) -> frozenset[int]:
-        """Steer among these listeners, given by instance, and no others. Call it whenever one came or went.
+        """Steer among these listeners, by instance, and no others. Call it whenever one was opened or closed.
 
-        Set the table first: without one the kernel picks by hash. Returns the instances with a listener that could not
-        be put in its slot yet, because an earlier daemon's maps hold it or because it is gone; call again soon.
-        Raises SteeringError.
-        """
+        Set the table first: without one the kernel selects by hash. Returns the instances with a listener that could
+        not be put in its slot yet, because it is in the maps of an earlier daemon or closed; call again soon. Raises
+        SteeringError."""
         wanted: dict[Address, dict[int, Listener]] = {}
         for number, several in listeners.items():
             for one in several:
@@ -108,15 +110,14 @@ class Steering:
         return frozenset(waiting)
 
     def counters(self) -> dict[int, int]:
-        """How many connections each instance was given since the maps began, if any. One that moved away from a closed
-        listener counts for both. Raises SteeringError.
-        """
+        """Return the number of connections that each instance got since the maps were created, if any. A connection
+        that migrated from a closed listener counts for both. Raises SteeringError."""
         with steering_errors("read the steering counters"):
             counts = struct.unpack(f"={maps.COUNTS.value_size // 8}Q", self._maps["counts"][0])
         return {slot: count for slot, count in enumerate(counts) if count}
 
     def close(self) -> None:
-        """Let go of the maps. The kernel goes on steering by the last table, whether or not somebody keeps the maps."""
+        """Close the maps. The kernel continues to steer by the last table, whether or not the maps are stored."""
         for group in self._groups.values():
             group.close()
         for one in (*self._maps.values(), *self._arrays.values()):
@@ -138,7 +139,8 @@ class Steering:
 
 
 def _newest(given: Mapping[str, int]) -> dict[str, int]:
-    """By label, without the map's number; a daemon that died between storing and removing leaves two of a label."""
+    """Return the newest descriptor of each label. A daemon that died between storing one and removing another left
+    two."""
     found: dict[str, int] = {}
     for name in sorted(given, key=_number):
         label = name.rpartition("-")[0]
@@ -165,7 +167,7 @@ def _adopted_arrays(given: dict[str, int]) -> dict[Address, Map]:
 
 
 def _adopted_maps(given: Mapping[str, int]) -> dict[str, Map]:
-    """All of them, or none: half of what belongs together tells nothing."""
+    """Return all maps, or none if one is missing: they are of no use without each other."""
     found = {name: Map.adopt(fd, _SHARED[name]) for name, fd in given.items()}
     kept = {name: one for name, one in found.items() if one}
     if kept.keys() == _SHARED.keys():

@@ -25,7 +25,7 @@ _libc.syscall.restype = ctypes.c_long
 
 
 def numbers(machine: str | None = None) -> Numbers:
-    """Those of this machine, or of the named one. Raises SteeringError if nobody wrote them down here."""
+    """Return the numbers of this machine, or of the named one. Raises SteeringError if they are not known."""
     machine = machine or platform.machine()
     if machine not in NUMBERS:
         raise SteeringError(f"no system call numbers are known for {machine}, only for {' and '.join(NUMBERS)}")
@@ -33,13 +33,13 @@ def numbers(machine: str | None = None) -> Numbers:
 
 
 def bpf(command: int, attributes: ctypes.Structure) -> int:
-    """bpf(2); `attributes` is one of union bpf_attr's structures. Raises OSError, SteeringError."""
+    """Call bpf(2). `attributes` is one of the structures of union bpf_attr. Raises OSError, SteeringError."""
     size = ctypes.c_uint(ctypes.sizeof(attributes))
     return _call(numbers().bpf, ctypes.c_int(command), ctypes.byref(attributes), size)
 
 
 def pidfd_getfd(pidfd: int, fd: int) -> int:
-    """A duplicate of another process's file descriptor, close-on-exec. Raises OSError, SteeringError."""
+    """Duplicate a file descriptor of another process, close-on-exec. Raises OSError, SteeringError."""
     return _call(numbers().pidfd_getfd, ctypes.c_int(pidfd), ctypes.c_int(fd), ctypes.c_uint(0))
 
 

@@ -1,4 +1,4 @@
-"""Which sockets the processes of a unit have open, by inode: what sock_diag does not report for UNIX sockets."""
+"""The sockets that the processes of a unit have open, which sock_diag does not report for UNIX sockets."""
 
 from __future__ import annotations
 

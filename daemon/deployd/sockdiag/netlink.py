@@ -1,4 +1,4 @@
-"""A question to the kernel about sockets, and the answers (netlink(7), sock_diag(7)).
+"""A request to the kernel for sockets, and the responses (netlink(7), sock_diag(7)).
 
 Structures and numbers: the kernel's include/uapi/linux/netlink.h and sock_diag.h.
 """
@@ -20,12 +20,12 @@ _HEADER = struct.Struct("=IHHII")  # length, kind, flags, sequence, port
 _ATTRIBUTE = struct.Struct("=HH")  # length, kind
 
 
-def dump(question: bytes, timeout: float) -> Iterator[bytes]:
-    """The body of each answer; `timeout` (seconds) is for one piece of them. Raises OSError."""
-    # A socket for each question: no answer to an earlier one can be left in it.
+def dump(request: bytes, timeout: float) -> Iterator[bytes]:
+    """Yield the body of each response; `timeout` (seconds) is for one packet of them. Raises OSError."""
+    # A new socket for each request, so that no response to an earlier one is left in it.
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
         netlink.settimeout(timeout)
-        netlink.send(_HEADER.pack(_HEADER.size + len(question), _BY_FAMILY, _REQUEST | _DUMP, 1, 0) + question)
+        netlink.send(_HEADER.pack(_HEADER.size + len(request), _BY_FAMILY, _REQUEST | _DUMP, 1, 0) + request)
         while True:
             for kind, body in _messages(netlink.recv(1 << 16)):
                 if kind in (_ERROR, _DONE):
@@ -36,12 +36,12 @@ def dump(question: bytes, timeout: float) -> Iterator[bytes]:
 
 
 def attribute(kind: int, value: bytes) -> bytes:
-    """One that belongs to a question."""
+    """Return an attribute of a request."""
     return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value
 
 
 def attributes(body: bytes, at: int) -> dict[int, bytes]:
-    """Those of an answer by kind; they begin `at` that byte."""
+    """Return the attributes of a response by kind; they begin at byte `at`."""
     found = {}
     while at + _ATTRIBUTE.size <= len(body):
         length, kind = _ATTRIBUTE.unpack_from(body, at)
@@ -57,6 +57,6 @@ def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
     while at < len(data):
         length, kind, _, _, _ = _HEADER.unpack_from(data, at)
         if length < _HEADER.size:
-            raise OSError("its answer makes no sense")
+            raise OSError("the response is malformed")
         yield kind, data[at + _HEADER.size : at + length]
         at += length + 3 & ~3

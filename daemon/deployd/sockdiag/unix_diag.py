@@ -1,4 +1,4 @@
-"""What the kernel tells of UNIX sockets that have a path: listeners, their queues, connections (sock_diag(7)).
+"""UNIX sockets with a path as the kernel reports them: listeners, their queues, connections (sock_diag(7)).
 
 Structures and numbers: the kernel's include/uapi/linux/unix_diag.h.
 """
@@ -17,20 +17,19 @@ _SHOW_NAME, _SHOW_QUEUE = 0x01, 0x10
 _NAME, _QUEUE = 0, 4
 _ESTABLISHED, _LISTEN = 1, 10
 
-_QUESTION = struct.Struct("=BBHIIIII")  # family, protocol, nothing, states, inode, what to show, cookie
+_REQUEST = struct.Struct("=BBHIIIII")  # family, protocol, nothing, states, inode, what to show, cookie
 _HEADER = struct.Struct("=BBBBIII")  # family, type, state, nothing, inode, cookie
 _ATTRIBUTES_AT = _HEADER.size
 _LENGTHS = struct.Struct("=II")  # waiting, limit
 
 
 def queues(timeout: float = 2.0) -> dict[str, int]:
-    """Path of each listener to the connections that wait to be accepted. Raises SteeringError.
+    """Return the connections that wait to be accepted, by the path of their listener. Raises SteeringError.
 
-    Two listeners have the same path where one of them was bound anew and the other is still held by a program: both
-    are counted.
+    If a path was bound again while a process still has the previous listener open, both listeners are counted.
     """
     found: dict[str, int] = {}
-    for _, attributes in _ask(_LISTEN, _SHOW_NAME | _SHOW_QUEUE, timeout):
+    for _, attributes in _sockets(_LISTEN, _SHOW_NAME | _SHOW_QUEUE, timeout):
         waiting, _ = _LENGTHS.unpack(attributes[_QUEUE]) if _QUEUE in attributes else (0, 0)
         if path := _path(attributes):
             found[path] = found.get(path, 0) + waiting
@@ -42,17 +41,17 @@ def accepted(paths: Collection[str], timeout: float = 2.0) -> dict[int, str]:
 
     Raises SteeringError.
     """
-    found = ((inode, _path(attributes)) for inode, attributes in _ask(_ESTABLISHED, _SHOW_NAME, timeout))
+    found = ((inode, _path(attributes)) for inode, attributes in _sockets(_ESTABLISHED, _SHOW_NAME, timeout))
     return {inode: path for inode, path in found if path in paths}
 
 
 def _path(attributes: dict[int, bytes]) -> str:
-    """Empty for a socket without a path; a name that begins with NUL is none of the file system's."""
+    """Return the path of a socket, or "" if it has none: a name that begins with NUL is not in the file system."""
     return os.fsdecode(attributes.get(_NAME, b"").partition(b"\0")[0])
 
 
-def _ask(state: int, show: int, timeout: float) -> Iterator[tuple[int, dict[int, bytes]]]:
-    question = _QUESTION.pack(socket.AF_UNIX, 0, 0, 1 << state, 0, show, 0, 0)
-    with steering_errors("ask the kernel for its UNIX sockets (sock_diag)"):
-        for body in netlink.dump(question, timeout):
+def _sockets(state: int, show: int, timeout: float) -> Iterator[tuple[int, dict[int, bytes]]]:
+    request = _REQUEST.pack(socket.AF_UNIX, 0, 0, 1 << state, 0, show, 0, 0)
+    with steering_errors("request the UNIX sockets of the kernel (sock_diag)"):
+        for body in netlink.dump(request, timeout):
             yield _HEADER.unpack_from(body)[4], netlink.attributes(body, _ATTRIBUTES_AT)

@@ -17,6 +17,9 @@ DAEMON = "deployd.service"
 PROGRAM_BY_ID, MAP_BY_ID = 13, 14
 """Commands of bpf(2)."""
 
+FIRST_ONLY = {"min_ready": "1h"}
+"""The gate of a rollout that stays at its first new instance: a pause may come too late, a hold asks for a share."""
+
 BLOCKING = """\
 #!/usr/bin/python3
 import os, select, signal, socket, sys, time

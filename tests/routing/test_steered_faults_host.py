@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from tests.host.stage import APP, DEADLINE, Stage
-from tests.host.steered import BLOCKING, asked, sockets, unharmed
+from tests.host.steered import BLOCKING, FIRST_ONLY, asked, sockets, unharmed
 from tests.routing.test_steered_sockets_host import instances
 
 PATIENT = ("--timeout", "30")
@@ -69,10 +69,11 @@ def test_who_hangs_keeps_its_share_and_its_queue(stage: Stage) -> None:
 def test_who_hangs_in_a_rollout_is_helped(stage: Stage) -> None:
     """While two generations serve, queues are looked at."""
     stage.deploy("v1", routing="steered", spill_over=4)
+    stage.configure(gate=FIRST_ONLY)
     with stage.load(100, 0, *PATIENT) as load:
-        with stage.begin("rollout", "--release", stage.release("v2", boot=0.3)) as begun:
-            new = begun.until("instance", state="ready")["instance"]
-            assert stage.deployd("pause", APP).returncode == 0
+        with stage.begin("rollout", "--release", stage.release("v2")) as begun:
+            new = begun.until("instance", state="starting")["instance"]
+            stage.machine.wait_for(lambda: weight(stage, new), what="its share")
             pid = stage.pid(new)
             stage.machine.run(["kill", "-STOP", str(pid)])
             stage.machine.wait_for(lambda: weight(stage, new) == 0, what="help")
@@ -81,8 +82,8 @@ def test_who_hangs_in_a_rollout_is_helped(stage: Stage) -> None:
             load.mark("over")
             stage.machine.run(["kill", "-CONT", str(pid)])
             stage.machine.wait_for(lambda: weight(stage, new) > 0, what="it to have caught up")
-            assert stage.deployd("resume", APP).returncode == 0
-            assert begun.end().result == "succeeded"
+            assert stage.deployd("abort", APP).returncode == 0
+            assert begun.end().result == "aborted"
         record = unharmed(load.stop())
     assert record.between("helped", "over").percentile(100) < 1
 

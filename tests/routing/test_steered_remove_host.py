@@ -60,9 +60,10 @@ def test_who_goes_tells_of_its_connections(stage: Stage) -> None:
     with stage.machine.connect(("127.0.0.1", PORT)) as busy, stage.machine.connect(("127.0.0.1", PORT)) as idle:
         idle.sendall(b"GET / HTTP/1.1\r\nHost: demo\r\n\r\n")
         assert idle.recv(65536)
-        busy.sendall(b"GET /slow?ms=2000 HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n")
         assert stage.status()["instances"][0]["connections"] == 2
         with stage.begin("rollout", "--release", stage.release("v2")) as begun:
+            begun.until("instance", state="starting")
+            busy.sendall(b"GET /slow?ms=4000 HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n")
             assert stopped(begun, 1)["connections"] == 2
             assert busy.recv(65536).startswith(b"HTTP/1.1 200")
             assert begun.end().result == "succeeded"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -30,6 +31,22 @@ def _trusting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 def _anything(_: Step) -> None:
     return
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files first that take longest, so that no worker begins one when the others have ended.
+
+    Those have tests with a long deadline, then those on hosts, then many tests.
+    """
+    weights: dict[Path, tuple[float, bool, int]] = {}
+    for item in items:
+        longest, on_host, count = weights.get(item.path, (0.0, False, 0))
+        mark = item.get_closest_marker("timeout")
+        deadline = float(mark.args[0]) if mark is not None else 0.0
+        on_host = on_host or item.get_closest_marker("host") is not None
+        weights[item.path] = max(longest, deadline), on_host, count + 1
+    items.sort(key=lambda item: weights[item.path], reverse=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -87,7 +87,7 @@ def outcome(directory: Path, text: str, *options: str, before: Callable[[], None
     """Run a file of tests with the settings of this checkout. Return the counts of the last line, and all output."""
     file = directory / "test_inner.py"
     file.write_text(text)
-    settings = ["-c", "pyproject.toml", "-o", f"cache_dir={directory}"]
+    settings = ["-c", "pyproject.toml", f"--rootdir={directory}", "-o", f"cache_dir={directory}"]
     command = [sys.executable, "-m", "pytest", *settings, *options, str(file)]
     done = subprocess.run(
         command, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=150, preexec_fn=before
@@ -131,3 +131,19 @@ def test_programs_start_with_the_default_action_of_sigint(tmp_path: Path, option
 
 def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def test_files_with_long_deadlines_come_first(tmp_path: Path) -> None:
+    """Then files on hosts, then those with many tests; the tests of a file stay together."""
+    texts = {
+        "test_few": "def test_one(): pass",
+        "test_many": "def test_one(): pass\ndef test_two(): pass",
+        "test_on": "import pytest\n@pytest.mark.host\ndef test_one(): pass",
+        "test_long": "import pytest\ndef test_one(): pass\n@pytest.mark.timeout(999)\ndef test_two(): pass",
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    files = [str(tmp_path / f"{name}.py") for name in texts]
+    _, output = outcome(tmp_path, "", "-p", "tests.conftest", "--collect-only", "-q", *files)
+    found = [line.partition(".py::")[0] for line in output.splitlines() if "::" in line]
+    assert found == ["test_long", "test_long", "test_on", "test_many", "test_many", "test_few"], output

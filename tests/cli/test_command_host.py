@@ -39,8 +39,8 @@ def test_a_second_rollout_is_refused(stage: Stage) -> None:
         begun.until("instance", state="starting")
         for verb in (["rollout", APP], ["apply", APP], ["rollback", APP], ["restart", APP], ["scale", APP, "5"]):
             sentence = (
-                "a rollout of demo to generation 2 is rolling; wait for it, or deployd abort demo, or replace it with"
-                " --supersede"
+                "a rollout of demo to generation 2 is rolling; wait for its end, or use deployd abort demo, or"
+                " replace it with --supersede"
             )
             assert refused(stage, *verb) == sentence, verb
         assert begun.end().result == "succeeded"
@@ -50,8 +50,9 @@ def test_a_second_rollout_is_refused(stage: Stage) -> None:
 def test_abort_rolls_back(stage: Stage) -> None:
     stage.deploy("v1")
     before = stage.invocations()
+    stage.configure(gate={"min_ready": "1h"}, rollout={"max_surge": 0})  # it is not over before the abort
     with stage.load(rate=100) as load:
-        with stage.begin("rollout", "--release", stage.release("v2", boot=0.3)) as begun:
+        with stage.begin("rollout", "--release", stage.release("v2")) as begun:
             begun.until("instance", state="stopped")
             assert stage.deployd("abort", APP).returncode == 0
             ended = begun.end()

@@ -1,7 +1,7 @@
-"""`python3 -m tests.load`: make load until SIGTERM, SIGINT, `stop` or --duration, then tell what became of it.
+"""`python3 -m tests.load`: generates load until SIGTERM, SIGINT, `stop` or --duration, then prints a summary.
 
-On stdin, a line each: `mark NAME` (answered `mark NAME TIME`), `progress` (answered `progress {JSON}`), `stop`.
-On stdout: `ready` once warm, the answers, then the summary, one JSON object; `--record -` has the record after it.
+Reads lines from stdin: `mark NAME` (reply `mark NAME TIME`), `progress` (reply `progress {JSON}`), `stop`. Prints
+`ready` once warmed up, the replies, then the summary as one JSON object, followed by the record with `--record -`.
 """
 
 import argparse
@@ -24,10 +24,10 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--port", type=int)
     arguments.add_argument("--unix", help="path of a UNIX socket")
     arguments.add_argument("--path", default="/")
-    arguments.add_argument("--rate", type=float, default=300, help="fresh connections a second; 0 for none")
+    arguments.add_argument("--rate", type=float, default=300, help="new connections per second; 0 for none")
     arguments.add_argument("--duration", type=float, help="seconds; without it, until stopped")
-    arguments.add_argument("--keepalive", type=int, default=0, help="number of keep-alive clients")
-    arguments.add_argument("--think", type=float, default=0.05, help="their pause after each answer, seconds")
+    arguments.add_argument("--keepalive", type=int, default=0, help="number of clients with persistent connections")
+    arguments.add_argument("--think", type=float, default=0.05, help="their pause after each response in seconds")
     arguments.add_argument("--timeout", type=float, default=10, help="seconds")
     arguments.add_argument("--record", help="file for the record; - for stdout")
     arguments.add_argument("--stop-on-eof", action="store_true", help="stop when stdin ends")
@@ -68,7 +68,7 @@ def say(line: str) -> None:
 def main() -> None:
     arguments = parser().parse_args()
 
-    def obey(line: str) -> None:
+    def execute(line: str) -> None:
         command, _, rest = line.strip().partition(" ")
         if command == "mark" and rest:
             say(f"mark {rest} {generator.mark(rest).at}")
@@ -80,7 +80,7 @@ def main() -> None:
             print(f"no such command: {line!r}, ignoring", file=sys.stderr)
 
     generator = Generator(
-        plan_of(arguments), lambda: say("ready"), obey, sys.stdin.fileno(), stop_on_eof=arguments.stop_on_eof
+        plan_of(arguments), lambda: say("ready"), execute, sys.stdin.fileno(), stop_on_eof=arguments.stop_on_eof
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: generator.stop())

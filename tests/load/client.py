@@ -1,7 +1,7 @@
-"""A load generator in a process of its own, started, marked and stopped from here.
+"""Starts and controls a load generator in a process of its own.
 
-It may run in the namespaces of a disposable host: everything goes through its stdin and stdout, because a signal would
-reach the program that entered the namespaces, and a file would be written where we cannot see it.
+It may run in the namespaces of a disposable host, so everything goes through its stdin and stdout: a signal would reach
+the program that entered the namespaces, and a file would be written inside of them.
 """
 
 import contextlib
@@ -19,11 +19,11 @@ PopenLike = Callable[..., "subprocess.Popen[str]"]  # subprocess.Popen, or a Mac
 
 
 class LoadError(Exception):
-    """The load generator died or did not answer in time."""
+    """The load generator died or did not reply in time."""
 
 
 class Load:
-    """`Load.start(…)`, then `wait_ready`, `mark`, and at last `stop`, which returns the Record."""
+    """A load generator: `Load.start(…)`, then `wait_ready`, `mark`, and finally `stop`, which returns the Record."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         assert process.stdin is not None
@@ -33,7 +33,7 @@ class Load:
         self.output: IO[str] = process.stdout
         self.lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.ready = False
-        # Read all the time, or a full pipe would halt the load.
+        # Read continuously, because a full pipe would block the load.
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
 
@@ -50,8 +50,11 @@ class Load:
         ready_within: float | None = 30,
         **keywords: Any,
     ) -> "Load":
-        """Start it and wait until it is warm (`ready_within=None`: do not wait). `options` are more of its command
-        line; `keywords` go to popen, `cwd=` above all: the directory that has this tree."""
+        """Start a load generator and wait until it has warmed up (`ready_within=None`: do not wait).
+
+        `options` are added to its command line; `keywords` are passed to popen, such as `cwd=`, the directory of this
+        tree.
+        """
         argv = [python, "-m", "tests.load", "--port", str(port), "--rate", str(rate), "--keepalive", str(keepalive)]
         argv += ["--record", "-", "--stop-on-eof", *options]
         load = cls(popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **keywords))
@@ -68,7 +71,7 @@ class Load:
         try:
             return self.lines.get(timeout=within)
         except queue.Empty:
-            raise LoadError(f"the load generator did not answer within {within} s") from None
+            raise LoadError(f"the load generator did not reply within {within} s") from None
 
     def next_line(self, within: float) -> str:
         if line := self.line_or_end(within):
@@ -95,24 +98,24 @@ class Load:
             raise LoadError(f"the load generator ended with status {self.process.wait()}") from None
 
     def mark(self, name: str, within: float = 10) -> float:
-        """Record the mark; returns its time."""
+        """Record a mark; return its time."""
         self.send(f"mark {name}")
         return float(self.answer("mark", within).rpartition(" ")[2])
 
     def progress(self, within: float = 10) -> dict[str, int]:
-        """{"requests": …, "failed": …} so far."""
+        """Return the counts so far: {"requests": …, "failed": …}."""
         self.send("progress")
         progress: dict[str, int] = json.loads(self.answer("progress", within))
         return progress
 
     def stop(self, within: float = 60) -> Record:
-        """Stop sending, await what is awaited, and return what was seen."""
-        with contextlib.suppress(LoadError):  # its --duration is over: the record is on its way already
+        """Stop sending, wait for pending responses, and return the record."""
+        with contextlib.suppress(LoadError):  # after its --duration the record is already being sent
             self.send("stop")
         return self.finish(within)
 
     def finish(self, within: float = 60) -> Record:
-        """Await the end of a load that was given a --duration."""
+        """Wait for the end of a load with a --duration; return the record."""
         while not self.next_line(within).startswith("{"):
             continue  # a late `ready`
         stored = []
@@ -127,7 +130,7 @@ class Load:
         return Record.load(stored)
 
     def kill(self) -> None:
-        """For clean-up after a failure: its stdin ends, so it stops by itself, in whatever namespace it is."""
+        """End the load generator after a failure by closing its stdin, which works in any namespace."""
         with contextlib.suppress(BrokenPipeError):
             self.commands.close()
         try:

@@ -1,4 +1,4 @@
-"""One connection of the load generator and the answer that is awaited on it. Knows HTTP, and no schedule."""
+"""One connection of the load generator, with at most one pending request. Knows HTTP, but no schedule."""
 
 import errno
 import json
@@ -20,7 +20,7 @@ def outcome_of(error: OSError) -> Outcome:
 
 
 class Exchange:
-    """A connection: `begin` a request on it, call `readable` or `writable` when it is, until it returns the Request."""
+    """A connection: `begin` a request, then call `readable` or `writable` on events until it returns the Request."""
 
     __slots__ = ("answer", "client", "kind", "nth", "reusable", "sent", "serial", "sock", "start", "unsent")
 
@@ -29,7 +29,7 @@ class Exchange:
         self.kind = kind
         self.client = client
         self.nth = 0
-        self.serial = 0  # of the awaited answer; 0 when none is
+        self.serial = 0  # of the pending request; 0 for none
         self.start = 0.0
         self.sent = 0.0
         self.unsent = b""
@@ -71,7 +71,7 @@ class Exchange:
         return self.parse(closed=not data)
 
     def closed_meanwhile(self) -> bool:
-        """Between two requests: has the server closed? Any HTTP client looks before it uses a connection again."""
+        """True if the server has closed the connection between two requests, which HTTP clients check before reuse."""
         try:
             return not self.sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:

@@ -1,9 +1,9 @@
-"""The load itself: fresh connections in an open loop, keep-alive clients in closed loops; every outcome is counted.
+"""Generates load: new connections in an open loop, keep-alive clients in closed loops; counts every outcome.
 
-One thread and one epoll; asyncio's connections cost several times as much, and the generator shares its processors
-with what it measures. A fresh request is due at start + n / rate whatever became of those before it, is timed from
-then, and is never sent twice. A keep-alive client sends again `think` seconds after its last answer, on the same
-connection for as long as the server lets it.
+Uses one thread and one epoll, because connections of asyncio cost several times as much, and the generator shares the
+CPUs with what it measures. A fresh request is due at start + n / rate, whatever the outcome of those before it, is
+timed from then, and is never sent twice. A keep-alive client sends again `think` seconds after its last response, on
+the same connection as long as the server keeps it open.
 """
 
 import errno
@@ -24,11 +24,11 @@ from tests.load.exchange import Exchange, outcome_of
 from tests.load.plan import Plan
 from tests.load.record import Kind, Mark, Outcome, Record, Request
 
-WARM = 50  # ok answers on fresh connections; and one to every keep-alive client
+WARM = 50  # ok responses on fresh connections, besides one for every keep-alive client
 
 
 class Generator:
-    """Call `run` once. `on_ready` is called when warm; `on_line` with each line that arrives on `commands`."""
+    """Call `run` once. `on_ready` is called after warming up; `on_line` with each line that arrives on `commands`."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Generator:
         self.on_line = on_line
         self.commands = commands
         self.stop_on_eof = stop_on_eof
-        self.epoll = select.epoll()  # made first: select() below wants a small number
+        self.epoll = select.epoll()  # created first, because select() below needs a small number
         self.wires = {kind: plan.request(kind) for kind in Kind}
         self.done: list[Request] = []
         self.marks: list[Mark] = []
@@ -66,7 +66,7 @@ class Generator:
         return mark
 
     def stop(self) -> None:
-        """Nothing more is sent; what is awaited is still awaited, each until its answer or its timeout."""
+        """Stop sending. Pending requests still get their responses or timeouts."""
         if self.stopped_at is None:
             self.stopped_at = time.monotonic()
 
@@ -112,7 +112,7 @@ class Generator:
         return Record.of(self.done, start, self.stopped_at, self.marks, facts)
 
     def prepare(self) -> None:
-        gc.disable()  # nothing here is cyclic, and a full collection would be measured as the server's latency
+        gc.disable()  # there are no cycles, and a full collection would appear as latency of the server
         _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self.wake_read.setblocking(False)
@@ -122,11 +122,11 @@ class Generator:
         if self.commands is not None:
             try:
                 self.epoll.register(self.commands, select.EPOLLIN)
-            except PermissionError:  # /dev/null or a file: there is nobody to command us
+            except PermissionError:  # /dev/null or a file: there are no commands
                 self.commands = None
 
     def wait(self, until: float) -> None:
-        # epoll counts in whole milliseconds, select in microseconds: a request must not be sent late for that.
+        # epoll has a resolution of milliseconds, select of microseconds, so that requests are sent in time.
         select.select([self.epoll], [], [], max(until - time.monotonic(), 0))
         for fd, _events in self.epoll.poll(0):
             if fd == self.wake_read.fileno():
@@ -149,7 +149,7 @@ class Generator:
     def open_and_begin(self, kind: Kind, due: float, client: int = 0) -> None:
         try:
             exchange = Exchange(self.plan.family, kind, client)
-        except OSError as error:  # out of file descriptors: our own failure, but not one to hide
+        except OSError as error:  # out of file descriptors: a failure of the generator, which must not be hidden
             now = time.monotonic()
             self.count(Request(due, now, now, Outcome.OTHER, kind, detail=errno.errorcode.get(error.errno or 0, "?")))
             self.think(kind, client)
@@ -219,7 +219,7 @@ class Generator:
             self.deadlines.popleft()
 
     def close(self, exchange: Exchange, result: Request | None) -> None:
-        """End the connection. With no result it was between requests, and its client is thinking already."""
+        """Close the connection. Without a result it was between requests, during its client's pause."""
         self.open.pop(exchange.sock.fileno(), None)
         exchange.sock.close()
         if result is not None:

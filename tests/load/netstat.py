@@ -1,7 +1,7 @@
-"""The kernel's count of connections that a full accept queue turned away, from /proc/net/netstat.
+"""The kernel's counts of connections dropped because of a full accept queue, from /proc/net/netstat.
 
-Such a connection is not refused: the client tries again a second later and merely sees a slow answer, so the load
-generator alone cannot tell. The counters are those of the reader's own network namespace.
+Such a connection is not refused: the client retries after a second and merely sees a slow response, so the load
+generator cannot detect it. The counters are those of the reader's network namespace.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Listen:
 
 
 def parse(text: str) -> Listen:
-    """The file is pairs of lines: `TcpExt: name name …`, then `TcpExt: value value …`."""
+    """Parse pairs of lines: `TcpExt: name name …`, then `TcpExt: value value …`."""
     lines = text.splitlines()
     for names, values in pairwise(lines):
         if not names.startswith("TcpExt: ") or not values.startswith("TcpExt: "):

@@ -1,4 +1,4 @@
-"""What load to make: where, how much of it, and the bytes of a request."""
+"""The parameters of a load, and the bytes of its requests."""
 
 import socket
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ class Plan:
     family: socket.AddressFamily
     address: tuple[str, int] | str
     host: str
-    rate: float = 300.0  # fresh connections a second; 0 for none
+    rate: float = 300.0  # fresh connections per second; 0 for none
     keepalive: int = 0
     think: float = 0.05
     path: str = "/"

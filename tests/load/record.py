@@ -1,6 +1,6 @@
-"""What a load run saw: every request with its outcome, and the questions one asks of it. Pure; no sockets, no clock.
+"""The record of a load: every request with its outcome, and statistics of them. Pure; no sockets, no clock.
 
-All times are CLOCK_MONOTONIC seconds, which processes of one machine share, across namespaces too.
+All times are CLOCK_MONOTONIC seconds, which all processes of a machine share, also across namespaces.
 """
 
 import json
@@ -16,12 +16,12 @@ from typing import Any, TextIO
 
 class Outcome(StrEnum):
     OK = "ok"
-    HTTP_ERROR = "http-error"  # a whole answer, but not 2xx or 3xx
+    HTTP_ERROR = "http-error"  # a complete response, but not 2xx or 3xx
     REFUSED = "refused"
     RESET = "reset"
     TIMEOUT = "timeout"
-    EOF = "eof"  # closed before the first byte of an answer
-    SHORT = "short"  # closed in the middle of an answer
+    EOF = "eof"  # closed before the first byte of a response
+    SHORT = "short"  # closed in the middle of a response
     OTHER = "other"  # the error's name is in `detail`
 
 
@@ -30,12 +30,12 @@ class Kind(StrEnum):
     KEEPALIVE = "keepalive"
 
 
-TIMED = frozenset({Outcome.OK, Outcome.HTTP_ERROR, Outcome.TIMEOUT})  # a quick refusal must not improve a percentile
+TIMED = frozenset({Outcome.OK, Outcome.HTTP_ERROR, Outcome.TIMEOUT})  # a fast failure must not improve a percentile
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    start: float  # when it was due, however late it was sent: no coordinated omission
+    start: float  # when it was due, however late it was sent, to avoid coordinated omission
     sent: float
     end: float
     outcome: Outcome
@@ -65,7 +65,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What lies between the marks NAME-start and NAME-end."""
+    """The time between the marks NAME-start and NAME-end."""
 
     name: str
     start: float
@@ -85,7 +85,7 @@ class Record:
     end: float
     marks: tuple[Mark, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)  # of the run as a whole: CPU used, idle closes, queue overflows
-    answers: tuple[float, ...] = ()  # when each ok answer within start and end came, whenever its request was due
+    answers: tuple[float, ...] = ()  # times of ok responses within start and end, whenever their requests were due
 
     @classmethod
     def of(
@@ -104,7 +104,7 @@ class Record:
         return len(self.requests)
 
     def window(self, a: float, b: float) -> "Record":
-        """The requests due in [a, b): windows that meet count each request once."""
+        """Return the requests due in [a, b), so that adjacent windows count each request once."""
         low, high = (bisect_left(self.requests, when, key=lambda request: request.start) for when in (a, b))
         first, last = (bisect_left(self.answers, when) for when in (a, b))
         return replace(
@@ -134,7 +134,7 @@ class Record:
         return sorted(request.latency for request in self.requests if request.outcome in TIMED)
 
     def percentile(self, p: float) -> float:
-        """Of the latencies; NaN when nothing was answered."""
+        """Return a percentile of the latencies; NaN without responses."""
         return nearest_rank(self.latencies(), p)
 
     @property
@@ -143,17 +143,16 @@ class Record:
         return max(timed, key=lambda request: request.latency, default=None)
 
     def longest_gap(self) -> float:
-        """The longest time without an ok answer, the window's edges counting as answers: silence throughout is all of
-        it, and a gap across an edge counts for what lies inside."""
+        """Return the longest time without an ok response within the window, whose edges count as responses."""
         points = sorted({self.start, *self.answers, self.end})
         return max((later - earlier for earlier, later in pairwise(points)), default=0.0)
 
     def lag(self, p: float = 99) -> float:
-        """How late the generator itself was in sending: large means that the machine was too small to measure on."""
+        """Return how late the generator itself sent requests; a large value means that the machine was too busy."""
         return nearest_rank(sorted(request.sent - request.start for request in self.requests), p)
 
     def at(self, mark: str) -> float:
-        """The time of the first mark of that name."""
+        """Return the time of the first mark with a name."""
         for candidate in self.marks:
             if candidate.name == mark:
                 return candidate.at
@@ -163,7 +162,7 @@ class Record:
         return self.window(self.at(first), self.at(second))
 
     def spans(self) -> list[Span]:
-        """Each mark NAME-start with the next mark NAME-end, or with the record's end."""
+        """Return the span from each mark NAME-start to the next mark NAME-end, or to the end of the record."""
         found = []
         for position, mark in enumerate(self.marks):
             if mark.name.endswith("-start"):
@@ -176,7 +175,7 @@ class Record:
         return Counter(request.generation for request in self.requests if not request.failed)
 
     def generations_over_time(self, step: float = 0.1) -> list[tuple[float, Counter[int | str | None]]]:
-        """Who answered: for every step since the start in which an ok answer came, how many by each generation."""
+        """Return the number of ok responses of each generation for every step since the start that has any."""
         steps: dict[int, Counter[int | str | None]] = {}
         for request in self.requests:
             if not request.failed:
@@ -203,7 +202,7 @@ class Record:
         }
 
     def lines(self) -> Iterator[str]:
-        """The stored form: a JSON object for the run, then a JSON array for each request, in the fields' order."""
+        """Yield the stored form: a JSON object for the run, then a JSON array for each request, in field order."""
         marks = [[mark.name, mark.at] for mark in self.marks]
         yield json.dumps({"start": self.start, "end": self.end, "marks": marks, "facts": self.facts})
         for r in self.requests:

@@ -1,4 +1,4 @@
-"""The table that closes a demonstration: steady state, each marked span, and the whole run."""
+"""The final table of a demonstration: steady state, each marked span, and the whole run."""
 
 import math
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ def milliseconds(seconds: float) -> str:
 
 
 def steady_state(record: Record) -> Record:
-    """From the mark `ready`, if there is one, to the first span."""
+    """Return the record from the mark `ready`, if there is one, to the first span."""
     ready = next((mark.at for mark in record.marks if mark.name == "ready"), record.start)
     return record.window(ready, min((span.start for span in record.spans()), default=record.end))
 
@@ -44,7 +44,7 @@ def align(cell: str, width: int, column: int) -> str:
 
 
 def render(record: Record) -> str:
-    """The table, and below it what failed, by outcome, and what the kernel turned away, if it did."""
+    """Return the table, followed by failures by outcome and overflows of the accept queue, if any."""
     lines = [HEADINGS, *(row.cells() for row in rows(record))]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
     text = ["  ".join(map(align, line, widths, range(len(line)))) for line in lines]

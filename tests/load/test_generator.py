@@ -1,4 +1,4 @@
-"""The load generator gives each way to fail its own name, and loses count of nothing."""
+"""The load generator names each kind of failure, and counts every request."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ Behaviour = Callable[[socket.socket], None]
 
 
 def ask(client: socket.socket) -> bytes:
-    """One whole request, or nothing when the client has closed."""
+    """Read one whole request, or nothing if the client has closed."""
     got = b""
     while not got.endswith(b"\r\n\r\n"):
         data = client.recv(4096)
@@ -36,7 +36,7 @@ def ask(client: socket.socket) -> bytes:
 
 @contextlib.contextmanager
 def server(behaviour: Behaviour) -> Iterator[int]:
-    """A server with a thread for each connection, which `behaviour` answers and which is closed after it."""
+    """Run a server with a thread for each connection, which `behaviour` handles; then the connection is closed."""
 
     def one(client: socket.socket) -> None:
         with client, contextlib.suppress(OSError):
@@ -104,22 +104,22 @@ def answer(*pieces: bytes) -> Behaviour:
         (silent, Outcome.TIMEOUT),
     ],
 )
-def test_each_end_of_a_fresh_request_has_its_name(behaviour: Behaviour, outcome: Outcome) -> None:
+def test_each_outcome_of_a_fresh_request_has_its_name(behaviour: Behaviour, outcome: Outcome) -> None:
     with server(behaviour) as port:
         record = load(port)
     assert set(record.by_outcome()) == {outcome}
     assert 25 <= len(record) <= 32
 
 
-def test_nobody_listening_is_refused() -> None:
-    with socket.socket() as bound:  # bound, so that nobody else can listen there
+def test_a_port_without_a_listener_is_refused() -> None:
+    with socket.socket() as bound:  # bound, so that no other process can listen there
         bound.bind(("127.0.0.1", 0))
         record = load(bound.getsockname()[1], 100, 2)
     assert set(record.by_outcome()) == {Outcome.REFUSED}
     assert {request.kind for request in record.requests} == set(Kind)
 
 
-def test_arrivals_do_not_wait_for_answers() -> None:
+def test_arrivals_do_not_wait_for_responses() -> None:
     with server(silent) as port:
         record = load(port)
     starts = [request.start for request in record.requests]
@@ -138,7 +138,7 @@ def test_a_keepalive_client_uses_one_connection() -> None:
     assert len(record) > 3
 
 
-def test_a_keepalive_connection_that_says_close_is_replaced_at_no_loss() -> None:
+def test_a_keepalive_connection_with_close_is_replaced_without_loss() -> None:
     def serve(client: socket.socket) -> None:
         for said in (OK, OK, CLOSE):
             ask(client)
@@ -151,14 +151,14 @@ def test_a_keepalive_connection_that_says_close_is_replaced_at_no_loss() -> None
     assert record.facts["idle_closes"] == 0
 
 
-def test_a_close_between_requests_is_noted_and_is_no_failure() -> None:
+def test_a_close_between_requests_is_counted_and_no_failure() -> None:
     with server(answer(OK)) as port:
         record = load(port, 0, 1)
     assert set(record.by_outcome()) == {Outcome.OK}
     assert record.facts["idle_closes"] >= len(record) - 1
 
 
-def test_a_close_instead_of_an_answer_on_a_used_connection_is_a_failure() -> None:
+def test_a_close_instead_of_a_response_on_a_used_connection_is_a_failure() -> None:
     def serve(client: socket.socket) -> None:
         ask(client)
         client.sendall(OK)
@@ -172,7 +172,7 @@ def test_a_close_instead_of_an_answer_on_a_used_connection_is_a_failure() -> Non
     ] * 2
 
 
-def test_marks_and_progress_are_answered_while_it_runs() -> None:
+def test_marks_and_progress_get_replies_during_the_load() -> None:
     with server(answer(OK)) as port, Load.start(subprocess.Popen, port, 200, cwd=CHECKOUT) as generator:
         first = generator.mark("rollout 1-start")
         progress = generator.progress()
@@ -188,7 +188,7 @@ def test_marks_and_progress_are_answered_while_it_runs() -> None:
     assert record.marks[0].name == "ready"
 
 
-def test_sigterm_ends_it_with_summary_and_record(tmp_path: Path) -> None:
+def test_sigterm_ends_the_load_with_summary_and_record(tmp_path: Path) -> None:
     path = tmp_path / "record"
     with server(answer(OK)) as port:
         argv = [sys.executable, "-m", "tests.load", "--url", f"http://127.0.0.1:{port}/x?y=z", "--record", str(path)]
@@ -205,7 +205,7 @@ def test_sigterm_ends_it_with_summary_and_record(tmp_path: Path) -> None:
     assert summary["outcomes"] == {"ok": len(record)}
 
 
-def test_its_end_is_told_to_who_still_talks_to_it() -> None:
+def test_commands_after_its_end_are_an_error() -> None:
     with server(answer(OK)) as port:
         options = ("--duration", "0.1")
         generator = Load.start(subprocess.Popen, port, 10, options=options, ready_within=None, cwd=CHECKOUT)
@@ -213,7 +213,7 @@ def test_its_end_is_told_to_who_still_talks_to_it() -> None:
             generator.wait_ready()
 
 
-def test_it_stops_when_its_caller_is_gone() -> None:
+def test_the_load_stops_when_its_caller_has_ended() -> None:
     with server(answer(OK)) as port, Load.start(subprocess.Popen, port, 200, cwd=CHECKOUT) as generator:
         generator.kill()
     assert generator.process.returncode == 0

@@ -1,4 +1,4 @@
-"""The kernel's accept queue counters are found wherever the kernel puts them."""
+"""The kernel's counters of the accept queue are found in any column."""
 
 from pathlib import Path
 
@@ -27,16 +27,16 @@ def test_the_columns_are_found_by_name(names: list[str], overflows: int, drops: 
 
 
 @pytest.mark.parametrize("text", ["", "TcpExt: A B\nTcpExt: 1 2\n", "IpExt: ListenOverflows ListenDrops\nIpExt: 1 2\n"])
-def test_a_file_without_them_is_refused(text: str) -> None:
+def test_a_file_without_the_counters_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="ListenOverflows"):
         netstat.parse(text)
 
 
-def test_counters_are_compared_by_subtraction() -> None:
+def test_counters_are_subtracted() -> None:
     assert Listen(9, 12) - Listen(4, 2) == Listen(5, 10)
 
 
-def test_this_kernel_has_them() -> None:
+def test_this_kernel_has_the_counters() -> None:
     if not Path("/proc/net/netstat").exists():
         pytest.skip("no /proc/net/netstat here")
     assert netstat.read().overflows >= 0

@@ -1,4 +1,4 @@
-"""A load record counts each request once, whatever the windows, and never makes an outage look small."""
+"""The record of a load: it counts each request once in any windows, and never understates an outage."""
 
 import io
 import math
@@ -38,14 +38,14 @@ RECORDS = st.lists(requests(), max_size=30).map(lambda drawn: Record.of(drawn, 0
 
 
 def answered(*ends: float, start: float = 0.0, end: float = 10.0, marks: tuple[Mark, ...] = ()) -> Record:
-    """Answers at these times, each to a request that was due 1 ms before."""
+    """Return a record of responses at these times, each to a request that was due 1 ms before."""
     oks = [Request(at - 0.001, at - 0.001, at, Outcome.OK, Kind.FRESH, 200, 1) for at in ends]
     return Record.of(oks, start, end, marks)
 
 
 @UNHURRIED
 @given(RECORDS, st.lists(TIMES, max_size=5))
-def test_windows_that_meet_count_each_request_once(record: Record, cuts: list[float]) -> None:
+def test_adjacent_windows_count_each_request_once(record: Record, cuts: list[float]) -> None:
     edges = [0.0, *sorted(cuts), 10.001]
     windows = [record.window(a, b) for a, b in pairwise(edges)]
     assert [request for window in windows for request in window.requests] == list(record.requests)
@@ -63,7 +63,7 @@ def test_every_request_has_one_outcome(record: Record) -> None:
 
 @UNHURRIED
 @given(RECORDS, st.floats(0, 100))
-def test_a_percentile_is_a_latency_that_so_many_stay_within(record: Record, p: float) -> None:
+def test_a_percentile_is_a_latency_within_which_that_many_stay(record: Record, p: float) -> None:
     latencies = record.latencies()
     value = record.percentile(p)
     if not latencies:
@@ -88,7 +88,7 @@ def test_the_gap_of_a_window_is_no_longer_than_the_window_nor_than_the_whole_gap
 
 @UNHURRIED
 @given(RECORDS)
-def test_a_record_comes_back_as_it_was_stored(record: Record) -> None:
+def test_a_record_is_stored_and_loaded(record: Record) -> None:
     stored = io.StringIO()
     record.dump(stored)
     assert Record.load(stored.getvalue().splitlines()) == record
@@ -96,27 +96,27 @@ def test_a_record_comes_back_as_it_was_stored(record: Record) -> None:
 
 @UNHURRIED
 @given(RECORDS, st.sampled_from([0.05, 0.1, 1.0]))
-def test_generations_over_time_count_all_ok_answers(record: Record, step: float) -> None:
+def test_generations_over_time_count_all_ok_responses(record: Record, step: float) -> None:
     steps = record.generations_over_time(step)
     assert sum(count.total() for _, count in steps) == record.generations().total() == record.by_outcome()[Outcome.OK]
     assert [at for at, _ in steps] == sorted({at for at, _ in steps})
 
 
-def test_silence_counts_as_a_gap_even_with_no_answer_in_the_window() -> None:
+def test_a_window_without_responses_is_a_gap() -> None:
     record = answered(1.0, 2.0, 7.0, 8.0, 9.5)
     assert record.longest_gap() == pytest.approx(5.0)
     assert record.window(3.0, 6.0).longest_gap() == pytest.approx(3.0)
     assert record.window(6.0, 8.0).longest_gap() == pytest.approx(1.0)
 
 
-def test_an_answer_closes_a_gap_though_its_request_was_due_before_the_window() -> None:
+def test_a_response_ends_a_gap_even_if_its_request_was_due_before_the_window() -> None:
     early = Request(0.5, 0.5, 1.5, Outcome.OK, Kind.FRESH)
     window = Record.of([early], 0.0, 2.0).window(1.0, 2.0)
     assert len(window) == 0
     assert window.longest_gap() == pytest.approx(0.5)
 
 
-def test_a_failed_request_closes_no_gap() -> None:
+def test_a_failed_request_does_not_end_a_gap() -> None:
     refused = Request(1.0, 1.0, 1.0, Outcome.REFUSED, Kind.FRESH)
     assert Record.of([refused], 0.0, 2.0).longest_gap() == pytest.approx(2.0)
 
@@ -127,13 +127,13 @@ def test_quick_failures_do_not_improve_a_percentile() -> None:
     assert Record.of([slow, *quick], 0.0, 1.0).percentile(1) == 1.0
 
 
-def test_latency_is_counted_from_when_the_request_was_due() -> None:
+def test_latency_counts_from_when_the_request_was_due() -> None:
     late = Request(1.0, 1.5, 1.6, Outcome.OK, Kind.FRESH)
     assert late.latency == pytest.approx(0.6)
     assert Record.of([late], 1.0, 2.0).lag() == pytest.approx(0.5)
 
 
-def test_marks_make_spans_and_one_without_an_end_lasts_to_the_end() -> None:
+def test_marks_make_spans_and_one_without_an_end_lasts_to_the_end_of_the_record() -> None:
     marks = (Mark("a-start", 1.0), Mark("a-end", 2.0), Mark("b-start", 3.0), Mark("note", 4.0))
     record = answered(1.5, 3.5, marks=marks)
     assert [(span.name, span.start, span.end) for span in record.spans()] == [("a", 1.0, 2.0), ("b", 3.0, 10.0)]
@@ -147,7 +147,7 @@ def test_a_percentile_beyond_100_is_refused() -> None:
         answered(1.0).percentile(101)
 
 
-def test_steady_state_ends_where_the_first_span_starts() -> None:
+def test_steady_state_ends_at_the_start_of_the_first_span() -> None:
     record = answered(1.0, 2.0, 5.0, marks=(Mark("ready", 1.5), Mark("rollout-1-start", 4.0)))
     assert [request.end for request in steady_state(record).requests] == [2.0]
 
@@ -171,5 +171,5 @@ def test_the_table_shows_steady_state_each_rollout_and_the_whole() -> None:
     )
 
 
-def test_the_table_of_nothing_can_be_rendered() -> None:
+def test_the_table_of_an_empty_record_can_be_rendered() -> None:
     assert "steady state         0       0       -       -" in render(Record.of([], 0.0, 1.0))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-import pytest
-
 from tests.systemd.bare import UNITS, Bare
 
 SOCKET = "[Socket]\nListenStream=127.0.0.1:{port}\nService={service}.service\n"
@@ -124,24 +122,6 @@ def test_a_colon_in_a_unit_s_name_makes_two_names_of_one_descriptor(bare: Bare) 
     bare.units(colon_service=NAMES.format(sockets="a:b.socket"))
     bare.run("systemctl", "start", "a:b.socket")
     assert names(bare, "colon.service") == "a:b.socket"
-
-
-@pytest.mark.parametrize("first", ["0700", "0755"])
-def test_a_symlink_of_two_sockets_goes_with_the_first_that_stops(bare: Bare, first: str) -> None:
-    """And the directories above it are made with the DirectoryMode= of the one that starts first."""
-    link, second = f"/run/links-{first}/deep/link", "0755" if first == "0700" else "0700"
-    text = f"Symlinks={link}\nRemoveOnStop=yes\nService=nobody.service\n"
-    for name, mode in (("one", first), ("two", second)):
-        listen = f"[Socket]\nListenStream=/run/{name}-{first}.sock\nDirectoryMode={mode}\n"
-        bare.machine.write(f"{UNITS}/{name}-{first}.socket", listen + text)
-    bare.units(nobody_service=SLEEP.format(non_blocking="yes", sockets=""))
-    bare.run("systemctl", "start", f"one-{first}.socket")
-    bare.run("systemctl", "start", f"two-{first}.socket")
-    assert {bare.run("stat", "--format=%a", f"/run/links-{first}{below}") for below in ("", "/deep")} == {first[1:]}
-    assert bare.run("readlink", link) == f"/run/two-{first}.sock"
-    bare.run("systemctl", "stop", f"two-{first}.socket")
-    assert is_active(bare, f"one-{first}.socket")
-    bare.fails("readlink", link)
 
 
 def test_the_store_drops_a_descriptor_that_polls_as_broken(bare: Bare) -> None:

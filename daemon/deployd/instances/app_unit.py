@@ -12,7 +12,7 @@ UP = frozenset({"active", "reloading", "activating"})
 
 
 class AppUnit:
-    """Of one app. `changed` is called when a start has ended, `failed` with the error if that cannot be awaited."""
+    """Starts and observes the app unit. `changed` is called when a start has ended, `failed` if it raised an error."""
 
     def __init__(
         self, app: str, systemd: Systemd, *, changed: Callable[[], None], failed: Callable[[Exception], None]

@@ -34,8 +34,11 @@ RETRY = 1.0
 
 
 class CrashLoop:
-    """Of one app. `up` is true while its app unit is up; `wake` has the control loop call :meth:`update`; `changed` is
-    called when the troubles have changed."""
+    """Counts the crashes of one app's instances, and acts on them.
+
+    `up` is true while the app unit is up; `wake` has the control loop call :meth:`update`; `changed` is called when the
+    result of :meth:`troubles` has changed.
+    """
 
     def __init__(
         self,

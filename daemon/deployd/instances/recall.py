@@ -22,7 +22,7 @@ LIMIT = 30.0
 
 
 class Recall:
-    """Of one app. `up` is true while its app unit is up; `wake` has the control loop call :meth:`update`."""
+    """Recalls generations of one app. `up`: is its app unit up; `wake` leads to a call of :meth:`update`."""
 
     def __init__(
         self, app: str, pins: Pins, executor: Executor, *, up: Callable[[], bool], wake: Callable[[], None]

@@ -10,7 +10,7 @@ from deployd.systemd.manager import Systemd
 
 
 class Resync:
-    """Of one app."""
+    """Refreshes the mirror of one app's units."""
 
     def __init__(self, systemd: Systemd, app_unit: AppUnit, actuator: Actuator) -> None:
         self._systemd = systemd

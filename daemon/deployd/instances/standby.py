@@ -32,8 +32,11 @@ EVERY = 10.0
 
 
 class Standby:
-    """Of one app. `up` is true while its app unit is up; `wake` has the control loop call :meth:`update`; `connected`
-    returns the instances, of those given, that have connections."""
+    """Ends the standby of one app's instances.
+
+    `up` is true while the app unit is up; `wake` has the control loop call :meth:`update`; `connected` returns which of
+    the given instances have connections.
+    """
 
     def __init__(
         self,

@@ -41,7 +41,7 @@ from deployd.systemd.transient import Command, Outcome, Transient
 log = logging.getLogger(__name__)
 
 TRIES = 3
-"""Attempts to run the command that may fail in a row; the next one fails the rollout, which would wait for ever."""
+"""Attempts in a row that cannot run the command, after which the rollout fails; otherwise it would wait for ever."""
 
 NOTICE = 5
 """LOG_NOTICE: what the command writes is logged; systemd's messages about each run, which are below it, are not."""
@@ -105,7 +105,7 @@ class Analysis:
         return self._failure
 
     def allowed(self, actions: tuple[Action, ...], instances: Iterable[Instance]) -> tuple[Action, ...]:
-        """Return the actions that need not wait for a success. To be called after :meth:`update`."""
+        """Return the actions that need not wait for a success, as of the last :meth:`update`."""
         if self._active is None:
             return actions
         rollout, now = self._active.rollout, Timestamp.now()

@@ -1,4 +1,4 @@
-"""The events of one app: what its active rollout reports on its way, for clients that wait and for the journal."""
+"""The events of one app: progress of its active rollout, for waiting clients and for the journal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from deployd.rollout.pauses import pause_fields
 
 
 class Events:
-    """Passes events to `emit`."""
+    """Makes the events of one app and passes them to `emit`."""
 
     def __init__(self, app: str, emit: Emit) -> None:
         self._app = app
@@ -61,7 +61,7 @@ class Events:
                 self.instance(number, generation, "thawing")
 
     def stopped(self, action: Stop, connections: int | None = None) -> None:
-        """`connections`: how many the instance still had when it was stopped, if known."""
+        """Report that an instance has stopped, and how many connections it had when the stop began, if known."""
         self.instance(action.number, action.generation, "stopped", self._why(action.why), connections)
 
     def instance(
@@ -72,7 +72,7 @@ class Events:
         self.emit(EventName.INSTANCE, fields | more)
 
     def probing(self, asked: Collection[Instance]) -> None:
-        """Report each bad answer, when it changes, of the instances whose probes decide."""
+        """Report bad answers of these instances when they change."""
         unanswered = {item.number: item.probe_error for item in asked if item.probe_error}
         before, self._unanswered = self._unanswered, unanswered
         for item in asked:
@@ -87,8 +87,10 @@ class Events:
         )
 
     def moved(self, active: ActiveRollout, *, closing: bool = False) -> None:
-        """Report the phase that the rollout has entered. `closing`: it replaces instances once more to close an
-        address."""
+        """Report the phase that the rollout has entered.
+
+        `closing` is True if it replaces instances once more, to close an address.
+        """
         rollout = active.rollout
         fields: dict[str, Any] = {"reason": rollout.reason}
         if rollout.phase is Phase.PAUSED:
@@ -101,7 +103,7 @@ class Events:
         self.emit(EventName.CLOSING if closing else names[rollout.phase], fields)
 
     def finished(self, active: ActiveRollout, result: Result, reason: str, duration: float) -> None:
-        """`duration` in seconds."""
+        """Report the result of a rollout; `duration` is in seconds."""
         rollout = active.rollout
         self._emit(
             EventName.FINISHED,

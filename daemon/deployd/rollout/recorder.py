@@ -121,7 +121,7 @@ class Recorder:
             self.progress(active)
 
     def probing(self, asked: Collection[Instance]) -> None:
-        """Report the instances whose probes decide, as far as their answers are bad."""
+        """Report bad answers of the probed instances."""
         self._events.probing(asked)
 
     def acting(self, action: Action) -> None:

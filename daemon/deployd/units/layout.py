@@ -7,7 +7,8 @@ Which sockets an instance holds is read from its unit file, so that another daem
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
@@ -82,9 +83,7 @@ def layout(app: App, goal: Goal, there: Present, settings_of: SettingsOf, make: 
     older = [number for number, made in there.pins.items() if made not in mine and made < goal.generation]
     going = frozenset(item.name for item in placement.going)
     late = frozenset[str]() if closing else there.in_use(older) & going
-    settings = {
-        number: app if generation in mine else settings_of(generation) for number, generation in there.pins.items()
-    }
+    settings = {number: app if made in mine else settings_of(made) for number, made in there.pins.items()}
     probed = any(item is not None and item.gate.has_probe_socket for item in settings.values())
     listening = sockets.in_order(name, (*placement.wanted, *placement.going))
 
@@ -119,30 +118,49 @@ def layout(app: App, goal: Goal, there: Present, settings_of: SettingsOf, make: 
     torn = {number for number in own if closing and there.held(number) - wanted}
     torn |= {number for number, its_socket in accepting.items() if its_socket != socket}
     avoid = frozenset(number for number in own | opened if there.pins[number] not in mine or number in torn)
-    alone = (
-        *(Unit(unit_name.instance_socket(name, number), its_text) for number, its_text in sorted(opened.items())),
-        *(Unit(unit_name.instance(name, number), its_text) for number, its_text in sorted(own.items())),
-    )
-    kept = {unit_name.generation_socket(name, number) for number in there.accepted()}
-    names = {unit.name for unit in rendered(app, 1, wanted | late, socket)} | kept
-    stale = (
-        *(unit_name.instance(name, number) for number in sorted(there.own.keys() - own.keys())),
-        *(unit_name.instance_socket(name, number) for number in sorted(there.own_sockets.keys() - opened.keys())),
-        *(unit for unit in there.installed if unit not in names),
-    )
+    alone = _alone(name, own, opened)
+    stale = _stale(there, own.keys(), opened.keys(), rendered(app, 1, wanted | late, socket))
 
     def units(instances: int) -> tuple[Unit, ...]:
         return tuple(_left_alone(unit, there, placement) for unit in rendered(app, instances, wanted | late, socket))
 
-    # Instances in standby keep their numbers, and at boot the app unit must start those that serve.
-    aside = 0 if goal.standby is None else sum(made not in mine for made in there.pins.values())
-    needed = max(goal.ceiling + len(own) + len(there.masked) + aside, max(there.pins, default=0))
+    needed = _needed(goal, there, len(own))
     # An app unit that wants a few more instances than needed is harmless; a new one costs a daemon-reload.
     result = units(max(needed, there.reach()))
     if stale or there.reach() > 2 * goal.ceiling or not there.has((*alone, *result)):
         result = units(needed)
     holders = frozenset(number for number in there.pins if there.held(number) & going)
     return Layout(result, alone, stale, avoid, placement, late, holders)
+
+
+def _alone(name: str, own: Mapping[int, str], opened: Mapping[int, str]) -> tuple[Unit, ...]:
+    """Return the units of single instances, sockets first; texts by instance number."""
+    return (
+        *(Unit(unit_name.instance_socket(name, number), text) for number, text in sorted(opened.items())),
+        *(Unit(unit_name.instance(name, number), text) for number, text in sorted(own.items())),
+    )
+
+
+def _needed(goal: Goal, there: Present, own: int) -> int:
+    """Return the highest instance number that the app unit must start; `own`: instances that have a unit of their own.
+
+    Instances in standby keep their numbers, and at boot the app unit must start those that serve.
+    """
+    mine = goal.same | {goal.generation}
+    aside = 0 if goal.standby is None else sum(made not in mine for made in there.pins.values())
+    return max(goal.ceiling + own + len(there.masked) + aside, max(there.pins, default=0))
+
+
+def _stale(there: Present, own: AbstractSet[int], opened: AbstractSet[int], units: Iterable[Unit]) -> tuple[str, ...]:
+    """Return the units that are installed and not wanted: neither one of `units` nor the own one of an instance."""
+    name = there.name
+    wanted = {unit.name for unit in units}
+    wanted |= {unit_name.generation_socket(name, number) for number in there.accepted()}
+    return (
+        *(unit_name.instance(name, number) for number in sorted(there.own.keys() - own)),
+        *(unit_name.instance_socket(name, number) for number in sorted(there.own_sockets.keys() - opened)),
+        *(unit for unit in there.installed if unit not in wanted),
+    )
 
 
 def _opened(there: Present, numbers: frozenset[int], units: Iterable[Unit]) -> dict[int, str]:

@@ -54,8 +54,8 @@ class Reader:
 
 
 def wrote(message: Any, invocation: str = OURS, **fields: Any) -> Entry:
-    whose = {"_SYSTEMD_INVOCATION_ID": invocation} if invocation else {}
-    return {"MESSAGE": message, "_PID": 42, **whose, **fields}
+    field = {"_SYSTEMD_INVOCATION_ID": invocation} if invocation else {}
+    return {"MESSAGE": message, "_PID": 42, **field, **fields}
 
 
 def last(reader: Any, varlink: Path, **options: Any) -> tuple[str, ...]:
@@ -63,36 +63,36 @@ def last(reader: Any, varlink: Path, **options: Any) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def nobody(tmp_path: Path) -> Path:
+def no_listener(tmp_path: Path) -> Path:
     """The path of a socket without a listener."""
     return tmp_path / "io.systemd.journal"
 
 
-def test_the_newest_lines_in_their_order(nobody: Path) -> None:
+def test_the_newest_lines_in_their_order(no_listener: Path) -> None:
     reader = Reader([wrote(f"line {number}") for number in range(30)])
-    assert last(reader, nobody) == tuple(f"line {number}" for number in range(20, 30))
+    assert last(reader, no_listener) == tuple(f"line {number}" for number in range(20, 30))
     assert reader.closed
     assert reader.matches == [f"_SYSTEMD_INVOCATION_ID={OURS}", "+", f"INVOCATION_ID={OURS}", "+"]
-    assert last(Reader([wrote("a"), wrote("b"), wrote("c")]), nobody, lines=2) == ("b", "c")
-    assert last(Reader([]), nobody) == ()
+    assert last(Reader([wrote("a"), wrote("b"), wrote("c")]), no_listener, lines=2) == ("b", "c")
+    assert last(Reader([]), no_listener) == ()
 
 
-def test_a_message_of_several_lines(nobody: Path) -> None:
+def test_a_message_of_several_lines(no_listener: Path) -> None:
     entries = [wrote("one\ntwo\n\n"), wrote("   "), wrote("three\nfour")]
-    assert last(Reader(entries), nobody) == ("one", "two", "three", "four")
-    assert last(Reader(entries), nobody, lines=3) == ("two", "three", "four")
+    assert last(Reader(entries), no_listener) == ("one", "two", "three", "four")
+    assert last(Reader(entries), no_listener, lines=3) == ("two", "three", "four")
 
 
-def test_messages_of_systemd_are_left_out(nobody: Path) -> None:
+def test_messages_of_systemd_are_left_out(no_listener: Path) -> None:
     entries = [
         wrote("hello"),
         wrote("cannot execute it", "", INVOCATION_ID=OURS),  # between fork and exec
         wrote("Main process exited", "ef" * 16, INVOCATION_ID=OURS, _PID=1),
     ]
-    assert last(Reader(entries), nobody) == ("hello", "cannot execute it")
+    assert last(Reader(entries), no_listener) == ("hello", "cannot execute it")
 
 
-def test_lines_without_an_invocation_id_are_found_by_unit(nobody: Path) -> None:
+def test_lines_without_an_invocation_id_are_found_by_unit(no_listener: Path) -> None:
     now, began = time.time(), time.monotonic() - 5
 
     def late(message: str, after: float, ago: float, invocation: str = "") -> Entry:
@@ -107,9 +107,9 @@ def test_lines_without_an_invocation_id_are_found_by_unit(nobody: Path) -> None:
         late("last words", after=1, ago=4),
     ]
     reader = Reader(entries)
-    assert last(reader, nobody, unit=UNIT, since=began) == ("last words",)
+    assert last(reader, no_listener, unit=UNIT, since=began) == ("last words",)
     assert reader.matches[-1] == f"_SYSTEMD_UNIT={UNIT}"
-    assert last(Reader(entries), nobody) == ()
+    assert last(Reader(entries), no_listener) == ()
 
 
 @pytest.mark.parametrize(
@@ -131,12 +131,12 @@ def test_control_characters_are_replaced(line: str, shown: str) -> None:
     assert harmless(shown) == shown
 
 
-def test_bytes_and_fields_that_occur_twice(nobody: Path) -> None:
-    assert last(Reader([wrote(b"\xffx"), wrote(["one", "two"]), wrote(None)]), nobody) == ("\ufffdx", "two")
+def test_bytes_and_fields_that_occur_twice(no_listener: Path) -> None:
+    assert last(Reader([wrote(b"\xffx"), wrote(["one", "two"]), wrote(None)]), no_listener) == ("\ufffdx", "two")
 
 
-def test_nothing_is_read_without_an_invocation(nobody: Path) -> None:
-    assert asyncio.run(Tail(nobody, lambda: pytest.fail("opened")).last("")) == ()
+def test_nothing_is_read_without_an_invocation(no_listener: Path) -> None:
+    assert asyncio.run(Tail(no_listener, lambda: pytest.fail("opened")).last("")) == ()
 
 
 def _raise(error: Exception) -> Callable[[], Any]:
@@ -147,18 +147,18 @@ def _raise(error: Exception) -> Callable[[], Any]:
 
 
 @pytest.mark.parametrize("error", [OSError(13, "no"), ValueError("no"), RuntimeError("no")])
-def test_a_journal_that_cannot_be_read_is_no_error(nobody: Path, error: Exception) -> None:
-    assert asyncio.run(Tail(nobody, _raise(error)).last(OURS)) == ()
+def test_a_journal_that_cannot_be_read_is_no_error(no_listener: Path, error: Exception) -> None:
+    assert asyncio.run(Tail(no_listener, _raise(error)).last(OURS)) == ()
 
 
-def test_reading_has_a_deadline(nobody: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_has_a_deadline(no_listener: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tail, "READ_TIMEOUT", 0.05)
     reader = Reader([wrote("", OTHER)] * 10_000, slow=0.02)
-    assert last(reader, nobody) == ()
+    assert last(reader, no_listener) == ()
     assert reader.read < 100
     many = Reader([wrote("ours")] + [wrote("", OTHER)] * 10_000)
     monkeypatch.setattr(tail, "READ_TIMEOUT", 3.0)
-    assert last(many, nobody) == ()
+    assert last(many, no_listener) == ()
     assert many.read == tail.MOST_READ
 
 
@@ -189,7 +189,7 @@ def synchronized(answer: bytes | None, path: Path) -> tuple[list[bytes], tuple[s
     "answer", [b'{"parameters":{}}\0', b'{"error":"no"}\0', b"no JSON\0", b"", None, b"x" * 70_000]
 )
 def test_journald_is_synchronized_whatever_it_answers(
-    answer: bytes | None, nobody: Path, monkeypatch: pytest.MonkeyPatch
+    answer: bytes | None, no_listener: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tail, "SYNC_TIMEOUT", 0.5)
-    assert synchronized(answer, nobody) == ([b'{"method":"io.systemd.Journal.Synchronize"}\0'], ("words",))
+    assert synchronized(answer, no_listener) == ([b'{"method":"io.systemd.Journal.Synchronize"}\0'], ("words",))

@@ -1,6 +1,6 @@
 """App files and the units they become, side by side in golden/: NAME.toml and NAME.units.
 
-After a change that is meant, look at what it does: UPDATE_GOLDEN=1 pytest tests/units/test_golden.py && git diff
+After an intended change, review its effect: UPDATE_GOLDEN=1 pytest tests/units/test_golden.py && git diff
 """
 
 from __future__ import annotations

@@ -55,8 +55,8 @@ def refused(stage: Stage, address: tuple[str, int]) -> bool:
 def last_stop(ended: Ended) -> float:
     """Return the time before the last stop of an instance (CLOCK_MONOTONIC, as in the load). In the second pass after
     a change of `listen` that is the last instance that accepts connections on the old address."""
-    told = [event["time"] for event in ended.events if event.get("state") == "stopping"]
-    return datetime.fromisoformat(told[-1]).timestamp() - (time.time() - time.monotonic()) - MILLISECOND
+    times = [event["time"] for event in ended.events if event.get("state") == "stopping"]
+    return datetime.fromisoformat(times[-1]).timestamp() - (time.time() - time.monotonic()) - MILLISECOND
 
 
 def failed_before(record: Record, when: float) -> list[Request]:

@@ -97,7 +97,7 @@ def unit_files(
         "app": app,
         "app_unit": unit_name.app_unit(app.name),
         "instance": unit_name.instance(app.name, "%i"),
-        "asked_over_http": app.gate.has_probe_socket,
+        "probed_over_http": app.gate.has_probe_socket,
         "probe_unit": unit_name.probe_socket(app.name, "%i"),
         "probe_path": socket_paths.probe(app.name, "%i"),
         "instances": [unit_name.instance(app.name, number) for number in range(1, instances + 1)],

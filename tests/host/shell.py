@@ -10,7 +10,7 @@ from tests.host.machine import Machine, MachineError
 from tests.host.root import HostRoot, RootError
 from tests.host.sources import SourcesError
 
-# Of its own, not this machine's: a prompt and completion, whatever the dotfiles here say.
+# The dotfiles of this machine are not read: prompt and completion are the same everywhere.
 STARTUP_FILE = "/etc/shell.bashrc"
 STARTUP = """\
 PS1='\\u@\\h:\\w# '
@@ -18,7 +18,7 @@ PS1='\\u@\\h:\\w# '
 cd
 """
 
-# a terminal of the host's own, so that job control and programs that look for their tty work
+# A terminal of the host, for job control and for programs that open their tty.
 SHELL = ["script", "--quiet", "--return", "--command", f"exec bash --rcfile {STARTUP_FILE} -i", "/dev/null"]
 
 GREETING = """\

@@ -64,7 +64,7 @@ def test_without_migration_the_queue_of_a_closed_listener_is_reset(
 
 
 def test_a_duplicate_keeps_a_closed_listener_in_its_group() -> None:
-    """Half of the connections go where nobody accepts: so descriptors of listeners are not kept."""
+    """Half of the connections go where no process accepts them, so descriptors of listeners are not kept."""
     with ground("127.0.0.1", [1, 2]) as place:
         kept = place.sockets[1].dup()
         place.close(1)

@@ -22,7 +22,7 @@ def is_active(bare: Bare, unit: str) -> bool:
     return bare.show(unit, "ActiveState") == "active"
 
 
-def test_a_start_sets_or_clears_o_nonblock_for_all_who_have_the_socket(bare: Bare) -> None:
+def test_a_start_sets_or_clears_o_nonblock_for_every_process_with_the_socket(bare: Bare) -> None:
     bare.units(
         shared_socket=SOCKET.format(port=9000, service="first"),
         first_service=SLEEP.format(non_blocking="yes", sockets="shared.socket"),
@@ -87,9 +87,9 @@ def test_a_start_limit_closes_the_socket(bare: Bare) -> None:
 
 def test_binds_to_closes_a_socket_in_the_wait_for_a_restart_and_part_of_does_not(bare: Bare) -> None:
     bare.units(
-        bound_socket="[Unit]\nBindsTo=crashing.service\n" + SOCKET.format(port=9050, service="nobody"),
-        part_socket="[Unit]\nPartOf=crashing.service\n" + SOCKET.format(port=9051, service="nobody"),
-        nobody_service=SLEEP.format(non_blocking="yes", sockets=""),
+        bound_socket="[Unit]\nBindsTo=crashing.service\n" + SOCKET.format(port=9050, service="unused"),
+        part_socket="[Unit]\nPartOf=crashing.service\n" + SOCKET.format(port=9051, service="unused"),
+        unused_service=SLEEP.format(non_blocking="yes", sockets=""),
         crashing_service="[Unit]\nWants=bound.socket part.socket\n"
         "[Service]\nRestart=always\nRestartSec=1h\nExecStart=sleep 10000\n",
     )

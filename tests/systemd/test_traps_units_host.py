@@ -15,13 +15,13 @@ CALL = ("busctl", "call", "org.freedesktop.systemd1", "/org/freedesktop/systemd1
 TRANSIENT = (*CALL, "org.freedesktop.systemd1.Manager", "StartTransientUnit", "ssa(sv)a(sa(sv))")
 
 
-def test_a_unit_that_systemd_has_not_met_is_loaded_without_a_reload_and_forgotten(bare: Bare) -> None:
-    bare.machine.write(f"{UNITS}/met@.service", SLEEP)
-    bare.machine.write(f"{UNITS}/met@.service.d/more.conf", "[Service]\nEnvironment=FROM=drop-in\n")
-    bare.run("systemctl", "start", "met@1.service")
-    assert bare.show("met@1.service", "Environment") == "FROM=drop-in"
-    bare.run("systemctl", "stop", "met@1.service")
-    assert "met@1" not in bare.run("systemctl", "list-units", "--all")
+def test_a_unit_file_that_is_new_is_loaded_without_a_reload_and_forgotten(bare: Bare) -> None:
+    bare.machine.write(f"{UNITS}/new@.service", SLEEP)
+    bare.machine.write(f"{UNITS}/new@.service.d/more.conf", "[Service]\nEnvironment=FROM=drop-in\n")
+    bare.run("systemctl", "start", "new@1.service")
+    assert bare.show("new@1.service", "Environment") == "FROM=drop-in"
+    bare.run("systemctl", "stop", "new@1.service")
+    assert "new@1" not in bare.run("systemctl", "list-units", "--all")
 
 
 def test_settings_of_all_services_win_in_a_transient_unit(bare: Bare) -> None:
@@ -88,7 +88,7 @@ def test_an_allow_list_after_a_deny_list_allows_nearly_all(bare: Bare) -> None:
     assert (bare.show("alone.service", "Result"), bare.show("both.service", "Result")) == ("signal", "exit-code")
 
 
-def test_a_watchdog_goes_on_while_the_process_is_stopped(bare: Bare) -> None:
+def test_a_watchdog_runs_on_while_the_process_is_stopped(bare: Bare) -> None:
     bare.units(watched_service="[Service]\nWatchdogSec=500ms\nExecStart=sleep 10000\n")
     bare.run("systemctl", "start", "watched.service")
     bare.run("systemctl", "kill", "--signal=STOP", "watched.service")

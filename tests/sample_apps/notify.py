@@ -1,4 +1,4 @@
-"""The least notify service there is: READY=1 at once, then nothing; SIGTERM ends it at once. For cost benches."""
+"""A minimal notify service for benches of cost: sends READY=1 at once, then idles; SIGTERM ends it at once."""
 
 import os
 import signal

@@ -17,8 +17,10 @@ def make_release(
     handler_ms: float | None = None,
     files: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write a release into `directory`, readable by everyone. `files` are more of them, such as `grace` or a hook;
-    those that start with `#!` are made executable."""
+    """Write a release into `directory`, readable by all users.
+
+    `files` are additional files, such as `grace` or a hook; those that start with `#!` are made executable.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o755)
     contents = {"VERSION": version, "mode": mode, "boot": str(boot)}
@@ -35,7 +37,7 @@ def make_release(
 
 
 def app_file(name: str, release: Path | str, port: int | str, instances: int = 4, **overrides: object) -> str:
-    """The text of NAME.toml. An override is a top-level key or a table (`gate={"timeout": "5s"}`); None leaves out."""
+    """Return the text of NAME.toml. An override is a key or a table (`gate={"timeout": "5s"}`); None omits it."""
     settings: dict[str, object] = {
         "release": str(release),
         "exec": ["/usr/bin/python3", "app.py"],
@@ -59,7 +61,7 @@ def quoted_key(key: str) -> str:
 
 
 def toml(value: object) -> str:
-    """One TOML value. JSON's strings, numbers and booleans are TOML's, but for a raw DEL."""
+    """Format a TOML value. JSON's strings, numbers and booleans are valid TOML, except for a raw DEL."""
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{quoted_key(str(key))} = {toml(inner)}" for key, inner in value.items()) + " }"
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""The demo application, as a real process with real sockets, loses nothing; and each of its modes fails as it says."""
+"""The demo application as a real process with real sockets: it loses no request, and each mode fails as documented."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ from tests.sample_apps.release import NOTIFY, app_file, make_release
 CHECKOUT = Path(__file__).resolve().parents[2]
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine is shared
 DEADLINE = 20.0
-# What systemd does between fork and exec: the listening sockets become fd 3 and on, and LISTEN_PID is ours.
+# What systemd does between fork and exec: the listening sockets become fd 3 and up, and LISTEN_PID is the process.
 ACTIVATE = """
 import os, sys
 count = int(os.environ["LISTEN_FDS"])
@@ -41,7 +41,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1 + count :]])
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A process of the application, and the socket on which it notifies."""
+    """A process of the application, and its notification socket."""
 
     process: "subprocess.Popen[bytes]"
     notified: socket.socket
@@ -57,7 +57,7 @@ class Instance:
 
 
 class Host:
-    """Starts instances on shared listening sockets, and ends those that a test leaves."""
+    """Starts instances on shared listening sockets, and ends them after the test."""
 
     def __init__(self, directory: Path, stack: contextlib.ExitStack) -> None:
         self.directory = directory
@@ -131,7 +131,7 @@ def read_all(sock: socket.socket) -> bytes:
     return b"".join(iter(lambda: sock.recv(65536), b""))
 
 
-def test_an_answer_says_who_gave_it(host: Host, tmp_path: Path) -> None:
+def test_a_response_names_its_instance(host: Host, tmp_path: Path) -> None:
     release = make_release(tmp_path / "r", "1.2.3")
     facts = {"DEPLOYD_GENERATION": "7", "DEPLOYD_INSTANCE": "2", "DEPLOYD_RELEASE": str(release)}
     instance = host.start(release, facts, abstract=False)
@@ -152,7 +152,7 @@ def test_all_sockets_are_served(host: Host, tmp_path: Path) -> None:
         assert read_all(sock).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-def test_argv_and_environment_are_told_byte_for_byte(host: Host, tmp_path: Path) -> None:
+def test_argv_and_environment_are_returned_byte_for_byte(host: Host, tmp_path: Path) -> None:
     odd = 'a b\t"\\\n$%é\udcff='
     host.start(make_release(tmp_path / "r", "1"), {"ODD": odd})
     _, body = get(host.connect(), "/env")
@@ -161,7 +161,7 @@ def test_argv_and_environment_are_told_byte_for_byte(host: Host, tmp_path: Path)
     assert body["cwd"] == str(tmp_path / "r")
 
 
-def test_requests_with_bodies_and_in_a_row_are_answered_in_order(host: Host, tmp_path: Path) -> None:
+def test_pipelined_requests_and_bodies_are_answered_in_order(host: Host, tmp_path: Path) -> None:
     host.start(make_release(tmp_path / "r", "1", handler_ms=5))
     sock = host.raw()
     sock.sendall(b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET /slow?ms=20 HTTP/1.1\r\n\r\n")
@@ -172,14 +172,14 @@ def test_requests_with_bodies_and_in_a_row_are_answered_in_order(host: Host, tmp
     assert b'"environment"' in said.split(b"HTTP/1.1 200 OK")[3]
 
 
-def test_what_is_no_http_is_told_so(host: Host, tmp_path: Path) -> None:
+def test_invalid_http_gets_an_error_response(host: Host, tmp_path: Path) -> None:
     host.start(make_release(tmp_path / "r", "1"))
     sock = host.raw()
     sock.sendall(b"hello\r\n\r\n")
     assert read_all(sock).startswith(b"HTTP/1.1 400 ")
 
 
-def test_it_is_ready_only_after_its_boot(host: Host, tmp_path: Path) -> None:
+def test_the_application_is_ready_only_after_its_boot(host: Host, tmp_path: Path) -> None:
     instance = host.start(make_release(tmp_path / "r", "1", boot=60), ready=False)
     early = host.raw()
     early.sendall(b"GET / HTTP/1.0\r\n\r\n")  # waits in the kernel's queue
@@ -199,7 +199,7 @@ def test_a_release_that_ends_at_boot_is_never_ready(host: Host, tmp_path: Path, 
         instance.told()
 
 
-def test_a_release_that_hangs_is_never_ready_and_dies_when_told(host: Host, tmp_path: Path) -> None:
+def test_a_release_that_hangs_is_never_ready_and_ends_on_sigterm(host: Host, tmp_path: Path) -> None:
     instance = host.start(make_release(tmp_path / "r", "1", "hang"), ready=False)
     instance.notified.settimeout(0.3)
     with pytest.raises(TimeoutError):
@@ -213,7 +213,7 @@ def test_a_release_may_crash_after_it_was_ready(host: Host, tmp_path: Path, mode
     assert host.start(make_release(tmp_path / "r", "1", mode), {"CRASH_AFTER": "0.05"}).ended() == 5
 
 
-def test_a_release_may_answer_500_to_everything(host: Host, tmp_path: Path) -> None:
+def test_a_release_may_respond_500_to_everything(host: Host, tmp_path: Path) -> None:
     host.start(make_release(tmp_path / "r", "1", "error500"))
     assert get(host.connect(), "/_status")[0].status == 500
 
@@ -224,7 +224,7 @@ def test_a_stubborn_release_outlives_sigterm(host: Host, tmp_path: Path) -> None
     assert get(host.connect())[0].status == 200
 
 
-def test_sockets_of_another_process_are_not_taken(tmp_path: Path) -> None:
+def test_sockets_for_another_process_are_not_used(tmp_path: Path) -> None:
     release = make_release(tmp_path / "r", "1")
     for environment in ({"LISTEN_PID": "1", "LISTEN_FDS": "1"}, {}):
         done = subprocess.run(
@@ -237,7 +237,7 @@ def test_sockets_of_another_process_are_not_taken(tmp_path: Path) -> None:
 def test_on_sigterm_a_request_in_progress_is_finished(host: Host, tmp_path: Path) -> None:
     instance = host.start(make_release(tmp_path / "r", "1"))
     connection = host.connect()
-    assert get(connection)[0].status == 200  # so it is accepted
+    assert get(connection)[0].status == 200  # so the connection has been accepted
     connection.request("GET", "/slow?ms=300")
     instance.term()
     response = connection.getresponse()
@@ -247,7 +247,7 @@ def test_on_sigterm_a_request_in_progress_is_finished(host: Host, tmp_path: Path
     assert instance.ended() == 0
 
 
-def test_an_idle_connection_is_answered_after_sigterm_and_then_closed(host: Host, tmp_path: Path) -> None:
+def test_a_request_on_an_idle_connection_after_sigterm_is_answered_with_close(host: Host, tmp_path: Path) -> None:
     instance = host.start(make_release(tmp_path / "r", "1"), {"GRACE": "600"})
     connection = host.connect()
     assert get(connection)[0].headers["Connection"] == "keep-alive"
@@ -258,7 +258,7 @@ def test_an_idle_connection_is_answered_after_sigterm_and_then_closed(host: Host
     assert instance.ended() == 0
 
 
-def test_a_client_that_stays_silent_is_closed_after_the_grace_period(host: Host, tmp_path: Path) -> None:
+def test_a_silent_connection_is_closed_after_the_grace_period(host: Host, tmp_path: Path) -> None:
     instance = host.start(make_release(tmp_path / "r", "1"), {"GRACE": "0.1"})
     silent = host.raw()
     assert get(host.connect())[0].status == 200
@@ -267,7 +267,7 @@ def test_a_client_that_stays_silent_is_closed_after_the_grace_period(host: Host,
     assert instance.ended() == 0
 
 
-def test_after_sigterm_nothing_more_is_accepted(host: Host, tmp_path: Path) -> None:
+def test_after_sigterm_no_connection_is_accepted(host: Host, tmp_path: Path) -> None:
     release = make_release(tmp_path / "r", "1")
     old = host.start(release, {"GRACE": "600"})
     held = host.connect()
@@ -282,7 +282,7 @@ def test_after_sigterm_nothing_more_is_accepted(host: Host, tmp_path: Path) -> N
     assert old.ended() == 0
 
 
-def test_instances_replaced_one_by_one_under_load_lose_nothing(host: Host, tmp_path: Path) -> None:
+def test_replacing_instances_one_by_one_under_load_loses_no_request(host: Host, tmp_path: Path) -> None:
     release = make_release(tmp_path / "r", "1", handler_ms=5)
     running = [host.start(release) for _ in range(2)]
     with Load.start(
@@ -299,8 +299,8 @@ def test_instances_replaced_one_by_one_under_load_lose_nothing(host: Host, tmp_p
     assert record.facts["idle_closes"] == 0
 
 
-def test_a_release_that_stops_badly_is_seen_to(host: Host, tmp_path: Path) -> None:
-    """The control of the test above: what counts failures does see them."""
+def test_a_release_that_stops_abruptly_loses_requests(host: Host, tmp_path: Path) -> None:
+    """A control of the test above: failures are detected."""
     good, bad = (make_release(tmp_path / mode, "1", mode, handler_ms=100) for mode in ("good", "abrupt"))
     old = host.start(bad)
     with Load.start(subprocess.Popen, host.port, 200, 2, cwd=CHECKOUT) as load:
@@ -314,7 +314,7 @@ def test_a_release_that_stops_badly_is_seen_to(host: Host, tmp_path: Path) -> No
     assert lost <= {Outcome.EOF, Outcome.RESET}
 
 
-def test_the_notify_service_is_ready_at_once_and_dies_when_told() -> None:
+def test_the_notify_service_is_ready_at_once_and_ends_on_sigterm() -> None:
     name = uuid.uuid4().hex
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
         notified.settimeout(DEADLINE)
@@ -342,7 +342,7 @@ VALUES = st.recursive(
     gate=st.dictionaries(NAMES, VALUES, max_size=3),
     user=st.none() | NAMES,
 )
-def test_an_app_file_says_what_it_was_told(environment: dict[str, Any], gate: dict[str, Any], user: str | None) -> None:
+def test_an_app_file_has_the_given_keys(environment: dict[str, Any], gate: dict[str, Any], user: str | None) -> None:
     text = app_file("demo", Path("/srv/demo"), 8080, environment=environment, gate=gate, user=user, instances=2)
     expected = {
         "release": "/srv/demo",
@@ -355,7 +355,7 @@ def test_an_app_file_says_what_it_was_told(environment: dict[str, Any], gate: di
     assert tomllib.loads(text) == expected | ({} if user is None else {"user": user})
 
 
-def test_a_release_has_what_it_was_given(tmp_path: Path) -> None:
+def test_a_release_has_the_given_files(tmp_path: Path) -> None:
     release = make_release(tmp_path / "r", "9", "hang", 1.5, files={"bin/migrate": "#!/bin/sh", "grace": "1"})
     assert (release / "boot").read_text() == "1.5\n"
     assert os.access(release / "bin/migrate", os.X_OK)

@@ -1,4 +1,4 @@
-"""What the demonstration application says of itself at /_status, on every socket that it was passed."""
+"""The response of the demonstration application to /_status, on every socket passed to it."""
 
 import json
 import socket
@@ -25,7 +25,7 @@ host = test_demo_app.host
         ("unready-later", "1000", 200),
     ],
 )
-def test_a_status_of_its_own(host: Host, tmp_path: Path, mode: str, after: str, status: int) -> None:
+def test_the_status_depends_on_the_mode(host: Host, tmp_path: Path, mode: str, after: str, status: int) -> None:
     host.start(make_release(tmp_path / "r", "1", mode, files={"status_after": after}))
     answers = []
     for path in ("/_status", "/"):
@@ -35,7 +35,7 @@ def test_a_status_of_its_own(host: Host, tmp_path: Path, mode: str, after: str, 
     assert answers == [status, 500 if mode == "error500" else 200]
 
 
-def test_the_status_may_be_slow_alone(host: Host, tmp_path: Path) -> None:
+def test_only_the_status_may_be_slow(host: Host, tmp_path: Path) -> None:
     host.start(make_release(tmp_path / "r", "1", "slow-status", files={"status_ms": "100000"}))
     slow, fast = host.connect(), host.connect()
     slow.request("GET", "/_status")
@@ -44,7 +44,7 @@ def test_the_status_may_be_slow_alone(host: Host, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "served"), [("good", True), ("deaf", False)])
-def test_the_probe_socket_is_served_like_the_rest(host: Host, tmp_path: Path, mode: str, served: bool) -> None:
+def test_the_probe_socket_is_served_like_the_others(host: Host, tmp_path: Path, mode: str, served: bool) -> None:
     path = str(tmp_path / "probe.sock")
     host.listeners.append(host.listen(path))
     instance = host.start(make_release(tmp_path / "r", "1", mode), {"LISTEN_FDNAMES": "web.socket:probe"})

@@ -5,16 +5,16 @@ setting is an environment variable or, failing that, a file of the release direc
 HANDLER_MS (`handler_ms`), MODE (`mode`), CRASH_AFTER (`crash_after`), GRACE (`grace`), STATUS_AFTER (`status_after`),
 STATUS_MS (`status_ms`).
 
-Modes: good · slow (a handler of 1 s, unless HANDLER_MS says otherwise) · error500 (answers 500 to everything) ·
-crash (exits 3 instead of getting ready) · exit0 · hang (never ready) · crash-after-ready (serves, then exits 5, and
-what was in progress is lost, as in any crash) · crash-idle (the same, accepting nothing) · abrupt (dies on SIGTERM
-and loses what it had: a control for tests that count) · stubborn (ignores SIGTERM).
-Modes in which only /_status is another: unready (answers 503) · warming (503 until STATUS_AFTER seconds after it was
-ready) · unready-later (503 from then on) · slow-status (answers after STATUS_MS) · deaf (does not serve the socket
-that LISTEN_FDNAMES calls "probe", which the others serve as they do the rest).
+Modes: good · slow (a handler of 1 s, unless HANDLER_MS is set) · error500 (responds 500 to everything) · crash (exits
+with 3 instead of becoming ready) · exit0 · hang (never ready) · crash-after-ready (serves, then exits with 5, losing
+requests in progress) · crash-idle (the same, without accepting) · abrupt (dies on SIGTERM and loses requests in
+progress: a control for tests that count) · stubborn (ignores SIGTERM).
+Modes that differ in /_status only: unready (responds 503) · warming (503 until STATUS_AFTER seconds after it was
+ready) · unready-later (503 from then on) · slow-status (responds after STATUS_MS) · deaf (does not serve the socket
+named "probe" in LISTEN_FDNAMES, which other modes serve like the rest).
 
-Paths: /env (argv and environment as the kernel has them, bytes as latin-1) · /slow?ms=N · all others, /_status among
-them, say who answered.
+Paths: /env (argv and environment from the kernel, bytes as latin-1) · /slow?ms=N · all others, including /_status,
+identify the instance.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from urllib.parse import parse_qs, urlsplit
 
 FIRST_FD = 3
 ACCEPTS_PER_WAKEUP = 8  # the rest of a burst is left to the other instances
-LINGER = 1.0  # how long a client may take to close after our last answer
+LINGER = 1.0  # seconds that a client may take to close after the last response
 HEAD_LIMIT = 65536
 
 
@@ -75,11 +75,11 @@ def split_nul(path: str) -> list[str]:
 class Request:
     target: str
     close: bool
-    refused: bool = False  # not understood: answered 400, and the connection ends
+    refused: bool = False  # invalid: gets a 400, and the connection is closed
 
 
 class Application:
-    """What is answered, and after how long."""
+    """The response, and the delay before it."""
 
     def __init__(self, mode: str) -> None:
         self.mode = mode
@@ -117,14 +117,14 @@ class Application:
 
 
 class Connection(asyncio.Protocol):
-    """One client: requests are answered in order, one at a time."""
+    """One connection; its requests are handled in order, one at a time."""
 
     def __init__(self, server: "Server") -> None:
         self.server = server
         self.buffer = b""
         self.busy = False  # a request is being handled
-        self.finished = False  # the last answer is written; only the client's close is awaited
-        self.half_closed = False  # the client will send no more, but may be waiting for an answer
+        self.finished = False  # the last response is written, and the connection waits for the client to close
+        self.half_closed = False  # the client sends no more, but may be waiting for a response
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -201,7 +201,7 @@ class Connection(asyncio.Protocol):
         self.serve()
 
     def finish(self) -> None:
-        """Close so that the answer arrives: closing with unread input would reset the connection and destroy it."""
+        """Close so that the response arrives, because closing with unread input would reset the connection."""
         self.finished = True
         if self.half_closed:
             self.transport.close()
@@ -211,7 +211,7 @@ class Connection(asyncio.Protocol):
 
 
 class Server:
-    """The listening sockets and all that was accepted on them."""
+    """The listening sockets and the connections accepted on them."""
 
     def __init__(self, application: Application, sockets: list[socket.socket]) -> None:
         self.application = application
@@ -221,11 +221,11 @@ class Server:
         self.stopping = False
         self.ended = asyncio.Event()
         self.connections: set[Connection] = set()
-        self.accepted = 0  # connections that are not gone yet, those without a transport as yet included
+        self.accepted = 0  # open connections, including those without a transport yet
         self.starting: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        # No listen() here, as asyncio's own servers do: it would change the backlog that systemd set for everyone.
+        # No listen() as in asyncio's servers, because it would change the backlog that systemd set for all instances.
         for sock in self.sockets:
             sock.setblocking(False)
             self.loop.add_reader(sock, self.accept, sock)
@@ -246,7 +246,7 @@ class Server:
         await self.loop.connect_accepted_socket(lambda: Connection(self), client)
 
     def stop(self) -> None:
-        """What is still in the kernel's queue stays there for the other instances; what we accepted we serve."""
+        """Stop accepting: connections in the kernel's queue are left to other instances, accepted ones are served."""
         if self.stopping:
             return
         self.stopping = True
@@ -254,8 +254,8 @@ class Server:
         for sock in self.sockets:
             self.loop.remove_reader(sock)
             sock.close()
-        # A request may be on its way on any idle connection, so nothing idle is closed yet: its next answer says
-        # `Connection: close`, and only a client that stays silent for the whole grace period is closed unasked.
+        # A request may be in transit on any idle connection, so none is closed yet: its next response has
+        # `Connection: close`, and only connections that stay silent for the whole grace period are closed.
         self.loop.call_later(self.grace, self.close_idle)
         self.end_if_done()
 

@@ -1,4 +1,4 @@
-"""Runs what talks to a bus through deployd.bus, and leaves no warning behind."""
+"""Runs coroutines that use deployd.bus without a warning of dbus-next."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """asyncio.run, without the warning that dbus-next causes: it never closes its socket, the collector does."""
+    """Call asyncio.run without the warning about dbus-next's socket, which only the garbage collector closes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         try:

@@ -1,4 +1,4 @@
-"""A command that begins a rollout: its events as they come, and how it ended."""
+"""A command that begins a rollout: its events as they arrive, and its result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A command that begins a rollout, when it has ended: exit status, the events of --json, standard error."""
+    """The end of such a command: exit status, the events of --json, standard error."""
 
     status: int
     events: list[Json]
@@ -43,19 +43,19 @@ class Ended:
         return int(self.finished["generation"])
 
     def instances(self, state: str) -> list[tuple[int, int]]:
-        """(instance, generation) of the events that tell of this state, in their order."""
-        told = (event for event in self.events if event["event"] == "instance" and event["state"] == state)
-        return [(event["instance"], event["generation"]) for event in told]
+        """Return (instance, generation) of the events with this state, in order."""
+        found = (event for event in self.events if event["event"] == "instance" and event["state"] == state)
+        return [(event["instance"], event["generation"]) for event in found]
 
 
 class Begun:
-    """A rollout under way, as its command tells of it. `until` an event, then `end`."""
+    """A rollout in progress, as reported by its command. Call `until` an event, then `end`."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
         self.events: list[Json] = []
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._complaints: list[str] = []
+        self._errors: list[str] = []
         self._readers = [threading.Thread(target=read, daemon=True) for read in (self._read, self._read_errors)]
         for reader in self._readers:
             reader.start()
@@ -68,10 +68,10 @@ class Begun:
 
     def _read_errors(self) -> None:
         assert self.process.stderr
-        self._complaints += self.process.stderr
+        self._errors += self.process.stderr
 
     def next(self, within: float = DEADLINE) -> Json | None:
-        """The next event; None when there are no more."""
+        """Return the next event; None if there are no more."""
         try:
             line = self._lines.get(timeout=within)
         except queue.Empty:
@@ -84,12 +84,12 @@ class Begun:
         return event
 
     def until(self, event: str, within: float = DEADLINE, **fields: object) -> Json:
-        """Read on to the next event of this name with these fields."""
+        """Read up to the next event of this name with these fields."""
         wanted = {"event": event, **fields}
         while (seen := self.next(within)) is not None:
             if wanted.items() <= seen.items():
                 return seen
-        raise AssertionError(f"the rollout ended without {wanted}: {self.events} {''.join(self._complaints)}")
+        raise AssertionError(f"the rollout ended without {wanted}: {self.events} {''.join(self._errors)}")
 
     def end(self, within: float = DEADLINE) -> Ended:
         """Read to the end."""
@@ -97,7 +97,7 @@ class Begun:
             pass
         status = self.process.wait(within)
         self._close()
-        return Ended(status, self.events, "".join(self._complaints))
+        return Ended(status, self.events, "".join(self._errors))
 
     def kill(self) -> None:
         self.process.kill()

@@ -1,7 +1,7 @@
-"""The cgroup of one disposable host: made, joined, waited for, removed, and swept after owners that died.
+"""The cgroup of one disposable host: creation, joining, removal, and removal of those whose owner died.
 
-It lies directly below the cgroup2 mount: that works on hybrid and on pure v2 machines, and disturbs no systemd that may
-run there. Its name carries the process that answers for it (pid and start time), so a later boot sees what is stale.
+It is directly below the cgroup2 mount, which works on hybrid and on pure v2 machines, and does not interfere with a
+systemd running there. Its name contains its owner process (PID and start time), so that later boots detect stale ones.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pathlib import Path
 
 PREFIX = "deployd-host"
 
-# The process that is about to become the program moves itself: nothing races with its children. Who enters a host moves
-# when it is inside, for a process in the cgroup that the host cannot name upsets its systemd. The file
-# is opened outside all the same, for the kernel judges a move across a cgroup namespace by who opened it.
+# The process moves itself before it executes the program, so there is no race with its children. A process that enters
+# a host moves when it is inside, because a process in the cgroup that the host cannot name confuses its systemd. The
+# file is opened outside, because the kernel checks a move across a cgroup namespace against the opener of the file.
 JOIN = 'echo 0 > "$1" && shift && exec "$@"'
 OPEN = 'exec 9> "$1" && shift && exec "$@"'
 JOIN_OPENED = 'echo 0 >&9 && exec 9>&- && exec "$@"'
 
 
 class CgroupError(Exception):
-    """The cgroup cannot be made, or does not become empty in time."""
+    """The cgroup cannot be created, or does not become empty in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +35,17 @@ class Cgroup:
 
     @classmethod
     def create(cls, name: str, owner: int) -> Cgroup:
-        """Make the cgroup that process `owner` answers for."""
+        """Create the cgroup of process `owner`."""
         path = mount_point() / f"{PREFIX}.{owner}.{start_time(owner)}.{name}"
         path.mkdir()
         return cls(path)
 
     def join(self, argv: list[str]) -> list[str]:
-        """The command that runs `argv` in this cgroup."""
+        """Return the command that runs `argv` in this cgroup."""
         return ["/bin/sh", "-c", JOIN, "sh", str(self.path / "cgroup.procs"), *argv]
 
     def join_after(self, enter: list[str], argv: list[str], below: str) -> list[str]:
-        """The command that runs `enter`, and by it, in the child cgroup `below`, `argv`."""
+        """Return the command that runs `enter` and, through it, `argv` in the child cgroup `below`."""
         opened = ["/bin/sh", "-c", OPEN, "sh", str(self.path / below / "cgroup.procs"), *enter]
         return [*opened, "/bin/sh", "-c", JOIN_OPENED, "sh", *argv]
 
@@ -54,7 +54,7 @@ class Cgroup:
         (self.path / "cgroup.procs").write_text(str(pid))
 
     def pids(self) -> list[int]:
-        """Every process in it or below it (0 stands for one that our pid namespace cannot name)."""
+        """Return all processes in the cgroup and below it (0 for one outside of this PID namespace)."""
         found = []
         for directory, _, _ in os.walk(self.path):
             with contextlib.suppress(OSError):
@@ -62,7 +62,7 @@ class Cgroup:
         return found
 
     def remove(self, timeout: float) -> None:
-        """Kill what runs in it, wait until it is empty, remove it depth first."""
+        """Kill all processes in the cgroup, wait until it is empty, and remove it depth first."""
         deadline = time.monotonic() + timeout
         if not self.path.exists():
             return
@@ -83,7 +83,7 @@ class Cgroup:
 
 
 def mount_point() -> Path:
-    """Where the cgroup2 hierarchy is mounted here."""
+    """Return the mount point of the cgroup2 hierarchy."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         fields, _, rest = line.partition(" - ")
         if rest.startswith("cgroup2 "):
@@ -92,7 +92,7 @@ def mount_point() -> Path:
 
 
 def own() -> Cgroup:
-    """The cgroup v2 this process is in."""
+    """Return the cgroup v2 of this process."""
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         if line.startswith("0::"):
             return Cgroup(mount_point() / line.removeprefix("0::/"))
@@ -100,7 +100,7 @@ def own() -> Cgroup:
 
 
 def start_time(pid: int) -> str:
-    """When process `pid` started, in clock ticks since boot; empty when there is none, or only its zombie."""
+    """Return the start time of process `pid` in clock ticks since boot, "" if there is none or only a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -110,7 +110,7 @@ def start_time(pid: int) -> str:
 
 
 def stale() -> list[Cgroup]:
-    """Cgroups of hosts whose owner is dead."""
+    """Return the cgroups of hosts whose owner has died."""
     found = []
     for path in mount_point().glob(f"{PREFIX}.*"):
         _, pid, started, *_ = path.name.split(".", 3)
@@ -120,7 +120,7 @@ def stale() -> list[Cgroup]:
 
 
 def sweep(timeout: float) -> None:
-    """Remove what dead owners left. Another boot may sweep at the same time: what is gone already is fine."""
+    """Remove the cgroups of dead owners. Another boot may do the same at the same time."""
     for cgroup in stale():
         with contextlib.suppress(FileNotFoundError):
             cgroup.remove(timeout)

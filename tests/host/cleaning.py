@@ -1,7 +1,7 @@
-"""Brings a running host back to where it was after its first boot, which is faster and tests more than a new host.
+"""Resets a running host to its state after the first boot, which is faster and tests more than a new host.
 
-What was there then is remembered as a set of paths; anything else below the directories named here goes away, with the
-units it defined. A test that changes a file that was there before (below /usr, say) puts it back, or boots a host.
+That state is a set of paths; anything else below the directories named here is removed, together with the units it
+defined. A test that changes an existing file (for example below /usr) must restore it, or boot a host of its own.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ DAEMON = "deployd.service"
 
 
 def snapshot(machine: Machine) -> frozenset[str]:
-    """The paths that `clean` will keep."""
+    """Return the paths that `clean` keeps."""
     return frozenset(str(path) for path in _entries(machine) if not any(map(path.is_relative_to, STATE)))
 
 
 def clean(machine: Machine, kept: frozenset[str]) -> None:
-    """Stop and remove what came since `kept` was taken; restart deployd if the host has it."""
+    """Stop and remove everything created since `kept` was taken; restart deployd if the host has it."""
     has_daemon = machine.path(f"/usr/lib/systemd/system/{DAEMON}").exists()
     new = [path for path in _entries(machine) if str(path) not in kept]
     units = sorted({pattern for path in new for pattern in _patterns(path)} | ({DAEMON} if has_daemon else set()))
     if units:
-        # killed between the request and the wait: an application that ignores SIGTERM costs no time
+        # Killed between the request and the wait, so that an application that ignores SIGTERM takes no time.
         machine.run(["systemctl", "stop", "--no-block", "--", *units], check=False)
         machine.run(["systemctl", "kill", "--signal=KILL", "--", *units], check=False)
         machine.run(["systemctl", "stop", "--", *units], check=False)
@@ -58,7 +58,7 @@ def clean(machine: Machine, kept: frozenset[str]) -> None:
 
 
 def _entries(machine: Machine) -> Iterator[Path]:
-    """Every path of the host below the directories that are cleaned, as the host calls it."""
+    """Yield all paths below the directories to clean, as seen by the host."""
     root = machine.path("/")
     for directory in (*UNIT_DIRECTORIES, *OTHERS):
         top = root / directory.lstrip("/")
@@ -67,7 +67,7 @@ def _entries(machine: Machine) -> Iterator[Path]:
 
 
 def _patterns(path: Path) -> Iterator[str]:
-    """The units that a new file in a unit directory defines; a template stands for its instances."""
+    """Yield the units that a new file in a unit directory defines; all instances for a template."""
     if str(path.parent) in UNIT_DIRECTORIES and path.suffix in (
         ".service",
         ".socket",
@@ -80,7 +80,7 @@ def _patterns(path: Path) -> Iterator[str]:
 
 
 def _mount_points(machine: Machine) -> list[Path]:
-    """Where the host has something mounted, the latest first."""
+    """Return the mount points of the host, the latest first."""
     lines = Path(f"/proc/{machine.leader_pid}/mountinfo").read_text().splitlines()
     return [Path(line.split()[4].replace("\\040", " ")) for line in reversed(lines)]
 

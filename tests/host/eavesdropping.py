@@ -1,4 +1,4 @@
-"""What is said on a host's bus, by member: dbus-daemon lets root listen to all of it (BecomeMonitor)."""
+"""Monitors the messages on a host's bus, which dbus-daemon allows root (BecomeMonitor)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STATUSES = "type='signal',interface='org.deployd1.Manager',member='AppChanged'"
 
 @contextlib.asynccontextmanager
 async def heard(address: str, rule: str) -> AsyncIterator[Counter[str]]:
-    """Counts by member the messages that match, for as long as the block runs."""
+    """Count the matching messages by member during the block."""
     counts: Counter[str] = Counter()
 
     def hear(message: Message) -> bool:

@@ -1,4 +1,4 @@
-"""What the tests of faults share: a rollout under load, a fault in the midst of it, and what has to hold afterwards."""
+"""Shared by tests of faults: a rollout under load with a fault, and the checks afterwards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Fault = Callable[[Stage, Begun], None]
 
 @dataclass(slots=True)
 class Scene:
-    """Generation 1 of `demo` serves under load; a rollout of generation 2 can begin."""
+    """Generation 1 of `demo` under load, with a release for a rollout of generation 2."""
 
     stage: Stage
     load: Load = field(init=False)
@@ -31,19 +31,19 @@ class Scene:
         self.journal = UnitJournal(self.stage.machine, APP)
 
     def roll_out(self, fault: Fault, verb: str = "rollout") -> Ended:
-        """Begin, let the fault happen, await the end."""
+        """Begin a rollout, inject the fault, and wait for the end."""
         begun = self.stage.begin(verb, *(["--release", self.release] if verb == "rollout" else []))
         fault(self.stage, begun)
         return begun.end()
 
     def check_unharmed(self) -> None:
-        """All requests were answered until now."""
+        """Check that no request has failed so far."""
         record = self.load.stop()
         assert len(record) > 0
         assert not record.failed, record.summary()
 
     def check_succeeded(self, ended: Ended) -> None:
-        """The rollout came to its end as if nothing had happened: each instance started and stopped once."""
+        """Check that the rollout succeeded despite the fault, and each instance was started and stopped once."""
         assert (ended.status, ended.result) == (0, "succeeded"), ended
         status = self.stage.status()
         assert status["generation"] == ended.generation
@@ -57,12 +57,12 @@ class Scene:
         self.check_unharmed()
 
     def counts(self) -> dict[What, int]:
-        """How many instances were started and stopped since the scene began."""
+        """Count the instances that were started and stopped since the beginning."""
         seen = [change.what for change in self.journal.changes()]
         return {what: seen.count(what) for what in (What.STARTING, What.STOPPING)}
 
     def check_as_before(self) -> None:
-        """Generation 1 serves with the very same number of instances, no rollout is under way."""
+        """Check that generation 1 serves with the same number of instances, and no rollout is in progress."""
         status = self.stage.status()
         assert status["rollout"] is None
         assert status["generation"] == 1
@@ -70,7 +70,7 @@ class Scene:
 
 
 def kill_daemon(stage: Stage) -> None:
-    """As the OOM killer would, and wait for the next one."""
+    """Kill the daemon, like the OOM killer."""
     stage.machine.run(["systemctl", "kill", "--signal=KILL", "deployd.service"])
 
 

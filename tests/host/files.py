@@ -1,4 +1,4 @@
-"""Finds files of a host from outside: symlinks are followed as the host would, never out of its root."""
+"""Finds files of a host from outside, following symlinks like the host, never out of its root."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MOST_LINKS = 40
 
 
 def inside(root: Path, path: Path) -> Path:
-    """`path` of the host as a path below `root`. Symlinks are followed, the last component's too."""
+    """Return `path` of the host as a path below `root`, with all symlinks followed."""
     pending = list(reversed(path.parts))
     found: list[str] = []
     links = 0
@@ -31,7 +31,7 @@ def inside(root: Path, path: Path) -> Path:
 
 
 def account(root: Path, user: str) -> tuple[str, str, str, str, str, str]:
-    """Name, password, uid, gid, home and shell of a user of the host."""
+    """Return name, password, UID, GID, home and shell of a user of the host."""
     for line in inside(root, Path("/etc/passwd")).read_text().splitlines():
         name, password, uid, gid, _, home, shell = line.split(":")
         if name == user:

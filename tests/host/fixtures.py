@@ -13,7 +13,7 @@ from tests.host.sources import SourcesError
 from tests.host.stage import Stage, stage  # noqa: F401 - a fixture
 
 SUFFIX = "_host"
-"""How the names of modules end that need a host."""
+"""Suffix of modules that need a host."""
 JOURNAL = ["journalctl", "--no-pager", "--output=short-precise", "--lines=200"]
 
 MachineFactory = Callable[..., Machine]
@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add what the hosts logged to the report of a failure."""
+    """Add the journals of the hosts to the report of a failure."""
     report = yield
     if report.failed and item.path.stem.endswith(SUFFIX):
         for machine in _running:
@@ -60,7 +60,7 @@ def _remove(machine: Machine) -> None:
 
 @pytest.fixture(scope="session")
 def host_root() -> HostRoot:
-    """What hosts are made from: HOST=trixie, or the machine's own root."""
+    """The root from which hosts are made: HOST=trixie, or the machine's own root."""
     try:
         return HostRoot.from_environment()
     except (RootError, SourcesError) as error:
@@ -69,7 +69,7 @@ def host_root() -> HostRoot:
 
 @pytest.fixture(scope="session")
 def shared_machine(host_root: HostRoot) -> Iterator[Machine]:
-    """One host for the whole run. Tests take `machine`, which is this one cleaned."""
+    """One host for the whole run. Tests use `machine`, which is this host after cleaning."""
     machine = _boot("host", host_root)
     yield machine
     _remove(machine)
@@ -84,7 +84,7 @@ def machine(shared_machine: Machine) -> Machine:
 
 @pytest.fixture(scope="module")
 def own_machine(host_root: HostRoot) -> Iterator[Machine]:
-    """A host of the module's own, for tests that reboot it: the shared one has tests of others."""
+    """A host for one module, for tests that reboot it."""
     machine = _boot("own", host_root)
     yield machine
     _remove(machine)
@@ -92,7 +92,7 @@ def own_machine(host_root: HostRoot) -> Iterator[Machine]:
 
 @pytest.fixture
 def own_stage(own_machine: Machine) -> Iterator[Stage]:
-    """A clean `own_machine` to deploy on. A module that only has such tests calls it `stage`."""
+    """A stage on a cleaned `own_machine`. Modules with only such tests call it `stage`."""
     own_machine.clean()
     own = Stage(own_machine)
     yield own
@@ -101,7 +101,7 @@ def own_stage(own_machine: Machine) -> Iterator[Stage]:
 
 @pytest.fixture
 def machine_factory(host_root: HostRoot) -> Iterator[MachineFactory]:
-    """Boots hosts of the test's own: machine_factory("name", install=True). Removed when the test ends."""
+    """Boots hosts for one test: machine_factory("name", install=True). They are removed when the test ends."""
     made: list[Machine] = []
 
     def make(name: str = "own", **options: Any) -> Machine:

@@ -1,4 +1,4 @@
-"""A mount of a host that hangs when a test says so; see passthrough.py."""
+"""A mount on a host that a test can hang; see passthrough.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.host.root import IN_HOST
 
 
 class HangingMount:
-    """`directory` of the host, which is `directory`.real shown read-only: write there."""
+    """`directory` on the host, a read-only view of `directory`.real, in which files can be written."""
 
     def __init__(self, machine: Machine, directory: str) -> None:
         self.machine = machine
@@ -26,7 +26,7 @@ class HangingMount:
 
     @contextmanager
     def hung(self) -> Iterator[None]:
-        """Nothing that looks into the directory is answered meanwhile."""
+        """Let all accesses to the directory hang during the block."""
         self.machine.signal(self._server, signal.SIGSTOP)
         try:
             yield
@@ -34,7 +34,7 @@ class HangingMount:
             self.machine.signal(self._server, signal.SIGCONT)
 
     def remove(self) -> None:
-        """Unmount; the server ends."""
+        """Unmount the directory, which ends the server."""
         self.machine.run(["umount", "--lazy", self.directory])
         self._server.kill()
         self._server.communicate()

@@ -1,4 +1,4 @@
-"""The first process of a host: mounts what belongs to its namespaces, makes the prepared root its own, becomes systemd.
+"""The first process of a host: mounts the kernel's file systems of its namespaces, enters the root, executes systemd.
 
 Runs as `python -m tests.host.init ROOT` below `unshare`. ROOT is a mount point that has /run, /tmp and /dev already.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 SYSTEMD = "/usr/lib/systemd/systemd"
 
-# A host must neither turn the machine's clock nor touch its modules and its kernel log
+# A host must not change the machine's clock, kernel modules and kernel log.
 DROPPED = "-sys_time,-sys_module,-sys_rawio,-syslog"
 
 ENVIRONMENT = {
@@ -24,14 +24,14 @@ ENVIRONMENT = {
 
 
 def mount(*arguments: str) -> None:
-    """One mount(8), told on standard error when it fails."""
+    """Run mount(8); print a failure on standard error."""
     subprocess.run(["mount", *arguments], check=True)
 
 
 def enter(root: Path) -> None:
     """Mount the kernel's file systems for these namespaces and change into `root`."""
     mount("-t", "proc", "-o", "nosuid,nodev,noexec", "proc", f"{root}/proc")
-    # what is global in the kernel stays out of reach; network settings belong to the host's own namespace
+    # Global kernel settings are read-only; network settings belong to the host's own namespace.
     mount("--bind", f"{root}/proc/sys", f"{root}/proc/sys")
     mount("--bind", f"{root}/proc/sys/net", f"{root}/proc/sys/net")
     mount("-o", "remount,bind,ro", f"{root}/proc/sys")
@@ -45,11 +45,11 @@ def enter(root: Path) -> None:
     subprocess.run(["pivot_root", ".", "."], check=True)
     subprocess.run(["umount", "-l", "."], check=True)
     os.chdir("/")
-    mount("--make-rshared", "/")  # what systemd itself does on a machine, and leaves to the manager in a container
+    mount("--make-rshared", "/")  # systemd does this on a machine, but leaves it to the manager in a container
 
 
 def main() -> None:
-    """Become PID 1's systemd."""
+    """Execute systemd as PID 1."""
     enter(Path(sys.argv[1]))
     argv = ["setpriv", f"--bounding-set={DROPPED}", f"--inh-caps={DROPPED}", "--"]
     argv += [SYSTEMD, "--system", "--unit=multi-user.target", "--show-status=no", "--log-target=journal-or-kmsg"]

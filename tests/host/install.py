@@ -35,7 +35,7 @@ def install(root: Path, spec: Spec) -> None:
         command = ["journalctl", "--update-catalog", f"--root={root}"]
         subprocess.run(command, check=True, timeout=TIMEOUT, stdout=subprocess.DEVNULL)
     if (root / "usr/lib/systemd/system/deployd.service").exists():
-        # as a package does; a unit without [Install] stays as it is
+        # Like a package; a unit without [Install] stays as it is.
         enable = ["systemctl", f"--root={root}", "enable", "--quiet", "deployd.service"]
         subprocess.run(enable, check=True, timeout=TIMEOUT, stderr=subprocess.DEVNULL)
     _compile(root, spec)
@@ -44,8 +44,8 @@ def install(root: Path, spec: Spec) -> None:
 def _compile(root: Path, spec: Spec) -> None:
     """Write the bytecode that importing would write into the checkout, which the host sees read-only.
 
-    Without it every command in the host would compile all of deployd again: with a Python of another version, or where
-    PYTHONDONTWRITEBYTECODE is set. It costs nothing when it is there, and what cannot be compiled is found out later.
+    Otherwise every command on the host would compile all of deployd again, if its Python has another version or
+    PYTHONDONTWRITEBYTECODE is set. It is fast if the bytecode exists, and errors are ignored because they appear later.
     """
     inside = root / IN_HOST.relative_to("/")
     inside.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def _compile(root: Path, spec: Spec) -> None:
 
 
 def _let_everyone_reach(root: Path, python: Path) -> None:
-    """An interpreter below root's home is one that other users' commands run with too."""
+    """Let other users execute an interpreter below root's home."""
     for directory in python.parents:
         inside = root / directory.relative_to("/")
         mode = inside.stat().st_mode

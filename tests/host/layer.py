@@ -1,7 +1,7 @@
-"""Writes what makes a root boot fast and quietly as a disposable host: all of it into the overlay's upper layer.
+"""Writes the files that make a root boot quickly and quietly as a disposable host, into the overlay's upper layer.
 
-What the lower layer enables is taken away by looking at it, not from a list of names: every unit that some target wants
-and every generator is masked, unless it is one of the few that the tests stand on.
+Units that the lower layer enables are found by reading it rather than from a list of names: every unit wanted by a
+target and every generator is masked, except the few that the tests need.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Audit=no
 
 
 def prepare(root: Path, name: str) -> None:
-    """Make the overlay mounted at `root` the host `name`. Runs once, before the first boot."""
+    """Turn the overlay mounted at `root` into the host `name`. Runs once, before the first boot."""
     _forget_local_units(root / "etc/systemd")
     for target in (root / UNITS).glob("*.wants"):
         for unit in target.iterdir():
@@ -55,14 +55,14 @@ def prepare(root: Path, name: str) -> None:
 
 
 def mask(path: Path) -> None:
-    """Link `path` to /dev/null: systemd then ignores the unit or generator of that name."""
+    """Link `path` to /dev/null, so that systemd ignores the unit or generator of that name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     path.symlink_to("/dev/null")
 
 
 def write(path: Path, text: str, mode: int = 0o644) -> None:
-    """Replace `path`, also when it is a symlink out of the root."""
+    """Replace `path`, even if it is a symlink out of the root."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     path.write_text(text)
@@ -70,6 +70,6 @@ def write(path: Path, text: str, mode: int = 0o644) -> None:
 
 
 def _forget_local_units(systemd: Path) -> None:
-    """What was installed, enabled or changed on the machine is no part of a host."""
+    """Remove what was installed, enabled or changed on the machine."""
     shutil.rmtree(systemd, ignore_errors=True)
     (systemd / "system").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The owner's end of the pipe to a supervisor: starts it, asks it, and by closing the pipe ends it with its host."""
+"""The owner's end of the pipe to a supervisor: starts it, sends requests, and ends it with its host by closing it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.host.process import wait_end
 from tests.host.root import CHECKOUT
 from tests.host.spec import Spec
 
-SPARE = 30.0  # for the supervisor to clean up after a boot that failed, beyond what the request may take
+SPARE = 30.0  # additional seconds for the supervisor to clean up after a failed boot
 
 
 class MachineError(Exception):
-    """A host cannot be booted here, or does not do what it was told."""
+    """A host cannot be booted, or a request to it failed."""
 
 
 class Link:
@@ -28,32 +28,32 @@ class Link:
         command = ["unshare", "--mount", "--propagation", "private", "--"]
         command += [sys.executable, "-m", "tests.host.supervisor", spec.to_json()]
         self.name = spec.name
-        # in a session of its own: a terminal's ^C and hang-up are for the owner
+        # In a session of its own, because ^C and hang-up of a terminal are for the owner.
         self.supervisor = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=CHECKOUT, start_new_session=True
         )
 
     def ask(self, what: str, timeout: float) -> dict[str, Any]:
-        """Send one request and return its answer."""
+        """Send one request and return its reply."""
         pipe = _open(self.supervisor.stdin)
         try:
             pipe.write(json.dumps({"do": what, "timeout": timeout}).encode() + b"\n")
             pipe.flush()
         except BrokenPipeError:
-            raise MachineError(f"the supervisor of {self.name} is gone") from None
+            raise MachineError(f"the supervisor of {self.name} has ended") from None
         return self.answer(timeout + SPARE)
 
     def answer(self, timeout: float) -> dict[str, Any]:
-        """The next answer; one that tells of an error is raised."""
+        """Return the next reply. Raises MachineError for an error."""
         pipe = _open(self.supervisor.stdout)
         deadline = time.monotonic() + timeout
         line = b""
         while not line.endswith(b"\n"):
             if not select.select([pipe], [], [], max(0, deadline - time.monotonic()))[0]:
-                raise MachineError(f"the supervisor of {self.name} did not answer within {timeout:g} s")
+                raise MachineError(f"the supervisor of {self.name} did not reply within {timeout:g} s")
             data = os.read(pipe.fileno(), 65536)
             if not data:
-                raise MachineError(f"the supervisor of {self.name} is gone")
+                raise MachineError(f"the supervisor of {self.name} has ended")
             line += data
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
@@ -61,7 +61,7 @@ class Link:
         return answer
 
     def close(self, timeout: float) -> None:
-        """End the supervisor and wait until it has cleaned up. Does nothing the second time."""
+        """End the supervisor and wait until it has cleaned up; do nothing if it has ended."""
         for pipe in (self.supervisor.stdin, self.supervisor.stdout):
             if pipe:
                 pipe.close()

@@ -1,6 +1,6 @@
-"""A disposable host with a real systemd: booted in namespaces, entered with nsenter, removed without a trace.
+"""A disposable host with a real systemd: booted in namespaces, entered with nsenter, removed completely.
 
-This is the owner's side, used by tests, demo and benches. It holds the pipe to the supervisor: closed, the host ends.
+This is the owner's side, used by tests, demo and benches. It has the pipe to the supervisor; closing it ends the host.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class Machine:
-    """One host. Make it with `Machine.boot`; it is a context manager that removes it."""
+    """One host. Create it with `Machine.boot`; it is a context manager that removes it."""
 
     def __init__(self, name: str, link: Link, root: HostRoot) -> None:
         self.name = name
@@ -46,10 +46,10 @@ class Machine:
     def boot(
         cls, name: str = "host", root: HostRoot | None = None, timeout: float = TIMEOUT, install: bool = True
     ) -> Machine:
-        """Boot a host called `name`, with deployd installed unless told otherwise."""
+        """Boot a host called `name`, by default with deployd installed."""
         _check_possible()
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,30}", name):
-            raise MachineError(f"{name!r} is no host name")
+            raise MachineError(f"{name!r} is not a host name")
         root = root or HostRoot.from_environment()
         spec = Spec(name, os.getpid(), CHECKOUT, root.lower, root.python, root.python_path, install)
         machine = cls(name, Link(spec), root)
@@ -73,24 +73,24 @@ class Machine:
     # ---- power
 
     def start(self, timeout: float = TIMEOUT) -> None:
-        """Switch on what was powered off."""
+        """Switch on the host after a power-off."""
         answer = self._link.ask("boot", timeout)
         self._leader, self._cgroup = answer["leader"], Cgroup(Path(answer["cgroup"]))
 
     def poweroff(self, clean: bool = True, timeout: float = TIMEOUT) -> None:
-        """Shut down, or with clean=False cut the power. /etc, /var and the rest of the root are kept."""
+        """Shut down, or cut the power with clean=False. /etc, /var and the rest of the root are kept."""
         if clean:
             self.run(["systemctl", "--no-block", "poweroff"])
         self._link.ask("wait" if clean else "kill", timeout)
         self._leader, self._cgroup = 0, None
 
     def reboot(self, clean: bool = True, timeout: float = TIMEOUT) -> None:
-        """Power off and on again. /run and /tmp are fresh afterwards."""
+        """Power off and on again. /run and /tmp are empty afterwards."""
         self.poweroff(clean, timeout)
         self.start(timeout)
 
     def remove(self, timeout: float = TIMEOUT) -> None:
-        """Take the host away with everything it wrote. Does nothing when that has happened."""
+        """Remove the host with everything it wrote; do nothing if it has been removed."""
         self._leader, self._cgroup = 0, None
         self._link.close(timeout)
 
@@ -98,7 +98,7 @@ class Machine:
 
     @property
     def leader_pid(self) -> int:
-        """The host's PID 1 as this machine numbers it."""
+        """The PID of the host's PID 1 on this machine."""
         if not self._leader:
             raise MachineError(f"{self.name} is switched off")
         return self._leader
@@ -111,7 +111,7 @@ class Machine:
         return self._cgroup
 
     def command(self, argv: Sequence[str], user: str | None = None) -> list[str]:
-        """What to execute on this machine so that `argv` runs in the host, as a child of nobody the host knows."""
+        """Return the command for this machine that runs `argv` on the host, outside of its process tree."""
         enter = ["nsenter", f"--target={self.leader_pid}", *NAMESPACES, "--"]
         become = ["setpriv", "--pdeathsig", "KILL"]  # killing nsenter kills what it runs
         if user is not None:
@@ -120,7 +120,7 @@ class Machine:
         return self.cgroup.join_after(enter, [*become, "--", *argv], below="init.scope")
 
     def environment(self, user: str | None = None, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The environment of a command in the host: nothing of ours but the terminal."""
+        """Return the environment of a command on the host, which inherits only the terminal's settings."""
         name, *_, home, shell = files.account(self.path("/"), user or "root")
         own = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": home, "USER": name, "LOGNAME": name, "SHELL": shell}
         return own | {"TERM": os.environ.get("TERM", "dumb")} | dict(extra or {})
@@ -135,8 +135,8 @@ class Machine:
         env: Mapping[str, str] | None = None,
         input: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command in the host and return what it said. With check, a failure tells its standard error."""
-        # kill(1) of 0 is for the whole process group, and ours is not the host's alone.
+        """Run a command on the host and return its output. With check, a failure raises its standard error."""
+        # kill(1) of 0 signals the whole process group, which also has processes outside of the host.
         assert argv[0] != "kill" or "0" not in argv, argv
         stdin: dict[str, Any] = {"stdin": subprocess.DEVNULL} if input is None else {"input": input}
         done = subprocess.run(
@@ -156,55 +156,55 @@ class Machine:
     def popen(
         self, argv: Sequence[str], *, user: str | None = None, env: Mapping[str, str] | None = None, **options: Any
     ) -> subprocess.Popen[str]:
-        """Start a command in the host. `kill` ends it; other signals go through `Machine.signal`."""
+        """Start a command on the host. `kill` ends it; use `Machine.signal` for other signals."""
         options = {"text": True, "stdin": subprocess.DEVNULL} | options
         return subprocess.Popen(self.command(argv, user), env=self.environment(user, env), **options)
 
     def signal(self, process: subprocess.Popen[str], number: signal.Signals) -> None:
-        """Send a signal to what `popen` started, not to the nsenter in front of it."""
+        """Send a signal to the program that `popen` started, not to its nsenter."""
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         if not children:
-            raise MachineError(f"process {process.pid} runs nothing in {self.name}")
+            raise MachineError(f"process {process.pid} runs no program on {self.name}")
         os.kill(int(children[0]), number)
 
     # ---- files, network, units
 
     def path(self, path: str | Path) -> Path:
-        """A path of the host as this process reaches it: symlinks on the way stay inside the host."""
+        """Return a path of the host as a path for this process; symlinks on the way stay inside the host."""
         return files.inside(Path(f"/proc/{self.leader_pid}/root"), Path(path))
 
     def read(self, path: str | Path) -> str:
-        """The text of a file of the host."""
+        """Return the text of a file of the host."""
         return self.path(path).read_text()
 
     def write(self, path: str | Path, text: str, mode: int = 0o644) -> None:
-        """Write a file of the host, and the directories above it."""
+        """Write a file of the host, and create its parent directories."""
         target = self.path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
         target.chmod(mode)
 
     def connect(self, address: tuple[str, int] | str, timeout: float = TIMEOUT) -> network.Connection:
-        """A socket of this process connected to a port (host, port) or a UNIX socket (path) of the host."""
+        """Return a socket connected to a port (host, port) or a UNIX socket (path) of the host."""
         if isinstance(address, str):
             return network.connect_unix(self.path(address), timeout)
         return network.connect(Path(f"/proc/{self.leader_pid}/ns/net"), address, timeout)
 
     @property
     def bus_address(self) -> str:
-        """The host's system bus for D-Bus clients in this process (they are root there)."""
+        """The address of the host's system bus for this process (which is root there)."""
         return f"unix:path=/proc/{self.leader_pid}/root/run/dbus/system_bus_socket"
 
     def wait_unit(self, unit: str, state: str = "active", timeout: float = TIMEOUT) -> None:
-        """Wait until the ActiveState of `unit` is `state`; its changes wake us."""
+        """Wait until the ActiveState of `unit` is `state`."""
         waiting.unit_state(self.bus_address, unit, state, timeout)
 
     def wait_for(self, holds: Callable[[], T], timeout: float = TIMEOUT, what: str = "the condition") -> T:
-        """Wait until `holds()` is true and return it. It is asked at every signal on the bus, and now and then."""
+        """Wait until `holds()` is true; return its value. It is called at every signal on the bus, and periodically."""
         return waiting.condition(self.bus_address, holds, timeout, what)
 
     def clean(self) -> None:
-        """Bring the host back to where it was after its first boot, with deployd running if it has a unit."""
+        """Reset the host to its state after the first boot, with deployd running if it has a unit."""
         cleaning.clean(self, self._kept)
 
 

@@ -1,7 +1,7 @@
 """The mounts of one host, in the private mount namespace of its supervisor: overlay, checkout, fresh /run, /tmp, /dev.
 
-Nothing here is seen by the machine, and all of it ends with the supervisor. The upper layer is a tmpfs that outlives
-the host's own namespaces, which is what makes a reboot possible.
+They are invisible to the machine, and end with the supervisor. The upper layer is a tmpfs that outlives the host's own
+namespaces, which makes reboots possible.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.host.root import IN_HOST
 
-# Somewhere to mount a tmpfs on. It hides, from the supervisor alone, what the machine has there.
+# Candidates for a tmpfs, which hides the machine's directory from the supervisor only.
 PLACES = (Path("/mnt"), Path("/media"), Path("/srv"), Path("/opt"))
 
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
@@ -26,15 +26,16 @@ LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd
 
 @dataclass(frozen=True, slots=True)
 class Mounts:
-    """A host's directory in the supervisor's mount namespace, and what it shows of the machine: source by target."""
+    """A host's directory in the supervisor's mount namespace, and the machine's directories to show in it."""
 
     state: Path
     lower: Path
     shown: dict[Path, Path]
+    """Maps paths on the host to directories of the machine."""
 
     @classmethod
     def choose(cls, lower: Path, checkout: Path, python: Path) -> Mounts:
-        """Take the first place that hides nothing that is needed, and see what the overlay alone would not show."""
+        """Choose the first place that hides nothing needed, and find what the overlay alone would not show."""
         shown = {IN_HOST: checkout}
         if lower == Path("/") and not _in_root(python):
             shown[python.parents[1]] = python.parents[1]
@@ -51,7 +52,7 @@ class Mounts:
 
     @property
     def log(self) -> Path:
-        """What the first process of the host wrote before the journal took over."""
+        """The output of the host's first process before the journal started."""
         return self.state / "log"
 
     def build(self) -> Path:
@@ -64,7 +65,7 @@ class Mounts:
         return self.root
 
     def fresh(self) -> socket.socket:
-        """What every boot starts anew. Returns the socket on which systemd will tell that it is ready."""
+        """Mount what each boot needs afresh; return the socket on which systemd reports that it is ready."""
         for name, mode in (("run", "755"), ("tmp", "1777"), ("dev", "755")):
             where = self.root / name
             if where.is_mount():
@@ -102,13 +103,13 @@ class Mounts:
 
 
 def _in_root(path: Path) -> bool:
-    """Whether the overlay over `/` shows it: it lies on the same mount, and not where a host has a tmpfs."""
+    """True if the overlay over `/` shows a path: on the same mount, and not where a host has a tmpfs."""
     hidden = any(path.is_relative_to(place) for place in ("/run", "/tmp", "/dev"))
     return not hidden and path.stat().st_dev == Path("/").stat().st_dev
 
 
 def mount(*arguments: str | Path) -> None:
-    """One mount(8) with its message on failure."""
+    """Run mount(8). Raises OSError with its message."""
     done = subprocess.run(["mount", *map(str, arguments)], capture_output=True, text=True, check=False)
     if done.returncode:
         raise OSError(f"mount {' '.join(map(str, arguments))}: {done.stderr.strip()}")

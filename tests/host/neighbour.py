@@ -1,4 +1,4 @@
-"""Another app beside `demo`, with a trouble of its own."""
+"""Another app alongside `demo`, which misbehaves."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Neighbour:
         self.stage.machine.write(f"/etc/deployd/apps/{self.name}.toml", text)
 
     def deploy(self, mode: str = "good", **settings: object) -> None:
-        """The first deploy of a release of this `mode`, which comes up."""
+        """Deploy a first release of this `mode`, which becomes ready."""
         self.configure(mode, **settings)  # type: ignore[arg-type]
         done = self.stage.deployd("apply", self.name)
         assert done.returncode == 0, done
 
     @contextlib.contextmanager
     def meanwhile(self, *argv: str) -> Iterator[Begun]:
-        """`deployd VERB NAME …`, while the block runs; what has not ended by then is killed."""
+        """Run `deployd VERB NAME …` during the block; kill it at the end."""
         verb, *rest = argv
         command = ["deployd", verb, self.name, *rest]
         with Begun(self.stage.machine.popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)) as begun:
@@ -43,5 +43,5 @@ class Neighbour:
         return self.stage.json("status", self.name)
 
     def units(self) -> list[str]:
-        """Its unit files, and the links that enable them."""
+        """Return its unit files, and the links that enable them."""
         return sorted(path.name for path in self.stage.machine.path("/etc/systemd/system").rglob(f"{self.name}[.@:]*"))

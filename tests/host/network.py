@@ -1,4 +1,4 @@
-"""Sockets of this process that live in a host's network namespace."""
+"""Sockets of this process in a host's network namespace."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CLONE_NEWNET = 0x40000000
 def open_socket(
     namespace: Path, family: socket.AddressFamily = socket.AF_INET, kind: int = socket.SOCK_STREAM
 ) -> socket.socket:
-    """A socket that belongs to the network `namespace` for as long as it lives."""
+    """Create a socket in the network `namespace`."""
 
     def inside() -> socket.socket:
         libc = ctypes.CDLL(None, use_errno=True)
@@ -24,20 +24,20 @@ def open_socket(
                 raise OSError(ctypes.get_errno(), f"cannot enter {namespace}")
         return socket.socket(family, kind)
 
-    with ThreadPoolExecutor(1) as thread:  # a namespace is the thread's own: this one ends, ours never moves
+    with ThreadPoolExecutor(1) as thread:  # the namespace is per thread, so a temporary thread enters it
         return thread.submit(inside).result()
 
 
 def connect(namespace: Path, address: tuple[str, int], timeout: float) -> Connection:
-    """A TCP connection to an address in `namespace`."""
+    """Open a TCP connection to an address in `namespace`."""
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     return _connected(open_socket(namespace, family), address, timeout)
 
 
 def connect_unix(path: Path, timeout: float) -> Connection:
-    """A connection to a UNIX stream socket, wherever its file lies."""
+    """Open a connection to a UNIX stream socket with a path of any length."""
     directory = os.open(path.parent, os.O_PATH)
-    try:  # the address of a UNIX socket is short
+    try:  # addresses of UNIX sockets are limited in length
         name = f"/proc/self/fd/{directory}/{path.name}"
         return _connected(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), name, timeout)
     finally:

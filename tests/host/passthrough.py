@@ -1,10 +1,10 @@
-"""A FUSE file system that shows a directory read-only at another place: a network mount that a test can have hang.
+"""A FUSE file system that shows a directory read-only at another path: a network mount that a test can hang.
 
     python3 passthrough.py SOURCE TARGET
 
-Runs in a host with nothing but the standard library. It says READY when it is mounted. Stopped with SIGSTOP it answers
-nobody, as an NFS server that is down; with SIGCONT all that waited is answered. Nothing is cached: each look asks it.
-See include/uapi/linux/fuse.h.
+Runs on a host with the standard library only, and prints READY when it is mounted. Stopped with SIGSTOP it does not
+respond, like an NFS server that is down; after SIGCONT pending requests get their replies. Nothing is cached, so that
+each access needs a reply. See include/uapi/linux/fuse.h.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Answer = Callable[[int, bytes], bytes]
 
 
 class Passthrough:
-    """Answers one request after the other."""
+    """Handles one request at a time."""
 
     def __init__(self, source: str, device: int) -> None:
         self._device = device
@@ -50,7 +50,7 @@ class Passthrough:
         }
 
     def serve(self) -> None:
-        """Until it is unmounted."""
+        """Handle requests until it is unmounted."""
         while True:
             try:
                 request = os.read(self._device, LARGEST + 4096)
@@ -61,7 +61,7 @@ class Passthrough:
                     continue
                 raise
             _, opcode, unique, node = struct.unpack_from("<IIQQ", request)
-            if opcode in (2, 36, 42):  # FORGET, INTERRUPT, BATCH_FORGET: nobody waits for an answer
+            if opcode in (2, 36, 42):  # FORGET, INTERRUPT, BATCH_FORGET have no reply
                 continue
             code, body = 0, b""
             try:
@@ -71,7 +71,7 @@ class Passthrough:
                 body = answer(node, request[40:])
             except OSError as error:
                 code = -(error.errno or errno.EIO)
-            with contextlib.suppress(FileNotFoundError):  # whoever asked was killed
+            with contextlib.suppress(FileNotFoundError):  # the requesting process was killed
                 os.write(self._device, struct.pack("<IiQ", 16 + len(body), code, unique) + body)
 
     def _lookup(self, node: int, body: bytes) -> bytes:
@@ -123,7 +123,7 @@ def _attributes(path: str) -> bytes:
 
 
 def main() -> None:
-    """Mount and serve."""
+    """Mount and serve the file system."""
     source, target = sys.argv[1:]
     if not Path(DEVICE).exists():
         os.mknod(DEVICE, stat.S_IFCHR | 0o600, os.makedev(10, 229))

@@ -1,4 +1,4 @@
-"""The private sockets of instances, as a test reaches them."""
+"""Access to the private sockets of instances."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def socket_unit(instance: int) -> str:
 
 
 def ask(stage: Stage, instance: int, target: str = "/_status") -> Json:
-    """What the application answers on the private socket of an instance, whatever the status."""
+    """Return the response of the application on the private socket of an instance, whatever its status."""
     with stage.machine.connect(path(instance), DEADLINE) as connection:
         connection.sendall(f"GET {target} HTTP/1.1\r\nHost: {APP}\r\nConnection: close\r\n\r\n".encode())
         answer = b"".join(iter(lambda: connection.recv(65536), b""))

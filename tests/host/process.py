@@ -1,4 +1,4 @@
-"""Waits for processes to end, by the event and not by asking again and again as Popen.wait does with a timeout."""
+"""Waits for processes to end without polling, unlike Popen.wait with a timeout."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def pidfd(pid: int) -> Iterator[int]:
-    """A descriptor that can be read once `pid` has ended."""
+    """Open a descriptor that becomes readable when `pid` has ended."""
     fd = os.pidfd_open(pid)
     try:
         yield fd
@@ -21,7 +21,7 @@ def pidfd(pid: int) -> Iterator[int]:
 
 
 def wait_end(process: subprocess.Popen[Any], timeout: float) -> int:
-    """The exit status of a child. Raises TimeoutExpired."""
+    """Return the exit status of a child. Raises TimeoutExpired."""
     if process.poll() is None:
         with pidfd(process.pid) as gone:
             poll = select.poll()

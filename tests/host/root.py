@@ -1,7 +1,7 @@
-"""What a host is made from: the machine's own `/`, or an unpacked Debian trixie with systemd 257.
+"""The root from which a host is made: the machine's own `/`, or an unpacked Debian trixie with systemd 257.
 
-Either is only ever the lower, unchanged layer of an overlay. The trixie root is built on demand into the checkout's
-cache, from the package sources this machine itself uses, with the suite replaced.
+Either is the lower, unchanged layer of an overlay. The trixie root is built on demand in the checkout's cache, from the
+package sources that this machine uses, with the suite replaced.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ PACKAGES = (
 
 
 class RootError(Exception):
-    """This machine cannot provide the root that was asked for."""
+    """This machine cannot provide the requested root."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostRoot:
-    """A lower layer, and the Python in it that runs deployd."""
+    """A lower layer with the Python that runs deployd."""
 
     name: str
     lower: Path
@@ -43,19 +43,19 @@ class HostRoot:
 
     @classmethod
     def native(cls) -> HostRoot:
-        """The machine's own root, with the interpreter and the packages of the checkout's .venv."""
+        """Return the machine's own root, with the interpreter and the packages of the checkout's .venv."""
         packages = sorted((CHECKOUT / ".venv/lib").glob("python3.*/site-packages"))
         inside = tuple(IN_HOST / found.relative_to(CHECKOUT) for found in packages)
         return cls("native", Path("/"), _base_interpreter(), (*_SOURCES, *inside))
 
     @classmethod
     def trixie(cls) -> HostRoot:
-        """Debian trixie with its own Python and packages; built when it is not there yet (half a minute)."""
+        """Return Debian trixie with its own Python and packages; build it if necessary (half a minute)."""
         return cls(TRIXIE, _trixie(CACHE / "trixie-root"), Path("/usr/bin/python3"), _SOURCES)
 
     @classmethod
     def from_environment(cls) -> HostRoot:
-        """The root that HOST names, the native one by default."""
+        """Return the root that HOST names, the native one by default."""
         name = os.environ.get("HOST") or "native"
         match name:
             case "native":
@@ -69,7 +69,7 @@ _SOURCES = (IN_HOST / "daemon", IN_HOST / "cli")
 
 
 def _base_interpreter() -> Path:
-    """The interpreter that .venv was made with; it exists outside the checkout, so the host has it too."""
+    """Return the base interpreter of .venv, which is outside of the checkout, so that the host has it too."""
     settings = CHECKOUT / ".venv/pyvenv.cfg"
     if settings.exists():
         pairs = (line.partition("=") for line in settings.read_text().splitlines())
@@ -84,7 +84,7 @@ def _base_interpreter() -> Path:
 def _trixie(root: Path) -> Path:
     root.parent.mkdir(exist_ok=True)
     with (root.parent / "trixie-root.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs build it once
+        fcntl.flock(lock, fcntl.LOCK_EX)  # concurrent test runs build it once
         wanted = f"{PACKAGES}\n"
         stamp = root.parent / "trixie-root.stamp"
         if root.is_dir() and stamp.exists() and stamp.read_text() == wanted:
@@ -106,7 +106,7 @@ def _build(root: Path) -> None:
         work.chmod(0o755)
         (work / "trixie.sources").write_text(sources)
         (work / "apt.conf").write_text(options)
-        command = ["unshare", "--mount", "--propagation", "private", "--"]  # what it mounts ends with it
+        command = ["unshare", "--mount", "--propagation", "private", "--"]  # its mounts end with it
         command += ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory", f"--include={PACKAGES}"]
         command += [f"--aptopt={work / 'apt.conf'}", "--dpkgopt=path-exclude=/usr/share/doc/*"]
         command += [TRIXIE, str(work / "root"), str(work / "trixie.sources")]

@@ -1,6 +1,6 @@
-"""Reads where this machine gets Debian's packages from, so that a root of another suite comes from the same place.
+"""Reads the machine's sources of Debian packages, so that a root of another suite comes from the same mirror.
 
-No host name is written down here: mirror, keyring, proxy and certificates are those of the machine's apt.
+Mirror, keyring, proxy and certificates are those of the machine's apt.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from pathlib import Path
 
 APT = Path("/etc/apt")
 
-# What apt needs to reach the mirror; the rest of the machine's settings stays with the machine
+# Settings that apt needs to reach the mirror; others are not copied.
 REACHING = re.compile(r"^Acquire::(https?|ftp|Retries|Check-|ForceIPv|Proxy|Languages)", re.IGNORECASE)
 
 
 class SourcesError(Exception):
-    """The machine's apt knows no Debian archive."""
+    """The machine's apt has no Debian archive."""
 
 
 def debian_sources(suite: str) -> tuple[str, str]:
-    """A deb822 source of `suite` like the machine's own, and the apt options that reach it."""
+    """Return a deb822 source of `suite` like the machine's own, and the apt options to reach it."""
     own = _codename()
     for stanza in _stanzas():
-        # the archive itself, not its updates or security suites, and no vendor's repository
+        # The archive itself, not its updates or security suites, and no third-party repository.
         if own in stanza.get("suites", "").split() and "main" in stanza.get("components", "").split():
             signed = stanza.get("signed-by") or "/usr/share/keyrings/debian-archive-keyring.gpg"
             lines = ["Types: deb", f"URIs: {stanza['uris']}", f"Suites: {suite}", "Components: main"]
             return "\n".join([*lines, f"Signed-By: {signed}", ""]), _options()
-    raise SourcesError(f"no source in {APT} has the suite {own}, so there is no mirror to take {suite} from")
+    raise SourcesError(f"no source in {APT} has the suite {own}, so there is no mirror for {suite}")
 
 
 def _codename() -> str:
@@ -45,7 +45,7 @@ def _options() -> str:
 
 
 def _stanzas() -> Iterator[dict[str, str]]:
-    """Every source, of both formats, as deb822 fields with lower-case names."""
+    """Yield all sources, of both formats, as deb822 fields with lower-case names."""
     for file in sorted(APT.glob("sources.list.d/*.sources")):
         text = "\n".join(line for line in file.read_text().splitlines() if not line.startswith("#"))
         for paragraph in re.split(r"\n\s*\n", text):

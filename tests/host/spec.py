@@ -1,4 +1,4 @@
-"""What the owner of a host tells its supervisor: plain data that crosses a process boundary as JSON."""
+"""The specification of a host that its owner passes to the supervisor: plain data, as JSON between processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One host."""
+    """The specification of one host."""
 
     name: str
     owner: int  # the process whose end ends the host
@@ -21,7 +21,7 @@ class Spec:
     install: bool
 
     def to_json(self) -> str:
-        """For the supervisor's command line."""
+        """Return JSON for the supervisor's command line."""
         return json.dumps(dataclasses.asdict(self), default=str)
 
     @classmethod

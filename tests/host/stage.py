@@ -1,6 +1,6 @@
-"""The app `demo` on a host: its releases, its rollouts, its load, and what systemd's own journal says about it.
+"""The app `demo` on a host: its releases, rollouts and load, and its entries in systemd's journal.
 
-Tests of rollouts take the fixture `stage`. Everything it starts is ended with it.
+Tests of rollouts use the fixture `stage`. Everything it starts ends with it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ APP = "demo"
 PORT = 8080
 INSTANCES = 4
 LISTENING = "0A"
-"""TCP_LISTEN as /proc/net/tcp has it."""
+"""TCP_LISTEN in /proc/net/tcp."""
 APP_FILE = f"/etc/deployd/apps/{APP}.toml"
 RELEASES = f"/srv/{APP}"
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """One start of an instance. Equal when the very same process still runs."""
+    """One start of an instance. Equal if the same process still runs."""
 
     generation: int
     pid: int
@@ -43,18 +43,18 @@ class Ran:
 
 @dataclass(slots=True)
 class Stage:
-    """`demo` on `machine`: 4 instances on port 8080, unless `configure` says otherwise."""
+    """`demo` on `machine`, by default with 4 instances on port 8080."""
 
     machine: Machine
     settings: dict[str, object] = field(default_factory=dict)
     journal: UnitJournal = field(init=False)
-    """What systemd says happened, since the stage was made or `journal.restart()`."""
+    """Entries of systemd since the stage was created or `journal.restart()`."""
     _open: list[Load | Begun] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.journal = UnitJournal(self.machine, APP)
 
-    # ---- what there is to deploy
+    # ---- releases and app file
 
     def release(
         self,
@@ -64,13 +64,13 @@ class Stage:
         handler_ms: float | None = None,
         files: Mapping[str, str] | None = None,
     ) -> str:
-        """Write a release directory, and return its path in the host."""
+        """Write a release directory, and return its path on the host."""
         path = f"{RELEASES}/{version}"
         make_release(self.machine.path(path), version, mode, boot, handler_ms, files)
         return path
 
     def configure(self, **settings: object) -> None:
-        """Write the app file: what it had before, with these keys and tables in place of theirs (None: left out)."""
+        """Write the app file with its previous keys, replaced by these keys and tables (None: removed)."""
         self.settings |= settings
         options = {"port": PORT, "instances": INSTANCES} | self.settings
         self.machine.write(APP_FILE, app_file(APP, **options))  # type: ignore[arg-type]
@@ -80,34 +80,34 @@ class Stage:
     def deployd(
         self, *argv: str, user: str | None = None, timeout: float = DEADLINE
     ) -> subprocess.CompletedProcess[str]:
-        """Run the command, whatever its exit status."""
+        """Run deployd, whatever its exit status."""
         return self.machine.run(["deployd", *argv], check=False, user=user, timeout=timeout)
 
     def begin(self, verb: str, *argv: str) -> Begun:
-        """`deployd VERB demo … --json`, without waiting for its end."""
+        """Start `deployd VERB demo … --json` without waiting for its end."""
         command = ["deployd", verb, APP, *argv, "--json"]
         begun = Begun(self.machine.popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
         self._open.append(begun)
         return begun
 
     def change(self, verb: str, *argv: str) -> Ended:
-        """`deployd VERB demo … --json`, to its end."""
+        """Run `deployd VERB demo … --json` to its end."""
         with self.begin(verb, *argv) as begun:
             return begun.end()
 
     def rollout(self, release: str | None = None) -> Ended:
-        """Roll out, a release or what the app file says."""
+        """Roll out a release, or that of the app file."""
         return self.change("rollout", *(["--release", release] if release else []))
 
     def deploy(self, version: str = "v1", **settings: object) -> Ended:
-        """The first deploy: a good release `version`, with `settings` in the app file, applied."""
+        """Deploy a good release `version`, with `settings` in the app file."""
         self.configure(release=self.release(version), **settings)
         ended = self.change("apply")
         assert ended.status == 0, ended
         assert ended.result == "succeeded", ended
         return ended
 
-    # ---- what is
+    # ---- state
 
     def json(self, *argv: str) -> Json:
         done = self.deployd(*argv, "--json")
@@ -119,13 +119,15 @@ class Stage:
         return self.json("status", APP)
 
     def history(self) -> list[Json]:
-        """The generations, newest first."""
+        """Return the generations, newest first."""
         generations: list[Json] = self.json("history", APP)["generations"]
         return generations
 
     def invocations(self) -> dict[int, Ran]:
-        """The instances that are ready, as systemd tells of their processes: what a rollout must not touch is equal
-        before and after."""
+        """Return the ready instances with their processes, as known to systemd.
+
+        Instances that a rollout did not change are equal before and after it.
+        """
         found = {}
         for item in self.status()["instances"]:
             if item["ready"]:
@@ -135,26 +137,26 @@ class Stage:
         return found
 
     def show(self, unit: str, *properties: str) -> dict[str, str]:
-        """Properties of a unit as `systemctl show` tells them."""
+        """Return properties of a unit as printed by `systemctl show`."""
         text = self.machine.run(["systemctl", "show", f"--property={','.join(properties)}", unit]).stdout
         return {key: value for key, _, value in (line.partition("=") for line in text.splitlines())}
 
     def pid(self, instance: int) -> int:
-        """Main process, as the host numbers it."""
+        """Return the PID of the main process on the host."""
         return int(self.show(f"{APP}@{instance}.service", "MainPID")["MainPID"])
 
     def process(self, instance: int) -> tuple[list[str], dict[str, str]]:
-        """Command line and environment of an instance's main process, as the kernel has them."""
+        """Return command line and environment of an instance's main process from /proc."""
         proc = self.machine.path(f"/proc/{self.pid(instance)}")
         argv, environ = ((proc / name).read_text().split("\0")[:-1] for name in ("cmdline", "environ"))
         return argv, dict(item.partition("=")[::2] for item in environ)
 
     def kill(self, instance: int) -> int:
-        """SIGKILL the main process of an instance. How many connections it held, whose requests may be lost."""
+        """Send SIGKILL to the main process of an instance; return the number of its connections, which may be lost."""
         pid = self.pid(instance)
         if not pid:
-            return 0  # it has none just now
-        self.machine.run(["kill", "-STOP", str(pid)])  # it accepts no more while we count
+            return 0  # no process now
+        self.machine.run(["kill", "-STOP", str(pid)])  # it must not accept while its connections are counted
         proc = self.machine.path(f"/proc/{pid}")
         inodes = {link.removeprefix("socket:[").removesuffix("]") for link in map(os.readlink, (proc / "fd").iterdir())}
         rows = [line.split() for line in (proc / "net/tcp").read_text().splitlines()[1:]]
@@ -163,7 +165,7 @@ class Stage:
         return held
 
     def get(self, path: str = "/", timeout: float = DEADLINE, port: int = PORT) -> Json:
-        """One request on a connection of its own; what the application answered."""
+        """Send one request on a new connection; return the response."""
         with self.machine.connect(("127.0.0.1", port), timeout) as connection:
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {APP}\r\nConnection: close\r\n\r\n".encode())
             answer = b"".join(iter(lambda: connection.recv(65536), b""))
@@ -175,7 +177,7 @@ class Stage:
     # ---- load
 
     def load(self, rate: float = 200, keepalive: int = 4, *options: str) -> Load:
-        """Load from inside the host, warm. `stop()` it for the record."""
+        """Start a load on the host and wait until it has warmed up; `stop()` returns the record."""
         load = Load.start(
             self.machine.popen,
             PORT,
@@ -189,7 +191,7 @@ class Stage:
         return load
 
     def close(self) -> None:
-        """End what was started and has not ended."""
+        """End everything that was started."""
         for item in reversed(self._open):
             with contextlib.suppress(ProcessLookupError):
                 item.__exit__(None, None, None)
@@ -198,7 +200,7 @@ class Stage:
 
 @pytest.fixture
 def stage(machine: Machine) -> Iterator[Stage]:
-    """A clean host to deploy `demo` on."""
+    """A clean host for `demo`."""
     stage = Stage(machine)
     yield stage
     stage.close()

@@ -1,4 +1,4 @@
-"""What the tests of steered apps share: who answers, who is to answer, and what of it lies in the kernel."""
+"""Shared by tests of steered apps: which instances serve, their shares, and the objects in the kernel."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ while True:
         connection.shutdown(socket.SHUT_WR)
         connection.recv(1)
 """
-"""An application that serves one client at a time, so that the others wait in the kernel's queue. The file `seconds`
-says how long it takes for each."""
+"""An application that serves one client at a time, so that others wait in the kernel's queue. The file `seconds` has
+the time for each."""
 
 
 def asked(stage: Stage) -> Counter[int]:
-    """Generation to its (rounded) percent of new connections, as status has it."""
+    """Map generations to their rounded percentages of new connections in the status."""
     found: Counter[int] = Counter()
     for item in stage.status()["instances"]:
         found[item["generation"]] += item["weight"] or 0
@@ -68,12 +68,12 @@ def asked(stage: Stage) -> Counter[int]:
 
 
 def generations(stage: Stage, requests: int = 40, port: int = 8080) -> set[int]:
-    """Who answers, asked on a connection of its own each time."""
+    """Count the responses by generation, each on a new connection."""
     return {int(stage.get(port=port)["generation"]) for _ in range(requests)}
 
 
 def fresh(record: Record) -> Record:
-    """The requests that the kernel chose an instance for: each on a connection of its own."""
+    """Return the requests on new connections, for which the kernel chose an instance."""
     return record.of_kind(Kind.FRESH)
 
 
@@ -84,7 +84,7 @@ def unharmed(record: Record) -> Record:
 
 
 def kernel_ids(stage: Stage) -> tuple[set[int], set[int]]:
-    """The numbers of the BPF maps and programs that the daemon holds."""
+    """Return the IDs of the BPF maps and programs that the daemon has open."""
     pid = stage.show(DAEMON, "MainPID")["MainPID"]
     maps, programs = set(), set()
     for file in stage.machine.path(f"/proc/{pid}/fdinfo").iterdir():
@@ -98,12 +98,12 @@ def kernel_ids(stage: Stage) -> tuple[set[int], set[int]]:
 
 
 def kept(stage: Stage) -> int:
-    """How many descriptors systemd keeps for the daemon."""
+    """Return the number of descriptors that systemd stores for the daemon."""
     return int(stage.show(DAEMON, "NFileDescriptorStore")["NFileDescriptorStore"])
 
 
 def living(command: int, ids: Iterable[int]) -> set[int]:
-    """Which of these the kernel has still: `MAP_BY_ID` or `PROGRAM_BY_ID`."""
+    """Return those of the IDs that still exist in the kernel, by `MAP_BY_ID` or `PROGRAM_BY_ID`."""
     return {number for number in ids if _lives(command, number)}
 
 
@@ -127,7 +127,7 @@ class _ById(ctypes.Structure):
 
 
 def sockets(stage: Stage) -> set[int]:
-    """The instances whose sockets are open."""
+    """Return the instances whose sockets are open."""
     command = ["systemctl", "list-units", "--plain", "--no-legend", "--state=active", f"{APP}@*.socket"]
     units = [line.split()[0] for line in stage.machine.run(command).stdout.splitlines()]
     return {int(unit.removeprefix(f"{APP}@").removesuffix(".socket")) for unit in units}

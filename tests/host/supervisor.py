@@ -1,9 +1,9 @@
-"""The process that answers for one host: it builds the root, boots systemd in it, and takes all of it away again.
+"""The process that is responsible for one host: it builds the root, boots systemd in it, and removes everything.
 
-It outlives its owner by as long as that takes: when the owner closes the pipe, or dies in any way, the host is killed,
-its cgroup emptied and removed, and with this process goes the private mount namespace that holds all the host wrote.
-When this process itself is killed, the kernel kills the host (a chain of parent-death signals); the next boot sweeps
-the cgroup. Runs as `unshare --mount python -m tests.host.supervisor SPEC`, with one JSON object a line in and out.
+When the owner closes the pipe or dies, the supervisor kills the host, empties and removes its cgroup, and exits. With
+it ends the private mount namespace that has all files of the host. If the supervisor itself is killed, the kernel kills
+the host (by a chain of parent-death signals), and the next boot removes the cgroup. Runs as `unshare --mount python -m
+tests.host.supervisor SPEC`, with one JSON object per line as input and output.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ Answer = dict[str, Any]
 
 
 class BootError(Exception):
-    """The host did not come up, or did not go down by itself."""
+    """The host did not boot, or did not shut down."""
 
 
 @dataclass(slots=True)
 class Supervisor:
-    """Does what the owner asks: {"do": "boot" | "kill" | "wait", "timeout": S}.
+    """Handles the owner's requests: {"do": "boot" | "kill" | "wait", "timeout": S}.
 
-    Each gets one answer: {"up": true, "leader": PID, "cgroup": PATH}, {"up": false} or {"error": TEXT}.
+    Each gets one reply: {"up": true, "leader": PID, "cgroup": PATH}, {"up": false} or {"error": TEXT}.
     """
 
     spec: Spec
@@ -54,14 +54,14 @@ class Supervisor:
     home: cgroup.Cgroup = field(default_factory=cgroup.own)
 
     def build(self) -> None:
-        """Everything up to the first boot."""
+        """Prepare everything for the first boot."""
         root = self.mounts.build()
         prepare(root, self.spec.name)
         if self.spec.install:
             install(root, self.spec)
 
     def boot(self, timeout: float) -> Answer:
-        """Start systemd and wait until it says that it is ready."""
+        """Start systemd and wait until it reports that it is ready."""
         deadline = time.monotonic() + timeout
         self.kill(REMOVAL)
         with self.mounts.fresh() as notify, self.mounts.log.open("wb") as log:
@@ -78,11 +78,11 @@ class Supervisor:
                 self.kill(REMOVAL)
                 raise
         leader = Path(f"/proc/{self.launcher.pid}/task/{self.launcher.pid}/children").read_text()
-        self.home.move(self.launcher.pid)  # a process in the root of the host's cgroup would keep controllers from it
+        self.home.move(self.launcher.pid)  # a process in the root of the host's cgroup would block controllers
         return {"up": True, "leader": int(leader), "cgroup": str(self.group.path)}
 
     def kill(self, timeout: float) -> Answer:
-        """Like a power cut: all processes die at once."""
+        """Kill all processes at once, like a power failure."""
         deadline = time.monotonic() + timeout
         if self.launcher is not None:
             self.launcher.kill()
@@ -94,7 +94,7 @@ class Supervisor:
         return {"up": False}
 
     def wait(self, timeout: float) -> Answer:
-        """Until the host has shut itself down."""
+        """Wait until the host has shut down."""
         deadline = time.monotonic() + timeout
         if self.launcher is not None:
             with pidfd(self.launcher.pid) as gone:
@@ -103,19 +103,19 @@ class Supervisor:
         return self.kill(REMOVAL)
 
     def answer(self, request: dict[str, Any]) -> Answer:
-        """Do one request."""
+        """Carry out one request."""
         try:
             return {"boot": self.boot, "kill": self.kill, "wait": self.wait}[request["do"]](request["timeout"])
         except (BootError, cgroup.CgroupError, subprocess.SubprocessError, OSError) as error:
             return {"error": str(error)}
 
     def serve(self) -> None:
-        """Answer requests until the pipe or the owner ends."""
+        """Handle requests until the pipe or the owner ends."""
         pending = b""
         while data := self._request():
             *lines, pending = (pending + data).split(b"\n")
             for line in lines:
-                tell(self.answer(json.loads(line)))
+                reply(self.answer(json.loads(line)))
 
     def _request(self) -> bytes:
         self._ready([0], None)
@@ -128,12 +128,12 @@ class Supervisor:
                 if notify.fileno() in ready and "READY=1" in notify.recv(65536).decode().splitlines():
                     return
                 if gone in ready:
-                    raise BootError(f"PID 1 of the host ended with status {launcher.wait()}: {self._told()}")
+                    raise BootError(f"PID 1 of the host ended with status {launcher.wait()}: {self._output()}")
                 if not ready:
-                    raise BootError(f"systemd was not ready in time: {self._told()}")
+                    raise BootError(f"systemd was not ready in time: {self._output()}")
 
     def _ready(self, fds: list[int], deadline: float | None) -> set[int]:
-        """The descriptors that can be read, none when the deadline has passed. Ends all when the owner is dead."""
+        """Return the readable descriptors, none after the deadline. Ends everything if the owner has died."""
         poll = select.poll()
         for fd in (*fds, self.owner):
             poll.register(fd, select.POLLIN)
@@ -143,18 +143,18 @@ class Supervisor:
             sys.exit(0)
         return ready
 
-    def _told(self) -> str:
-        return self.mounts.log.read_text(errors="replace").strip()[-2000:] or "it told nothing"
+    def _output(self) -> str:
+        return self.mounts.log.read_text(errors="replace").strip()[-2000:] or "no output"
 
 
-def tell(answer: Answer) -> None:
-    """One answer to the owner. That it has gone meanwhile is found out by the next poll."""
+def reply(answer: Answer) -> None:
+    """Send one reply to the owner. If it has died meanwhile, the next poll detects that."""
     with contextlib.suppress(BrokenPipeError):
         os.write(1, json.dumps(answer).encode() + b"\n")
 
 
 def main() -> None:
-    """Serve the owner until it is gone, then leave nothing behind."""
+    """Serve the owner until it ends, then remove everything."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -165,9 +165,9 @@ def main() -> None:
         supervisor = Supervisor(spec, owner, Mounts.choose(spec.lower, spec.checkout, spec.python))
         supervisor.build()
     except (OSError, subprocess.SubprocessError, cgroup.CgroupError) as error:
-        tell({"error": f"cannot build the host's root: {error}"})
+        reply({"error": f"cannot build the host's root: {error}"})
         return
-    tell({"up": False})
+    reply({"up": False})
     try:
         supervisor.serve()
     finally:

@@ -1,4 +1,4 @@
-"""What the harness promises: a real systemd, entered from outside, that leaves nothing behind."""
+"""The machinery of hosts: a real systemd, entered from outside, that leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ process.wait()
 
 @pytest.fixture(scope="module")
 def host(host_root: HostRoot) -> Iterator[Machine]:
-    """One for all tests of this module that leave it in order."""
+    """One host for all tests of this module that leave it intact."""
     with Machine.boot("plain", host_root, install=False) as machine:
         yield machine
 
@@ -45,14 +45,14 @@ def namespaces_of(pid: int) -> dict[str, str]:
     }
 
 
-def test_systemd_is_up_and_content(host: Machine, host_root: HostRoot) -> None:
+def test_systemd_is_running_without_failed_units(host: Machine, host_root: HostRoot) -> None:
     assert host.run(["systemctl", "is-system-running"]).stdout == "running\n"
     assert host.run(["hostname"]).stdout == "plain\n"
     version = host.run(["systemctl", "--version"]).stdout.split()[1]
     assert (version == "257") is (host_root.name == "trixie") or host_root.name == "native"
 
 
-def test_journal_bus_polkit_and_logind_answer(host: Machine) -> None:
+def test_journal_bus_polkit_and_logind_work(host: Machine) -> None:
     host.run(["systemd-cat", "--identifier=harness", "echo", "a line in the journal"])
     host.run(["journalctl", "--sync"])
     assert host.run(["journalctl", "--identifier=harness", "--output=cat"]).stdout == "a line in the journal\n"
@@ -77,7 +77,7 @@ def test_run_has_a_clean_environment_and_its_own_user(host: Machine, monkeypatch
     assert done.stdout.split() == ["www-data", "www-data", "/var/www", "x", "/"]
 
 
-def test_run_kills_what_takes_too_long(host: Machine) -> None:
+def test_run_kills_a_command_after_its_timeout(host: Machine) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         host.run(["sh", "-c", "echo $$ > /run/slow; exec sleep infinity"], timeout=0.5)
     pid = int(host.read("/run/slow"))
@@ -85,7 +85,7 @@ def test_run_kills_what_takes_too_long(host: Machine) -> None:
     assert gone.returncode == 0
 
 
-def test_signals_reach_the_program_in_the_host(host: Machine) -> None:
+def test_signals_reach_the_program_on_the_host(host: Machine) -> None:
     script = "trap 'echo told; exit 3' INT; echo ready; while :; do read -t 1 _ || :; done"
     with host.popen(["bash", "-c", script], stdout=subprocess.PIPE, stdin=subprocess.PIPE) as process:
         assert process.stdout
@@ -95,7 +95,7 @@ def test_signals_reach_the_program_in_the_host(host: Machine) -> None:
         assert process.wait(DEADLINE) == 3
 
 
-def test_what_runs_in_the_host_is_in_its_namespaces_and_cgroup(host: Machine) -> None:
+def test_programs_on_the_host_are_in_its_namespaces_and_cgroup(host: Machine) -> None:
     with host.popen(["sh", "-c", "echo up; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout
         process.stdout.readline()
@@ -200,7 +200,7 @@ def test_a_machine_that_runs_systemd_itself_can_have_hosts(machine_factory: Mach
     assert outer.run(["systemctl", "is-active", "multi-user.target"]).stdout == "active\n"
 
 
-def test_a_host_that_is_off_says_so(machine_factory: MachineFactory) -> None:
+def test_commands_on_a_host_that_is_off_are_an_error(machine_factory: MachineFactory) -> None:
     machine = machine_factory("dark", install=False)
     machine.poweroff(clean=False)
     with pytest.raises(MachineError, match="dark is switched off"):
@@ -209,7 +209,7 @@ def test_a_host_that_is_off_says_so(machine_factory: MachineFactory) -> None:
     machine.run(["true"])
 
 
-def test_a_host_that_does_not_come_up_says_why(machine_factory: MachineFactory) -> None:
+def test_a_failed_boot_is_reported_with_its_reason(machine_factory: MachineFactory) -> None:
     machine = machine_factory("broken", install=False)
     machine.run(["rm", "/usr/lib/systemd/systemd"])
     machine.poweroff(clean=False)
@@ -217,7 +217,7 @@ def test_a_host_that_does_not_come_up_says_why(machine_factory: MachineFactory) 
         machine.start()
 
 
-def test_cleaning_takes_away_what_a_test_left(machine_factory: MachineFactory) -> None:
+def test_cleaning_removes_everything_a_test_left(machine_factory: MachineFactory) -> None:
     machine = machine_factory("dirty", install=False)
     machine.write("/var/lib/deployd/state.db", "")
     assert "/var/lib/deployd/state.db" not in cleaning.snapshot(machine)
@@ -258,11 +258,11 @@ def test_a_killed_process_leaves_nothing(victim: str, tmp_path: Path) -> None:
 
 
 def cgroups() -> set[Path]:
-    """Those of this run's hosts."""
+    """Return the cgroups of this run's hosts."""
     return {path for path in cgroup.mount_point().glob(f"{cgroup.PREFIX}.*") if f"-{os.getpid()}." in path.name}
 
 
-def test_the_machine_is_left_as_it_was(machine_factory: MachineFactory) -> None:
+def test_the_machine_is_not_changed(machine_factory: MachineFactory) -> None:
     before = listing()
     machine = machine_factory("trace", install=True)
     for directory in ("/etc", "/var/lib", "/usr/lib", "/root", "/run", "/tmp", "/dev", "/mnt"):
@@ -274,7 +274,7 @@ def test_the_machine_is_left_as_it_was(machine_factory: MachineFactory) -> None:
 
 
 def listing() -> dict[str, tuple[int, ...]]:
-    """What is in the machine's directories: inode, mode, owner, modification."""
+    """Return the entries of the machine's directories: inode, mode, owner, modification time."""
     found: dict[str, tuple[int, ...]] = {}
     for directory in (
         "/etc",

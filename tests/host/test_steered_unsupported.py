@@ -1,4 +1,4 @@
-"""Steered apps where deployd cannot steer, for lack of a capability: they are served, and status says why."""
+"""Steered apps if deployd lacks a capability for steering: they are served, and status gives the reason."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_an_app_is_deployed_with_one_shared_socket(stage: Stage, capability: str
     assert "--canary N" in refused.stderr
 
 
-def test_the_shared_socket_stays_until_the_app_is_applied_anew(stage: Stage) -> None:
+def test_the_shared_socket_stays_until_the_app_is_applied_again(stage: Stage) -> None:
     without(stage.machine, "CAP_BPF")
     stage.deploy("v1", routing="steered")
     with_all(stage.machine)

@@ -1,6 +1,6 @@
-"""What PID 1 wrote in the journal about the instances of an app: the view of a rollout that deployd has no part in.
+"""Entries of PID 1 in the journal about the instances of an app: a view of a rollout independent of deployd.
 
-PID 1 writes to one socket, so the order of its entries is the order of what happened. Times are CLOCK_MONOTONIC.
+PID 1 writes to one socket, so the order of its entries is that of the events. Times are CLOCK_MONOTONIC.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from tests.host.machine import Machine
 
 
 class What(StrEnum):
-    """What happened to a unit, by the MESSAGE_ID of its journal entry (sd-messages.h)."""
+    """A change of a unit, by the MESSAGE_ID of its journal entry (sd-messages.h)."""
 
     STARTING = "7d4958e842da4a758f6c1cdc7b36dcc5"
     STARTED = "39f53479d3a045ac8e11786248231fbf"
-    """Of a notify service: READY=1 has arrived."""
+    """For a notify service, READY=1 has arrived."""
     STOPPING = "de5b426a63be47a7b6ac3eaac82e2f6f"
     STOPPED = "9d1aaa27d60140bd96365438aad20286"
     EXITED = "98e322203f7a4ed290d09fe03c09fe15"
-    """A process ended that nobody asked to, or not with 0."""
+    """A process ended unexpectedly, or with a failure."""
     RESTARTING = "5eb03494b6584870a536b337290809b3"
     """systemd has scheduled an automatic restart."""
 
@@ -39,7 +39,7 @@ class Change:
 
 
 class UnitJournal:
-    """The journal of PID 1 from the moment this is made."""
+    """The journal of PID 1 since this object was created."""
 
     def __init__(self, machine: Machine, app: str) -> None:
         self._machine = machine
@@ -47,28 +47,28 @@ class UnitJournal:
         self._after = self.here()
 
     def here(self) -> str:
-        """The cursor of the newest entry."""
+        """Return the cursor of the newest entry."""
         self._machine.run(["journalctl", "--sync"])
         shown = self._machine.run(["journalctl", "--lines=0", "--show-cursor"]).stdout
         return shown.partition("-- cursor: ")[2].strip()
 
     def restart(self) -> None:
-        """Forget what was until now."""
+        """Ignore all entries so far."""
         self._after = self.here()
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """Everything in the journal, oldest first."""
+        """Return all entries of the journal, oldest first."""
         self._machine.run(["journalctl", "--sync"])
-        # No matches: given some, journalctl 252 skips the first of them, whether it is at the cursor or after it.
+        # Without matches, because with some journalctl 252 skips the first of them, even if it is after the cursor.
         argv = ["journalctl", "--output=json", f"--after-cursor={self._after}"]
         return map(json.loads, self._machine.run(argv).stdout.splitlines())
 
     def of_systemd(self) -> list[dict[str, Any]]:
-        """What PID 1 said."""
+        """Return the entries of PID 1."""
         return [entry for entry in self.entries() if entry.get("_PID") == "1"]
 
     def changes(self) -> list[Change]:
-        """What happened to the instances, in order."""
+        """Return the changes of the instances, in order."""
         found = []
         for entry in self.of_systemd():
             unit = self._instance.fullmatch(entry.get("UNIT", ""))
@@ -78,14 +78,14 @@ class UnitJournal:
         return found
 
     def daemon_reloads(self) -> int:
-        """How often systemd read its unit files again."""
+        """Return the number of daemon-reloads."""
         return sum(
             re.match(r"Reloading\.(\.\.)?$", entry.get("MESSAGE", "")) is not None for entry in self.of_systemd()
         )
 
 
 def capacity(changes: Iterable[Change], ready: Iterable[int]) -> list[int]:
-    """How many instances were up after each change, beginning with those that were before."""
+    """Return the number of running instances after each change, beginning with the number before."""
     up = set(ready)
     counts = [len(up)]
     for change in changes:

@@ -1,4 +1,4 @@
-"""Waits for things to happen in a host: what the bus says wakes, a deadline bounds."""
+"""Waits for conditions on a host, woken by signals on the bus, with a deadline."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ HEARD = (
     (DBUS[0], DBUS[2], "NameOwnerChanged", "sss"),
 )
 
-# For conditions that no signal announces, such as what an application answers
+# For conditions without a signal, such as the response of an application.
 TICK = 0.25
 
 
 class WaitError(AssertionError):
-    """What was waited for did not happen in time."""
+    """A condition did not become true in time."""
 
 
 def unit_state(bus_address: str, unit: str, state: str, timeout: float) -> None:
@@ -40,7 +40,7 @@ def unit_state(bus_address: str, unit: str, state: str, timeout: float) -> None:
 
 
 def condition(bus_address: str, holds: Callable[[], T], timeout: float, what: str) -> T:
-    """Wait until `holds` returns something true, and return that. Asked again at what is HEARD."""
+    """Wait until `holds` returns a true value, and return it. It is called again at each signal in HEARD."""
     return run(_condition(bus_address, holds, timeout, what))
 
 
@@ -72,7 +72,7 @@ async def _condition(bus_address: str, holds: Callable[[], T], timeout: float, w
 
 @asynccontextmanager
 async def _signals(bus_address: str) -> AsyncIterator[tuple[Bus, asyncio.Event]]:
-    """A connection, and an event that is set by what is HEARD; subscribed before the first look, so none is missed."""
+    """Open a connection with an event that is set by the signals in HEARD, subscribed before the first check."""
     bus = await Bus.connect(bus_address)
     changed = asyncio.Event()
     try:

@@ -24,7 +24,7 @@ CLEANING_UP = 60.0
 
 @pytest.fixture(autouse=True)
 def _trusting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """App files of tests lie below /tmp and belong to whoever runs them; only test_trust.py is about that."""
+    """Trust the app files of tests, which are below /tmp and belong to the current user; test_trust.py does not."""
     if request.path.stem != "test_trust" and not request.path.stem.endswith("_host"):
         monkeypatch.setattr(trust, "require_roots", _anything)
 

@@ -23,19 +23,19 @@ def plot(
     start, end = (pick(sample.at for sample in samples) for pick in (min, max))
     across = width - GUTTER
     shares = Shares.of(samples, start, end, across)
-    looks = dict(zip((one.generation for one in series), _looks(series), strict=True))
-    lines = _area(shares, looks, paint)
+    styles = dict(zip((one.generation for one in series), _styles(series), strict=True))
+    lines = _area(shares, styles, paint)
     lines += [" " * (GUTTER - 1) + "+" + "-" * across]
     lines += [_marks(shares, moments, paint)] if moments else []
     lines += [_times(shares, across), ""]
-    legend = (f"{paint(looks[one.generation][1], looks[one.generation][0] * 2)}  {one.label}" for one in series)
+    legend = (f"{paint(styles[one.generation][1], styles[one.generation][0] * 2)}  {one.label}" for one in series)
     lines += [" " * GUTTER + line for line in legend]
     for letter, moment in zip(ascii_lowercase, moments, strict=False):
         lines.append(cut(f"{'':{GUTTER}}{letter}   {moment.at - start:5.1f} s  {moment.text}", width))
     return lines
 
 
-def _looks(series: Sequence[Series]) -> list[tuple[str, str]]:
+def _styles(series: Sequence[Series]) -> list[tuple[str, str]]:
     """Character and style of each."""
     return [
         (BAD, "bad") if one.bad else (FILLS[number % len(FILLS)], STYLES[number % len(STYLES)])
@@ -43,12 +43,12 @@ def _looks(series: Sequence[Series]) -> list[tuple[str, str]]:
     ]
 
 
-def _area(shares: Shares, looks: dict[int, tuple[str, str]], paint: Paint) -> list[str]:
+def _area(shares: Shares, styles: dict[int, tuple[str, str]], paint: Paint) -> list[str]:
     """Return the rows from top to bottom, with the oldest generation at the bottom."""
     stacks = []
     for step in range(len(shares.counts)):
         given = rows(shares.of_step(step), HEIGHT)
-        stacks.append([looks[generation] for generation in sorted(given) for _ in range(given[generation])])
+        stacks.append([styles[generation] for generation in sorted(given) for _ in range(given[generation])])
     lines = []
     for row in reversed(range(HEIGHT)):
         cells = [stack[row] if row < len(stack) else (" ", "") for stack in stacks]

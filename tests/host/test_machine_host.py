@@ -86,12 +86,12 @@ def test_run_kills_a_command_after_its_timeout(host: Machine) -> None:
 
 
 def test_signals_reach_the_program_on_the_host(host: Machine) -> None:
-    script = "trap 'echo told; exit 3' INT; echo ready; while :; do read -t 1 _ || :; done"
+    script = "trap 'echo interrupted; exit 3' INT; echo ready; while :; do read -t 1 _ || :; done"
     with host.popen(["bash", "-c", script], stdout=subprocess.PIPE, stdin=subprocess.PIPE) as process:
         assert process.stdout
         assert process.stdout.readline() == "ready\n"
         host.signal(process, signal.SIGINT)
-        assert process.stdout.readline() == "told\n"
+        assert process.stdout.readline() == "interrupted\n"
         assert process.wait(DEADLINE) == 3
 
 
@@ -249,7 +249,7 @@ def test_a_killed_process_leaves_nothing(victim: str, tmp_path: Path) -> None:
             for fd in (first, second, third):
                 assert select.select([fd], [], [], DEADLINE)[0], "a process of the host is still there"
         owner.kill()
-    if victim == "supervisor":  # nobody was left to remove the empty cgroup: the next boot does
+    if victim == "supervisor":  # the next boot removes the empty cgroup
         assert Path(group).exists()
         with Machine.boot(f"sweeper-{os.getpid()}", install=False):
             assert not Path(group).exists()

@@ -46,7 +46,7 @@ class Instance:
     process: "subprocess.Popen[bytes]"
     notified: socket.socket
 
-    def told(self) -> str:
+    def notification(self) -> str:
         return self.notified.recv(4096).decode()
 
     def term(self) -> None:
@@ -94,7 +94,7 @@ class Host:
         self.stack.callback(end, process)
         instance = Instance(process, notified)
         if ready:
-            assert instance.told() == "READY=1"
+            assert instance.notification() == "READY=1"
         return instance
 
     def connect(self) -> HTTPConnection:
@@ -185,7 +185,7 @@ def test_the_application_is_ready_only_after_its_boot(host: Host, tmp_path: Path
     early.sendall(b"GET / HTTP/1.0\r\n\r\n")  # waits in the kernel's queue
     instance.notified.settimeout(0.3)
     with pytest.raises(TimeoutError):
-        instance.told()
+        instance.notification()
     host.start(make_release(tmp_path / "r", "1"))
     assert read_all(early).startswith(b"HTTP/1.1 200 ")
 
@@ -196,14 +196,14 @@ def test_a_release_that_ends_at_boot_is_never_ready(host: Host, tmp_path: Path, 
     assert instance.ended() == status
     instance.notified.setblocking(False)
     with pytest.raises(BlockingIOError):
-        instance.told()
+        instance.notification()
 
 
 def test_a_release_that_hangs_is_never_ready_and_ends_on_sigterm(host: Host, tmp_path: Path) -> None:
     instance = host.start(make_release(tmp_path / "r", "1", "hang"), ready=False)
     instance.notified.settimeout(0.3)
     with pytest.raises(TimeoutError):
-        instance.told()
+        instance.notification()
     instance.term()
     assert instance.ended() == -signal.SIGTERM
 
@@ -252,7 +252,7 @@ def test_a_request_on_an_idle_connection_after_sigterm_is_answered_with_close(ho
     connection = host.connect()
     assert get(connection)[0].headers["Connection"] == "keep-alive"
     instance.term()
-    assert instance.told() == "STOPPING=1"
+    assert instance.notification() == "STOPPING=1"
     response, _ = get(connection)
     assert (response.status, response.headers["Connection"]) == (200, "close")
     assert instance.ended() == 0
@@ -273,7 +273,7 @@ def test_after_sigterm_no_connection_is_accepted(host: Host, tmp_path: Path) -> 
     held = host.connect()
     get(held)
     old.term()
-    assert old.told() == "STOPPING=1"
+    assert old.notification() == "STOPPING=1"
     late = host.connect()
     late.request("GET", "/")
     new = host.start(release)

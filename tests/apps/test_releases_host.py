@@ -222,7 +222,7 @@ def test_the_table_shows_what_may_be_deleted(stage: Stage) -> None:
     assert {row["state"] for row in (rows["v01"], rows["v02"])} == {"missing"}
     assert (rows["v10"]["changed"], rows["v10"]["deletable"]) == (True, False)
     assert "VERSION was changed on 2" in rows["v10"]["why"]
-    assert stage.deployd("releases", APP).stdout.endswith("2 more are gone, and nothing needs them\n")
+    assert stage.deployd("releases", APP).stdout.endswith("2 more releases missing and not needed\n")
     assert stage.change("rollback", "--to", "3").result == "succeeded"
     assert stage.get()["version"] == "v03"
     assert states(stage)["v03"] == "running"

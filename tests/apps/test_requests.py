@@ -95,8 +95,8 @@ def test_a_rollout_under_way_is_superseded_even_by_the_current_settings() -> Non
 
 def test_no_start_is_for_the_first_deployment() -> None:
     site = Site()
-    said = site.refused(site.requests.apply("demo", start=False), Refused)
-    assert said == "demo is deployed already; --no-start is for the first deployment only"
+    message = site.refused(site.requests.apply("demo", start=False), Refused)
+    assert message == "demo is deployed already; --no-start is for the first deployment only"
     site.history.current.return_value = None
     assert asyncio.run(site.requests.apply("demo", start=False)) == 9
     site.starter.begin.assert_not_called()
@@ -105,31 +105,31 @@ def test_no_start_is_for_the_first_deployment() -> None:
 @pytest.mark.parametrize(
     ("phase", "hint"),
     [
-        (Phase.ROLLING, "wait for its end, or use deployd abort demo"),
-        (Phase.PAUSED, "deployd resume demo continues it, deployd abort demo rolls it back"),
+        (Phase.ROLLING, "wait for its end, roll it back with deployd abort demo"),
+        (Phase.PAUSED, "continue it with deployd resume demo, roll it back with deployd abort demo"),
     ],
 )
 def test_one_rollout_at_a_time(phase: Phase, hint: str) -> None:
     site = Site(replace(UNDER_WAY, phase=phase))
     for request in (site.requests.apply, site.requests.rollout, site.requests.rollback, site.requests.restart):
-        said = site.refused(request("demo"), Busy)
-        assert said == f"a rollout of demo to generation 8 is {phase}; {hint}, or replace it with --supersede"
+        message = site.refused(request("demo"), Busy)
+        assert message == f"a rollout of demo to generation 8 is {phase}; {hint}, or replace it with --supersede"
     assert asyncio.run(site.requests.rollout("demo", supersede=True)) == 9
 
 
 @pytest.mark.parametrize("instances", [0, 1001])
 def test_the_number_of_instances_is_limited(instances: int) -> None:
     site = Site()
-    said = site.refused(site.requests.scale("demo", instances), InvalidRequest)
-    assert said == f"{instances} instances: allowed are 1 to 1000"
+    message = site.refused(site.requests.scale("demo", instances), InvalidRequest)
+    assert message == f"{instances} instances: allowed are 1 to 1000"
 
 
 def test_steered_apps_have_fewer_instances() -> None:
     site = Site()
     settings = replace(CURRENT.settings, routing=Routing.STEERED)
     site.history.generation.return_value = replace(CURRENT, settings=settings)
-    said = site.refused(site.requests.scale("demo", MOST_STEERED + 1), Refused)
-    assert f"at most {MOST_STEERED}" in said
+    message = site.refused(site.requests.scale("demo", MOST_STEERED + 1), Refused)
+    assert f"at most {MOST_STEERED}" in message
     assert asyncio.run(site.requests.scale("demo", MOST_STEERED)) == 9
     assert site.starter.begin.await_args.args[0].instances == MOST_STEERED
 

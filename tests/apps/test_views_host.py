@@ -83,10 +83,11 @@ def test_history_has_the_keys_of_the_contract(stage: Stage) -> None:
         (2, "rolled-back"),
         (1, "succeeded"),
     ]
-    with stage.begin("restart") as begun:
-        begun.until("instance", state="starting")
+    with stage.begin("rollout", "--release", stage.release("v3"), "--canary", "1") as begun:
+        begun.until("paused")
         newest = stage.history()[0]
         assert (newest["result"], newest["finished"]) == ("running", None)
+        assert stage.deployd("resume", APP).returncode == 0
         begun.end()
 
 

@@ -22,12 +22,13 @@ Trouble = Callable[[Neighbour], contextlib.AbstractContextManager[object]]
 
 @contextlib.contextmanager
 def stubborn_while_removed(neighbour: Neighbour) -> Iterator[None]:
-    """The neighbour ignores SIGTERM for 20 s while it is removed."""
-    neighbour.deploy("stubborn", stop={"timeout": "20s"})
+    """The neighbour ignores SIGTERM while it is removed."""
+    neighbour.deploy("stubborn", stop={"timeout": "5min"})
     with neighbour.meanwhile("remove") as removing:
         neighbour.stage.machine.wait_unit(f"{neighbour.name}@1.service", "deactivating")
         yield
         assert removing.process.poll() is None, "the neighbour was removed before the rollout ended"
+        neighbour.stage.machine.run(["systemctl", "kill", "--signal=KILL", f"{neighbour.name}@*.service"])
 
 
 @contextlib.contextmanager

@@ -39,8 +39,8 @@ def test_a_second_rollout_is_refused(stage: Stage) -> None:
         begun.until("instance", state="starting")
         for verb in (["rollout", APP], ["apply", APP], ["rollback", APP], ["restart", APP], ["scale", APP, "5"]):
             sentence = (
-                "a rollout of demo to generation 2 is rolling; wait for its end, or use deployd abort demo, or"
-                " replace it with --supersede"
+                "a rollout of demo to generation 2 is rolling; wait for its end, roll it back with deployd abort demo,"
+                " or replace it with --supersede"
             )
             assert refused(stage, *verb) == sentence, verb
         assert begun.end().result == "succeeded"

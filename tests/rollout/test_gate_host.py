@@ -140,7 +140,7 @@ def test_on_failure_pause_can_be_aborted(stage: Stage) -> None:
         begun.until("paused")
         refused = stage.deployd("rollout", APP)
         assert refused.returncode == 3
-        assert "deployd resume demo continues it, deployd abort demo rolls it back" in refused.stderr
+        assert "continue it with deployd resume demo, roll it back with deployd abort demo" in refused.stderr
         assert stage.deployd("abort", APP).returncode == 0
         ended = begun.end()
     assert (ended.status, ended.result) == (1, "aborted")

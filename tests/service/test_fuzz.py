@@ -160,9 +160,9 @@ def test_any_values_of_the_right_types_are_answered(site: Site, data: st.DataObj
     body = [data.draw(VALUES[part]) for part in parts(takes)]
     site.uid = data.draw(st.sampled_from([0, 65534]))
     given_interface = data.draw(st.sampled_from([interface, interface, interface, ""]))
-    said = answer(site, MethodCall(":1.9", path, given_interface, member, takes, body))
-    for line in said.split("\n"):
-        assert line.isprintable(), said
+    text = answer(site, MethodCall(":1.9", path, given_interface, member, takes, body))
+    for line in text.split("\n"):
+        assert line.isprintable(), text
         assert len(line) <= 1000
 
 
@@ -184,19 +184,19 @@ def test_numbers_beyond_all_generations_are_refused(site: Site, member: str, num
     takes = {"LogMatches": "t", "Rollback": "ta{sv}", "Event": "t"}[member]
     body: list[Any] = [number, {}] if member == "Rollback" else [number]
     site.uid = 0
-    said = answer(site, MethodCall(":1.9", f"{ROOT}/app/demo", APP, member, takes, body))
-    assert str(number) in said
+    text = answer(site, MethodCall(":1.9", f"{ROOT}/app/demo", APP, member, takes, body))
+    assert str(number) in text
 
 
 def test_an_array_in_place_of_a_name_is_refused(site: Site) -> None:
     for member, signature, body in (("Get", "sas", [APP, ["Ready"]]), ("GetAll", "as", [[APP]]), ("Get", "s", [APP])):
-        said = answer(site, MethodCall(":1.9", f"{ROOT}/app/demo", PROPERTIES, member, signature, body))
-        assert f"{member} takes" in said
+        text = answer(site, MethodCall(":1.9", f"{ROOT}/app/demo", PROPERTIES, member, signature, body))
+        assert f"{member} takes" in text
 
 
 def test_an_invalid_name_is_refused_and_not_quoted(site: Site) -> None:
     for path in (f"{ROOT}/app/_00", f"{ROOT}/app/{'x' * 5_000_000}", f"{ROOT}/app/_1b_5b31m"):
-        said = answer(site, MethodCall(":1.9", path, APP, "Describe", "", []))
-        assert said.startswith("there is no such app")
-    said = answer(site, MethodCall(":1.9", ROOT, MANAGER, "Check", "s", ["x" * 17_000_000]))
-    assert said.startswith("there is no such app")
+        text = answer(site, MethodCall(":1.9", path, APP, "Describe", "", []))
+        assert text.startswith("there is no such app")
+    text = answer(site, MethodCall(":1.9", ROOT, MANAGER, "Check", "s", ["x" * 17_000_000]))
+    assert text.startswith("there is no such app")

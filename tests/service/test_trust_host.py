@@ -156,9 +156,9 @@ def test_without_a_terminal_there_is_no_prompt(stage: Stage) -> None:
     caller = machine.popen(["sh", "-c", script], user="nobody", stdin=pipe, stdout=pipe, stderr=pipe)
     assert caller.stdout is not None
     with agent(machine, "nobody", int(caller.stdout.readline())):
-        _, said = caller.communicate("go\n", timeout=DEADLINE)
+        _, stderr = caller.communicate("go\n", timeout=DEADLINE)
     assert caller.returncode == 3
-    assert "on a terminal" in said
+    assert "on a terminal" in stderr
     assert stage.status()["ready"] == INSTANCES
 
 

@@ -145,9 +145,9 @@ class Requests:
             controller = self._registry.known(name)
             rollout = controller.rollout if controller is not None else None
             if rollout is not None and not supersede:
-                hint = f"deployd resume {name} continues it, deployd abort {name} rolls it back"
+                hint = f"continue it with deployd resume {name}, roll it back with deployd abort {name}"
                 if rollout.phase is not Phase.PAUSED:
-                    hint = f"wait for its end, or use deployd abort {name}"
+                    hint = f"wait for its end, roll it back with deployd abort {name}"
                 under_way = f"a rollout of {name} to generation {rollout.target} is {rollout.phase}"
                 raise Busy(f"{under_way}; {hint}, or replace it with --supersede")
             yield

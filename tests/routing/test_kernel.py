@@ -1,4 +1,4 @@
-"""What the daemon keeps in the kernel across its own death."""
+"""Maps that an earlier daemon stored."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import os
 from deployd.routing.kernel import Kernel
 
 
-def test_what_was_left_waits_until_its_app_asks_for_it() -> None:
-    """An app first looks some time after the daemon has begun: what is its own must still be there."""
+def test_stored_maps_are_kept_until_their_app_uses_them() -> None:
+    """An app is taken up some time after the daemon has started: its maps must still be there."""
     shop, gone = os.open("/dev/null", os.O_RDONLY), os.open("/dev/null", os.O_RDONLY)
     unstored: list[str] = []
     inherited = {"shop.tables-7": shop, "gone.tables-8": gone}

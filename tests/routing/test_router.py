@@ -8,7 +8,7 @@ from unittest.mock import create_autospec
 
 from deployd.model.app import Routing
 from deployd.model.instance import Instance, State
-from deployd.routing import Report, Router, View
+from deployd.routing import Report, Router, Snapshot
 from deployd.routing.kernel import Kernel
 from deployd.routing.shared import Shared
 from deployd.routing.steered import Steered
@@ -19,8 +19,8 @@ OBSTACLE = "cannot create BPF maps, which needs CAP_BPF: Operation not permitted
 SETTINGS = replace(app(), routing=Routing.STEERED)
 
 
-class Ground:
-    """A router of an app whose units may change."""
+class Site:
+    """A router and the installed units of its app, which may change."""
 
     def __init__(self, *, own_sockets: bool, obstacle: str = OBSTACLE) -> None:
         self.own_sockets = own_sockets
@@ -31,38 +31,38 @@ class Ground:
 
 
 def test_the_backend_follows_the_units_once_they_have_changed() -> None:
-    ground = Ground(own_sockets=False)
-    shared = ground.router.backend
+    site = Site(own_sockets=False)
+    shared = site.router.backend
     assert isinstance(shared, Shared)
-    ground.own_sockets = True
-    assert ground.router.backend is shared, "units are on their way to the disk"
-    ground.router.units_changed()
-    steered = ground.router.backend
+    site.own_sockets = True
+    assert site.router.backend is shared, "units are being written"
+    site.router.units_changed()
+    steered = site.router.backend
     assert isinstance(steered, Steered)
-    ground.router.units_changed()
-    assert ground.router.backend is steered, "its timers and counters survive a change of other units"
-    ground.own_sockets = False
-    ground.router.units_changed()
-    assert isinstance(ground.router.backend, Shared)
+    site.router.units_changed()
+    assert site.router.backend is steered, "its timers and counters survive a change of other units"
+    site.own_sockets = False
+    site.router.units_changed()
+    assert isinstance(site.router.backend, Shared)
 
 
 def test_a_backend_that_is_replaced_is_stopped() -> None:
-    ground = Ground(own_sockets=True)
+    site = Site(own_sockets=True)
     stopped = []
-    steered = ground.router.backend
+    steered = site.router.backend
     steered.stop = lambda: stopped.append("steered")  # type: ignore[method-assign]
-    ground.own_sockets = False
-    ground.router.units_changed()
-    ground.router.stop()
+    site.own_sockets = False
+    site.router.units_changed()
+    site.router.stop()
     assert stopped == ["steered"]
 
 
-def test_of_a_shared_app_nothing_is_opened_drained_or_closed() -> None:
-    ground = Ground(own_sockets=False)
-    backend = ground.router.backend
+def test_sockets_of_a_shared_app_are_not_touched() -> None:
+    site = Site(own_sockets=False)
+    backend = site.router.backend
 
     async def replaced() -> int | None:
-        await backend.update(View((Instance(1, 1, State.READY),), app()))
+        await backend.update(Snapshot((Instance(1, 1, State.READY),), app()))
         await backend.open(2)
         left = await backend.drain(1, app())
         backend.undrain(1)
@@ -73,7 +73,7 @@ def test_of_a_shared_app_nothing_is_opened_drained_or_closed() -> None:
     assert list(backend.connected([1, 2])) == []
     assert backend.report() == Report()
     backend.stop()
-    assert ground.systemd.mock_calls == []
+    assert site.systemd.mock_calls == []
 
 
 def test_a_shared_app_that_should_be_steered_reports_why_it_is_not() -> None:
@@ -81,13 +81,13 @@ def test_a_shared_app_that_should_be_steered_reports_why_it_is_not() -> None:
         (OBSTACLE, OBSTACLE),
         ("", "deployd could not steer when the app was deployed; remove and apply it"),
     ):
-        backend = Ground(own_sockets=False, obstacle=obstacle).router.backend
-        asyncio.run(backend.update(View((), SETTINGS)))
+        backend = Site(own_sockets=False, obstacle=obstacle).router.backend
+        asyncio.run(backend.update(Snapshot((), SETTINGS)))
         assert backend.report() == Report("none", f"all instances share one socket: {why}")
 
 
 def test_a_steered_app_reports_no_weights_where_the_kernel_cannot_steer() -> None:
-    backend = Ground(own_sockets=True).router.backend
+    backend = Site(own_sockets=True).router.backend
     report = backend.report()
     assert report.reason == f"deployd cannot change which instances get new connections: {OBSTACLE}"
     assert (report.steering, report.weights, report.shares) == ("none", {}, ())
@@ -95,4 +95,4 @@ def test_a_steered_app_reports_no_weights_where_the_kernel_cannot_steer() -> Non
 
 def test_where_the_kernel_cannot_steer_any_instance_may_be_given_connections() -> None:
     """So none of them may stay frozen."""
-    assert list(Ground(own_sockets=True).router.backend.connected([1, 2])) == [1, 2]
+    assert list(Site(own_sockets=True).router.backend.connected([1, 2])) == [1, 2]

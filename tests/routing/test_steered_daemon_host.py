@@ -1,4 +1,4 @@
-"""The daemon of a steered app goes, in whatever way: the kernel goes on dealing, and who comes back finds the rest."""
+"""The daemon of a steered app dies or is restarted: the kernel keeps steering, and the next daemon continues."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ POINTS = {
 
 
 def hold_canary(stage: Stage, **settings: object) -> None:
-    """Generation 2 is held at its share."""
+    """Roll out generation 2 up to a canary with its weight."""
     stage.deploy("v1", routing="steered", **settings)
     with stage.begin("rollout", "--release", stage.release("v2"), "--canary", f"{CANARY:g}%") as begun:
         begun.until("paused")
@@ -42,7 +42,7 @@ def wait_new_daemon(stage: Stage, pid: int) -> None:
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_killed_in_mid_rollout_it_comes_back_and_finishes(stage: Stage, point: str) -> None:
+def test_a_daemon_killed_in_mid_rollout_finishes_it(stage: Stage, point: str) -> None:
     def fault(stage: Stage, begun: Begun) -> None:
         begun.until(**POINTS[point])  # type: ignore[arg-type]
         kill_daemon(stage)
@@ -55,8 +55,8 @@ def test_killed_in_mid_rollout_it_comes_back_and_finishes(stage: Stage, point: s
 
 
 @pytest.mark.parametrize("how", ["kill", "restart", "reexec", "reload", "reload-daemon", "stop-start"])
-def test_a_held_canary_keeps_its_share(stage: Stage, how: str) -> None:
-    """While the daemon is away too, for the kernel deals."""
+def test_a_canary_keeps_its_weight(stage: Stage, how: str) -> None:
+    """Also while the daemon is not running, because the kernel steers."""
     machine = stage.machine
     hold_canary(stage)
     before, pid, stored = kernel_ids(stage), daemon_pid(stage), kept(stage)
@@ -88,7 +88,7 @@ def test_a_held_canary_keeps_its_share(stage: Stage, how: str) -> None:
     share = 100 * served[2] / served.total()
     assert 2 < share < 8, served
     after = kernel_ids(stage)
-    if how == "stop-start":  # what systemd kept went with the stop
+    if how == "stop-start":  # systemd removes what it stored when the unit stops
         assert not before[0] & after[0]
         machine.wait_for(lambda: not living(MAP_BY_ID, before[0]), what="the end of the old maps")
     else:
@@ -98,8 +98,8 @@ def test_a_held_canary_keeps_its_share(stage: Stage, how: str) -> None:
     assert generations(stage) == {2}
 
 
-def test_without_it_instances_that_crash_come_back(stage: Stage) -> None:
-    """systemd starts them again with the socket that is theirs; and who returns sees nothing to mend."""
+def test_instances_that_crash_without_the_daemon_are_restarted(stage: Stage) -> None:
+    """systemd starts them again with their own sockets, and the next daemon has nothing to repair."""
     stage.deploy("v1", routing="steered")
     machine = stage.machine
     with stage.load(rate=100, keepalive=0) as load:

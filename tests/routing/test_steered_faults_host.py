@@ -1,4 +1,4 @@
-"""Instances of a steered app that die or hang: what of it a client sees."""
+"""Instances of a steered app die or hang: what clients see of it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def ready(stage: Stage) -> set[int]:
     return {item["instance"] for item in stage.status()["instances"] if item["ready"]}
 
 
-def test_a_killed_instance_loses_what_it_held_and_nothing_else(stage: Stage) -> None:
-    """What waited in its queue waits for the next one: systemd holds the listener."""
+def test_a_killed_instance_loses_its_accepted_connections_only(stage: Stage) -> None:
+    """Queued connections wait for the next process, because systemd has the listener open."""
     stage.deploy("v1", routing="steered", service={"RestartSec": "1s"})
     with stage.load(200, 4, *PATIENT) as load:
         held = 0
@@ -29,8 +29,8 @@ def test_a_killed_instance_loses_what_it_held_and_nothing_else(stage: Stage) -> 
     assert sorted(instances(stage)) == [1, 2, 3, 4]
 
 
-def test_in_a_crash_loop_the_queue_goes_to_the_others(stage: Stage) -> None:
-    """Its socket is closed when it is kept down; it comes back with a new one."""
+def test_in_a_crash_loop_the_queue_migrates_to_other_instances(stage: Stage) -> None:
+    """Its socket is closed while it is kept down, and a new one is opened when it starts."""
     broken = "/srv/broken"
     run = f'#!/bin/sh\n[ ! -e {broken} ] || [ "$DEPLOYD_INSTANCE" != 2 ] || exit 7\nexec /usr/bin/python3 app.py\n'
     stage.release("v1", files={"run": run})
@@ -50,8 +50,8 @@ def test_in_a_crash_loop_the_queue_goes_to_the_others(stage: Stage) -> None:
     assert sorted(instances(stage)) == [1, 2, 3, 4]
 
 
-def test_who_hangs_keeps_its_share_and_its_queue(stage: Stage) -> None:
-    """Nobody takes over within a generation: what the kernel gave it waits until it goes on. WatchdogSec= ends it."""
+def test_a_hanging_instance_keeps_its_weight_and_its_queue(stage: Stage) -> None:
+    """No other instance takes over: its connections wait until it continues or WatchdogSec= ends it."""
     stage.deploy("v1", routing="steered")
     pid = stage.pid(1)
     with stage.load(100, 0, *PATIENT) as load:
@@ -66,8 +66,8 @@ def test_who_hangs_keeps_its_share_and_its_queue(stage: Stage) -> None:
         unharmed(load.stop())
 
 
-def test_who_hangs_in_a_rollout_is_helped(stage: Stage) -> None:
-    """While two generations serve, queues are looked at."""
+def test_older_instances_take_over_from_hanging_ones_in_a_rollout(stage: Stage) -> None:
+    """Queues are read while two generations serve."""
     stage.deploy("v1", routing="steered", spill_over=4)
     stage.configure(gate=FIRST_ONLY)
     with stage.load(100, 0, *PATIENT) as load:
@@ -96,8 +96,8 @@ def weight(stage: Stage, number: int) -> float:
     return float(next(item["weight"] for item in stage.status()["instances"] if item["instance"] == number) or 0)
 
 
-def test_who_hangs_is_drained_in_time(stage: Stage) -> None:
-    """Its queue does not empty by itself: after the stop's time-out it is killed, and the others serve what waited."""
+def test_the_drain_of_a_hanging_instance_has_a_deadline(stage: Stage) -> None:
+    """Its queue stays full: it is killed after its stop time-out, and other instances serve the queue."""
     files = {"blocking": BLOCKING, "seconds": "0"}
     stage.release("v1", files=files)
     stage.configure(release="/srv/demo/v1", exec=["./blocking"], routing="steered", stop={"timeout": "2s"})
@@ -110,8 +110,8 @@ def test_who_hangs_is_drained_in_time(stage: Stage) -> None:
     assert len(record.failed) <= 1, (record.by_outcome(), record.failed)
 
 
-def test_who_is_stopped_by_hand_leaves_nobody_waiting(stage: Stage) -> None:
-    """What came before its share was taken away goes to the others: its socket is closed for that."""
+def test_the_queue_of_an_instance_stopped_by_hand_migrates(stage: Stage) -> None:
+    """Its socket is closed, so that connections that were queued before go to other instances."""
     stage.deploy("v1", routing="steered")
     with stage.load(400, 0, *PATIENT) as load:
         for number in (1, 2, 3):

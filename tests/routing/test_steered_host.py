@@ -1,4 +1,4 @@
-"""routing = "steered": a socket for each instance, and the kernel deals new connections out."""
+"""routing = "steered": a socket for each instance, to which the kernel distributes new connections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A steered app in whose place nobody serves for a while: replaced in place, stopped, rebooted."""
+"""A steered app without a serving instance for a while: replaced in place, stopped, rebooted."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ PATIENT = ("--timeout", "30")
 
 
 @pytest.mark.parametrize("count", [4, 1])
-def test_replaced_in_place(stage: Stage, count: int) -> None:
-    """With one instance all wait in its queue until the next one accepts there."""
+def test_instances_are_replaced_in_place(stage: Stage, count: int) -> None:
+    """With one instance, connections wait in its queue until the next process accepts there."""
     stage.deploy("v1", routing="steered", instances=count, rollout={"max_surge": 0})
     with stage.load(150, 4, *PATIENT) as load:
         for number in (2, 3):
@@ -50,7 +50,7 @@ def test_an_app_that_is_restarted_keeps_its_clients_waiting(stage: Stage) -> Non
 
 
 @pytest.mark.parametrize("clean", [True, False], ids=["shut-down", "power-cut"])
-def test_after_a_reboot_shares_are_right(own_stage: Stage, clean: bool) -> None:
+def test_after_a_reboot_weights_are_right(own_stage: Stage, clean: bool) -> None:
     stage, machine = own_stage, own_stage.machine
     stage.deploy("v1", routing="steered")
     assert stage.rollout(stage.release("v2")).result == "succeeded"

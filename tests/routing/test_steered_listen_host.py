@@ -1,4 +1,4 @@
-"""Addresses of a steered app: every family is a group of its own in the kernel, and they may change."""
+"""Addresses of a steered app: each family has a group of its own in the kernel, and addresses may change."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def test_each_address_is_steered(stage: Stage, listen: list[str], clients: list[
     assert asked(stage) == {3: 100}
 
 
-def test_a_changed_address(stage: Stage) -> None:
-    """The new one opens with the first new instance, the old one closes with the last old one."""
+def test_a_changed_address_opens_and_closes(stage: Stage) -> None:
+    """The new address opens with the first new instance, the old one closes with the last old instance."""
     stage.deploy("v1", routing="steered", listen=[OLD])
     stage.configure(listen=[NEW], release=stage.release("v2", boot=0.2))
     old = load(stage)
@@ -71,7 +71,7 @@ def test_a_changed_address(stage: Stage) -> None:
     assert not [request for request in record.requests if not request.failed and request.sent > first + 0.5]
 
 
-def test_an_address_comes_and_another_stays(stage: Stage) -> None:
+def test_an_address_is_added(stage: Stage) -> None:
     stage.deploy("v1", routing="steered", listen=[OLD])
     with load(stage) as old:
         stage.configure(listen=[OLD, NEW], release=stage.release("v2"))

@@ -42,9 +42,9 @@ def test_many_instances(stage: Stage) -> None:
         "v1", routing="steered", instances=INSTANCES, rollout={"max_surge": SURGE}, gate={"timeout": f"{DEADLINE:g}s"}
     )
     assert len(sockets(stage)) == INSTANCES
-    told = stage.status()
-    assert told["ready"] == INSTANCES
-    assert round(sum(item["weight"] for item in told["instances"])) == 100
+    found = stage.status()
+    assert found["ready"] == INSTANCES
+    assert round(sum(item["weight"] for item in found["instances"])) == 100
     with stage.load(100, 4, "--timeout", "30") as load:
         kill_daemon(stage)
         stage.machine.wait_unit(DAEMON)
@@ -90,7 +90,7 @@ def test_many_apps(stage: Stage) -> None:
 
 
 async def apply(stage: Stage, names: list[str]) -> None:
-    """As `deployd apply --no-block` does for each, which takes longer."""
+    """Do what `deployd apply --no-block` does for each, which takes longer."""
     bus = await Bus.connect(stage.machine.bus_address)
     try:
         for name in names:

@@ -1,4 +1,4 @@
-"""Who gets new connections of a steered app while generations change: the policy, as clients see it."""
+"""The policy of a steered app while generations change, as clients see it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tests.load.client import Load
 from tests.on_bus import run
 
 NEVER = 65535
-"""A queue longer than any: nobody is helped."""
+"""Longer than any queue: the older generation never takes over."""
 FLIPS = 50
 
 
 def begin_held(stage: Stage, release: str, *options: str) -> None:
-    """Roll out up to the hold."""
+    """Roll out up to the canary."""
     with stage.begin("rollout", "--release", release, *options) as begun:
         begun.until("paused")
 
 
 def test_the_newest_generation_goes_first(stage: Stage) -> None:
-    """Who has seen the new release is not shown the old one again."""
+    """A client that has seen the new release does not get the old one again."""
     stage.deploy("v1", routing="steered", spill_over=NEVER)
     with stage.load(rate=150, keepalive=0) as load:
         for number in (2, 3):
@@ -37,8 +37,8 @@ def test_the_newest_generation_goes_first(stage: Stage) -> None:
         assert min(later) >= new, later
 
 
-def test_the_older_one_helps_when_the_new_one_is_slow(stage: Stage) -> None:
-    """It serves 20 a second at most; what is over its limit goes to the old ones, and nobody waits for long."""
+def test_the_older_generation_takes_over_when_the_new_one_is_slow(stage: Stage) -> None:
+    """It serves at most 20 requests a second; connections beyond its limit go to the old generation."""
     files = {"blocking": BLOCKING, "seconds": "0"}
     stage.release("v1", files=files)
     stage.configure(release="/srv/demo/v1", exec=["./blocking"], routing="steered", spill_over=2)
@@ -48,15 +48,15 @@ def test_the_older_one_helps_when_the_new_one_is_slow(stage: Stage) -> None:
     with stage.load(rate=100, keepalive=0) as load:
         with stage.begin("rollout", "--release", slow) as begun:
             begun.until("instance", state="starting")
-            stage.machine.wait_for(lambda: asked(stage)[2], what="the share of the new one")
-            load.mark("helped")
+            stage.machine.wait_for(lambda: asked(stage)[2], what="the weight of the new generation")
+            load.mark("mixed")
             time.sleep(2)
             queues = {item["generation"]: item["queue"] for item in stage.status()["instances"]}
             load.mark("over")
             assert stage.deployd("abort", APP).returncode == 0
             assert begun.end().result == "aborted"
         record = unharmed(load.stop())
-    served = fresh(record.between("helped", "over")).generations()
+    served = fresh(record.between("mixed", "over")).generations()
     assert served[2] > 10, served
     assert served[1] > 10, served
     assert queues[2] <= 30, queues
@@ -79,8 +79,8 @@ def test_an_instance_warms_up(stage: Stage) -> None:
     assert all(before <= after for before, after in itertools.pairwise(found)), found
 
 
-def test_shares_change_while_many_connect(stage: Stage) -> None:
-    """What was begun before a change ends where it began, and what comes after obeys it."""
+def test_weights_change_while_many_connect(stage: Stage) -> None:
+    """Connections made before a change stay where they are, and later ones follow it."""
     stage.deploy("v1", routing="steered", spill_over=NEVER)
     begin_held(stage, stage.release("v2"), "--canary", "1")
     with stage.load(rate=300, keepalive=2) as load:
@@ -105,7 +105,7 @@ async def flip(stage: Stage, load: Load) -> None:
             share, serving = ((1.0, 2), (0.0, 1))[turn % 2]
             call = ("org.deployd1", f"/org/deployd1/app/{APP}", "org.deployd1.App", "SetWeight", "tda{sv}")
             await bus.call(*call, [2, share, {}])
-            assert stage.get()["generation"] == serving  # at once
+            assert stage.get()["generation"] == serving  # immediately
             load.mark(f"{serving}-start")
             await asyncio.sleep(0.03)
             load.mark(f"{serving}-end")

@@ -1,4 +1,4 @@
-"""The end of a steered app, and of its instances: what is left of them, and what is told of who goes."""
+"""The removal of a steered app and the stop of its instances: what they leave and report."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_remove_leaves_nothing(stage: Stage) -> None:
     assert len(generations(stage)) == 1
 
 
-def test_removed_in_mid_rollout_with_a_daemon_of_another_life(stage: Stage) -> None:
+def test_a_later_daemon_removes_the_app_in_mid_rollout(stage: Stage) -> None:
     stage.deploy("v1", routing="steered")
     with stage.begin("rollout", "--release", stage.release("v2"), "--canary", "5%") as begun:
         begun.until("paused")
@@ -54,8 +54,8 @@ def test_removed_in_mid_rollout_with_a_daemon_of_another_life(stage: Stage) -> N
     stage.machine.wait_for(lambda: not living(MAP_BY_ID, maps), what="the end of the maps")
 
 
-def test_who_goes_tells_of_its_connections(stage: Stage) -> None:
-    """One request under way, and one connection that is kept alive: neither is waited for before the stop."""
+def test_a_stopped_instance_reports_its_connections(stage: Stage) -> None:
+    """One request under way and one keep-alive connection: the stop waits for neither."""
     stage.deploy("v1", routing="steered", instances=1)
     with stage.machine.connect(("127.0.0.1", PORT)) as busy, stage.machine.connect(("127.0.0.1", PORT)) as idle:
         idle.sendall(b"GET / HTTP/1.1\r\nHost: demo\r\n\r\n")
@@ -69,8 +69,8 @@ def test_who_goes_tells_of_its_connections(stage: Stage) -> None:
             assert begun.end().result == "succeeded"
 
 
-def test_connections_may_end_by_themselves(stage: Stage) -> None:
-    """[drain] close_after: so long a stop waits for them, and no longer."""
+def test_a_drain_waits_for_connections_to_end(stage: Stage) -> None:
+    """[drain] close_after: a stop waits for them for so long at most."""
     stage.deploy("v1", routing="steered", instances=1, drain={"close_after": "2s"})
     for version, lasting in (("v2", False), ("v3", True)):
         number = stage.status()["instances"][0]["instance"]
@@ -90,17 +90,17 @@ def test_connections_may_end_by_themselves(stage: Stage) -> None:
                 assert begun.end().result == "succeeded"
 
 
-def test_numbers_beyond_the_slots_are_not_steered(stage: Stage) -> None:
-    """There are 1023. Nobody comes so far by itself; a pin that somebody made does."""
+def test_numbers_without_a_slot_are_not_steered(stage: Stage) -> None:
+    """There are 1023 slots. Only a pin made by hand has a higher number."""
     stage.deploy("v1", routing="steered", instances=2)
     pins = f"/var/lib/deployd/apps/{APP}/pins"
     stage.machine.run(["cp", "-a", f"{pins}/1", f"{pins}/1024"])
     with stage.load(100, 2) as load:
         stage.machine.run(["systemctl", "start", f"{APP}@1024.service"])
         stage.machine.run(["systemctl", "restart", "deployd.service"])
-        told = {item["instance"]: item["weight"] for item in stage.status()["instances"]}
-        assert told[1] == told[2] == 50
-        assert not told.get(1024)
+        found = {item["instance"]: item["weight"] for item in stage.status()["instances"]}
+        assert found[1] == found[2] == 50
+        assert not found.get(1024)
         assert stage.rollout(stage.release("v2")).result == "succeeded"
         assert asked(stage) == {2: 100}
         unharmed(load.stop())

@@ -1,4 +1,4 @@
-"""The socket units of a steered app's instances, and somebody else's hands on them."""
+"""Socket units and instances of a steered app are restarted and stopped by hand."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.host.steered import DAEMON, asked, fresh, sockets, unharmed
 
 
 def instances(stage: Stage, requests: int = 40) -> Counter[int]:
-    """Who answers, asked on a connection of its own each time."""
+    """Return which instances answer how many requests, each on a connection of its own."""
     return Counter(int(stage.get()["instance"]) for _ in range(requests))
 
 
 def mended(stage: Stage, number: int, before: str) -> bool:
-    """It runs anew, with a socket that leads to it."""
+    """True if the instance was restarted with a socket that leads to it."""
     item = next(item for item in stage.status()["instances"] if item["instance"] == number)
     return item["ready"] and item["invocation_id"] != before and bool(item["weight"])
 
@@ -24,7 +24,7 @@ def mended(stage: Stage, number: int, before: str) -> bool:
 @pytest.mark.parametrize("count", [4, 1])
 @pytest.mark.parametrize("verb", ["restart", "stop"])
 def test_a_socket_is_restarted_or_stopped(stage: Stage, verb: str, count: int) -> None:
-    """Its instance accepts from a listener that only it has still: it gets a new one, and nobody waits in vain."""
+    """The instance would accept from a listener that is closed: it is restarted with a new one."""
     stage.deploy("v1", routing="steered", instances=count)
     before = stage.invocations()
     with stage.load(rate=200, keepalive=4) as load:
@@ -68,7 +68,7 @@ def test_a_socket_is_restarted_while_the_daemon_is_away(stage: Stage) -> None:
 
 
 def test_an_instance_is_restarted_by_hand(stage: Stage) -> None:
-    """Its socket stays: what comes meanwhile goes to the others, or waits for it."""
+    """Its socket stays open: connections go to the other instances or wait for it."""
     stage.deploy("v1", routing="steered")
     with stage.load(rate=200, keepalive=4) as load:
         stage.machine.run(["systemctl", "restart", f"{APP}@1.service"])
@@ -81,7 +81,7 @@ def test_an_instance_is_restarted_by_hand(stage: Stage) -> None:
 
 
 def test_an_instance_is_started_by_hand_while_its_socket_is_closed(stage: Stage) -> None:
-    """A connection that waited there has started the app, which must not keep the socket from opening."""
+    """A connection that waited there has started its starter, which must not keep the socket from opening."""
     stage.deploy("v1", routing="steered")
     with stage.load(rate=200, keepalive=4) as load:
         stage.machine.run(["systemctl", "stop", DAEMON])  # the next steps are its own when it passes on what waits

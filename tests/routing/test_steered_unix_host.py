@@ -157,7 +157,7 @@ def test_both_generations_serve_while_the_daemon_is_dead(stage: Stage) -> None:
             stage.machine.run(["systemctl", "unmask", "--runtime", DAEMON])
             stage.machine.run(["systemctl", "start", DAEMON])
             stage.machine.wait_for(
-                lambda: (stage.status()["rollout"] or {}).get("phase") == "paused", what="the rollout to go on"
+                lambda: (stage.status()["rollout"] or {}).get("phase") == "paused", what="the rollout to continue"
             )
             assert generation(stage) == 2
         assert stage.change("resume", "--wait").status == 0
@@ -209,7 +209,7 @@ def test_a_socket_that_is_closed_by_hand_is_opened_again(stage: Stage, verb: str
     assert answers(stage) == {("1", "1"), ("1", "2")}
 
 
-def test_what_cannot_hold_is_refused(stage: Stage) -> None:
+def test_canaries_and_weights_are_refused_with_unix_addresses_only(stage: Stage) -> None:
     stage.deploy("v1", **UNIX)
     second = stage.release("v2")
     for options in (["--canary", "1"], ["--canary", "5%"]):
@@ -258,7 +258,7 @@ def test_an_address_may_be_anywhere(stage: Stage) -> None:
     assert stage.rollout(stage.release("v2")).result == "succeeded"
     assert answer(stage, address)["DEPLOYD_GENERATION"] == "2"
     stage.machine.run(["systemctl", "stop", f"{APP}.service", f"{APP}*.socket"])
-    assert not target(stage, address), "nobody listens there any more"
+    assert not target(stage, address), "no socket is open any more"
     assert stage.rollout(stage.release("v3")).result == "succeeded"
     assert answer(stage, address)["DEPLOYD_GENERATION"] == "3"
     assert stage.deployd("remove", APP).returncode == 0

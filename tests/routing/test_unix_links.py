@@ -76,7 +76,7 @@ def test_a_link_that_leads_right_is_not_replaced(ground: Ground) -> None:
     assert Path(ground.link(ground.address)).lstat().st_ino == before
 
 
-def test_an_address_leads_somewhere_before_it_is_said_where(ground: Ground) -> None:
+def test_a_new_address_leads_to_a_socket_at_once(ground: Ground) -> None:
     ground.open(3)
     found = ground.links()
     found.update([ground.address], [3])
@@ -189,7 +189,7 @@ def test_a_link_that_cannot_be_moved_is_logged(ground: Ground, caplog: pytest.Lo
     assert "replace the symlink" in caplog.text
 
 
-def test_clients_see_nothing_of_moves(ground: Ground) -> None:
+def test_no_connection_is_lost_when_the_link_moves(ground: Ground) -> None:
     """The link moves SWITCHES times while a client connects as fast as it can: every connection is answered."""
     ground.open(1, 2)
     found = ground.links()

@@ -18,7 +18,7 @@ from deployd.model.rollout import Hold, Phase, Rollout
 from deployd.plan import judge
 from deployd.plan.goal import Goal
 from deployd.plan.planner import Plan
-from deployd.routing import View
+from deployd.routing import Snapshot
 from deployd.state.history import History
 
 log = logging.getLogger(__name__)
@@ -193,17 +193,17 @@ class ActiveRollout:
         self.cancel_after_hooks()
 
 
-def view(active: ActiveRollout | None, seen: tuple[Instance, ...], settings: App, recalled: int | None) -> View:
+def snapshot(active: ActiveRollout | None, seen: tuple[Instance, ...], settings: App, recalled: int | None) -> Snapshot:
     """Return what routing needs to know of the app and of its active rollout, if there is one."""
     if active is None:
-        return View(seen, settings, prefer=recalled)
+        return Snapshot(seen, settings, prefer=recalled)
     goal = active.aim.goal if active.aim is not None else None
-    return View(
+    return Snapshot(
         seen,
         settings,
         active.rollout,
         active.target.cause,
         recalled,
-        waiting=active.unanswered(seen),
-        alike=dict.fromkeys(goal.same, goal.generation) if goal is not None else {},
+        unanswered=active.unanswered(seen),
+        adopted_by=dict.fromkeys(goal.same, goal.generation) if goal is not None else {},
     )

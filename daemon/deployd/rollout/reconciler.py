@@ -20,7 +20,7 @@ from deployd.model.rollout import Pause, Phase
 from deployd.plan import judge
 from deployd.plan.planner import Plan, Verdict, World, plan
 from deployd.plan.transitions import Event
-from deployd.rollout.active import ActiveRollout, Aim, view
+from deployd.rollout.active import ActiveRollout, Aim, snapshot
 from deployd.rollout.analysis import Analysis
 from deployd.rollout.completion import Completion
 from deployd.rollout.lifecycle import Lifecycle
@@ -130,7 +130,7 @@ class Reconciler:
         settings = active.target.settings if active is not None else self._recorder.settings()
         if settings is not None:
             seen = self._observer.observe()
-            await self._router.backend.update(view(active, seen, settings, self._recall.generation))
+            await self._router.backend.update(snapshot(active, seen, settings, self._recall.generation))
         rollout, current = self._recorder.rollout, self._recorder.settings()
         goal = active.aim.goal if active is not None and active.aim is not None else None
         seen = self._observer.observe()  # again: a freeze may have ended while routing was updated

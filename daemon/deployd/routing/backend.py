@@ -1,4 +1,4 @@
-"""What routing does for an app. A backend overrides the steps at which it has something to do."""
+"""The interface of a backend: what routing does for an app at each step of a rollout."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ from collections.abc import Collection
 
 from deployd.model.app import App
 from deployd.model.rollout import Rollout
-from deployd.routing.interface import Report, View
+from deployd.routing.report import Report
+from deployd.routing.snapshot import Snapshot
 
 
 class Backend:
-    """Routes new connections of one app. Methods raise SystemdError if systemd does not answer."""
+    """Routes new connections of one app. A backend overrides the methods that it needs; these do nothing.
 
-    async def update(self, view: View) -> None:
-        """Route new connections as the app, which has changed, needs it now."""
+    Methods raise SystemdError if systemd does not answer.
+    """
+
+    async def update(self, snapshot: Snapshot) -> None:
+        """Route new connections according to the changed state of the app."""
 
     def follow(self, rollout: Rollout) -> None:
-        """Set the shares that the rollout asks for; they are in force when this returns."""
+        """Set the weights that the rollout asks for; they are in force when this returns."""
 
     async def open(self, number: int) -> None:
-        """Open the sockets of instance `number` before it is started. Raises UnitRefused if it could not listen."""
+        """Open the sockets of an instance that is about to be started. Raises UnitRefused if one cannot listen."""
 
     async def drain(self, number: int, settings: App) -> int | None:
         """Send no new connections to an instance that is about to stop, and wait until none can reach it.
@@ -34,7 +38,7 @@ class Backend:
         """Close the sockets of an instance that has stopped for good."""
 
     def connected(self, numbers: Collection[int]) -> Collection[int]:  # noqa: ARG002
-        """Return those of `numbers` that have connections of their own or may still be given some, as far as known."""
+        """Return those of `numbers` that have connections of their own or may still get some, as far as known."""
         return ()
 
     def report(self) -> Report:

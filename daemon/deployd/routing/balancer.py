@@ -13,8 +13,8 @@ from deployd.model.instance import Instance
 from deployd.plan import routing
 from deployd.plan.routing import Candidate, Policy
 from deployd.reuseport.table import Table
-from deployd.routing.interface import Share
 from deployd.routing.listeners import Listeners
+from deployd.routing.report import Share
 from deployd.routing.statistics import Statistics
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""What the kernel gives for steering: whether it can steer, and the maps of each app, which outlive the daemon."""
+"""Whether the kernel can steer, and the maps of each app, which outlive the daemon."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Kernel:
     store: Callable[[str, int], None]
     unstore: Callable[[str], None]
     inherited: dict[str, int] = field(default_factory=dict)
-    """Name to the file descriptor of a map that a daemon before us left."""
+    """Name to the descriptor of a map that an earlier daemon stored."""
     diag: Diag = field(default_factory=Diag)
     _kept: set[str] = field(init=False)
 
@@ -33,7 +33,7 @@ class Kernel:
         return not self.obstacle
 
     def steering(self, app: str) -> Steering | Idle:
-        """Return the steering of `app`, with the maps that an earlier daemon left or new ones."""
+        """Return the steering of `app`, with the maps that an earlier daemon stored or new ones."""
         if self.obstacle:
             return Idle(self.obstacle)
         mine = {name: fd for name, fd in self.inherited.items() if app_of(name) == app}
@@ -45,7 +45,7 @@ class Kernel:
             return Idle(str(error))
 
     def keep(self, app: str, wanted: Mapping[str, int]) -> None:
-        """Have these maps of `app`, by name, kept for the daemon after us, and no others of it."""
+        """Store these maps of `app`, by name, for the next daemon, and remove others of it from the store."""
         mine = {name for name in self._kept if app_of(name) == app}
         for name in mine - wanted.keys():
             self.unstore(name)
@@ -55,11 +55,12 @@ class Kernel:
         self._kept |= wanted.keys()
 
     def forget(self, app: str) -> None:
-        """The app is removed."""
+        """Remove all maps of an app from the store, because it is removed."""
         self.keep(app, {})
 
     def drop_inherited(self, apps: Collection[str]) -> None:
-        """What is left of others than these `apps` is of some that are gone. Theirs waits until they ask for it."""
+        """Remove stored maps of other apps than these: they no longer exist. Maps of these are kept until they use
+        them."""
         for name in [name for name in self.inherited if app_of(name) not in apps]:
             self.unstore(name)
             self._kept.discard(name)

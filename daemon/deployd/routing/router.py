@@ -1,4 +1,4 @@
-"""The choice of an app's backend: shared or steered, as its units are installed."""
+"""The choice of an app's backend, shared or steered, according to its installed units."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Router:
 
     @property
     def backend(self) -> Backend:
-        """Return the backend in use. Do not keep it: another one may be right after units_changed()."""
+        """Return the backend in use. Do not keep it: units_changed() may replace it."""
         if self._backend is None:
             if self._has_own_sockets(self._app):
                 self._backend = Steered(self._app, self._systemd, self._kernel, changed=self._changed)
@@ -41,12 +41,12 @@ class Router:
         return self._backend
 
     def units_changed(self) -> None:
-        """Choose again if the units that are installed now need the other backend."""
+        """Stop the backend if the installed units now need the other one, so that it is chosen again."""
         if self._backend is not None and self._has_own_sockets(self._app) is not isinstance(self._backend, Steered):
             self.stop()
 
     def stop(self) -> None:
-        """Stop the backend. One is chosen anew if it is needed again."""
+        """Stop the backend. The next use chooses one again."""
         if self._backend is not None:
             self._backend.stop()
             self._backend = None

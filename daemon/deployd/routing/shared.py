@@ -1,22 +1,23 @@
-"""Shared routing: all instances accept from one queue, and whichever is free takes the next connection."""
+"""Shared routing: all instances accept from one queue, and the next free one gets a connection."""
 
 from __future__ import annotations
 
 from deployd.model.app import Routing
 from deployd.routing.backend import Backend
-from deployd.routing.interface import Report, View
 from deployd.routing.kernel import Kernel
+from deployd.routing.report import Report
+from deployd.routing.snapshot import Snapshot
 
 
 class Shared(Backend):
-    """Routes nothing: sockets open and close with their units. Reports why an app is shared that asks to be steered."""
+    """Does nothing: sockets open and close with their units. Reports why an app that should be steered is not."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._wanted = Routing.SHARED
 
-    async def update(self, view: View) -> None:
-        self._wanted = view.settings.routing
+    async def update(self, snapshot: Snapshot) -> None:
+        self._wanted = snapshot.settings.routing
 
     def report(self) -> Report:
         if self._wanted is not Routing.STEERED:

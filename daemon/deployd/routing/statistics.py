@@ -1,29 +1,30 @@
-"""What each generation has got of the new connections, since its share was last set anew."""
+"""The measured part of new connections that each generation got since the weights were last set."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from deployd.routing.interface import Share
+from deployd.routing.report import Share
 
 
 class Statistics:
-    """Counts from a moment on; the kernel counts for ever."""
+    """Subtracts earlier counts from the counters of the kernel, which are never reset."""
 
     def __init__(self) -> None:
         self._asked: object = None
         self._before: dict[int, int] = {}
 
     def begin(self, asked: object, counters: Callable[[], dict[int, int]]) -> None:
-        """Count anew if something else is `asked` now."""
+        """Start to count again if `asked` has changed."""
         if asked != self._asked:
             self._asked, self._before = asked, counters()
 
     def shares(
         self, generations: Mapping[int, int | None], weights: Mapping[int, float], counters: Mapping[int, int]
     ) -> tuple[Share, ...]:
-        """By generation, newest first. `generations` by instance number, as are weights in percent and counters."""
-        # A counter that is below what it was has been begun anew with its instance.
+        """Return the shares by generation, newest first. `generations`, weights (in percent) and counters are by
+        instance."""
+        # A counter that has decreased was reset together with its instance.
         grown = {
             number: count - before if count >= (before := self._before.get(number, 0)) else count
             for number, count in counters.items()

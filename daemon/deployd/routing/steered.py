@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
@@ -26,29 +25,20 @@ from deployd.plan.routing import Candidate
 from deployd.reuseport.listeners import cgroup_root
 from deployd.routing.backend import Backend
 from deployd.routing.balancer import Balancer
-from deployd.routing.interface import Report, View
+from deployd.routing.drain import HANDSHAKES, POLL, Drain
 from deployd.routing.kernel import Kernel
 from deployd.routing.listeners import Listeners
 from deployd.routing.passed_sockets import PassedSockets
+from deployd.routing.report import Report
+from deployd.routing.snapshot import Snapshot
 from deployd.routing.socket_units import TIMEOUT
 from deployd.routing.unix_sockets import UnixSockets
 from deployd.systemd.manager import Systemd
-from deployd.systemd.observe import STATES
 
 log = logging.getLogger(__name__)
 
-POLL = 0.01
-"""Seconds between two readings of a queue that is to become empty: the kernel does not signal that."""
-
-LONGEST_POLL = 0.5
-"""The same for open connections, some of which last for hours."""
-
 RETRY = 1.0
-"""Seconds until a socket that could not be mended is tried again."""
-
-HANDSHAKES = 3.0
-"""Seconds that half-open handshakes may take. Later ones are those of clients that are gone, and if not: what is left
-when a listener closes goes to the others (BPF_SK_REUSEPORT_SELECT_OR_MIGRATE)."""
+"""Seconds until the next attempt after an error."""
 
 
 class Steered(Backend):
@@ -63,19 +53,20 @@ class Steered(Backend):
         self._tcp = Listeners(app, systemd, kernel, self._passed, cgroups)
         self._unix = UnixSockets(app, systemd, self._passed, cgroups)
         self._balancer = Balancer(app, self._tcp)
-        self._view: View | None = None
+        self._drain = Drain(app, systemd, self._passed, self._tcp, self._unix)
+        self._snapshot: Snapshot | None = None
         self._leaving: set[int] = set()
         self._mending: asyncio.Task[None] | None = None
         self._again = Alarm(changed)
         self._strays = Alarm(changed)
 
-    async def update(self, view: View) -> None:
-        self._view = view
+    async def update(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
         try:
-            self._unix.serve(view.settings, keep=view.rollout is not None)
-            await self._passed.update(item for item in view.instances if _is_up(item))
-            await self._tcp.update(view.instances)
-            await self._unix.update(view.instances)
+            self._unix.serve(snapshot.settings, keep=snapshot.rollout is not None)
+            await self._passed.update(item for item in snapshot.instances if _is_up(item))
+            await self._tcp.update(snapshot.instances)
+            await self._unix.update(snapshot.instances)
             self._route()
             synced = self._tcp.sync()
         except SteeringError as error:
@@ -87,15 +78,15 @@ class Steered(Backend):
             self._again.set(POLL)
             self._strays.set(HANDSHAKES)  # until then the kernel distributes by hash, also to frozen instances
         for number in sorted((self._tcp.lost | self._unix.lost) - self._leaving):
-            self._mend(number, view.settings)
+            self._mend(number, snapshot.settings)
         if self._candidates():
-            await self._tcp.close_unused(view.instances)
-            await self._close_dead(view)
-        await self._unix.close_unused(view.instances)
+            await self._tcp.close_unused(snapshot.instances)
+            await self._close_dead(snapshot)
+        await self._unix.close_unused(snapshot.instances)
 
     def follow(self, rollout: Rollout) -> None:
-        if self._view is not None:
-            self._view = replace(self._view, rollout=rollout)
+        if self._snapshot is not None:
+            self._snapshot = replace(self._snapshot, rollout=rollout)
             self._route()
 
     async def open(self, number: int) -> None:
@@ -109,12 +100,12 @@ class Steered(Backend):
         self._route()
         others = [item.number for item in self._candidates()]
         if not others:
-            return None  # what comes waits for the next instance
+            return None  # new connections wait for the next instance
         shared = self._accepts_new(number)
         try:
-            await self._emptied(number, settings.stop.timeout, unix=not shared)
-            left = await self._ended(number, settings.drain.close_after, unix=not shared)
-            # An address that ends with the instance: what still comes there is accepted or refused, never left waiting.
+            await self._drain.emptied(number, settings.stop.timeout, unix=not shared)
+            left = await self._drain.ended(number, settings.drain.close_after, unix=not shared)
+            # Addresses that end with the instance are closed now: later connections are refused and do not wait.
             if self._tcp.alone(number, others):
                 await self._tcp.end(number)
             if (socket := self._unix.ends_with(number, self._staying())) is not None:
@@ -128,7 +119,7 @@ class Steered(Backend):
         self._leaving.discard(number)
 
     async def close(self, number: int) -> None:
-        # Without another instance that serves, what waits there waits for the next one that is started.
+        # If no other instance serves, queued connections wait for the next one that is started.
         if self._candidates():
             if self._passed.tcp(number) or self._passed.unix(number) is None:
                 await self._tcp.close(number)
@@ -145,7 +136,7 @@ class Steered(Backend):
             return ()
 
     def report(self) -> Report:
-        instances = self._view.instances if self._view else ()
+        instances = self._snapshot.instances if self._snapshot else ()
         try:
             counters = self._tcp.counters()
             connections, queues = self._tcp.connections(self._tcp.numbers()), self._tcp.queues()
@@ -183,41 +174,13 @@ class Steered(Backend):
             await self._unix.open(socket)
 
     def _accepts_new(self, number: int) -> bool:
-        """True if new UNIX connections go to the socket from which the instance accepts, with others."""
+        """True if new UNIX connections go to the socket from which the instance accepts."""
         socket = self._passed.unix(number)
         return socket is not None and socket == self._unix.current()
 
-    async def _emptied(self, number: int, limit: float, *, unix: bool) -> None:
-        """Wait until no connection can be queued there any more: none waits, and handshakes that had begun are done."""
-        unix = unix and self._passed.unix(number) is not None
-        if unix:
-            await asyncio.sleep(POLL)  # a client that resolved an address just before it moved may be about to connect
-        begun, now = self._tcp.half_open(), time.monotonic()
-        handshakes, end = now + min(HANDSHAKES, limit), now + limit
-        # A dead instance serves nothing; its queue goes to the others when the socket is closed.
-        while now < end and self._accepts(number):
-            begun &= self._tcp.half_open() if begun else begun
-            waiting = self._tcp.queues().get(number) or (unix and self._unix.reached([number]))
-            if not waiting and (not begun or now > handshakes):
-                return
-            await asyncio.sleep(POLL)
-            now = time.monotonic()
-
-    async def _ended(self, number: int, limit: float, *, unix: bool) -> int:
-        """Return the connections that the instance still has after `limit` seconds, or as soon as it has none."""
-        now = time.monotonic()
-        end, pause = now + limit, POLL
-        while True:
-            left = self._tcp.connections([number]).get(number, 0)
-            left += self._unix.connections([number])[number] if unix else 0
-            if not left or now >= end:
-                return left
-            await asyncio.sleep(min(pause, max(0.0, end - now)))
-            now, pause = time.monotonic(), min(2 * pause, LONGEST_POLL)
-
-    async def _close_dead(self, view: View) -> None:
+    async def _close_dead(self, snapshot: Snapshot) -> None:
         """Close the TCP sockets of dead instances so that the kernel migrates their queued connections to live ones."""
-        down = [item.number for item in view.instances if item.state in (State.FAILED, State.INACTIVE)]
+        down = [item.number for item in snapshot.instances if item.state in (State.FAILED, State.INACTIVE)]
         down = [number for number in down if self._tcp.known(number) and number not in self._leaving]
         if not down:
             return
@@ -254,12 +217,12 @@ class Steered(Backend):
 
     def _route(self) -> None:
         """Apply the policy to the instances as they are."""
-        if self._view is None:
+        if self._snapshot is None:
             return
-        view, candidates = self._view, self._candidates()
-        policy = view.policy(Counter(item.generation for item in candidates if item.generation is not None))
+        snapshot, candidates = self._snapshot, self._candidates()
+        policy = snapshot.policy(Counter(item.generation for item in candidates if item.generation is not None))
         tcp = [item for item in candidates if self._tcp.known(item.number)]
-        down = self._by_readiness(view.instances)
+        down = self._by_readiness(snapshot.instances)
         known = [number for number in down if self._tcp.known(number)]
         rest = sorted(self._tcp.numbers() - set(known))
         self._balancer.balance(tcp, policy, (*known, *rest))
@@ -271,7 +234,7 @@ class Steered(Backend):
             {number: socket for number, socket in sockets.items() if self._unix.is_open(socket)},
             current if current in fallback else None,
             policy,
-            at_once=view.at_once(policy),
+            at_once=snapshot.at_once(policy),
         )
         self._unix.lead(fallback if first is None else (first, *fallback))
 
@@ -286,14 +249,14 @@ class Steered(Backend):
 
     def _candidates(self) -> list[Candidate]:
         """Return the instances that may get new connections."""
-        if self._view is None:
+        if self._snapshot is None:
             return []
-        view = self._view
+        snapshot = self._snapshot
         return [
-            Candidate(item.number, view.generation(item), item.started, item.ready_since)
-            for item in view.instances
+            Candidate(item.number, snapshot.generation(item), item.started, item.ready_since)
+            for item in snapshot.instances
             if item.state is State.READY and self._is_reachable(item.number)
-            if item.number not in self._leaving | view.waiting | self._tcp.lost | self._unix.lost
+            if item.number not in self._leaving | snapshot.unanswered | self._tcp.lost | self._unix.lost
         ]
 
     def _is_reachable(self, number: int) -> bool:
@@ -302,13 +265,8 @@ class Steered(Backend):
 
     def _staying(self) -> list[int]:
         """Return the instances that are not about to stop."""
-        instances = self._view.instances if self._view else ()
+        instances = self._snapshot.instances if self._snapshot else ()
         return [item.number for item in instances if _is_up(item) and item.number not in self._leaving]
-
-    def _accepts(self, number: int) -> bool:
-        """True if a process takes connections from the queues of the instance."""
-        state = str(self._systemd.properties(unit_name.instance(self._app, number)).get("ActiveState"))
-        return STATES.get(state) is State.READY
 
     def _unix_weights(self) -> dict[int, float]:
         """Return the weights of an app that has UNIX addresses only: all instances of one generation have the same."""

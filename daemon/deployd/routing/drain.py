@@ -1,0 +1,71 @@
+"""Waits until an instance that gets no new connections has nothing left to do."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from deployd.model import unit_name
+from deployd.model.instance import State
+from deployd.routing.listeners import Listeners
+from deployd.routing.passed_sockets import PassedSockets
+from deployd.routing.unix_sockets import UnixSockets
+from deployd.systemd.manager import Systemd
+from deployd.systemd.observe import STATES
+
+POLL = 0.01
+"""Seconds between two readings of a queue that is to become empty: the kernel does not signal that."""
+
+LONGEST_POLL = 0.5
+"""The same for open connections, some of which last for hours."""
+
+HANDSHAKES = 3.0
+"""Seconds that half-open handshakes may take. Most later ones are of clients that are gone; what is
+left when a listener closes migrates to the others (BPF_SK_REUSEPORT_SELECT_OR_MIGRATE)."""
+
+
+class Drain:
+    """Waits for queues and connections of one app. Methods raise SteeringError.
+
+    `unix`: the queue and the connections of the instance's UNIX socket count, because new ones go to another socket.
+    """
+
+    def __init__(self, app: str, systemd: Systemd, passed: PassedSockets, tcp: Listeners, unix: UnixSockets) -> None:
+        self._app = app
+        self._systemd = systemd
+        self._passed = passed
+        self._tcp = tcp
+        self._unix = unix
+
+    async def emptied(self, number: int, limit: float, *, unix: bool) -> None:
+        """Wait until no connection can be queued there any more: none waits, and handshakes that had begun are done."""
+        unix = unix and self._passed.unix(number) is not None
+        if unix:
+            await asyncio.sleep(POLL)  # a client that resolved an address just before it moved may be about to connect
+        begun, now = self._tcp.half_open(), time.monotonic()
+        handshakes, end = now + min(HANDSHAKES, limit), now + limit
+        # A dead instance serves nothing; its queue goes to the others when the socket is closed.
+        while now < end and self._accepts(number):
+            begun &= self._tcp.half_open() if begun else begun
+            waiting = self._tcp.queues().get(number) or (unix and self._unix.reached([number]))
+            if not waiting and (not begun or now > handshakes):
+                return
+            await asyncio.sleep(POLL)
+            now = time.monotonic()
+
+    async def ended(self, number: int, limit: float, *, unix: bool) -> int:
+        """Return the connections that the instance still has after `limit` seconds, or as soon as it has none."""
+        now = time.monotonic()
+        end, pause = now + limit, POLL
+        while True:
+            left = self._tcp.connections([number]).get(number, 0)
+            left += self._unix.connections([number])[number] if unix else 0
+            if not left or now >= end:
+                return left
+            await asyncio.sleep(min(pause, max(0.0, end - now)))
+            now, pause = time.monotonic(), min(2 * pause, LONGEST_POLL)
+
+    def _accepts(self, number: int) -> bool:
+        """True if a process takes connections from the queues of the instance."""
+        state = str(self._systemd.properties(unit_name.instance(self._app, number)).get("ActiveState"))
+        return STATES.get(state) is State.READY

@@ -1,0 +1,48 @@
+"""The state of an app, as far as routing depends on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from deployd.model.app import App
+from deployd.model.generation import Cause
+from deployd.model.instance import Instance
+from deployd.model.rollout import Rollout
+from deployd.plan.routing import Policy, asked, preferred, shunned
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The instances, settings and rollout of an app at one time."""
+
+    instances: tuple[Instance, ...]
+    settings: App
+    rollout: Rollout | None = None
+    """The rollout under way."""
+    cause: Cause | None = None
+    """The cause of its target."""
+    prefer: int | None = None
+    """A generation that comes first, independent of the rollout."""
+    unanswered: frozenset[int] = frozenset()
+    """Ready instances whose probe has not succeeded yet; they get no connections."""
+    adopted_by: Mapping[int, int] = field(default_factory=dict)
+    """Generations whose instances are about to be adopted, and the generation that adopts them."""
+
+    def generation(self, item: Instance) -> int | None:
+        """Return the generation for which the instance counts."""
+        return None if item.generation is None else self.adopted_by.get(item.generation, item.generation)
+
+    def policy(self, serving: Mapping[int, int]) -> Policy:
+        """Return the policy. `serving`: the number of candidates of each generation."""
+        prefer = self.prefer if self.prefer is not None else preferred(self.rollout)
+        wanted = {} if self.prefer is not None else asked(self.rollout, self.settings.instances, serving)
+        left = shunned(self.rollout, self.cause)
+        return Policy(prefer, wanted, self.settings.spill_over, self.settings.warm_up, left)
+
+    def at_once(self, policy: Policy) -> bool:
+        """True if the preferred generation gets all new connections as soon as it serves: in a rollback, or because
+        instances of the other one are to be drained or frozen."""
+        settings = self.settings
+        back = self.prefer is not None or policy.shunned is not None
+        return back or settings.drain.close_after > 0 or settings.pace.standby > 0

@@ -7,7 +7,7 @@ from hypothesis import assume
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from deployd.errors import Refused
-from tests.units.test_layout import Disk, app
+from tests.units.disk import Disk, app
 
 ADDRESSES = ["80", "81", "82", "83"]
 addresses = st.lists(st.sampled_from(ADDRESSES), min_size=1, max_size=3, unique=True)

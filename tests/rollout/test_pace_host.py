@@ -88,7 +88,9 @@ def test_a_canary_that_crashes_while_it_waits_is_rolled_back(stage: Stage) -> No
         record = load.stop()
     assert (ended.status, ended.result) == (1, "rolled-back"), ended
     failure = ended.finished["failure"]
-    assert (failure["gate"], failure["instance"], failure["exit_status"]) == ("stay-up", 5, 5)
+    assert (failure["gate"], failure["instance"]) == ("stay-up", 5)
+    # `exit_status` is null if systemd has restarted the instance before deployd observes it again.
+    assert failure["reason"] == "instance 5 keeps crashing: exited with status 5 after it was ready"
     assert stage.invocations() == before
     assert not record.failed, record.summary()
 

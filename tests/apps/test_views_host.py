@@ -62,11 +62,12 @@ def test_status_has_the_keys_of_the_contract(stage: Stage) -> None:
         assert item["unit"] == f"{APP}@{item['instance']}.service"
         shown = stage.show(item["unit"], "MainPID", "InvocationID")
         assert shown == {"MainPID": str(item["main_pid"]), "InvocationID": item["invocation_id"]}
-    with stage.begin("rollout", "--release", stage.release("v2", boot=0.3)) as begun:
+    with stage.begin("rollout", "--release", stage.release("v2", barrier=True)) as begun:
         begun.until("instance", state="starting")
         assert_shape(stage.status()["rollout"], ROLLOUT)
         everything = stage.json("status")
         assert [item["app"] for item in everything["apps"]] == [APP]
+        stage.admit()
         begun.end()
 
 

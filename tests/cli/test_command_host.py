@@ -35,7 +35,7 @@ def tree(stage: Stage, *directories: str) -> set[str]:
 
 def test_a_second_rollout_is_refused(stage: Stage) -> None:
     stage.deploy("v1")
-    with stage.begin("rollout", "--release", stage.release("v2", boot=2.0)) as begun:
+    with stage.begin("rollout", "--release", stage.release("v2", barrier=True)) as begun:
         begun.until("instance", state="starting")
         for verb in (["rollout", APP], ["apply", APP], ["rollback", APP], ["restart", APP], ["scale", APP, "5"]):
             sentence = (
@@ -43,6 +43,7 @@ def test_a_second_rollout_is_refused(stage: Stage) -> None:
                 " or replace it with --supersede"
             )
             assert refused(stage, *verb) == sentence, verb
+        stage.admit()
         assert begun.end().result == "succeeded"
     assert len(stage.history()) == 2
 
@@ -192,7 +193,7 @@ def test_remove_deletes_what_was_generated_and_nothing_else(stage: Stage) -> Non
 def test_remove_works_without_the_app_file(stage: Stage) -> None:
     stage.deploy("v1")
     stage.machine.path(APP_FILE).unlink()
-    assert "put it back, or deployd remove demo" in refused(stage, "rollout", APP)
+    assert "put the file back, or use deployd remove demo" in refused(stage, "rollout", APP)
     assert stage.deployd("remove", APP).returncode == 0
     refused(stage, "status", APP, status=4)
 

@@ -53,7 +53,7 @@ def test_the_command_waits_for_a_paused_rollout_and_says_how_to_continue(stage: 
 
 def test_an_abort_can_be_waited_for(stage: Stage) -> None:
     stage.deploy("v1")
-    assert stage.deployd("rollout", APP, "--release", stage.release("v2", boot=0.3), "--no-block").returncode == 0
+    assert stage.deployd("rollout", APP, "--release", stage.release("v2", barrier=True), "--no-block").returncode == 0
     done = stage.deployd("abort", APP, "--wait")
     assert (done.returncode, done.stderr) == (0, "")
     end = f"{APP}: generation 2 was aborted and rolled back to 1: aborted by request"

@@ -30,6 +30,7 @@ LISTENING = "0A"
 """TCP_LISTEN in /proc/net/tcp."""
 APP_FILE = f"/etc/deployd/apps/{APP}.toml"
 RELEASES = f"/srv/{APP}"
+BARRIER = "/srv/barrier"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +64,19 @@ class Stage:
         boot: float = 0.0,
         handler_ms: float | None = None,
         files: Mapping[str, str] | None = None,
+        barrier: bool = False,
     ) -> str:
-        """Write a release directory, and return its path on the host."""
+        """Write a release directory, and return its path on the host. With `barrier`, its instances boot until they are
+        admitted: no rollout of it ends before the test wants it to."""
         path = f"{RELEASES}/{version}"
-        make_release(self.machine.path(path), version, mode, boot, handler_ms, files)
+        more = {"barrier": BARRIER} if barrier else {}
+        make_release(self.machine.path(path), version, mode, boot, handler_ms, {**more, **(files or {})})
         return path
+
+    def admit(self, *numbers: int) -> None:
+        """Let instances pass the barrier of their release, all of them by default."""
+        for name in numbers or ("all",):
+            self.machine.write(f"{BARRIER}/{name}", "")
 
     def configure(self, **settings: object) -> None:
         """Write the app file with its previous keys, replaced by these keys and tables (None: removed)."""

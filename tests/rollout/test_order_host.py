@@ -40,8 +40,9 @@ def test_instances_of_a_generation_are_stopped_in_order_of_their_starts(stage: S
 def test_the_newest_old_generation_is_stopped_first(stage: Stage, order: str) -> None:
     """A rollback that fails leaves instances of both generations."""
     stage.deploy("v1", rollout={"order": order}, gate={"timeout": "5s"})
-    with stage.begin("rollout", "--release", stage.release("v2", boot=0.2)) as begun:
+    with stage.begin("rollout", "--release", stage.release("v2", barrier=True)) as begun:
         for _ in range(2):
+            stage.admit(begun.until("instance", state="starting")["instance"])
             begun.until("instance", state="ready")
         begun.until("instance", state="stopped")
         stage.release("v1", "crash")

@@ -23,13 +23,14 @@ def test_an_old_instance_restarts_with_its_old_command_and_environment(stage: St
     stage.configure(environment={"WORD": "new"}, exec=["/usr/bin/python3", "-u", "app.py"])
     before = stage.invocations()
     with stage.load(rate=100) as load:
-        with stage.begin("rollout", "--release", stage.release("v2", boot=0.3)) as begun:
+        with stage.begin("rollout", "--release", stage.release("v2", barrier=True)) as begun:
             begun.until("instance", state="starting")
             assert stage.deployd("pause", APP).returncode == 0  # otherwise it would be replaced during the check
             held = stage.kill(1)
             after = again(stage, 1, before[1])
             argv, environ = stage.process(1)
             assert stage.deployd("resume", APP).returncode == 0
+            stage.admit()
             ended = begun.end()
         record = load.stop()
     assert after.generation == 1
@@ -45,10 +46,13 @@ def test_an_old_instance_restarts_with_its_old_command_and_environment(stage: St
 def test_a_new_instance_that_has_passed_may_be_restarted(stage: Stage) -> None:
     stage.deploy("v1")
     with stage.load(rate=100) as load:
-        with stage.begin("rollout", "--release", stage.release("v2", boot=0.3)) as begun:
-            number = begun.until("instance", state="ready")["instance"]
+        with stage.begin("rollout", "--release", stage.release("v2", barrier=True)) as begun:
+            number = begun.until("instance", state="starting")["instance"]
+            stage.admit(number)
+            begun.until("instance", state="ready", instance=number)
             before = stage.invocations()[number]
             held = stage.kill(number)
+            stage.admit()
             ended = begun.end()
         record = load.stop()
     assert (ended.status, ended.result) == (0, "succeeded"), ended

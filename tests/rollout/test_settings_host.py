@@ -14,15 +14,21 @@ def words(stage: Stage) -> dict[int, str]:
 
 def test_changed_settings_are_rolled_out_and_each_generation_keeps_its_own(stage: Stage) -> None:
     stage.deploy("v1", environment={"WORD": "one"})
-    stage.configure(environment={"WORD": "two"}, exec=["/usr/bin/python3", "-u", "app.py"])
+    stage.configure(
+        release=stage.release("v2", barrier=True),
+        environment={"WORD": "two"},
+        exec=["/usr/bin/python3", "-u", "app.py"],
+    )
     with stage.load(rate=100) as load:
         with stage.begin("apply") as begun:
+            stage.admit(begun.until("instance", state="starting")["instance"])
             begun.until("instance", state="ready")
             assert stage.deployd("pause", APP).returncode == 0
             assert words(stage) == {1: "one", 2: "two"}
             argvs = {ran.generation: stage.process(number)[0][1:] for number, ran in stage.invocations().items()}
             assert argvs == {1: ["app.py"], 2: ["-u", "app.py"]}
             assert stage.deployd("resume", APP).returncode == 0
+            stage.admit()
             ended = begun.end()
         record = load.stop()
     assert (ended.result, len(ended.finished["replaced"])) == ("succeeded", INSTANCES)

@@ -58,10 +58,11 @@ def test_a_newer_rollout_supersedes_from_the_present_state(stage: Stage, paused:
     stage.deploy("v1")
     with stage.load() as load:
         stage.configure(rollout={"pause_after": [3] if paused else []})
-        with stage.begin("rollout", "--release", stage.release("v2", boot=1.0)) as first:
+        with stage.begin("rollout", "--release", stage.release("v2", barrier=not paused)) as first:
             if paused:
                 first.until("paused")
             else:
+                stage.admit(first.until("instance", state="starting")["instance"])
                 first.until("instance", state="ready", generation=2)
             stage.configure(rollout={})
             second = stage.change("rollout", "--release", stage.release("v3"), "--supersede")
@@ -101,9 +102,11 @@ def test_an_abort_after_superseding_rolls_back_to_the_first_generation(stage: St
     stage.deploy("v1")
     before = stage.invocations()
     with stage.load() as load:
-        with stage.begin("rollout", "--release", stage.release("v2", boot=0.3)) as first:
+        with stage.begin("rollout", "--release", stage.release("v2", barrier=True)) as first:
+            stage.admit(first.until("instance", state="starting")["instance"])
             first.until("instance", state="stopped", generation=1)
-            with stage.begin("rollout", "--release", stage.release("v3", boot=0.3), "--supersede") as second:
+            with stage.begin("rollout", "--release", stage.release("v3", barrier=True), "--supersede") as second:
+                stage.admit(second.until("instance", state="starting", generation=3)["instance"])
                 second.until("instance", state="ready", generation=3)
                 assert stage.deployd("abort", APP).returncode == 0
                 aborted = second.end()

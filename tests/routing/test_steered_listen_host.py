@@ -53,12 +53,14 @@ def test_each_address_is_steered(stage: Stage, listen: list[str], clients: list[
 def test_a_changed_address_opens_and_closes(stage: Stage) -> None:
     """The new address opens with the first new instance, the old one closes with the last old instance."""
     stage.deploy("v1", routing="steered", listen=[OLD])
-    stage.configure(listen=[NEW], release=stage.release("v2", boot=0.2))
+    stage.configure(listen=[NEW], release=stage.release("v2", barrier=True))
     old = load(stage)
     with stage.begin("apply") as begun:
+        stage.admit(begun.until("instance", state="starting")["instance"])
         begun.until("instance", state="ready")
         with load(stage, port=OTHER) as new:
             assert addresses(stage) == {OLD, NEW}
+            stage.admit()
             ended = begun.end()
             assert ended.result == "succeeded", ended
             assert generations(stage, port=OTHER) == {2}

@@ -342,7 +342,7 @@ def test_a_connection_to_a_later_address_starts_the_app(stage: Stage) -> None:
 
 def test_remove_closes_every_socket(stage: Stage) -> None:
     stage.deploy("v1", listen=OLD_LISTEN)
-    stage.configure(listen=NEW_LISTEN, release=stage.release("v2", boot=BOOT))
+    stage.configure(listen=NEW_LISTEN, release=stage.release("v2", barrier=True))
     with stage.begin("apply") as begun:
         begun.until("instance", state="starting")
         assert listening(stage) == ["127.0.0.1:8080", "127.0.0.1:8081"]

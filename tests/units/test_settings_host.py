@@ -33,7 +33,7 @@ def test_an_old_instance_keeps_its_unit_settings(stage: Stage, surge: int) -> No
     before, reloaded = stage.invocations(), reloads(stage)
     stage.configure(service={"Nice": 2}, rollout={"max_surge": surge})
     with stage.load(rate=100) as load:
-        with stage.begin("rollout", "--release", stage.release("v2", boot=0.3)) as begun:
+        with stage.begin("rollout", "--release", stage.release("v2", barrier=True)) as begun:
             begun.until("instance", state="starting")
             assert stage.deployd("pause", APP).returncode == 0
             assert own_units(stage) == [f"{APP}@{number}.service" for number in range(1, INSTANCES + 1)]
@@ -41,6 +41,7 @@ def test_an_old_instance_keeps_its_unit_settings(stage: Stage, surge: int) -> No
             after = again(stage, 1, before[1])
             assert (after.generation, nice(stage, 1)) == (1, 1)
             assert stage.deployd("resume", APP).returncode == 0
+            stage.admit()
             ended = begun.end()
         record = load.stop()
     assert ended.result == "succeeded", ended
@@ -87,7 +88,7 @@ def test_settings_that_need_no_new_process_apply_at_once(stage: Stage) -> None:
 def test_remove_removes_units_of_single_instances(stage: Stage) -> None:
     stage.deploy("v1", service={"Nice": 1})
     stage.configure(service={"Nice": 2})
-    with stage.begin("rollout", "--release", stage.release("v2", boot=0.3)) as begun:
+    with stage.begin("rollout", "--release", stage.release("v2", barrier=True)) as begun:
         begun.until("instance", state="starting")
         assert stage.deployd("pause", APP).returncode == 0
         assert own_units(stage)

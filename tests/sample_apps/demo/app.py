@@ -3,7 +3,8 @@
 Copied whole into a release directory (see tests/sample_apps/release.py), so it imports the standard library only. Every
 setting is an environment variable or, failing that, a file of the release directory: BOOT_SECONDS (`boot`),
 HANDLER_MS (`handler_ms`), MODE (`mode`), CRASH_AFTER (`crash_after`), GRACE (`grace`), STATUS_AFTER (`status_after`),
-STATUS_MS (`status_ms`).
+STATUS_MS (`status_ms`), BARRIER (`barrier`: a directory; booting ends when it has a file `all` or one named like the
+instance).
 
 Modes: good · slow (a handler of 1 s, unless HANDLER_MS is set) · error500 (responds 500 to everything) · crash (exits
 with 3 instead of becoming ready) · exit0 · hang (never ready) · crash-after-ready (serves, then exits with 5, losing
@@ -294,10 +295,17 @@ ENDS: dict[str, Callable[[], object]] = {
 }
 
 
+def wait_at(barrier: str) -> None:
+    admitted = [Path(barrier, name) for name in ("all", os.environ.get("DEPLOYD_INSTANCE", "all"))]
+    while barrier and not any(map(Path.exists, admitted)):
+        time.sleep(0.02)
+
+
 def main() -> None:
     mode = setting("MODE", "mode", "good")
     sockets = listening_sockets(mode)
     time.sleep(float(setting("BOOT_SECONDS", "boot", "0")))
+    wait_at(setting("BARRIER", "barrier", ""))
     ENDS.get(mode, lambda: None)()
     asyncio.run(serve(mode, sockets))
 

@@ -7,25 +7,34 @@ import contextlib
 import datetime
 from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self
 
-from deployd.bus import BusError, Signal
+from deployd.bus import Bus, BusError, Signal
 from deployd.errors import DeploydError, Unreachable
 from deployd.names import APP, NAME, ROOT, app_path
 from deployd.replies import Json, error_from, json_object, lacks_lines
-
-if TYPE_CHECKING:
-    from deployd.api import Client
 
 PATIENCE = 60.0
 """Seconds until the client stops waiting for a daemon that is not running."""
 DAY = 86400.0
 
 
+class Queries(Protocol):
+    """The calls of a client that a watch makes. Each returns a document, or raises DeploydError."""
+
+    bus: Bus
+
+    async def status(self, app: str) -> Json: ...
+
+    async def history(self, app: str) -> Json: ...
+
+    async def event(self, app: str, number: int) -> Json: ...
+
+
 class Watch:
     """Events of an app and restarts of the daemon, in order."""
 
-    def __init__(self, client: Client, interface: str, member: str, app: str) -> None:
+    def __init__(self, client: Queries, interface: str, member: str, app: str) -> None:
         self._client = client
         self._interface, self._member, self._app = interface, member, app
         self._owner = ""

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from deployd.errors import SteeringError, steering_errors
 from deployd.reuseport import maps, syscalls
 from deployd.reuseport.maps import Kind, Map, Shape
-from deployd.reuseport.table import SLOTS, Table
+from deployd.reuseport.table import INSTANCES, Table
 
-slots = st.integers(1, SLOTS - 1)
+instances = st.integers(1, INSTANCES - 1)
 SHAPES = [maps.SWITCH, maps.TABLES, maps.CURSORS, maps.COUNTS, maps.SOCKETS]
 
 
-@given(st.dictionaries(slots, st.floats(0, 100)), st.lists(slots))
+@given(st.dictionaries(instances, st.floats(0, 100)), st.lists(instances))
 def test_a_table_is_read_back_as_it_was_written(weights: dict[int, float], order: list[int]) -> None:
     table = Table.of(weights, order)
     value = maps.packed(table)

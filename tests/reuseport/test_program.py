@@ -18,7 +18,7 @@ from deployd.errors import SteeringError
 from deployd.reuseport import program, syscalls
 from deployd.reuseport.assembler import R0, R1, Assembler
 from deployd.reuseport.steering import Steering, app_of
-from deployd.reuseport.table import ENTRIES, FALLBACKS, SLOTS, Table, choose
+from deployd.reuseport.table import ENTRIES, FALLBACKS, INSTANCES, Table, choose
 from tests.reuseport.sockets import Ground, ground, one_cpu, open_files, set_cursor, steering
 
 HOSTS = ["127.0.0.1", "::1", "::"]
@@ -36,7 +36,7 @@ def stored(app: Steering) -> dict[str, int]:
 
 
 def settle(app: Steering, place: Ground) -> None:
-    """Wait until all listeners are in their slots: the kernel frees old maps later, without a signal."""
+    """Wait until all listeners are in the array: the kernel frees old maps later, without a signal."""
     for _ in range(2000):
         if not app.sync(place.listeners()):
             return
@@ -46,15 +46,15 @@ def settle(app: Steering, place: Ground) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.dictionaries(st.integers(1, SLOTS - 1), st.floats(0, 100), max_size=6),
+    st.dictionaries(st.integers(1, INSTANCES - 1), st.floats(0, 100), max_size=6),
     st.data(),
     st.integers(0, 2**64 - 1),
 )
 def test_the_kernel_chooses_as_choose_does(weights: dict[int, float], data: st.DataObject, cursor: int) -> None:
     order = data.draw(st.permutations(list(weights)), label="order")
     listening = data.draw(st.sets(st.sampled_from(order)) if order else st.just(set()), label="listening")
-    listening |= {SLOTS - 1}  # one has to listen, or connections are refused
-    order = [*order, SLOTS - 1]
+    listening |= {INSTANCES - 1}  # one has to listen, or connections are refused
+    order = [*order, INSTANCES - 1]
     table = Table.of(weights, order)
     with ground("127.0.0.1", listening) as place, steering() as app:
         app.set(table)

@@ -91,7 +91,7 @@ def test_a_drain_waits_for_connections_to_end(stage: Stage) -> None:
 
 
 def test_numbers_without_a_slot_are_not_steered(stage: Stage) -> None:
-    """There are 1023 slots. Only a pin made by hand has a higher number."""
+    """The kernel's arrays have room for instances 1 to 1023. Only a pin made by hand has a higher number."""
     stage.deploy("v1", routing="steered", instances=2)
     pins = f"/var/lib/deployd/apps/{APP}/pins"
     stage.machine.run(["cp", "-a", f"{pins}/1", f"{pins}/1024"])

@@ -15,7 +15,7 @@ from deployd.errors import steering_errors
 from deployd.reuseport import program
 from deployd.reuseport.listeners import borrowed
 from deployd.reuseport.maps import Map
-from deployd.reuseport.table import SLOTS
+from deployd.reuseport.table import INSTANCES
 from deployd.sockdiag.inet_diag import Listener
 
 SO_ATTACH_REUSEPORT_EBPF = 52
@@ -56,33 +56,35 @@ class Group:
     def __init__(self, maps: program.Maps, known: bool) -> None:
         """`known`: the array of sockets may have listeners already. Raises SteeringError."""
         self.sockets: Map = maps.sockets
-        self._taken = set(range(1, SLOTS)) if known else set()
+        self._taken = set(range(1, INSTANCES)) if known else set()
         self._program = program.load(program.code(maps))
         self._attached = False
 
     def sync(self, wanted: Mapping[int, Listener], pid: int) -> set[int]:
-        """Put each listener in its slot and remove all others. Returns the slots that have to wait. Raises
-        SteeringError."""
+        """Put the listener of each instance in the array and remove all others. Return those that have to wait.
+
+        Raises SteeringError.
+        """
         with steering_errors("read the kernel's array of listeners"):
-            there = {slot: cookie for slot in self._taken if (cookie := self._cookie(slot))}
-            for slot in there.keys() - wanted.keys():
-                self.sockets.discard(slot)
+            there = {instance: cookie for instance in self._taken if (cookie := self._cookie(instance))}
+            for instance in there.keys() - wanted.keys():
+                self.sockets.discard(instance)
         self._taken = there.keys() & wanted.keys()
-        absent = {slot: one for slot, one in wanted.items() if there.get(slot) != one.cookie}
+        absent = {instance: one for instance, one in wanted.items() if there.get(instance) != one.cookie}
         # One listener suffices to replace the program that an earlier daemon attached.
         touched = absent if absent or self._attached else dict(list(wanted.items())[:1])
         with borrowed({one.inode for one in touched.values()}, pid) as sockets:
             waiting = set()
-            for slot, one in touched.items():
-                if not self._put(slot, sockets.get(one.inode), slot in absent):
-                    waiting.add(slot)
+            for instance, one in touched.items():
+                if not self._put(instance, sockets.get(one.inode), instance in absent):
+                    waiting.add(instance)
         return waiting
 
     def close(self) -> None:
         os.close(self._program)
         self.sockets.close()
 
-    def _put(self, slot: int, fd: int | None, absent: bool) -> bool:
+    def _put(self, instance: int, fd: int | None, absent: bool) -> bool:
         if fd is None:
             return False
         with steering_errors("attach the steering program to a listener"), socket.socket(fileno=os.dup(fd)) as listener:
@@ -91,14 +93,14 @@ class Group:
         self._attached = True
         if absent:
             try:
-                self.sockets[slot] = struct.pack("=Q", fd)
+                self.sockets[instance] = struct.pack("=Q", fd)
             except OSError as error:
                 if error.errno == errno.EBUSY:
                     return False
                 with steering_errors("put a listener into the kernel's array"):
                     raise
-            self._taken.add(slot)
+            self._taken.add(instance)
         return True
 
-    def _cookie(self, slot: int) -> int:
-        return int.from_bytes(self.sockets.get(slot), sys.byteorder)
+    def _cookie(self, instance: int) -> int:
+        return int.from_bytes(self.sockets.get(instance), sys.byteorder)

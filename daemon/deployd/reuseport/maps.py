@@ -11,7 +11,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from deployd.reuseport import syscalls
-from deployd.reuseport.table import ENTRIES, FALLBACKS, SLOTS, Table
+from deployd.reuseport.table import ENTRIES, FALLBACKS, INSTANCES, Table
 
 POSSIBLE = Path("/sys/devices/system/cpu/possible")
 
@@ -42,13 +42,13 @@ class Shape:
 SWITCH = Shape("deployd_switch", Kind.ARRAY, 4, 1)
 """Which of the two tables is in force. A new table is written to the other one, and then these four bytes select it."""
 TABLES = Shape("deployd_tables", Kind.ARRAY, 2 * (ENTRIES + FALLBACKS), 2)
-"""The entries of each table and then its order, two bytes for each slot; 0 ends the order."""
+"""The entries of each table and then its order, two bytes for each instance; 0 ends the order."""
 CURSORS = Shape("deployd_cursors", Kind.PERCPU_ARRAY, 8, 1)
 """The number of connections that each CPU has steered."""
-COUNTS = Shape("deployd_counts", Kind.ARRAY, 8 * SLOTS, 1)
-"""The number of connections of each slot, in one value, so that one call reads all of them."""
-SOCKETS = Shape("deployd_sockets", Kind.REUSEPORT_SOCKARRAY, 8, SLOTS)
-"""The listeners of one address by slot."""
+COUNTS = Shape("deployd_counts", Kind.ARRAY, 8 * INSTANCES, 1)
+"""The number of connections of each instance, in one value, so that one call reads all of them."""
+SOCKETS = Shape("deployd_sockets", Kind.REUSEPORT_SOCKARRAY, 8, INSTANCES)
+"""The listeners of one address by instance."""
 
 
 class Map:
@@ -90,8 +90,8 @@ class Map:
         return None
 
     def __getitem__(self, key: int) -> bytes:
-        """Return the value, of a PERCPU_ARRAY those of all possible CPUs. Raises OSError, and KeyError for an empty
-        slot.
+        """Return the value, of a PERCPU_ARRAY those of all possible CPUs. Raises OSError, and KeyError if there
+        is none.
 
         In an array of sockets a value is the socket's cookie (ss -e calls it sk).
         """
@@ -109,7 +109,7 @@ class Map:
         self._element(_MAP_UPDATE_ELEM, key, ctypes.create_string_buffer(value, len(value)))
 
     def discard(self, key: int) -> None:
-        """Empty a slot of an array of sockets. Raises OSError."""
+        """Remove the listener of an instance from an array of sockets. Raises OSError."""
         with suppress(FileNotFoundError):
             self._element(_MAP_DELETE_ELEM, key, None)
 
@@ -153,8 +153,8 @@ def packed(table: Table) -> bytes:
 
 def unpacked(value: bytes) -> Table:
     """Return a table from TABLES."""
-    slots = struct.unpack(_TABLE, value)
-    return Table(slots[:ENTRIES], tuple(slot for slot in slots[ENTRIES:] if slot))
+    instances = struct.unpack(_TABLE, value)
+    return Table(instances[:ENTRIES], tuple(instance for instance in instances[ENTRIES:] if instance))
 
 
 _TABLE = f"={ENTRIES + FALLBACKS}H"

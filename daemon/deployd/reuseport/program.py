@@ -16,7 +16,7 @@ from deployd.errors import SteeringError
 from deployd.reuseport import syscalls
 from deployd.reuseport.assembler import DOUBLE, FRAME, HALF, R0, R1, R2, R3, R4, R6, R7, R8, WORD, Assembler
 from deployd.reuseport.maps import Map
-from deployd.reuseport.table import ENTRIES, FALLBACKS, SLOTS, STRIDE
+from deployd.reuseport.table import ENTRIES, FALLBACKS, INSTANCES, STRIDE
 
 PROG_LOAD = 5
 _SK_REUSEPORT = 21
@@ -67,11 +67,11 @@ def code(maps: Maps) -> bytes:
     do.mask(R8, ENTRIES - 1)  #                            r8 = its entry: number * STRIDE % ENTRIES
     do.add_register(R8, R8)  #                             two bytes each
     do.add_register(R8, R7)
-    do.load(HALF, R8, R8)  #                               r8 = the slot that the entry names
+    do.load(HALF, R8, R8)  #                               r8 = the instance that the entry names
     _select(do, maps.sockets)  #                           does it listen?
 
     for place in range(FALLBACKS):
-        do.load(HALF, R8, R7, 2 * (ENTRIES + place))  #    else r8 = the next slot in order,
+        do.load(HALF, R8, R7, 2 * (ENTRIES + place))  #    else r8 = the next instance in order,
         do.jump_if(R8, 0, "pass")  #                       until there is none: the kernel selects by hash
         _select(do, maps.sockets)
     do.jump("pass")
@@ -79,11 +79,11 @@ def code(maps: Maps) -> bytes:
     do.label("selected")
     do.store_number(WORD, FRAME, _KEY, 0)
     _look_up(do, maps.counts)  #                           r0 = &counts[0]
-    do.mask(R8, SLOTS - 1)  #                              the verifier requires a check of the bounds
+    do.mask(R8, INSTANCES - 1)  #                          the verifier requires a check of the bounds
     do.multiply(R8, 8)
     do.add_register(R0, R8)
     do.set(R1, 1)
-    do.atomic_add(DOUBLE, R0, 0, R1)  #                    counts[slot] += 1
+    do.atomic_add(DOUBLE, R0, 0, R1)  #                    counts[instance] += 1
 
     do.label("pass")
     do.set(R0, _PASS)  #                                   to the selected listener; never dropped
@@ -101,7 +101,7 @@ def _look_up(do: Assembler, table: Map) -> None:
 
 
 def _select(do: Assembler, sockets: Map) -> None:
-    """If slot r8 listens, make it the listener of the connection and jump to "selected"."""
+    """If instance r8 listens, make it the listener of the connection and jump to "selected"."""
     do.store(WORD, FRAME, _KEY, R8)
     do.move(R1, R6)
     do.load_map(R2, sockets.fd)

@@ -92,7 +92,7 @@ class Steering:
         """Steer among these listeners, by instance, and no others. Call it whenever one was opened or closed.
 
         Set the table first: without one the kernel selects by hash. Returns the instances with a listener that could
-        not be put in its slot yet, because it is in the maps of an earlier daemon or closed; call again soon. Raises
+        not be put in the array yet, because it is in the maps of an earlier daemon or closed; call again soon. Raises
         SteeringError."""
         wanted: dict[Address, dict[int, Listener]] = {}
         for number, several in listeners.items():
@@ -101,10 +101,10 @@ class Steering:
         for address in self._groups.keys() - wanted.keys():
             self._groups.pop(address).close()
         waiting: set[int] = set()
-        for address, by_slot in wanted.items():
+        for address, by_instance in wanted.items():
             if address not in self._groups:
                 self._groups[address] = self._group(address)
-            waiting |= self._groups[address].sync(by_slot, self._pid)
+            waiting |= self._groups[address].sync(by_instance, self._pid)
         for address in self._arrays.keys() - wanted.keys():
             self._arrays.pop(address).close()
         return frozenset(waiting)
@@ -114,7 +114,7 @@ class Steering:
         that migrated from a closed listener counts for both. Raises SteeringError."""
         with steering_errors("read the steering counters"):
             counts = struct.unpack(f"={maps.COUNTS.value_size // 8}Q", self._maps["counts"][0])
-        return {slot: count for slot, count in enumerate(counts) if count}
+        return {instance: count for instance, count in enumerate(counts) if count}
 
     def close(self) -> None:
         """Close the maps. The kernel continues to steer by the last table, whether or not the maps are stored."""

@@ -11,7 +11,7 @@ from deployd.model.instance import Instance, State
 from deployd.reuseport.group import Address
 from deployd.reuseport.listeners import by_instance
 from deployd.reuseport.steering import Steering
-from deployd.reuseport.table import SLOTS, Table
+from deployd.reuseport.table import INSTANCES, Table
 from deployd.routing.kernel import Kernel
 from deployd.routing.passed_sockets import PassedSockets
 from deployd.routing.socket_units import SocketUnits
@@ -94,7 +94,7 @@ class Listeners:
         """Read which sockets are open, and which instances have lost theirs. Raises SystemdError, SteeringError."""
         up = {item.number: item for item in instances if self._passed.tcp(item.number) and _is_up(item)}
         # Only a pin made by hand has a number without a place in the kernel's maps.
-        numbers = {number for number in (*up, *self._known, *(await self._orphans())) if 0 < number < SLOTS}
+        numbers = {number for number in (*up, *self._known, *(await self._orphans())) if 0 < number < INSTANCES}
         news: dict[int, object] = {}
         gone, lost = set(), set()
         for number in sorted(numbers):

@@ -9,7 +9,7 @@ DESTDIR ?= /
 # How the demo's app takes connections: shared (one socket) or steered (one for each instance).
 ROUTING ?= shared
 # Files of tests that run side by side, each with hosts of its own: more than cores, because tests also wait.
-WORKERS ?= $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
+WORKERS ?= $(shell echo $$(( $$(nproc) * 2 )))
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 export HOST
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -89,8 +90,17 @@ def outcome(directory: Path, text: str, *options: str, before: Callable[[], None
     file.write_text(text)
     settings = ["-c", "pyproject.toml", f"--rootdir={directory}", "-o", f"cache_dir={directory}"]
     command = [sys.executable, "-m", "pytest", *settings, *options, str(file)]
+    # The options of the run that this test belongs to are not for the inner one.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
     done = subprocess.run(
-        command, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=150, preexec_fn=before
+        command,
+        cwd=CHECKOUT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=150,
+        preexec_fn=before,
     )
     return done.stdout.splitlines()[-1], done.stdout + done.stderr
 

@@ -39,6 +39,9 @@ class Scene:
         settings = {"instances": POOL, "exec": EXEC, "gate": {"timeout": "20s"}, "rollout": {"on_failure": "pause"}}
         self.stage.configure(release=v1, **settings)
         assert self.stage.change("apply").result == "succeeded"
+        # In a first deployment systemd starts them in any order, and what started last is replaced first.
+        for number in range(1, POOL + 1):
+            self.stage.machine.run(["systemctl", "restart", f"{APP}@{number}.service"])
         first = self.stage.invocations()
         self.load = self.stage.load()
         with self.begin("v2", fails_in=4) as begun:

@@ -201,9 +201,9 @@ def test_a_socket_that_is_closed_by_hand_is_opened_again(stage: Stage, verb: str
     stage.machine.run(["systemctl", verb, f"{APP}:unix@1.socket"])
 
     def mended() -> bool:
-        after = stage.invocations()
-        new = [number for number in after if after[number].invocation != before[number].invocation]
-        return sorted(new) == [1, 2] and stage.status()["ready"] == 2
+        items = stage.status()["instances"]
+        new = [item["instance"] for item in items if item["invocation_id"] != before[item["instance"]].invocation]
+        return sorted(new) == [1, 2] and all(item["ready"] for item in items)
 
     stage.machine.wait_for(mended, what="both instances to have the new socket")
     assert answers(stage) == {("1", "1"), ("1", "2")}

@@ -257,17 +257,23 @@ def test_a_signal_reaches_every_handler_until_it_is_removed(address: str) -> Non
     run(work())
 
 
+async def serve_and_note(server: Bus) -> list[MethodCall]:
+    """Answer every call under NAME with nothing; return the list to which the calls are added."""
+    seen: list[MethodCall] = []
+
+    async def note(call: MethodCall) -> Reply:
+        seen.append(call)
+        return "", []
+
+    server.serve(note)
+    await server.request_name(NAME)
+    return seen
+
+
 def test_a_call_carries_the_unique_name_that_the_bus_gave_its_sender(address: str) -> None:
     async def work() -> None:
         async with connections(address, 2) as (server, client):
-            seen: list[MethodCall] = []
-
-            async def note(call: MethodCall) -> Reply:
-                seen.append(call)
-                return "", []
-
-            server.serve(note)
-            await server.request_name(NAME)
+            seen = await serve_and_note(server)
             await call(client, "Anything", "s", ["x"])
             [uid] = await server.call(*DBUS, "GetConnectionUnixUser", "s", [seen[0].sender])
             assert uid == os.getuid()
@@ -279,14 +285,7 @@ def test_a_call_carries_the_unique_name_that_the_bus_gave_its_sender(address: st
 def test_the_bus_returns_the_credentials_of_a_caller(address: str) -> None:
     async def work() -> None:
         async with connections(address, 2) as (server, client):
-            seen: list[MethodCall] = []
-
-            async def note(call: MethodCall) -> Reply:
-                seen.append(call)
-                return "", []
-
-            server.serve(note)
-            await server.request_name(NAME)
+            seen = await serve_and_note(server)
             await call(client, "Anything")
             await call(client, "Anything", interactive=True)
             assert [item.interactive for item in seen] == [False, True]

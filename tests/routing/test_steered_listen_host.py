@@ -10,7 +10,6 @@ from tests.load.client import Load
 
 OTHER = 8081
 OLD, NEW = f"127.0.0.1:{PORT}", f"127.0.0.1:{OTHER}"
-LOOPBACKS = ("127.0.0.1", "::1")
 
 
 def load(stage: Stage, host: str = "127.0.0.1", port: int = PORT, rate: float = 80) -> Load:

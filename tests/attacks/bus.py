@@ -117,24 +117,24 @@ def _believed(stage: Stage, result: str, status: int) -> str:
 
 
 def states_of_units_forged_with_busctl(stage: Stage) -> str:
-    """nobody emits PropertiesChanged for every instance while a release that is never ready is rolled out."""
+    """The user nobody emits PropertiesChanged for every instance while a release that is never ready is rolled out."""
     with signals_let_through(stage):
         return _bad_rollout_under(stage, lambda: stage.machine.popen(["sh", "-c", BUSCTL], user="nobody"))
 
 
 def every_signal_forged(stage: Stage) -> str:
-    """nobody sends each kind of signal to which daemon and command listen, to every connection on the bus."""
+    """The user nobody sends each kind of signal that daemon and command await, to every connection on the bus."""
     with signals_let_through(stage):
         return _bad_rollout_under(stage, lambda: program(stage, "liar", "60", APP, "2"))
 
 
 def every_signal_forged_under_the_policy(stage: Stage) -> str:
-    """nobody does the same with the bus policy in place, which does not protect the command's unique name."""
+    """The user nobody does the same with the bus policy in place, which does not protect the command's unique name."""
     return _bad_rollout_under(stage, lambda: program(stage, "liar", "60", APP, "2"))
 
 
 def end_forged_for_a_waiting_command(stage: Stage) -> str:
-    """nobody signals to a waiting `deployd rollout` and a `status --watch` that the rollout has succeeded."""
+    """The user nobody signals to a waiting `deployd rollout` and a `status --watch` that the rollout has succeeded."""
     stage.deploy("v1")
     watch = ["deployd", "status", APP, "--watch", "--json"]
     watching = stage.machine.popen(watch, stdout=subprocess.PIPE)
@@ -159,7 +159,7 @@ def _unfinished(stage: Stage, result: str, begun: Begun) -> str:
 
 
 def deadly_messages(stage: Stage) -> str:
-    """nobody sends odd names, long bodies, nested variants, unknown types: any message that might kill the daemon."""
+    """The user nobody sends odd names, long bodies, nested variants, unknown types: what might kill the daemon."""
     stage.deploy("v1", instances=1)
     was = daemon(stage)
     with running(program(stage, "deadly")) as process:
@@ -171,7 +171,7 @@ def deadly_messages(stage: Stage) -> str:
 
 
 def signals_for_the_daemon_alone(stage: Stage) -> str:
-    """nobody sends a signal to org.deployd1, and to its unique name: the bus should refuse both."""
+    """The user nobody sends a signal to org.deployd1, and to its unique name: the bus should refuse both."""
     found = stage.machine.run(["busctl", "--json=short", "call", *THE_BUS, "GetNameOwner", "s", "org.deployd1"]).stdout
     [owner] = json.loads(found)["data"]
     with running(program(stage, "addressed", "org.deployd1", owner)) as process:
@@ -201,12 +201,12 @@ def _flood(stage: Stage, kind: str) -> str:
 
 
 def flood_without_replies(stage: Stage) -> str:
-    """nobody sends 10,000 calls per second that expect no reply."""
+    """The user nobody sends 10,000 calls per second that expect no reply."""
     return _flood(stage, "quiet")
 
 
 def flood_as_fast_as_it_goes(stage: Stage) -> str:
-    """nobody sends calls that expect no reply as fast as the bus accepts them, while root queries the status."""
+    """The user nobody sends calls that expect no reply as fast as the bus accepts them, and root queries the status."""
     stage.deploy("v1", instances=2)
     was, until = daemon(stage), time.monotonic() + FLOODED
     with running(program(stage, "flooder", "furious")):
@@ -217,32 +217,32 @@ def flood_as_fast_as_it_goes(stage: Stage) -> str:
 
 
 def flood_as_fast_as_it_goes_in_a_rollout(stage: Stage) -> str:
-    """nobody does the same during a rollout by root."""
+    """The user nobody does the same during a rollout by root."""
     return _flood(stage, "furious")
 
 
 def flood_of_parallel_callers(stage: Stage) -> str:
-    """nobody has 1,000 pending calls at any time, over 200 connections."""
+    """The user nobody has 1,000 pending calls at any time, over 200 connections."""
     return _flood(stage, "parallel")
 
 
 def flood_of_unread_replies(stage: Stage) -> str:
-    """nobody requests histories without reading them, over as many connections as the bus allows a user."""
+    """The user nobody requests histories without reading them, over as many connections as the bus allows a user."""
     return _flood(stage, "unread")
 
 
 def flood_of_long_messages(stage: Stage) -> str:
-    """nobody sends strings of 17 and 50 MiB, and arrays of integers and of variants."""
+    """The user nobody sends strings of 17 and 50 MiB, and arrays of integers and of variants."""
     return _flood(stage, "long")
 
 
 def flood_of_signals(stage: Stage) -> str:
-    """nobody addresses 10,000 signals per second to the daemon, each of which the bus refuses."""
+    """The user nobody addresses 10,000 signals per second to the daemon, each of which the bus refuses."""
     return _flood(stage, "signals")
 
 
 def flood_of_connections(stage: Stage) -> str:
-    """nobody uses a new connection for every eight calls, so that the daemon must look up its credentials."""
+    """The user nobody uses a new connection for every eight calls, so that the daemon must look up its credentials."""
     return _flood(stage, "connecting")
 
 

@@ -50,7 +50,7 @@ def fail_with_secret(stage: Stage) -> Ended:
 
 
 def read_the_last_words_of_an_app(stage: Stage) -> str:
-    """nobody reads the output of failed instances and hooks in replies, properties, errors and signals."""
+    """The user nobody reads the output of failed instances and hooks in replies, properties, errors and signals."""
     machine = stage.machine
     listener = machine.popen([machine.python, "-c", LISTEN], user=NOBODY, stdout=subprocess.PIPE)
     assert listener.stdout is not None
@@ -90,7 +90,7 @@ def read_the_last_words_of_an_app(stage: Stage) -> str:
 
 
 def look_into_closed_directories(stage: Stage) -> str:
-    """nobody learns by plan, check and releases which paths exist in closed directories or behind symlinks."""
+    """The user nobody learns by plan, check and releases which paths exist in closed directories or behind symlinks."""
     stage.deploy("v1")
     machine = stage.machine
     machine.run(["install", "-d", "-m", "700", "/var/closed", "/var/closed/dir", "/srv/closed"])
@@ -117,7 +117,7 @@ def look_into_closed_directories(stage: Stage) -> str:
 
 
 def learn_the_names_beside_a_release(stage: Stage) -> str:
-    """nobody learns the names of directories and changed files that it may not list."""
+    """The user nobody learns the names of directories and changed files that it may not list."""
     stage.deploy("v1")
     machine = stage.machine
     machine.run(["install", "-d", "/srv/demo/acquisition-of-rival"])
@@ -133,7 +133,7 @@ def learn_the_names_beside_a_release(stage: Stage) -> str:
 
 
 def read_an_app_file_of_mode_0600(stage: Stage) -> str:
-    """nobody reads an app file of mode 0600 through deployd, whether the file is valid or not."""
+    """The user nobody reads an app file of mode 0600 through deployd, whether the file is valid or not."""
     stage.deploy("v1", environment={"DATABASE": SECRET})
     machine = stage.machine
     polkit_rule(stage, 'action.lookup("verb") != "remove"')
@@ -172,7 +172,7 @@ def roll_out_code_of_ones_own(stage: Stage) -> str:
 
 
 def stop_the_daemon_with_unanswered_questions(stage: Stage) -> str:
-    """nobody causes 64 password prompts and leaves them unanswered, while others use the daemon."""
+    """The user nobody causes 64 password prompts and leaves them unanswered, while others use the daemon."""
     stage.deploy("v1")
     machine = stage.machine
     caller = machine.popen([machine.python, "-c", PROMPTS], user=NOBODY, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -202,7 +202,7 @@ def stop_the_daemon_with_unanswered_questions(stage: Stage) -> str:
 
 
 def have_a_thousand_instances_simulated(stage: Stage) -> str:
-    """nobody makes 300 concurrent requests for the plan of 1,000 instances, while root plans and rolls out."""
+    """The user nobody makes 300 concurrent requests for the plan of 1,000 instances, while root plans and rolls out."""
     stage.deploy("v1")
     stage.configure(release="/srv/demo/v1", instances=1000)
     machine = stage.machine
@@ -243,7 +243,7 @@ ODD: tuple[tuple[str, ...], ...] = (
 
 
 def have_tracebacks_written(stage: Stage) -> str:
-    """nobody calls methods with odd values and types, so that the daemon writes tracebacks or dies."""
+    """The user nobody calls methods with odd values and types, so that the daemon writes tracebacks or dies."""
     stage.deploy("v1")
     machine = stage.machine
     pid = stage.show("deployd.service", "MainPID")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from deployd import config
+from deployd.config import overlap
 from deployd.config.source import printable
 from deployd.errors import DeploydError, InvalidFile, NoSuchApp
 from deployd.files.sweep import Shared, Sweep
@@ -43,6 +44,7 @@ class AppFiles:
         self._lists = Shared(self._list)
         self._sweep = Sweep()
         self._releases = Shared(partial(self.each, _release))
+        self._apps = Shared(partial(self.each, config.load))
 
     @property
     def names(self) -> frozenset[str]:
@@ -101,6 +103,11 @@ class AppFiles:
             (printable(item), printable(str(self.path(item))), str(what) if isinstance(what, DeploydError) else None)
             for item, what in sorted(found.items())
         ]
+
+    async def overlaps(self) -> dict[str, tuple[str, str]]:
+        """Return each app whose addresses overlap with those of another app file: that app, and a sentence."""
+        apps = [item for item in (await self._apps.get()).values() if isinstance(item, App)]
+        return await self._workers.run("", partial(overlap.overlaps, apps, only6=overlap.ipv6_only()))
 
     async def _problem(self, name: str, check: Check) -> DeploydError | None:
         try:

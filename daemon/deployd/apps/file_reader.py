@@ -36,10 +36,21 @@ class FileReader:
         }
 
     async def _problems(self, caller: Caller, name: str) -> list[tuple[str, str, str | None]]:
+        overlaps = await self._overlaps(caller)
         found = await self._files.problems(name, None if caller.root else partial(_check_release, caller))
+        found = [(app, file, problem or overlaps.get(app)) for app, file, problem in found]
         wrong = [app for app, _, problem in found if problem is not None]
         secret = [app for app in wrong if not await self.may_read(caller, app)]
         return [(app, file, str(self.invalid(app)) if app in secret else problem) for app, file, problem in found]
+
+    async def _overlaps(self, caller: Caller) -> dict[str, str]:
+        """Return what is wrong with apps whose addresses overlap with those of another app that the caller may see."""
+        found = await self._files.overlaps()
+        return {
+            app: f"{self._files.path(app)}: {sentence}"
+            for app, (other, sentence) in found.items()
+            if await self.may_read(caller, other)
+        }
 
     def invalid(self, app: str) -> InvalidFile:
         """Return the error for a caller that may not read the invalid app file."""

@@ -6,7 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from deployd.config import trust, values
+from deployd.config import overlap, trust, values
 from deployd.config.address import addresses
 from deployd.config.directives import SERVICE, SOCKET, directives
 from deployd.config.gate import gate
@@ -55,7 +55,7 @@ def load(path: Path) -> App:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InvalidFile(f"{file}:{line}: is not UTF-8 text; save it as UTF-8") from None
-    return parse(path.stem, text, file)
+    return parse(path.stem, text, file, only6=overlap.ipv6_only())
 
 
 def check_name(name: str) -> None:
@@ -87,8 +87,11 @@ def _require_name(name: str, file: str) -> None:
         raise InvalidFile(one_line(f"{file}: {problem}")) from None
 
 
-def parse(name: str, text: str, file: str) -> App:
-    """Return the app that `text` describes. Raises `InvalidFile` with one sentence."""
+def parse(name: str, text: str, file: str, *, only6: bool = False) -> App:
+    """Return the app that `text` describes. Raises `InvalidFile` with one sentence.
+
+    `only6` is the machine's default for sockets at [::] (`overlap.ipv6_only`).
+    """
     _require_name(name, file)
     source = Source(file, text)
     try:
@@ -126,6 +129,8 @@ def parse(name: str, text: str, file: str) -> App:
         refuse_what_cannot_be_steered(app, top)
     else:
         refuse_what_needs_steering(top)
+    if (both := overlap.overlap(app, only6=only6)) is not None:
+        raise top.fail("listen", overlap.sentence(*both))
     return app
 
 

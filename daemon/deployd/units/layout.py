@@ -208,4 +208,4 @@ def _left_alone(unit: Unit, there: Present, placement: Placement) -> Unit:
     if unit_name.generation_socket_number(there.name, unit.name) in there.accepted():
         return Unit(unit.name, old)
     is_socket = any(unit.name == item.name for item in placement.kept)
-    return Unit(unit.name, old) if is_socket and sockets.settings(old) == sockets.settings(unit.text) else unit
+    return Unit(unit.name, old) if is_socket and sockets.lines(old) == sockets.lines(unit.text) else unit

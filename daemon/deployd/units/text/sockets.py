@@ -96,7 +96,12 @@ def held(app_name: str, text: str) -> frozenset[str]:
 
 
 def settings(text: str) -> list[str]:
-    """Return the lines of [Socket] in a unit file, without comments. A change of them closes the socket."""
+    """Return the lines of [Socket] in a unit file that an open socket cannot change to."""
+    return [line for line in lines(text) if not line.startswith("FreeBind=")]  # it matters only for the next opening
+
+
+def lines(text: str) -> list[str]:
+    """Return the lines of [Socket] in a unit file, without comments."""
     _, _, rest = text.partition("\n[Socket]\n")
     section, _, _ = rest.partition("\n[")
     return [line for line in section.splitlines() if line and not line.startswith("#")]

@@ -36,6 +36,8 @@ _SERVICE_DEFAULTS = (
     ("KillMode", "mixed"),
 )
 _SOCKET_DEFAULTS = (("Backlog", "4096"),)
+_TCP_DEFAULTS = (*_SOCKET_DEFAULTS, ("FreeBind", "yes"))
+"""An address that comes after the boot, or moves between machines, must not keep the socket from opening."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,7 @@ def _steered(app: App, generation_socket: int | None, values: dict[str, object])
         own = {
             "own_addresses": [escape.specifier(item.address) for item in app.listen if item.kind is ListenKind.TCP],
             "instance_starter": unit_name.instance_socket_starter(app.name, "%i"),
+            "socket": _with_defaults(_TCP_DEFAULTS, app.socket),
         }
         text = _environment().get_template("steered.j2").render(more | own)
         yield Unit(unit_name.instance_socket(app.name, ""), text)
@@ -185,11 +188,12 @@ def _listening(app: App, listening: Iterable[Socket], values: dict[str, object])
     first = unit_names(app.name)[0]
     for item in listening:
         # The default is the name of the unit, but ":" separates the names in $LISTEN_FDNAMES.
-        defaults = () if item.name == first else (("FileDescriptorName", first),)
+        named = () if item.name == first else (("FileDescriptorName", first),)
+        defaults = _SOCKET_DEFAULTS if all(address.startswith("/") for address in item.addresses) else _TCP_DEFAULTS
         more = values | {
             "unit": item,
             "starter": unit_name.service_of(item.name),
-            "socket": _with_defaults((*_SOCKET_DEFAULTS, *defaults), app.socket),
+            "socket": _with_defaults((*defaults, *named), app.socket),
         }
         yield Unit(item.name, _environment().get_template("socket.j2").render(more))
         if item.name != first:

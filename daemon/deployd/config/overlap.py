@@ -1,0 +1,123 @@
+"""Which listening addresses cannot be open at the same time, by the rules of Linux (ip(7), ipv6(7)). Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from deployd.model.app import App, Directives, Listen, ListenKind
+
+_SYSCTL = Path("/proc/sys/net/ipv6/bindv6only")
+_ANY = 0
+"""The address 0.0.0.0 or [::], which stands for all addresses of its family."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What a socket takes: a path, or a port at addresses of one family or both; None if it takes none of a family."""
+
+    where: str | int
+    v4: int | None = None
+    v6: int | None = None
+
+
+def overlap(app: App, *, only6: bool) -> tuple[Listen, Listen] | None:
+    """Return two addresses of `app` that cannot be open at the same time, or None.
+
+    `only6` is the machine's default for sockets at [::] (`ipv6_only`).
+    """
+    if _shares_ports(app):
+        return None
+    taken = [(item, _taken(item, app.socket, only6=only6)) for item in app.listen]
+    return next(((one, other) for (one, a), (other, b) in combinations(taken, 2) if _conflict(a, b)), None)
+
+
+def overlaps(apps: Iterable[App], *, only6: bool) -> dict[str, tuple[str, str]]:
+    """Return each app that has an address which cannot be open together with one of another app: that app, and a
+    sentence."""
+    places: defaultdict[str | int, list[tuple[App, Listen, _Taken]]] = defaultdict(list)
+    for app in apps:
+        for item in app.listen:
+            taken = _taken(item, app.socket, only6=only6)
+            places[taken.where].append((app, item, taken))
+    found: dict[str, tuple[str, str]] = {}
+    for rows in places.values():
+        for (app, item, a), (other, its, b) in combinations(rows, 2):
+            if app.name != other.name and _conflict(a, b):
+                found.setdefault(app.name, (other.name, _sentence_of_two(item, other, its)))
+                found.setdefault(other.name, (app.name, _sentence_of_two(its, app, item)))
+    return found
+
+
+def sentence(one: Listen, other: Listen) -> str:
+    """Return why two addresses of an app overlap, and what to do."""
+    both = f'"{one.address}" and "{other.address}" cannot be open at the same time'
+    families = {_family(one), _family(other)}
+    if families == {4, 6}:
+        return (
+            f"{both}, because an IPv6 socket takes IPv4 connections as well; remove one of them, or set BindIPv6Only ="
+            ' "ipv6-only" in [socket]'
+        )
+    return f"{both}, because one includes the other; remove one of them"
+
+
+def ipv6_only(sysctl: Path = _SYSCTL) -> bool:
+    """True if sockets at [::] take no IPv4 connections on this machine, unless BindIPv6Only= says otherwise."""
+    try:
+        return sysctl.read_text().strip() == "1"
+    except OSError:  # without IPv6
+        return False
+
+
+def is_specific(item: Listen) -> bool:
+    """True for a TCP address other than 0.0.0.0 and [::], which may be on no interface (yet)."""
+    return item.kind is ListenKind.TCP and int(_host(item)) != _ANY
+
+
+def _sentence_of_two(item: Listen, other: App, its: Listen) -> str:
+    same = "" if its == item else f", which listens at {its.address}"
+    return f'listen: "{item.address}" cannot be open together with the app {other.name}{same}; change one of them'
+
+
+def _host(item: Listen) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    host = item.address.rpartition(":")[0]
+    return ipaddress.ip_address(host.strip("[]") or "::")
+
+
+def _family(item: Listen) -> int:
+    if item.kind is ListenKind.UNIX:
+        return 0
+    host = _host(item)
+    return 4 if isinstance(host, ipaddress.IPv4Address) or host.ipv4_mapped is not None else 6
+
+
+def _taken(item: Listen, settings: Directives, *, only6: bool) -> _Taken:
+    if item.kind is ListenKind.UNIX:
+        return _Taken(item.address)
+    chosen = dict(settings).get("BindIPv6Only", ("default",))[-1]
+    only6 = chosen == "ipv6-only" or (chosen == "default" and only6)
+    host, port = _host(item), int(item.address.rpartition(":")[2])
+    if isinstance(host, ipaddress.IPv4Address):
+        return _Taken(port, v4=int(host))
+    if host.ipv4_mapped is not None:
+        return _Taken(port, v4=int(host.ipv4_mapped))
+    return _Taken(port, v4=_ANY if int(host) == _ANY and not only6 else None, v6=int(host))
+
+
+def _conflict(one: _Taken, other: _Taken) -> bool:
+    if one.where != other.where:
+        return False
+    return isinstance(one.where, str) or _meet(one.v4, other.v4) or _meet(one.v6, other.v6)
+
+
+def _meet(one: int | None, other: int | None) -> bool:
+    return one is not None and other is not None and (one == other or _ANY in (one, other))
+
+
+def _shares_ports(app: App) -> bool:
+    """True if the sockets of the app have SO_REUSEPORT, with which they may overlap."""
+    return app.steered or dict(app.socket).get("ReusePort", ("no",))[-1].lower() in ("1", "yes", "y", "true", "t", "on")

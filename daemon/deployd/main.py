@@ -145,7 +145,7 @@ class Daemon:
             pins,
             deployment,
             kernel,
-            tail.last,
+            tail,
             hooks,
             transient,
             commands,

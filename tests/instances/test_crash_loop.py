@@ -19,6 +19,7 @@ from deployd.model.crashes import Crashes
 from deployd.model.event import EventName
 from deployd.model.instance import Instance, State
 from deployd.plan.backoff import Patience
+from deployd.systemd.notices import Account
 from tests.state.four_rollouts import SETTINGS
 
 BOOT = "boot"
@@ -66,7 +67,7 @@ class Stand:
         self.crash_loop = CrashLoop(
             "demo",
             memory,  # type: ignore[arg-type]
-            self.tail,
+            self.account,
             self.instances,
             Patience(),
             up=lambda: self.up,
@@ -79,8 +80,8 @@ class Stand:
         self.memory.log.append(type(action).__name__)
         self.actions.append(action)
 
-    async def tail(self, invocation_id: str, unit: str = "", since: float | None = None) -> tuple[str, ...]:
-        return (f"last words of {invocation_id}",)
+    async def account(self, invocation_id: str, unit: str, since: float | None = None) -> Account:
+        return Account((f"last words of {invocation_id}",))
 
     def changed(self) -> None:
         self.changes += 1

@@ -1,4 +1,4 @@
-"""The journal of a failure is that of the invocation that failed."""
+"""The reason of a failure is that of the invocation that failed, with what systemd says of it."""
 
 from __future__ import annotations
 
@@ -12,23 +12,35 @@ from deployd.instances.invocations import Invocations
 from deployd.model.failure import Failure, GateName
 from deployd.model.instance import Instance, State
 from deployd.state.history import History
+from deployd.systemd.manager import Systemd
+from deployd.systemd.notices import Account, Ended
+from deployd.systemd.observe import RESTARTED
+from deployd.systemd.tail import Tail
+from tests.state.four_rollouts import SETTINGS
 
-FAILURE = Failure(GateName.NOTIFY, "instance 5 exited with status 3 before it was ready", instance=5)
+FAILURE = Failure(GateName.NOTIFY, "instance 5 exited with status 3 before it was ready", instance=5, exit_status=3)
 BOOTING = Instance(5, 2, State.STARTING, started=100.0, invocation_id="first")
-FAILED = replace(BOOTING, state=State.FAILED, started=103.0, ran=3.0)
-AGAIN = replace(BOOTING, invocation_id="second", started=104.0, restarts=1)
+FAILED = replace(BOOTING, state=State.FAILED, started=103.0, ran=3.0, detail="exited with status 3 before it was ready")
+AGAIN = replace(BOOTING, invocation_id="second", started=104.0, restarts=1, detail=RESTARTED)
+WORDS = Account(("no such table",))
 
 Asked = tuple[str, str, float | None]
 
 
-def failed_with(*seen: Instance, failure: Failure = FAILURE) -> tuple[Failure, list[Asked]]:
+def failed_with(*seen: Instance, failure: Failure = FAILURE, account: Account = WORDS) -> tuple[Failure, list[Asked]]:
     asked: list[Asked] = []
 
-    async def tail(invocation_id: str, unit: str = "", since: float | None = None) -> tuple[str, ...]:
+    async def read(invocation_id: str, unit: str, since: float | None = None) -> Account:
         asked.append((invocation_id, unit, since))
-        return ("no such table",)
+        return account
 
-    invocations = Invocations("demo", create_autospec(History, instance=True), tail)
+    tail, history = create_autospec(Tail, instance=True), create_autospec(History, instance=True)
+    tail.account.side_effect = read
+    tail.before.return_value = "of the journal"
+    history.settings.return_value = SETTINGS
+    systemd = create_autospec(Systemd, instance=True)
+    systemd.read.return_value = {"ExecStartPost": [["/bin/sh", ["/bin/sh", "-c", "exit 7"], False, 0, 0, 1, 7]]}
+    invocations = Invocations("demo", history, tail, systemd)
     for item in seen:
         invocations.record([item])
     return asyncio.run(invocations.with_journal(failure, seen[-1:])), asked
@@ -43,7 +55,33 @@ def test_a_failed_instance_gives_its_own_journal() -> None:
 
 def test_the_journal_of_a_restarted_instance_is_that_of_the_invocation_before() -> None:
     _, asked = failed_with(BOOTING, FAILED, AGAIN)
-    assert asked == [("first", "", None)]
+    assert asked == [("first", "demo@5.service", None)]
+    _, asked = failed_with(AGAIN)
+    assert asked == [("of the journal", "demo@5.service", None)], "its first invocation was never seen"
+
+
+def test_the_end_that_was_not_seen_is_taken_from_the_journal() -> None:
+    unseen = replace(FAILURE, reason=f"instance 5 {RESTARTED}", exit_status=None)
+    account = replace(WORDS, ended=Ended("ExecStart", 3, None))
+    failure, _ = failed_with(BOOTING, AGAIN, failure=unseen, account=account)
+    assert failure.reason == "instance 5 exited with status 3 and was restarted by systemd"
+    assert (failure.exit_status, failure.signal) == (3, None)
+
+
+def test_a_control_process_is_the_reason() -> None:
+    other = "failed before it was ready: another command of its unit failed (see its journal)"
+    item = replace(FAILED, detail=other)
+    account = replace(WORDS, ended=Ended("ExecStartPost", 7, None))
+    failure, _ = failed_with(item, failure=replace(FAILURE, reason=f"instance 5 {other}"), account=account)
+    expected = "instance 5 failed before it was ready: ExecStartPost= (/bin/sh -c 'exit 7') exited with status 7"
+    assert (failure.reason, failure.exit_status) == (expected, 7)
+
+
+def test_systemd_s_messages_and_the_remedy_complete_the_reason() -> None:
+    address = SETTINGS.listen[0].address
+    account = Account(("OSError: [Errno 98] Address already in use",), ("Failed to set up X: No such file",))
+    failure, _ = failed_with(FAILED, account=account)
+    assert failure.reason.startswith(f"{FAILURE.reason}: Failed to set up X: No such file; systemd holds {address} ")
 
 
 @pytest.mark.parametrize(

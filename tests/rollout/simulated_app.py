@@ -25,6 +25,7 @@ from deployd.routing.kernel import Kernel
 from deployd.state.history import History
 from deployd.state.pins import Pins
 from deployd.systemd.manager import NOTHING
+from deployd.systemd.notices import Account
 from deployd.systemd.proxy import Properties
 from deployd.systemd.tail import Tail
 from deployd.systemd.transient import Transient
@@ -189,9 +190,10 @@ class SimulatedApp:
         self.pins = Pins(directory)
         transient, commands = create_autospec(Transient, instance=True), create_autospec(Commands, instance=True)
 
-        async def tail(_invocation: str, _unit: str = "", _since: float | None = None) -> tuple[str, ...]:
-            return ()
-
+        tail = create_autospec(Tail, instance=True)
+        tail.account.return_value = Account()
+        tail.before.return_value = ""
+        tail.last.return_value = ()
         systemd, pins, history = (Faulty(item, faults) for item in (self.systemd, self.pins, self.history))
         factory = ControllerFactory(
             systemd,  # type: ignore[arg-type]
@@ -199,8 +201,8 @@ class SimulatedApp:
             pins,  # type: ignore[arg-type]
             Faulty(Deployment(), faults),  # type: ignore[arg-type]
             create_autospec(Kernel, instance=True),
-            tail,  # type: ignore[arg-type]
-            Hooks(transient, create_autospec(Tail, instance=True), commands),
+            tail,
+            Hooks(transient, tail, commands),
             transient,
             commands,
             Workers(),

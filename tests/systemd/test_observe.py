@@ -12,6 +12,7 @@ from deployd.model.instance import Instance, State
 from deployd.systemd import observe
 
 SECOND = 1_000_000
+ANOTHER_COMMAND = "failed before it was ready: another command of its unit failed (see its journal)"
 
 # An instance that was never ready, started 5 s after boot.
 BOOTING = {"ExecMainStartTimestampMonotonic": 5 * SECOND, "InactiveExitTimestampMonotonic": 5 * SECOND}
@@ -87,6 +88,12 @@ def test_only_a_ready_instance_has_ready_since(active: str) -> None:
             "exited with status 5 before it was ready",
         ),
         ({"Result": "signal", "ExecMainCode": 2, "ExecMainStatus": 9}, "was killed by SIGKILL before it was ready"),
+        (
+            {"Result": "exit-code", "ExecMainCode": 1, "ExecMainStatus": 217},
+            "exited with status 217/USER before it was ready",
+        ),
+        ({"Result": "exit-code", "ExecMainCode": 1, "ExecMainStatus": 0}, ANOTHER_COMMAND),
+        ({"Result": "signal", "ExecMainCode": 2, "ExecMainStatus": 15}, ANOTHER_COMMAND),
         (
             {"Result": "core-dump", "ExecMainCode": 3, "ExecMainStatus": 11, **WAS_READY},
             "was killed by SIGSEGV after it was ready",

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from deployd.systemd import tail
-from deployd.systemd.tail import LONGEST, Tail, harmless
+from deployd.systemd.fields import LONGEST, harmless
+from deployd.systemd.notices import Account, Ended
+from deployd.systemd.tail import Tail
 
 OURS, OTHER = "ab" * 16, "cd" * 16
 UNIT = "demo@1.service"
@@ -26,6 +28,7 @@ class Reader:
 
     def __init__(self, entries: Sequence[Entry], slow: float = 0.0) -> None:
         self.entries = list(entries)
+        self.left = list(entries)
         self.slow = slow
         self.matches: list[str] = []
         self.read = 0
@@ -44,13 +47,16 @@ class Reader:
     def add_disjunction(self) -> None:
         self.matches.append("+")
 
+    def flush_matches(self) -> None:
+        self.matches.append("flush")
+
     def seek_tail(self) -> None:
-        pass
+        self.left = list(self.entries)
 
     def get_previous(self) -> Entry:
         time.sleep(self.slow)
         self.read += 1
-        return self.entries.pop() if self.entries else {}
+        return self.left.pop() if self.left else {}
 
 
 def wrote(message: Any, invocation: str = OURS, **fields: Any) -> Entry:
@@ -72,7 +78,9 @@ def test_the_newest_lines_in_their_order(no_listener: Path) -> None:
     reader = Reader([wrote(f"line {number}") for number in range(30)])
     assert last(reader, no_listener) == tuple(f"line {number}" for number in range(20, 30))
     assert reader.closed
-    assert reader.matches == [f"_SYSTEMD_INVOCATION_ID={OURS}", "+", f"INVOCATION_ID={OURS}", "+"]
+    lines, notices = reader.matches[: reader.matches.index("flush")], reader.matches[-1:]
+    assert lines == [f"_SYSTEMD_INVOCATION_ID={OURS}", "+", f"INVOCATION_ID={OURS}", "+"]
+    assert notices == [f"INVOCATION_ID={OURS}"]
     assert last(Reader([wrote("a"), wrote("b"), wrote("c")]), no_listener, lines=2) == ("b", "c")
     assert last(Reader([]), no_listener) == ()
 
@@ -86,7 +94,8 @@ def test_a_message_of_several_lines(no_listener: Path) -> None:
 def test_messages_of_systemd_are_left_out(no_listener: Path) -> None:
     entries = [
         wrote("hello"),
-        wrote("cannot execute it", "", INVOCATION_ID=OURS),  # between fork and exec
+        wrote("cannot execute it", "", INVOCATION_ID=OURS, UNIT=UNIT, _UID=0, _COMM="(sh)"),  # between fork and exec
+        wrote("said by another user", "", INVOCATION_ID=OURS, UNIT=UNIT, _UID=1000, _COMM="(sh)"),
         wrote("Main process exited", "ef" * 16, INVOCATION_ID=OURS, _PID=1),
     ]
     assert last(Reader(entries), no_listener) == ("hello", "cannot execute it")
@@ -98,7 +107,8 @@ def test_lines_without_an_invocation_id_are_found_by_unit(no_listener: Path) -> 
     def late(message: str, after: float, ago: float, invocation: str = "") -> Entry:
         stamp = SimpleNamespace(timestamp=timedelta(seconds=began + after))
         real = datetime.fromtimestamp(now - ago, UTC)
-        return wrote(message, invocation, __MONOTONIC_TIMESTAMP=stamp, __REALTIME_TIMESTAMP=real)
+        stamps = {"__MONOTONIC_TIMESTAMP": stamp, "__REALTIME_TIMESTAMP": real}
+        return wrote(message, invocation, _SYSTEMD_UNIT=UNIT, **stamps)
 
     entries = [
         late("of an earlier boot", after=900, ago=86400),
@@ -108,8 +118,20 @@ def test_lines_without_an_invocation_id_are_found_by_unit(no_listener: Path) -> 
     ]
     reader = Reader(entries)
     assert last(reader, no_listener, unit=UNIT, since=began) == ("last words",)
-    assert reader.matches[-1] == f"_SYSTEMD_UNIT={UNIT}"
+    assert reader.matches[reader.matches.index("flush") - 1] == f"_SYSTEMD_UNIT={UNIT}"
     assert last(Reader(entries), no_listener) == ()
+
+
+def test_what_systemd_says_of_the_invocation(no_listener: Path) -> None:
+    exited = {"MESSAGE_ID": "98e32220-3f7a-4ed2-90d0-9fe03c09fe15", "EXIT_CODE": "exited", "EXIT_STATUS": "7"}
+    entries = [
+        wrote("hello"),
+        wrote(f"{UNIT}: Control process exited", "", _PID=1, PRIORITY=5, COMMAND="ExecStartPost", **exited),
+        wrote(f"{UNIT}: Failed to load environment files: No such file or directory", "", _PID=1, PRIORITY=3),
+    ]
+    found = asyncio.run(Tail(no_listener, lambda: Reader(entries)).account(OURS, UNIT))
+    said = ("Failed to load environment files: No such file or directory",)
+    assert found == Account(("hello",), said, Ended("ExecStartPost", 7, None))
 
 
 @pytest.mark.parametrize(
@@ -159,7 +181,7 @@ def test_reading_has_a_deadline(no_listener: Path, monkeypatch: pytest.MonkeyPat
     many = Reader([wrote("ours")] + [wrote("", OTHER)] * 10_000)
     monkeypatch.setattr(tail, "READ_TIMEOUT", 3.0)
     assert last(many, no_listener) == ()
-    assert many.read == tail.MOST_READ
+    assert many.read == tail.MOST_READ + tail.MOST_NOTICES
 
 
 def synchronized(answer: bytes | None, path: Path) -> tuple[list[bytes], tuple[str, ...]]:

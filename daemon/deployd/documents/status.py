@@ -118,7 +118,7 @@ def _instance(of: Snapshot, item: Instance) -> Json:
         "weight": of.routing.weights.get(item.number),
         "connections": of.routing.connections.get(item.number),
         "queue": of.routing.queues.get(item.number),
-        "detail": crashes.sentence(of.boot) if crashes is not None and down else item.detail,
+        "detail": _detail(of, item, trouble if down or item.state is State.FAILED else None, down=down),
         "exit_status": item.exit_status,
         "signal": item.signal,
         "probe_error": item.probe_error,
@@ -127,6 +127,13 @@ def _instance(of: Snapshot, item: Instance) -> Json:
         "retry_at": iso(of.boot + retry_at) if retry_at is not None else None,
         "journal": list(trouble.journal) if trouble is not None else [],
     }
+
+
+def _detail(of: Snapshot, item: Instance, trouble: Trouble | None, *, down: bool) -> str:
+    """Return why an instance is down or failed, with what systemd said of it."""
+    if trouble is None:
+        return item.detail
+    return f"{trouble.crashes.sentence(of.boot) if down else item.detail}{trouble.said}"
 
 
 def history(

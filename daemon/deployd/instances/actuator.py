@@ -112,7 +112,7 @@ class Actuator:
                 self._details[number] = item.detail
             elif item.restarts or item.state is State.FAILED:
                 # systemd has restarted it already; the reason of the crash was seen before.
-                item = replace(item, detail=self._details.get(number, "crashed and was restarted by systemd"))
+                item = replace(item, detail=self._details.get(number, observe.RESTARTED))
             found.append(item)
         return tuple(found)
 

@@ -15,6 +15,8 @@ from dataclasses import replace
 from deployd.alarm import Alarm
 from deployd.errors import StateError
 from deployd.instances.executor import Executor
+from deployd.instances.explanation import addition
+from deployd.model import unit_name
 from deployd.model.action import Start, Stop
 from deployd.model.clock import Timestamp, iso
 from deployd.model.crashes import Crashes, Trouble
@@ -22,7 +24,8 @@ from deployd.model.event import Emit, EventName
 from deployd.model.instance import Instance
 from deployd.plan.backoff import Judgement, Patience, Step, forgiven, judge
 from deployd.state.history import History
-from deployd.systemd.tail import ReadLines
+from deployd.systemd.notices import Account
+from deployd.systemd.tail import ReadAccount
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +47,7 @@ class CrashLoop:
         self,
         app: str,
         history: History,
-        tail: ReadLines,
+        account: ReadAccount,
         executor: Executor,
         patience: Patience,
         *,
@@ -55,7 +58,7 @@ class CrashLoop:
     ) -> None:
         self._app = app
         self._history = history
-        self._tail = tail
+        self._account = account
         self._patience = patience
         self._executor = executor
         self._up = up
@@ -66,8 +69,8 @@ class CrashLoop:
         self._tried: set[int] = set()
         self._stopped: dict[int, int] = {}
         """Instance to its number of crashes when it was last stopped: a stop that systemd refused is not repeated."""
-        self._journals: dict[str, tuple[str, ...]] = {}
-        """Invocation ID to its last lines."""
+        self._accounts: dict[str, Account] = {}
+        """Invocation ID to what the journal says of its end."""
         self._reading: dict[str, asyncio.Task[None]] = {}
         self._readers = asyncio.Semaphore(READERS)
         self._alarm = Alarm(wake)
@@ -79,7 +82,7 @@ class CrashLoop:
         """
         if self._known is None:
             self._known = self._history.crashes(self._app, now.boot)
-            self._read(self._known.values())
+            self._read(self._known)
         self._alarm.clear()
         if busy or not self._up():
             self._forgive(now)
@@ -109,11 +112,13 @@ class CrashLoop:
     def troubles(self) -> Mapping[int, Trouble]:
         """Return the instances whose crashes are not forgiven."""
         known = self._known or {}
-        return {
-            number: Trouble(crashes, self._journals.get(crashes.last, ()))
-            for number, crashes in known.items()
-            if crashes.count
-        }
+        return {number: self._trouble(crashes) for number, crashes in known.items() if crashes.count}
+
+    def _trouble(self, crashes: Crashes) -> Trouble:
+        account = self._accounts.get(crashes.last, Account())
+        settings = self._history.settings(self._app, crashes.generation or 0)
+        listen = [] if settings is None else [item.address for item in settings.listen]
+        return Trouble(crashes, account.lines, addition(account, listen))
 
     def _was_tried(self, item: Instance) -> bool:
         tried = item.number in self._tried
@@ -125,7 +130,7 @@ class CrashLoop:
         self._forgiving = True
         self._tried.clear()
         self._stopped.clear()
-        self._journals.clear()
+        self._accounts.clear()
         gone = {number: Crashes(None) for number, crashes in known.items() if crashes.count}
         if gone:
             self._save(gone, now)
@@ -146,7 +151,7 @@ class CrashLoop:
         for number in known.keys() - pinned:
             del known[number]
         if kept:
-            self._read(kept.values())
+            self._read(kept)
             self._changed()
         return all(known[number] == judgement.crashes for number, judgement in judged.items())
 
@@ -192,21 +197,21 @@ class CrashLoop:
         }
         self._emit(EventName.CRASH_LOOP, fields)
 
-    def _read(self, news: Iterable[Crashes]) -> None:
-        """Begin to read the last lines of crashed instances."""
-        for crashes in news:
-            if crashes.last and crashes.last not in self._journals and crashes.last not in self._reading:
-                self._reading[crashes.last] = asyncio.ensure_future(self._read_journal(crashes.last))
+    def _read(self, news: Mapping[int, Crashes]) -> None:
+        """Begin to read what the journal says of crashed instances."""
+        for number, crashes in news.items():
+            if crashes.last and crashes.last not in self._accounts and crashes.last not in self._reading:
+                self._reading[crashes.last] = asyncio.ensure_future(self._read_journal(number, crashes.last))
 
-    async def _read_journal(self, invocation: str) -> None:
+    async def _read_journal(self, number: int, invocation: str) -> None:
         try:
             async with self._readers:
-                self._journals[invocation] = await self._tail(invocation)
+                self._accounts[invocation] = await self._account(invocation, unit_name.instance(self._app, number))
         except Exception:
             log.exception("%s: the journal of invocation %s could not be read", self._app, invocation)
-            self._journals[invocation] = ()  # not read again
+            self._accounts[invocation] = Account()  # not read again
         finally:
             del self._reading[invocation]
         wanted = {crashes.last for crashes in (self._known or {}).values()}
-        self._journals = {known: lines for known, lines in self._journals.items() if known in wanted}
+        self._accounts = {known: account for known, account in self._accounts.items() if known in wanted}
         self._changed()

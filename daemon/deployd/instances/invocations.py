@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import replace
 
-from deployd.errors import StateError
+from deployd.errors import StateError, SystemdError
+from deployd.instances.explanation import COMMANDS, command_line, explained
 from deployd.model import unit_name
 from deployd.model.failure import Failure
 from deployd.model.instance import Instance, State
 from deployd.state.history import History
-from deployd.systemd.tail import ReadLines
+from deployd.systemd.manager import Systemd
+from deployd.systemd.notices import Ended
+from deployd.systemd.proxy import SERVICE
+from deployd.systemd.tail import Tail
 
 
 class Invocations:
-    """Records the invocations of one app in the history, and finds the journal of one that failed."""
+    """Records the invocations of one app in the history, and finds out why one failed."""
 
-    def __init__(self, app: str, history: History, tail: ReadLines) -> None:
+    def __init__(self, app: str, history: History, tail: Tail, systemd: Systemd) -> None:
         self._app = app
         self._history = history
         self._tail = tail
+        self._systemd = systemd
         self._recorded: dict[str, bool] = {}
         """Invocation ID to whether its boot time is recorded, too."""
         self._latest: dict[int, tuple[str, str]] = {}
@@ -49,18 +53,34 @@ class Invocations:
             self._recorded[item.invocation_id] = booted
 
     async def with_journal(self, failure: Failure, instances: Iterable[Instance]) -> Failure:
-        """Return the failure with the last lines that its instance wrote."""
+        """Return the failure with what the journal says of its instance: its last lines, and systemd's messages."""
         item = next((item for item in instances if item.number == failure.instance), None)
         if item is None or failure.journal:
             return failure
         present, before = self._latest.get(item.number, (item.invocation_id, ""))
         # An instance that systemd has restarted already has a new invocation: the one before it failed.
-        failed = before if item.restarts and item.state is not State.FAILED and before else present
+        unit = unit_name.instance(self._app, item.number)
+        restarted = item.restarts > 0 and item.state is not State.FAILED
+        failed = (before or await self._tail.before(present, unit)) if restarted else present
         if not failed:
             return failure
-        if failed != item.invocation_id:
-            return replace(failure, journal=await self._tail(failed))
         # While systemd waits to restart it, `started` is the time of the crash, not of the start.
-        since = item.started - (item.ran or 0.0) - 1.0
-        unit = unit_name.instance(self._app, item.number)
-        return replace(failure, journal=await self._tail(failed, unit, since))
+        since = item.started - (item.ran or 0.0) - 1.0 if failed == item.invocation_id else None
+        account = await self._tail.account(failed, unit, since)
+        command = await self._command(unit, account.ended)
+        return explained(failure, item.detail, account, self._listen(item), command)
+
+    def _listen(self, item: Instance) -> list[str]:
+        with contextlib.suppress(StateError):
+            settings = None if item.generation is None else self._history.settings(self._app, item.generation)
+            return [] if settings is None else [listen.address for listen in settings.listen]
+        return []
+
+    async def _command(self, unit: str, ended: Ended | None) -> str:
+        """Return the command line of the control process that failed, "" if none did or it is not known."""
+        if ended is None or ended.command not in COMMANDS:
+            return ""
+        with contextlib.suppress(SystemdError):
+            properties = await self._systemd.read(unit, SERVICE, [ended.command])
+            return command_line(properties.get(ended.command), ended)
+        return ""

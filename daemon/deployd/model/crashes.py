@@ -60,6 +60,8 @@ class Trouble:
     crashes: Crashes
     journal: tuple[str, ...] = ()
     """The last lines of the invocation that crashed last, oldest first."""
+    said: str = ""
+    """What systemd said of that crash and what to do about it, to be added to the reason."""
 
 
 def _span(seconds: float) -> str:

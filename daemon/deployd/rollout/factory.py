@@ -35,7 +35,7 @@ from deployd.routing.kernel import Kernel
 from deployd.state.history import History
 from deployd.state.pins import Pins
 from deployd.systemd.manager import Systemd
-from deployd.systemd.tail import ReadLines
+from deployd.systemd.tail import Tail
 from deployd.systemd.transient import Transient
 from deployd.units.deployment import Deployment
 
@@ -63,7 +63,7 @@ class ControllerFactory:
     pins: Pins
     deployment: Deployment
     kernel: Kernel
-    tail: ReadLines
+    tail: Tail
     hooks: Hooks
     transient: Transient
     commands: Commands
@@ -83,7 +83,9 @@ class ControllerFactory:
 
         recorder = Recorder(name, self.history, events)
         cleanup = Cleanup(name, self.history, self.pins, self.deployment, parts.actuator, generations=self.generations)
-        analysis = Analysis(name, self.transient, self.commands, self.tail, compare, wake=loop.wake, emit=events.emit)
+        analysis = Analysis(
+            name, self.transient, self.commands, self.tail.last, compare, wake=loop.wake, emit=events.emit
+        )
         lifecycle = Lifecycle(recorder, parts.observer, parts.actuator, analysis, cleanup, moved=moved)
         reconciler = Reconciler(
             recorder,
@@ -128,7 +130,7 @@ class ControllerFactory:
         crash_loop = CrashLoop(
             name,
             self.history,
-            self.tail,
+            self.tail.account,
             actuator,
             self.patience,
             up=app_unit.is_up,
@@ -137,7 +139,7 @@ class ControllerFactory:
             emit=events.emit,
         )
         probes = prober(name, systemd, self.transient, self.commands, actuator, changed=wake)
-        invocations = Invocations(name, self.history, self.tail)
+        invocations = Invocations(name, self.history, self.tail, systemd)
 
         def connected(numbers: Collection[int]) -> Collection[int]:
             return router.backend.connected(numbers)  # the backend may be another one each time

@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from deployd.systemd.fields import LONGEST, harmless, text
 from deployd.systemd.journal import open_journal
-from deployd.systemd.tail import LONGEST, harmless, text
 
 log = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deployd.model.instance import Instance, State
+from deployd.systemd.exit_status import shown
 
 # Values of org.freedesktop.systemd1.Service.ExecMainCode, from siginfo.h.
 CLD_EXITED, CLD_KILLED, CLD_DUMPED = 1, 2, 3
@@ -21,6 +22,15 @@ STATES = {
     "inactive": State.INACTIVE,
     "maintenance": State.INACTIVE,
 }
+
+RESTARTED = "crashed and was restarted by systemd"
+"""The detail of an instance whose end was not seen, because systemd had started it again before."""
+
+UNEXPLAINED = " (see its journal)"
+"""The end of a detail whose reason only systemd's messages have."""
+
+_BAD_END = ("exit-code", "signal", "core-dump")
+"""Values of Result= if a process of the unit failed."""
 
 AUTO_RESTART = ("auto-restart", "auto-restart-queued", "dead-before-auto-restart", "failed-before-auto-restart")
 """Sub-states of a service that systemd is about to restart (systemd 252, 254 and later)."""
@@ -109,12 +119,19 @@ def failure(properties: Mapping[str, Any]) -> str:
     if result == "oom-kill":
         return f"ran out of memory {when}"
     if result == "resources":
-        return "could not be started: systemd lacked resources or a file (see its journal)"
+        return f"could not be started: systemd lacked resources or a file{UNEXPLAINED}"
+    if result in _BAD_END and _ended_well(properties):
+        return f"failed {when}: another command of its unit failed{UNEXPLAINED}"
     if status is not None:
-        return f"exited with status {status} {when}"
+        return f"exited with status {shown(status)} {when}"
     if killer is not None:
         return f"was killed by {killer} {when}"
     return f"failed {when}" + (f" ({result})" if result not in ("", "success") else "")
+
+
+def _ended_well(properties: Mapping[str, Any]) -> bool:
+    """True if the main process ended as after a stop, so that it is not why the unit failed."""
+    return exit_status(properties) == 0 or killed_by(properties) == "SIGTERM"
 
 
 def _signal_name(number: int) -> str:

@@ -11,30 +11,33 @@ import asyncio
 import contextlib
 import json
 import logging
-import re
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from deployd.systemd.excerpt import excerpt, has_frames
+from deployd.systemd.fields import LONGEST, harmless, text
 from deployd.systemd.journal import open_journal
+from deployd.systemd.notices import Account, Notice, account, notice
 
 log = logging.getLogger(__name__)
 
 VARLINK = Path("/run/systemd/journal/io.systemd.journal")
 
 LINES = 10
-LONGEST = 500
-"""Characters of a line; longer lines are cut."""
+SEARCHED = 300
+"""Lines in which the message of a stack is searched."""
 MOST_READ = 500
 """Entries that are read in search of the wanted ones."""
+MOST_NOTICES = 50
+"""Messages of systemd that are read."""
 CLOCK_STEP = 60.0
 """Seconds by which the wall clock may be set back while a process runs."""
 SYNC_TIMEOUT = 2.0
 READ_TIMEOUT = 3.0
 
-# Colours and cursor movements (ECMA-48), and titles of windows.
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+T = TypeVar("T")
 
 
 class ReadLines(Protocol):
@@ -45,6 +48,12 @@ class ReadLines(Protocol):
     ) -> Awaitable[tuple[str, ...]]: ...
 
 
+class ReadAccount(Protocol):
+    """Returns what the journal says of an invocation, as :meth:`Tail.account` does. Never raises."""
+
+    def __call__(self, invocation_id: str, unit: str, since: float | None = None) -> Awaitable[Account]: ...
+
+
 class Tail:
     """Reads the last lines from the journal. Never raises: they only complement the report of a failure."""
 
@@ -52,7 +61,7 @@ class Tail:
         self,
         varlink: Path = VARLINK,
         open_it: Callable[[], Any] = open_journal,
-        run: Callable[..., Awaitable[tuple[str, ...]]] = asyncio.to_thread,
+        run: Callable[..., Awaitable[Any]] = asyncio.to_thread,
     ) -> None:
         """`run` calls a function in a thread; the function may take long."""
         self._varlink = varlink
@@ -64,22 +73,43 @@ class Tail:
     ) -> tuple[str, ...]:
         """Return the last lines of the processes of this invocation, oldest first, without systemd's own messages.
 
-        With `unit` and `since` (CLOCK_MONOTONIC seconds, the start of the invocation), entries without an invocation ID
-        are included. Takes at most SYNC_TIMEOUT and READ_TIMEOUT seconds.
+        Of long stacks those with the message. With `unit` and `since` (CLOCK_MONOTONIC seconds, the start of the
+        invocation), entries without an invocation ID are included. Takes at most SYNC_TIMEOUT and READ_TIMEOUT seconds.
         """
-        if not invocation_id:
-            return ()
+        return (await self._ask(invocation_id, unit, since, lines)).lines
+
+    async def account(self, invocation_id: str, unit: str, since: float | None = None) -> Account:
+        """Return the last lines as :meth:`last` does, and what systemd has written about the invocation of `unit`."""
+        return await self._ask(invocation_id, unit, since, LINES)
+
+    async def before(self, invocation_id: str, unit: str) -> str:
+        """Return the invocation of `unit` before this one, by what systemd has written; "" if it is not found."""
+
+        def read(reader: Any, deadline: float) -> str:
+            return _invocation_before(reader, invocation_id, unit, deadline)
+
+        return await self._in_thread(read, "") if invocation_id else ""
+
+    async def _ask(self, invocation_id: str, unit: str, since: float | None, lines: int) -> Account:
+        def read(reader: Any, deadline: float) -> Account:
+            written = _lines(_written(reader, invocation_id, unit, since, deadline), lines)
+            reader.flush_matches()
+            return account(reversed(list(_notices(reader, invocation_id, unit, deadline))), written)
+
+        return await self._in_thread(read, Account()) if invocation_id else Account()
+
+    async def _in_thread(self, read: Callable[[Any, float], T], otherwise: T) -> T:
+        """Read the journal; return `otherwise` if that is not possible."""
         await self._sync()
         deadline = time.monotonic() + READ_TIMEOUT
-        reading = asyncio.ensure_future(
-            self._run(self._read, invocation_id, unit if since is not None else "", since or 0, lines, deadline)
-        )
+        reading = asyncio.ensure_future(self._run(self._read, read, otherwise, deadline))
         done, _ = await asyncio.wait({reading}, timeout=READ_TIMEOUT)
         if not done:
             reading.cancel()
             log.warning("the journal could not be read within %g s", READ_TIMEOUT)
-            return ()
-        return reading.result()
+            return otherwise
+        found: T = reading.result()
+        return found
 
     async def _sync(self) -> None:
         """Have journald write everything that it has been sent."""
@@ -100,61 +130,86 @@ class Tail:
                 with contextlib.suppress(OSError):
                     await writer.wait_closed()
 
-    def _read(self, invocation_id: str, unit: str, since: float, lines: int, deadline: float) -> tuple[str, ...]:
+    def _read(self, read: Callable[[Any, float], T], otherwise: T, deadline: float) -> T:
         try:
             with self._open() as reader:
-                return _lines(_written(reader, invocation_id, unit, since, deadline), lines)
+                reader.data_threshold = 8 * LONGEST
+                return read(reader, deadline)
         except Exception as error:
             # The library raises OSError, ValueError and RuntimeError; a damaged journal must affect nothing else.
             log.warning("the journal could not be read: %s", error)
-            return ()
+            return otherwise
 
 
-def _written(reader: Any, invocation_id: str, unit: str, since: float, deadline: float) -> Iterator[dict[str, Any]]:
-    """Yield the entries of the invocation, newest first."""
-    reader.data_threshold = 8 * LONGEST
+def _invocation_before(reader: Any, invocation_id: str, unit: str, deadline: float) -> str:
+    for match in ("_PID=1", f"UNIT={unit}"):
+        reader.add_match(match)
+    reader.seek_tail()
+    reached = False
+    for _ in range(MOST_NOTICES):
+        entry = reader.get_previous()
+        if not entry or time.monotonic() > deadline:
+            break
+        found = text(entry.get("INVOCATION_ID")).replace("-", "")
+        if reached and found not in ("", invocation_id):
+            return found
+        reached = reached or found == invocation_id
+    return ""
+
+
+def _notices(reader: Any, invocation_id: str, unit: str, deadline: float) -> Iterator[Notice]:
+    """Yield the messages of systemd about the invocation, newest first."""
+    reader.add_match(f"INVOCATION_ID={invocation_id}")
+    reader.seek_tail()
+    for _ in range(MOST_NOTICES):
+        entry = reader.get_previous()
+        if not entry or time.monotonic() > deadline:
+            return
+        if (found := notice(entry, unit)) is not None:
+            yield found
+
+
+def _written(
+    reader: Any, invocation_id: str, unit: str, since: float | None, deadline: float
+) -> Iterator[dict[str, Any]]:
+    """Yield the entries of the invocation's processes, newest first."""
     # Messages of systemd between fork and exec, such as why the program cannot be executed, have INVOCATION_ID.
     for field in ("_SYSTEMD_INVOCATION_ID", "INVOCATION_ID"):
         reader.add_match(f"{field}={invocation_id}")
         reader.add_disjunction()
-    if unit:
+    if unit and since is not None:
         reader.add_match(f"_SYSTEMD_UNIT={unit}")
     # Not Reader.this_boot(): in a container the sandbox of a service hides the boot ID, a mount in /proc/sys.
-    earliest = time.time() - (time.monotonic() - since) - CLOCK_STEP
+    began = since or 0.0
+    earliest = time.time() - (time.monotonic() - began) - CLOCK_STEP
     reader.seek_tail()
     for _ in range(MOST_READ):
         entry = reader.get_previous()
         if not entry or time.monotonic() > deadline:
             return
         found = text(entry.get("_SYSTEMD_INVOCATION_ID"))
-        named = invocation_id in (found, text(entry.get("INVOCATION_ID")))
-        if named and entry.get("_PID") == 1:
+        if found == invocation_id or (not found and _before_exec(entry, invocation_id, unit)):
+            yield entry
+        elif since is None or found or text(entry.get("_SYSTEMD_UNIT")) != unit:
             continue
-        if named or (unit and not found and _monotonic(entry) >= since and _realtime(entry) >= earliest):
+        elif _monotonic(entry) >= began and _realtime(entry) >= earliest:
             yield entry
 
 
+def _before_exec(entry: dict[str, Any], invocation_id: str, unit: str) -> bool:
+    """True if systemd wrote this between fork and exec. Any user may write an entry with INVOCATION_ID."""
+    named = text(entry.get("INVOCATION_ID")) == invocation_id and text(entry.get("_PID")) != "1"
+    return named and notice(entry, unit) is not None
+
+
 def _lines(entries: Iterator[dict[str, Any]], most: int) -> tuple[str, ...]:
+    """Return the lines to show; older ones than the last are only read if these may be part of a stack."""
     found: list[str] = []
     for entry in entries:
         found += reversed([harmless(line) for line in text(entry.get("MESSAGE")).split("\n") if line.strip()])
-        if len(found) >= most:
+        if len(found) >= SEARCHED or (len(found) >= most and not has_frames(found[:most])):
             break
-    return tuple(reversed(found[:most]))
-
-
-def harmless(line: str) -> str:
-    """Return a line of an application without characters that control a terminal or hide text."""
-    line = _ESCAPES.sub("", line[: 4 * LONGEST]).expandtabs(4).rstrip()
-    line = "".join(char if char.isprintable() else "�" for char in line)
-    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
-
-
-def text(value: Any) -> str:
-    """Return the value of a field as text. It is bytes if it is not UTF-8, and a list if the field occurs twice."""
-    if isinstance(value, list):
-        value = value[-1]
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
+    return excerpt(found[:SEARCHED][::-1], most)
 
 
 def _monotonic(entry: dict[str, Any]) -> float:

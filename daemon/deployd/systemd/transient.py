@@ -20,6 +20,7 @@ from deployd.errors import SystemdError
 from deployd.model import unit_name
 from deployd.model.app import App
 from deployd.systemd import observe
+from deployd.systemd.exit_status import not_run
 from deployd.systemd.manager import Systemd
 from deployd.systemd.proxy import SERVICE, UNIT, UnitExists
 from deployd.systemd.settings import ServiceSettings
@@ -150,23 +151,13 @@ class Outcome:
             return f"did not end within {self.seconds:g} s"
         if self.result == "oom-kill":
             return "ran out of memory"
-        if self.exit_status in _NOT_RUN:
-            return f"was not run: {_NOT_RUN[self.exit_status]} (status {self.exit_status})"
+        if step := not_run(self.exit_status):
+            return f"was not run: {step} (status {self.exit_status})"
         if self.exit_status is not None:
             return f"exited with status {self.exit_status}"
         if self.signal:
             return f"was killed by {self.signal}"
         return f"could not be started ({self.result}): systemd lacked a file or resources, see its journal"
-
-
-_NOT_RUN = {
-    200: "its working directory cannot be entered",
-    203: "it cannot be executed",
-    216: "its group is not known",
-    217: "its user is not known",
-    243: "its credentials cannot be set up",
-}
-"""Exit statuses of systemd itself, before it runs the program (systemd.exec(5))."""
 
 
 class Transient:

@@ -1,0 +1,52 @@
+"""What to do about a failure, in one sentence, by what systemd and the program said of it. Pure.
+
+The one place of remedies. A remedy never quotes a line of the program: it is shown to users who may not read these.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+_IN_USE = re.compile(
+    r"address (?:is )?already in use|EADDRINUSE|\(98\)|errno:? 98\b|probably another instance of uWSGI"
+    r"|address already bound|Failed to bind to address|Only one usage of each socket address",
+    re.IGNORECASE,
+)
+_PORT = re.compile(r":(\d{1,5})\b")
+_NOT_PERMITTED = re.compile(r"reception only permitted for|reception is disabled")
+_NOT_OURS = re.compile(r"\bLISTEN_PID\b")
+_ASSIGNMENT = re.compile(r"Ignoring invalid environment assignment")
+
+
+def remedy(said: Iterable[str], lines: Sequence[str], listen: Sequence[str]) -> str:
+    """Return what to do, "" if that is unknown.
+
+    `said`: messages of systemd; `lines`: what the program wrote; `listen`: the addresses of the app.
+    """
+    warnings = "\n".join(said)
+    if _NOT_PERMITTED.search(warnings):
+        return (
+            'let the program that exec starts run the server with exec, or set NotifyAccess = "all" in [service], so'
+            " that systemd takes READY=1 from its children"
+        )
+    in_use = [line for line in (*warnings.split("\n"), *lines) if _IN_USE.search(line)]
+    if in_use and listen:
+        return _in_use(in_use, listen)
+    if any(_NOT_OURS.search(line) for line in lines):
+        return "let the program that exec starts run the server with exec: LISTEN_FDS is for the main process only"
+    if _ASSIGNMENT.search(warnings):
+        return "write each line of an environment file as NAME=value (systemd.exec(5), EnvironmentFile=)"
+    return ""
+
+
+def _in_use(lines: Sequence[str], listen: Sequence[str]) -> str:
+    ports = {port for line in lines for port in _PORT.findall(line)}
+    held = [address for address in listen if address.rpartition(":")[2] in ports]
+    if ports and not held and not any(address in line for address in listen for line in lines):
+        return "another program has that address, which is not in listen; stop that program or choose another address"
+    address = held[0] if held else listen[0]
+    return (
+        f"systemd holds {address} for the app: have the server take the socket that it is passed (LISTEN_FDS) instead"
+        " of opening the address again; see SERVERS in man deployd"
+    )

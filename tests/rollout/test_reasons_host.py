@@ -1,0 +1,48 @@
+"""The reason of a failure is what systemd says of it: a control process, READY=1 from a child, a missing file."""
+
+from __future__ import annotations
+
+from tests.host.stage import PORT, Stage
+
+WRAPPER = "#!/bin/sh\n/usr/bin/python3 ready.py\nsleep 600\n"
+READY = """\
+import os, socket
+socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+"""
+BINDS = "import socket\nsocket.create_server(('127.0.0.1', {port}))\n"
+
+
+def test_systemd_s_own_words_are_the_reason(stage: Stage) -> None:
+    gate = {"timeout": "60s"}
+    stage.deploy("v1", instances=1, gate=gate)
+
+    stage.configure(service={"ExecStartPost": "/bin/sh -c 'echo no database >&2; exit 7'"})
+    ended = stage.change("apply")
+    command = "ExecStartPost= (/bin/sh -c 'echo no database >&2; exit 7') exited with status 7"
+    assert ended.reason == f"instance 2 failed before it was ready: {command}"
+    failure = stage.history()[0]["failure"]
+    assert failure["exit_status"] == 7
+    assert "no database" in failure["journal"]
+
+    stage.configure(service={"ReadWritePaths": "/srv/demo/missing"})
+    ended = stage.change("apply")
+    assert "instance 2 exited with status 226/NAMESPACE before it was ready: " in ended.reason
+    assert "/srv/demo/missing: No such file or directory" in ended.reason
+
+    stage.configure(service={})
+    ended = stage.rollout(with_program(stage, "v2", BINDS.format(port=PORT)))
+    assert f"; systemd holds 127.0.0.1:{PORT} for the app: " in ended.reason
+    assert stage.history()[0]["failure"]["exit_status"] == 1
+
+    stage.configure(exec=["bin/start"], gate={"timeout": "2s"}, service={"NotifyAccess": "main"})
+    ended = stage.rollout(stage.release("v3", files={"bin/start": WRAPPER, "ready.py": READY}))
+    assert "reception only permitted for main PID" in ended.reason
+    assert 'set NotifyAccess = "all" in [service]' in ended.reason
+    assert stage.status()["ready"] == 1
+
+
+def with_program(stage: Stage, version: str, program: str) -> str:
+    """Write a release with another program in place of the demo application; return its path."""
+    path = stage.release(version)
+    stage.machine.write(f"{path}/app.py", program)
+    return path

@@ -67,6 +67,10 @@ class UnitJournal:
         """Return the entries of PID 1."""
         return [entry for entry in self.entries() if entry.get("_PID") == "1"]
 
+    def of_deployd(self) -> list[str]:
+        """Return the messages of the daemon."""
+        return [entry["MESSAGE"] for entry in self.entries() if entry.get("_SYSTEMD_UNIT") == "deployd.service"]
+
     def changes(self) -> list[Change]:
         """Return the changes of the instances, in order."""
         found = []

@@ -22,7 +22,7 @@ def deaf_from_the_first_start_on(stage: Stage, release: str) -> Iterator[Begun]:
 
 
 def losses(stage: Stage) -> int:
-    return stage.machine.run(["journalctl", "--unit=deployd", "--output=cat"]).stdout.count(NOTICED)
+    return sum(NOTICED in line for line in stage.journal.of_deployd())
 
 
 def test_a_rollout_succeeds_without_signals(stage: Stage) -> None:

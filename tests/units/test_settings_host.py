@@ -22,15 +22,10 @@ def own_units(stage: Stage) -> list[str]:
     return sorted(path.name for path in Path(stage.machine.path(UNITS)).glob(f"{APP}@[0-9]*.service"))
 
 
-def reloads(stage: Stage) -> int:
-    said = stage.machine.run(["journalctl", "--no-pager", "-o", "cat", "_PID=1"]).stdout
-    return sum(line.startswith("Reloading") and "finished" not in line for line in said.splitlines())
-
-
 @pytest.mark.parametrize("surge", [1, 0], ids=["surge", "in-place"])
 def test_an_old_instance_keeps_its_unit_settings(stage: Stage, surge: int) -> None:
     stage.deploy("v1", service={"Nice": 1}, rollout={"max_surge": surge})
-    before, reloaded = stage.invocations(), reloads(stage)
+    before, reloaded = stage.invocations(), stage.journal.daemon_reloads()
     stage.configure(service={"Nice": 2}, rollout={"max_surge": surge})
     with stage.load(rate=100) as load:
         with stage.begin("rollout", "--release", stage.release("v2", barrier=True)) as begun:
@@ -51,7 +46,7 @@ def test_an_old_instance_keeps_its_unit_settings(stage: Stage, surge: int) -> No
     assert {nice(stage, number) for number in running} == {2}
     # New instances have other numbers, so that no unit file changes during the rollout.
     assert not set(running) & set(before)
-    assert reloads(stage) == reloaded + 1
+    assert stage.journal.daemon_reloads() == reloaded + 1
 
     # The next rollout removes what the last one needed.
     assert stage.rollout(stage.release("v3")).result == "succeeded"

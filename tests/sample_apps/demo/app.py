@@ -18,30 +18,38 @@ Paths: /env (argv and environment from the kernel, bytes as latin-1) · /slow?ms
 identify the instance.
 """
 
-import asyncio
+# Without asyncio, dataclasses and pathlib: importing them takes twice as long as the rest of a start, and the tests
+# start thousands of instances.
+import functools
+import heapq
+import itertools
 import json
 import os
+import select
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import zip_longest
-from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 FIRST_FD = 3
 ACCEPTS_PER_WAKEUP = 8  # the rest of a burst is left to the other instances
 LINGER = 1.0  # seconds that a client may take to close after the last response
 HEAD_LIMIT = 65536
+RECEIVE = 65536
 
 
 def setting(variable: str, file: str, default: str) -> str:
     value = os.environ.get(variable)
-    if value is None and Path(file).exists():
-        value = Path(file).read_text()
-    return (value or default).strip()
+    return ((read(file) if value is None else value) or default).strip()
+
+
+def read(file: str) -> str | None:
+    try:
+        with open(file) as opened:
+            return opened.read()
+    except FileNotFoundError:
+        return None
 
 
 def number(text: str | None) -> int | str | None:
@@ -63,20 +71,24 @@ def listening_sockets(mode: str) -> list[socket.socket]:
     count = int(os.environ.get("LISTEN_FDS", "0"))
     if not count:
         sys.exit("LISTEN_FDS is not set: start this by socket activation")
-    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
-    sockets = zip_longest(range(FIRST_FD, FIRST_FD + count), names[:count])
-    return [socket.socket(fileno=fd) for fd, name in sockets if mode != "deaf" or name != "probe"]
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")[:count]
+    names += [""] * (count - len(names))
+    fds = [FIRST_FD + at for at, name in enumerate(names) if mode != "deaf" or name != "probe"]
+    return [socket.socket(fileno=fd) for fd in fds]
 
 
 def split_nul(path: str) -> list[str]:
-    return Path(path).read_bytes().decode("latin-1").split("\0")[:-1]
+    with open(path, encoding="latin-1", newline="") as opened:
+        return opened.read().split("\0")[:-1]
 
 
-@dataclass(frozen=True, slots=True)
 class Request:
-    target: str
-    close: bool
-    refused: bool = False  # invalid: gets a 400, and the connection is closed
+    __slots__ = ("close", "refused", "target")
+
+    def __init__(self, target: str, close: bool, refused: bool = False) -> None:
+        self.target = target
+        self.close = close
+        self.refused = refused  # invalid: gets a 400, and the connection is closed
 
 
 class Application:
@@ -88,24 +100,24 @@ class Application:
         self.status_delay = float(setting("STATUS_MS", "status_ms", "10000")) / 1000 if mode == "slow-status" else 0.0
         self.turns = time.monotonic() + float(setting("STATUS_AFTER", "status_after", "0.5"))
         self.delay = float(setting("HANDLER_MS", "handler_ms", "1000" if mode == "slow" else "0")) / 1000
-        version = Path("VERSION")
+        version = read("VERSION")
         self.identity = json.dumps(
             {
                 "generation": number(os.environ.get("DEPLOYD_GENERATION")),
                 "release": os.environ.get("DEPLOYD_RELEASE"),
                 "instance": number(os.environ.get("DEPLOYD_INSTANCE")),
                 "pid": os.getpid(),
-                "version": version.read_text().strip() if version.exists() else None,
+                "version": version.strip() if version is not None else None,
             }
         ).encode()
 
     def handle(self, target: str) -> tuple[str, bytes, float]:
         if target.startswith("/slow"):
-            ms = parse_qs(urlsplit(target).query).get("ms", ["0"])[0]
+            ms = target.partition("ms=")[2]
             return self.status, self.identity, int(ms) / 1000 if ms.isdecimal() else 0.0
         if target == "/env":
             environment = dict(item.partition("=")[::2] for item in split_nul("/proc/self/environ"))
-            facts = {"argv": split_nul("/proc/self/cmdline"), "environment": environment, "cwd": str(Path.cwd())}
+            facts = {"argv": split_nul("/proc/self/cmdline"), "environment": environment, "cwd": os.getcwd()}
             return self.status, json.dumps(facts).encode(), 0.0
         if target == "/_status":
             status = self.status if self.healthy() else "503 Service Unavailable"
@@ -117,35 +129,133 @@ class Application:
         return {"unready": False, "warming": turned, "unready-later": not turned}.get(self.mode, True)
 
 
-class Connection(asyncio.Protocol):
+class Loop:
+    """Calls what waits for a descriptor, a time or a signal."""
+
+    def __init__(self) -> None:
+        self.epoll = select.epoll()
+        self.callbacks: dict[int, Callable[[int], None]] = {}
+        self.timers: list[tuple[float, int, Callable[[], object]]] = []
+        self.order = itertools.count()
+        self.signals: dict[int, Callable[[], None]] = {}
+        self.wakeup, written = socket.socketpair()
+        self.wakeup.setblocking(False)
+        written.setblocking(False)
+        signal.set_wakeup_fd(written.detach())
+        self.add(self.wakeup.fileno(), self.wake)
+
+    def add(self, fd: int, callback: Callable[[int], None]) -> None:
+        self.callbacks[fd] = callback
+        self.epoll.register(fd, select.EPOLLIN)
+
+    def remove(self, fd: int) -> None:
+        self.epoll.unregister(fd)
+        del self.callbacks[fd]
+
+    def call_later(self, delay: float, callback: Callable[[], object]) -> None:
+        heapq.heappush(self.timers, (time.monotonic() + delay, next(self.order), callback))
+
+    def on_signal(self, number: int, callback: Callable[[], None]) -> None:
+        self.signals[number] = callback
+        signal.signal(number, lambda _number, _frame: None)
+
+    def wake(self, _events: int) -> None:
+        for number in self.wakeup.recv(64):
+            self.signals.get(number, lambda: None)()
+
+    def turn(self) -> None:
+        timeout = max(0.0, self.timers[0][0] - time.monotonic()) if self.timers else None
+        for fd, events in self.epoll.poll(timeout):
+            if fd in self.callbacks:
+                self.callbacks[fd](events)
+        while self.timers and self.timers[0][0] <= time.monotonic():
+            heapq.heappop(self.timers)[2]()
+
+
+class Connection:
     """One connection; its requests are handled in order, one at a time."""
 
-    def __init__(self, server: "Server") -> None:
+    def __init__(self, server: "Server", sock: socket.socket) -> None:
         self.server = server
+        self.sock = sock
         self.buffer = b""
+        self.unsent = b""
         self.busy = False  # a request is being handled
         self.finished = False  # the last response is written, and the connection waits for the client to close
         self.half_closed = False  # the client sends no more, but may be waiting for a response
-        self.transport: asyncio.Transport
+        self.closing = False  # to be closed as soon as all is sent
+        self.open = True
+        sock.setblocking(False)
+        server.loop.add(sock.fileno(), self.on_events)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        self.server.connections.add(self)
+    def on_events(self, events: int) -> None:
+        if events & (select.EPOLLERR | select.EPOLLHUP) and self.half_closed:
+            self.lost()
+        elif events & select.EPOLLOUT:
+            self.flush()
+        else:
+            self.receive()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.finished = True
-        self.server.connections.discard(self)
-        self.server.one_gone()
-
-    def data_received(self, data: bytes) -> None:
-        if not self.finished:
+    def receive(self) -> None:
+        try:
+            data = self.sock.recv(RECEIVE)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.lost()
+            return
+        if not data:
+            self.half_closed = True
+            if self.busy:
+                self.watch()
+            else:
+                self.close()
+        elif not self.finished:
             self.buffer += data
             self.serve()
 
-    def eof_received(self) -> bool:
-        self.half_closed = True
-        return self.busy  # a false value closes the transport
+    def write(self, data: bytes) -> None:
+        self.unsent += data
+        self.flush()
+
+    def flush(self) -> None:
+        while self.unsent and self.open:
+            try:
+                self.unsent = self.unsent[self.sock.send(self.unsent) :]
+            except BlockingIOError:
+                break
+            except OSError:
+                self.lost()
+        if self.open and not self.unsent:
+            if self.closing:
+                self.lost()
+                return
+            if self.finished:
+                self.write_eof()
+        self.watch()
+
+    def write_eof(self) -> None:
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.lost()
+
+    def watch(self) -> None:
+        if self.open:
+            read = 0 if self.half_closed else select.EPOLLIN
+            self.server.loop.epoll.modify(self.sock, read | (select.EPOLLOUT if self.unsent else 0))
+
+    def close(self) -> None:
+        self.closing = True
+        self.flush()
+
+    def lost(self) -> None:
+        if self.open:
+            self.open = False
+            self.finished = True
+            self.server.loop.remove(self.sock.fileno())
+            self.sock.close()
+            self.server.one_gone(self)
 
     @property
     def idle(self) -> bool:
@@ -156,7 +266,7 @@ class Connection(asyncio.Protocol):
             request = self.next_request()
             if request is None:
                 if self.half_closed:
-                    self.transport.close()
+                    self.close()
                 return
             self.busy = True
             if request.refused:
@@ -164,7 +274,7 @@ class Connection(asyncio.Protocol):
                 return
             status, body, delay = self.server.application.handle(request.target)
             if delay:
-                self.server.loop.call_later(delay, self.answer_and_go_on, status, body, request.close)
+                self.answer_later(delay, status, body, request.close)
             else:
                 self.answer(status, body, request.close)
 
@@ -193,22 +303,20 @@ class Connection(asyncio.Protocol):
             f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
             f"Connection: {'close' if close else 'keep-alive'}\r\n\r\n"
         )
-        self.transport.write(head.encode() + body)
-        if close:
-            self.finish()
+        self.finished = close
+        self.write(head.encode() + body)
+        if close and self.half_closed:
+            self.close()
+        elif close:
+            # Closed later so that the response arrives, because closing with unread input would reset the connection.
+            self.server.loop.call_later(LINGER, self.close)
 
-    def answer_and_go_on(self, status: str, body: bytes, close: bool) -> None:
-        self.answer(status, body, close)
-        self.serve()
+    def answer_later(self, delay: float, status: str, body: bytes, close: bool) -> None:
+        def answer() -> None:
+            self.answer(status, body, close)
+            self.serve()
 
-    def finish(self) -> None:
-        """Close so that the response arrives, because closing with unread input would reset the connection."""
-        self.finished = True
-        if self.half_closed:
-            self.transport.close()
-            return
-        self.transport.write_eof()
-        self.server.loop.call_later(LINGER, self.transport.close)
+        self.server.loop.call_later(delay, answer)
 
 
 class Server:
@@ -218,33 +326,23 @@ class Server:
         self.application = application
         self.sockets = sockets
         self.grace = float(setting("GRACE", "grace", "5"))
-        self.loop = asyncio.get_running_loop()
+        self.loop = Loop()
         self.stopping = False
-        self.ended = asyncio.Event()
         self.connections: set[Connection] = set()
-        self.accepted = 0  # open connections, including those without a transport yet
-        self.starting: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        # No listen() as in asyncio's servers, because it would change the backlog that systemd set for all instances.
+        # No listen(), because it would change the backlog that systemd set for all instances.
         for sock in self.sockets:
             sock.setblocking(False)
-            self.loop.add_reader(sock, self.accept, sock)
+            self.loop.add(sock.fileno(), functools.partial(self.accept, sock))
 
-    def accept(self, sock: socket.socket) -> None:
+    def accept(self, sock: socket.socket, _events: int) -> None:
         for _ in range(ACCEPTS_PER_WAKEUP):
             try:
                 client, _address = sock.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            except (BlockingIOError, ConnectionAbortedError):
                 return
-            self.accepted += 1
-            task = self.loop.create_task(self.adopt(client))
-            self.starting.add(task)
-            task.add_done_callback(self.starting.discard)
-
-    async def adopt(self, client: socket.socket) -> None:
-        client.setblocking(False)
-        await self.loop.connect_accepted_socket(lambda: Connection(self), client)
+            self.connections.add(Connection(self, client))
 
     def stop(self) -> None:
         """Stop accepting: connections in the kernel's queue are left to other instances, accepted ones are served."""
@@ -253,39 +351,37 @@ class Server:
         self.stopping = True
         notify("STOPPING=1")
         for sock in self.sockets:
-            self.loop.remove_reader(sock)
+            self.loop.remove(sock.fileno())
             sock.close()
         # A request may be in transit on any idle connection, so none is closed yet: its next response has
         # `Connection: close`, and only connections that stay silent for the whole grace period are closed.
         self.loop.call_later(self.grace, self.close_idle)
-        self.end_if_done()
 
     def close_idle(self) -> None:
         for connection in list(self.connections):
             if connection.idle:
-                connection.transport.close()
+                connection.close()
 
-    def one_gone(self) -> None:
-        self.accepted -= 1
-        self.end_if_done()
+    def one_gone(self, connection: Connection) -> None:
+        self.connections.discard(connection)
 
-    def end_if_done(self) -> None:
-        if self.stopping and not self.accepted:
-            self.ended.set()
+    def run(self) -> None:
+        while not self.stopping or self.connections:
+            self.loop.turn()
 
 
-async def serve(mode: str, sockets: list[socket.socket]) -> None:
+def serve(mode: str, sockets: list[socket.socket]) -> None:
     server = Server(Application(mode), sockets)
     if mode == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     elif mode != "abrupt":
-        server.loop.add_signal_handler(signal.SIGTERM, server.stop)
+        server.loop.on_signal(signal.SIGTERM, server.stop)
     if mode != "crash-idle":
         server.start()
     notify("READY=1")
     if mode in {"crash-after-ready", "crash-idle"}:
-        server.loop.call_later(float(setting("CRASH_AFTER", "crash_after", "0.2")), os._exit, 5)
-    await server.ended.wait()
+        server.loop.call_later(float(setting("CRASH_AFTER", "crash_after", "0.2")), lambda: os._exit(5))
+    server.run()
 
 
 ENDS: dict[str, Callable[[], object]] = {
@@ -296,8 +392,8 @@ ENDS: dict[str, Callable[[], object]] = {
 
 
 def wait_at(barrier: str) -> None:
-    admitted = [Path(barrier, name) for name in ("all", os.environ.get("DEPLOYD_INSTANCE", "all"))]
-    while barrier and not any(map(Path.exists, admitted)):
+    admitted = [f"{barrier}/{name}" for name in ("all", os.environ.get("DEPLOYD_INSTANCE", "all"))]
+    while barrier and not any(map(os.path.exists, admitted)):
         time.sleep(0.02)
 
 
@@ -307,7 +403,7 @@ def main() -> None:
     time.sleep(float(setting("BOOT_SECONDS", "boot", "0")))
     wait_at(setting("BARRIER", "barrier", ""))
     ENDS.get(mode, lambda: None)()
-    asyncio.run(serve(mode, sockets))
+    serve(mode, sockets)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ def test_refusals(more: str, expected: str) -> None:
         ('{ command = "x" }', ":5: gate.probe.command: must be an array, not a string; write it as"),
         ("{ command = [] }", ":5: gate.probe.command: must name a program; write it as"),
         ('{ http = "/", interval = 0 }', ":5: gate.probe.interval: must be from 0.01 to 3600 seconds, not 0"),
+        ('{ http = "/", fail_after = -1 }', ":5: gate.probe.fail_after: must be from 0 to 1000000, not -1"),
         ('{ http = "/", timeout = "0s" }', ":5: gate.probe.timeout: must be from 0.01 to 3600 seconds, not 0s"),
     ],
 )

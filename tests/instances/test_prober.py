@@ -11,7 +11,7 @@ import pytest
 from deployd.errors import SystemdError
 from deployd.instances.prober import Prober
 from deployd.model.app import App
-from deployd.model.gate import Gate, Probe
+from deployd.model.gate import FAIL_AFTER, Answer, Gate, Probe
 from deployd.model.instance import Instance, State
 
 HTTP = App("web", "/srv/web", ("/bin/web",), (), gate=Gate(probe=Probe(http="/_status")))
@@ -31,7 +31,7 @@ class World:
         self.now = 100.0
         self.slept: list[float] = []
         self.changes = 0
-        self._answers: dict[int, asyncio.Future[str]] = {}
+        self._answers: dict[int, asyncio.Future[Answer]] = {}
         self._naps: list[asyncio.Future[None]] = []
         self.prober = Prober(
             self._ask("http"),
@@ -42,12 +42,12 @@ class World:
             sleep=self._nap,
         )
 
-    def _ask(self, kind: str) -> Callable[[App, Instance, str], Awaitable[str]]:
-        async def ask(_app: App, instance: Instance, release: str) -> str:
+    def _ask(self, kind: str) -> Callable[[App, Instance, str], Awaitable[Answer]]:
+        async def ask(_app: App, instance: Instance, release: str) -> Answer:
             self.probed.append((kind, instance.number, release))
             future = self._answers[instance.number] = asyncio.get_running_loop().create_future()
             try:
-                answer: str = await future
+                answer: Answer = await future
                 return answer
             except asyncio.CancelledError:
                 self.cancelled.append(instance.number)
@@ -69,9 +69,10 @@ class World:
     def _changed(self) -> None:
         self.changes += 1
 
-    async def answer(self, number: int, what: str | Exception = "") -> None:
+    async def answer(self, number: int, what: str | Answer | Exception = "") -> None:
         """Answer the probe of an instance, so that its interval begins."""
         future = self._answers.pop(number)
+        what = Answer(what) if isinstance(what, str) else what
         future.set_exception(what) if isinstance(what, Exception) else future.set_result(what)
         await settle()
 
@@ -161,6 +162,20 @@ async def test_only_changes_are_reported(world: World) -> None:
         await world.interval()
         changes.append(world.changes)
     assert changes == [1, 1, 2, 3, 3, 4]
+
+
+@scenario
+async def test_wrong_answers_in_a_row_are_counted_and_enough_of_them_reported(world: World) -> None:
+    wrong, counts = Answer("answered 500 instead of 200", wrong=True), []
+    await world.update(ONE)
+    for what in (wrong, wrong, Answer("did not answer"), *[wrong] * (FAIL_AFTER + 1)):
+        world.now += 1.0
+        await world.answer(1, what)
+        await world.interval()
+        (shown,) = world.prober.overlay([ONE])
+        counts.append((shown.wrong_answers, shown.wrong_since, world.changes))
+    assert counts[:4] == [(1, 101.0, 1), (2, 101.0, 1), (0, 0.0, 2), (1, 104.0, 3)]
+    assert counts[-2:] == [(FAIL_AFTER, 104.0, 4), (FAIL_AFTER + 1, 104.0, 4)]
 
 
 @scenario

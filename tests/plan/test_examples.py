@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from deployd.model.action import Action, Adopt, Start, Stop, Unpin
+from deployd.model.gate import Gate, Probe
 from deployd.model.instance import Instance, State
 from deployd.model.pace import Amount, Pace
 from deployd.model.rollout import Hold
 from deployd.plan.goal import Goal
-from deployd.plan.planner import Verdict, World, plan, retry
+from deployd.plan.planner import Plan, Verdict, World, plan, retry
 from deployd.plan.simulation import Outcome, simulate
 from tests.plan.worlds import NOW, app, failed, idle, ready, starting, stopping
 
@@ -70,6 +71,27 @@ def test_min_ready_is_waited_for() -> None:
     assert plan(goal, world, NOW + 5.99).actions == ()
     assert plan(goal, world, NOW + 6).actions == (Stop(2, 1),)
     assert plan(replace(goal, deadline=NOW + 60), world, NOW).wake_at == NOW + 6, "the sooner of the two"
+
+
+def test_wrong_answers_fail_the_gate_long_before_its_timeout() -> None:
+    gate = Gate(probe=Probe(http="/_status"))
+    goal = Goal.of(app(2, gate=gate), 2)
+
+    def at(count: int, since: float, goal: Goal = goal) -> Plan:
+        item = replace(
+            ready(3, 2, started=NOW - 10), probe_error="answered 500", wrong_answers=count, wrong_since=since
+        )
+        return plan(goal, World((*pool_of(1, 1, 2), item)), NOW)
+
+    assert at(5, NOW - 2).verdict is Verdict.FAILED
+    assert at(5, NOW - 2).reason == "instance 3 failed its probe 5 times in a row: answered 500"
+    assert at(4, NOW - 2).verdict is Verdict.GOING
+    assert (at(5, NOW - 0.5).verdict, at(5, NOW - 0.5).wake_at) == (Verdict.GOING, NOW + 1.5)
+    never = Goal.of(app(2, gate=Gate(probe=Probe(http="/_status", fail_after=0))), 2)
+    assert at(1000, NOW - 9, never).verdict is Verdict.GOING
+    command = Goal.of(app(2, gate=Gate(timeout=12.0, probe=Probe(command=("check",)))), 2)
+    assert at(1000, NOW - 5, command).verdict is Verdict.GOING, "exit statuses are used to wait"
+    assert at(1000, NOW - 6, command).verdict is Verdict.FAILED
 
 
 def test_a_crash_within_min_ready_fails_the_gate() -> None:

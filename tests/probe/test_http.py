@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from deployd.model.gate import Answer
 from deployd.probe import ask
 from deployd.probe.http import LONGEST_HEAD
 
@@ -44,7 +45,7 @@ async def _answer(path: Path, data: bytes, expect: int, timeout: float, stay: bo
             await reader.read()
 
     async with server(path, handle) as address:
-        return await ask(address, "web", "/_status", expect, timeout)
+        return (await ask(address, "web", "/_status", expect, timeout)).problem
 
 
 def test_the_query_is_sent_but_never_reported(tmp_path: Path) -> None:
@@ -54,7 +55,7 @@ def test_the_query_is_sent_but_never_reported(tmp_path: Path) -> None:
 
     async def main() -> str:
         async with server(tmp_path / "sock", handle) as address:
-            return await ask(address, "web", "/_status?token=secret", 200, LONG)
+            return (await ask(address, "web", "/_status?token=secret", 200, LONG)).problem
 
     assert asyncio.run(main()) == "GET /_status answered 503 instead of 200"
 
@@ -68,7 +69,7 @@ def test_the_request(tmp_path: Path) -> None:
 
     async def main() -> str:
         async with server(tmp_path / "sock", handle) as address:
-            return await ask(address, "web", "/_status?a=%20", 200, LONG)
+            return (await ask(address, "web", "/_status?a=%20", 200, LONG)).problem
 
     assert asyncio.run(main()) == ""
     first, *fields = seen[0].decode().split("\r\n")
@@ -105,6 +106,31 @@ def test_answers(tmp_path: Path, data: bytes, expect: int, said: str) -> None:
     assert answer(tmp_path, data, expect) == (said and f"GET /_status {said}")
 
 
+@pytest.mark.parametrize(
+    ("head", "wrong"),
+    [
+        (b"500 Internal Server Error", True),
+        (b"404 Not Found", True),
+        (b"302 Found\r\nLocation: /other", True),
+        (b"500 Starting\r\nRetry-After: 5", False),
+        (b"502 Bad Gateway", False),
+        (b"503 Service Unavailable", False),
+        (b"504 Gateway Timeout", False),
+        (b"429 Too Many Requests", False),
+    ],
+)
+def test_which_answers_are_definite(tmp_path: Path, head: bytes, wrong: bool) -> None:
+    async def handle(_head: bytes, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 " + head + b"\r\nContent-Length: 0\r\n\r\n")
+
+    async def main() -> Answer:
+        async with server(tmp_path / "sock", handle) as address:
+            return await ask(address, "web", "/", 200, LONG)
+
+    status = head[:3].decode()
+    assert asyncio.run(main()) == Answer(f"GET / answered {status} instead of 200", wrong)
+
+
 @pytest.mark.parametrize("data", [OK, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nx"])
 def test_a_server_may_keep_the_connection_open(tmp_path: Path, data: bytes) -> None:
     assert answer(tmp_path, data, stay=True) == ""
@@ -121,7 +147,7 @@ def test_a_connection_that_is_reset(tmp_path: Path) -> None:
 
     async def main() -> str:
         async with server(tmp_path / "sock", handle) as address:
-            return await ask(address, "web", "/", 200, LONG)
+            return (await ask(address, "web", "/", 200, LONG)).problem
 
     assert asyncio.run(main()) == "GET / closed the connection without an answer"
 
@@ -132,7 +158,7 @@ def test_a_socket_on_which_no_process_accepts(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))
         listening.listen()
-        said = asyncio.run(ask(str(path), "web", "/", 200, 0.05))
+        said = asyncio.run(ask(str(path), "web", "/", 200, 0.05)).problem
     assert said == (
         "GET / was not read within 0.05 s: does the server accept connections on the socket named"
         ' "probe" in LISTEN_FDNAMES?'
@@ -145,7 +171,7 @@ def test_a_socket_that_is_not_open(tmp_path: Path, there: bool) -> None:
     if there:
         with socket.socket(socket.AF_UNIX) as closed:
             closed.bind(str(path))
-    said = asyncio.run(ask(str(path), "web", "/", 200, LONG))
+    said = asyncio.run(ask(str(path), "web", "/", 200, LONG)).problem
     why = "Connection refused" if there else "No such file or directory"
     assert said == f"GET / could not be sent: nothing listens on {path} ({why})"
 

@@ -71,6 +71,12 @@ def test_no_old_instance_stops_before_a_new_one_passes_its_probe(stage: Stage) -
 
 BAD: dict[str, tuple[str, dict[str, str], Mapping[str, object], str]] = {
     "unready": ("unready", {}, SHORT, "did not pass its probe within 3 s: GET /_status answered 503 instead of 200"),
+    "wrong": (
+        "good",
+        {},
+        {"timeout": "10min", "probe": {**HTTP, "expect": 201}},
+        "failed its probe ",  # at least five times in a row
+    ),
     "slow": ("slow-status", {}, SHORT, "did not pass its probe within 3 s: GET /_status did not answer within 0.5 s"),
     # The old instances pass, each on its own probe socket, and so does the main process of this one.
     "deaf": ("deaf", {}, SHORT, "did not pass its probe within 3 s: GET /_status was not read within 0.5 s: does"),
@@ -105,7 +111,7 @@ def test_a_bad_answer_affects_no_running_instance(
     assert (failure["instance"], failure["reason"]) == (5, ended.reason)
     if mode != "crash-idle":
         assert failure["gate"] == "probe"
-        assert failure["waited_for"].startswith("GET /_status to answer 200")
+        assert failure["waited_for"].startswith("GET /_status to answer 20")
     stage.configure(gate={"probe": HTTP})
     assert stage.rollout(stage.release("v2")).result == "succeeded"
 

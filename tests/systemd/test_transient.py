@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from deployd.errors import SystemdError
 from deployd.model.app import App, StopSettings
+from deployd.model.gate import Answer
 from deployd.systemd.proxy import UnitExists
 from deployd.systemd.transient import Command, Outcome, Transient
 
@@ -248,18 +250,24 @@ def test_a_unit_of_an_earlier_daemon_is_awaited() -> None:
 
 @pytest.mark.parametrize(
     ("status", "expect", "said"),
-    [(0, 0, ""), (4, 4, ""), (1, 0, "exited with status 1"), (0, 4, "exited with status 0")],
+    [
+        (0, 0, ""),
+        (4, 4, ""),
+        (1, 0, "exited with status 1"),
+        (0, 4, "exited with status 0"),
+        (75, 0, "exited with status 75"),
+    ],
 )
 def test_a_probe_succeeds_with_the_expected_status(status: int, expect: int, said: str) -> None:
     manager = Manager()
     manager.ended |= {"ExecMainStatus": status, "Result": "exit-code" if status else "success"}
 
-    async def ask(asker: Transient) -> list[str]:
+    async def ask(asker: Transient) -> list[Answer]:
         first = await asker.ask("demo", 3, COMMAND, expect)
         manager.jobs = ["done"]
         return [first, await asker.ask("demo", 3, COMMAND, expect)]
 
-    assert asyncio.run(ask(transient(manager))) == [said, said]
+    assert asyncio.run(ask(transient(manager))) == [Answer(said, wrong=bool(said) and status != os.EX_TEMPFAIL)] * 2
     (first, _), (second, _) = manager.started
     assert first != second, "the one before may not have been forgotten yet"
     assert first.startswith("demo:probe-3-")
@@ -269,4 +277,4 @@ def test_a_probe_that_times_out_fails_whatever_its_status() -> None:
     manager = Manager()
     manager.ended |= {"Result": "timeout"}
     said = asyncio.run(transient(manager).ask("demo", 3, COMMAND, 0))
-    assert said == "did not end within 60 s"
+    assert said == Answer("did not end within 60 s")

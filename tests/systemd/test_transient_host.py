@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from deployd.model.app import App, StopSettings
+from deployd.model.gate import Answer
 from deployd.systemd.manager import Systemd
 from deployd.systemd.settings import ServiceSettings
 from deployd.systemd.transient import Command, Transient
@@ -42,7 +43,7 @@ def test_probes_of_several_instances_at_once_leave_nothing(machine: Machine) -> 
     }
     words = ("bin/up", "3:42:secret:www-data:/srv/demo/v1")
 
-    async def ask(transient: Transient, number: int) -> str:
+    async def ask(transient: Transient, number: int) -> Answer:
         asking = Command.of(
             APP, words, "a probe of instance", release=RELEASE, generation=1, settings=settings, timeout=10, quiet=True,
             environment={"DEPLOYD_INSTANCE": str(number), "MAINPID": "42"},
@@ -52,8 +53,7 @@ def test_probes_of_several_instances_at_once_leave_nothing(machine: Machine) -> 
     async def work(transient: Transient, systemd: Systemd) -> None:
         for _ in range(5):
             said = await asyncio.gather(*(ask(transient, number) for number in (3, 3, 4)))
-            assert said[:2] == ["", ""]
-            assert said[2] == "exited with status 1"
+            assert said == [Answer(), Answer(), Answer("exited with status 1", wrong=True)]
         await asyncio.to_thread(machine.wait_for, lambda: _loaded(machine) == "")
         assert await systemd.list_units("demo:*") == []
 

@@ -26,7 +26,7 @@ def gate(table: Table) -> Gate:
         probe=_probe(table.table("probe")) if "probe" in table else None,
         learned="timeout" not in table,
     )
-    table.finish(dict.fromkeys(("http", "command", "expect", "interval"), "probe = { … }"))
+    table.finish(dict.fromkeys(("http", "command", "expect", "interval", "fail_after"), "probe = { … }"))
     if found.type is GateType.EXEC and found.probe is None:
         raise table.fail("type", f'"exec" does not report readiness, so it needs a probe; {_EXAMPLE}')
     return found
@@ -45,6 +45,7 @@ def _probe(table: Table) -> Probe:
         expect=table.get("expect", values.integer(200, 599), 200) if http else table.get("expect", _status, 0),
         interval=table.get("interval", values.duration(SHORTEST, HOUR), default.interval),
         timeout=table.get("timeout", values.duration(SHORTEST, HOUR), default.timeout),
+        fail_after=table.get("fail_after", values.integer(0, 1_000_000), default.fail_after),
     )
     table.finish()
     return probe

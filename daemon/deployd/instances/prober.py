@@ -15,14 +15,14 @@ from dataclasses import dataclass, replace
 from deployd import probe
 from deployd.errors import SystemdError
 from deployd.model.app import App
-from deployd.model.gate import Probe
+from deployd.model.gate import Answer, Probe
 from deployd.model.instance import Instance, State
 from deployd.units.text import socket_paths
 
 log = logging.getLogger(__name__)
 
-Ask = Callable[[App, Instance, str], Awaitable[str]]
-"""(settings, instance, release directory) to "" if the instance answers as its probe expects, else what it did instead.
+Ask = Callable[[App, Instance, str], Awaitable[Answer]]
+"""(settings, instance, release directory) to the answer of the instance.
 
 Raises SystemdError if it could not be probed, which says nothing about the instance.
 """
@@ -31,11 +31,11 @@ Invocation = Callable[[int], Awaitable[str]]
 """The number of an instance to its present invocation ID. Raises SystemdError."""
 
 
-async def ask_http(app: App, instance: Instance, _release: str) -> str:
+async def ask_http(app: App, instance: Instance, _release: str) -> Answer:
     """Probe over HTTP on the private socket of the instance. Never raises SystemdError."""
     asked = app.gate.probe
     if asked is None:
-        return ""
+        return Answer()
     path = socket_paths.probe(app.name, instance.number)
     return await probe.ask(path, app.name, asked.http, asked.expect, asked.timeout)
 
@@ -59,6 +59,8 @@ class _Record:
     instance: Instance
     probed_since: float = 0.0
     probe_error: str = ""
+    wrong_answers: int = 0
+    wrong_since: float = 0.0
 
 
 class Prober:
@@ -121,7 +123,13 @@ class Prober:
         record = self._records.get(item.number)
         if record is None or item.state is not State.READY or record.subject.invocation_id != item.invocation_id:
             return item
-        return replace(item, probed_since=record.probed_since, probe_error=record.probe_error)
+        return replace(
+            item,
+            probed_since=record.probed_since,
+            probe_error=record.probe_error,
+            wrong_answers=record.wrong_answers,
+            wrong_since=record.wrong_since,
+        )
 
     def _forget(self, number: int) -> None:
         del self._records[number]
@@ -148,13 +156,19 @@ class Prober:
     async def _probe_once(self, record: _Record) -> None:
         subject = record.subject
         ask = self._ask_http if subject.probe.http else self._ask_command
-        problem = await ask(record.settings, record.instance, subject.release)
+        answer = await ask(record.settings, record.instance, subject.release)
         # IDs are never reused: an invocation that is the same now was the same all the time.
         if await self._invocation(subject.number) != subject.invocation_id:
             return
         before = record.probed_since, record.probe_error
-        record.probe_error = problem
-        if not problem and not record.probed_since:
+        record.probe_error = answer.problem
+        if not answer.problem and not record.probed_since:
             record.probed_since = self._clock()
-        if (record.probed_since, record.probe_error) != before:
+        if answer.wrong:
+            record.wrong_answers += 1
+            record.wrong_since = record.wrong_since or self._clock()
+        else:
+            record.wrong_answers, record.wrong_since = 0, 0.0
+        enough = answer.wrong and record.wrong_answers == record.settings.gate.fail_after
+        if (record.probed_since, record.probe_error) != before or enough:
             self._changed()

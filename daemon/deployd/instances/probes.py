@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from deployd.instances.actuator import Actuator
 from deployd.instances.commands import Commands
 from deployd.instances.prober import Prober, ask_http
 from deployd.model.app import App
+from deployd.model.gate import Answer
 from deployd.model.instance import Instance
 from deployd.systemd import observe
 from deployd.systemd.manager import Systemd
@@ -25,13 +27,13 @@ def prober(
 ) -> Prober:
     """Return the prober of `app`."""
 
-    async def ask_command(settings: App, instance: Instance, release: str) -> str:
+    async def ask_command(settings: App, instance: Instance, release: str) -> Answer:
         asked = settings.gate.probe
         if asked is None:
-            return ""
+            return Answer()
         command = await commands.probe(settings, instance, asked.command, asked.timeout, release)
-        said = await transient.ask(app, instance.number, command, asked.expect)
-        return said and f"{' '.join(asked.command)} {said}"
+        answer = await transient.ask(app, instance.number, command, asked.expect)
+        return replace(answer, problem=answer.problem and f"{' '.join(asked.command)} {answer.problem}")
 
     async def invocation(number: int) -> str:
         return observe.invocation_id(await systemd.read(actuator.unit(number), UNIT, ["InvocationID"]))

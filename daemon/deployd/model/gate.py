@@ -17,6 +17,23 @@ class GateType(StrEnum):
     """The execution of the program, for programs that cannot notify; readiness is then left to a probe."""
 
 
+FAIL_AFTER = 5
+"""Wrong answers in a row that fail the gate, unless the app file sets `fail_after`."""
+
+SPAN = 2.0
+"""Seconds that wrong answers must go on for, at least, before they fail the gate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The result of one probe."""
+
+    problem: str = ""
+    """What the instance did instead of what was expected, or "" if the probe succeeded."""
+    wrong: bool = False
+    """True if the answer is definite: the instance did answer, and did not ask to wait."""
+
+
 @dataclass(frozen=True, slots=True)
 class Probe:
     """A check of an instance, over HTTP or by a command. Times in seconds.
@@ -32,6 +49,8 @@ class Probe:
     """The HTTP status, or the exit status of the command."""
     interval: float = 0.25
     timeout: float = 2.0
+    fail_after: int | None = None
+    """Wrong answers in a row that fail the gate; 0 for never, None for the default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +68,23 @@ class Gate:
     def has_probe_socket(self) -> bool:
         """True if each instance has a private socket, on which it is probed over HTTP."""
         return self.probe is not None and bool(self.probe.http)
+
+    @property
+    def fail_after(self) -> int:
+        """The number of wrong answers in a row that fail the gate; 0 for any number."""
+        if self.probe is None:
+            return 0
+        return FAIL_AFTER if self.probe.fail_after is None else self.probe.fail_after
+
+    @property
+    def fail_span(self) -> float:
+        """The time for which wrong answers must go on before they fail the gate.
+
+        Commands have always been used to wait for something with, until they exit with the expected status. So by
+        default they get half of the timeout; a learned one is four times as long as the slowest known start.
+        """
+        patient = self.probe is not None and self.probe.command and self.probe.fail_after is None
+        return max(SPAN, self.timeout / 2) if patient else SPAN
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Gate:

@@ -51,3 +51,7 @@ class Instance:
     """The time at which this invocation first passed its probe, or 0. A later failure does not reset it."""
     probe_error: str = ""
     """The error of its last probe, or "" if that succeeded."""
+    wrong_answers: int = 0
+    """Its last probes in a row that had a definite wrong answer."""
+    wrong_since: float = 0.0
+    """The time of the first of them, or 0."""

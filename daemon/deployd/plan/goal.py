@@ -35,6 +35,9 @@ class Goal:
     gate_timeout: float = 60.0
     probe_words: str = ""
     """What the probe waits for; "" if there is none."""
+    fail_after: int = 0
+    """Wrong answers in a row, over at least `fail_span`, with which an instance fails its probe; 0 for any number."""
+    fail_span: float = 0.0
     hold: Hold | None = None
     """Where to pause."""
     proven: bool = False
@@ -118,6 +121,8 @@ class Goal:
             gate=app.gate.type,
             gate_timeout=app.gate.timeout,
             probe_words=_words(app.gate),
+            fail_after=app.gate.fail_after,
+            fail_span=app.gate.fail_span,
             hold=hold,
             proven=proven,
         )

@@ -31,7 +31,7 @@ def belongs(item: Instance, goal: Goal, now: float) -> bool:
     if item.generation == goal.generation:
         return True
     alike = item.generation in goal.same and item.state in (State.READY, State.STARTING)
-    return alike and not _lost_probe(goal, item) and not _late_probe(goal, item, now)
+    return alike and not any((_lost_probe(goal, item), _wrong_probe(goal, item, now), _late_probe(goal, item, now)))
 
 
 def rests_for(item: Instance, goal: Goal) -> bool:
@@ -56,9 +56,11 @@ def passed(
         elif item.state is State.READY:
             since = item.probed_since if goal.probe else item.ready_since
             if goal.probe and not since:
-                # After that time the next result of the probe decides, and causes another plan.
-                if now < item.ready_since + goal.gate_timeout:
-                    later.append(item.ready_since + goal.gate_timeout)
+                # After these times the next result of the probe decides, and causes another plan.
+                ends = [item.ready_since + goal.gate_timeout]
+                if goal.fail_after and item.wrong_answers >= goal.fail_after:
+                    ends.append(item.wrong_since + goal.fail_span)
+                later.extend(end for end in ends if now < end)
             elif since + goal.min_ready <= now:
                 done.add(item.number)
             else:
@@ -112,6 +114,9 @@ def _failure(goal: Goal, item: Instance, remembered: frozenset[int], now: float)
     if _lost_probe(goal, item):
         reason = f"instance {item.number} failed its probe within min_ready: {item.probe_error}"
         return _failed(item, GateName.PROBE, reason, words, now - item.probed_since)
+    if _wrong_probe(goal, item, now):
+        reason = f"instance {item.number} failed its probe {item.wrong_answers} times in a row: {item.probe_error}"
+        return _failed(item, GateName.PROBE, reason, words, now - item.ready_since)
     if _late_probe(goal, item, now):
         reason = f"instance {item.number} did not pass its probe within {goal.gate_timeout:g} s: {item.probe_error}"
         return _failed(item, GateName.PROBE, reason, words, now - item.ready_since)
@@ -143,6 +148,12 @@ def _failed(item: Instance, gate: GateName, reason: str, waited_for: str, waited
 
 def _lost_probe(goal: Goal, item: Instance) -> bool:
     return goal.probe and item.state is State.READY and item.probed_since > 0 and bool(item.probe_error)
+
+
+def _wrong_probe(goal: Goal, item: Instance, now: float) -> bool:
+    """True if the answers of an instance to its probe are wrong again and again, so that waiting is of no use."""
+    enough = 0 < goal.fail_after <= item.wrong_answers and not item.probed_since
+    return goal.probe and item.state is State.READY and enough and now >= item.wrong_since + goal.fail_span
 
 
 def _late_probe(goal: Goal, item: Instance, now: float) -> bool:

@@ -13,6 +13,9 @@ import io
 import re
 import struct
 import termios
+from dataclasses import replace
+
+from deployd.model.gate import Answer
 
 LONGEST_HEAD = 64 * 1024
 """Bytes of a response's head; a longer one is a fault of the server."""
@@ -25,6 +28,9 @@ _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _INTERIM = re.compile(rb"HTTP/1\.[0-9] 1(?!01)[0-9][0-9]")
 """100 Continue, 103 Early Hints: the final response follows."""
 
+_NOT_YET = frozenset({429, 502, 503, 504})
+"""Statuses of a server that may answer otherwise soon. So may one that answers with Retry-After."""
+
 
 class _Head:
     """The head of a response, for http.client in place of a socket."""
@@ -36,17 +42,17 @@ class _Head:
         return self._file
 
 
-async def ask(socket: str, host: str, path: str, expect: int, timeout: float) -> str:
-    """Send ``GET path`` to the UNIX socket `socket`; return "" if the status is `expect`, else a sentence.
+async def ask(socket: str, host: str, path: str, expect: int, timeout: float) -> Answer:
+    """Send ``GET path`` to the UNIX socket `socket`, which should be answered with the status `expect`.
 
     Raises nothing except when cancelled; `timeout` in seconds covers everything.
     """
-    problem = await _ask(socket, host, path, expect, timeout)
+    answer = await _ask(socket, host, path, expect, timeout)
     # The sentence is public, so it must not contain the query, which may contain a token.
-    return f"GET {path.partition('?')[0]} {problem}" if problem else ""
+    return replace(answer, problem=answer.problem and f"GET {path.partition('?')[0]} {answer.problem}")
 
 
-async def _ask(socket: str, host: str, path: str, expect: int, timeout: float) -> str:
+async def _ask(socket: str, host: str, path: str, expect: int, timeout: float) -> Answer:
     writer: asyncio.StreamWriter | None = None
     try:
         async with asyncio.timeout(timeout):
@@ -54,29 +60,29 @@ async def _ask(socket: str, host: str, path: str, expect: int, timeout: float) -
             # Paths that a request line does not allow are refused when the app file is read.
             lines = (f"GET {path} HTTP/1.1", f"Host: {host}", "User-Agent: deployd", "Accept: */*", "Connection: close")
             writer.write("\r\n".join((*lines, "", "")).encode("ascii"))
-            problem, left = await _head(reader, expect)
+            answer, left = await _head(reader, expect)
     except TimeoutError:
         if writer is not None and _unread(writer):
-            return (
+            return Answer(
                 f"was not read within {timeout:g} s: does the server accept connections on the socket named"
                 ' "probe" in LISTEN_FDNAMES?'
             )
-        return f"did not answer within {timeout:g} s"
+        return Answer(f"did not answer within {timeout:g} s")
     except OSError as error:
         if writer is None:
-            return f"could not be sent: nothing listens on {socket} ({error.strerror or error})"
-        return "closed the connection without an answer"
+            return Answer(f"could not be sent: nothing listens on {socket} ({error.strerror or error})")
+        return Answer("closed the connection without an answer")
     else:
         await _drain(reader, left)
-        return problem
+        return answer
     finally:
         if writer is not None:
             # Not close(): the server need not read what it has not read yet.
             writer.transport.abort()
 
 
-async def _head(reader: asyncio.StreamReader, expect: int) -> tuple[str, int]:
-    """Return what is wrong with the response, and at most how many bytes of its body are still to come."""
+async def _head(reader: asyncio.StreamReader, expect: int) -> tuple[Answer, int]:
+    """Return what the response says, and at most how many bytes of its body are still to come."""
     # Imported late, because with its own imports (email, ssl) it takes 3 MB, which apps without such a probe save.
     import http.client
 
@@ -85,10 +91,11 @@ async def _head(reader: asyncio.StreamReader, expect: int) -> tuple[str, int]:
         end = _END_OF_HEAD.search(data)
         if end is None:
             if len(data) > LONGEST_HEAD:
-                return f"answered with a head of more than {LONGEST_HEAD // 1024} KiB", 0
+                return Answer(f"answered with a head of more than {LONGEST_HEAD // 1024} KiB", wrong=True), 0
             more = await reader.read(LONGEST_HEAD)
             if not more:
-                return "closed the connection " + ("in the middle of its answer" if data else "without an answer"), 0
+                when = "in the middle of its answer" if data else "without an answer"
+                return Answer(f"closed the connection {when}"), 0
             data += more
         elif _INTERIM.match(data):
             data = data[end.end() :]
@@ -98,10 +105,13 @@ async def _head(reader: asyncio.StreamReader, expect: int) -> tuple[str, int]:
     try:
         response.begin()
     except (http.client.HTTPException, ValueError, OSError):
-        return "was answered with something that is not HTTP", 0
+        return Answer("was answered with something that is not HTTP", wrong=True), 0
     left = LONGEST_BODY if response.length is None else min(response.length, LONGEST_BODY)
-    problem = "" if response.status == expect else f"answered {response.status} instead of {expect}"
-    return problem, left - (len(data) - end.end())
+    left -= len(data) - end.end()
+    if response.status == expect:
+        return Answer(), left
+    wrong = response.status not in _NOT_YET and response.getheader("Retry-After") is None
+    return Answer(f"answered {response.status} instead of {expect}", wrong), left
 
 
 async def _drain(reader: asyncio.StreamReader, left: int) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 from deployd.errors import SystemdError
 from deployd.model import unit_name
 from deployd.model.app import App
+from deployd.model.gate import Answer
 from deployd.systemd import observe
 from deployd.systemd.exit_status import not_run
 from deployd.systemd.manager import Systemd
@@ -145,6 +146,11 @@ class Outcome:
         """True if the command exited with status 0."""
         return self.exit_status == 0 and self.result == "success"
 
+    @property
+    def is_definite(self) -> bool:
+        """True if the command has exited, and not to say that it should be tried later."""
+        return self.exit_status is not None and not self.timed_out and self.exit_status != os.EX_TEMPFAIL
+
     def __str__(self) -> str:
         """Return the end of a sentence that begins with the command."""
         if self.timed_out:
@@ -200,13 +206,13 @@ class Transient:
         while (job := await self._systemd.job(unit)) is not None:
             await job
 
-    async def ask(self, app: str, number: int, command: Command, expect: int) -> str:
-        """Run a probe of instance `number`. Return "" if it exits with the status `expect`, otherwise its result, as
-        the end of a sentence."""
+    async def ask(self, app: str, number: int, command: Command, expect: int) -> Answer:
+        """Run a probe of instance `number`, which should exit with the status `expect`. A problem is the end of a
+        sentence."""
         unit = unit_name.probe_command(app, number, next(self._labels))
         outcome = await self.run(unit, command)
         good = outcome.exit_status == expect and not outcome.timed_out
-        return "" if good else str(outcome)
+        return Answer() if good else Answer(str(outcome), wrong=outcome.is_definite)
 
     async def _end(self, unit: str, job: asyncio.Future[str] | None, within: float) -> dict[str, Any]:
         """Wait `within` seconds for the end of the unit's jobs, and read the properties of its result."""

@@ -6,7 +6,6 @@ import os
 import socket
 import stat
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,10 +15,10 @@ from hypothesis import strategies as st
 
 from deployd import config
 from deployd.config import trust
-from deployd.config.trust import require_environment_files, writable
-from deployd.errors import InvalidFile, NoSuchApp, Refused
+from deployd.config.trust import writable
+from deployd.errors import InvalidFile, NoSuchApp
 from deployd.files.walk import Step
-from tests.config.app_text import TOP, parse
+from tests.config.app_text import TOP
 
 NOBODY = 65534
 TEXT = "\n".join(f"{key} = {value}" for key, value in TOP.items())
@@ -170,29 +169,3 @@ def test_refusals_escape_the_name_of_the_file(name: str, tmp_path: Path) -> None
     with pytest.raises(InvalidFile, match="cannot be the name of an app") as refused:
         config.load(write(tmp_path / f"{name}.toml"))
     assert str(refused.value).isprintable()
-
-
-@needs_root
-def test_environment_files_must_be_in_directories_of_root(directory: Path, tmp_path: Path) -> None:
-    file = write(directory / "env", "A=1\n")
-    os.chown(file, NOBODY, NOBODY)  # the app's user may write the contents
-
-    def check(*files: str | Path) -> None:
-        require_environment_files(replace(parse(), environment_files=tuple(map(str, files))))
-
-    check(file, f"-{directory}/missing", f"{directory}/e*", "/nonexistent/x*")
-    with pytest.raises(
-        Refused, match=r"environment_files of web: .*/env is not trusted, because everybody can write /tmp"
-    ):
-        check(write(tmp_path / "env"))
-    with pytest.raises(Refused, match="because everybody can write /tmp"):
-        check(f"-{tmp_path}/e*")
-    file.chmod(0o666)
-    with pytest.raises(Refused, match=rf"everybody can write {file}; chmod o-w it"):
-        check(file)
-    os.mkfifo(directory / "fifo")
-    with pytest.raises(Refused, match="fifo is a FIFO, not a regular file; remove it"):
-        check(directory / "fifo")
-    (directory / "extra").symlink_to(tmp_path / "env")
-    with pytest.raises(Refused, match="because everybody can write /tmp"):
-        check(f"{directory}/ex*")

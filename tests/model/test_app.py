@@ -30,6 +30,7 @@ apps = st.builds(
     group=st.none() | text,
     environment=st.lists(st.tuples(text, text), max_size=2).map(tuple),
     environment_files=st.lists(text, max_size=2).map(tuple),
+    environment_contents=st.none() | st.lists(text, max_size=2).map(tuple),
     gate=st.builds(Gate, seconds, seconds),
     pace=st.builds(
         Pace,
@@ -78,6 +79,7 @@ def test_a_fingerprint_survives_the_history(app: App, release: str) -> None:
         {"group": "www-data"},
         {"environment": (("A", "1"),)},
         {"environment_files": ("/etc/default/shop",)},
+        {"environment_contents": ("A=1",)},
         {"service": (("MemoryMax", ("512M",)),)},
         {"routing": Routing.STEERED},
     ],
@@ -106,7 +108,7 @@ def test_a_change_without_restart_keeps_the_fingerprint(change: dict[str, Any]) 
 
 def test_settings_of_an_older_version_are_read() -> None:
     raw = json.loads(APP.to_json())
-    for key in ("routing", "spill_over", "warm_up", "drain"):
+    for key in ("routing", "spill_over", "warm_up", "drain", "environment_contents"):
         del raw[key]
     for key in ("standby", "standby_memory", "analysis"):
         del raw["pace"][key]

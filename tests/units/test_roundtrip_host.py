@@ -162,13 +162,14 @@ def test_the_user_of_the_app_cannot_read_the_environment_file(host: Machine) -> 
 
 
 def test_environment_overrides_files_and_deployd_overrides_both(host: Machine) -> None:
-    host.write("/etc/default/files", "A=file\nB=file\nDEPLOYD_APP=file\nDEPLOYD_INSTANCE=9\nDEPLOYD_GENERATION=9\n")
     app = app_file(
         "files",
         ["/usr/bin/python3", "dump.py"],
         {"A": "inline"},
         'environment_files = ["/etc/default/files", "-/etc/default/missing"]',
     )
+    captured = ("A=first\nB='of", "A=file\nB=file\nDEPLOYD_APP=file\nDEPLOYD_INSTANCE=9\nDEPLOYD_GENERATION=9\n")
+    app = dataclasses.replace(app, environment_contents=captured)
     deploy(host, app, 3, "/srv/files", 1)
     host.run(["systemctl", "start", "files@1.service"])
     environment = dump_of(host, "files", 1).environment

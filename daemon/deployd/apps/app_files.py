@@ -144,10 +144,13 @@ def _load(path: Path) -> App:
 
 def _check_release(app: App) -> None:
     config.resolve_release(app)
+    config.capture(app)
 
 
 def _release(path: Path) -> str:
-    return config.resolve_release(config.load(path))
+    app = config.load(path)
+    config.capture(app)
+    return config.resolve_release(app)
 
 
 def _checked(check: Check, path: Path) -> None:

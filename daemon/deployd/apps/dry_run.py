@@ -60,6 +60,7 @@ class DryRun:
         read = partial(self._pool.workers(caller).run, name)
         await read(release_access.seen_release, caller, app, release)  # fails sooner than the walk below
         real, digest = await read(release_access.seen, caller, app, release, deadline=LONG)
+        app = await read(release_access.captured, caller, app)
         current, number = self._history.current(name), self._history.next_number(name)
         goal = self._generations.goal(app, number, app.fingerprint(real, digest))
         layout = self._deployment.layout(app, goal)

@@ -74,6 +74,17 @@ def seen_release(caller: Caller, app: App, requested: str | None = None) -> str:
     raise _denied(caller, path)
 
 
+def captured(caller: Caller, app: App) -> App:
+    """Return the app with the contents of its environment files. Other users than root do not learn what is wrong with
+    them. Raises AccessDenied and Refused."""
+    try:
+        return config.capture(app)
+    except Refused:
+        if caller.root:
+            raise
+        raise AccessDenied(f"the environment files of {app.name} cannot be used; try again as root") from None
+
+
 def _denied(caller: Caller, path: str) -> AccessDenied:
     return AccessDenied(f"{path} is not a directory that user {caller.uid} can list; try again as root")
 

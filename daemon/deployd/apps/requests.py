@@ -62,7 +62,7 @@ class Requests:
     ) -> int:
         """Deploy the app for the first time, or roll out changed settings. Returns 0 if nothing has changed."""
         async with self._turn(name, supersede):
-            app = await self._load(name)
+            app = await self._releases.capture(await self._load(name))
             release = await self._releases.resolve(app, None, agreed)
             digest = await self._releases.digest(app, release)
             current = self._generations.current(name)
@@ -89,7 +89,7 @@ class Requests:
     ) -> int:
         """Roll out what the app file says now, with `release` if it is given."""
         async with self._turn(name, supersede):
-            app = await self._load(name)
+            app = await self._releases.capture(await self._load(name))
             real = await self._releases.resolve(app, release, agreed)
             hold = self._starter.canary(app, canary, canary_share)
             return await self._starter.begin(app, real, cause, canary=hold)
@@ -119,11 +119,12 @@ class Requests:
             raise
 
     async def restart(self, name: str, *, supersede: bool = False) -> int:
-        """Roll out the current generation again, in new processes."""
+        """Roll out the current generation again, in new processes, which get the environment files as they are now."""
         async with self._turn(name, supersede):
             current = self._generations.require_current(name)
             release = await self._releases.unchanged(current)
-            return await self._starter.begin(current.settings, release, Cause.RESTART, current)
+            settings = await self._releases.capture(current.settings)
+            return await self._starter.begin(settings, release, Cause.RESTART, current)
 
     async def scale(self, name: str, instances: int, *, supersede: bool = False) -> int:
         """Change the number of instances. Running instances are adopted."""

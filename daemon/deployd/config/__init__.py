@@ -1,16 +1,19 @@
 """App files: turns their text into a `deployd.model.app.App`, or raises one clear sentence.
 
-`parse` is pure, `load` reads one file, `release` and `contents` read release directories. Nothing here changes a file.
+`parse` is pure, `load` reads one file, `capture` environment files, `release` and `contents` release directories.
+Nothing here changes a file.
 Imports only model, files and errors, so that the daemon and the command validate a file the same way.
 """
 
 from __future__ import annotations
 
+from deployd.config.environment_files import capture
 from deployd.config.parse import check_name, is_name, load, parse
 from deployd.config.release import irreversible, is_there, missing, programs, resolve_release, siblings
 from deployd.config.source import one_line
 
 __all__ = [
+    "capture",
     "check_name",
     "irreversible",
     "is_name",

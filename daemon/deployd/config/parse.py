@@ -113,6 +113,7 @@ def parse(name: str, text: str, file: str, *, only6: bool = False) -> App:
         environment_files=top.get(
             "environment_files", values.array(values.environment_file, '["/etc/default/myapp"]'), ()
         ),
+        environment_contents=(),
         gate=gate(top.table("gate")),
         pace=pace(top.table("rollout")),
         stop=_stop(top.table("stop")),

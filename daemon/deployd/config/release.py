@@ -14,7 +14,6 @@ from pathlib import Path
 
 from deployd.config import values
 from deployd.config.source import Problem, one_line, printable
-from deployd.config.trust import require_environment_files
 from deployd.errors import InvalidRequest, Refused
 from deployd.files.walk import LinkOwners, no_links, roots_links, walk
 from deployd.model.app import App
@@ -54,7 +53,6 @@ def resolve_release(app: App, override: str | None = None) -> str:
         raise Refused(one_line(f"the release {real} cannot be used: its path {problem}")) from None
     for key, program in programs(app, real).items():
         _check_program(app, key, program)
-    require_environment_files(app)
     return real
 
 

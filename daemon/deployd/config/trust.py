@@ -8,7 +8,6 @@ the app's user may write them, but not everybody.
 
 from __future__ import annotations
 
-import glob
 import grp
 import os
 import stat
@@ -16,9 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deployd.config.source import Problem
-from deployd.errors import Refused
 from deployd.files.walk import ROOT, Step, user_name, walk
-from deployd.model.app import App
 
 _KINDS = (
     (stat.S_ISDIR, "a directory"),
@@ -32,7 +29,7 @@ _KINDS = (
 def read(path: Path, size: int) -> bytes:
     """Read the first `size` bytes of a file that only root can have written. Raises OSError and Problem."""
     with walk(str(path), require_roots) as found:
-        _require_file(found)
+        require_file(found)
         with os.fdopen(found.reopen(), "rb") as file:
             return file.read(size)
 
@@ -62,48 +59,11 @@ def writable(path: str, info: os.stat_result, has_acl: Callable[[], bool]) -> st
     return ""
 
 
-def require_environment_files(app: App) -> None:
-    """Raise Refused for an environment file that other users could replace, or that is not a regular file."""
-    for item in app.environment_files:
-        for path in _matches(app, item.removeprefix("-")):
-            try:
-                with walk(path, _require_roots_directory) as found:
-                    _require_file(found)
-                    if found.info.st_mode & stat.S_IWOTH:
-                        raise Problem(f"is not trusted, because everybody can write {found.path}; chmod o-w it")
-            except Problem as problem:
-                raise _refused(app, path, problem) from None
-            except OSError:
-                continue  # systemd reports it, unless the file is optional
-
-
-def _matches(app: App, pattern: str) -> list[str]:
-    """Return what EnvironmentFile= reads: a path, or what a wildcard matches, after checking its directory."""
-    if not glob.has_magic(pattern):
-        return [pattern]
-    plain = pattern[: min(pattern.find(letter) for letter in "*?[" if letter in pattern)].rpartition("/")[0] or "/"
-    try:
-        with walk(plain, _require_roots_directory):
-            return sorted(glob.glob(pattern))  # noqa: PTH207 - it is absolute
-    except Problem as problem:
-        raise _refused(app, pattern, problem) from None
-    except OSError:
-        return []
-
-
-def _require_roots_directory(step: Step) -> None:
-    if step.is_directory:
-        require_roots(step)
-
-
-def _require_file(found: Step) -> None:
+def require_file(found: Step) -> None:
+    """Raise Problem unless `found` is a regular file."""
     if not found.is_file:
         kind = next((name for check, name in _KINDS if check(found.info.st_mode)), "no file")
         raise Problem(f"is {kind}, not a regular file; remove it")
-
-
-def _refused(app: App, path: str, problem: Problem) -> Refused:
-    return Refused(f"environment_files of {app.name}: {path} {problem}")
 
 
 def _group_name(gid: int) -> str:

@@ -34,7 +34,7 @@ class Commands:
     ) -> Command:
         """Return a command that runs in a generation, which needs its files on the disk but no installed units."""
         files = self._pins.generation_dir(app.name, generation)
-        text = command_unit(app, str(files / "environment"))
+        text = command_unit(app, str(files))
         return Command.of(
             app,
             argv,

@@ -79,6 +79,10 @@ class App:
     group: str | None = None
     environment: tuple[tuple[str, str], ...] = ()
     environment_files: tuple[str, ...] = ()
+    environment_contents: tuple[str, ...] | None = None
+    """The bytes of the environment files when the rollout started, in the order in which they are read, decoded as
+    Latin-1. Empty in settings that were just parsed. None for generations that were made by a version of deployd which
+    had systemd read the files at each start."""
     gate: Gate = field(default_factory=Gate)
     pace: Pace = field(default_factory=Pace)
     stop: StopSettings = field(default_factory=StopSettings)
@@ -125,7 +129,9 @@ class App:
 
     def with_defaults_of(self, other: App) -> App:
         """Return the app with the defaults of `other`: new defaults in a newer version of deployd are no change."""
-        return dataclasses.replace(self.with_learned(other.gate.timeout), hardened=other.hardened)
+        contents = self.environment_contents if other.environment_contents is not None else None
+        app = self.with_learned(other.gate.timeout)
+        return dataclasses.replace(app, hardened=other.hardened, environment_contents=contents)
 
     def to_json(self) -> str:
         """Return the canonical text of the settings, which is stored with each generation."""
@@ -145,6 +151,7 @@ class App:
             group=raw["group"],
             environment=tuple((key, value) for key, value in raw["environment"]),
             environment_files=tuple(raw["environment_files"]),
+            environment_contents=None if (texts := raw.get("environment_contents")) is None else tuple(texts),
             gate=Gate.from_dict(raw["gate"]),
             pace=Pace.from_dict(raw["pace"]),
             stop=StopSettings(**raw["stop"]),
@@ -182,4 +189,6 @@ class App:
             parts += [self.routing, self.socket]
         if self.hardened:
             parts.append("hardened")
+        if self.environment_contents:
+            parts.append(["environment_contents", *self.environment_contents])
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -51,7 +51,8 @@ class GenerationBuilder:
     async def build(self, app: App, release: str, cause: Cause, again: Generation | None = None) -> Generation:
         """Return the generation, which is not in the history yet.
 
-        `again` is an earlier generation that starts the very same process, of a release that has not changed since.
+        `again` is an earlier generation that starts the very same process, of a release that has not changed since;
+        only the contents of environment files may differ.
         Raises Refused, StateError and SystemdError.
         """
         app = self._generations.learned(app)
@@ -80,6 +81,8 @@ class GenerationBuilder:
         """Verify the units and write the generation's files. Returns the digest of the release and the fingerprint."""
         if again is not None:
             digest, fingerprint = again.contents, again.fingerprint
+            if app.environment_contents != again.settings.environment_contents:
+                fingerprint = app.fingerprint(release, digest)
         else:
             digest = await self._releases.digest(app, release)
             fingerprint = app.fingerprint(release, digest)

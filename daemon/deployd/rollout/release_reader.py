@@ -27,6 +27,10 @@ class ReleaseReader:
             raise AccessDenied(f"the release {agreed} changed to another directory during authorisation; try again")
         return real
 
+    async def capture(self, app: App) -> App:
+        """Return the app with the present contents of its environment files. Raises Refused."""
+        return await self._workers.run(app.name, config.capture, app)
+
     async def digest(self, app: App, release: str) -> str:
         """Return the digest of the release's contents. Raises Refused."""
         return (await self._workers.run(app.name, contents, release, app, deadline=LONG)).digest
@@ -34,6 +38,8 @@ class ReleaseReader:
     async def unchanged(self, generation: Generation) -> str:
         """Return the release of a generation. Raises Refused unless it is there and as it was."""
         name, settings = generation.app, generation.settings
+        if settings.environment_contents is None:
+            await self.capture(settings)  # only a check: systemd reads the files of this generation itself
         release = await self._workers.run(name, config.resolve_release, settings, generation.release)
         await self._workers.run(name, refuse_changed, generation, deadline=LONG)
         return release

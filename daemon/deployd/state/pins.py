@@ -57,7 +57,7 @@ class Pins:
         replaced, unless an instance uses it.
         """
         final = self.generation_dir(app_name, number)
-        contents = {name: (text.encode(), mode) for name, (text, mode) in files.items()}
+        contents = {name: (text.encode(errors="surrogateescape"), mode) for name, (text, mode) in files.items()}
         with reported(f"write generation {number} of {app_name}"):
             if self._same(final, contents, release_dir):
                 # It may exist without being synced to the disk.

@@ -12,7 +12,11 @@ import re
 from collections.abc import Iterable
 
 from deployd.model.app import App
+from deployd.units.text import escape
 from deployd.units.text.escape import assignment, shell
+
+FILE = "environment-"
+"""The names of the captured environment files begin with this, followed by their number."""
 
 
 def generation_files(app: App, number: int, release_dir: str, socket: int | None = None) -> dict[str, tuple[str, int]]:
@@ -24,7 +28,18 @@ def generation_files(app: App, number: int, release_dir: str, socket: int | None
     return {
         "run": ("#!/bin/sh\n" + title + _script(app, number, release_dir), 0o755),
         "environment": (title + _environment(app, number, release_dir), 0o600),
+        **{f"{FILE}{number:03}": (text, 0o600) for number, text in enumerate(_captured(app), 1)},
     } | ({} if socket is None else {marker(socket): ("", 0o644)})
+
+
+def environment_files(app: App, directory: str) -> list[str]:
+    """Return the values of EnvironmentFile= for instances whose generation is in `directory`, escaped.
+
+    The number of captured files differs per generation, the unit must not: hence the wildcard, which may match nothing.
+    """
+    captured = [f"-{directory}/{FILE}*"] if app.environment_files and app.environment_contents is not None else []
+    live = [escape.specifier(file) for file in app.environment_files] if app.environment_contents is None else []
+    return [*captured, *live, f"{directory}/environment"]
 
 
 def marker(socket: int) -> str:
@@ -39,6 +54,11 @@ def marked(files: Iterable[str]) -> int | None:
     """Return the UNIX socket of the marker among a generation's files, or None if there is no marker."""
     found = (re.fullmatch(r"unix@([1-9][0-9]*)", name) for name in files)
     return next((int(match[1]) for match in found if match), None)
+
+
+def _captured(app: App) -> list[str]:
+    """Return the texts of the environment files, with escapes for bytes that are not UTF-8 (PEP 383)."""
+    return [text.encode("latin-1").decode(errors="surrogateescape") for text in app.environment_contents or ()]
 
 
 def _script(app: App, number: int, release_dir: str) -> str:

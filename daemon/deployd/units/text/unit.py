@@ -17,7 +17,7 @@ import jinja2
 from deployd.model import unit_name
 from deployd.model.app import App, Directives, ListenKind
 from deployd.units.text import escape, socket_paths, sockets
-from deployd.units.text.generation import marker
+from deployd.units.text.generation import environment_files, marker
 from deployd.units.text.hardening import hardening
 from deployd.units.text.sockets import Socket
 
@@ -104,7 +104,7 @@ def unit_files(
         "probe_path": socket_paths.probe(app.name, "%i"),
         "instances": [unit_name.instance(app.name, number) for number in range(1, instances + 1)],
         "pins": f"{state_dir}/apps/{app.name}/pins",
-        "environment_file": f"{escape.specifier(f'{state_dir}/apps/{app.name}/pins')}/%i/environment",
+        "environment_files": environment_files(app, f"{escape.specifier(f'{state_dir}/apps/{app.name}/pins')}/%i"),
         "command": command,
         "start_timeout": _span(app.gate.timeout),
         "stop_timeout": _span(app.stop.timeout),
@@ -125,12 +125,15 @@ def is_steered(installed: Collection[str], app_name: str) -> bool | None:
     return None if shared.isdisjoint(installed) else False
 
 
-def command_unit(app: App, environment_file: str) -> str:
-    """Return a unit with the settings of the instances of `app`, except for those of their start and stop."""
+def command_unit(app: App, generation: str) -> str:
+    """Return a unit with the settings of the instances of `app`, except for those of their start and stop.
+
+    `generation` is the directory of the files of their generation.
+    """
     values = {
         "header": _header(app),
         "app": app,
-        "environment_file": escape.specifier(environment_file),
+        "environment_files": environment_files(app, escape.specifier(generation)),
         "service": _service(app),
     }
     return _environment().get_template("command.j2").render(values)

@@ -53,6 +53,20 @@ def test_an_app_that_runs() -> None:
     assert (two["state"], two["ready"], two["boot"]) == ("starting", False, None)
 
 
+def test_an_instance_stopped_by_hand_says_so_and_how_to_start_it() -> None:
+    stopped = Instance(1, 7, State.INACTIVE, started=10.0, ended=False)
+    failed = Instance(2, 7, State.FAILED, detail="exited with status 143 after it was ready", ended=False)
+    one, two, three, four = shown(
+        instances=(stopped, failed, replace(stopped, number=3, ended=None), replace(stopped, number=4, ended=True))
+    )["instances"]
+    again = "start it again with: systemctl start demo@1.service, or deployd restart demo"
+    assert (one["state"], one["stopped_by_hand"], one["detail"]) == ("inactive", True, f"stopped by hand; {again}")
+    assert two["detail"].startswith("stopped by hand (exited with status 143 after it was ready); ")
+    assert [item["stopped_by_hand"] for item in (three, four)] == [False, False]
+    rollout = Rollout("demo", 7, 8)
+    assert not shown(instances=(stopped,), rollout=rollout)["instances"][0]["stopped_by_hand"]
+
+
 def test_an_app_that_is_not_deployed() -> None:
     found = shown(generation=None, desired=0, releases={})
     assert (found["generation"], found["release"], found["routing"]) == (None, None, "shared")

@@ -48,6 +48,7 @@ class Unit:
             invocation_id=str(self.invocations),
             started=self.now,
             detail="",
+            ended=None,
         )
 
     def ready(self) -> None:
@@ -58,6 +59,10 @@ class Unit:
         self.item = replace(
             self.item, state=State.FAILED, restarting=True, ready_since=0.0, detail=why, exit_status=status
         )
+
+    def end(self, why: str = "exited with status 0 after it was ready") -> None:
+        """End without a request, and without an automatic restart."""
+        self.item = replace(self.item, state=State.INACTIVE, restarts=0, detail=why, exit_status=0, ended=True)
 
     def restart(self) -> None:
         """Restart it as systemd does."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest.mock import create_autospec
 
@@ -18,7 +18,7 @@ from deployd.model.clock import Timestamp
 from deployd.model.crashes import Crashes
 from deployd.model.event import EventName
 from deployd.model.instance import Instance, State
-from deployd.plan.backoff import Patience
+from deployd.plan.backoff import GRACE, Patience
 from deployd.systemd.notices import Account
 from tests.state.four_rollouts import SETTINGS
 
@@ -61,6 +61,7 @@ class Stand:
         self.up = True
         self.now = 1000.0
         self.working: set[int] = set()
+        self.requested: bool | None = None
         self.instances = create_autospec(Actuator, instance=True)
         self.instances.act.side_effect = self.act
         self.instances.is_busy.side_effect = self.working.__contains__
@@ -81,7 +82,7 @@ class Stand:
         self.actions.append(action)
 
     async def account(self, invocation_id: str, unit: str, since: float | None = None) -> Account:
-        return Account((f"last words of {invocation_id}",))
+        return Account((f"last words of {invocation_id}",), stop_requested=self.requested)
 
     def changed(self) -> None:
         self.changes += 1
@@ -142,6 +143,25 @@ def test_a_crash_loop_is_recorded_before_the_stop() -> None:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert stand.crash_loop.troubles()[1].journal == ("last words of i4",)
+
+    run(test)
+
+
+@pytest.mark.parametrize(("requested", "ended"), [(True, False), (False, True), (None, False)])
+def test_the_journal_decides_how_an_instance_ended(requested: bool | None, ended: bool) -> None:
+    """An app that says STOPPING=1 before it ends looks to systemd's properties like one that was stopped by request."""
+
+    async def test(stand: Stand) -> None:
+        item = replace(down(), detail="exited with status 0 after it was ready", ended=False)
+        stand.requested = requested
+        assert stand.crash_loop.overlay([item])[0].ended is None
+        stand.update(*stand.crash_loop.overlay([item]))
+        await asyncio.wait_for(stand.woken.wait(), 30)
+        assert stand.crash_loop.overlay([item]) == (replace(item, ended=ended),)
+        stand.update(*stand.crash_loop.overlay([item]))
+        stand.now += GRACE
+        stand.update(*stand.crash_loop.overlay([item]))
+        assert stand.actions == ([Start(1, 7)] if ended else [])
 
     run(test)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from deployd.model.crashes import Crashes
 from deployd.model.instance import Instance, State
-from deployd.plan.backoff import Step, forgiven, judge
+from deployd.plan.backoff import GRACE, Step, forgiven, judge
 from tests.instances.crashing_unit import PATIENCE, Unit, looping
 
 
@@ -92,6 +92,54 @@ def test_an_instance_stopped_by_request_stays_down() -> None:
     for _ in range(5):
         unit.now += 1000.0
         assert unit.judge_now().step is Step.NOTHING
+
+
+def test_an_instance_that_ends_without_a_request_is_started_again() -> None:
+    unit = Unit()
+    unit.judge_now()
+    for ends in range(1, 9):
+        unit.end()
+        assert unit.judge_now().step is Step.NOTHING
+        assert unit.count == ends
+        delay = max(GRACE, PATIENCE.delay(ends))
+        assert unit.wake_at == pytest.approx(unit.now + delay), "systemd may be about to start it"
+        unit.now += delay
+        assert unit.judge_now().step is Step.START
+        unit.judge_now()
+        unit.ready()
+        unit.judge_now()
+    assert len(unit.starts) == 8
+    assert not unit.stops
+    assert unit.crashes is not None
+    assert unit.crashes.why == "exited with status 0 after it was ready"
+
+
+def test_an_instance_that_ended_while_no_daemon_ran_is_started_again() -> None:
+    for state in (State.INACTIVE, State.FAILED):
+        unit = Unit()
+        unit.end()
+        unit.item = replace(unit.item, state=state)
+        unit.judge_now()
+        unit.now += GRACE
+        assert unit.judge_now().step is Step.START
+        unit = Unit(crashes=forgiven(unit.item))
+        unit.end()
+        unit.item = replace(unit.item, state=state)
+        unit.judge_now()
+        unit.now += GRACE
+        assert unit.judge_now().step is Step.START
+
+
+def test_an_automatic_restart_after_the_end_is_no_second_crash() -> None:
+    unit = Unit()
+    unit.judge_now()
+    unit.end()
+    unit.judge_now()
+    unit.item = replace(unit.item, state=State.FAILED, restarting=True, ended=None)
+    assert unit.judge_now().step is Step.NOTHING
+    unit.restart()
+    unit.judge_now()
+    assert (unit.count, unit.starts, unit.stops) == (1, [], [])
 
 
 def test_an_instance_that_fails_when_stopped_by_request_stays_down() -> None:
@@ -285,6 +333,7 @@ ITEMS = st.builds(
     ready_since=st.floats(900.0, 1100.0),
     restarts=st.integers(0, 9),
     restarting=st.booleans(),
+    ended=st.none() | st.booleans(),
     invocation_id=st.sampled_from(["", "1", "2", "3"]),
 )
 

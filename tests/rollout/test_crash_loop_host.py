@@ -141,6 +141,29 @@ def test_a_restarted_daemon_continues(deployed: Stage) -> None:
     assert crashes >= LIMIT + 2
 
 
+def test_what_ends_without_a_request_runs_again_and_what_is_stopped_by_hand_says_so(stage: Stage) -> None:
+    machine = stage.machine
+    stage.deploy("v1", instances=2, service={"RestartPreventExitStatus": "0"})
+    before = stage.invocations()
+    for number in before:
+        machine.run(["kill", "-TERM", str(stage.pid(number))])  # it exits with 0, and systemd does not start it again
+    assert stage.get()["version"] == "v1", "the connection waits"
+
+    def again() -> bool:
+        now = stage.invocations()
+        return now.keys() == before.keys() and not set(now.values()) & set(before.values())
+
+    machine.wait_for(again, timeout=DEADLINE, what="both instances to run again")
+    machine.run(["systemctl", "stop", f"{APP}@2.service"])
+    item = instance(stage, 2)
+    assert (item["state"], item["stopped_by_hand"]) == ("inactive", True)
+    assert f"instance 2 stopped by hand; start it again with: systemctl start {APP}@2.service" in " ".join(
+        stage.deployd("status", APP).stdout.split()
+    )
+    assert stage.change("restart").result == "succeeded"
+    assert stage.status()["ready"] == 2
+
+
 def test_an_instance_stopped_by_hand_stays_down(deployed: Stage) -> None:
     stage, machine = deployed, deployed.machine
     machine.run(["systemctl", "stop", f"{APP}@1.service"])

@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from deployd.systemd.notices import PROCESS_EXIT, SPAWN_FAILED, Account, Ended, Notice, account, notice
+from deployd.systemd.notices import (
+    PROCESS_EXIT,
+    SPAWN_FAILED,
+    STARTING,
+    STOPPING,
+    Account,
+    Ended,
+    Notice,
+    account,
+    notice,
+)
 
 UNIT = "shop@1.service"
 CHILD = {"_PID": 46, "_UID": 0, "_COMM": "(sleep)", "UNIT": UNIT, "PRIORITY": 3}
@@ -65,6 +75,8 @@ def exited(command: str, code: str, status: int) -> Notice:
             ],
             Account(killed=("sh", "x (y)")),
         ),
+        ([Notice("Starting shop@1.service...", STARTING)], Account(stop_requested=False)),
+        ([Notice("", STARTING), Notice("Stopping shop@1.service...", STOPPING)], Account(stop_requested=True)),
     ],
 )
 def test_what_the_messages_say(notices: list[Notice], expected: Account) -> None:

@@ -139,9 +139,51 @@ def test_exit_status_and_signal_of_a_failed_instance(
     for active, sub in (("failed", "failed"), ("activating", "auto-restart")):
         item = observe.instance(1, 7, {"ActiveState": active, "SubState": sub, **BOOTING, **properties})
         assert (item.exit_status, item.signal, item.ran) == (status, signal, ran)
-    for active in ("active", "activating", "deactivating", "inactive"):
+    for active in ("active", "activating", "deactivating"):
         item = observe.instance(1, 7, {"ActiveState": active, **BOOTING, **properties})
         assert (item.exit_status, item.signal, item.ran) == (None, None, None), "of an earlier life"
+
+
+READY = {"InactiveExitTimestampMonotonic": 5, "ExecMainStartTimestampMonotonic": 5, "ActiveEnterTimestampMonotonic": 6}
+
+
+@pytest.mark.parametrize(
+    ("properties", "ended"),
+    [
+        ({}, None),
+        (READY, None),
+        ({**READY, "ExecMainExitTimestampMonotonic": 9, "ActiveExitTimestampMonotonic": 9}, True),
+        ({**READY, "ExecMainExitTimestampMonotonic": 9, "ActiveExitTimestampMonotonic": 8}, False),
+        # Stopped before it was ready: the unit left active in an earlier life.
+        ({**READY, "ExecMainExitTimestampMonotonic": 9, "ActiveExitTimestampMonotonic": 4}, False),
+        # Stopped while it waited for its automatic restart.
+        (
+            {
+                **READY,
+                "InactiveExitTimestampMonotonic": 10,
+                "ExecMainExitTimestampMonotonic": 9,
+                "ActiveExitTimestampMonotonic": 9,
+            },
+            False,
+        ),
+        (
+            {
+                **READY,
+                "ExecMainExitTimestampMonotonic": 9,
+                "ActiveExitTimestampMonotonic": 8,
+                "Result": "watchdog",
+            },
+            True,
+        ),
+    ],
+)
+def test_an_end_without_a_request(properties: dict[str, Any], ended: bool | None) -> None:
+    for active in ("inactive", "failed"):
+        item = observe.instance(1, 7, {"ActiveState": active, "SubState": "dead", **properties})
+        assert item.ended is ended
+        assert bool(item.detail) is (active == "failed" or ended is not None)
+    for active, sub in (("active", "running"), ("activating", "auto-restart"), ("deactivating", "stop-sigterm")):
+        assert observe.instance(1, 7, {"ActiveState": active, "SubState": sub, **properties}).ended is None
 
 
 words = st.text(max_size=12)
@@ -157,6 +199,7 @@ anything = st.fixed_dictionaries(
         "InvocationID": st.binary(max_size=16) | st.lists(st.integers(0, 255), max_size=16),
         "InactiveExitTimestampMonotonic": numbers,
         "ActiveEnterTimestampMonotonic": numbers,
+        "ActiveExitTimestampMonotonic": numbers,
         "ExecMainStartTimestampMonotonic": numbers,
         "ExecMainExitTimestampMonotonic": numbers,
         "MainPID": st.integers(0, 2**32 - 1),
@@ -172,7 +215,7 @@ anything = st.fixed_dictionaries(
 def test_any_combination_of_properties_is_understood(properties: dict[str, Any], number: int, pin: int | None) -> None:
     seen = observe.instance(number, pin, properties)
     assert (seen.number, seen.generation) == (number, pin)
-    assert bool(seen.detail) is (seen.state is State.FAILED), "a reason exactly for what failed"
+    assert bool(seen.detail) is (seen.state is State.FAILED or seen.ended is not None), "a reason for what is over"
     assert seen.ready_since == 0.0 or seen.state is State.READY
     assert bytes.fromhex(seen.invocation_id) == bytes(properties.get("InvocationID", b""))
     assert "\n" not in observe.failure({**properties, "Result": "exit-code"})

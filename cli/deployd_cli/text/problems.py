@@ -9,7 +9,7 @@ from typing import Any
 from deployd_cli.text.failure import ending, journal_lines
 from deployd_cli.text.words import count, duration, number_of, text_of, time_of
 
-VERBS = ("crashed ", "exited ", "was ")
+VERBS = ("crashed ", "ended ", "exited ", "stopped ", "was ")
 """Beginnings of sentences whose subject is the instance."""
 
 
@@ -18,9 +18,9 @@ def problem_lines(instance: Mapping[str, Any], now: datetime) -> list[str]:
     said = []
     detail = text_of(instance, "detail") or ending(instance)
     crashes = number_of(instance, "crashes")
-    if instance.get("state") == "failed" or crashes:
+    if instance.get("state") in ("failed", "inactive") or crashes:
         said += [detail] if detail else []
-    if crashes and "crashed" not in detail:
+    if crashes and not detail.startswith(("crashed", "ended")):
         said.append(f"crashed {count(crashes, 'time')}")
     if (again := time_of(instance.get("retry_at"))) and "next try" not in detail:
         wait = (again - now).total_seconds()

@@ -119,6 +119,7 @@ def _instance(of: Snapshot, item: Instance) -> Json:
         "connections": of.routing.connections.get(item.number),
         "queue": of.routing.queues.get(item.number),
         "detail": _detail(of, item, trouble if down or item.state is State.FAILED else None, down=down),
+        "stopped_by_hand": not down and _is_stopped_by_hand(of, item),
         "exit_status": item.exit_status,
         "signal": item.signal,
         "probe_error": item.probe_error,
@@ -129,8 +130,17 @@ def _instance(of: Snapshot, item: Instance) -> Json:
     }
 
 
+def _is_stopped_by_hand(of: Snapshot, item: Instance) -> bool:
+    """True if an instance that should run was stopped by a request that was not deployd's."""
+    return item.ended is False and item.generation is not None and of.rollout is None
+
+
 def _detail(of: Snapshot, item: Instance, trouble: Trouble | None, *, down: bool) -> str:
     """Return why an instance is down or failed, with what systemd said of it."""
+    if not down and _is_stopped_by_hand(of, item):
+        again = f"systemctl start {unit_name.instance(of.app, item.number)}, or deployd restart {of.app}"
+        how = f" ({item.detail})" if item.state is State.FAILED else ""
+        return f"stopped by hand{how}; start it again with: {again}"
     if trouble is None:
         return item.detail
     return f"{trouble.crashes.sentence(of.boot) if down else item.detail}{trouble.said}"

@@ -21,7 +21,7 @@ from deployd.model.action import Start, Stop
 from deployd.model.clock import Timestamp, iso
 from deployd.model.crashes import Crashes, Trouble
 from deployd.model.event import Emit, EventName
-from deployd.model.instance import Instance
+from deployd.model.instance import Instance, State
 from deployd.plan.backoff import Judgement, Patience, Step, forgiven, judge
 from deployd.state.history import History
 from deployd.systemd.notices import Account
@@ -73,7 +73,22 @@ class CrashLoop:
         """Invocation ID to what the journal says of its end."""
         self._reading: dict[str, asyncio.Task[None]] = {}
         self._readers = asyncio.Semaphore(READERS)
+        self._down: set[str] = set()
+        """The invocations that have ended, perhaps by request."""
+        self._wake = wake
         self._alarm = Alarm(wake)
+
+    def overlay(self, instances: Iterable[Instance]) -> tuple[Instance, ...]:
+        """Return the instances; for those that are down, with what the journal says of how they ended."""
+        return tuple(self._overlaid(item) for item in instances)
+
+    def _overlaid(self, item: Instance) -> Instance:
+        if item.ended is not False or item.generation is None:
+            return item
+        account = self._accounts.get(item.invocation_id)
+        if account is None:
+            return replace(item, ended=None)
+        return item if account.stop_requested is not False else replace(item, ended=True)
 
     def update(self, instances: Iterable[Instance], now: Timestamp, *, busy: bool) -> None:
         """Count crashes, and stop or start instances accordingly. Raises StateError.
@@ -97,6 +112,7 @@ class CrashLoop:
             for item in instances
             if item.generation is not None and not self._executor.is_busy(item.number)
         }
+        self._ask_how_they_ended(instances)
         wakes = [judgement.wake_at for judgement in judged.values()]
         pinned = {item.number for item in instances if item.generation is not None}
         if self._remember(self._known, pinned, judged, now):
@@ -131,6 +147,7 @@ class CrashLoop:
         self._tried.clear()
         self._stopped.clear()
         self._accounts.clear()
+        self._down.clear()
         gone = {number: Crashes(None) for number, crashes in known.items() if crashes.count}
         if gone:
             self._save(gone, now)
@@ -200,8 +217,19 @@ class CrashLoop:
     def _read(self, news: Mapping[int, Crashes]) -> None:
         """Begin to read what the journal says of crashed instances."""
         for number, crashes in news.items():
-            if crashes.last and crashes.last not in self._accounts and crashes.last not in self._reading:
-                self._reading[crashes.last] = asyncio.ensure_future(self._read_journal(number, crashes.last))
+            self._begin_to_read(number, crashes.last)
+
+    def _ask_how_they_ended(self, instances: Iterable[Instance]) -> None:
+        """Begin to read what the journal says of instances that are down, and that systemd does not start again."""
+        down = [item for item in instances if item.generation is not None and item.detail and not item.restarting]
+        down = [item for item in down if item.state in (State.INACTIVE, State.FAILED) and item.ended is not True]
+        self._down = {item.invocation_id for item in down}
+        for item in down:
+            self._begin_to_read(item.number, item.invocation_id)
+
+    def _begin_to_read(self, number: int, invocation: str) -> None:
+        if invocation and invocation not in self._accounts and invocation not in self._reading:
+            self._reading[invocation] = asyncio.ensure_future(self._read_journal(number, invocation))
 
     async def _read_journal(self, number: int, invocation: str) -> None:
         try:
@@ -212,6 +240,8 @@ class CrashLoop:
             self._accounts[invocation] = Account()  # not read again
         finally:
             del self._reading[invocation]
-        wanted = {crashes.last for crashes in (self._known or {}).values()}
+        wanted = {crashes.last for crashes in (self._known or {}).values()} | self._down
         self._accounts = {known: account for known, account in self._accounts.items() if known in wanted}
         self._changed()
+        if invocation in self._down:
+            self._wake()

@@ -35,7 +35,7 @@ class Observer:
 
     def observe(self) -> tuple[Instance, ...]:
         """Return the instances, with the results of their probes."""
-        return self._prober.overlay(self._actuator.observe())
+        return self._crash_loop.overlay(self._prober.overlay(self._actuator.observe()))
 
     def update(self, *, busy: bool) -> tuple[Instance, ...]:
         """Return the instances, having recorded new invocations and acted on crashes. `busy`: a rollout is planned.

@@ -38,7 +38,8 @@ class Crashes:
         `boot`: CLOCK_REALTIME at CLOCK_MONOTONIC 0, in seconds.
         """
         died = f" ({self.why.removeprefix('was ')})" if self.why else ""
-        text = f"crashed {self.count} times in {_span(self.at - self.times[0])}{died}"
+        crashed = f"crashed {self.count} times in {_span(self.at - self.times[0])}" if self.count > 1 else "ended"
+        text = f"{crashed}{died}"
         if self.retry_at is None:
             return text
         return f"{text}; next try at {datetime.fromtimestamp(boot + self.retry_at, UTC).astimezone():%H:%M:%S}"

@@ -36,7 +36,7 @@ class Instance:
     invocation_id: str = ""
     main_pid: int = 0
     detail: str = ""
-    """Why it is FAILED, as text: exit status, signal, time-out."""
+    """Why it is FAILED or has ended, as text: exit status, signal, time-out."""
     exit_status: int | None = None
     """The exit status of the main process, if that has exited."""
     signal: str | None = None
@@ -45,6 +45,9 @@ class Instance:
     """Seconds for which the main process ran, if it has ended."""
     restarting: bool = False
     """It is FAILED, and systemd is about to restart it."""
+    ended: bool | None = None
+    """For an instance that is down and that systemd does not start again: True if its main process ended without a
+    request, False if a stop was requested. None otherwise, if it never ran, or if that is not known yet."""
     refused: bool = False
     """It is FAILED because its start job was refused or failed, so that systemd does not restart it."""
     probed_since: float = 0.0

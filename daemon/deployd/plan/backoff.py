@@ -7,8 +7,9 @@ socket, is disabled. `judge` is called after every observation. Its rules:
 - From the `limit`-th crash on (`limit` within `window`, none after `steady` seconds of being ready) each crash is
   followed by a stop and, after a delay that doubles up to `longest`, by a start.
 - Staying ready for `steady` seconds forgives all crashes. So does a new pin: it is an instance of another generation.
-- An inactive instance without a time for its next start was stopped by request and stays down. So does a failed one
-  that systemd does not restart, because a stop leaves a process that exits with an error in that state.
+- An instance that was stopped by request stays down. It may be failed, if its process exited with an error then.
+- One that ended without a request and that systemd does not start again, as after RestartPreventExitStatus=, is started
+  after GRACE: systemd reports an instance as down for an instant before each automatic restart.
 
 Pure. Times are CLOCK_MONOTONIC seconds, time spans are seconds.
 """
@@ -20,6 +21,9 @@ from enum import StrEnum
 
 from deployd.model.crashes import Crashes
 from deployd.model.instance import Instance, State
+
+GRACE = 2.0
+"""Seconds that systemd gets to restart an instance that ended without a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,8 @@ def judge(known: Crashes | None, item: Instance, now: float, patience: Patience,
         return Judgement(forgiven(item))  # frozen, so it cannot crash by its own fault
     if item.state is State.STOPPING:
         return Judgement(known)
+    if item.ended and item.state in (State.INACTIVE, State.FAILED) and not item.refused:
+        return _ended(known, item, now, patience)
     if item.state is State.INACTIVE:
         return _down(known, now, tried)
     if tried and item.state is State.FAILED and not item.restarting and item.invocation_id != known.invocation:
@@ -87,6 +93,8 @@ def judge(known: Crashes | None, item: Instance, now: float, patience: Patience,
         if item.state is not State.READY and seen.count >= patience.limit:
             retry_at = now + patience.delay(seen.count)
             return Judgement(replace(seen, retry_at=retry_at), Step.STOP, retry_at)
+    if item.restarting and seen.count < patience.limit:
+        seen = replace(seen, retry_at=None)  # systemd starts it, after all
     if item.state is State.FAILED:
         return _failed(seen, now)
     return _up(replace(seen, retry_at=None), item, now, patience)
@@ -100,6 +108,22 @@ def _down(known: Crashes, now: float, tried: bool) -> Judgement:
     if now >= known.retry_at:
         return Judgement(known, Step.START)
     return Judgement(known, wake_at=known.retry_at)
+
+
+def _ended(known: Crashes, item: Instance, now: float, patience: Patience) -> Judgement:
+    """Judge an instance that ended without a request and that systemd does not start again."""
+    seen = known
+    if item.invocation_id != known.invocation or not known.dead:
+        seen = replace(known, invocation=item.invocation_id, restarts=item.restarts, dead=True)
+        seen = _crashed(seen, known, 1, item, now, patience)
+        return _wait(replace(seen, retry_at=now + max(GRACE, patience.delay(seen.count))))
+    if seen.retry_at is None:
+        return _wait(replace(seen, retry_at=now + GRACE))
+    return Judgement(seen, Step.START) if now >= seen.retry_at else _wait(seen)
+
+
+def _wait(seen: Crashes) -> Judgement:
+    return Judgement(seen, wake_at=seen.retry_at)
 
 
 def _failed(seen: Crashes, now: float) -> Judgement:
@@ -132,7 +156,7 @@ def _deaths(known: Crashes, item: Instance, tried: bool) -> tuple[int, Crashes]:
 
 
 def _crashed(seen: Crashes, known: Crashes, deaths: int, item: Instance, now: float, patience: Patience) -> Crashes:
-    died = item.invocation_id if item.state is State.FAILED else known.invocation
+    died = item.invocation_id if item.state is State.FAILED or item.ended else known.invocation
     # A unit that was restarted at once may not report its end any more; then the reason of the crash before is kept.
     reported = item.exit_status is not None or item.signal is not None or not seen.why
     seen = replace(seen, why=item.detail if reported else seen.why, last=died, at=now)

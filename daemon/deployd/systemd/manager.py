@@ -28,6 +28,7 @@ UNIT_PROPERTIES = frozenset(
         "InvocationID",
         "InactiveExitTimestampMonotonic",
         "ActiveEnterTimestampMonotonic",
+        "ActiveExitTimestampMonotonic",
         "ConditionResult",
         "Job",
     }

@@ -16,6 +16,8 @@ from typing import Any
 from deployd.systemd.fields import harmless, text
 
 PROCESS_EXIT = "98e322203f7a4ed290d09fe03c09fe15"
+STARTING = "7d4958e842da4a758f6c1cdc7b36dcc5"
+STOPPING = "de5b426a63be47a7b6ac3eaac82e2f6f"
 SPAWN_FAILED = "641257651c1b4ec9a8624d7a40a9e1e7"
 _FOLLOWS = frozenset(
     {
@@ -76,6 +78,8 @@ class Account:
     """The first of its processes that failed."""
     killed: tuple[str, ...] = ()
     """The names of its processes that systemd has killed by SIGKILL."""
+    stop_requested: bool | None = None
+    """True if a stop job ended it, None if the journal does not say."""
 
 
 def notice(entry: Mapping[str, Any], unit: str) -> Notice | None:
@@ -102,7 +106,9 @@ def account(notices: Iterable[Notice], lines: tuple[str, ...] = ()) -> Account:
     found = list(notices)
     ends = [_ended(item) for item in found if item.message_id == PROCESS_EXIT]
     killed = [match[1] for item in found if (match := _KILLED.search(item.message)) is not None]
-    return Account(lines, _said(found), next(iter(ends), None), tuple(killed))
+    ids = {item.message_id for item in found}
+    requested = STOPPING in ids if ids & {STARTING, STOPPING} else None
+    return Account(lines, _said(found), next(iter(ends), None), tuple(killed), requested)
 
 
 def _said(notices: Iterable[Notice]) -> tuple[str, ...]:

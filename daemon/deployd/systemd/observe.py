@@ -59,6 +59,8 @@ def instance(number: int, pin: int | None, properties: Mapping[str, Any], aside:
     ready_since = _seconds(properties, "ActiveEnterTimestampMonotonic") if state is State.READY else 0.0
     if aside is not None and pin is None and state is State.READY:
         pin, state = aside, State.STANDBY
+    ended = None if restarting or state not in (State.INACTIVE, State.FAILED) else _ended(properties)
+    over = state is State.FAILED or ended is not None
     return Instance(
         number=number,
         generation=pin,
@@ -68,12 +70,30 @@ def instance(number: int, pin: int | None, properties: Mapping[str, Any], aside:
         restarts=restarts,
         invocation_id=invocation_id(properties),
         main_pid=int(properties.get("MainPID", 0)),
-        detail=failure(properties) if state is State.FAILED else "",
-        exit_status=exit_status(properties) if state is State.FAILED else None,
-        signal=killed_by(properties) if state is State.FAILED else None,
+        detail=failure(properties) if over else "",
+        exit_status=exit_status(properties) if over else None,
+        signal=killed_by(properties) if over else None,
         restarting=restarting,
-        ran=_ran(properties) if state is State.FAILED else None,
+        ran=_ran(properties) if over else None,
+        ended=ended,
     )
+
+
+def _ended(properties: Mapping[str, Any]) -> bool | None:
+    """Return True if the main process ended before the unit was stopping, False after it, None if it never ran.
+
+    A stop is requested first and ends the process; but a process that says STOPPING=1 before it ends looks the same.
+    A stop during the wait for an automatic restart is recognised by InactiveExitTimestamp=, which moves when that wait
+    begins.
+    """
+    began = _seconds(properties, "InactiveExitTimestampMonotonic")
+    exited = _seconds(properties, "ExecMainExitTimestampMonotonic")
+    if not began or not exited:
+        return None
+    # systemd stops the unit itself, and leaves the process time for a core dump.
+    if properties.get("Result") in ("watchdog", "oom-kill"):
+        return began <= exited
+    return began <= exited <= _seconds(properties, "ActiveExitTimestampMonotonic")
 
 
 def exit_status(properties: Mapping[str, Any]) -> int | None:

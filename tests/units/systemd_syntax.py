@@ -62,12 +62,13 @@ def expand(text: str, instance: str) -> str:
     return re.sub(r"%(.?)", one, text, flags=re.DOTALL)
 
 
-def directive(key: str, value: str) -> str:
-    """Expand the value of a directive as systemd does: a percent sign without a specifier is literal."""
-    if re.search(r"(?<!%)(?:%%)*%[0-9A-Za-z]", value):
-        raise SyntaxProblem(f"a specifier in {value!r}")
-    text = value.replace("%%", "%")
-    return text.replace("$$", "$") if key.startswith("Exec") else text
+def meaning(value: str, *, expands: bool, command: bool) -> list[str]:
+    """Return what systemd makes of the value of a directive: its literal characters, specifiers and variables."""
+    pattern = "|".join(
+        [r"%%|%[0-9A-Za-z]"] * expands + [r"\$\$|\$\{[^}]*\}|\$[A-Za-z_][A-Za-z0-9_]*"] * command + [r"."]
+    )
+    literal = {"%%": "%", "$$": "$"} if command else {"%%": "%"}
+    return [literal.get(item, item) if len(item) > 1 else item for item in re.findall(pattern, value, re.DOTALL)]
 
 
 def words(line: str, instance: str) -> list[str]:

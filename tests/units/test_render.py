@@ -18,8 +18,9 @@ from deployd import config
 from deployd.config import directives, values
 from deployd.config.source import Problem
 from deployd.model.app import App, Directives, Listen, ListenKind, StopSettings
+from deployd.model.directive import Section, find, names
 from deployd.model.gate import Gate
-from deployd.units.text import escape, generation_files, unit_files
+from deployd.units.text import command_unit, escape, generation_files, unit_files
 from tests.units import systemd_syntax as syntax
 
 STATE = "/var/lib/deployd"
@@ -48,10 +49,21 @@ path = accepted(lambda text: values.path("/" + text))
 key = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,20}", fullmatch=True).filter(
     lambda name: not name.startswith("DEPLOYD_") and name not in ("PWD", "OLDPWD", "IFS", "OPTIND", "PPID", "_")
 )
-directive = st.tuples(
-    st.from_regex(r"[A-Za-z][A-Za-z0-9]{0,20}", fullmatch=True),
-    st.lists(accepted(directives.value), min_size=1, max_size=3).map(tuple),
-)
+
+
+def directives_of(section: Section) -> st.SearchStrategy[Directives]:
+    """Directives with values that are accepted: any text with specifiers and variables in it, or a harmless one."""
+    known = st.sampled_from(sorted(names(section) - {"DynamicUser"}))
+    any_name = known | st.from_regex(r"[A-Za-z][A-Za-z0-9]{0,20}", fullmatch=True)
+    pieces = st.lists(st.sampled_from(["%i", "%n", "%t", "%%", "%", "$", "$$", "$MAINPID", "${HOME}", " "]) | anything)
+    texts = (pieces.map("".join) | long).map(lambda text: "".join(filter(str.isprintable, text)).strip("\\ "))
+
+    def of(name: str) -> st.SearchStrategy[tuple[str, tuple[str, ...]]]:
+        accepted_texts = texts.map(lambda text: text if not directives.problem(section, name, text) else "x")
+        return st.tuples(st.just(name), st.lists(accepted_texts, min_size=1, max_size=3).map(tuple))
+
+    wanted = any_name.filter(lambda name: not directives.problem(section, name, "x")).flatmap(of)
+    return st.lists(wanted, max_size=4, unique_by=lambda item: item[0]).map(tuple)
 
 
 account = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.@-]{0,20}", fullmatch=True)
@@ -65,14 +77,26 @@ apps = st.builds(
     group=st.none() | account,
     environment=st.dictionaries(key, string, max_size=5).map(lambda pairs: tuple(pairs.items())),
     environment_files=st.lists(path, max_size=3).map(tuple),
-    service=st.lists(directive, max_size=4, unique_by=lambda item: item[0]).map(tuple),
-    socket=st.lists(directive, max_size=4, unique_by=lambda item: item[0]).map(tuple),
+    service=directives_of(Section.SERVICE),
+    socket=directives_of(Section.SOCKET),
 )
 
 
-def tail(lines: list[tuple[str, str]], table: Directives) -> list[tuple[str, str]]:
+def tail(lines: list[tuple[str, str]], table: Directives, section: Section) -> list[tuple[str, list[str]]]:
     """Return the last lines of a section as systemd reads them, as many as the table has."""
-    return [(name, syntax.directive(name, value)) for name, value in lines[len(lines) - len(lines_of(table)) :]]
+    return meant(lines[len(lines) - len(lines_of(table)) :], section)
+
+
+def meant(lines: list[tuple[str, str]], section: Section) -> list[tuple[str, list[str]]]:
+    known = {name: find(section, name) for name, _ in lines}
+    return [
+        (
+            name,
+            syntax.meaning(value, expands=bool(its and its.expands), command=bool(its and its.is_command)),
+        )
+        for name, value in lines
+        for its in [known[name]]
+    ]
 
 
 def lines_of(table: Directives) -> list[tuple[str, str]]:
@@ -89,15 +113,16 @@ def test_units_have_exactly_the_expected_directives(app: App, state: str) -> Non
     lines = dict(socket)["Socket"]
     addresses = [syntax.expand(value, "1") for name, value in lines if name == "ListenStream"]
     assert addresses[: len(app.listen)] == [listen.address for listen in app.listen]
-    assert tail(lines, app.socket) == lines_of(app.socket)
-    assert len(lines) == len(app.listen) + 2 + len(lines_of(app.socket)) + ("Backlog" not in dict(app.socket))
+    assert tail(lines, app.socket, Section.SOCKET) == meant(lines_of(app.socket), Section.SOCKET)
+    added = {"Backlog", *(["RuntimeDirectoryPreserve"] if "RuntimeDirectory" in dict(app.socket) else [])}
+    assert len(lines) == len(app.listen) + 2 + len(lines_of(app.socket)) + len(added - dict(app.socket).keys())
 
     lines = dict(app_unit)["Service"]
     assert syntax.words(dict(lines)["ExecReload"], "1") == ["/opt/d $x/d", "rollout", app.name, "--reload"]
     assert len(lines) == 5
 
     lines = dict(instance)["Service"]
-    assert tail(lines, app.service) == lines_of(app.service)
+    assert tail(lines, app.service, Section.SERVICE) == meant(lines_of(app.service), Section.SERVICE)
     ours = lines[: len(lines) - len(lines_of(app.service))]
     pin = f"{state.rstrip('/')}/apps/{app.name}/pins/12" if state != "/" else f"//apps/{app.name}/pins/12"
     assert syntax.words(dict(ours)["ExecStart"], "12") == ["/bin/sh", f"{pin}/run", "12"]
@@ -112,15 +137,25 @@ def test_units_have_exactly_the_expected_directives(app: App, state: str) -> Non
     ("key", "value", "written"),
     [
         ("CPUQuota", "50%", "50%"),
-        ("RuntimeDirectory", "app/%i", "app/%%i"),
-        ("Description", "100%% %", "100%%% %"),
-        ("ExecStartPre", "/bin/echo $HOME %h", "/bin/echo $$HOME %%h"),
-        ("SyslogIdentifier", "$HOME", "$HOME"),
+        ("RuntimeDirectory", "app/%i", "app/%i"),
+        ("SyslogIdentifier", "100%% %n % $HOME", "100%% %n %% $HOME"),
+        ("ExecStartPre", "/bin/echo $HOME ${HOME} $$ $( ^x$ %t %", "/bin/echo $HOME ${HOME} $$ $$( ^x$$ %t %%"),
+        ("ExecPaths", "/$x", "/$x"),
+        ("Unknown", "$x %", "$x %"),
     ],
 )
-def test_a_directive_expands_nothing(key: str, value: str, written: str) -> None:
-    assert escape.directive(value, key) == written
-    assert syntax.directive(key, written) == value
+def test_only_what_begins_no_specifier_and_no_variable_is_escaped(key: str, value: str, written: str) -> None:
+    assert escape.directive(value, Section.SERVICE, key) == written
+
+
+def test_a_hook_has_no_number() -> None:
+    app = App("a", "/r", ("/p",), (), service=(("RuntimeDirectory", ("a-%i %N", "%%i %t")), ("Slice", ("%n",))))
+    lines = command_unit(app, "/e").splitlines()
+    assert [line for line in lines if line.startswith(("RuntimeDirectory=", "Slice="))] == [
+        "RuntimeDirectory=a-hook a@hook",
+        "RuntimeDirectory=%%i %t",
+        "Slice=a@hook.service",
+    ]
 
 
 @given(string, string)

@@ -1,71 +1,67 @@
 """The [service] and [socket] tables: directives of systemd that deployd passes on.
 
-A value is data. units/text escapes what systemd would expand in it (``%i``, and ``$HOME`` in commands); this module
-refuses what could end its line: control characters, and a backslash at the end. It also refuses directives that deployd
-sets itself and those that would break an invariant. Unknown directives are left to ``systemd-analyze verify``, which
-knows the installed version of systemd.
+Values are in the language of systemd: a specifier, or a variable in a command, stands for what systemd makes of it, if
+it is one that makes sense there; any other is refused, so that nothing is silently literal. A value never becomes more
+than a value: this module refuses what could end its line, control characters and a backslash at the end. What is
+allowed is in `model.directive`; what is not in that table is left to ``systemd-analyze verify``, which knows the
+installed version of systemd.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 from deployd.config import values
+from deployd.config.command_line import variables_problem
 from deployd.config.source import Problem, Table, kind
+from deployd.model import directive, specifier
 from deployd.model.app import Directives
-
-_ONE_SOCKET = "deployd passes the app's socket to every instance; list addresses in listen"
-_ADDRESSES = "list addresses in listen"
-_COUNTING = "a start limit that is hit makes systemd close the listening socket; deployd counts starts itself"
-_FILES = "the release is reached through a path of the host's file system; leave it out"
-
-SERVICE = {
-    "Type": "the gate depends on it; use [gate] type",
-    "BusName": "the gate is READY=1 or a probe; use [gate] type",
-    "PIDFile": "systemd knows the main process, because it starts it directly; leave it out",
-    "RemainAfterExit": "an instance whose program has ended must not count as ready; leave it out",
-    "ExecStart": "use exec",
-    "WorkingDirectory": "the program runs in the release; use release",
-    "RootDirectory": _FILES,
-    "RootImage": _FILES,
-    "RootDirectoryStartOnly": _FILES,
-    "Environment": "use environment",
-    "EnvironmentFile": "use environment_files",
-    "Sockets": _ONE_SOCKET,
-    "User": "use user",
-    "Group": "use group",
-    "KillSignal": "use [stop] signal",
-    "TimeoutStopSec": "use [stop] timeout",
-    "TimeoutStartSec": "use [gate] timeout",
-    "TimeoutSec": "use [gate] timeout and [stop] timeout",
-    "StartLimitInterval": _COUNTING,
-    "StartLimitBurst": _COUNTING,
-    "StartLimitAction": _COUNTING,
-}
-SOCKET = {
-    "Service": "connections start the whole app; leave it out",
-    "Accept": "instances accept connections themselves; leave it out",
-    "TriggerLimitIntervalSec": "a trigger limit that is hit makes systemd close the listening socket; leave it out",
-    "TriggerLimitBurst": "a trigger limit that is hit makes systemd close the listening socket; leave it out",
-}
+from deployd.model.directive import Section
 
 
-def directives(table: Table, own: dict[str, str]) -> Directives:
-    """Return the directives of the table in the order of the file, each with its values."""
+def directives(table: Table, section: Section, variables: Collection[str] | None = None) -> Directives:
+    """Return the directives of the table in the order of the file, each with its values.
+
+    `variables`: the app's own environment variables, None if they are not known.
+    """
     found: list[tuple[str, tuple[str, ...]]] = []
     for key, raw in table.items():
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", key):
             raise table.fail(key, "is not a directive; write its name as in the man page, as in MemoryMax")
-        if key in own:
-            raise table.fail(key, f"is set by deployd: {own[key]}")
-        if own is SOCKET and key.startswith("Listen"):
-            raise table.fail(key, f"is set by deployd: {_ADDRESSES}")
         try:
-            found.append((key, _values(raw)))
-        except Problem as problem:
-            raise table.fail(key, str(problem)) from None
+            its_values = _values(raw)
+            for text in its_values:
+                if reason := problem(section, key, text, variables):
+                    raise Problem(reason)
+            found.append((key, its_values))
+        except Problem as error:
+            raise table.fail(key, str(error)) from None
     return tuple(found)
+
+
+def problem(section: Section, key: str, text: str, variables: Collection[str] | None = None) -> str:
+    """Return why directive `key` must not have the value `text`, or ""."""
+    known = directive.find(section, key)
+    if known is None:
+        unclear = re.search(r"%[0-9A-Za-z%]", text)
+        return (
+            f"{unclear[0]} is not possible: whether {key}= expands specifiers is not known; leave it out"
+            if unclear
+            else ""
+        )
+    if reason := known.problem(text):
+        return reason
+    if known.is_command and section is Section.SERVICE and (reason := variables_problem(key, text, variables)):
+        return reason
+    if known.expands:
+        return specifier.problem(section, text)
+    # A percentage such as "50%" has no letter after it.
+    found = re.search(r"%[0-9A-Za-z%]", text)
+    return (
+        f"{found[0]} is not possible: systemd expands no specifiers in {key}=; write the value itself" if found else ""
+    )
 
 
 def _values(raw: Any) -> tuple[str, ...]:
@@ -77,7 +73,7 @@ def _values(raw: Any) -> tuple[str, ...]:
 
 
 def value(raw: Any) -> str:
-    """Convert one value to its text in the unit file."""
+    """Convert one value to its text in the app file."""
     if isinstance(raw, bool):
         return "yes" if raw else "no"
     if isinstance(raw, int):

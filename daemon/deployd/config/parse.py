@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 
 from deployd.config import overlap, trust, values
 from deployd.config.address import addresses
-from deployd.config.directives import SERVICE, SOCKET, directives
+from deployd.config.directives import directives
 from deployd.config.gate import gate
 from deployd.config.pace import pace
 from deployd.config.source import Problem, Source, Table, one_line, printable
 from deployd.config.steering import refuse_what_cannot_be_steered, refuse_what_needs_steering
 from deployd.errors import InvalidFile, NoSuchApp
 from deployd.model.app import NAME, App, Directives, Drain, Routing, StopSettings
+from deployd.model.directive import Section
 
 LARGEST_FILE = 1024 * 1024
 LARGEST_ENVIRONMENT = 1024 * 1024
@@ -101,6 +103,9 @@ def parse(name: str, text: str, file: str, *, only6: bool = False) -> App:
     except RecursionError:
         raise InvalidFile(f"{file}: is nested too deeply; an app file has at most tables within tables") from None
     top = Table(source, (), raw)
+    environment = _environment(top.table("environment"))
+    no_files: tuple[str, ...] = ()
+    files = top.get("environment_files", values.array(values.environment_file, '["/etc/default/myapp"]'), no_files)
     app = App(
         name=name,
         release=top.require("release", values.path, 'release = "/srv/myapp/current"'),
@@ -109,15 +114,13 @@ def parse(name: str, text: str, file: str, *, only6: bool = False) -> App:
         instances=top.get("instances", values.integer(1, 1000), 1),
         user=top.get("user", values.account, None),
         group=top.get("group", values.account, None),
-        environment=_environment(top.table("environment")),
-        environment_files=top.get(
-            "environment_files", values.array(values.environment_file, '["/etc/default/myapp"]'), ()
-        ),
+        environment=environment,
+        environment_files=files,
         environment_contents=(),
         gate=gate(top.table("gate")),
         pace=pace(top.table("rollout")),
         stop=_stop(top.table("stop")),
-        service=directives(top.table("service"), SERVICE),
+        service=_service(top.table("service"), None if files else dict(environment).keys()),
         socket=_socket(top.table("socket")),
         routing=top.get("routing", values.choice(Routing), Routing.SHARED),
         spill_over=top.get("spill_over", values.integer(0, 65535), 16),
@@ -126,6 +129,7 @@ def parse(name: str, text: str, file: str, *, only6: bool = False) -> App:
         hardened=True,
     )
     top.finish(_TABLE_OF)
+    _refuse_private_sockets(app, top)
     if app.steered:
         refuse_what_cannot_be_steered(app, top)
     else:
@@ -158,8 +162,31 @@ def _environment(table: Table) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
+def _service(table: Table, variables: Collection[str] | None) -> Directives:
+    passed = {"PassEnvironment", "SetLoginEnvironment", "PAMName"}
+    return directives(table, Section.SERVICE, None if any(key in table for key in passed) else variables)
+
+
+def _refuse_private_sockets(app: App, top: Table) -> None:
+    """Raise InvalidFile for a UNIX socket in a directory that only root can enter.
+
+    systemd puts RuntimeDirectory= of a dynamic user into /run/private if it is to stay when an instance stops.
+    """
+    service = dict(app.service)
+    if service.get("DynamicUser", ("no",))[-1].lower() not in ("yes", "true", "y", "t", "on", "1"):
+        return
+    directories = [word for value in service.get("RuntimeDirectory", ()) for word in value.split()]
+    for item in app.listen:
+        if any(f"{item.address}/".startswith(f"/run/{name.strip('/')}/") for name in directories):
+            raise top.fail(
+                "listen",
+                f"{item.address} is in RuntimeDirectory=, which only root can enter with DynamicUser=; choose another"
+                " directory, or set user instead",
+            )
+
+
 def _socket(table: Table) -> Directives:
-    found = directives(table, SOCKET)
+    found = directives(table, Section.SOCKET)
     if "probe" in dict(found).get("FileDescriptorName", ()):
         raise table.fail("FileDescriptorName", '"probe" is the name of a socket of deployd; choose another name')
     return found

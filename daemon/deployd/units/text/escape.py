@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import re
 
+from deployd.model import specifier as specifiers
+from deployd.model.directive import Section, find
+
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9_./:=+,@-]+")
-_SPECIFIER = re.compile(r"%(?=[0-9A-Za-z%])")
+_DOLLAR = re.compile(r"\$\$|\$(?![A-Za-z_{])")
 _QUOTED_SPECIAL = re.compile(r'["\\`$]')
 _LINE_ENDING = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -24,14 +27,16 @@ def specifier(text: str) -> str:
     return text.replace("%", "%%")
 
 
-def directive(value: str, key: str) -> str:
-    """Escape the value of any directive so that nothing in it is expanded: no ``%i`` and, in commands, no ``$HOME``.
+def directive(value: str, section: Section, key: str) -> str:
+    """Escape the value of a directive of [service] or [socket], which is in systemd's language already.
 
-    Only what could be a specifier is doubled: ``CPUQuota=50%`` and the like expand none and need the single sign.
+    What begins neither a specifier nor a variable is literal: a percent sign where systemd expands specifiers, and a
+    dollar sign in commands.
     """
-    if key.startswith("Exec"):
-        value = value.replace("$", "$$")
-    return _SPECIFIER.sub("%%", value)
+    known = find(section, key)
+    if known is not None and known.is_command:
+        value = _DOLLAR.sub("$$", value)
+    return specifiers.written(value) if known is not None and known.expands else value
 
 
 def word(text: str, tail: str = "") -> str:

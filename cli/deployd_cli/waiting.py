@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from deployd.errors import DeploydError, RolloutFailed
+from deployd.errors import DeploydError, NothingRestarted, RolloutFailed
 from deployd_cli.interrupted import Interrupted
 from deployd_cli.output import can_redraw, message, paint_for, show, show_json
 from deployd_cli.session import run
@@ -77,10 +77,13 @@ class LiveReport(Report):
         self._screen.draw()
 
 
-def carry_out(app: str, begin: Begin, *, wait: bool, as_json: bool, wanted: str = "succeeded") -> None:
+def carry_out(
+    app: str, begin: Begin, *, wait: bool, as_json: bool, wanted: str = "succeeded", expect_restart: bool = False
+) -> None:
     """Begin a rollout with `begin` and wait for its end. Raises RolloutFailed unless its result is the `wanted` one.
 
-    The command also waits for a paused rollout: it prints what the rollout waits for and how to continue.
+    With `expect_restart`, raises NothingRestarted if all instances were adopted. The command also waits for a paused
+    rollout: it prints what the rollout waits for and how to continue.
     """
     report = JsonReport() if as_json else LiveReport() if can_redraw(sys.stdout) else Report()
     waiting = _Waiting(app, begin, report)
@@ -97,6 +100,11 @@ def carry_out(app: str, begin: Begin, *, wait: bool, as_json: bool, wanted: str 
         raise failed
     if not as_json:
         show([event_line(last)])
+    if expect_restart and last.get("adopted") and not last.get("replaced"):
+        raise NothingRestarted(
+            f"{app}: no process was restarted: release, settings and environment files are those that already run;"
+            f" restart it all the same with: deployd restart {app}"
+        )
 
 
 class _Waiting:

@@ -16,6 +16,7 @@ a D-Bus error reply, and the command turns that into an exit status.
     ├── SystemdError         systemd refused a call or did not reply
     ├── SteeringError        the kernel refused what steering needs
     ├── RolloutFailed        the rollout ended without its new generation serving
+    ├── NothingRestarted     the rollout succeeded, and every process is one from before it
     └── Unreachable          the daemon or the bus does not reply
 """
 
@@ -35,6 +36,7 @@ class ExitStatus(IntEnum):
     REFUSED = 3
     NO_SUCH_APP = 4
     UNREACHABLE = 5
+    NOTHING_RESTARTED = 6
 
 
 PREFIX = "org.deployd1.Error."
@@ -128,6 +130,13 @@ class RolloutFailed(DeploydError):
     """The rollout ended in rolled-back, failed, aborted or superseded."""
 
     name = "RolloutFailed"
+
+
+class NothingRestarted(DeploydError):
+    """The rollout has adopted all instances, so that each still runs what it ran before."""
+
+    name = "NothingRestarted"
+    exit_status = ExitStatus.NOTHING_RESTARTED
 
 
 class Unreachable(DeploydError):

@@ -135,3 +135,18 @@ def _all_of(terminal: int) -> str:
             data += chunk
     os.close(terminal)
     return data.decode()
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(["rollout"], 6), (["rollout", "--reload"], 0), (["apply"], 0)])
+def test_a_rollout_that_restarts_no_process_has_a_status_of_its_own(
+    address: str, arguments: list[str], status: int
+) -> None:
+    async def work(daemon: FakeDaemon) -> None:
+        verb, *rest = arguments
+        async with rolling(address, daemon, verb, "demo", *rest) as process:
+            daemon.emit("finished", result="succeeded", duration=0.1, replaced=[], adopted=[1, 2])
+            done = await ended(process)
+        assert done.out == "demo: generation 8 is live: 0 replaced, 2 adopted, 0.1 s\n"
+        assert (done.status, "with: deployd restart demo" in done.err) == (status, status == 6)
+
+    with_daemon(address, work)

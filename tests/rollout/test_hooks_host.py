@@ -69,6 +69,7 @@ def test_a_hook_runs_once_as_the_apps_user_in_the_new_release(stage: Stage) -> N
     assert len(said(stage, "before")[0]) == 2, "these bring no release"
     assert stage.change("rollback").result == "succeeded"
     assert said(stage, "before")[1]["DEPLOYD_CAUSE"] == "rollback"
+    stage.configure(instances=3)  # a reload that changes nothing is none
     stage.machine.run(["systemctl", "reload", APP])
     runs, environment = said(stage, "before")
     assert (len(runs), environment["DEPLOYD_CAUSE"]) == (4, "reload")

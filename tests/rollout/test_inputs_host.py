@@ -31,6 +31,11 @@ def test_an_environment_file_belongs_to_the_generation(stage: Stage) -> None:
     assert values(stage) == {"three"}
     done = stage.deployd("apply", APP)
     assert (done.returncode, done.stderr) == (0, "demo: nothing to do\n")
+    stage.machine.run(["systemctl", "reload", APP])
+    assert (len(stage.history()), {ran.generation for ran in stage.invocations().values()}) == (3, {3})
+    # A rollout is recorded, but is not what a script that has changed something expects.
+    done = stage.deployd("rollout", APP)
+    assert (done.returncode, "no process was restarted" in done.stderr) == (6, True), done.stderr
     # A file that is gone is refused before anything changes, and a rollback does not need it.
     stage.machine.path(FILE).unlink()
     refused = stage.deployd("rollout", APP)

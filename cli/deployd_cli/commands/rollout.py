@@ -53,7 +53,8 @@ def rollout(
     async def begin(client: Client) -> int:
         return await client.rollout(app, release=absolute(release), cause=cause, canary=first, supersede=supersede)
 
-    _begin(app, begin, no_block, as_json)
+    # systemctl reload would report an exit status other than 0 as a failure.
+    _begin(app, begin, no_block, as_json, expect_restart=not reload)
 
 
 def apply(
@@ -111,7 +112,7 @@ def scale(
     _begin(app, lambda client: client.scale(app, instances, supersede=supersede), no_block, as_json)
 
 
-def _begin(app: str, begin: Begin, no_block: bool, as_json: bool) -> None:
+def _begin(app: str, begin: Begin, no_block: bool, as_json: bool, *, expect_restart: bool = False) -> None:
     from deployd_cli.waiting import carry_out
 
-    carry_out(app, begin, wait=not no_block, as_json=as_json)
+    carry_out(app, begin, wait=not no_block, as_json=as_json, expect_restart=expect_restart)

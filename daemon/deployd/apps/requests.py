@@ -13,7 +13,7 @@ from deployd.apps.rollback_goal import RollbackGoal
 from deployd.apps.rollout_starter import RolloutStarter
 from deployd.apps.turns import Turns
 from deployd.errors import Busy, DeploydError, InvalidRequest, Refused
-from deployd.model.app import MOST_STEERED
+from deployd.model.app import MOST_STEERED, App
 from deployd.model.generation import Cause, Generation
 from deployd.model.rollout import Phase
 from deployd.rollout.generations import Generations
@@ -64,13 +64,10 @@ class Requests:
         async with self._turn(name, supersede):
             app = await self._releases.capture(await self._load(name))
             release = await self._releases.resolve(app, None, agreed)
-            digest = await self._releases.digest(app, release)
-            current = self._generations.current(name)
-            settled = current if self._registry.rollout(name) is None else None
-            if settled is not None and await self._installer.reinstalled(app, release, digest, settled):
+            if await self._is_live(app, release):
                 return 0
             if not start:
-                if current is not None:
+                if self._generations.current(name) is not None:
                     raise Refused(f"{name} is deployed already; --no-start is for the first deployment only")
                 return await self._installer.install(app, release)
             hold = self._starter.canary(app, canary, canary_share)
@@ -87,10 +84,15 @@ class Requests:
         canary: int = 0,
         canary_share: float = 0.0,
     ) -> int:
-        """Roll out what the app file says now, with `release` if it is given."""
+        """Roll out what the app file says now, with `release` if it is given.
+
+        Returns 0 if a reload finds nothing changed: logrotate(8) may ask for one every night.
+        """
         async with self._turn(name, supersede):
             app = await self._releases.capture(await self._load(name))
             real = await self._releases.resolve(app, release, agreed)
+            if cause is Cause.RELOAD and await self._is_live(app, real):
+                return 0
             hold = self._starter.canary(app, canary, canary_share)
             return await self._starter.begin(app, real, cause, canary=hold)
 
@@ -103,6 +105,14 @@ class Requests:
             with self._recalled(name, goal):
                 release = await self._releases.unchanged(goal)
                 return await self._starter.begin(goal.settings, release, Cause.ROLLBACK, goal)
+
+    async def _is_live(self, app: App, release: str) -> bool:
+        """True if the current generation has these settings and this release, and no rollout is in progress. Its units
+        are then installed again."""
+        current = self._generations.current(app.name)
+        if current is None or self._registry.rollout(app.name) is not None:
+            return False
+        return await self._installer.reinstalled(app, release, await self._releases.digest(app, release), current)
 
     @contextlib.contextmanager
     def _recalled(self, name: str, goal: Generation) -> Iterator[None]:

@@ -160,4 +160,4 @@ def test_check_accepts_a_valid_file(stage: Stage) -> None:
     done = stage.deployd("check", APP)
     assert (done.returncode, done.stderr) == (0, "")
     answer = stage.json("check", APP)
-    assert answer == {"apps": [{"app": APP, "file": APP_FILE, "valid": True, "error": None}]}
+    assert answer == {"apps": [{"app": APP, "file": APP_FILE, "valid": True, "error": None, "warnings": []}]}

@@ -104,6 +104,8 @@ def test_exit_statuses_are_those_of_the_errors(address: str) -> None:
         daemon.answers["", "Check"] = {"apps": [{"app": "bad", "valid": False, "error": "bad.toml:3: no"}]}
         assert await deployd(address, "check") == (3, "", "bad: bad.toml:3: no\n")
         assert (await deployd(address, "check", "--json")).status == 3
+        daemon.answers["", "Check"] = {"apps": [{"app": "odd", "valid": True, "error": None, "warnings": ["x"]}]}
+        assert await deployd(address, "check") == (0, "odd: valid\n", "odd: warning: x\n")
         assert await deployd(address, "pause", "demo") == (0, "", "demo: paused; continue with: deployd resume demo\n")
 
     with_daemon(address, work)

@@ -7,7 +7,7 @@ from typing import Any
 
 from deployd_cli.text.paint import Paint
 from deployd_cli.text.rollout import pause_words
-from deployd_cli.text.words import columns, dicts_of, number_of, text_of
+from deployd_cli.text.words import columns, dicts_of, list_of, number_of, printable, text_of
 
 VERBS = {verb: f"{verb} instance" for verb in ("start", "stop", "adopt", "freeze", "thaw")}
 DIFF_STYLES = {"+": "good", "-": "bad", "@": "dim"}
@@ -64,6 +64,11 @@ def diff_lines(units: Mapping[str, Any], paint: Paint) -> list[str]:
 def _raw(unit: Mapping[str, Any], key: str) -> list[str]:
     value = unit.get(key)
     return value.splitlines() if isinstance(value, str) else []
+
+
+def warning_lines(app: Mapping[str, Any]) -> list[str]:
+    """Return the lines about what may be wrong with a valid file."""
+    return [f"{text_of(app, 'app', '-')}: warning: {printable(str(item))}" for item in list_of(app, "warnings")]
 
 
 def check_line(app: Mapping[str, Any]) -> tuple[bool, str]:

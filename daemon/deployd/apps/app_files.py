@@ -104,6 +104,17 @@ class AppFiles:
             for item, what in sorted(found.items())
         ]
 
+    async def doubts(self, name: str = "") -> dict[str, tuple[str, ...]]:
+        """Return what may be wrong with one app, or with all that have a valid file; by name."""
+        found: Mapping[str, object]
+        try:
+            found = (
+                {name: await self._workers.run(name, _doubts, self.path(name))} if name else await self.each(_doubts)
+            )
+        except DeploydError:
+            return {}
+        return {app: doubts for app, doubts in found.items() if isinstance(doubts, tuple)}
+
     async def overlaps(self) -> dict[str, tuple[str, str]]:
         """Return each app whose addresses overlap with those of another app file: that app, and a sentence."""
         apps = [item for item in (await self._apps.get()).values() if isinstance(item, App)]
@@ -143,14 +154,19 @@ def _load(path: Path) -> App:
 
 
 def _check_release(app: App) -> None:
-    config.resolve_release(app)
-    config.capture(app)
+    config.require_own_programs(config.capture(app), config.resolve_release(app))
+
+
+def _doubts(path: Path) -> tuple[str, ...]:
+    app = config.load(path)
+    return config.require_own_programs(config.capture(app), config.resolve_release(app))
 
 
 def _release(path: Path) -> str:
     app = config.load(path)
-    config.capture(app)
-    return config.resolve_release(app)
+    release = config.resolve_release(app)
+    config.require_own_programs(config.capture(app), release)
+    return release
 
 
 def _checked(check: Check, path: Path) -> None:

@@ -28,9 +28,16 @@ class FileReader:
             if name not in self._files.names:
                 raise self._files.unknown(name)
         problems = await self._pool.run(caller, lambda: self._problems(caller, name))
+        doubts = await self._files.doubts(name) if caller.root else {}  # they may quote environment files
         return {
             "apps": [
-                {"app": app, "file": file, "valid": problem is None, "error": problem}
+                {
+                    "app": app,
+                    "file": file,
+                    "valid": problem is None,
+                    "error": problem,
+                    "warnings": list(doubts.get(app, ())),
+                }
                 for app, file, problem in problems
             ]
         }

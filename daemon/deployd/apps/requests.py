@@ -64,6 +64,7 @@ class Requests:
         async with self._turn(name, supersede):
             app = await self._releases.capture(await self._load(name))
             release = await self._releases.resolve(app, None, agreed)
+            doubts = await self._releases.require_own_programs(app, release)
             if await self._is_live(app, release):
                 return 0
             if not start:
@@ -71,7 +72,7 @@ class Requests:
                     raise Refused(f"{name} is deployed already; --no-start is for the first deployment only")
                 return await self._installer.install(app, release)
             hold = self._starter.canary(app, canary, canary_share)
-            return await self._starter.begin(app, release, Cause.APPLY, canary=hold)
+            return await self._starter.begin(app, release, Cause.APPLY, canary=hold, warnings=doubts)
 
     async def rollout(
         self,
@@ -91,10 +92,11 @@ class Requests:
         async with self._turn(name, supersede):
             app = await self._releases.capture(await self._load(name))
             real = await self._releases.resolve(app, release, agreed)
+            doubts = await self._releases.require_own_programs(app, real)
             if cause is Cause.RELOAD and await self._is_live(app, real):
                 return 0
             hold = self._starter.canary(app, canary, canary_share)
-            return await self._starter.begin(app, real, cause, canary=hold)
+            return await self._starter.begin(app, real, cause, canary=hold, warnings=doubts)
 
     async def rollback(
         self, name: str, to: int = 0, *, supersede: bool = False, past_irreversible: bool = False

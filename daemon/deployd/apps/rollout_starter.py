@@ -44,9 +44,17 @@ class RolloutStarter:
         return goals.canary(app, count, share, steers=self._deployment.steers(app.name))
 
     async def begin(
-        self, app: App, release: str, cause: Cause, again: Generation | None = None, *, canary: Hold | None = None
+        self,
+        app: App,
+        release: str,
+        cause: Cause,
+        again: Generation | None = None,
+        *,
+        canary: Hold | None = None,
+        warnings: Iterable[str] = (),
     ) -> int:
-        """Build the next generation, start its rollout and return its number. `again` as for GenerationBuilder.build().
+        """Build the next generation, start its rollout and return its number. `again` as for GenerationBuilder.build();
+        `warnings` are reported with the rollout.
 
         Raises Refused, StateError and SystemdError.
         """
@@ -72,6 +80,8 @@ class RolloutStarter:
         waits = generation.origin is not None and cause not in (Cause.ROLLBACK, Cause.SCALE)
         steers = self._deployment.steers(name)
         controller.begin(generation, goals.holds(generation.settings, canary, steers=steers) if waits else ())
+        for warning in warnings:
+            self._warn(generation, warning)
         if lost:
             self._warn(generation, f"{lost}: if this rollout fails, it cannot be rolled back")
         if mark:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from deployd.config.environment_files import capture
 from deployd.config.parse import check_name, is_name, load, parse
 from deployd.config.release import irreversible, is_there, missing, programs, resolve_release, siblings
+from deployd.config.release_link import require_own_programs
 from deployd.config.source import one_line
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "one_line",
     "parse",
     "programs",
+    "require_own_programs",
     "resolve_release",
     "siblings",
 ]

@@ -64,13 +64,20 @@ class Broken:
         self.before: dict[int, Ran] = stage.invocations()
         self.status: Json = stage.status()
         self.past = stage.history()
-        stage.machine.run(["systemctl", "stop", DAEMON])
-        damage(stage)
-        stage.machine.run(["systemctl", "start", DAEMON])
+        self.damage(damage)
+
+    def damage(self, damage: Damage) -> None:
+        self.stage.machine.run(["systemctl", "stop", DAEMON])
+        damage(self.stage)
+        self.stage.machine.run(["systemctl", "start", DAEMON])
 
     def wrong(self, remedy: Callable[[Broken], str], changes: Sequence[Sequence[str]] = FEW) -> str:
         """Return what is wrong before, during or after `remedy`."""
-        return self.reported() or self.refused(changes) or remedy(self) or self.as_before() or self.usable()
+        return self.mended(remedy, changes) or self.usable()
+
+    def mended(self, remedy: Callable[[Broken], str], changes: Sequence[Sequence[str]] = FEW) -> str:
+        """Return what is wrong before, during or after `remedy`, apart from later rollouts."""
+        return self.reported() or self.refused(changes) or remedy(self) or self.as_before()
 
     def reported(self) -> str:
         """Check that `status` shows the running instances, and the damage in one sentence."""
@@ -138,6 +145,12 @@ class Broken:
         return f"requests were lost: {record.summary()}" if record.failed or not len(record) else ""
 
 
-def survives(stage: Stage, damage: Damage) -> str:
-    """Return what is wrong after `damage` and a repair."""
-    return Broken(stage, damage).wrong(Broken.repair)
+def survives(stage: Stage, *damages: Damage) -> str:
+    """Return what is wrong after each of the damages and its repair, one after another."""
+    broken = Broken(stage, damages[0])
+    for damage in damages:
+        if damage is not damages[0]:
+            broken.damage(damage)
+        if wrong := broken.mended(Broken.repair):
+            return f"{damage.__doc__} {wrong}"
+    return broken.usable()

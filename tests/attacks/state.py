@@ -8,65 +8,62 @@ from tests.attacks.broken_history import CHANGES, DAEMON, Broken, python, sql, s
 from tests.host.stage import DEADLINE, Stage
 
 
-def deleted(stage: Stage) -> str:
+def deleted(stage: Stage) -> None:
     """history.sqlite is deleted."""
-    return Broken(stage, lambda stage: python(stage, "os.remove(H)")).wrong(Broken.repair, CHANGES)
+    python(stage, "os.remove(H)")
 
 
-def emptied(stage: Stage) -> str:
+def emptied(stage: Stage) -> None:
     """history.sqlite has 0 bytes."""
-    return survives(stage, lambda stage: python(stage, "os.truncate(H, 0)"))
+    python(stage, "os.truncate(H, 0)")
 
 
-def truncated(stage: Stage) -> str:
+def truncated(stage: Stage) -> None:
     """The second half of history.sqlite is missing."""
-    return survives(stage, lambda stage: python(stage, "os.truncate(H, os.path.getsize(H) // 8192 * 4096)"))
+    python(stage, "os.truncate(H, os.path.getsize(H) // 8192 * 4096)")
 
 
-def overwritten(stage: Stage) -> str:
+def overwritten(stage: Stage) -> None:
     """history.sqlite has other contents."""
-    return survives(stage, lambda stage: python(stage, "open(H, 'wb').write(os.urandom(100000))"))
+    python(stage, "open(H, 'wb').write(os.urandom(100000))")
 
 
-def torn(stage: Stage) -> str:
+def torn(stage: Stage) -> None:
     """Pages in the middle of history.sqlite have other contents."""
     lines = ("f = open(H, 'r+b')", "f.seek(4096)", "f.write(os.urandom(os.path.getsize(H) - 8192))", "f.close()")
-    return survives(stage, lambda stage: python(stage, *lines))
+    python(stage, *lines)
 
 
-def newer(stage: Stage) -> str:
+def newer(stage: Stage) -> None:
     """history.sqlite was written by a newer deployd, which was then downgraded."""
-    return survives(stage, lambda stage: sql(stage, "PRAGMA user_version = 99"))
+    sql(stage, "PRAGMA user_version = 99")
 
 
-def another_database(stage: Stage) -> str:
+def another_database(stage: Stage) -> None:
     """history.sqlite is the database of another program, with tables of the same names."""
-    return survives(
+    python(
         stage,
-        lambda stage: python(
-            stage,
-            "os.remove(H)",
-            "sqlite3.connect(H).executescript('CREATE TABLE generations (a); CREATE TABLE apps (name, current)')",
-        ),
+        "os.remove(H)",
+        "sqlite3.connect(H).executescript('CREATE TABLE generations (a); CREATE TABLE apps (name, current)')",
     )
 
 
-def a_directory(stage: Stage) -> str:
+def a_directory(stage: Stage) -> None:
     """history.sqlite is a directory that is not empty."""
-    return survives(stage, lambda stage: python(stage, "os.remove(H)", "os.makedirs(H + '/x')"))
+    python(stage, "os.remove(H)", "os.makedirs(H + '/x')")
 
 
-def a_fifo(stage: Stage) -> str:
+def a_fifo(stage: Stage) -> None:
     """history.sqlite is a FIFO without a writer."""
-    return survives(stage, lambda stage: python(stage, "os.remove(H)", "os.mkfifo(H)"))
+    python(stage, "os.remove(H)", "os.mkfifo(H)")
 
 
-def a_fifo_as_log(stage: Stage) -> str:
+def a_fifo_as_log(stage: Stage) -> None:
     """history.sqlite-wal is a FIFO without a writer."""
-    return survives(stage, lambda stage: python(stage, "os.mkfifo(H + '-wal')"))
+    python(stage, "os.mkfifo(H + '-wal')")
 
 
-def log_of_another_database(stage: Stage) -> str:
+def log_of_another_database(stage: Stage) -> None:
     """history.sqlite-wal is the complete log of another database."""
     lines = (
         "db = sqlite3.connect('/tmp/other', isolation_level=None)",
@@ -75,38 +72,53 @@ def log_of_another_database(stage: Stage) -> str:
         "db.executemany('INSERT INTO words VALUES (?)', [('word' * 500,)] * 100)",
         "shutil.copy('/tmp/other-wal', H + '-wal')",
     )
-    return survives(stage, lambda stage: python(stage, *lines))
+    python(stage, *lines)
 
 
-def rows_of_a_newer_version(stage: Stage) -> str:
+def rows_of_a_newer_version(stage: Stage) -> None:
     """The rows of demo have unknown results, causes and settings."""
-    return survives(
-        stage,
-        lambda stage: sql(
-            stage, "UPDATE generations SET result = 'quantum', cause = 'whim', settings = '{}' WHERE app = 'demo'"
-        ),
-    )
+    sql(stage, "UPDATE generations SET result = 'quantum', cause = 'whim', settings = '{}' WHERE app = 'demo'")
 
 
-def nulls(stage: Stage) -> str:
+def nulls(stage: Stage) -> None:
     """The rows of demo have NULL in mandatory columns."""
-    return survives(
+    sql(
         stage,
-        lambda stage: sql(
-            stage,
-            "CREATE TABLE other AS SELECT * FROM generations",
-            "DROP TABLE generations",
-            "ALTER TABLE other RENAME TO generations",
-            "UPDATE generations SET settings = NULL, result = NULL, started = NULL",
-        ),
+        "CREATE TABLE other AS SELECT * FROM generations",
+        "DROP TABLE generations",
+        "ALTER TABLE other RENAME TO generations",
+        "UPDATE generations SET settings = NULL, result = NULL, started = NULL",
     )
 
 
-def rows_deleted(stage: Stage) -> str:
+def rows_deleted(stage: Stage) -> None:
     """All rows of demo are deleted while it serves."""
     tables = {"apps": "name", "generations": "app", "invocations": "app"}
     statements = [f"DELETE FROM {table} WHERE {column} = 'demo'" for table, column in tables.items()]
-    return survives(stage, lambda stage: sql(stage, *statements))
+    sql(stage, *statements)
+
+
+DAMAGES: tuple[Callable[[Stage], None], ...] = (
+    deleted,
+    emptied,
+    truncated,
+    overwritten,
+    torn,
+    newer,
+    another_database,
+    a_directory,
+    a_fifo,
+    a_fifo_as_log,
+    log_of_another_database,
+    rows_of_a_newer_version,
+    nulls,
+    rows_deleted,
+)
+
+
+def damaged(stage: Stage) -> str:
+    """history.sqlite is damaged in many ways, one after another, and repaired after each."""
+    return survives(stage, *DAMAGES)
 
 
 def records_lost_too(stage: Stage) -> str:
@@ -135,24 +147,7 @@ def put_back(stage: Stage) -> str:
         stage.machine.wait_for(lambda: stage.status()["history_error"] is None, DEADLINE, "the history that is back")
         return broken.untouched("was changed when the history was restored")
 
-    return Broken(stage, lambda stage: python(stage, "os.rename(H, '/var/tmp/history')")).wrong(back)
+    return Broken(stage, lambda stage: python(stage, "os.rename(H, '/var/tmp/history')")).wrong(back, CHANGES)
 
 
-ATTACKS: tuple[Callable[[Stage], str], ...] = (
-    deleted,
-    emptied,
-    truncated,
-    overwritten,
-    torn,
-    newer,
-    another_database,
-    a_directory,
-    a_fifo,
-    a_fifo_as_log,
-    log_of_another_database,
-    rows_of_a_newer_version,
-    nulls,
-    rows_deleted,
-    records_lost_too,
-    put_back,
-)
+ATTACKS: tuple[Callable[[Stage], str], ...] = (damaged, records_lost_too, put_back)

@@ -16,7 +16,7 @@ from tests.torture.case import Case, Outcome
 from tests.torture.kinds import OF_STEERED, Kind
 from tests.torture.schedule import Walks, at_random, in_turn
 
-IN_TURN = {"plain": 26, "rich": 10, "steered": 22}
+IN_TURN = {"plain": 21, "rich": 8, "steered": 14}
 AT_RANDOM = 2
 """Additional random faults on each host."""
 SEED = 3

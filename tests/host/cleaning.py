@@ -42,19 +42,16 @@ def clean(machine: Machine, kept: frozenset[str]) -> None:
     units = sorted({pattern for path in new for pattern in _patterns(path)} | ({DAEMON} if has_daemon else set()))
     if units:
         # Killed between the request and the wait, so that an application that ignores SIGTERM takes no time.
-        machine.run(["systemctl", "stop", "--no-block", "--", *units], check=False)
-        machine.run(["systemctl", "kill", "--signal=KILL", "--", *units], check=False)
-        machine.run(["systemctl", "stop", "--", *units], check=False)
+        stop = ("systemctl stop --no-block", "systemctl kill --signal=KILL", "systemctl stop")
+        machine.run(["sh", "-c", "; ".join(f'{command} -- "$@"' for command in stop), "clean", *units], check=False)
     for point in _mount_points(machine):
         if any(point.is_relative_to(directory) for directory in OTHERS):
             machine.run(["umount", "--lazy", str(point)])
     for path in sorted(_entries(machine), reverse=True):  # the deepest first
         if str(path) not in kept:
             _remove(machine, path)
-    machine.run(["systemctl", "daemon-reload"])
-    machine.run(["systemctl", "reset-failed"])
-    if has_daemon:
-        machine.run(["systemctl", "start", DAEMON])
+    start = f" && systemctl start {DAEMON}" if has_daemon else ""
+    machine.run(["sh", "-c", f"systemctl daemon-reload && systemctl reset-failed{start}"])
 
 
 def _entries(machine: Machine) -> Iterator[Path]:

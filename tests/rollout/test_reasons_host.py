@@ -5,6 +5,8 @@ from __future__ import annotations
 from tests.host.stage import PORT, Stage
 
 WRAPPER = "#!/bin/sh\n/usr/bin/python3 ready.py\nsleep 600\n"
+DEAF = "#!/bin/sh\ntrap '' TERM\n/usr/bin/python3 ready.py\nsleep 600 & wait\n"
+SERVICE = {"NotifyAccess": "all"}
 READY = """\
 import os, socket
 socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
@@ -39,6 +41,19 @@ def test_systemd_s_own_words_are_the_reason(stage: Stage) -> None:
     assert "reception only permitted for main PID" in ended.reason
     assert 'set NotifyAccess = "all" in [service]' in ended.reason
     assert stage.status()["ready"] == 1
+
+
+def test_an_instance_that_had_to_be_killed_is_reported(stage: Stage) -> None:
+    deaf = stage.release("v1", files={"bin/start": DEAF, "ready.py": READY})
+    stage.configure(release=deaf, instances=1, exec=["bin/start"], stop={"timeout": "1s"}, service=SERVICE)
+    assert stage.change("apply").result == "succeeded"
+    release = stage.release("v2", files={"bin/start": WRAPPER, "ready.py": READY})
+    with stage.begin("rollout", "--release", release) as begun:
+        reason = begun.until("warning")["reason"]
+        ended = begun.end()
+    assert reason.startswith("instance 1 did not end within 1 s after SIGTERM and was killed; raise [stop] timeout, ")
+    assert ended.result == "succeeded"
+    assert ended.reason == stage.history()[0]["reason"] == stage.status()["reason"] == reason
 
 
 def with_program(stage: Stage, version: str, program: str) -> str:

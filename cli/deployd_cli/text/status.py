@@ -109,6 +109,8 @@ def _head(status: Mapping[str, Any], width: int | None, paint: Paint) -> list[st
         lines.append("  " + _within(release, width, 2, left=True))
     if boot := boot_words(status):
         lines.append("  " + _within(boot, width, 2))
+    if reason := text_of(status, "reason"):
+        lines += indented(reason, width)
     if error := text_of(status, "history_error"):
         lines += indented(f"requests are refused: {error}", width)
     return lines + indented(routing_words(status), width)

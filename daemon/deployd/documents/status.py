@@ -61,6 +61,7 @@ def status(of: Snapshot) -> Json:
         "app": of.app,
         "generation": generation.number if generation else None,
         "release": generation.release if generation else None,
+        "reason": generation.reason if generation else "",
         "desired": of.desired,
         "ready": sum(item.state is State.READY for item in shown),
         "routing": str(Routing.SHARED if settings_of is None else settings_of.settings.routing),

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from deployd.instances.freezer import Freezer, patient
+from deployd.instances.stops import Stops
 from deployd.model import unit_name
 from deployd.model.action import Action, Adopt, Freeze, Start, Stop, Thaw, Unpin
 from deployd.model.app import App
@@ -37,8 +38,9 @@ class Actuator:
     """Acts on `NAME@N.service` for all N.
 
     `changed` is called when the plan may change; `stopped` when an instance has stopped and its pin is removed, with
-    the number of connections it had when it was stopped, if known; `failed` with the error of an action that could not
-    be carried out. Such an action counts as under way for RETRY seconds more; otherwise it would be retried at once.
+    the number of connections it had when it was stopped, if known, and with how it failed to end as it was asked to;
+    `failed` with the error of an action that could not be carried out. Such an action counts as under way for RETRY
+    seconds more; otherwise it would be retried at once.
     """
 
     def __init__(
@@ -48,9 +50,10 @@ class Actuator:
         pins: Pins,
         router: Router,
         freezer: Freezer,
+        stops: Stops,
         *,
         changed: Callable[[], None],
-        stopped: Callable[[Stop, int | None], None],
+        stopped: Callable[[Stop, int | None, str], None],
         failed: Callable[[Exception], None],
     ) -> None:
         self._app = app
@@ -58,6 +61,7 @@ class Actuator:
         self._pins = pins
         self._router = router
         self._freezer = freezer
+        self._stops = stops
         self._changed = changed
         self._stopped = stopped
         self._failed = failed
@@ -229,21 +233,25 @@ class Actuator:
         unit = self.unit(action.number)
         await self._freezer.wake(action.number)  # first, so that it can answer connections that wait there
         left = await self._router.backend.drain(action.number, settings)
+        before = self._mirrored(action.number, None)
         await self._result(await self._systemd.stop(unit), settings.stop.timeout + JOB_MARGIN)
         state = self._mirrored(action.number, None).state
         if state not in (State.INACTIVE, State.FAILED):
             await self._systemd.refresh(unit)
             state = self._mirrored(action.number, None).state
+        if state not in (State.INACTIVE, State.FAILED):
+            return
+        problem = ""
+        if before.state not in (State.FAILED, State.INACTIVE) and not action.keep:
+            problem = await self._stops.problem(unit, before.invocation_id, settings.exec)
         if state is State.FAILED:
             await self._systemd.reset_failed(unit)
             await self._systemd.refresh(unit)
-        elif state is not State.INACTIVE:
-            return
         self._refusals.pop(action.number, None)
         self._details.pop(action.number, None)
         if not action.keep:
             self._pins.unpin(self._app, action.number)
-            self._stopped(action, left)
+            self._stopped(action, left, problem)
         await self._router.backend.close(action.number)
 
     async def _freeze(self, action: Freeze, settings: App) -> None:

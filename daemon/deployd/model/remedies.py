@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 
 _IN_USE = re.compile(
     r"address (?:is )?already in use|EADDRINUSE|\(98\)|errno:? 98\b|probably another instance of uWSGI"
-    r"|address already bound|Failed to bind to address|Only one usage of each socket address",
+    r"|address already bound|Another FPM instance seems to already listen on"
+    r"|Failed to bind to address|Only one usage of each socket address",
     re.IGNORECASE,
 )
 _PORT = re.compile(r":(\d{1,5})\b")
@@ -38,6 +39,34 @@ def remedy(said: Iterable[str], lines: Sequence[str], listen: Sequence[str]) -> 
     if _ASSIGNMENT.search(warnings):
         return "write each line of an environment file as NAME=value (systemd.exec(5), EnvironmentFile=)"
     return ""
+
+
+def stop_remedy(program: Sequence[str], processes: Sequence[str], signal: str) -> str:
+    """Return what to do about an instance that did not end after `signal`.
+
+    `program` is its command line; `processes` are the names of those that had to be killed.
+    """
+    names = {word.rpartition("/")[2].lower() for word in (*program[:2], *processes)}
+    for prefix, graceful, advice in _GRACEFUL:
+        if signal != graceful and any(name.startswith(prefix) for name in names):
+            return advice
+    return "raise [stop] timeout, or set [stop] signal to the one after which its server finishes requests and exits"
+
+
+_GRACEFUL = (
+    (
+        "uwsgi",
+        "",
+        'uWSGI takes SIGTERM for a reload: add --hook-master-start "unix_signal:15 gracefully_kill_them_all" to exec',
+    ),
+    ("nginx", "SIGQUIT", 'nginx finishes requests after SIGQUIT: set signal = "SIGQUIT" in [stop]'),
+    ("php-fpm", "SIGQUIT", 'php-fpm finishes requests after SIGQUIT: set signal = "SIGQUIT" in [stop]'),
+    ("unicorn", "SIGQUIT", 'unicorn finishes requests after SIGQUIT: set signal = "SIGQUIT" in [stop]'),
+    ("haproxy", "SIGUSR1", 'HAProxy finishes requests after SIGUSR1: set signal = "SIGUSR1" in [stop]'),
+    ("httpd", "SIGWINCH", 'Apache finishes requests after SIGWINCH: set signal = "SIGWINCH" in [stop]'),
+    ("apache2", "SIGWINCH", 'Apache finishes requests after SIGWINCH: set signal = "SIGWINCH" in [stop]'),
+)
+"""Beginnings of programs' names, the signal after which they finish requests, and what to do."""
 
 
 def _in_use(lines: Sequence[str], listen: Sequence[str]) -> str:

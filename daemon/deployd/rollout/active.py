@@ -50,6 +50,8 @@ class ActiveRollout:
     adopted: tuple[int, ...] = field(init=False)
     avoid: tuple[tuple[int, bool], frozenset[int]] | None = None
     """What units were last installed for (generation, closing), and the numbers that new instances must not get."""
+    problems: dict[int, str] = field(default_factory=dict)
+    """Instances that this rollout stopped and that did not end as they were asked to, with the reason."""
     failure: Failure | None = field(init=False)
     """Why the target failed, once it has."""
     after_hooks: asyncio.Future[Failure | None] | None = None
@@ -153,6 +155,19 @@ class ActiveRollout:
             return False
         self.replaced += (action.number,)
         return True
+
+    def note_problem(self, number: int, problem: str) -> None:
+        """Note that an instance did not end as it was asked to."""
+        self.problems[number] = problem
+
+    def result_reason(self, reason: str) -> str:
+        """Return the reason of the result, with the instances that did not end as they were asked to."""
+        if not self.problems:
+            return reason
+        first, *others = sorted(self.problems)
+        also = f"; the same goes for: {', '.join(map(str, others))}" if others else ""
+        said = f"instance {first} {self.problems[first]}{also}"
+        return f"{reason}; {said}" if reason else said
 
     def note_up(self) -> None:
         """Note that the app unit is up: if it is down from now on, it was stopped by hand."""

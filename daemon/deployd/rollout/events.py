@@ -60,9 +60,18 @@ class Events:
             case Thaw(number, generation):
                 self.instance(number, generation, "thawing")
 
-    def stopped(self, action: Stop, connections: int | None = None) -> None:
-        """Report that an instance has stopped, and how many connections it had when the stop began, if known."""
-        self.instance(action.number, action.generation, "stopped", self._why(action.why), connections)
+    def stopped(self, action: Stop, connections: int | None = None, problem: str = "") -> None:
+        """Report that an instance has stopped, how many connections it had when the stop began, if known, and why it
+        did not end as it was asked to, if it did not."""
+        why = self._why(action.why)
+        reason = f"{why}; it {problem}" if problem else why
+        self.instance(action.number, action.generation, "stopped", reason, connections)
+        if not problem:
+            return
+        fields = {"instance": action.number, "generation": action.generation}
+        self.emit(EventName.WARNING, {**fields, "reason": f"instance {action.number} {problem}"})
+        if self._active is not None:
+            self._active.note_problem(action.number, problem)
 
     def instance(
         self, number: int, generation: int | None, state: str, reason: str = "", connections: int | None = None

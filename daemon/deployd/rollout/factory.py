@@ -17,6 +17,7 @@ from deployd.instances.probes import prober
 from deployd.instances.recall import Recall
 from deployd.instances.resync import Resync
 from deployd.instances.standby import Standby
+from deployd.instances.stops import Stops
 from deployd.model.event import Emit
 from deployd.plan.backoff import Patience
 from deployd.rollout.analysis import Analysis, Compare
@@ -125,7 +126,15 @@ class ControllerFactory:
         app_unit = AppUnit(name, systemd, changed=wake, failed=loop.fail)
         freezer = Freezer(name, systemd, pins)
         actuator = Actuator(
-            name, systemd, pins, router, freezer, changed=wake, stopped=events.stopped, failed=loop.fail
+            name,
+            systemd,
+            pins,
+            router,
+            freezer,
+            Stops(systemd, self.tail),
+            changed=wake,
+            stopped=events.stopped,
+            failed=loop.fail,
         )
         crash_loop = CrashLoop(
             name,

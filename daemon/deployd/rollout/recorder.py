@@ -138,6 +138,7 @@ class Recorder:
     def finish(self, active: ActiveRollout, result: Result, reason: str) -> None:
         """End the active rollout with its result."""
         now, rollout = Timestamp.now().wall, active.rollout
+        reason = active.result_reason(reason)
         self.progress(active)
         self._history.finish(rollout, result, reason, now)
         self._follow(None)

@@ -4,40 +4,33 @@ The digest covers what the app itself could not have written: the path, size and
 path and target of symbolic links. Ignored are entries whose names start with a dot, ``__pycache__``, ``*.pyc``,
 ``*.pid``, ``*.log`` and ``*.sock``, entries that are neither a file nor a link, and everything owned by the app's user,
 directories with all their contents, because that is the app's data. An app that runs as root is the exception: root
-owns the code as well.
+owns the code as well. Where the app's user owns files, what is certainly or likely code among them has digests of its
+own (`own_code`).
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import heapq
 import os
 import pwd
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
-from typing import Self
 
+from deployd.config.own_code import own_code
 from deployd.config.release import is_there
+from deployd.config.release_tree import walk_release
 from deployd.config.source import printable
 from deployd.errors import Refused
-from deployd.files.walk import roots_links, walk
 from deployd.model.app import App
 from deployd.model.generation import Generation
 
 LIMIT = 20_000
 """Entries in the digest, those near the top first; the rest of a larger release is ignored."""
 
-DEEPEST = 64
-"""Levels of directories that are read; what lies deeper is ignored."""
 MOST_SEEN = 500_000
 """Entries that are read, ignored ones included; reading more would occupy a CPU for a single app."""
-_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
 LEFTOVERS = (".pyc", ".pid", ".log", ".sock")
 ROOT = 0
 
@@ -45,7 +38,8 @@ ROOT = 0
 @dataclass(frozen=True, slots=True)
 class Contents:
     digest: str
-    """Equal if nothing covered by the digest has changed. Begins with the number of files, for human readers."""
+    """Equal if nothing covered by the digest has changed: the number of files, for human readers, and a digest; if the
+    app's user owns files, also the digests of `own_code`. The parts are separated by colons."""
     files: int
     newest: tuple[str, float] | None = None
     """The most recently modified file: its path in the release and its time, in seconds since the epoch."""
@@ -56,9 +50,15 @@ def contents(release: str, app: App) -> Contents:
 
     Blocks, so it must not run in the event loop: it opens no file, but reads up to MOST_SEEN directory entries.
     """
-    digest, files, newest = hashlib.sha256(), 0, None
+    digest, files, newest, own = hashlib.sha256(), 0, None, _own(app.user)
+
+    def counts(entry: os.DirEntry[str], info: os.stat_result) -> bool:
+        name = entry.name
+        left_over = name.startswith(".") or name == "__pycache__" or name.endswith(LEFTOVERS)
+        return info.st_uid != own and not left_over
+
     try:
-        entries = _walk(release, _own(app.user))
+        entries = walk_release(release, counts, limit=LIMIT, most=MOST_SEEN)
         for path, info, target in islice(entries, LIMIT):
             if stat.S_ISDIR(info.st_mode):
                 continue
@@ -70,7 +70,8 @@ def contents(release: str, app: App) -> Contents:
         more = next(entries, None) is not None
     except OSError as error:
         raise Refused(f"the release {release} cannot be read: {error.strerror or error}; correct that first") from None
-    return Contents(f"{files}{'+' if more else ''}:{digest.hexdigest()[:32]}", files, newest)
+    code = own_code(release, app, own) if own is not None else ""
+    return Contents(f"{files}{'+' if more else ''}:{digest.hexdigest()[:32]}{code}", files, newest)
 
 
 def refuse_changed(generation: Generation) -> None:
@@ -96,114 +97,24 @@ def changed(generation: Generation) -> str:
 
 def difference(generation: Generation, now: Contents) -> str:
     """Return a phrase about how `now` differs from the contents of `generation`, "" if it does not or is unknown."""
-    held = generation.contents
-    if held in ("", now.digest):
+    held, found = generation.contents.split(":"), now.digest.split(":")
+    if held == [""]:
         return ""
+    if held[:2] != found[:2]:
+        return _listed(generation, held[0], now)
+    if len(held) > 2 and len(found) > 2 and held[2] != found[2]:
+        return f"code that belongs to user {generation.settings.user} was changed"
+    return ""
+
+
+def _listed(generation: Generation, files: str, now: Contents) -> str:
+    """Return a phrase about what differs of the files in the first digest, of which there were `files`."""
     if now.newest is not None and now.newest[1] > generation.started:
         when = datetime.fromtimestamp(now.newest[1], UTC).astimezone()
         return f"{printable(now.newest[0])} was changed on {when:%Y-%m-%d at %H:%M:%S}"
-    files = held.partition(":")[0]
     if files != now.digest.partition(":")[0]:
         return f"it has {now.files} files instead of {files}"
     return "a file was replaced by an older file or one of a different size"
-
-
-def _walk(release: str, own: int | None) -> Iterator[tuple[str, os.stat_result, str | None]]:
-    """Yield the path in the release, the status and the target of a link for all entries in the digest and directories.
-
-    The order is sorted level by level, so that a limit always cuts off the same entries, and the deepest ones: the
-    app's own code comes before its nested libraries.
-    """
-    with _Tree(release) as tree:
-        level: list[tuple[str, ...]] = [()]
-        while level and len(level[0]) < DEEPEST:
-            deeper = []
-            for directory in level:
-                try:
-                    entries = _entries(tree, directory, own)
-                except (FileNotFoundError, NotADirectoryError):
-                    if not directory:
-                        raise
-                    continue  # removed meanwhile
-                for name, info, target in entries:
-                    path = (*directory, name)
-                    if stat.S_ISLNK(info.st_mode) or stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode):
-                        yield "/".join(path), info, target
-                    if stat.S_ISDIR(info.st_mode):
-                        deeper.append(path)
-            level = deeper
-
-
-class _Tree:
-    """Opens directories of a release without following symlinks.
-
-    The parents of the last directory stay open, because the next one is most often a sibling.
-    """
-
-    def __init__(self, release: str) -> None:
-        with walk(release, roots_links) as found:
-            self._top = os.open(".", _FLAGS, dir_fd=found.descriptor)
-        self._open: list[tuple[str, int]] = []
-        self.seen = 0
-        """Entries read so far."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close(0)
-        os.close(self._top)
-
-    def descriptor(self, directory: tuple[str, ...]) -> int:
-        """Return a descriptor of the directory with these components, valid until the next call. Raises OSError."""
-        shared = 0
-        while shared < min(len(directory), len(self._open)) and self._open[shared][0] == directory[shared]:
-            shared += 1
-        self._close(shared)
-        for name in directory[shared:]:
-            above = self._open[-1][1] if self._open else self._top
-            self._open.append((name, os.open(name, _FLAGS, dir_fd=above)))
-        return self._open[-1][1] if self._open else self._top
-
-    def _close(self, keep: int) -> None:
-        while len(self._open) > keep:
-            os.close(self._open.pop()[1])
-
-
-def _entries(tree: _Tree, directory: tuple[str, ...], own: int | None) -> list[tuple[str, os.stat_result, str | None]]:
-    """Return the entries of a directory that the digest covers, sorted: name, status and target of a link."""
-    descriptor = tree.descriptor(directory)
-
-    def counting(entries: Iterator[os.DirEntry[str]]) -> Iterator[tuple[str, os.stat_result]]:
-        for entry in entries:
-            tree.seen += 1
-            if tree.seen > MOST_SEEN:
-                raise OSError(errno.E2BIG, f"it has more than {MOST_SEEN} files; keep data outside of releases")
-            info = _counts(entry, own)
-            if info is not None:
-                yield entry.name, info
-
-    with os.scandir(descriptor) as entries:
-        found = heapq.nsmallest(LIMIT + 1, counting(entries), key=lambda item: item[0])
-    return [(name, info, _target(descriptor, name) if stat.S_ISLNK(info.st_mode) else None) for name, info in found]
-
-
-def _counts(entry: os.DirEntry[str], own: int | None) -> os.stat_result | None:
-    """Return the status of an entry that the digest covers, None for other entries."""
-    if entry.name.startswith(".") or entry.name == "__pycache__" or entry.name.endswith(LEFTOVERS):
-        return None
-    try:
-        info = entry.stat(follow_symlinks=False)
-    except FileNotFoundError:
-        return None  # removed meanwhile
-    return info if info.st_uid != own else None
-
-
-def _target(descriptor: int, name: str) -> str:
-    try:
-        return str(Path(os.readlink(name, dir_fd=descriptor)))
-    except OSError:
-        return ""  # removed or replaced meanwhile
 
 
 def _own(user: str | None) -> int | None:

@@ -121,6 +121,7 @@ class Daemon:
             self._settings.command,
             steerable=steerable,
         )
+        deployment.sweep()
         return deployment, Teardown(systemd, units, reload, pins)
 
     def _assemble(

@@ -25,7 +25,7 @@ OPTIONS: dict[str, set[str]] = {
     "abort": {"--past-irreversible", "--wait", "--json"},
     "restart": ROLLOUT_OPTIONS,
     "scale": ROLLOUT_OPTIONS,
-    "status": {"--watch", "--json"},
+    "status": {"--watch", "--exit-code", "--json"},
     "history": {"--before", "--json"},
     "repair": {"--json"},
     "compare": {"--json"},

@@ -8,6 +8,7 @@ from typing import Any
 
 from deployd.documents.status import Snapshot, dry_run, history, repaired, status
 from deployd.model.action import Start, Stop, Unpin
+from deployd.model.address import Address
 from deployd.model.failure import Failure, GateName
 from deployd.model.generation import Result
 from deployd.model.instance import Instance, State
@@ -30,6 +31,7 @@ SNAPSHOT = Snapshot(
     boots=None,
     routing=Report(),
     standby=None,
+    up=True,
     history_error="",
 )
 
@@ -65,6 +67,26 @@ def test_an_instance_stopped_by_hand_says_so_and_how_to_start_it() -> None:
     assert [item["stopped_by_hand"] for item in (three, four)] == [False, False]
     rollout = Rollout("demo", 7, 8)
     assert not shown(instances=(stopped,), rollout=rollout)["instances"][0]["stopped_by_hand"]
+
+
+def test_an_instance_that_clients_do_not_reach_is_not_ready() -> None:
+    instances = (Instance(1, 7, State.READY), Instance(2, 7, State.READY))
+    closed = Address("[::]:80", "demo.socket", open=False, reason="in use by nginx")
+    found = shown(instances=instances, routing=Report(addresses=(closed,), unreachable={1: "closed", 2: "closed"}))
+    assert (found["ready"], found["health"]) == (0, "down")
+    assert found["addresses"] == [
+        {"address": "[::]:80", "unit": "demo.socket", "open": False, "reason": "in use by nginx"}
+    ]
+    assert [(item["state"], item["ready"], item["detail"]) for item in found["instances"]] == [
+        ("unreachable", False, "closed")
+    ] * 2
+
+
+def test_an_app_with_one_of_two_addresses_is_degraded() -> None:
+    instances = (Instance(1, 7, State.READY), Instance(2, 7, State.READY))
+    one, other = (Address(f"[::]:{port}", "demo.socket", open=port == 80) for port in (80, 81))
+    found = shown(instances=instances, routing=Report(addresses=(one, other), unreachable={1: "", 2: "closed"}))
+    assert found["health"] == "degraded"
 
 
 def test_an_app_that_is_not_deployed() -> None:

@@ -9,10 +9,12 @@ from unittest.mock import create_autospec
 from deployd.model.app import Routing
 from deployd.model.instance import Instance, State
 from deployd.routing import Report, Router, Snapshot
+from deployd.routing.backend import Backend
 from deployd.routing.kernel import Kernel
 from deployd.routing.shared import Shared
 from deployd.routing.steered import Steered
 from deployd.systemd.manager import Systemd
+from deployd.units.deployment import Deployment
 from tests.plan.worlds import app
 
 OBSTACLE = "cannot create BPF maps, which needs CAP_BPF: Operation not permitted"
@@ -23,27 +25,48 @@ class Site:
     """A router and the installed units of its app, which may change."""
 
     def __init__(self, *, own_sockets: bool, obstacle: str = OBSTACLE) -> None:
+        self.deployment = create_autospec(Deployment, instance=True)
+        self.deployment.listening.return_value = ()
         self.own_sockets = own_sockets
         self.systemd = create_autospec(Systemd, instance=True)
         self.systemd.properties.return_value = {}
         kernel = Kernel(obstacle, store=lambda *_: None, unstore=lambda _: None)
-        self.router = Router("shop", self.systemd, kernel, lambda _: self.own_sockets, changed=lambda: None)
+        self.router = Router(
+            "shop",
+            self.systemd,
+            kernel,
+            self.deployment,
+            emit=lambda *_: None,
+            changed=lambda: None,
+            reported=lambda: None,
+        )
+
+    def backend(self) -> Backend:
+        return self.router.backend
+
+    @property
+    def own_sockets(self) -> bool:
+        return bool(self.deployment.has_own_sockets.return_value)
+
+    @own_sockets.setter
+    def own_sockets(self, value: bool) -> None:
+        self.deployment.has_own_sockets.return_value = value
 
 
 def test_the_backend_follows_the_units_once_they_have_changed() -> None:
     site = Site(own_sockets=False)
-    shared = site.router.backend
+    shared = site.backend()
     assert isinstance(shared, Shared)
     site.own_sockets = True
-    assert site.router.backend is shared, "units are being written"
+    assert site.backend() is shared, "units are being written"
     site.router.units_changed()
-    steered = site.router.backend
+    steered = site.backend()
     assert isinstance(steered, Steered)
     site.router.units_changed()
-    assert site.router.backend is steered, "its timers and counters survive a change of other units"
+    assert site.backend() is steered, "its timers and counters survive a change of other units"
     site.own_sockets = False
     site.router.units_changed()
-    assert isinstance(site.router.backend, Shared)
+    assert isinstance(site.backend(), Shared)
 
 
 def test_a_backend_that_is_replaced_is_stopped() -> None:

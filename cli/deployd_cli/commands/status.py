@@ -12,7 +12,7 @@ import typer
 
 from deployd_cli.options import APP_OR_ALL, JSON
 from deployd_cli.output import can_redraw, message, paint_for, show, show_json, width_of
-from deployd_cli.text.status import change_line, overview_lines, status_lines
+from deployd_cli.text.status import change_line, exit_code_of, overview_lines, status_lines
 from deployd_cli.text.words import dicts_of, text_of
 
 if TYPE_CHECKING:
@@ -22,21 +22,33 @@ WATCH = typer.Option(
     False, "--watch", "-w", help="Update the display until ^C; with --json or in a pipe, print a line per change."
 )
 
+EXIT_CODE = typer.Option(
+    False, "--exit-code", help="Exit with 0 if all is as desired, 1 if an app is degraded, 2 if one is down or stopped."
+)
+
 Statuses = Mapping[str, Mapping[str, Any]]
 
 
-def status(app: str = APP_OR_ALL, watch: bool = WATCH, as_json: bool = JSON) -> None:
+def status(app: str = APP_OR_ALL, watch: bool = WATCH, exit_code: bool = EXIT_CODE, as_json: bool = JSON) -> None:
     """Show the state of an app and its instances, or of all apps. Changes nothing."""
     from deployd_cli.session import run
 
+    if watch and exit_code:
+        raise typer.BadParameter("--exit-code cannot be combined with --watch, which has no end; use one of them")
     if watch:
         run(lambda client: _watch(client, app, as_json))
         return
     answer = run(lambda client: client.status(app) if app else client.describe())
+    statuses = {app: answer} if app else {text_of(item, "app"): item for item in dicts_of(answer, "apps")}
     if as_json:
         show_json(answer)
-        return
-    statuses = {app: answer} if app else {text_of(item, "app"): item for item in dicts_of(answer, "apps")}
+    else:
+        _show(statuses, app)
+    if exit_code:
+        raise typer.Exit(max((exit_code_of(item) for item in statuses.values()), default=0))
+
+
+def _show(statuses: Statuses, app: str) -> None:
     show(_lines(statuses, app, width_of(sys.stdout)))
     for error in dict.fromkeys(text_of(item, "history_error") for item in statuses.values() if not app):
         if error:

@@ -49,6 +49,9 @@ def _sentence(event: Mapping[str, Any], app: str) -> str:
             return hook_words(event)
         case "analysis":
             return _because(f"analysis {text_of(event, 'state', '?')}", reason)
+        case "address":
+            state = "is open" if event.get("open") is True else "is closed"
+            return _because(f"{text_of(event, 'address', '?')} {state}", reason)
         case "closing":
             return f"replacing the new instances once more{' ' + reason if reason else ''}"
         case "rolling-back":

@@ -12,6 +12,7 @@ STATE_STYLES = {
     "starting": "busy",
     "stopping": "busy",
     "failed": "bad",
+    "unreachable": "bad",
     "stopped": "dim",
     "inactive": "dim",
     "freezing": "busy",

@@ -18,7 +18,7 @@ def problem_lines(instance: Mapping[str, Any], now: datetime) -> list[str]:
     said = []
     detail = text_of(instance, "detail") or ending(instance)
     crashes = number_of(instance, "crashes")
-    if instance.get("state") in ("failed", "inactive") or crashes:
+    if instance.get("state") in ("failed", "inactive", "unreachable") or crashes:
         said += [detail] if detail else []
     if crashes and not detail.startswith(("crashed", "ended")):
         said.append(f"crashed {count(crashes, 'time')}")

@@ -50,7 +50,9 @@ def status_lines(
     instances = dicts_of(status, "instances")
     if instances:
         heads = _heads(status, instances, width)
-        problems = _problems(instances, now, width, None if height is None else (height - len(lines)) // 2)
+        problems = _problems(
+            _own_problems(status, instances), now, width, None if height is None else (height - len(lines)) // 2
+        )
         room = len(instances) if height is None else height - len(lines) - len(problems) - 2
         shown, rest = trimmed(instances, room, _urgency)
         rows = [[cells[head] for head in heads] for cells in (_instance(instance, now) for instance in shown)]
@@ -91,6 +93,11 @@ def change_line(status: Mapping[str, Any]) -> str:
     return f"{text_of(status, 'app', '-')}: " + ", ".join(parts)
 
 
+def exit_code_of(status: Mapping[str, Any]) -> int:
+    """Return the exit status of `deployd status --exit-code` for an app."""
+    return {"ok": 0, "degraded": 1}.get(text_of(status, "health", "ok"), 2)
+
+
 def ready_of(status: Mapping[str, Any]) -> str:
     """Return ``3 of 4``, the instances that are ready."""
     return f"{number_of(status, 'ready')} of {number_of(status, 'desired')}"
@@ -113,7 +120,18 @@ def _head(status: Mapping[str, Any], width: int | None, paint: Paint) -> list[st
         lines += indented(reason, width)
     if error := text_of(status, "history_error"):
         lines += indented(f"requests are refused: {error}", width)
+    lines += [line for item in dicts_of(status, "addresses") for line in indented(address_words(item), width)]
     return lines + indented(routing_words(status), width)
+
+
+def address_words(address: Mapping[str, Any]) -> str:
+    """Return what is wrong with an address; "" if it is open and clients can reach it."""
+    is_open, reason = address.get("open") is True, text_of(address, "reason")
+    if is_open and not reason:
+        return ""
+    return f"{text_of(address, 'address', '?')} is {'open' if is_open else 'closed'}" + (
+        f": {reason}" if reason else ""
+    )
 
 
 def _rollout(status: Mapping[str, Any], width: int | None, paint: Paint) -> list[str]:
@@ -138,6 +156,13 @@ def _problems(instances: list[Mapping[str, Any]], now: datetime, width: int | No
         found = [lines[:1] for lines in found]
     lines = ["", *("  " + _within(line, width, 2) for lines in found for line in lines)]
     return lines if room is None else lines[: max(room, 0)]
+
+
+def _own_problems(status: Mapping[str, Any], instances: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the instances without those that have only the problem of a closed address, which stands above."""
+    if all(item.get("open") is True for item in dicts_of(status, "addresses")):
+        return instances
+    return [item for item in instances if item.get("state") != "unreachable"]
 
 
 def _within(text: str, width: int | None, indent: int, *, left: bool = False) -> str:

@@ -50,6 +50,7 @@ class Statuses:
                 boots=boots.summary(history.boots(name)),
                 routing=(controller.router.backend.report() if controller else None) or Report(),
                 standby=controller.standby.status(Timestamp.now()) if controller else None,
+                up=controller is not None and controller.is_up(),
                 history_error=trouble,
             )
         )

@@ -12,13 +12,13 @@ from pathlib import Path
 from deployd.model.app import App, Directives, Listen, ListenKind
 
 _SYSCTL = Path("/proc/sys/net/ipv6/bindv6only")
-_ANY = 0
+ANY = 0
 """The address 0.0.0.0 or [::], which stands for all addresses of its family."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Taken:
-    """What a socket takes: a path, or a port at addresses of one family or both; None if it takes none of a family."""
+class Claim:
+    """What a listening socket claims: a path, or a port at one address of a family, at all (ANY) or at none (None)."""
 
     where: str | int
     v4: int | None = None
@@ -32,22 +32,22 @@ def overlap(app: App, *, only6: bool) -> tuple[Listen, Listen] | None:
     """
     if _shares_ports(app):
         return None
-    taken = [(item, _taken(item, app.socket, only6=only6)) for item in app.listen]
-    return next(((one, other) for (one, a), (other, b) in combinations(taken, 2) if _conflict(a, b)), None)
+    claims = [(item, claim(item, app.socket, only6=only6)) for item in app.listen]
+    return next(((one, other) for (one, a), (other, b) in combinations(claims, 2) if conflict(a, b)), None)
 
 
 def overlaps(apps: Iterable[App], *, only6: bool) -> dict[str, tuple[str, str]]:
     """Return each app that has an address which cannot be open together with one of another app: that app, and a
     sentence."""
-    places: defaultdict[str | int, list[tuple[App, Listen, _Taken]]] = defaultdict(list)
+    places: defaultdict[str | int, list[tuple[App, Listen, Claim]]] = defaultdict(list)
     for app in apps:
         for item in app.listen:
-            taken = _taken(item, app.socket, only6=only6)
-            places[taken.where].append((app, item, taken))
+            mine = claim(item, app.socket, only6=only6)
+            places[mine.where].append((app, item, mine))
     found: dict[str, tuple[str, str]] = {}
     for rows in places.values():
         for (app, item, a), (other, its, b) in combinations(rows, 2):
-            if app.name != other.name and _conflict(a, b):
+            if app.name != other.name and conflict(a, b):
                 found.setdefault(app.name, (other.name, _sentence_of_two(item, other, its)))
                 found.setdefault(other.name, (app.name, _sentence_of_two(its, app, item)))
     return found
@@ -65,6 +65,27 @@ def sentence(one: Listen, other: Listen) -> str:
     return f"{both}, because one includes the other; remove one of them"
 
 
+def claim(item: Listen, settings: Directives, *, only6: bool) -> Claim:
+    """Return what a socket with these [Socket] settings claims when it listens at the address of `item`."""
+    if item.kind is ListenKind.UNIX:
+        return Claim(item.address)
+    chosen = dict(settings).get("BindIPv6Only", ("default",))[-1]
+    only6 = chosen == "ipv6-only" or (chosen == "default" and only6)
+    host, port = _host(item), int(item.address.rpartition(":")[2])
+    if isinstance(host, ipaddress.IPv4Address):
+        return Claim(port, v4=int(host))
+    if host.ipv4_mapped is not None:
+        return Claim(port, v4=int(host.ipv4_mapped))
+    return Claim(port, v4=ANY if int(host) == ANY and not only6 else None, v6=int(host))
+
+
+def conflict(one: Claim, other: Claim) -> bool:
+    """True if the kernel refuses one of both while the other is open."""
+    if one.where != other.where:
+        return False
+    return isinstance(one.where, str) or _meet(one.v4, other.v4) or _meet(one.v6, other.v6)
+
+
 def ipv6_only(sysctl: Path = _SYSCTL) -> bool:
     """True if sockets at [::] take no IPv4 connections on this machine, unless BindIPv6Only= says otherwise."""
     try:
@@ -75,7 +96,7 @@ def ipv6_only(sysctl: Path = _SYSCTL) -> bool:
 
 def is_specific(item: Listen) -> bool:
     """True for a TCP address other than 0.0.0.0 and [::], which may be on no interface (yet)."""
-    return item.kind is ListenKind.TCP and int(_host(item)) != _ANY
+    return item.kind is ListenKind.TCP and int(_host(item)) != ANY
 
 
 def _sentence_of_two(item: Listen, other: App, its: Listen) -> str:
@@ -95,27 +116,8 @@ def _family(item: Listen) -> int:
     return 4 if isinstance(host, ipaddress.IPv4Address) or host.ipv4_mapped is not None else 6
 
 
-def _taken(item: Listen, settings: Directives, *, only6: bool) -> _Taken:
-    if item.kind is ListenKind.UNIX:
-        return _Taken(item.address)
-    chosen = dict(settings).get("BindIPv6Only", ("default",))[-1]
-    only6 = chosen == "ipv6-only" or (chosen == "default" and only6)
-    host, port = _host(item), int(item.address.rpartition(":")[2])
-    if isinstance(host, ipaddress.IPv4Address):
-        return _Taken(port, v4=int(host))
-    if host.ipv4_mapped is not None:
-        return _Taken(port, v4=int(host.ipv4_mapped))
-    return _Taken(port, v4=_ANY if int(host) == _ANY and not only6 else None, v6=int(host))
-
-
-def _conflict(one: _Taken, other: _Taken) -> bool:
-    if one.where != other.where:
-        return False
-    return isinstance(one.where, str) or _meet(one.v4, other.v4) or _meet(one.v6, other.v6)
-
-
 def _meet(one: int | None, other: int | None) -> bool:
-    return one is not None and other is not None and (one == other or _ANY in (one, other))
+    return one is not None and other is not None and (one == other or ANY in (one, other))
 
 
 def _shares_ports(app: App) -> bool:

@@ -18,9 +18,13 @@ from deployd.model.generation import Entry, Generation
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Hold, Phase, Rollout
 from deployd.plan.boots import Boots
+from deployd.plan.health import health, serving
 from deployd.plan.simulation import Outcome
 from deployd.rollout.pauses import pause_fields
 from deployd.routing import Report
+
+UNREACHABLE = "unreachable"
+"""The state of an instance whose process is ready, but which clients do not reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +52,18 @@ class Snapshot:
     routing: Report
     """Where new connections go."""
     standby: Json | None
+    up: bool
+    """True while the app unit is up."""
     history_error: str
     """Why the history cannot be used; "" if it can."""
 
 
 def status(of: Snapshot) -> Json:
     """Return `deployd status APP --json`."""
+    unreachable = of.routing.unreachable
     shown = [item for item in of.instances if item.generation is not None or item.state is not State.INACTIVE]
+    ready = [item for item in shown if item.state is State.READY]
+    served, addresses = serving(shown, unreachable, of.routing.addresses), of.routing.addresses
     generation = of.generation
     settings_of = generation or of.target
     return {
@@ -63,7 +72,9 @@ def status(of: Snapshot) -> Json:
         "release": generation.release if generation else None,
         "reason": generation.reason if generation else "",
         "desired": of.desired,
-        "ready": sum(item.state is State.READY for item in shown),
+        "ready": sum(item.number not in unreachable for item in ready),
+        "health": str(health(of.desired, served, addresses, of.rollout, up=of.up)),
+        "addresses": [dataclasses.asdict(address) for address in addresses],
         "routing": str(Routing.SHARED if settings_of is None else settings_of.settings.routing),
         "steering": of.routing.steering,
         "steering_reason": of.routing.reason,
@@ -105,13 +116,15 @@ def _instance(of: Snapshot, item: Instance) -> Json:
     crashes = trouble.crashes if trouble is not None else None
     retry_at = crashes.retry_at if crashes is not None and item.state in (State.INACTIVE, State.FAILED) else None
     down = crashes is not None and retry_at is not None
+    unreachable = of.routing.unreachable.get(item.number, "") if item.state is State.READY else ""
+    state = State.FAILED if down else item.state
     return {
         "instance": item.number,
         "unit": unit_name.instance(of.app, item.number),
         "generation": item.generation,
         "release": of.releases.get(item.generation) if item.generation is not None else None,
-        "state": str(State.FAILED if down else item.state),
-        "ready": item.state is State.READY,
+        "state": UNREACHABLE if unreachable else str(state),
+        "ready": item.state is State.READY and not unreachable,
         "main_pid": item.main_pid,
         "invocation_id": item.invocation_id,
         "since": iso(of.boot + since) if since else None,
@@ -119,7 +132,7 @@ def _instance(of: Snapshot, item: Instance) -> Json:
         "weight": of.routing.weights.get(item.number),
         "connections": of.routing.connections.get(item.number),
         "queue": of.routing.queues.get(item.number),
-        "detail": _detail(of, item, trouble if down or item.state is State.FAILED else None, down=down),
+        "detail": unreachable or _detail(of, item, trouble if down or item.state is State.FAILED else None, down=down),
         "stopped_by_hand": not down and _is_stopped_by_hand(of, item),
         "exit_status": item.exit_status,
         "signal": item.signal,

@@ -12,15 +12,25 @@ UP = frozenset({"active", "reloading", "activating"})
 
 
 class AppUnit:
-    """Starts and observes the app unit. `changed` is called when a start has ended, `failed` if it raised an error."""
+    """Starts and observes the app unit. `changed` is called when a start has ended, `failed` if it raised an error.
+
+    `opening` is true while the unit is down only because a socket is being opened (`units.socket_opening`).
+    """
 
     def __init__(
-        self, app: str, systemd: Systemd, *, changed: Callable[[], None], failed: Callable[[Exception], None]
+        self,
+        app: str,
+        systemd: Systemd,
+        *,
+        changed: Callable[[], None],
+        failed: Callable[[Exception], None],
+        opening: Callable[[], bool],
     ) -> None:
         self.unit = unit_name.app_unit(app)
         self._systemd = systemd
         self._changed = changed
         self._failed = failed
+        self._opening = opening
         self._starting: asyncio.Task[None] | None = None
 
     async def refresh(self) -> None:
@@ -29,7 +39,7 @@ class AppUnit:
         await self._systemd.refresh(self.unit)
 
     def is_up(self) -> bool:
-        return self._systemd.properties(self.unit).get("ActiveState") in UP
+        return self._opening() or self._systemd.properties(self.unit).get("ActiveState") in UP
 
     async def is_machine_stopping(self) -> bool:
         """True if the whole machine is going down. Raises SystemdError."""

@@ -121,6 +121,13 @@ class CrashLoop:
             if wake_at is not None:
                 self._alarm.set(wake_at - now.monotonic)
 
+    def retry_now(self) -> None:
+        """Have the next :meth:`update` start the instances that are kept down, without another delay."""
+        known = self._known or {}
+        self._known = {
+            number: item if item.retry_at is None else replace(item, retry_at=0.0) for number, item in known.items()
+        }
+
     def stop(self) -> None:
         """Never wake the control loop again."""
         self._alarm.close()

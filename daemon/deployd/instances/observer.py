@@ -50,6 +50,10 @@ class Observer:
             self._changed()
         return seen
 
+    def retry_crashed(self) -> None:
+        """Start instances that are kept down after crashes at the next update: the cause may be gone."""
+        self._crash_loop.retry_now()
+
     def probe(self, settings: App, release: str, asked: Iterable[Instance]) -> None:
         """Probe these instances from now on, and no others."""
         self._prober.update(settings, release, asked)

@@ -24,6 +24,8 @@ class EventName(StrEnum):
     CLOSING = "closing"
     """The instances are replaced once more, without the addresses that `listen` no longer has."""
     CRASH_LOOP = "crash-loop"
+    ADDRESS = "address"
+    """A listening address was closed, or is open again."""
     WARNING = "warning"
     FINISHED = "finished"
 

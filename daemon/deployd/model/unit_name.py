@@ -13,6 +13,7 @@
 | the private socket on which an instance is probed | NAME:probe@N.socket |
 | a hook | NAME:hook.service |
 | the analysis of a rollout | NAME:analysis.service |
+| what is failed while the app is down | NAME:health.service |
 | a run of a probe that is a command | NAME:probe-N-LABEL.service |
 
 The name of an app contains neither ":" nor "@", so that each of these names belongs to one app. Where a number is
@@ -144,6 +145,11 @@ def hook(app: str) -> str:
 def analysis(app: str) -> str:
     """Return the name of the transient unit of the analysis."""
     return labelled(app, "analysis")
+
+
+def health(app: str) -> str:
+    """Return the name of the transient unit that is failed while the app is down."""
+    return labelled(app, "health")
 
 
 def labelled(app: str, label: str) -> str:

@@ -8,6 +8,7 @@ from deployd.errors import DeploydError, SystemdError
 from deployd.instances.actuator import Actuator
 from deployd.instances.app_unit import AppUnit
 from deployd.instances.crash_loop import CrashLoop
+from deployd.instances.health_unit import HealthUnit
 from deployd.instances.observer import Observer
 from deployd.instances.recall import Recall
 from deployd.instances.resync import Resync
@@ -39,6 +40,7 @@ class Controller:
         *,
         actuator: Actuator,
         app_unit: AppUnit,
+        health_unit: HealthUnit,
         crash_loop: CrashLoop,
         observer: Observer,
         recall: Recall,
@@ -59,6 +61,7 @@ class Controller:
         self._reconciler = reconciler
         self._cleanup = cleanup
         self._app_unit = app_unit
+        self._health_unit = health_unit
         self._observer = observer
         self._resync = resync
         self._changed = changed
@@ -90,6 +93,7 @@ class Controller:
         """Stop the control loop; instances, and jobs that systemd has accepted, continue."""
         self.crash_loop.stop()
         self.recall.stop()
+        self._health_unit.stop()
         await self._loop.stop()
         await self.standby.stop()
         await self._observer.stop()
@@ -111,7 +115,7 @@ class Controller:
         if unit == "":
             self._resync.invalidate()
             self.wake()
-        elif self.actuator.owns(unit) or unit == self._app_unit.unit:
+        elif self.actuator.owns(unit) or self.router.owns(unit) or unit == self._app_unit.unit:
             self.wake()
 
     async def ready(self) -> None:
@@ -142,6 +146,10 @@ class Controller:
         self._changed()
         self.wake()
         return True
+
+    def is_up(self) -> bool:
+        """True while the app unit is up."""
+        return self._app_unit.is_up()
 
     def observe(self) -> tuple[Instance, ...]:
         """Return the instances, with the results of their probes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 
 from deployd.files.workers import Workers
 from deployd.instances.actuator import Actuator
@@ -11,6 +12,7 @@ from deployd.instances.app_unit import AppUnit
 from deployd.instances.commands import Commands
 from deployd.instances.crash_loop import CrashLoop
 from deployd.instances.freezer import Freezer
+from deployd.instances.health_unit import HealthUnit
 from deployd.instances.invocations import Invocations
 from deployd.instances.observer import Observer
 from deployd.instances.probes import prober
@@ -47,6 +49,7 @@ class _Instances:
 
     router: Router
     app_unit: AppUnit
+    health_unit: HealthUnit
     actuator: Actuator
     crash_loop: CrashLoop
     observer: Observer
@@ -96,6 +99,7 @@ class ControllerFactory:
             analysis,
             resync=parts.resync,
             app_unit=parts.app_unit,
+            health_unit=parts.health_unit,
             observer=parts.observer,
             recall=parts.recall,
             standby=parts.standby,
@@ -111,6 +115,7 @@ class ControllerFactory:
             cleanup,
             actuator=parts.actuator,
             app_unit=parts.app_unit,
+            health_unit=parts.health_unit,
             crash_loop=parts.crash_loop,
             observer=parts.observer,
             recall=parts.recall,
@@ -122,8 +127,9 @@ class ControllerFactory:
 
     def _instances(self, name: str, loop: ControlLoop, events: Events, changed: Callable[[], None]) -> _Instances:
         systemd, pins, wake = self.systemd, self.pins, loop.wake
-        router = Router(name, systemd, self.kernel, self.deployment.has_own_sockets, changed=wake)
-        app_unit = AppUnit(name, systemd, changed=wake, failed=loop.fail)
+        deployment = self.deployment
+        router = Router(name, systemd, self.kernel, deployment, emit=events.emit, changed=wake, reported=changed)
+        app_unit = AppUnit(name, systemd, changed=wake, failed=loop.fail, opening=partial(deployment.is_opening, name))
         freezer = Freezer(name, systemd, pins)
         actuator = Actuator(
             name,
@@ -156,6 +162,7 @@ class ControllerFactory:
         return _Instances(
             router,
             app_unit,
+            HealthUnit(name, systemd, wake=wake),
             actuator,
             crash_loop,
             Observer(actuator, probes, invocations, crash_loop, changed=changed),

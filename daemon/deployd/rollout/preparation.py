@@ -47,7 +47,12 @@ class Preparation:
             goal = replace(goal, standby=None)  # with one shared socket, frozen instances would get connections too
         key = goal.generation, closing
         if active.avoid is None or active.avoid[0] != key:
-            active.avoid = key, await self._deployment.install(settings, goal, closing=closing)
+            active.avoid = (
+                key,
+                await self._deployment.install(
+                    settings, goal, closing=closing, lenient=active.rollout.phase is Phase.ROLLING_BACK
+                ),
+            )
         return replace(goal, avoid=active.avoid[1], masked=self._deployment.masked(self._app))
 
     async def missing(self, active: ActiveRollout, seen: tuple[Instance, ...]) -> str:

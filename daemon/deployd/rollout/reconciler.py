@@ -6,18 +6,22 @@ Everything is recomputed in each turn: signals, timers and requests only wake th
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from deployd.errors import Refused
 from deployd.instances.app_unit import AppUnit
+from deployd.instances.health_unit import HealthUnit
 from deployd.instances.observer import Observer
 from deployd.instances.recall import Recall
 from deployd.instances.resync import Resync
 from deployd.instances.standby import Standby
+from deployd.model.app import App
 from deployd.model.clock import Timestamp
 from deployd.model.failure import Failure, GateName
 from deployd.model.instance import Instance
 from deployd.model.rollout import Pause, Phase
 from deployd.plan import judge
+from deployd.plan.health import Health, health, serving, why_down
 from deployd.plan.planner import Plan, Verdict, World, plan
 from deployd.plan.transitions import Event
 from deployd.rollout.active import ActiveRollout, Aim, snapshot
@@ -43,6 +47,7 @@ class Reconciler:
         *,
         resync: Resync,
         app_unit: AppUnit,
+        health_unit: HealthUnit,
         observer: Observer,
         recall: Recall,
         standby: Standby,
@@ -56,6 +61,7 @@ class Reconciler:
         self._analysis = analysis
         self._resync = resync
         self._app_unit = app_unit
+        self._health_unit = health_unit
         self._observer = observer
         self._recall = recall
         self._standby = standby
@@ -106,7 +112,11 @@ class Reconciler:
                 self._router.units_changed()
                 if not prepared:
                     return False
-            return await self._app_is_up(active)
+            if not await self._app_is_up(active):
+                return False
+            if active.rollout.phase is Phase.ROLLING:
+                await self._router.backend.reopen()
+            return True
         except Refused as error:
             await self._lifecycle.fail(active, Failure(GateName.UNITS, str(error)))
             return False
@@ -130,7 +140,10 @@ class Reconciler:
         settings = active.target.settings if active is not None else self._recorder.settings()
         if settings is not None:
             seen = self._observer.observe()
-            await self._router.backend.update(snapshot(active, seen, settings, self._recall.generation))
+            of = replace(snapshot(active, seen, settings, self._recall.generation), up=self._app_unit.is_up())
+            if await self._router.backend.update(of):
+                self._observer.retry_crashed()
+        await self._update_health(settings)
         rollout, current = self._recorder.rollout, self._recorder.settings()
         goal = active.aim.goal if active is not None and active.aim is not None else None
         seen = self._observer.observe()  # again: a freeze may have ended while routing was updated
@@ -139,6 +152,17 @@ class Reconciler:
             wanted = frozenset[int]() if goal is None else goal.same | {goal.generation}
             busy = rollout is not None and not rollout.suspended
             await self._standby.update(seen, Timestamp.now(), current, busy=busy, wanted=wanted)
+
+    async def _update_health(self, settings: App | None) -> None:
+        """Fail or reset the unit by which `systemctl --failed` names the app."""
+        backend, seen = self._router.backend, self._observer.observe()
+        addresses = backend.addresses()
+        found, reason = Health.OK, ""
+        if settings is not None:
+            served = serving(seen, backend.unreachable(), addresses)
+            found = health(settings.instances, served, addresses, self._recorder.rollout, up=self._app_unit.is_up())
+            reason = why_down(seen, addresses)
+        await self._health_unit.update(found, reason, seen, Timestamp.now().monotonic)
 
     def _probe(self, active: ActiveRollout, aim: Aim, seen: tuple[Instance, ...], now: Timestamp) -> None:
         """Probe the instances whose results the planner needs."""

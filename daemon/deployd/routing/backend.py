@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from deployd.model.address import Address
 from deployd.model.app import App
 from deployd.model.rollout import Rollout
 from deployd.routing.report import Report
@@ -16,8 +17,16 @@ class Backend:
     Methods raise SystemdError if systemd does not answer.
     """
 
-    async def update(self, snapshot: Snapshot) -> None:
-        """Route new connections according to the changed state of the app."""
+    async def update(self, snapshot: Snapshot) -> bool:
+        """Route new connections according to the changed state of the app, and open sockets that were closed.
+
+        Returns True if an address is open again, so that instances that could not start without it may now.
+        """
+        del snapshot
+        return False
+
+    async def reopen(self) -> None:
+        """Open sockets that were closed while the app is up, at once. Raises Refused for one that cannot listen."""
 
     def follow(self, rollout: Rollout) -> None:
         """Set the weights that the rollout asks for; they are in force when this returns."""
@@ -40,6 +49,14 @@ class Backend:
     def connected(self, numbers: Collection[int]) -> Collection[int]:  # noqa: ARG002
         """Return those of `numbers` that have connections of their own or may still get some, as far as known."""
         return ()
+
+    def addresses(self) -> tuple[Address, ...]:
+        """Return the listening addresses of the app as they are now."""
+        return ()
+
+    def unreachable(self) -> dict[int, str]:
+        """Return the instances that clients do not reach although their processes may be ready, and why."""
+        return {}
 
     def report(self) -> Report:
         """Return what `status` shows, without waiting for anything."""

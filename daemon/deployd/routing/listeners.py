@@ -60,10 +60,11 @@ class Listeners:
         """Why deployd cannot steer the app, or "" if it can."""
         return "" if isinstance(self._steering, Steering) else self._steering.reason
 
-    async def open(self, number: int) -> None:
-        """Open the socket unit, unless it is open. Raises UnitRefused if it cannot listen, and SystemdError."""
+    async def open(self, number: int, addresses: Collection[str]) -> None:
+        """Open the socket unit, unless it is open. Raises UnitRefused if it cannot listen at `addresses`, and
+        SystemdError."""
         if number not in self._known or not self._units.is_open(self._unit(number)):
-            await self._units.open(self._unit(number), self._starter(number))
+            await self._units.open(self._unit(number), self._starter(number), addresses)
 
     async def close(self, number: int) -> None:
         """Close the socket unit. Connections that wait there go to the other instances (migration)."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from deployd.model.address import Address
+
 
 @dataclass(frozen=True, slots=True)
 class Share:
@@ -19,7 +21,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """By instance number. All empty if the app is not steered."""
+    """By instance number. All but addresses and unreachable are empty if the app is not steered."""
 
     steering: str | None = None
     """ebpf, or none if the app should be steered and cannot be; None if it is not meant to be."""
@@ -33,3 +35,6 @@ class Report:
     """TCP connections that wait to be accepted."""
     shares: tuple[Share, ...] = ()
     """Of each generation, newest first."""
+    addresses: tuple[Address, ...] = ()
+    unreachable: dict[int, str] = field(default_factory=dict)
+    """Why clients do not reach an instance although its process is ready."""

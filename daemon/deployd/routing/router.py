@@ -4,45 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from deployd.model import unit_name
+from deployd.model.event import Emit
+from deployd.routing.address_log import AddressLog
 from deployd.routing.backend import Backend
 from deployd.routing.kernel import Kernel
 from deployd.routing.shared import Shared
 from deployd.routing.steered import Steered
 from deployd.systemd.manager import Systemd
+from deployd.units.deployment import Deployment
 
 
 class Router:
-    """Chooses the backend of one app. `has_own_sockets` says whether its installed units give each instance sockets."""
+    """Chooses the backend of one app: steered if its installed units give each instance sockets of its own."""
 
     def __init__(
         self,
         app: str,
         systemd: Systemd,
         kernel: Kernel,
-        has_own_sockets: Callable[[str], bool],
+        deployment: Deployment,
         *,
+        emit: Emit,
         changed: Callable[[], None],
+        reported: Callable[[], None],
     ) -> None:
+        """`changed` is called when the app should be routed again, `reported` when what `status` shows has changed."""
         self._app = app
         self._systemd = systemd
         self._kernel = kernel
-        self._has_own_sockets = has_own_sockets
+        self._deployment = deployment
         self._changed = changed
+        self._log = AddressLog(emit=emit, changed=reported)
         self._backend: Backend | None = None
 
     @property
     def backend(self) -> Backend:
         """Return the backend in use. Do not keep it: units_changed() may replace it."""
         if self._backend is None:
-            if self._has_own_sockets(self._app):
-                self._backend = Steered(self._app, self._systemd, self._kernel, changed=self._changed)
+            app, systemd, kernel = self._app, self._systemd, self._kernel
+            if self._deployment.has_own_sockets(app):
+                self._backend = Steered(app, systemd, kernel, self._log, changed=self._changed)
             else:
-                self._backend = Shared(self._kernel)
+                self._backend = Shared(app, systemd, self._deployment, kernel, self._log, changed=self._changed)
         return self._backend
+
+    def owns(self, unit: str) -> bool:
+        """True if `unit` is a listening socket that all instances share."""
+        return unit_name.shared_socket_count(self._app, unit) is not None
 
     def units_changed(self) -> None:
         """Stop the backend if the installed units now need the other one, so that it is chosen again."""
-        if self._backend is not None and self._has_own_sockets(self._app) is not isinstance(self._backend, Steered):
+        steered = self._deployment.has_own_sockets(self._app)
+        if self._backend is not None and steered is not isinstance(self._backend, Steered):
             self.stop()
 
     def stop(self) -> None:

@@ -2,25 +2,195 @@
 
 from __future__ import annotations
 
-from deployd.model.app import Routing
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+
+from deployd.alarm import Alarm
+from deployd.errors import DeploydError, Refused, SystemdError
+from deployd.model import unit_name
+from deployd.model.address import Address
+from deployd.model.app import App, Routing
+from deployd.model.instance import Instance, State
+from deployd.plan.reopening import Reopening
+from deployd.routing.address_log import AddressLog
 from deployd.routing.backend import Backend
 from deployd.routing.kernel import Kernel
 from deployd.routing.report import Report
 from deployd.routing.snapshot import Snapshot
+from deployd.routing.socket_units import SocketUnits
+from deployd.systemd.manager import Systemd
+from deployd.systemd.proxy import UNIT
+from deployd.units.deployment import Deployment
+from deployd.units.occupants import is_local
+from deployd.units.text.sockets import Socket
+
+log = logging.getLogger(__name__)
+
+RETRY = 10.0
+"""Seconds until another instance is restarted after one did not become ready."""
 
 
 class Shared(Backend):
-    """Does nothing: sockets open and close with their units. Reports why an app that should be steered is not."""
+    """Keeps the shared sockets open while the app is up. Otherwise systemd and the kernel do everything.
 
-    def __init__(self, kernel: Kernel) -> None:
+    `changed` is called when :meth:`update` is needed although no unit has changed.
+    """
+
+    def __init__(
+        self,
+        app: str,
+        systemd: Systemd,
+        deployment: Deployment,
+        kernel: Kernel,
+        addresses: AddressLog,
+        *,
+        changed: Callable[[], None],
+    ) -> None:
+        self._app = app
+        self._systemd = systemd
+        self._deployment = deployment
         self._kernel = kernel
+        self._log = addresses
+        self._changed = changed
+        self._units = SocketUnits(app, systemd)
+        self._sockets: tuple[Socket, ...] = ()
         self._wanted = Routing.SHARED
+        self._up = False
+        self._numbers: tuple[int, ...] = ()
+        self._reopening = Reopening()
+        self._refusal = ""
+        self._lost: frozenset[int] = frozenset()
+        self._held: dict[tuple[int, str], frozenset[str]] = {}
+        """Instance and invocation to the sockets that it is passed."""
+        self._mending: asyncio.Task[None] | None = None
+        self._alarm = Alarm(changed)
 
-    async def update(self, snapshot: Snapshot) -> None:
-        self._wanted = snapshot.settings.routing
+    async def update(self, snapshot: Snapshot) -> bool:
+        self._wanted, self._up = snapshot.settings.routing, snapshot.up
+        self._numbers = tuple(item.number for item in snapshot.instances)
+        await self._watch(self._deployment.listening(self._app))
+        now = time.monotonic()
+        self._reopening = self._reopening.observed(now, closed=self._up and bool(self._closed()))
+        opened = False
+        if self._reopening.is_due(now):
+            opened = await self._try_again()
+        if self._reopening.next_at is not None:
+            self._alarm.set(self._reopening.next_at - time.monotonic())
+        elif not self._closed():
+            self._refusal = ""
+        await self._find_lost(snapshot.instances)
+        self._mend(snapshot)
+        self._log.note(self.addresses())
+        return opened
+
+    async def reopen(self) -> None:
+        if not self._closed():
+            return
+        await self._deployment.open(self._app)
+        await self._refresh()
+
+    def addresses(self) -> tuple[Address, ...]:
+        return tuple(
+            Address(address, item.name, self._units.is_open(item.name), self._reason(item, address))
+            for item in self._sockets
+            for address in item.addresses
+        )
+
+    def unreachable(self) -> dict[int, str]:
+        if closed := [item for item in self.addresses() if not item.open]:
+            why = f"{' '.join(item.address for item in closed)} is closed: {closed[0].reason}"
+            return dict.fromkeys(self._numbers, why)
+        return dict.fromkeys(self._lost, "it runs without the listening socket, and is about to be restarted")
 
     def report(self) -> Report:
-        if self._wanted is not Routing.STEERED:
-            return Report()
-        why = self._kernel.obstacle or "deployd could not steer when the app was deployed; remove and apply it"
-        return Report("none", f"all instances share one socket: {why}")
+        steering, reason = None, ""
+        if self._wanted is Routing.STEERED:
+            why = self._kernel.obstacle or "deployd could not steer when the app was deployed; remove and apply it"
+            steering, reason = "none", f"all instances share one socket: {why}"
+        return Report(steering, reason, addresses=self.addresses(), unreachable=self.unreachable())
+
+    def stop(self) -> None:
+        self._alarm.close()
+        if self._mending is not None:
+            self._mending.cancel()
+        for socket in self._sockets:
+            self._systemd.unwatch(socket.name)
+
+    async def _watch(self, sockets: tuple[Socket, ...]) -> None:
+        for gone in {item.name for item in self._sockets} - {item.name for item in sockets}:
+            self._systemd.unwatch(gone)
+        self._sockets = sockets
+        for item in sockets:
+            await self._systemd.watch(item.name)
+
+    async def _refresh(self) -> None:
+        for item in self._sockets:
+            await self._systemd.refresh(item.name)
+
+    def _closed(self) -> list[Socket]:
+        return [item for item in self._sockets if not self._units.is_open(item.name)]
+
+    async def _try_again(self) -> bool:
+        try:
+            opened = await self._deployment.open(self._app)
+            await self._refresh()
+        except (Refused, SystemdError) as error:
+            self._refusal = str(error)
+            self._reopening = self._reopening.failed(time.monotonic())
+            log.warning("%s: %s; trying again", self._app, error)
+            await self._refresh()
+            return False
+        self._reopening = self._reopening.observed(time.monotonic(), closed=bool(self._closed()))
+        if opened:
+            log.warning("%s: a listening socket had been closed and was opened again", self._app)
+        return opened
+
+    async def _find_lost(self, instances: Iterable[Instance]) -> None:
+        """Find the instances that run without a socket that they would be passed if they were started now."""
+        lost, held = set(), {}
+        for item in instances:
+            suspicious = [socket.name for socket in self._sockets if self._units.has_lost(item, socket.name)]
+            if not suspicious:
+                continue
+            key = item.number, item.invocation_id
+            held[key] = self._held.get(key) or await self._passed(item.number)
+            if held[key].intersection(suspicious):
+                lost.add(item.number)
+        self._held, self._lost = held, frozenset(lost)
+
+    async def _passed(self, number: int) -> frozenset[str]:
+        unit = unit_name.instance(self._app, number)
+        return frozenset((await self._systemd.read(unit, UNIT, ["TriggeredBy"]))["TriggeredBy"])
+
+    def _mend(self, snapshot: Snapshot) -> None:
+        """Restart an instance that does not have the socket which is open now; one at a time, and not in a rollout."""
+        if not self._up or self._closed() or self._mending is not None:
+            return
+        if snapshot.rollout is not None and not snapshot.rollout.suspended:
+            return
+        settled = all(item.state in (State.READY, State.INACTIVE, State.STANDBY) for item in snapshot.instances)
+        if self._lost and settled:
+            number = min(self._lost)
+            log.warning("%s: instance %d does not have the socket that is open now; restarting it", self._app, number)
+            self._mending = asyncio.ensure_future(self._restart(number, snapshot.settings))
+
+    async def _restart(self, number: int, settings: App) -> None:
+        unit = unit_name.instance(self._app, number)
+        try:
+            limit = settings.stop.timeout + settings.gate.timeout + RETRY
+            await asyncio.wait_for(await self._systemd.restart(unit), limit)
+        except (DeploydError, TimeoutError) as error:
+            log.warning("%s: instance %d could not be restarted: %s", self._app, number, error)
+            await asyncio.sleep(RETRY)
+        finally:
+            self._mending = None
+            self._changed()
+
+    def _reason(self, socket: Socket, address: str) -> str:
+        if self._units.is_open(socket.name):
+            return "" if is_local(address) else "no interface of this machine has the address"
+        if not self._up:
+            return "the app is stopped"
+        return self._refusal or f"{socket.name} was closed and is about to be opened again"

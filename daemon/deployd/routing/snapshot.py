@@ -26,6 +26,8 @@ class Snapshot:
     """A generation that comes first, independent of the rollout."""
     unanswered: frozenset[int] = frozenset()
     """Ready instances whose probe has not succeeded yet; they get no connections."""
+    up: bool = True
+    """True while the app unit is up: the app's addresses are to be open."""
     adopted_by: Mapping[int, int] = field(default_factory=dict)
     """Generations whose instances are about to be adopted, and the generation that adopts them."""
 

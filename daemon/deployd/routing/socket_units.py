@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 
 from deployd.errors import SystemdError
 from deployd.model import unit_name
 from deployd.model.instance import Instance, State
 from deployd.systemd.manager import Systemd
 from deployd.systemd.proxy import UnitRefused
+from deployd.units.occupants import occupants, refusal
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +26,9 @@ class SocketUnits:
         self._app = app
         self._systemd = systemd
 
-    async def open(self, unit: str, starter: str) -> bool:
-        """Open a socket, and return False if it was open. Raises UnitRefused if it cannot listen, and SystemdError."""
+    async def open(self, unit: str, starter: str, addresses: Collection[str] = ()) -> bool:
+        """Open a socket, and return False if it was open. Raises UnitRefused if it cannot listen at its `addresses`,
+        with the reason, and SystemdError."""
         if job := await self._systemd.job(unit):
             await self.end(job)  # starting it now would cancel the job, and a `systemctl stop` that waits would fail
         await self._systemd.watch(unit)
@@ -36,7 +39,9 @@ class SocketUnits:
         result = await self.end(await self._systemd.start(unit))
         await self._systemd.refresh(unit)
         if not self.is_open(unit):
-            raise UnitRefused(f"{unit} could not listen (its start job ended with {result}); see journalctl -u {unit}")
+            found = await asyncio.to_thread(occupants, addresses)
+            others = [item for item in found if not unit_name.belongs_to_instances(self._app, item.unit)]
+            raise UnitRefused(refusal(unit, addresses, result, others))
         return True
 
     async def close(self, unit: str, starter: str) -> None:

@@ -17,12 +17,16 @@ from pathlib import Path
 from deployd.alarm import Alarm
 from deployd.errors import DeploydError, SteeringError
 from deployd.model import unit_name
-from deployd.model.app import App
+from deployd.model.address import Address
+from deployd.model.app import App, ListenKind
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Rollout
 from deployd.plan import unix_routing
+from deployd.plan.reopening import LONGEST
 from deployd.plan.routing import Candidate
 from deployd.reuseport.listeners import cgroup_root
+from deployd.routing import steered_addresses
+from deployd.routing.address_log import AddressLog
 from deployd.routing.backend import Backend
 from deployd.routing.balancer import Balancer
 from deployd.routing.drain import HANDSHAKES, POLL, Drain
@@ -44,8 +48,11 @@ RETRY = 1.0
 class Steered(Backend):
     """Steers one app. `changed` is called when :meth:`update` is needed although no unit has changed."""
 
-    def __init__(self, app: str, systemd: Systemd, kernel: Kernel, *, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, app: str, systemd: Systemd, kernel: Kernel, addresses: AddressLog, *, changed: Callable[[], None]
+    ) -> None:
         self._app = app
+        self._log = addresses
         self._systemd = systemd
         self._changed = changed
         cgroups = cgroup_root() or Path("/sys/fs/cgroup")
@@ -57,11 +64,18 @@ class Steered(Backend):
         self._snapshot: Snapshot | None = None
         self._leaving: set[int] = set()
         self._mending: asyncio.Task[None] | None = None
+        self._failures: dict[int, tuple[int, str]] = {}
+        """Instances whose sockets could not be opened again: how often, and why the last time."""
         self._again = Alarm(changed)
         self._strays = Alarm(changed)
 
-    async def update(self, snapshot: Snapshot) -> None:
+    async def update(self, snapshot: Snapshot) -> bool:
         self._snapshot = snapshot
+        await self._update(snapshot)
+        self._log.note(self.addresses())
+        return False
+
+    async def _update(self, snapshot: Snapshot) -> None:
         try:
             self._unix.serve(snapshot.settings, keep=snapshot.rollout is not None)
             await self._passed.update(item for item in snapshot.instances if _is_up(item))
@@ -77,8 +91,11 @@ class Steered(Backend):
         if not synced:
             self._again.set(POLL)
             self._strays.set(HANDSHAKES)  # until then the kernel distributes by hash, also to frozen instances
-        for number in sorted((self._tcp.lost | self._unix.lost) - self._leaving):
-            self._mend(number, snapshot.settings)
+        lost = self.unreachable()
+        self._failures = {number: known for number, known in self._failures.items() if number in lost}
+        if snapshot.up:
+            for number in sorted(lost.keys() - self._leaving, key=lambda number: self._failures.get(number, (0,))[0]):
+                self._mend(number, snapshot.settings)
         if self._candidates():
             await self._tcp.close_unused(snapshot.instances)
             await self._close_dead(snapshot)
@@ -135,7 +152,30 @@ class Steered(Backend):
             log.debug("%s: %s", self._app, error)
             return ()
 
+    def addresses(self) -> tuple[Address, ...]:
+        if self._snapshot is None:
+            return ()
+        current, lost = self._unix.current(), self.unreachable()
+        return steered_addresses.addresses(
+            self._app,
+            self._snapshot.settings.listen,
+            up=self._snapshot.up,
+            opened=self._tcp.numbers() - lost.keys(),
+            lost=lost,
+            generation=current if self._unix.is_open(current) else None,
+        )
+
+    def unreachable(self) -> dict[int, str]:
+        """Return the instances that run without an open socket of theirs, and why."""
+        return {
+            number: self._failures.get(number, (0, "its socket was closed, and it is about to be restarted"))[1]
+            for number in sorted(self._tcp.lost | self._unix.lost)
+        }
+
     def report(self) -> Report:
+        return replace(self._steering(), addresses=self.addresses(), unreachable=self.unreachable())
+
+    def _steering(self) -> Report:
         instances = self._snapshot.instances if self._snapshot else ()
         try:
             counters = self._tcp.counters()
@@ -169,7 +209,7 @@ class Steered(Backend):
         await self._passed.read(number)
         tcp, socket = self._passed.tcp(number), self._passed.unix(number)
         if tcp:
-            await self._tcp.open(number)
+            await self._tcp.open(number, self._tcp_addresses())
         if socket is not None:
             await self._unix.open(socket)
 
@@ -206,14 +246,22 @@ class Steered(Backend):
             self._tcp.drop(number)
             await self._open(number)
             await asyncio.wait_for(await self._systemd.restart(unit_name.instance(self._app, number)), TIMEOUT)
+            self._failures.pop(number, None)
         except Exception as error:
             known = isinstance(error, DeploydError | TimeoutError)
             log.warning("%s: instance %d: %s", self._app, number, error, exc_info=None if known else error)
-            await asyncio.sleep(RETRY)
+            failures = min(self._failures.get(number, (0,))[0] + 1, 10)
+            self._failures[number] = failures, str(error)
+            self._changed()
+            await asyncio.sleep(min(LONGEST, RETRY * 2.0 ** (failures - 1)))
         finally:
             self._mending = None
             self._leaving.discard(number)
             self._changed()
+
+    def _tcp_addresses(self) -> list[str]:
+        listen = self._snapshot.settings.listen if self._snapshot is not None else ()
+        return [item.address for item in listen if item.kind is ListenKind.TCP]
 
     def _route(self) -> None:
         """Apply the policy to the instances as they are."""

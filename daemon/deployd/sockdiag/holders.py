@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from deployd.errors import SteeringError
@@ -14,6 +16,16 @@ _SOCKET = re.compile(r"socket:\[([0-9]+)\]")
 def inodes(cgroup: Path, proc: Path = Path("/proc")) -> set[int]:
     """Return the inodes of all sockets that processes in `cgroup` and below have open. Raises SteeringError."""
     return {inode for process in _processes(cgroup) for inode in _sockets(proc / process / "fd")}
+
+
+def processes(wanted: Collection[int], proc: Path = Path("/proc")) -> list[tuple[int, int]]:
+    """Return (inode, PID) for each process that has one of these sockets open, by PID. Processes that cannot be read
+    are left out."""
+    found = []
+    for pid in sorted(int(name) for name in os.listdir(proc) if name.isdigit()):  # noqa: PTH208 - as below
+        with contextlib.suppress(SteeringError):
+            found += [(inode, pid) for inode in set(_sockets(proc / str(pid) / "fd")).intersection(wanted)]
+    return found
 
 
 def _processes(cgroup: Path) -> list[str]:

@@ -95,6 +95,8 @@ def sentence(app: str, event: EventName, data: dict[str, Any]) -> str:
             return f"{app}{reason}"  # the reason names the hook
         case EventName.HOOK:
             return f"{app}: {data['hook']} hook {data['command']} {data['state']}"
+        case EventName.ADDRESS:
+            return f"{app}: {data['address']} is {'open' if data['open'] else 'closed'}{reason}"
         case EventName.FAILED_GATE:
             return f"{app}: gate failed{reason}"
         case EventName.WARNING:
@@ -109,5 +111,5 @@ def sentence(app: str, event: EventName, data: dict[str, Any]) -> str:
 
 def level(event: EventName, data: dict[str, Any]) -> int:
     """Return the log level of an event: a warning for anything that is not a success."""
-    bad = data.get("state") == "failed" or event in _BAD
+    bad = data.get("state") == "failed" or event in _BAD or data.get("open") is False
     return logging.WARNING if bad or data.get("result") not in (None, "succeeded") else logging.INFO

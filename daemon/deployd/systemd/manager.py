@@ -141,13 +141,16 @@ class Systemd:
         """Read properties of a unit, watched or not."""
         return await self._proxy.read(unit, [(interface, name) for name in names])
 
-    async def start(self, unit: str) -> asyncio.Future[str]:
-        """Queue a start job. The future has the result of the job: done, failed, timeout, dependency, canceled …"""
-        return await self._job("StartUnit", unit)
+    async def start(self, unit: str, *, alone: bool = False) -> asyncio.Future[str]:
+        """Queue a start job. The future has the result of the job: done, failed, timeout, dependency, canceled …
 
-    async def stop(self, unit: str) -> asyncio.Future[str]:
-        """Queue a stop job; see start."""
-        return await self._job("StopUnit", unit)
+        With `alone`, units on which it depends are neither started nor waited for.
+        """
+        return await self._job("StartUnit", unit, alone=alone)
+
+    async def stop(self, unit: str, *, alone: bool = False) -> asyncio.Future[str]:
+        """Queue a stop job; see start. With `alone`, units that are part of it are not stopped."""
+        return await self._job("StopUnit", unit, alone=alone)
 
     async def restart(self, unit: str) -> asyncio.Future[str]:
         """Queue a restart job; see start."""
@@ -226,9 +229,9 @@ class Systemd:
         await self.resubscribe()
         return await self.states(patterns)
 
-    async def _job(self, method: str, unit: str) -> asyncio.Future[str]:
+    async def _job(self, method: str, unit: str, *, alone: bool = False) -> asyncio.Future[str]:
         with self._jobs.listening():
-            (path,) = await self._proxy.call(method, "ss", [unit, "replace"])
+            (path,) = await self._proxy.call(method, "ss", [unit, "ignore-dependencies" if alone else "replace"])
             return self._jobs.end(path, unit)
 
     async def _job_of(self, unit: str) -> str:

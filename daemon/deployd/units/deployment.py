@@ -26,7 +26,9 @@ from deployd.units.directory import UnitDirectory
 from deployd.units.layout import Layout
 from deployd.units.present import Present
 from deployd.units.shared_sockets import SharedSockets
+from deployd.units.socket_opening import SocketOpening
 from deployd.units.text import Unit, generation_files, is_steered, marked, sockets, unit_files
+from deployd.units.text.sockets import Socket
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +62,13 @@ class Deployment:
         self._steerable = steerable
         self._reload = reload
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._sockets = SharedSockets(systemd, units, reload, self._present, self._render)
+        self._opening = SocketOpening(systemd, reload)
+        self._sockets = SharedSockets(systemd, units, reload, self._present, self._render, self._opening)
+        self._listening: dict[str, tuple[Socket, ...]] = {}
+
+    def sweep(self) -> None:
+        """Remove what a killed daemon has left."""
+        self._opening.sweep()
 
     def layout(self, app: App, goal: Goal, *, closing: bool = False) -> Layout:
         """Return the units for `goal`, whose settings are `app`; see `layout.layout`. Raises Refused and StateError."""
@@ -136,7 +144,33 @@ class Deployment:
 
     def sockets(self, name: str) -> tuple[str, ...]:
         """Return the names of the installed shared sockets."""
-        return tuple(item.name for item in self._present(name).sockets())
+        return tuple(item.name for item in self.listening(name))
+
+    def listening(self, name: str) -> tuple[Socket, ...]:
+        """Return the installed shared sockets. Raises StateError."""
+        if name not in self._listening:  # read again after each change: every turn of the control loop asks
+            self._listening[name] = self._present(name).sockets()
+        return self._listening[name]
+
+    def is_opening(self, name: str) -> bool:
+        """True while the app unit is down only because a socket of the app is being opened."""
+        return self._opening.is_aside(name)
+
+    async def open(self, name: str) -> bool:
+        """Open the shared sockets that were closed while the app is up; return False if there are none.
+
+        Raises StateError, SystemdError, and Refused for one that cannot listen, after all have been tried.
+        """
+        async with self._locks[name]:
+            opened, refused = False, None
+            for socket in self.listening(name):
+                try:
+                    opened |= await self._opening.open(name, socket)
+                except Refused as error:
+                    refused = error
+            if refused is not None:
+                raise refused
+            return opened
 
     def masked(self, name: str) -> frozenset[int]:
         """Return the instances that are masked, which systemd does not start."""
@@ -154,6 +188,8 @@ class Deployment:
             there.generation_sockets.pop(goal.generation, None)
         wanted = self._layout(app, goal, there)
         self._refuse_edits(app, wanted)
+        if await self._is_up(app.name):
+            await self.open(app.name)
         if self._units.diff(wanted.files):
             self._units.require_writable()
             await self._units.verify(wanted.units)
@@ -178,12 +214,12 @@ class Deployment:
                     f" remove {name} and apply it again"
                 )
 
-    async def install(self, app: App, goal: Goal, *, closing: bool = False) -> frozenset[int]:
+    async def install(self, app: App, goal: Goal, *, closing: bool = False, lenient: bool = False) -> frozenset[int]:
         """Install the goal's units, reload systemd if they changed, and open the sockets, a new one before anything
         else changes. See `layout` for `closing`.
 
         Returns the instance numbers that new instances must not get. Raises StateError, SystemdError, and Refused for a
-        socket that cannot be opened, which is then removed again.
+        socket that cannot be opened, which is then removed again. A `lenient` installation continues without it.
 
         The layout is computed anew just before it is written, and not taken from `prepare`: the pins may have changed
         since, because hooks may run for hours in between.
@@ -199,7 +235,12 @@ class Deployment:
             enabled = () if not first and await self._is_up(app.name) else [unit_name.app_unit(app.name)]
             wanted = await self._install(app.name, partial(self.layout, app, goal, closing=closing), enabled=enabled)
             for socket in wanted.placement.wanted:
-                await self._sockets.open(app.name, socket.name)
+                try:
+                    await self._sockets.open(app.name, socket.name)
+                except Refused as error:
+                    if not lenient:
+                        raise
+                    log.warning("%s: %s", app.name, error)
             return wanted.avoid
 
     def _only(self, app: App, goal: Goal, socket: str, *, closing: bool) -> Layout:
@@ -231,6 +272,7 @@ class Deployment:
 
         async def write() -> bool:
             found.append(wanted())
+            self._listening.pop(name, None)
             changed = self._units.install(found[0].files, found[0].stale)
             if enabled:
                 listening = found[0].placement.wanted if unit_name.app_unit(name) in enabled else ()
@@ -252,4 +294,7 @@ class Deployment:
         May be repeated: sockets that a killed daemon left open are closed by the next one.
         """
         async with self._locks[app.name]:
-            return await self._sockets.close(app, leaving)
+            try:
+                return await self._sockets.close(app, leaving)
+            finally:
+                self._listening.pop(app.name, None)

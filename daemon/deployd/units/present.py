@@ -55,6 +55,10 @@ class Present:
         found = (sockets.parse(name, text) for name, text in self.installed.items())
         return sockets.in_order(self.name, found)
 
+    def socket(self, name: str) -> Socket:
+        """Return the installed shared socket of that name."""
+        return sockets.parse(name, self.installed.get(name, ""))
+
     def place(self, app: App) -> Placement:
         """Return the placement of the addresses of `app`. Raises Refused."""
         if self.steers(app):

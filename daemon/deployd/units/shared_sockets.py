@@ -16,6 +16,7 @@ from deployd.systemd.proxy import UnitRefused
 from deployd.units.directory import UnitDirectory
 from deployd.units.layout import Render
 from deployd.units.present import Present
+from deployd.units.socket_opening import SocketOpening
 from deployd.units.text import Unit, sockets
 from deployd.units.text.sockets import Socket
 
@@ -38,32 +39,26 @@ class SharedSockets:
         reload: DaemonReload,
         present: Callable[[str], Present],
         render: Render,
+        opening: SocketOpening,
     ) -> None:
         self._systemd = systemd
         self._units = units
         self._reload = reload
         self._present = present
         self._render = render
+        self._opening = opening
 
-    async def open(self, name: str, socket: str) -> None:
-        """Open a socket of the app `name`, unless it is open. One that cannot be opened is removed.
+    async def open(self, name: str, socket: str) -> bool:
+        """Open a socket of the app `name`, and return False if it is open. One that cannot be opened and is not in use
+        is removed.
 
         Raises StateError, SystemdError, and Refused if the socket cannot listen.
         """
-        await self._systemd.watch(socket)
-        await self._systemd.refresh(socket)
         try:
-            if self._systemd.properties(socket).get("ActiveState") == "active":
-                return
-            result = await asyncio.wait_for(await self._systemd.start(socket), TIMEOUT)
-        except TimeoutError:
-            result = "timeout"
-        finally:
-            self._systemd.unwatch(socket)
-        if result not in ("done", "unknown"):
+            return await self._opening.open(name, self._present(name).socket(socket))
+        except Refused:
             await self._remove_unused(name, socket)
-            # Another attempt would fail too: most likely the address is in use.
-            raise Refused(f"{socket} could not listen (its start job ended with {result}); see journalctl -u {socket}")
+            raise
 
     async def close(self, app: App, leaving: frozenset[int]) -> bool:
         """Close the sockets that neither `app` nor a pinned instance uses; instances that are `leaving` do not count.

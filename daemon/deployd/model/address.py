@@ -1,0 +1,16 @@
+"""Listening addresses of an app, as they are now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A listening address and the socket unit that has it."""
+
+    address: str
+    unit: str
+    open: bool
+    reason: str = ""
+    """Why it is closed, or why clients cannot reach it although it is open."""

@@ -1,0 +1,48 @@
+"""The addresses of a steered app, whose instances or generations have a socket unit each. Pure but for `is_local`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from deployd.model import unit_name
+from deployd.model.address import Address
+from deployd.model.app import Listen, ListenKind
+from deployd.units.occupants import is_local
+
+
+def addresses(
+    app: str,
+    listen: Iterable[Listen],
+    *,
+    up: bool,
+    opened: Collection[int],
+    lost: Mapping[int, str],
+    generation: int | None,
+) -> tuple[Address, ...]:
+    """Return the addresses of an app.
+
+    `opened`: the instances with an open TCP socket; `lost`: those that run without theirs, and why; `generation`: the
+    open UNIX socket to which addresses lead.
+    """
+    stopped = "" if up else "the app is stopped"
+    return tuple(
+        _tcp(app, item.address, stopped, opened, lost)
+        if item.kind is ListenKind.TCP
+        else _unix(app, item.address, stopped, generation)
+        for item in listen
+    )
+
+
+def _tcp(app: str, address: str, stopped: str, opened: Collection[int], lost: Mapping[int, str]) -> Address:
+    away = "" if is_local(address) else "no interface of this machine has the address"
+    first = min(lost or opened, default=0)
+    unit = unit_name.instance_socket(app, first or "*")
+    if opened:
+        return Address(address, unit, True, lost[first] if lost else away)
+    return Address(address, unit, False, stopped or (lost[first] if lost else "no instance has a socket"))
+
+
+def _unix(app: str, address: str, stopped: str, generation: int | None) -> Address:
+    unit = unit_name.generation_socket(app, "*" if generation is None else generation)
+    opened = generation is not None
+    return Address(address, unit, opened, "" if opened else stopped or "no generation has an open socket")

@@ -1,0 +1,120 @@
+"""Which processes listen at an address already, so that a socket cannot be opened there."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deployd.config import overlap
+from deployd.errors import SteeringError
+from deployd.model.app import Listen, ListenKind
+from deployd.reuseport.listeners import cgroup_id, cgroup_root
+from deployd.sockdiag import holders
+from deployd.sockdiag.inet_diag import Diag, Listener
+
+
+@dataclass(frozen=True, slots=True)
+class Occupant:
+    """A process that listens at an address."""
+
+    address: str
+    inode: int
+    pid: int
+    name: str
+    unit: str
+    """The unit of the process, or the socket unit for which systemd has the address open; "" if it is not known."""
+
+    def __str__(self) -> str:
+        process = f"{self.name} (PID {self.pid})" if self.pid != 1 else "systemd"
+        return f"{self.address} is used by {process}{f' of {self.unit}' if self.unit else ''}"
+
+
+def occupants(addresses: Iterable[str], proc: Path = Path("/proc")) -> list[Occupant]:
+    """Return the processes that listen at these addresses, or where a socket at one would conflict with theirs.
+
+    Blocks: it reads the descriptors of all processes. An empty list may mean that they cannot be read. There are none
+    at a path, where systemd replaces the socket.
+    """
+    return [found for address in addresses if not address.startswith("/") for found in _at(address, proc)]
+
+
+def refusal(unit: str, addresses: Iterable[str], result: str, found: Iterable[Occupant]) -> str:
+    """Return why a socket unit could not be opened, from the result of its job and the occupants of its addresses."""
+    if in_use := list(dict.fromkeys(map(str, found))):
+        return f"{unit} could not listen: {'; '.join(in_use)}"
+    if away := [address for address in addresses if not is_local(address)]:
+        return f"{unit} could not listen: no interface of this machine has {' or '.join(away)}"
+    return f"{unit} could not listen (its start job ended with {result}); see journalctl -u {unit}"
+
+
+def _at(address: str, proc: Path) -> list[Occupant]:
+    try:
+        cgroups = _tcp(address)
+        found = holders.processes(cgroups.keys(), proc) if cgroups else []
+    except SteeringError:
+        return []
+    return [
+        Occupant(
+            address,
+            inode,
+            pid,
+            _read(proc / str(pid) / "comm"),
+            _unit_of_cgroup(cgroups[inode]) if pid == 1 else _unit_of(proc / str(pid) / "cgroup"),
+        )
+        for inode, pid in found
+    ]
+
+
+def is_local(address: str) -> bool:
+    """True if an interface of this machine has the address, now; also for paths and wildcards."""
+    host = address.rpartition(":")[0].strip("[]")
+    if address.startswith("/") or not host:
+        return True
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+    except OSError:
+        return False
+    return True
+
+
+def _tcp(address: str) -> dict[int, int]:
+    """Return the inode and the cgroup of each listener with which a socket at `address` would conflict."""
+    mine = overlap.claim(Listen(ListenKind.TCP, address), (), only6=overlap.ipv6_only())
+    listeners = Diag().listeners(int(address.rpartition(":")[2]))
+    return {item.inode: item.cgroup for item in listeners if overlap.conflict(mine, _claim(item))}
+
+
+def _claim(listener: Listener) -> overlap.Claim:
+    host = ipaddress.ip_address(listener.address)
+    bracketed = f"[{host}]" if host.version == 6 else str(host)
+    return overlap.claim(Listen(ListenKind.TCP, f"{bracketed}:{listener.port}"), (), only6=listener.v6only)
+
+
+def _unit_of(file: Path) -> str:
+    """Return the unit in a file /proc/PID/cgroup (cgroups(7))."""
+    parts = [part for part in _read(file).rpartition("::")[2].split("/") if part]
+    return next((part for part in reversed(parts) if part.endswith((".service", ".scope", ".socket"))), "")
+
+
+def _unit_of_cgroup(number: int) -> str:
+    """Return the socket unit whose cgroup has this number."""
+    return next((path.name for path in _cgroups() if cgroup_id(path) == number), "") if number else ""
+
+
+def _cgroups() -> Iterator[Path]:
+    root = cgroup_root()
+    for directory, names, _ in os.walk(root) if root is not None else ():
+        yield from (Path(directory) / name for name in names if name.endswith(".socket"))
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except OSError:  # the process has ended
+        return ""

@@ -31,6 +31,7 @@ from deployd.apps.weights import Weights
 from deployd.bus import Bus
 from deployd.files.workers import Workers
 from deployd.model.app import App
+from deployd.model.probation import Probation
 from deployd.rollout.controller import Controller
 from deployd.rollout.factory import ControllerFactory
 from deployd.rollout.generation_builder import GenerationBuilder
@@ -110,10 +111,15 @@ class Assembly:
         """Return what the app file says now, read by the workers of requests."""
         return await self.files.load(name, self._workers)
 
+    async def _take_back(self, probation: Probation, reason: str) -> None:
+        """Roll back a generation that has failed its probation."""
+        await self._requests.take_back(probation, reason)
+
     def _controller(self, name: str) -> Controller:
         return self._controllers.make(
             name,
             self._comparer.compare,
+            self._take_back,
             emit=partial(self.announcer.event, name),
             changed=partial(self.announcer.changed, name),
         )

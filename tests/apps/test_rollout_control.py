@@ -14,6 +14,7 @@ from deployd.apps.rollback_goal import RollbackGoal
 from deployd.apps.rollout_control import RolloutControl, UnderWay
 from deployd.errors import Busy, Refused, StateError
 from deployd.model.generation import Result
+from deployd.model.probation import Probation
 from deployd.model.rollout import Phase, Rollout
 from deployd.plan.transitions import Event
 from deployd.rollout.controller import Controller
@@ -34,6 +35,8 @@ class Site:
         self.controller.rollout = rollout
         self.controller.target = generation(8) if rollout is not None else None
         self.controller.send.return_value = True
+        self.controller.accept.return_value = False
+        self.controller.watched.return_value = None
         registry = create_autospec(Registry, instance=True)
         registry.known.return_value = self.controller
         registry.rollout.return_value = rollout
@@ -104,3 +107,15 @@ def test_an_irreversible_rollout_is_aborted_only_if_that_is_wanted() -> None:
 def test_a_rollback_returns_to_the_origin_of_the_rollout_under_way() -> None:
     assert Site().rollback_goal.find("demo", 0, past_irreversible=False).number == 7
     assert Site(None).rollback_goal.find("demo", 0, past_irreversible=False).number == 6
+
+
+def test_without_a_rollout_a_resume_ends_the_probation_and_an_abort_names_what_can_be_done() -> None:
+    site = Site(None)
+    site.controller.watched.return_value = Probation("demo", 7, 6, "", 0.0, 0.0, 300.0, "boot", ends=1.8e9)
+    with pytest.raises(
+        Refused, match=r"generation 7 is live and watched until 20.*: roll it back with deployd rollback"
+    ):
+        site.control.abort("demo")
+    site.controller.accept.return_value = True
+    asyncio.run(site.control.resume("demo"))
+    site.controller.send.assert_not_called()

@@ -31,6 +31,7 @@ def site(rollout: Rollout | None, *, steered: bool = True, weighs: bool = True) 
     controller.rollout = rollout
     controller.target = None if rollout is None else STEERED if steered else generation(8)
     controller.weigh.return_value = weighs
+    controller.watched.return_value = None
     registry, generations = create_autospec(Registry, instance=True), create_autospec(Generations, instance=True)
     registry.known.return_value = controller
     generations.current.return_value = STEERED if steered else generation(8)

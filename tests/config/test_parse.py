@@ -53,6 +53,7 @@ def test_every_key_is_read() -> None:
             (Amount(1), Amount(50, percent=True)),
             True,
             HookSettings((("./bin/migrate", "--all"), ("/bin/true",)), (("bin/announce",),), 300.0),
+            watch=600.0,
         ),
         stop=StopSettings("SIGQUIT", 30.0),
         service=(

@@ -14,7 +14,7 @@ from tests.docs.terminal import Terminal
 PATIENCE = 20.0
 """Seconds until a canary is ready, where a reader takes a breath."""
 TIME = re.compile(r"\b\d+(\.\d+)? (s|min)\b")
-DATE = re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?\b|\b\d+ [A-Z][a-z]{2} \d\d:\d\d\b")
+DATE = re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?\b|\b\d\d:\d\d:\d\d\b|\b\d+ [A-Z][a-z]{2} \d\d:\d\d\b")
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,8 @@ SNAPSHOT = Snapshot(
     routing=Report(),
     standby=None,
     up=True,
+    probation=None,
+    crashes=0,
     history_error="",
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest.mock import create_autospec
@@ -15,7 +15,7 @@ from deployd.instances.actuator import Actuator
 from deployd.instances.crash_loop import CrashLoop
 from deployd.model.action import Action, Start, Stop
 from deployd.model.clock import Timestamp
-from deployd.model.crashes import Crashes
+from deployd.model.crashes import Crash, Crashes
 from deployd.model.event import EventName
 from deployd.model.instance import Instance, State
 from deployd.plan.backoff import GRACE, Patience
@@ -32,6 +32,7 @@ class Memory:
     saved: dict[int, Crashes] = field(default_factory=dict)
     full: bool = False
     log: list[str] = field(default_factory=list)
+    logged: list[Crash] = field(default_factory=list)
 
     def crashes(self, app: str, boot: str) -> dict[int, Crashes]:
         return dict(self.saved)
@@ -44,6 +45,9 @@ class Memory:
             self.saved.pop(number, None)
             if crashes.count:
                 self.saved[number] = crashes
+
+    def log_crashes(self, app: str, boot: str, news: Iterable[Crash]) -> None:
+        self.logged += news
 
     def settings(self, app: str, number: int) -> Any:
         return SETTINGS
@@ -135,6 +139,8 @@ def test_a_crash_loop_is_recorded_before_the_stop() -> None:
         assert stand.actions == [Stop(1, 7, "crash-loop", keep=True)]
         assert stand.memory.log[-2:] == ["saved", "Stop"]
         assert stand.memory.saved[1].retry_at == stand.now + 1.0
+        assert [item.invocation for item in stand.memory.logged] == ["i0", "i1", "i2", "i3", "i4"]
+        assert {(item.instance, item.generation) for item in stand.memory.logged} == {(1, 7)}
         (event,) = stand.events
         assert (event["event"], event["instance"], event["crashes"]) == ("crash-loop", 1, 5)
         assert event["reason"].startswith("crashed 5 times in 2 s (killed by SIGSEGV after it was ready); next try at ")

@@ -84,13 +84,13 @@ class World:
                 nap.set_result(None)
         await settle()
 
-    async def update(self, *wanted: Instance, settings: App = HTTP, release: str = RELEASE) -> None:
-        self.prober.update(settings, release, wanted)
+    async def update(self, *wanted: Instance, settings: App = HTTP, release: str = RELEASE, calm: float = 0.0) -> None:
+        self.prober.update(settings, release, wanted, calm)
         await settle()
 
     def result(self, item: Instance = ONE) -> tuple[float, str]:
         (shown,) = self.prober.overlay([item])
-        assert replace(shown, probed_since=0.0, probe_error="") == item
+        assert replace(shown, probed_since=0.0, probe_error="", probe_failures=0) == item
         return shown.probed_since, shown.probe_error
 
 
@@ -286,3 +286,17 @@ def test_an_instance_without_an_invocation_is_not_probed(invocation: str) -> Non
         await world.prober.stop()
 
     asyncio.run(main())
+
+
+@scenario
+async def test_calm_probes_never_end_and_count_failures_in_a_row(world: World) -> None:
+    counted = []
+    for answer in ("", "x", "x", "", "y"):
+        await world.update(ONE, calm=10.0)
+        await world.answer(1, answer)
+        (shown,) = world.prober.overlay([ONE])
+        counted.append(shown.probe_failures)
+        await world.interval()
+    assert counted == [0, 1, 2, 0, 1]
+    assert world.slept == [10.0] * 5
+    assert world.changes == 5

@@ -17,6 +17,7 @@ from deployd.instances import actuator
 from deployd.instances.commands import Commands
 from deployd.model.clock import Timestamp
 from deployd.model.generation import Generation, Result
+from deployd.model.probation import Probation
 from deployd.plan.backoff import Patience
 from deployd.rollout import control_loop
 from deployd.rollout.factory import ControllerFactory
@@ -214,9 +215,14 @@ class SimulatedApp:
         async def compare(_app: str) -> dict[str, Any]:
             return {}
 
+        async def take_back(probation: Probation, reason: str) -> None:
+            self.taken_back.append((probation.generation, reason))
+
+        self.taken_back: list[tuple[int, str]] = []
         self.controller = factory.make(
             NAME,
             compare,
+            take_back,
             emit=lambda event, fields: self.events.put_nowait({"event": event, **fields}),
             changed=lambda: None,
         )

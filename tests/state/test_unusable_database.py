@@ -79,7 +79,7 @@ BROKEN: dict[str, tuple[Callable[[Site], None], str]] = {
     ),
     "newer": (
         lambda site: site.sql("PRAGMA user_version = 9"),
-        r"was written by a newer deployd \(schema version 9; this one knows 1\)",
+        r"was written by a newer deployd \(schema version 9; this one knows 2\)",
     ),
     "without a table": (
         lambda site: site.sql("DROP TABLE rollouts"),
@@ -197,6 +197,6 @@ def test_an_older_version_is_migrated(site: Site, monkeypatch: pytest.MonkeyPatc
     assert site.reopened() == ""
     assert site.facts("demo") == before
     [version] = site.history.source._require().execute("PRAGMA user_version").fetchone()
-    assert version == 2
+    assert version == 3
     monkeypatch.undo()
-    assert "written by a newer deployd (schema version 2; this one knows 1)" in site.reopened()
+    assert "written by a newer deployd (schema version 3; this one knows 2)" in site.reopened()

@@ -23,7 +23,7 @@ def test_the_catalog_explains_every_message_and_no_other() -> None:
 @pytest.mark.parametrize("event", journal.MESSAGE_IDS)
 def test_an_entry_carries_the_fields(event: EventName) -> None:
     data = {"instance": 3, "generation": 7, "to": 7, "state": "ready", "release": "/r", "cause": "rollout"}
-    data |= {"result": "succeeded", "reason": "because"}
+    data |= {"result": "succeeded", "reason": "because", "by": 8}
     fields = journal.fields("demo", event, data)
     assert fields == {
         "DEPLOYD_APP": "demo",

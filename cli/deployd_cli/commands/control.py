@@ -9,6 +9,7 @@ import typer
 
 from deployd_cli.options import APP, JSON_LINES, PAST_IRREVERSIBLE, percentage
 from deployd_cli.output import message
+from deployd_cli.text.probation import resumed_words
 from deployd_cli.text.rollout import percent_words
 
 if TYPE_CHECKING:
@@ -29,12 +30,21 @@ def pause(app: str = APP) -> None:
 
 
 def resume(app: str = APP, wait: bool = WAIT, as_json: bool = JSON_LINES) -> None:
-    """Resume a paused rollout."""
-    call = lambda client: client.resume(app)  # noqa: E731
+    """Resume a paused rollout.
+
+    Without a rollout in progress, accept the generation that is live: it is no longer watched.
+    """
     if _waits(wait, as_json):
-        _follow(app, call, as_json=as_json)
-    else:
-        _do(call, f"{app}: resumed; follow it with: deployd status {app} --watch")
+        _follow(app, lambda client: client.resume(app), as_json=as_json)
+        return
+    from deployd_cli.session import run
+
+    async def call(client: Client) -> str:
+        before = await client.status(app)
+        await client.resume(app)
+        return resumed_words(before, app)
+
+    message(run(call))
 
 
 def abort(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deployd_cli.text.failure import ending, explained, failure_of, journal_lines
+from deployd_cli.text.probation import watch_event, watched_until
 from deployd_cli.text.rollout import how_of, rolling_back
 from deployd_cli.text.steering import left_words
 from deployd_cli.text.words import command_of, duration, instance_count, number_of, text_of
@@ -62,6 +63,11 @@ def _sentence(event: Mapping[str, Any], app: str) -> str:
             return "resumed"
         case "finished":
             return outcome(event)
+        case "watch":
+            return watch_event(event)
+        case "taken-back":
+            by = text_of(event, "by", "?")
+            return _because(f"generation {text_of(event, 'generation', '?')} was taken back by generation {by}", reason)
         case "daemon-lost":
             return "deployd is not running, waiting for it; instances keep serving"
         case "daemon-back":
@@ -81,8 +87,8 @@ def outcome(event: Mapping[str, Any]) -> str:
     target = text_of(event, "to") or text_of(event, "generation", "?")
     match result:
         case "succeeded":
-            figures = ", ".join(_figures(event))
-            return f"generation {target} is live: {figures}" + (f"; {reason}" if reason else "")
+            rest = [part for part in (watched_until(event), reason) if part]
+            return f"generation {target} is live: {'; '.join([', '.join(_figures(event)), *rest])}"
         case "rolled-back":
             return _because(f"generation {target} failed and was {_undone(origin)}", reason)
         case "failed":

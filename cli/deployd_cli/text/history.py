@@ -42,13 +42,19 @@ def history_lines(history: Mapping[str, Any], now: datetime, *, width: int | Non
     lines = [heading]
     for line, generation in zip(rows, generations, strict=True):
         lines.append(line)
-        if reason := explained(generation):
+        if reason := _reason(generation):
             lines += indented(reason, width, REASON_INDENT)
         if generation.get("irreversible") is True:
             lines += indented(IRREVERSIBLE, width, REASON_INDENT)
         journal = [" " * REASON_INDENT + line for line in journal_lines(failure_of(generation), JOURNAL_LINES)]
         lines += journal if width is None else [cut(line, width) for line in journal]
     return lines
+
+
+def _reason(generation: Mapping[str, Any]) -> str:
+    """Return why the generation ended as it did, or why it was taken back after it had been live."""
+    reason, by = explained(generation), text_of(generation, "taken_back_by")
+    return f"taken back by generation {by}{f': {reason}' if reason else ''}" if by else reason
 
 
 def _row(generation: Mapping[str, Any], now: datetime, width: int | None, booted: bool) -> list[Cell | str]:

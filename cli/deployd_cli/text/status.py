@@ -9,6 +9,7 @@ from typing import Any
 from deployd_cli.text.boot import boot_words
 from deployd_cli.text.failure import explained, failure_of, journal_lines
 from deployd_cli.text.paint import STATE_STYLES, Paint
+from deployd_cli.text.probation import probation_words
 from deployd_cli.text.problems import problem_lines
 from deployd_cli.text.rollout import how_of, pauses_of, rollout_of, waits_of
 from deployd_cli.text.steering import percent_of, routing_words, steered, steering_words
@@ -116,8 +117,10 @@ def _head(status: Mapping[str, Any], width: int | None, paint: Paint) -> list[st
         lines.append("  " + _within(release, width, 2, left=True))
     if boot := boot_words(status):
         lines.append("  " + _within(boot, width, 2))
-    if reason := text_of(status, "reason"):
+    watched = probation_words(status)
+    if (reason := text_of(status, "reason")) and reason not in watched:
         lines += indented(reason, width)
+    lines += indented(watched, width)
     if error := text_of(status, "history_error"):
         lines += indented(f"requests are refused: {error}", width)
     lines += [line for item in dicts_of(status, "addresses") for line in indented(address_words(item), width)]

@@ -28,7 +28,8 @@ class HistoryView:
         found = self._history.boots_by_generation(name, [item.number for item in page])
         known = {number: boots.summary(seconds) for number, seconds in found.items()}
         trouble = self._history.source.trouble(name)
-        return history(name, page, self._history.current(name), known, more=more, trouble=trouble)
+        current, probation = self._history.current(name), self._history.probation(name)
+        return history(name, page, current, known, more=more, trouble=trouble, probation=probation)
 
     def log_matches(self, name: str, generation: int) -> list[str]:
         """Return journalctl(1) matches for what instances wrote, and for what systemd and deployd wrote about them; of

@@ -15,6 +15,7 @@ from deployd.apps.turns import Turns
 from deployd.errors import Busy, DeploydError, InvalidRequest, Refused
 from deployd.model.app import MOST_STEERED, App
 from deployd.model.generation import Cause, Generation
+from deployd.model.probation import Probation
 from deployd.model.rollout import Phase
 from deployd.rollout.generations import Generations
 from deployd.rollout.release_reader import ReleaseReader
@@ -115,6 +116,19 @@ class Requests:
         if current is None or self._registry.rollout(app.name) is not None:
             return False
         return await self._installer.reinstalled(app, release, await self._releases.digest(app, release), current)
+
+    async def take_back(self, probation: Probation, reason: str) -> None:
+        """Roll back a generation that has failed its probation, unless another one is live by now."""
+        name, origin = probation.app, probation.origin
+        async with self._turn(name, supersede=False):
+            current = self._generations.current(name)
+            if origin is None or current is None or current.number != probation.generation:
+                return
+            goal = self._generations.require(name, origin)
+            with self._recalled(name, goal):
+                release = await self._releases.unchanged(goal)
+                why = f"generation {current.number}: {reason}"
+                await self._starter.begin(goal.settings, release, Cause.WATCH, goal, reason=why)
 
     @contextlib.contextmanager
     def _recalled(self, name: str, goal: Generation) -> Iterator[None]:

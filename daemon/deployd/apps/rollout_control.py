@@ -6,6 +6,7 @@ from deployd.apps.history_recovery import HistoryRecovery
 from deployd.apps.registry import Registry
 from deployd.apps.rollback_goal import RollbackGoal
 from deployd.errors import Refused
+from deployd.model.clock import iso
 from deployd.plan.transitions import Event
 from deployd.rollout.controller import Controller
 from deployd.rollout.hooks import Hooks
@@ -20,6 +21,12 @@ class UnderWay:
         self._hooks = hooks
         self._recovery = recovery
 
+    def accept(self, name: str) -> bool:
+        """End the probation of an app without a rollout under way; False if there is none. Raises StateError."""
+        self._recovery.require(name)
+        controller = self._registry.known(name)
+        return controller is not None and controller.accept()
+
     def require(self, name: str) -> Controller:
         """Return the controller of an app with a rollout under way.
 
@@ -30,8 +37,19 @@ class UnderWay:
         controller = self._registry.known(name)
         if controller is None or controller.rollout is None:
             self._hooks.refuse_if_ahead(name)
-            raise Refused(f"no rollout of {name} is under way")
+            raise Refused(f"no rollout of {name} is under way{_watched(controller)}")
         return controller
+
+
+def _watched(controller: Controller | None) -> str:
+    """Return what can be done about the probation of the current generation, as the end of a sentence."""
+    probation = controller.watched() if controller is not None else None
+    if probation is None:
+        return ""
+    return (
+        f"; generation {probation.generation} is live and watched until {iso(probation.ends)}: roll it back with"
+        f" deployd rollback {probation.app}, or end the watch with deployd resume {probation.app}"
+    )
 
 
 class RolloutControl:
@@ -47,7 +65,12 @@ class RolloutControl:
         self._send(name, Event.PAUSE, "paused by request")
 
     async def resume(self, name: str) -> None:
-        """Continue a paused rollout. Refused if the release is missing."""
+        """Continue a paused rollout; without a rollout, end the probation of the current generation.
+
+        Refused if the release is missing.
+        """
+        if self._under_way.accept(name):
+            return
         missing = await self._releases.missing(self._under_way.require(name).target)
         if missing:
             raise Refused(f"{missing}: put it back and resume, or use deployd abort {name} to roll back")

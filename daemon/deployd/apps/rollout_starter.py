@@ -52,9 +52,10 @@ class RolloutStarter:
         *,
         canary: Hold | None = None,
         warnings: Iterable[str] = (),
+        reason: str = "",
     ) -> int:
         """Build the next generation, start its rollout and return its number. `again` as for GenerationBuilder.build();
-        `warnings` are reported with the rollout.
+        `warnings` are reported with the rollout; `reason` says why deployd itself began it.
 
         Raises Refused, StateError and SystemdError.
         """
@@ -74,10 +75,11 @@ class RolloutStarter:
             built,
             started=time.time(),
             origin=self._history.current(name),
+            reason=reason,
             irreversible=built.settings.pace.irreversible or bool(mark) or inherited,
         )
         # The first deployment has no generation to be compared with, and a rollback must not wait.
-        waits = generation.origin is not None and cause not in (Cause.ROLLBACK, Cause.SCALE)
+        waits = generation.origin is not None and not (cause.rolls_back or cause is Cause.SCALE)
         steers = self._deployment.steers(name)
         controller.begin(generation, goals.holds(generation.settings, canary, steers=steers) if waits else ())
         for warning in warnings:

@@ -11,7 +11,9 @@ from deployd.documents import Json
 from deployd.documents.status import Snapshot, status
 from deployd.errors import NoSuchApp, StateError
 from deployd.model.clock import Timestamp
+from deployd.model.probation import Probation
 from deployd.plan import boots
+from deployd.plan.probation import counted
 from deployd.routing import Report
 from deployd.state.history import History
 
@@ -34,6 +36,7 @@ class Statuses:
             seen, trouble = (), trouble or str(error)  # Describe() returns the other apps as well
         current = history.current(name)
         shown = current if current is not None else (rollout.target if rollout else None)
+        probation = history.probation(name)
         generation = history.generation(name, shown) if shown is not None else None
         goal = history.generation(name, rollout.goal) if rollout and rollout.goal is not None else generation
         return status(
@@ -51,9 +54,17 @@ class Statuses:
                 routing=(controller.router.backend.report() if controller else None) or Report(),
                 standby=controller.standby.status(Timestamp.now()) if controller else None,
                 up=controller is not None and controller.is_up(),
+                probation=probation,
+                crashes=0 if probation is None else self._crashes(probation),
                 history_error=trouble,
             )
         )
+
+    def _crashes(self, probation: Probation) -> int:
+        """Return how many crashes of the generation on probation count."""
+        crashes = self._history.logged_crashes(probation.app, Timestamp.now().boot)
+        others = self._history.crashes_elsewhere(probation.app, Timestamp.now().boot)
+        return len(counted(probation, crashes, others))
 
     async def describe(self) -> Json:
         """Return the status of all apps, listing the app files again."""

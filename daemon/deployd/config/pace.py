@@ -18,6 +18,7 @@ def pace(table: Table) -> Pace:
         order=table.get("order", values.choice(Order), default.order),
         on_failure=table.get("on_failure", values.choice(OnFailure), default.on_failure),
         deadline=table.get("deadline", values.duration(1, 7 * values.DAY), default.deadline),
+        watch=table.get("watch", values.duration(0, values.DAY), default.watch),
         pause_after=table.get("pause_after", pauses, default.pause_after),
         irreversible=table.get("irreversible", values.boolean, default.irreversible),
         hooks=_hooks(table.table("hooks")),

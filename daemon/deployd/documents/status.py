@@ -14,8 +14,9 @@ from deployd.model.action import Adopt, Freeze, Start, Stop, Thaw, Unpin
 from deployd.model.app import Routing
 from deployd.model.clock import iso
 from deployd.model.crashes import Trouble
-from deployd.model.generation import Entry, Generation
+from deployd.model.generation import Cause, Entry, Generation, Result
 from deployd.model.instance import Instance, State
+from deployd.model.probation import Probation
 from deployd.model.rollout import Hold, Phase, Rollout
 from deployd.plan.boots import Boots
 from deployd.plan.health import health, serving
@@ -25,6 +26,9 @@ from deployd.routing import Report
 
 UNREACHABLE = "unreachable"
 """The state of an instance whose process is ready, but which clients do not reach."""
+
+TAKING = (Result.RUNNING, Result.SUCCEEDED)
+"""Results of a generation that takes back, or has taken back, the one before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,10 @@ class Snapshot:
     standby: Json | None
     up: bool
     """True while the app unit is up."""
+    probation: Probation | None
+    """The probation of the current generation, also after that has failed it."""
+    crashes: int
+    """Crashes of instances of the generation on probation."""
     history_error: str
     """Why the history cannot be used; "" if it can."""
 
@@ -80,6 +88,7 @@ def status(of: Snapshot) -> Json:
         "steering_reason": of.routing.reason,
         "shares": [dataclasses.asdict(share) for share in of.routing.shares],
         "standby": of.standby,
+        "watch": None if of.probation is None else watch(of.probation, of.crashes),
         "history_error": of.history_error or None,
         "rollout": None if of.rollout is None else _rollout(of.rollout, of.target),
         "boot": of.boots,
@@ -103,6 +112,18 @@ def _rollout(rollout: Rollout, target: Generation | None) -> Json:
         **paused,
         "holds": [dataclasses.asdict(hold) for hold in rollout.holds],
         "failure": None if target is None else failure(target),
+    }
+
+
+def watch(probation: Probation, crashes: int) -> Json:
+    """Return the probation of a generation, and how many crashes count so far."""
+    return {
+        "generation": probation.generation,
+        "until": None if probation.failed else iso(probation.ends),
+        "returns_to": probation.origin,
+        "reason": probation.failed or probation.stays,
+        "failed": bool(probation.failed),
+        "crashes": crashes,
     }
 
 
@@ -168,9 +189,13 @@ def history(
     *,
     more: bool = False,
     trouble: str = "",
+    probation: Probation | None = None,
 ) -> Json:
     """Return `deployd history APP --json`, newest first. `boots` is by generation; `more` is true if there are older
-    ones; `trouble` is why the history cannot be used."""
+    ones; `trouble` is why the history cannot be used; `probation` is that of the current generation."""
+    generations = list(generations)
+    back = {item.origin: item.number for item in generations if item.cause is Cause.WATCH and item.result in TAKING}
+    watched = {probation.generation: iso(probation.ends)} if probation is not None and not probation.failed else {}
     return {
         "app": app,
         "generation": current,
@@ -191,6 +216,8 @@ def history(
                 "irreversible": item.irreversible,
                 "failure": failure(item),
                 "boot": boots.get(item.number),
+                "watched_until": watched.get(item.number),
+                "taken_back_by": back.get(item.number),
             }
             for item in generations
         ],

@@ -19,7 +19,7 @@ from deployd.instances.explanation import addition
 from deployd.model import unit_name
 from deployd.model.action import Start, Stop
 from deployd.model.clock import Timestamp, iso
-from deployd.model.crashes import Crashes, Trouble
+from deployd.model.crashes import Crash, Crashes, Trouble
 from deployd.model.event import Emit, EventName
 from deployd.model.instance import Instance, State
 from deployd.plan.backoff import Judgement, Patience, Step, forgiven, judge
@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 
 READERS = 2
 """Journals of crashed instances that are read at a time: other apps read journals, too."""
+
+MOST_AT_ONCE = 10
+"""Crashes of one instance that are logged at a time; there may have been more while the daemon did not run."""
 
 RETRY = 1.0
 """Seconds until a start is retried whose pin could not be written."""
@@ -113,6 +116,7 @@ class CrashLoop:
             if item.generation is not None and not self._executor.is_busy(item.number)
         }
         self._ask_how_they_ended(instances)
+        self._log(judged, now)
         wakes = [judgement.wake_at for judgement in judged.values()]
         pinned = {item.number for item in instances if item.generation is not None}
         if self._remember(self._known, pinned, judged, now):
@@ -178,6 +182,20 @@ class CrashLoop:
             self._read(kept)
             self._changed()
         return all(known[number] == judgement.crashes for number, judgement in judged.items())
+
+    def _log(self, judged: Mapping[int, Judgement], now: Timestamp) -> None:
+        """Log new crashes, by which a generation on probation is judged."""
+        news = [
+            Crash(number, crashes.generation, now.monotonic, crashes.why, crashes.last)
+            for number, judgement in judged.items()
+            if (crashes := judgement.crashes).generation is not None
+            for _ in range(min(judgement.deaths, MOST_AT_ONCE))
+        ]
+        if news:
+            try:
+                self._history.log_crashes(self._app, now.boot, news)
+            except StateError as error:
+                log.warning("%s: %s; crashes are not logged", self._app, error)
 
     def _save(self, news: Mapping[int, Crashes], now: Timestamp) -> bool:
         try:

@@ -54,9 +54,9 @@ class Observer:
         """Start instances that are kept down after crashes at the next update: the cause may be gone."""
         self._crash_loop.retry_now()
 
-    def probe(self, settings: App, release: str, asked: Iterable[Instance]) -> None:
-        """Probe these instances from now on, and no others."""
-        self._prober.update(settings, release, asked)
+    def probe(self, settings: App, release: str, asked: Iterable[Instance], calm: float = 0.0) -> None:
+        """Probe these instances from now on, and no others; `calm` as for Prober.update()."""
+        self._prober.update(settings, release, asked, calm)
 
     def stop_probes(self) -> None:
         """Probe no instance until :meth:`probe` is called, and forget all results."""

@@ -48,6 +48,8 @@ class _Subject:
     invocation_id: str
     probe: Probe
     release: str
+    calm: float
+    """Seconds between two probes that never end; 0 for probes at the probe's own interval, until one has failed."""
 
 
 @dataclass(slots=True)
@@ -61,6 +63,7 @@ class _Record:
     probe_error: str = ""
     wrong_answers: int = 0
     wrong_since: float = 0.0
+    probe_failures: int = 0
 
 
 class Prober:
@@ -86,11 +89,15 @@ class Prober:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
-    def update(self, settings: App, release: str, wanted: Iterable[Instance]) -> None:
-        """Probe the `wanted` instances by `settings`, and no others. Cheap if nothing changed."""
+    def update(self, settings: App, release: str, wanted: Iterable[Instance], calm: float = 0.0) -> None:
+        """Probe the `wanted` instances by `settings`, and no others. Cheap if nothing changed.
+
+        With `calm`, probe them every so many seconds whatever they answer; otherwise a failure after a success is the
+        last probe.
+        """
         asked = settings.gate.probe
         subjects = {
-            item.number: (_Subject(item.number, item.invocation_id, asked, release), item)
+            item.number: (_Subject(item.number, item.invocation_id, asked, release, calm), item)
             for item in wanted
             if asked is not None and item.invocation_id
         }
@@ -129,6 +136,7 @@ class Prober:
             probe_error=record.probe_error,
             wrong_answers=record.wrong_answers,
             wrong_since=record.wrong_since,
+            probe_failures=record.probe_failures,
         )
 
     def _forget(self, number: int) -> None:
@@ -142,7 +150,7 @@ class Prober:
     async def _probe(self, record: _Record) -> None:
         """Probe until a success is followed by a failure, which is kept so that the planner cannot miss it."""
         subject, logged = record.subject, ""
-        while not (record.probed_since and record.probe_error):
+        while subject.calm or not (record.probed_since and record.probe_error):
             try:
                 await self._probe_once(record)
             except SystemdError as error:
@@ -151,7 +159,7 @@ class Prober:
                 if repr(error) != logged:
                     log.exception("instance %d could not be probed; trying again", subject.number)
                 logged = repr(error)
-            await self._sleep(subject.probe.interval)
+            await self._sleep(max(subject.probe.interval, subject.calm))
 
     async def _probe_once(self, record: _Record) -> None:
         subject = record.subject
@@ -160,8 +168,10 @@ class Prober:
         # IDs are never reused: an invocation that is the same now was the same all the time.
         if await self._invocation(subject.number) != subject.invocation_id:
             return
-        before = record.probed_since, record.probe_error
+        before = record.probed_since, record.probe_error, record.probe_failures
         record.probe_error = answer.problem
+        if subject.calm:
+            record.probe_failures = record.probe_failures + 1 if answer.problem else 0
         if not answer.problem and not record.probed_since:
             record.probed_since = self._clock()
         if answer.wrong:
@@ -170,5 +180,5 @@ class Prober:
         else:
             record.wrong_answers, record.wrong_since = 0, 0.0
         enough = answer.wrong and record.wrong_answers == record.settings.gate.fail_after
-        if (record.probed_since, record.probe_error) != before or enough:
+        if (record.probed_since, record.probe_error, record.probe_failures) != before or enough:
             self._changed()

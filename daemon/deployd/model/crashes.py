@@ -55,6 +55,20 @@ class Crashes:
 
 
 @dataclass(frozen=True, slots=True)
+class Crash:
+    """One crash of an instance while no rollout was under way."""
+
+    instance: int
+    generation: int
+    at: float
+    """CLOCK_MONOTONIC seconds."""
+    why: str = ""
+    """The reason, as the end of a sentence that begins with "instance 3"."""
+    invocation: str = ""
+    """The invocation ID that crashed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Trouble:
     """The crashes of an instance, as they are shown."""
 

@@ -26,6 +26,10 @@ class EventName(StrEnum):
     CRASH_LOOP = "crash-loop"
     ADDRESS = "address"
     """A listening address was closed, or is open again."""
+    WATCH = "watch"
+    """The probation of a generation began or ended."""
+    TAKEN_BACK = "taken-back"
+    """A generation that failed its probation has been replaced by the one before."""
     WARNING = "warning"
     FINISHED = "finished"
 

@@ -23,6 +23,8 @@ class GateName(StrEnum):
     HOOK = "hook"
     ANALYSIS = "analysis"
     """The analysis command rejected the new generation."""
+    WATCH = "watch"
+    """The generation crashed, or failed its probes, during its probation."""
     UNITS = "units"
     """systemd rejected the units, or a socket could not be opened."""
 

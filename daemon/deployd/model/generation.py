@@ -18,9 +18,16 @@ class Cause(StrEnum):
     APPLY = "apply"
     ROLLOUT = "rollout"
     ROLLBACK = "rollback"
+    WATCH = "watch"
+    """A rollback by deployd itself, because the generation before failed its probation."""
     RESTART = "restart"
     SCALE = "scale"
     RELOAD = "reload"
+
+    @property
+    def rolls_back(self) -> bool:
+        """True if the generation leaves a bad one for one that was good before."""
+        return self in (Cause.ROLLBACK, Cause.WATCH)
 
 
 class Result(StrEnum):

@@ -58,3 +58,5 @@ class Instance:
     """Its last probes in a row that had a definite wrong answer."""
     wrong_since: float = 0.0
     """The time of the first of them, or 0."""
+    probe_failures: int = 0
+    """How many of its last probes have failed in a row."""

@@ -95,6 +95,8 @@ class Pace:
     standby_memory: Memory = Memory(50, percent=True)
     """How much memory the instances in standby may use."""
     analysis: AnalysisSettings | None = None
+    watch: float = 300.0
+    """How long a generation is on probation after its rollout; 0 for not at all."""
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Pace:
@@ -106,6 +108,7 @@ class Pace:
             order=Order(raw["order"]),
             on_failure=OnFailure(raw["on_failure"]),
             deadline=raw["deadline"],
+            watch=raw.get("watch", default.watch),
             pause_after=tuple(Amount(**item) for item in raw["pause_after"]),
             irreversible=raw["irreversible"],
             hooks=HookSettings(_commands(hooks["before"]), _commands(hooks["after"]), hooks["timeout"]),

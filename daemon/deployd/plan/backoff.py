@@ -61,6 +61,8 @@ class Judgement:
     step: Step = Step.NOTHING
     wake_at: float | None = None
     """When to judge it again even if nothing changes."""
+    deaths: int = 0
+    """How many crashes are new."""
 
 
 def forgiven(item: Instance) -> Crashes:
@@ -92,12 +94,12 @@ def judge(known: Crashes | None, item: Instance, now: float, patience: Patience,
         seen = _crashed(seen, known, deaths, item, now, patience)
         if item.state is not State.READY and seen.count >= patience.limit:
             retry_at = now + patience.delay(seen.count)
-            return Judgement(replace(seen, retry_at=retry_at), Step.STOP, retry_at)
+            return Judgement(replace(seen, retry_at=retry_at), Step.STOP, retry_at, deaths)
     if item.restarting and seen.count < patience.limit:
         seen = replace(seen, retry_at=None)  # systemd starts it, after all
-    if item.state is State.FAILED:
-        return _failed(seen, now)
-    return _up(replace(seen, retry_at=None), item, now, patience)
+    failed = item.state is State.FAILED
+    judgement = _failed(seen, now) if failed else _up(replace(seen, retry_at=None), item, now, patience)
+    return replace(judgement, deaths=deaths)
 
 
 def _down(known: Crashes, now: float, tried: bool) -> Judgement:
@@ -116,7 +118,8 @@ def _ended(known: Crashes, item: Instance, now: float, patience: Patience) -> Ju
     if item.invocation_id != known.invocation or not known.dead:
         seen = replace(known, invocation=item.invocation_id, restarts=item.restarts, dead=True)
         seen = _crashed(seen, known, 1, item, now, patience)
-        return _wait(replace(seen, retry_at=now + max(GRACE, patience.delay(seen.count))))
+        waiting = _wait(replace(seen, retry_at=now + max(GRACE, patience.delay(seen.count))))
+        return replace(waiting, deaths=1)
     if seen.retry_at is None:
         return _wait(replace(seen, retry_at=now + GRACE))
     return Judgement(seen, Step.START) if now >= seen.retry_at else _wait(seen)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from deployd.errors import InvalidRequest, Refused
-from deployd.model.generation import Cause, Entry, Result
+from deployd.model.generation import Entry, Result
 
 BAD = (Result.FAILED, Result.ROLLED_BACK)
 
@@ -56,7 +56,7 @@ def _verdicts(generations: Iterable[Entry]) -> dict[str, _Verdict]:
         if item.result in BAD:
             verdicts[item.fingerprint] = _Verdict(True, (item.number,))
         elif item.result is Result.SUCCEEDED:
-            if item.cause is Cause.ROLLBACK and item.origin is not None and item.origin in fingerprints:
+            if item.cause.rolls_back and item.origin is not None and item.origin in fingerprints:
                 verdicts[fingerprints[item.origin]] = _Verdict(True, (item.number, item.origin))
             verdicts[item.fingerprint] = _Verdict(False, (item.number,))
     return verdicts
@@ -129,6 +129,6 @@ def _why(generations: Iterable[Entry], goal: Entry) -> str:
         if item.number in same and item.result in BAD:
             end = "failed" if item.result is Result.FAILED else "was rolled back"
             return f"generation {item.number} with the same process {end}"
-        if item.cause is Cause.ROLLBACK and item.result is Result.SUCCEEDED and item.origin in same:
+        if item.cause.rolls_back and item.result is Result.SUCCEEDED and item.origin in same:
             return f"generation {item.number} was a rollback from it"
     return "it failed"

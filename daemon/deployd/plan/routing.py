@@ -129,7 +129,7 @@ def shunned(rollout: Rollout | None, cause: Cause | None) -> int | None:
         return None
     if _rolls_back(rollout):
         return rollout.target
-    return rollout.origin if cause is Cause.ROLLBACK else None
+    return rollout.origin if cause is not None and cause.rolls_back else None
 
 
 def _rolls_back(rollout: Rollout) -> bool:

@@ -111,7 +111,7 @@ class ActiveRollout:
         changed (a frozen instance would keep an address open that no instance serves).
         """
         rollout = self.rollout
-        back = rollout.phase is Phase.ROLLING_BACK or generation.cause in (Cause.ROLLBACK, Cause.RESTART)
+        back = rollout.phase is Phase.ROLLING_BACK or generation.cause.rolls_back or generation.cause is Cause.RESTART
         if back or rollout.closing or rollout.origin is None or not generation.settings.pace.standby:
             return None
         origin = history.settings(rollout.app, rollout.origin)

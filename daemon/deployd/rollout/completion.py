@@ -45,8 +45,9 @@ class Completion:
         if active.rollout.phase is Phase.ROLLING_BACK:
             self._lifecycle.advance(active, Event.DONE, active.rollout.reason)
         elif self._after_hooks_ended(active):
-            # Only a success with a failed hook has a reason.
-            self._lifecycle.advance(active, Event.DONE, active.failure.reason if active.failure is not None else "")
+            # A success has a reason if a hook failed, or if it took back another generation.
+            reason = active.failure.reason if active.failure is not None else active.target.reason
+            self._lifecycle.advance(active, Event.DONE, reason)
 
     async def _addresses_closed(self, active: ActiveRollout) -> bool:
         """Close addresses that the aim does not have; first replace the instances that still use them.

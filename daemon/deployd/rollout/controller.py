@@ -15,12 +15,14 @@ from deployd.instances.resync import Resync
 from deployd.instances.standby import Standby
 from deployd.model.generation import Generation, Result
 from deployd.model.instance import Instance
+from deployd.model.probation import Probation
 from deployd.model.rollout import Hold, Phase, Rollout
 from deployd.plan.transitions import Event
 from deployd.rollout.cleanup import Cleanup
 from deployd.rollout.control_loop import ControlLoop
 from deployd.rollout.faults import Faults
 from deployd.rollout.lifecycle import Lifecycle
+from deployd.rollout.probation import ProbationMonitor
 from deployd.rollout.reconciler import Reconciler
 from deployd.rollout.recorder import Recorder
 from deployd.routing import Router
@@ -43,6 +45,7 @@ class Controller:
         health_unit: HealthUnit,
         crash_loop: CrashLoop,
         observer: Observer,
+        probation: ProbationMonitor,
         recall: Recall,
         resync: Resync,
         router: Router,
@@ -62,6 +65,7 @@ class Controller:
         self._cleanup = cleanup
         self._app_unit = app_unit
         self._health_unit = health_unit
+        self._probation = probation
         self._observer = observer
         self._resync = resync
         self._changed = changed
@@ -92,6 +96,7 @@ class Controller:
     async def stop(self) -> None:
         """Stop the control loop; instances, and jobs that systemd has accepted, continue."""
         self.crash_loop.stop()
+        self._probation.stop()
         self.recall.stop()
         self._health_unit.stop()
         await self._loop.stop()
@@ -136,6 +141,17 @@ class Controller:
         """Pause, resume or abort the active rollout; False if that makes no sense now. Raises StateError."""
         active = self._recorder.active
         return active is not None and self._lifecycle.advance(active, event, reason)
+
+    def watched(self) -> Probation | None:
+        """Return the probation of the current generation while it lasts. Raises StateError."""
+        return self._probation.known()
+
+    def accept(self) -> bool:
+        """End the probation of the current generation; False if it has none, or a rollout is under way.
+
+        Raises StateError.
+        """
+        return self._recorder.active is None and self._probation.accept()
 
     def weigh(self, weight: tuple[int, float]) -> bool:
         """Set the weight of a generation; False if that makes no sense now. Raises StateError."""

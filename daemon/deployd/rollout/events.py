@@ -7,10 +7,12 @@ from collections.abc import Collection
 from typing import Any
 
 from deployd.model.action import Action, Adopt, Freeze, Start, Stop, Thaw
+from deployd.model.clock import iso
 from deployd.model.event import Emit, EventName
 from deployd.model.failure import Failure
-from deployd.model.generation import Result
+from deployd.model.generation import Cause, Result
 from deployd.model.instance import Instance
+from deployd.model.probation import Probation
 from deployd.model.rollout import Phase
 from deployd.rollout.active import ActiveRollout
 from deployd.rollout.pauses import pause_fields
@@ -42,6 +44,7 @@ class Events:
             {
                 "release": target.release,
                 "cause": str(target.cause),
+                "reason": target.reason,
                 "desired": target.settings.instances,
                 "holds": [dataclasses.asdict(hold) for hold in active.rollout.holds],
             },
@@ -111,9 +114,11 @@ class Events:
         }
         self.emit(EventName.CLOSING if closing else names[rollout.phase], fields)
 
-    def finished(self, active: ActiveRollout, result: Result, reason: str, duration: float) -> None:
-        """Report the result of a rollout; `duration` is in seconds."""
-        rollout = active.rollout
+    def finished(
+        self, active: ActiveRollout, result: Result, reason: str, duration: float, probation: Probation | None = None
+    ) -> None:
+        """Report the result of a rollout, which took `duration` seconds, and the probation that follows."""
+        rollout, target = active.rollout, active.target
         self._emit(
             EventName.FINISHED,
             {
@@ -126,8 +131,15 @@ class Events:
                 "adopted": list(active.adopted),
                 "failure": dataclasses.asdict(active.failure) if active.failure is not None else None,
                 "duration": round(duration, 3),
+                "watched_until": None if probation is None else iso(probation.ends),
             },
         )
+        if result is Result.SUCCEEDED and target.cause is Cause.WATCH:
+            fields = {"generation": rollout.origin, "by": rollout.target, "reason": target.reason}
+            self._emit(EventName.TAKEN_BACK, fields)
+        if probation is not None:
+            fields = {"generation": rollout.target, "state": "started", "until": iso(probation.ends)}
+            self._emit(EventName.WATCH, {**fields, "reason": probation.stays})
 
     def _why(self, why: str) -> str:
         active = self._active

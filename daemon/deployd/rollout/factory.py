@@ -31,6 +31,7 @@ from deployd.rollout.events import Events
 from deployd.rollout.hooks import Hooks
 from deployd.rollout.lifecycle import Lifecycle
 from deployd.rollout.preparation import Preparation
+from deployd.rollout.probation import ProbationMonitor, TakeBack
 from deployd.rollout.reconciler import Reconciler
 from deployd.rollout.recorder import Recorder
 from deployd.routing import Router
@@ -76,7 +77,9 @@ class ControllerFactory:
     """How many generations of each app the history keeps beyond those still needed."""
     patience: Patience
 
-    def make(self, name: str, compare: Compare, *, emit: Emit, changed: Callable[[], None]) -> Controller:
+    def make(
+        self, name: str, compare: Compare, take_back: TakeBack, *, emit: Emit, changed: Callable[[], None]
+    ) -> Controller:
         """Make the controller of an app. `emit` gets its events; `changed` is called when its status has changed."""
         loop, events = ControlLoop(), Events(name, emit)
         parts = self._instances(name, loop, events, changed)
@@ -90,6 +93,7 @@ class ControllerFactory:
         analysis = Analysis(
             name, self.transient, self.commands, self.tail.last, compare, wake=loop.wake, emit=events.emit
         )
+        monitor = self._monitor(name, loop, events, parts.observer, take_back, changed)
         lifecycle = Lifecycle(recorder, parts.observer, parts.actuator, analysis, cleanup, moved=moved)
         reconciler = Reconciler(
             recorder,
@@ -97,6 +101,7 @@ class ControllerFactory:
             lifecycle,
             Completion(recorder, lifecycle, self.deployment, self.hooks, emit=events.emit, wake=loop.wake),
             analysis,
+            monitor,
             resync=parts.resync,
             app_unit=parts.app_unit,
             health_unit=parts.health_unit,
@@ -118,11 +123,26 @@ class ControllerFactory:
             health_unit=parts.health_unit,
             crash_loop=parts.crash_loop,
             observer=parts.observer,
+            probation=monitor,
             recall=parts.recall,
             resync=parts.resync,
             router=parts.router,
             standby=parts.standby,
             changed=changed,
+        )
+
+    def _monitor(
+        self,
+        name: str,
+        loop: ControlLoop,
+        events: Events,
+        observer: Observer,
+        take_back: TakeBack,
+        changed: Callable[[], None],
+    ) -> ProbationMonitor:
+        history, tail = self.history, self.tail.last
+        return ProbationMonitor(
+            name, history, observer, tail, take_back, wake=loop.wake, changed=changed, emit=events.emit
         )
 
     def _instances(self, name: str, loop: ControlLoop, events: Events, changed: Callable[[], None]) -> _Instances:

@@ -36,7 +36,7 @@ class Kind(StrEnum):
     AFTER = "after"
 
 
-CAUSES = frozenset({Cause.APPLY, Cause.ROLLOUT, Cause.RELOAD, Cause.ROLLBACK})
+CAUSES = frozenset({Cause.APPLY, Cause.ROLLOUT, Cause.RELOAD, Cause.ROLLBACK, Cause.WATCH})
 """The causes that hooks run for; a restart or a scaling brings no new release."""
 
 

@@ -30,6 +30,7 @@ from deployd.rollout.completion import Completion
 from deployd.rollout.lifecycle import Lifecycle
 from deployd.rollout.pauses import hold_reason
 from deployd.rollout.preparation import Preparation
+from deployd.rollout.probation import ProbationMonitor
 from deployd.rollout.recorder import Recorder
 from deployd.routing import Router
 
@@ -44,6 +45,7 @@ class Reconciler:
         lifecycle: Lifecycle,
         completion: Completion,
         analysis: Analysis,
+        probation: ProbationMonitor,
         *,
         resync: Resync,
         app_unit: AppUnit,
@@ -59,6 +61,7 @@ class Reconciler:
         self._lifecycle = lifecycle
         self._completion = completion
         self._analysis = analysis
+        self._probation = probation
         self._resync = resync
         self._app_unit = app_unit
         self._health_unit = health_unit
@@ -79,6 +82,7 @@ class Reconciler:
         rollout = self._recorder.rollout
         seen = self._observer.update(busy=rollout is not None and not rollout.suspended)
         failure = self._analysis.update(active if going else None, seen)
+        self._probation.update(seen, Timestamp.now(), rolling=rollout is not None)
         if active is None or not going or active.aim is None:
             return  # without an aim: a request changed the phase meanwhile, and woke the loop
         if failure is not None:

@@ -10,9 +10,11 @@ from deployd.model.action import Action, Freeze, Stop
 from deployd.model.app import App
 from deployd.model.clock import Timestamp
 from deployd.model.failure import Failure
-from deployd.model.generation import Generation, Result
+from deployd.model.generation import Cause, Generation, Result
 from deployd.model.instance import Instance
+from deployd.model.probation import Probation
 from deployd.model.rollout import Hold, Phase, Rollout
+from deployd.plan import probation
 from deployd.plan.planner import Plan
 from deployd.plan.transitions import Event
 from deployd.rollout.active import ActiveRollout, Aim
@@ -136,14 +138,27 @@ class Recorder:
         self._history.progress(active.rollout, active.replaced, active.adopted)
 
     def finish(self, active: ActiveRollout, result: Result, reason: str) -> None:
-        """End the active rollout with its result."""
-        now, rollout = Timestamp.now().wall, active.rollout
+        """End the active rollout with its result; a success begins the probation of its target."""
+        now, rollout = Timestamp.now(), active.rollout
         reason = active.result_reason(reason)
         self.progress(active)
-        self._history.finish(rollout, result, reason, now)
+        following = self._probation(active, result, reason, now)
+        self._history.finish(rollout, result, reason, now.wall, following)
         self._follow(None)
-        self._events.finished(active, result, reason, now - rollout.started)  # first, whatever fails after it
+        watched = following if result is Result.SUCCEEDED else None
+        self._events.finished(active, result, reason, now.wall - rollout.started, watched)  # whatever fails after it
         active.end()
+
+    def _probation(self, active: ActiveRollout, result: Result, reason: str, now: Timestamp) -> Probation | None:
+        """Return the probation of the generation that is live once the active rollout has ended with this result."""
+        target, before = active.target, self._history.probation(self._app)
+        if result is Result.SUCCEEDED:
+            return probation.begun(target, self._history.past(self._app), before, active.rollout.started, now)
+        if before is not None and not before.failed and target.cause is Cause.WATCH:
+            # One automatic step at most.
+            why = f"{target.reason}; generation {before.generation} stays live: generation {target.number} ended"
+            return replace(before, failed=f"{why} {result}{f': {reason}' if reason else ''}")
+        return before
 
     def _follow(self, active: ActiveRollout | None) -> None:
         self.active = active

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from deployd.model.generation import Cause, Generation
+from deployd.model.generation import Generation
 from deployd.model.instance import Instance, State
 from deployd.rollout.generations import Generations
 from deployd.rollout.release_reader import ReleaseReader
@@ -28,7 +28,7 @@ class Reversibility:
         if current is None and any(item.generation is None and item.state is State.READY for item in instances):
             return "as the generation that runs now is not known", []
         same = current is not None and (current.release, current.contents) == (generation.release, generation.contents)
-        if same or generation.cause is Cause.ROLLBACK:
+        if same or generation.cause.rolls_back:
             return "", []
         words = await self._releases.irreversible(generation.app, generation.release)
         return ("as its release says", [words]) if words else ("", [])

@@ -8,7 +8,7 @@ from deployd.errors import StateError
 from deployd.model.app import NAME
 from deployd.model.crashes import Crashes
 from deployd.model.generation import Generation, Result
-from deployd.state import rows
+from deployd.state import probations, rows
 from deployd.state.records import Records
 from deployd.state.shape import require_shape
 
@@ -62,6 +62,8 @@ def _damage(db: sqlite3.Connection, app: str, records: Records, whole: bool) -> 
             return f"disagrees with the record on disk about generation {number} of {app}"
     for (text,) in db.execute("SELECT crashes FROM crashes WHERE app = ?", (app,)):
         require_shape(Crashes.from_json(text))
+    for row in db.execute(probations.SELECT, (app,)):
+        require_shape(probations.probation(row))
     lacking = records.beyond(app, past, last)
     if lacking is None:
         return ""

@@ -12,12 +12,15 @@ import stat
 from pathlib import Path
 from urllib.parse import quote
 
-from deployd.state import crashes, rows
+from deployd.state import crashes, probations, rows
 
 APPLICATION_ID = 0x6465706C
 """PRAGMA application_id of a history: "depl"."""
 
-MIGRATIONS: tuple[str, ...] = (rows.TABLES + crashes.TABLE,)
+MIGRATIONS: tuple[str, ...] = (
+    rows.TABLES + crashes.TABLE,
+    probations.TABLE + crashes.LOG,
+)
 """The script at index N migrates version N (PRAGMA user_version) to N + 1, in one transaction. Append only."""
 
 BUSY = 0.02
@@ -144,6 +147,13 @@ def connect_reading(path: Path) -> sqlite3.Connection:
         db = sqlite3.connect(f"{uri}&immutable=1", uri=True, isolation_level=None)
     db.text_factory = _text
     return db
+
+
+def add_missing(db: sqlite3.Connection) -> None:
+    """Give readers of an older history, which cannot be migrated now, the tables that it lacks, empty."""
+    [version] = db.execute("PRAGMA user_version").fetchone()
+    for script in MIGRATIONS[version:] if version else ():
+        db.executescript(script.replace("CREATE TABLE", "CREATE TEMP TABLE"))
 
 
 def _text(raw: bytes) -> str:

@@ -18,14 +18,16 @@ from typing import Any, TypeVar
 
 from deployd.errors import StateError
 from deployd.model.app import App
-from deployd.model.crashes import Crashes
+from deployd.model.crashes import Crash, Crashes
 from deployd.model.failure import Failure
 from deployd.model.generation import Entry, Generation, Result
+from deployd.model.probation import Probation
 from deployd.model.rollout import Rollout
-from deployd.state import crashes, rows
+from deployd.state import crashes, probations, rows
 from deployd.state.damage import described
 from deployd.state.pins import Pins
 from deployd.state.records import Records, SettingsNow
+from deployd.state.repair import TABLES
 from deployd.state.source import FULL, NORMAL, Source
 
 INVOCATIONS = 2000
@@ -118,6 +120,11 @@ class History:
         found = self._parsed(app, lambda row: rows.rollout(app, row), self._read(rows.ROLLOUT, app))
         return found[0] if found else None
 
+    def probation(self, app: str) -> Probation | None:
+        """Return the probation of the current generation, also after it has failed."""
+        found = self._parsed(app, probations.probation, self._read(probations.SELECT, app))
+        return found[0] if found else None
+
     def invocations(self, app: str, generation: int) -> list[str]:
         """Return the invocation IDs of the instances of a generation that were seen."""
         query = "SELECT invocation_id FROM invocations WHERE app = ? AND generation = ?"
@@ -166,10 +173,16 @@ class History:
                 (failure.to_json() if failure is not None else None, rollout.app, rollout.target),
             )
 
-    def finish(self, rollout: Rollout, result: Result, reason: str, now: float) -> None:
-        """End the rollout. The current generation is its target if it succeeded, and its origin otherwise."""
+    def finish(
+        self, rollout: Rollout, result: Result, reason: str, now: float, probation: Probation | None = None
+    ) -> None:
+        """End the rollout. The current generation is its target if it succeeded, and its origin otherwise.
+
+        `probation` is that of the generation that is current from now on.
+        """
         with self._write(rollout.app) as db:
             _finish(db, rollout, result, reason, now)
+            probations.put(db, rollout.app, probation)
         self.source.record(rollout.app, rollout.target)
 
     def supersede(self, old: Rollout, reason: str, generation: Generation, rollout: Rollout) -> None:
@@ -216,6 +229,40 @@ class History:
             for instance, known in news.items():
                 crashes.put(db, app, boot, instance, known)
 
+    def logged_crashes(self, app: str, boot: str) -> list[Crash]:
+        """Return the crashes of instances in the boot of the machine with this ID, oldest first."""
+        found = self._read(f"{crashes.SELECT_LOGGED} ORDER BY ordinal", app, boot)
+        return self._parsed(app, lambda row: Crash(*row), found)
+
+    def crashes_elsewhere(self, app: str, boot: str) -> dict[str, list[float]]:
+        """Return the times of crashes of other apps in this boot, by app, except those of apps on probation."""
+        found: dict[str, list[float]] = {}
+        for other, at in self._read(crashes.SELECT_ELSEWHERE, app, boot):
+            found.setdefault(str(other), []).append(float(at))
+        return found
+
+    def log_crashes(self, app: str, boot: str, news: Iterable[Crash]) -> None:
+        """Add crashes to the log."""
+        with self._write(app, NORMAL) as db:
+            crashes.log(db, app, boot, news)
+
+    def put_on_probation(self, probation: Probation, failure: Failure | None = None) -> None:
+        """Store the probation of the current generation and, once that has failed it, its failure."""
+        with self._write(probation.app) as db:
+            probations.put(db, probation.app, probation)
+            if failure is not None:
+                db.execute(
+                    "UPDATE generations SET failure = ?, reason = ? WHERE app = ? AND number = ?",
+                    (failure.to_json(), failure.reason, probation.app, probation.generation),
+                )
+        if failure is not None:
+            self.source.record(probation.app, probation.generation)
+
+    def end_probation(self, app: str) -> None:
+        """Remove the probation of an app."""
+        with self._write(app) as db:
+            probations.put(db, app, None)
+
     # Removal.
 
     def prune(self, app: str, keep: Collection[int], boot: str) -> None:
@@ -240,13 +287,7 @@ class History:
     def forget(self, app: str) -> None:
         """Remove all rows of an app."""
         with self._write(app) as db:
-            for table, column in (
-                ("apps", "name"),
-                ("generations", "app"),
-                ("rollouts", "app"),
-                ("invocations", "app"),
-                ("crashes", "app"),
-            ):
+            for table, column in TABLES:
                 db.execute(f"DELETE FROM {table} WHERE {column} = ?", (app,))  # noqa: S608 - names from above
 
 

@@ -12,7 +12,15 @@ from pathlib import Path
 from deployd.state.database import SIBLINGS
 from deployd.state.disk import Disk
 
-TABLES = (("apps", "name"), ("generations", "app"), ("rollouts", "app"), ("invocations", "app"), ("crashes", "app"))
+TABLES = (
+    ("apps", "name"),
+    ("generations", "app"),
+    ("rollouts", "app"),
+    ("invocations", "app"),
+    ("crashes", "app"),
+    ("crash_log", "app"),
+    ("probations", "app"),
+)
 """The tables, and the column that names the app."""
 
 

@@ -23,12 +23,21 @@ MESSAGE_IDS = {
     EventName.RESUMED: "d9616558cf60471094de58fdd40ce6a2",
     EventName.INSTANCE: "31381f9bf99349408c8b4d5de27f66ff",
     EventName.CRASH_LOOP: "7dcfca40a5fa416fb2e7d8e6bb7da0f0",
+    EventName.WATCH: "7bbf63276549440e8a1ef800953f4945",
+    EventName.TAKEN_BACK: "4c1a2f8d06c94fe78d07b25b3b7365df",
     EventName.HOOK: "ae5e1c2ea1354e32b6174a962c9468e9",
 }
 """The MESSAGE_ID of the journal entry of an event."""
 
 _BAD = frozenset(
-    {EventName.FAILED_GATE, EventName.ROLLING_BACK, EventName.PAUSED, EventName.CRASH_LOOP, EventName.WARNING}
+    {
+        EventName.FAILED_GATE,
+        EventName.ROLLING_BACK,
+        EventName.PAUSED,
+        EventName.CRASH_LOOP,
+        EventName.TAKEN_BACK,
+        EventName.WARNING,
+    }
 )
 
 
@@ -91,6 +100,11 @@ def sentence(app: str, event: EventName, data: dict[str, Any]) -> str:
             return f"{app}: instance {data['instance']} {data['reason']}"
         case EventName.FINISHED:
             return f"{app}: rollout of generation {data['generation']} {data['result']}{reason}"
+        case EventName.WATCH:
+            until = f" until {data['until']}" if data["state"] == "started" else ""
+            return f"{app}: watch of generation {data['generation']} {data['state']}{until}{reason}"
+        case EventName.TAKEN_BACK:
+            return f"{app}: generation {data['generation']} was taken back by generation {data['by']}{reason}"
         case EventName.HOOK if data.get("reason"):
             return f"{app}{reason}"  # the reason names the hook
         case EventName.HOOK:

@@ -149,7 +149,7 @@ class Assembly:
         """Return the D-Bus service of the apps."""
         pool, registry, statuses = self.pool, self.registry, self.statuses
         history, deployment = self._history, self._deployment
-        reader = FileReader(self.files, pool)
+        reader = FileReader(self.files, pool, self._deployment)
         under_way = UnderWay(registry, self._hooks, self.recovery)
         readers = app_readers(
             statuses,

@@ -172,7 +172,7 @@ def test_a_probe_runs_with_the_drop_ins_of_its_own_instance(stage: Stage) -> Non
     [
         ("User=nobody-of-that-name\n", "its user is not known (status 217)"),
         ("LoadCredential=token:/etc/missing\n", "its credentials cannot be set up (status 243)"),
-        ("Type=oneshot\nRestart=always\n", "cannot load demo@"),
+        ("Type=oneshot\nRestart=always\n", "demo@.service.d/x.conf sets Type=: the gate depends on it"),
     ],
 )
 def test_settings_that_cannot_be_applied_are_refused(stage: Stage, text: str, sentence: str) -> None:

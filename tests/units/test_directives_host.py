@@ -60,3 +60,25 @@ def test_the_server_of_a_wrapper_finishes_its_requests(stage: Stage) -> None:
     assert not record.failed, record.by_outcome()
     assert {ran.generation for ran in stage.invocations().values()} == {2}
     assert len(stage.invocations()) == INSTANCES
+
+
+def test_drop_ins_of_a_hand_written_unit(stage: Stage) -> None:
+    """What breaks the app is refused by check, apply and rollout; what does not is honoured."""
+    units = "/etc/systemd/system"
+    stage.machine.write(f"{units}/{APP}@.service.d/limits.conf", "[Service]\nMemoryMax=1G\n")
+    stage.deploy("v1", instances=1)
+    assert stage.show(f"{APP}@1.service", "MemoryMax") == {"MemoryMax": str(1 << 30)}
+    before = stage.invocations()
+    override = f"{units}/{APP}.service.d/override.conf"
+    stage.machine.write(override, "[Service]\nExecStart=\nExecStart=/bin/sleep infinity\n")
+    for command in (["check", APP], ["apply", APP], ["rollout", APP, "--release", stage.release("v2")]):
+        done = stage.deployd(*command)
+        assert done.returncode == 3, (command, done)
+        assert f"{override} sets ExecStart=: this unit runs no program" in done.stderr, done
+    assert stage.invocations() == before
+    stage.machine.run(["rm", override])
+    assert stage.deployd("check", APP).returncode == 0
+    stage.configure(service={"ExecStartPre": "/nonexistent/migrate"})
+    done = stage.deployd("check", APP)
+    assert done.returncode == 3
+    assert "Command /nonexistent/migrate is not executable" in done.stderr

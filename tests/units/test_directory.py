@@ -46,7 +46,7 @@ def test_bytes_that_are_not_utf_8_are_put_back_as_they_were(tmp_path: Path) -> N
     edited.write_bytes(edited.read_bytes() + b"# caf\xe9\n")
     before = edited.read_bytes()
     kept = [Unit(name, text) for name, text in UnitDirectory(tmp_path).installed("web").items()]
-    asyncio.run(UnitDirectory(tmp_path).verify(kept))
+    asyncio.run(UnitDirectory(tmp_path).verify("web", kept))
     for step in range(9):
         with pytest.raises(StateError):
             UnitDirectory(tmp_path, disk=FailingDisk(step)).install(rendered("2"))

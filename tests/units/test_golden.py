@@ -56,4 +56,4 @@ def test_systemd_accepts_the_units(file: Path, tmp_path: Path) -> None:
         verdict("systemd-analyze is not installed")
     app = config.load(file)
     # systemd-analyze checks that the command exists, and deployd need not be installed here.
-    asyncio.run(UnitDirectory(tmp_path).verify(units_of(app, "/bin/true")))
+    asyncio.run(UnitDirectory(tmp_path).verify(app.name, units_of(app, "/bin/true")))

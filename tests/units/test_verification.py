@@ -24,7 +24,7 @@ needs_analyze = pytest.mark.skipif(
 
 @needs_analyze
 def test_good_units_pass_and_nothing_is_written(tmp_path: Path) -> None:
-    asyncio.run(UnitDirectory(tmp_path).verify(rendered("4000")))
+    asyncio.run(UnitDirectory(tmp_path).verify("web", rendered("4000")))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -36,7 +36,7 @@ def test_sweep_removes_what_a_killed_daemon_left(tmp_path: Path) -> None:
     units = UnitDirectory(tmp_path / "units", scratch=tmp_path / "scratch")
     units.sweep()
     assert list((tmp_path / "scratch").iterdir()) == []
-    asyncio.run(units.verify(rendered()))
+    asyncio.run(units.verify("web", rendered()))
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
@@ -56,7 +56,7 @@ def test_the_error_names_the_key_of_the_app_file(
 ) -> None:
     sentence = rf"^/etc/deployd/apps/web\.toml: systemd-analyze verify complains: .*{expected}.*; correct or remove"
     with pytest.raises(InvalidFile, match=sentence):
-        asyncio.run(UnitDirectory(tmp_path).verify(rendered(service=service, socket=socket)))
+        asyncio.run(UnitDirectory(tmp_path).verify("web", rendered(service=service, socket=socket)))
 
 
 def analyze(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
@@ -69,24 +69,24 @@ def analyze(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Non
 def test_verify_has_a_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     analyze(tmp_path, monkeypatch, "exec sleep infinity")
     with pytest.raises(SystemdError, match=r"did not verify the units within 0\.2 s; try again"):
-        asyncio.run(UnitDirectory(tmp_path).verify(rendered(), deadline=0.2))
+        asyncio.run(UnitDirectory(tmp_path).verify("web", rendered(), deadline=0.2))
 
 
 def test_a_failure_without_output_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     analyze(tmp_path, monkeypatch, "exit 3")
     with pytest.raises(SystemdError, match="failed with status 3 and no message"):
-        asyncio.run(UnitDirectory(tmp_path).verify(rendered()))
+        asyncio.run(UnitDirectory(tmp_path).verify("web", rendered()))
 
 
 def test_a_missing_systemd_analyze_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deployd.units.verification.SEARCH_PATH", str(tmp_path))
     with pytest.raises(SystemdError, match="cannot run systemd-analyze to verify the units: it is not installed"):
-        asyncio.run(UnitDirectory(tmp_path).verify(rendered()))
+        asyncio.run(UnitDirectory(tmp_path).verify("web", rendered()))
 
 
 def test_names_with_dots_are_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     analyze(tmp_path, monkeypatch, "echo \"Accepting user/group name 'a.b', which does not match strict rules.\" >&2")
-    asyncio.run(UnitDirectory(tmp_path).verify(rendered()))
+    asyncio.run(UnitDirectory(tmp_path).verify("web", rendered()))
 
 
 @needs_analyze
@@ -95,9 +95,9 @@ def test_verify_reads_later_sockets_too(tmp_path: Path, what: str) -> None:
     listening = [Socket("web.socket", ("80",)), Socket("web:2.socket", ("81",))]
     app = App("web", "/srv/web", ("/bin/web",), (Listen(ListenKind.TCP, "80"), Listen(ListenKind.TCP, "81")))
     rendered = unit_files(app, 1, "/var/lib/deployd", "/bin/true", listening=listening)
-    asyncio.run(UnitDirectory(tmp_path).verify(rendered))
+    asyncio.run(UnitDirectory(tmp_path).verify("web", rendered))
     broken = [replace(unit, text=unit.text.replace("\nDescription=", "\nNoSuchThing=")) for unit in rendered]
     table = what.rpartition(".")[2]
     mixed = tuple(bad if bad.name == what else good for bad, good in zip(broken, rendered, strict=True))
     with pytest.raises(InvalidFile, match=rf"\[{table}\] NoSuchThing: Unknown key (name )?'NoSuchThing' in section"):
-        asyncio.run(UnitDirectory(tmp_path).verify(mixed))
+        asyncio.run(UnitDirectory(tmp_path).verify("web", mixed))

@@ -10,16 +10,18 @@ from deployd.apps.app_files import AppFiles
 from deployd.apps.caller import Caller
 from deployd.apps.reader_pool import ReaderPool
 from deployd.documents import Json
-from deployd.errors import AccessDenied, InvalidFile, NoAnswer
+from deployd.errors import AccessDenied, DeploydError, InvalidFile, NoAnswer
 from deployd.model.app import App
+from deployd.units.deployment import Deployment
 
 
 class FileReader:
     """Reads app files on behalf of callers."""
 
-    def __init__(self, files: AppFiles, pool: ReaderPool) -> None:
+    def __init__(self, files: AppFiles, pool: ReaderPool, deployment: Deployment) -> None:
         self._files = files
         self._pool = pool
+        self._deployment = deployment
 
     async def check(self, caller: Caller, name: str) -> Json:
         """Validate the file of one app, or all app files for "". Raises NoSuchApp and BusError (LimitsExceeded)."""
@@ -46,9 +48,18 @@ class FileReader:
         overlaps = await self._overlaps(caller)
         found = await self._files.problems(name, None if caller.root else partial(_check_release, caller))
         found = [(app, file, problem or overlaps.get(app)) for app, file, problem in found]
+        found = [(app, file, problem or await self._unit_problem(caller, app)) for app, file, problem in found]
         wrong = [app for app, _, problem in found if problem is not None]
         secret = [app for app in wrong if not await self.may_read(caller, app)]
         return [(app, file, str(self.invalid(app)) if app in secret else problem) for app, file, problem in found]
+
+    async def _unit_problem(self, caller: Caller, name: str) -> str | None:
+        """Return what systemd would refuse about the units of an app whose file is valid."""
+        try:
+            await self._deployment.check(await self.load(caller, name))
+        except DeploydError as error:
+            return str(error)
+        return None
 
     async def _overlaps(self, caller: Caller) -> dict[str, str]:
         """Return what is wrong with apps whose addresses overlap with those of another app that the caller may see."""

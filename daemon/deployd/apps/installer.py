@@ -68,7 +68,7 @@ class Installer:
 
     async def reinstalled(self, app: App, release: str, digest: str, current: Generation) -> bool:
         """Install the units again and return True if the app file and the release, whose contents have the `digest`,
-        are those of the current generation and its files exist."""
+        are those of the current generation and its files exist. Raises Refused, StateError and SystemdError."""
         settings = app.with_defaults_of(current.settings)
         unchanged = (
             current.fingerprint == settings.fingerprint(release, digest)
@@ -76,6 +76,7 @@ class Installer:
             and current.number in self._pins.generations(app.name)
         )
         if unchanged:
+            await self._deployment.check(settings)
             goal = self._generations.goal(settings, current.number, current.fingerprint)
             await self._deployment.install(settings, goal)
         return unchanged

@@ -104,7 +104,7 @@ class Deployment:
             units.installed(name),
             units.own(name),
             self._pins.held(name),
-            units.masked(name),
+            self.masked(name),
             units.own_sockets(name),
             self._generation_sockets(name),
             self._steerable,
@@ -173,8 +173,9 @@ class Deployment:
             return opened
 
     def masked(self, name: str) -> frozenset[int]:
-        """Return the instances that are masked, which systemd does not start."""
-        return self._units.masked(name)
+        """Return the instances that are masked, or that a drop-in of their own breaks: systemd does not start them, or
+        not as instances of the app. Raises StateError."""
+        return self._units.masked(name) | self._units.unfit(name).keys()
 
     def path(self, unit: str) -> str:
         """Return the path at which a unit of that name is installed."""
@@ -190,11 +191,23 @@ class Deployment:
         self._refuse_edits(app, wanted)
         if await self._is_up(app.name):
             await self.open(app.name)
-        if self._units.diff(wanted.files):
+        differs = bool(self._units.diff(wanted.files))
+        if differs:
             self._units.require_writable()
-            await self._units.verify(wanted.units)
+        if differs or self._units.has_drop_ins(wanted.units):
+            await self._units.verify(app.name, wanted.units)
         files = generation_files(app, goal.generation, release, there.generation_socket(app, goal))
         self._pins.write_generation(app.name, goal.generation, files, release)
+
+    async def check(self, app: App) -> None:
+        """Verify the units that the next generation of `app` would have. Raises Refused, InvalidFile, StateError and
+        SystemdError."""
+        there = self._present(app.name)
+        pinned = frozenset(there.pins.values())
+        goal = Goal.of(app, max(pinned, default=0) + 1, same=pinned)
+        wanted = self._layout(app, goal, there)
+        self._refuse_edits(app, wanted)
+        await self._units.verify(app.name, wanted.units)
 
     def _refuse_edits(self, app: App, wanted: Layout) -> None:
         """Raise Refused for settings of open sockets that have changed: systemd would close a socket whose unit is

@@ -17,6 +17,7 @@ from deployd.model import unit_name
 from deployd.model.app import NAME
 from deployd.state.disk import Disk, reported
 from deployd.units import verification
+from deployd.units.drop_ins import DropIns
 from deployd.units.text import HEADER, Unit, is_unit, unit_names
 
 SYSTEMDS = (
@@ -42,6 +43,7 @@ class UnitDirectory:
         self._scratch = scratch
         self._others = [Path(other) for other in others]
         self._disk = disk or Disk()
+        self._drop_ins = DropIns([self._path, *self._others])
 
     def sweep(self) -> None:
         """Empty the directory for verification: a daemon that was killed may have left units there."""
@@ -79,6 +81,10 @@ class UnitDirectory:
         numbers = {name: unit_name.instance_number(app_name, name) for name in names}
         return frozenset(number for name, number in numbers.items() if number is not None and self._mask(name))
 
+    def unfit(self, app_name: str) -> dict[int, str]:
+        """Return the instances that drop-ins for a single number break, each with the reason. Raises StateError."""
+        return self._drop_ins.unfit(app_name)
+
     def path_of(self, unit: str) -> str:
         """Return the path at which a unit of that name is or would be installed."""
         return str(self._path / unit)
@@ -92,13 +98,21 @@ class UnitDirectory:
         with reported(f"write to {self._path}"), tempfile.TemporaryFile(dir=self._path):
             return
 
-    async def verify(self, units: Sequence[Unit], deadline: float = 30.0) -> None:
-        """Raise InvalidFile if ``systemd-analyze verify`` complains, and Refused if a name is taken by another unit.
+    def has_drop_ins(self, units: Sequence[Unit]) -> bool:
+        """True if drop-ins apply to these units. Raises StateError."""
+        return bool(self._drop_ins.files(unit.name for unit in units))
 
-        `deadline` in seconds.
+    async def verify(self, app_name: str, units: Sequence[Unit], deadline: float = 30.0) -> None:
+        """Raise InvalidFile if ``systemd-analyze verify`` complains about the units with their drop-ins.
+
+        Raises Refused if a drop-in breaks what deployd relies on, or a name is taken by another unit. `deadline` in
+        seconds.
         """
+        names = [unit.name for unit in units]
+        if breaches := self._drop_ins.breaches(app_name, names):
+            raise Refused("; ".join(breaches))
         self._refuse_others(unit for unit in units if not self._is_masked_instance(unit.name))
-        await verification.verify(units, self._scratch, deadline)
+        await verification.verify(units, self._drop_ins.files(names), self._scratch, deadline)
 
     def install(self, units: Sequence[Unit], stale: Iterable[str] = ()) -> bool:
         """Write the units that differ and remove the `stale` ones, all or none; return True if there were any.

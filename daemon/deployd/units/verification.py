@@ -9,12 +9,13 @@ import asyncio
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deployd.errors import InvalidFile, SystemdError
 from deployd.model import unit_name
 from deployd.state.disk import reported
+from deployd.units.drop_ins import DropIn
 from deployd.units.text import HEADER, Unit
 
 SEARCH_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -25,31 +26,45 @@ _COMPLAINT = re.compile(r"/[^:]*/(?P<unit>[^/]+?\.(?:socket|service)):(?P<line>[
 _HARMLESS = "Accepting user/group name"
 """The beginning of a message about names such as "first.last", which systemd accepts."""
 
+_IGNORED = "ignoring"
+"""In a message about a line without which a unit is loaded."""
+
 _STAND_INS = (Unit("sysinit.target", "[Unit]\nDescription=Stand-in\n"),)
 """Units that are required by ours (systemd.service(5), implicit dependencies) and missing in the directory."""
 
 
-async def verify(units: Sequence[Unit], scratch: Path | None, deadline: float) -> None:
-    """Raise InvalidFile if ``systemd-analyze verify`` complains about the units.
+async def verify(units: Sequence[Unit], drop_ins: Mapping[str, DropIn], scratch: Path | None, deadline: float) -> None:
+    """Raise InvalidFile if ``systemd-analyze verify`` complains about the units with these drop-ins.
 
-    They are written to a temporary directory in `scratch` (None: the system's default), so that it reads no others: a
-    broken unit of another package is no reason to reject this app. `deadline` in seconds. Raises SystemdError if
-    systemd-analyze cannot be run or does not end.
+    `drop_ins`: by their paths relative to the directory of the units. All are written to a temporary directory in
+    `scratch` (None: the system's default), so that no others are read: a broken unit of another package is no reason to
+    reject this app. `deadline` in seconds. Raises SystemdError if systemd-analyze cannot be run or does not end.
     """
     with tempfile.TemporaryDirectory(dir=scratch) as directory:
         with reported("write units for systemd-analyze"):
-            _write(Path(directory), (*units, *_STAND_INS))
+            texts = {unit.name: unit.text for unit in (*units, *_STAND_INS)}
+            _write(Path(directory), texts | {path: item.text for path, item in drop_ins.items()})
         # On its command line ":" cannot be part of a name. Units with one are read because the others want them.
         names = [unit.name for unit in units if ":" not in unit.name]
         output = await _analyze(directory, names, deadline)
-    complaints = [line for line in dict.fromkeys(output.splitlines()) if line and not line.startswith(_HARMLESS)]
+    for path, item in drop_ins.items():
+        output = output.replace(f"{directory}/{path}", str(item.path))
+    drop_in = tuple(f"{item.path}:" for item in drop_ins.values())
+    complaints = [
+        line
+        for line in dict.fromkeys(output.splitlines())
+        # systemd loads a unit without the lines of a drop-in that it ignores.
+        if line and not line.startswith(_HARMLESS) and not (line.startswith(drop_in) and _IGNORED in line)
+    ]
     if complaints:
         raise InvalidFile(_sentence(units, complaints))
 
 
-def _write(directory: Path, units: Iterable[Unit]) -> None:
-    for unit in units:
-        (directory / unit.name).write_bytes(unit.text.encode(errors="surrogateescape"))
+def _write(directory: Path, texts: Mapping[str, str]) -> None:
+    for name, text in texts.items():
+        path = directory / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(text.encode(errors="surrogateescape"))
 
 
 async def _analyze(directory: str, names: Sequence[str], deadline: float) -> str:

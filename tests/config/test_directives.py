@@ -28,9 +28,18 @@ def test_lines_of_a_hand_written_unit_are_understood() -> None:
     assert service["RuntimeDirectory"] == ("shop-%i",)
 
 
+def test_restart_has_no_effect_and_check_says_so() -> None:
+    said = directives.without_effect(parse('[service]\nRestart = "on-failure"').service)
+    expected = '[service] Restart = "on-failure" has no effect: an instance runs until it is stopped, whatever ended it'
+    assert said == (f"{expected} (Restart=always)",)
+    assert directives.without_effect(parse('[service]\nRestart = "always"\nNice = 5').service) == ()
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
+        ('Restart = "sometimes"', '"sometimes" is not possible: it is not a value of systemd'),
+        ("RestartPreventExitStatus = 78", "is not possible: an instance runs again whatever ended it"),
         ('ExecStop = "/bin/kill $MIANPID"', "$MIANPID would be empty: it is neither in environment nor"),
         ('ExecStartPre = "/bin/kill $MAINPID"', "there is no main process before the start; use ExecStartPost"),
         ('ExecReload = "/bin/echo $EXIT_STATUS"', "it is set in ExecStop and ExecStopPost only"),

@@ -114,6 +114,31 @@ def test_an_instance_that_ends_without_a_request_is_started_again() -> None:
     assert unit.crashes.why == "exited with status 0 after it was ready"
 
 
+def test_a_server_that_ends_itself_to_be_started_afresh_does_not_crash() -> None:
+    unit = Unit()
+    for lasts, counts in ((3.0, 0), (0.2, 3)):
+        for _ in range(3):
+            unit.judge_now()
+            unit.ready()
+            unit.judge_now()
+            unit.crash("exited with status 0 after it was ready")
+            unit.item = replace(unit.item, exit_status=0, ran=lasts, was_ready=True)
+            unit.judge_now()
+            unit.restart()
+        assert unit.count == counts
+    unit = Unit()
+    for _ in range(20):
+        unit.judge_now()
+        unit.end()
+        unit.item = replace(unit.item, ran=3.0, was_ready=True)
+        unit.judge_now()
+        unit.now += GRACE
+        assert unit.judge_now().step is Step.START
+        unit.judge_now()
+        unit.ready()
+    assert unit.count == 0
+
+
 def test_an_instance_that_ended_while_no_daemon_ran_is_started_again() -> None:
     for state in (State.INACTIVE, State.FAILED):
         unit = Unit()

@@ -143,7 +143,9 @@ def test_a_restarted_daemon_continues(deployed: Stage) -> None:
 
 def test_what_ends_without_a_request_runs_again_and_what_is_stopped_by_hand_says_so(stage: Stage) -> None:
     machine = stage.machine
-    stage.deploy("v1", instances=2, service={"RestartPreventExitStatus": "0"})
+    # systemd would start them again, whatever the app file says, but not with this drop-in.
+    machine.write(f"/run/systemd/system/{APP}@.service.d/restart.conf", "[Service]\nRestart=on-failure\n")
+    stage.deploy("v1", instances=2, service={"Restart": "no"})
     before = stage.invocations()
     for number in before:
         machine.run(["kill", "-TERM", str(stage.pid(number))])  # it exits with 0, and systemd does not start it again
@@ -155,8 +157,9 @@ def test_what_ends_without_a_request_runs_again_and_what_is_stopped_by_hand_says
 
     machine.wait_for(again, timeout=DEADLINE, what="both instances to run again")
     machine.run(["systemctl", "stop", f"{APP}@2.service"])
-    item = instance(stage, 2)
-    assert (item["state"], item["stopped_by_hand"]) == ("inactive", True)
+    # deployd asks the journal first.
+    machine.wait_for(lambda: instance(stage, 2)["stopped_by_hand"], timeout=DEADLINE, what="the stop by hand")
+    assert instance(stage, 2)["state"] == "inactive"
     assert f"instance 2 stopped by hand; start it again with: systemctl start {APP}@2.service" in " ".join(
         stage.deployd("status", APP).stdout.split()
     )

@@ -253,7 +253,7 @@ def test_time_spans(seconds: float, text: str) -> None:
 def test_the_app_file_overrides_defaults() -> None:
     app = App("a", "/r", ("/p",), (), service=(("Restart", ("no",)),), socket=(("Backlog", ("7",)),))
     socket, _, instance = unit_files(app, 1, STATE)
-    assert [line for line in instance.text.splitlines() if line.startswith("Restart=")] == ["Restart=no"]
+    assert [line for line in instance.text.splitlines() if line.startswith("Restart=")] == ["Restart=always"]
     assert [line for line in socket.text.splitlines() if line.startswith("Backlog=")] == ["Backlog=7"]
 
 

@@ -159,7 +159,8 @@ def _check_release(app: App) -> None:
 
 def _doubts(path: Path) -> tuple[str, ...]:
     app = config.load(path)
-    return config.require_own_programs(config.capture(app), config.resolve_release(app))
+    doubts = config.require_own_programs(config.capture(app), config.resolve_release(app))
+    return (*config.without_effect(app.service), *doubts)
 
 
 def _release(path: Path) -> str:

@@ -7,6 +7,7 @@ Imports only model, files and errors, so that the daemon and the command validat
 
 from __future__ import annotations
 
+from deployd.config.directives import without_effect
 from deployd.config.environment_files import capture
 from deployd.config.parse import check_name, is_name, load, parse
 from deployd.config.release import irreversible, is_there, missing, programs, resolve_release, siblings
@@ -27,4 +28,5 @@ __all__ = [
     "require_own_programs",
     "resolve_release",
     "siblings",
+    "without_effect",
 ]

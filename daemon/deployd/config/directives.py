@@ -41,6 +41,16 @@ def directives(table: Table, section: Section, variables: Collection[str] | None
     return tuple(found)
 
 
+def without_effect(own: Directives) -> tuple[str, ...]:
+    """Return a sentence for each directive of [service] whose value has no effect."""
+    ours = dict(directive.defaults(Section.SERVICE))
+    return tuple(
+        f'[service] {key} = "{its_values[-1]}" has no effect: {directive.FIXED[key]} ({key}={ours[key]})'
+        for key, its_values in own
+        if key in directive.FIXED and its_values[-1] != ours[key]
+    )
+
+
 def problem(section: Section, key: str, text: str, variables: Collection[str] | None = None) -> str:
     """Return why directive `key` must not have the value `text`, or ""."""
     known = directive.find(section, key)

@@ -17,6 +17,11 @@ from typing import Any
 _TABLE = Path(__file__).with_name("directives.toml")
 
 
+FIXED = {"Restart": "an instance runs until it is stopped, whatever ended it"}
+"""Directives of [service] whose value in the app file has no effect, because ours always counts, and why. With most
+values of Restart= an app would have one instance less after each that ends with status 0."""
+
+
 class Verdict(StrEnum):
     """What becomes of a directive."""
 

@@ -48,6 +48,8 @@ class Instance:
     ended: bool | None = None
     """For an instance that is down and that systemd does not start again: True if its main process ended without a
     request, False if a stop was requested. None otherwise, if it never ran, or if that is not known yet."""
+    was_ready: bool = False
+    """Its main process, which has ended, had been ready."""
     refused: bool = False
     """It is FAILED because its start job was refused or failed, so that systemd does not restart it."""
     probed_since: float = 0.0

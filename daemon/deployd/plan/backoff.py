@@ -3,6 +3,7 @@
 systemd restarts a crashed instance (Restart=always) indefinitely, because its own start limit, which would close the
 socket, is disabled. `judge` is called after every observation. Its rules:
 
+- An exit with status 0 of a process that ran for STEADY_ENOUGH is no crash: servers end so to be started afresh.
 - Each invocation crashes once: systemd is about to start the instance again, or has already started a new invocation.
 - From the `limit`-th crash on (`limit` within `window`, none after `steady` seconds of being ready) each crash is
   followed by a stop and, after a delay that doubles up to `longest`, by a start.
@@ -24,6 +25,10 @@ from deployd.model.instance import Instance, State
 
 GRACE = 2.0
 """Seconds that systemd gets to restart an instance that ended without a request."""
+
+
+STEADY_ENOUGH = 1.0
+"""Seconds that a process must have run so that its exit with status 0 is no crash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +122,11 @@ def _ended(known: Crashes, item: Instance, now: float, patience: Patience) -> Ju
     seen = known
     if item.invocation_id != known.invocation or not known.dead:
         seen = replace(known, invocation=item.invocation_id, restarts=item.restarts, dead=True)
-        seen = _crashed(seen, known, 1, item, now, patience)
+        crashed = not _is_clean(item)
+        if crashed:
+            seen = _crashed(seen, known, 1, item, now, patience)
         waiting = _wait(replace(seen, retry_at=now + max(GRACE, patience.delay(seen.count))))
-        return replace(waiting, deaths=1)
+        return replace(waiting, deaths=int(crashed))
     if seen.retry_at is None:
         return _wait(replace(seen, retry_at=now + GRACE))
     return Judgement(seen, Step.START) if now >= seen.retry_at else _wait(seen)
@@ -153,9 +160,14 @@ def _deaths(known: Crashes, item: Instance, tried: bool) -> tuple[int, Crashes]:
         deaths = max(0, item.restarts - known.restarts - known.dead)
         known = replace(known, invocation=item.invocation_id, restarts=item.restarts, dead=False)
     if item.state is State.FAILED and (tried or (item.restarting and not known.dead)):
-        deaths += 1
+        deaths += not _is_clean(item)
         known = replace(known, dead=True)
     return deaths, known
+
+
+def _is_clean(item: Instance) -> bool:
+    """True if an instance that was ready has exited with status 0, and not at once."""
+    return item.exit_status == 0 and item.was_ready and (item.ran or 0.0) >= STEADY_ENOUGH
 
 
 def _crashed(seen: Crashes, known: Crashes, deaths: int, item: Instance, now: float, patience: Patience) -> Crashes:

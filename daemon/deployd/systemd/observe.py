@@ -76,6 +76,7 @@ def instance(number: int, pin: int | None, properties: Mapping[str, Any], aside:
         restarting=restarting,
         ran=_ran(properties) if over else None,
         ended=ended,
+        was_ready=over and _was_ready(properties),
     )
 
 
@@ -108,6 +109,13 @@ def killed_by(properties: Mapping[str, Any]) -> str | None:
     return _signal_name(int(properties.get("ExecMainStatus", 0)))
 
 
+def _was_ready(properties: Mapping[str, Any]) -> bool:
+    """True if the unit was active after its main process had started."""
+    # Not InactiveExitTimestamp, which changes again when the wait for an automatic restart begins.
+    started = _seconds(properties, "ExecMainStartTimestampMonotonic")
+    return _seconds(properties, "ActiveEnterTimestampMonotonic") > started > 0
+
+
 def _ran(properties: Mapping[str, Any]) -> float | None:
     """Return the seconds that the main process ran, or None if it has not ended."""
     started = int(properties.get("ExecMainStartTimestampMonotonic", 0))
@@ -126,9 +134,7 @@ def failure(properties: Mapping[str, Any]) -> str:
         return "was masked while it started"
     result = str(properties.get("Result", ""))
     status, killer = exit_status(properties), killed_by(properties)
-    # Not InactiveExitTimestamp, which changes again when the wait for an automatic restart begins.
-    started = _seconds(properties, "ExecMainStartTimestampMonotonic")
-    was_ready = _seconds(properties, "ActiveEnterTimestampMonotonic") > started > 0
+    was_ready = _was_ready(properties)
     when = "after it was ready" if was_ready else "before it was ready"
     if result == "timeout" and not was_ready:
         return "did not say READY=1 within its gate timeout"

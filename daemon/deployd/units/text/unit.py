@@ -18,7 +18,7 @@ import jinja2
 
 from deployd.model import specifier, unit_name
 from deployd.model.app import App, Directives, ListenKind
-from deployd.model.directive import Section, defaults
+from deployd.model.directive import FIXED, Section, defaults
 from deployd.units.text import escape, socket_paths, sockets
 from deployd.units.text.generation import environment_files, marker
 from deployd.units.text.hardening import hardening
@@ -139,7 +139,8 @@ def _header(app: App) -> str:
 
 def _service(app: App) -> list[tuple[str, str]]:
     """Return the lines of [service] with its defaults."""
-    return _lines(Section.SERVICE, app.service, ("SyslogIdentifier", app.name), *hardening(app))
+    own = tuple(item for item in app.service if item[0] not in FIXED)
+    return _lines(Section.SERVICE, own, ("SyslogIdentifier", app.name), *hardening(app))
 
 
 def _socket(app: App, *more: tuple[str, str], tcp: bool) -> list[tuple[str, str]]:

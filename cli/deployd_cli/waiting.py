@@ -13,6 +13,7 @@ from deployd_cli.output import can_redraw, message, paint_for, show, show_json
 from deployd_cli.session import run
 from deployd_cli.text.event import ended_as, event_line, event_lines
 from deployd_cli.text.failure import failure_of, journal_lines
+from deployd_cli.text.rollout import release_change
 
 if TYPE_CHECKING:
     from deployd.api import Client
@@ -116,15 +117,17 @@ class _Waiting:
 
     async def begun(self, client: Client) -> Event:
         """Begin the rollout without waiting for its end."""
+        status = await _status_before(client, self._app)
         self.generation = await self._begin(client)
         if not self.generation:
             return await self._nothing(client)
-        event = {"event": "begun", "app": self._app, "to": self.generation}
+        event = {"event": "begun", "app": self._app, "from": status.get("generation"), "to": self.generation}
+        event |= {"from_release": status.get("release"), "release": await _release(client, self._app, self.generation)}
         if isinstance(self._report, JsonReport):
             self._report.event(event)
         else:
             follow = f"follow it with: deployd status {self._app} --watch"
-            message(f"{self._app}: rolling out generation {self.generation}; {follow}")
+            message(f"{self._app}: rolling out generation {self.generation}: {release_change(event)}; {follow}")
         return event
 
     async def through(self, client: Client) -> Event:
@@ -147,10 +150,11 @@ class _Waiting:
         status = await client.status(self._app)
         event = {"event": "finished", "app": self._app, "to": status.get("generation"), "result": "succeeded"}
         event |= {"reason": "nothing to do", "generation": status.get("generation"), "duration": 0.0}
+        event |= {"from_release": status.get("release"), "release": status.get("release")}
         if isinstance(self._report, JsonReport):
             self._report.event(event)
         else:
-            message(f"{self._app}: nothing to do")
+            message(f"{self._app}: nothing to do: {release_change(event)}")
         return {}
 
     def what_continues(self) -> str:
@@ -169,6 +173,15 @@ async def _status_before(client: Client, app: str) -> Event:
         return await client.status(app)
     except DeploydError:
         return {}
+
+
+async def _release(client: Client, app: str, generation: int) -> str | None:
+    """Return the release of a generation, None if the history does not answer."""
+    try:
+        rows = (await client.history(app)).get("generations", [])
+    except DeploydError:
+        return None
+    return next((row.get("release") for row in rows if row.get("generation") == generation), None)
 
 
 async def _with_figures(client: Client, app: str, event: Event) -> Event:

@@ -24,7 +24,6 @@ from deployd.apps.rollout_control import RolloutControl, UnderWay
 from deployd.apps.rollout_starter import RolloutStarter
 from deployd.apps.statuses import Statuses
 from deployd.apps.supervisor import Supervisor
-from deployd.apps.teardown import Teardown
 from deployd.apps.turns import Turns
 from deployd.apps.unit_preview import UnitPreview
 from deployd.apps.weights import Weights
@@ -39,7 +38,7 @@ from deployd.rollout.generations import Generations
 from deployd.rollout.hooks import Hooks
 from deployd.rollout.release_reader import ReleaseReader
 from deployd.rollout.reversibility import Reversibility
-from deployd.routing.kernel import Kernel
+from deployd.rollout.teardown import Teardown
 from deployd.service.consent import Consent
 from deployd.service.interface import Service
 from deployd.service.introspection import APP, MANAGER
@@ -64,7 +63,6 @@ class Assembly:
         emit: Emit,
         *,
         systemd: Systemd,
-        kernel: Kernel,
         history: History,
         pins: Pins,
         deployment: Deployment,
@@ -77,6 +75,7 @@ class Assembly:
         self._pins = pins
         self._deployment = deployment
         self._hooks = hooks
+        self._teardown = teardown
         self.pool = ReaderPool()
         self.files = AppFiles(directory, self.pool.root)
         self.registry = Registry(self.files)
@@ -89,7 +88,7 @@ class Assembly:
         self.rollback_goal = RollbackGoal(self.registry, history, self.generations)
         self._comparer, self._public_comparer = self._new_comparer(), self._new_comparer()
         turns = Turns(hooks, self.recovery)
-        self._removal = Removal(self.registry, self.supervisor, turns, teardown, history, pins, kernel)
+        self._removal = Removal(self.registry, self.supervisor, turns, teardown, history, pins)
         self._workers = workers
         self._releases = ReleaseReader(workers)
         self._requests = self._new_requests(turns)
@@ -142,7 +141,9 @@ class Assembly:
             deployment,
             self.announcer,
         )
-        installer = Installer(supervisor, builder, generations, history, self._pins, deployment, self.announcer)
+        installer = Installer(
+            supervisor, builder, generations, history, self._pins, deployment, self._teardown, self.announcer
+        )
         return Requests(self.registry, turns, self._load, releases, generations, starter, installer, self.rollback_goal)
 
     def service(self, bus: Bus, polkit: Polkit, signals: Signals) -> Service:

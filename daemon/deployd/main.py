@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 from deployd import config
-from deployd.apps.teardown import Teardown
 from deployd.assembly import Assembly
 from deployd.bus import Bus, BusError
 from deployd.daemon_settings import DaemonSettings
@@ -23,6 +22,7 @@ from deployd.model.event import EventName
 from deployd.reuseport import support
 from deployd.rollout.factory import ControllerFactory
 from deployd.rollout.hooks import Hooks
+from deployd.rollout.teardown import Teardown
 from deployd.routing.kernel import Kernel
 from deployd.service.polkit import Polkit
 from deployd.service.signals import Signals
@@ -83,7 +83,7 @@ class Daemon:
         systemd = Systemd(bus)
         await systemd.subscribe()
         kernel = Kernel(support.probe(), self._notifier.keep, self._notifier.forget, self._notifier.kept())
-        deployment, teardown = self._units(systemd, history, pins, steerable=kernel.steers)
+        deployment, teardown = self._units(systemd, history, pins, kernel, steerable=kernel.steers)
         signals = self._signals = Signals(bus)
         apps = self._apps = self._assemble(bus, systemd, kernel, history, pins, deployment, teardown)
         service = apps.service(bus, Polkit(bus), signals)
@@ -106,7 +106,9 @@ class Daemon:
             await bus.close()
             history.close()
 
-    def _units(self, systemd: Systemd, history: History, pins: Pins, *, steerable: bool) -> tuple[Deployment, Teardown]:
+    def _units(
+        self, systemd: Systemd, history: History, pins: Pins, kernel: Kernel, *, steerable: bool
+    ) -> tuple[Deployment, Teardown]:
         """Return what installs the units of apps and what removes them; remove what a killed daemon left."""
         units = UnitDirectory(self._settings.units, scratch=self._settings.scratch)
         units.sweep()
@@ -122,7 +124,7 @@ class Daemon:
             steerable=steerable,
         )
         deployment.sweep()
-        return deployment, Teardown(systemd, units, reload, pins)
+        return deployment, Teardown(systemd, units, reload, pins, kernel)
 
     def _assemble(
         self,
@@ -146,6 +148,7 @@ class Daemon:
             pins,
             deployment,
             kernel,
+            teardown,
             tail,
             hooks,
             transient,
@@ -160,7 +163,6 @@ class Daemon:
             teardown,
             self._emit,
             systemd=systemd,
-            kernel=kernel,
             history=history,
             pins=pins,
             deployment=deployment,

@@ -60,7 +60,7 @@ def test_a_release_that_was_changed_in_place_is_rolled_out(stage: Stage) -> None
     assert not record.failed, record.by_outcome()
     assert not processes(stage.invocations()) & processes(first)
     assert stage.get()["version"] == "v1, and a word more"
-    assert stage.deployd("apply", APP).stderr == f"{APP}: nothing to do\n"
+    assert stage.deployd("apply", APP).stderr.startswith(f"{APP}: nothing to do: ")
 
 
 def test_files_that_the_app_writes_do_not_count_as_changes(stage: Stage) -> None:
@@ -158,7 +158,6 @@ def test_a_second_rollback_returns_to_an_earlier_generation(stage: Stage) -> Non
         assert stage.rollout(stage.release(version)).result == "succeeded"
     assert stage.change("rollback").result == "succeeded"
     assert stage.get()["version"] == "v2"
-    assert "generation 3 of demo is known to be bad" in refused(stage, "rollback", APP, "--to", "3")
     assert stage.change("rollback").result == "succeeded"
     assert stage.get()["version"] == "v1"
     assert "has no good generation before 5 to roll back to" in refused(stage, "rollback", APP)

@@ -94,3 +94,36 @@ def test_reload_of_deployd_reads_the_app_files_again_and_affects_no_instance(sta
     assert complaint.startswith(f"/etc/deployd/apps/broken.toml:{line}: instances")
     assert stage.invocations() == before
     assert stage.rollout(stage.release("v2")).result == "succeeded"
+
+
+def test_what_is_live_stays_live(stage: Stage) -> None:
+    """Only a release of the app file that leads elsewhere than when it was last applied replaces the live one."""
+    deploy(stage, instances=1)
+    v1, v2 = f"{RELEASES}/v1", stage.release("v2")
+    began = [stage.rollout(v2)]
+    for verb, *argv in (["apply"], ["rollout"], ["restart"], ["scale", "2"]):
+        stage.configure(environment={"WORD": verb})
+        began.append(stage.change(verb, *argv))
+    started = [next(event for event in ended.events if event["event"] == "started") for ended in began]
+    assert [(event["from_release"], event["release"]) for event in started] == [(v1, v2), *[(v2, v2)] * 4]
+    stage.machine.run(["systemctl", "reload", APP])
+    status = stage.status()
+    assert (status["generation"], status["release"], status["desired"]) == (7, v2, 2), "the number stays as well"
+    point(stage, stage.release("v3", "crash"))
+    assert stage.change("apply").result == "rolled-back"
+    refused = stage.deployd("rollback", APP)
+    assert (refused.returncode, refused.stdout) == (3, "")
+    assert "generation 8 of demo was rolled back automatically, and generation 7 is live again" in refused.stderr
+    assert "run deployd rollback demo --to 6" in refused.stderr
+    assert stage.change("rollback", "--to", "1").status == 0
+    assert stage.get()["version"] == "v1"
+    doubtful = stage.change("rollback", "--to", "8")  # it is tried, with a warning
+    assert doubtful.result == "rolled-back"
+    assert "never went live" in next(event["reason"] for event in doubtful.events if event["event"] == "warning")
+    point(stage, stage.release("v4"))
+    stage.machine.run(["systemctl", "reload", APP])
+    assert stage.status()["release"] == f"{RELEASES}/v4"
+    stage.machine.run(["mv", v1, f"{v1}.gone"])
+    gone = stage.deployd("rollback", APP, "--to", "1")
+    assert gone.returncode == 3
+    assert v1 in gone.stderr

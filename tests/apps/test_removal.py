@@ -9,15 +9,13 @@ import pytest
 
 from deployd.apps.history_recovery import HistoryRecovery
 from deployd.apps.registry import Registry
-from deployd.apps.removal import JOB_MARGIN, Removal
+from deployd.apps.removal import Removal
 from deployd.apps.supervisor import Supervisor
-from deployd.apps.teardown import Teardown
 from deployd.apps.turns import Turns
 from deployd.errors import StateError, SystemdError
 from deployd.rollout.controller import Controller
 from deployd.rollout.hooks import Hooks
-from deployd.routing import unix_sockets
-from deployd.routing.kernel import Kernel
+from deployd.rollout.teardown import JOB_MARGIN, Teardown
 from deployd.state.history import History
 from deployd.state.pins import Pins
 from tests.state.four_rollouts import SETTINGS
@@ -35,20 +33,15 @@ class Site:
         self.history, self.pins = create_autospec(History, instance=True), create_autospec(Pins, instance=True)
         self.history.current.return_value, self.history.settings.return_value = 7, SETTINGS
         self.pins.held.return_value = {1: 7, 2: 7}
-        self.kernel = create_autospec(Kernel, instance=True)
         turns = Turns(create_autospec(Hooks, instance=True), create_autospec(HistoryRecovery, instance=True))
-        self.removal = Removal(
-            self.registry, self.supervisor, turns, self.teardown, self.history, self.pins, self.kernel
-        )
+        self.removal = Removal(self.registry, self.supervisor, turns, self.teardown, self.history, self.pins)
 
     def remove(self) -> None:
         asyncio.run(self.removal.remove("demo"))
 
 
 @pytest.fixture
-def site(monkeypatch: pytest.MonkeyPatch) -> Site:
-    """A site without addresses of UNIX sockets."""
-    monkeypatch.setattr(unix_sockets, "forget", create_autospec(unix_sockets.forget))
+def site() -> Site:
     return Site()
 
 
@@ -59,7 +52,6 @@ def test_everything_is_stopped_then_forgotten(site: Site) -> None:
     site.teardown.run.assert_awaited_once_with("demo", SETTINGS.stop.timeout + JOB_MARGIN)
     site.history.forget.assert_called_once_with("demo")
     site.supervisor.forget.assert_called_once_with("demo")
-    site.kernel.forget.assert_called_once_with("demo")
 
 
 def test_an_app_that_was_never_deployed_needs_no_teardown(site: Site) -> None:

@@ -19,8 +19,8 @@ from deployd.apps.rollout_starter import RolloutStarter
 from deployd.apps.turns import Turns
 from deployd.errors import Busy, DeploydError, InvalidRequest, Refused, StateError
 from deployd.instances.recall import Recall
-from deployd.model.app import MOST_STEERED, App, Routing
-from deployd.model.generation import Cause, Result
+from deployd.model.app import MOST_STEERED, App, Applied, Routing
+from deployd.model.generation import Cause, Generation, Result
 from deployd.model.rollout import Phase, Rollout
 from deployd.rollout.controller import Controller
 from deployd.rollout.generations import Generations
@@ -36,18 +36,28 @@ UNDER_WAY = Rollout("demo", 7, 8)
 class Site:
     """The app demo at generation 7, perhaps with a rollout under way; new generations get number 9."""
 
+    directory = CURRENT.release
+    """Where the release of the app file leads."""
+
     def __init__(self, rollout: Rollout | None = None) -> None:
         self.controller: MagicMock = create_autospec(Controller, instance=True)
         self.controller.rollout = rollout
+        self.controller.target = None
         self.controller.recall = create_autospec(Recall, instance=True)
         registry = create_autospec(Registry, instance=True)
         registry.known.return_value = self.controller
         registry.rollout.return_value = rollout
         self.releases = create_autospec(ReleaseReader, instance=True)
         self.releases.unchanged.side_effect = lambda item: item.release
+        self.releases.capture.side_effect = lambda app: app
+        self.releases.require_own_programs.return_value = ()
+        self.releases.directory.side_effect = lambda _: self.directory
+        self.releases.resolve.side_effect = lambda _, release, agreed: agreed or release or self.directory
         self.history = create_autospec(History, instance=True)
         self.history.current.return_value = 7
-        self.history.generation.return_value = CURRENT
+        self.known = {7: CURRENT}
+        self.history.generation.side_effect = lambda _, number: self.known.get(number)
+        self.history.past.side_effect = lambda _: sorted(self.known.values(), key=lambda item: -item.number)
         generations = Generations(self.history)
         self.starter = create_autospec(RolloutStarter, instance=True)
         self.starter.begin.return_value = 9
@@ -127,7 +137,7 @@ def test_the_number_of_instances_is_limited(instances: int) -> None:
 def test_steered_apps_have_fewer_instances() -> None:
     site = Site()
     settings = replace(CURRENT.settings, routing=Routing.STEERED)
-    site.history.generation.return_value = replace(CURRENT, settings=settings)
+    site.known[7] = replace(CURRENT, settings=settings)
     message = site.refused(site.requests.scale("demo", MOST_STEERED + 1), Refused)
     assert f"at most {MOST_STEERED}" in message
     assert asyncio.run(site.requests.scale("demo", MOST_STEERED)) == 9
@@ -153,3 +163,76 @@ def test_an_unusable_history_refuses_all_requests() -> None:
     site.recovery.require.side_effect = StateError("history.sqlite is damaged; run deployd repair")
     for request in (site.requests.apply, site.requests.rollout, site.requests.rollback, site.requests.restart):
         assert "run deployd repair" in site.refused(request("demo"), StateError)
+
+
+def live(settings: App = SETTINGS, release: str = "/srv/demo/v2", led_to: str = "/srv/demo/v1") -> Generation:
+    """Return a generation that was made while the release of the app file led elsewhere."""
+    applied = Applied(settings.release, led_to, settings.instances)
+    return replace(CURRENT, release=release, settings=replace(settings, applied=applied))
+
+
+def rolled_out(site: Site) -> tuple[str, App, str]:
+    """Return release, settings and warning of the generation that was begun."""
+    begun = site.starter.begin.await_args
+    return begun.args[1], begun.args[0], "".join(begun.kwargs.get("warnings", ()))
+
+
+@pytest.mark.parametrize("verb", ["apply", "rollout"])
+def test_the_live_release_stays_until_the_app_file_leads_elsewhere(verb: str) -> None:
+    site = Site()
+    site.known[7], site.directory = live(), "/srv/demo/v1"
+    asyncio.run(getattr(site.requests, verb)("demo"))
+    release, settings, warning = rolled_out(site)
+    assert (release, settings.applied) == ("/srv/demo/v2", Applied(SETTINGS.release, "/srv/demo/v1", 2))
+    assert warning == (
+        "/srv/demo/v2 stays live; the release of the app file still leads to /srv/demo/v1, as when it was last"
+        " applied; to roll that out, run deployd rollout demo --release /srv/demo/v1"
+    )
+    site.directory = "/srv/demo/v3"
+    asyncio.run(getattr(site.requests, verb)("demo"))
+    assert rolled_out(site)[::2] == ("/srv/demo/v3", "")
+    site.directory = "/srv/demo/v1"
+    site.known[7] = live(replace(SETTINGS, release="/srv/demo/v1"))  # other words for the same directory are a change
+    asyncio.run(getattr(site.requests, verb)("demo"))
+    assert rolled_out(site)[0] == "/srv/demo/v1"
+
+
+def test_a_requested_release_is_rolled_out_and_what_the_file_said_then_is_recorded() -> None:
+    site = Site()
+    site.known[7], site.directory = live(), "/srv/demo/v3"
+    asyncio.run(site.requests.rollout("demo", "/srv/demo/v4"))
+    release, settings, _ = rolled_out(site)
+    assert (release, settings.applied) == ("/srv/demo/v4", Applied(SETTINGS.release, "/srv/demo/v3", 2))
+
+
+def test_what_was_rolled_back_or_aborted_stays_so_and_what_failed_is_tried_again() -> None:
+    site = Site()
+    site.directory = "/srv/demo/v2"
+    site.known[7] = live(release="/srv/demo/v1", led_to="/srv/demo/v1")
+    for result, comes in ((Result.ROLLED_BACK, "/srv/demo/v2"), (Result.ABORTED, "/srv/demo/v1")):
+        site.known[8] = replace(live(led_to="/srv/demo/v2"), number=8, result=result)
+        asyncio.run(site.requests.rollout("demo", cause=Cause.RELOAD))
+        assert rolled_out(site)[0] == comes
+    site.known = {7: live(led_to="/srv/demo/v2"), 6: live(release="/srv/demo/v1", led_to="/srv/demo/v1")}
+    asyncio.run(site.requests.rollback("demo"))
+    assert rolled_out(site)[1].applied == Applied(SETTINGS.release, "/srv/demo/v2", 2)
+
+
+def test_a_number_of_instances_stays_until_the_app_file_has_another_one() -> None:
+    site = Site()
+    asyncio.run(site.requests.scale("demo", 5))
+    scaled = rolled_out(site)[1]
+    assert (scaled.instances, scaled.applied) == (5, Applied(SETTINGS.release, CURRENT.release, 2))
+    site.known[7] = replace(CURRENT, settings=scaled)
+    asyncio.run(site.requests.apply("demo"))
+    assert rolled_out(site)[1].instances == 5
+    site.known[7] = replace(CURRENT, settings=replace(scaled, applied=Applied(SETTINGS.release, CURRENT.release, 3)))
+    asyncio.run(site.requests.apply("demo"))
+    assert rolled_out(site)[1].instances == 2
+
+
+def test_a_rollback_to_a_doubtful_generation_says_what_is_known_against_it() -> None:
+    site = Site()
+    site.goal.doubts.return_value = ["generation 6 never went live (it ended failed)"]
+    asyncio.run(site.requests.rollback("demo", 6))
+    assert rolled_out(site)[2] == "generation 6 never went live (it ended failed)"

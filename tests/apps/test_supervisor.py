@@ -51,7 +51,7 @@ def test_every_app_gets_one_controller_that_has_observed_its_instances() -> None
         assert site.registry.names() == ["a", "b"]
         for controller in site.made.values():
             controller.start.assert_called_once_with()
-            controller.ready.assert_awaited_once_with()
+            controller.observed.assert_awaited_once_with()
         assert site.supervisor.controller("a") is site.made["a"]
         site.supervisor.on_unit_change("a@1.service")
         site.made["b"].on_unit_change.assert_called_once_with("a@1.service")
@@ -67,11 +67,11 @@ def test_an_app_that_is_slow_or_fails_does_not_delay_the_others(
     async def test(site: Site) -> None:
         for name in ("hangs", "fails"):
             site.supervisor.controller(name)
-        site.made["hangs"].ready.side_effect = asyncio.Event().wait
-        site.made["fails"].ready.side_effect = SystemdError("no reply")
+        site.made["hangs"].observed.side_effect = asyncio.Event().wait
+        site.made["fails"].observed.side_effect = SystemdError("no reply")
         async with asyncio.timeout(20):
             await site.supervisor.start(["good"])
-        site.made["good"].ready.assert_awaited_once_with()
+        site.made["good"].observed.assert_awaited_once_with()
 
     with caplog.at_level(logging.WARNING):
         run(test)

@@ -64,7 +64,11 @@ def test_json_of_every_rollout_ends_with_finished(address: str, arguments: list[
 def test_nothing_to_do_is_a_success(address: str) -> None:
     async def work(daemon: FakeDaemon) -> None:
         daemon.answers["demo", "Apply"] = 0
-        assert await deployd(address, "apply", "demo") == (0, "", "demo: nothing to do\n")
+        assert await deployd(address, "apply", "demo") == (
+            0,
+            "",
+            "demo: nothing to do: /srv/demo/releases/7 (unchanged)\n",
+        )
         done = await deployd(address, "apply", "demo", "--json")
         assert (done.status, json.loads(done.out)["event"]) == (0, "finished")
 

@@ -73,8 +73,8 @@ def steps(settings: Settings) -> tuple[Step, ...]:
         Step(
             "back to v1",
             "The rollback",
-            "A rollback is a rollout too: of the good release before this one, as a new generation.",
-            ("deployd", "rollback", APP),
+            "A rollback is a rollout too, as a new generation. The bad releases have gone, so it names the good one.",
+            ("deployd", "rollback", APP, "--to", "1"),
             "v1",
             "v1",
             "succeeded",

@@ -65,7 +65,7 @@ def test_running_kept_and_free_releases() -> None:
 def test_failures_that_fill_the_kept_history_do_not_prevent_a_rollback() -> None:
     bad = [made(number, Result.ROLLED_BACK) for number in range(3, 7)]
     rows = whys(answer(needs(made(1), made(2), *bad, current=2)))
-    assert rows["v1"] == ("kept", "deployd rollback demo returns to generation 1")
+    assert rows["v1"] == ("kept", "deployd rollback demo --to 1 is possible")
     assert rows["v2"] == ("running", "instances 1-2 start from it")
     assert rows["v3"][0] == "free"
     assert rows["v6"] == ("kept", "generation 6 is among the last 3, although a rollback to it is not possible")
@@ -174,7 +174,7 @@ def test_the_command_shows_each_release_and_the_reason(width: int | None, longes
             "running, changed  7, 6         /srv/demo/v6",
             "     instances 1-2 start from it; changed since generation 7: app.py was changed on Monday",
             "kept              5            /srv/demo/v5",
-            "     deployd rollback demo returns to generation 5",
+            "     deployd rollback demo --to 5 is possible",
             "missing           4            /srv/demo/v4",
             "     cannot roll back to generation 4; put it back to allow that",
             "free              3            /srv/demo/v3",

@@ -34,6 +34,7 @@ SNAPSHOT = Snapshot(
     up=True,
     probation=None,
     crashes=0,
+    last=None,
     history_error="",
 )
 
@@ -133,6 +134,20 @@ def test_repair_reports_each_app() -> None:
 def test_a_dry_run_leaves_out_pins() -> None:
     steps = (Step(Start(5, 8), 4), Step(Unpin(9), 5), Step(Hold(1, canary=True), 5), Step(Stop(4, 7, "replaced"), 4))
     outcome = Outcome(steps, (), Verdict.DONE, "", frozenset(), floor=4, ceiling=5, seconds=0.0)
-    found = dry_run("demo", 7, 8, "/srv/demo/8", outcome)
+    found = dry_run("demo", 7, 8, ("/srv/demo/7", "/srv/demo/8"), outcome)
     assert [item["action"] for item in found["actions"]] == ["start", "pause", "stop"]
+    assert (found["from_release"], found["release"]) == ("/srv/demo/7", "/srv/demo/8")
     assert (found["from"], found["to"], found["floor"], found["ceiling"]) == (7, 8, 4, 5)
+
+
+def test_a_first_deployment_that_came_to_nothing_says_why() -> None:
+    last = replace(generation(1, Result.FAILED), reason="instance 1 exited with status 3")
+    found = shown(generation=None, last=last)
+    assert found["generation"] is None
+    assert found["last_failure"] == {
+        "generation": 1,
+        "release": "/srv/demo/1",
+        "result": "failed",
+        "reason": "instance 1 exited with status 3",
+        "failure": None,
+    }

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from deployd.errors import InvalidRequest, Refused
 from deployd.model.generation import Cause, Entry, Generation, Result
-from deployd.plan.rollback import known_bad, rollback_target
+from deployd.plan.rollback import doubt, kept, known_bad, rollback_target
 from tests.state.four_rollouts import generation
 
 OK, BAD, FAILED, ABORTED = Result.SUCCEEDED, Result.ROLLED_BACK, Result.FAILED, Result.ABORTED
@@ -45,6 +45,9 @@ class Past:
         assert self.current is not None
         return rollback_target(self.rows, self.current, to, past_irreversible=past)
 
+    def doubt(self, to: int) -> str:
+        return doubt(self.rows, self.goal(to))
+
     def back(self, to: int = 0, result: Result = OK) -> str:
         """Roll back; return the fingerprint of the target."""
         fingerprint = self.goal(to, past=True).fingerprint
@@ -63,6 +66,25 @@ def test_the_target_is_the_last_good_generation_with_another_process() -> None:
     past.roll("c", ABORTED)
     past.roll("d")
     assert past.goal().number == 3
+
+
+@pytest.mark.parametrize("result", [BAD, FAILED])
+def test_what_has_gone_already_is_not_rolled_back_again(result: Result) -> None:
+    past = Past("a", "b")
+    past.roll("c", result)
+    assert past.refusal() == (
+        "generation 3 of demo was rolled back automatically, and generation 2 is live again; to roll that back as"
+        " well, run deployd rollback demo --to 1"
+    )
+    assert past.goal(1).number == 1
+    assert 1 in kept(past.rows, past.current, 1)
+
+
+def test_what_failed_on_probation_is_not_rolled_back_again() -> None:
+    past = Past("a", "b", "c")
+    past.roll("b", OK, Cause.WATCH)
+    assert "generation 3 of demo was rolled back automatically, and generation 4 is live again" in past.refusal()
+    assert past.goal(1).number == 1
 
 
 def test_repeated_rollbacks_go_further_back_until_none_is_left() -> None:
@@ -106,21 +128,15 @@ def test_an_abort_does_not_make_a_fingerprint_bad(result: Result) -> None:
     assert past.goal().number == 1
 
 
-def test_a_requested_generation_must_have_been_live_and_good() -> None:
+def test_any_requested_generation_is_rolled_out_with_what_is_known_against_it() -> None:
     past = Past("a", "b", "c")
     past.roll("d", ABORTED)
     past.roll("b", BAD)
-    assert past.goal(1).number == 1
-    assert past.refusal(4) == (
-        "generation 4 of demo never went live (it ended aborted);"
-        " to roll it out as a new generation, run deployd rollout demo --release /srv/demo/4"
-    )
-    assert past.refusal(2) == (
-        "generation 2 of demo is known to be bad: generation 5 with the same process was rolled back;"
-        " to roll it out as a new generation, run deployd rollout demo --release /srv/demo/2"
-    )
+    assert past.doubt(1) == ""
+    assert past.doubt(4) == "generation 4 never went live (it ended aborted)"
+    assert past.doubt(2) == "generation 2 is known to be bad: generation 5 with the same process was rolled back"
     past.back(1)
-    assert "generation 3 of demo is known to be bad: generation 6 was a rollback from it" in past.refusal(3)
+    assert past.doubt(3) == "generation 3 is known to be bad: generation 6 was a rollback from it"
     with pytest.raises(InvalidRequest, match="demo has no generation 9; see deployd history demo"):
         past.goal(9)
 
@@ -145,7 +161,7 @@ def test_a_rollback_past_an_irreversible_generation_is_refused() -> None:
     assert past.goal().number == 3
     assert past.refusal(2) == sentence
     past.roll("e", FAILED, irreversible=True)  # it was never live
-    assert past.goal().number == 3
+    assert past.goal(3).number == 3
 
 
 results = st.sampled_from([OK, OK, OK, BAD, FAILED, ABORTED, Result.SUPERSEDED])

@@ -22,6 +22,7 @@ from deployd.plan.backoff import Patience
 from deployd.rollout import control_loop
 from deployd.rollout.factory import ControllerFactory
 from deployd.rollout.hooks import Hooks
+from deployd.rollout.teardown import Teardown
 from deployd.routing.kernel import Kernel
 from deployd.state.history import History
 from deployd.state.pins import Pins
@@ -202,6 +203,7 @@ class SimulatedApp:
             pins,  # type: ignore[arg-type]
             Faulty(Deployment(), faults),  # type: ignore[arg-type]
             create_autospec(Kernel, instance=True),
+            create_autospec(Teardown, instance=True),
             tail,
             Hooks(transient, tail, commands),
             transient,

@@ -70,7 +70,7 @@ def test_apply_with_nothing_changed_does_nothing(stage: Stage) -> None:
     before = stage.invocations()
     stage.journal.restart()
     done = stage.deployd("apply", APP)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "demo: nothing to do\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "demo: nothing to do: /srv/demo/v1 (unchanged)\n")
     assert stage.journal.daemon_reloads() == 0
     assert stage.journal.changes() == []
     assert stage.invocations() == before

@@ -15,7 +15,7 @@ def test_a_rollout_loses_no_request(stage: Stage) -> None:
         assert ended.result == "succeeded", ended
         ended = stage.rollout(stage.release("v3", mode="crash"))
         assert ended.result == "rolled-back", ended
-        ended = stage.change("rollback")
+        ended = stage.change("rollback", "--to", "1")
         assert ended.result == "succeeded", ended
         record = load.stop()
     assert not record.failed, record.by_outcome()

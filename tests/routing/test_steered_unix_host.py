@@ -86,7 +86,7 @@ def test_a_rollout_loses_no_request(stage: Stage, surge: int, addresses: list[st
         ended = stage.rollout(stage.release("v3", mode="crash"))
         assert ended.result == "rolled-back", ended
         assert generation(stage) == 2
-        ended = stage.change("rollback")
+        ended = stage.change("rollback", "--to", "1")
         assert ended.result == "succeeded", ended
         unharmed(over_unix)
     assert answer(stage)["DEPLOYD_GENERATION"] == "4"

@@ -94,6 +94,7 @@ class Served:
         files, generations = create_autospec(AppFiles, instance=True), create_autospec(Generations, instance=True)
         files.load.return_value.release = "/srv/demo/releases/7"
         generations.releases.return_value = frozenset()
+        generations.choose.side_effect = lambda app, _: (app, None)
         generations.current.return_value.release = "/srv/demo/releases/7"
         self.rollback_goal = create_autospec(RollbackGoal, instance=True)
         self.rollback_goal.find.return_value.release = "/srv/demo/releases/7"

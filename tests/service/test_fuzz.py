@@ -14,7 +14,6 @@ from dbus_next import Message, Variant
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deployd.apps.teardown import Teardown
 from deployd.assembly import Assembly
 from deployd.bus import Bus, BusError, Credentials, MethodCall
 from deployd.errors import DeploydError, InvalidFile, Refused
@@ -27,7 +26,7 @@ from deployd.model.generation import Result
 from deployd.rollout.controller import Controller
 from deployd.rollout.factory import ControllerFactory
 from deployd.rollout.hooks import Hooks
-from deployd.routing.kernel import Kernel
+from deployd.rollout.teardown import Teardown
 from deployd.service.introspection import APP, MANAGER, NAME, PROPERTIES, ROOT, SIGNATURES
 from deployd.service.polkit import Polkit
 from deployd.service.signals import Signals
@@ -90,7 +89,7 @@ class Site:
         systemd, transient = create_autospec(Systemd, instance=True), create_autospec(Transient, instance=True)
         commands = Commands(create_autospec(Execution, instance=True), pins)
         hooks = Hooks(transient, create_autospec(Tail, instance=True), commands)
-        kernel, teardown = create_autospec(Kernel, instance=True), create_autospec(Teardown, instance=True)
+        teardown = create_autospec(Teardown, instance=True)
         teardown.installed.return_value = False
         apps = Assembly(
             directory,
@@ -98,7 +97,6 @@ class Site:
             teardown,
             lambda *_: None,
             systemd=systemd,
-            kernel=kernel,
             history=self.history,
             pins=pins,
             deployment=deployment,

@@ -22,7 +22,7 @@ def test_old_generations_are_pruned_and_their_numbers_are_not_reused(stage: Stag
     directories = {int(path.name) for path in machine.path(f"/var/lib/deployd/apps/{APP}/generations").iterdir()}
     assert directories == {13, 12, 11, 3, 2}
     assert stage.status()["generation"] == 3
-    back = stage.change("rollback")
+    back = stage.change("rollback", "--to", "2")
     assert (back.result, back.generation) == ("succeeded", 14)
     assert stage.status()["release"] == "/srv/demo/v2"
     machine.run(["systemctl", "restart", DAEMON])

@@ -115,6 +115,7 @@ def test_units_have_exactly_the_expected_directives(app: App, state: str) -> Non
     assert addresses[: len(app.listen)] == [listen.address for listen in app.listen]
     assert tail(lines, app.socket, Section.SOCKET) == meant(lines_of(app.socket), Section.SOCKET)
     added = {"Backlog", *(["RuntimeDirectoryPreserve"] if "RuntimeDirectory" in dict(app.socket) else [])}
+    added |= {"RemoveOnStop"} if app.has_unix else set()
     assert len(lines) == len(app.listen) + 2 + len(lines_of(app.socket)) + len(added - dict(app.socket).keys())
 
     lines = dict(app_unit)["Service"]

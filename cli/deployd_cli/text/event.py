@@ -7,7 +7,7 @@ from typing import Any
 
 from deployd_cli.text.failure import ending, explained, failure_of, journal_lines
 from deployd_cli.text.probation import watch_event, watched_until
-from deployd_cli.text.rollout import how_of, rolling_back
+from deployd_cli.text.rollout import how_of, release_change, rolling_back
 from deployd_cli.text.steering import left_words
 from deployd_cli.text.words import command_of, duration, instance_count, number_of, text_of
 
@@ -32,7 +32,7 @@ def _sentence(event: Mapping[str, Any], app: str) -> str:
             release = text_of(event, "release", "release unknown")
             if origin in ("", "0"):
                 return f"first deployment, generation {target}: {release}"
-            return f"rolling out generation {target} in place of {origin}: {release}"
+            return f"rolling out generation {target} in place of {origin}: {release_change(event)}"
         case "instance":
             words = (
                 f"instance {instance} (generation {text_of(event, 'generation', '?')}) {text_of(event, 'state', '?')}"

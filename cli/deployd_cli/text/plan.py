@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deployd_cli.text.paint import Paint
-from deployd_cli.text.rollout import pause_words
+from deployd_cli.text.rollout import pause_words, release_change
 from deployd_cli.text.words import columns, dicts_of, list_of, number_of, printable, text_of
 
 VERBS = {verb: f"{verb} instance" for verb in ("start", "stop", "adopt", "freeze", "thaw")}
@@ -17,7 +17,7 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     """Return the actions, numbered, with the instances that are ready after each, and the minimum of these."""
     origin, target = text_of(plan, "from"), text_of(plan, "to", "?")
     change = f"generation {origin} → {target}" if origin else f"first deployment, generation {target}"
-    lines = [f"{text_of(plan, 'app', '-')}: {change}: {text_of(plan, 'release', '-')}"]
+    lines = [f"{text_of(plan, 'app', '-')}: {change}: {release_change(plan)}"]
     actions = dicts_of(plan, "actions")
     if not actions:
         return [*lines, "nothing to do"]

@@ -12,7 +12,7 @@ from typing import Any
 from deployd_cli.text.event import event_line, hook_words, instance_words
 from deployd_cli.text.failure import facts, failure_of, journal_lines
 from deployd_cli.text.paint import STATE_STYLES, Paint
-from deployd_cli.text.rollout import how_of
+from deployd_cli.text.rollout import how_of, release_change
 from deployd_cli.text.steering import canary_words, fitted, left_words, percent_of, steered, weight_words
 from deployd_cli.text.table import Cell, Column, table
 from deployd_cli.text.trim import summed, trimmed
@@ -101,7 +101,7 @@ class Progress:
         reason = text_of(event, "reason")
         match event.get("event"):
             case "started":
-                self.release = text_of(event, "release")
+                self.release = release_change(event)
                 self._desired = number_of(event, "desired", self._desired)
             case "instance":
                 self._instance(event, instance_words(event), now)

@@ -26,6 +26,14 @@ def rolling_back(origin: str) -> str:
     return f"rolling back to generation {origin}" if origin else "removing the failed first deployment"
 
 
+def release_change(source: Mapping[str, Any]) -> str:
+    """Return ``/srv/demo/v1 → /srv/demo/v2``, from an event or a plan; a single release if it stays."""
+    before, release = text_of(source, "from_release"), text_of(source, "release", "release unknown")
+    if not before:
+        return release
+    return f"{release} (unchanged)" if before == release else f"{before} → {release}"
+
+
 def how_of(source: Mapping[str, Any], app: str) -> str:
     """Return how to continue a paused rollout, from its status or its event."""
     return text_of(source, "how", f"continue with: deployd resume {app}; or roll back with: deployd abort {app}")

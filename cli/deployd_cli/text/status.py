@@ -77,7 +77,7 @@ def _overview(status: Mapping[str, Any]) -> list[Cell | str]:
         text_of(status, "app", "-"),
         text_of(status, "generation", "-"),
         Cell(ready_of(status), _health(status)),
-        Cell(rollout_of(status), "busy"),
+        Cell(rollout_of(status), "busy") if status.get("rollout") else Cell(failed_of(status), "bad"),
         text_of(status, "release", "-"),
     ]
 
@@ -140,7 +140,7 @@ def address_words(address: Mapping[str, Any]) -> str:
 def _rollout(status: Mapping[str, Any], width: int | None, paint: Paint) -> list[str]:
     rollout = status.get("rollout")
     if not isinstance(rollout, Mapping):
-        return []
+        return _last_failure(status, width, paint)
     lines = ["  " + paint("busy", _within(rollout_of(status), width, 2))]
     lines += indented(explained(rollout), width)
     lines += [_within(line, width, 0) for line in journal_lines(failure_of(rollout))]
@@ -148,6 +148,26 @@ def _rollout(status: Mapping[str, Any], width: int | None, paint: Paint) -> list
         lines += indented(waits_of(rollout), width)
         lines += indented(how_of(rollout, text_of(status, "app", "APP")), width)
     return lines + indented(pauses_of(rollout), width)
+
+
+def _last_failure(status: Mapping[str, Any], width: int | None, paint: Paint) -> list[str]:
+    """Return how the first deployment ended, if it came to nothing."""
+    last = status.get("last_failure")
+    if not isinstance(last, Mapping):
+        return []
+    lines = indented(f"{failed_of(status)}: {explained(last) or 'no reason is known'}", width)
+    return [
+        *(paint("bad", line) for line in lines),
+        *(_within(line, width, 0) for line in journal_lines(failure_of(last))),
+    ]
+
+
+def failed_of(status: Mapping[str, Any]) -> str:
+    """Return ``generation 1 failed`` if the first deployment came to nothing."""
+    last = status.get("last_failure")
+    if not isinstance(last, Mapping):
+        return ""
+    return f"generation {text_of(last, 'generation', '?')} {text_of(last, 'result', 'failed')}"
 
 
 def _problems(instances: list[Mapping[str, Any]], now: datetime, width: int | None, room: int | None) -> list[str]:

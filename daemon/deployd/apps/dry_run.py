@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from functools import partial
 
+from deployd import config
 from deployd.apps import release_access
 from deployd.apps.caller import Caller
 from deployd.apps.file_reader import FileReader
@@ -55,6 +56,8 @@ class DryRun:
     async def _plan(self, caller: Caller, name: str, release: str | None, canary: int, share: float) -> Json:
         controller = self._registry.known(name)
         app = self._generations.learned(await self._reader.load(caller, name))
+        app, stays = self._generations.choose(app, await self._pool.workers(caller).run(name, config.directory, app))
+        release = stays if release is None else release
         steers = self._deployment.steers(name)
         first = goals.canary(app, canary, share, steers=steers)
         read = partial(self._pool.workers(caller).run, name)
@@ -74,4 +77,5 @@ class DryRun:
         if again and outcome.verdict is Verdict.DONE:
             more = await simulated(replace(goal, avoid=again), outcome.instances, (), now)
             outcome = closing.joined(outcome, more)
-        return dry_run(name, current, number, real, outcome)
+        live = self._history.releases(name, [current])
+        return dry_run(name, current, number, (live.get(current) if current else None, real), outcome)

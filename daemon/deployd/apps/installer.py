@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 
 from deployd.apps.announcer import Announcer
 from deployd.apps.supervisor import Supervisor
+from deployd.errors import DeploydError
 from deployd.model.app import App
 from deployd.model.event import EventName
 from deployd.model.generation import Cause, Generation, Result
 from deployd.rollout.generation_builder import GenerationBuilder
 from deployd.rollout.generations import Generations
+from deployd.rollout.teardown import JOB_MARGIN, Teardown
 from deployd.state.history import History
 from deployd.state.pins import Pins
 from deployd.units.deployment import Deployment
+
+log = logging.getLogger(__name__)
 
 
 class Installer:
@@ -28,6 +33,7 @@ class Installer:
         history: History,
         pins: Pins,
         deployment: Deployment,
+        teardown: Teardown,
         announcer: Announcer,
     ) -> None:
         self._supervisor = supervisor
@@ -36,6 +42,7 @@ class Installer:
         self._history = history
         self._pins = pins
         self._deployment = deployment
+        self._teardown = teardown
         self._announcer = announcer
 
     async def install(self, app: App, release: str) -> int:
@@ -45,9 +52,13 @@ class Installer:
         """
         built = await self._builder.build(app, release, Cause.APPLY)
         settings, number = built.settings, built.number
-        for instance in range(1, settings.instances + 1):
-            self._pins.pin(app.name, instance, number)
-        await self._deployment.install(settings, self._generations.goal(settings, number, built.fingerprint))
+        try:
+            for instance in range(1, settings.instances + 1):
+                self._pins.pin(app.name, instance, number)
+            await self._deployment.install(settings, self._generations.goal(settings, number, built.fingerprint))
+        except DeploydError:
+            await self._leave_nothing(settings)
+            raise
         now = time.time()
         reason = "installed; the first connection starts it"
         generation = replace(built, result=Result.SUCCEEDED, reason=reason, started=now, finished=now)
@@ -65,6 +76,16 @@ class Installer:
         }
         self._announcer.event(app.name, EventName.FINISHED, fields)
         return number
+
+    async def _leave_nothing(self, settings: App) -> None:
+        """Close sockets that did open, and remove units and pins."""
+        name = settings.name
+        try:
+            await self._teardown.take_down(name, settings.stop.timeout + JOB_MARGIN)
+            for instance in self._pins.held(name):
+                self._pins.unpin(name, instance)
+        except DeploydError as error:
+            log.warning("%s: what was installed of it cannot be removed: %s", name, error)
 
     async def reinstalled(self, app: App, release: str, digest: str, current: Generation) -> bool:
         """Install the units again and return True if the app file and the release, whose contents have the `digest`,

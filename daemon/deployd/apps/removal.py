@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from deployd.apps.registry import Registry
 from deployd.apps.supervisor import Supervisor
-from deployd.apps.teardown import Teardown
 from deployd.apps.turns import Turns
 from deployd.errors import DeploydError
-from deployd.routing import unix_sockets
-from deployd.routing.kernel import Kernel
+from deployd.rollout.teardown import JOB_MARGIN, Teardown
 from deployd.state.history import History
 from deployd.state.pins import Pins
-
-JOB_MARGIN = 30.0
-"""Seconds beyond the instances' own time-outs that an app has to stop."""
 
 
 class Removal:
@@ -27,7 +22,6 @@ class Removal:
         teardown: Teardown,
         history: History,
         pins: Pins,
-        kernel: Kernel,
     ) -> None:
         self._registry = registry
         self._supervisor = supervisor
@@ -35,7 +29,6 @@ class Removal:
         self._teardown = teardown
         self._history = history
         self._pins = pins
-        self._kernel = kernel
 
     async def remove(self, name: str) -> None:
         """Stop the app and remove all that was generated for it.
@@ -63,8 +56,6 @@ class Removal:
                     raise type(error)(f"{error}; {hint}") from error
                 raise
             self._supervisor.forget(name)
-            unix_sockets.forget(name)
-            self._kernel.forget(name)
 
     def _timeout(self, name: str) -> float:
         """Return the seconds that all instances of an app may take to stop."""

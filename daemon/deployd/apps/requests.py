@@ -13,10 +13,11 @@ from deployd.apps.rollback_goal import RollbackGoal
 from deployd.apps.rollout_starter import RolloutStarter
 from deployd.apps.turns import Turns
 from deployd.errors import Busy, DeploydError, InvalidRequest, Refused
-from deployd.model.app import MOST_STEERED, App
+from deployd.model.app import MOST_STEERED, App, Applied
 from deployd.model.generation import Cause, Generation
 from deployd.model.probation import Probation
 from deployd.model.rollout import Phase
+from deployd.plan import live
 from deployd.rollout.generations import Generations
 from deployd.rollout.release_reader import ReleaseReader
 
@@ -63,8 +64,8 @@ class Requests:
     ) -> int:
         """Deploy the app for the first time, or roll out changed settings. Returns 0 if nothing has changed."""
         async with self._turn(name, supersede):
-            app = await self._releases.capture(await self._load(name))
-            release = await self._releases.resolve(app, None, agreed)
+            app, stays = await self._chosen(name)
+            release = await self._releases.resolve(app, stays, agreed)
             doubts = await self._releases.require_own_programs(app, release)
             if await self._is_live(app, release):
                 return 0
@@ -73,6 +74,7 @@ class Requests:
                     raise Refused(f"{name} is deployed already; --no-start is for the first deployment only")
                 return await self._installer.install(app, release)
             hold = self._starter.canary(app, canary, canary_share)
+            doubts = (*doubts, *_unlike_file(app, release, stays))
             return await self._starter.begin(app, release, Cause.APPLY, canary=hold, warnings=doubts)
 
     async def rollout(
@@ -88,15 +90,17 @@ class Requests:
     ) -> int:
         """Roll out what the app file says now, with `release` if it is given.
 
+        Without it, the live release stays unless the app file's leads elsewhere than when it was last applied.
         Returns 0 if a reload finds nothing changed: logrotate(8) may ask for one every night.
         """
         async with self._turn(name, supersede):
-            app = await self._releases.capture(await self._load(name))
-            real = await self._releases.resolve(app, release, agreed)
+            app, stays = await self._chosen(name)
+            real = await self._releases.resolve(app, stays if release is None else release, agreed)
             doubts = await self._releases.require_own_programs(app, real)
             if cause is Cause.RELOAD and await self._is_live(app, real):
                 return 0
             hold = self._starter.canary(app, canary, canary_share)
+            doubts = (*doubts, *(_unlike_file(app, real, stays) if release is None else ()))
             return await self._starter.begin(app, real, cause, canary=hold, warnings=doubts)
 
     async def rollback(
@@ -107,7 +111,10 @@ class Requests:
             goal = self._rollback_goal.find(name, to, past_irreversible)
             with self._recalled(name, goal):
                 release = await self._releases.unchanged(goal)
-                return await self._starter.begin(goal.settings, release, Cause.ROLLBACK, goal)
+                doubts = self._rollback_goal.doubts(goal)
+                # What the rollback leaves was applied, and stays so: only another change of the app file is news.
+                settings = replace(goal.settings, applied=self._applied(name))
+                return await self._starter.begin(settings, release, Cause.ROLLBACK, goal, warnings=doubts)
 
     async def _is_live(self, app: App, release: str) -> bool:
         """True if the current generation has these settings and this release, and no rollout is in progress. Its units
@@ -128,7 +135,8 @@ class Requests:
             with self._recalled(name, goal):
                 release = await self._releases.unchanged(goal)
                 why = f"generation {current.number}: {reason}"
-                await self._starter.begin(goal.settings, release, Cause.WATCH, goal, reason=why)
+                settings = replace(goal.settings, applied=self._applied(name))
+                await self._starter.begin(settings, release, Cause.WATCH, goal, reason=why)
 
     @contextlib.contextmanager
     def _recalled(self, name: str, goal: Generation) -> Iterator[None]:
@@ -149,7 +157,7 @@ class Requests:
         async with self._turn(name, supersede):
             current = self._generations.require_current(name)
             release = await self._releases.unchanged(current)
-            settings = await self._releases.capture(current.settings)
+            settings = replace(await self._releases.capture(current.settings), applied=self._applied(name))
             return await self._starter.begin(settings, release, Cause.RESTART, current)
 
     async def scale(self, name: str, instances: int, *, supersede: bool = False) -> int:
@@ -163,8 +171,19 @@ class Requests:
                     f'{instances} instances of {name}: with routing = "steered", at most {MOST_STEERED} are possible'
                 )
             release = await self._releases.unchanged(current)
-            settings = replace(current.settings, instances=instances)
+            settings = replace(current.settings, instances=instances, applied=self._applied(name))
             return await self._starter.begin(settings, release, Cause.SCALE, current)
+
+    async def _chosen(self, name: str) -> tuple[App, str | None]:
+        """Return the settings to roll out, and the live release if it stays."""
+        app = await self._releases.capture(await self._load(name))
+        return self._generations.choose(app, await self._releases.directory(app))
+
+    def _applied(self, name: str) -> Applied | None:
+        """Return what the app file said when it was last applied, also by a rollout that is superseded now."""
+        controller = self._registry.known(name)
+        last = (controller.target if controller is not None else None) or self._generations.last_applied(name)
+        return live.applied(last) if last is not None else None
 
     @contextlib.asynccontextmanager
     async def _turn(self, name: str, supersede: bool) -> AsyncIterator[None]:
@@ -178,3 +197,17 @@ class Requests:
                 under_way = f"a rollout of {name} to generation {rollout.target} is {rollout.phase}"
                 raise Busy(f"{under_way}; {hint}, or replace it with --supersede")
             yield
+
+
+def _unlike_file(app: App, release: str, stays: str | None) -> Iterator[str]:
+    """Yield a sentence if the release that stays live is not the one to which the app file leads."""
+    directory = app.applied.directory if app.applied is not None else ""
+    if stays is None or directory == release:
+        return
+    if directory:
+        yield (
+            f"{release} stays live; the release of the app file still leads to {directory}, as when it was last"
+            f" applied; to roll that out, run deployd rollout {app.name} --release {directory}"
+        )
+    else:
+        yield f"{release} stays live; the release of the app file, {app.release}, does not exist"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from deployd.apps.registry import Registry
 from deployd.errors import Refused
 from deployd.model.generation import Generation
-from deployd.plan.rollback import rollback_target
+from deployd.plan.rollback import doubt, rollback_target
 from deployd.rollout.generations import Generations
 from deployd.state.history import History
 
@@ -27,6 +27,11 @@ class RollbackGoal:
                 return current  # the origin of the rollout under way
         goal = rollback_target(self._history.past(name), current.number, to, past_irreversible=past_irreversible)
         return self._generations.require(name, goal.number)
+
+    def doubts(self, goal: Generation) -> list[str]:
+        """Return what the history has against a rollback to `goal`."""
+        found = doubt(self._history.past(goal.app), goal)
+        return [found] if found else []
 
     def refuse_undoing(self, name: str, past_irreversible: bool) -> None:
         """Raise Refused if the rollout under way is irreversible, unless rolling it back is wanted all the same."""

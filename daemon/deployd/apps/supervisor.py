@@ -32,9 +32,9 @@ class Supervisor:
 
     async def start(self, names: Iterable[str]) -> None:
         """Start the controllers of the apps and wait, for PATIENCE seconds at most, until they have observed their
-        instances. Those that need longer continue afterwards."""
+        instances, routing and standby. Those that need longer continue afterwards."""
         self.take_up(names)
-        await _at_most(PATIENCE, [controller.ready() for controller in self._registry])
+        await _at_most(PATIENCE, [controller.observed() for controller in self._registry])
 
     async def stop(self) -> None:
         """Stop all controllers. Instances keep running."""

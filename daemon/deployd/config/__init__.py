@@ -10,13 +10,14 @@ from __future__ import annotations
 from deployd.config.directives import without_effect
 from deployd.config.environment_files import capture
 from deployd.config.parse import check_name, is_name, load, parse
-from deployd.config.release import irreversible, is_there, missing, programs, resolve_release, siblings
+from deployd.config.release import directory, irreversible, is_there, missing, programs, resolve_release, siblings
 from deployd.config.release_link import require_own_programs
 from deployd.config.source import one_line
 
 __all__ = [
     "capture",
     "check_name",
+    "directory",
     "irreversible",
     "is_name",
     "is_there",

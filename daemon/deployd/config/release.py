@@ -56,6 +56,15 @@ def resolve_release(app: App, override: str | None = None) -> str:
     return real
 
 
+def directory(app: App) -> str:
+    """Return the directory to which the app file's release leads, "" if it leads to none."""
+    try:
+        with walk(app.release, LinkOwners()) as found:
+            return found.path if found.is_directory else ""
+    except (OSError, ValueError):
+        return ""
+
+
 def _check_program(app: App, key: str, program: str) -> None:
     """Raise Refused unless `program` exists and is executable, which is better than a failure of each instance."""
     try:

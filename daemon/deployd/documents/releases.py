@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from deployd.documents import Json
-from deployd.errors import DeploydError
+from deployd.errors import DeploydError, Refused
 from deployd.model.generation import Entry
 from deployd.model.rollout import Rollout
-from deployd.plan.rollback import good, known_bad, rollback_target
+from deployd.plan.rollback import good, known_bad, last_good, rollback_target
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,11 @@ class Needs:
     @property
     def numbers(self) -> frozenset[int]:
         """The generations whose releases must stay."""
-        more = {self.current, self.back, *self.pins.values()}
+        more = {self.current, *self.pins.values()}
+        live = next((item for item in self.generations if item.number == self.current), None)
+        if live is not None:
+            with contextlib.suppress(Refused):  # it needs none
+                more.add(last_good(self.generations, live).number)
         if self.rollout is not None:
             more |= {self.rollout.origin, self.rollout.target}
         newest = sorted((item.number for item in self.generations), reverse=True)[: self.kept]

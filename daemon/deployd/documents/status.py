@@ -62,6 +62,8 @@ class Snapshot:
     """The probation of the current generation, also after that has failed it."""
     crashes: int
     """Crashes of instances of the generation on probation."""
+    last: Entry | None
+    """The newest generation of an app that is not deployed."""
     history_error: str
     """Why the history cannot be used; "" if it can."""
 
@@ -90,6 +92,7 @@ def status(of: Snapshot) -> Json:
         "standby": of.standby,
         "watch": None if of.probation is None else watch(of.probation, of.crashes),
         "history_error": of.history_error or None,
+        "last_failure": None if of.last is None else _last_failure(of.last),
         "rollout": None if of.rollout is None else _rollout(of.rollout, of.target),
         "boot": of.boots,
         "gate_timeout": generation.settings.gate.timeout if generation else None,
@@ -124,6 +127,17 @@ def watch(probation: Probation, crashes: int) -> Json:
         "reason": probation.failed or probation.stays,
         "failed": bool(probation.failed),
         "crashes": crashes,
+    }
+
+
+def _last_failure(generation: Entry) -> Json:
+    """Return why the first deployment came to nothing."""
+    return {
+        "generation": generation.number,
+        "release": generation.release,
+        "result": str(generation.result),
+        "reason": generation.reason,
+        "failure": failure(generation),
     }
 
 
@@ -242,13 +256,15 @@ def repaired(path: Path, aside: Path | None, apps: Mapping[str, tuple[int | None
     }
 
 
-def dry_run(app: str, origin: int | None, target: int, release: str, outcome: Outcome) -> Json:
-    """Return `deployd plan APP --json`. Pins that are removed without an instance behind them are left out."""
+def dry_run(app: str, origin: int | None, target: int, releases: tuple[str | None, str], outcome: Outcome) -> Json:
+    """Return `deployd plan APP --json`. `releases` are those of origin and target. Pins that are removed without an
+    instance behind them are left out."""
     return {
         "app": app,
         "from": origin,
         "to": target,
-        "release": release,
+        "from_release": releases[0],
+        "release": releases[1],
         "actions": [_step(step.action, step.ready) for step in outcome.steps if not isinstance(step.action, Unpin)],
         "floor": outcome.floor,
         "ceiling": outcome.ceiling,

@@ -62,6 +62,16 @@ class Drain:
     """Seconds for which open connections may last before the instance gets the signal to stop."""
 
 
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What the app file said when it was last applied of what a command may have replaced since."""
+
+    release: str
+    directory: str
+    """The directory to which `release` led, or "" if it led to none."""
+    instances: int
+
+
 Directives = tuple[tuple[str, tuple[str, ...]], ...]
 """Unit directives as (key, values): a key with several values is written several times."""
 
@@ -97,6 +107,8 @@ class App:
     hardened: bool = False
     """Whether the instances get the restrictions of `units.text.hardening`. False for generations that were made by a
     version of deployd without them."""
+    applied: Applied | None = None
+    """None in a file, and in generations that were made by a version of deployd without it."""
 
     @property
     def has_tcp(self) -> bool:
@@ -130,8 +142,9 @@ class App:
     def with_defaults_of(self, other: App) -> App:
         """Return the app with the defaults of `other`: new defaults in a newer version of deployd are no change."""
         contents = self.environment_contents if other.environment_contents is not None else None
+        applied = self.applied if other.applied is not None else None
         app = self.with_learned(other.gate.timeout)
-        return dataclasses.replace(app, hardened=other.hardened, environment_contents=contents)
+        return dataclasses.replace(app, hardened=other.hardened, environment_contents=contents, applied=applied)
 
     def to_json(self) -> str:
         """Return the canonical text of the settings, which is stored with each generation."""
@@ -162,6 +175,7 @@ class App:
             warm_up=raw.get("warm_up", 0.0),
             drain=Drain(**raw.get("drain", {})),
             hardened=raw.get("hardened", False),
+            applied=Applied(**raw["applied"]) if raw.get("applied") else None,
         )
 
     def fingerprint(self, release_dir: str, contents: str = "") -> str:

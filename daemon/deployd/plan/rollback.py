@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from deployd.errors import InvalidRequest, Refused
-from deployd.model.generation import Entry, Result
+from deployd.model.generation import Cause, Entry, Result
 
 BAD = (Result.FAILED, Result.ROLLED_BACK)
 
@@ -17,11 +17,15 @@ def rollback_target(
 ) -> Entry:
     """Return the generation to roll back to from `current`: `to`, or for 0 the last good one with another process.
 
+    After a generation that failed, and was rolled back automatically, only an explicit `to` leads anywhere.
     `generations` are all of the app, newest first. Raises InvalidRequest, and Refused with what to do instead.
     """
     at = next(item for item in generations if item.number == current)
-    bad = known_bad(generations)
-    goal = _named(generations, at, to, bad) if to else _last_good(generations, at, bad)
+    if to:
+        goal = _named(generations, at, to)
+    else:
+        goal = last_good(generations, at)
+        _refuse_a_second(generations, goal)
     barrier = next(iter(irreversible_between(generations, goal.number, current)), None)
     if barrier is not None and not past_irreversible:
         raise Refused(
@@ -73,7 +77,7 @@ def kept(generations: Sequence[Entry], current: int | None, newest: int, needed:
     if current is not None and current in by_number:
         numbers |= {current, *irreversible_between(generations, 0, current)[:1]}
         with contextlib.suppress(Refused):
-            numbers.add(rollback_target(generations, current, past_irreversible=True).number)
+            numbers.add(last_good(generations, by_number[current]).number)
     verdicts, open_ = _verdicts(generations), set(numbers)
     while open_:
         item = by_number[open_.pop()]
@@ -98,7 +102,9 @@ def irreversible_between(generations: Iterable[Entry], goal: int, current: int) 
     ]
 
 
-def _last_good(generations: Sequence[Entry], at: Entry, bad: frozenset[str]) -> Entry:
+def last_good(generations: Sequence[Entry], at: Entry) -> Entry:
+    """Return the last good generation with another process than `at`. Raises Refused if there is none."""
+    bad = known_bad(generations)
     before = [item for item in generations if item.number < at.number and item.fingerprint != at.fingerprint]
     for item in good(before, bad):
         return item
@@ -110,16 +116,36 @@ def _last_good(generations: Sequence[Entry], at: Entry, bad: frozenset[str]) -> 
     )
 
 
-def _named(generations: Sequence[Entry], at: Entry, to: int, bad: frozenset[str]) -> Entry:
+def _named(generations: Sequence[Entry], at: Entry, to: int) -> Entry:
     goal = next((item for item in generations if item.number == to), None)
     if goal is None:
         raise InvalidRequest(f"{at.app} has no generation {to}; see deployd history {at.app}")
-    instead = f"to roll it out as a new generation, run deployd rollout {at.app} --release {goal.release}"
-    if goal.result is not Result.SUCCEEDED:
-        raise Refused(f"generation {to} of {at.app} never went live (it ended {goal.result}); {instead}")
-    if goal.fingerprint in bad:
-        raise Refused(f"generation {to} of {at.app} is known to be bad: {_why(generations, goal)}; {instead}")
     return goal
+
+
+def _refuse_a_second(generations: Sequence[Entry], goal: Entry) -> None:
+    """Raise Refused if the newest release failed and has gone: what is live now is the good one.
+
+    A failed rollback leaves what was to be replaced, so after one the next is a rollback further back.
+    """
+    newest, app = generations[0], goal.app
+    failed = newest.result in BAD and not newest.cause.rolls_back
+    if not failed and not (newest.result is Result.SUCCEEDED and newest.cause is Cause.WATCH):
+        return
+    bad, live = (newest.number, newest.origin) if failed else (newest.origin, newest.number)
+    raise Refused(
+        f"generation {bad} of {app} was rolled back automatically, and generation {live} is live again; to roll that"
+        f" back as well, run deployd rollback {app} --to {goal.number}"
+    )
+
+
+def doubt(generations: Sequence[Entry], goal: Entry) -> str:
+    """Return why a rollback to `goal` may not lead to something good; "" if nothing is known against it."""
+    if goal.result is not Result.SUCCEEDED:
+        return f"generation {goal.number} never went live (it ended {goal.result})"
+    if goal.fingerprint in known_bad(generations):
+        return f"generation {goal.number} is known to be bad: {_why(generations, goal)}"
+    return ""
 
 
 def _why(generations: Iterable[Entry], goal: Entry) -> str:

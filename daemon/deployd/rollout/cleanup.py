@@ -11,6 +11,8 @@ from deployd.model.instance import State
 from deployd.plan.goal import Goal
 from deployd.plan.rollback import kept
 from deployd.rollout.active import ActiveRollout
+from deployd.rollout.teardown import JOB_MARGIN, Teardown
+from deployd.routing import Router
 from deployd.state.history import History
 from deployd.state.pins import Pins
 from deployd.units.deployment import Deployment
@@ -29,6 +31,8 @@ class Cleanup:
         pins: Pins,
         deployment: Deployment,
         actuator: Actuator,
+        router: Router,
+        teardown: Teardown,
         *,
         generations: int,
     ) -> None:
@@ -37,6 +41,8 @@ class Cleanup:
         self._pins = pins
         self._deployment = deployment
         self._actuator = actuator
+        self._router = router
+        self._teardown = teardown
         self._generations = generations
 
     def unpin_inactive(self) -> None:
@@ -74,4 +80,15 @@ class Cleanup:
                 self._pins.pin(self._app, number, generation.number)
             goal = Goal.of(generation.settings, generation.number)
             await self._deployment.put_back(generation.settings, goal)
+        else:
+            await self.undeploy(active)
         return True
+
+    async def undeploy(self, active: ActiveRollout) -> None:
+        """Close the sockets of a first deployment that came to nothing, and remove its units.
+
+        May be repeated. Raises StateError and SystemdError.
+        """
+        active.was_up = False  # the app unit is stopped by deployd, and not by an administrator
+        await self._teardown.take_down(self._app, active.target.settings.stop.timeout + JOB_MARGIN)
+        self._router.units_changed()

@@ -12,6 +12,7 @@ from deployd.plan.closing import last_holders
 from deployd.plan.planner import Plan
 from deployd.plan.transitions import Event
 from deployd.rollout.active import ActiveRollout
+from deployd.rollout.cleanup import Cleanup
 from deployd.rollout.hooks import Hooks
 from deployd.rollout.lifecycle import Lifecycle
 from deployd.rollout.recorder import Recorder
@@ -27,6 +28,7 @@ class Completion:
         lifecycle: Lifecycle,
         deployment: Deployment,
         hooks: Hooks,
+        cleanup: Cleanup,
         *,
         emit: Emit,
         wake: Callable[[], None],
@@ -35,6 +37,7 @@ class Completion:
         self._lifecycle = lifecycle
         self._deployment = deployment
         self._hooks = hooks
+        self._cleanup = cleanup
         self._emit = emit
         self._wake = wake
 
@@ -43,7 +46,10 @@ class Completion:
         if active.aim is None or not await self._addresses_closed(active):
             return
         if active.rollout.phase is Phase.ROLLING_BACK:
-            self._lifecycle.advance(active, Event.DONE, active.rollout.reason)
+            if active.rollout.origin is None:
+                await self._cleanup.undeploy(active)
+            if not active.over:
+                self._lifecycle.advance(active, Event.DONE, active.rollout.reason)
         elif self._after_hooks_ended(active):
             # A success has a reason if a hook failed, or if it took back another generation.
             reason = active.failure.reason if active.failure is not None else active.target.reason

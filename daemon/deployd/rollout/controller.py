@@ -127,6 +127,11 @@ class Controller:
         """Wait until the units of the app have been read once. Raises SystemdError."""
         await self._resync.refresh()
 
+    async def observed(self) -> None:
+        """Wait until everything that status shows was looked at once, or that failed. Raises SystemdError."""
+        await self.ready()
+        await self._reconciler.observed.wait()
+
     def begin(self, generation: Generation, holds: tuple[Hold, ...] = ()) -> None:
         """Start the rollout of a new generation, whose files are written, from whatever runs now. Raises StateError.
 
@@ -184,6 +189,7 @@ class Controller:
 
         A rollback never pauses for an error: it is retried until it succeeds.
         """
+        self._reconciler.observed.set()  # others do not wait for the trouble of this app
         active = self._recorder.active
         rolling = active is not None and active.rollout.phase is not Phase.PAUSED
         lasting = self._faults.note(error, rolling=rolling)

@@ -37,11 +37,13 @@ class Events:
         rollout = {} if active is None else {"from": active.rollout.origin, "to": active.rollout.target}
         self._emit(event, {**rollout, **fields})
 
-    def started(self, active: ActiveRollout) -> None:
+    def started(self, active: ActiveRollout, origin_release: str | None) -> None:
+        """Report the start of a rollout, from the release of its origin to that of its target."""
         target = active.target
         self.emit(
             EventName.STARTED,
             {
+                "from_release": origin_release,
                 "release": target.release,
                 "cause": str(target.cause),
                 "reason": target.reason,

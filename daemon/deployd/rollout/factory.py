@@ -34,6 +34,7 @@ from deployd.rollout.preparation import Preparation
 from deployd.rollout.probation import ProbationMonitor, TakeBack
 from deployd.rollout.reconciler import Reconciler
 from deployd.rollout.recorder import Recorder
+from deployd.rollout.teardown import Teardown
 from deployd.routing import Router
 from deployd.routing.kernel import Kernel
 from deployd.state.history import History
@@ -68,6 +69,7 @@ class ControllerFactory:
     pins: Pins
     deployment: Deployment
     kernel: Kernel
+    teardown: Teardown
     tail: Tail
     hooks: Hooks
     transient: Transient
@@ -89,7 +91,7 @@ class ControllerFactory:
             loop.wake()
 
         recorder = Recorder(name, self.history, events)
-        cleanup = Cleanup(name, self.history, self.pins, self.deployment, parts.actuator, generations=self.generations)
+        cleanup = self._cleanup(name, parts)
         analysis = Analysis(
             name, self.transient, self.commands, self.tail.last, compare, wake=loop.wake, emit=events.emit
         )
@@ -99,7 +101,7 @@ class ControllerFactory:
             recorder,
             Preparation(name, recorder, self.deployment, self.workers),
             lifecycle,
-            Completion(recorder, lifecycle, self.deployment, self.hooks, emit=events.emit, wake=loop.wake),
+            Completion(recorder, lifecycle, self.deployment, self.hooks, cleanup, emit=events.emit, wake=loop.wake),
             analysis,
             monitor,
             resync=parts.resync,
@@ -129,6 +131,18 @@ class ControllerFactory:
             router=parts.router,
             standby=parts.standby,
             changed=changed,
+        )
+
+    def _cleanup(self, name: str, parts: _Instances) -> Cleanup:
+        return Cleanup(
+            name,
+            self.history,
+            self.pins,
+            self.deployment,
+            parts.actuator,
+            parts.router,
+            self.teardown,
+            generations=self.generations,
         )
 
     def _monitor(

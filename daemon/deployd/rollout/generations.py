@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from deployd.errors import InvalidRequest, Refused
 from deployd.model.app import App
-from deployd.model.generation import Generation
-from deployd.plan import boots
+from deployd.model.generation import Generation, Result
+from deployd.plan import boots, live
 from deployd.plan.goal import Goal
 from deployd.state.history import History
 
@@ -20,6 +20,19 @@ class Generations:
         """Return the current generation of an app, or None if it is not deployed."""
         number = self._history.current(name)
         return None if number is None else self._history.generation(name, number)
+
+    def last_applied(self, name: str) -> Generation | None:
+        """Return the newest generation that went live or was aborted, with the record of the app file.
+
+        The app file of a failed one was not applied: it is tried again. One that was aborted was not wanted.
+        """
+        accepted = (Result.SUCCEEDED, Result.ABORTED)
+        number = next((item.number for item in self._history.past(name) if item.result in accepted), None)
+        return None if number is None else self._history.generation(name, number)
+
+    def choose(self, app: App, directory: str) -> tuple[App, str | None]:
+        """Return settings and release as plan.live.choose() does."""
+        return live.choose(app, directory, self.current(app.name), self.last_applied(app.name))
 
     def require_current(self, name: str) -> Generation:
         """Return the current generation. Raises Refused if the app is not deployed."""

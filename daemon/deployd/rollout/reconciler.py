@@ -5,6 +5,7 @@ Everything is recomputed in each turn: signals, timers and requests only wake th
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -70,6 +71,8 @@ class Reconciler:
         self._standby = standby
         self._router = router
         self._wake_after = wake_after
+        self.observed = asyncio.Event()
+        """Set once routing and standby have been looked at, too."""
 
     async def reconcile(self) -> None:
         """Make one turn. Without an active rollout it only observes, and starts crashed instances again."""
@@ -130,12 +133,14 @@ class Reconciler:
         if self._app_unit.is_up():
             active.note_up()
             return True
+        if active.aim is not None and not active.aim.goal.generation:
+            return True  # what is left of a first deployment is removed whether the app is up or not
         if active.was_up:
             # A shutdown of the machine stops everything; the rollout continues after the boot.
             if not await self._app_unit.is_machine_stopping() and await self._lifecycle.app_stopped(active):
                 self._resync.invalidate()
             return False
-        if active.aim is not None and active.aim.goal.instances:
+        if active.aim is not None:
             await self._app_unit.start(active.note_up)
         return True
 
@@ -156,6 +161,7 @@ class Reconciler:
             wanted = frozenset[int]() if goal is None else goal.same | {goal.generation}
             busy = rollout is not None and not rollout.suspended
             await self._standby.update(seen, Timestamp.now(), current, busy=busy, wanted=wanted)
+        self.observed.set()
 
     async def _update_health(self, settings: App | None) -> None:
         """Fail or reset the unit by which `systemctl --failed` names the app."""

@@ -82,7 +82,8 @@ class Recorder:
             old.end()
         active = ActiveRollout(rollout, generation, was_up=old is not None and old.was_up)
         self._follow(active)
-        self._events.started(active)
+        origin = generation.origin
+        self._events.started(active, self._history.releases(self._app, [origin]).get(origin) if origin else None)
 
     def weigh(self, weight: tuple[int, float]) -> Rollout | None:
         """Set the weight of a generation; return the rollout with it, or None if no rollout can have one now."""

@@ -16,6 +16,10 @@ class ReleaseReader:
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
 
+    async def directory(self, app: App) -> str:
+        """Return the directory to which the app file's release leads, "" if it leads to none."""
+        return await self._workers.run(app.name, config.directory, app)
+
     async def resolve(self, app: App, release: str | None, agreed: str | None) -> str:
         """Return the real directory of `release`, or of the app file's; if polkit has agreed on one, it must be that.
 

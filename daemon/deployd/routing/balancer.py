@@ -48,7 +48,9 @@ class Balancer:
         self._update()
 
     def weights(self) -> dict[int, float]:
-        """Return the weight of each instance, in percent."""
+        """Return the weight of each instance, in percent; none before they were computed once."""
+        if self._in_force is None:
+            return {}
         total = sum(self._weights.values()) or 1.0
         return {number: round(100 * self._weights.get(number, 0.0) / total, 2) for number in self._listeners.numbers()}
 

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
+from deployd import config
 from deployd.apps import release_access
 from deployd.apps.app_files import AppFiles
 from deployd.apps.caller import Caller
@@ -56,6 +57,9 @@ class Consent:
             known = self._generations.releases(app)
             # A path that hangs blocks only requests of the user that named it.
             places = f"{app} for user {caller.uid}"
+            if requested is None:
+                directory = await self._workers.run(places, config.directory, settings)
+                _, requested = self._generations.choose(settings, directory)
             return await self._workers.run(places, release_access.agreed, caller, settings, known, requested)
         with contextlib.suppress(DeploydError):
             if member == "Rollback":

@@ -97,7 +97,8 @@ def held(app_name: str, text: str) -> frozenset[str]:
 
 def settings(text: str) -> list[str]:
     """Return the lines of [Socket] in a unit file that an open socket cannot change to."""
-    return [line for line in lines(text) if not line.startswith("FreeBind=")]  # it matters only for the next opening
+    # These matter only when it is opened or closed.
+    return [line for line in lines(text) if not line.startswith(("FreeBind=", "RemoveOnStop="))]
 
 
 def lines(text: str) -> list[str]:

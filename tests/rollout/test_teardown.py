@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
 
-from deployd.apps.teardown import Teardown
 from deployd.errors import DeploydError, StateError, SystemdError
+from deployd.rollout.teardown import Teardown
+from deployd.routing.kernel import Kernel
 from deployd.state.pins import Pins
 from deployd.systemd.comparison import UnitState
 from deployd.systemd.daemon_reload import DaemonReload
@@ -88,7 +90,8 @@ class Site:
         self.pins.write_generation(NAME, 1, {"run": ("", 0o755)}, "/srv")
         for number in (1, 2):
             self.pins.pin(NAME, number, 1)
-        self.teardown = Teardown(systemd, units, DaemonReload(systemd.reload), self.pins)  # type: ignore[arg-type]
+        reload, kernel = DaemonReload(systemd.reload), create_autospec(Kernel, instance=True)
+        self.teardown = Teardown(systemd, units, reload, self.pins, kernel)  # type: ignore[arg-type]
 
     async def remove(self, timeout: float = 5.0) -> None:
         self.teardown.check(NAME)

@@ -1,7 +1,8 @@
 """Stops everything of an app, then removes what was generated for it.
 
-Each step may be repeated: a removal that was interrupted, by an error or by the daemon's death, is done again from the
-start. The event loop does not wait for processes to end, so other apps are not delayed.
+For `remove`, and for a first deployment that failed. Each step may be repeated: a removal that was interrupted, by an
+error or by the daemon's death, is done again from the start. The event loop does not wait for processes to end, so
+other apps are not delayed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import AsyncIterator, Iterable
 
 from deployd.errors import SystemdError
 from deployd.model import unit_name
+from deployd.routing import unix_sockets
+from deployd.routing.kernel import Kernel
 from deployd.state.pins import Pins
 from deployd.systemd.daemon_reload import DaemonReload
 from deployd.systemd.manager import Systemd
@@ -24,17 +27,23 @@ log = logging.getLogger(__name__)
 TRIES = 5
 """Attempts to stop units that are started again."""
 
+JOB_MARGIN = 30.0
+"""Seconds beyond the instances' own time-outs that an app has to stop."""
+
 DOWN = frozenset({"inactive", "failed"})
 
 
 class Teardown:
     """Removes unit files from `units`, generation files through `pins`, and stops units through `systemd`."""
 
-    def __init__(self, systemd: Systemd, units: UnitDirectory, reload: DaemonReload, pins: Pins) -> None:
+    def __init__(
+        self, systemd: Systemd, units: UnitDirectory, reload: DaemonReload, pins: Pins, kernel: Kernel
+    ) -> None:
         self._systemd = systemd
         self._units = units
         self._reload = reload
         self._pins = pins
+        self._kernel = kernel
 
     def installed(self, name: str) -> bool:
         """True if the app has unit files."""
@@ -49,10 +58,19 @@ class Teardown:
     async def run(self, name: str, timeout: float) -> None:
         """Stop the app within `timeout` seconds, then remove its units, pins and generation files. Raises SystemdError
         and StateError; call it again then."""
+        await self.take_down(name, timeout)
+        self._pins.remove(name)
+
+    async def take_down(self, name: str, timeout: float) -> None:
+        """Stop the app within `timeout` seconds and remove its units; what is known of its generations stays.
+
+        Raises SystemdError and StateError; call it again then.
+        """
         async with _deadline(name, timeout):
             await self._stop_all(name)
         await self._reload.after(lambda: self._remove_units(name))
-        self._pins.remove(name)
+        unix_sockets.forget(name)
+        self._kernel.forget(name)
 
     async def _stop_all(self, name: str) -> None:
         for number in self._pins.standby(name):

@@ -16,7 +16,7 @@ from deployd.files.workers import Workers
 from deployd.instances import actuator
 from deployd.instances.commands import Commands
 from deployd.model.clock import Timestamp
-from deployd.model.generation import Generation, Result
+from deployd.model.generation import Cause, Generation, Result
 from deployd.model.probation import Probation
 from deployd.plan.backoff import Patience
 from deployd.rollout import control_loop
@@ -131,6 +131,12 @@ class Deployment:
     def closing(self, _app: Any) -> tuple[str, ...]:
         return ()
 
+    def listening(self, _name: str) -> tuple[()]:
+        return ()
+
+    def is_opening(self, _name: str) -> bool:
+        return False
+
     def has_own_sockets(self, _name: str) -> bool:
         return False
 
@@ -219,8 +225,13 @@ class SimulatedApp:
 
         async def take_back(probation: Probation, reason: str) -> None:
             self.taken_back.append((probation.generation, reason))
+            if self.refusals:
+                raise self.refusals.pop(0)
+            self.begin(3, Cause.WATCH)
 
         self.taken_back: list[tuple[int, str]] = []
+        self.refusals: list[Exception] = []
+        """The errors of the next attempts to take a generation back."""
         self.controller = factory.make(
             NAME,
             compare,
@@ -251,9 +262,19 @@ class SimulatedApp:
         self.begin(1)
         assert (await self.event("finished"))["result"] == "succeeded"
 
-    def begin(self, number: int) -> Generation:
+    def crash(self, *numbers: int) -> None:
+        """Have instances crash, which systemd starts again at once."""
+        for number in numbers:
+            unit = f"{NAME}@{number}.service"
+            self.systemd.units[unit] = {
+                **self.systemd.up(),
+                "NRestarts": self.systemd.units[unit].get("NRestarts", 0) + 1,
+            }
+            self.systemd.changed(unit)
+
+    def begin(self, number: int, cause: Cause = Cause.ROLLOUT) -> Generation:
         settings = replace(SETTINGS, release=self.release, exec=("/bin/true",))
-        made = replace(generation(number), release=self.release, settings=settings)
+        made = replace(generation(number), release=self.release, settings=settings, cause=cause)
         made = replace(made, origin=self.history.current(NAME))
         self.pins.write_generation(NAME, number, {"run": ("", 0o755)}, self.release)
         self.controller.begin(made)

@@ -16,7 +16,7 @@ class Probation:
     stays: str
     """Why a failure is only reported; "" if it returns to `origin`."""
     since: float
-    """Crashes of older generations count from here, for comparison: CLOCK_MONOTONIC seconds of the boot `boot`."""
+    """Crashes of `origin` count from here, for comparison: CLOCK_MONOTONIC seconds of the boot `boot`."""
     began: float
     """When it began, on the same clock."""
     until: float

@@ -3,8 +3,9 @@
 - A generation fails if its instances crash `limit` times: three times, or once for every ten instances if that is more.
   Of one instance at most three crashes count, so one of many cannot fail the generation: it may have a reason of its
   own, such as a drop-in.
-- Crashes are compared with those of the generations before, in a span as long as the probation: if these crashed half
-  as often, the new one is no worse. Crashes at the time of one in another app that usually runs well are the machine's.
+- Crashes are compared with those of the generation to return to, in a span as long as the probation: if that crashed
+  half as often, the new one is no worse. Crashes at the time of one in another app that usually runs well are the
+  machine's.
 - A generation fails if one in ten of its instances, and at least one, fails FAILURES probes in a row.
 - Nothing is taken back twice: a rollback is watched, but it only leads to a report. A generation that starts the same
   process as the one before has nothing better to return to; if that one was on probation, it inherits the probation.
@@ -157,7 +158,7 @@ def crashed(probation: Probation, instances: int, ours: Sequence[Crash], crashes
     `crashes` are those of all generations.
     """
     by_instance = Counter(item.instance for item in ours)
-    before = sum(item.generation < probation.generation and item.at >= probation.since for item in crashes)
+    before = sum(item.generation == probation.origin and item.at >= probation.since for item in crashes)
     points = sum(min(count, SEVERAL) for count in by_instance.values())
     if points < limit(instances) or len(ours) <= 2 * before:
         return None

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from deployd.model.action import Action, Adopt, Start, Stop, Unpin
 from deployd.model.gate import Gate, Probe
-from deployd.model.instance import Instance, State
+from deployd.model.instance import Instance, Listener, State
 from deployd.model.pace import Amount, Pace
 from deployd.model.rollout import Hold
 from deployd.plan.goal import Goal
@@ -92,6 +92,30 @@ def test_wrong_answers_fail_the_gate_long_before_its_timeout() -> None:
     command = Goal.of(app(2, gate=Gate(timeout=12.0, probe=Probe(command=("check",)))), 2)
     assert at(1000, NOW - 5, command).verdict is Verdict.GOING, "exit statuses are used to wait"
     assert at(1000, NOW - 6, command).verdict is Verdict.FAILED
+
+
+def test_an_instance_passes_only_with_the_listener_that_it_was_passed() -> None:
+    old, new = pool_of(1, 1, 2), ready(3, 2, started=NOW - 4)
+    unseen = plan(Goal(2, 2), World((*old, replace(new, listener=Listener.UNSEEN))), NOW)
+    assert (unseen.verdict, unseen.actions) == (Verdict.GOING, ())
+    elsewhere = replace(new, listener=Listener.MISSING, listens=("127.0.0.1:8000",))
+    for passed in ((), {3}):
+        made = plan(Goal(2, 2), World((*old, elsewhere), frozenset(passed)), NOW)
+        assert (made.verdict, made.culprit) == (Verdict.FAILED, 3)
+        assert made.reason == (
+            "instance 3 sent READY=1 but listens on 127.0.0.1:8000 and not on the socket that systemd passes to it"
+        )
+    closed = replace(new, listener=Listener.MISSING)
+    made = plan(Goal(2, 2, gate="exec"), World((*old, closed)), NOW)
+    assert made.reason == "instance 3 has closed the socket that systemd passes to it"
+    # What served before is rolled back to, whatever it listens on.
+    assert plan(Goal(2, 2, proven=True), World((*old, elsewhere)), NOW).actions == (Stop(2, 1),)
+
+
+def test_an_instance_without_its_listener_is_replaced_instead_of_adopted() -> None:
+    whole, deaf = ready(1, 1), replace(ready(2, 1), listener=Listener.MISSING)
+    made = actions(Goal(2, 2, same=frozenset({1})), whole, deaf)
+    assert made == (Adopt(1, 2, 1), Start(3, 2))
 
 
 def test_a_crash_within_min_ready_fails_the_gate() -> None:

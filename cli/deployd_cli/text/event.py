@@ -44,6 +44,8 @@ def _sentence(event: Mapping[str, Any], app: str) -> str:
         case "failed-gate":
             # The reason names the instance.
             return f"gate failed: {explained(event) or f'instance {instance}'}"
+        case "listener":
+            return reason or f"instance {instance} has its listening socket again"
         case "crash-loop":
             return _because(f"instance {instance} is kept stopped", reason)
         case "hook":

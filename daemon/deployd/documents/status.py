@@ -70,7 +70,7 @@ class Snapshot:
 
 def status(of: Snapshot) -> Json:
     """Return `deployd status APP --json`."""
-    unreachable = of.routing.unreachable
+    unreachable = _unreachable(of)
     shown = [item for item in of.instances if item.generation is not None or item.state is not State.INACTIVE]
     ready = [item for item in shown if item.state is State.READY]
     served, addresses = serving(shown, unreachable, of.routing.addresses), of.routing.addresses
@@ -151,7 +151,7 @@ def _instance(of: Snapshot, item: Instance) -> Json:
     crashes = trouble.crashes if trouble is not None else None
     retry_at = crashes.retry_at if crashes is not None and item.state in (State.INACTIVE, State.FAILED) else None
     down = crashes is not None and retry_at is not None
-    unreachable = of.routing.unreachable.get(item.number, "") if item.state is State.READY else ""
+    unreachable = _unreachable(of).get(item.number, "") if item.state is State.READY else ""
     state = State.FAILED if down else item.state
     return {
         "instance": item.number,
@@ -177,6 +177,11 @@ def _instance(of: Snapshot, item: Instance) -> Json:
         "retry_at": iso(of.boot + retry_at) if retry_at is not None else None,
         "journal": list(trouble.journal) if trouble is not None else [],
     }
+
+
+def _unreachable(of: Snapshot) -> dict[int, str]:
+    """Return why clients do not reach instances that are ready."""
+    return {**{item.number: item.deaf for item in of.instances if item.deaf}, **of.routing.unreachable}
 
 
 def _is_stopped_by_hand(of: Snapshot, item: Instance) -> bool:

@@ -1,4 +1,4 @@
-"""What runs of one app: units as systemd has them, the results of probes, and the records that follow from changes."""
+"""What runs of one app: units as systemd has them, probes, listeners, and the records that follow from changes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from deployd.instances.actuator import Actuator
 from deployd.instances.crash_loop import CrashLoop
 from deployd.instances.invocations import Invocations
+from deployd.instances.listening import ListeningInstances
 from deployd.instances.prober import Prober
 from deployd.model.app import App
 from deployd.model.clock import Timestamp
@@ -23,6 +24,7 @@ class Observer:
         prober: Prober,
         invocations: Invocations,
         crash_loop: CrashLoop,
+        listening: ListeningInstances,
         *,
         changed: Callable[[], None],
     ) -> None:
@@ -30,18 +32,21 @@ class Observer:
         self._prober = prober
         self._invocations = invocations
         self._crash_loop = crash_loop
+        self._listening = listening
         self._changed = changed
         self._seen: tuple[Instance, ...] = ()
 
     def observe(self) -> tuple[Instance, ...]:
-        """Return the instances, with the results of their probes."""
-        return self._crash_loop.overlay(self._prober.overlay(self._actuator.observe()))
+        """Return the instances, with the results of their probes and what is known of their listeners."""
+        seen = self._listening.overlay(self._prober.overlay(self._actuator.observe()))
+        return self._crash_loop.overlay(seen)
 
     def update(self, *, busy: bool) -> tuple[Instance, ...]:
         """Return the instances, having recorded new invocations and acted on crashes. `busy`: a rollout is planned.
 
         Raises StateError.
         """
+        self._listening.update(self._actuator.observe())
         seen = self.observe()
         self._invocations.record(seen)
         self._crash_loop.update(seen, Timestamp.now(), busy=busy)
@@ -73,3 +78,4 @@ class Observer:
     async def stop(self) -> None:
         """Stop the probes and wait until they have ended."""
         await self._prober.stop()
+        await self._listening.stop()

@@ -14,6 +14,8 @@ class GateName(StrEnum):
     NOTIFY = "notify"
     EXEC = "exec"
     PROBE = "probe"
+    LISTENER = "listener"
+    """It is ready, but does not have the listening socket that it was passed."""
     MIN_READY = "min-ready"
     STAY_UP = "stay-up"
     """The instance had passed its gate and crashed later in the rollout."""

@@ -19,6 +19,17 @@ class State(StrEnum):
     """Frozen after it was ready: it gets no connections and uses memory but no CPU. Its pin is set aside."""
 
 
+class Listener(StrEnum):
+    """What is known of the listening socket that systemd passes to an instance."""
+
+    PASSED = "passed"
+    """A process of the instance has it, or that cannot be known."""
+    UNSEEN = "unseen"
+    """No process was seen to have it so far: it was not looked for, or not often enough."""
+    MISSING = "missing"
+    """No process of the instance has it, so it serves no clients."""
+
+
 @dataclass(frozen=True, slots=True)
 class Instance:
     """One `NAME@N.service`. Times are CLOCK_MONOTONIC seconds, as systemd's ...TimestampMonotonic."""
@@ -62,3 +73,20 @@ class Instance:
     """The time of the first of them, or 0."""
     probe_failures: int = 0
     """How many of its last probes have failed in a row."""
+    listener: Listener = Listener.PASSED
+    listens: tuple[str, ...] = ()
+    """If its listener is MISSING, the addresses on which it listens instead."""
+
+    @property
+    def serves(self) -> bool:
+        """True if it is ready and, as far as is known, accepts connections of clients."""
+        return self.state is State.READY and self.listener is not Listener.MISSING
+
+    @property
+    def deaf(self) -> str:
+        """Why it serves no clients although it is ready, as the end of a sentence; "" if it does."""
+        if self.state is not State.READY or self.listener is not Listener.MISSING:
+            return ""
+        if self.listens:
+            return f"listens on {', '.join(self.listens)} and not on the socket that systemd passes to it"
+        return "has closed the socket that systemd passes to it"

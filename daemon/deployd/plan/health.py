@@ -43,7 +43,7 @@ def health(desired: int, serving: int, addresses: Iterable[Address], rollout: Ro
 def serving(instances: Iterable[Instance], unreachable: Collection[int], addresses: Iterable[Address]) -> int:
     """Return how many instances clients reach at one address at least. While an address is closed all instances are
     `unreachable`, but clients of the others are served."""
-    ready = [item.number for item in instances if item.state is State.READY]
+    ready = [item.number for item in instances if item.serves]
     if not all(item.open for item in addresses):
         return len(ready)
     return sum(number not in unreachable for number in ready)
@@ -55,4 +55,7 @@ def why_down(instances: Iterable[Instance], addresses: Iterable[Address]) -> str
         if not address.open:
             return f"{address.address} is closed: {address.reason}"
     failed = next((item for item in instances if item.state is State.FAILED and item.detail), None)
-    return "no instance is ready" if failed is None else f"no instance is ready: {failed.number} {failed.detail}"
+    if failed is not None:
+        return f"no instance is ready: {failed.number} {failed.detail}"
+    deaf = next((item for item in instances if item.deaf), None)
+    return "no instance is ready" if deaf is None else f"no instance serves: {deaf.number} {deaf.deaf}"

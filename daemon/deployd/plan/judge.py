@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from deployd.model.failure import Failure, GateName
-from deployd.model.instance import Instance, State
+from deployd.model.gate import GateType
+from deployd.model.instance import Instance, Listener, State
 from deployd.plan.goal import Goal
 
 STAY_UP = "to stay up during the rollout"
@@ -31,7 +32,7 @@ def belongs(item: Instance, goal: Goal, now: float) -> bool:
     if item.generation == goal.generation:
         return True
     alike = item.generation in goal.same and item.state in (State.READY, State.STARTING)
-    return alike and not any((_lost_probe(goal, item), _wrong_probe(goal, item, now), _late_probe(goal, item, now)))
+    return alike and not item.deaf and not _fails_probe(goal, item, now)
 
 
 def rests_for(item: Instance, goal: Goal) -> bool:
@@ -53,7 +54,7 @@ def passed(
     for item in sound:
         if has_proved(goal, item, remembered):
             done.add(item.number)
-        elif item.state is State.READY:
+        elif item.state is State.READY and (goal.proven or item.listener is Listener.PASSED):
             since = item.probed_since if goal.probe else item.ready_since
             if goal.probe and not since:
                 # After these times the next result of the probe decides, and causes another plan.
@@ -101,6 +102,12 @@ def late(goal: Goal, new: list[Instance], since: float | None) -> Failure:
 def _failure(goal: Goal, item: Instance, remembered: frozenset[int], now: float) -> Failure | None:
     if item.generation != goal.generation or item.state is State.STOPPING:
         return None  # to be adopted later, or stopping
+    if item.deaf and not goal.proven:
+        reason = f"instance {item.number} sent READY=1 but {item.deaf}"
+        if goal.gate == GateType.EXEC:
+            reason = f"instance {item.number} {item.deaf}"
+        waited_for = "a process of the instance to have the socket that systemd passes to it"
+        return _failed(item, GateName.LISTENER, reason, waited_for, now - item.ready_since)
     if item.number in remembered:
         if item.restarts > MAX_RESTARTS and item.state is not State.READY and not goal.proven:
             reason = f"instance {item.number} keeps crashing{_because(item)}"
@@ -144,6 +151,10 @@ def _failed(item: Instance, gate: GateName, reason: str, waited_for: str, waited
         exit_status=item.exit_status,
         signal=item.signal,
     )
+
+
+def _fails_probe(goal: Goal, item: Instance, now: float) -> bool:
+    return _lost_probe(goal, item) or _wrong_probe(goal, item, now) or _late_probe(goal, item, now)
 
 
 def _lost_probe(goal: Goal, item: Instance) -> bool:

@@ -130,8 +130,11 @@ def retry(goal: Goal, world: World, now: float) -> tuple[Stop, ...]:
     """Return what to stop before a rollout paused by a failed gate is resumed, because it would fail again at once."""
     alive = [item for item in world.instances if item.state not in (State.INACTIVE, State.STANDBY)]
     new = [item for item in alive if judge.belongs(item, goal, now)]
-    failed = judge.failures(goal, new, world.passed, now)
-    return tuple(Stop(number, goal.generation, "failed") for number in sorted(failed))
+    leaving: set[int] = set()
+    # Of several that have crashed, the first one is reported at a time.
+    while failed := judge.failures(goal, [item for item in new if item.number not in leaving], world.passed, now):
+        leaving |= failed.keys()
+    return tuple(Stop(number, goal.generation, "failed") for number in sorted(leaving))
 
 
 def _by_number(items: Iterable[Instance]) -> list[Instance]:

@@ -210,8 +210,9 @@ class ActiveRollout:
 
 def snapshot(active: ActiveRollout | None, seen: tuple[Instance, ...], settings: App, recalled: int | None) -> Snapshot:
     """Return what routing needs to know of the app and of its active rollout, if there is one."""
+    deaf = frozenset(item.number for item in seen if item.deaf)
     if active is None:
-        return Snapshot(seen, settings, prefer=recalled)
+        return Snapshot(seen, settings, prefer=recalled, unanswered=deaf)
     goal = active.aim.goal if active.aim is not None else None
     return Snapshot(
         seen,
@@ -219,6 +220,6 @@ def snapshot(active: ActiveRollout | None, seen: tuple[Instance, ...], settings:
         active.rollout,
         active.target.cause,
         recalled,
-        unanswered=active.unanswered(seen),
+        unanswered=active.unanswered(seen) | deaf,
         adopted_by=dict.fromkeys(goal.same, goal.generation) if goal is not None else {},
     )

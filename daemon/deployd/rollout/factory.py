@@ -14,6 +14,7 @@ from deployd.instances.crash_loop import CrashLoop
 from deployd.instances.freezer import Freezer
 from deployd.instances.health_unit import HealthUnit
 from deployd.instances.invocations import Invocations
+from deployd.instances.listening import ListeningInstances
 from deployd.instances.observer import Observer
 from deployd.instances.probes import prober
 from deployd.instances.recall import Recall
@@ -22,6 +23,7 @@ from deployd.instances.standby import Standby
 from deployd.instances.stops import Stops
 from deployd.model.event import Emit
 from deployd.plan.backoff import Patience
+from deployd.reuseport.listeners import cgroup_root
 from deployd.rollout.analysis import Analysis, Compare
 from deployd.rollout.cleanup import Cleanup
 from deployd.rollout.completion import Completion
@@ -188,6 +190,9 @@ class ControllerFactory:
             emit=events.emit,
         )
         probes = prober(name, systemd, self.transient, self.commands, actuator, changed=wake)
+        listening = ListeningInstances(
+            name, systemd, self.history, self.workers, cgroup_root(), changed=wake, emit=events.emit
+        )
         invocations = Invocations(name, self.history, self.tail, systemd)
 
         def connected(numbers: Collection[int]) -> Collection[int]:
@@ -199,7 +204,7 @@ class ControllerFactory:
             HealthUnit(name, systemd, wake=wake),
             actuator,
             crash_loop,
-            Observer(actuator, probes, invocations, crash_loop, changed=changed),
+            Observer(actuator, probes, invocations, crash_loop, listening, changed=changed),
             Recall(name, pins, actuator, up=app_unit.is_up, wake=wake),
             Resync(systemd, app_unit, actuator),
             Standby(name, pins, freezer, actuator, up=app_unit.is_up, wake=wake, connected=connected),

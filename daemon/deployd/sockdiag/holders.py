@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from deployd.errors import SteeringError
@@ -15,7 +15,26 @@ _SOCKET = re.compile(r"socket:\[([0-9]+)\]")
 
 def inodes(cgroup: Path, proc: Path = Path("/proc")) -> set[int]:
     """Return the inodes of all sockets that processes in `cgroup` and below have open. Raises SteeringError."""
-    return {inode for process in _processes(cgroup) for inode in _sockets(proc / process / "fd")}
+    return set(each_inode(cgroup, proc))
+
+
+def each_inode(cgroup: Path, proc: Path = Path("/proc")) -> Iterator[int]:
+    """Yield the inodes of the sockets that processes in `cgroup` and below have open. Raises SteeringError."""
+    for process in _processes(cgroup):
+        yield from _sockets(proc / process / "fd")
+
+
+def of_process(pid: int, proc: Path = Path("/proc")) -> set[int]:
+    """Return the inodes of the sockets that a process has open. Raises SteeringError."""
+    return set(_sockets(proc / str(pid) / "fd"))
+
+
+def cgroup_ids(cgroup: Path) -> set[int]:
+    """Return the numbers that `cgroup` and those below have in the kernel; none if the unit has ended."""
+    try:
+        return {directory.stat().st_ino for directory in (cgroup, *filter(Path.is_dir, cgroup.rglob("*")))}
+    except OSError:
+        return set()
 
 
 def processes(wanted: Collection[int], proc: Path = Path("/proc")) -> list[tuple[int, int]]:
@@ -35,8 +54,7 @@ def _processes(cgroup: Path) -> list[str]:
         return []  # the unit has ended
 
 
-def _sockets(directory: Path) -> list[int]:
-    found = []
+def _sockets(directory: Path) -> Iterator[int]:
     try:
         for name in os.listdir(directory):  # noqa: PTH208 - makes no Path of each of thousands
             try:
@@ -44,9 +62,8 @@ def _sockets(directory: Path) -> list[int]:
             except FileNotFoundError:  # closed meanwhile
                 continue
             if match:
-                found.append(int(match[1]))
+                yield int(match[1])
     except PermissionError as error:
         raise SteeringError(f"cannot read {directory}: {error.strerror}") from error
     except OSError:
         pass  # the process has ended
-    return found

@@ -36,6 +36,14 @@ def queues(timeout: float = 2.0) -> dict[str, int]:
     return found
 
 
+def listeners(timeout: float = 2.0) -> dict[int, str]:
+    """Return the inode of each listener, and its path, or "@" and its name if it is not in the file system.
+
+    Raises SteeringError.
+    """
+    return {inode: _path(found) or _abstract(found) for inode, found in _sockets(_LISTEN, _SHOW_NAME, timeout)}
+
+
 def accepted(paths: Collection[str], timeout: float = 2.0) -> dict[int, str]:
     """Return the inode of each connection that was accepted at these paths, and its path: that of its listener.
 
@@ -48,6 +56,10 @@ def accepted(paths: Collection[str], timeout: float = 2.0) -> dict[int, str]:
 def _path(attributes: dict[int, bytes]) -> str:
     """Return the path of a socket, or "" if it has none: a name that begins with NUL is not in the file system."""
     return os.fsdecode(attributes.get(_NAME, b"").partition(b"\0")[0])
+
+
+def _abstract(attributes: dict[int, bytes]) -> str:
+    return "@" + os.fsdecode(attributes.get(_NAME, b"").strip(b"\0"))
 
 
 def _sockets(state: int, show: int, timeout: float) -> Iterator[tuple[int, dict[int, bytes]]]:

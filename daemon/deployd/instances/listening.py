@@ -1,0 +1,195 @@
+"""Looks whether the instances of an app have the listening socket that systemd passed to them.
+
+READY=1 says that a process is up, not that clients reach it: it may listen elsewhere, or have closed the socket. The
+socket is looked for as soon as an instance is ready, and again from time to time, because no event reports that it was
+closed. One look proves that the socket is there; several are needed to prove that it is not, because a process may be
+about to pass it on while its descriptors are read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from deployd.alarm import Alarm
+from deployd.errors import DeploydError, NoAnswer, SteeringError
+from deployd.files.workers import Workers
+from deployd.model import unit_name
+from deployd.model.event import Emit, EventName
+from deployd.model.instance import Instance, Listener, State
+from deployd.sockdiag.inet_diag import Diag
+from deployd.sockdiag.passed import Found, Listening
+from deployd.state.history import History
+from deployd.systemd.manager import Systemd
+from deployd.systemd.proxy import SERVICE
+from deployd.units.text import socket_paths
+
+log = logging.getLogger(__name__)
+
+AGAIN = 0.5
+"""Seconds between two looks at an instance that was not seen to have the socket."""
+PATIENCE = 3.0
+"""Seconds for which an instance must be seen without the socket before it counts as MISSING, in LOOKS looks or more."""
+LOOKS = 4
+INTERVAL = 15.0
+"""Seconds between two looks at all instances."""
+
+
+@dataclass(slots=True)
+class _Record:
+    """What was seen of one invocation."""
+
+    item: Instance
+    cgroup: str = ""
+    listener: Listener = Listener.UNSEEN
+    listens: tuple[str, ...] = ()
+    had: bool = False
+    """It was seen to have the socket."""
+    without: int = 0
+    """Looks in a row that did not find the socket."""
+    since: float = 0.0
+    """The time of the first of them."""
+
+
+class ListeningInstances:
+    """The listeners of one app's instances. `changed` is called when what is known of one has changed."""
+
+    def __init__(
+        self,
+        app: str,
+        systemd: Systemd,
+        history: History,
+        workers: Workers,
+        cgroups: Path | None,
+        *,
+        changed: Callable[[], None],
+        emit: Emit,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`cgroups`: where cgroup v2 is mounted; without it, nothing can be known."""
+        self._app = app
+        self._systemd = systemd
+        self._history = history
+        self._workers = workers
+        self._cgroups = cgroups
+        self._changed = changed
+        self._emit = emit
+        self._clock = clock
+        self._records: dict[int, _Record] = {}
+        self._alarm = Alarm(self._begin)
+        self._task: asyncio.Task[None] | None = None
+        self._complaint = ""
+
+    def update(self, instances: Iterable[Instance]) -> None:
+        """Look at the ready ones of these instances from now on. Cheap if nothing changed."""
+        if self._cgroups is None:
+            return
+        ready = {item.number: item for item in instances if item.state is State.READY and item.invocation_id}
+        self._records = {
+            number: record
+            for number, record in self._records.items()
+            if number in ready and ready[number].invocation_id == record.item.invocation_id
+        }
+        new = ready.keys() - self._records.keys()
+        self._records |= {number: _Record(ready[number]) for number in new}
+        if new:
+            self._alarm.set(0.0)
+
+    def overlay(self, instances: Iterable[Instance]) -> tuple[Instance, ...]:
+        """Return the instances with what is known of the listeners of their present invocations."""
+        return tuple(self._overlaid(item) for item in instances)
+
+    async def stop(self) -> None:
+        """Stop looking."""
+        self._alarm.close()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    def _overlaid(self, item: Instance) -> Instance:
+        if item.state is not State.READY or self._cgroups is None or not item.invocation_id:
+            return item
+        record = self._records.get(item.number)
+        if record is None or record.item.invocation_id != item.invocation_id:
+            return replace(item, listener=Listener.UNSEEN)
+        return replace(item, listener=record.listener, listens=record.listens)
+
+    def _begin(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.ensure_future(self._look())
+
+    async def _look(self) -> None:
+        """Look at all instances, and set the time of the next look."""
+        looked = dict(self._records)
+        for number, found in (await self._found(looked)).items():
+            record = looked[number]
+            before = record.listener
+            self._note(record, found)
+            if self._records.get(number) is record and record.listener is not before:
+                self._report(record, before)
+                self._changed()
+        new = any(self._records[number] is not looked.get(number) for number in self._records)
+        doubtful = any(record.without > 0 and record.listener is not Listener.MISSING for record in looked.values())
+        self._alarm.set(0.0 if new else AGAIN if doubtful else INTERVAL)
+
+    async def _found(self, records: Mapping[int, _Record]) -> dict[int, Found | None]:
+        """Return what was found of each instance, None if that cannot be known."""
+        try:
+            for record in records.values():
+                record.cgroup = record.cgroup or await self._cgroup(record.item.number)
+            return await self._workers.run(self._app, self._read, {n: item.cgroup for n, item in records.items()})
+        except NoAnswer:
+            return dict.fromkeys(records)
+        except Exception as error:
+            if repr(error) != self._complaint:
+                why = error if isinstance(error, DeploydError) else repr(error)
+                log.warning("%s: it is unknown whether instances listen: %s", self._app, why)
+            self._complaint = repr(error)
+            return dict.fromkeys(records)
+
+    async def _cgroup(self, number: int) -> str:
+        unit = unit_name.instance(self._app, number)
+        return str((await self._systemd.read(unit, SERVICE, ["ControlGroup"]))["ControlGroup"]).lstrip("/")
+
+    def _read(self, cgroups: Mapping[int, str]) -> dict[int, Found | None]:
+        """Read the listening sockets of instances, in a thread. Raises SteeringError."""
+        if self._cgroups is None:
+            raise SteeringError("there is no cgroup v2")
+        listening = Listening.read(Diag())
+        return {
+            number: listening.of_unit(self._cgroups / cgroup, [socket_paths.probe(self._app, number)])
+            if cgroup
+            else None
+            for number, cgroup in cgroups.items()
+        }
+
+    def _note(self, record: _Record, found: Found | None) -> None:
+        """Take in what a look has found."""
+        if found is None or found.passed or self._may_be_elsewhere(record, found):
+            record.had = record.had or (found is not None and found.passed)
+            record.listener, record.listens, record.without = Listener.PASSED, (), 0
+            return
+        record.since = record.since if record.without else self._clock()
+        record.without += 1
+        record.listens = found.own
+        if record.without >= LOOKS and self._clock() >= record.since + PATIENCE:
+            record.listener = Listener.MISSING
+
+    def _may_be_elsewhere(self, record: _Record, found: Found) -> bool:
+        """True if a process outside of the unit may serve for it, such as a container, and a probe shows it."""
+        if found.own or record.had or record.item.generation is None:
+            return False
+        settings = self._history.settings(self._app, record.item.generation)
+        return settings is None or settings.gate.probe is not None
+
+    def _report(self, record: _Record, before: Listener) -> None:
+        """Report that an instance has lost its socket, or has it again."""
+        now = replace(record.item, listener=record.listener, listens=record.listens)
+        if Listener.MISSING in (before, record.listener):
+            state, reason = ("missing", f"instance {now.number} {now.deaf}") if now.deaf else ("passed", "")
+            fields = {"instance": now.number, "generation": now.generation, "state": state}
+            self._emit(EventName.LISTENER, {**fields, **({"reason": reason} if reason else {})})

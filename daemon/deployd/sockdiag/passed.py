@@ -1,0 +1,66 @@
+"""Whether the processes of a unit have a listening socket that they were passed, and on what else they listen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deployd.sockdiag import holders, unix_diag
+from deployd.sockdiag.inet_diag import Diag
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The listening sockets of a unit's processes."""
+
+    passed: bool
+    """True if one of them was made outside of the unit."""
+    own: tuple[str, ...] = ()
+    """The addresses of those that its processes have made themselves; not read if `passed` is true."""
+
+
+@dataclass(slots=True)
+class Listening:
+    """All listening sockets of this network namespace, read once for any number of units. Raises SteeringError.
+
+    A TCP socket has the cgroup in which it was made. UNIX sockets, and TCP sockets before Linux 5.9, do not: of these,
+    PID 1 has all those that it passes.
+    """
+
+    tcp: Mapping[int, tuple[str, int]]
+    """Inode to address and cgroup."""
+    unix: Mapping[int, str]
+    """Inode to path."""
+    _systemd: set[int] | None = field(default=None)
+
+    @classmethod
+    def read(cls, diag: Diag) -> Listening:
+        """Return the sockets that listen now."""
+        tcp = {item.inode: (_words(item.address, item.port), item.cgroup) for item in diag.listeners()}
+        return cls(tcp, unix_diag.listeners())
+
+    def of_unit(self, cgroup: Path, apart: Iterable[str] = ()) -> Found:
+        """Return what the processes in `cgroup` and below have; sockets with a path in `apart` do not count."""
+        inside, others = holders.cgroup_ids(cgroup), set(apart)
+        mine: set[int] = set()
+        for inode in holders.each_inode(cgroup):
+            if inode in self.tcp:
+                made_in = self.tcp[inode][1]
+                if made_in and made_in not in inside:
+                    return Found(passed=True)
+                mine.add(inode)
+            elif inode in self.unix and self.unix[inode] not in others:
+                mine.add(inode)
+        if mine and mine & self._of_systemd():
+            return Found(passed=True)
+        return Found(passed=False, own=tuple(sorted(self.tcp[n][0] if n in self.tcp else self.unix[n] for n in mine)))
+
+    def _of_systemd(self) -> set[int]:
+        if self._systemd is None:
+            self._systemd = holders.of_process(1)
+        return self._systemd
+
+
+def _words(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -1,0 +1,106 @@
+"""Looks at the listeners of instances: when one counts as missing, and when it cannot be known."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployd.errors import SteeringError
+from deployd.instances import listening
+from deployd.instances.listening import LOOKS, PATIENCE, ListeningInstances
+from deployd.model.app import App
+from deployd.model.gate import Gate, Probe
+from deployd.model.instance import Instance, Listener, State
+from deployd.sockdiag.passed import Found
+
+HAS, ELSEWHERE, NOTHING = Found(passed=True), Found(passed=False, own=("127.0.0.1:8000",)), Found(passed=False)
+ONE = Instance(1, 1, State.READY, invocation_id="id1")
+
+
+class World:
+    """Answers looks with what the test says, and a second passes after each."""
+
+    def __init__(self, finds: Iterable[Found | Exception], probe: Probe | None) -> None:
+        self.finds = list(finds)
+        self.now = 0.0
+        self.events: list[dict[str, Any]] = []
+        self.over = asyncio.Event()
+        self.gate = Gate(probe=probe)
+
+    async def read(self, *_: object) -> dict[str, str]:
+        return {"ControlGroup": "/system.slice/web@1.service"}
+
+    def settings(self, _app: str, _generation: int) -> App:
+        return App("web", "/srv/web", ("/bin/web",), (), gate=self.gate)
+
+    async def run(self, _app: str, _call: object, cgroups: dict[int, str]) -> dict[int, Found]:
+        if not self.finds:
+            self.over.set()
+            await asyncio.Event().wait()
+        self.now += PATIENCE / (LOOKS - 1)
+        found = self.finds.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return dict.fromkeys(cgroups, found)
+
+
+def look(
+    monkeypatch: pytest.MonkeyPatch, *finds: Found | Exception, probe: Probe | None = None
+) -> tuple[Instance, list[str]]:
+    """Return the instance after these looks, and the states that were reported."""
+    monkeypatch.setattr(listening, "AGAIN", 0.0)
+    monkeypatch.setattr(listening, "INTERVAL", 0.0)
+
+    async def work() -> tuple[Instance, list[str]]:
+        world: Any = World(finds, probe)
+        states: list[str] = []
+        looked = ListeningInstances(
+            "web",
+            world,
+            world,
+            world,
+            Path("/sys/fs/cgroup"),
+            changed=lambda: None,
+            emit=lambda _event, fields: states.append(fields["state"]),
+            clock=lambda: world.now,
+        )
+        looked.update([ONE])
+        assert looked.overlay([ONE])[0].listener is Listener.UNSEEN
+        await asyncio.wait_for(world.over.wait(), 30)
+        (shown,) = looked.overlay([ONE])
+        await looked.stop()
+        return shown, states
+
+    return asyncio.run(work())
+
+
+def test_one_look_is_enough_to_see_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, states = look(monkeypatch, NOTHING, HAS)
+    assert (shown.listener, shown.serves, states) == (Listener.PASSED, True, [])
+
+
+def test_several_looks_are_needed_to_miss_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert look(monkeypatch, *[ELSEWHERE] * (LOOKS - 1))[0].listener is Listener.UNSEEN
+    shown, states = look(monkeypatch, *[ELSEWHERE] * LOOKS)
+    assert (shown.listener, shown.serves, states) == (Listener.MISSING, False, ["missing"])
+    assert shown.deaf == "listens on 127.0.0.1:8000 and not on the socket that systemd passes to it"
+
+
+def test_one_that_had_it_may_lose_it_and_get_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, states = look(monkeypatch, HAS, *[NOTHING] * LOOKS, HAS, probe=Probe(http="/"))
+    assert (shown.listener, states) == (Listener.PASSED, ["missing", "passed"])
+
+
+def test_with_a_probe_processes_outside_of_the_unit_may_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    probe = Probe(http="/")
+    assert look(monkeypatch, NOTHING, probe=probe)[0].listener is Listener.PASSED
+    assert look(monkeypatch, *[ELSEWHERE] * LOOKS, probe=probe)[0].listener is Listener.MISSING
+
+
+@pytest.mark.parametrize("error", [SteeringError("no right"), KeyError("ControlGroup")])
+def test_what_cannot_be_known_is_no_fault_of_the_instance(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    assert look(monkeypatch, error)[0].listener is Listener.PASSED

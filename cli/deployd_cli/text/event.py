@@ -44,6 +44,10 @@ def _sentence(event: Mapping[str, Any], app: str) -> str:
         case "failed-gate":
             # The reason names the instance.
             return f"gate failed: {explained(event) or f'instance {instance}'}"
+        case "waiting" if event.get("instance"):
+            return f"waiting: instance {instance} of generation {text_of(event, 'generation', '?')} {reason}"
+        case "waiting":
+            return f"waiting for {reason}"
         case "listener":
             return reason or f"instance {instance} has its listening socket again"
         case "crash-loop":

@@ -109,6 +109,12 @@ class Progress:
                 row = self._rows.get(text_of(event, "instance", "?"))
                 if row is not None:
                     row.reason = f"waiting for its probe: {reason}"
+            case "waiting":
+                row = self._rows.get(text_of(event, "instance", "?"))
+                if row is not None:
+                    row.reason = f"waiting: {reason}"
+                elif self.phase == "rolling":
+                    self.note = f"waiting for {reason}"  # until the next change of an instance
             case "failed-gate":
                 self._failure(event)
             case "rolling-back" | "paused":
@@ -134,6 +140,8 @@ class Progress:
                     self.failures.pop(_name(failure, failure), None)
 
     def _instance(self, event: Mapping[str, Any], reason: str, now: float) -> None:
+        if self.note.startswith("waiting for "):
+            self.note = ""
         name, state = text_of(event, "instance", "?"), text_of(event, "state", "?")
         before = self._rows.get(name)
         generation = text_of(event, "generation", before.generation if before else "-")

@@ -30,6 +30,8 @@ class EventName(StrEnum):
     """The probation of a generation began or ended."""
     TAKEN_BACK = "taken-back"
     """A generation that failed its probation has been replaced by the one before."""
+    WAITING = "waiting"
+    """The rollout has waited for an instance, or for something else, for a while."""
     LISTENER = "listener"
     """An instance that is ready no longer has the app's listening socket, or has it again."""
     WARNING = "warning"

@@ -37,6 +37,7 @@ from deployd.rollout.probation import ProbationMonitor, TakeBack
 from deployd.rollout.reconciler import Reconciler
 from deployd.rollout.recorder import Recorder
 from deployd.rollout.teardown import Teardown
+from deployd.rollout.waiting import Waiting
 from deployd.routing import Router
 from deployd.routing.kernel import Kernel
 from deployd.state.history import History
@@ -113,6 +114,7 @@ class ControllerFactory:
             recall=parts.recall,
             standby=parts.standby,
             router=parts.router,
+            waiting=Waiting(emit=events.emit, wake_after=loop.wake_after),
             wake_after=loop.wake_after,
         )
         return Controller(

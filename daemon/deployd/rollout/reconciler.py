@@ -25,6 +25,7 @@ from deployd.plan import judge
 from deployd.plan.health import Health, health, serving, why_down
 from deployd.plan.planner import Plan, Verdict, World, plan
 from deployd.plan.transitions import Event
+from deployd.plan.waits import waits
 from deployd.rollout.active import ActiveRollout, Aim, snapshot
 from deployd.rollout.analysis import Analysis
 from deployd.rollout.completion import Completion
@@ -33,6 +34,7 @@ from deployd.rollout.pauses import hold_reason
 from deployd.rollout.preparation import Preparation
 from deployd.rollout.probation import ProbationMonitor
 from deployd.rollout.recorder import Recorder
+from deployd.rollout.waiting import Waiting
 from deployd.routing import Router
 
 
@@ -55,6 +57,7 @@ class Reconciler:
         recall: Recall,
         standby: Standby,
         router: Router,
+        waiting: Waiting,
         wake_after: Callable[[float], None],
     ) -> None:
         self._recorder = recorder
@@ -70,6 +73,7 @@ class Reconciler:
         self._recall = recall
         self._standby = standby
         self._router = router
+        self._waiting = waiting
         self._wake_after = wake_after
         self.observed = asyncio.Event()
         """Set once routing and standby have been looked at, too."""
@@ -95,6 +99,7 @@ class Reconciler:
         result = plan(active.aim.goal, World(seen, active.rollout.passed), now.monotonic)
         self._recorder.planned(active, result, seen, now)
         self._probe(active, active.aim, seen, now)
+        self._waiting.update(waits(active.aim.goal, seen, result.passed, now.monotonic), now.monotonic)
         match result.verdict:
             case Verdict.DONE:
                 await self._completion.complete(active)
@@ -115,7 +120,10 @@ class Reconciler:
             return False
         try:
             if active.aim is None:
-                prepared = await self._preparation.prepare(active)
+                with self._waiting.during(
+                    "the units to be installed and loaded by systemd, which one app at a time can do"
+                ):
+                    prepared = await self._preparation.prepare(active)
                 self._router.units_changed()
                 if not prepared:
                     return False

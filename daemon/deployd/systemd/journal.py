@@ -96,6 +96,8 @@ def sentence(app: str, event: EventName, data: dict[str, Any]) -> str:
         case EventName.PROBE:
             number, generation = data["instance"], data["generation"]
             return f"{app}: instance {number} of generation {generation} waits for its probe{reason}"
+        case EventName.WAITING if data.get("instance"):
+            return f"{app}: instance {data['instance']} of generation {data['generation']} {data['reason']}"
         case EventName.CRASH_LOOP:
             return f"{app}: instance {data['instance']} {data['reason']}"
         case EventName.FINISHED:

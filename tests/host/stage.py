@@ -137,18 +137,20 @@ class Stage:
 
         Instances that a rollout did not change are equal before and after it.
         """
+        ready = [item for item in self.status()["instances"] if item["ready"]]
+        if not ready:
+            return {}
+        argv = ["systemctl", "show", "--property=MainPID,InvocationID,ActiveState", *(item["unit"] for item in ready)]
         found = {}
-        for item in self.status()["instances"]:
-            if item["ready"]:
-                show = self.show(item["unit"], "MainPID", "InvocationID", "ActiveState")
-                assert show["ActiveState"] == "active", (item, show)
-                found[item["instance"]] = Ran(item["generation"], int(show["MainPID"]), show["InvocationID"])
+        for item, text in zip(ready, self.machine.run(argv).stdout.strip().split("\n\n"), strict=True):
+            show = _properties(text)
+            assert show["ActiveState"] == "active", (item, show)
+            found[item["instance"]] = Ran(item["generation"], int(show["MainPID"]), show["InvocationID"])
         return found
 
     def show(self, unit: str, *properties: str) -> dict[str, str]:
         """Return properties of a unit as printed by `systemctl show`."""
-        text = self.machine.run(["systemctl", "show", f"--property={','.join(properties)}", unit]).stdout
-        return {key: value for key, _, value in (line.partition("=") for line in text.splitlines())}
+        return _properties(self.machine.run(["systemctl", "show", f"--property={','.join(properties)}", unit]).stdout)
 
     def pid(self, instance: int) -> int:
         """Return the PID of the main process on the host."""
@@ -205,6 +207,10 @@ class Stage:
             with contextlib.suppress(ProcessLookupError):
                 item.__exit__(None, None, None)
         self._open.clear()
+
+
+def _properties(text: str) -> dict[str, str]:
+    return {key: value for key, _, value in (line.partition("=") for line in text.splitlines())}
 
 
 @pytest.fixture

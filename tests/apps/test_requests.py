@@ -50,7 +50,7 @@ class Site:
         self.releases = create_autospec(ReleaseReader, instance=True)
         self.releases.unchanged.side_effect = lambda item: item.release
         self.releases.capture.side_effect = lambda app: app
-        self.releases.require_own_programs.return_value = ()
+        self.releases.require_runnable.return_value = ()
         self.releases.directory.side_effect = lambda _: self.directory
         self.releases.resolve.side_effect = lambda _, release, agreed: agreed or release or self.directory
         self.history = create_autospec(History, instance=True)

@@ -154,19 +154,19 @@ def _load(path: Path) -> App:
 
 
 def _check_release(app: App) -> None:
-    config.require_own_programs(config.capture(app), config.resolve_release(app))
+    config.require_runnable(config.capture(app), config.resolve_release(app))
 
 
 def _doubts(path: Path) -> tuple[str, ...]:
     app = config.load(path)
-    doubts = config.require_own_programs(config.capture(app), config.resolve_release(app))
+    doubts = config.require_runnable(config.capture(app), config.resolve_release(app))
     return (*config.without_effect(app.service), *doubts)
 
 
 def _release(path: Path) -> str:
     app = config.load(path)
     release = config.resolve_release(app)
-    config.require_own_programs(config.capture(app), release)
+    config.require_runnable(config.capture(app), release)
     return release
 
 

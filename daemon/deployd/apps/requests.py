@@ -66,7 +66,7 @@ class Requests:
         async with self._turn(name, supersede):
             app, stays = await self._chosen(name)
             release = await self._releases.resolve(app, stays, agreed)
-            doubts = await self._releases.require_own_programs(app, release)
+            doubts = await self._releases.require_runnable(app, release)
             if await self._is_live(app, release):
                 return 0
             if not start:
@@ -96,7 +96,7 @@ class Requests:
         async with self._turn(name, supersede):
             app, stays = await self._chosen(name)
             real = await self._releases.resolve(app, stays if release is None else release, agreed)
-            doubts = await self._releases.require_own_programs(app, real)
+            doubts = await self._releases.require_runnable(app, real)
             if cause is Cause.RELOAD and await self._is_live(app, real):
                 return 0
             hold = self._starter.canary(app, canary, canary_share)

@@ -7,11 +7,11 @@ Imports only model, files and errors, so that the daemon and the command validat
 
 from __future__ import annotations
 
+from deployd.config.access import require_runnable
 from deployd.config.directives import without_effect
 from deployd.config.environment_files import capture
 from deployd.config.parse import check_name, is_name, load, parse
 from deployd.config.release import directory, irreversible, is_there, missing, programs, resolve_release, siblings
-from deployd.config.release_link import require_own_programs
 from deployd.config.source import one_line
 
 __all__ = [
@@ -26,7 +26,7 @@ __all__ = [
     "one_line",
     "parse",
     "programs",
-    "require_own_programs",
+    "require_runnable",
     "resolve_release",
     "siblings",
     "without_effect",

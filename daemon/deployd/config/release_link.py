@@ -69,7 +69,7 @@ def require_own_programs(app: App, release: str) -> tuple[str, ...]:
     for key, program in _programs(app):
         if program.startswith("/") and links.lead_to(program):
             raise _refused(app, links, key, program, _own(links, key, program))
-        head = _head(program if program.startswith("/") else f"{release}/{program}")
+        head = beginning(program if program.startswith("/") else f"{release}/{program}")
         words = head[2:].split("\n", 1)[0].split() if head.startswith("#!") else []
         if words and words[0].startswith("/") and links.lead_to(words[0]):
             how = f'run it as "{_relative(links, words[0])} {_relative(links, program)}", both taken from the release'
@@ -90,7 +90,7 @@ def _doubts(app: App, release: str, links: _Links) -> Iterator[str]:
         *((f"[service] {key}", value) for key, values in app.service for value in values),
     ]
     program = app.exec[0] if app.exec[0].startswith("/") else f"{release}/{app.exec[0]}"
-    head = _head(program)
+    head = beginning(program)
     if head.startswith("#!"):
         texts.append((f"the script {app.exec[0]}", head))
     for text in app.environment_contents or ():
@@ -138,7 +138,7 @@ def _words(command: str) -> list[str]:
     return command.lstrip("-@:+!|").replace('"', "").split()
 
 
-def _head(program: str) -> str:
+def beginning(program: str) -> str:
     """Return the beginning of a file, or "" if it cannot be read."""
     try:
         with walk(program, LinkOwners()) as found:

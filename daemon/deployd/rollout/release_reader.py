@@ -35,9 +35,12 @@ class ReleaseReader:
         """Return the app with the present contents of its environment files. Raises Refused."""
         return await self._workers.run(app.name, config.capture, app)
 
-    async def require_own_programs(self, app: App, release: str) -> tuple[str, ...]:
-        """Return sentences about what may be of another release. Raises Refused for what certainly is."""
-        return await self._workers.run(app.name, config.require_own_programs, app, release)
+    async def require_runnable(self, app: App, release: str) -> tuple[str, ...]:
+        """Return sentences about what may be of another release.
+
+        Raises Refused for what certainly is, and if the user of the app could certainly not run it.
+        """
+        return await self._workers.run(app.name, config.require_runnable, app, release)
 
     async def digest(self, app: App, release: str) -> str:
         """Return the digest of the release's contents. Raises Refused."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from pathlib import Path
 
@@ -49,7 +50,10 @@ from deployd.state.history import History
 from deployd.state.pins import Pins
 from deployd.systemd.complaints import ComplaintCounter
 from deployd.systemd.manager import Systemd
+from deployd.systemd.mounts import Mounts
 from deployd.units.deployment import Deployment
+
+log = logging.getLogger(__name__)
 
 
 class Assembly:
@@ -82,6 +86,7 @@ class Assembly:
         self.statuses = Statuses(self.registry, history)
         self.announcer = Announcer(emit, self.statuses.status, self.registry.phase)
         self.supervisor = Supervisor(self.registry, self.announcer, self._controller)
+        self._mounts = Mounts(self.supervisor.on_mount)
         self.recovery = HistoryRecovery(history, self.supervisor.take_up)
         self.reloading = Reloading(self.files, self.recovery)
         self.generations = Generations(history)
@@ -97,12 +102,17 @@ class Assembly:
         """Start the controller of every app that has a history or units: one with units may be running although all of
         its state is lost."""
         self._systemd.on_change(self.supervisor.on_unit_change)
+        try:
+            self._mounts.open()
+        except OSError as error:
+            log.warning("changes of mounts cannot be noticed: %s", error)
         self.recovery.start()
         await self.supervisor.start(sorted({*self._history.apps(), *self._deployment.apps()}))
         await self.files.refresh()
 
     async def stop(self) -> None:
         """Stop all controllers. Instances keep running."""
+        self._mounts.close()
         self.recovery.stop()
         await self.supervisor.stop()
 

@@ -9,7 +9,7 @@ from typing import Any
 from deployd_cli.text.failure import ending, journal_lines
 from deployd_cli.text.words import count, duration, number_of, text_of, time_of
 
-VERBS = ("crashed ", "ended ", "exited ", "stopped ", "was ")
+VERBS = ("crashed ", "ended ", "exited ", "stopped ", "waits ", "was ")
 """Beginnings of sentences whose subject is the instance."""
 
 
@@ -20,7 +20,7 @@ def problem_lines(instance: Mapping[str, Any], now: datetime) -> list[str]:
     crashes = number_of(instance, "crashes")
     if instance.get("state") in ("failed", "inactive", "unreachable") or crashes:
         said += [detail] if detail else []
-    if crashes and not detail.startswith(("crashed", "ended")):
+    if crashes and not detail.startswith(("crashed", "ended", "waits")):
         said.append(f"crashed {count(crashes, 'time')}")
     if (again := time_of(instance.get("retry_at"))) and "next try" not in detail:
         wait = (again - now).total_seconds()

@@ -84,6 +84,11 @@ class Supervisor:
         for controller in self._registry:
             controller.on_unit_change(unit)
 
+    def on_mount(self) -> None:
+        """Pass on to the controllers that a file system was mounted or unmounted."""
+        for controller in self._registry:
+            controller.on_mount()
+
 
 async def _at_most(seconds: float, work: list[Coroutine[Any, Any, None]]) -> None:
     """Run coroutines concurrently, cancel what takes longer than `seconds`, and log errors."""

@@ -125,12 +125,18 @@ class CrashLoop:
             if wake_at is not None:
                 self._alarm.set(wake_at - now.monotonic)
 
-    def retry_now(self) -> None:
-        """Have the next :meth:`update` start the instances that are kept down, without another delay."""
+    def retry_now(self, *, absent: bool = False) -> bool:
+        """Have the next :meth:`update` start the instances that are kept down, without another delay; with `absent`,
+        those that wait for their release. Returns False if there are none."""
         known = self._known or {}
-        self._known = {
-            number: item if item.retry_at is None else replace(item, retry_at=0.0) for number, item in known.items()
+        found = {
+            number: replace(item, retry_at=0.0)
+            for number, item in known.items()
+            if item.retry_at is not None and (item.absent or not absent)
         }
+        if self._known is not None:
+            self._known |= found
+        return bool(found)
 
     def stop(self) -> None:
         """Never wake the control loop again."""

@@ -55,9 +55,10 @@ class Observer:
             self._changed()
         return seen
 
-    def retry_crashed(self) -> None:
-        """Start instances that are kept down after crashes at the next update: the cause may be gone."""
-        self._crash_loop.retry_now()
+    def retry_crashed(self, *, absent: bool = False) -> bool:
+        """Start instances that are kept down after crashes at the next update, because the cause may be gone; with
+        `absent`, those that wait for their release. Returns False if there are none."""
+        return self._crash_loop.retry_now(absent=absent)
 
     def probe(self, settings: App, release: str, asked: Iterable[Instance], calm: float = 0.0) -> None:
         """Probe these instances from now on, and no others; `calm` as for Prober.update()."""

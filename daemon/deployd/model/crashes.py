@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+WAITS = "waits for its release, which is not there or cannot be entered"
+
 
 @dataclass(frozen=True, slots=True)
 class Crashes:
@@ -31,6 +33,8 @@ class Crashes:
     """The time of that crash."""
     retry_at: float | None = None
     """The time until which deployd keeps the instance down, if it does."""
+    absent: bool = False
+    """It ended because its release could not be entered: it is started as soon as that is mounted, for example."""
 
     def sentence(self, boot: float) -> str:
         """Return why deployd keeps the instance down, as the end of a sentence.
@@ -39,7 +43,7 @@ class Crashes:
         """
         died = f" ({self.why.removeprefix('was ')})" if self.why else ""
         crashed = f"crashed {self.count} times in {_span(self.at - self.times[0])}" if self.count > 1 else "ended"
-        text = f"{crashed}{died}"
+        text = WAITS if self.absent else f"{crashed}{died}"
         if self.retry_at is None:
             return text
         return f"{text}; next try at {datetime.fromtimestamp(boot + self.retry_at, UTC).astimezone():%H:%M:%S}"

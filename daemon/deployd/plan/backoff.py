@@ -7,6 +7,8 @@ socket, is disabled. `judge` is called after every observation. Its rules:
 - Each invocation crashes once: systemd is about to start the instance again, or has already started a new invocation.
 - From the `limit`-th crash on (`limit` within `window`, none after `steady` seconds of being ready) each crash is
   followed by a stop and, after a delay that doubles up to `longest`, by a start.
+- An instance whose release cannot be entered, because a file system is not mounted yet, is kept stopped from its first
+  crash on, for `longest_absent` at most: it waits.
 - Staying ready for `steady` seconds forgives all crashes. So does a new pin: it is an instance of another generation.
 - An instance that was stopped by request stays down. It may be failed, if its process exited with an error then.
 - One that ended without a request and that systemd does not start again, as after RestartPreventExitStatus=, is started
@@ -22,6 +24,9 @@ from enum import StrEnum
 
 from deployd.model.crashes import Crashes
 from deployd.model.instance import Instance, State
+
+CHDIR = 200
+"""The exit status of a process that could not enter its working directory, the release (systemd.exec(5))."""
 
 GRACE = 2.0
 """Seconds that systemd gets to restart an instance that ended without a request."""
@@ -40,13 +45,22 @@ class Patience:
     steady: float = 60.0
     shortest: float = 1.0
     longest: float = 300.0
+    longest_absent: float = 10.0
+    """For an instance that waits for its release."""
 
-    def delay(self, crashes: int) -> float:
-        """Return how long an instance stays stopped after so many crashes in a row; 0 below the limit."""
-        if crashes < self.limit:
+    def limit_of(self, *, absent: bool) -> int:
+        """Return how often an instance may crash in a row before it is kept stopped."""
+        return 1 if absent else self.limit
+
+    def delay(self, crashes: int, *, absent: bool = False) -> float:
+        """Return how long an instance stays stopped after so many crashes in a row; 0 below the limit. `absent`: it
+        waits for its release."""
+        limit = self.limit_of(absent=absent)
+        if crashes < limit:
             return 0.0
         # Bounded at 32 doublings, which is longer than any delay, to avoid an overflow.
-        return min(self.longest, self.shortest * 2.0 ** min(crashes - self.limit, 32))
+        delay = self.shortest * 2.0 ** min(crashes - limit, 32)
+        return min(self.longest_absent if absent else self.longest, delay)
 
 
 class Step(StrEnum):
@@ -97,10 +111,11 @@ def judge(known: Crashes | None, item: Instance, now: float, patience: Patience,
     deaths, seen = _deaths(known, item, tried)
     if deaths:
         seen = _crashed(seen, known, deaths, item, now, patience)
-        if item.state is not State.READY and seen.count >= patience.limit:
-            retry_at = now + patience.delay(seen.count)
+        deaths = 0 if seen.absent else deaths  # no fault of the generation
+        if item.state is not State.READY and seen.count >= patience.limit_of(absent=seen.absent):
+            retry_at = now + patience.delay(seen.count, absent=seen.absent)
             return Judgement(replace(seen, retry_at=retry_at), Step.STOP, retry_at, deaths)
-    if item.restarting and seen.count < patience.limit:
+    if item.restarting and seen.count < patience.limit_of(absent=seen.absent):
         seen = replace(seen, retry_at=None)  # systemd starts it, after all
     failed = item.state is State.FAILED
     judgement = _failed(seen, now) if failed else _up(replace(seen, retry_at=None), item, now, patience)
@@ -125,7 +140,7 @@ def _ended(known: Crashes, item: Instance, now: float, patience: Patience) -> Ju
         crashed = not _is_clean(item)
         if crashed:
             seen = _crashed(seen, known, 1, item, now, patience)
-        waiting = _wait(replace(seen, retry_at=now + max(GRACE, patience.delay(seen.count))))
+        waiting = _wait(replace(seen, retry_at=now + max(GRACE, patience.delay(seen.count, absent=seen.absent))))
         return replace(waiting, deaths=int(crashed))
     if seen.retry_at is None:
         return _wait(replace(seen, retry_at=now + GRACE))
@@ -148,6 +163,8 @@ def _failed(seen: Crashes, now: float) -> Judgement:
 def _up(seen: Crashes, item: Instance, now: float, patience: Patience) -> Judgement:
     if item.state is not State.READY or not seen.count:
         return Judgement(seen)
+    if seen.absent:
+        return Judgement(forgiven(item))  # its release is there now
     until = item.ready_since + patience.steady
     return Judgement(forgiven(item)) if now >= until else Judgement(seen, wake_at=until)
 
@@ -174,6 +191,9 @@ def _crashed(seen: Crashes, known: Crashes, deaths: int, item: Instance, now: fl
     died = item.invocation_id if item.state is State.FAILED or item.ended else known.invocation
     # A unit that was restarted at once may not report its end any more; then the reason of the crash before is kept.
     reported = item.exit_status is not None or item.signal is not None or not seen.why
+    absent = item.exit_status == CHDIR if reported else seen.absent
+    if absent is not seen.absent:
+        seen = replace(seen, absent=absent, count=0, times=())
     seen = replace(seen, why=item.detail if reported else seen.why, last=died, at=now)
     if seen.count >= patience.limit:
         return replace(seen, count=seen.count + deaths)

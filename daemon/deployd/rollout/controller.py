@@ -123,6 +123,11 @@ class Controller:
         elif self.actuator.owns(unit) or self.router.owns(unit) or unit == self._app_unit.unit:
             self.wake()
 
+    def on_mount(self) -> None:
+        """Start instances that wait for their release: a file system was mounted."""
+        if self._observer.retry_crashed(absent=True):
+            self.wake()
+
     async def ready(self) -> None:
         """Wait until the units of the app have been read once. Raises SystemdError."""
         await self._resync.refresh()

@@ -24,6 +24,8 @@ from deployd.model.pace import AnalysisSettings, Pace
 from deployd.model.rollout import Pause, Phase, Rollout
 from deployd.rollout.active import ActiveRollout
 from deployd.rollout.analysis import TRIES, Analysis
+from deployd.rollout.analysis_command import AnalysisCommand
+from deployd.rollout.probation_analysis import ProbationAnalysis
 from deployd.state.pins import Pins
 from deployd.systemd.proxy import UnitExists
 from deployd.systemd.settings import ServiceSettings
@@ -58,20 +60,25 @@ class Site:
         self.stopped = 0
         self.reported: list[tuple[str, str]] = []
         self.woken = asyncio.Event()
+        self.comparison: dict[str, Any] = COMPARISON
         commands = Commands(self, Pins(Path("/var/lib/deployd")))  # type: ignore[arg-type]
-        self.analysis = Analysis(
+        self.command = AnalysisCommand(
             "demo",
             self,  # type: ignore[arg-type]
             commands,
             self.tail,
             self.compare,
+        )
+        self.analysis = Analysis(
+            "demo",
+            self.command,
             wake=self.woken.set,
             emit=lambda event, fields: self.reported.append((event, fields["state"])),
         )
 
     async def compare(self, name: str) -> dict[str, Any]:
         assert name == "demo"
-        return COMPARISON
+        return self.comparison
 
     async def of_unit(self, app: str, text: str) -> ServiceSettings:
         assert "/var/lib/deployd/apps/demo/generations/7/environment" in text
@@ -282,3 +289,27 @@ def test_a_command_that_cannot_run_is_retried_a_few_times() -> None:
         assert len(site.ran) == TRIES
 
     on_site(stays, *errors, errors[0])
+
+
+def test_a_generation_on_probation_is_compared_with_the_one_before_as_it_was_last() -> None:
+    old, new = {"generation": 6, "ready": 2}, {"generation": 7, "ready": 4}
+
+    async def work(site: Site) -> None:
+        after = ProbationAnalysis("demo", site.command, wake=site.woken.set)
+        target = active().target
+        assert after.update(target, time.monotonic()) is None
+        assert not site.ran, "it has nothing to compare"
+        site.comparison = {"app": "demo", "generations": [new, old]}
+        await site.runs(active())
+        site.comparison = {"app": "demo", "generations": [new]}
+        site.woken.clear()
+        async with asyncio.timeout(20):
+            while (failure := after.update(target, time.monotonic())) is None:
+                await site.woken.wait()
+                site.woken.clear()
+        assert failure.gate is GateName.ANALYSIS
+        _, [[_, data]] = site.ran[-1].properties()["SetCredential"]
+        assert json.loads(data) == {"app": "demo", "generations": [new, old]}
+        after.end()
+
+    on_site(work, GOOD, GOOD, SystemdError("systemd is busy"), BAD)

@@ -10,10 +10,14 @@ from pathlib import Path
 import pytest
 
 from deployd.errors import Busy, Refused, StateError
+from deployd.instances.prober import Prober
 from deployd.model.failure import GateName
+from deployd.model.gate import Gate, Probe
 from deployd.model.generation import Result
+from deployd.model.instance import Instance
 from deployd.plan import probation as rules
 from deployd.rollout import probation
+from deployd.state.history import History
 from tests.rollout.simulated_app import Faults, SimulatedApp, quick  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.usefixtures("quick", "soon")
@@ -154,5 +158,33 @@ def test_it_ends_when_its_time_is_over_or_by_request(tmp_path: Path) -> None:
         app.controller.take_up()  # as after a restart of the daemon
         assert (await app.event("watch"))["state"] == "ended"
         assert app.controller.watched() is None
+
+    run(tmp_path, test)
+
+
+def test_live_instances_are_probed_calmly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[list[int], float]] = []
+
+    def probe(_self: object, _settings: object, _release: str, wanted: list[Instance], calm: float = 0.0) -> None:
+        asked.append(([item.number for item in wanted], calm))
+
+    def overlay(_self: object, seen: tuple[Instance, ...]) -> tuple[Instance, ...]:
+        return tuple(replace(item, probe_failures=3, probe_error="answered 500 instead of 200") for item in seen)
+
+    async def test(app: SimulatedApp) -> None:
+        await second(app)
+        found = app.history.generation("demo", 2)
+        assert found is not None
+        probed = replace(found.settings, gate=Gate(probe=Probe(http="/_status")))
+        monkeypatch.setattr(History, "generation", lambda *_: replace(found, settings=probed))
+        monkeypatch.setattr(Prober, "update", probe)
+        monkeypatch.setattr(Prober, "overlay", overlay)
+        app.controller.wake()
+        started = await app.event("started")
+        assert started["reason"] == ""
+        assert asked[0] == (sorted(app.running()), 10.0)
+        ((_, reason),) = app.taken_back
+        numbers = ", ".join(map(str, asked[0][0]))
+        assert reason == f"instances {numbers} failed 3 probes in a row after the rollout: answered 500 instead of 200"
 
     run(tmp_path, test)

@@ -1,8 +1,5 @@
 """[rollout.analysis]: a command of the new release that judges the rollout while both generations serve.
 
-It runs as the transient unit NAME:analysis.service, as the app's user. DEPLOYD_COMPARE names a file with the output of
-`deployd compare --json`: a credential of the unit (systemd.exec(5), SetCredential=), which only that user can read and
-which is removed with the unit. Exit status 0 means success; anything else, a time-out included, fails the rollout.
 When the command is due and which actions wait for it is decided in plan/analysis.py. Results are kept in memory only:
 after a restart of the daemon the command runs again.
 """
@@ -10,18 +7,14 @@ after a restart of the daemon the command runs again.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import shlex
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
 
 from deployd.alarm import Alarm
 from deployd.errors import DeploydError
-from deployd.instances.commands import Commands
-from deployd.model import unit_name
 from deployd.model.action import Action
 from deployd.model.clock import Timestamp
 from deployd.model.event import Emit, EventName
@@ -33,23 +26,12 @@ from deployd.model.rollout import Phase
 from deployd.plan import analysis
 from deployd.plan.analysis import CAUSES, Record
 from deployd.rollout.active import ActiveRollout
-from deployd.systemd.proxy import UnitExists
-from deployd.systemd.settings import ServiceSettings
-from deployd.systemd.tail import ReadLines
-from deployd.systemd.transient import Command, Outcome, Transient
+from deployd.rollout.analysis_command import AnalysisCommand
 
 log = logging.getLogger(__name__)
 
 TRIES = 3
 """Attempts in a row that cannot run the command, after which the rollout fails; otherwise it would wait for ever."""
-
-NOTICE = 5
-"""LOG_NOTICE: what the command writes is logged; systemd's messages about each run, which are below it, are not."""
-
-CREDENTIAL = "compare"
-
-Compare = Callable[[str], Awaitable[dict[str, Any]]]
-"""The name of an app to the JSON of `deployd compare`."""
 
 
 class Analysis:
@@ -58,19 +40,13 @@ class Analysis:
     def __init__(
         self,
         app: str,
-        transient: Transient,
-        commands: Commands,
-        tail: ReadLines,
-        compare: Compare,
+        command: AnalysisCommand,
         *,
         wake: Callable[[], None],
         emit: Emit,
     ) -> None:
         self._app = app
-        self._transient = transient
-        self._commands = commands
-        self._tail = tail
-        self._compare = compare
+        self._command = command
         self._wake = wake
         self._emit = emit
         self._active: ActiveRollout | None = None
@@ -130,7 +106,7 @@ class Analysis:
         """Run the command once. A cancelled attempt changes nothing: another may have taken its place."""
         began = time.monotonic()
         try:
-            failure = await self._run(target, settings, began)
+            failure = await self._command.run(target, settings)
             self._errors = 0
         except DeploydError as error:
             failure = self._not_run(settings, error)
@@ -144,30 +120,6 @@ class Analysis:
             self._report(target, "succeeded", f"{shlex.join(settings.command)} exited with status 0")
         self._wake()
 
-    async def _run(self, target: Generation, settings: AnalysisSettings, began: float) -> Failure | None:
-        unit = unit_name.analysis(self._app)
-        comparison = await self._compare(self._app)
-        command = await self._command(target, settings, json.dumps(comparison))
-        try:
-            outcome = await self._transient.run(unit, command)
-        except UnitExists:
-            # Left by a daemon that was killed, or by an attempt that was just stopped: it ends by its own time-outs.
-            await self._transient.settle(unit)
-            outcome = await self._transient.run(unit, command)
-        return None if outcome.succeeded else await self._failed(settings, outcome, began)
-
-    async def _failed(self, settings: AnalysisSettings, outcome: Outcome, began: float) -> Failure:
-        words = shlex.join(settings.command)
-        return Failure(
-            gate=GateName.ANALYSIS,
-            reason=f"analysis {words} {outcome}",
-            waited_for=f"{words} to exit with status 0",
-            waited=round(outcome.seconds, 3),
-            exit_status=outcome.exit_status,
-            signal=outcome.signal,
-            journal=await self._tail(outcome.invocation_id, unit_name.analysis(self._app), began),
-        )
-
     def _not_run(self, settings: AnalysisSettings, error: Exception) -> Failure | None:
         self._errors += 1
         if self._errors < TRIES:
@@ -176,26 +128,6 @@ class Analysis:
         words = shlex.join(settings.command)
         reason = f"analysis {words} could not be run: {error}"
         return Failure(GateName.ANALYSIS, reason, waited_for=f"{words} to exit with status 0")
-
-    async def _command(self, target: Generation, settings: AnalysisSettings, comparison: str) -> Command:
-        command = await self._commands.of_generation(
-            target.settings,
-            target.number,
-            settings.command,
-            "analysis",
-            release=target.release,
-            environment={
-                "DEPLOYD_PREVIOUS_GENERATION": "" if target.origin is None else str(target.origin),
-                "DEPLOYD_COMPARE": f"/run/credentials/{unit_name.analysis(self._app)}/{CREDENTIAL}",
-            },
-            timeout=settings.timeout,
-        )
-        extra: ServiceSettings = {
-            "SetCredential": ("a(say)", [[CREDENTIAL, comparison.encode()]]),
-            "SyslogLevel": ("i", NOTICE),
-            "LogLevelMax": ("i", NOTICE),
-        }
-        return replace(command, extra=extra)
 
     def _report(self, target: Generation, state: str, reason: str) -> None:
         """Report a change of state only: a canary may stay for days, with a run every few seconds."""

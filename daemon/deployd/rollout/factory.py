@@ -24,7 +24,8 @@ from deployd.instances.stops import Stops
 from deployd.model.event import Emit
 from deployd.plan.backoff import Patience
 from deployd.reuseport.listeners import cgroup_root
-from deployd.rollout.analysis import Analysis, Compare
+from deployd.rollout.analysis import Analysis
+from deployd.rollout.analysis_command import AnalysisCommand, Compare
 from deployd.rollout.cleanup import Cleanup
 from deployd.rollout.completion import Completion
 from deployd.rollout.control_loop import ControlLoop
@@ -34,6 +35,7 @@ from deployd.rollout.hooks import Hooks
 from deployd.rollout.lifecycle import Lifecycle
 from deployd.rollout.preparation import Preparation
 from deployd.rollout.probation import ProbationMonitor, TakeBack
+from deployd.rollout.probation_analysis import ProbationAnalysis
 from deployd.rollout.reconciler import Reconciler
 from deployd.rollout.recorder import Recorder
 from deployd.rollout.teardown import Teardown
@@ -95,10 +97,9 @@ class ControllerFactory:
 
         recorder = Recorder(name, self.history, events)
         cleanup = self._cleanup(name, parts)
-        analysis = Analysis(
-            name, self.transient, self.commands, self.tail.last, compare, wake=loop.wake, emit=events.emit
-        )
-        monitor = self._monitor(name, loop, events, parts.observer, take_back, changed)
+        command = AnalysisCommand(name, self.transient, self.commands, self.tail.last, compare)
+        analysis = Analysis(name, command, wake=loop.wake, emit=events.emit)
+        monitor = self._monitor(name, loop, events, parts.observer, command, take_back, changed)
         lifecycle = Lifecycle(recorder, parts.observer, parts.actuator, analysis, cleanup, moved=moved)
         reconciler = Reconciler(
             recorder,
@@ -155,12 +156,14 @@ class ControllerFactory:
         loop: ControlLoop,
         events: Events,
         observer: Observer,
+        command: AnalysisCommand,
         take_back: TakeBack,
         changed: Callable[[], None],
     ) -> ProbationMonitor:
         history, tail = self.history, self.tail.last
+        analysis = ProbationAnalysis(name, command, wake=loop.wake)
         return ProbationMonitor(
-            name, history, observer, tail, take_back, wake=loop.wake, changed=changed, emit=events.emit
+            name, history, observer, analysis, tail, take_back, wake=loop.wake, changed=changed, emit=events.emit
         )
 
     def _instances(self, name: str, loop: ControlLoop, events: Events, changed: Callable[[], None]) -> _Instances:

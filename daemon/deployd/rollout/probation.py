@@ -23,6 +23,7 @@ from deployd.model.instance import Instance
 from deployd.model.probation import Probation
 from deployd.plan import probation
 from deployd.plan.goal import Goal
+from deployd.rollout.probation_analysis import ProbationAnalysis
 from deployd.state.history import History
 from deployd.systemd.tail import ReadLines
 
@@ -43,6 +44,7 @@ class ProbationMonitor:
         app: str,
         history: History,
         observer: Observer,
+        analysis: ProbationAnalysis,
         tail: ReadLines,
         take_back: TakeBack,
         *,
@@ -53,6 +55,7 @@ class ProbationMonitor:
         self._app = app
         self._history = history
         self._observer = observer
+        self._analysis = analysis
         self._tail = tail
         self._take_back = take_back
         self._wake = wake
@@ -101,14 +104,16 @@ class ProbationMonitor:
     def stop(self) -> None:
         """Never wake the control loop again; the probation stays in the history."""
         self._alarm.close()
+        self._analysis.end()
         if self._ending is not None:
             self._ending.cancel()
 
     def _rest(self, rolling: bool) -> None:
-        """Stop the probes, unless they are those of a rollout."""
+        """Stop the analysis, and the probes unless they are those of a rollout."""
         if self._probing and not rolling:
             self._observer.stop_probes()
         self._probing = False
+        self._analysis.end()
 
     def _end(self, known: Probation, state: str) -> None:
         self._history.end_probation(self._app)
@@ -133,21 +138,23 @@ class ProbationMonitor:
         others = self._history.crashes_elsewhere(self._app, now.boot) if crashes else {}
         ours = probation.counted(known, crashes, others)
         failure = probation.crashed(known, settings.instances, ours, crashes)
-        due = max(self._retry_at, ours[-1].at + probation.SETTLING if failure is not None else 0.0)
+        last = ours[-1] if failure is not None else None
         if failure is None:
             words = Goal.of(settings, generation.number).probe_words
             failure = probation.unanswered(known, settings.instances, seen, words)
+        failure = failure or self._analysis.update(generation, now.monotonic)
         if failure is None:
             return
+        due = max(self._retry_at, last.at + probation.SETTLING if last is not None else 0.0)
         if now.monotonic < due:
             self._alarm.set(due - now.monotonic)
             return
-        self._ending = asyncio.ensure_future(self._fail(known, failure, ours))
+        self._ending = asyncio.ensure_future(self._fail(known, failure, last))
 
-    async def _fail(self, known: Probation, failure: Failure, ours: tuple[Crash, ...]) -> None:
-        """Take the generation back, or report why it stays."""
+    async def _fail(self, known: Probation, failure: Failure, last: Crash | None) -> None:
+        """Take the generation back, or report why it stays. `last` is its last crash, if it failed by crashes."""
         try:
-            await self._conclude(known, failure, ours)
+            await self._conclude(known, failure, last)
         except Busy:
             self._retry_at = Timestamp.now().monotonic + RETRY  # a request for another rollout is being prepared
         except (StateError, SystemdError) as error:
@@ -160,9 +167,9 @@ class ProbationMonitor:
             self._ending = None
             self._wake()
 
-    async def _conclude(self, known: Probation, failure: Failure, ours: tuple[Crash, ...]) -> None:
-        if ours and ours[-1].invocation:
-            failure = replace(failure, journal=await self._tail(ours[-1].invocation))
+    async def _conclude(self, known: Probation, failure: Failure, last: Crash | None) -> None:
+        if last is not None and last.invocation:
+            failure = replace(failure, journal=await self._tail(last.invocation))
         stays = known.stays
         if not stays:
             self._history.put_on_probation(known, failure)

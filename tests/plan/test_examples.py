@@ -276,6 +276,24 @@ def test_masked_numbers_are_not_started_but_a_running_one_counts() -> None:
     assert "+4" not in steps(done)
 
 
+def test_a_number_that_fails_for_a_reason_of_its_own_is_not_the_release() -> None:
+    """Also in a rollback, which would be stranded."""
+    for proven in (False, True):
+        goal = Goal(2, 2, special=frozenset({3}), proven=proven)
+        world = World((*pool_of(1, 1, 2), failed(3, 2)), frozenset())
+        made = plan(goal, world, NOW)
+        assert (made.verdict, made.actions) == (Verdict.GOING, (Stop(3, 2, "failed"),))
+        assert [item.instance for item in made.unfit] == [3]
+        another = plan(replace(goal, masked=frozenset({3})), World(pool_of(1, 1, 2), frozenset()), NOW)
+        assert another.actions == (Start(4, 2),)
+
+
+def test_a_bad_release_fails_although_a_number_has_drop_ins() -> None:
+    goal = Goal(2, 2, special=frozenset({3}), masked=frozenset({3}))
+    made = plan(goal, World((*pool_of(1, 1, 2), failed(4, 2)), frozenset()), NOW)
+    assert (made.verdict, made.culprit, made.unfit) == (Verdict.FAILED, 4, ())
+
+
 def test_the_pin_of_a_masked_number_is_removed_and_another_is_used() -> None:
     goal = Goal(2, 2, masked=frozenset({2}))
     assert set(actions(goal, ready(1, 2), idle(2, 2), passed={1})) == {Start(3, 2), Unpin(2)}

@@ -128,6 +128,12 @@ class Deployment:
     def masked(self, _name: str) -> frozenset[int]:
         return frozenset()
 
+    def unfit(self, _name: str) -> dict[int, str]:
+        return {}
+
+    def special(self, _name: str) -> frozenset[int]:
+        return frozenset()
+
     def closing(self, _app: Any) -> tuple[str, ...]:
         return ()
 

@@ -81,6 +81,22 @@ def test_a_masked_instance_is_not_used(stage: Stage) -> None:
     assert (ended.status, ended.result) == (0, "succeeded"), ended
     assert 5 not in {number for number, _ in ended.instances("starting")}
     stage.machine.run(["systemctl", "unmask", "--runtime", "demo@5.service"])
+
+    # The same for numbers that drop-ins of their own break: one that systemd starts, and one that is no instance.
+    directories = {5: "ExecStartPre=/bin/false", 1: "Type=simple"}
+    for number, line in directories.items():
+        stage.machine.write(f"/etc/systemd/system/demo@{number}.service.d/x.conf", f"[Service]\n{line}\n")
+    ended = stage.change("restart")
+    assert (ended.status, ended.result) == (0, "succeeded"), ended
+    started = {number for number, _ in ended.instances("starting")}
+    assert 5 in started
+    assert not {1, 5} & stage.invocations().keys()
+    warnings = {item["instance"]: item["reason"] for item in ended.events if item["event"] == "warning"}
+    assert "demo@5.service has drop-ins of its own, so another number is used" in warnings[5]
+    assert "demo@1.service.d/x.conf sets Type=" in warnings[1]
+    assert stage.history()[0]["result"] == "succeeded"
+    stage.machine.run(["rm", "-r", *(f"/etc/systemd/system/demo@{number}.service.d" for number in directories)])
+    stage.machine.run(["systemctl", "daemon-reload"])
     assert stage.rollout(scene.release).result == "succeeded"
     scene.check_unharmed()
 

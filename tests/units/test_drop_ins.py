@@ -113,6 +113,6 @@ def test_a_number_with_a_drop_in_that_breaks_it_is_unfit(tmp_path: Path) -> None
         (tmp_path / f"web@{number}.service.d/x.conf").write_text(text)
     (tmp_path / "web@x.service.d").mkdir()
     drop_ins = DropIns([tmp_path])
-    assert drop_ins.single("web").keys() == {3, 4}
+    assert drop_ins.single("web") == {3, 4}
     assert drop_ins.unfit("web").keys() == {3}
     assert re.search(r"web@3\.service\.d/x\.conf sets Type=", drop_ins.unfit("web")[3])

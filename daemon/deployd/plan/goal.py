@@ -46,6 +46,8 @@ class Goal:
 
     masked: frozenset[int] = frozenset()
     """Instance numbers that systemd refuses to start; a running one counts like any other."""
+    special: frozenset[int] = frozenset()
+    """Instance numbers with drop-ins of their own: a failure there may be theirs, so another number is tried."""
     avoid: frozenset[int] = frozenset()
     """Instance numbers that new instances must not get, because their units have the settings of an older generation.
 

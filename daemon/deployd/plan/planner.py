@@ -68,6 +68,8 @@ class Plan:
     passed: frozenset[int] = frozenset()
     """Must be saved before the actions begin, because adopted instances are recognised by it."""
     failure: Failure | None = None
+    unfit: tuple[Failure, ...] = ()
+    """Failures of instances that may have failed for a reason of their own: their numbers must not be used again."""
     wake_at: float | None = None
     """When to plan again even if nothing changes (CLOCK_MONOTONIC seconds)."""
 
@@ -95,6 +97,10 @@ def plan(goal: Goal, world: World, now: float) -> Plan:
     reached = len(available) >= goal.instances or (goal.hold is not None and len(passed) >= goal.wanted)
     resting = [item for item in world.instances if item.state is State.STANDBY]
     passed |= {item.number for item in resting if judge.has_proved(goal, item, world.passed)}
+    unfit = tuple(failure for number, failure in sorted(failed.items()) if number in goal.special)
+    if unfit:
+        left = (Stop(number, goal.generation, "failed") for number in sorted(failed) if number in goal.special)
+        return Plan(Verdict.GOING, tuple(left), passed, unfit=unfit)
     if failed:
         return Plan(Verdict.FAILED, passed=passed, failure=failed[min(failed)])
     if goal.deadline is not None and not reached:

@@ -52,6 +52,8 @@ class ActiveRollout:
     """What units were last installed for (generation, closing), and the numbers that new instances must not get."""
     problems: dict[int, str] = field(default_factory=dict)
     """Instances that this rollout stopped and that did not end as they were asked to, with the reason."""
+    unfit: frozenset[int] = frozenset()
+    """Instance numbers that cannot be used for a reason of their own."""
     failure: Failure | None = field(init=False)
     """Why the target failed, once it has."""
     after_hooks: asyncio.Future[Failure | None] | None = None
@@ -168,6 +170,15 @@ class ActiveRollout:
         also = f"; the same goes for: {', '.join(map(str, others))}" if others else ""
         said = f"instance {first} {self.problems[first]}{also}"
         return f"{reason}; {said}" if reason else said
+
+    def note_unfit(self, numbers: Iterable[int]) -> frozenset[int]:
+        """Note instance numbers that cannot be used; return those that are new."""
+        new = frozenset(numbers) - self.unfit
+        self.unfit |= new
+        if self.aim is not None:
+            goal = self.aim.goal
+            self.aim = replace(self.aim, goal=replace(goal, masked=goal.masked | self.unfit))
+        return new
 
     def note_up(self) -> None:
         """Note that the app unit is up: if it is down from now on, it was stopped by hand."""

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Collection
 from typing import Any
 
+from deployd.model import unit_name
 from deployd.model.action import Action, Adopt, Freeze, Start, Stop, Thaw
 from deployd.model.clock import iso
 from deployd.model.event import Emit, EventName
@@ -77,6 +78,11 @@ class Events:
         self.emit(EventName.WARNING, {**fields, "reason": f"instance {action.number} {problem}"})
         if self._active is not None:
             self._active.note_problem(action.number, problem)
+
+    def left_out(self, number: int, reason: str) -> None:
+        """Report that an instance number cannot be used."""
+        own = f"{unit_name.instance(self._app, number)} has drop-ins of its own, so another number is used"
+        self.emit(EventName.WARNING, {"instance": number, "reason": f"{reason}; {own}"})
 
     def instance(
         self, number: int, generation: int | None, state: str, reason: str = "", connections: int | None = None

@@ -53,7 +53,14 @@ class Preparation:
                     settings, goal, closing=closing, lenient=active.rollout.phase is Phase.ROLLING_BACK
                 ),
             )
-        return replace(goal, avoid=active.avoid[1], masked=self._deployment.masked(self._app))
+        unfit = self._deployment.unfit(self._app)
+        self._recorder.leave_out(active, {number: why for number, why in unfit.items() if number <= goal.ceiling})
+        return replace(
+            goal,
+            avoid=active.avoid[1],
+            masked=self._deployment.masked(self._app) | active.unfit,
+            special=self._deployment.special(self._app),
+        )
 
     async def missing(self, active: ActiveRollout, seen: tuple[Instance, ...]) -> str:
         """Return why no instance can be started from the release of the aim, or "".

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from deployd.model.action import Action, Freeze, Stop
@@ -117,11 +117,17 @@ class Recorder:
     def planned(self, active: ActiveRollout, plan: Plan, instances: tuple[Instance, ...], now: Timestamp) -> None:
         """Record which instances passed the gate, or were adopted, before actions follow from that."""
         before, goal = active.rollout.passed, active.rollout.goal
+        self.leave_out(active, {item.instance: item.reason for item in plan.unfit if item.instance is not None})
         if active.note_plan(plan, now):
             for item in instances:
                 if item.number in plan.passed - before and item.generation == goal:
                     self._events.instance(item.number, goal, "ready")
             self.progress(active)
+
+    def leave_out(self, active: ActiveRollout, reasons: Mapping[int, str]) -> None:
+        """Report instance numbers that cannot be used, once each, with the reasons."""
+        for number in sorted(active.note_unfit(reasons)):
+            self._events.left_out(number, reasons[number])
 
     def probing(self, asked: Collection[Instance]) -> None:
         """Report bad answers of the probed instances."""

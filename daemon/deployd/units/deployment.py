@@ -105,6 +105,7 @@ class Deployment:
             units.own(name),
             self._pins.held(name),
             self.masked(name),
+            self.special(name),
             units.own_sockets(name),
             self._generation_sockets(name),
             self._steerable,
@@ -176,6 +177,14 @@ class Deployment:
         """Return the instances that are masked, or that a drop-in of their own breaks: systemd does not start them, or
         not as instances of the app. Raises StateError."""
         return self._units.masked(name) | self._units.unfit(name).keys()
+
+    def unfit(self, name: str) -> dict[int, str]:
+        """Return the instances that a drop-in of their own breaks, each with the reason. Raises StateError."""
+        return self._units.unfit(name)
+
+    def special(self, name: str) -> frozenset[int]:
+        """Return the instances that have drop-ins of their own."""
+        return self._units.special(name)
 
     def path(self, unit: str) -> str:
         """Return the path at which a unit of that name is installed."""

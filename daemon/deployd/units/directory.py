@@ -85,6 +85,10 @@ class UnitDirectory:
         """Return the instances that drop-ins for a single number break, each with the reason. Raises StateError."""
         return self._drop_ins.unfit(app_name)
 
+    def special(self, app_name: str) -> frozenset[int]:
+        """Return the instances that have drop-ins of their own."""
+        return self._drop_ins.single(app_name)
+
     def path_of(self, unit: str) -> str:
         """Return the path at which a unit of that name is or would be installed."""
         return str(self._path / unit)

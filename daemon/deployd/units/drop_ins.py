@@ -81,15 +81,11 @@ class DropIns:
             and (breach := item.breach(Kind.INSTANCE))
         }
 
-    def single(self, app: str) -> dict[int, str]:
-        """Return the instances that have drop-ins of their own: number to the directory of these."""
-        found: dict[int, str] = {}
-        for directory in self._directories:
-            for path in directory.glob(f"{unit_name.instance(app, '*')}.d"):
-                number = unit_name.instance_number(app, path.name.removesuffix(".d"))
-                if number is not None:
-                    found.setdefault(number, str(path))
-        return found
+    def single(self, app: str) -> frozenset[int]:
+        """Return the instances that have drop-ins of their own."""
+        found = {path.name for place in self._directories for path in place.glob(f"{unit_name.instance(app, '*')}.d")}
+        numbers = (unit_name.instance_number(app, name.removesuffix(".d")) for name in found)
+        return frozenset(number for number in numbers if number is not None)
 
 
 def names(unit: str) -> list[str]:

@@ -148,7 +148,7 @@ def _needed(goal: Goal, there: Present, own: int) -> int:
     """
     mine = goal.same | {goal.generation}
     aside = 0 if goal.standby is None else sum(made not in mine for made in there.pins.values())
-    return max(goal.ceiling + own + len(there.masked) + aside, max(there.pins, default=0))
+    return max(goal.ceiling + own + len(there.masked | there.special) + aside, max(there.pins, default=0))
 
 
 def _stale(there: Present, own: AbstractSet[int], opened: AbstractSet[int], units: Iterable[Unit]) -> tuple[str, ...]:

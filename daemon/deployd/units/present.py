@@ -24,6 +24,8 @@ class Present:
     pins: dict[int, int]
     masked: frozenset[int] = frozenset()
     """Masked instances, which systemd does not start."""
+    special: frozenset[int] = frozenset()
+    """Instances with drop-ins of their own, one of which may keep it from starting."""
     own_sockets: dict[int, str] = field(default_factory=dict)
     """The unit files of single instances' listening sockets."""
     generation_sockets: dict[int, int] = field(default_factory=dict)

@@ -17,6 +17,7 @@ from deployd.model.generation import Cause, Generation, Result
 from deployd.model.pace import HookSettings, Pace
 from deployd.rollout.hooks import Change, Hooks, Kind
 from deployd.state.pins import Pins
+from deployd.systemd.notices import Account
 from deployd.systemd.proxy import UnitExists
 from deployd.systemd.settings import ServiceSettings
 from deployd.systemd.transient import Command, Outcome
@@ -73,9 +74,9 @@ class Execution:
 
 
 class Tail:
-    async def last(self, invocation_id: str, unit: str, since: float) -> tuple[str, ...]:
+    async def account(self, invocation_id: str, unit: str, since: float) -> Account:
         assert (invocation_id, unit) == (BAD.invocation_id, "demo:hook.service")
-        return ("migrating", "no such table")
+        return Account(("migrating", "no such table"))
 
 
 def hooks(transient: Transient, state: Path = Path("/var/lib/deployd"), execution: Execution | None = None) -> Hooks:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from deployd.config.access import require_runnable
 from deployd.config.directives import without_effect
-from deployd.config.environment_files import capture
+from deployd.config.environment_files import capture, doubtful_lines
 from deployd.config.parse import check_name, is_name, load, parse
 from deployd.config.release import directory, irreversible, is_there, missing, programs, resolve_release, siblings
 from deployd.config.source import one_line
@@ -18,6 +18,7 @@ __all__ = [
     "capture",
     "check_name",
     "directory",
+    "doubtful_lines",
     "irreversible",
     "is_name",
     "is_there",

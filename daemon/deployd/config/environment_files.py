@@ -14,6 +14,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import replace
 
+from deployd.config.environment_syntax import ignored
 from deployd.config.source import Problem, one_line
 from deployd.config.trust import require_file, require_roots
 from deployd.errors import Refused
@@ -26,25 +27,46 @@ MOST = 999
 """Environment files of an app; their names in a generation have three digits."""
 
 
+SHOWN = 3
+"""Doubtful lines of a file that are reported."""
+
+
 def capture(app: App) -> App:
     """Return the app with the present contents of its environment files.
 
     Raises Refused for a file that is missing, although it is not optional, for one that other users could replace, and
     for one that systemd could not read.
     """
-    texts: list[bytes] = []
+    return replace(app, environment_contents=tuple(text for _, text in _files(app)))
+
+
+def doubtful_lines(app: App) -> tuple[str, ...]:
+    """Return sentences about lines of the environment files that systemd ignores or misunderstands.
+
+    Raises Refused as :func:`capture`.
+    """
+    return tuple(
+        one_line(f"environment_files: {path}, line {number}: {reason}")
+        for path, text in _files(app)
+        for number, reason in ignored(text)[:SHOWN]
+    )
+
+
+def _files(app: App) -> list[tuple[str, str]]:
+    """Return the paths and contents of the files in the order in which systemd reads them. Raises Refused."""
+    found: list[tuple[str, str]] = []
     for item in app.environment_files:
         optional, pattern = item.startswith("-"), item.removeprefix("-")
         for path in _matches(app, pattern, optional=optional):
             try:
-                texts += _read(path, optional=optional)
+                found += ((path, text.decode("latin-1")) for text in _read(path, optional=optional))
             except Problem as problem:
                 raise _refused(app, path, problem) from None
-            if sum(map(len, texts)) > LARGEST or len(texts) > MOST:
+            if sum(len(text) for _, text in found) > LARGEST or len(found) > MOST:
                 raise _refused(
                     app, path, f"is one too many: there may be {MOST} files, with 1 MiB in total; merge them"
                 )
-    return replace(app, environment_contents=tuple(text.decode("latin-1") for text in texts))
+    return found
 
 
 def _read(path: str, *, optional: bool) -> Iterator[bytes]:

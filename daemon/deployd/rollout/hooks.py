@@ -19,6 +19,7 @@ from typing import Any
 
 from deployd.errors import Busy, Refused, SystemdError
 from deployd.instances.commands import Commands
+from deployd.instances.explanation import addition
 from deployd.model import unit_name
 from deployd.model.app import App
 from deployd.model.event import Emit, EventName
@@ -189,14 +190,15 @@ class Hooks:
         return failure
 
     async def _failure(self, kind: Kind, command: str, outcome: Outcome, unit: str, since: float) -> Failure:
+        account = await self._tail.account(outcome.invocation_id, unit, since)
         return Failure(
             gate=GateName.HOOK,
-            reason=f"{kind} hook {command} {outcome}",
+            reason=f"{kind} hook {command} {outcome}{addition(account, ())}",
             waited_for=f"{command} to exit with status 0",
             waited=round(outcome.seconds, 3),
             exit_status=outcome.exit_status,
             signal=outcome.signal,
-            journal=await self._tail.last(outcome.invocation_id, unit, since),
+            journal=account.lines,
         )
 
     async def _command(self, kind: Kind, change: Change, argv: tuple[str, ...]) -> Command:

@@ -14,7 +14,8 @@ def values(stage: Stage, name: str = "DB") -> set[str | None]:
 
 def test_an_environment_file_belongs_to_the_generation(stage: Stage) -> None:
     stage.machine.write(FILE, "DB=one\n")
-    stage.deploy("v1", environment_files=[FILE])
+    hooks = {"before": [["/bin/sh", "-c", '[ "$DB" = "$(sed s/DB=// /etc/default/demo)" ]']]}
+    stage.deploy("v1", environment_files=[FILE], rollout={"hooks": hooks})
     stage.machine.write(FILE, "DB=two\n")
     # A crash brings back the values of the generation.
     before = stage.pid(1)
@@ -44,3 +45,55 @@ def test_an_environment_file_belongs_to_the_generation(stage: Stage) -> None:
     assert values(stage) == {"two"}
     secret = stage.machine.run(["grep", "-r", "DB=t", "/var/lib/deployd"], user="nobody", check=False)
     assert secret.stdout == ""
+
+
+def test_a_release_that_is_replaced_during_its_rollout_is_rolled_back(stage: Stage) -> None:
+    stage.deploy("v1", user="www-data")
+    v2 = stage.release("v2", barrier=True)
+    with stage.begin("rollout", "--release", v2) as begun:
+        begun.until("instance", state="starting")
+        stage.machine.write(f"{v2}/VERSION", "v3 by rsync\n")
+        stage.admit()
+        ended = begun.end()
+    assert (ended.status, ended.result) == (1, "rolled-back"), ended
+    assert f"the release {v2} has changed since generation 2 began: VERSION was changed on" in ended.reason
+    assert {ran.generation for ran in stage.invocations().values()} == {1}
+
+
+def test_a_rollback_brings_everything_back(stage: Stage) -> None:
+    """Release, program, environment, contents of files, settings and instances; code of the app's user counts."""
+
+    def starts(version: str) -> dict[str, object]:
+        stage.release(version, files={"lib/library.py": f"VERSION = 'library of {version}'"})
+        stage.machine.run(["chown", "-R", "www-data:", f"/srv/{APP}/{version}"])
+        stage.machine.run(["ln", "-sfn", version, f"/srv/{APP}/current"])
+        stage.machine.write(FILE, f"DB={version}\n")
+        python = ["/usr/bin/python3", "-u"] if version == "v2" else ["/usr/bin/python3"]
+        instances = int(version[1:]) + 1
+        return {"exec": [*python, "app.py"], "environment": {"WORD": version}, "instances": instances}
+
+    def running() -> tuple[set[tuple[object, ...]], int]:
+        numbers = list(stage.invocations())
+        found = [(*stage.process(number), stage.show(f"{APP}@{number}.service", "MemoryMax")) for number in numbers]
+        names = ("WORD", "DB", "DEPLOYD_RELEASE")
+        return {(*argv[1:], *(env[name] for name in names), shown["MemoryMax"]) for argv, env, shown in found}, len(
+            numbers
+        )
+
+    shared = {"release": f"/srv/{APP}/current", "user": "www-data", "environment_files": [FILE]}
+    stage.configure(**shared, **starts("v1"), service={"MemoryMax": 1 << 28})
+    assert stage.change("apply").result == "succeeded"
+    before = running()
+    stage.configure(**starts("v2"), service={"MemoryMax": 1 << 29})
+    assert len(stage.change("rollout").finished["replaced"]) == before[1]
+    assert not running()[0] & before[0]
+    # A deploy in place by the app's own user is rolled out.
+    stage.machine.run(["touch", f"/srv/{APP}/v2/lib/library.py"], user="www-data")
+    assert len(stage.change("rollout").finished["replaced"]) == 3
+    assert stage.change("rollback", "--to", "1").result == "succeeded"
+    assert running() == before
+    # A program that is reached through the link would not have come back.
+    stage.configure(exec=[f"/srv/{APP}/current/app.py"])
+    stage.machine.run(["chmod", "+x", f"/srv/{APP}/v2/app.py"])
+    refused = stage.deployd("check", APP)
+    assert (refused.returncode, 'write "app.py"' in refused.stderr) == (3, True), refused.stderr

@@ -69,10 +69,12 @@ def test_without_a_record_the_settings_are_those_of_the_app_file(site: Site) -> 
     site.path.unlink()
     for name in ("1", "2", "3"):
         (site.directory / "apps/demo/generations" / name / "generation.json").write_text("broken")
+    (site.directory / "apps/demo/generations/2/environment-001").write_bytes(b"A=\xff\n")
     history = History(site.directory, site.pins, {"demo": settings}.get)
     history.open()
     history.source.repair({})
     assert history.source.trouble("demo") == ""
+    settings = replace(settings, environment_contents=("A=\xff\n",))
     found = history.generation("demo", 2)
     assert found is not None
     assert (found.release, found.settings, found.cause) == ("/srv/demo/2", settings, Cause.APPLY)

@@ -64,6 +64,8 @@ class DryRun:
         await read(release_access.seen_release, caller, app, release)  # fails sooner than the walk below
         real, digest = await read(release_access.seen, caller, app, release, deadline=LONG)
         app = await read(release_access.captured, caller, app)
+        if caller.root:  # the refusal quotes files of the release
+            await read(config.require_runnable, app, real)
         current, number = self._history.current(name), self._history.next_number(name)
         goal = self._generations.goal(app, number, app.fingerprint(real, digest))
         layout = self._deployment.layout(app, goal)

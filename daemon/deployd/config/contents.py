@@ -50,7 +50,7 @@ def contents(release: str, app: App) -> Contents:
 
     Blocks, so it must not run in the event loop: it opens no file, but reads up to MOST_SEEN directory entries.
     """
-    digest, files, newest, own = hashlib.sha256(), 0, None, _own(app.user)
+    digest, files, newest, own = hashlib.sha256(), 0, None, user_id(app.user)
 
     def counts(entry: os.DirEntry[str], info: os.stat_result) -> bool:
         name = entry.name
@@ -117,7 +117,7 @@ def _listed(generation: Generation, files: str, now: Contents) -> str:
     return "a file was replaced by an older file or one of a different size"
 
 
-def _own(user: str | None) -> int | None:
+def user_id(user: str | None) -> int | None:
     """Return the user ID that owns the app's data; None if the app runs as root."""
     if user is None:
         return None

@@ -17,6 +17,10 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 """The name of an app, which is part of the names of its files and units."""
 
 
+CAPTURED = "environment-"
+"""The names of a generation's files with the contents of its environment files begin with this, then their number."""
+
+
 class Routing(StrEnum):
     """How new connections reach the instances."""
 

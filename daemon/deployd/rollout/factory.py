@@ -38,6 +38,7 @@ from deployd.rollout.probation import ProbationMonitor, TakeBack
 from deployd.rollout.probation_analysis import ProbationAnalysis
 from deployd.rollout.reconciler import Reconciler
 from deployd.rollout.recorder import Recorder
+from deployd.rollout.release_guard import ReleaseGuard
 from deployd.rollout.teardown import Teardown
 from deployd.rollout.waiting import Waiting
 from deployd.routing import Router
@@ -104,6 +105,7 @@ class ControllerFactory:
         reconciler = Reconciler(
             recorder,
             Preparation(name, recorder, self.deployment, self.workers),
+            ReleaseGuard(name, self.workers),
             lifecycle,
             Completion(recorder, lifecycle, self.deployment, self.hooks, cleanup, emit=events.emit, wake=loop.wake),
             analysis,

@@ -34,6 +34,7 @@ from deployd.rollout.pauses import hold_reason
 from deployd.rollout.preparation import Preparation
 from deployd.rollout.probation import ProbationMonitor
 from deployd.rollout.recorder import Recorder
+from deployd.rollout.release_guard import ReleaseGuard
 from deployd.rollout.waiting import Waiting
 from deployd.routing import Router
 
@@ -45,6 +46,7 @@ class Reconciler:
         self,
         recorder: Recorder,
         preparation: Preparation,
+        guard: ReleaseGuard,
         lifecycle: Lifecycle,
         completion: Completion,
         analysis: Analysis,
@@ -62,6 +64,7 @@ class Reconciler:
     ) -> None:
         self._recorder = recorder
         self._preparation = preparation
+        self._guard = guard
         self._lifecycle = lifecycle
         self._completion = completion
         self._analysis = analysis
@@ -102,7 +105,10 @@ class Reconciler:
         self._waiting.update(waits(active.aim.goal, seen, result.passed, now.monotonic), now.monotonic)
         match result.verdict:
             case Verdict.DONE:
-                await self._completion.complete(active)
+                if self._must_compare_at_end(active, active.aim):
+                    await self._compare(active, active.aim)
+                else:
+                    await self._completion.complete(active)
             case Verdict.HELD:
                 self._lifecycle.advance(active, Event.HELD, hold_reason(active.rollout, active.aim.goal.instances))
             case Verdict.FAILED:
@@ -111,8 +117,25 @@ class Reconciler:
             case Verdict.GOING:
                 if missing and result.actions:
                     await self._lifecycle.release_missing(active, missing)
-                else:
+                elif not self._guard.is_due(active.aim.goal.generation, result.actions):
                     await self._act(active, active.aim, result, seen, now)
+                else:
+                    await self._compare(active, active.aim)
+
+    def _must_compare_at_end(self, active: ActiveRollout, aim: Aim) -> bool:
+        """True if the release may have been replaced since the last start. After hooks may write into it."""
+        ending = active.rollout.phase is Phase.ROLLING and active.after_hooks is None
+        return ending and self._guard.is_due_at_end(aim.goal.generation)
+
+    async def _compare(self, active: ActiveRollout, aim: Aim) -> None:
+        """Compare the release with what it was. If it is the same, the next turn plans anew: comparing takes time."""
+        rollout, change = active.rollout, await self._guard.change(aim.generation)
+        if active.over or active.rollout is not rollout:
+            return  # superseded, paused or aborted meanwhile
+        if change:
+            await self._lifecycle.release_missing(active, change)
+        else:
+            self._wake_after(0.0)
 
     async def _is_ready(self, active: ActiveRollout) -> bool:
         """True if the rollout is to be planned, and units, sockets and the app unit are as its aim needs them."""
@@ -195,7 +218,9 @@ class Reconciler:
         if await self._completion.close_addresses(active, result, seen):
             self._wake_after(0.0)
             return  # closing took time, and the plan may be outdated
-        for action in self._analysis.allowed(result.actions, seen):
+        allowed = list(self._analysis.allowed(result.actions, seen))
+        for action in allowed:
             self._lifecycle.act(action, aim.generation)
+        self._guard.acted(aim.goal.generation, allowed)
         if result.wake_at is not None:
             self._wake_after(result.wake_at - now.monotonic)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployd.errors import StateError
-from deployd.model.app import App
+from deployd.model.app import CAPTURED, App
 from deployd.model.generation import Cause, Generation, Result
 from deployd.model.rollout import Rollout
 from deployd.state import rows
@@ -133,13 +133,14 @@ class Records:
         directory = self._pins.generation_dir(app, number)
         try:
             release, made = os.readlink(directory / "release"), directory.stat().st_mtime  # noqa: PTH115 - as text
+            captured = [path.read_bytes().decode("latin-1") for path in sorted(directory.glob(f"{CAPTURED}*"))]
         except OSError:
             return None
         return Generation(
             app=app,
             number=number,
             release=release,
-            settings=settings,
+            settings=dataclasses.replace(settings, environment_contents=tuple(captured)) if captured else settings,
             # Unique, because the app file may have changed since the instances were started.
             fingerprint=f"unknown-{number}",
             cause=Cause.APPLY,

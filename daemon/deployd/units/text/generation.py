@@ -11,12 +11,9 @@ import posixpath
 import re
 from collections.abc import Iterable
 
-from deployd.model.app import App
+from deployd.model.app import CAPTURED, App
 from deployd.units.text import escape
 from deployd.units.text.escape import assignment, shell
-
-FILE = "environment-"
-"""The names of the captured environment files begin with this, followed by their number."""
 
 
 def generation_files(app: App, number: int, release_dir: str, socket: int | None = None) -> dict[str, tuple[str, int]]:
@@ -28,7 +25,7 @@ def generation_files(app: App, number: int, release_dir: str, socket: int | None
     return {
         "run": ("#!/bin/sh\n" + title + _script(app, number, release_dir), 0o755),
         "environment": (title + _environment(app, number, release_dir), 0o600),
-        **{f"{FILE}{number:03}": (text, 0o600) for number, text in enumerate(_captured(app), 1)},
+        **{f"{CAPTURED}{number:03}": (text, 0o600) for number, text in enumerate(_captured(app), 1)},
     } | ({} if socket is None else {marker(socket): ("", 0o644)})
 
 
@@ -37,7 +34,7 @@ def environment_files(app: App, directory: str) -> list[str]:
 
     The number of captured files differs per generation, the unit must not: hence the wildcard, which may match nothing.
     """
-    captured = [f"-{directory}/{FILE}*"] if app.environment_files and app.environment_contents is not None else []
+    captured = [f"-{directory}/{CAPTURED}*"] if app.environment_files and app.environment_contents is not None else []
     live = [escape.specifier(file) for file in app.environment_files] if app.environment_contents is None else []
     return [*captured, *live, f"{directory}/environment"]
 

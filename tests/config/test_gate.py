@@ -75,6 +75,14 @@ def test_probes(written: str, probe: Probe) -> None:
     assert parse(f"[gate]\nprobe = {written}").gate == Gate(probe=probe, learned=True)
 
 
+def test_a_probe_does_not_keep_clients_away_from_a_shared_socket() -> None:
+    (doubt,) = config.doubts(parse('[gate]\nprobe = { http = "/" }'))
+    assert doubt.startswith("gate.probe does not keep clients away")
+    assert 'routing = "steered"' in doubt
+    assert config.doubts(parse('routing = "steered"\n[gate]\nprobe = { http = "/" }')) == ()
+    assert config.doubts(parse("")) == ()
+
+
 def test_a_program_that_cannot_notify_needs_a_probe() -> None:
     sentence = refusal('[gate]\ntype = "exec"')
     assert sentence.startswith(':5: gate.type: "exec" does not report readiness, so it needs a probe; write probe =')

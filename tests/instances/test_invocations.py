@@ -11,10 +11,11 @@ import pytest
 from deployd.instances.invocations import Invocations
 from deployd.model.failure import Failure, GateName
 from deployd.model.instance import Instance, State
+from deployd.model.remedies import WITHOUT_READY
 from deployd.state.history import History
 from deployd.systemd.manager import Systemd
 from deployd.systemd.notices import Account, Ended
-from deployd.systemd.observe import RESTARTED
+from deployd.systemd.observe import NOT_READY, RESTARTED
 from deployd.systemd.tail import Tail
 from tests.state.four_rollouts import SETTINGS
 
@@ -75,6 +76,23 @@ def test_a_control_process_is_the_reason() -> None:
     failure, _ = failed_with(item, failure=replace(FAILURE, reason=f"instance 5 {other}"), account=account)
     expected = "instance 5 failed before it was ready: ExecStartPost= (/bin/sh -c 'exit 7') exited with status 7"
     assert (failure.reason, failure.exit_status) == (expected, 7)
+
+
+def test_without_ready_the_reason_says_what_to_set() -> None:
+    item = replace(FAILED, detail=NOT_READY, ran=60.0)
+    failure, _ = failed_with(item, failure=replace(FAILURE, reason=f"instance 5 {NOT_READY}"))
+    assert failure.reason == f"instance 5 {NOT_READY}; {WITHOUT_READY}"
+    assert 'type = "exec" and a probe' in failure.reason
+
+
+def test_a_boot_lasts_until_the_probe_has_succeeded() -> None:
+    history = create_autospec(History, instance=True)
+    invocations = Invocations("demo", history, create_autospec(Tail), create_autospec(Systemd))
+    ready = replace(BOOTING, state=State.READY, ready_since=100.5)
+    probed = replace(ready, probed_since=175.0)
+    for item in (BOOTING, ready, ready, probed, probed, ready):
+        invocations.record([item])
+    assert [call.args[4] for call in history.saw.call_args_list] == [None, 0.5, 75.0]
 
 
 def test_systemd_s_messages_and_the_remedy_complete_the_reason() -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
+from deployd.model.remedies import WITHOUT_READY
+from deployd.systemd.observe import NOT_READY
 from tests.host.stage import APP, INSTANCES, Stage
 from tests.host.unit_journal import What, capacity
 
@@ -28,7 +30,7 @@ def test_no_old_instance_stops_before_a_new_one_is_ready(stage: Stage) -> None:
 
 
 BAD = {
-    "never-ready": ("hang", {"timeout": "1s"}, "did not say READY=1 within its gate timeout"),
+    "never-ready": ("hang", {"timeout": "1s"}, f"{NOT_READY}; {WITHOUT_READY}"),
     "crash-at-boot": ("crash", {}, "exited with status 3 before it was ready"),
     "exit-0-at-boot": ("exit0", {}, "exited with status 0 before it was ready"),
     "crash-after-ready": ("crash-idle", {"min_ready": "1s"}, "exited with status 5 after it was ready"),

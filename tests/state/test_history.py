@@ -282,6 +282,12 @@ def test_using_a_history_that_is_not_open_is_an_error(tmp_path: Path) -> None:
         History(tmp_path).apps()
 
 
+def test_the_longest_boot_of_an_invocation_counts(history: History) -> None:
+    for boot in (None, 0.5, 75.0, None, 0.5):
+        history.saw("demo", 1, 3, "id", boot)
+    assert history.boots("demo") == [75.0]
+
+
 def test_crashes_are_kept_until_they_are_forgiven_or_the_machine_boots(history: History) -> None:
     crashes = Crashes(1, "a" * 32, 3, True, 5, (1.0, 2.0), "exited with status 5", "b" * 32, 2.0, 3.0)
     history.crashed("demo", "boot", {1: crashes, 2: Crashes(1), 3: crashes})

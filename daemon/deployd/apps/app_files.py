@@ -160,7 +160,8 @@ def _check_release(app: App) -> None:
 def _doubts(path: Path) -> tuple[str, ...]:
     app = config.load(path)
     doubts = config.require_runnable(config.capture(app), config.resolve_release(app))
-    return (*config.without_effect(app.service), *config.doubtful_lines(app), *doubts)
+    more = (*config.without_effect(app.service), *config.doubtful_lines(app), *config.doubts(app))
+    return (*more, *doubts)
 
 
 def _release(path: Path) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from deployd.config.access import require_runnable
 from deployd.config.directives import without_effect
 from deployd.config.environment_files import capture, doubtful_lines
+from deployd.config.gate import doubts
 from deployd.config.parse import check_name, is_name, load, parse
 from deployd.config.release import directory, irreversible, is_there, missing, programs, resolve_release, siblings
 from deployd.config.source import one_line
@@ -19,6 +20,7 @@ __all__ = [
     "check_name",
     "directory",
     "doubtful_lines",
+    "doubts",
     "irreversible",
     "is_name",
     "is_there",

@@ -6,6 +6,7 @@ from typing import Any
 
 from deployd.config import values
 from deployd.config.source import Problem, Table
+from deployd.model.app import App
 from deployd.model.gate import Gate, GateType, Probe
 
 LONGEST_PATH = 2048
@@ -30,6 +31,16 @@ def gate(table: Table) -> Gate:
     if found.type is GateType.EXEC and found.probe is None:
         raise table.fail("type", f'"exec" does not report readiness, so it needs a probe; {_EXAMPLE}')
     return found
+
+
+def doubts(app: App) -> tuple[str, ...]:
+    """Return what may be wrong with the gate of an app, as sentences."""
+    if app.gate.probe is None or app.steered:
+        return ()
+    return (
+        'gate.probe does not keep clients away: with routing = "shared" an instance accepts their connections from its'
+        ' start, also while its probe fails; with routing = "steered" only instances that have passed get any',
+    )
 
 
 def _probe(table: Table) -> Probe:

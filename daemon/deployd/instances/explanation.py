@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from deployd.model.failure import Failure
-from deployd.model.remedies import remedy
+from deployd.model.remedies import WITHOUT_READY, remedy
 from deployd.systemd.exit_status import failed_step
 from deployd.systemd.fields import harmless
 from deployd.systemd.notices import Account, Ended
-from deployd.systemd.observe import RESTARTED, UNEXPLAINED
+from deployd.systemd.observe import NOT_READY, RESTARTED, UNEXPLAINED
 
 COMMANDS = frozenset({"ExecCondition", "ExecStartPre", "ExecStartPost", "ExecReload", "ExecStop", "ExecStopPost"})
 """Directives of commands next to the main process, as properties of the unit."""
@@ -28,17 +28,17 @@ def explained(failure: Failure, detail: str, account: Account, listen: Sequence[
     of the control process that failed, if one did.
     """
     reason = failure.reason.replace(detail, _detail(detail, account, command)) if detail else failure.reason
-    more = addition(account, listen)
+    more = addition(account, listen, detail)
     ended = account.ended
     if ended is not None and (ended.is_control or (failure.exit_status is None and failure.signal is None)):
         failure = replace(failure, exit_status=ended.exit_status, signal=ended.signal)
     return replace(failure, reason=f"{reason}{more}", journal=account.lines)
 
 
-def addition(account: Account, listen: Sequence[str]) -> str:
+def addition(account: Account, listen: Sequence[str], detail: str = "") -> str:
     """Return what systemd said of the end of an instance and what to do about it, to be added to the reason."""
     said = [f"{words} ({step})" if (step := failed_step(words)) else words for words in account.said]
-    advice = remedy(account.said, account.lines, listen)
+    advice = remedy(account.said, account.lines, listen) or (WITHOUT_READY if detail == NOT_READY else "")
     return "".join([f": {'; '.join(said)}" if said else "", f"; {advice}" if advice else ""])
 
 

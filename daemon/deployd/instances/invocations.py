@@ -25,8 +25,8 @@ class Invocations:
         self._history = history
         self._tail = tail
         self._systemd = systemd
-        self._recorded: dict[str, bool] = {}
-        """Invocation ID to whether its boot time is recorded, too."""
+        self._recorded: dict[str, float | None] = {}
+        """Invocation ID to its boot time, as recorded so far."""
         self._latest: dict[int, tuple[str, str]] = {}
         """Instance to its present invocation and the one before."""
 
@@ -46,10 +46,12 @@ class Invocations:
                 self._record(item)
 
     def _record(self, item: Instance) -> None:
-        booted, known = item.state is State.READY, self._recorded.get(item.invocation_id)
-        if item.generation is not None and (known is None or (booted and not known)):
-            boot = item.ready_since - item.started if booted else None
-            self._history.saw(self._app, item.generation, item.number, item.invocation_id, boot)
+        # The gate waits for READY=1 and then for the probe, for `gate.timeout` each.
+        booted = max(item.ready_since, item.probed_since) - item.started if item.state is State.READY else None
+        known = self._recorded.get(item.invocation_id)
+        new = item.invocation_id not in self._recorded or (booted is not None and booted > (known or 0.0))
+        if item.generation is not None and new:
+            self._history.saw(self._app, item.generation, item.number, item.invocation_id, booted)
             self._recorded[item.invocation_id] = booted
 
     async def with_journal(self, failure: Failure, instances: Iterable[Instance]) -> Failure:

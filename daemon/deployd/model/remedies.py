@@ -41,6 +41,12 @@ def remedy(said: Iterable[str], lines: Sequence[str], listen: Sequence[str]) -> 
     return ""
 
 
+WITHOUT_READY = (
+    'if the program cannot send READY=1 (sd_notify(3)), set type = "exec" and a probe in [gate]; if a child of it does,'
+    ' set NotifyAccess = "all" in [service]; if its start takes longer, raise timeout in [gate]'
+)
+
+
 def stop_remedy(program: Sequence[str], processes: Sequence[str], signal: str) -> str:
     """Return what to do about an instance that did not end after `signal`.
 

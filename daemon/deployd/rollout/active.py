@@ -43,6 +43,8 @@ class ActiveRollout:
     """True once the app unit was up during the rollout; if it is down later, it was stopped by hand."""
     aim: Aim | None = None
     """None until the units of the present phase are installed."""
+    begun: float | None = None
+    """When it began (CLOCK_MONOTONIC); None if an earlier daemon began it."""
     over: bool = False
     """True once the rollout has finished or was superseded: code that awaited something must stop then."""
     replaced: tuple[int, ...] = field(init=False)
@@ -193,6 +195,10 @@ class ActiveRollout:
             return False
         deadline = self.find_aim(history, now).goal.deadline
         return deadline is not None and now.monotonic > deadline
+
+    def lasted(self, now: Timestamp) -> float:
+        """Return the seconds since the rollout began. Only if that was before this daemon, the wall clock decides."""
+        return max(0.0, now.wall - self.rollout.started if self.begun is None else now.monotonic - self.begun)
 
     def restart_clock(self, now: Timestamp) -> None:
         """Count the deadline from now: the rollout made progress, or was resumed."""

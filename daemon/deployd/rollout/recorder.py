@@ -78,9 +78,9 @@ class Recorder:
             old.cancel_after_hooks()
             self.progress(old)
             self._history.supersede(old.rollout, reason, generation, rollout)
-            self._events.finished(old, Result.SUPERSEDED, reason, now.wall - old.rollout.started)
+            self._events.finished(old, Result.SUPERSEDED, reason, old.lasted(now))
             old.end()
-        active = ActiveRollout(rollout, generation, was_up=old is not None and old.was_up)
+        active = ActiveRollout(rollout, generation, was_up=old is not None and old.was_up, begun=now.monotonic)
         self._follow(active)
         origin = generation.origin
         self._events.started(active, self._history.releases(self._app, [origin]).get(origin) if origin else None)
@@ -153,7 +153,7 @@ class Recorder:
         self._history.finish(rollout, result, reason, now.wall, following)
         self._follow(None)
         watched = following if result is Result.SUCCEEDED else None
-        self._events.finished(active, result, reason, now.wall - rollout.started, watched)  # whatever fails after it
+        self._events.finished(active, result, reason, active.lasted(now), watched)  # whatever fails after it
         active.end()
 
     def _probation(self, active: ActiveRollout, result: Result, reason: str, now: Timestamp) -> Probation | None:

@@ -194,11 +194,14 @@ class History:
         self.source.record(old.app, old.target)
 
     def saw(self, app: str, generation: int, instance: int, invocation_id: str, boot: float | None = None) -> None:
-        """Record the invocation ID of an instance, and in `boot` the seconds until it was ready, once it is."""
+        """Record the invocation ID of an instance, and in `boot` the seconds until it was ready, once it is.
+
+        The longest counts: a later daemon may not know when its probe first succeeded.
+        """
         with self._write(app, NORMAL) as db:
             db.execute(
                 "INSERT INTO invocations (app, generation, instance, invocation_id, boot) VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT DO UPDATE SET boot = coalesce(excluded.boot, boot)",
+                " ON CONFLICT DO UPDATE SET boot = coalesce(max(excluded.boot, boot), excluded.boot, boot)",
                 (app, generation, instance, invocation_id, boot),
             )
 

@@ -32,6 +32,8 @@ UNEXPLAINED = " (see its journal)"
 _BAD_END = ("exit-code", "signal", "core-dump")
 """Values of Result= if a process of the unit failed."""
 
+NOT_READY = "did not say READY=1 within its gate timeout"
+
 AUTO_RESTART = ("auto-restart", "auto-restart-queued", "dead-before-auto-restart", "failed-before-auto-restart")
 """Sub-states of a service that systemd is about to restart (systemd 252, 254 and later)."""
 
@@ -137,7 +139,7 @@ def failure(properties: Mapping[str, Any]) -> str:
     was_ready = _was_ready(properties)
     when = "after it was ready" if was_ready else "before it was ready"
     if result == "timeout" and not was_ready:
-        return "did not say READY=1 within its gate timeout"
+        return NOT_READY
     if result == "timeout":
         return "did not stop in time"
     if result == "watchdog":

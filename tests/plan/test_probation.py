@@ -187,4 +187,4 @@ def test_failing_probes_in_a_row_fail_it(instances: int, failing: int, failures:
 
 def test_probes_are_calm_but_several_fit_into_a_short_watch() -> None:
     assert rules.calm(300.0) == 10.0
-    assert rules.calm(6.0) == 2.0
+    assert rules.calm(60.0) == 6.0

@@ -11,6 +11,7 @@ import pytest
 
 from deployd.errors import Busy, Refused, StateError
 from deployd.instances.prober import Prober
+from deployd.model.crashes import Crash
 from deployd.model.failure import GateName
 from deployd.model.gate import Gate, Probe
 from deployd.model.generation import Result
@@ -186,5 +187,25 @@ def test_live_instances_are_probed_calmly(tmp_path: Path, monkeypatch: pytest.Mo
         ((_, reason),) = app.taken_back
         numbers = ", ".join(map(str, asked[0][0]))
         assert reason == f"instances {numbers} failed 3 probes in a row after the rollout: answered 500 instead of 200"
+
+    run(tmp_path, test)
+
+
+def test_an_app_that_was_stopped_is_not_started_by_taking_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "SETTLING", 0.0)
+
+    async def test(app: SimulatedApp) -> None:
+        await second(app)
+        app.systemd.units["demo.service"] = app.systemd.down()
+        found = app.controller.watched()
+        assert found is not None
+        app.history.log_crashes("demo", found.boot, [Crash(1, 2, found.began)] * 9)
+        app.systemd.changed("demo.service")
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not app.taken_back
+        app.systemd.units["demo.service"] = app.systemd.up()
+        app.systemd.changed("demo.service")
+        await app.event("taken-back")
 
     run(tmp_path, test)

@@ -91,6 +91,8 @@ def change_line(status: Mapping[str, Any]) -> str:
         parts.append(f"{words}: {reason}" if reason else words)
     if isinstance(standby := status.get("standby"), Mapping):
         parts.append(f"generation {text_of(standby, 'generation', '?')} in standby")
+    if watched := probation_words(status):
+        parts.append(watched)
     return f"{text_of(status, 'app', '-')}: " + ", ".join(parts)
 
 

@@ -39,7 +39,10 @@ FAILURES = 3
 """Probes that fail in a row: fewer may be an accident."""
 
 CALM = 10.0
-"""Seconds between two probes of an instance; less if the probation is shorter than three of them."""
+"""Seconds between two probes of an instance."""
+
+LEAST = 10
+"""Probes of an instance during a probation, at least, so that enough of them can fail."""
 
 SAME_TIME = 10.0
 """Seconds within which crashes of two apps have the same reason."""
@@ -122,7 +125,7 @@ def resumed(probation: Probation, now: Timestamp) -> Probation:
 
 def calm(watch: float) -> float:
     """Return the seconds between two probes of an instance."""
-    return min(CALM, watch / FAILURES)
+    return min(CALM, watch / LEAST)
 
 
 def probed(probation: Probation, seen: Iterable[Instance]) -> list[Instance]:

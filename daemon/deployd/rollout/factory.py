@@ -100,7 +100,7 @@ class ControllerFactory:
         cleanup = self._cleanup(name, parts)
         command = AnalysisCommand(name, self.transient, self.commands, self.tail.last, compare)
         analysis = Analysis(name, command, wake=loop.wake, emit=events.emit)
-        monitor = self._monitor(name, loop, events, parts.observer, command, take_back, changed)
+        monitor = self._monitor(name, loop, events, parts, command, take_back, changed)
         lifecycle = Lifecycle(recorder, parts.observer, parts.actuator, analysis, cleanup, moved=moved)
         reconciler = Reconciler(
             recorder,
@@ -157,15 +157,22 @@ class ControllerFactory:
         name: str,
         loop: ControlLoop,
         events: Events,
-        observer: Observer,
+        parts: _Instances,
         command: AnalysisCommand,
         take_back: TakeBack,
         changed: Callable[[], None],
     ) -> ProbationMonitor:
-        history, tail = self.history, self.tail.last
-        analysis = ProbationAnalysis(name, command, wake=loop.wake)
         return ProbationMonitor(
-            name, history, observer, analysis, tail, take_back, wake=loop.wake, changed=changed, emit=events.emit
+            name,
+            self.history,
+            parts.observer,
+            ProbationAnalysis(name, command, wake=loop.wake),
+            self.tail.last,
+            take_back,
+            up=parts.app_unit.is_up,
+            wake=loop.wake,
+            changed=changed,
+            emit=events.emit,
         )
 
     def _instances(self, name: str, loop: ControlLoop, events: Events, changed: Callable[[], None]) -> _Instances:

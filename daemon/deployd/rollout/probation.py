@@ -37,7 +37,11 @@ TakeBack = Callable[[Probation, str], Awaitable[None]]
 
 
 class ProbationMonitor:
-    """Monitors one app. `wake` has the control loop call :meth:`update`; `changed` is called when status differs."""
+    """Monitors one app.
+
+    `up` is true while the app unit is up; `wake` has the control loop call :meth:`update`; `changed` is called when
+    the status differs.
+    """
 
     def __init__(
         self,
@@ -48,6 +52,7 @@ class ProbationMonitor:
         tail: ReadLines,
         take_back: TakeBack,
         *,
+        up: Callable[[], bool],
         wake: Callable[[], None],
         changed: Callable[[], None],
         emit: Emit,
@@ -58,6 +63,7 @@ class ProbationMonitor:
         self._analysis = analysis
         self._tail = tail
         self._take_back = take_back
+        self._up = up
         self._wake = wake
         self._changed = changed
         self._emit = emit
@@ -83,6 +89,9 @@ class ProbationMonitor:
             self._end(known, "ended")
             return
         self._alarm.set(known.until - now.monotonic)
+        if not self._up():
+            self._rest(rolling=False)  # taking it back would start an app that was stopped
+            return
         self._probe(known, generation, seen)
         self._judge(known, generation, seen, now)
 

@@ -234,7 +234,7 @@ class Actuator:
         await self._freezer.wake(action.number)  # first, so that it can answer connections that wait there
         left = await self._router.backend.drain(action.number, settings)
         before = self._mirrored(action.number, None)
-        await self._result(await self._systemd.stop(unit), settings.stop.timeout + JOB_MARGIN)
+        await self._result(await self._systemd.stop(unit), 2 * settings.stop.timeout + JOB_MARGIN)
         state = self._mirrored(action.number, None).state
         if state not in (State.INACTIVE, State.FAILED):
             await self._systemd.refresh(unit)

@@ -37,6 +37,14 @@ def test_it_keeps_the_lead_though_an_instance_crashes() -> None:
     assert lead(2, {1: 2, 2: 0}) == 1
 
 
+def test_what_starts_with_the_machine_keeps_the_lead() -> None:
+    candidates, sockets = serving({2: 1})
+    sockets |= {7: 1, 8: 1}
+    assert leader(candidates, sockets, 1, Policy(), starting=[7, 8]) == 1
+    assert leader(candidates, sockets, 1, Policy(), starting=[7]) == 2, "as many serve"
+    assert leader(candidates, sockets, 1, Policy(), starting=[7, 8], at_once=True) == 2
+
+
 def test_without_an_instance_that_serves_nothing_moves() -> None:
     assert lead(2, {}) == 2
     assert lead(None, {}) is None

@@ -302,3 +302,24 @@ def test_after_a_reboot_the_address_is_there_without_the_daemon(own_stage: Stage
         record = over_unix.stop()
     assert not record.failed, record.by_outcome()
     assert answer(own_stage)["DEPLOYD_GENERATION"] == "2"
+
+
+def test_after_a_boot_in_mid_rollout_the_address_leads_to_the_most_instances(stage: Stage) -> None:
+    """Without the daemon: the sockets open in any order, and /run is empty."""
+    stage.deploy("v1", **UNIX, instances=3, rollout={"pause_after": [1]})
+    with stage.begin("rollout", "--release", stage.release("v2")) as begun:
+        begun.until("paused")
+    machine = stage.machine
+    machine.run(["systemctl", "stop", DAEMON])
+    for order in ((2, 1), (1, 2)):
+        machine.run(["systemctl", "stop", f"{APP}.service", *(f"{APP}:unix@{number}.socket" for number in order)])
+        machine.run(["rm", "-rf", OWN, SOCKET])
+        for number in order:
+            machine.run(["systemctl", "start", f"{APP}:unix@{number}.socket"])
+        assert generation(stage) == 1, order
+    machine.run(["systemctl", "start", f"{APP}.service"])
+    machine.run(["systemctl", "start", DAEMON])
+    assert generation(stage) == 1
+    assert {number for number, _ in answers(stage, 10)} == {"1"}
+    assert stage.change("resume", "--wait").result == "succeeded"
+    assert generation(stage) == 2

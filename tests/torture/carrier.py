@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass
 
 from deployd.api import Client
+from deployd.errors import Refused
 from tests.host.stage import APP, PORT, RELEASES
 from tests.torture.site import KEEPALIVE, Json, Site
 
@@ -118,7 +120,7 @@ class Carrier:
             case "restart":
                 return await client.restart(APP)
             case "rollback":
-                return await client.rollback(APP)
+                return await _rollback(client)
             case "scale":
                 return await client.scale(APP, self.instances)
         raise ValueError(self.verb)
@@ -139,3 +141,14 @@ class Carrier:
         more += [self.routing] * self.steered + ["standby"] * self.standby
         more += [f"canary {self.share:.0%}"] * bool(self.share)
         return f"{self.verb} of a {self.mode} release ({', '.join([pace, *more])}, {self.instances} instances)"
+
+
+async def _rollback(client: Client) -> int:
+    """Roll back, by number if the newest generation failed and has gone already."""
+    try:
+        return await client.rollback(APP)
+    except Refused as refused:
+        named = re.search(r"--to (\d+)$", str(refused))
+        if named is None:
+            raise
+        return await client.rollback(APP, int(named[1]))

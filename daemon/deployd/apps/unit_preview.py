@@ -39,6 +39,7 @@ class UnitPreview:
         app, current = await self._reader.load(caller, name), self._generations.current(name)
         # A gate timeout that was learned meanwhile changes units with the next generation only.
         app = self._generations.learned(app) if current is None else app.with_learned(current.settings.gate.timeout)
+        app, _ = self._generations.choose(app, app.release)  # no unit names the directory of a release
         installed = self._deployment.installed(name)
         # Units of single instances come and go during a rollout; these are the units of the app.
         pinned = frozenset(self._pins.read(name).values())

@@ -8,6 +8,7 @@ all new connections go to one generation, and this is decided when generations c
   that had them: its queue must not become longer than that of the old one was.
 - It gets them as soon as it serves at all if the old one must not have them (a rollback) or is to be frozen (standby:
   no connection may wait for a frozen process).
+- Instances that start with the machine count as if they served: one that boots faster takes nothing from the others.
 - They never return to an older generation for the length of a queue, or because an instance crashed.
 
 Pure and total. Sockets are numbered; a generation that adopts instances keeps their socket.
@@ -16,7 +17,7 @@ Pure and total. Sockets are numbered; a generation that adopts instances keeps t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from deployd.plan import routing
 from deployd.plan.routing import Candidate, Policy
@@ -29,11 +30,13 @@ def leader(
     policy: Policy,
     *,
     at_once: bool = False,
+    starting: Collection[int] = (),
 ) -> int | None:
     """Return the socket that new connections go to, or `current` if no instance serves.
 
     `sockets`: instance number to the socket from which it accepts; `current`: the socket that had them so far;
-    `at_once`: the preferred generation gets them as soon as it serves.
+    `at_once`: the preferred generation gets them as soon as it serves; `starting`: instances that start for the first
+    time, with the machine or the app.
     """
     there = [item for item in candidates if item.number in sockets]
     if not there:
@@ -46,6 +49,7 @@ def leader(
         for number, share in found.shares.items():
             weights[sockets[number]] += share
         return max(weights, key=lambda number: (round(weights[number], 9), number == first, number == current))
-    if current is None or not serving[current] or at_once or serving[first] >= serving[current]:
+    before = serving[current] + sum(sockets.get(number) == current for number in starting) if current is not None else 0
+    if not before or at_once or serving[first] >= before:
         return first
     return current

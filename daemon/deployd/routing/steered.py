@@ -283,6 +283,7 @@ class Steered(Backend):
             current if current in fallback else None,
             policy,
             at_once=snapshot.at_once(policy),
+            starting=[item.number for item in snapshot.instances if item.state is State.STARTING and not item.restarts],
         )
         self._unix.lead(fallback if first is None else (first, *fallback))
 

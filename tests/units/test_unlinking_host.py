@@ -5,29 +5,43 @@ from __future__ import annotations
 from tests.host.stage import APP, Stage
 
 ADDRESS = "/run/demo.sock"
+NOTES = "/run/unlinked"
+"""What the program has tried to unlink, and the result."""
 UNLINKING = f"""
-import atexit, contextlib, os, runpy, socket
+import atexit, errno, os, runpy, socket
+
+PATHS = "{ADDRESS}", socket.socket(fileno=os.dup(3)).getsockname()
 
 def unlink():
-    for path in ("{ADDRESS}", socket.socket(fileno=os.dup(3)).getsockname()):
-        with contextlib.suppress(OSError):
+    for path in PATHS:
+        try:
             os.unlink(path)
+        except OSError as error:
+            print(path, errno.errorcode[error.errno], file=open("{NOTES}", "a"))
+        else:
+            print(path, "unlinked", file=open("{NOTES}", "a"))
 
 atexit.register(unlink)
 runpy.run_path("app.py", run_name="__main__")
 """
 
 
+def configure(stage: Stage, **more: object) -> None:
+    stage.machine.run(["rm", "-f", NOTES])
+    files = {"unlinking.py": UNLINKING}
+    program = ["/usr/bin/python3", "unlinking.py"]
+    stage.configure(release=stage.release("v1", files=files), listen=[ADDRESS], exec=program, **more)
+    assert stage.change("apply").status == 0
+
+
+def notes(stage: Stage) -> list[str]:
+    return (stage.machine.path("/run") / "unlinked").read_text().splitlines()
+
+
 def test_the_address_stays(stage: Stage) -> None:
     """Root runs the program, also while no daemon does."""
+    configure(stage, instances=3)
     files = {"unlinking.py": UNLINKING}
-    stage.configure(
-        release=stage.release("v1", files=files),
-        listen=[ADDRESS],
-        exec=["/usr/bin/python3", "unlinking.py"],
-        instances=3,
-    )
-    assert stage.change("apply").status == 0
     with stage.load(100, 4, "--unix", ADDRESS) as load:
         assert stage.rollout(stage.release("v2", files=files)).result == "succeeded"
         stage.machine.run(["systemctl", "stop", "deployd.service"])
@@ -36,3 +50,19 @@ def test_the_address_stays(stage: Stage) -> None:
         record = load.stop()
     assert not record.failed, record.by_outcome()
     assert record.requests
+    assert set(notes(stage)) == {f"{ADDRESS} EBUSY"}
+
+
+def test_the_symlink_of_a_steered_app_is_put_back(stage: Stage) -> None:
+    configure(stage, instances=1, routing="steered")
+    address = stage.machine.path("/run") / "demo.sock"
+    for _ in range(2):
+        stage.machine.run(["systemctl", "restart", f"{APP}@1.service"])
+        assert notes(stage)[0] == f"{ADDRESS} unlinked"
+        assert notes(stage)[1].endswith(" EBUSY"), "the socket of the generation"
+        stage.machine.wait_for(address.is_symlink, what="the address to be put back")
+        with stage.machine.connect(ADDRESS) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 200")
+    assert stage.deployd("remove", APP).returncode == 0
+    assert not address.is_symlink()

@@ -89,6 +89,14 @@ class Links:
         target = _target(self._link(address))
         return next((n for n in self._listening.get(address, ()) if self._own(n, address) == target), None)
 
+    def removed(self) -> dict[str, str]:
+        """Return the addresses at which nothing is although a socket listens for them, each with the link it needs."""
+        return {
+            address: self._link(address)
+            for address, listening in self._listening.items()
+            if listening and not os.path.lexists(address)
+        }
+
     def paths(self, number: int) -> list[str]:
         """Return the paths at which socket `number` listens."""
         return [self._own(number, address) for address, found in self._listening.items() if number in found]

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from deployd.errors import SteeringError
+from deployd.errors import SteeringError, SystemdError
 from deployd.model import unit_name
 from deployd.model.app import App, ListenKind
 from deployd.model.instance import Instance, State
@@ -95,6 +95,8 @@ class UnixSockets:
             if (socket := accepting.get(item.number)) is not None and self._units.has_lost(item, units[socket])
         )
         self._update_links()
+        for address, link in self._links.removed().items():
+            await self._put_back(address, link)
 
     def lead(self, order: Iterable[int]) -> None:
         """Have the addresses lead to the first of these sockets that is open."""
@@ -168,6 +170,22 @@ class UnixSockets:
                 log.warning("%s: %s", self._app, error)
             self._taken = str(error)
         self._updated_for = state
+
+    async def _put_back(self, address: str, link: str) -> None:
+        """Make the symlink at an address again, in a unit: the daemon may write to its own directories only."""
+        log.warning("%s: %s was removed; putting it back (a program may unlink it when it ends)", self._app, address)
+        ln = ["/bin/ln", "-sT", link.replace("$", "$$"), address.replace("$", "$$")]
+        properties = {
+            "Description": ("s", f"{self._app}: puts {address} back"),
+            "Type": ("s", "oneshot"),
+            "CollectMode": ("s", "inactive-or-failed"),
+            "ExecStart": ("a(sasb)", [[ln[0], ln, False]]),
+        }
+        unit = unit_name.labelled(self._app, "address")
+        try:
+            await self._units.end(await self._systemd.start_transient(unit, properties))
+        except SystemdError as error:
+            log.warning("%s: %s", self._app, error)
 
     async def _close(self, socket: int) -> None:
         unit = unit_name.generation_socket(self._app, socket)

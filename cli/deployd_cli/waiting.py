@@ -126,8 +126,8 @@ class _Waiting:
         if isinstance(self._report, JsonReport):
             self._report.event(event)
         else:
-            follow = f"follow it with: deployd status {self._app} --watch"
-            message(f"{self._app}: rolling out generation {self.generation}: {release_change(event)}; {follow}")
+            message(f"{self._app}: rolling out generation {self.generation}: {release_change(event)}")
+            message(f"follow it with: deployd status {self._app} --watch")
         return event
 
     async def through(self, client: Client) -> Event:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,19 @@ def test_several_looks_are_needed_to_miss_it(monkeypatch: pytest.MonkeyPatch) ->
 def test_one_that_had_it_may_lose_it_and_get_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
     shown, states = look(monkeypatch, HAS, *[NOTHING] * LOOKS, HAS, probe=Probe(http="/"))
     assert (shown.listener, states) == (Listener.PASSED, ["missing", "passed"])
+
+
+def test_one_that_never_accepts_is_found_by_the_clients_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    def waits(*cookies: int, accepts: bool = False) -> Found:
+        return Found(passed=True, waiting=frozenset(cookies), accepts=accepts)
+
+    long = 1 + ceil(Gate().timeout * (LOOKS - 1) / PATIENCE)  # looks
+    assert look(monkeypatch, *[waits(7)] * (long - 1))[0].listener is Listener.PASSED
+    shown, states = look(monkeypatch, *[waits(7, *range(100, 100 + count)) for count in range(long)])
+    assert (shown.listener, shown.serves, states) == (Listener.UNUSED, False, ["unused"])
+    assert look(monkeypatch, waits(7), *[waits(8)] * long)[0].listener is Listener.PASSED, "7 was accepted"
+    assert look(monkeypatch, waits(7, accepts=True), *[waits(7)] * long)[0].listener is Listener.PASSED
+    assert look(monkeypatch, *[waits(7)] * long, waits(8), waits(8))[1] == ["unused", "passed"]
 
 
 def test_with_a_probe_processes_outside_of_the_unit_may_serve(monkeypatch: pytest.MonkeyPatch) -> None:

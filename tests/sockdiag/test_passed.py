@@ -25,10 +25,10 @@ def cgroup(tmp_path: Path) -> Path:
 def test_a_tcp_socket_was_passed_if_it_was_made_in_another_cgroup(cgroup: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         inode, inside = os.fstat(listener.fileno()).st_ino, (cgroup / "worker").stat().st_ino
-        assert Listening({inode: ("127.0.0.1:80", OUTSIDE)}, {}, set()).of_unit(cgroup) == Found(passed=True)
-        own = Listening({inode: ("127.0.0.1:80", inside)}, {}, set())
+        assert Listening({inode: ("127.0.0.1:80", OUTSIDE, 0)}, {}, set()).of_unit(cgroup) == Found(passed=True)
+        own = Listening({inode: ("127.0.0.1:80", inside, 0)}, {}, set())
         assert own.of_unit(cgroup) == Found(passed=False, own=("127.0.0.1:80",))
-        old_kernel = {inode: ("127.0.0.1:80", 0)}
+        old_kernel = {inode: ("127.0.0.1:80", 0, 0)}
         assert Listening(old_kernel, {}, {inode}).of_unit(cgroup) == Found(passed=True)
         assert Listening(old_kernel, {}, set()).of_unit(cgroup) == Found(passed=False, own=("127.0.0.1:80",))
 

@@ -37,6 +37,8 @@ PATIENCE = 3.0
 LOOKS = 4
 INTERVAL = 15.0
 """Seconds between two looks at all instances."""
+LONGEST = 3600.0
+"""Seconds for which clients may wait for an instance whose gate timeout is unknown."""
 
 
 @dataclass(slots=True)
@@ -53,6 +55,11 @@ class _Record:
     """Looks in a row that did not find the socket."""
     since: float = 0.0
     """The time of the first of them."""
+    accepted: bool = False
+    """Connections from its socket were accepted."""
+    waiting: frozenset[int] = frozenset()
+    """Connections that have waited since `waiting_since`, as long as none was accepted."""
+    waiting_since: float = 0.0
 
 
 class ListeningInstances:
@@ -171,13 +178,33 @@ class ListeningInstances:
         """Take in what a look has found."""
         if found is None or found.passed or self._may_be_elsewhere(record, found):
             record.had = record.had or (found is not None and found.passed)
-            record.listener, record.listens, record.without = Listener.PASSED, (), 0
+            unused = found is not None and self._is_unused(record, found)
+            record.listener = Listener.UNUSED if unused else Listener.PASSED
+            record.listens, record.without = (), 0
             return
         record.since = record.since if record.without else self._clock()
         record.without += 1
         record.listens = found.own
         if record.without >= LOOKS and self._clock() >= record.since + PATIENCE:
             record.listener = Listener.MISSING
+
+    def _is_unused(self, record: _Record, found: Found) -> bool:
+        """True if the same clients have waited for as long as a start may take, and none was ever accepted.
+
+        A busy server has accepted one. With a shared socket it is enough that another instance has: what waits there
+        is no fault of this one.
+        """
+        record.accepted = record.accepted or found.accepts or bool(record.waiting - found.waiting)
+        if record.accepted or not found.waiting:
+            record.waiting = frozenset()
+            return False
+        if not record.waiting:
+            record.waiting, record.waiting_since = found.waiting, self._clock()
+        return self._clock() >= record.waiting_since + self._patience(record.item)
+
+    def _patience(self, item: Instance) -> float:
+        settings = None if item.generation is None else self._history.settings(self._app, item.generation)
+        return LONGEST if settings is None else max(INTERVAL, settings.gate.timeout)
 
     def _may_be_elsewhere(self, record: _Record, found: Found) -> bool:
         """True if a process outside of the unit may serve for it, such as a container, and a probe shows it."""
@@ -189,7 +216,7 @@ class ListeningInstances:
     def _report(self, record: _Record, before: Listener) -> None:
         """Report that an instance has lost its socket, or has it again."""
         now = replace(record.item, listener=record.listener, listens=record.listens)
-        if Listener.MISSING in (before, record.listener):
-            state, reason = ("missing", f"instance {now.number} {now.deaf}") if now.deaf else ("passed", "")
+        if now.deaf or before in (Listener.MISSING, Listener.UNUSED):
+            state, reason = str(now.listener), f"instance {now.number} {now.deaf}" if now.deaf else ""
             fields = {"instance": now.number, "generation": now.generation, "state": state}
             self._emit(EventName.LISTENER, {**fields, **({"reason": reason} if reason else {})})

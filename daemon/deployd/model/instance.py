@@ -28,6 +28,8 @@ class Listener(StrEnum):
     """No process was seen to have it so far: it was not looked for, or not often enough."""
     MISSING = "missing"
     """No process of the instance has it, so it serves no clients."""
+    UNUSED = "unused"
+    """Clients have waited at it for long, and no process has ever accepted a connection from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +82,15 @@ class Instance:
     @property
     def serves(self) -> bool:
         """True if it is ready and, as far as is known, accepts connections of clients."""
-        return self.state is State.READY and self.listener is not Listener.MISSING
+        return self.state is State.READY and self.listener not in (Listener.MISSING, Listener.UNUSED)
 
     @property
     def deaf(self) -> str:
         """Why it serves no clients although it is ready, as the end of a sentence; "" if it does."""
-        if self.state is not State.READY or self.listener is not Listener.MISSING:
+        if self.state is not State.READY or self.serves:
             return ""
+        if self.listener is Listener.UNUSED:
+            return "has never accepted a connection, although clients have waited for its gate timeout"
         if self.listens:
             return f"listens on {', '.join(self.listens)} and not on the socket that systemd passes to it"
         return "has closed the socket that systemd passes to it"

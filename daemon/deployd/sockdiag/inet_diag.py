@@ -114,6 +114,14 @@ class Diag:
         )
         return {cgroup: found[cgroup] for cgroup in cgroups}
 
+    def waiting(self, cgroup: int) -> tuple[frozenset[int], bool]:
+        """Return the connections of the listeners that were created in a cgroup which wait to be accepted, as cookies,
+        and whether others have been accepted."""
+        found = [item for item in self._sockets(_CONNECTED, 0, _of_cgroups([cgroup])) if item.cgroup == cgroup]
+        open_ones = (State.ESTABLISHED, State.CLOSE_WAIT)
+        left = frozenset(item.cookie for item in found if not item.inode and item.state in open_ones)
+        return left, any(item.inode for item in found)
+
     def _sockets(self, states: Collection[State], port: int, condition: bytes = b"") -> Iterator[_Socket]:
         for family in (socket.AF_INET, socket.AF_INET6):
             with steering_errors("request the sockets of the kernel (sock_diag)"):

@@ -18,6 +18,10 @@ class Found:
     """True if one of them was made outside of the unit."""
     own: tuple[str, ...] = ()
     """The addresses of those that its processes have made themselves; not read if `passed` is true."""
+    waiting: frozenset[int] = frozenset()
+    """The connections that wait to be accepted from the first TCP socket that was passed."""
+    accepts: bool = False
+    """True if connections from that socket have been accepted, by whatever process."""
 
 
 @dataclass(slots=True)
@@ -28,17 +32,19 @@ class Listening:
     PID 1 has all those that it passes.
     """
 
-    tcp: Mapping[int, tuple[str, int]]
-    """Inode to address and cgroup."""
+    tcp: Mapping[int, tuple[str, int, int]]
+    """Inode to address, cgroup and length of the queue."""
     unix: Mapping[int, str]
     """Inode to path."""
     _systemd: set[int] | None = field(default=None)
+    _diag: Diag = field(default_factory=Diag)
 
     @classmethod
     def read(cls, diag: Diag) -> Listening:
         """Return the sockets that listen now."""
-        tcp = {item.inode: (_words(item.address, item.port), item.cgroup) for item in diag.listeners()}
-        return cls(tcp, unix_diag.listeners())
+        listeners = diag.listeners()
+        tcp = {item.inode: (_words(item.address, item.port), item.cgroup, item.queue) for item in listeners}
+        return cls(tcp, unix_diag.listeners(), _diag=diag)
 
     def of_unit(self, cgroup: Path, apart: Iterable[str] = ()) -> Found:
         """Return what the processes in `cgroup` and below have; sockets with a path in `apart` do not count."""
@@ -46,9 +52,10 @@ class Listening:
         mine: set[int] = set()
         for inode in holders.each_inode(cgroup):
             if inode in self.tcp:
-                made_in = self.tcp[inode][1]
+                _, made_in, queue = self.tcp[inode]
                 if made_in and made_in not in inside:
-                    return Found(passed=True)
+                    waiting, accepts = self._diag.waiting(made_in) if queue else (frozenset[int](), False)
+                    return Found(passed=True, waiting=waiting, accepts=accepts)
                 mine.add(inode)
             elif inode in self.unix and self.unix[inode] not in others:
                 mine.add(inode)

@@ -9,9 +9,11 @@ from typing import Any
 from deployd.documents.status import Snapshot, dry_run, history, repaired, status
 from deployd.model.action import Start, Stop, Unpin
 from deployd.model.address import Address
+from deployd.model.clock import iso
 from deployd.model.failure import Failure, GateName
-from deployd.model.generation import Result
+from deployd.model.generation import Cause, Result
 from deployd.model.instance import Instance, State
+from deployd.model.probation import Probation
 from deployd.model.rollout import Hold, Pause, Phase, Rollout
 from deployd.plan.planner import Verdict
 from deployd.plan.simulation import Outcome, Step
@@ -151,3 +153,25 @@ def test_a_first_deployment_that_came_to_nothing_says_why() -> None:
         "reason": "instance 1 exited with status 3",
         "failure": None,
     }
+
+
+def test_a_generation_that_is_watched_and_one_that_was_taken_back() -> None:
+    watched = Probation("demo", 8, 7, "", 0.0, 0.0, 300.0, "boot", ends=1_700_000_300.0)
+    until = iso(1_700_000_300.0)
+    assert shown(probation=watched, crashes=2)["watch"] == {
+        "generation": 8,
+        "until": until,
+        "returns_to": 7,
+        "reason": "",
+        "failed": False,
+        "crashes": 2,
+    }
+    failed = shown(probation=replace(watched, failed="it crashed"))["watch"]
+    assert (failed["until"], failed["failed"], failed["reason"]) == (None, True, "it crashed")
+    good, bad = generation(6, Result.SUCCEEDED), generation(7, Result.SUCCEEDED)
+    back = replace(generation(8, Result.SUCCEEDED), cause=Cause.WATCH, origin=7)
+    rows = history("demo", [back, bad, good], 8, probation=watched)["generations"]
+    assert [row["taken_back_by"] for row in rows] == [None, 8, None]
+    assert [row["watched_until"] for row in rows] == [until, None, None]
+    back = replace(back, result=Result.ROLLED_BACK)
+    assert history("demo", [back, bad], 7)["generations"][1]["taken_back_by"] is None

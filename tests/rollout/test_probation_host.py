@@ -14,6 +14,11 @@ def taken_back(stage: Stage) -> Json | None:
     return newest if newest["cause"] == "watch" and newest["result"] != "running" else None
 
 
+def observed(stage: Stage) -> bool:
+    """True if the daemon has observed the instances, and knows of crashes."""
+    return any(item["crashes"] for item in stage.status()["instances"])
+
+
 def test_a_release_that_crashes_after_the_end_is_taken_back_also_by_the_next_daemon(stage: Stage) -> None:
     stage.deploy("v1", rollout=WATCH)
     watch = stage.status()["watch"]
@@ -28,6 +33,8 @@ def test_a_release_that_crashes_after_the_end_is_taken_back_also_by_the_next_dae
     lost = stage.kill(2)
     stage.machine.wait_for(lambda: stage.status()["watch"]["crashes"] == 1, timeout=DEADLINE, what="a crash")
     kill_daemon(stage)
+    # Crashes before the daemon has seen the instances once are not noticed.
+    stage.machine.wait_for(lambda: observed(stage), timeout=DEADLINE, what="the crash in the next daemon's status")
     assert stage.status()["watch"] == {**watch, "crashes": 1}
     lost += stage.kill(3) + stage.kill(4)
     newest = stage.machine.wait_for(lambda: taken_back(stage), timeout=DEADLINE, what="the end of the rollback")

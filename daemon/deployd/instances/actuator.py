@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from deployd.instances.freezer import Freezer, patient
+from deployd.instances.start_problem import start_problem
 from deployd.instances.stops import Stops
 from deployd.model import unit_name
 from deployd.model.action import Action, Adopt, Freeze, Start, Stop, Thaw, Unpin
@@ -216,13 +217,8 @@ class Actuator:
         # mirror says ready, a signal said so, and systemd sends the properties of a service before its state.
         if self._mirrored(action.number, None).state is not State.READY:
             await self._systemd.refresh(unit)
-        if self._mirrored(action.number, None).state is State.INACTIVE:
-            if result == "done":
-                tried = self._systemd.properties(unit).get("ConditionResult")
-                why = "it exited, or was stopped, at once" if tried else "a Condition of its unit is false"
-                self._refused(action.number, why)
-            elif result != "unknown":
-                self._refused(action.number, f"its start job ended with {result}")
+        if self._mirrored(action.number, None).state is State.INACTIVE and result != "unknown":
+            self._refused(action.number, await start_problem(self._systemd, unit, result))
 
     def _refused(self, number: int, why: str) -> None:
         """Remember why a start had no effect, unless a stop replaced it and is the reason."""

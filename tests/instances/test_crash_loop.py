@@ -158,7 +158,7 @@ def test_the_journal_decides_how_an_instance_ended(requested: bool | None, ended
     """An app that says STOPPING=1 before it ends looks to systemd's properties like one that was stopped by request."""
 
     async def test(stand: Stand) -> None:
-        item = replace(down(), detail="exited with status 0 after it was ready", ended=False)
+        item = replace(down(), detail="exited with status 0 after it was ready", unclear=True)
         stand.requested = requested
         assert stand.crash_loop.overlay([item])[0].ended is None
         stand.update(*stand.crash_loop.overlay([item]))

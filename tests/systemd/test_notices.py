@@ -10,7 +10,7 @@ from deployd.systemd.notices import (
     PROCESS_EXIT,
     SPAWN_FAILED,
     STARTING,
-    STOPPING,
+    STOPPED,
     Account,
     Ended,
     Notice,
@@ -76,7 +76,8 @@ def exited(command: str, code: str, status: int) -> Notice:
             Account(killed=("sh", "x (y)")),
         ),
         ([Notice("Starting shop@1.service...", STARTING)], Account(stop_requested=False)),
-        ([Notice("", STARTING), Notice("Stopping shop@1.service...", STOPPING)], Account(stop_requested=True)),
+        ([Notice("", STARTING), Notice("", STOPPED, job_type="stop")], Account(stop_requested=True)),
+        ([Notice("", STARTING), Notice("", STOPPED, job_type="restart")], Account(stop_requested=False)),
     ],
 )
 def test_what_the_messages_say(notices: list[Notice], expected: Account) -> None:

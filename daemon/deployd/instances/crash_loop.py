@@ -21,7 +21,7 @@ from deployd.model.action import Start, Stop
 from deployd.model.clock import Timestamp, iso
 from deployd.model.crashes import Crash, Crashes, Trouble
 from deployd.model.event import Emit, EventName
-from deployd.model.instance import Instance, State
+from deployd.model.instance import Instance
 from deployd.plan.backoff import Judgement, Patience, Step, forgiven, judge
 from deployd.state.history import History
 from deployd.systemd.notices import Account
@@ -86,12 +86,8 @@ class CrashLoop:
         return tuple(self._overlaid(item) for item in instances)
 
     def _overlaid(self, item: Instance) -> Instance:
-        if item.ended is not False or item.generation is None:
-            return item
-        account = self._accounts.get(item.invocation_id)
-        if account is None:
-            return replace(item, ended=None)
-        return item if account.stop_requested is not False else replace(item, ended=True)
+        account = self._accounts.get(item.invocation_id) if item.unclear else None
+        return item if account is None else replace(item, ended=account.stop_requested is False)
 
     def update(self, instances: Iterable[Instance], now: Timestamp, *, busy: bool) -> None:
         """Count crashes, and stop or start instances accordingly. Raises StateError.
@@ -252,8 +248,7 @@ class CrashLoop:
 
     def _ask_how_they_ended(self, instances: Iterable[Instance]) -> None:
         """Begin to read what the journal says of instances that are down, and that systemd does not start again."""
-        down = [item for item in instances if item.generation is not None and item.detail and not item.restarting]
-        down = [item for item in down if item.state in (State.INACTIVE, State.FAILED) and item.ended is not True]
+        down = [item for item in instances if item.generation is not None and item.unclear]
         self._down = {item.invocation_id for item in down}
         for item in down:
             self._begin_to_read(item.number, item.invocation_id)

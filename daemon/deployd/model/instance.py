@@ -61,6 +61,8 @@ class Instance:
     ended: bool | None = None
     """For an instance that is down and that systemd does not start again: True if its main process ended without a
     request, False if a stop was requested. None otherwise, if it never ran, or if that is not known yet."""
+    unclear: bool = False
+    """Only the journal knows whether `ended` is True or False."""
     was_ready: bool = False
     """Its main process, which has ended, had been ready."""
     refused: bool = False

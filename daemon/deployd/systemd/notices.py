@@ -17,7 +17,7 @@ from deployd.systemd.fields import harmless, text
 
 PROCESS_EXIT = "98e322203f7a4ed290d09fe03c09fe15"
 STARTING = "7d4958e842da4a758f6c1cdc7b36dcc5"
-STOPPING = "de5b426a63be47a7b6ac3eaac82e2f6f"
+STOPPED = "9d1aaa27d60140bd96365438aad20286"
 SPAWN_FAILED = "641257651c1b4ec9a8624d7a40a9e1e7"
 _FOLLOWS = frozenset(
     {
@@ -46,6 +46,8 @@ class Notice:
     """The directive whose process has ended, such as ``ExecStartPost``."""
     exit_code: str = ""
     exit_status: int = 0
+    job_type: str = ""
+    """The type of the job that has ended or begins, such as ``stop``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ def notice(entry: Mapping[str, Any], unit: str) -> Notice | None:
         text(entry.get("COMMAND")),
         text(entry.get("EXIT_CODE")),
         _number(entry.get("EXIT_STATUS"), 0),
+        text(entry.get("JOB_TYPE")),
     )
 
 
@@ -106,8 +109,9 @@ def account(notices: Iterable[Notice], lines: tuple[str, ...] = ()) -> Account:
     found = list(notices)
     ends = [_ended(item) for item in found if item.message_id == PROCESS_EXIT]
     killed = [match[1] for item in found if (match := _KILLED.search(item.message)) is not None]
-    ids = {item.message_id for item in found}
-    requested = STOPPING in ids if ids & {STARTING, STOPPING} else None
+    # An automatic restart writes that the unit is stopped, too, for a job of the type restart.
+    stopped = any(item.message_id == STOPPED and item.job_type == "stop" for item in found)
+    requested = True if stopped else False if any(item.message_id == STARTING for item in found) else None
     return Account(lines, _said(found), next(iter(ends), None), tuple(killed), requested)
 
 

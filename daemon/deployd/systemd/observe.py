@@ -61,8 +61,9 @@ def instance(number: int, pin: int | None, properties: Mapping[str, Any], aside:
     ready_since = _seconds(properties, "ActiveEnterTimestampMonotonic") if state is State.READY else 0.0
     if aside is not None and pin is None and state is State.READY:
         pin, state = aside, State.STANDBY
-    ended = None if restarting or state not in (State.INACTIVE, State.FAILED) else _ended(properties)
-    over = state is State.FAILED or ended is not None
+    down = not restarting and state in (State.INACTIVE, State.FAILED)
+    ended, unclear = _ended(properties) if down else (None, False)
+    over = state is State.FAILED or ended is not None or unclear
     return Instance(
         number=number,
         generation=pin,
@@ -78,12 +79,13 @@ def instance(number: int, pin: int | None, properties: Mapping[str, Any], aside:
         restarting=restarting,
         ran=_ran(properties) if over else None,
         ended=ended,
+        unclear=unclear,
         was_ready=over and _was_ready(properties),
     )
 
 
-def _ended(properties: Mapping[str, Any]) -> bool | None:
-    """Return True if the main process ended before the unit was stopping, False after it, None if it never ran.
+def _ended(properties: Mapping[str, Any]) -> tuple[bool | None, bool]:
+    """Return `ended` and `unclear` of an instance that is down.
 
     A stop is requested first and ends the process; but a process that says STOPPING=1 before it ends looks the same.
     A stop during the wait for an automatic restart is recognised by InactiveExitTimestamp=, which moves when that wait
@@ -92,11 +94,14 @@ def _ended(properties: Mapping[str, Any]) -> bool | None:
     began = _seconds(properties, "InactiveExitTimestampMonotonic")
     exited = _seconds(properties, "ExecMainExitTimestampMonotonic")
     if not began or not exited:
-        return None
-    # systemd stops the unit itself, and leaves the process time for a core dump.
-    if properties.get("Result") in ("watchdog", "oom-kill"):
-        return began <= exited
-    return began <= exited <= _seconds(properties, "ActiveExitTimestampMonotonic")
+        return None, False
+    if began > exited:
+        return False, False
+    # In the first two cases systemd itself stops the unit, and the process ends later.
+    stopped_by_systemd = properties.get("Result") in ("watchdog", "oom-kill")
+    if stopped_by_systemd or exited <= _seconds(properties, "ActiveExitTimestampMonotonic"):
+        return True, False
+    return None, True
 
 
 def exit_status(properties: Mapping[str, Any]) -> int | None:

@@ -44,6 +44,12 @@ def test_a_unix_socket_was_passed_if_systemd_has_it_too(cgroup: Path, tmp_path: 
         assert Listening({}, {inode: path}, {inode}).of_unit(cgroup, [path]) == Found(passed=False)
 
 
+def test_a_socket_of_another_namespace_was_passed_if_systemd_has_it_too(cgroup: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        inode = os.fstat(listener.fileno()).st_ino
+        assert Listening({}, {}, {inode}).of_unit(cgroup) == Found(passed=True)
+
+
 def test_a_unit_without_listening_sockets(cgroup: Path) -> None:
     assert Listening({}, {}, set()).of_unit(cgroup) == Found(passed=False)
     assert Listening({}, {}, set()).of_unit(cgroup / "gone") == Found(passed=False)

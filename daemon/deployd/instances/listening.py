@@ -9,6 +9,7 @@ about to pass it on while its descriptors are read.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -16,10 +17,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deployd.alarm import Alarm
-from deployd.errors import DeploydError, NoAnswer, SteeringError
+from deployd.errors import DeploydError, NoAnswer, StateError, SteeringError
 from deployd.files.workers import Workers
 from deployd.model import unit_name
 from deployd.model.event import Emit, EventName
+from deployd.model.gate import Gate
 from deployd.model.instance import Instance, Listener, State
 from deployd.sockdiag.inet_diag import Diag
 from deployd.sockdiag.passed import Found, Listening
@@ -203,15 +205,22 @@ class ListeningInstances:
         return self._clock() >= record.waiting_since + self._patience(record.item)
 
     def _patience(self, item: Instance) -> float:
-        settings = None if item.generation is None else self._history.settings(self._app, item.generation)
-        return LONGEST if settings is None else max(INTERVAL, settings.gate.timeout)
+        gate = self._gate(item)
+        return LONGEST if gate is None else max(INTERVAL, gate.timeout)
+
+    def _gate(self, item: Instance) -> Gate | None:
+        """Return the gate of the instance's generation, None if it is unknown."""
+        with contextlib.suppress(StateError):
+            settings = None if item.generation is None else self._history.settings(self._app, item.generation)
+            return None if settings is None else settings.gate
+        return None
 
     def _may_be_elsewhere(self, record: _Record, found: Found) -> bool:
         """True if a process outside of the unit may serve for it, such as a container, and a probe shows it."""
         if found.own or record.had or record.item.generation is None:
             return False
-        settings = self._history.settings(self._app, record.item.generation)
-        return settings is None or settings.gate.probe is not None
+        gate = self._gate(record.item)
+        return gate is None or gate.probe is not None
 
     def _report(self, record: _Record, before: Listener) -> None:
         """Report that an instance has lost its socket, or has it again."""

@@ -56,12 +56,13 @@ class Listening:
                 if made_in and made_in not in inside:
                     waiting, accepts = self._diag.waiting(made_in) if queue else (frozenset[int](), False)
                     return Found(passed=True, waiting=waiting, accepts=accepts)
+            if self.unix.get(inode) not in others:
                 mine.add(inode)
-            elif inode in self.unix and self.unix[inode] not in others:
-                mine.add(inode)
+        # Not only those that listen here: a socket may be of another network namespace, or for datagrams.
         if mine and mine & self._of_systemd():
             return Found(passed=True)
-        return Found(passed=False, own=tuple(sorted(self.tcp[n][0] if n in self.tcp else self.unix[n] for n in mine)))
+        own = {self.tcp[inode][0] for inode in mine & self.tcp.keys()}
+        return Found(passed=False, own=tuple(sorted(own | {self.unix[inode] for inode in mine & self.unix.keys()})))
 
     def _of_systemd(self) -> set[int]:
         if self._systemd is None:

@@ -135,3 +135,15 @@ def test_which_errors_pause_a_rollout(caplog: pytest.LogCaptureFixture) -> None:
     assert "KeyError('x')" in str(faults.note(KeyError("x"), rolling=True))
     assert faults.note(KeyError("x"), rolling=True) is None, "the count starts again"
     assert caplog.text.count("unexpected error") == 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_daemon_answers_for_an_app_after_its_first_turn_even_if_that_failed(tmp_path: Path, fails: bool) -> None:
+    async def observed(app: SimulatedApp) -> None:
+        app.faults.armed = True
+        app.controller.start()
+        async with asyncio.timeout(30):
+            await app.controller.observed()
+
+    unreadable = {"History.current": StateError("the history cannot be read")} if fails else {}
+    run(tmp_path, Injected(lambda _, label: unreadable.get(label)), observed)

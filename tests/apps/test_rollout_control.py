@@ -13,7 +13,7 @@ from deployd.apps.registry import Registry
 from deployd.apps.rollback_goal import RollbackGoal
 from deployd.apps.rollout_control import RolloutControl, UnderWay
 from deployd.errors import Busy, Refused, StateError
-from deployd.model.generation import Result
+from deployd.model.generation import Cause, Result
 from deployd.model.probation import Probation
 from deployd.model.rollout import Phase, Rollout
 from deployd.plan.transitions import Event
@@ -107,6 +107,14 @@ def test_an_irreversible_rollout_is_aborted_only_if_that_is_wanted() -> None:
 def test_a_rollback_returns_to_the_origin_of_the_rollout_under_way() -> None:
     assert Site().rollback_goal.find("demo", 0, past_irreversible=False).number == 7
     assert Site(None).rollback_goal.find("demo", 0, past_irreversible=False).number == 6
+
+
+def test_a_rollback_does_not_return_to_what_is_being_rolled_back_automatically() -> None:
+    site = Site()
+    site.controller.target = replace(generation(8), cause=Cause.WATCH)
+    with pytest.raises(Refused, match="generation 7 of demo is being rolled back automatically"):
+        site.rollback_goal.find("demo", 0, past_irreversible=False)
+    assert site.rollback_goal.find("demo", 6, past_irreversible=False).number == 6
 
 
 def test_without_a_rollout_a_resume_ends_the_probation_and_an_abort_names_what_can_be_done() -> None:

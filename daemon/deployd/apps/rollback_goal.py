@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deployd.apps.registry import Registry
 from deployd.errors import Refused
-from deployd.model.generation import Generation
+from deployd.model.generation import Cause, Generation
 from deployd.plan.rollback import doubt, rollback_target
 from deployd.rollout.generations import Generations
 from deployd.state.history import History
@@ -24,9 +24,20 @@ class RollbackGoal:
         if self._registry.rollout(name) is not None:
             self.refuse_undoing(name, past_irreversible)
             if not to:
+                self._refuse_return(name, current.number)
                 return current  # the origin of the rollout under way
         goal = rollback_target(self._history.past(name), current.number, to, past_irreversible=past_irreversible)
         return self._generations.require(name, goal.number)
+
+    def _refuse_return(self, name: str, bad: int) -> None:
+        """Raise Refused if deployd is rolling back automatically: the origin of that is the bad generation."""
+        controller = self._registry.known(name)
+        target = controller.target if controller is not None else None
+        if target is not None and target.cause is Cause.WATCH:
+            raise Refused(
+                f"generation {bad} of {name} is being rolled back automatically; wait for the end, or name the"
+                f" generation: deployd rollback {name} --to GENERATION --supersede"
+            )
 
     def doubts(self, goal: Generation) -> list[str]:
         """Return what the history has against a rollback to `goal`."""

@@ -143,7 +143,8 @@ class ListeningInstances:
                 self._changed()
         new = any(self._records[number] is not looked.get(number) for number in self._records)
         doubtful = any(record.without > 0 and record.listener is not Listener.MISSING for record in looked.values())
-        self._alarm.set(0.0 if new else AGAIN if doubtful else INTERVAL)
+        if self._records:
+            self._alarm.set(0.0 if new else AGAIN if doubtful else INTERVAL)
 
     async def _found(self, records: Mapping[int, _Record]) -> dict[int, Found | None]:
         """Return what was found of each instance, None if that cannot be known."""

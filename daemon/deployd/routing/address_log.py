@@ -24,7 +24,8 @@ class AddressLog:
         for item in news:
             before = known.get((item.address, item.unit))
             was_open = before is None or before.open
-            if item.open is not was_open or not item.open:
+            is_away = before is None and item.open and item.reason  # on no interface: a typing error, perhaps
+            if item.open is not was_open or not item.open or is_away:
                 self._emit(EventName.ADDRESS, dataclasses.asdict(item))
         if news:
             self._changed()

@@ -58,6 +58,7 @@ class Shared(Backend):
         self._sockets: tuple[Socket, ...] = ()
         self._wanted = Routing.SHARED
         self._up = False
+        self._restored = False
         self._numbers: tuple[int, ...] = ()
         self._reopening = Reopening()
         self._refusal = ""
@@ -71,6 +72,9 @@ class Shared(Backend):
         self._wanted, self._up = snapshot.settings.routing, snapshot.up
         self._numbers = tuple(item.number for item in snapshot.instances)
         await self._watch(self._deployment.listening(self._app))
+        if not self._restored:
+            self._restored = True
+            await self._restore(snapshot)
         now = time.monotonic()
         self._reopening = self._reopening.observed(now, closed=self._up and bool(self._closed()))
         opened = False
@@ -117,6 +121,18 @@ class Shared(Backend):
             self._mending.cancel()
         for socket in self._sockets:
             self._systemd.unwatch(socket.name)
+
+    async def _restore(self, snapshot: Snapshot) -> None:
+        """Start the app unit if a daemon that was killed had stopped it, without its instances, to open a socket."""
+        ready = [item for item in snapshot.instances if item.state is State.READY and item.generation is not None]
+        if self._up or not ready or snapshot.rollout is not None:
+            return
+        app_unit = unit_name.app_unit(self._app)
+        for unit in (app_unit, unit_name.instance(self._app, ready[0].number)):
+            if await self._systemd.job(unit) is not None:
+                return  # the app is being stopped
+        log.warning("%s: its instances run without %s; starting it", self._app, app_unit)
+        await self._systemd.start(app_unit, alone=True)
 
     async def _watch(self, sockets: tuple[Socket, ...]) -> None:
         for gone in {item.name for item in self._sockets} - {item.name for item in sockets}:

@@ -24,6 +24,7 @@ from deployd.systemd.proxy import UNIT
 from deployd.units import layout
 from deployd.units.directory import UnitDirectory
 from deployd.units.layout import Layout
+from deployd.units.occupants import occupants, refusal
 from deployd.units.present import Present
 from deployd.units.shared_sockets import SharedSockets
 from deployd.units.socket_opening import SocketOpening
@@ -200,6 +201,7 @@ class Deployment:
         self._refuse_edits(app, wanted)
         if await self._is_up(app.name):
             await self.open(app.name)
+            await self._refuse_occupied(there)
         differs = bool(self._units.diff(wanted.files))
         if differs:
             self._units.require_writable()
@@ -217,6 +219,15 @@ class Deployment:
         wanted = self._layout(app, goal, there)
         self._refuse_edits(app, wanted)
         await self._units.verify(app.name, wanted.units)
+
+    async def _refuse_occupied(self, there: Present) -> None:
+        """Raise Refused if another process listens where the instances of a steered app should: none could start."""
+        unit = unit_name.instance_socket(there.name, "")
+        addresses = sockets.parse(unit, there.installed.get(unit, "")).addresses
+        found = await asyncio.to_thread(occupants, addresses) if addresses else []
+        others = [item for item in found if item.unit and not unit_name.belongs_to_instances(there.name, item.unit)]
+        if others:
+            raise Refused(refusal(unit, addresses, "", others))
 
     def _refuse_edits(self, app: App, wanted: Layout) -> None:
         """Raise Refused for settings of open sockets that have changed: systemd would close a socket whose unit is

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from deployd.model.app import App, Listen, ListenKind
-from deployd.model.crashes import Crashes
+from deployd.model.crashes import Crash, Crashes
 from deployd.model.failure import Failure, GateName
 from deployd.model.generation import Cause, Generation, Result
+from deployd.model.probation import Probation
 from deployd.model.rollout import Phase, Rollout
 from deployd.state.history import History
 
@@ -50,6 +51,9 @@ OPERATIONS: tuple[Operation, ...] = (
     lambda history: history.supersede(THIRD, "superseded by generation 4", generation(4), FOURTH),
     lambda history: history.failed(FOURTH, FAILURE),
     lambda history: history.finish(FOURTH, Result.ABORTED, "aborted by request", 1004.5),
+    lambda history: history.log_crashes("demo", "b" * 32, [Crash(1, 1, 5.0, "was killed by SIGKILL", "c" * 32)]),
+    lambda history: history.put_on_probation(Probation("demo", 1, None, "", 0.0, 1.0, 301.0, "b" * 32, 1305.0)),
+    lambda history: history.end_probation("demo"),
     lambda history: history.deployed(generation(1, Result.SUCCEEDED, "other")),
     lambda history: history.prune("demo", {1, 2, 4}, "boot"),
     lambda history: history.forget("other"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from collections.abc import Iterable
 from functools import partial
 
 from deployd.apps import release_access
@@ -13,6 +15,12 @@ from deployd.documents import Json
 from deployd.errors import AccessDenied, DeploydError, InvalidFile, NoAnswer
 from deployd.model.app import App
 from deployd.units.deployment import Deployment
+
+AT_A_TIME = 4
+"""Apps whose units are verified at the same time."""
+MOST_VERIFIED = 40
+"""Apps whose units are verified for one answer. With more of them that is left to the check of a single app, because
+the answer would take too long."""
 
 
 class FileReader:
@@ -48,10 +56,22 @@ class FileReader:
         overlaps = await self._overlaps(caller)
         found = await self._files.problems(name, None if caller.root else partial(_check_release, caller))
         found = [(app, file, problem or overlaps.get(app)) for app, file, problem in found]
-        found = [(app, file, problem or await self._unit_problem(caller, app)) for app, file, problem in found]
+        valid = [app for app, _, problem in found if problem is None]
+        units = dict(await self._unit_problems(caller, valid)) if len(valid) <= MOST_VERIFIED else {}
+        found = [(app, file, problem or units.get(app)) for app, file, problem in found]
         wrong = [app for app, _, problem in found if problem is not None]
         secret = [app for app in wrong if not await self.may_read(caller, app)]
         return [(app, file, str(self.invalid(app)) if app in secret else problem) for app, file, problem in found]
+
+    async def _unit_problems(self, caller: Caller, names: list[str]) -> Iterable[tuple[str, str | None]]:
+        """Return each of these apps with what systemd would refuse about its units."""
+        places = asyncio.Semaphore(AT_A_TIME)
+
+        async def problem(name: str) -> tuple[str, str | None]:
+            async with places:
+                return name, await self._unit_problem(caller, name)
+
+        return await asyncio.gather(*map(problem, names))
 
     async def _unit_problem(self, caller: Caller, name: str) -> str | None:
         """Return what systemd would refuse about the units of an app whose file is valid."""

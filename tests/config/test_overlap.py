@@ -87,6 +87,23 @@ def test_apps_that_overlap_name_each_other(one: str, other: str, only6: bool) ->
             assert f"the app {another}" in found[name][1]
 
 
+@given(st.lists(st.lists(ADDRESS, min_size=1, max_size=3), max_size=6), st.booleans())
+def test_every_app_that_overlaps_is_found(several: list[list[str]], only6: bool) -> None:
+    apps = [app(f"a{number}", *addresses) for number, addresses in enumerate(several)]
+    expected = {
+        name
+        for pair in itertools.combinations(apps, 2)
+        if any(
+            overlap.conflict(overlap.claim(a, (), only6=only6), overlap.claim(b, (), only6=only6))
+            for a, b in itertools.product(pair[0].listen, pair[1].listen)
+        )
+        for name in (pair[0].name, pair[1].name)
+    }
+    found = overlap.overlaps(apps, only6=only6)
+    assert found.keys() == expected
+    assert all(other != name for name, (other, _) in found.items())
+
+
 BOTH = 'release = "/srv/a"\nexec = ["x"]\nlisten = ["0.0.0.0:80", "[::]:80"]\n'
 
 

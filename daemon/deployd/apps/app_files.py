@@ -115,9 +115,17 @@ class AppFiles:
             return {}
         return {app: doubts for app, doubts in found.items() if isinstance(doubts, tuple)}
 
-    async def overlaps(self) -> dict[str, tuple[str, str]]:
-        """Return each app whose addresses overlap with those of another app file: that app, and a sentence."""
-        apps = [item for item in (await self._apps.get()).values() if isinstance(item, App)]
+    async def overlaps(self, patience: float) -> dict[str, tuple[str, str]]:
+        """Return each app whose addresses overlap with those of another app file: that app, and a sentence.
+
+        Nothing if reading all files takes more than `patience` seconds: one that does not respond must not delay the
+        check of others.
+        """
+        try:
+            async with asyncio.timeout(patience):
+                apps = [item for item in (await self._apps.get()).values() if isinstance(item, App)]
+        except TimeoutError:
+            return {}
         return await self._workers.run("", partial(overlap.overlaps, apps, only6=overlap.ipv6_only()))
 
     async def _problem(self, name: str, check: Check) -> DeploydError | None:

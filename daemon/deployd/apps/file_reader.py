@@ -21,6 +21,10 @@ AT_A_TIME = 4
 MOST_VERIFIED = 40
 """Apps whose units are verified for one answer. With more of them that is left to the check of a single app, because
 the answer would take too long."""
+PATIENCE = 1.0
+"""Seconds that the check of an app waits for the files of the others."""
+PATIENCE_OF_USERS = 0.3
+"""The same for callers with a quota, whose next query has to wait for a multiple of it."""
 
 
 class FileReader:
@@ -83,7 +87,7 @@ class FileReader:
 
     async def _overlaps(self, caller: Caller) -> dict[str, str]:
         """Return what is wrong with apps whose addresses overlap with those of another app that the caller may see."""
-        found = await self._files.overlaps()
+        found = await self._files.overlaps(PATIENCE if caller.root else PATIENCE_OF_USERS)
         return {
             app: f"{self._files.path(app)}: {sentence}"
             for app, (other, sentence) in found.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -14,6 +14,7 @@ from deployd.model.app import App, Directives, Listen, ListenKind
 _SYSCTL = Path("/proc/sys/net/ipv6/bindv6only")
 ANY = 0
 """The address 0.0.0.0 or [::], which stands for all addresses of its family."""
+EVERY = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +40,45 @@ def overlap(app: App, *, only6: bool) -> tuple[Listen, Listen] | None:
 def overlaps(apps: Iterable[App], *, only6: bool) -> dict[str, tuple[str, str]]:
     """Return each app that has an address which cannot be open together with one of another app: that app, and a
     sentence."""
-    places: defaultdict[str | int, list[tuple[App, Listen, Claim]]] = defaultdict(list)
-    for app in apps:
-        for item in app.listen:
-            mine = claim(item, app.socket, only6=only6)
-            places[mine.where].append((app, item, mine))
+    rows = [(app, item, claim(item, app.socket, only6=only6)) for app in apps for item in app.listen]
+    claimed: defaultdict[_Place, list[tuple[App, Listen]]] = defaultdict(list)
+    for app, item, mine in rows:
+        for place in _places(mine):
+            first = claimed[place]
+            if not first or (len(first) == 1 and first[0][0].name != app.name):  # two apps are enough to name another
+                first.append((app, item))
     found: dict[str, tuple[str, str]] = {}
-    for rows in places.values():
-        for (app, item, a), (other, its, b) in combinations(rows, 2):
-            if app.name != other.name and conflict(a, b):
-                found.setdefault(app.name, (other.name, _sentence_of_two(item, other, its)))
-                found.setdefault(other.name, (app.name, _sentence_of_two(its, app, item)))
+    for app, item, mine in rows:
+        others = (row for place in _rivals(mine) for row in claimed.get(place, ()) if row[0].name != app.name)
+        if app.name not in found and (rival := next(others, None)) is not None:
+            found[app.name] = (rival[0].name, _sentence_of_two(item, *rival))
     return found
+
+
+_Place = tuple[str | int, int, int]
+"""A path or a port, a family (0 for a path), and an address of that family (EVERY stands for each of them)."""
+
+
+def _places(mine: Claim) -> Iterator[_Place]:
+    """Yield where a claim is found by others."""
+    if isinstance(mine.where, str):
+        yield mine.where, 0, EVERY
+    for family, address in ((4, mine.v4), (6, mine.v6)):
+        if address is not None:
+            yield mine.where, family, address
+            yield mine.where, family, EVERY
+
+
+def _rivals(mine: Claim) -> Iterator[_Place]:
+    """Yield where those are found that conflict with a claim."""
+    if isinstance(mine.where, str):
+        yield mine.where, 0, EVERY
+    for family, address in ((4, mine.v4), (6, mine.v6)):
+        if address == ANY:
+            yield mine.where, family, EVERY
+        elif address is not None:
+            yield mine.where, family, address
+            yield mine.where, family, ANY
 
 
 def sentence(one: Listen, other: Listen) -> str:

@@ -40,7 +40,11 @@ def test_the_demonstration_loses_no_request(host_root: HostRoot) -> None:
     ]
     lines = shown.stderr.splitlines()
     assert "\x1b" not in shown.stderr
-    for command in ("deployd apply demo", "deployd rollout demo --release /srv/demo/v2", "deployd rollback demo"):
+    for command in (
+        "deployd apply demo",
+        "deployd rollout demo --release /srv/demo/v2",
+        "deployd rollback demo --to 1",
+    ):
         assert f"$ {command}" in lines
     [whole] = [line.split() for line in lines if line.strip().startswith("whole run")]
     assert whole[3] == "0", "failed in the table"

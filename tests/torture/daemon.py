@@ -9,7 +9,7 @@ sandbox. A step is a label and the number of its occurrences since the driver ar
     sqlite WORDS                           each statement that writes
     spawn PROGRAM, dial SOCKET             each program run, each UNIX socket connected to (probes, journald)
     wake                                   each iteration of a control loop
-    bpf COMMAND, pidfd_getfd, sock_diag    each system call of steering
+    bpf COMMAND, pidfd_getfd, sock_diag    each system call of steering, but not those in threads
 
 Work for the neighbour app does not count. Labels contain no instance numbers, so that a step has the same name whatever
 ran before. At the step that the driver has armed, the daemon reports that and blocks, as if it were slow, until the
@@ -33,6 +33,7 @@ import signal
 import socket
 import sqlite3
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator
@@ -297,6 +298,8 @@ def of_steering(wire: Wire) -> None:
         return getfd(pidfd, fd)
 
     def counted_sockets(self: Diag, states: Collection[State], port: int, condition: bytes = b"") -> Iterator[Any]:
+        if threading.current_thread() is not threading.main_thread():
+            return sockets(self, states, port, condition)  # the control loop has other steps meanwhile
         if wire.reach(f"sock_diag {min(states).name.lower()}")["do"] == "error":
             raise SteeringError("cannot request the sockets of the kernel (sock_diag): made to fail")
         return sockets(self, states, port, condition)

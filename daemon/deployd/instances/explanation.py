@@ -36,8 +36,9 @@ def explained(failure: Failure, detail: str, account: Account, listen: Sequence[
 
 
 def addition(account: Account, listen: Sequence[str], detail: str = "") -> str:
-    """Return what systemd said of the end of an instance and what to do about it, to be added to the reason."""
-    said = [f"{words} ({step})" if (step := failed_step(words)) else words for words in account.said]
+    """Return what systemd said of the end of an instance or hook and what to do about it, to be added to `detail`."""
+    steps = {words: failed_step(words) for words in account.said}
+    said = [f"{words} ({step})" if step and step not in detail else words for words, step in steps.items()]
     advice = remedy(account.said, account.lines, listen) or (WITHOUT_READY if detail == NOT_READY else "")
     return "".join([f": {'; '.join(said)}" if said else "", f"; {advice}" if advice else ""])
 

@@ -193,7 +193,7 @@ class Hooks:
         account = await self._tail.account(outcome.invocation_id, unit, since)
         return Failure(
             gate=GateName.HOOK,
-            reason=f"{kind} hook {command} {outcome}{addition(account, ())}",
+            reason=f"{kind} hook {command} {outcome}{addition(account, (), str(outcome))}",
             waited_for=f"{command} to exit with status 0",
             waited=round(outcome.seconds, 3),
             exit_status=outcome.exit_status,

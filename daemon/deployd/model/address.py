@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+STOPPED = "the app is stopped"
+NO_INSTANCE = "no instance has a socket"
+NO_GENERATION = "no generation has an open socket"
+
 
 @dataclass(frozen=True, slots=True)
 class Address:

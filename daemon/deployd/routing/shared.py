@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from deployd.alarm import Alarm
 from deployd.errors import DeploydError, Refused, SystemdError
 from deployd.model import unit_name
-from deployd.model.address import Address
+from deployd.model.address import STOPPED, Address
 from deployd.model.app import App, Routing
 from deployd.model.instance import Instance, State
 from deployd.plan.reopening import Reopening
@@ -208,5 +208,5 @@ class Shared(Backend):
         if self._units.is_open(socket.name):
             return "" if is_local(address) else "no interface of this machine has the address"
         if not self._up:
-            return "the app is stopped"
+            return STOPPED
         return self._refusal or f"{socket.name} was closed and is about to be opened again"

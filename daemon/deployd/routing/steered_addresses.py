@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from deployd.model import unit_name
-from deployd.model.address import Address
+from deployd.model.address import NO_GENERATION, NO_INSTANCE, STOPPED, Address
 from deployd.model.app import Listen, ListenKind
 from deployd.units.occupants import is_local
 
@@ -24,7 +24,7 @@ def addresses(
     `opened`: the instances with an open TCP socket; `lost`: those that run without theirs, and why; `generation`: the
     open UNIX socket to which addresses lead.
     """
-    stopped = "" if up else "the app is stopped"
+    stopped = "" if up else STOPPED
     return tuple(
         _tcp(app, item.address, stopped, opened, lost)
         if item.kind is ListenKind.TCP
@@ -39,10 +39,10 @@ def _tcp(app: str, address: str, stopped: str, opened: Collection[int], lost: Ma
     unit = unit_name.instance_socket(app, first or "*")
     if opened:
         return Address(address, unit, True, lost[first] if lost else away)
-    return Address(address, unit, False, stopped or (lost[first] if lost else "no instance has a socket"))
+    return Address(address, unit, False, stopped or (lost[first] if lost else NO_INSTANCE))
 
 
 def _unix(app: str, address: str, stopped: str, generation: int | None) -> Address:
     unit = unit_name.generation_socket(app, "*" if generation is None else generation)
     opened = generation is not None
-    return Address(address, unit, opened, "" if opened else stopped or "no generation has an open socket")
+    return Address(address, unit, opened, "" if opened else stopped or NO_GENERATION)

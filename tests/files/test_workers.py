@@ -99,12 +99,12 @@ def test_files_with_invalid_names_are_reported_but_are_not_apps(tmp_path: Path) 
         (tmp_path / "notes").write_text("")
         await found.refresh()
         assert found.names == {"demo", "shop"}
-        problems = await found.problems()
+        checked = await found.checked()
         assert [
-            name for name, _, problem in problems if problem and "cannot be the name of an app" in problem
+            item.app for item in checked if item.problem and "cannot be the name of an app" in item.problem
         ] == sorted(["a b", ".", "-x", "x\\ny", "caf\\xe9", "deployd", "x" * 200])
-        assert len(problems) == 2 + len(ODD)
-        assert all(text.isprintable() for row in problems for text in row if text)
+        assert len(checked) == 2 + len(ODD)
+        assert all(text.isprintable() for item in checked for text in (item.app, item.file, item.problem or ""))
 
     asyncio.run(test())
 

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +33,24 @@ Check = Callable[[App], None]
 """Raises a DeploydError if the release of an app cannot be used."""
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is wrong with an app file or its release (None if nothing is), and what may be; printable text."""
+
+    app: str
+    file: str
+    problem: str | None
+    doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Usable:
+    """The release of a valid app file, and what may be wrong with it."""
+
+    release: str
+    doubts: tuple[str, ...]
+
+
 class AppFiles:
     """The files NAME.toml in `directory`, listed and checked by `workers`."""
 
@@ -43,7 +62,7 @@ class AppFiles:
         self._slow = False
         self._lists = Shared(self._list)
         self._sweep = Sweep()
-        self._releases = Shared(partial(self.each, _release))
+        self._usable = Shared(partial(self.each, _usable))
         self._apps = Shared(partial(self.each, config.load))
 
     @property
@@ -84,36 +103,31 @@ class AppFiles:
     async def releases(self) -> dict[str, str | DeploydError]:
         """Return the release that each app file names, or what is wrong with either, by name. Concurrent calls share an
         answer."""
-        return await self._releases.get()
+        found = await self._usable.get()
+        return {name: item.release if isinstance(item, _Usable) else item for name, item in found.items()}
 
-    async def problems(self, name: str = "", check: Check | None = None) -> list[tuple[str, str, str | None]]:
-        """Return name, file, and what is wrong with the file or its release (None if nothing is), as printable text.
+    async def checked(self, name: str = "", check: Check | None = None) -> list[Checked]:
+        """Check the file and the release of one app, or of all files for "", even those whose name no app can have.
 
-        For one app, or for "" for all files, even those whose name no app can have. `check` replaces the check of the
-        release.
+        `check` replaces the check of the release, and then there are no doubts.
         """
+        read: Callable[[Path], object] = _usable if check is None else partial(_checked, check)
         found: Mapping[str, object]
         if name:
-            found = {name: await self._problem(name, check or _check_release)}
+            found = {name: await self._one(name, read)}
         elif check is None:
-            found = await self.releases()
+            found = await self._usable.get()
         else:
-            found = await self.each(partial(_checked, check))
+            found = await self.each(read)
         return [
-            (printable(item), printable(str(self.path(item))), str(what) if isinstance(what, DeploydError) else None)
-            for item, what in sorted(found.items())
-        ]
-
-    async def doubts(self, name: str = "") -> dict[str, tuple[str, ...]]:
-        """Return what may be wrong with one app, or with all that have a valid file; by name."""
-        found: Mapping[str, object]
-        try:
-            found = (
-                {name: await self._workers.run(name, _doubts, self.path(name))} if name else await self.each(_doubts)
+            Checked(
+                printable(app),
+                printable(str(self.path(app))),
+                str(what) if isinstance(what, DeploydError) else None,
+                what.doubts if isinstance(what, _Usable) else (),
             )
-        except DeploydError:
-            return {}
-        return {app: doubts for app, doubts in found.items() if isinstance(doubts, tuple)}
+            for app, what in sorted(found.items())
+        ]
 
     async def overlaps(self, patience: float) -> dict[str, tuple[str, str]]:
         """Return each app whose addresses overlap with those of another app file: that app, and a sentence.
@@ -128,12 +142,11 @@ class AppFiles:
             return {}
         return await self._workers.run("", partial(overlap.overlaps, apps, only6=overlap.ipv6_only()))
 
-    async def _problem(self, name: str, check: Check) -> DeploydError | None:
+    async def _one(self, name: str, read: Callable[[Path], object]) -> object:
         try:
-            await self._workers.run(name, _checked, check, self.path(name))
+            return await self._workers.run(name, read, self.path(name))
         except DeploydError as error:
             return error
-        return None
 
     async def _list(self) -> None:
         try:
@@ -161,22 +174,13 @@ def _load(path: Path) -> App:
     return config.load(path)
 
 
-def _check_release(app: App) -> None:
-    config.require_runnable(config.capture(app), config.resolve_release(app))
-
-
-def _doubts(path: Path) -> tuple[str, ...]:
-    app = config.load(path)
-    doubts = config.require_runnable(config.capture(app), config.resolve_release(app))
-    more = (*config.without_effect(app.service), *config.doubtful_lines(app), *config.doubts(app))
-    return (*more, *doubts)
-
-
-def _release(path: Path) -> str:
+def _usable(path: Path) -> _Usable:
     app = config.load(path)
     release = config.resolve_release(app)
-    config.require_runnable(config.capture(app), release)
-    return release
+    doubts = config.require_runnable(config.capture(app), release)
+    return _Usable(
+        release, (*config.without_effect(app.service), *config.doubtful_lines(app), *config.doubts(app), *doubts)
+    )
 
 
 def _checked(check: Check, path: Path) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 
 from deployd.apps import release_access
-from deployd.apps.app_files import AppFiles
+from deployd.apps.app_files import AppFiles, Checked
 from deployd.apps.caller import Caller
 from deployd.apps.reader_pool import ReaderPool
 from deployd.documents import Json
@@ -41,31 +42,31 @@ class FileReader:
             await self._files.refresh()
             if name not in self._files.names:
                 raise self._files.unknown(name)
-        problems = await self._pool.run(caller, lambda: self._problems(caller, name))
-        doubts = await self._files.doubts(name) if caller.root else {}  # they may quote environment files
+        found = await self._pool.run(caller, lambda: self._checked(caller, name))
         return {
             "apps": [
                 {
-                    "app": app,
-                    "file": file,
-                    "valid": problem is None,
-                    "error": problem,
-                    "warnings": list(doubts.get(app, ())),
+                    "app": item.app,
+                    "file": item.file,
+                    "valid": item.problem is None,
+                    "error": item.problem,
+                    "warnings": list(item.doubts),
                 }
-                for app, file, problem in problems
+                for item in found
             ]
         }
 
-    async def _problems(self, caller: Caller, name: str) -> list[tuple[str, str, str | None]]:
+    async def _checked(self, caller: Caller, name: str) -> list[Checked]:
         overlaps = await self._overlaps(caller)
-        found = await self._files.problems(name, None if caller.root else partial(_check_release, caller))
-        found = [(app, file, problem or overlaps.get(app)) for app, file, problem in found]
-        valid = [app for app, _, problem in found if problem is None]
+        # Only root gets doubts: they may quote environment files.
+        found = await self._files.checked(name, None if caller.root else partial(_check_release, caller))
+        found = [replace(item, problem=item.problem or overlaps.get(item.app)) for item in found]
+        valid = [item.app for item in found if item.problem is None]
         units = dict(await self._unit_problems(caller, valid)) if len(valid) <= MOST_VERIFIED else {}
-        found = [(app, file, problem or units.get(app)) for app, file, problem in found]
-        wrong = [app for app, _, problem in found if problem is not None]
+        found = [replace(item, problem=item.problem or units.get(item.app)) for item in found]
+        wrong = [item.app for item in found if item.problem is not None]
         secret = [app for app in wrong if not await self.may_read(caller, app)]
-        return [(app, file, str(self.invalid(app)) if app in secret else problem) for app, file, problem in found]
+        return [replace(item, problem=str(self.invalid(item.app))) if item.app in secret else item for item in found]
 
     async def _unit_problems(self, caller: Caller, names: list[str]) -> Iterable[tuple[str, str | None]]:
         """Return each of these apps with what systemd would refuse about its units."""

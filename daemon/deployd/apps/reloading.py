@@ -20,8 +20,8 @@ class Reloading:
     async def reload(self) -> None:
         """Reopen a history that was unusable or replaced, and log which app files are not valid."""
         self._recovery.refresh()
-        problems = await self._files.problems()
-        for _, _, problem in problems:
-            if problem is not None:
-                log.warning("%s", problem)
-        log.info("read %d app files in %s", len(problems), self._files.directory)
+        found = await self._files.checked()
+        for item in found:
+            if item.problem is not None:
+                log.warning("%s", item.problem)
+        log.info("read %d app files in %s", len(found), self._files.directory)

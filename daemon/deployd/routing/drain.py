@@ -7,17 +7,14 @@ import time
 
 from deployd.model import unit_name
 from deployd.model.instance import State
-from deployd.routing.listeners import Listeners
+from deployd.routing.listeners import POLL, Listeners
 from deployd.routing.passed_sockets import PassedSockets
 from deployd.routing.unix_sockets import UnixSockets
 from deployd.systemd.manager import Systemd
 from deployd.systemd.observe import STATES
 
-POLL = 0.01
-"""Seconds between two readings of a queue that is to become empty: the kernel does not signal that."""
-
 LONGEST_POLL = 0.5
-"""The same for open connections, some of which last for hours."""
+"""Seconds between two readings of open connections, some of which last for hours."""
 
 HANDSHAKES = 3.0
 """Seconds that half-open handshakes may take. Most later ones are of clients that are gone; what is

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
+import time
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+from deployd.errors import SteeringError
 from deployd.model import unit_name
 from deployd.model.instance import Instance, State
 from deployd.reuseport.group import Address
@@ -17,10 +21,15 @@ from deployd.routing.passed_sockets import PassedSockets
 from deployd.routing.socket_units import SocketUnits
 from deployd.sockdiag.inet_diag import Connection, Listener
 from deployd.systemd.manager import Systemd
+from deployd.systemd.proxy import UNIT
 
 log = logging.getLogger(__name__)
 
 SOCKET = "org.freedesktop.systemd1.Socket"
+POLL = 0.01
+"""Seconds between two readings of a queue that is to become empty, or to be seen: nothing signals that."""
+SEEN = 0.5
+"""Seconds within which systemd sees that a connection waits."""
 
 
 class Listeners:
@@ -76,8 +85,23 @@ class Listeners:
         """Close systemd's end. A process that has the socket accepts what comes to addresses of which no other instance
         listens; what waits for a dead one goes to the others. Starting the instance opens the socket again (Sockets=).
         """
+        await self._unpolled(number)
         self.drop(number)
         await self._units.close(self._unit(number), self._starter(number))
+
+    async def _unpolled(self, number: int) -> None:
+        """Wait until systemd no longer polls a socket in which connections wait.
+
+        It does so from the end of the instance until it has seen one of them. If it sees one while a stop is queued, it
+        accepts and closes all that wait (flush_ports in systemd's socket.c), and none migrates.
+        """
+        end = time.monotonic() + SEEN
+        with contextlib.suppress(SteeringError):
+            while self.queues().get(number) and time.monotonic() < end:
+                found = await self._systemd.read(self._unit(number), UNIT, ["SubState"])
+                if found["SubState"] != "listening":
+                    return
+                await asyncio.sleep(POLL)
 
     def drop(self, number: int) -> None:
         """Forget a socket that is closed, or about to be."""

@@ -29,9 +29,9 @@ from deployd.routing import steered_addresses
 from deployd.routing.address_log import AddressLog
 from deployd.routing.backend import Backend
 from deployd.routing.balancer import Balancer
-from deployd.routing.drain import HANDSHAKES, POLL, Drain
+from deployd.routing.drain import HANDSHAKES, Drain
 from deployd.routing.kernel import Kernel
-from deployd.routing.listeners import Listeners
+from deployd.routing.listeners import POLL, Listeners
 from deployd.routing.passed_sockets import PassedSockets
 from deployd.routing.report import Report
 from deployd.routing.snapshot import Snapshot

@@ -1,0 +1,48 @@
+"""When the socket of a dead instance is closed: not while systemd polls it, or it would close what waits there."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from deployd.routing.listeners import Listeners
+
+
+class Systemd:
+    """Polls the socket until it has been asked `polls` times."""
+
+    def __init__(self, polls: int) -> None:
+        self.left = polls
+        self.calls: list[str] = []
+
+    async def read(self, _unit: str, _interface: str, _names: list[str]) -> dict[str, str]:
+        self.left -= 1
+        self.calls.append("listening" if self.left >= 0 else "running")
+        return {"SubState": self.calls[-1]}
+
+    async def close(self, unit: str, _starter: str) -> None:
+        self.calls.append(f"close {unit}")
+
+
+@pytest.mark.parametrize(
+    ("polls", "waiting", "calls"),
+    [
+        (2, 3, ["listening", "listening", "running", "close demo@1.socket"]),
+        (0, 3, ["running", "close demo@1.socket"]),
+        (2, 0, ["close demo@1.socket"]),
+    ],
+)
+def test_a_socket_in_which_connections_wait_is_closed_when_systemd_has_seen_them(
+    monkeypatch: pytest.MonkeyPatch, polls: int, waiting: int, calls: list[str]
+) -> None:
+    systemd: Any = Systemd(polls)
+    kernel: Any = SimpleNamespace(diag=None, steering=lambda _app: None)
+    listeners = Listeners("demo", systemd, kernel, SimpleNamespace(), Path("/"))  # type: ignore[arg-type]
+    monkeypatch.setattr(listeners, "_units", systemd)
+    monkeypatch.setattr(listeners, "queues", lambda: {1: waiting})
+    asyncio.run(listeners.end(1))
+    assert systemd.calls == calls

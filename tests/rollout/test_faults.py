@@ -81,6 +81,7 @@ def calls(directory: Path, scenario: Scenario) -> list[str]:
     return faults.calls
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("scenario", [deployed, rolled_out, rolled_back])
 def test_a_fault_at_each_call(tmp_path: Path, scenario: Scenario, caplog: pytest.LogCaptureFixture) -> None:
     """The error occurs once, or three times in a row."""

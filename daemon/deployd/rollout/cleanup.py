@@ -6,6 +6,7 @@ import contextlib
 
 from deployd.errors import StateError
 from deployd.instances.actuator import Actuator
+from deployd.model.action import Stop
 from deployd.model.clock import Timestamp
 from deployd.model.instance import State
 from deployd.plan.goal import Goal
@@ -65,11 +66,16 @@ class Cleanup:
     async def restore_origin(self, active: ActiveRollout) -> bool:
         """After `systemctl stop NAME` during a rollout, have the next start bring up the generation before it.
 
-        False while any instance still runs. Raises StateError and SystemdError.
+        False while any instance still runs. One whose start was requested just after systemd had stopped the app is not
+        stopped with it. Raises StateError and SystemdError.
         """
         await self._actuator.wait()
         instances = self._actuator.observe()
-        if any(item.state not in (State.INACTIVE, State.FAILED) for item in instances):
+        running = [item for item in instances if item.state not in (State.INACTIVE, State.FAILED)]
+        for item in running:
+            if item.state in (State.STARTING, State.READY):
+                self._actuator.act(Stop(item.number, item.generation, keep=True), active.target.settings)
+        if running:
             return False
         for item in instances:
             await self._actuator.reset(item.number)

@@ -17,14 +17,19 @@ START, STOP = Wait(3, 7, What.START), Wait(1, 6, What.STOP)
 def test_a_wait_is_reported_once_after_a_while() -> None:
     events: list[dict[str, Any]] = []
     wakes: list[float] = []
-    waited = Waiting(emit=lambda _event, fields: events.append(fields), wake_after=wakes.append)
+    read: list[None] = []
+    emit = lambda _event, fields: events.append(fields)  # noqa: E731
+    waited = Waiting(emit=emit, wake_after=wakes.append, lasted=lambda: read.append(None))
     waited.update({START: "has not sent READY=1 yet"}, 100.0)
     assert (events, wakes) == ([], [AFTER])
     waited.update({START: "has not sent READY=1 yet", STOP: "has not stopped yet"}, 100.0 + AFTER)
     waited.update({START: "has not sent READY=1 yet", STOP: "has not stopped yet"}, 101.0 + AFTER)
     assert events == [{"instance": 3, "generation": 7, "reason": "has not sent READY=1 yet"}]
-    waited.update({}, 102.0 + AFTER)
-    waited.update({START: "has not sent READY=1 yet"}, 103.0 + AFTER)
+    assert len(read) == 1
+    waited.update({START: "has not sent READY=1 yet"}, 100.0 + 2 * AFTER)
+    assert (len(events), len(read)) == (1, 2), "the units are read again as long as it lasts"
+    waited.update({}, 102.0 + 2 * AFTER)
+    waited.update({START: "has not sent READY=1 yet"}, 103.0 + 2 * AFTER)
     assert len(events) == 1
     assert wakes[-1] == AFTER
 
@@ -41,7 +46,7 @@ def test_something_that_takes_long_is_reported_while_it_lasts(monkeypatch: pytes
             events.append(fields)
             reported.set()
 
-        with Waiting(emit=emit, wake_after=lambda _: None).during("a lock"):
+        with Waiting(emit=emit, wake_after=lambda _: None, lasted=lambda: None).during("a lock"):
             if slow:
                 await asyncio.wait_for(reported.wait(), 30)
         return events

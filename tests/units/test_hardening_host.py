@@ -14,14 +14,17 @@ EXAMPLE = CHECKOUT / "packaging/examples/hardened.toml"
 
 SERVE = """\
 #!/usr/bin/python3
-import os, socket, sys
+import os, select, socket
 with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
     notify.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
-listener = socket.socket(fileno=3)
-listener.setblocking(True)
+listener = socket.socket(fileno=3)  # non-blocking for all instances, whose descriptors are duplicates
 with open(os.environ["STATE_DIRECTORY"] + "/visits", "a") as visits:
     while True:
-        connection, _ = listener.accept()
+        select.select([listener], [], [])
+        try:
+            connection, _ = listener.accept()
+        except BlockingIOError:
+            continue  # another instance was faster
         connection.recv(65536)
         print("visit", file=visits, flush=True)
         body = os.environ["DEPLOYD_GENERATION"].encode()

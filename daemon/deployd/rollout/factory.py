@@ -117,7 +117,7 @@ class ControllerFactory:
             recall=parts.recall,
             standby=parts.standby,
             router=parts.router,
-            waiting=Waiting(emit=events.emit, wake_after=loop.wake_after),
+            waiting=Waiting(emit=events.emit, wake_after=loop.wake_after, lasted=parts.resync.invalidate),
             wake_after=loop.wake_after,
         )
         return Controller(

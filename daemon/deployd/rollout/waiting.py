@@ -14,27 +14,33 @@ AFTER = 10.0
 
 
 class Waiting:
-    """The waits of one app. `wake_after` has :meth:`update` called again in so many seconds at the latest."""
+    """The waits of one app. `wake_after` has :meth:`update` called again in so many seconds at the latest.
 
-    def __init__(self, *, emit: Emit, wake_after: Callable[[float], None]) -> None:
+    `lasted` is called every AFTER seconds of a wait: systemd's signal of what is waited for may have been lost.
+    """
+
+    def __init__(self, *, emit: Emit, wake_after: Callable[[float], None], lasted: Callable[[], None]) -> None:
         self._emit = emit
         self._wake_after = wake_after
-        self._since: dict[Wait, float] = {}
+        self._lasted = lasted
+        self._due: dict[Wait, float] = {}
         self._reported: set[Wait] = set()
 
     def update(self, waits: dict[Wait, str], now: float) -> None:
         """Report those of `waits` that have lasted for AFTER. `now` is in CLOCK_MONOTONIC seconds."""
-        self._since = {wait: self._since.get(wait, now) for wait in waits}
+        self._due = {wait: self._due.get(wait, now + AFTER) for wait in waits}
         self._reported &= waits.keys()
-        for wait, since in self._since.items():
-            if wait in self._reported:
+        for wait, due in self._due.items():
+            if now < due:
+                self._wake_after(due - now)
                 continue
-            if now < since + AFTER:
-                self._wake_after(since + AFTER - now)
-                continue
-            self._reported.add(wait)
-            fields = {"instance": wait.number, "generation": wait.generation, "reason": waits[wait]}
-            self._emit(EventName.WAITING, fields)
+            self._due[wait] = now + AFTER
+            if wait not in self._reported:
+                self._reported.add(wait)
+                fields = {"instance": wait.number, "generation": wait.generation, "reason": waits[wait]}
+                self._emit(EventName.WAITING, fields)
+            self._lasted()
+            self._wake_after(0.0)
 
     @contextmanager
     def during(self, reason: str) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from unittest.mock import create_autospec
+from unittest.mock import AsyncMock, create_autospec
 
 import pytest
 
@@ -44,13 +44,13 @@ class Parts:
 def test_an_app_that_was_stopped_does_not_abort_a_superseded_rollout(superseded: bool) -> None:
     parts = Parts()
 
-    async def restore_origin(_active: ActiveRollout) -> bool:
+    async def restore_origin(_active: ActiveRollout, _is_stopped: object) -> bool:
         if superseded:
             parts.supersede()
         return True
 
     parts.cleanup.restore_origin = restore_origin
-    assert asyncio.run(parts.lifecycle.app_stopped(parts.active)) is not superseded
+    assert asyncio.run(parts.lifecycle.app_stopped(parts.active, AsyncMock())) is not superseded
     assert parts.recorder.finish.called is not superseded
 
 

@@ -41,6 +41,13 @@ class AppUnit:
     def is_up(self) -> bool:
         return self._opening() or self._systemd.properties(self.unit).get("ActiveState") in UP
 
+    async def is_stopped(self) -> bool:
+        """True if the unit is down and not about to be started, as systemd says now. Raises SystemdError."""
+        if await self._systemd.job(self.unit) is not None:
+            return False
+        await self._systemd.refresh(self.unit)
+        return not self.is_up() and await self._systemd.job(self.unit) is None
+
     async def is_machine_stopping(self) -> bool:
         """True if the whole machine is going down. Raises SystemdError."""
         return await self._systemd.is_stopping()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Awaitable, Callable
 
 from deployd.errors import StateError
 from deployd.instances.actuator import Actuator
@@ -63,17 +64,19 @@ class Cleanup:
             # The next number too: a request may be running hooks, which read the files before anything is recorded.
             self._pins.prune(self._app, {self._history.next_number(self._app), *files})
 
-    async def restore_origin(self, active: ActiveRollout) -> bool:
+    async def restore_origin(self, active: ActiveRollout, is_stopped: Callable[[], Awaitable[bool]]) -> bool:
         """After `systemctl stop NAME` during a rollout, have the next start bring up the generation before it.
 
-        False while any instance still runs. One whose start was requested just after systemd had stopped the app is not
-        stopped with it. Raises StateError and SystemdError.
+        False while any instance still runs, which it does if a connection has started the app again. One whose start
+        was requested just after systemd had stopped the app is stopped here, as long as the app `is_stopped`. Raises
+        StateError and SystemdError.
         """
         await self._actuator.wait()
         instances = self._actuator.observe()
         running = [item for item in instances if item.state not in (State.INACTIVE, State.FAILED)]
-        for item in running:
-            if item.state in (State.STARTING, State.READY):
+        late = [item for item in running if item.state in (State.STARTING, State.READY)]
+        if late and await is_stopped():
+            for item in late:
                 self._actuator.act(Stop(item.number, item.generation, keep=True), active.target.settings)
         if running:
             return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from deployd.instances.actuator import Actuator
 from deployd.instances.observer import Observer
@@ -91,9 +91,9 @@ class Lifecycle:
         else:
             await self.fail(active, Failure(GateName.RELEASE, reason))
 
-    async def app_stopped(self, active: ActiveRollout) -> bool:
+    async def app_stopped(self, active: ActiveRollout, is_stopped: Callable[[], Awaitable[bool]]) -> bool:
         """Abort once all instances of an app that was stopped by hand are down; False until then, or if superseded."""
-        if not await self._cleanup.restore_origin(active) or active.over:
+        if not await self._cleanup.restore_origin(active, is_stopped) or active.over:
             return False
         self.finish(active, Result.ABORTED, f"the app was stopped (systemctl stop {active.rollout.app})")
         return True

@@ -168,7 +168,9 @@ class Reconciler:
             return True  # what is left of a first deployment is removed whether the app is up or not
         if active.was_up:
             # A shutdown of the machine stops everything; the rollout continues after the boot.
-            if not await self._app_unit.is_machine_stopping() and await self._lifecycle.app_stopped(active):
+            if await self._app_unit.is_machine_stopping():
+                return False
+            if await self._lifecycle.app_stopped(active, self._app_unit.is_stopped):
                 self._resync.invalidate()
             return False
         if active.aim is not None:

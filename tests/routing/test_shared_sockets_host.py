@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from tests.host.stage import APP, PORT, Json, Stage
+from tests.host.stage import APP, APP_FILE, PORT, Json, Stage
 
 ADDRESS = f"127.0.0.1:{PORT}"
 DAEMON = "deployd.service"
@@ -91,9 +91,16 @@ def test_an_address_may_come_after_the_socket(stage: Stage) -> None:
     assert away.items() <= address(stage).items()
     [event] = [event for event in ended.events if event["event"] == "address"]
     assert away.items() <= event.items()
+    checked = stage.deployd("check", APP)
+    assert (checked.returncode, checked.stderr) == (
+        0,
+        f'{APP}: warning: {APP_FILE}: listen: "192.0.2.7:8080" is on no interface of this machine now; the socket will'
+        " be open, but clients reach it only once the address is there\n",
+    )
     stage.machine.run(["ip", "address", "add", "192.0.2.7/32", "dev", "lo"])
     with stage.machine.connect(("192.0.2.7", 8080)) as connection:
         connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert connection.recv(12) == b"HTTP/1.1 200"
     assert address(stage)["reason"] == ""
+    assert stage.deployd("check", APP).stderr == ""
     stage.machine.run(["ip", "address", "delete", "192.0.2.7/32", "dev", "lo"])

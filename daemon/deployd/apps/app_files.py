@@ -19,6 +19,7 @@ from deployd.errors import DeploydError, InvalidFile, NoSuchApp
 from deployd.files.sweep import Shared, Sweep
 from deployd.files.workers import Workers
 from deployd.model.app import App
+from deployd.units.occupants import away
 
 log = logging.getLogger(__name__)
 
@@ -178,9 +179,8 @@ def _usable(path: Path) -> _Usable:
     app = config.load(path)
     release = config.resolve_release(app)
     doubts = config.require_runnable(config.capture(app), release)
-    return _Usable(
-        release, (*config.without_effect(app.service), *config.doubtful_lines(app), *config.doubts(app), *doubts)
-    )
+    own = (*config.without_effect(app.service), *config.doubtful_lines(app), *config.doubts(app))
+    return _Usable(release, (*own, *away(app, path), *doubts))
 
 
 def _checked(check: Check, path: Path) -> None:

@@ -122,11 +122,6 @@ def ipv6_only(sysctl: Path = _SYSCTL) -> bool:
         return False
 
 
-def is_specific(item: Listen) -> bool:
-    """True for a TCP address other than 0.0.0.0 and [::], which may be on no interface (yet)."""
-    return item.kind is ListenKind.TCP and int(_host(item)) != ANY
-
-
 def _sentence_of_two(item: Listen, other: App, its: Listen) -> str:
     same = "" if its == item else f", which listens at {its.address}"
     return f'listen: "{item.address}" cannot be open together with the app {other.name}{same}; change one of them'

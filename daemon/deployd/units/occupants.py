@@ -1,4 +1,4 @@
-"""Which processes listen at an address already, so that a socket cannot be opened there."""
+"""Why clients may not reach an address: other processes listen there, or no interface has it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deployd.config import overlap
 from deployd.errors import SteeringError
-from deployd.model.app import Listen, ListenKind
+from deployd.model.app import App, Listen, ListenKind
 from deployd.reuseport.listeners import cgroup_id, cgroup_root
 from deployd.sockdiag import holders
 from deployd.sockdiag.inet_diag import Diag, Listener
@@ -74,13 +74,40 @@ def is_local(address: str) -> bool:
     host = address.rpartition(":")[0].strip("[]")
     if address.startswith("/") or not host:
         return True
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if ":" not in host:
+        return _binds(socket.AF_INET, (host, 0))
+    scopes = [number for number, _ in socket.if_nameindex()] if _is_scoped(address) else [0]
+    return any(_binds(socket.AF_INET6, (host, 0, 0, scope)) for scope in scopes)
+
+
+def _is_scoped(address: str) -> bool:
+    """True for an IPv6 link-local address, which can be bound on a named interface only (ipv6(7))."""
+    return address.startswith("[") and ipaddress.IPv6Address(address.rpartition(":")[0].strip("[]")).is_link_local
+
+
+def _binds(family: socket.AddressFamily, address: tuple[str, int] | tuple[str, int, int, int]) -> bool:
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.bind((host, 0))
+            probe.bind(address)
     except OSError:
         return False
     return True
+
+
+def away(app: App, file: Path) -> Iterator[str]:
+    """Yield a sentence for each address in the app file that clients cannot reach now: a typing error, perhaps."""
+    refuses = dict(app.socket).get("FreeBind", ("yes",))[-1].lower() in ("0", "no", "n", "false", "f", "off")
+    then = (
+        "with FreeBind = false the socket opens only once the address is there"
+        if refuses
+        else "the socket will be open, but clients reach it only once the address is there"
+    )
+    for item in app.listen:
+        where = f'{file}: listen: "{item.address}"'
+        if _is_scoped(item.address) and "BindToDevice" not in dict(app.socket):
+            yield f"{where} is link-local: no socket opens there without BindToDevice in [socket]"
+        elif not is_local(item.address):
+            yield f"{where} is on no interface of this machine now; {then}"
 
 
 def _tcp(address: str) -> dict[int, int]:

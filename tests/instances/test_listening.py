@@ -97,8 +97,8 @@ def test_one_that_had_it_may_lose_it_and_get_it_again(monkeypatch: pytest.Monkey
 
 
 def test_one_that_never_accepts_is_found_by_the_clients_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    def waits(*cookies: int, accepts: bool = False) -> Found:
-        return Found(passed=True, waiting=frozenset(cookies), accepts=accepts)
+    def waits(*cookies: int, accepts: bool = False, unknown: int = 0) -> Found:
+        return Found(passed=True, waiting=frozenset(cookies), unknown=unknown, accepts=accepts)
 
     long = 1 + ceil(Gate().timeout * (LOOKS - 1) / PATIENCE)  # looks
     assert look(monkeypatch, *[waits(7)] * (long - 1))[0].listener is Listener.PASSED
@@ -107,6 +107,8 @@ def test_one_that_never_accepts_is_found_by_the_clients_that_wait(monkeypatch: p
     assert look(monkeypatch, waits(7), *[waits(8)] * long)[0].listener is Listener.PASSED, "7 was accepted"
     assert look(monkeypatch, waits(7, accepts=True), *[waits(7)] * long)[0].listener is Listener.PASSED
     assert look(monkeypatch, *[waits(7)] * long, waits(8), waits(8))[1] == ["unused", "passed"]
+    assert look(monkeypatch, waits(7), *[waits(unknown=1)] * long)[1] == ["unused"], "all clients have gone"
+    assert look(monkeypatch, *[waits(count, unknown=9 - count) for count in range(9)] * long)[1] == []
 
 
 def test_with_a_probe_processes_outside_of_the_unit_may_serve(monkeypatch: pytest.MonkeyPatch) -> None:

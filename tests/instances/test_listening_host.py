@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from tests.host.stage import APP, Stage
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.host.stage import APP, DEADLINE, Stage
+from tests.sample_apps.release import app_file
 
 READY = """\
 import os, signal, socket, sys, time
@@ -44,30 +49,54 @@ while True:
 """
 
 
+# A client waits at its socket, and nothing is ever accepted.
+QUEUE = "queue"
+IDLE = f"""{READY}
+client = socket.socket(socket.AF_UNIX)
+client.connect("/run/{QUEUE}.sock")
+ready()
+signal.pause()
+"""
+
+
+@contextmanager
+def queue_fails(stage: Stage) -> Iterator[None]:
+    """Deploy an app that never accepts, which is found after 15 s, while the test does something else."""
+    stage.machine.write(f"/srv/{QUEUE}/app.py", IDLE)
+    settings = app_file(QUEUE, f"/srv/{QUEUE}", f"/run/{QUEUE}.sock", 1, gate={"timeout": "5s", "min_ready": "1h"})
+    stage.machine.write(f"/etc/deployd/apps/{QUEUE}.toml", settings)
+    with stage.machine.popen(["deployd", "apply", QUEUE], stderr=subprocess.PIPE) as applied:
+        yield
+        _, said = applied.communicate(timeout=DEADLINE)
+    reason = "instance 1 sent READY=1 but has never accepted a connection, although clients have waited"
+    assert reason in " ".join(said.split()), said
+
+
 def test_a_process_without_the_listener_does_not_count_as_ready(stage: Stage) -> None:
     stage.deploy("v1", instances=2, routing="shared")
-    before = stage.invocations()
-    files = {"elsewhere.py": ELSEWHERE, "worker.py": WORKER}
+    with queue_fails(stage):
+        before = stage.invocations()
+        files = {"elsewhere.py": ELSEWHERE, "worker.py": WORKER}
 
-    stage.configure(exec=["/usr/bin/python3", "elsewhere.py"])
-    ended = stage.rollout(stage.release("v2", files=files))
-    assert (ended.status, ended.result) == (1, "rolled-back"), ended
-    assert ended.reason == (
-        "instance 3 sent READY=1 but listens on 127.0.0.1:8000 and not on the socket that systemd passes to it"
-    )
-    assert stage.history()[0]["failure"]["gate"] == "listener"
-    assert stage.invocations() == before
+        stage.configure(exec=["/usr/bin/python3", "elsewhere.py"])
+        ended = stage.rollout(stage.release("v2", files=files))
+        assert (ended.status, ended.result) == (1, "rolled-back"), ended
+        assert ended.reason == (
+            "instance 3 sent READY=1 but listens on 127.0.0.1:8000 and not on the socket that systemd passes to it"
+        )
+        assert stage.history()[0]["failure"]["gate"] == "listener"
+        assert stage.invocations() == before
 
-    stage.configure(exec=["/usr/bin/python3", "worker.py"])
-    ended = stage.rollout(stage.release("v3", files=files))
-    assert (ended.status, ended.result) == (0, "succeeded"), ended
-    first = min(stage.invocations())
-    worker = int(stage.machine.path(f"/run/worker-{first}").read_text())
-    stage.machine.run(["kill", "-KILL", str(worker)])
-    stage.machine.wait_for(lambda: stage.status()["ready"] == 1)
-    (lost,) = [item for item in stage.status()["instances"] if not item["ready"]]
-    assert (lost["instance"], lost["state"]) == (first, "unreachable")
-    assert lost["detail"] == "has closed the socket that systemd passes to it"
-    said = [entry["MESSAGE"] for entry in stage.journal.entries() if entry.get("DEPLOYD_APP") == APP]
-    assert any(f"instance {first} has closed the socket" in line for line in said), said
-    assert stage.show(lost["unit"], "ActiveState")["ActiveState"] == "active"
+        stage.configure(exec=["/usr/bin/python3", "worker.py"])
+        ended = stage.rollout(stage.release("v3", files=files))
+        assert (ended.status, ended.result) == (0, "succeeded"), ended
+        first = min(stage.invocations())
+        worker = int(stage.machine.path(f"/run/worker-{first}").read_text())
+        stage.machine.run(["kill", "-KILL", str(worker)])
+        stage.machine.wait_for(lambda: stage.status()["ready"] == 1)
+        (lost,) = [item for item in stage.status()["instances"] if not item["ready"]]
+        assert (lost["instance"], lost["state"]) == (first, "unreachable")
+        assert lost["detail"] == "has closed the socket that systemd passes to it"
+        said = [entry["MESSAGE"] for entry in stage.journal.entries() if entry.get("DEPLOYD_APP") == APP]
+        assert any(f"instance {first} has closed the socket" in line for line in said), said
+        assert stage.show(lost["unit"], "ActiveState")["ActiveState"] == "active"

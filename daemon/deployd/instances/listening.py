@@ -59,8 +59,8 @@ class _Record:
     """The time of the first of them."""
     accepted: bool = False
     """Connections from its socket were accepted."""
-    waiting: frozenset[int] = frozenset()
-    """Connections that have waited since `waiting_since`, as long as none was accepted."""
+    waiting: Found | None = None
+    """The last look since `waiting_since`, as long as connections wait and none was accepted."""
     waiting_since: float = 0.0
 
 
@@ -192,17 +192,18 @@ class ListeningInstances:
             record.listener = Listener.MISSING
 
     def _is_unused(self, record: _Record, found: Found) -> bool:
-        """True if the same clients have waited for as long as a start may take, and none was ever accepted.
+        """True if clients have waited for as long as a start may take, and none was ever accepted.
 
         A busy server has accepted one. With a shared socket it is enough that another instance has: what waits there
         is no fault of this one.
         """
-        record.accepted = record.accepted or found.accepts or bool(record.waiting - found.waiting)
-        if record.accepted or not found.waiting:
-            record.waiting = frozenset()
+        before, record.waiting = record.waiting, None
+        record.accepted = record.accepted or found.accepts or (before is not None and found.accepted_since(before))
+        if record.accepted or not (found.waiting or found.unknown):
             return False
-        if not record.waiting:
-            record.waiting, record.waiting_since = found.waiting, self._clock()
+        record.waiting = found
+        if before is None:
+            record.waiting_since = self._clock()
         return self._clock() >= record.waiting_since + self._patience(record.item)
 
     def _patience(self, item: Instance) -> float:

@@ -19,9 +19,16 @@ class Found:
     own: tuple[str, ...] = ()
     """The addresses of those that its processes have made themselves; not read if `passed` is true."""
     waiting: frozenset[int] = frozenset()
-    """The connections that wait to be accepted from the first TCP socket that was passed."""
+    """The connections that wait to be accepted from the first TCP socket that was passed; without a TCP socket, from
+    the UNIX sockets."""
+    unknown: int = 0
+    """Further ones that cannot be distinguished, because their clients have closed them (UNIX only)."""
     accepts: bool = False
-    """True if connections from that socket have been accepted, by whatever process."""
+    """True if connections from these sockets have been accepted, by whatever process."""
+
+    def accepted_since(self, before: Found) -> bool:
+        """True if a connection that waited `before` was accepted: more are missing than have become unknown."""
+        return len(before.waiting - self.waiting) > self.unknown - before.unknown
 
 
 @dataclass(slots=True)
@@ -34,8 +41,8 @@ class Listening:
 
     tcp: Mapping[int, tuple[str, int, int]]
     """Inode to address, cgroup and length of the queue."""
-    unix: Mapping[int, str]
-    """Inode to path."""
+    unix: Mapping[int, tuple[str, int]]
+    """Inode to path and length of the queue."""
     _systemd: set[int] | None = field(default=None)
     _diag: Diag = field(default_factory=Diag)
 
@@ -56,13 +63,22 @@ class Listening:
                 if made_in and made_in not in inside:
                     waiting, accepts = self._diag.waiting(made_in) if queue else (frozenset[int](), False)
                     return Found(passed=True, waiting=waiting, accepts=accepts)
-            if self.unix.get(inode) not in others:
+            if inode not in self.unix or self.unix[inode][0] not in others:
                 mine.add(inode)
         # Not only those that listen here: a socket may be of another network namespace, or for datagrams.
-        if mine and mine & self._of_systemd():
-            return Found(passed=True)
+        if mine and (passed := mine & self._of_systemd()):
+            return self._passed(passed)
         own = {self.tcp[inode][0] for inode in mine & self.tcp.keys()}
-        return Found(passed=False, own=tuple(sorted(own | {self.unix[inode] for inode in mine & self.unix.keys()})))
+        return Found(passed=False, own=tuple(sorted(own | {self.unix[inode][0] for inode in mine & self.unix.keys()})))
+
+    def _passed(self, inodes: Iterable[int]) -> Found:
+        """Return what waits at the UNIX sockets among those that were passed."""
+        queues = {inode: queue for inode in inodes if inode in self.unix and (queue := self.unix[inode][1])}
+        if not queues:
+            return Found(passed=True)
+        waiting, unknown = unix_diag.waiting(queues)
+        accepts = bool(unix_diag.accepted({self.unix[inode][0] for inode in queues}))
+        return Found(passed=True, waiting=waiting, unknown=unknown, accepts=accepts)
 
     def _of_systemd(self) -> set[int]:
         if self._systemd is None:

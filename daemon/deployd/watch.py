@@ -209,11 +209,6 @@ def _now() -> str:
 def _finished(app: str, row: Json) -> Json:
     """Return the ``finished`` event that was missed, from the history."""
     event = {"event": "finished", "app": app, "to": row.get("generation"), "time": row.get("finished") or _now()}
-    for key in ("generation", "release", "result", "reason", "replaced", "adopted", "watched_until"):
+    for key in ("generation", "release", "result", "reason", "replaced", "adopted", "duration", "watched_until"):
         event[key] = row.get(key)
-    try:
-        times = [datetime.datetime.fromisoformat(str(row.get(key))) for key in ("started", "finished")]
-        event["duration"] = (times[1] - times[0]).total_seconds()
-    except (TypeError, ValueError):
-        event["duration"] = None
     return event

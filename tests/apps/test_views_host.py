@@ -33,6 +33,7 @@ GENERATION = {
     "reason": str,
     "started": TIME,
     "finished": TIME,
+    "duration": float,
     "replaced": list,
     "adopted": list,
 }
@@ -87,7 +88,7 @@ def test_history_has_the_keys_of_the_contract(stage: Stage) -> None:
     with stage.begin("rollout", "--release", stage.release("v3"), "--canary", "1") as begun:
         begun.until("paused")
         newest = stage.history()[0]
-        assert (newest["result"], newest["finished"]) == ("running", None)
+        assert (newest["result"], newest["finished"], newest["duration"]) == ("running", None, None)
         assert stage.deployd("resume", APP).returncode == 0
         begun.end()
 

@@ -90,6 +90,7 @@ def generation_row(number: int, result: str = "succeeded", **more: Any) -> dict[
         "reason": "",
         "started": "2026-01-02T03:04:05+00:00",
         "finished": None if result == "running" else "2026-01-02T03:04:11.200000+00:00",
+        "duration": None if result == "running" else 6.2,
         "replaced": [1, 2, 3, 4],
         "adopted": [],
         **more,

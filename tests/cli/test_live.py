@@ -7,12 +7,18 @@ import contextlib
 import io
 import os
 import re
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, cast
 
 import pytest
 
+from deployd.api import Client
+from deployd.model.clock import Timestamp, iso
 from deployd_cli import live
+from deployd_cli.commands import status as status_command
 from deployd_cli.live import AFTERWARDS, HIDE_CURSOR, SHOW_CURSOR, Screen
+from tests.cli.fake_daemon import instance, status
 
 SEQUENCE = re.compile(r"\x1b\[\?25[lh]|\x1b\[([0-9]*)([AHJK])|([\r\n])|([^\x1b\r\n]+)")
 
@@ -115,3 +121,23 @@ def test_the_last_drawing_leaves_room_and_the_cursor(terminal: Terminal) -> None
     written = terminal.getvalue()
     assert written.startswith(HIDE_CURSOR)
     assert written.endswith(SHOW_CURSOR)
+
+
+def test_ages_in_status_do_not_follow_a_wall_clock_that_is_set_later(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrived = Timestamp(time.monotonic(), 1_000_000.0, "boot")
+    monkeypatch.setattr(Timestamp, "now", lambda: arrived)
+    monkeypatch.setattr(status_command, "can_redraw", lambda _: True)
+
+    class Daemon:
+        async def changes(self, _: str) -> AsyncIterator[dict[str, Any]]:
+            yield status(instances=[instance(1, 7, since=iso(994_000.0))])
+
+        async def present(self) -> bool:
+            return False
+
+    with contextlib.redirect_stdout(terminal):
+        asyncio.run(status_command._watch(cast(Client, Daemon()), "demo", as_json=False))
+    shown = next(row for row in terminal.rows if row.split()[:3] == ["1", "7", "ready"])
+    assert shown.split()[3:5] == ["100", "min"]

@@ -202,6 +202,13 @@ def test_an_instance_with_a_problem_is_shown_among_many_that_serve() -> None:
     assert shown[-1].strip() == "and 25 ready (generation 7)"
 
 
+def test_history_shows_the_measured_duration_although_the_clock_was_set_back() -> None:
+    rows = [generation_row(8, "running"), generation_row(7, finished="2020-01-01T00:00:00+00:00", duration=75.0)]
+    _, running, done = history_lines({"generations": rows}, NOW, width=None, paint=PLAIN)
+    assert running.split()[5:7] == ["-", "4"]
+    assert done.split()[5:7] == ["75", "s"]
+
+
 def test_history_fits_a_small_terminal_and_cuts_no_reason() -> None:
     reason = "instance 5 exited with status 3 before it was ready, and has a reason that is too long for a line"
     history = {"app": "demo", "generations": [generation_row(8, "rolled-back", reason=reason), generation_row(7)]}

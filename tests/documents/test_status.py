@@ -124,6 +124,12 @@ def test_history_pages_say_that_there_are_more() -> None:
     assert (found["more"], found["generation"], found["history_error"]) == (True, 7, "history.sqlite is damaged")
 
 
+def test_history_has_the_measured_duration() -> None:
+    entries = [generation(8), replace(generation(7, Result.SUCCEEDED), finished=400.0, duration=6.20004)]
+    rolling, done = history("demo", entries, 7)["generations"]
+    assert (rolling["finished"], rolling["duration"], done["duration"]) == (None, None, 6.2)
+
+
 def test_repair_reports_each_app() -> None:
     found = repaired(Path("/h"), None, {"demo": (7, Rollout("demo", 7, 8), ""), "other": (None, None, "damaged")})
     assert (found["history"], found["aside"]) == ("/h", None)

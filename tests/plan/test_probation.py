@@ -28,7 +28,7 @@ def gone_live(number: int, origin: int | None, **more: object) -> Generation:
 
 def begun(target: Generation, *older: Entry, before: Probation | None = None) -> Probation | None:
     running = replace(target, result=Result.RUNNING)
-    return rules.begun(running, [running, *older], before, NOW.wall - 10.0, NOW)
+    return rules.begun(running, [running, *older], before, 10.0, NOW)
 
 
 def paused(target: Generation) -> Generation:

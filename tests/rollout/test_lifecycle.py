@@ -10,7 +10,6 @@ import pytest
 from deployd.errors import StateError
 from deployd.instances.actuator import Actuator
 from deployd.instances.observer import Observer
-from deployd.model.clock import Timestamp
 from deployd.model.failure import Failure, GateName
 from deployd.model.rollout import Rollout
 from deployd.rollout.active import ActiveRollout
@@ -76,11 +75,3 @@ def test_a_history_that_cannot_be_read_leaves_the_active_rollout() -> None:
         recorder.take_up()
     assert recorder.active is active
     assert not active.over
-
-
-def test_the_duration_does_not_follow_the_wall_clock() -> None:
-    rollout = Rollout("demo", 7, 8, started=1000.0)
-    set_back = Timestamp(monotonic=52.5, wall=400.0, boot="a")
-    assert ActiveRollout(rollout, generation(8), begun=50.0).lasted(set_back) == 2.5
-    assert ActiveRollout(rollout, generation(8)).lasted(set_back) == 0.0
-    assert ActiveRollout(rollout, generation(8)).lasted(Timestamp(52.5, 1003.0, "a")) == 3.0

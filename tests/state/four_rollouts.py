@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from deployd.model.app import App, Listen, ListenKind
+from deployd.model.clock import Timestamp
 from deployd.model.crashes import Crash, Crashes
 from deployd.model.failure import Failure, GateName
 from deployd.model.generation import Cause, Generation, Result
@@ -30,6 +31,11 @@ def generation(number: int, result: Result = Result.RUNNING, app: str = "demo") 
     )
 
 
+def at(wall: float) -> Timestamp:
+    """Return a moment of a machine that was booted at 1000 s on the wall clock."""
+    return Timestamp(wall - 1000.0, wall, "boot")
+
+
 FIRST = Rollout("demo", None, 1, started=1001.0)
 SECOND = Rollout("demo", 1, 2, started=1002.0)
 THIRD, FOURTH = Rollout("demo", 1, 3, started=1003.0), Rollout("demo", 1, 4, started=1004.0)
@@ -41,16 +47,16 @@ OPERATIONS: tuple[Operation, ...] = (
     lambda history: history.begin(generation(1), FIRST),
     lambda history: history.progress(replace(FIRST, passed=frozenset({1})), (), ()),
     lambda history: history.saw("demo", 1, 1, "a" * 32),
-    lambda history: history.finish(FIRST, Result.SUCCEEDED, "", 1001.5),
+    lambda history: history.finish(FIRST, Result.SUCCEEDED, "", at(1001.5)),
     lambda history: history.begin(generation(2), SECOND),
     lambda history: history.progress(replace(SECOND, passed=frozenset({2, 3})), (1,), (2,)),
     lambda history: history.move(BACK),
-    lambda history: history.finish(BACK, Result.ROLLED_BACK, BACK.reason, 1002.5),
+    lambda history: history.finish(BACK, Result.ROLLED_BACK, BACK.reason, at(1002.5)),
     lambda history: history.begin(generation(3), THIRD),
     lambda history: history.crashed("demo", "b" * 32, {1: Crashes(1, invocation="c" * 32, count=2)}),
-    lambda history: history.supersede(THIRD, "superseded by generation 4", generation(4), FOURTH),
+    lambda history: history.supersede(THIRD, "superseded by generation 4", generation(4), FOURTH, at(1004.0)),
     lambda history: history.failed(FOURTH, FAILURE),
-    lambda history: history.finish(FOURTH, Result.ABORTED, "aborted by request", 1004.5),
+    lambda history: history.finish(FOURTH, Result.ABORTED, "aborted by request", at(1004.5)),
     lambda history: history.log_crashes("demo", "b" * 32, [Crash(1, 1, 5.0, "was killed by SIGKILL", "c" * 32)]),
     lambda history: history.put_on_probation(Probation("demo", 1, None, "", 0.0, 1.0, 301.0, "b" * 32, 1305.0)),
     lambda history: history.end_probation("demo"),

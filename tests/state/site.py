@@ -13,7 +13,7 @@ from deployd.model.generation import Result
 from deployd.model.rollout import Rollout
 from deployd.state.history import History
 from deployd.state.pins import Pins
-from tests.state.four_rollouts import generation
+from tests.state.four_rollouts import at, generation
 
 FILES = {"run": ("#!/bin/sh\n", 0o755), "environment": ("A=b\n", 0o600)}
 
@@ -43,7 +43,7 @@ class Site:
         rollout = Rollout(app, made.origin, number, started=made.started)
         self.history.begin(made, rollout)
         if result is not Result.RUNNING:
-            self.history.finish(rollout, result, "", made.started + 1)
+            self.history.finish(rollout, result, "", at(made.started + 1))
         return rollout
 
     def sql(self, *statements: str) -> None:

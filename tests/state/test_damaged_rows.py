@@ -15,7 +15,7 @@ from deployd.model.generation import Result
 from deployd.state import repair
 from tests.state.site import REMEDY, Site, stat_mode
 
-REST = "'', 0, 0, '[]', '', '[]', 0, 0, '', NULL"
+REST = "'', 0, 0, '[]', '', '[]', 0, 0, 0, '', NULL"
 
 
 ROWS: dict[str, str] = {

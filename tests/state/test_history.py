@@ -19,12 +19,13 @@ from typing import Any
 import pytest
 
 from deployd.errors import StateError
+from deployd.model.clock import Timestamp
 from deployd.model.crashes import Crashes
 from deployd.model.generation import Generation, Result
 from deployd.model.rollout import Hold, Phase
 from deployd.state.history import History
 from deployd.state.source import Source
-from tests.state.four_rollouts import BACK, FIRST, OPERATIONS, SECOND, generation
+from tests.state.four_rollouts import BACK, FIRST, OPERATIONS, SECOND, at, generation
 
 CHECKOUT = Path(__file__).parents[2]
 SOURCES = os.pathsep.join(str(CHECKOUT / part) for part in (".", "daemon"))
@@ -169,7 +170,7 @@ def test_generations_and_rollouts_are_read_back(history: History) -> None:
     history.begin(generation(1), FIRST)
     assert (history.generation("demo", 1), history.rollout("demo")) == (generation(1), FIRST)
     assert history.current("demo") is None
-    history.finish(FIRST, Result.SUCCEEDED, "", 1001.5)
+    history.finish(FIRST, Result.SUCCEEDED, "", at(1001.5))
     assert history.current("demo") == 1
     assert history.rollout("demo") is None
     history.begin(generation(2), SECOND)
@@ -180,7 +181,7 @@ def test_generations_and_rollouts_are_read_back(history: History) -> None:
     history.move(BACK)
     assert history.rollout("demo") == BACK
     assert BACK.phase is Phase.ROLLING_BACK
-    history.finish(BACK, Result.ROLLED_BACK, BACK.reason, 1002.5)
+    history.finish(BACK, Result.ROLLED_BACK, BACK.reason, at(1002.5))
     assert history.current("demo") == 1
     newest, first = generations(history)
     assert (newest.result, newest.reason, newest.finished) == (Result.ROLLED_BACK, BACK.reason, 1002.5)
@@ -188,9 +189,21 @@ def test_generations_and_rollouts_are_read_back(history: History) -> None:
     assert history.next_number("demo") == 3
 
 
+def test_the_duration_is_measured_although_the_wall_clock_is_set(history: History) -> None:
+    first, second = (replace(item, began=item.started - 1000.0, boot="boot") for item in (FIRST, SECOND))
+    history.begin(generation(1), first)
+    assert history.rollout("demo") == first
+    assert generations(history)[0].duration is None
+    set_back = Timestamp(monotonic=1.75, wall=400.0, boot="boot")
+    history.supersede(first, "superseded by generation 2", generation(2), second, set_back)
+    history.finish(second, Result.SUCCEEDED, "", replace(set_back, monotonic=4.0))
+    assert [(item.finished, item.duration) for item in generations(history)] == [(400.0, 2.0), (400.0, 0.75)]
+    assert [item.duration for item in history.entries("demo", 2)] == [2.0, 0.75]
+
+
 def test_a_first_rollout_that_failed_leaves_no_current_generation(history: History) -> None:
     history.begin(generation(1), FIRST)
-    history.finish(FIRST, Result.FAILED, "instance 1 exited with status 3", 1001.5)
+    history.finish(FIRST, Result.FAILED, "instance 1 exited with status 3", at(1001.5))
     assert history.current("demo") is None
     assert history.next_number("demo") == 2
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import nullcontext
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -17,6 +18,7 @@ from deployd_cli.text.words import dicts_of, text_of
 
 if TYPE_CHECKING:
     from deployd.api import Client
+    from deployd.model.clock import Timestamp
 
 WATCH = typer.Option(
     False, "--watch", "-w", help="Update the display until ^C; with --json or in a pipe, print a line per change."
@@ -49,7 +51,7 @@ def status(app: str = APP_OR_ALL, watch: bool = WATCH, exit_code: bool = EXIT_CO
 
 
 def _show(statuses: Statuses, app: str) -> None:
-    show(_lines(statuses, app, width_of(sys.stdout)))
+    show(_lines(statuses, app, datetime.now().astimezone(), width_of(sys.stdout)))
     for error in dict.fromkeys(text_of(item, "history_error") for item in statuses.values() if not app):
         if error:
             message(error)
@@ -57,11 +59,10 @@ def _show(statuses: Statuses, app: str) -> None:
         message("no apps; an app is a file in /etc/deployd/apps")
 
 
-def _lines(statuses: Statuses, app: str, width: int | None, height: int | None = None) -> list[str]:
+def _lines(statuses: Statuses, app: str, now: datetime, width: int | None, height: int | None = None) -> list[str]:
     paint = paint_for(sys.stdout)
     if not app:
         return overview_lines(statuses.values(), width=width, paint=paint)[:height]
-    now = datetime.now().astimezone()
     return status_lines(statuses.get(app, {}), now, width=width, height=height, paint=paint)[:height]
 
 
@@ -74,16 +75,30 @@ async def _watch(client: Client, app: str, as_json: bool) -> None:
                 show([change_line(change)])
         return
 
+    from deployd.model.clock import Timestamp
     from deployd_cli.live import Screen
     from deployd_cli.polling import polled
 
     statuses: dict[str, Mapping[str, Any]] = {}
+    arrived = Timestamp.now()
 
     def receive(status: Mapping[str, Any]) -> None:
-        statuses[text_of(status, "app", app)] = status
+        nonlocal arrived
+        statuses[text_of(status, "app", app)], arrived = status, Timestamp.now()
 
-    with Screen(lambda width, height: _lines(statuses, app, width, height)) as screen:
+    def draw(width: int, height: int) -> list[str]:
+        return _lines(statuses, app, present(arrived, time.monotonic()), width, height)
+
+    with Screen(draw) as screen:
         async with polled(client, app, receive) if app else nullcontext():
             async for change in client.changes(app):
                 receive(change)
                 screen.draw()
+
+
+def present(arrived: Timestamp, monotonic: float) -> datetime:
+    """Return the present time on the wall clock by which the times in a status were computed.
+
+    The status may have arrived hours ago. If the wall clock has been set since, it cannot be compared with those times.
+    """
+    return datetime.fromtimestamp(arrived.wall + monotonic - arrived.monotonic, UTC).astimezone()

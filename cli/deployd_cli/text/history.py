@@ -59,13 +59,12 @@ def _reason(generation: Mapping[str, Any]) -> str:
 
 def _row(generation: Mapping[str, Any], now: datetime, width: int | None, booted: bool) -> list[Cell | str]:
     result = text_of(generation, "result", "-")
-    started, finished = time_of(generation.get("started")), time_of(generation.get("finished"))
     return [
         text_of(generation, "generation", "-"),
         Cell(result, RESULT_STYLES.get(result, "")),
         text_of(generation, "cause", "-"),
-        _when(started, now, width),
-        duration((finished - started).total_seconds()) if started and finished else "-",
+        _when(time_of(generation.get("started")), now, width),
+        duration(generation.get("duration")),
         str(instance_count(generation, "replaced")),
         str(instance_count(generation, "adopted")),
         *([boot_figures(generation)] if booted else []),

@@ -61,7 +61,7 @@ class Installer:
             raise
         now = time.time()
         reason = "installed; the first connection starts it"
-        generation = replace(built, result=Result.SUCCEEDED, reason=reason, started=now, finished=now)
+        generation = replace(built, result=Result.SUCCEEDED, reason=reason, started=now, finished=now, duration=0.0)
         self._history.deployed(generation)
         self._supervisor.controller(app.name)
         fields = {

@@ -229,6 +229,7 @@ def history(
                 "reason": item.reason,
                 "started": iso(item.started),
                 "finished": iso(item.finished) if item.finished is not None else None,
+                "duration": round(item.duration, 3) if item.duration is not None else None,
                 "replaced": list(item.replaced),
                 "adopted": list(item.adopted),
                 "origin": item.origin,

@@ -64,6 +64,9 @@ class Entry:
     irreversible: bool = False
     """True if a rollback to an older generation is not allowed."""
     failure: Failure | None = None
+    duration: float | None = None
+    """Seconds that its rollout took, measured: `finished - started` would follow the wall clock, which may be set
+    meanwhile. None while it runs, and if it is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

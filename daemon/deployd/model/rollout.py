@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from deployd.model.clock import Timestamp
 
 
 class Phase(StrEnum):
@@ -65,10 +67,12 @@ class Rollout:
     """The second pass after `listen` has changed: instances that still have an old address are replaced once more."""
     since: float = 0.0
     """The time of its last progress, in CLOCK_MONOTONIC seconds of the boot `boot`."""
+    began: float = 0.0
+    """When it began, on the same clock; of a rollout that began in an earlier boot, an estimate (see `lasted`)."""
     weight: tuple[int, float] | None = None
     """A generation and the share of new connections requested for it, in force until the rollout is resumed."""
     boot: str = ""
-    """The boot ID that `since` belongs to (random(4), /proc/sys/kernel/random/boot_id)."""
+    """The boot ID that `since` and `began` belong to (random(4), /proc/sys/kernel/random/boot_id)."""
 
     @property
     def goal(self) -> int | None:
@@ -79,3 +83,15 @@ class Rollout:
     def suspended(self) -> bool:
         """True if nothing is planned until a request arrives. At a canary or pause_after step planning continues."""
         return self.phase is Phase.PAUSED and self.pause is not Pause.HELD
+
+    def lasted(self, now: Timestamp) -> float:
+        """Return the seconds since it began.
+
+        CLOCK_MONOTONIC of another boot cannot be compared: after a reboot there is only the wall clock, which may have
+        been set meanwhile. So the result may be wrong then, but is never negative.
+        """
+        return max(0.0, now.monotonic - self.began if self.boot == now.boot else now.wall - self.started)
+
+    def progressed(self, now: Timestamp) -> Rollout:
+        """Return the rollout with its last progress at `now`, on the clock of the present boot."""
+        return replace(self, since=now.monotonic, began=now.monotonic - self.lasted(now), boot=now.boot)

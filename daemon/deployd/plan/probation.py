@@ -55,9 +55,9 @@ SETTLING = 1.0
 
 
 def begun(
-    target: Generation, past: Sequence[Entry], before: Probation | None, started: float, now: Timestamp
+    target: Generation, past: Sequence[Entry], before: Probation | None, lasted: float, now: Timestamp
 ) -> Probation | None:
-    """Return the probation of `target`, whose rollout took from `started` to `now` and has just succeeded.
+    """Return the probation of `target`, whose rollout lasted for `lasted` seconds and has just succeeded.
 
     `past` are all generations, newest first; `before` is the probation of the generation before. None for no probation.
     """
@@ -65,7 +65,7 @@ def begun(
     if not watch:
         return None
     fingerprints = {item.number: item.fingerprint for item in past}
-    fresh = _fresh(target, past, fingerprints, watch, now.monotonic - max(0.0, now.wall - started), now)
+    fresh = _fresh(target, past, fingerprints, watch, now.monotonic - lasted, now)
     if before is None or before.failed or fingerprints.get(before.generation) != target.fingerprint:
         return fresh
     left = resumed(before, now)

@@ -43,8 +43,6 @@ class ActiveRollout:
     """True once the app unit was up during the rollout; if it is down later, it was stopped by hand."""
     aim: Aim | None = None
     """None until the units of the present phase are installed."""
-    begun: float | None = None
-    """When it began (CLOCK_MONOTONIC); None if an earlier daemon began it."""
     over: bool = False
     """True once the rollout has finished or was superseded: code that awaited something must stop then."""
     replaced: tuple[int, ...] = field(init=False)
@@ -74,6 +72,7 @@ class ActiveRollout:
             started=generation.started,
             holds=holds,
             since=now.monotonic,
+            began=now.monotonic,
             boot=now.boot,
         )
 
@@ -196,13 +195,9 @@ class ActiveRollout:
         deadline = self.find_aim(history, now).goal.deadline
         return deadline is not None and now.monotonic > deadline
 
-    def lasted(self, now: Timestamp) -> float:
-        """Return the seconds since the rollout began. Only if that was before this daemon, the wall clock decides."""
-        return max(0.0, now.wall - self.rollout.started if self.begun is None else now.monotonic - self.begun)
-
     def restart_clock(self, now: Timestamp) -> None:
         """Count the deadline from now: the rollout made progress, or was resumed."""
-        self.rollout = replace(self.rollout, since=now.monotonic, boot=now.boot)
+        self.rollout = self.rollout.progressed(now)
         if self.aim is not None:
             deadline = now.monotonic + self.aim.generation.settings.pace.deadline
             self.aim = replace(self.aim, goal=replace(self.aim.goal, deadline=deadline))

@@ -77,10 +77,10 @@ class Recorder:
             reason = f"superseded by generation {generation.number}"
             old.cancel_after_hooks()
             self.progress(old)
-            self._history.supersede(old.rollout, reason, generation, rollout)
-            self._events.finished(old, Result.SUPERSEDED, reason, old.lasted(now))
+            self._history.supersede(old.rollout, reason, generation, rollout, now)
+            self._events.finished(old, Result.SUPERSEDED, reason, old.rollout.lasted(now))
             old.end()
-        active = ActiveRollout(rollout, generation, was_up=old is not None and old.was_up, begun=now.monotonic)
+        active = ActiveRollout(rollout, generation, was_up=old is not None and old.was_up)
         self._follow(active)
         origin = generation.origin
         self._events.started(active, self._history.releases(self._app, [origin]).get(origin) if origin else None)
@@ -150,17 +150,17 @@ class Recorder:
         reason = active.result_reason(reason)
         self.progress(active)
         following = self._probation(active, result, reason, now)
-        self._history.finish(rollout, result, reason, now.wall, following)
+        self._history.finish(rollout, result, reason, now, following)
         self._follow(None)
         watched = following if result is Result.SUCCEEDED else None
-        self._events.finished(active, result, reason, active.lasted(now), watched)  # whatever fails after it
+        self._events.finished(active, result, reason, rollout.lasted(now), watched)  # whatever fails after it
         active.end()
 
     def _probation(self, active: ActiveRollout, result: Result, reason: str, now: Timestamp) -> Probation | None:
         """Return the probation of the generation that is live once the active rollout has ended with this result."""
         target, before = active.target, self._history.probation(self._app)
         if result is Result.SUCCEEDED:
-            return probation.begun(target, self._history.past(self._app), before, active.rollout.started, now)
+            return probation.begun(target, self._history.past(self._app), before, active.rollout.lasted(now), now)
         if before is not None and not before.failed and target.cause is Cause.WATCH:
             # One automatic step at most.
             why = f"{target.reason}; generation {before.generation} stays live: generation {target.number} ended"

@@ -10,13 +10,10 @@ from collections.abc import Iterable
 
 from deployd.model.crashes import Crash, Crashes
 
-TABLE = """
+TABLES = """
 CREATE TABLE crashes (
     app TEXT NOT NULL, instance INTEGER NOT NULL, boot TEXT NOT NULL, crashes TEXT NOT NULL,
     PRIMARY KEY (app, instance)) STRICT;
-"""
-
-LOG = """
 CREATE TABLE crash_log (
     ordinal INTEGER PRIMARY KEY, app TEXT NOT NULL, boot TEXT NOT NULL, instance INTEGER NOT NULL,
     generation INTEGER NOT NULL, at REAL NOT NULL, why TEXT NOT NULL, invocation TEXT NOT NULL) STRICT;

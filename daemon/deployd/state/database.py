@@ -17,11 +17,8 @@ from deployd.state import crashes, probations, rows
 APPLICATION_ID = 0x6465706C
 """PRAGMA application_id of a history: "depl"."""
 
-MIGRATIONS: tuple[str, ...] = (
-    rows.TABLES + crashes.TABLE,
-    probations.TABLE + crashes.LOG,
-)
-"""The script at index N migrates version N (PRAGMA user_version) to N + 1, in one transaction. Append only."""
+VERSION = 3
+"""PRAGMA user_version of a history. Versions 1 and 2 were of unreleased deployds."""
 
 BUSY = 0.02
 """Seconds to wait for the lock of another process. The wait blocks the event loop."""
@@ -113,15 +110,13 @@ def _refuse_other(db: sqlite3.Connection, expected: bool) -> None:
         return
     if identity != APPLICATION_ID:
         raise Unfit("is not a history written by this deployd")
-    if version > len(MIGRATIONS):
-        raise Unfit(
-            f"was written by a newer deployd (schema version {version}; this one knows {len(MIGRATIONS)}):"
-            " upgrade deployd"
-        )
+    if version != VERSION:
+        by, remedy = ("a newer deployd", ": upgrade deployd") if version > VERSION else ("an unreleased deployd", "")
+        raise Unfit(f"was written by {by} (schema version {version}; this one knows {VERSION}){remedy}")
     found = [str(text) for (text,) in db.execute("PRAGMA quick_check(1)")]
     if found != ["ok"]:
         raise Unfit(f"is damaged ({found[0].splitlines()[-1]})")
-    if version == len(MIGRATIONS) and (odd := sorted(_tables(in_memory()) - _tables(db))):
+    if odd := sorted(_tables(in_memory()) - _tables(db)):
         raise Unfit(f"is damaged (the table or index {odd[0][0]} is missing or was altered)")
 
 
@@ -149,20 +144,13 @@ def connect_reading(path: Path) -> sqlite3.Connection:
     return db
 
 
-def add_missing(db: sqlite3.Connection) -> None:
-    """Give readers of an older history, which cannot be migrated now, the tables that it lacks, empty."""
-    [version] = db.execute("PRAGMA user_version").fetchone()
-    for script in MIGRATIONS[version:] if version else ():
-        db.executescript(script.replace("CREATE TABLE", "CREATE TEMP TABLE"))
-
-
 def _text(raw: bytes) -> str:
     """Decode a value so that bytes which are not UTF-8 can be reported as damage of one app, not of the database."""
     return raw.decode(errors="surrogateescape")
 
 
 def connect_writing(path: Path) -> sqlite3.Connection:
-    """Open or create a database that passed `inspect`, and migrate it. Raises OSError and sqlite3.Error."""
+    """Open or create a database that passed `inspect`. Raises OSError and sqlite3.Error."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     # Settings contain the environment, which may contain secrets. SQLite gives its other files the same mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -171,7 +159,7 @@ def connect_writing(path: Path) -> sqlite3.Connection:
     try:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
-        migrate(db)
+        _create_tables(db)
         # In a read-only directory all of the above succeeds if the tables exist already.
         db.execute("BEGIN IMMEDIATE")
         db.execute("COMMIT")
@@ -184,17 +172,18 @@ def connect_writing(path: Path) -> sqlite3.Connection:
 def in_memory() -> sqlite3.Connection:
     """Return an empty history in memory."""
     db = sqlite3.connect(":memory:", isolation_level=None)
-    migrate(db)
+    _create_tables(db)
     return db
 
 
-def migrate(db: sqlite3.Connection) -> None:
-    """Migrate a history of an older version, or an empty database, to the current version."""
+def _create_tables(db: sqlite3.Connection) -> None:
+    """Make a history of an empty database, in one transaction."""
     [version] = db.execute("PRAGMA user_version").fetchone()
-    for number, script in enumerate(MIGRATIONS[version:], version + 1):
+    if not version:
+        tables = rows.TABLES + crashes.TABLES + probations.TABLE
         db.executescript(
-            f"BEGIN IMMEDIATE; {script} PRAGMA application_id = {APPLICATION_ID};"
-            f" PRAGMA user_version = {number}; COMMIT;"
+            f"BEGIN IMMEDIATE; {tables} PRAGMA application_id = {APPLICATION_ID};"
+            f" PRAGMA user_version = {VERSION}; COMMIT;"
         )
 
 

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from deployd.errors import StateError
 from deployd.model.app import App
+from deployd.model.clock import Timestamp
 from deployd.model.crashes import Crash, Crashes
 from deployd.model.failure import Failure
 from deployd.model.generation import Entry, Generation, Result
@@ -174,7 +175,7 @@ class History:
             )
 
     def finish(
-        self, rollout: Rollout, result: Result, reason: str, now: float, probation: Probation | None = None
+        self, rollout: Rollout, result: Result, reason: str, now: Timestamp, probation: Probation | None = None
     ) -> None:
         """End the rollout. The current generation is its target if it succeeded, and its origin otherwise.
 
@@ -185,10 +186,10 @@ class History:
             probations.put(db, rollout.app, probation)
         self.source.record(rollout.app, rollout.target)
 
-    def supersede(self, old: Rollout, reason: str, generation: Generation, rollout: Rollout) -> None:
+    def supersede(self, old: Rollout, reason: str, generation: Generation, rollout: Rollout, now: Timestamp) -> None:
         """Replace the rollout `old` by a newer one, in one transaction: there is always exactly one."""
         with self._records.written(generation, rollout), self._write(old.app) as db:
-            _finish(db, old, Result.SUPERSEDED, reason, generation.started)
+            _finish(db, old, Result.SUPERSEDED, reason, now)
             rows.put_generation(db, generation)
             rows.put_rollout(db, rollout)
         self.source.record(old.app, old.target)
@@ -294,10 +295,10 @@ class History:
                 db.execute(f"DELETE FROM {table} WHERE {column} = ?", (app,))  # noqa: S608 - names from above
 
 
-def _finish(db: sqlite3.Connection, rollout: Rollout, result: Result, reason: str, now: float) -> None:
+def _finish(db: sqlite3.Connection, rollout: Rollout, result: Result, reason: str, now: Timestamp) -> None:
     db.execute(
-        "UPDATE generations SET result = ?, reason = ?, finished = ? WHERE app = ? AND number = ?",
-        (result, reason, now, rollout.app, rollout.target),
+        "UPDATE generations SET result = ?, reason = ?, finished = ?, duration = ? WHERE app = ? AND number = ?",
+        (result, reason, now.wall, rollout.lasted(now), rollout.app, rollout.target),
     )
     db.execute("DELETE FROM rollouts WHERE app = ?", (rollout.app,))
     rows.put_current(db, rollout.app, rollout.target if result is Result.SUCCEEDED else rollout.origin)

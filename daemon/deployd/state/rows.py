@@ -21,11 +21,11 @@ CREATE TABLE generations (
     app TEXT NOT NULL, number INTEGER NOT NULL, release TEXT NOT NULL, fingerprint TEXT NOT NULL, cause TEXT NOT NULL,
     result TEXT NOT NULL, reason TEXT NOT NULL, started REAL NOT NULL, finished REAL, replaced TEXT NOT NULL,
     adopted TEXT NOT NULL, origin INTEGER, contents TEXT NOT NULL, irreversible INTEGER NOT NULL, failure TEXT,
-    settings TEXT NOT NULL, PRIMARY KEY (app, number)) STRICT;
+    duration REAL, settings TEXT NOT NULL, PRIMARY KEY (app, number)) STRICT;
 CREATE TABLE rollouts (
     app TEXT PRIMARY KEY, origin INTEGER, target INTEGER NOT NULL, phase TEXT NOT NULL, reason TEXT NOT NULL,
     aborted INTEGER NOT NULL, started REAL NOT NULL, passed TEXT NOT NULL, pause TEXT NOT NULL, holds TEXT NOT NULL,
-    closing INTEGER NOT NULL, since REAL NOT NULL, boot TEXT NOT NULL, weight TEXT) STRICT;
+    closing INTEGER NOT NULL, since REAL NOT NULL, began REAL NOT NULL, boot TEXT NOT NULL, weight TEXT) STRICT;
 CREATE TABLE invocations (
     ordinal INTEGER PRIMARY KEY, app TEXT NOT NULL, generation INTEGER NOT NULL, instance INTEGER NOT NULL,
     invocation_id TEXT NOT NULL, boot REAL, UNIQUE (app, invocation_id)) STRICT;
@@ -36,10 +36,10 @@ UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, OverflowError,
 
 _PAST = "app, number, release, fingerprint, cause, result, reason, started, finished, origin, contents, irreversible"
 PAST = f"SELECT {_PAST} FROM generations WHERE app = ?"  # noqa: S608
-ENTRY = f"SELECT {_PAST}, replaced, adopted, failure FROM generations WHERE app = ?"  # noqa: S608
-GENERATION = f"SELECT {_PAST}, replaced, adopted, failure, settings FROM generations WHERE app = ?"  # noqa: S608
+ENTRY = f"SELECT {_PAST}, replaced, adopted, failure, duration FROM generations WHERE app = ?"  # noqa: S608
+GENERATION = f"SELECT {_PAST}, replaced, adopted, failure, duration, settings FROM generations WHERE app = ?"  # noqa: S608
 ROLLOUT = (
-    "SELECT origin, target, phase, reason, aborted, started, passed, pause, holds, closing, since, boot, weight"
+    "SELECT origin, target, phase, reason, aborted, started, passed, pause, holds, closing, since, began, boot, weight"
     " FROM rollouts WHERE app = ?"
 )
 
@@ -50,8 +50,8 @@ _RESULTS = {str(item): item for item in Result}
 def put_generation(db: sqlite3.Connection, generation: Generation) -> None:
     """Insert a new generation and mark its number as used."""
     db.execute(
-        f"INSERT INTO generations ({_PAST}, replaced, adopted, failure, settings)"  # noqa: S608 - columns from above
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO generations ({_PAST}, replaced, adopted, failure, duration, settings)"  # noqa: S608 - columns from above
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             generation.app,
             generation.number,
@@ -68,6 +68,7 @@ def put_generation(db: sqlite3.Connection, generation: Generation) -> None:
             json.dumps(generation.replaced),
             json.dumps(generation.adopted),
             generation.failure.to_json() if generation.failure else None,
+            generation.duration,
             generation.settings.to_json(),
         ),
     )
@@ -83,7 +84,7 @@ def put_current(db: sqlite3.Connection, app: str, current: int | None) -> None:
 
 def put_rollout(db: sqlite3.Connection, rollout: Rollout) -> None:
     db.execute(
-        "INSERT OR REPLACE INTO rollouts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO rollouts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (rollout.app, *rollout_row(rollout)),
     )
 
@@ -102,22 +103,23 @@ def rollout_row(rollout: Rollout) -> tuple[Any, ...]:
         json.dumps([dataclasses.asdict(hold) for hold in rollout.holds]),
         rollout.closing,
         rollout.since,
+        rollout.began,
         rollout.boot,
         None if rollout.weight is None else json.dumps(rollout.weight),
     )
 
 
 def past(row: tuple[Any, ...]) -> Entry:
-    """Return an entry without `replaced`, `adopted` and `failure`, on which no rollback depends."""
+    """Return an entry without `replaced`, `adopted`, `failure` and `duration`, on which no rollback depends."""
     return Entry(**_past(row))
 
 
 def entry(row: tuple[Any, ...]) -> Entry:
-    return Entry(**_past(row[:-3]), **_outcome(row[-3:]))
+    return Entry(**_past(row[:-4]), **_outcome(row[-4:]))
 
 
 def generation(row: tuple[Any, ...]) -> Generation:
-    return Generation(**_past(row[:-4]), **_outcome(row[-4:-1]), settings=App.from_json(row[-1]))
+    return Generation(**_past(row[:-5]), **_outcome(row[-5:-1]), settings=App.from_json(row[-1]))
 
 
 def _past(row: tuple[Any, ...]) -> dict[str, Any]:
@@ -139,11 +141,12 @@ def _past(row: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _outcome(row: tuple[Any, ...]) -> dict[str, Any]:
-    replaced, adopted, failure = row
+    replaced, adopted, failure, duration = row
     return {
         "replaced": _numbers(replaced),
         "adopted": _numbers(adopted),
         "failure": None if failure is None else Failure.from_json(failure),
+        "duration": duration,
     }
 
 
@@ -152,7 +155,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def rollout(app: str, row: tuple[Any, ...]) -> Rollout:
-    origin, target, phase, reason, aborted, started, passed, pause, holds, closing, since, boot, weight = row
+    origin, target, phase, reason, aborted, started, passed, pause, holds, closing, since, began, boot, weight = row
     return Rollout(
         app=app,
         origin=origin,
@@ -166,6 +169,7 @@ def rollout(app: str, row: tuple[Any, ...]) -> Rollout:
         holds=tuple(Hold(**hold) for hold in json.loads(holds)),
         closing=bool(closing),
         since=since,
+        began=began,
         boot=boot,
         weight=None if weight is None else _weight(*json.loads(weight)),
     )

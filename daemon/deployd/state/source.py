@@ -192,7 +192,6 @@ class Source:
             if not self.path.exists():
                 raise Unfit(f"cannot be created ({error}), but the daemon keeps its state there") from error
             self._db = database.connect_reading(self.path)
-            database.add_missing(self._db)
         return self._require()
 
     def _open_for_writing(self) -> None:

@@ -156,11 +156,18 @@ def test_a_second_rollback_returns_to_an_earlier_generation(stage: Stage) -> Non
     stage.deploy("v1")
     for version in ("v2", "v3"):
         assert stage.rollout(stage.release(version)).result == "succeeded"
-    assert stage.change("rollback").result == "succeeded"
+    with stage.begin("rollout", "--release", stage.release("v4", barrier=True)) as begun:
+        begun.until("instance", state="starting")
+        assert stage.deployd("abort", APP).returncode == 0
+        assert begun.end().result == "aborted"
+    sentence = refused(stage, "rollback", APP)
+    assert "generation 4 of demo was aborted, and generation 3 is live again" in sentence
+    assert "run deployd rollback demo --to 2" in sentence
+    assert stage.change("rollback", "--to", "2").result == "succeeded"
     assert stage.get()["version"] == "v2"
     assert stage.change("rollback").result == "succeeded"
     assert stage.get()["version"] == "v1"
-    assert "has no good generation before 5 to roll back to" in refused(stage, "rollback", APP)
+    assert "has no good generation before 6 to roll back to" in refused(stage, "rollback", APP)
 
 
 def test_a_release_can_say_that_it_is_irreversible(stage: Stage) -> None:

@@ -68,13 +68,17 @@ def test_the_target_is_the_last_good_generation_with_another_process() -> None:
     assert past.goal().number == 3
 
 
-@pytest.mark.parametrize("result", [BAD, FAILED])
-def test_what_has_gone_already_is_not_rolled_back_again(result: Result) -> None:
+@pytest.mark.parametrize(
+    ("result", "how"),
+    [(BAD, "rolled back automatically"), (FAILED, "rolled back automatically"), (ABORTED, "aborted")],
+)
+@pytest.mark.parametrize("cause", [Cause.ROLLOUT, Cause.RESTART, Cause.SCALE])
+def test_what_has_gone_already_is_not_rolled_back_again(result: Result, how: str, cause: Cause) -> None:
     past = Past("a", "b")
-    past.roll("c", result)
+    past.roll("c", result, cause)
     assert past.refusal() == (
-        "generation 3 of demo was rolled back automatically, and generation 2 is live again; to roll that back as"
-        " well, run deployd rollback demo --to 1"
+        f"generation 3 of demo was {how}, and generation 2 is live again; to roll that back as well, run"
+        " deployd rollback demo --to 1"
     )
     assert past.goal(1).number == 1
     assert 1 in kept(past.rows, past.current, 1)
@@ -111,6 +115,11 @@ def test_the_target_of_a_failed_rollback_is_not_tried_again() -> None:
     assert "no good generation" in past.refusal()
 
 
+def test_after_an_aborted_rollback_the_next_has_the_same_target() -> None:
+    past = Past("a", "b", "c")
+    assert [past.back(result=ABORTED), past.back()] == ["b", "b"]
+
+
 def test_a_later_success_makes_a_fingerprint_good_again() -> None:
     past = Past("a", "b")
     past.back()
@@ -125,6 +134,7 @@ def test_a_later_success_makes_a_fingerprint_good_again() -> None:
 def test_an_abort_does_not_make_a_fingerprint_bad(result: Result) -> None:
     past = Past("a", "b")
     past.roll("a", result)
+    past.roll("b")
     assert past.goal().number == 1
 
 

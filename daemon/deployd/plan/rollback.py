@@ -17,7 +17,7 @@ def rollback_target(
 ) -> Entry:
     """Return the generation to roll back to from `current`: `to`, or for 0 the last good one with another process.
 
-    After a generation that failed, and was rolled back automatically, only an explicit `to` leads anywhere.
+    After a generation that was rolled back automatically or aborted, only an explicit `to` leads anywhere.
     `generations` are all of the app, newest first. Raises InvalidRequest, and Refused with what to do instead.
     """
     at = next(item for item in generations if item.number == current)
@@ -124,18 +124,19 @@ def _named(generations: Sequence[Entry], at: Entry, to: int) -> Entry:
 
 
 def _refuse_a_second(generations: Sequence[Entry], goal: Entry) -> None:
-    """Raise Refused if the newest release failed and has gone: what is live now is the good one.
+    """Raise Refused if the newest release failed or was aborted, and has gone: what is live now is the good one.
 
-    A failed rollback leaves what was to be replaced, so after one the next is a rollback further back.
+    A rollback that failed or was aborted leaves what was to be replaced: the next is one to another generation.
     """
     newest, app = generations[0], goal.app
-    failed = newest.result in BAD and not newest.cause.rolls_back
-    if not failed and not (newest.result is Result.SUCCEEDED and newest.cause is Cause.WATCH):
+    gone = newest.result in (*BAD, Result.ABORTED) and not newest.cause.rolls_back
+    if not gone and not (newest.result is Result.SUCCEEDED and newest.cause is Cause.WATCH):
         return
-    bad, live = (newest.number, newest.origin) if failed else (newest.origin, newest.number)
+    left, live = (newest.number, newest.origin) if gone else (newest.origin, newest.number)
+    how = "was aborted" if newest.result is Result.ABORTED else "was rolled back automatically"
     raise Refused(
-        f"generation {bad} of {app} was rolled back automatically, and generation {live} is live again; to roll that"
-        f" back as well, run deployd rollback {app} --to {goal.number}"
+        f"generation {left} of {app} {how}, and generation {live} is live again; to roll that back as well, run"
+        f" deployd rollback {app} --to {goal.number}"
     )
 
 

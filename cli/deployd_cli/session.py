@@ -23,6 +23,7 @@ def run(work: Callable[[Client], Awaitable[T]], *, timeout: float = 5.0) -> T:
 
     async def connected() -> T:
         async with await Client.connect(timeout=timeout, interactive=interactive) as client:
+            gc.freeze()  # or the first collection would search all that was imported, a tenth of a command's time
             gc.enable()  # off until here, see main; waiting may take days
             return await work(client)
 

@@ -10,5 +10,6 @@ def daemon() -> None:
     """Run the daemon; used by deployd.service."""
     from deployd.main import run
 
+    gc.freeze()  # imported modules stay to the end, so no collection need search them
     gc.enable()  # off until here, see main
     sys.exit(run())

@@ -19,14 +19,17 @@ TIMEOUT = 60
 
 WRAPPER = """\
 #!/bin/sh
-PYTHONPATH={path} exec {python} "$@"
+PYTHONPATH={path} exec {python}{isolated} "$@"
 """
 
 
 def install(root: Path, spec: Spec) -> None:
     """Put deployd into the overlay mounted at `root`."""
     path = ":".join(map(str, spec.python_path))
-    text = WRAPPER.format(path=shlex.quote(path), python=shlex.quote(str(spec.python)))
+    # If the packages are on the path, those of the interpreter itself are not wanted: .venv does not see them either,
+    # and a .pth file of one is executed at each start.
+    isolated = " -S" if any("site-packages" in found.parts for found in spec.python_path) else ""
+    text = WRAPPER.format(path=shlex.quote(path), python=shlex.quote(str(spec.python)), isolated=isolated)
     write(root / PYTHON.relative_to("/"), text, 0o755)
     _let_everyone_reach(root, spec.python)
     command = [str(spec.checkout / "packaging/install"), "--root", str(root), "--command", f"{PYTHON} -m deployd_cli"]

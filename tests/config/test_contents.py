@@ -153,7 +153,7 @@ def test_a_change_is_described_by_file_and_time(release: Path) -> None:
     sentence = str(refused.value)
     assert sentence.startswith(f"the release {release} has changed since generation 3: lib/n\\new was changed on ")
     assert sentence.endswith(f"restore it, or run deployd rollout demo --release {release} to roll it out as it is now")
-    assert changed(replace(made, contents="")) == ""  # unknown: an older deployd made the generation
+    assert changed(replace(made, contents="")) == ""  # unknown: the record of the generation was lost
     shutil.rmtree(release)
     assert changed(made) == ""
 

@@ -73,7 +73,7 @@ def test_code_is_rolled_out_and_what_is_certain_is_needed_for_a_rollback(
     own(release)
     assert (contents(str(release), APP).digest == made.contents) == (change in DATA.values())
     assert changed(made) == ("code that belongs to user nobody was changed" if change in CERTAIN.values() else "")
-    # Of a generation that an earlier version has made, this is not known.
+    # If nothing belonged to the user when the generation was made, there is nothing to compare with.
     assert changed(replace(made, contents=made.contents.rpartition(":")[0].rpartition(":")[0])) == ""
 
 

@@ -20,9 +20,7 @@ from tests.config.app_text import FILE, TOP, parse, refusal
 
 def test_defaults() -> None:
     listen = (Listen(ListenKind.TCP, "127.0.0.1:80"),)
-    assert parse() == App(
-        "web", "/srv/web", ("bin/web",), listen, environment_contents=(), gate=Gate(learned=True), hardened=True
-    )
+    assert parse() == App("web", "/srv/web", ("bin/web",), listen, gate=Gate(learned=True))
     assert parse().instances == 1
 
 
@@ -42,7 +40,6 @@ def test_every_key_is_read() -> None:
         group="www-data",
         environment=(("KEY", "value"), ("OTHER", "two words")),
         environment_files=("/etc/default/myapp", "-/etc/default/myapp.local"),
-        environment_contents=(),
         gate=Gate(90.0, 5.0, GateType.NOTIFY, Probe("/_status?full=1", (), 204, 0.5, 1.0)),
         pace=Pace(
             Amount(2),
@@ -63,7 +60,6 @@ def test_every_key_is_read() -> None:
             ("ExecStartPre", ("/bin/true one", "-/bin/true two")),
         ),
         socket=(("Backlog", ("128",)), ("SocketUser", ("www-data",)), ("NoDelay", ("yes",))),
-        hardened=True,
     )
 
 

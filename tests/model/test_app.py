@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +29,7 @@ apps = st.builds(
     group=st.none() | text,
     environment=st.lists(st.tuples(text, text), max_size=2).map(tuple),
     environment_files=st.lists(text, max_size=2).map(tuple),
-    environment_contents=st.none() | st.lists(text, max_size=2).map(tuple),
+    environment_contents=st.lists(text, max_size=2).map(tuple),
     gate=st.builds(Gate, seconds, seconds),
     pace=st.builds(
         Pace,
@@ -104,15 +103,6 @@ def test_a_change_of_the_process_changes_the_fingerprint(change: dict[str, Any])
 )
 def test_a_change_without_restart_keeps_the_fingerprint(change: dict[str, Any]) -> None:
     assert replace(APP, **change).fingerprint("/r") == APP.fingerprint("/r")
-
-
-def test_settings_of_an_older_version_are_read() -> None:
-    raw = json.loads(APP.to_json())
-    for key in ("routing", "spill_over", "warm_up", "drain", "environment_contents"):
-        del raw[key]
-    for key in ("standby", "standby_memory", "analysis"):
-        del raw["pace"][key]
-    assert App.from_json(json.dumps(raw)) == APP
 
 
 def test_memory_is_bytes_or_a_percentage_of_available_memory() -> None:

@@ -58,12 +58,3 @@ def test_an_app_with_devices_has_no_restriction_of_devices(service: str) -> None
 
 def test_delegated_control_groups_are_writable() -> None:
     assert "ProtectControlGroups" not in names(parse(service="Delegate = true"))
-
-
-def test_generations_of_an_older_version_are_not_restricted() -> None:
-    """Their fingerprint stays the same: nothing is restarted because deployd was upgraded."""
-    app = parse('user = "www-data"')
-    old = App.from_json(app.to_json().replace('"hardened": true, ', ""))
-    assert names(old) == set()
-    assert old.fingerprint("/srv/web/1") != app.fingerprint("/srv/web/1")
-    assert app.with_defaults_of(old) == old

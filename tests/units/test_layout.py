@@ -165,16 +165,3 @@ def test_masked_instances_are_replaced_by_others() -> None:
     wanted = layout(disk.generations[2], goal, there, disk.generations.get, make(), closing=False)
     assert not wanted.avoid
     assert f"web@{goal.ceiling + 3}.service" in wanted.unit("web.service").text
-
-
-def test_an_upgrade_of_deployd_does_not_restrict_old_instances() -> None:
-    """Not even if systemd restarts one: it starts as it was rolled out."""
-    disk = Disk({1: app(OLD, user="web"), 2: app(OLD, user="web", hardened=True)})
-    disk.install(disk.layout(1))
-    disk.pins = {1: 1, 2: 1}
-    before = disk.installed["web@.service"]
-    assert "NoNewPrivileges" not in before
-    assert disk.layout(1).files == disk.layout(1).units, "an upgrade alone wants nothing"
-    disk.install(disk.layout(2))
-    assert disk.own == {1: before, 2: before}
-    assert "NoNewPrivileges=yes" in disk.installed["web@.service"]

@@ -129,7 +129,8 @@ def test_units_have_exactly_the_expected_directives(app: App, state: str) -> Non
     assert syntax.words(dict(ours)["ExecStart"], "12") == ["/bin/sh", f"{pin}/run", "12"]
     assert syntax.expand(dict(ours)["WorkingDirectory"], "12") == f"{pin}/release"
     files = [syntax.expand(value, "12") for name, value in ours if name == "EnvironmentFile"]
-    assert files == [*app.environment_files, f"{pin}/environment"]
+    captured = [f"-{pin}/environment-*"] if app.environment_files else []
+    assert files == [*captured, f"{pin}/environment"]
     accounts = [(name, syntax.expand(value, "1")) for name, value in ours if name in ("User", "Group")]
     assert accounts == [(name, text) for name, text in (("User", app.user), ("Group", app.group)) if text is not None]
 

@@ -90,7 +90,7 @@ class Installer:
     async def reinstalled(self, app: App, release: str, digest: str, current: Generation) -> bool:
         """Install the units again and return True if the app file and the release, whose contents have the `digest`,
         are those of the current generation and its files exist. Raises Refused, StateError and SystemdError."""
-        settings = app.with_defaults_of(current.settings)
+        settings = app.with_learned(current.settings.gate.timeout)
         unchanged = (
             current.fingerprint == settings.fingerprint(release, digest)
             and current.settings == settings

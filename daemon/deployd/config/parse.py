@@ -116,7 +116,6 @@ def parse(name: str, text: str, file: str, *, only6: bool = False) -> App:
         group=top.get("group", values.account, None),
         environment=environment,
         environment_files=files,
-        environment_contents=(),
         gate=gate(top.table("gate")),
         pace=pace(top.table("rollout")),
         stop=_stop(top.table("stop")),
@@ -126,7 +125,6 @@ def parse(name: str, text: str, file: str, *, only6: bool = False) -> App:
         spill_over=top.get("spill_over", values.integer(0, 65535), 16),
         warm_up=top.get("warm_up", values.duration(0, values.DAY), 0.0),
         drain=_drain(top.table("drain")),
-        hardened=True,
     )
     top.finish(_TABLE_OF)
     _refuse_private_sockets(app, top)

@@ -93,7 +93,7 @@ def _doubts(app: App, release: str, links: _Links) -> Iterator[str]:
     head = beginning(program)
     if head.startswith("#!"):
         texts.append((f"the script {app.exec[0]}", head))
-    for text in app.environment_contents or ():
+    for text in app.environment_contents:
         texts += [(f"{line.partition('=')[0]} in environment_files", line) for line in text.splitlines()]
     for where, text in texts:
         if link := links.named_in(text):

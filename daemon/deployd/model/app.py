@@ -93,10 +93,9 @@ class App:
     group: str | None = None
     environment: tuple[tuple[str, str], ...] = ()
     environment_files: tuple[str, ...] = ()
-    environment_contents: tuple[str, ...] | None = None
+    environment_contents: tuple[str, ...] = ()
     """The bytes of the environment files when the rollout started, in the order in which they are read, decoded as
-    Latin-1. Empty in settings that were just parsed. None for generations that were made by a version of deployd which
-    had systemd read the files at each start."""
+    Latin-1. Empty in settings that were just parsed."""
     gate: Gate = field(default_factory=Gate)
     pace: Pace = field(default_factory=Pace)
     stop: StopSettings = field(default_factory=StopSettings)
@@ -108,11 +107,8 @@ class App:
     warm_up: float = 0.0
     """Steered only: seconds over which the weight of a new instance grows to its full value."""
     drain: Drain = field(default_factory=Drain)
-    hardened: bool = False
-    """Whether the instances get the restrictions of `units.text.hardening`. False for generations that were made by a
-    version of deployd without them."""
     applied: Applied | None = None
-    """None in a file, and in generations that were made by a version of deployd without it."""
+    """None in a file, and in a generation whose record was lost."""
 
     @property
     def has_tcp(self) -> bool:
@@ -143,20 +139,13 @@ class App:
             return self
         return dataclasses.replace(self, gate=dataclasses.replace(self.gate, timeout=timeout))
 
-    def with_defaults_of(self, other: App) -> App:
-        """Return the app with the defaults of `other`: new defaults in a newer version of deployd are no change."""
-        contents = self.environment_contents if other.environment_contents is not None else None
-        applied = self.applied if other.applied is not None else None
-        app = self.with_learned(other.gate.timeout)
-        return dataclasses.replace(app, hardened=other.hardened, environment_contents=contents, applied=applied)
-
     def to_json(self) -> str:
         """Return the canonical text of the settings, which is stored with each generation."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True, ensure_ascii=True)
 
     @classmethod
     def from_json(cls, text: str) -> App:
-        """Return the app from its :meth:`to_json`. What an older version of deployd did not write has its default."""
+        """Return the app from its :meth:`to_json`."""
         raw: dict[str, Any] = json.loads(text)
         return cls(
             name=raw["name"],
@@ -168,18 +157,17 @@ class App:
             group=raw["group"],
             environment=tuple((key, value) for key, value in raw["environment"]),
             environment_files=tuple(raw["environment_files"]),
-            environment_contents=None if (texts := raw.get("environment_contents")) is None else tuple(texts),
+            environment_contents=tuple(raw["environment_contents"]),
             gate=Gate.from_dict(raw["gate"]),
             pace=Pace.from_dict(raw["pace"]),
             stop=StopSettings(**raw["stop"]),
             service=tuple((key, tuple(values)) for key, values in raw["service"]),
             socket=tuple((key, tuple(values)) for key, values in raw["socket"]),
-            routing=Routing(raw.get("routing", Routing.SHARED)),
-            spill_over=raw.get("spill_over", 16),
-            warm_up=raw.get("warm_up", 0.0),
-            drain=Drain(**raw.get("drain", {})),
-            hardened=raw.get("hardened", False),
-            applied=Applied(**raw["applied"]) if raw.get("applied") else None,
+            routing=Routing(raw["routing"]),
+            spill_over=raw["spill_over"],
+            warm_up=raw["warm_up"],
+            drain=Drain(**raw["drain"]),
+            applied=None if raw["applied"] is None else Applied(**raw["applied"]),
         )
 
     def fingerprint(self, release_dir: str, contents: str = "") -> str:
@@ -189,7 +177,7 @@ class App:
         left out: they can change without a restart, so that such a generation adopts the running instances. Listening
         sockets are passed to a process when it starts; if they are steered, their settings belong to it as well.
         """
-        parts: list[object] = [
+        parts = [
             release_dir,
             contents,
             [str(item.address) for item in self.listen],
@@ -200,13 +188,8 @@ class App:
             self.group,
             self.environment,
             self.environment_files,
+            self.environment_contents,
             self.service,
+            self.socket if self.steered else None,
         ]
-        # Added only where they apply, so that fingerprints stored by versions of deployd without them stay valid.
-        if self.steered:
-            parts += [self.routing, self.socket]
-        if self.hardened:
-            parts.append("hardened")
-        if self.environment_contents:
-            parts.append(["environment_contents", *self.environment_contents])
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

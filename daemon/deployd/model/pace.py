@@ -100,20 +100,20 @@ class Pace:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Pace:
-        """Return the pace from which dataclasses.asdict and JSON made `raw`, perhaps in an older version of deployd."""
-        hooks, analysis, default = raw["hooks"], raw.get("analysis"), cls()
+        """Return the pace from which dataclasses.asdict and JSON made `raw`."""
+        hooks, analysis = raw["hooks"], raw["analysis"]
         return cls(
             max_surge=Amount(**raw["max_surge"]),
             max_unavailable=Amount(**raw["max_unavailable"]),
             order=Order(raw["order"]),
             on_failure=OnFailure(raw["on_failure"]),
             deadline=raw["deadline"],
-            watch=raw.get("watch", default.watch),
+            watch=raw["watch"],
             pause_after=tuple(Amount(**item) for item in raw["pause_after"]),
             irreversible=raw["irreversible"],
             hooks=HookSettings(_commands(hooks["before"]), _commands(hooks["after"]), hooks["timeout"]),
-            standby=raw.get("standby", default.standby),
-            standby_memory=Memory(**raw["standby_memory"]) if "standby_memory" in raw else default.standby_memory,
+            standby=raw["standby"],
+            standby_memory=Memory(**raw["standby_memory"]),
             analysis=None
             if analysis is None
             else AnalysisSettings(**{**analysis, "command": tuple(analysis["command"])}),

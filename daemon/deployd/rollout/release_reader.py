@@ -48,10 +48,8 @@ class ReleaseReader:
 
     async def unchanged(self, generation: Generation) -> str:
         """Return the release of a generation. Raises Refused unless it is there and as it was."""
-        name, settings = generation.app, generation.settings
-        if settings.environment_contents is None:
-            await self.capture(settings)  # only a check: systemd reads the files of this generation itself
-        release = await self._workers.run(name, config.resolve_release, settings, generation.release)
+        name = generation.app
+        release = await self._workers.run(name, config.resolve_release, generation.settings, generation.release)
         await self._workers.run(name, refuse_changed, generation, deadline=LONG)
         return release
 

@@ -140,7 +140,7 @@ class Records:
             app=app,
             number=number,
             release=release,
-            settings=dataclasses.replace(settings, environment_contents=tuple(captured)) if captured else settings,
+            settings=dataclasses.replace(settings, environment_contents=tuple(captured)),
             # Unique, because the app file may have changed since the instances were started.
             fingerprint=f"unknown-{number}",
             cause=Cause.APPLY,

@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable
 
 from deployd.model.app import CAPTURED, App
-from deployd.units.text import escape
 from deployd.units.text.escape import assignment, shell
 
 
@@ -34,9 +33,8 @@ def environment_files(app: App, directory: str) -> list[str]:
 
     The number of captured files differs per generation, the unit must not: hence the wildcard, which may match nothing.
     """
-    captured = [f"-{directory}/{CAPTURED}*"] if app.environment_files and app.environment_contents is not None else []
-    live = [escape.specifier(file) for file in app.environment_files] if app.environment_contents is None else []
-    return [*captured, *live, f"{directory}/environment"]
+    captured = [f"-{directory}/{CAPTURED}*"] if app.environment_files else []
+    return [*captured, f"{directory}/environment"]
 
 
 def marker(socket: int) -> str:
@@ -55,7 +53,7 @@ def marked(files: Iterable[str]) -> int | None:
 
 def _captured(app: App) -> list[str]:
     """Return the texts of the environment files, with escapes for bytes that are not UTF-8 (PEP 383)."""
-    return [text.encode("latin-1").decode(errors="surrogateescape") for text in app.environment_contents or ()]
+    return [text.encode("latin-1").decode(errors="surrogateescape") for text in app.environment_contents]
 
 
 def _script(app: App, number: int, release_dir: str) -> str:

@@ -38,8 +38,6 @@ _ROOT = frozenset({"0", "root"})
 
 def hardening(app: App) -> Iterable[tuple[str, str]]:
     """Yield the directives of the defaults with their values. What the app file sets has precedence."""
-    if not app.hardened:
-        return
     service = dict(app.service)
     yield from _VIEWS if not _is_set(service, "Delegate") else _VIEWS[1:]
     if "NoNewPrivileges" in service and not _is_set(service, "NoNewPrivileges"):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from unittest.mock import create_autospec
 import pytest
 
 from deployd.files.workers import Workers
-from deployd.instances import actuator
+from deployd.instances import actuator, listening
 from deployd.instances.commands import Commands
 from deployd.model.clock import Timestamp
 from deployd.model.generation import Cause, Generation, Result
@@ -83,6 +84,10 @@ class Systemd:
     def properties(self, unit: str) -> Properties:
         return self.units.get(unit, NOTHING)
 
+    async def read(self, unit: str, _interface: str, names: Sequence[str]) -> Properties:
+        """Return properties that are empty where the unit has none: it has no cgroup, so nothing is known to listen."""
+        return {name: self.units.get(unit, NOTHING).get(name, "") for name in names}
+
     async def list_units(self, pattern: str) -> list[str]:
         return list(self.units)
 
@@ -150,6 +155,12 @@ class Deployment:
         return False
 
 
+@functools.cache
+def idle(part: type[Any]) -> Any:
+    """Return an instance of `part` that does nothing. All apps have the same: an autospec takes milliseconds."""
+    return create_autospec(part, instance=True)
+
+
 class Faulty:
     """Wraps `target` and calls `fault` before each of its methods, reads of systemd's mirror excepted."""
 
@@ -202,9 +213,7 @@ class SimulatedApp:
         self.history = History(directory)
         self.history.open()
         self.pins = Pins(directory)
-        transient, commands = create_autospec(Transient, instance=True), create_autospec(Commands, instance=True)
-
-        tail = create_autospec(Tail, instance=True)
+        transient, commands, tail = idle(Transient), idle(Commands), idle(Tail)
         tail.account.return_value = Account()
         tail.before.return_value = ""
         tail.last.return_value = ()
@@ -214,8 +223,8 @@ class SimulatedApp:
             history,  # type: ignore[arg-type]
             pins,  # type: ignore[arg-type]
             Faulty(Deployment(), faults),  # type: ignore[arg-type]
-            create_autospec(Kernel, instance=True),
-            create_autospec(Teardown, instance=True),
+            idle(Kernel),
+            idle(Teardown),
             tail,
             Hooks(transient, tail, commands),
             transient,
@@ -307,3 +316,4 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.fsync", lambda _descriptor: None)
     for module in (actuator, control_loop):
         monkeypatch.setattr(module, "RETRY", QUICK)
+    monkeypatch.setattr(listening, "AGAIN", QUICK)

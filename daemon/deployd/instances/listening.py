@@ -132,17 +132,27 @@ class ListeningInstances:
             self._task = asyncio.ensure_future(self._look())
 
     async def _look(self) -> None:
-        """Look at all instances, and set the time of the next look."""
+        """Look at all instances, and set the time of the next look, also if this one fails or is cancelled."""
         looked = dict(self._records)
-        for number, found in (await self._found(looked)).items():
-            record = looked[number]
-            before = record.listener
-            self._note(record, found)
-            if self._records.get(number) is record and record.listener is not before:
-                self._report(record, before)
-                self._changed()
+        try:
+            for number, found in (await self._found(looked)).items():
+                record = looked[number]
+                before = record.listener
+                self._note(record, found)
+                if self._records.get(number) is record and record.listener is not before:
+                    self._report(record, before)
+                    self._changed()
+        except Exception as error:
+            self._complain(error)
+        finally:
+            self._set_next(looked)
+
+    def _set_next(self, looked: Mapping[int, _Record]) -> None:
         new = any(self._records[number] is not looked.get(number) for number in self._records)
-        doubtful = any(record.without > 0 and record.listener is not Listener.MISSING for record in looked.values())
+        doubtful = any(
+            record.listener is Listener.UNSEEN or (record.without > 0 and record.listener is not Listener.MISSING)
+            for record in looked.values()
+        )
         if self._records:
             self._alarm.set(0.0 if new else AGAIN if doubtful else INTERVAL)
 
@@ -155,11 +165,15 @@ class ListeningInstances:
         except NoAnswer:
             return dict.fromkeys(records)
         except Exception as error:
-            if repr(error) != self._complaint:
-                why = error if isinstance(error, DeploydError) else repr(error)
-                log.warning("%s: it is unknown whether instances listen: %s", self._app, why)
-            self._complaint = repr(error)
+            self._complain(error)
             return dict.fromkeys(records)
+
+    def _complain(self, error: Exception) -> None:
+        """Log an error once."""
+        if repr(error) != self._complaint:
+            why = error if isinstance(error, DeploydError) else repr(error)
+            log.warning("%s: it is unknown whether instances listen: %s", self._app, why)
+        self._complaint = repr(error)
 
     async def _cgroup(self, number: int) -> str:
         unit = unit_name.instance(self._app, number)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dbus_next import MessageFlag
 
@@ -26,8 +25,7 @@ Settle = Callable[[Header | None, bytes], None]
 """Called with the header and body of the reply; with None if the connection to the bus is lost first."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(NamedTuple):
     """A call that awaits its reply."""
 
     destination: str

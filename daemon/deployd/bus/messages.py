@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 DBUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 """Name, path and interface of the bus itself. The bus sets the sender of every message, so it cannot be forged."""
@@ -23,8 +22,7 @@ class BusError(Exception):
         self.message = message
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(NamedTuple):
     """A signal, variants unwrapped."""
 
     sender: str
@@ -34,8 +32,7 @@ class Signal:
     body: list[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class MethodCall:
+class MethodCall(NamedTuple):
     """A method call on an object of this process, variants unwrapped."""
 
     sender: str
@@ -48,8 +45,7 @@ class MethodCall:
     """True if the caller may be asked to authenticate (flag ALLOW_INTERACTIVE_AUTHORIZATION of its message)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NamedTuple):
     """User and groups of a connection, as the bus read them from its socket (SO_PEERCRED, SO_PEERGROUPS)."""
 
     uid: int

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -43,8 +42,7 @@ class Garbled(ValueError):
     """The stream is not D-Bus, so the start of the next message cannot be found."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fields:
+class Fields(NamedTuple):
     """The header fields of a message, "" or 0 for absent ones."""
 
     path: str = ""

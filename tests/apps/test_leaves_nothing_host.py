@@ -88,7 +88,7 @@ def test_a_first_deployment_that_fails_leaves_nothing(stage: Stage, routing: str
     assert "/etc/systemd" not in traces(stage)  # only what history and a later rollback need
     before = traces(stage)
 
-    stage.configure(release=stage.release("hangs", "hang"), gate={"timeout": "50s"})
+    stage.configure(release=stage.release("hangs", "hang"), gate={"timeout": "10min"})
     with stage.begin("apply") as begun:
         begun.until("instance", state="starting")
         assert stage.deployd("abort", APP).returncode == 0

@@ -47,6 +47,8 @@ class Systemd:
         self.changed: Callable[[str], None] = lambda _unit: None
         self.jobs = 0
         self.broken: Callable[[str], bool] = lambda _unit: False
+        self.hanging: Callable[[str], bool] = lambda _unit: False
+        """Units whose start does not end until they are stopped."""
 
     @staticmethod
     def down() -> Properties:
@@ -88,16 +90,23 @@ class Systemd:
         """Return properties that are empty where the unit has none: it has no cgroup, so nothing is known to listen."""
         return {name: self.units.get(unit, NOTHING).get(name, "") for name in names}
 
+    async def job(self, unit: str) -> None:
+        """Return no job: those that are queued end at once."""
+
     async def list_units(self, pattern: str) -> list[str]:
         return list(self.units)
 
     async def start(self, unit: str) -> asyncio.Future[str]:
-        return self.job(unit, lambda: self.start_result(unit))
+        if self.hanging(unit):
+            self.units[unit] = {**self.up(), "ActiveState": "activating", "SubState": "start"}
+            self.changed(unit)
+            return asyncio.get_running_loop().create_future()
+        return self._queue(unit, lambda: self.start_result(unit))
 
     async def stop(self, unit: str) -> asyncio.Future[str]:
-        return self.job(unit, self.down)
+        return self._queue(unit, self.down)
 
-    def job(self, unit: str, state: Callable[[], Properties]) -> asyncio.Future[str]:
+    def _queue(self, unit: str, state: Callable[[], Properties]) -> asyncio.Future[str]:
         running = asyncio.get_running_loop()
         future: asyncio.Future[str] = running.create_future()
 

@@ -162,11 +162,6 @@ class Actuator:
         self._pins.unpin(self._app, number)
         await self._systemd.reset_failed(self.unit(number))
 
-    async def wait(self) -> None:
-        """Wait until all actions under way have ended; each has its own deadline."""
-        while self._jobs:
-            await asyncio.wait([task for _, task in self._jobs.values()])
-
     async def stop(self) -> None:
         """Cancel all actions; jobs that systemd has accepted continue."""
         tasks = [task for _, task in self._jobs.values()]
@@ -180,7 +175,10 @@ class Actuator:
         if previous is not None and previous[0] is kind:
             work.close()
             return
-        # A stop replaces a start that is still under way: systemd cancels the start's job.
+        if previous is not None and previous[0] is Start:
+            # systemd cancels the job of a start that a stop replaces. One that is still about to be requested, because
+            # its socket is being opened, would start the instance after the stop.
+            previous[1].cancel()
         task = asyncio.ensure_future(self._guard(number, work))
         self._jobs[number] = (kind, task)
         self._known.add(number)

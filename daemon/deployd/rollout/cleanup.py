@@ -67,13 +67,16 @@ class Cleanup:
     async def restore_origin(self, active: ActiveRollout, is_stopped: Callable[[], Awaitable[bool]]) -> bool:
         """After `systemctl stop NAME` during a rollout, have the next start bring up the generation before it.
 
-        False while any instance still runs, which it does if a connection has started the app again. One whose start
-        was requested just after systemd had stopped the app is stopped here, as long as the app `is_stopped`. Raises
-        StateError and SystemdError.
+        False while any instance still runs, which it does if a connection has started the app again, or an action on
+        one is under way: its end wakes the loop. One whose start was requested just after systemd had stopped the app
+        is stopped here, as long as the app `is_stopped`. Raises StateError and SystemdError.
         """
-        await self._actuator.wait()
         instances = self._actuator.observe()
-        running = [item for item in instances if item.state not in (State.INACTIVE, State.FAILED)]
+        running = [
+            item
+            for item in instances
+            if item.state not in (State.INACTIVE, State.FAILED) or self._actuator.is_busy(item.number)
+        ]
         late = [item for item in running if item.state in (State.STARTING, State.READY)]
         if late and await is_stopped():
             for item in late:

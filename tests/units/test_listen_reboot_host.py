@@ -6,7 +6,7 @@ import pytest
 
 from tests.host.faults import BOOT
 from tests.host.stage import DEADLINE, INSTANCES, Stage
-from tests.units.test_listen_change_host import (
+from tests.units.listen_change import (
     NEW,
     NEW_LISTEN,
     OLD,

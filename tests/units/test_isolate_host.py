@@ -72,6 +72,7 @@ def test_an_app_that_was_disabled_stays_disabled(stage: Stage) -> None:
     stage.deploy("v1")
     stage.machine.run(["systemctl", "disable", f"{APP}.service", f"{APP}.socket"])
     assert stage.rollout(stage.release("v2")).result == "succeeded"
+    stage.machine.run(["systemctl", "reload", APP])
     assert links(stage) == []
     stage.machine.run(["systemctl", "stop", f"{APP}.service", f"{APP}.socket"])
     assert stage.rollout(stage.release("v3")).result == "succeeded"

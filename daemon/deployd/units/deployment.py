@@ -27,7 +27,7 @@ from deployd.units.layout import Layout
 from deployd.units.occupants import occupants, refusal
 from deployd.units.present import Present
 from deployd.units.shared_sockets import SharedSockets
-from deployd.units.socket_opening import SocketOpening
+from deployd.units.socket_opening import UP, SocketOpening
 from deployd.units.text import Unit, generation_files, is_steered, marked, sockets, unit_files
 from deployd.units.text.sockets import Socket
 
@@ -318,7 +318,7 @@ class Deployment:
 
     async def _is_up(self, name: str) -> bool:
         (state,) = (await self._systemd.read(unit_name.app_unit(name), UNIT, ["ActiveState"])).values()
-        return bool(state == "active")
+        return state in UP
 
     async def close_sockets(self, app: App, leaving: frozenset[int] = frozenset()) -> bool:
         """Close the shared sockets that neither `app` nor a pinned instance uses; instances that are `leaving` do not

@@ -261,9 +261,7 @@ class Deployment:
             first = not self._units.installed(app.name)
             new = self._present(app.name).place(app).new
             if new is not None and not first:
-                only = partial(self._only, app, goal, new.name, closing=closing)
-                await self._install(app.name, only, enabled=[new.name])
-                await self._sockets.open(app.name, new.name)
+                await self._open_new(app, goal, new.name, closing=closing)
             # An app that is up was enabled when it was installed. If it was disabled since, it stays disabled.
             enabled = () if not first and await self._is_up(app.name) else [unit_name.app_unit(app.name)]
             wanted = await self._install(app.name, partial(self.layout, app, goal, closing=closing), enabled=enabled)
@@ -276,11 +274,22 @@ class Deployment:
                     log.warning("%s: %s", app.name, error)
             return wanted.avoid
 
-    def _only(self, app: App, goal: Goal, socket: str, *, closing: bool) -> Layout:
-        """Return the part of the layout of `goal` that this socket needs."""
-        wanted, names = self.layout(app, goal, closing=closing), sockets.files(app.name, socket)
-        units = tuple(unit for unit in wanted.units if unit.name in names)
-        return replace(wanted, units=units, alone=(), stale=())
+    async def _open_new(self, app: App, goal: Goal, socket: str, *, closing: bool) -> None:
+        """Install, enable and open a socket of the layout of `goal`; the rest of the layout is installed after it.
+
+        The daemon-reload comes with the rest: systemd loads unit files without one if it does not know the units.
+        """
+        names = sockets.files(app.name, socket)
+
+        async def write() -> bool:
+            wanted = self.layout(app, goal, closing=closing)
+            self._listening.pop(app.name, None)
+            self._units.install([wanted.unit(name) for name in names])
+            await self._systemd.enable([socket])
+            return bool(await self._systemd.states(names))
+
+        await self._reload.after(write)
+        await self._sockets.open(app.name, socket)
 
     async def put_back(self, app: App, goal: Goal) -> None:
         """Install the units of a `goal` without instances. Opens no sockets: they may have been stopped with the app.

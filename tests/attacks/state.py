@@ -116,6 +116,15 @@ DAMAGES: tuple[Callable[[Stage], None], ...] = (
 )
 
 
+FEW = deleted, overwritten, another_database, a_fifo_as_log, nulls
+"""One of each sort: `make test` has these on a host, and all of them on a database without a daemon."""
+
+
+def damaged_in_few_ways(stage: Stage) -> str:
+    """history.sqlite is lost, foreign, a special file or has damaged rows, and is repaired after each."""
+    return survives(stage, *FEW)
+
+
 def damaged(stage: Stage) -> str:
     """history.sqlite is damaged in many ways, one after another, and repaired after each."""
     return survives(stage, *DAMAGES)

@@ -95,7 +95,7 @@ class Assembly:
         turns = Turns(hooks, self.recovery)
         self._removal = Removal(self.registry, self.supervisor, turns, teardown, history, pins)
         self._workers = workers
-        self._releases = ReleaseReader(workers)
+        self._releases = ReleaseReader(workers, pins.credentials)
         self._requests = self._new_requests(turns)
 
     async def start(self) -> None:
@@ -166,7 +166,7 @@ class Assembly:
             statuses,
             HistoryView(history, deployment),
             UnitPreview(reader, pool, self.generations, self._pins, deployment),
-            DryRun(registry, reader, pool, self.generations, history, deployment),
+            DryRun(registry, reader, pool, self.generations, history, deployment, self._pins.credentials.digest),
             Inventory(registry, self.files, pool, history, self._pins),
             PublicComparer(pool, self._comparer, self._public_comparer),
             signals,

@@ -30,6 +30,7 @@ apps = st.builds(
     environment=st.lists(st.tuples(text, text), max_size=2).map(tuple),
     environment_files=st.lists(text, max_size=2).map(tuple),
     environment_contents=st.lists(text, max_size=2).map(tuple),
+    credentials=st.lists(st.tuples(text, text), max_size=2).map(tuple),
     gate=st.builds(Gate, seconds, seconds),
     pace=st.builds(
         Pace,
@@ -79,6 +80,7 @@ def test_a_fingerprint_survives_the_history(app: App, release: str) -> None:
         {"environment": (("A", "1"),)},
         {"environment_files": ("/etc/default/shop",)},
         {"environment_contents": ("A=1",)},
+        {"credentials": (("/etc/token", "digest"),)},
         {"service": (("MemoryMax", ("512M",)),)},
         {"routing": Routing.STEERED},
     ],

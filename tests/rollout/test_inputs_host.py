@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.host.stage import APP, INSTANCES, Stage
 
 FILE = "/etc/default/demo"
+SECRET, SEALED = "/etc/demo.secret", "/etc/demo.sealed"
 
 
 def values(stage: Stage, name: str = "DB") -> set[str | None]:
@@ -45,6 +46,52 @@ def test_an_environment_file_belongs_to_the_generation(stage: Stage) -> None:
     assert values(stage) == {"two"}
     secret = stage.machine.run(["grep", "-r", "DB=t", "/var/lib/deployd"], user="nobody", check=False)
     assert secret.stdout == ""
+
+
+def test_a_credential_belongs_to_the_generation(stage: Stage) -> None:
+    def secrets() -> set[str]:
+        directories = [f"/run/credentials/{APP}@{number}.service" for number in stage.invocations()]
+        return {stage.machine.run(["cat", f"{path}/secret", f"{path}/sealed"]).stdout for path in directories}
+
+    # Hooks get it as well.
+    hooks = {"before": [["/bin/sh", "-c", 'grep -q secret "$CREDENTIALS_DIRECTORY/secret"']]}
+    service = {"LoadCredential": f"secret:{SECRET}", "LoadCredentialEncrypted": f"sealed:{SEALED}"}
+    encrypt = f"printf ' and sealed' | systemd-creds encrypt --with-key=host --name=sealed - {SEALED}"
+    stage.machine.run(["/bin/sh", "-c", encrypt])
+    stage.configure(release=stage.release("v1"), instances=2, service=service, rollout={"hooks": hooks})
+    refused = stage.deployd("check", APP)
+    assert (refused.returncode, f"{SECRET} does not exist; create it" in refused.stderr) == (3, True), refused.stderr
+    stage.machine.write(SECRET, "secret one")
+    assert stage.change("apply").result == "succeeded"
+    assert stage.deployd("units", APP, "--diff").stdout == ""
+    stage.machine.write(SECRET, "secret two")
+    # A crash brings back what the generation has.
+    before = stage.pid(1)
+    stage.kill(1)
+    stage.machine.wait_for(lambda: stage.pid(1) not in (0, before))
+    stage.machine.wait_unit(f"{APP}@1.service")
+    assert secrets() == {"secret one and sealed"}
+    # The changed file is a change.
+    assert [item["action"] for item in stage.json("plan", APP)["actions"]].count("start") == 2
+    assert len(stage.change("apply").finished["replaced"]) == 2
+    assert secrets() == {"secret two and sealed"}
+    done = stage.deployd("apply", APP)
+    assert (done.returncode, done.stderr.startswith("demo: nothing to do")) == (0, True), done.stderr
+    # One that is refused leaves nothing.
+    stage.machine.write(SECRET, "wrong")
+    assert stage.deployd("apply", APP).returncode == 3
+    # A rollback does not need the file.
+    stage.machine.path(SECRET).unlink()
+    assert stage.change("rollback").result == "succeeded"
+    assert secrets() == {"secret one and sealed"}
+    # Nothing that others can read has the contents, and nothing else than the copies has them.
+    places = ["/var/lib/deployd", "/etc/systemd", "/run/systemd"]
+    found = stage.machine.run(
+        ["grep", "-rlE", "secret (one|two)|^wrong$|and sealed", *places], check=False
+    ).stdout.split()
+    assert {path.rpartition("/")[0] for path in found} == {f"/var/lib/deployd/apps/{APP}/credentials"}, found
+    assert len(found) == 2
+    assert stage.machine.run(["cat", *found], user="nobody", check=False).stdout == ""
 
 
 def test_a_release_that_is_replaced_during_its_rollout_is_rolled_back(stage: Stage) -> None:

@@ -178,6 +178,7 @@ def _load(path: Path) -> App:
 def _usable(path: Path) -> _Usable:
     app = config.load(path)
     release = config.resolve_release(app)
+    config.capture_credentials(app, lambda _: "")
     doubts = config.require_runnable(config.capture(app), release)
     own = (*config.without_effect(app.service), *config.doubtful_lines(app), *config.doubts(app))
     return _Usable(release, (*own, *away(app, path), *doubts))

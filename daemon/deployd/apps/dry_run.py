@@ -13,6 +13,7 @@ from deployd.apps.file_reader import FileReader
 from deployd.apps.reader_pool import ReaderPool
 from deployd.apps.registry import Registry
 from deployd.apps.simulator import simulated
+from deployd.config.credentials import Digest
 from deployd.documents import Json
 from deployd.documents.status import dry_run
 from deployd.files.workers import LONG
@@ -35,6 +36,7 @@ class DryRun:
         generations: Generations,
         history: History,
         deployment: Deployment,
+        digest: Digest,
     ) -> None:
         self._registry = registry
         self._reader = reader
@@ -42,6 +44,7 @@ class DryRun:
         self._generations = generations
         self._history = history
         self._deployment = deployment
+        self._digest = digest
 
     async def plan(
         self, caller: Caller, name: str, release: str | None = None, canary: int = 0, canary_share: float = 0.0
@@ -63,7 +66,7 @@ class DryRun:
         read = partial(self._pool.workers(caller).run, name)
         await read(release_access.seen_release, caller, app, release)  # fails sooner than the walk below
         real, digest = await read(release_access.seen, caller, app, release, deadline=LONG)
-        app = await read(release_access.captured, caller, app)
+        app = await read(release_access.captured, caller, app, self._digest)
         if caller.root:  # the refusal quotes files of the release
             await read(config.require_runnable, app, real)
         current, number = self._history.current(name), self._history.next_number(name)

@@ -16,6 +16,7 @@ from deployd import config
 from deployd.apps.caller import Caller
 from deployd.config import values
 from deployd.config.contents import contents
+from deployd.config.credentials import Digest
 from deployd.config.source import Problem
 from deployd.errors import AccessDenied, InvalidRequest, Refused
 from deployd.files.path_access import Found
@@ -74,15 +75,15 @@ def seen_release(caller: Caller, app: App, requested: str | None = None) -> str:
     raise _denied(caller, path)
 
 
-def captured(caller: Caller, app: App) -> App:
-    """Return the app with the contents of its environment files. Other users than root do not learn what is wrong with
-    them. Raises AccessDenied and Refused."""
+def captured(caller: Caller, app: App, digest: Digest) -> App:
+    """Return the app with the contents of its environment files and credentials. Other users than root do not learn
+    what is wrong with them. Raises AccessDenied and Refused."""
     try:
-        return config.capture(app)
+        return config.capture_credentials(config.capture(app), digest)
     except Refused:
         if caller.root:
             raise
-        raise AccessDenied(f"the environment files of {app.name} cannot be used; try again as root") from None
+        raise AccessDenied(f"files that {app.name} starts with cannot be used; try again as root") from None
 
 
 def _denied(caller: Caller, path: str) -> AccessDenied:

@@ -153,7 +153,8 @@ class Requests:
             raise
 
     async def restart(self, name: str, *, supersede: bool = False) -> int:
-        """Roll out the current generation again, in new processes, which get the environment files as they are now."""
+        """Roll out the current generation again, in new processes, which get environment files and credentials as they
+        are now."""
         async with self._turn(name, supersede):
             current = self._generations.require_current(name)
             release = await self._releases.unchanged(current)

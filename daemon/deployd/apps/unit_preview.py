@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from deployd import config
 from deployd.apps.caller import Caller
 from deployd.apps.file_reader import FileReader
 from deployd.apps.reader_pool import ReaderPool
@@ -39,6 +40,7 @@ class UnitPreview:
         app, current = await self._reader.load(caller, name), self._generations.current(name)
         # A gate timeout that was learned meanwhile changes units with the next generation only.
         app = self._generations.learned(app) if current is None else app.with_learned(current.settings.gate.timeout)
+        app = await self._pool.workers(caller).run(name, config.located, app)
         app, _ = self._generations.choose(app, app.release)  # no unit names the directory of a release
         installed = self._deployment.installed(name)
         # Units of single instances come and go during a rollout; these are the units of the app.

@@ -9,16 +9,14 @@ themselves, but not everybody. The contents are kept as they are: systemd parses
 from __future__ import annotations
 
 import glob
-import os
-import stat
 from collections.abc import Iterator
 from dataclasses import replace
 
+from deployd.config import passed_file
 from deployd.config.environment_syntax import ignored
 from deployd.config.source import Problem, one_line
-from deployd.config.trust import require_file, require_roots
 from deployd.errors import Refused
-from deployd.files.walk import Step, walk
+from deployd.files.walk import walk
 from deployd.model.app import App
 
 LARGEST = 1024 * 1024
@@ -72,12 +70,7 @@ def _files(app: App) -> list[tuple[str, str]]:
 def _read(path: str, *, optional: bool) -> Iterator[bytes]:
     """Yield the contents of the file; nothing if it is optional and cannot be read. Raises Problem."""
     try:
-        with walk(path, _require_roots_directory) as found:
-            require_file(found)
-            if found.info.st_mode & stat.S_IWOTH:
-                raise Problem(f"is not trusted, because everybody can write {found.path}; chmod o-w it")
-            with os.fdopen(found.reopen(), "rb") as file:
-                data = file.read(LARGEST + 1)
+        data = passed_file.read(path, LARGEST + 1)
     except OSError as error:
         if not optional:
             raise Problem(
@@ -96,7 +89,7 @@ def _matches(app: App, pattern: str, *, optional: bool) -> list[str]:
     plain = pattern[: min(pattern.find(letter) for letter in "*?[" if letter in pattern)].rpartition("/")[0] or "/"
     found: list[str] = []
     try:
-        with walk(plain, _require_roots_directory):
+        with walk(plain, passed_file.require_roots_directory):
             found = sorted(glob.glob(pattern))  # noqa: PTH207 - it is absolute
     except Problem as problem:
         raise _refused(app, pattern, problem) from None
@@ -105,11 +98,6 @@ def _matches(app: App, pattern: str, *, optional: bool) -> list[str]:
     if not found and not optional:
         raise _refused(app, pattern, f'matches no file; create one, or write "-{pattern}" if there may be none')
     return found
-
-
-def _require_roots_directory(step: Step) -> None:
-    if step.is_directory:
-        require_roots(step)
 
 
 def _refused(app: App, path: str, problem: object) -> Refused:

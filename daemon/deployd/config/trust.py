@@ -1,9 +1,7 @@
 """Ownership checks. The daemon carries out what an app file says as root, so only root may be able to write it.
 
 This applies to the file, to each directory above it and to everything a symlink leads through, because a user that may
-write a directory can replace a file in it. PID 1 reads environment files as root, following symlinks and waiting for
-FIFOs, so only root may be able to write their directories, too. Their contents merely become the app's environment, so
-the app's user may write them, but not everybody.
+write a directory can replace a file in it. `passed_file` has a weaker rule for environment files and credentials.
 """
 
 from __future__ import annotations

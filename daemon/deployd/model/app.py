@@ -96,6 +96,9 @@ class App:
     environment_contents: tuple[str, ...] = ()
     """The bytes of the environment files when the rollout started, in the order in which they are read, decoded as
     Latin-1. Empty in settings that were just parsed."""
+    credentials: tuple[tuple[str, str], ...] = ()
+    """The files of LoadCredential= that belong to the generation: paths, and digests of what they contained when the
+    rollout started, "" for a missing one. Empty in settings that were just parsed."""
     gate: Gate = field(default_factory=Gate)
     pace: Pace = field(default_factory=Pace)
     stop: StopSettings = field(default_factory=StopSettings)
@@ -158,6 +161,7 @@ class App:
             environment=tuple((key, value) for key, value in raw["environment"]),
             environment_files=tuple(raw["environment_files"]),
             environment_contents=tuple(raw["environment_contents"]),
+            credentials=tuple((path, digest) for path, digest in raw["credentials"]),
             gate=Gate.from_dict(raw["gate"]),
             pace=Pace.from_dict(raw["pace"]),
             stop=StopSettings(**raw["stop"]),
@@ -189,6 +193,7 @@ class App:
             self.environment,
             self.environment_files,
             self.environment_contents,
+            self.credentials,
             self.service,
             self.socket if self.steered else None,
         ]

@@ -51,6 +51,13 @@ def written(text: str) -> str:
     return _TOKEN.sub(lambda found: found[0] if found[1].isalnum() or found[1] == "%" else f"%%{found[1]}", text)
 
 
+def literal(text: str) -> str:
+    """Return the text that systemd makes of a value in which it expands specifiers; "" if the value has any."""
+    if any(letter.isalnum() for letter in _TOKEN.findall(text)):
+        return ""
+    return text.replace("%%", "%")
+
+
 def without_instance(text: str, app: str) -> str:
     """Return a written value for a unit that is no instance, but a hook."""
     name = unit_name.instance(app, "hook")

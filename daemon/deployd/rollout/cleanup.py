@@ -63,6 +63,7 @@ class Cleanup:
             files = kept(past, current, min(KEPT, self._generations))
             # The next number too: a request may be running hooks, which read the files before anything is recorded.
             self._pins.prune(self._app, {self._history.next_number(self._app), *files})
+            self._pins.credentials.prune(self._app, self._history.credentials(self._app))
 
     async def restore_origin(self, active: ActiveRollout, is_stopped: Callable[[], Awaitable[bool]]) -> bool:
         """After `systemctl stop NAME` during a rollout, have the next start bring up the generation before it.

@@ -52,16 +52,20 @@ class GenerationBuilder:
         """Return the generation, which is not in the history yet.
 
         `again` is an earlier generation that starts the very same process, of a release that has not changed since;
-        only the contents of environment files may differ.
+        only the contents of environment files and credentials may differ.
         Raises Refused, StateError and SystemdError.
         """
         app = self._generations.learned(app)
         with self._hooks.ahead(app, cause):
             number = self._history.next_number(app.name)
-            digest, fingerprint = await self._write(app, release, number, cause, again)
-            if await self._ran_hooks(app, release, number, cause):
-                # Hooks take their time and may write into the release.
+            try:
                 digest, fingerprint = await self._write(app, release, number, cause, again)
+                if await self._ran_hooks(app, release, number, cause):
+                    # Hooks take their time and may write into the release.
+                    digest, fingerprint = await self._write(app, release, number, cause, again)
+            except DeploydError:
+                self._remove(app.name, number)
+                raise
         return Generation(
             app=app.name,
             number=number,
@@ -81,7 +85,8 @@ class GenerationBuilder:
         """Verify the units and write the generation's files. Returns the digest of the release and the fingerprint."""
         if again is not None:
             digest, fingerprint = again.contents, again.fingerprint
-            if app.environment_contents != again.settings.environment_contents:
+            its = again.settings
+            if (app.environment_contents, app.credentials) != (its.environment_contents, its.credentials):
                 fingerprint = app.fingerprint(release, digest)
         else:
             digest = await self._releases.digest(app, release)
@@ -90,16 +95,17 @@ class GenerationBuilder:
         if cause is Cause.RESTART:
             goal = replace(goal, same=frozenset())  # it adopts no instances
         await self._deployment.prepare(app, goal, release)
+        await self._releases.keep_credentials(app)
         return digest, fingerprint
 
     async def _ran_hooks(self, app: App, release: str, number: int, cause: Cause) -> bool:
-        """Run the before hooks; True if there are any. On an error, removes the generation's files."""
+        """Run the before hooks; True if there are any."""
         name, old = app.name, self._generations.current(app.name)
         origin = (old.number, old.release) if old is not None else (None, "")
-        try:
-            change = Change(app, number, release, cause, *origin)
-            return await self._hooks.before(change, partial(self._report, name))
-        except DeploydError:
-            with contextlib.suppress(StateError):
-                self._pins.prune(name, set(self._pins.generations(name)) - {number})
-            raise
+        return await self._hooks.before(Change(app, number, release, cause, *origin), partial(self._report, name))
+
+    def _remove(self, name: str, number: int) -> None:
+        """Remove the files of a generation that was refused."""
+        with contextlib.suppress(StateError):
+            self._pins.prune(name, set(self._pins.generations(name)) - {number})
+            self._pins.credentials.prune(name, self._history.credentials(name))

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from deployd import config
 from deployd.config.contents import contents, refuse_changed
-from deployd.errors import AccessDenied
+from deployd.errors import AccessDenied, Refused
 from deployd.files.workers import LONG, Workers
 from deployd.model.app import App
 from deployd.model.generation import Generation
+from deployd.state.credentials import Credentials
 
 
 class ReleaseReader:
     """For all apps. Each method raises NoAnswer if a file system does not answer in time."""
 
-    def __init__(self, workers: Workers) -> None:
+    def __init__(self, workers: Workers, credentials: Credentials) -> None:
         self._workers = workers
+        self._credentials = credentials
 
     async def directory(self, app: App) -> str:
         """Return the directory to which the app file's release leads, "" if it leads to none."""
@@ -32,8 +36,23 @@ class ReleaseReader:
         return real
 
     async def capture(self, app: App) -> App:
-        """Return the app with the present contents of its environment files. Raises Refused."""
-        return await self._workers.run(app.name, config.capture, app)
+        """Return the app with the present contents of its environment files and credentials. Raises Refused."""
+        app = await self._workers.run(app.name, config.capture, app)
+        return await self._workers.run(app.name, config.capture_credentials, app, self._credentials.digest)
+
+    async def keep_credentials(self, app: App) -> None:
+        """Store copies of the app's credentials, as far as there are none. Raises Refused and StateError."""
+        await self._workers.run(app.name, self._keep, app)
+
+    def _keep(self, app: App) -> None:
+        if all(self._credentials.has(app.name, digest) for _, digest in app.credentials if digest):
+            return
+        stored = config.capture_credentials(app, partial(self._credentials.keep, app.name))
+        if changed := [item[0] for item in app.credentials if item not in stored.credentials]:
+            raise Refused(
+                f"{changed[0]} is not what it was for the generation of {app.name}, and there is no copy of that; to"
+                f" use it as it is, run deployd rollout {app.name}"
+            )
 
     async def require_runnable(self, app: App, release: str) -> tuple[str, ...]:
         """Return sentences about what may be of another release.

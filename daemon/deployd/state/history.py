@@ -106,6 +106,14 @@ class History:
         generation = self.generation(app, number)
         return generation.settings if generation is not None else None
 
+    def credentials(self, app: str) -> frozenset[str]:
+        """Return the digests of the credentials of all generations. Raises StateError unless all are known."""
+        if trouble := self.source.trouble(app):
+            raise StateError(trouble)
+        each = "json_each(settings, '$.credentials')"
+        found = self._read(f"SELECT json_extract(value, '$[1]') FROM generations, {each} WHERE app = ?", app)  # noqa: S608
+        return frozenset(digest for (digest,) in found)
+
     def releases(self, app: str, numbers: Iterable[int | None]) -> dict[int, str]:
         """Return the release directories of some generations."""
         query = "SELECT number, release FROM generations WHERE app = ? AND number IN (SELECT value FROM json_each(?))"

@@ -1,6 +1,6 @@
 """Generations on disk, and the pins that assign instances to them.
 
-    STATE/apps/NAME/generations/N/{run, environment, release -> the release directory}
+    STATE/apps/NAME/generations/N/{run, environment, release -> the release directory, credential-001 -> a copy}
     STATE/apps/NAME/pins/I -> ../generations/N
     STATE/apps/NAME/standby/I: "N SINCE", of an instance in standby
 
@@ -17,11 +17,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from deployd.errors import InvalidRequest, StateError
 from deployd.model.app import NAME
+from deployd.state.credentials import Credentials
 from deployd.state.disk import Disk, reported
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
@@ -44,22 +47,31 @@ class Pins:
     def __init__(self, state_dir: str | Path, disk: Disk | None = None) -> None:
         self._apps = Path(state_dir) / "apps"
         self._disk = disk or Disk()
+        self.credentials = Credentials(Path(state_dir), self._disk)
+        """The copies of credentials to which generations link."""
         self._read: dict[str, tuple[int, dict[int, int]]] = {}
         self._standby: dict[str, tuple[int, dict[int, StandbyRecord]]] = {}
 
     def generation_dir(self, app_name: str, number: int) -> Path:
         return self._app(app_name) / "generations" / str(number)
 
-    def write_generation(self, app_name: str, number: int, files: dict[str, tuple[str, int]], release_dir: str) -> None:
-        """Write generation `number`, unless it exists with the same contents.
+    def write_generation(
+        self,
+        app_name: str,
+        number: int,
+        files: Mapping[str, tuple[str, int]],
+        release_dir: str,
+        links: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Write generation `number` with its files and symlinks, unless it exists with the same contents.
 
         A directory with other contents was left by a daemon that was killed before it recorded the generation. It is
         replaced, unless an instance uses it.
         """
-        final = self.generation_dir(app_name, number)
+        final, links = self.generation_dir(app_name, number), {**links, "release": release_dir}
         contents = {name: (text.encode(errors="surrogateescape"), mode) for name, (text, mode) in files.items()}
         with reported(f"write generation {number} of {app_name}"):
-            if self._same(final, contents, release_dir):
+            if self._same(final, contents, links):
                 # It may exist without being synced to the disk.
                 self._disk.sync(final.parent)
                 return
@@ -74,7 +86,8 @@ class Pins:
                 self._disk.directory(temporary)
                 for name, (data, mode) in contents.items():
                     self._disk.write(temporary / name, data, mode)
-                self._disk.symlink(release_dir, temporary / "release")
+                for name, target in links.items():
+                    self._disk.symlink(target, temporary / name)
                 self._disk.sync(temporary)
                 self._disk.remove(final)
                 self._disk.rename(temporary, final)
@@ -252,11 +265,11 @@ class Pins:
         return int(target[1]) if target else None
 
     @staticmethod
-    def _same(directory: Path, contents: dict[str, tuple[bytes, int]], release_dir: str) -> bool:
+    def _same(directory: Path, contents: Mapping[str, tuple[bytes, int]], links: Mapping[str, str]) -> bool:
         try:
             return (
-                {entry.name for entry in directory.iterdir()} == {*contents, "release"}
-                and str((directory / "release").readlink()) == release_dir
+                {entry.name for entry in directory.iterdir()} == {*contents, *links}
+                and all(str((directory / name).readlink()) == target for name, target in links.items())
                 and all(
                     (directory / name).read_bytes() == data and (directory / name).stat().st_mode & 0o7777 == mode
                     for name, (data, mode) in contents.items()

@@ -28,7 +28,7 @@ from deployd.units.occupants import occupants, refusal
 from deployd.units.present import Present
 from deployd.units.shared_sockets import SharedSockets
 from deployd.units.socket_opening import UP, SocketOpening
-from deployd.units.text import Unit, generation_files, is_steered, marked, sockets, unit_files
+from deployd.units.text import Unit, credentials, generation_files, is_steered, marked, sockets, unit_files
 from deployd.units.text.sockets import Socket
 
 log = logging.getLogger(__name__)
@@ -208,7 +208,7 @@ class Deployment:
         if differs or self._units.has_drop_ins(wanted.units):
             await self._units.verify(app.name, wanted.units)
         files = generation_files(app, goal.generation, release, there.generation_socket(app, goal))
-        self._pins.write_generation(app.name, goal.generation, files, release)
+        self._pins.write_generation(app.name, goal.generation, files, release, credentials(app))
 
     async def check(self, app: App) -> None:
         """Verify the units that the next generation of `app` would have. Raises Refused, InvalidFile, StateError and

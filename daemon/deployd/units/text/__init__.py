@@ -7,13 +7,14 @@ needed per instance, and an instance that systemd restarts comes back with the s
 
 from __future__ import annotations
 
-from deployd.units.text.generation import generation_files, marked
+from deployd.units.text.generation import credentials, generation_files, marked
 from deployd.units.text.unit import HEADER, Unit, command_unit, is_steered, is_unit, unit_files, unit_names
 
 __all__ = [
     "HEADER",
     "Unit",
     "command_unit",
+    "credentials",
     "generation_files",
     "is_steered",
     "is_unit",

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 
 from deployd.model.app import CAPTURED, App
+from deployd.model.credential import FILE, id_of, path_of
 from deployd.units.text.escape import assignment, shell
 
 
@@ -35,6 +36,20 @@ def environment_files(app: App, directory: str) -> list[str]:
     """
     captured = [f"-{directory}/{CAPTURED}*"] if app.environment_files else []
     return [*captured, f"{directory}/environment"]
+
+
+def credentials(app: App) -> dict[str, str]:
+    """Return the names of the credentials in a generation, and what each of these symlinks leads to: a copy in the
+    state of the app, unless the file was missing."""
+    numbered = enumerate((digest for _, digest in app.credentials), 1)
+    return {f"{FILE}{number:03}": f"../../credentials/{digest}" for number, digest in numbered if digest}
+
+
+def credential(app: App, value: str, directory: str) -> str:
+    """Return a value of LoadCredential= for instances whose generation is in `directory`, both escaped."""
+    paths = [path for path, _ in app.credentials]
+    path = path_of(value)
+    return f"{id_of(value)}:{directory}/{FILE}{paths.index(path) + 1:03}" if path in paths else value
 
 
 def marker(socket: int) -> str:

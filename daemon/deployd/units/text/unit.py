@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from deployd.model import specifier, unit_name
 from deployd.model.app import App, Directives, ListenKind
+from deployd.model.credential import KEYS
 from deployd.model.directive import FIXED, Section, defaults
 from deployd.units.text import escape, socket_paths, sockets
-from deployd.units.text.generation import environment_files, marker
+from deployd.units.text.generation import credential, environment_files, marker
 from deployd.units.text.hardening import hardening
 from deployd.units.text.sockets import Socket
 
@@ -89,6 +90,7 @@ def unit_files(
     elif listening is None:
         listening = (Socket(first, tuple(item.address for item in app.listen)),)
     there = [item.name for item in listening]
+    generation = f"{escape.specifier(f'{state_dir}/apps/{app.name}/pins')}/%i"
     templates = ["service.j2", "instance.j2"]
     if probe_sockets or app.gate.has_probe_socket:
         templates.append("probe.j2")
@@ -102,12 +104,12 @@ def unit_files(
         "probe_path": socket_paths.probe(app.name, "%i"),
         "instances": [unit_name.instance(app.name, number) for number in range(1, instances + 1)],
         "pins": f"{state_dir}/apps/{app.name}/pins",
-        "environment_files": environment_files(app, f"{escape.specifier(f'{state_dir}/apps/{app.name}/pins')}/%i"),
+        "environment_files": environment_files(app, generation),
         "command": command,
         "start_timeout": _span(app.gate.timeout),
         "stop_timeout": _span(app.stop.timeout),
         "stop_signal": _number(app.stop.signal),
-        "service": _service(app),
+        "service": _service(app, generation),
         "sockets": there,
         "held": held if steer else there if held is None else sockets.names_in_order(app.name, held),
     }
@@ -130,11 +132,12 @@ def command_unit(app: App, generation: str) -> str:
 
     `generation` is the directory of the files of their generation.
     """
+    directory = escape.specifier(generation)
     values = {
         "header": _header(app),
         "app": app,
-        "environment_files": environment_files(app, escape.specifier(generation)),
-        "service": [(key, specifier.without_instance(value, app.name)) for key, value in _service(app)],
+        "environment_files": environment_files(app, directory),
+        "service": [(key, specifier.without_instance(value, app.name)) for key, value in _service(app, directory)],
     }
     return _environment().get_template("command.j2").render(values)
 
@@ -144,10 +147,11 @@ def _header(app: App) -> str:
     return f"{HEADER}{file}. Do not edit; changes belong in the app file or in a drop-in."
 
 
-def _service(app: App) -> list[tuple[str, str]]:
-    """Return the lines of [service] with its defaults."""
+def _service(app: App, generation: str) -> list[tuple[str, str]]:
+    """Return the lines of [service] with its defaults, for instances whose generation is in the directory."""
     own = tuple(item for item in app.service if item[0] not in FIXED)
-    return _lines(Section.SERVICE, own, ("SyslogIdentifier", app.name), *hardening(app))
+    lines = _lines(Section.SERVICE, own, ("SyslogIdentifier", app.name), *hardening(app))
+    return [(key, credential(app, value, generation) if key in KEYS else value) for key, value in lines]
 
 
 def _socket(app: App, *more: tuple[str, str], tcp: bool) -> list[tuple[str, str]]:

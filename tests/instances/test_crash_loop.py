@@ -63,6 +63,7 @@ class Stand:
         self.woken = asyncio.Event()
         self.changes = 0
         self.up = True
+        self.closed = False
         self.now = 1000.0
         self.working: set[int] = set()
         self.requested: bool | None = None
@@ -76,6 +77,7 @@ class Stand:
             self.instances,
             Patience(),
             up=lambda: self.up,
+            closed=lambda: self.closed,
             wake=self.woken.set,
             changed=self.changed,
             emit=self.emit,
@@ -149,6 +151,20 @@ def test_a_crash_loop_is_recorded_before_the_stop() -> None:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert stand.crash_loop.troubles()[1].journal == ("last words of i4",)
+
+    run(test)
+
+
+def test_crashes_while_an_address_is_closed_are_delayed_and_do_not_count_against_the_generation() -> None:
+    async def test(stand: Stand) -> None:
+        stand.closed = True
+        stand.crash(5)
+        assert stand.actions == [Stop(1, 7, "crash-loop", keep=True)]
+        assert not stand.memory.logged
+        stand.closed = False
+        stand.update(down())
+        stand.crash(7)
+        assert [item.invocation for item in stand.memory.logged][-2:] == ["i5", "i6"]
 
     run(test)
 

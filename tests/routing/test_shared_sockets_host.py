@@ -52,7 +52,7 @@ def test_a_daemon_that_was_killed_while_it_opened_a_socket_leaves_no_stopped_app
 
 
 def test_an_address_that_another_process_has_is_opened_when_it_is_free(stage: Stage) -> None:
-    stage.deploy("v1", instances=2)
+    stage.deploy("v1", instances=2, rollout={"watch": "1h"})
     stage.machine.run(["systemctl", "stop", UMBRELLA, SOCKET])
     argv = ["/usr/bin/python3", "-m", "http.server", "--bind", "127.0.0.1", str(PORT)]
     environment = {"PYTHONUNBUFFERED": "1"}
@@ -80,6 +80,8 @@ def test_an_address_that_another_process_has_is_opened_when_it_is_free(stage: St
         other.kill()
     stage.machine.wait_for(lambda: is_up(stage, 2), what="the app", timeout=90)
     assert stage.get()["version"] == "v1"
+    assert [item["crashes"] > 0 for item in stage.status()["instances"]] == [True, True]
+    assert stage.status()["watch"]["crashes"] == 0, "the release is not to blame"
     stage.machine.wait_unit(HEALTH, "inactive", timeout=60)
     assert stage.deployd("status", "--exit-code").returncode == 0
     assert stage.rollout(stage.release("v2")).result == "succeeded"

@@ -23,6 +23,7 @@ from deployd.model.crashes import Crash, Crashes, Trouble
 from deployd.model.event import Emit, EventName
 from deployd.model.instance import Instance
 from deployd.plan.backoff import Judgement, Patience, Step, forgiven, judge
+from deployd.plan.closed_address import ClosedAddress
 from deployd.state.history import History
 from deployd.systemd.notices import Account
 from deployd.systemd.tail import ReadAccount
@@ -42,8 +43,8 @@ RETRY = 1.0
 class CrashLoop:
     """Counts the crashes of one app's instances, and acts on them.
 
-    `up` is true while the app unit is up; `wake` has the control loop call :meth:`update`; `changed` is called when the
-    result of :meth:`troubles` has changed.
+    `up` is true while the app unit is up, `closed` while an address of the app is closed; `wake` has the control loop
+    call :meth:`update`; `changed` is called when the result of :meth:`troubles` has changed.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class CrashLoop:
         patience: Patience,
         *,
         up: Callable[[], bool],
+        closed: Callable[[], bool],
         wake: Callable[[], None],
         changed: Callable[[], None],
         emit: Emit,
@@ -65,6 +67,8 @@ class CrashLoop:
         self._patience = patience
         self._executor = executor
         self._up = up
+        self._closed = closed
+        self._address = ClosedAddress()
         self._changed = changed
         self._emit = emit
         self._known: dict[int, Crashes] | None = None
@@ -98,6 +102,7 @@ class CrashLoop:
             self._known = self._history.crashes(self._app, now.boot)
             self._read(self._known)
         self._alarm.clear()
+        self._address = self._address.observed((item.invocation_id for item in instances), closed=self._closed())
         if busy or not self._up():
             self._forgive(now)
             return
@@ -190,7 +195,7 @@ class CrashLoop:
         news = [
             Crash(number, crashes.generation, now.monotonic, crashes.why, crashes.last)
             for number, judgement in judged.items()
-            if (crashes := judgement.crashes).generation is not None
+            if (crashes := judgement.crashes).generation is not None and not self._address.excuses(crashes.last)
             for _ in range(min(judgement.deaths, MOST_AT_ONCE))
         ]
         if news:

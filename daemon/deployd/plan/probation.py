@@ -5,7 +5,7 @@
   own, such as a drop-in.
 - Crashes are compared with those of the generation to return to, in a span as long as the probation: if that crashed
   half as often, the new one is no worse. Crashes at the time of one in another app that usually runs well are the
-  machine's.
+  machine's. Those of instances that ran while an address was closed are not logged (plan/closed_address.py).
 - A generation fails if one in ten of its instances, and at least one, fails FAILURES probes in a row.
 - Nothing is taken back twice: a rollback is watched, but it only leads to a report. A generation that starts the same
   process as the one before has nothing better to return to; if that one was on probation, it inherits the probation.

@@ -199,6 +199,7 @@ class ControllerFactory:
             actuator,
             self.patience,
             up=app_unit.is_up,
+            closed=router.is_closed,
             wake=wake,
             changed=changed,
             emit=events.emit,

@@ -49,6 +49,10 @@ class Router:
                 self._backend = Shared(app, systemd, self._deployment, kernel, self._log, changed=self._changed)
         return self._backend
 
+    def is_closed(self) -> bool:
+        """True if an address of the app is closed."""
+        return any(not item.open for item in self.backend.addresses())
+
     def owns(self, unit: str) -> bool:
         """True if `unit` is a listening socket that all instances share."""
         return unit_name.shared_socket_count(self._app, unit) is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from tests.host.stage import APP, APP_FILE, PORT, Json, Stage
+from tests.host.stage import APP, APP_FILE, DEADLINE, PORT, Json, Stage
 
 ADDRESS = f"127.0.0.1:{PORT}"
 DAEMON = "deployd.service"
@@ -38,7 +38,16 @@ def test_a_socket_that_is_stopped_is_opened_again_and_no_request_fails(stage: St
     assert not record.failed, record.by_outcome()
     assert stage.show(UMBRELLA, "ActiveState")["ActiveState"] == "active"
     assert stage.show(SOCKET, "ActiveState", "ReusePort") == {"ActiveState": "active", "ReusePort": "no"}
-    assert stage.rollout(stage.release("v2")).result == "succeeded"
+
+    stage.configure(release=stage.release("v2", barrier=True))
+    with stage.machine.popen(["systemctl", "reload", UMBRELLA], stderr=subprocess.PIPE) as reload:
+        stage.machine.wait_unit(f"{APP}@3.service", "activating")
+        stage.machine.run(["systemctl", "stop", SOCKET])
+        stage.machine.wait_unit(SOCKET)
+        _, said = reload.communicate(timeout=DEADLINE)
+    assert "canceled" in said, said
+    stage.admit()
+    stage.machine.wait_for(lambda: stage.history()[0]["result"] == "succeeded", what="the end of the rollout")
 
 
 def test_a_daemon_that_was_killed_while_it_opened_a_socket_leaves_no_stopped_app(stage: Stage) -> None:

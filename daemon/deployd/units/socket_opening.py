@@ -88,8 +88,10 @@ class SocketOpening:
         if service != app_unit:
             await self._end(await self._systemd.stop(service))
             return await self._end(await self._systemd.start(unit))
-        if await self._systemd.job(app_unit) is not None:
-            raise SystemdError(f"{unit} cannot be opened while {app_unit} has a job (start, stop or reload)")
+        if await self._state(app_unit) == "reloading":  # it waits for its rollout, which waits for the socket
+            log.warning("%s: its reload is cancelled, as %s must be opened; a rollout continues", app, unit)
+        elif await self._systemd.job(app_unit) is not None:
+            raise SystemdError(f"{unit} cannot be opened while {app_unit} has a job (start or stop)")
         self._aside.add(app)
         try:
             await self._end(await self._systemd.stop(app_unit, alone=True))
@@ -102,7 +104,10 @@ class SocketOpening:
                 self._aside.discard(app)
 
     async def _is_up(self, unit: str) -> bool:
-        return (await self._systemd.read(unit, UNIT, ["ActiveState"]))["ActiveState"] in UP
+        return await self._state(unit) in UP
+
+    async def _state(self, unit: str) -> str:
+        return str((await self._systemd.read(unit, UNIT, ["ActiveState"]))["ActiveState"])
 
     async def _end(self, job: asyncio.Future[str]) -> str:
         try:

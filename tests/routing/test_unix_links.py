@@ -126,7 +126,7 @@ def test_a_file_that_is_not_ours_is_left_alone(ground: Ground, kind: str) -> Non
             found.update([ground.address], [1])
         assert not found.listening
         found.lead((1,))
-        unix_links.forget(ground.directory, ground.link)
+        unix_links.forget(ground.directory)
         assert address.lstat() == before
 
 
@@ -175,9 +175,18 @@ def test_a_removed_app_leaves_nothing(ground: Ground) -> None:
     ground.open(1)
     ground.links().update([ground.address], [1])
     Path(ground.own(1, ground.address)).unlink()
-    unix_links.forget(ground.directory, ground.link)
+    unix_links.forget(ground.directory)
     assert not ground.directory.exists()
-    unix_links.forget(ground.directory, ground.link)
+    unix_links.forget(ground.directory)
+
+
+def test_a_link_that_no_daemon_has_noted_is_forgotten_too(ground: Ground) -> None:
+    """The socket unit made it, and the daemon was killed before it wrote down the address."""
+    ground.open(1)
+    Path(ground.link(ground.address)).symlink_to(ground.own(1, ground.address))
+    Path(ground.own(1, ground.address)).unlink()
+    unix_links.forget(ground.directory)
+    assert not ground.directory.exists()
 
 
 def test_a_link_that_cannot_be_moved_is_logged(ground: Ground, caplog: pytest.LogCaptureFixture) -> None:

@@ -172,12 +172,16 @@ def release(address: str, link: str, directory: Path) -> None:
         _note(directory, address).unlink(missing_ok=True)
 
 
-def forget(directory: Path, link: Callable[[str], str]) -> None:
-    """Remove the links of an app that is removed, and its directory if nothing is left there. Raises SteeringError."""
-    for address in _noted(directory):
-        release(address, link(address), directory)
-    if directory.is_dir():
-        with steering_errors(f"remove {directory}"):
+def forget(directory: Path) -> None:
+    """Remove the links of an app that is removed, and its directory if nothing is left there. Raises SteeringError.
+
+    Also a link that a socket unit made and that is not noted: a start may be cancelled in between.
+    """
+    with steering_errors(f"remove {directory}"):
+        if directory.is_dir():
+            for item in directory.iterdir():
+                if item.is_symlink():
+                    item.unlink()
             if not any(directory.iterdir()):
                 directory.rmdir()
 

@@ -204,7 +204,7 @@ class UnixSockets:
 def forget(app: str) -> None:
     """Remove the addresses of an app that is removed; its sockets are closed."""
     try:
-        unix_links.forget(_directory(app), functools.partial(socket_paths.link, app))
+        unix_links.forget(_directory(app))
     except SteeringError as error:
         log.warning("%s: %s", app, error)
 

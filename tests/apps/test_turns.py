@@ -52,7 +52,7 @@ def test_a_removal_cancels_the_requests_of_its_app() -> None:
         apps = Apps()
         hung, queued, other = apps.begin("a", "hung"), apps.begin("a", "queued"), apps.begin("b", "other")
         await settle()
-        async with asyncio.timeout(5), apps.turns.removal("a"):
+        async with asyncio.timeout(30), apps.turns.removal("a"):
             for task in (hung, queued, apps.begin("a", "late")):
                 with pytest.raises(Refused, match="a is being removed"):
                     await task

@@ -36,7 +36,7 @@ from tests.state.four_rollouts import SETTINGS, generation
 
 NAME = SETTINGS.name
 QUICK = 0.005
-DEADLINE = 5.0
+DEADLINE = 30.0
 
 
 class Systemd:

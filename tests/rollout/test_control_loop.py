@@ -27,7 +27,7 @@ def test_a_failed_step_is_retried(error: Callable[[], BaseException], monkeypatc
 
         made = ControlLoop()
         made.start(step, failures.append)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             for count in range(5):
                 await steps.get()
                 if count >= 3:
@@ -50,7 +50,7 @@ def test_stop_cancels_a_step() -> None:
         made = ControlLoop()
         made.start(step, failures.append)
         await begun.wait()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await made.stop()
 
     asyncio.run(test())

@@ -26,6 +26,23 @@ def test_the_process_at_an_address_is_named() -> None:
         assert not occupants([f"127.0.0.2:{port}", "/run/a.sock"])
 
 
+def test_a_child_of_systemd_does_not_occupy_what_systemd_has_open(tmp_path: Path) -> None:
+    """Between fork and exec it has all of systemd's descriptors, also when it opens the socket of another unit."""
+    with socket.socket() as listener, socket.socket() as other:
+        for item in (listener, other):
+            item.bind(("127.0.0.1", 0))
+            item.listen()
+        for pid, has in ((1, [listener]), (841, [listener, other])):
+            (tmp_path / f"{pid}/fd").mkdir(parents=True)
+            (tmp_path / f"{pid}/comm").write_text("(sd-listen)\n")
+            (tmp_path / f"{pid}/cgroup").write_text("0::/init.scope\n")
+            for number, item in enumerate(has):
+                inode = os.fstat(item.fileno()).st_ino
+                (tmp_path / f"{pid}/fd/{number}").symlink_to(f"socket:[{inode}]")
+        addresses = [f"127.0.0.1:{item.getsockname()[1]}" for item in (listener, other)]
+        assert [item.pid for item in occupants(addresses, tmp_path)] == [1, 841]
+
+
 def test_an_address_may_be_on_no_interface() -> None:
     assert is_local("127.0.0.1:80")
     assert is_local("80")

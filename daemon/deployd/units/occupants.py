@@ -37,7 +37,8 @@ def occupants(addresses: Iterable[str], proc: Path = Path("/proc")) -> list[Occu
     """Return the processes that listen at these addresses, or where a socket at one would conflict with theirs.
 
     Blocks: it reads the descriptors of all processes. An empty list may mean that they cannot be read. There are none
-    at a path, where systemd replaces the socket.
+    at a path, where systemd replaces the socket. A socket that systemd has open is systemd's alone, also if it was
+    passed to a process.
     """
     return [found for address in addresses if not address.startswith("/") for found in _at(address, proc)]
 
@@ -57,6 +58,7 @@ def _at(address: str, proc: Path) -> list[Occupant]:
         found = holders.processes(cgroups.keys(), proc) if cgroups else []
     except SteeringError:
         return []
+    of_systemd = {inode for inode, pid in found if pid == 1}
     return [
         Occupant(
             address,
@@ -66,6 +68,8 @@ def _at(address: str, proc: Path) -> list[Occupant]:
             _unit_of_cgroup(cgroups[inode]) if pid == 1 else _unit_of(proc / str(pid) / "cgroup"),
         )
         for inode, pid in found
+        # A child of systemd has all of systemd's descriptors until it executes a program, whatever it was forked for.
+        if pid == 1 or inode not in of_systemd
     ]
 
 

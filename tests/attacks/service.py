@@ -202,9 +202,9 @@ def stop_the_daemon_with_unanswered_questions(stage: Stage) -> str:
 
 
 def have_hundreds_of_instances_simulated(stage: Stage) -> str:
-    """The user nobody makes 300 concurrent requests for the plan of 400 instances, while root plans and rolls out."""
+    """The user nobody makes 300 concurrent requests for the plan of 200 instances, while root plans and rolls out."""
     stage.deploy("v1")
-    stage.configure(release="/srv/demo/v1", instances=400)
+    stage.configure(release="/srv/demo/v1", instances=200)
     machine = stage.machine
     flood = machine.popen([machine.python, "-c", PLANS], user=NOBODY, stdout=subprocess.PIPE)
     assert flood.stdout is not None

@@ -13,7 +13,7 @@ from tests.host.stage import APP, APP_FILE, INSTANCES, Stage
 from tests.sample_apps.release import app_file
 
 APPS = "/etc/deployd/apps"
-MANY = 10_000
+MANY = 3_000
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)

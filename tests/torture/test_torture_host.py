@@ -17,8 +17,8 @@ from tests.torture.kinds import OF_STEERED, Kind
 from tests.torture.schedule import Walks, at_random, in_turn
 
 IN_TURN = {"plain": 21, "rich": 8, "steered": 14}
-AT_RANDOM = 2
-"""Additional random faults on each host."""
+AT_RANDOM = 1
+"""Additional faults at random steps on each host."""
 SEED = 3
 
 

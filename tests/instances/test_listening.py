@@ -12,7 +12,7 @@ import pytest
 
 from deployd.errors import SteeringError
 from deployd.instances import listening
-from deployd.instances.listening import LOOKS, PATIENCE, ListeningInstances
+from deployd.instances.listening import LOOKS, PATIENCE, ListeningInstances, overlaid
 from deployd.model.app import App
 from deployd.model.gate import Gate, Probe
 from deployd.model.instance import Instance, Listener, State
@@ -70,9 +70,9 @@ def look(
             clock=lambda: world.now,
         )
         looked.update([ONE])
-        assert looked.overlay([ONE])[0].listener is Listener.UNSEEN
+        assert overlaid(ONE, looked.results).listener is Listener.UNSEEN
         await asyncio.wait_for(world.over.wait(), 30)
-        (shown,) = looked.overlay([ONE])
+        shown = overlaid(ONE, looked.results)
         await looked.stop()
         return shown, states
 

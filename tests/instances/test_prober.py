@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from deployd.errors import SystemdError
-from deployd.instances.prober import Prober
+from deployd.instances.prober import Prober, overlaid
 from deployd.model.app import App
 from deployd.model.gate import FAIL_AFTER, Answer, Gate, Probe
 from deployd.model.instance import Instance, State
@@ -89,7 +89,7 @@ class World:
         await settle()
 
     def result(self, item: Instance = ONE) -> tuple[float, str]:
-        (shown,) = self.prober.overlay([item])
+        shown = overlaid(item, self.prober.results.get(item.number))
         assert replace(shown, probed_since=0.0, probe_error="", probe_failures=0) == item
         return shown.probed_since, shown.probe_error
 
@@ -172,7 +172,7 @@ async def test_wrong_answers_in_a_row_are_counted_and_enough_of_them_reported(wo
         world.now += 1.0
         await world.answer(1, what)
         await world.interval()
-        (shown,) = world.prober.overlay([ONE])
+        shown = overlaid(ONE, world.prober.results.get(1))
         counts.append((shown.wrong_answers, shown.wrong_since, world.changes))
     assert counts[:4] == [(1, 101.0, 1), (2, 101.0, 1), (0, 0.0, 2), (1, 104.0, 3)]
     assert counts[-2:] == [(FAIL_AFTER, 104.0, 4), (FAIL_AFTER + 1, 104.0, 4)]
@@ -294,7 +294,7 @@ async def test_calm_probes_never_end_and_count_failures_in_a_row(world: World) -
     for answer in ("", "x", "x", "", "y"):
         await world.update(ONE, calm=10.0)
         await world.answer(1, answer)
-        (shown,) = world.prober.overlay([ONE])
+        shown = overlaid(ONE, world.prober.results.get(1))
         counted.append(shown.probe_failures)
         await world.interval()
     assert counted == [0, 1, 2, 0, 1]

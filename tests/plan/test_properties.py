@@ -244,12 +244,13 @@ def test_8_a_deadline_is_planned_for_and_enforced(case: Case) -> None:
 @given(cases())
 def test_done_means_exactly_the_wanted_instances_and_no_other_pin(case: Case) -> None:
     goal, world, made = case
-    running = alive(world.instances)
+    running, acted = alive(world.instances), {action.number for action in made.actions}
     there = (
         len(running) == goal.instances
         and {item.number for item in running} <= made.passed
         and all(item.generation == goal.generation and item.state is State.READY for item in running)
         and all(item.generation is None for item in world.instances if item.state is State.INACTIVE)
+        and not any(item.number in acted for item in world.instances if item.state is State.STANDBY)  # test_standby
     )
     assert (made.verdict is Verdict.DONE) == there
     if made.verdict is Verdict.DONE:

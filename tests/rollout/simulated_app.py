@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,9 @@ class Systemd:
     async def job(self, unit: str) -> None:
         """Return no job: those that are queued end at once."""
 
+    def mirrored(self, units: Iterable[str]) -> list[Properties]:
+        return [self.properties(unit) for unit in units]
+
     async def list_units(self, pattern: str) -> list[str]:
         return list(self.units)
 
@@ -179,7 +182,7 @@ class Faulty:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._target, name)
-        if not callable(found) or name in ("properties", "changed"):
+        if not callable(found) or name in ("properties", "mirrored", "changed"):
             return found
         label = f"{type(self._target).__name__}.{name}"
         if inspect.iscoroutinefunction(found):
@@ -213,10 +216,11 @@ class Faults:
 
 
 class SimulatedApp:
-    """The app `demo` with two instances."""
+    """The app `demo`, with two instances unless there are to be more."""
 
-    def __init__(self, directory: Path, faults: Faults) -> None:
+    def __init__(self, directory: Path, faults: Faults, instances: int = 2) -> None:
         self.faults = faults
+        self.settings = replace(SETTINGS, exec=("/bin/true",), release=str(directory), instances=instances)
         self.systemd = Systemd()
         self.release = str(directory)
         self.history = History(directory)
@@ -297,8 +301,7 @@ class SimulatedApp:
             self.systemd.changed(unit)
 
     def begin(self, number: int, cause: Cause = Cause.ROLLOUT) -> Generation:
-        settings = replace(SETTINGS, release=self.release, exec=("/bin/true",))
-        made = replace(generation(number), release=self.release, settings=settings, cause=cause)
+        made = replace(generation(number), release=self.release, settings=self.settings, cause=cause)
         made = replace(made, origin=self.history.current(NAME))
         self.pins.write_generation(NAME, number, {"run": ("", 0o755)}, self.release)
         self.controller.begin(made)

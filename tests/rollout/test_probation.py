@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from deployd.errors import Busy, Refused, StateError
+from deployd.instances import prober
 from deployd.instances.prober import Prober
 from deployd.model.crashes import Crash
 from deployd.model.failure import GateName
@@ -166,11 +167,11 @@ def test_it_ends_when_its_time_is_over_or_by_request(tmp_path: Path) -> None:
 def test_live_instances_are_probed_calmly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[list[int], float]] = []
 
-    def probe(_self: object, _settings: object, _release: str, wanted: list[Instance], calm: float = 0.0) -> None:
-        asked.append(([item.number for item in wanted], calm))
+    bad = prober.Result(probe_failures=3, probe_error="answered 500 instead of 200")
 
-    def overlay(_self: object, seen: tuple[Instance, ...]) -> tuple[Instance, ...]:
-        return tuple(replace(item, probe_failures=3, probe_error="answered 500 instead of 200") for item in seen)
+    def probe(itself: Prober, _settings: object, _release: str, wanted: list[Instance], calm: float = 0.0) -> None:
+        asked.append(([item.number for item in wanted], calm))
+        itself.results = {item.number: (item.invocation_id, bad) for item in wanted}
 
     async def test(app: SimulatedApp) -> None:
         await second(app)
@@ -179,7 +180,9 @@ def test_live_instances_are_probed_calmly(tmp_path: Path, monkeypatch: pytest.Mo
         probed = replace(found.settings, gate=Gate(probe=Probe(http="/_status")))
         monkeypatch.setattr(History, "generation", lambda *_: replace(found, settings=probed))
         monkeypatch.setattr(Prober, "update", probe)
-        monkeypatch.setattr(Prober, "overlay", overlay)
+        app.controller.wake()
+        while not asked:
+            await asyncio.sleep(0)
         app.controller.wake()
         started = await app.event("started")
         assert started["reason"] == ""

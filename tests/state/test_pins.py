@@ -292,6 +292,6 @@ def test_the_last_pin_of_each_instance_applies(steps: list[tuple[str, int, int]]
                     expected[1] = second
                 except PowerLoss:
                     assert pins.read("web").get(1) in (expected.get(1), second)
-                    expected = pins.read("web")
+                    expected = dict(pins.read("web"))
             assert pins.read("web") == dict(sorted(expected.items()))
             assert set(expected.values()) <= set(pins.generations("web"))

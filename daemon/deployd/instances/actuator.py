@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Set
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from deployd.model.action import Action, Adopt, Freeze, Start, Stop, Thaw, Unpin
 from deployd.model.app import App
 from deployd.model.instance import Instance, State
 from deployd.routing import Router
-from deployd.state.pins import Pins
+from deployd.state.pins import Pins, StandbyRecord
 from deployd.systemd import observe
 from deployd.systemd.manager import Systemd
 from deployd.systemd.proxy import Properties, UnitRefused
@@ -69,8 +69,13 @@ class Actuator:
         self._jobs: dict[int, tuple[Kind, asyncio.Task[None]]] = {}
         self._refusals: dict[int, str] = {}
         self._details: dict[int, str] = {}
-        self._known: set[int] = set()
-        self._mirror: dict[int, tuple[Properties, int | None, int | None, Instance]] = {}
+        self._units: dict[int, str] = {}
+        """The known instances and their units, by number."""
+        self._each: dict[int, tuple[tuple[object, ...], Instance]] = {}
+        """Each instance, and what it was made from."""
+        self._seen: tuple[Instance, ...] = ()
+        self._basis: tuple[object, ...] = ()
+        """What `_seen` was made from."""
 
     def unit(self, number: int) -> str:
         return unit_name.instance(self._app, number)
@@ -81,54 +86,77 @@ class Actuator:
         for name in await self._systemd.list_units(unit_name.instance(self._app, "*")):
             if (number := unit_name.instance_number(self._app, name)) is not None:
                 numbers.add(number)
-        self._known |= numbers
-        for number in sorted(self._known):
-            await self._systemd.watch(self.unit(number), afresh=True)
+        self._know(numbers)
+        for unit in list(self._units.values()):
+            await self._systemd.watch(unit, afresh=True)
 
     def forget(self) -> None:
         """Stop watching the units, because the app was removed."""
-        for number in self._known:
-            self._systemd.unwatch(self.unit(number))
-        self._known.clear()
-        self._mirror.clear()
+        for unit in self._units.values():
+            self._systemd.unwatch(unit)
+        self._units.clear()
+        self._each.clear()
 
     def owns(self, unit: str) -> bool:
         """True if `unit` belongs to an instance of the app; "" stands for all units."""
         return unit == "" or unit_name.belongs_to_instances(self._app, unit)
 
     def observe(self) -> tuple[Instance, ...]:
-        """Return the instances; an action that is queued counts as begun. Raises StateError."""
-        pins = self._pins.read(self._app)
-        aside = self._pins.standby(self._app)
-        self._known |= pins.keys() | aside.keys()
-        found = []
-        for number in sorted(self._known):
-            item = self._mirrored(number, pins.get(number), aside[number].generation if number in aside else None)
-            job = self._jobs[number][0] if number in self._jobs else None
-            if job is Start and item.state is State.INACTIVE:
-                item = replace(item, state=State.STARTING)
-            elif job in (Stop, Freeze):
-                item = replace(item, state=State.STOPPING)
-            elif job is Thaw and item.state in (State.STANDBY, State.READY):
-                item = replace(item, state=State.STARTING)
-            elif item.state is State.INACTIVE and number in self._refusals:
-                item = replace(item, state=State.FAILED, detail=self._refusals[number], refused=True)
-            if item.detail:
-                self._details[number] = item.detail
-            elif item.restarts or item.state is State.FAILED:
-                # systemd has restarted it already; the reason of the crash was seen before.
-                item = replace(item, detail=self._details.get(number, observe.RESTARTED))
-            found.append(item)
-        return tuple(found)
+        """Return the instances; an action that is queued counts as begun. Raises StateError.
 
-    def _mirrored(self, number: int, pin: int | None, aside: int | None = None) -> Instance:
-        """Return the instance as the mirror has it, cached while pin and mirror stay the same: this is called often."""
-        properties = self._systemd.properties(self.unit(number))
-        known = self._mirror.get(number)
-        if known is None or known[0] is not properties or known[1:3] != (pin, aside):
-            made = observe.instance(number, pin, properties, aside)
-            known = self._mirror[number] = properties, pin, aside, made
-        return known[3]
+        As long as nothing changes it is the same object.
+        """
+        pins, aside = self._pins.read(self._app), self._pins.standby(self._app)
+        self._know(pins.keys() | aside.keys())
+        kinds = {number: kind for number, (kind, _) in self._jobs.items()}
+        mirrors = self._systemd.mirrored(self._units.values())
+        basis = self._units, mirrors, pins, aside, kinds, self._refusals.copy(), self._details.copy()
+        if basis != self._basis:
+            self._seen = tuple(
+                self._made(number, properties, pins.get(number), aside.get(number), kinds.get(number))
+                for number, properties in zip(self._units, mirrors, strict=True)
+            )
+            self._basis = basis
+        return self._seen
+
+    def _know(self, numbers: Set[int]) -> None:
+        """Observe these instances from now on."""
+        if not numbers <= self._units.keys():
+            self._units = {number: self.unit(number) for number in sorted(numbers | self._units.keys())}
+
+    def _described(self, item: Instance, job: Kind | None) -> Instance:
+        """Return the instance as it is once its job has begun, with the reason of its last failure."""
+        if job is Start and item.state is State.INACTIVE:
+            item = replace(item, state=State.STARTING)
+        elif job in (Stop, Freeze):
+            item = replace(item, state=State.STOPPING)
+        elif job is Thaw and item.state in (State.STANDBY, State.READY):
+            item = replace(item, state=State.STARTING)
+        elif item.state is State.INACTIVE and item.number in self._refusals:
+            item = replace(item, state=State.FAILED, detail=self._refusals[item.number], refused=True)
+        if item.detail:
+            self._details[item.number] = item.detail
+        elif item.restarts or item.state is State.FAILED:
+            # systemd has restarted it already; the reason of the crash was seen before.
+            item = replace(item, detail=self._details.get(item.number, observe.RESTARTED))
+        return item
+
+    def _mirrored(self, number: int) -> Instance:
+        """Return an instance as the mirror has it, whatever its pin."""
+        return observe.instance(number, None, self._systemd.properties(self.unit(number)))
+
+    def _made(
+        self, number: int, properties: Properties, pin: int | None, aside: StandbyRecord | None, job: Kind | None
+    ) -> Instance:
+        """Return an instance, the same object while what it is made from stays the same."""
+        basis = properties, pin, aside, job, self._refusals.get(number), self._details.get(number)
+        known = self._each.get(number)
+        if known is not None and known[0] == basis:
+            return known[1]
+        made = observe.instance(number, pin, properties, None if aside is None else aside.generation)
+        made = self._described(made, job)
+        self._each[number] = (*basis[:-1], self._details.get(number)), made
+        return made
 
     def act(self, action: Action, settings: App) -> None:
         """Begin an action by the settings of its goal; `changed` is called when it has ended.
@@ -181,7 +209,7 @@ class Actuator:
             previous[1].cancel()
         task = asyncio.ensure_future(self._guard(number, work))
         self._jobs[number] = (kind, task)
-        self._known.add(number)
+        self._know({number})
 
     async def _guard(self, number: int, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -213,9 +241,9 @@ class Actuator:
         result = await self._result(job, timeout)
         # The first signal of a unit that was not loaded before is UnitNew, which carries no state: read it. If the
         # mirror says ready, a signal said so, and systemd sends the properties of a service before its state.
-        if self._mirrored(action.number, None).state is not State.READY:
+        if self._mirrored(action.number).state is not State.READY:
             await self._systemd.refresh(unit)
-        if self._mirrored(action.number, None).state is State.INACTIVE and result != "unknown":
+        if self._mirrored(action.number).state is State.INACTIVE and result != "unknown":
             self._refused(action.number, await start_problem(self._systemd, unit, result))
 
     def _refused(self, number: int, why: str) -> None:
@@ -227,12 +255,12 @@ class Actuator:
         unit = self.unit(action.number)
         await self._freezer.wake(action.number)  # first, so that it can answer connections that wait there
         left = await self._router.backend.drain(action.number, settings)
-        before = self._mirrored(action.number, None)
+        before = self._mirrored(action.number)
         await self._result(await self._systemd.stop(unit), 2 * settings.stop.timeout + JOB_MARGIN)
-        state = self._mirrored(action.number, None).state
+        state = self._mirrored(action.number).state
         if state not in (State.INACTIVE, State.FAILED):
             await self._systemd.refresh(unit)
-            state = self._mirrored(action.number, None).state
+            state = self._mirrored(action.number).state
         if state not in (State.INACTIVE, State.FAILED):
             return
         problem = ""

@@ -85,9 +85,9 @@ class CrashLoop:
         self._wake = wake
         self._alarm = Alarm(wake)
 
-    def overlay(self, instances: Iterable[Instance]) -> tuple[Instance, ...]:
+    def overlay(self, instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
         """Return the instances; for those that are down, with what the journal says of how they ended."""
-        return tuple(self._overlaid(item) for item in instances)
+        return tuple(self._overlaid(item) for item in instances) if self._accounts else instances
 
     def _overlaid(self, item: Instance) -> Instance:
         account = self._accounts.get(item.invocation_id) if item.unclear else None

@@ -29,21 +29,26 @@ class Invocations:
         """Invocation ID to its boot time, as recorded so far."""
         self._latest: dict[int, tuple[str, str]] = {}
         """Instance to its present invocation and the one before."""
+        self._seen: dict[int, Instance] = {}
+        """The instances that were recorded as they are."""
 
     def forget(self) -> None:
         """Record all running instances again: the history was replaced."""
         self._recorded.clear()
+        self._seen.clear()
 
     def record(self, instances: Iterable[Instance]) -> None:
-        """Record new invocations, and boot times once they are known."""
-        known = [item for item in instances if item.generation is not None and item.invocation_id]
-        for item in known:
+        """Record new invocations, and boot times once they are known. Cheap if no instance has changed."""
+        news = [item for item in instances if self._seen.get(item.number) is not item]
+        for item in news:
             present, _ = self._latest.get(item.number, ("", ""))
-            if item.invocation_id != present:
+            if item.generation is not None and item.invocation_id not in ("", present):
                 self._latest[item.number] = item.invocation_id, present
         with contextlib.suppress(StateError):  # the next call retries, once for all instances
-            for item in known:
-                self._record(item)
+            for item in news:
+                if item.generation is not None and item.invocation_id:
+                    self._record(item)
+                self._seen[item.number] = item
 
     def _record(self, item: Instance) -> None:
         # The gate waits for READY=1 and then for the probe, for `gate.timeout` each.

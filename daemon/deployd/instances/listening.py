@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from deployd.alarm import Alarm
 from deployd.errors import DeploydError, NoAnswer, StateError, SteeringError
@@ -43,6 +44,14 @@ LONGEST = 3600.0
 """Seconds for which clients may wait for an instance whose gate timeout is unknown."""
 
 
+class Listened(NamedTuple):
+    """What is known of one invocation, as the fields of Instance."""
+
+    invocation_id: str
+    listener: Listener = Listener.UNSEEN
+    listens: tuple[str, ...] = ()
+
+
 @dataclass(slots=True)
 class _Record:
     """What was seen of one invocation."""
@@ -62,6 +71,11 @@ class _Record:
     waiting: Found | None = None
     """The last look since `waiting_since`, as long as connections wait and none was accepted."""
     waiting_since: float = 0.0
+
+    @property
+    def doubtful(self) -> bool:
+        """True if it is to be looked at again soon."""
+        return self.listener is Listener.UNSEEN or (self.without > 0 and self.listener is not Listener.MISSING)
 
 
 class ListeningInstances:
@@ -88,7 +102,11 @@ class ListeningInstances:
         self._changed = changed
         self._emit = emit
         self._clock = clock
+        self.results: Mapping[int, Listened] | None = None if cgroups is None else {}
+        """What is known so far, by instance; None if nothing can be known. Replaced when something changes."""
         self._records: dict[int, _Record] = {}
+        self._all_at = 0.0
+        """The time of the next look at all instances."""
         self._alarm = Alarm(self._begin)
         self._task: asyncio.Task[None] | None = None
         self._complaint = ""
@@ -98,19 +116,19 @@ class ListeningInstances:
         if self._cgroups is None:
             return
         ready = {item.number: item for item in instances if item.state is State.READY and item.invocation_id}
-        self._records = {
-            number: record
+        gone = [
+            number
             for number, record in self._records.items()
-            if number in ready and ready[number].invocation_id == record.item.invocation_id
-        }
+            if number not in ready or ready[number].invocation_id != record.item.invocation_id
+        ]
+        for number in gone:
+            del self._records[number]
         new = ready.keys() - self._records.keys()
         self._records |= {number: _Record(ready[number]) for number in new}
+        if new or gone:
+            self._publish()
         if new:
             self._alarm.set(0.0)
-
-    def overlay(self, instances: Iterable[Instance]) -> tuple[Instance, ...]:
-        """Return the instances with what is known of the listeners of their present invocations."""
-        return tuple(self._overlaid(item) for item in instances)
 
     async def stop(self) -> None:
         """Stop looking."""
@@ -119,42 +137,45 @@ class ListeningInstances:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    def _overlaid(self, item: Instance) -> Instance:
-        if item.state is not State.READY or self._cgroups is None or not item.invocation_id:
-            return item
-        record = self._records.get(item.number)
-        if record is None or record.item.invocation_id != item.invocation_id:
-            return replace(item, listener=Listener.UNSEEN)
-        return replace(item, listener=record.listener, listens=record.listens)
+    def _publish(self) -> None:
+        self.results = {
+            number: Listened(record.item.invocation_id, record.listener, record.listens)
+            for number, record in self._records.items()
+        }
 
     def _begin(self) -> None:
         if self._task is None or self._task.done():
             self._task = asyncio.ensure_future(self._look())
 
     async def _look(self) -> None:
-        """Look at all instances, and set the time of the next look, also if this one fails or is cancelled."""
-        looked = dict(self._records)
+        """Look at instances, and set the time of the next look, also if this one fails or is cancelled.
+
+        Those of which enough is known are looked at from time to time, or each new one would cost a look at all.
+        """
+        now = self._clock()
+        if everything := now >= self._all_at:
+            self._all_at = now + INTERVAL
+        looked = {number: item for number, item in self._records.items() if everything or item.doubtful}
         try:
             for number, found in (await self._found(looked)).items():
                 record = looked[number]
-                before = record.listener
+                before, known = record.listener, record.listens
                 self._note(record, found)
-                if self._records.get(number) is record and record.listener is not before:
-                    self._report(record, before)
-                    self._changed()
+                if self._records.get(number) is record and (record.listener, record.listens) != (before, known):
+                    self._publish()
+                    if record.listener is not before:
+                        self._report(record, before)
+                        self._changed()
         except Exception as error:
             self._complain(error)
         finally:
             self._set_next(looked)
 
     def _set_next(self, looked: Mapping[int, _Record]) -> None:
-        new = any(self._records[number] is not looked.get(number) for number in self._records)
-        doubtful = any(
-            record.listener is Listener.UNSEEN or (record.without > 0 and record.listener is not Listener.MISSING)
-            for record in looked.values()
-        )
         if self._records:
-            self._alarm.set(0.0 if new else AGAIN if doubtful else INTERVAL)
+            left = [record for number, record in self._records.items() if record.doubtful]
+            new = any(looked.get(record.item.number) is not record for record in left)
+            self._alarm.set(0.0 if new else AGAIN if left else max(0.0, self._all_at - self._clock()))
 
     async def _found(self, records: Mapping[int, _Record]) -> dict[int, Found | None]:
         """Return what was found of each instance, None if that cannot be known."""
@@ -245,3 +266,13 @@ class ListeningInstances:
             state, reason = str(now.listener), f"instance {now.number} {now.deaf}" if now.deaf else ""
             fields = {"instance": now.number, "generation": now.generation, "state": state}
             self._emit(EventName.LISTENER, {**fields, **({"reason": reason} if reason else {})})
+
+
+def overlaid(item: Instance, results: Mapping[int, Listened] | None) -> Instance:
+    """Return the instance with what is known of the listener of its present invocation."""
+    if results is None or item.state is not State.READY or not item.invocation_id:
+        return item
+    known = results.get(item.number)
+    if known is None or known.invocation_id != item.invocation_id:
+        known = Listened(item.invocation_id)
+    return replace(item, listener=known.listener, listens=known.listens)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
+from deployd.instances import listening, prober
 from deployd.instances.actuator import Actuator
 from deployd.instances.crash_loop import CrashLoop
 from deployd.instances.invocations import Invocations
-from deployd.instances.listening import ListeningInstances
-from deployd.instances.prober import Prober
+from deployd.instances.listening import Listened, ListeningInstances
+from deployd.instances.prober import Prober, Result
 from deployd.model.app import App
 from deployd.model.clock import Timestamp
 from deployd.model.failure import Failure
@@ -35,11 +36,33 @@ class Observer:
         self._listening = listening
         self._changed = changed
         self._seen: tuple[Instance, ...] = ()
+        self._combined: tuple[Instance, ...] = ()
+        self._basis: tuple[object, ...] = ()
+        """What `_combined` was made from."""
+        self._each: dict[int, tuple[tuple[object, ...], Instance]] = {}
+        """Each instance, and what it was made from."""
 
     def observe(self) -> tuple[Instance, ...]:
-        """Return the instances, with the results of their probes and what is known of their listeners."""
-        seen = self._listening.overlay(self._prober.overlay(self._actuator.observe()))
-        return self._crash_loop.overlay(seen)
+        """Return the instances, with the results of their probes and what is known of their listeners.
+
+        As long as nothing changes it is the same object, and instances that have not changed are: this is called often.
+        """
+        seen, probed, listened = self._actuator.observe(), self._prober.results, self._listening.results
+        basis = seen, probed, listened
+        if basis != self._basis:
+            self._each = {item.number: self._made(item, probed, listened) for item in seen}
+            self._basis, self._combined = basis, tuple(made for _, made in self._each.values())
+        return self._crash_loop.overlay(self._combined)
+
+    def _made(
+        self, item: Instance, probed: Mapping[int, tuple[str, Result]], listened: Mapping[int, Listened] | None
+    ) -> tuple[tuple[object, ...], Instance]:
+        number = item.number
+        basis = item, probed.get(number), None if listened is None else listened.get(number)
+        known = self._each.get(number)
+        if known is not None and known[0] == basis:
+            return known
+        return basis, listening.overlaid(prober.overlaid(item, probed.get(number)), listened)
 
     def update(self, *, busy: bool) -> tuple[Instance, ...]:
         """Return the instances, having recorded new invocations and acted on crashes. `busy`: a rollout is planned.

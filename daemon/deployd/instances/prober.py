@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from deployd import probe
 from deployd.errors import SystemdError
@@ -20,6 +21,9 @@ from deployd.model.instance import Instance, State
 from deployd.units.text import socket_paths
 
 log = logging.getLogger(__name__)
+
+SHOWN = ("probed_since", "probe_error", "probe_failures")
+"""Results of which every change counts, not only `gate.probe.fail_after` wrong answers."""
 
 Ask = Callable[[App, Instance, str], Awaitable[Answer]]
 """(settings, instance, release directory) to the answer of the instance.
@@ -52,18 +56,37 @@ class _Subject:
     """Seconds between two probes that never end; 0 for probes at the probe's own interval, until one has failed."""
 
 
-@dataclass(slots=True)
-class _Record:
+class Result(NamedTuple):
     """The results of one subject, as the fields of Instance."""
 
-    subject: _Subject
-    settings: App
-    instance: Instance
     probed_since: float = 0.0
     probe_error: str = ""
     wrong_answers: int = 0
     wrong_since: float = 0.0
     probe_failures: int = 0
+
+    def after(self, answer: Answer, now: float, *, calm: bool) -> Result:
+        """Return the results after one more answer at the time `now`."""
+        return Result(
+            self.probed_since if answer.problem else self.probed_since or now,
+            answer.problem,
+            self.wrong_answers + 1 if answer.wrong else 0,
+            (self.wrong_since or now) if answer.wrong else 0.0,
+            self.probe_failures + 1 if calm and answer.problem else 0,
+        )
+
+
+_NOTHING = Result()
+
+
+@dataclass(slots=True)
+class _Record:
+    """One subject, and its results so far."""
+
+    subject: _Subject
+    settings: App
+    instance: Instance
+    result: Result = _NOTHING
 
 
 class Prober:
@@ -85,6 +108,8 @@ class Prober:
         self._changed = changed
         self._clock = clock
         self._sleep = sleep
+        self.results: Mapping[int, tuple[str, Result]] = {}
+        """The results so far by instance, with the invocation to which they belong. Replaced when one changes."""
         self._records: dict[int, _Record] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -111,10 +136,6 @@ class Prober:
                 record = self._records[number] = _Record(subject, settings, item)
                 self._tasks[number] = asyncio.ensure_future(self._probe(record))
 
-    def overlay(self, instances: Iterable[Instance]) -> tuple[Instance, ...]:
-        """Return the instances with the results of probes of their present invocations."""
-        return tuple(self._overlaid(item) for item in instances)
-
     def clear(self) -> None:
         """Stop all probes and forget their results."""
         for number in list(self._records):
@@ -126,21 +147,9 @@ class Prober:
         while self._ending:
             await asyncio.wait(self._ending)
 
-    def _overlaid(self, item: Instance) -> Instance:
-        record = self._records.get(item.number)
-        if record is None or item.state is not State.READY or record.subject.invocation_id != item.invocation_id:
-            return item
-        return replace(
-            item,
-            probed_since=record.probed_since,
-            probe_error=record.probe_error,
-            wrong_answers=record.wrong_answers,
-            wrong_since=record.wrong_since,
-            probe_failures=record.probe_failures,
-        )
-
     def _forget(self, number: int) -> None:
         del self._records[number]
+        self.results = {other: result for other, result in self.results.items() if other != number}
         task = self._tasks.pop(number)
         if not task.done():
             task.cancel()
@@ -150,7 +159,7 @@ class Prober:
     async def _probe(self, record: _Record) -> None:
         """Probe until a success is followed by a failure, which is kept so that the planner cannot miss it."""
         subject, logged = record.subject, ""
-        while subject.calm or not (record.probed_since and record.probe_error):
+        while subject.calm or not (record.result.probed_since and record.result.probe_error):
             try:
                 await self._probe_once(record)
             except SystemdError as error:
@@ -168,17 +177,17 @@ class Prober:
         # IDs are never reused: an invocation that is the same now was the same all the time.
         if await self._invocation(subject.number) != subject.invocation_id:
             return
-        before = record.probed_since, record.probe_error, record.probe_failures
-        record.probe_error = answer.problem
-        if subject.calm:
-            record.probe_failures = record.probe_failures + 1 if answer.problem else 0
-        if not answer.problem and not record.probed_since:
-            record.probed_since = self._clock()
-        if answer.wrong:
-            record.wrong_answers += 1
-            record.wrong_since = record.wrong_since or self._clock()
-        else:
-            record.wrong_answers, record.wrong_since = 0, 0.0
-        enough = answer.wrong and record.wrong_answers == record.settings.gate.fail_after
-        if (record.probed_since, record.probe_error, record.probe_failures) != before or enough:
+        before, after = record.result, record.result.after(answer, self._clock(), calm=bool(subject.calm))
+        record.result = after
+        if self._records.get(subject.number) is record:
+            self.results = {**self.results, subject.number: (subject.invocation_id, after)}
+        enough = answer.wrong and after.wrong_answers == record.settings.gate.fail_after
+        if enough or any(getattr(before, name) != getattr(after, name) for name in SHOWN):
             self._changed()
+
+
+def overlaid(item: Instance, known: tuple[str, Result] | None) -> Instance:
+    """Return the instance with the results of probes of its present invocation."""
+    if known is None or item.state is not State.READY or known[0] != item.invocation_id:
+        return item
+    return replace(item, **known[1]._asdict())

@@ -32,6 +32,9 @@ class Listener(StrEnum):
     """Clients have waited at it for long, and no process has ever accepted a connection from it."""
 
 
+_DEAF = (Listener.MISSING, Listener.UNUSED)
+
+
 @dataclass(frozen=True, slots=True)
 class Instance:
     """One `NAME@N.service`. Times are CLOCK_MONOTONIC seconds, as systemd's ...TimestampMonotonic."""
@@ -84,12 +87,12 @@ class Instance:
     @property
     def serves(self) -> bool:
         """True if it is ready and, as far as is known, accepts connections of clients."""
-        return self.state is State.READY and self.listener not in (Listener.MISSING, Listener.UNUSED)
+        return self.state is State.READY and self.listener not in _DEAF
 
     @property
     def deaf(self) -> str:
         """Why it serves no clients although it is ready, as the end of a sentence; "" if it does."""
-        if self.state is not State.READY or self.serves:
+        if self.listener is Listener.PASSED or self.state is not State.READY or self.serves:
             return ""
         if self.listener is Listener.UNUSED:
             return "has never accepted a connection, although clients have waited for its gate timeout"

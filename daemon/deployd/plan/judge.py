@@ -35,6 +35,15 @@ def belongs(item: Instance, goal: Goal, now: float) -> bool:
     return alike and not item.deaf and not _fails_probe(goal, item, now)
 
 
+def divided(running: Iterable[Instance], goal: Goal, now: float) -> tuple[list[Instance], list[Instance]]:
+    """Return the instances that belong to the goal, and the old ones."""
+    new: list[Instance] = []
+    old: list[Instance] = []
+    for item in running:
+        (new if belongs(item, goal, now) else old).append(item)
+    return new, old
+
+
 def rests_for(item: Instance, goal: Goal) -> bool:
     """True if an instance in standby would be the goal's once it is thawed."""
     return item.number not in goal.avoid and (item.generation == goal.generation or item.generation in goal.same)
@@ -71,11 +80,12 @@ def passed(
 
 def to_probe(goal: Goal, instances: Iterable[Instance], remembered: frozenset[int], now: float) -> list[Instance]:
     """Return the instances to probe, that is those for which the result matters now."""
+    if not goal.probe:
+        return []
     return [
         item
         for item in instances
-        if goal.probe and item.state is State.READY and belongs(item, goal, now)
-        if not has_proved(goal, item, remembered)
+        if item.state is State.READY and belongs(item, goal, now) and not has_proved(goal, item, remembered)
     ]
 
 

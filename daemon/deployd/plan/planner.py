@@ -40,6 +40,8 @@ from deployd.model.pace import Order
 from deployd.plan import judge
 from deployd.plan.goal import Goal
 
+_OUT_OF_SERVICE = (State.INACTIVE, State.STANDBY)
+
 
 class Verdict(StrEnum):
     """The state of the goal."""
@@ -86,9 +88,8 @@ class Plan:
 
 def plan(goal: Goal, world: World, now: float) -> Plan:
     """Return the next actions towards `goal`. `now` is in CLOCK_MONOTONIC seconds."""
-    alive = [item for item in world.instances if item.state not in (State.INACTIVE, State.STANDBY)]
-    new = [item for item in alive if judge.belongs(item, goal, now)]
-    old = [item for item in alive if not judge.belongs(item, goal, now)]
+    alive = [item for item in world.instances if item.state not in _OUT_OF_SERVICE]
+    new, old = judge.divided(alive, goal, now)
     idle = [item for item in world.instances if item.state is State.INACTIVE and item.generation is not None]
 
     failed = judge.failures(goal, new, world.passed, now)
@@ -134,8 +135,8 @@ def plan(goal: Goal, world: World, now: float) -> Plan:
 
 def retry(goal: Goal, world: World, now: float) -> tuple[Stop, ...]:
     """Return what to stop before a rollout paused by a failed gate is resumed, because it would fail again at once."""
-    alive = [item for item in world.instances if item.state not in (State.INACTIVE, State.STANDBY)]
-    new = [item for item in alive if judge.belongs(item, goal, now)]
+    alive = [item for item in world.instances if item.state not in _OUT_OF_SERVICE]
+    new, _ = judge.divided(alive, goal, now)
     leaving: set[int] = set()
     # Of several that have crashed, the first one is reported at a time.
     while failed := judge.failures(goal, [item for item in new if item.number not in leaving], world.passed, now):
@@ -232,13 +233,15 @@ def _stop_or_freeze(goal: Goal, item: Instance) -> Stop | Freeze:
 def _surplus(goal: Goal, kept: list[Instance], available: list[Instance], serving: int) -> list[Stop]:
     """Return stops of surplus instances of the goal; a ready one is stopped only if enough others serve."""
     stops: list[Stop] = []
+    if len(kept) <= goal.instances:
+        return stops
     counted = {item.number for item in available}
 
     # Those that are not ready first, then those that have yet to pass, then the most recently started.
     def turn(item: Instance) -> tuple[bool, bool, float, int]:
         return (item.state is State.READY, item.number in counted, -item.started, -item.number)
 
-    for item in sorted(kept, key=turn)[: max(0, len(kept) - goal.instances)]:
+    for item in sorted(kept, key=turn)[: len(kept) - goal.instances]:
         loss = item.number in counted
         if item.state is State.READY and serving - loss < goal.instances:
             break

@@ -44,7 +44,7 @@ def waits(goal: Goal, instances: Iterable[Instance], passed: frozenset[int], now
 def _what(goal: Goal, item: Instance, passed: frozenset[int], now: float) -> What | None:
     if item.state is State.STOPPING:
         return What.STOP
-    if not judge.belongs(item, goal, now) or item.number in passed:
+    if item.number in passed or not judge.belongs(item, goal, now):
         return None
     if item.state is State.STARTING:
         return What.START

@@ -13,7 +13,7 @@ from deployd.model.app import App
 from deployd.model.clock import Timestamp
 from deployd.model.failure import Failure
 from deployd.model.generation import Cause, Generation
-from deployd.model.instance import Instance, State
+from deployd.model.instance import Instance, Listener, State
 from deployd.model.rollout import Hold, Phase, Rollout
 from deployd.plan import judge
 from deployd.plan.goal import Goal
@@ -222,7 +222,7 @@ class ActiveRollout:
 
 def snapshot(active: ActiveRollout | None, seen: tuple[Instance, ...], settings: App, recalled: int | None) -> Snapshot:
     """Return what routing needs to know of the app and of its active rollout, if there is one."""
-    deaf = frozenset(item.number for item in seen if item.deaf)
+    deaf = frozenset(item.number for item in seen if item.listener is not Listener.PASSED and item.deaf)
     if active is None:
         return Snapshot(seen, settings, prefer=recalled, unanswered=deaf)
     goal = active.aim.goal if active.aim is not None else None

@@ -71,9 +71,12 @@ class Preparation:
         if active.aim is None:
             return ""
         goal, generation = active.aim.goal, active.aim.generation
-        running = sum(item.generation == goal.generation and item.state is not State.INACTIVE for item in seen)
-        if not goal.generation or (active.rollout.phase is Phase.ROLLING_BACK and running >= goal.instances):
+        if not goal.generation:
             return ""
+        if active.rollout.phase is Phase.ROLLING_BACK:
+            running = sum(item.generation == goal.generation and item.state is not State.INACTIVE for item in seen)
+            if running >= goal.instances:
+                return ""
         try:
             return await self._workers.run(self._app, config.missing, generation.settings, generation.release)
         except NoAnswer as error:

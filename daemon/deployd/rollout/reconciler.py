@@ -204,7 +204,7 @@ class Reconciler:
         if settings is not None:
             served = serving(seen, backend.unreachable(), addresses)
             found = health(settings.instances, served, addresses, self._recorder.rollout, up=self._app_unit.is_up())
-            reason = why_down(seen, addresses)
+            reason = why_down(seen, addresses) if found is Health.DOWN else ""
         await self._health_unit.update(found, reason, seen, Timestamp.now().monotonic)
 
     def _probe(self, active: ActiveRollout, aim: Aim, seen: tuple[Instance, ...], now: Timestamp) -> None:

@@ -119,8 +119,9 @@ class Recorder:
         before, goal = active.rollout.passed, active.rollout.goal
         self.leave_out(active, {item.instance: item.reason for item in plan.unfit if item.instance is not None})
         if active.note_plan(plan, now):
+            news = plan.passed - before
             for item in instances:
-                if item.number in plan.passed - before and item.generation == goal:
+                if item.number in news and item.generation == goal:
                     self._events.instance(item.number, goal, "ready")
             self.progress(active)
 

@@ -63,6 +63,8 @@ class Shared(Backend):
         self._reopening = Reopening()
         self._refusal = ""
         self._lost: frozenset[int] = frozenset()
+        self._basis: tuple[object, ...] = ()
+        """What `_lost` was found from."""
         self._held: dict[tuple[int, str], frozenset[str]] = {}
         """Instance and invocation to the sockets that it is passed."""
         self._mending: asyncio.Task[None] | None = None
@@ -165,6 +167,9 @@ class Shared(Backend):
 
     async def _find_lost(self, instances: Iterable[Instance]) -> None:
         """Find the instances that run without a socket that they would be passed if they were started now."""
+        basis = instances, [self._systemd.properties(item.name) for item in self._sockets]
+        if basis == self._basis:
+            return
         lost, held = set(), {}
         for item in instances:
             suspicious = [socket.name for socket in self._sockets if self._units.has_lost(item, socket.name)]
@@ -174,7 +179,7 @@ class Shared(Backend):
             held[key] = self._held.get(key) or await self._passed(item.number)
             if held[key].intersection(suspicious):
                 lost.add(item.number)
-        self._held, self._lost = held, frozenset(lost)
+        self._basis, self._held, self._lost = basis, held, frozenset(lost)
 
     async def _passed(self, number: int) -> frozenset[str]:
         unit = unit_name.instance(self._app, number)

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -29,6 +30,7 @@ from deployd.state.disk import Disk, reported
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 _TARGET = re.compile(r"\.\./generations/([1-9][0-9]{0,17})")
+_NO_PINS: Mapping[int, int] = MappingProxyType({})
 _RECORD = re.compile(r"([1-9][0-9]{0,17}) ([0-9]+\.[0-9]+)\n")
 
 
@@ -49,7 +51,7 @@ class Pins:
         self._disk = disk or Disk()
         self.credentials = Credentials(Path(state_dir), self._disk)
         """The copies of credentials to which generations link."""
-        self._read: dict[str, tuple[int, dict[int, int]]] = {}
+        self._read: dict[str, tuple[int, Mapping[int, int]]] = {}
         self._standby: dict[str, tuple[int, dict[int, StandbyRecord]]] = {}
 
     def generation_dir(self, app_name: str, number: int) -> Path:
@@ -100,25 +102,25 @@ class Pins:
         """Make `instance` start with `generation` from now on, and end its standby."""
         if not self.generation_dir(app_name, generation).is_dir():
             raise StateError(f"generation {generation} of {app_name} is not on the disk; roll out again")
-        self._read.pop(app_name, None)
         with reported(f"pin instance {instance} of {app_name} to generation {generation}"):
             path = self._pin(app_name, instance)
             self._disk.directories(path.parent)
-            if self._target(path) == generation:
-                self._disk.sync(path.parent)
-            else:
-                self._disk.point(path, f"../generations/{generation}")
+            with self._written(app_name, instance, generation):
+                if self._target(path) == generation:
+                    self._disk.sync(path.parent)
+                else:
+                    self._disk.point(path, f"../generations/{generation}")
             self._forget(app_name, instance)
 
     def unpin(self, app_name: str, instance: int) -> None:
         """Remove the pin and the standby record of `instance`, which cannot start any more."""
-        self._read.pop(app_name, None)
         with reported(f"unpin instance {instance} of {app_name}"):
             self._forget(app_name, instance)  # first, because without the pin the record would apply
             path = self._pin(app_name, instance)
             if path.parent.is_dir():
-                self._disk.remove(path)
-                self._disk.sync(path.parent)
+                with self._written(app_name, instance, None):
+                    self._disk.remove(path)
+                    self._disk.sync(path.parent)
 
     def set_aside(self, app_name: str, instance: int, generation: int, since: float) -> None:
         """Replace the pin of `instance` by a record of its standby with `generation`; do nothing if there is one.
@@ -157,26 +159,43 @@ class Pins:
     def held(self, app_name: str) -> dict[int, int]:
         """Map instances that need the files of their generation, pinned ones and those in standby, to generations."""
         standby = {number: record.generation for number, record in self.standby(app_name).items()}
-        return dict(sorted((standby | self.read(app_name)).items()))
+        return dict(sorted({**standby, **self.read(app_name)}.items()))
 
-    def read(self, app_name: str) -> dict[int, int]:
+    def read(self, app_name: str) -> Mapping[int, int]:
         """Map pinned instances to generations; other entries of the directory are ignored.
 
-        The pins are read again only after a write of this process, or if the modification time of the directory has
-        changed, because the daemon calls this at every change of every instance.
+        The daemon calls this at every change of every instance. So the pins are read again only if the modification
+        time of the directory is not that of the last write of this process; otherwise the result is the same object.
         """
-        directory = self._app(app_name) / "pins"
         with reported(f"read the pins of {app_name}"):
-            try:
-                stamp = directory.stat().st_mtime_ns
-            except (FileNotFoundError, NotADirectoryError):
-                return {}
+            stamp = self._stamp(app_name)
+            if stamp is None:
+                return _NO_PINS
             known = self._read.get(app_name)
             if known is None or known[0] != stamp:
-                found = ((entry.name, self._target(entry)) for entry in self._entries(directory))
+                found = ((entry.name, self._target(entry)) for entry in self._entries(self._app(app_name) / "pins"))
                 pins = {int(name): target for name, target in found if target is not None and _NUMBER.fullmatch(name)}
                 known = self._read[app_name] = stamp, dict(sorted(pins.items()))
-            return known[1].copy()
+            return known[1]
+
+    @contextmanager
+    def _written(self, app_name: str, instance: int, generation: int | None) -> Iterator[None]:
+        """Note that the block sets the pin of an instance, so that not all pins have to be read again after it."""
+        before = self._read.pop(app_name, None)
+        current = before is not None and before[0] == self._stamp(app_name)
+        yield
+        if before is not None and current and (stamp := self._stamp(app_name)) is not None:
+            others = {number: item for number, item in before[1].items() if number != instance}
+            pins = others if generation is None else dict(sorted({**others, instance: generation}.items()))
+            self._read[app_name] = stamp, pins
+
+    def _stamp(self, app_name: str) -> int | None:
+        """Return the modification time of the pins in nanoseconds, None if there are none."""
+        self._app(app_name)
+        try:
+            return os.stat(f"{self._apps}/{app_name}/pins").st_mtime_ns  # noqa: PTH116 - called often
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def files(self, app_name: str, generation: int) -> frozenset[str]:
         """Return the names of a generation's files; none if it is not on the disk."""

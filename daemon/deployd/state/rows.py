@@ -6,6 +6,7 @@ Reading raises one of :data:`UNREADABLE` for rows that this version did not writ
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import sqlite3
 from typing import Any
@@ -119,7 +120,13 @@ def entry(row: tuple[Any, ...]) -> Entry:
 
 
 def generation(row: tuple[Any, ...]) -> Generation:
-    return Generation(**_past(row[:-5]), **_outcome(row[-5:-1]), settings=App.from_json(row[-1]))
+    return Generation(**_past(row[:-5]), **_outcome(row[-5:-1]), settings=_settings(row[-1]))
+
+
+@functools.lru_cache(maxsize=64)
+def _settings(text: str) -> App:
+    """Return the settings of a row. Each turn of a control loop asks for those of the current generation."""
+    return App.from_json(text)
 
 
 def _past(row: tuple[Any, ...]) -> dict[str, Any]:

@@ -1,0 +1,65 @@
+"""What one replaced instance costs, counted without a clock, and how that grows with the number of instances."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+import deployd
+from tests.rollout.simulated_app import Faults, SimulatedApp, quick  # noqa: F401 - a fixture
+
+DAEMON = str(Path(deployd.__file__).parent)
+FEW, MANY = 8, 64
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+class Calls(Counter[str]):
+    """Counts calls of functions of the daemon, by module and name."""
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(DAEMON):
+            self[f"{Path(code.co_filename).stem}.{code.co_name}"] += 1
+
+
+def replaced(directory: Path, instances: int) -> tuple[Calls, Counter[str]]:
+    """Return the calls of a rollout of so many instances, in the daemon and of its parts with side effects."""
+    directory.mkdir()
+    calls, faults = Calls(), Faults()
+
+    async def work() -> None:
+        app = SimulatedApp(directory, faults, instances)
+        try:
+            await app.deploy()
+            app.begin(2)
+            faults.armed = True
+            sys.setprofile(calls)
+            result = (await app.event("finished"))["result"]
+            sys.setprofile(None)
+            assert result == "succeeded"
+        finally:
+            sys.setprofile(None)
+            await app.close()
+
+    asyncio.run(work())
+    return calls, Counter(faults.calls)
+
+
+def test_an_instance_among_many_costs_hardly_more(tmp_path: Path) -> None:
+    """Each turn of the control loop passes over all instances, cheaply; it must not do so for each of them."""
+    few, some = replaced(tmp_path / "few", FEW)
+    many, more = replaced(tmp_path / "many", MANY)
+    for label in some.keys() | more.keys():
+        assert more[label] / MANY <= 1.25 * some[label] / FEW + 0.5, f"{label}: {more[label]} calls"
+    assert many["planner.plan"] / MANY <= 1.1 * few["planner.plan"] / FEW
+    # Nothing is made anew for an instance that has not changed.
+    for made in ("observe.instance", "listening.overlaid", "prober.overlaid"):
+        assert many[made] / MANY <= 1.25 * few[made] / FEW, f"{made}: {many[made]} calls"
+    growth = (sum(many.values()) / MANY - sum(few.values()) / FEW) / (MANY - FEW)
+    assert growth < 110, f"{growth:.0f} calls more per replaced instance for each instance that the app has"

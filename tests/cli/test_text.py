@@ -349,3 +349,14 @@ def test_changing_instances_are_shown_before_serving_ones() -> None:
 def test_no_colour_without_paint() -> None:
     assert "\x1b" not in text(rolled().lines(2.0, width=80, height=20, paint=PLAIN))
     assert "\x1b" in text(rolled().lines(2.0, width=80, height=20, paint=Paint(on=True)))
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_a_stopped_app_is_said_to_be_stopped_and_not_each_instance(opened: bool) -> None:
+    stopped = [{**item, "state": "inactive", "exit_status": 0} for item in status()["instances"]]
+    address = {"address": "127.0.0.1:80", "open": opened, "reason": ""}
+    source = status(ready=0, health="stopped", instances=stopped, addresses=[address])
+    shown = status_lines(source, NOW, width=None, paint=PLAIN)
+    how = "start it with: systemctl start demo.service"
+    assert f"  stopped; {'the next connection starts it, or ' if opened else ''}{how}" in shown
+    assert not any("exited" in line for line in shown)

@@ -125,8 +125,18 @@ def _head(status: Mapping[str, Any], width: int | None, paint: Paint) -> list[st
     lines += indented(watched, width)
     if error := text_of(status, "history_error"):
         lines += indented(f"requests are refused: {error}", width)
+    lines += indented(stopped_words(status), width)
     lines += [line for item in dicts_of(status, "addresses") for line in indented(address_words(item), width)]
     return lines + indented(routing_words(status), width)
+
+
+def stopped_words(status: Mapping[str, Any]) -> str:
+    """Return how a stopped app is started again; "" if it is not stopped."""
+    if text_of(status, "health") != "stopped" or status.get("rollout") is not None:
+        return ""
+    opened = any(item.get("open") is True for item in dicts_of(status, "addresses"))
+    start = f"start it with: systemctl start {text_of(status, 'app', 'APP')}.service"
+    return f"stopped; the next connection starts it, or {start}" if opened else f"stopped; {start}"
 
 
 def address_words(address: Mapping[str, Any]) -> str:
@@ -184,7 +194,12 @@ def _problems(instances: list[Mapping[str, Any]], now: datetime, width: int | No
 
 
 def _own_problems(status: Mapping[str, Any], instances: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the instances without those that have only the problem of a closed address, which stands above."""
+    """Return the instances without those that have only the problem of the app, which stands above.
+
+    It is stopped, or an address is closed.
+    """
+    if stopped_words(status):
+        return [item for item in instances if item.get("state") != "inactive"]
     if all(item.get("open") is True for item in dicts_of(status, "addresses")):
         return instances
     return [item for item in instances if item.get("state") != "unreachable"]

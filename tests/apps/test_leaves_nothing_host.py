@@ -72,7 +72,9 @@ def test_remove_leaves_nothing_and_no_unit_looks_changed(stage: Stage, routing: 
 def fails(stage: Stage, before: str, result: str, why: str) -> None:
     """Check what a first deployment has left, and that status says how it ended."""
     assert traces(stage) == before
-    last = stage.status()["last_failure"]
+    status = stage.status()
+    assert status["addresses"] == [], "nothing is to listen"
+    last = status["last_failure"]
     assert (last["result"], why in last["reason"]) == (result, True), last
     shown = stage.deployd("status", APP)
     assert (shown.returncode, f"generation {last['generation']} {result}" in shown.stdout) == (0, True), shown

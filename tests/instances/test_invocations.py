@@ -11,11 +11,12 @@ import pytest
 from deployd.instances.invocations import Invocations
 from deployd.model.failure import Failure, GateName
 from deployd.model.instance import Instance, State
-from deployd.model.remedies import WITHOUT_READY
+from deployd.model.remedies import IN_BACKGROUND, WITHOUT_READY
 from deployd.state.history import History
+from deployd.systemd import observe
 from deployd.systemd.manager import Systemd
 from deployd.systemd.notices import Account, Ended
-from deployd.systemd.observe import NOT_READY, RESTARTED
+from deployd.systemd.observe import ENDED_EARLY, NOT_READY, RESTARTED
 from deployd.systemd.tail import Tail
 from tests.state.four_rollouts import SETTINGS
 
@@ -83,6 +84,14 @@ def test_without_ready_the_reason_says_what_to_set() -> None:
     failure, _ = failed_with(item, failure=replace(FAILURE, reason=f"instance 5 {NOT_READY}"))
     assert failure.reason == f"instance 5 {NOT_READY}; {WITHOUT_READY}"
     assert 'type = "exec" and a probe' in failure.reason
+
+
+def test_a_program_that_goes_to_the_background_is_told_to_stay() -> None:
+    ended = {"Result": "success", "ExecMainCode": 1, "ExecMainStatus": 0, "ExecMainExitTimestampMonotonic": 1}
+    assert observe.failure(ended) == ENDED_EARLY
+    item = replace(FAILED, detail=ENDED_EARLY, ran=0.1)
+    failure, _ = failed_with(item, failure=replace(FAILURE, reason=f"instance 5 {ENDED_EARLY}"))
+    assert failure.reason == f"instance 5 {ENDED_EARLY}; {IN_BACKGROUND}"
 
 
 def test_a_boot_lasts_until_the_probe_has_succeeded() -> None:

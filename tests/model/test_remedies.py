@@ -44,6 +44,8 @@ def test_what_systemd_said_has_a_remedy() -> None:
     permitted = "Got notification message from PID 41, but reception only permitted for main PID 39"
     assert 'NotifyAccess = "all"' in remedy([permitted], ["[Errno 98]"], LISTEN)
     assert "NAME=value" in remedy(["Ignoring invalid environment assignment: /etc/default/shop"], [], LISTEN)
+    no_directory = "Failed to set up standard output: No such file or directory"
+    assert "create the directory of the file that StandardOutput= names" in remedy([no_directory], [], LISTEN)
     assert remedy(["Failed to determine user credentials: No such process"], [], LISTEN) == ""
 
 

@@ -51,7 +51,7 @@ class Statuses:
                 boot=time.time() - time.monotonic(),
                 troubles=controller.crash_loop.troubles() if controller else {},
                 boots=boots.summary(history.boots(name)),
-                routing=(controller.router.backend.report() if controller else None) or Report(),
+                routing=controller.router.backend.report() if controller and generation is not None else Report(),
                 standby=controller.standby.status(Timestamp.now()) if controller else None,
                 up=controller is not None and controller.is_up(),
                 probation=probation,

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from deployd.config.output_files import doubtful_outputs
 from deployd.config.release import programs
 from deployd.config.release_link import LONGEST_LINE, beginning, require_own_programs
 from deployd.config.source import one_line
@@ -46,12 +47,12 @@ class _User:
 
 
 def require_runnable(app: App, release: str) -> tuple[str, ...]:
-    """Return sentences about what may be of another release than `release`.
+    """Return sentences about what may be of another release than `release`, and what else may fail.
 
     Raises Refused for what certainly is, and if its instances could certainly not be started as the app's user.
     """
     _require_access(app, release)
-    return require_own_programs(app, release)
+    return (*doubtful_outputs(app), *require_own_programs(app, release))
 
 
 def _require_access(app: App, release: str) -> None:

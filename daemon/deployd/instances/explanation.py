@@ -8,14 +8,17 @@ from dataclasses import replace
 from typing import Any
 
 from deployd.model.failure import Failure
-from deployd.model.remedies import WITHOUT_READY, remedy
+from deployd.model.remedies import IN_BACKGROUND, WITHOUT_READY, remedy
 from deployd.systemd.exit_status import failed_step
 from deployd.systemd.fields import harmless
 from deployd.systemd.notices import Account, Ended
-from deployd.systemd.observe import NOT_READY, RESTARTED, UNEXPLAINED
+from deployd.systemd.observe import ENDED_EARLY, NOT_READY, RESTARTED, UNEXPLAINED
 
 COMMANDS = frozenset({"ExecCondition", "ExecStartPre", "ExecStartPost", "ExecReload", "ExecStop", "ExecStopPost"})
 """Directives of commands next to the main process, as properties of the unit."""
+
+_ADVICE = {NOT_READY: WITHOUT_READY, ENDED_EARLY: IN_BACKGROUND}
+"""By the end of an instance, if systemd and the program said nothing that helps."""
 
 LONGEST = 120
 """Characters of a command that are shown."""
@@ -39,7 +42,7 @@ def addition(account: Account, listen: Sequence[str], detail: str = "") -> str:
     """Return what systemd said of the end of an instance or hook and what to do about it, to be added to `detail`."""
     steps = {words: failed_step(words) for words in account.said}
     said = [f"{words} ({step})" if step and step not in detail else words for words, step in steps.items()]
-    advice = remedy(account.said, account.lines, listen) or (WITHOUT_READY if detail == NOT_READY else "")
+    advice = remedy(account.said, account.lines, listen) or _ADVICE.get(detail, "")
     return "".join([f": {'; '.join(said)}" if said else "", f"; {advice}" if advice else ""])
 
 

@@ -17,6 +17,7 @@ _IN_USE = re.compile(
 _PORT = re.compile(r":(\d{1,5})\b")
 _NOT_PERMITTED = re.compile(r"reception only permitted for|reception is disabled")
 _NOT_OURS = re.compile(r"\bLISTEN_PID\b")
+_NO_OUTPUT = re.compile(r"Failed to set up standard (output|error)")
 _ASSIGNMENT = re.compile(r"Ignoring invalid environment assignment")
 
 
@@ -36,6 +37,8 @@ def remedy(said: Iterable[str], lines: Sequence[str], listen: Sequence[str]) -> 
         return _in_use(in_use, listen)
     if any(_NOT_OURS.search(line) for line in lines):
         return "let the program that exec starts run the server with exec: LISTEN_FDS is for the main process only"
+    if found := _NO_OUTPUT.search(warnings):
+        return f"create the directory of the file that Standard{found[1].title()}= names, because systemd does not"
     if _ASSIGNMENT.search(warnings):
         return "write each line of an environment file as NAME=value (systemd.exec(5), EnvironmentFile=)"
     return ""
@@ -45,6 +48,12 @@ WITHOUT_READY = (
     'if the program cannot send READY=1 (sd_notify(3)), set type = "exec" and a probe in [gate]; if a child of it does,'
     ' set NotifyAccess = "all" in [service]; if its start takes longer, raise timeout in [gate]'
 )
+
+
+IN_BACKGROUND = (
+    "a server has to stay in the foreground: switch off its daemon mode, and start it with exec if exec names a script"
+)
+"""For a program that exits with status 0 instead of getting ready."""
 
 
 def stop_remedy(program: Sequence[str], processes: Sequence[str], signal: str) -> str:

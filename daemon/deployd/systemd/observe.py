@@ -34,6 +34,8 @@ _BAD_END = ("exit-code", "signal", "core-dump")
 
 NOT_READY = "did not say READY=1 within its gate timeout"
 
+ENDED_EARLY = "exited with status 0 before it was ready"
+
 AUTO_RESTART = ("auto-restart", "auto-restart-queued", "dead-before-auto-restart", "failed-before-auto-restart")
 """Sub-states of a service that systemd is about to restart (systemd 252, 254 and later)."""
 

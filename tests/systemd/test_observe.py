@@ -116,6 +116,13 @@ def test_reasons(properties: dict[str, Any], reason: str, active: str, sub: str)
     assert observe.instance(1, 7, seen).detail == reason
 
 
+def test_a_new_process_is_seen_before_the_state_of_its_unit() -> None:
+    """systemd signals the service first, with nothing left of how the last process ended."""
+    started = {"MainPID": 74, "ExecMainCode": 0, "Result": "success", "NRestarts": 1}
+    item = observe.instance(1, 7, {"ActiveState": "activating", "SubState": "auto-restart", **BOOTING, **started})
+    assert (item.state, item.restarting, item.detail) == (State.STARTING, False, "")
+
+
 def test_only_a_failed_instance_has_a_reason() -> None:
     died = {"Result": "exit-code", "ExecMainCode": 1, "ExecMainStatus": 3, "NRestarts": 4}
     for active in ("active", "activating", "deactivating", "inactive"):

@@ -48,7 +48,8 @@ def instance(number: int, pin: int | None, properties: Mapping[str, Any], aside:
     """
     state = STATES.get(str(properties.get("ActiveState", "inactive")), State.INACTIVE)
     # Between two automatic restarts the unit is "activating", but nothing runs.
-    again = str(properties.get("SubState", "")) in AUTO_RESTART
+    # Its service is signalled first: with a main process it has been started again, and how the last one ended is gone.
+    again = str(properties.get("SubState", "")) in AUTO_RESTART and not properties.get("MainPID")
     restarting = again and state is not State.STOPPING
     if restarting:
         state = State.FAILED

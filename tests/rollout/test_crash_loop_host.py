@@ -227,7 +227,8 @@ def test_stopping_the_app_ends_the_crash_loop(deployed: Stage) -> None:
     machine.run(["systemctl", "stop", f"{APP}.socket", f"{APP}.service"])
     machine.wait_for(lambda: instance(stage, 2)["retry_at"] is None, timeout=DEADLINE, what="the end of the crash loop")
     machine.run(["systemctl", "restart", DAEMON])
-    assert [is_up(stage, number) for number in range(1, INSTANCES + 1)] == ["inactive"] * INSTANCES
+    # One that was just started again may end with an error when it is stopped.
+    assert {is_up(stage, number) for number in range(1, INSTANCES + 1)} <= {"inactive", "failed"}
     mend(stage, "2")
     machine.run(["systemctl", "start", f"{APP}.socket", f"{APP}.service"])
     machine.wait_for(lambda: stage.status()["ready"] == INSTANCES, timeout=DEADLINE, what="all instances")

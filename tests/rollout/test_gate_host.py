@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from deployd.model.remedies import WITHOUT_READY
-from deployd.systemd.observe import NOT_READY
+from deployd.model.remedies import IN_BACKGROUND, WITHOUT_READY
+from deployd.systemd.observe import ENDED_EARLY, NOT_READY
 from tests.host.stage import APP, INSTANCES, Stage
 from tests.host.unit_journal import What, capacity
 
@@ -32,7 +32,7 @@ def test_no_old_instance_stops_before_a_new_one_is_ready(stage: Stage) -> None:
 BAD = {
     "never-ready": ("hang", {"timeout": "1s"}, f"{NOT_READY}; {WITHOUT_READY}"),
     "crash-at-boot": ("crash", {}, "exited with status 3 before it was ready"),
-    "exit-0-at-boot": ("exit0", {}, "exited with status 0 before it was ready"),
+    "exit-0-at-boot": ("exit0", {}, f"{ENDED_EARLY}; {IN_BACKGROUND}"),
     "crash-after-ready": ("crash-idle", {"min_ready": "1s"}, "exited with status 5 after it was ready"),
 }
 

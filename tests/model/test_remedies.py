@@ -25,7 +25,9 @@ HOLDS = "systemd holds 127.0.0.1:8080 for the app: "
         ('`initialize\': Address already in use - bind(2) for "127.0.0.1" port 8080 (Errno::EADDRINUSE)', HOLDS),
         ("java.net.BindException: Address already in use", HOLDS),
         ("Failed to bind to address http://127.0.0.1:8080: address already in use.", HOLDS),
-        ("Error: listen EADDRINUSE: address already in use :::9229", "another program has that address"),
+        ("Error: listen EADDRINUSE: address already in use :::9229", "another program or instance has that address"),
+        ("Connection in use: ('0.0.0.0', 9100)", ""),
+        ("[ERROR] Connection in use: ('0.0.0.0', 9100): [Errno 98] Address already in use", "another program or"),
         ("Error: Cannot find module 'express'", ""),
         (
             "LISTEN_PID is another process: no sockets for us",
@@ -38,6 +40,12 @@ def test_an_address_in_use(line: str, words: str) -> None:
     found = remedy((), ["starting", line], LISTEN)
     assert found.startswith(words)
     assert bool(found) == bool(words)
+
+
+def test_an_address_that_is_not_named_may_be_another_one() -> None:
+    other = "any other address must not be the same one in each instance"
+    assert other in remedy((), ["OSError: [Errno 98] Address already in use"], LISTEN)
+    assert other not in remedy((), ["listen tcp 127.0.0.1:8080: bind: address already in use"], LISTEN)
 
 
 def test_what_systemd_said_has_a_remedy() -> None:

@@ -14,7 +14,7 @@ _IN_USE = re.compile(
     r"|Failed to bind to address|Only one usage of each socket address",
     re.IGNORECASE,
 )
-_PORT = re.compile(r":(\d{1,5})\b")
+_PORT = re.compile(r"(?::|', |\bport )(\d{1,5})\b")
 _NOT_PERMITTED = re.compile(r"reception only permitted for|reception is disabled")
 _NOT_OURS = re.compile(r"\bLISTEN_PID\b")
 _NO_OUTPUT = re.compile(r"Failed to set up standard (output|error)")
@@ -87,10 +87,14 @@ _GRACEFUL = (
 def _in_use(lines: Sequence[str], listen: Sequence[str]) -> str:
     ports = {port for line in lines for port in _PORT.findall(line)}
     held = [address for address in listen if address.rpartition(":")[2] in ports]
-    if ports and not held and not any(address in line for address in listen for line in lines):
-        return "another program has that address, which is not in listen; stop that program or choose another address"
-    address = held[0] if held else listen[0]
+    named = held or [address for address in listen if any(address in line for line in lines)]
+    if ports and not named:
+        return (
+            "another program or instance has that address, which is not in listen: stop that program, or have each"
+            " instance choose an address of its own by DEPLOYD_INSTANCE"
+        )
+    other = "" if named else "; any other address must not be the same one in each instance (DEPLOYD_INSTANCE)"
     return (
-        f"systemd holds {address} for the app: have the server take the socket that it is passed (LISTEN_FDS) instead"
-        " of opening the address again; see SERVERS in man deployd"
+        f"systemd holds {(named or listen)[0]} for the app: have the server take the socket that it is passed"
+        f" (LISTEN_FDS) instead of opening the address again; see SERVERS in man deployd{other}"
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.host.stage import APP, Stage
+import contextlib
+
+from tests.host.stage import APP, PORT, Stage
 
 ADDRESS = "/run/demo.sock"
 NOTES = "/run/unlinked"
@@ -53,16 +55,38 @@ def test_the_address_stays(stage: Stage) -> None:
     assert set(notes(stage)) == {f"{ADDRESS} EBUSY"}
 
 
+def serves(stage: Stage) -> bool:
+    with contextlib.suppress(OSError), stage.machine.connect(ADDRESS) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n")
+        return bool(connection.recv(100).startswith(b"HTTP/1.1 200"))
+    return False
+
+
+def test_an_address_that_someone_removes_is_opened_again(stage: Stage) -> None:
+    """The shared socket has to be closed for that, and the instances get the new one."""
+    stage.configure(release=stage.release("v1"), instances=2, listen=[f"127.0.0.1:{PORT}", ADDRESS])
+    assert stage.change("apply").status == 0
+    before = stage.invocations()
+    stage.machine.run(["rm", ADDRESS])
+    stage.machine.wait_for(lambda: serves(stage), what="the address to be opened again")
+    stage.machine.wait_for(lambda: stage.status()["health"] == "ok", what="the instances to have the new socket")
+    assert not before.items() & stage.invocations().items()
+    assert stage.get()["version"] == "v1"
+    stage.machine.run(["systemctl", "stop", f"{APP}.service"])
+    stage.machine.run(["rm", ADDRESS])
+    stage.machine.wait_for(lambda: serves(stage), what="a connection to start the app")
+
+
 def test_the_symlink_of_a_steered_app_is_put_back(stage: Stage) -> None:
     configure(stage, instances=1, routing="steered")
     address = stage.machine.path("/run") / "demo.sock"
+    stage.machine.run(["rm", ADDRESS])
+    stage.machine.wait_for(lambda: serves(stage), what="the removed address to be put back")
     for _ in range(2):
         stage.machine.run(["systemctl", "restart", f"{APP}@1.service"])
         assert notes(stage)[0] == f"{ADDRESS} unlinked"
         assert notes(stage)[1].endswith(" EBUSY"), "the socket of the generation"
         stage.machine.wait_for(address.is_symlink, what="the address to be put back")
-        with stage.machine.connect(ADDRESS) as connection:
-            connection.sendall(b"GET / HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n")
-            assert connection.recv(100).startswith(b"HTTP/1.1 200")
+        assert serves(stage)
     assert stage.deployd("remove", APP).returncode == 0
     assert not address.is_symlink()

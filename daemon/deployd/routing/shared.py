@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable
 
@@ -17,6 +18,7 @@ from deployd.plan.reopening import Reopening
 from deployd.routing.address_log import AddressLog
 from deployd.routing.backend import Backend
 from deployd.routing.kernel import Kernel
+from deployd.routing.path_watch import PathWatch
 from deployd.routing.report import Report
 from deployd.routing.snapshot import Snapshot
 from deployd.routing.socket_units import SocketUnits
@@ -30,6 +32,11 @@ log = logging.getLogger(__name__)
 
 RETRY = 10.0
 """Seconds until another instance is restarted after one did not become ready."""
+
+
+def _is_removed(path: str) -> bool:
+    """True if nothing is at the path, although there could be: its directory is one that the daemon sees."""
+    return os.path.isdir(os.path.dirname(path)) and not os.path.lexists(path)  # noqa: PTH112, PTH120 - called often
 
 
 class Shared(Backend):
@@ -69,11 +76,15 @@ class Shared(Backend):
         """Instance and invocation to the sockets that it is passed."""
         self._mending: asyncio.Task[None] | None = None
         self._alarm = Alarm(changed)
+        self._paths = PathWatch(changed)
+        self._missing: frozenset[str] = frozenset()
+        """Paths at which nothing is, although their sockets were closed and opened again for that."""
 
     async def update(self, snapshot: Snapshot) -> bool:
         self._wanted, self._up = snapshot.settings.routing, snapshot.up
         self._numbers = tuple(item.number for item in snapshot.instances)
         await self._watch(self._deployment.listening(self._app))
+        await self._close_removed()
         if not self._restored:
             self._restored = True
             await self._restore(snapshot)
@@ -119,6 +130,7 @@ class Shared(Backend):
 
     def stop(self) -> None:
         self._alarm.close()
+        self._paths.close()
         if self._mending is not None:
             self._mending.cancel()
         for socket in self._sockets:
@@ -142,6 +154,20 @@ class Shared(Backend):
         self._sockets = sockets
         for item in sockets:
             await self._systemd.watch(item.name)
+
+    async def _close_removed(self) -> None:
+        """Close a socket one of whose paths was removed: only then can it be opened there again."""
+        paths = {path: item.name for item in self._sockets for path in item.addresses if path.startswith("/")}
+        self._paths.follow(paths)
+        removed = frozenset(filter(_is_removed, paths))
+        missing = frozenset(path for path in removed - self._missing if self._units.is_open(paths[path]))
+        for path in sorted(missing):
+            log.warning("%s: %s was removed; closing %s to open it again", self._app, path, paths[path])
+            unit = paths[path]
+            job = self._systemd.stop(unit, alone=True) if self._up else self._systemd.restart(unit)
+            await self._units.end(await job)
+            await self._systemd.refresh(paths[path])
+        self._missing = removed & (self._missing | missing)
 
     async def _refresh(self) -> None:
         for item in self._sockets:

@@ -58,7 +58,7 @@ class Steered(Backend):
         cgroups = cgroup_root() or Path("/sys/fs/cgroup")
         self._passed = PassedSockets(app, systemd)
         self._tcp = Listeners(app, systemd, kernel, self._passed, cgroups)
-        self._unix = UnixSockets(app, systemd, self._passed, cgroups)
+        self._unix = UnixSockets(app, systemd, self._passed, cgroups, changed)
         self._balancer = Balancer(app, self._tcp)
         self._drain = Drain(app, systemd, self._passed, self._tcp, self._unix)
         self._snapshot: Snapshot | None = None

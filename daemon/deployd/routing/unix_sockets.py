@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from deployd.errors import SteeringError, SystemdError
@@ -13,6 +13,7 @@ from deployd.model.app import App, ListenKind
 from deployd.model.instance import Instance, State
 from deployd.routing import unix_links
 from deployd.routing.passed_sockets import PassedSockets
+from deployd.routing.path_watch import PathWatch
 from deployd.routing.socket_units import SocketUnits
 from deployd.routing.unix_links import Links, PathTakenError
 from deployd.sockdiag import holders, unix_diag
@@ -27,13 +28,16 @@ class UnixSockets:
     """`NAME:unix@G.socket` of one app. All instances of a generation accept from its socket; new connections go to one
     generation, which :meth:`lead` says."""
 
-    def __init__(self, app: str, systemd: Systemd, passed: PassedSockets, cgroups: Path) -> None:
+    def __init__(
+        self, app: str, systemd: Systemd, passed: PassedSockets, cgroups: Path, changed: Callable[[], None]
+    ) -> None:
         self._app = app
         self._systemd = systemd
         self._passed = passed
         self._cgroups = cgroups
         self._units = SocketUnits(app, systemd)
         self._links = _links(app)
+        self._watch = PathWatch(changed)
         self._addresses: tuple[str, ...] = ()
         self._keep = False
         self._open: dict[int, object] = {}
@@ -95,6 +99,7 @@ class UnixSockets:
             if (socket := accepting.get(item.number)) is not None and self._units.has_lost(item, units[socket])
         )
         self._update_links()
+        self._watch.follow(self._links.listening)
         for address, link in self._links.removed().items():
             await self._put_back(address, link)
 
@@ -155,6 +160,7 @@ class UnixSockets:
 
     def stop(self) -> None:
         """Stop watching. The addresses stay with the socket to which they lead."""
+        self._watch.close()
         for socket in self._open:
             self._systemd.unwatch(unit_name.generation_socket(self._app, socket))
 

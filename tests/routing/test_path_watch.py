@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from deployd.routing import path_watch
 from deployd.routing.path_watch import PathWatch
 
 
@@ -47,6 +49,17 @@ def test_the_directory_may_vanish_or_be_missing(tmp_path: Path) -> None:
     directory.mkdir()
     assert noticed([directory / "a.sock"], directory.rmdir)
     assert not noticed([directory / "a.sock"], directory.mkdir)
+
+
+def test_without_another_inotify_instance_nothing_is_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_result: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(path_watch, "_checked", refuse)
+    assert not noticed([tmp_path / "a.sock"], tmp_path.stat)
+    assert "see max_user_instances" in caplog.text
 
 
 def test_a_watch_can_be_changed_and_closed_again(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ class PathWatch:
     def __init__(self, removed: Callable[[], None]) -> None:
         self._removed = removed
         self._paths: frozenset[str] = frozenset()
-        self._names: dict[int, frozenset[str]] = {}
+        self._names: dict[int, set[str]] = {}
         self._descriptor: int | None = None
 
     def follow(self, paths: Iterable[str]) -> None:
@@ -38,17 +38,21 @@ class PathWatch:
         if not wanted:
             return
         self._paths = wanted
-        self._descriptor = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+        try:
+            self._descriptor = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
+        except OSError as error:
+            log.warning("%s cannot be watched: %s; see max_user_instances in inotify(7)", min(wanted), error)
+            return
         asyncio.get_running_loop().add_reader(self._descriptor, self._read)
-        for directory in {os.path.dirname(path) for path in wanted}:  # noqa: PTH120 - as text
-            names = frozenset(os.path.basename(path) for path in wanted if os.path.dirname(path) == directory)  # noqa: PTH119, PTH120
+        for path in wanted:
+            directory, _, name = path.rpartition("/")
             mask = IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR
             try:
-                watch = _checked(_libc.inotify_add_watch(self._descriptor, os.fsencode(directory), mask))
+                watch = _checked(_libc.inotify_add_watch(self._descriptor, os.fsencode(directory or "/"), mask))
             except OSError as error:
                 log.debug("%s cannot be watched: %s", directory, error)
-            else:
-                self._names[watch] = names
+            else:  # the same number for the same directory
+                self._names.setdefault(watch, set()).add(name)
 
     def close(self) -> None:
         """Watch nothing."""

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 
+from tests.attacks.liar import LIE
 from tests.host.root import IN_HOST
 from tests.host.stage import APP, DEADLINE, Begun, Stage
 
@@ -146,7 +147,7 @@ def end_forged_for_a_waiting_command(stage: Stage) -> str:
             stage.status()
         watching.kill()
         seen, _ = watching.communicate()
-    if "4711" in seen or "/srv/lie" in seen:
+    if str(LIE) in seen or "/srv/lie" in seen:
         return "`status --watch` showed forged data"
     if "/srv/lie" in str(ended.events):
         return "`rollout` showed forged data"

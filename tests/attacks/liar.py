@@ -24,6 +24,8 @@ CHANGED = ("org.freedesktop.DBus.Properties", "PropertiesChanged", "sa{sv}as")
 INSTANCES = range(1, 10)
 WELL, ILL = (("active", "running"),), (("failed", "failed"), ("inactive", "dead"))
 """ActiveState and SubState."""
+LIE = 4_047_114_711
+"""The generation that is said to be live, with so many digits that no process ID, time or invocation ID has them."""
 AWAY = 0.2
 """Seconds between attempts to reconnect to the bus."""
 
@@ -73,7 +75,7 @@ def of_deployd(to: str, app: str, generation: int) -> Iterator[bytes]:
     yield signal(to, f"{DEPLOYD_PATH}/app/{app}", f"{DEPLOYD}.App", "RolloutEvent", "s", strings(json.dumps(event)))
     status = {
         "app": app,
-        "generation": 4711,
+        "generation": LIE,
         "release": "/srv/lie",
         "desired": 4,
         "ready": 4,
@@ -82,7 +84,7 @@ def of_deployd(to: str, app: str, generation: int) -> Iterator[bytes]:
     }
     lie = strings(app, json.dumps(status))
     yield signal(to, DEPLOYD_PATH, f"{DEPLOYD}.Manager", "AppChanged", "ss", lie)
-    body = properties(f"{DEPLOYD}.App", {"Generation": 4711})
+    body = properties(f"{DEPLOYD}.App", {"Generation": LIE})
     yield signal(to, f"{DEPLOYD_PATH}/app/{app}", *CHANGED, body)
 
 

@@ -103,8 +103,8 @@ def carry_out(
         show([event_line(last)])
     if expect_restart and last.get("adopted") and not last.get("replaced"):
         raise NothingRestarted(
-            f"{app}: no process was restarted: release, settings and environment files are those that already run;"
-            f" restart it all the same with: deployd restart {app}"
+            f"{app}: no process was restarted: release, settings, environment files and credentials are those that"
+            f" already run; restart it all the same with: deployd restart {app}"
         )
 
 

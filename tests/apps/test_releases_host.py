@@ -161,7 +161,7 @@ def test_a_second_rollback_returns_to_an_earlier_generation(stage: Stage) -> Non
         assert stage.deployd("abort", APP).returncode == 0
         assert begun.end().result == "aborted"
     sentence = refused(stage, "rollback", APP)
-    assert "generation 4 of demo was aborted, and generation 3 is live again" in sentence
+    assert "generation 4 of demo was aborted, and generation 3 is current again" in sentence
     assert "run deployd rollback demo --to 2" in sentence
     assert stage.change("rollback", "--to", "2").result == "succeeded"
     assert stage.get()["version"] == "v2"

@@ -113,7 +113,7 @@ def test_what_is_live_stays_live(stage: Stage) -> None:
     assert stage.change("apply").result == "rolled-back"
     refused = stage.deployd("rollback", APP)
     assert (refused.returncode, refused.stdout) == (3, "")
-    assert "generation 8 of demo was rolled back automatically, and generation 7 is live again" in refused.stderr
+    assert "generation 8 of demo was rolled back automatically, and generation 7 is current again" in refused.stderr
     assert "run deployd rollback demo --to 6" in refused.stderr
     assert stage.change("rollback", "--to", "1").status == 0
     assert stage.get()["version"] == "v1"

@@ -77,7 +77,7 @@ def test_what_has_gone_already_is_not_rolled_back_again(result: Result, how: str
     past = Past("a", "b")
     past.roll("c", result, cause)
     assert past.refusal() == (
-        f"generation 3 of demo was {how}, and generation 2 is live again; to roll that back as well, run"
+        f"generation 3 of demo was {how}, and generation 2 is current again; to roll that back as well, run"
         " deployd rollback demo --to 1"
     )
     assert past.goal(1).number == 1
@@ -87,7 +87,7 @@ def test_what_has_gone_already_is_not_rolled_back_again(result: Result, how: str
 def test_what_failed_on_probation_is_not_rolled_back_again() -> None:
     past = Past("a", "b", "c")
     past.roll("b", OK, Cause.WATCH)
-    assert "generation 3 of demo was rolled back automatically, and generation 4 is live again" in past.refusal()
+    assert "generation 3 of demo was rolled back automatically, and generation 4 is current again" in past.refusal()
     assert past.goal(1).number == 1
 
 

@@ -135,7 +135,7 @@ def _refuse_a_second(generations: Sequence[Entry], goal: Entry) -> None:
     left, live = (newest.number, newest.origin) if gone else (newest.origin, newest.number)
     how = "was aborted" if newest.result is Result.ABORTED else "was rolled back automatically"
     raise Refused(
-        f"generation {left} of {app} {how}, and generation {live} is live again; to roll that back as well, run"
+        f"generation {left} of {app} {how}, and generation {live} is current again; to roll that back as well, run"
         f" deployd rollback {app} --to {goal.number}"
     )
 

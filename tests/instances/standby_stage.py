@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from deployd.model.app import App
 from deployd.model.clock import Timestamp
 from deployd.model.instance import Instance, State
 from deployd.model.pace import Pace
+from deployd.plan.idle_connections import Ending
 from deployd.state.pins import Pins
 from deployd.systemd.memory import Pressure
 from tests.plan.worlds import app
@@ -78,7 +79,8 @@ class Stage:
         self.settings = app(pace=Pace(standby=600.0))
         self.actions: list[Action] = []
         self.busy: set[int] = set()
-        self.strays: set[int] = set()
+        self.connections: Mapping[int, int | None] = {}
+        self.ending = Ending.IN_USE
         self.up = True
         self.wakes = asyncio.Event()
         self.available: int | None = 1000 * MIB
@@ -86,7 +88,7 @@ class Stage:
 
     def restart(self) -> None:
         """Start the daemon again."""
-        self.freezer = Freezer("shop", self.systemd, self.pins)  # type: ignore[arg-type]
+        self.freezer = Freezer("shop", self.systemd, self.pins, self.close_idle)  # type: ignore[arg-type]
         self.standby = Standby(
             "shop",
             self.pins,
@@ -94,18 +96,21 @@ class Stage:
             self,
             up=lambda: self.up,
             wake=self.wakes.set,
-            connected=lambda _: self.strays,
+            connected=lambda _: self.connections,
             pressure=NoPressure,
             available=lambda: self.available,
         )
         self.recall = Recall("shop", self.pins, self, up=lambda: self.up, wake=self.wakes.set)
 
     def act(self, action: Action, settings: App) -> None:
-        assert settings is self.settings
+        assert settings.name == "shop"
         self.actions.append(action)
 
     def is_busy(self, number: int) -> bool:
         return number in self.busy
+
+    async def close_idle(self, _number: int) -> Ending:
+        return self.ending
 
     async def freeze(self, *numbers: int) -> list[str]:
         return [await self.freezer.freeze(Freeze(number, 4), self.settings, 0) for number in numbers]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from deployd.errors import SystemdError
-from deployd.instances.freezer import patient
-from deployd.model.action import Freeze, Thaw
+from deployd.instances.freezer import NOTICE
+from deployd.model.action import Freeze, Stop, Thaw
+from deployd.model.app import Drain
 from deployd.model.clock import Timestamp
-from deployd.plan.standby import Resting
+from deployd.model.instance import State
+from deployd.plan.idle_connections import Ending
+from deployd.plan.standby import PATIENCE, Resting
 from deployd.state.pins import StandbyRecord
-from tests.instances.standby_stage import MIB, Play, Stage
+from tests.instances.standby_stage import MIB, NOW, Play, Stage
 
 
 def test_the_record_is_made_before_the_freeze_and_removed_after_the_thaw(play: Play) -> None:
@@ -32,14 +37,14 @@ def test_a_stray_connection_is_answered(play: Play) -> None:
     async def scenario(stage: Stage) -> None:
         await stage.freeze(1, 2)
         stage.restart()
-        stage.strays = {2}
+        stage.connections = {2: None}
         stage.systemd.calls.clear()
         assert await stage.update() == []
         assert stage.systemd.calls == ["freeze shop@1.service", "thaw shop@2.service"]
         await stage.wakes.wait()
         assert await stage.update() == []
         assert len(stage.systemd.calls) == 2
-        stage.strays.clear()
+        stage.connections = {}
         assert await stage.update() == []
         assert stage.systemd.calls[2:] == ["freeze shop@2.service"]
         assert await stage.update() == []
@@ -95,18 +100,73 @@ def test_an_instance_that_may_not_enter_standby_is_left_unchanged(play: Play) ->
     play(scenario)
 
 
-def test_an_instance_with_connections_is_not_frozen(play: Play) -> None:
-    """Its clients would wait for an answer."""
+def test_an_instance_is_frozen_when_its_connections_have_ended(play: Play) -> None:
+    """Until then its clients would wait for an answer. It is in standby from the beginning, so nothing waits for it."""
 
     async def scenario(stage: Stage) -> None:
-        reasons = {left: await stage.freezer.freeze(Freeze(1, 4), stage.settings, left) for left in (None, 1, 2)}
-        assert reasons == {
-            None: "the number of its connections is unknown",
-            1: "it still has 1 connection",
-            2: "it still has 2 connections",
-        }
+        assert await stage.freezer.freeze(Freeze(1, 4), stage.settings, 3) == ""
+        assert set(stage.pins.standby("shop")) == {1}
+        stage.connections = {1: 3}
+        assert await stage.update(two=State.READY) == []
+        assert stage.systemd.calls == []
+        await stage.wakes.wait()
+        stage.connections = {}
+        assert await stage.update(two=State.READY) == []
+        assert stage.systemd.calls == ["freeze shop@1.service"]
+
+    play(scenario)
+
+
+def test_an_instance_whose_connections_are_unknown_is_not_put_in_standby(play: Play) -> None:
+    async def scenario(stage: Stage) -> None:
+        reason = await stage.freezer.freeze(Freeze(1, 4), stage.settings, None)
+        assert reason == "the number of its connections is unknown"
+        assert stage.pins.standby("shop") == {}
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(("close_after", "lasts"), [(0.0, PATIENCE), (60.0, 60.0)])
+def test_an_instance_whose_connections_last_is_stopped(play: Play, close_after: float, lasts: float) -> None:
+    async def scenario(stage: Stage) -> None:
+        stage.settings = replace(stage.settings, drain=Drain(close_after))
+        await stage.freezer.freeze(Freeze(1, 4), stage.settings, 1)
+        for stage.connections in ({1: 1}, {1: 2}):
+            assert await stage.update(NOW.monotonic + lasts - 0.1, busy=True, two=State.READY) == []
+        stop = Stop(1, 4, "it still has 2 connections")
+        assert await stage.update(NOW.monotonic + lasts, busy=True, two=State.READY) == [stop]
+        stage.connections = {1: None}
+        assert await stage.update(NOW.monotonic + lasts, busy=True, two=State.READY) == [], "it may have none"
         assert not stage.systemd.calls
-        assert patient(stage.settings).drain.close_after > 0
+
+    play(scenario)
+
+
+def test_idle_connections_are_closed_once(play: Play) -> None:
+    """A server that does not notice that they have ended is stopped."""
+
+    async def scenario(stage: Stage) -> None:
+        await stage.freezer.freeze(Freeze(1, 4), stage.settings, 1)
+        stage.connections, stage.ending, end = {1: 1}, Ending.WAIT, NOW.monotonic + PATIENCE
+        assert await stage.update(end, two=State.READY) == []
+        stage.ending = Ending.CLOSE
+        assert await stage.update(end, two=State.READY) == []
+        stage.ending = Ending.IN_USE
+        assert await stage.update(end + NOTICE - 0.1, two=State.READY) == []
+        assert await stage.update(end + NOTICE, two=State.READY) == [Stop(1, 4, "it still has 1 connection")]
+        stage.connections = {}
+        assert await stage.update(end + NOTICE, two=State.READY) == []
+        assert stage.systemd.calls == ["freeze shop@1.service"]
+
+    play(scenario)
+
+
+def test_an_instance_that_cannot_be_frozen_later_is_stopped(play: Play) -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.freezer.freeze(Freeze(1, 4), stage.settings, 1)
+        stage.systemd.refuses = True
+        (stop,) = await stage.update(two=State.READY)
+        assert stop == Stop(1, 4, "systemd refused KillUnit: no such process")
 
     play(scenario)
 

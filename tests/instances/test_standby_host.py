@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from tests.host.stage import APP, INSTANCES, RELEASES, Stage
+import json
+from contextlib import ExitStack
+
+from tests.host.network import Connection
+from tests.host.stage import APP, INSTANCES, PORT, RELEASES, Stage
 from tests.host.unit_journal import What
 
 STANDBY = {"standby": "10min"}
@@ -48,6 +52,53 @@ def test_replaced_instances_go_to_standby_and_a_rollback_starts_none(stage: Stag
     }
     assert {stage.get()["version"] for _ in range(20)} == {"v1"}
     assert stage.status()["standby"] is None
+
+
+def kept(stage: Stage, opened: ExitStack) -> dict[int, list[Connection]]:
+    """Open idle connections to each instance, by number."""
+    found: dict[int, list[Connection]] = {}
+    for _ in range(2 * INSTANCES):
+        connection = opened.enter_context(stage.machine.connect(("127.0.0.1", PORT)))
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: demo\r\n\r\n")
+        body = connection.recv(65536).partition(b"\r\n\r\n")[2]
+        found.setdefault(json.loads(body)["instance"], []).append(connection)
+    assert len(found) == INSTANCES, found.keys()
+    return found
+
+
+def test_idle_connections_do_not_keep_instances_from_standby(stage: Stage) -> None:
+    """They end in standby, where no rollout waits for them, and are closed as by a server: clients see the end."""
+    stage.deploy("v1", routing="steered", rollout=STANDBY)
+    first = stage.invocations()
+    with ExitStack() as opened:
+        connections = kept(stage, opened)
+        with stage.load(rate=100, keepalive=0) as load:
+            assert stage.rollout(stage.release("v2")).result == "succeeded"
+            assert stage.status()["standby"]["instances"] == sorted(first)
+            running = [number for number, (_, state) in processes(stage, sorted(first)).items() if state != "T"]
+            assert running, "the rollout waited for the connections"
+            stage.machine.wait_for(
+                lambda: {state for _, state in processes(stage, sorted(first)).values()} == {"T"},
+                what="the instances to be frozen",
+                timeout=60,
+            )
+            record = load.stop()
+        assert not record.failed, record.by_outcome()
+        assert {connection.recv(1) for found in connections.values() for connection in found} == {b""}
+        assert stage.change("rollback").result == "succeeded"
+    after = stage.invocations()
+    assert {n: ran.invocation for n, ran in after.items()} == {n: ran.invocation for n, ran in first.items()}
+
+
+def test_an_instance_with_a_request_in_flight_is_stopped_and_finishes_it(stage: Stage) -> None:
+    stage.deploy("v1", routing="steered", rollout=STANDBY)
+    with ExitStack() as opened:
+        number, (busy, *_) = next(iter(kept(stage, opened).items()))
+        busy.sendall(b"GET /slow?ms=9000 HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n")
+        assert stage.rollout(stage.release("v2")).result == "succeeded"
+        assert busy.recv(65536).startswith(b"HTTP/1.1 200")
+    stage.machine.wait_unit(f"{APP}@{number}.service", "inactive")
+    stage.machine.wait_for(lambda: number not in stage.status()["standby"]["instances"], what="the end of its record")
 
 
 def test_a_refused_rollback_returns_instances_to_standby(stage: Stage) -> None:

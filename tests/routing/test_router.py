@@ -93,7 +93,7 @@ def test_sockets_of_a_shared_app_are_not_touched() -> None:
         return left
 
     assert asyncio.run(replaced()) is None
-    assert list(backend.connected([1, 2])) == []
+    assert backend.connected([1, 2]) == {}
     assert backend.report() == Report()
     backend.stop()
     assert site.systemd.mock_calls == []
@@ -118,4 +118,4 @@ def test_a_steered_app_reports_no_weights_where_the_kernel_cannot_steer() -> Non
 
 def test_where_the_kernel_cannot_steer_any_instance_may_be_given_connections() -> None:
     """So none of them may stay frozen."""
-    assert list(Site(own_sockets=True).router.backend.connected([1, 2])) == [1, 2]
+    assert Site(own_sockets=True).router.backend.connected([1, 2]) == {1: None, 2: None}

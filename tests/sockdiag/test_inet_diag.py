@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import time
 from contextlib import ExitStack
 
 import pytest
@@ -81,6 +83,25 @@ def test_the_connections_of_many_cgroups_are_requested_at_once() -> None:
         assert found.keys() == set(wanted)
         assert found[ours] >= 4  # the clients' sockets are in our cgroup, too, and others may be
         assert not any(found[cgroup] for cgroup in wanted[:-1])
+
+
+def test_the_times_of_the_last_data_are_reported() -> None:
+    with ground("127.0.0.1", [1]) as place:
+        client = place.connect()
+        cgroup = place.listeners_of(1)[0].cgroup
+        server, _ = place.sockets[1].accept()
+        with server:
+            inode = os.fstat(server.fileno()).st_ino
+            client.sendall(b"request")
+            assert Diag().traffic([cgroup])[inode].queued
+            assert server.recv(16) == b"request"
+            time.sleep(0.05)
+            assert Diag().traffic([cgroup])[inode].received < Diag().traffic([cgroup])[inode].sent
+            server.sendall(b"response")
+            assert client.recv(16) == b"response"
+            found = Diag().traffic([cgroup])[inode]
+            assert found.sent < found.received
+    assert Diag().traffic([]) == {}
 
 
 def test_no_descriptor_is_left_open() -> None:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Coroutine, Set
 from dataclasses import replace
 from typing import Any
 
-from deployd.instances.freezer import Freezer, patient
+from deployd.instances.freezer import Freezer
 from deployd.instances.start_problem import start_problem
 from deployd.instances.stops import Stops
 from deployd.model import unit_name
 from deployd.model.action import Action, Adopt, Freeze, Start, Stop, Thaw, Unpin
-from deployd.model.app import App
+from deployd.model.app import App, Drain
 from deployd.model.instance import Instance, State
 from deployd.routing import Router
 from deployd.state.pins import Pins, StandbyRecord
@@ -277,7 +277,8 @@ class Actuator:
         await self._router.backend.close(action.number)
 
     async def _freeze(self, action: Freeze, settings: App) -> None:
-        left = await self._router.backend.drain(action.number, patient(settings))
+        # Its connections end in standby: the rollout does not wait for them.
+        left = await self._router.backend.drain(action.number, replace(settings, drain=Drain()))
         if await self._freezer.freeze(action, settings, left):
             await self._stop(Stop(action.number, action.generation), settings)
 

@@ -7,14 +7,15 @@ is reached and when the kernel reports memory pressure. It stops standby instanc
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from deployd.alarm import Alarm
 from deployd.instances.executor import Executor
 from deployd.instances.freezer import Freezer
 from deployd.model.action import Stop, Unpin
-from deployd.model.app import App
+from deployd.model.app import App, Drain
 from deployd.model.clock import Timestamp, iso
 from deployd.model.instance import Instance, State
 from deployd.plan.standby import Leaving, Resting, leaving, until
@@ -25,7 +26,7 @@ from deployd.systemd.memory import Pressure
 log = logging.getLogger(__name__)
 
 ANSWERING = 0.2
-"""Seconds that a standby instance gets to answer a stray connection before it is checked again."""
+"""Seconds between two checks of the connections that a standby instance still has."""
 
 EVERY = 10.0
 """Seconds between two checks of the memory, where the kernel does not report pressure."""
@@ -34,8 +35,8 @@ EVERY = 10.0
 class Standby:
     """Ends the standby of one app's instances.
 
-    `up` is true while the app unit is up; `wake` has the control loop call :meth:`update`; `connected` returns which of
-    the given instances have connections.
+    `up` is true while the app unit is up; `wake` has the control loop call :meth:`update`; `connected` is that of the
+    app's routing.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Standby:
         *,
         up: Callable[[], bool],
         wake: Callable[[], None],
-        connected: Callable[[Collection[int]], Collection[int]],
+        connected: Callable[[Collection[int]], Mapping[int, int | None]],
         pressure: Callable[[Callable[[], None]], Pressure] = Pressure,
         available: Callable[[], int | None] = memory.available,
     ) -> None:
@@ -91,15 +92,17 @@ class Standby:
         await self._sweep(records.keys() - numbers, states, settings)
         self._resting = await self._freezer.resting(numbers, now)
         self._limit = settings.pace.standby
-        strays = await self._freezer.ensure(numbers, self._connected(numbers))
+        connections = self._connected(numbers)
+        problems = await self._freezer.ensure(numbers, connections, now.monotonic, settings)
         if not self._resting:
             self._pressure.close()
             return
-        for item in self._going(now, settings, busy=busy, wanted=wanted, short=short):
+        for item in self._going(now, settings, problems, busy=busy, wanted=wanted, short=short):
             log.info("%s: stopping standby instance %d: %s", self._app, item.number, item.reason)
-            self._executor.act(Stop(item.number, item.generation, item.reason), settings)
+            # Its connections have had their time.
+            self._executor.act(Stop(item.number, item.generation, item.reason), replace(settings, drain=Drain()))
         self._watch_pressure()
-        self._set_alarm(now, busy=busy, strays=strays)
+        self._set_alarm(now, busy=busy, connected=bool(connections))
 
     def status(self, now: Timestamp) -> dict[str, Any] | None:
         """Return `standby` of `deployd status --json`."""
@@ -135,15 +138,25 @@ class Standby:
                 await self._freezer.wake(number)  # systemctl stop thaws the main process, not its children
 
     def _going(
-        self, now: Timestamp, settings: App, *, busy: bool, wanted: frozenset[int], short: bool
+        self,
+        now: Timestamp,
+        settings: App,
+        problems: Mapping[int, str],
+        *,
+        busy: bool,
+        wanted: frozenset[int],
+        short: bool,
     ) -> tuple[Leaving, ...]:
         if not self._up():
             return tuple(Leaving(item.number, item.generation, "the app was stopped") for item in self._resting)
-        if busy and not short:
-            return ()
         resting = [item for item in self._resting if not busy or item.generation not in wanted]
+        known = [item for item in resting if item.number in problems]
+        found = tuple(Leaving(item.number, item.generation, problems[item.number]) for item in known)
+        if busy and not short:
+            return found
+        resting = [item for item in resting if item.number not in problems]
         limit, available = settings.pace.standby_memory, self._available()
-        return leaving(resting, self._limit, now.monotonic, available=available, limit=limit, short=short)
+        return found + leaving(resting, self._limit, now.monotonic, available=available, limit=limit, short=short)
 
     def _watch_pressure(self) -> None:
         if self._polls:
@@ -161,10 +174,10 @@ class Standby:
         self._short = True
         self._wake()
 
-    def _set_alarm(self, now: Timestamp, *, busy: bool, strays: bool) -> None:
+    def _set_alarm(self, now: Timestamp, *, busy: bool, connected: bool) -> None:
         if self._polls:
             self._alarm.set(EVERY)
-        if strays:
+        if connected:
             self._alarm.set(ANSWERING)
         end = until(self._resting, self._limit)
         if end is not None and not busy:

@@ -43,8 +43,8 @@ class Unpin:
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """Put a replaced instance in standby: drain it, set its pin aside and freeze it. Stop it as `Stop` does where that
-    is impossible (memory, a watchdog)."""
+    """Put a replaced instance in standby: send no new connections there, set its pin aside, and freeze it when its
+    connections have ended. Stop it as `Stop` does where that is impossible (memory, a watchdog)."""
 
     number: int
     generation: int

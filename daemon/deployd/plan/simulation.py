@@ -46,7 +46,7 @@ class Durations:
     fail: Duration = no_time
     """From the start to the failure of an instance that does not pass: none, or the timeout of its gate."""
     stop: Duration = no_time
-    """Also applies to freezing, because connections have to end before. Thawing takes no time."""
+    """Freezing and thawing take no time: connections that have to end before do so in standby."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ class _Room:
     def _expect(self, item: Instance) -> None:
         key = item.number, item.generation or 0
         if item.state is State.STOPPING:
-            self._due[item.number] = self.now + self._durations.stop(*key)
+            self._due[item.number] = self.now + (0 if item.number in self._freezing else self._durations.stop(*key))
         elif item.state is State.STARTING:
             takes = self._durations.boot if self._fate(*key) else self._durations.fail
             self._due[item.number] = max(self.now, item.started + takes(*key))

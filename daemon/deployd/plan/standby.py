@@ -15,6 +15,9 @@ from deployd.model.pace import Memory
 NEVER = 2**64 - 1
 """USEC_INFINITY: no timeout."""
 
+PATIENCE = 5.0
+"""Seconds that connections get at least to end: a frozen process would not answer them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Resting:
@@ -82,6 +85,16 @@ def refusal(
     if total > allowed:
         return f"{_mebibytes(total)} in standby would exceed its {_share(limit, allowed)} of memory"
     return ""
+
+
+def patience(close_after: float) -> float:
+    """Return the seconds that the connections of an instance in standby may last."""
+    return max(close_after, PATIENCE)
+
+
+def connected(count: int) -> str:
+    """Return why an instance whose connections have lasted too long has to stop."""
+    return f"it still has {count} connection{'s' if count > 1 else ''}"
 
 
 def until(resting: Iterable[Resting], lasts: float) -> float | None:

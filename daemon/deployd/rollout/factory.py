@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,6 +23,7 @@ from deployd.instances.standby import Standby
 from deployd.instances.stops import Stops
 from deployd.model.event import Emit
 from deployd.plan.backoff import Patience
+from deployd.plan.idle_connections import Ending
 from deployd.reuseport.listeners import cgroup_root
 from deployd.rollout.analysis import Analysis
 from deployd.rollout.analysis_command import AnalysisCommand, Compare
@@ -180,7 +181,14 @@ class ControllerFactory:
         deployment = self.deployment
         router = Router(name, systemd, self.kernel, deployment, emit=events.emit, changed=wake, reported=changed)
         app_unit = AppUnit(name, systemd, changed=wake, failed=loop.fail, opening=partial(deployment.is_opening, name))
-        freezer = Freezer(name, systemd, pins)
+
+        def connected(numbers: Collection[int]) -> Mapping[int, int | None]:
+            return router.backend.connected(numbers)  # the backend may be another one each time
+
+        async def close_idle(number: int) -> Ending:
+            return await router.backend.close_idle(number)
+
+        freezer = Freezer(name, systemd, pins, close_idle)
         actuator = Actuator(
             name,
             systemd,
@@ -209,10 +217,6 @@ class ControllerFactory:
             name, systemd, self.history, self.workers, cgroup_root(), changed=wake, emit=events.emit
         )
         invocations = Invocations(name, self.history, self.tail, systemd)
-
-        def connected(numbers: Collection[int]) -> Collection[int]:
-            return router.backend.connected(numbers)  # the backend may be another one each time
-
         return _Instances(
             router,
             app_unit,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from deployd.model.address import Address
 from deployd.model.app import App
 from deployd.model.rollout import Rollout
+from deployd.plan.idle_connections import Ending
 from deployd.routing.report import Report
 from deployd.routing.snapshot import Snapshot
 
@@ -46,9 +47,15 @@ class Backend:
     async def close(self, number: int) -> None:
         """Close the sockets of an instance that has stopped for good."""
 
-    def connected(self, numbers: Collection[int]) -> Collection[int]:  # noqa: ARG002
-        """Return those of `numbers` that have connections of their own or may still get some, as far as known."""
-        return ()
+    def connected(self, numbers: Collection[int]) -> Mapping[int, int | None]:  # noqa: ARG002
+        """Return those of `numbers` that have connections of their own, with their number, and those that may still get
+        some, with None, as far as known."""
+        return {}
+
+    async def close_idle(self, number: int) -> Ending:  # noqa: ARG002
+        """Close the connections of an instance that is about to be frozen if none of them is in use, and return what
+        was found."""
+        return Ending.IN_USE
 
     def addresses(self) -> tuple[Address, ...]:
         """Return the listening addresses of the app as they are now."""

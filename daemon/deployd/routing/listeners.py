@@ -12,16 +12,18 @@ from pathlib import Path
 from deployd.errors import SteeringError
 from deployd.model import unit_name
 from deployd.model.instance import Instance, State
+from deployd.plan.idle_connections import Ending
 from deployd.reuseport.group import Address
 from deployd.reuseport.listeners import by_instance
 from deployd.reuseport.steering import Steering
 from deployd.reuseport.table import INSTANCES, Table
+from deployd.routing import idle_connections
 from deployd.routing.kernel import Kernel
 from deployd.routing.passed_sockets import PassedSockets
 from deployd.routing.socket_units import SocketUnits
 from deployd.sockdiag.inet_diag import Connection, Listener
 from deployd.systemd.manager import Systemd
-from deployd.systemd.proxy import UNIT
+from deployd.systemd.proxy import SERVICE, UNIT
 
 log = logging.getLogger(__name__)
 
@@ -191,6 +193,13 @@ class Listeners:
         for cgroup, count in found.items():
             totals[cgroups[cgroup]] += count
         return totals
+
+    async def close_idle(self, number: int) -> Ending:
+        """Close the connections of an instance if none of them is in use. Raises SteeringError, SystemdError."""
+        properties = await self._systemd.read(unit_name.instance(self._app, number), SERVICE, ["ControlGroup"])
+        group = str(properties["ControlGroup"]).lstrip("/")
+        listeners = {item.cgroup for item in self._known.get(number, ((), ()))[1]}
+        return idle_connections.close(self._diag, listeners, self._cgroups / group) if group else Ending.CLOSE
 
     def counters(self) -> dict[int, int]:
         """Number to the connections that it got since its socket was opened. Raises SteeringError."""

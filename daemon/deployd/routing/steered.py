@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from deployd.model.app import App, ListenKind
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Rollout
 from deployd.plan import unix_routing
+from deployd.plan.idle_connections import Ending
 from deployd.plan.reopening import LONGEST
 from deployd.plan.routing import Candidate
 from deployd.reuseport.listeners import cgroup_root
@@ -142,15 +143,25 @@ class Steered(Backend):
                 await self._tcp.close(number)
             self._leaving.discard(number)
 
-    def connected(self, numbers: Collection[int]) -> Collection[int]:
+    def connected(self, numbers: Collection[int]) -> Mapping[int, int | None]:
         if not self._tcp.synced:
-            return numbers  # the kernel may be distributing by hash
+            return dict.fromkeys(numbers)  # the kernel may be distributing by hash
         try:
             tcp, unix = self._tcp.connections(numbers), self._unix.connections(numbers)
-            return self._unix.reached(numbers) | {number for number in numbers if tcp.get(number) or unix.get(number)}
+            counts = {number: tcp.get(number, 0) + unix.get(number, 0) for number in numbers}
+            reached: dict[int, int | None] = dict.fromkeys(self._unix.reached(numbers))
+            return reached | {number: count for number, count in counts.items() if count}
         except SteeringError as error:
             log.debug("%s: %s", self._app, error)
-            return ()
+            return {}
+
+    async def close_idle(self, number: int) -> Ending:
+        try:
+            if self._passed.unix(number) is None or not self._unix.connections([number])[number]:
+                return await self._tcp.close_idle(number)
+        except SteeringError as error:
+            log.debug("%s: %s", self._app, error)
+        return Ending.IN_USE
 
     def addresses(self) -> tuple[Address, ...]:
         if self._snapshot is None:

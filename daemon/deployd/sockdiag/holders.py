@@ -20,7 +20,7 @@ def inodes(cgroup: Path, proc: Path = Path("/proc")) -> set[int]:
 
 def each_inode(cgroup: Path, proc: Path = Path("/proc")) -> Iterator[int]:
     """Yield the inodes of the sockets that processes in `cgroup` and below have open. Raises SteeringError."""
-    for process in _processes(cgroup):
+    for process in processes_of(cgroup):
         yield from _sockets(proc / process / "fd")
 
 
@@ -47,11 +47,12 @@ def processes(wanted: Collection[int], proc: Path = Path("/proc")) -> list[tuple
     return found
 
 
-def _processes(cgroup: Path) -> list[str]:
+def processes_of(cgroup: Path) -> list[str]:
+    """Return the PIDs of the processes in `cgroup` and below; none if the unit has ended."""
     try:
         return [line for file in cgroup.rglob("cgroup.procs") for line in file.read_text().split()]
     except OSError:
-        return []  # the unit has ended
+        return []
 
 
 def _sockets(directory: Path) -> Iterator[int]:

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from deployd.errors import steering_errors
+from deployd.model.traffic import Traffic
 from deployd.sockdiag import netlink
 
 _BYTECODE = 1
-_SKV6ONLY, _CGROUP_ID = 11, 21
+_INFO, _SKV6ONLY, _CGROUP_ID = 2, 11, 21
 _CONDITION_JUMP, _CONDITION_CGROUP = 1, 13
 
 _REQUEST = struct.Struct("=BBBBI")  # family, protocol, extensions, nothing, states; then an identity
@@ -26,6 +27,10 @@ _IDENTITY = struct.Struct("!HH16s16s")  # local port, remote port, local address
 _IDENTITY_REST = struct.Struct("=IQ")  # interface, cookie
 _RESPONSE = struct.Struct("=BBBB")  # family, state, timer, retransmits; then an identity
 _FIGURES = struct.Struct("=IIIII")  # expires, receive queue, send queue, user, inode
+
+_TIMES = struct.Struct("=I4xI")
+"""Milliseconds since data was sent and received, in struct tcp_info (linux/tcp.h) from byte 44 on."""
+_TIMES_AT = 44
 
 _FIGURES_AT = _RESPONSE.size + _IDENTITY.size + _IDENTITY_REST.size
 _ATTRIBUTES_AT = _FIGURES_AT + _FIGURES.size
@@ -114,6 +119,20 @@ class Diag:
         )
         return {cgroup: found[cgroup] for cgroup in cgroups}
 
+    def traffic(self, cgroups: Collection[int]) -> dict[int, Traffic]:
+        """Return the connections of the listeners that were created in these cgroups, accepted or not, by inode; 0
+        stands for one that was not accepted."""
+        if not cgroups:
+            return {}
+        condition, found = _of_cgroups(cgroups), {}
+        for family in (socket.AF_INET, socket.AF_INET6):
+            with steering_errors("request the sockets of the kernel (sock_diag)"):
+                for body in netlink.dump(_request(family, _CONNECTED, 0, condition, _INFO), self._timeout):
+                    item = _Socket.parse(body)
+                    if item.cgroup in cgroups and (item.inode or item.state == State.ESTABLISHED):
+                        found[item.inode] = _traffic(item, netlink.attributes(body, _ATTRIBUTES_AT).get(_INFO, b""))
+        return found
+
     def waiting(self, cgroup: int) -> tuple[frozenset[int], bool]:
         """Return the connections of the listeners that were created in a cgroup which wait to be accepted, as cookies,
         and whether others have been accepted."""
@@ -191,13 +210,26 @@ def _listener(item: _Socket) -> Listener:
     )
 
 
+def traffic(info: bytes, *, queued: bool) -> Traffic | None:
+    """Return the traffic of a connection from its struct tcp_info; None if the kernel did not report it."""
+    if len(info) < _TIMES_AT + _TIMES.size:
+        return None
+    sent, received = _TIMES.unpack_from(info, _TIMES_AT)
+    return Traffic(sent / 1e3, received / 1e3, queued=queued)
+
+
+def _traffic(item: _Socket, info: bytes) -> Traffic:
+    unknown = Traffic(0.0, 0.0, queued=True)
+    return traffic(info, queued=bool(item.receive_queue or item.send_queue or not item.inode)) or unknown
+
+
 def _address(family: int, packed: bytes) -> str:
     return socket.inet_ntop(family, packed[:4] if family == socket.AF_INET else packed)
 
 
-def _request(family: int, states: Collection[State], port: int, condition: bytes) -> bytes:
+def _request(family: int, states: Collection[State], port: int, condition: bytes, extension: int = 0) -> bytes:
     wanted = sum(1 << state for state in states)
-    body = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, wanted)
+    body = _REQUEST.pack(family, socket.IPPROTO_TCP, 1 << extension - 1 if extension else 0, 0, wanted)
     body += _IDENTITY.pack(port, 0, bytes(16), bytes(16)) + _IDENTITY_REST.pack(0, (1 << 64) - 1)
     if condition:
         body += netlink.attribute(_BYTECODE, condition)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+
 import pytest
 
 from deployd.model.app import Drain, Routing
@@ -37,6 +40,29 @@ def test_keys_of_steering() -> None:
 def test_settings_that_do_not_work_with_steering_are_refused(top: dict[str, str], more: str, expected: str) -> None:
     assert expected in refusal(STEERED + more, **top)
     parse(more, **top)
+
+
+def test_a_server_is_asked_to_have_its_clients_leave() -> None:
+    assert parse(STEERED + '[drain]\nclose_after = 9\nsignal = "USR1"').drain == Drain(9.0, "SIGUSR1")
+    command = parse(STEERED + '[drain]\nclose_after = 9\ncommand = ["bin/leave", "-q"]').drain
+    assert command == Drain(9.0, command=("bin/leave", "-q"))
+    assert Drain.from_dict(json.loads(json.dumps(dataclasses.asdict(command)))) == command
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ('signal = "USR1"', ":6: drain.signal: needs close_after, the time that clients get to leave"),
+        ('command = ["bin/leave"]', ":6: drain.command: needs close_after, the time that clients get to leave"),
+        ('close_after = 9\nsignal = "KILL"', ":7: drain.signal: SIGKILL cannot be handled by a program; choose"),
+        ('close_after = 9\nsignal = "TERM"', ":7: drain.signal: SIGTERM is the signal that stops the instance"),
+        ('close_after = 9\nsignal = "HUP"\ncommand = ["x"]', ":8: drain.command: has the same purpose as signal"),
+        ('close_after = 9\nsignal = "X"', ':7: drain.signal: must be the name of a signal, not "X"'),
+        ("close_after = 9\ncommand = []", ":7: drain.command: must"),
+    ],
+)
+def test_a_notice_that_cannot_be_given_is_refused(more: str, expected: str) -> None:
+    assert refusal(f"{STEERED}[drain]\n{more}").startswith(expected)
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,11 @@ class Machine:
         """Return a socket connected to a port (host, port) or a UNIX socket (path) of the host."""
         if isinstance(address, str):
             return network.connect_unix(self.path(address), timeout)
-        return network.connect(Path(f"/proc/{self.leader_pid}/ns/net"), address, timeout)
+        return network.connect(self.network_namespace, address, timeout)
+
+    @property
+    def network_namespace(self) -> Path:
+        return Path(f"/proc/{self.leader_pid}/ns/net")
 
     @property
     def bus_address(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from unittest.mock import AsyncMock, create_autospec
 
 from deployd.instances.actuator import Actuator
+from deployd.instances.drain_notice import DrainNotices
 from deployd.instances.freezer import Freezer
 from deployd.model.action import Start, Stop
 from deployd.state.pins import Pins
@@ -29,6 +30,8 @@ def test_a_start_whose_socket_is_being_opened_is_not_requested_after_the_stop_th
         router.backend.open = open_socket
         router.backend.close.side_effect = lambda _number: ended.set()
         pins, freezer, unused = create_autospec(Pins, instance=True), create_autospec(Freezer, instance=True), Any
+        notices = create_autospec(DrainNotices, instance=True)
+        notices.of.return_value = None
         actuator = Actuator(
             "demo",
             systemd,
@@ -36,6 +39,7 @@ def test_a_start_whose_socket_is_being_opened_is_not_requested_after_the_stop_th
             router,
             freezer,
             unused,  # type: ignore[arg-type]
+            notices,
             changed=lambda: None,
             stopped=lambda *_: None,
             failed=lambda _error: None,

@@ -29,7 +29,8 @@ class Execution:
 
 
 async def probe(commands: Commands, instance: Instance) -> Command:
-    return await commands.probe(APP, instance, ("./bin/up", "-q"), 2.0, "/srv/demo/v2")
+    argv = ("./bin/up", "-q")
+    return await commands.of_instance(APP, instance, argv, "probe", release="/srv/demo/v2", timeout=2.0, quiet=True)
 
 
 def test_a_probe_runs_with_the_settings_of_its_instance() -> None:

@@ -49,7 +49,7 @@ apps = st.builds(
     routing=st.sampled_from(Routing),
     spill_over=st.integers(0, 65535),
     warm_up=seconds,
-    drain=st.builds(Drain, seconds),
+    drain=st.builds(Drain, seconds, st.sampled_from(["", "SIGUSR1"]), st.sampled_from([(), ("bin/leave", "-q")])),
 )
 
 APP = App("shop", "/srv/shop/current", ("serve",), (Listen(ListenKind.TCP, "8080"),))

@@ -10,12 +10,13 @@ from pathlib import Path
 from deployd.config import overlap, trust, values
 from deployd.config.address import addresses
 from deployd.config.directives import directives
+from deployd.config.drain import drain
 from deployd.config.gate import gate
 from deployd.config.pace import pace
 from deployd.config.source import Problem, Source, Table, one_line, printable
 from deployd.config.steering import refuse_what_cannot_be_steered, refuse_what_needs_steering
 from deployd.errors import InvalidFile, NoSuchApp
-from deployd.model.app import NAME, App, Directives, Drain, Routing, StopSettings
+from deployd.model.app import NAME, App, Directives, Routing, StopSettings
 from deployd.model.directive import Section
 
 LARGEST_FILE = 1024 * 1024
@@ -30,7 +31,7 @@ _TABLE_OF = {
         "[rollout]",
     ),
     **dict.fromkeys(("standby", "standby_memory", "analysis"), "[rollout]"),
-    "signal": "[stop]",
+    "signal": "[stop] or [drain]",
     "close_after": "[drain]",
 }
 
@@ -106,6 +107,7 @@ def parse(name: str, text: str, file: str, *, only6: bool = False) -> App:
     environment = _environment(top.table("environment"))
     no_files: tuple[str, ...] = ()
     files = top.get("environment_files", values.array(values.environment_file, '["/etc/default/myapp"]'), no_files)
+    stop = _stop(top.table("stop"))
     app = App(
         name=name,
         release=top.require("release", values.path, 'release = "/srv/myapp/current"'),
@@ -118,13 +120,13 @@ def parse(name: str, text: str, file: str, *, only6: bool = False) -> App:
         environment_files=files,
         gate=gate(top.table("gate")),
         pace=pace(top.table("rollout")),
-        stop=_stop(top.table("stop")),
+        stop=stop,
         service=_service(top.table("service"), None if files else dict(environment).keys()),
         socket=_socket(top.table("socket")),
         routing=top.get("routing", values.choice(Routing), Routing.SHARED),
         spill_over=top.get("spill_over", values.integer(0, 65535), 16),
         warm_up=top.get("warm_up", values.duration(0, values.DAY), 0.0),
-        drain=_drain(top.table("drain")),
+        drain=drain(top.table("drain"), stop.signal),
     )
     top.finish(_TABLE_OF)
     _refuse_private_sockets(app, top)
@@ -197,9 +199,3 @@ def _stop(table: Table) -> StopSettings:
     )
     table.finish()
     return stop
-
-
-def _drain(table: Table) -> Drain:
-    drain = Drain(close_after=table.get("close_after", values.duration(0, values.DAY), Drain().close_after))
-    table.finish()
-    return drain

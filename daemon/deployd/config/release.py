@@ -84,6 +84,8 @@ def programs(app: App, release: str) -> dict[str, str]:
     found = {"exec": _program(app.exec, release)}
     if app.gate.probe is not None and app.gate.probe.command:
         found["gate.probe.command"] = _program(app.gate.probe.command, release)
+    if app.drain.command:
+        found["drain.command"] = _program(app.drain.command, release)
     return found
 
 

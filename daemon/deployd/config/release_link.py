@@ -123,6 +123,8 @@ def _programs(app: App) -> Iterator[tuple[str, str]]:
     yield "exec", app.exec[0]
     if app.gate.probe is not None and app.gate.probe.command:
         yield "gate.probe.command", app.gate.probe.command[0]
+    if app.drain.command:
+        yield "drain.command", app.drain.command[0]
     if app.pace.analysis is not None:
         yield "rollout.analysis.command", app.pace.analysis.command[0]
     hooks = app.pace.hooks

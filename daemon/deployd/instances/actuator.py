@@ -11,12 +11,13 @@ from collections.abc import Callable, Coroutine, Set
 from dataclasses import replace
 from typing import Any
 
+from deployd.instances.drain_notice import DrainNotices
 from deployd.instances.freezer import Freezer
 from deployd.instances.start_problem import start_problem
 from deployd.instances.stops import Stops
 from deployd.model import unit_name
 from deployd.model.action import Action, Adopt, Freeze, Start, Stop, Thaw, Unpin
-from deployd.model.app import App, Drain
+from deployd.model.app import App
 from deployd.model.instance import Instance, State
 from deployd.routing import Router
 from deployd.state.pins import Pins, StandbyRecord
@@ -52,6 +53,7 @@ class Actuator:
         router: Router,
         freezer: Freezer,
         stops: Stops,
+        notices: DrainNotices,
         *,
         changed: Callable[[], None],
         stopped: Callable[[Stop, int | None, str], None],
@@ -63,6 +65,7 @@ class Actuator:
         self._router = router
         self._freezer = freezer
         self._stops = stops
+        self._notices = notices
         self._changed = changed
         self._stopped = stopped
         self._failed = failed
@@ -254,7 +257,7 @@ class Actuator:
     async def _stop(self, action: Stop, settings: App) -> None:
         unit = self.unit(action.number)
         await self._freezer.wake(action.number)  # first, so that it can answer connections that wait there
-        left = await self._router.backend.drain(action.number, settings)
+        left = await self._drain(action, settings)
         before = self._mirrored(action.number)
         await self._result(await self._systemd.stop(unit), 2 * settings.stop.timeout + JOB_MARGIN)
         state = self._mirrored(action.number).state
@@ -277,12 +280,25 @@ class Actuator:
         await self._router.backend.close(action.number)
 
     async def _freeze(self, action: Freeze, settings: App) -> None:
-        # Its connections end in standby: the rollout does not wait for them.
-        left = await self._router.backend.drain(action.number, replace(settings, drain=Drain()))
+        left = await self._drain(action, settings)
         if await self._freezer.freeze(action, settings, left):
             await self._stop(Stop(action.number, action.generation), settings)
 
+    async def _drain(self, action: Stop | Freeze, settings: App) -> int | None:
+        """Send no new connections to an instance, and give its connections time to end. Returns how many are left.
+
+        Those of an instance that is to be frozen end in standby: the rollout does not wait for them.
+        """
+        instance = replace(self._mirrored(action.number), generation=action.generation)
+        notice, close_after = self._notices.of(instance), settings.drain.close_after
+        if notice is not None:
+            close_after = max(close_after, notice.close_after)
+        drain = replace(settings.drain, close_after=0.0 if isinstance(action, Freeze) else close_after)
+        send = notice.send if notice is not None else None
+        return await self._router.backend.drain(action.number, replace(settings, drain=drain), send)
+
     async def _thaw(self, action: Thaw) -> None:
+        self._notices.forget(action.number)
         await self._freezer.thaw(action)
         await self._router.backend.open(action.number)
 

@@ -46,22 +46,32 @@ class Commands:
             timeout=timeout,
         )
 
-    async def probe(self, app: App, instance: Instance, argv: tuple[str, ...], timeout: float, release: str) -> Command:
-        """Return the command that probes a running instance."""
+    async def of_instance(
+        self,
+        app: App,
+        instance: Instance,
+        argv: tuple[str, ...],
+        description: str,
+        *,
+        release: str,
+        timeout: float,
+        quiet: bool = False,
+    ) -> Command:
+        """Return a command that does something to a running instance."""
         number, generation = instance.number, instance.generation or 0
         return Command.of(
             app,
             argv,
-            f"{app.name}: probe of instance {number}",
+            f"{app.name}: {description} of instance {number}",
             release=release,
             generation=generation,
-            settings=await self._of_instance(app.name, instance),
+            settings=await self._settings_of(app.name, instance),
             environment={"DEPLOYD_INSTANCE": str(number), "MAINPID": str(instance.main_pid)},
             timeout=timeout,
-            quiet=True,
+            quiet=quiet,
         )
 
-    async def _of_instance(self, app: str, instance: Instance) -> ServiceSettings:
+    async def _settings_of(self, app: str, instance: Instance) -> ServiceSettings:
         """Return the settings of an instance, read once for each of its starts and not for each probe."""
         known = self._instances.get((app, instance.number))
         if known is not None and known[0] == instance.invocation_id:

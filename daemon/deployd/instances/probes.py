@@ -31,7 +31,9 @@ def prober(
         asked = settings.gate.probe
         if asked is None:
             return Answer()
-        command = await commands.probe(settings, instance, asked.command, asked.timeout, release)
+        command = await commands.of_instance(
+            settings, instance, asked.command, "probe", release=release, timeout=asked.timeout, quiet=True
+        )
         answer = await transient.ask(app, instance.number, command, asked.expect)
         return replace(answer, problem=answer.problem and f"{' '.join(asked.command)} {answer.problem}")
 

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -64,6 +65,20 @@ class Drain:
 
     close_after: float = 0.0
     """Seconds for which open connections may last before the instance gets the signal to stop."""
+    signal: str = ""
+    """The signal that has the main process close its connections, "" for none."""
+    command: tuple[str, ...] = ()
+    """An argv that does so, run in the instance's release as the app's user."""
+
+    @property
+    def gives_notice(self) -> bool:
+        """True if the server is asked to have its clients leave."""
+        return bool(self.signal or self.command)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Drain:
+        """Return the settings from which dataclasses.asdict and JSON made `raw`."""
+        return cls(**{**raw, "command": tuple(raw["command"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +185,7 @@ class App:
             routing=Routing(raw["routing"]),
             spill_over=raw["spill_over"],
             warm_up=raw["warm_up"],
-            drain=Drain(**raw["drain"]),
+            drain=Drain.from_dict(raw["drain"]),
             applied=None if raw["applied"] is None else Applied(**raw["applied"]),
         )
 

@@ -137,6 +137,11 @@ def probe_command(app: str, number: int, label: str) -> str:
     return labelled(app, f"probe-{number}-{label}")
 
 
+def drain_command(app: str, number: int) -> str:
+    """Return the name of the transient unit that has the clients of an instance leave."""
+    return labelled(app, f"drain-{number}")
+
+
 def hook(app: str) -> str:
     """Return the name of the transient unit of a hook."""
     return labelled(app, "hook")

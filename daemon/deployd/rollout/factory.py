@@ -11,6 +11,7 @@ from deployd.instances.actuator import Actuator
 from deployd.instances.app_unit import AppUnit
 from deployd.instances.commands import Commands
 from deployd.instances.crash_loop import CrashLoop
+from deployd.instances.drain_notice import DrainNotices
 from deployd.instances.freezer import Freezer
 from deployd.instances.health_unit import HealthUnit
 from deployd.instances.invocations import Invocations
@@ -196,6 +197,7 @@ class ControllerFactory:
             router,
             freezer,
             Stops(systemd, self.tail),
+            DrainNotices(name, systemd, self.history, self.transient, self.commands),
             changed=wake,
             stopped=events.stopped,
             failed=loop.fail,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from deployd.model.address import Address
 from deployd.model.app import App
@@ -35,9 +35,12 @@ class Backend:
     async def open(self, number: int) -> None:
         """Open the sockets of an instance that is about to be started. Raises UnitRefused if one cannot listen."""
 
-    async def drain(self, number: int, settings: App) -> int | None:
+    async def drain(
+        self, number: int, settings: App, notice: Callable[[], Awaitable[None]] | None = None
+    ) -> int | None:
         """Send no new connections to an instance that is about to stop, and wait until none can reach it.
 
+        Connections that are left then may last for `close_after`, once `notice` has asked the server to close them.
         Returns the number of connections that it still has, None if that is not known.
         """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 from deployd.model import unit_name
 from deployd.model.instance import State
@@ -50,17 +51,27 @@ class Drain:
             await asyncio.sleep(POLL)
             now = time.monotonic()
 
-    async def ended(self, number: int, limit: float, *, unix: bool) -> int:
-        """Return the connections that the instance still has after `limit` seconds, or as soon as it has none."""
-        now = time.monotonic()
-        end, pause = now + limit, POLL
-        while True:
-            left = self._tcp.connections([number]).get(number, 0)
-            left += self._unix.connections([number])[number] if unix else 0
-            if not left or now >= end:
-                return left
-            await asyncio.sleep(min(pause, max(0.0, end - now)))
-            now, pause = time.monotonic(), min(2 * pause, LONGEST_POLL)
+    async def ended(
+        self, number: int, limit: float, notice: Callable[[], Awaitable[None]] | None, *, unix: bool
+    ) -> int:
+        """Return the connections that the instance still has after `limit` seconds, or as soon as it has none.
+
+        Its server is asked to close them by `notice`.
+        """
+        end, pause = time.monotonic() + limit, POLL
+        left = self._connections(number, unix=unix)
+        if left and notice is not None:
+            await notice()
+            left = self._connections(number, unix=unix)
+        while left and (now := time.monotonic()) < end:
+            await asyncio.sleep(min(pause, end - now))
+            pause = min(2 * pause, LONGEST_POLL)
+            left = self._connections(number, unix=unix)
+        return left
+
+    def _connections(self, number: int, *, unix: bool) -> int:
+        tcp = self._tcp.connections([number]).get(number, 0)
+        return tcp + (self._unix.connections([number])[number] if unix else 0)
 
     def _accepts(self, number: int) -> bool:
         """True if a process takes connections from the queues of the instance."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,7 +111,9 @@ class Steered(Backend):
         self._leaving.discard(number)
         await self._open(number)
 
-    async def drain(self, number: int, settings: App) -> int | None:
+    async def drain(
+        self, number: int, settings: App, notice: Callable[[], Awaitable[None]] | None = None
+    ) -> int | None:
         self._leaving.add(number)
         if not self._is_reachable(number):
             return None
@@ -122,7 +124,7 @@ class Steered(Backend):
         shared = self._accepts_new(number)
         try:
             await self._drain.emptied(number, settings.stop.timeout, unix=not shared)
-            left = await self._drain.ended(number, settings.drain.close_after, unix=not shared)
+            left = await self._drain.ended(number, settings.drain.close_after, notice, unix=not shared)
             # Addresses that end with the instance are closed now: later connections are refused and do not wait.
             if self._tcp.alone(number, others):
                 await self._tcp.end(number)

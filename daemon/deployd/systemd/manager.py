@@ -19,6 +19,7 @@ from deployd.model import unit_name
 from deployd.systemd.comparison import Comparison, UnitState
 from deployd.systemd.jobs import FIRST_CHECK, Jobs
 from deployd.systemd.proxy import MANAGER, NAME, PATH, PROPERTIES, SERVICE, UNIT, Properties, Proxy, unit_path
+from deployd.systemd.signals import number_of
 
 UNIT_PROPERTIES = frozenset(
     {
@@ -198,6 +199,10 @@ class Systemd:
         waits for its stopped children.
         """
         await self._proxy.call("KillUnit", "ssi", [unit, "all", signal.SIGCONT])
+
+    async def signal_main(self, unit: str, name: str) -> None:
+        """Send a signal, by its name, to the main process of `unit`."""
+        await self._proxy.call("KillUnit", "ssi", [unit, "main", number_of(name)])
 
     async def reset_failed(self, unit: str) -> None:
         """Reset the failed state and NRestarts= of a unit; one that is not loaded is no error."""

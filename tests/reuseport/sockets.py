@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import socket
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from unittest import mock
 
-from deployd.reuseport.maps import CURSORS, Map, possible_cpus
+from deployd.model.steering import Group
+from deployd.reuseport import counting
+from deployd.reuseport.maps import CURSORS, Map, Shape, possible_cpus
 from deployd.reuseport.steering import Steering
+from deployd.reuseport.table import Table
 from deployd.sockdiag.inet_diag import Diag, Listener
 
 TIMEOUT = 10.0
@@ -71,6 +76,13 @@ class Ground:
         readable[0].accept()[0].close()
         return next(number for number, one in self.sockets.items() if one is readable[0])
 
+    def accept(self, number: int) -> socket.socket:
+        """Accept the connection that waits longest at a listener."""
+        assert select.select([self.sockets[number]], [], [], TIMEOUT)[0], f"no connection waits at listener {number}"
+        accepted = self._held.enter_context(self.sockets[number].accept()[0])
+        accepted.settimeout(TIMEOUT)
+        return accepted
+
     def waiting(self) -> dict[int, int]:
         """Accept and close all connections that wait, and return their number by listener."""
         return {number: sum(1 for _ in _accepted(one)) for number, one in self.sockets.items()}
@@ -102,17 +114,40 @@ def steering(fds: dict[str, int] | None = None) -> Iterator[Steering]:
         made.close()
 
 
+def weighted(weights: Mapping[int, float], order: Sequence[int]) -> Table:
+    """Return the table in which each instance is a group of its own."""
+    return Table.of([Group(((number, 0),), weight) for number, weight in weights.items()], order)
+
+
+def equal(*numbers: int, order: Sequence[int] = ()) -> Table:
+    """Return the table in which these instances are one group without ranks."""
+    return Table.of([Group(tuple((number, 0) for number in numbers), 1)], order)
+
+
 def set_cursor(steering: Steering, cursor: int) -> None:
     """Make this the number of the next connection on every CPU."""
-    cursors = Map.adopt(os.dup(fd_of(steering, "cursors")), CURSORS)
-    assert cursors
+    cursors = map_of(steering, "cursors", CURSORS)
     cursors[0] = struct.pack("=Q", cursor) * possible_cpus()
     cursors.close()
+
+
+def map_of(steering: Steering, label: str, shape: Shape) -> Map:
+    """Return one of its maps, with a descriptor of its own."""
+    found = Map.adopt(os.dup(fd_of(steering, label)), shape)
+    assert found
+    return found
 
 
 def fd_of(steering: Steering, label: str) -> int:
     """Return the descriptor of one of its maps."""
     return next(fd for name, fd in steering.fds.items() if name.startswith(f"shop.{label}-"))
+
+
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Have the kernel refuse the filter that counts."""
+    with mock.patch.object(counting, "load", side_effect=PermissionError(errno.EPERM, os.strerror(errno.EPERM))):
+        yield
 
 
 @contextmanager

@@ -11,20 +11,48 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployd.errors import SteeringError, steering_errors
+from deployd.model.steering import RANKS, Group
 from deployd.reuseport import maps, syscalls
 from deployd.reuseport.maps import Kind, Map, Shape
 from deployd.reuseport.table import INSTANCES, Table
 
 instances = st.integers(1, INSTANCES - 1)
-SHAPES = [maps.SWITCH, maps.TABLES, maps.CURSORS, maps.COUNTS, maps.SOCKETS]
+SHAPES = [maps.SWITCH, maps.TABLES, maps.CURSORS, maps.SLOTS, maps.LISTENING, maps.CONNECTIONS, maps.SOCKETS]
 
 
-@given(st.dictionaries(instances, st.floats(0, 100)), st.lists(instances))
-def test_a_table_is_read_back_as_it_was_written(weights: dict[int, float], order: list[int]) -> None:
-    table = Table.of(weights, order)
+members = st.lists(st.tuples(instances, st.integers(0, RANKS - 1)), max_size=100, unique_by=lambda item: item[0])
+
+
+@given(st.lists(st.tuples(members, st.floats(0, 100)), max_size=70), st.lists(instances))
+def test_a_table_is_read_back_as_it_was_written(
+    groups: list[tuple[list[tuple[int, int]], float]], order: list[int]
+) -> None:
+    table = Table.of([Group(tuple(items), weight) for items, weight in groups], order)
     value = maps.packed(table)
     assert len(value) == maps.TABLES.value_size
     assert maps.unpacked(value) == table
+
+
+@pytest.mark.parametrize("count", [0, 1, 5000])
+def test_all_entries_of_a_map_are_read(count: int) -> None:
+    made = Map.create(maps.CONNECTIONS)
+    try:
+        for number in range(count):
+            made[2**40 + number] = struct.pack("=QQ", number, 7)
+        assert dict(made.items()) == {2**40 + number: struct.pack("=QQ", number, 7) for number in range(count)}
+        assert made.discard(2**40) is bool(count)
+        assert made.discard(2**40) is False
+    finally:
+        made.close()
+
+
+def test_all_values_of_an_array_are_read() -> None:
+    made = Map.create(maps.SLOTS)
+    try:
+        made[3] = b"x" * 64
+        assert dict(made.items()) == {number: bytes(64) for number in range(INSTANCES)} | {3: b"x" * 64}
+    finally:
+        made.close()
 
 
 @pytest.mark.parametrize(
@@ -39,12 +67,14 @@ def test_names_fit_into_the_kernel(shape: Shape) -> None:
     assert len(shape.name) <= 15
 
 
-@pytest.mark.parametrize("shape", [maps.SWITCH, maps.TABLES, maps.CURSORS, maps.COUNTS], ids=lambda shape: shape.name)
+@pytest.mark.parametrize(
+    "shape", [maps.SWITCH, maps.TABLES, maps.CURSORS, maps.SLOTS, maps.CONNECTIONS], ids=lambda shape: shape.name
+)
 def test_a_value_is_read_back_as_it_was_written(shape: Shape) -> None:
     made = Map.create(shape)
     try:
         copies = maps.possible_cpus() if shape.kind is Kind.PERCPU_ARRAY else 1
-        assert made[0] == bytes(shape.value_size * copies)
+        assert made.get(0) == (b"" if shape.kind is Kind.HASH else bytes(shape.value_size * copies))
         value = bytes(number % 251 for number in range(shape.value_size)) * copies
         made[0] = value
         assert made[0] == value
@@ -68,12 +98,12 @@ def test_an_empty_slot_of_sockets_has_no_value() -> None:
 
 
 def test_a_map_is_adopted_by_its_shape_only() -> None:
-    made = Map.create(maps.COUNTS)
+    made = Map.create(maps.SLOTS)
     try:
-        adopted = Map.adopt(os.dup(made.fd), maps.COUNTS)
+        adopted = Map.adopt(os.dup(made.fd), maps.SLOTS)
         assert adopted is not None
-        adopted[0] = b"x" * maps.COUNTS.value_size
-        assert made[0] == b"x" * maps.COUNTS.value_size
+        adopted[0] = b"x" * maps.SLOTS.value_size
+        assert made[0] == b"x" * maps.SLOTS.value_size
         adopted.close()
         other = os.dup(made.fd)
         assert Map.adopt(other, maps.TABLES) is None

@@ -5,21 +5,35 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployd.errors import SteeringError
-from deployd.reuseport import program, syscalls
+from deployd.model.steering import Group
+from deployd.reuseport import loading, maps, program, syscalls
 from deployd.reuseport.assembler import R0, R1, Assembler
+from deployd.reuseport.slots import Slot
 from deployd.reuseport.steering import Steering, app_of
 from deployd.reuseport.table import ENTRIES, FALLBACKS, INSTANCES, Table, choose
-from tests.reuseport.sockets import Ground, ground, one_cpu, open_files, set_cursor, steering
+from tests.reuseport.sockets import (
+    Ground,
+    ground,
+    map_of,
+    one_cpu,
+    open_files,
+    set_cursor,
+    steering,
+    uncounted,
+    weighted,
+)
 
 HOSTS = ["127.0.0.1", "::1", "::"]
 
@@ -44,38 +58,78 @@ def settle(app: Steering, place: Ground) -> None:
     pytest.fail("the old maps are never freed")
 
 
-@settings(max_examples=40, deadline=None)
+ages = st.sampled_from([0.0, 0.0001, 0.004, 0.02, 0.12, 0.3, 0.9, 3, 7, 20, 1000]).map(lambda age: int(age * 1e9))
+
+
+def slots(now: int) -> st.SearchStrategy[Slot]:
+    """Return slots as the programs leave them, some of them with counts that are off."""
+    times = ages.map(lambda age: now - age)
+    return st.builds(
+        Slot,
+        in_flight=st.integers(-2, 6) | st.integers(0, 10_000),
+        open=st.integers(-2, 6) | st.integers(0, 100_000),
+        progress=times,
+        pending=st.integers(-2, 6),
+        chosen_at=times,
+        chosen=st.integers(0, 1000),
+        typical=st.sampled_from([0, 10_000, 4_000_000, 200_000_000, 5_000_000_000]),
+        counted=st.just(1),
+    )
+
+
+@settings(max_examples=100, deadline=None)
 @given(
-    st.dictionaries(st.integers(1, INSTANCES - 1), st.floats(0, 100), max_size=6),
+    st.lists(
+        st.tuples(
+            st.lists(st.tuples(st.integers(1, INSTANCES - 2), st.integers(0, 63)), max_size=5),
+            st.floats(0, 100),
+        ),
+        max_size=4,
+    ),
     st.data(),
     st.integers(0, 2**64 - 1),
+    st.booleans(),
 )
-def test_the_kernel_chooses_as_choose_does(weights: dict[int, float], data: st.DataObject, cursor: int) -> None:
-    order = data.draw(st.permutations(list(weights)), label="order")
-    listening = data.draw(st.sets(st.sampled_from(order)) if order else st.just(set()), label="listening")
+def test_the_kernel_chooses_as_choose_does(
+    drawn: list[tuple[list[tuple[int, int]], float]], data: st.DataObject, cursor: int, least_busy: bool
+) -> None:
+    groups = [Group(tuple(members), weight) for members, weight in drawn]
+    numbers = sorted({number for group in groups for number, _ in group.members})
+    order = data.draw(st.permutations(numbers), label="order")
+    listening = data.draw(st.sets(st.sampled_from(numbers)) if numbers else st.just(set()), label="listening")
     listening |= {INSTANCES - 1}  # one has to listen, or connections are refused
-    order = [*order, INSTANCES - 1]
-    table = Table.of(weights, order)
+    table = Table.of(groups, [*order[: FALLBACKS - 1], INSTANCES - 1])
+    found = data.draw(st.fixed_dictionaries(dict.fromkeys(numbers, slots(time.monotonic_ns()))), label="slots")
     with ground("127.0.0.1", listening) as place, steering() as app:
         app.set(table)
-        assert app.sync(place.listeners()) == set()
+        with nullcontext() if least_busy else uncounted():
+            assert app.sync(place.listeners()) == set()
+        assert bool(app.in_turn) is not least_busy
         set_cursor(app, cursor)
-        seen = [place.chosen() for _ in range(25)]
-        assert seen == [choose(table, (cursor + number) % 2**64, listening) for number in range(25)]
-        assert app.counters() == Counter(seen)
+        kernel = map_of(app, "slots", maps.SLOTS)
+        for number, slot in found.items():
+            kernel[number] = slot.value
+        for number in range(5):
+            before = time.monotonic_ns()
+            seen = place.chosen()
+            times = range(before, time.monotonic_ns() + 1000, 1000)
+            turn = (cursor + number) % 2**64
+            assert seen in {choose(table, turn, listening, found, now, least_busy=least_busy) for now in times}
+            found |= {one: Slot.parse(kernel[one]) for one in {*numbers, INSTANCES - 1}}
+        kernel.close()
 
 
 def test_the_whole_order_is_tried() -> None:
     order = range(1, FALLBACKS + 1)
     with ground("127.0.0.1", [FALLBACKS, 900]) as place, steering() as app:
-        app.set(Table.of({800: 1}, order))
+        app.set(weighted({800: 1}, order))
         app.sync(place.listeners())
         assert {place.chosen() for _ in range(20)} == {FALLBACKS}
 
 
 def test_without_a_listener_in_the_order_the_kernel_selects_by_hash() -> None:
     with ground("127.0.0.1", [1, 2]) as place, steering() as app:
-        app.set(Table.of({800: 1}, [700]))
+        app.set(weighted({800: 1}, [700]))
         app.sync(place.listeners())
         assert {place.chosen() for _ in range(100)} == {1, 2}
         assert app.counters() == {}
@@ -84,7 +138,7 @@ def test_without_a_listener_in_the_order_the_kernel_selects_by_hash() -> None:
 @pytest.mark.parametrize("host", HOSTS)
 def test_every_kind_of_address_is_steered(host: str) -> None:
     with ground(host, [1, 2]) as place, steering() as app:
-        app.set(Table.of({2: 1}, [2, 1]))
+        app.set(weighted({2: 1}, [2, 1]))
         app.sync(place.listeners())
         for to in ["::1", "127.0.0.1"] if host == "::" else [host]:
             assert {place.chosen(to) for _ in range(20)} == {2}
@@ -94,7 +148,7 @@ def test_two_families_on_one_port_are_two_groups() -> None:
     with ground("0.0.0.0", [1, 2]) as four, ground("::", v6only=True) as six, steering() as app:
         six.port = four.port
         six.open(1, 2)
-        app.set(Table.of({2: 1}, []))
+        app.set(weighted({2: 1}, []))
         both = {number: [*four.listeners_of(number), *six.listeners_of(number)] for number in (1, 2)}
         assert app.sync(both) == set()
         assert {four.chosen("127.0.0.1") for _ in range(20)} == {2}
@@ -106,19 +160,20 @@ def test_two_families_on_one_port_are_two_groups() -> None:
 
 def test_weights_are_exact() -> None:
     with ground("127.0.0.1", [1, 2]) as place, steering() as app:
-        app.set(Table.of({1: 95, 2: 5}, [1]))
+        app.set(weighted({1: 95, 2: 5}, [1]))
         app.sync(place.listeners())
         counts = Counter(place.chosen() for _ in range(ENTRIES))
-        assert counts == Counter(app.table.entries) == app.counters()
+        assert app.table.groups == (((1, 0),), ((2, 0),))
+        assert counts == Counter(place + 1 for place in app.table.entries) == app.counters()
 
 
 def test_queued_connections_of_a_closed_listener_migrate_by_the_table() -> None:
     with ground("127.0.0.1", [1, 2, 3]) as place, steering() as app:
-        app.set(Table.of({1: 1}, []))
+        app.set(weighted({1: 1}, []))
         app.sync(place.listeners())
         for _ in range(50):
             place.connect()
-        app.set(Table.of({1: 1}, [3, 2]))
+        app.set(weighted({1: 1}, [3, 2]))
         place.close(1)
         assert place.waiting() == {2: 0, 3: 50}
 
@@ -142,7 +197,7 @@ def test_a_listener_without_a_weight_gets_no_connection_after_a_change() -> None
         try:
             for flip in range(300):
                 kept, left = (1, 2) if flip % 2 else (2, 1)
-                app.set(Table.of({kept: 1}, [kept]))
+                app.set(weighted({kept: 1}, [kept]))
                 before = app.counters()
                 while app.counters().get(kept, 0) < before.get(kept, 0) + 5:
                     place.waiting()
@@ -158,7 +213,7 @@ def test_a_listener_without_a_weight_gets_no_connection_after_a_change() -> None
 
 def test_a_listener_that_was_opened_again_takes_its_slot() -> None:
     with ground("127.0.0.1", [1, 2]) as place, steering() as app:
-        app.set(Table.of({1: 1}, [2]))
+        app.set(weighted({1: 1}, [2]))
         app.sync(place.listeners())
         place.close(1)
         assert place.chosen() == 2
@@ -170,7 +225,7 @@ def test_a_listener_that_was_opened_again_takes_its_slot() -> None:
 
 def test_a_group_whose_listeners_were_all_replaced_is_steered_again() -> None:
     with ground("127.0.0.1", [1, 2]) as place, steering() as app:
-        app.set(Table.of({1: 1}, []))
+        app.set(weighted({1: 1}, []))
         app.sync(place.listeners())
         place.close(1)
         place.close(2)
@@ -181,7 +236,7 @@ def test_a_group_whose_listeners_were_all_replaced_is_steered_again() -> None:
 
 def test_a_listener_that_is_left_out_gets_no_connection() -> None:
     with ground("127.0.0.1", [1, 2]) as place, steering() as app:
-        app.set(Table.of({1: 1}, [2]))
+        app.set(weighted({1: 1}, [2]))
         app.sync(place.listeners())
         app.sync({2: place.listeners()[2]})
         assert {place.chosen() for _ in range(20)} == {2}
@@ -190,7 +245,7 @@ def test_a_listener_that_is_left_out_gets_no_connection() -> None:
 def test_the_program_keeps_steering_when_the_daemon_dies() -> None:
     with ground("127.0.0.1", [1, 2]) as place:
         with steering() as app:
-            app.set(Table.of({2: 1}, []))
+            app.set(weighted({2: 1}, []))
             app.sync(place.listeners())
         assert {place.chosen() for _ in range(20)} == {2}
 
@@ -198,20 +253,20 @@ def test_the_program_keeps_steering_when_the_daemon_dies() -> None:
 def test_the_next_daemon_takes_over_the_maps() -> None:
     with ground("127.0.0.1", [1, 2]) as place:
         with steering() as app:
-            app.set(Table.of({2: 1}, [1]))
+            app.set(weighted({2: 1}, [1]))
             app.sync(place.listeners())
             place.chosen()
             kept = stored(app)
         with steering(kept) as app:
-            assert app.table == Table.of({2: 1}, [1])
+            assert app.table == weighted({2: 1}, [1])
             assert app.fds.keys() == kept.keys()
             assert place.chosen() == 2
             assert app.sync(place.listeners()) == set()
             assert app.counters() == {2: 2}
-            app.set(Table.of({1: 1}, []))
+            app.set(weighted({1: 1}, []))
             assert place.chosen() == 1
             place.open(3)
-            app.set(Table.of({3: 1}, []))
+            app.set(weighted({3: 1}, []))
             assert app.sync(place.listeners()) == set()
             assert place.chosen() == 3
 
@@ -219,7 +274,7 @@ def test_the_next_daemon_takes_over_the_maps() -> None:
 def test_the_next_daemon_removes_listeners_that_are_left_out() -> None:
     with ground("127.0.0.1", [1, 2]) as place:
         with steering() as app:
-            app.set(Table.of({1: 1}, [2]))
+            app.set(weighted({1: 1}, [2]))
             app.sync(place.listeners())
             kept = stored(app)
         with steering(kept) as app:
@@ -230,21 +285,21 @@ def test_the_next_daemon_removes_listeners_that_are_left_out() -> None:
 def test_without_the_maps_the_next_daemon_starts_with_an_empty_table() -> None:
     with ground("127.0.0.1", [1, 2]) as place:
         with steering() as app:
-            app.set(Table.of({2: 1}, [1]))
+            app.set(weighted({2: 1}, [1]))
             app.sync(place.listeners())
         with steering() as app:
             assert app.table == Table()
-            app.set(Table.of({1: 1}, []))
+            app.set(weighted({1: 1}, []))
             settle(app, place)
             assert {place.chosen() for _ in range(20)} == {1}
             assert app.counters() == {1: 20}
 
 
-@pytest.mark.parametrize("lost", ["tables", "switch", "counts"])
+@pytest.mark.parametrize("lost", ["tables", "switch", "slots", "connections"])
 def test_incomplete_maps_are_not_used(lost: str) -> None:
     with ground("127.0.0.1", [1, 2]) as place:
         with steering() as app:
-            app.set(Table.of({2: 1}, [1]))
+            app.set(weighted({2: 1}, [1]))
             app.sync(place.listeners())
             kept = stored(app)
         os.close(kept.pop(next(name for name in kept if name.startswith(f"shop.{lost}-"))))
@@ -252,7 +307,7 @@ def test_incomplete_maps_are_not_used(lost: str) -> None:
             assert app.table == Table()
             # Only the array of listeners is still used, and so only its name is the same.
             assert [name for name in app.fds if name in kept] == [name for name in kept if ".sockets-" in name]
-            app.set(Table.of({1: 1}, []))
+            app.set(weighted({1: 1}, []))
             settle(app, place)
             assert place.chosen() == 1
 
@@ -271,18 +326,18 @@ def test_descriptors_that_are_not_maps_are_closed() -> None:
     with steering(wrong) as app:
         assert app.table == Table()
         assert [name.rpartition("-")[0] for name in app.fds] == [
-            f"shop.{label}" for label in ("switch", "tables", "cursors", "counts")
+            f"shop.{label}" for label in ("switch", "tables", "cursors", "slots", "connections")
         ]
     assert open_files() == before
 
 
 def test_of_two_stored_maps_the_newer_one_is_used() -> None:
     with steering() as older, steering() as newer:
-        older.set(Table.of({1: 1}, []))
-        newer.set(Table.of({2: 1}, []))
+        older.set(weighted({1: 1}, []))
+        newer.set(weighted({2: 1}, []))
         kept = {**stored(newer), **stored(older)}
         with steering(kept) as app:
-            assert app.table == Table.of({2: 1}, [])
+            assert app.table == weighted({2: 1}, [])
             assert app.fds.keys() == newer.fds.keys()
 
 
@@ -291,7 +346,7 @@ def test_the_name_of_a_stored_descriptor_contains_its_app() -> None:
         app.sync(place.listeners())
         assert {app_of(name) for name in app.fds} == {"shop"}
         assert not [name for name in app.fds if ":" in name]
-        assert len(app.fds) == 5
+        assert len(app.fds) == 6
     assert app_of("my.shop.tables-12") == "my.shop"
 
 
@@ -315,15 +370,18 @@ def test_the_words_of_the_verifier_are_in_the_error() -> None:
     do = Assembler()
     do.load(0x18, R0, R1, 4096)
     do.exit()
-    with pytest.raises(SteeringError, match=r"cannot load .*: .*\(the verifier says: .*invalid bpf_context access"):
-        program.load(do.code)
+    kind = loading.Kind.SK_REUSEPORT
+    with pytest.raises(OSError, match="Permission denied") as caught:
+        loading.load(kind, "wrong", do.code)
+    said = str(loading.refused(kind, "wrong", do.code, caught.value))
+    assert re.fullmatch(r"cannot load .*: .*\(the verifier says: .*invalid bpf_context access.*", said)
 
 
 def test_before_linux_5_14_the_program_is_loaded_without_migration(monkeypatch: pytest.MonkeyPatch) -> None:
     tried, bpf = [], syscalls.bpf
 
     def older(command: int, attributes: ctypes.Structure) -> int:
-        if command == program.PROG_LOAD:
+        if command == loading.PROG_LOAD and attributes.kind == loading.Kind.SK_REUSEPORT:
             tried.append(attributes.attach_type)
             if attributes.attach_type == program.SELECT_OR_MIGRATE:
                 raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
@@ -331,7 +389,7 @@ def test_before_linux_5_14_the_program_is_loaded_without_migration(monkeypatch: 
 
     monkeypatch.setattr(syscalls, "bpf", older)
     with ground("127.0.0.1", [1, 2]) as place, steering() as app:
-        app.set(Table.of({2: 1}, []))
+        app.set(weighted({2: 1}, []))
         app.sync(place.listeners())
         assert tried == [40, 0]
         assert place.chosen() == 2

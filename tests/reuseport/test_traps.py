@@ -9,9 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from deployd.reuseport import program, syscalls
-from deployd.reuseport.table import Table
-from tests.reuseport.sockets import TIMEOUT, ground, one_cpu, steering
+from deployd.reuseport import loading, program, syscalls
+from tests.reuseport.sockets import TIMEOUT, ground, one_cpu, steering, weighted
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +21,7 @@ def _on_one_cpu() -> Iterator[None]:
 
 def test_a_program_goes_with_the_last_listener_of_its_group() -> None:
     with ground("127.0.0.1", [1, 2]) as place, steering() as app:
-        app.set(Table.of({1: 1}, []))
+        app.set(weighted({1: 1}, []))
         app.sync(place.listeners())
         assert {place.chosen() for _ in range(50)} == {1}
         place.close(1)
@@ -45,14 +44,14 @@ def test_without_migration_the_queue_of_a_closed_listener_is_reset(
     bpf = syscalls.bpf
 
     def older(command: int, attributes: ctypes.Structure) -> int:
-        if command == program.PROG_LOAD and attributes.attach_type == program.SELECT_OR_MIGRATE:
+        if command == loading.PROG_LOAD and attributes.attach_type == program.SELECT_OR_MIGRATE:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         return bpf(command, attributes)
 
     if not migrate:
         monkeypatch.setattr(syscalls, "bpf", older)
     with ground("127.0.0.1", [1, 2]) as place, steering() as app:
-        app.set(Table.of({1: 1}, [2]))
+        app.set(weighted({1: 1}, [2]))
         app.sync(place.listeners())
         client = place.connect()
         place.close(1)

@@ -93,7 +93,7 @@ def test_a_canary_keeps_its_weight(stage: Stage, how: str) -> None:
         assert not before[0] & after[0]
         machine.wait_for(lambda: not living(MAP_BY_ID, before[0]), what="the end of the old maps")
     else:
-        assert before[0] == after[0]
+        assert len(before[0] & after[0]) == stored
     assert kept(stage) == stored
     assert stage.change("resume", "--wait").status == 0
     assert generations(stage) == {2}

@@ -2,8 +2,13 @@
 
 May import deployd.errors, model and sockdiag. Is given weights and decides nothing. Modules in reading order:
 
-- table.py     the weights as 4096 entries, and the order of instances for connections that an entry cannot place. Pure.
-- program.py   the eBPF program that reads the table in the kernel, each instruction next to its meaning (assembler.py).
+- slots.py     what the kernel counts of each instance, and which one is the least loaded. Pure.
+- table.py     the weights as 4096 entries of groups, and the order of instances for connections that no member of a
+               group can take. Pure.
+- program.py   the eBPF program that reads table and counts in the kernel, each instruction next to its meaning
+               (assembler.py, loading.py).
+- counting.py  the eBPF program that counts.
+- recount.py   how counts that have drifted are put right. Pure.
 - maps.py      the memory that the program and the daemon share.
 - listeners.py the listener of a systemd unit, duplicated from PID 1 for a moment.
 - group.py     the listeners of one address, with their array and their program.

@@ -11,16 +11,19 @@ import struct
 
 R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, FRAME = range(11)
 
-HALF, WORD, DOUBLE = 0x08, 0x00, 0x18
-"""Sizes of 16, 32 and 64 bits."""
+BYTE, HALF, WORD, DOUBLE = 0x10, 0x08, 0x00, 0x18
+"""Sizes of 8, 16, 32 and 64 bits."""
 
 # An operation is an instruction class, and within it a source (a number, K, or a register, X) and a code.
 _LD, _LDX, _ST, _STX, _JMP, _ALU64 = 0x00, 0x01, 0x02, 0x03, 0x05, 0x07
 _K, _X = 0x00, 0x08
 _IMM, _MEM, _ATOMIC = 0x00, 0x60, 0xC0
-_ADD, _MUL, _AND, _MOV = 0x00, 0x20, 0x50, 0xB0
-_JA, _JEQ, _CALL, _EXIT = 0x00, 0x10, 0x80, 0x90
+_ADD, _SUB, _MUL, _OR, _AND, _LSH, _RSH, _XOR, _MOV, _ARSH = 0x00, 0x10, 0x20, 0x40, 0x50, 0x60, 0x70, 0xA0, 0xB0, 0xC0
+_JA, _JEQ, _JGE, _JSET, _JNE, _JSGT, _CALL, _EXIT = 0x00, 0x10, 0x30, 0x40, 0x50, 0x60, 0x80, 0x90
 _PSEUDO_MAP_FD = 1
+
+# Functions of the kernel (bpf-helpers(7)).
+MAP_LOOKUP, MAP_UPDATE, MAP_DELETE, KTIME, LOAD_BYTES, SOCKET_COOKIE, SELECT_LISTENER = 1, 2, 3, 5, 26, 46, 82
 
 
 class Assembler:
@@ -47,6 +50,10 @@ class Assembler:
         """to += register"""
         self._add(_ALU64 | _X | _ADD, to, register)
 
+    def subtract_register(self, to: int, register: int) -> None:
+        """to -= register"""
+        self._add(_ALU64 | _X | _SUB, to, register)
+
     def multiply(self, to: int, number: int) -> None:
         """to *= number"""
         self._add(_ALU64 | _K | _MUL, to, number=number)
@@ -54,6 +61,34 @@ class Assembler:
     def mask(self, to: int, number: int) -> None:
         """to &= number"""
         self._add(_ALU64 | _K | _AND, to, number=number)
+
+    def mask_register(self, to: int, register: int) -> None:
+        """to &= register"""
+        self._add(_ALU64 | _X | _AND, to, register)
+
+    def merge_register(self, to: int, register: int) -> None:
+        """to |= register"""
+        self._add(_ALU64 | _X | _OR, to, register)
+
+    def flip(self, to: int, bits: int) -> None:
+        """to ^= bits"""
+        self._add(_ALU64 | _K | _XOR, to, number=bits)
+
+    def invert(self, to: int) -> None:
+        """to = ~to"""
+        self.flip(to, -1)
+
+    def shift_left(self, to: int, bits: int) -> None:
+        """to <<= bits"""
+        self._add(_ALU64 | _K | _LSH, to, number=bits)
+
+    def shift_right(self, to: int, bits: int) -> None:
+        """to >>= bits, filled with zeros"""
+        self._add(_ALU64 | _K | _RSH, to, number=bits)
+
+    def shift_signed(self, to: int, bits: int) -> None:
+        """to >>= bits, filled with the sign"""
+        self._add(_ALU64 | _K | _ARSH, to, number=bits)
 
     def load(self, size: int, to: int, address: int, offset: int = 0) -> None:
         """to = memory at the register `address` + offset"""
@@ -76,16 +111,48 @@ class Assembler:
         self._add(_LD | _IMM | DOUBLE, to, _PSEUDO_MAP_FD, number=fd)
         self._add(0)  # the upper half of the number: an instruction of its own
 
+    def look_up(self, fd: int, key: int, otherwise: str) -> None:
+        """r0 = address of the value in a map, or jump. `key`: the offset on the stack of the value's key"""
+        self.load_map(R1, fd)
+        self.move(R2, FRAME)
+        self.add(R2, key)
+        self.call(MAP_LOOKUP)
+        self.jump_if(R0, 0, otherwise)
+
     def call(self, function: int) -> None:
         """r0 = function(r1, ...)"""
         self._add(_JMP | _CALL, number=function)
 
     def jump(self, label: str) -> None:
-        self._jump(_JMP | _JA, 0, 0, label)
+        self._jump(_JMP | _JA, label)
 
     def jump_if(self, register: int, number: int, label: str) -> None:
         """jump if register == number"""
-        self._jump(_JMP | _K | _JEQ, register, number, label)
+        self._jump(_JMP | _K | _JEQ, label, register, number=number)
+
+    def jump_unless(self, register: int, number: int, label: str) -> None:
+        """jump if register != number"""
+        self._jump(_JMP | _K | _JNE, label, register, number=number)
+
+    def jump_if_equal(self, register: int, other: int, label: str) -> None:
+        """jump if register == other register"""
+        self._jump(_JMP | _X | _JEQ, label, register, other)
+
+    def jump_if_any(self, register: int, bits: int, label: str) -> None:
+        """jump if one of these bits is set"""
+        self._jump(_JMP | _K | _JSET, label, register, number=bits)
+
+    def jump_if_positive(self, register: int, label: str) -> None:
+        """jump if register > 0, as a signed number"""
+        self._jump(_JMP | _K | _JSGT, label, register)
+
+    def jump_if_greater(self, register: int, other: int, label: str) -> None:
+        """jump if register > other register, as signed numbers"""
+        self._jump(_JMP | _X | _JSGT, label, register, other)
+
+    def jump_if_at_least(self, register: int, other: int, label: str) -> None:
+        """jump if register >= other register"""
+        self._jump(_JMP | _X | _JGE, label, register, other)
 
     def exit(self) -> None:
         """return r0"""
@@ -96,6 +163,31 @@ class Assembler:
         if name in self._labels:
             raise ValueError(f"label {name} is set twice")
         self._labels[name] = len(self._words)
+
+    # Without branches, because the verifier follows each of them, and those of 64 instances in a row are too many.
+
+    def at_least_zero(self, register: int, spare: int) -> None:
+        """register = max(register, 0), as signed numbers"""
+        self.move(spare, register)
+        self.shift_signed(spare, 63)
+        self.invert(spare)
+        self.mask_register(register, spare)
+
+    def at_most(self, register: int, number: int, spare: int) -> None:
+        """register = min(register, number), as signed numbers"""
+        self.add(register, -number)
+        self.move(spare, register)
+        self.shift_signed(spare, 63)
+        self.mask_register(register, spare)
+        self.add(register, number)
+
+    def minimum(self, register: int, other: int, spare: int) -> None:
+        """register = min(register, other register), as signed numbers less than 2**63 apart; `other` is destroyed"""
+        self.subtract_register(other, register)
+        self.move(spare, other)
+        self.shift_signed(spare, 63)
+        self.mask_register(other, spare)
+        self.add_register(register, other)
 
     @property
     def code(self) -> bytes:
@@ -112,9 +204,9 @@ class Assembler:
             for operation, to, source, offset, number in words
         )
 
-    def _jump(self, operation: int, register: int, number: int, label: str) -> None:
+    def _jump(self, operation: int, label: str, register: int = 0, other: int = 0, number: int = 0) -> None:
         self._jumps.append((len(self._words), label))
-        self._add(operation, register, number=number)
+        self._add(operation, register, other, number=number)
 
     def _add(self, operation: int, to: int = 0, source: int = 0, offset: int = 0, number: int = 0) -> None:
         self._words.append((operation, to, source, offset, number))

@@ -8,17 +8,18 @@ import re
 import socket
 import struct
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from deployd.errors import steering_errors
-from deployd.reuseport import program
+from deployd.reuseport import counting, program
 from deployd.reuseport.listeners import borrowed
 from deployd.reuseport.maps import Map
 from deployd.reuseport.table import INSTANCES
 from deployd.sockdiag.inet_diag import Listener
 
-SO_ATTACH_REUSEPORT_EBPF = 52
+SO_ATTACH_BPF, SO_ATTACH_REUSEPORT_EBPF = 50, 52
+_LISTENS, _LISTENS_NOT = struct.pack("=Q", 1 << 63), bytes(8)
 _LABEL = re.compile(r"sockets-([46])-([0-9a-f]{8}|[0-9a-f]{32})-([0-9]{1,5})")
 
 
@@ -53,43 +54,65 @@ class Address:
 class Group:
     """Owns the array of sockets and the program. The program stays attached when the group is closed."""
 
-    def __init__(self, maps: program.Maps, known: bool) -> None:
-        """`known`: the array of sockets may have listeners already. Raises SteeringError."""
+    def __init__(self, maps: program.Maps, known: bool, least_busy: bool) -> None:
+        """`known`: the array of sockets may have listeners already. `least_busy`: loads count. Raises SteeringError."""
         self.sockets: Map = maps.sockets
+        self.uncounted: dict[int, str] = {}
+        """Why the filter that counts could not be attached to the listener of an instance."""
+        self._maps = maps
         self._taken = set(range(1, INSTANCES)) if known else set()
-        self._program = program.load(program.code(maps))
+        with steering_errors("write the kernel's array of listeners"):
+            for instance in self.cookies():
+                maps.listening[instance] = _LISTENS
+        self._program = program.load(maps, least_busy=least_busy)
         self._attached = False
 
-    def sync(self, wanted: Mapping[int, Listener], pid: int) -> set[int]:
+    def cookies(self) -> dict[int, int]:
+        """Return the cookie of the listener of each instance in the array. Raises OSError."""
+        return {instance: cookie for instance in self._taken if (cookie := self._cookie(instance))}
+
+    def take_turns(self) -> None:
+        """Have a program select that does not regard loads. It is attached by the next `sync`. Raises SteeringError."""
+        made = program.load(self._maps, least_busy=False)
+        os.close(self._program)
+        self._program = made
+        self._attached = False
+
+    def sync(self, wanted: Mapping[int, Listener], pid: int, fresh: Collection[int]) -> set[int]:
         """Put the listener of each instance in the array and remove all others. Return those that have to wait.
 
-        Raises SteeringError.
+        `fresh`: instances whose listeners need the filter although they may be in the array. Raises SteeringError.
         """
         with steering_errors("read the kernel's array of listeners"):
-            there = {instance: cookie for instance in self._taken if (cookie := self._cookie(instance))}
-            for instance in there.keys() - wanted.keys():
+            there = self.cookies()
+            for instance in self._taken - wanted.keys():
+                self._maps.listening[instance] = _LISTENS_NOT
                 self.sockets.discard(instance)
         self._taken = there.keys() & wanted.keys()
         absent = {instance: one for instance, one in wanted.items() if there.get(instance) != one.cookie}
+        touched = {**absent, **{instance: wanted[instance] for instance in fresh if instance in wanted}}
         # One listener suffices to replace the program that an earlier daemon attached.
-        touched = absent if absent or self._attached else dict(list(wanted.items())[:1])
+        touched = touched if touched or self._attached else dict(list(wanted.items())[:1])
         with borrowed({one.inode for one in touched.values()}, pid) as sockets:
             waiting = set()
             for instance, one in touched.items():
-                if not self._put(instance, sockets.get(one.inode), instance in absent):
+                fd = sockets.get(one.inode)
+                if fd is None or not self._put(instance, fd, absent=instance in absent, fresh=instance in fresh):
                     waiting.add(instance)
         return waiting
 
     def close(self) -> None:
         os.close(self._program)
         self.sockets.close()
+        self._maps.listening.close()
 
-    def _put(self, instance: int, fd: int | None, absent: bool) -> bool:
-        if fd is None:
-            return False
-        with steering_errors("attach the steering program to a listener"), socket.socket(fileno=os.dup(fd)) as listener:
-            # Each time, because a group whose listeners were all replaced is a new one without a program.
-            listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, self._program)
+    def _put(self, instance: int, fd: int, *, absent: bool, fresh: bool) -> bool:
+        with socket.socket(fileno=os.dup(fd)) as listener:
+            if absent or fresh:
+                self._count(instance, listener)
+            with steering_errors("attach the steering program to a listener"):
+                # Each time, because a group whose listeners were all replaced is a new one without a program.
+                listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, self._program)
         self._attached = True
         if absent:
             try:
@@ -100,7 +123,21 @@ class Group:
                 with steering_errors("put a listener into the kernel's array"):
                     raise
             self._taken.add(instance)
+            with steering_errors("write the kernel's array of listeners"):
+                self._maps.listening[instance] = _LISTENS
         return True
+
+    def _count(self, instance: int, listener: socket.socket) -> None:
+        """Attach the filter to a listener. Accepted connections inherit it."""
+        try:
+            filter_fd = counting.load(instance, self._maps.slots, self._maps.connections)
+            try:
+                listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_BPF, filter_fd)
+            finally:
+                os.close(filter_fd)
+        except OSError as error:
+            # EPERM if the app has locked its filter (SO_LOCK_FILTER), or what else the kernel says.
+            self.uncounted[instance] = os.strerror(error.errno or 0)
 
     def _cookie(self, instance: int) -> int:
         return int.from_bytes(self.sockets.get(instance), sys.byteorder)

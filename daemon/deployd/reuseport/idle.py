@@ -6,8 +6,9 @@ deciding by its last table. Without a program, or when all its listeners are gon
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
+from deployd.model.steering import Load
 from deployd.reuseport.table import Table
 from deployd.sockdiag.inet_diag import Listener
 
@@ -18,6 +19,7 @@ class Idle:
     def __init__(self, reason: str) -> None:
         self.reason = reason
         """Why the app cannot be steered, as a sentence for users."""
+        self.in_turn = ""
         self.table = Table()
         self.fds: Mapping[str, int] = {}
 
@@ -27,8 +29,14 @@ class Idle:
     def sync(self, listeners: Mapping[int, Sequence[Listener]]) -> frozenset[int]:  # noqa: ARG002
         return frozenset()
 
+    def loads(self) -> dict[int, Load]:
+        return {}
+
     def counters(self) -> dict[int, int]:
         return {}
+
+    def recount(self, live: Callable[[], Collection[int]]) -> int:  # noqa: ARG002
+        return 0
 
     def close(self) -> None:
         pass

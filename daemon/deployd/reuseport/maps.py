@@ -5,22 +5,29 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from contextlib import suppress
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import chain
 from pathlib import Path
 
-from deployd.reuseport import syscalls
-from deployd.reuseport.table import ENTRIES, FALLBACKS, INSTANCES, Table
+from deployd.reuseport import slots, syscalls
+from deployd.reuseport.slots import NUMBER_BITS
+from deployd.reuseport.table import ENTRIES, FALLBACKS, GROUPS, INSTANCES, MEMBERS, Table
 
 POSSIBLE = Path("/sys/devices/system/cpu/possible")
 
 _MAP_CREATE, _MAP_LOOKUP_ELEM, _MAP_UPDATE_ELEM, _MAP_DELETE_ELEM, _OBJ_GET_INFO_BY_FD = 0, 1, 2, 3, 15
+_MAP_LOOKUP_BATCH = 24
+_BATCH = 4096
+_NO_PREALLOC = 1
 
 
 class Kind(IntEnum):
     """The members of enum bpf_map_type that are used."""
 
+    HASH = 1
     ARRAY = 2
     PERCPU_ARRAY = 6
     """An array for each CPU, so that CPUs do not wait for each other."""
@@ -30,23 +37,35 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The attributes of a map: its name in the kernel (15 bytes at most), kind, bytes of a value, and number of
-    values."""
+    """The attributes of a map: its name in the kernel (15 bytes at most), kind, bytes of a value, number of values, and
+    bytes of a key."""
 
     name: str
     kind: Kind
     value_size: int
     entries: int
+    key_size: int = 4
+
+    @property
+    def flags(self) -> int:
+        """Memory of a HASH is allocated when it is used."""
+        return _NO_PREALLOC if self.kind is Kind.HASH else 0
 
 
 SWITCH = Shape("deployd_switch", Kind.ARRAY, 4, 1)
 """Which of the two tables is in force. A new table is written to the other one, and then these four bytes select it."""
-TABLES = Shape("deployd_tables", Kind.ARRAY, 2 * (ENTRIES + FALLBACKS), 2)
-"""The entries of each table and then its order, two bytes for each instance; 0 ends the order."""
+TABLES = Shape("deployd_tables", Kind.ARRAY, 2 * (ENTRIES + FALLBACKS + GROUPS * MEMBERS), 2)
+"""Two bytes each: the group of each entry, the order, and the members of each group. 0 ends the order and a group. A
+member is the number of an instance in the lower 10 bits, and its rank in the upper 6."""
 CURSORS = Shape("deployd_cursors", Kind.PERCPU_ARRAY, 8, 1)
 """The number of connections that each CPU has steered."""
-COUNTS = Shape("deployd_counts", Kind.ARRAY, 8 * INSTANCES, 1)
-"""The number of connections of each instance, in one value, so that one call reads all of them."""
+SLOTS = Shape("deployd_slots", Kind.ARRAY, slots.SIZE, INSTANCES)
+"""What is counted of each instance; see slots.py."""
+CONNECTIONS = Shape("deployd_conns", Kind.HASH, 16, 1 << 16, key_size=8)
+"""The connections that are counted, by cookie; see counting.py. Further ones are not counted. Empty it takes 1 MiB."""
+LISTENING = Shape("deployd_listens", Kind.ARRAY, 8, INSTANCES)
+"""Whether an instance listens at one address: 0 if not, or 2**63 minus the time from which on it does, in nanoseconds
+of CLOCK_MONOTONIC. So this plus the present time is at least 2**63 if it listens."""
 SOCKETS = Shape("deployd_sockets", Kind.REUSEPORT_SOCKARRAY, 8, INSTANCES)
 """The listeners of one address by instance."""
 
@@ -63,7 +82,14 @@ class Map:
     @classmethod
     def create(cls, shape: Shape) -> Map:
         """Create a map. Raises OSError."""
-        request = _Create(shape.kind, 4, shape.value_size, shape.entries, 0, 0, 0, shape.name.encode())
+        request = _Create(
+            kind=shape.kind,
+            key_size=shape.key_size,
+            value_size=shape.value_size,
+            entries=shape.entries,
+            flags=shape.flags,
+            name=shape.name.encode(),
+        )
         fd = syscalls.bpf(_MAP_CREATE, request)
         try:
             return cls(fd, shape, _info(fd).number)
@@ -79,12 +105,8 @@ class Map:
         except OSError:
             os.close(fd)
             return None
-        if (info.kind, info.key_size, info.value_size, info.entries) == (
-            shape.kind,
-            4,
-            shape.value_size,
-            shape.entries,
-        ):
+        found = info.kind, info.key_size, info.value_size, info.entries
+        if found == (shape.kind, shape.key_size, shape.value_size, shape.entries):
             return cls(fd, shape, info.number)
         os.close(fd)
         return None
@@ -108,10 +130,37 @@ class Map:
             raise ValueError(f"{len(value)} bytes are not a value of {self.shape.name}")
         self._element(_MAP_UPDATE_ELEM, key, ctypes.create_string_buffer(value, len(value)))
 
-    def discard(self, key: int) -> None:
-        """Remove the listener of an instance from an array of sockets. Raises OSError."""
-        with suppress(FileNotFoundError):
+    def discard(self, key: int) -> bool:
+        """Remove the listener of an instance from an array of sockets, or an entry from a HASH. Return whether there
+        was one. Raises OSError."""
+        try:
             self._element(_MAP_DELETE_ELEM, key, None)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def items(self) -> Iterator[tuple[int, bytes]]:
+        """Yield all keys and values of an ARRAY or a HASH. What is added or removed meanwhile may be left out, or come
+        twice. Raises OSError."""
+        keys = ctypes.create_string_buffer(self.shape.key_size * _BATCH)
+        values = ctypes.create_string_buffer(self.shape.value_size * _BATCH)
+        place = ctypes.create_string_buffer(8)
+        request = _Batch(0, ctypes.addressof(place), ctypes.addressof(keys), ctypes.addressof(values), 0, self.fd)
+        more = True
+        while more:
+            request.count = _BATCH
+            try:
+                syscalls.bpf(_MAP_LOOKUP_BATCH, request)
+            except FileNotFoundError:  # the last batch
+                more = False
+            all_keys, all_values = keys.raw, values.raw
+            for index in range(request.count):
+                key, value = index * self.shape.key_size, index * self.shape.value_size
+                yield (
+                    int.from_bytes(all_keys[key : key + self.shape.key_size], sys.byteorder),
+                    all_values[value : value + self.shape.value_size],
+                )
+            request.begin = ctypes.addressof(place)
 
     def get(self, key: int) -> bytes:
         """Return the value, or nothing. Raises OSError."""
@@ -130,7 +179,7 @@ class Map:
         return possible_cpus() if self.shape.kind is Kind.PERCPU_ARRAY else 1
 
     def _element(self, command: int, key: int, value: ctypes.Array[ctypes.c_char] | None) -> None:
-        number = ctypes.c_uint32(key)
+        number = ctypes.create_string_buffer(key.to_bytes(self.shape.key_size, sys.byteorder), self.shape.key_size)
         where = ctypes.addressof(value) if value is not None else 0
         syscalls.bpf(command, _Element(self.fd, ctypes.addressof(number), where, 0))
 
@@ -147,17 +196,28 @@ def possible_cpus(text: str | None = None) -> int:
 
 def packed(table: Table) -> bytes:
     """Return a table as it is stored in TABLES."""
-    order = (*table.order, *[0] * (FALLBACKS - len(table.order)))
-    return struct.pack(_TABLE, *table.entries, *order)
+    order = _filled(table.order, FALLBACKS)
+    members = [_filled([rank << NUMBER_BITS | number for number, rank in group], MEMBERS) for group in table.groups]
+    return struct.pack(_TABLE, *table.entries, *order, *_filled(list(chain(*members)), GROUPS * MEMBERS))
 
 
 def unpacked(value: bytes) -> Table:
     """Return a table from TABLES."""
-    instances = struct.unpack(_TABLE, value)
-    return Table(instances[:ENTRIES], tuple(instance for instance in instances[ENTRIES:] if instance))
+    found = struct.unpack(_TABLE, value)
+    entries, rest = found[:ENTRIES], found[ENTRIES:]
+    order, members = rest[:FALLBACKS], rest[FALLBACKS:]
+    groups = [
+        tuple((item & INSTANCES - 1, item >> NUMBER_BITS) for item in members[first : first + MEMBERS] if item)
+        for first in range(0, len(members), MEMBERS)
+    ]
+    return Table(entries, tuple(group for group in groups if group), tuple(instance for instance in order if instance))
 
 
-_TABLE = f"={ENTRIES + FALLBACKS}H"
+def _filled(numbers: Sequence[int], length: int) -> tuple[int, ...]:
+    return (*numbers, *[0] * (length - len(numbers)))
+
+
+_TABLE = f"={TABLES.value_size // 2}H"
 
 
 class _Create(ctypes.Structure):
@@ -178,6 +238,19 @@ class _Element(ctypes.Structure):
         ("fd", ctypes.c_uint32),
         ("key", ctypes.c_uint64),
         ("value", ctypes.c_uint64),
+        ("flags", ctypes.c_uint64),
+    )
+
+
+class _Batch(ctypes.Structure):
+    _fields_ = (
+        ("begin", ctypes.c_uint64),
+        ("end", ctypes.c_uint64),
+        ("keys", ctypes.c_uint64),
+        ("values", ctypes.c_uint64),
+        ("count", ctypes.c_uint32),
+        ("fd", ctypes.c_uint32),
+        ("element_flags", ctypes.c_uint64),
         ("flags", ctypes.c_uint64),
     )
 

@@ -12,13 +12,19 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from deployd.errors import steering_errors
+from deployd.model.steering import Load
 from deployd.reuseport import maps, program
+from deployd.reuseport.counting import ENTRY
 from deployd.reuseport.group import Address, Group
 from deployd.reuseport.maps import Map, Shape
+from deployd.reuseport.recount import Entry, Recount, suspects
+from deployd.reuseport.slots import Slot
 from deployd.reuseport.table import Table
 from deployd.sockdiag.inet_diag import Listener
 
@@ -26,7 +32,8 @@ _SHARED: dict[str, Shape] = {
     "switch": maps.SWITCH,
     "tables": maps.TABLES,
     "cursors": maps.CURSORS,
-    "counts": maps.COUNTS,
+    "slots": maps.SLOTS,
+    "connections": maps.CONNECTIONS,
 }
 
 
@@ -48,11 +55,15 @@ class Steering:
         self._pid = pid
         self._groups: dict[Address, Group] = {}
         self._maps: dict[str, Map] = {}
+        self._in_turn = ""
         given = _newest({name.removeprefix(f"{app}."): fd for name, fd in (fds or {}).items()})
         self._arrays = _adopted_arrays(given)
         try:
             with steering_errors("create BPF maps, which needs CAP_BPF"):
-                self._maps = _adopted_maps(given) or {name: Map.create(shape) for name, shape in _SHARED.items()}
+                self._maps = _adopted_maps(given)
+                for name, shape in _SHARED.items():
+                    if name not in self._maps:
+                        self._maps[name] = Map.create(shape)
                 self._active = self._maps["switch"][0][0] & 1
                 self._table = maps.unpacked(self._maps["tables"][self._active])
         except BaseException:
@@ -100,21 +111,50 @@ class Steering:
                 wanted.setdefault(Address.of(one), {})[number] = one
         for address in self._groups.keys() - wanted.keys():
             self._groups.pop(address).close()
+        for address in wanted.keys() - self._groups.keys():
+            self._groups[address] = self._group(address)
+        fresh = self._fresh(listeners)
+        self._reset(fresh)
         waiting: set[int] = set()
         for address, by_instance in wanted.items():
-            if address not in self._groups:
-                self._groups[address] = self._group(address)
-            waiting |= self._groups[address].sync(by_instance, self._pid)
+            waiting |= self._groups[address].sync(by_instance, self._pid, fresh)
+        self._take_turns(wanted)
         for address in self._arrays.keys() - wanted.keys():
             self._arrays.pop(address).close()
         return frozenset(waiting)
 
+    @property
+    def in_turn(self) -> str:
+        """Why members of a group get connections in turn, or "" if the least busy one gets the next connection."""
+        return self._in_turn
+
+    def loads(self) -> dict[int, Load]:
+        """Return what the kernel counts of each instance that got connections since the maps were created. Raises
+        SteeringError."""
+        now = time.monotonic_ns()
+        return {instance: slot.load(now) for instance, slot in self._slots().items() if slot.chosen}
+
     def counters(self) -> dict[int, int]:
         """Return the number of connections that each instance got since the maps were created, if any. A connection
         that migrated from a closed listener counts for both. Raises SteeringError."""
-        with steering_errors("read the steering counters"):
-            counts = struct.unpack(f"={maps.COUNTS.value_size // 8}Q", self._maps["counts"][0])
-        return {instance: count for instance, count in enumerate(counts) if count}
+        return {instance: slot.chosen for instance, slot in self._slots().items() if slot.chosen}
+
+    def recount(self, live: Callable[[], Collection[int]]) -> int:
+        """Correct counts that have drifted, and return the number of connections that had ended unseen.
+
+        `live` returns the cookies of all connections of the app. It is called after the entries were read, so that none
+        is missing that was made meanwhile. Raises SteeringError."""
+        before, entries = self._slots(), self._entries()
+        alive = live() if entries else ()
+        with steering_errors("correct the kernel's counts"):
+            stale = [cookie for cookie in suspects(entries, alive) if self._maps["connections"].discard(cookie)]
+            recount = Recount(entries, stale)
+            for instance, slot in before.items():
+                now = Slot.parse(self._maps["slots"][instance])
+                # Not atomic: what the kernel counts in these microseconds is lost until the next time.
+                if (corrected := recount.corrected(instance, slot, now)) != now:
+                    self._maps["slots"][instance] = corrected.value
+        return len(stale)
 
     def close(self) -> None:
         """Close the maps. The kernel continues to steer by the last table, whether or not the maps are stored."""
@@ -127,15 +167,72 @@ class Steering:
     def _group(self, address: Address) -> Group:
         early = self._arrays.get(address)
         with steering_errors("create BPF maps, which needs CAP_BPF"):
+            listening = Map.create(maps.LISTENING)
             sockets = early or Map.create(maps.SOCKETS)
         try:
-            group = Group(program.Maps(sockets=sockets, **self._maps), known=early is not None)
+            group = Group(
+                program.Maps(sockets=sockets, listening=listening, **self._maps),
+                known=early is not None,
+                least_busy=not self._in_turn,
+            )
         except BaseException:
+            listening.close()
             if early is None:
                 sockets.close()
             raise
         self._arrays.pop(address, None)
         return group
+
+    def _slots(self) -> dict[int, Slot]:
+        """Return the slots that are not empty."""
+        with steering_errors("read the kernel's counts"):
+            found = self._maps["slots"].items()
+            return {instance: Slot.parse(value) for instance, value in found if any(value)}
+
+    def _entries(self) -> dict[int, Entry]:
+        with steering_errors("read the kernel's counts"):
+            found = {cookie: ENTRY.unpack(value) for cookie, value in self._maps["connections"].items()}
+        return {cookie: Entry(instance, bool(in_flight)) for cookie, (instance, in_flight, *_) in found.items()}
+
+    def _fresh(self, listeners: Mapping[int, Sequence[Listener]]) -> frozenset[int]:
+        """Return the instances all of whose listeners are new, or lack the filter that counts."""
+        with steering_errors("read the kernel's array of listeners"):
+            known = {cookie for group in self._groups.values() for cookie in group.cookies().values()}
+        slots = self._slots()
+        return frozenset(
+            number
+            for number, found in listeners.items()
+            if found and (known.isdisjoint(one.cookie for one in found) or not slots.get(number, Slot()).counted)
+        )
+
+    def _reset(self, numbers: Collection[int]) -> None:
+        """Start to count again for these instances, except for the number of connections that they have got."""
+        if not numbers:
+            return
+        slots = self._slots()
+        entries = self._entries()
+        with steering_errors("write the kernel's counts"):
+            for cookie, entry in entries.items():
+                if entry.instance in numbers:
+                    self._maps["connections"].discard(cookie)
+            for number in numbers:
+                chosen = slots.get(number, Slot()).chosen
+                self._maps["slots"][number] = Slot(chosen=chosen, counted=1).value
+
+    def _take_turns(self, wanted: Mapping[Address, Mapping[int, Listener]]) -> None:
+        """If the listener of one instance cannot be counted, regard no loads: it would seem idle at all times."""
+        uncounted = {number: why for group in self._groups.values() for number, why in group.uncounted.items()}
+        with steering_errors("write the kernel's counts"):
+            for number in uncounted:
+                slot = Slot.parse(self._maps["slots"][number])
+                self._maps["slots"][number] = replace(slot, counted=0).value
+        if not uncounted or self._in_turn:
+            return
+        number, why = min(uncounted.items())
+        self._in_turn = f"the kernel does not count the connections of instance {number}: {why}"
+        for address, group in self._groups.items():
+            group.take_turns()
+            group.sync(wanted[address], self._pid, ())
 
 
 def _newest(given: Mapping[str, int]) -> dict[str, int]:

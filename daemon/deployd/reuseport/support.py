@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -14,9 +15,12 @@ from deployd.reuseport.listeners import cgroup_root
 from deployd.reuseport.steering import Steering
 from deployd.sockdiag.inet_diag import Diag, Listener
 
+log = logging.getLogger(__name__)
+
 
 def probe(pid: int = 1) -> str:
     """Return why this machine cannot steer connections, or "" if it can. Process `pid` holds the listeners of the apps.
+    Logs a warning if the kernel cannot count what instances have to do.
 
     Takes some milliseconds. Never raises.
     """
@@ -67,6 +71,8 @@ def _check_program(listener: socket.socket) -> None:
     try:
         if steering.sync({1: [_found(listener)]}):
             raise SteeringError("cannot put a listener into the array of the BPF program")
+        if steering.in_turn:
+            log.warning("instances get new connections in turn, not the least busy one first: %s", steering.in_turn)
     finally:
         steering.close()
 

@@ -1,9 +1,9 @@
-"""The steering table: weights as a number of entries for each instance. Pure.
+"""The steering table: weights as a number of entries for each group of instances. Pure.
 
-The number of a connection selects an entry, and the entry names an instance by its number, which is also its
-place in the kernel's maps. An instance with a quarter of the entries gets a quarter of the connections: exactly in each
-run of ENTRIES connections, and nearly in shorter runs, because successive connections select entries that are far
-apart.
+The number of a connection selects an entry, the entry names a group, and of its members the least loaded one gets the
+connection. A group with a quarter of the entries gets a quarter of the connections: exactly in each run of ENTRIES
+connections, and nearly in shorter runs, because successive connections select entries that are far apart. The number of
+an instance is also its place in the kernel's maps.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+
+from deployd.model.steering import RANKS, Group
+from deployd.reuseport.slots import Slot
 
 ENTRIES = 4096
 """A power of two, so that the kernel's counter of connections wraps without a jump."""
@@ -22,56 +25,119 @@ STRIDE = 2531
 entry is left out."""
 FALLBACKS = 16
 """Length of the order that is kept."""
+GROUPS = 64
+MEMBERS = 64
+"""How many members of a group the program in the kernel compares."""
+
+Member = tuple[int, int]
+"""Number and rank of an instance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The instance of each entry, and the order in which other instances are tried if that one does not listen."""
+    """The group of each entry, the members of each group, and the order in which other instances are tried if no
+    member listens."""
 
     entries: tuple[int, ...] = (0,) * ENTRIES
+    groups: tuple[tuple[Member, ...], ...] = ()
     order: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, weights: Mapping[int, float], order: Sequence[int]) -> Table:
-        """Return the table for relative weights: entries by largest remainder, at least one for each weight > 0.
+    def of(cls, groups: Sequence[Group], order: Sequence[int]) -> Table:
+        """Return the table for groups with relative weights: entries by largest remainder, at least one for each
+        weight > 0.
 
-        Without weights all entries name the first of `order`. Of `order` the first FALLBACKS are kept. Raises
-        ValueError for an impossible instance or weight."""
-        for instance in (*weights, *order):
-            if not 0 < instance < INSTANCES:
-                raise ValueError(f"instance {instance} is not between 1 and {INSTANCES - 1}")
-        for instance, weight in weights.items():
-            if not (math.isfinite(weight) and weight >= 0):
-                raise ValueError(f"the weight of instance {instance} is {weight}; it must be a finite number from 0 on")
+        An instance may be in several groups. A group of more than MEMBERS is divided into several, and its weight by
+        members. Of more than GROUPS, those whose members have similar weights are joined. Without weights all entries
+        name a group of the first of `order`. Of `order` the first FALLBACKS are kept. Raises ValueError for an
+        impossible instance, rank or weight.
+        """
+        for group in groups:
+            _check(group)
         kept = tuple(dict.fromkeys(order))[:FALLBACKS]
-        counts = _apportioned({instance: Fraction(weight) for instance, weight in sorted(weights.items()) if weight})
+        for instance in kept:
+            _check_instance(instance)
+        weighted = _divided([group for group in groups if group.weight and group.members])
+        counts = _apportioned([weight for _, weight in weighted])
         if not counts:
-            counts = {kept[0] if kept else 0: ENTRIES}
-        return cls(tuple(instance for instance, count in counts.items() for _ in range(count)), kept)
+            return cls(groups=(((kept[0], 0),),) if kept else (), order=kept)
+        entries = tuple(place for place, count in enumerate(counts) for _ in range(count))
+        return cls(entries, tuple(members for members, _ in weighted), kept)
 
 
-def choose(table: Table, cursor: int, listening: Container[int]) -> int | None:
+def choose(
+    table: Table,
+    cursor: int,
+    listening: Container[int],
+    slots: Mapping[int, Slot],
+    now: int,
+    *,
+    least_busy: bool = True,
+) -> int | None:
     """Return the instance of connection number `cursor`, as the program in the kernel does, or None if the kernel
-    hashes."""
-    instance = table.entries[cursor * STRIDE % ENTRIES]
-    return next((one for one in (instance, *table.order) if one in listening), None)
+    hashes. `now`: nanoseconds of CLOCK_MONOTONIC."""
+    place = table.entries[cursor * STRIDE % ENTRIES]
+    members = table.groups[place] if place < len(table.groups) else ()
+    keys = [
+        slots.get(number, Slot()).key(number, rank, now, least_busy=least_busy)
+        for number, rank in members
+        if number in listening
+    ]
+    if keys:
+        return min(keys) % INSTANCES
+    return next((one for one in table.order if one in listening), None)
 
 
-def _apportioned(weights: Mapping[int, Fraction]) -> dict[int, int]:
+def _check(group: Group) -> None:
+    for instance, rank in group.members:
+        _check_instance(instance)
+        if not 0 <= rank < RANKS:
+            raise ValueError(f"the rank of instance {instance} is {rank}; it must be from 0 to {RANKS - 1}")
+    if not (math.isfinite(group.weight) and group.weight >= 0):
+        raise ValueError(f"the weight of a group is {group.weight}; it must be a finite number from 0 on")
+
+
+def _check_instance(instance: int) -> None:
+    if not 0 < instance < INSTANCES:
+        raise ValueError(f"instance {instance} is not between 1 and {INSTANCES - 1}")
+
+
+def _divided(groups: Sequence[Group]) -> list[tuple[tuple[Member, ...], Fraction]]:
+    """Return at most GROUPS groups of at most MEMBERS with their weights."""
+    found: list[tuple[tuple[Member, ...], Fraction]] = []
+    for group in groups:
+        parts = -(-len(group.members) // MEMBERS)
+        # Each part gets members of all ranks.
+        ordered = sorted(group.members, key=lambda member: (member[1], member[0]))
+        for part in (tuple(ordered[first::parts]) for first in range(parts)):
+            found.append((part, Fraction(group.weight) * len(part) / len(ordered)))
+    if len(found) <= GROUPS:
+        return found
+    each: dict[Member, Fraction] = {}
+    for members, weight in found:
+        for member in members:
+            each[member] = each.get(member, Fraction()) + weight / len(members)
+    similar = sorted(each, key=lambda member: (each[member], member))
+    size = -(-len(similar) // GROUPS)
+    joined = (tuple(similar[first : first + size]) for first in range(0, len(similar), size))
+    return [(members, sum((each[member] for member in members), Fraction())) for members in joined]
+
+
+def _apportioned(weights: Sequence[Fraction]) -> list[int]:
     """Return the number of entries for each weight > 0."""
-    # An instance that is due less than an entry gets one. The others share the rest, which may bring more of them below
+    # A group that is due less than an entry gets one. The others share the rest, which may bring more of them below
     # one.
     tiny: set[int] = set()
     while True:
-        total = sum(weight for instance, weight in weights.items() if instance not in tiny)
+        total = sum(weight for place, weight in enumerate(weights) if place not in tiny)
         left = ENTRIES - len(tiny)
-        due = {instance: weight * left / total for instance, weight in weights.items() if instance not in tiny}
-        fell = {instance for instance, part in due.items() if part < 1}
+        due = {place: weight * left / total for place, weight in enumerate(weights) if place not in tiny}
+        fell = {place for place, part in due.items() if part < 1}
         if not fell:
             break
         tiny |= fell
-    counts = {instance: int(due.get(instance, 1)) for instance in weights}
-    spare = ENTRIES - sum(counts.values())
-    for instance in sorted(due, key=lambda instance: (counts[instance] - due[instance], instance))[:spare]:
-        counts[instance] += 1
+    counts = [int(due.get(place, 1)) for place in range(len(weights))]
+    spare = ENTRIES - sum(counts)
+    for place in sorted(due, key=lambda place: (counts[place] - due[place], place))[:spare]:
+        counts[place] += 1
     return counts

@@ -10,6 +10,7 @@ from dataclasses import replace
 from deployd.alarm import Alarm
 from deployd.errors import SteeringError
 from deployd.model.instance import Instance
+from deployd.model.steering import Group
 from deployd.plan import routing
 from deployd.plan.routing import Candidate, Policy
 from deployd.reuseport.table import Table
@@ -38,8 +39,8 @@ class Balancer:
         self._fallback: tuple[int, ...] = ()
         self._queues: dict[int, int] = {}
         self._weights: Mapping[int, float] = {}
-        self._in_force: tuple[Mapping[int, float], tuple[int, ...]] | None = None
-        """The weights and the order that the kernel has."""
+        self._in_force: tuple[list[Group], tuple[int, ...]] | None = None
+        """The groups and the order that the kernel has."""
         self._alarm = Alarm(self._tick)
 
     def balance(self, candidates: Sequence[Candidate], policy: Policy, fallback: tuple[int, ...]) -> None:
@@ -66,7 +67,8 @@ class Balancer:
         now = time.monotonic()
         candidates = [replace(item, queue=self._queues.get(item.number, 0)) for item in self._candidates]
         found = routing.shares(candidates, self._policy, now)
-        wanted = found.shares, found.order or self._fallback
+        groups = _groups(found.shares, {item.number: item.generation for item in candidates})
+        wanted = groups, found.order or self._fallback
         try:
             if wanted != self._in_force:
                 self._listeners.distribute(Table.of(*wanted))
@@ -92,3 +94,14 @@ class Balancer:
             self._alarm.set(RETRY)
             return
         self._update()
+
+
+def _groups(shares: Mapping[int, float], generations: Mapping[int, int | None]) -> list[Group]:
+    """Return a group of each set of instances that have the same generation and the same share."""
+    equal: dict[tuple[int | None, float], list[int]] = {}
+    for number, share in sorted(shares.items()):
+        if share:
+            equal.setdefault((generations[number], share), []).append(number)
+    return [
+        Group(tuple((number, 0) for number in numbers), share * len(numbers)) for (_, share), numbers in equal.items()
+    ]

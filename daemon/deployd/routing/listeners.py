@@ -12,6 +12,7 @@ from pathlib import Path
 from deployd.errors import SteeringError
 from deployd.model import unit_name
 from deployd.model.instance import Instance, State
+from deployd.model.steering import Load
 from deployd.plan.idle_connections import Ending
 from deployd.reuseport.group import Address
 from deployd.reuseport.listeners import by_instance
@@ -32,6 +33,8 @@ POLL = 0.01
 """Seconds between two readings of a queue that is to become empty, or to be seen: nothing signals that."""
 SEEN = 0.5
 """Seconds within which systemd sees that a connection waits."""
+RARELY = 100
+"""How many times as long as a recount takes there is none."""
 
 
 class Listeners:
@@ -52,6 +55,10 @@ class Listeners:
         """The counter of each instance when its socket was opened, or when the daemon started."""
         self._orphans_read = False
         self._synced = False
+        self._in_turn = ""
+        self._processes: dict[int, str] = {}
+        """The invocation of each instance when the connections were last recounted."""
+        self._recount_at = 0.0
         self.lost: frozenset[int] = frozenset()
         """Instances that accept from a socket that was closed while they ran."""
 
@@ -158,7 +165,37 @@ class Listeners:
         if not self._synced:
             self._synced = not self._steering.sync({number: found for number, (_, found) in self._known.items()})
             self._kernel.keep(self._app, self._steering.fds)
+            if self.in_turn and self.in_turn != self._in_turn:
+                log.warning("%s: instances get new connections in turn: %s", self._app, self.in_turn)
+            self._in_turn = self.in_turn
         return self._synced
+
+    @property
+    def in_turn(self) -> str:
+        """Why instances get new connections in turn, or "" if the least busy one gets the next connection."""
+        return self._steering.in_turn
+
+    def recount(self, instances: Iterable[Instance]) -> bool:
+        """Correct the kernel's counts if a process has started or ended since the last time, because one that is killed
+        may leave requests in flight. False if that has to wait, so that it takes little time. Raises SteeringError."""
+        processes = {item.number: item.invocation_id for item in instances if item.number in self._known}
+        now = time.monotonic()
+        if processes == self._processes:
+            return True
+        if now < self._recount_at:
+            return False
+        ports = {item.port for _, found in self._known.values() for item in found}
+        ended = self._steering.recount(lambda: self._diag.cookies(ports))
+        log.debug("%s: %d counted connections had ended", self._app, ended)
+        self._processes = processes
+        taken = time.monotonic() - now
+        self._recount_at = now + RARELY * taken
+        return True
+
+    def loads(self) -> dict[int, Load]:
+        """Number to what the kernel counts of the instance. Raises SteeringError."""
+        found = self._steering.loads()
+        return {number: found.get(number, Load()) for number in self._known}
 
     def distribute(self, table: Table) -> None:
         """Distribute new connections by this table from now on. Raises SteeringError."""

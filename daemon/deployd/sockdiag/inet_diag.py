@@ -133,6 +133,17 @@ class Diag:
                         found[item.inode] = _traffic(item, netlink.attributes(body, _ATTRIBUTES_AT).get(_INFO, b""))
         return found
 
+    def cookies(self, ports: Collection[int]) -> set[int]:
+        """Return the cookies of all connections of these ports that the kernel has a socket of, accepted or not."""
+        found = set()
+        for port in set(ports):
+            for family in (socket.AF_INET, socket.AF_INET6):
+                with steering_errors("request the sockets of the kernel (sock_diag)"):
+                    for body in self._bodies(family, (State.SYN_RECV, *_CONNECTED), port, b""):
+                        _, cookie = _IDENTITY_REST.unpack_from(body, _RESPONSE.size + _IDENTITY.size)
+                        found.add(cookie)
+        return found
+
     def waiting(self, cgroup: int) -> tuple[frozenset[int], bool]:
         """Return the connections of the listeners that were created in a cgroup which wait to be accepted, as cookies,
         and whether others have been accepted."""

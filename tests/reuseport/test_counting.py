@@ -1,0 +1,383 @@
+"""The filter in the kernel counts what instances have to do, and the least busy one gets the next connection. Needs
+CAP_BPF."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployd.model.steering import Group, Load
+from deployd.reuseport import maps
+from deployd.reuseport.recount import Entry, Recount, suspects
+from deployd.reuseport.slots import Slot
+from deployd.reuseport.steering import Steering
+from deployd.reuseport.table import ENTRIES, Table
+from deployd.sockdiag.inet_diag import Diag
+from tests.reuseport.sockets import Ground, equal, ground, map_of, one_cpu, steering, uncounted, weighted
+
+REQUEST, ANSWER = b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 204 No Content\r\n\r\n"
+LATE = 0.03
+"""Seconds without an answer after which an instance without a typical time counts as late."""
+DEADLINE = 10.0
+SO_LOCK_FILTER = 44
+
+
+@pytest.fixture(autouse=True)
+def _on_one_cpu() -> Iterator[None]:
+    with one_cpu():
+        yield
+
+
+@dataclass(frozen=True)
+class Shop:
+    """Listeners 1 to 3, steered as one group, whose connections the test accepts and answers."""
+
+    place: Ground
+    app: Steering
+
+    def request(self, *, size: int = len(REQUEST)) -> socket.socket:
+        client = self.place.connect()
+        client.sendall(REQUEST.ljust(size, b"x"))
+        return client
+
+    def serve(self, number: int) -> socket.socket:
+        """Accept a connection, read its request and answer it."""
+        accepted = self.accept(number)
+        assert accepted.recv(1 << 20)
+        accepted.sendall(ANSWER)
+        return accepted
+
+    def accept(self, number: int) -> socket.socket:
+        return self.place.accept(number)
+
+    def loads(self) -> dict[int, tuple[int, int]]:
+        """Return requests in flight and open connections by instance, without those that have neither."""
+        found = {number: (load.in_flight, load.open) for number, load in self.app.loads().items()}
+        return {number: counts for number, counts in found.items() if counts != (0, 0)}
+
+    def expect(self, counts: dict[int, tuple[int, int]]) -> None:
+        """Wait for these counts: an acknowledgement may be delayed, and nothing signals it."""
+        end = time.monotonic() + DEADLINE
+        while self.loads() != counts and time.monotonic() < end:
+            threading.Event().wait(0.005)
+        assert self.loads() == counts
+
+
+@pytest.fixture(params=["127.0.0.1", "::"])
+def shop(request: pytest.FixtureRequest) -> Iterator[Shop]:
+    with ground(request.param, [1, 2, 3]) as place, steering() as app:
+        app.set(equal(1, 2, 3, order=[1, 2, 3]))
+        assert app.sync(place.listeners()) == set()
+        assert app.in_turn == ""
+        yield Shop(place, app)
+
+
+def reset(client: socket.socket) -> None:
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+def entries(app: Steering) -> int:
+    connections = map_of(app, "connections", maps.CONNECTIONS)
+    try:
+        return len(list(connections.items()))
+    finally:
+        connections.close()
+
+
+def test_a_request_is_in_flight_until_its_answer_is_acknowledged(shop: Shop) -> None:
+    with shop.request() as client:
+        shop.expect({1: (1, 1)})
+        with shop.serve(1) as accepted:
+            assert client.recv(100) == ANSWER
+            shop.expect({1: (0, 1)})
+            client.sendall(REQUEST)
+            shop.expect({1: (1, 1)})
+            accepted.recv(100)
+            accepted.sendall(ANSWER)
+            assert client.recv(100) == ANSWER
+            shop.expect({1: (0, 1)})
+        shop.expect({})
+    assert entries(shop.app) == 0
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_clients_that_reset_their_connections_are_not_counted_any_more(shop: Shop, accepted: bool) -> None:
+    clients = [shop.request() for _ in range(6)]
+    shop.expect({1: (2, 2), 2: (2, 2), 3: (2, 2)})
+    if accepted:
+        served = [shop.serve(number) for number in (1, 2, 3)]
+        shop.expect({1: (1, 2), 2: (1, 2), 3: (1, 2)})
+    for client in clients:
+        reset(client)
+    shop.expect({})
+    assert entries(shop.app) == 0
+    for one in served if accepted else []:
+        one.close()
+
+
+def test_an_instance_that_closes_with_unread_data_keeps_nothing(shop: Shop) -> None:
+    """The kernel resets such a connection, and no further segment of it arrives: only the recount finds it."""
+    client = shop.request(size=100_000)
+    shop.expect({1: (1, 1)})
+    shop.accept(1).close()
+    with pytest.raises(ConnectionResetError):
+        client.recv(1)
+    assert shop.app.recount(lambda: Diag().cookies([shop.place.port])) == 1
+    shop.expect({})
+    assert entries(shop.app) == 0
+
+
+def test_a_client_that_closes_with_unread_data_is_forgotten(shop: Shop) -> None:
+    client = shop.request(size=100_000)
+    with shop.accept(1) as accepted:
+        accepted.sendall(ANSWER)
+        client.close()
+        shop.expect({})
+    assert entries(shop.app) == 0
+
+
+def test_silent_connections_leave_nothing(shop: Shop) -> None:
+    clients = [shop.place.connect() for _ in range(30)]
+    assert sum(load.pending for load in shop.app.loads().values()) > 0
+    for client in clients:
+        client.close()
+    shop.expect({})
+    assert {load.pending for load in shop.app.loads().values()} == {0}
+    assert entries(shop.app) == 0
+
+
+def test_connections_that_are_kept_open_count_less_than_requests(shop: Shop) -> None:
+    clients = [shop.request() for _ in range(30)]
+    accepted = [shop.serve(number) for number in (1, 2, 3) for _ in range(10)]
+    for client in clients:
+        client.recv(100)
+    shop.expect({1: (0, 10), 2: (0, 10), 3: (0, 10)})
+    for client in clients[:6]:
+        client.close()
+    for one in accepted:
+        one.close()
+    for client in clients[6:]:
+        client.close()
+    shop.expect({})
+    assert entries(shop.app) == 0
+
+
+def test_a_client_that_closes_first_is_open_until_the_instance_has_closed(shop: Shop) -> None:
+    client = shop.request()
+    accepted = shop.serve(1)
+    client.shutdown(socket.SHUT_WR)
+    shop.expect({1: (0, 1)})
+    accepted.close()
+    client.close()
+    shop.expect({})
+
+
+def test_a_busy_instance_gets_nothing_that_an_idle_one_could_take(shop: Shop) -> None:
+    busy = shop.request()
+    shop.expect({1: (1, 1)})
+    for number in range(20):
+        client = shop.request()
+        taker = 2 + number % 2
+        with shop.serve(taker):
+            client.recv(100)
+        client.close()
+        shop.expect({1: (1, 1)})
+    busy.close()
+
+
+def test_a_hung_instance_gets_nothing_after_its_first_request(shop: Shop) -> None:
+    """The others are event loops with more in flight than being late counts for."""
+    crowd: dict[int, list[tuple[socket.socket, socket.socket]]] = {1: [], 2: []}
+    shop.app.set(equal(1, 2, order=[1, 2]))
+    for number in [1, 2] * 12:
+        client = shop.request()
+        crowd[number].append((client, shop.accept(number)))
+    shop.expect({1: (12, 12), 2: (12, 12)})
+    shop.app.set(equal(1, 2, 3, order=[1, 2]))
+    hung = shop.request()
+    shop.expect({1: (12, 12), 2: (12, 12), 3: (1, 1)})
+    threading.Event().wait(LATE)
+    for _ in range(40):
+        for several in crowd.values():
+            if len(several) == 12:
+                client, accepted = several.pop(0)
+                accepted.recv(100)
+                accepted.sendall(ANSWER)
+                client.recv(100)
+                accepted.close()
+                client.close()
+        before = {number: len(several) for number, several in crowd.items()}
+        shop.expect({number: (count, count) for number, count in {**before, 3: 1}.items()})
+        client = shop.request()
+        [got] = [number for number, (_, several) in shop.loads().items() if several > before.get(number, 1)]
+        assert got in crowd, "the hung one got a second connection"
+        crowd[got].append((client, shop.accept(got)))
+    hung.close()
+
+
+@pytest.mark.parametrize("least_busy", [True, False])
+def test_the_newest_generation_goes_first_among_equally_busy_instances(shop: Shop, least_busy: bool) -> None:
+    shop.app.set(Table.of([Group(((1, 1), (2, 1), (3, 0)), 1)], []))
+    if not least_busy:
+        with uncounted():
+            shop.place.close(1)
+            shop.place.open(1)
+            shop.app.sync(shop.place.listeners())
+    seen: Counter[int] = Counter()
+    for _ in range(9):
+        client = shop.request()
+        [number] = [number for number, before in shop.app.counters().items() if before > seen[number]]
+        seen[number] += 1
+        with shop.serve(number):
+            client.recv(100)
+        client.close()
+    assert seen == ({3: 9} if least_busy else {1: 3, 2: 3, 3: 3})
+
+
+def test_weights_of_groups_are_exact_however_busy_a_member_is(shop: Shop) -> None:
+    shop.app.set(Table.of([Group(((3, 0),), 5), Group(((1, 0), (2, 0)), 95)], [1]))
+    busy = [shop.request() for _ in range(3)]
+    before = shop.app.counters()
+    for _ in range(ENTRIES):
+        shop.place.connect().close()
+        shop.place.waiting()
+    got = {number: count - before.get(number, 0) for number, count in shop.app.counters().items()}
+    expected = Counter(shop.app.table.entries)
+    assert (got[3], got[1] + got[2]) == (expected[0], expected[1])
+    for client in busy:
+        client.close()
+
+
+def test_connections_that_migrate_take_their_counts_along(shop: Shop) -> None:
+    shop.app.set(weighted({1: 1}, []))
+    clients = [shop.request() for _ in range(8)]
+    shop.expect({1: (8, 8)})
+    shop.app.set(equal(2, 3, order=[2, 3]))
+    shop.place.close(1)
+    shop.expect({2: (4, 4), 3: (4, 4)})
+    for client in clients:
+        client.sendall(REQUEST)
+    shop.expect({2: (4, 4), 3: (4, 4)})
+    for number in [2, 3] * 4:
+        shop.serve(number).close()
+    shop.expect({})
+    assert entries(shop.app) == 0
+
+
+def test_the_kernel_counts_without_the_daemon_and_the_next_one_reads_the_counts() -> None:
+    with ground("127.0.0.1", [1, 2]) as place:
+        with steering() as app:
+            app.set(equal(1, 2, order=[1, 2]))
+            app.sync(place.listeners())
+            first = Shop(place, app).request()
+            kept = {name: os.dup(fd) for name, fd in app.fds.items()}
+        busy = [place.connect() for _ in range(4)]
+        for client in busy:
+            client.sendall(REQUEST)
+        with steering(kept) as app:
+            assert app.sync(place.listeners()) == set()
+            shop = Shop(place, app)
+            shop.expect({1: (2, 2), 2: (3, 3)})
+            busy.append(shop.request())
+            shop.expect({1: (3, 3), 2: (3, 3)})
+            for client in (first, *busy):
+                reset(client)
+            shop.expect({})
+
+
+def test_a_new_listener_starts_with_nothing_but_its_number_of_connections(shop: Shop) -> None:
+    shop.app.set(weighted({1: 1}, []))
+    client = shop.request()
+    accepted = shop.accept(1)
+    shop.expect({1: (1, 1)})
+    shop.place.close(1)
+    shop.place.open(1)
+    shop.app.sync(shop.place.listeners())
+    shop.expect({})
+    assert shop.app.counters() == {1: 1}
+    assert shop.request()
+    shop.expect({1: (1, 1)})
+    client.sendall(REQUEST)  # the process still has it
+    shop.expect({1: (2, 2)})
+    accepted.close()
+    client.close()
+
+
+def test_a_member_that_does_not_listen_is_not_chosen_again_at_once(shop: Shop) -> None:
+    shop.app.set(equal(1, 2, 3, order=[3]))
+    assert shop.place.chosen() == 1
+    shop.place.close(1)
+    seen = [shop.place.chosen() for _ in range(9)]
+    assert Counter(seen) == {2: 5, 3: 4} or Counter(seen) == {2: 4, 3: 5}
+
+
+def test_members_that_listen_at_another_address_only_are_left_out_here(shop: Shop) -> None:
+    with ground("127.0.0.1", [4]) as other:
+        both = {**shop.place.listeners(), **other.listeners()}
+        shop.app.set(equal(1, 2, 3, 4, order=[1]))
+        assert shop.app.sync(both) == set()
+        assert Counter(shop.place.chosen() for _ in range(30)) == {1: 10, 2: 10, 3: 10}
+        assert Counter(other.chosen() for _ in range(5)) == {4: 5}
+
+
+def test_a_listener_that_is_not_counted_makes_all_take_turns(shop: Shop) -> None:
+    shop.place.open(4)
+    shop.app.set(equal(1, 2, 3, 4, order=[1]))
+    with uncounted():
+        assert shop.app.sync(shop.place.listeners()) == set()
+        why = "the kernel does not count the connections of instance 4: Operation not permitted"
+        assert shop.app.in_turn == why
+        with steering({name: os.dup(fd) for name, fd in shop.app.fds.items()}) as app:
+            app.sync(shop.place.listeners())
+            assert app.in_turn == why, "the next daemon finds out"
+    busy = shop.request()
+    with shop.accept(1):
+        assert Counter(shop.place.chosen() for _ in range(8)) == {1: 2, 2: 2, 3: 2, 4: 2}
+    busy.close()
+
+
+def test_a_recount_leaves_live_connections_alone(shop: Shop) -> None:
+    clients = [shop.request() for _ in range(3)]
+    slots = map_of(shop.app, "slots", maps.SLOTS)
+    slots[1] = Slot(in_flight=7, open=9, chosen=1, counted=1).value
+    slots.close()
+    assert shop.app.recount(lambda: Diag().cookies([shop.place.port])) == 0
+    shop.expect({1: (1, 1), 2: (1, 1), 3: (1, 1)})
+    assert shop.app.counters() == {1: 1, 2: 1, 3: 1}
+    for client in clients:
+        client.close()
+
+
+counts = st.dictionaries(st.integers(1, 50), st.builds(Entry, st.integers(1, 3), st.booleans()))
+
+
+@given(counts, st.sets(st.integers(1, 50)), st.builds(Slot, st.integers(-5, 50), st.integers(-5, 50)), st.booleans())
+def test_what_is_removed_is_subtracted_and_a_quiet_slot_is_made_exact(
+    found: dict[int, Entry], live: set[int], slot: Slot, quiet: bool
+) -> None:
+    stale = list(suspects(found, live))
+    assert set(stale) == found.keys() - live
+    left = [entry for cookie, entry in found.items() if cookie in live and entry.instance == 1]
+    gone = [entry for cookie, entry in found.items() if cookie not in live and entry.instance == 1]
+    before = slot if quiet else Slot(chosen=1)
+    corrected = Recount(found, stale).corrected(1, before, slot)
+    if quiet:
+        assert (corrected.open, corrected.in_flight) == (len(left), sum(entry.in_flight for entry in left))
+    else:
+        assert corrected.open == slot.open - len(gone)
+        assert corrected.in_flight == slot.in_flight - sum(entry.in_flight for entry in gone)
+
+
+def test_a_load_without_counts_is_idle() -> None:
+    assert not Load().hung(time.monotonic())

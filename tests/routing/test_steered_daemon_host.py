@@ -106,7 +106,7 @@ def test_instances_that_crash_without_the_daemon_are_restarted(stage: Stage) -> 
     with stage.load(rate=100, keepalive=0) as load:
         machine.run(["systemctl", "stop", DAEMON])
         before = stage.show(f"{APP}@2.service", "InvocationID", "MainPID")
-        stage.kill(2)
+        held = stage.kill(2)
         machine.wait_for(
             lambda: stage.show(f"{APP}@2.service", "MainPID")["MainPID"] not in ("0", before["MainPID"]),
             what="the instance to come back",
@@ -119,5 +119,5 @@ def test_instances_that_crash_without_the_daemon_are_restarted(stage: Stage) -> 
             range(1, 5), 25
         )
         record = load.stop()
-    assert len(record.failed) <= 1, record.by_outcome()
+    assert len(record.failed) <= held, (held, record.by_outcome())
     assert stage.pid(2) == pid

@@ -13,8 +13,9 @@ import pytest
 from deployd.apps import app_files
 from deployd.apps.app_files import AppFiles
 from deployd.errors import NoSuchApp, Refused
+from deployd.files import workers as workers_module
 from deployd.files.sweep import Shared, Sweep
-from deployd.files.workers import PLACES, Workers
+from deployd.files.workers import KEPT, PLACES, Workers
 from tests.config.app_text import TOP
 
 SOON = 0.05
@@ -220,5 +221,23 @@ def test_a_run_is_shared_by_the_callers_before_its_start() -> None:
         begun[1].set()
         assert await late[1] == await late[2] == 2
         assert len(begun) == 2
+
+    asyncio.run(test())
+
+
+def test_calls_one_after_another_share_a_thread(hung: Hung) -> None:
+    async def test() -> None:
+        workers = Workers()
+        threads = {await workers.run("demo", threading.get_ident) for _ in range(20)}
+        assert len(threads) == 1
+        with pytest.raises(Refused):
+            await workers.run("demo", hung, deadline=SOON)
+        assert await workers.run("demo", threading.get_ident) not in threads  # that one hangs
+        many = threading.Barrier(KEPT + 2)
+        await asyncio.gather(*(workers.run(f"app{number}", many.wait) for number in range(KEPT + 2)))
+        hung.release()
+        while workers._of["demo"].given_up:
+            await asyncio.sleep(0)
+        assert len(workers_module._Thread._idle) <= KEPT
 
     asyncio.run(test())

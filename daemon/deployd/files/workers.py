@@ -1,18 +1,20 @@
 """Runs calls to file systems of apps in threads, because a file system may never respond (a network mount whose server
 is gone) and must not block the event loop.
 
-Each call has a thread of its own and a deadline. A thread that hangs cannot be ended. It stays behind as a daemon
-thread, which does not keep the process from exiting, and occupies one of the few places of its app; other apps have
-places of their own.
+Each call has a deadline, and a thread of its own while it lasts. A thread that hangs cannot be ended. It stays behind
+as a daemon thread, which does not keep the process from exiting, and occupies one of the few places of its app; other
+apps have places of their own. Threads whose calls have ended are used again: to start one blocks the event loop until
+it runs, which costs more than most of the calls.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import queue
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from deployd.errors import NoAnswer, StateError
 
@@ -22,6 +24,8 @@ LONG = 60.0
 """Seconds for reading the tree of a whole release."""
 PLACES = 4
 """Threads of one app at a time, including those that hang."""
+KEPT = 2
+"""Threads that wait for another call. Waiting costs no wake-ups."""
 
 T = TypeVar("T")
 
@@ -81,7 +85,7 @@ def _started(call: Callable[..., T], arguments: tuple[Any, ...], places: _Places
         if not future.done():  # else its caller has given up
             set_outcome()
 
-    def work() -> None:
+    def work() -> Callable[[], None]:
         try:
             result = call(*arguments)
         except BaseException as error:
@@ -89,14 +93,48 @@ def _started(call: Callable[..., T], arguments: tuple[Any, ...], places: _Places
             set_outcome: Callable[[], None] = lambda: outcome(value)  # noqa: E731 - the name of `error` ends here
         else:
             set_outcome = lambda: future.set_result(result)  # noqa: E731
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the daemon has ended
-            loop.call_soon_threadsafe(ended, set_outcome)
+
+        def report() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the daemon has ended
+                loop.call_soon_threadsafe(ended, set_outcome)
+
+        return report
 
     try:
-        threading.Thread(target=work, name="file-system", daemon=True).start()
+        _Thread.with_work(work)
     except RuntimeError as error:
         places.free.release()
         raise StateError(
             f"no thread can be started to check files: {error}; see TasksMax= of deployd.service"
         ) from None
     return future
+
+
+class _Thread:
+    """A thread that does one piece of work after another. Each returns the function that reports its end."""
+
+    _idle: ClassVar[list[_Thread]] = []
+    """Threads that wait for work, of all apps: one that hangs is not among them."""
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self) -> None:
+        self._work: queue.SimpleQueue[Callable[[], Callable[[], None]]] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name="file-system", daemon=True).start()
+
+    @classmethod
+    def with_work(cls, work: Callable[[], Callable[[], None]]) -> None:
+        """Have a waiting thread do the work, or a new one. Raises RuntimeError if none can be started."""
+        with cls._lock:
+            thread = cls._idle.pop() if cls._idle else None
+        (thread or cls())._work.put(work)
+
+    def _run(self) -> None:
+        while True:
+            report = self._work.get()()
+            with self._lock:
+                if waits := len(self._idle) < KEPT:
+                    self._idle.append(self)  # before the report, so that the next call finds it
+            report()
+            del report  # with what the call has returned
+            if not waits:
+                return

@@ -66,6 +66,19 @@ def test_it_is_due_before_each_start_and_once_after_the_last(release: Path) -> N
     assert not guard.is_due_at_end(3)
 
 
+def test_it_is_looked_for_once_before_actions_begin() -> None:
+    guard = ReleaseGuard("web", Threadless())  # type: ignore[arg-type]
+    for actions in ([STOP], [START]):
+        assert not guard.must_find(3, [])
+        assert guard.must_find(3, actions)
+        guard.found(3)
+        assert not guard.must_find(3, actions)
+        assert guard.must_find(4, actions)
+        guard.acted(3, [])
+        assert not guard.must_find(3, actions)
+        guard.acted(3, actions)
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="files belong to root")
 @pytest.mark.parametrize(
     ("user", "name", "counts"),

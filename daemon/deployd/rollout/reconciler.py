@@ -87,7 +87,6 @@ class Reconciler:
         active = self._recorder.active
         going = active is not None and await self._is_ready(active)
         await self._route(active)
-        missing = await self._preparation.missing(active, self._observer.observe()) if active and going else ""
         # Nothing is awaited from here to the plan: it must be made for the present state.
         rollout = self._recorder.rollout
         seen = self._observer.update(busy=rollout is not None and not rollout.suspended)
@@ -115,17 +114,31 @@ class Reconciler:
                 if result.failure is not None:
                     await self._lifecycle.fail(active, result.failure)
             case Verdict.GOING:
-                if missing and result.actions:
-                    await self._lifecycle.release_missing(active, missing)
-                elif not self._guard.is_due(active.aim.goal.generation, result.actions):
-                    await self._act(active, active.aim, result, seen, now)
-                else:
+                if self._guard.must_find(active.aim.goal.generation, result.actions):
+                    await self._find(active, active.aim, result, seen)
+                elif self._guard.is_due(active.aim.goal.generation, result.actions):
                     await self._compare(active, active.aim)
+                else:
+                    await self._act(active, active.aim, result, seen, now)
 
     def _must_compare_at_end(self, active: ActiveRollout, aim: Aim) -> bool:
         """True if the release may have been replaced since the last start. After hooks may write into it."""
         ending = active.rollout.phase is Phase.ROLLING and active.after_hooks is None
         return ending and self._guard.is_due_at_end(aim.goal.generation)
+
+    async def _find(self, active: ActiveRollout, aim: Aim, result: Plan, seen: tuple[Instance, ...]) -> None:
+        """Look for the release before anything is stopped or started for it, and compare it if that is due, too."""
+        rollout, missing = active.rollout, await self._preparation.missing(active, seen)
+        if active.over or active.rollout is not rollout:
+            return
+        if missing:
+            await self._lifecycle.release_missing(active, missing)
+            return
+        self._guard.found(aim.goal.generation)
+        if self._guard.is_due(aim.goal.generation, result.actions):
+            await self._compare(active, aim)
+        else:
+            self._wake_after(0.0)
 
     async def _compare(self, active: ActiveRollout, aim: Aim) -> None:
         """Compare the release with what it was. If it is the same, the next turn plans anew: comparing takes time."""

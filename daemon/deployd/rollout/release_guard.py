@@ -1,8 +1,9 @@
-"""Notices that a release is replaced during its own rollout: one generation would run two versions of the code."""
+"""Notices that a release vanishes or is replaced during its own rollout: one generation would run two versions of the
+code."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from deployd.config.contents import changed, user_id
 from deployd.config.own_code import own_code
@@ -15,7 +16,8 @@ ROOT = 0
 
 
 class ReleaseGuard:
-    """Compares the release of one app's rollout before each start, and once after the last one, in a thread.
+    """Says when the release of one app's rollout is to be looked for, which is before actions begin, and compares it
+    before each start, and once after the last one, in a thread.
 
     Where the app runs as root, code and data have the same owner. Then only files that are code by their name count,
     compared with what they were before the first start that this daemon made for the generation.
@@ -24,12 +26,22 @@ class ReleaseGuard:
     def __init__(self, app: str, workers: Workers) -> None:
         self._app = app
         self._workers = workers
+        self._found = 0
+        """The generation whose release was found and for which no action has begun since."""
         self._compared = 0
         """The generation whose release has been compared and from which no instance has been started since."""
         self._started = 0
         """The generation of which instances were started after its release was compared."""
         self._code = 0, ""
         """Of an app that runs as root: a generation, and the digest of its code when it was first compared."""
+
+    def must_find(self, generation: int, actions: Sequence[Action]) -> bool:
+        """True if the release must be looked for before these actions."""
+        return self._found != generation and bool(actions)
+
+    def found(self, generation: int) -> None:
+        """Note that the release is there."""
+        self._found = generation
 
     def is_due(self, generation: int, actions: Iterable[Action]) -> bool:
         """True if the release must be compared before these actions."""
@@ -39,8 +51,10 @@ class ReleaseGuard:
         """True if the release must be compared before the rollout ends."""
         return bool(generation) and self._started == generation
 
-    def acted(self, generation: int, actions: Iterable[Action]) -> None:
+    def acted(self, generation: int, actions: Sequence[Action]) -> None:
         """Note that these actions have begun."""
+        if actions:
+            self._found = 0
         if any(isinstance(action, Start) for action in actions):
             self._compared, self._started = 0, generation
 

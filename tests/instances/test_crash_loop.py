@@ -18,6 +18,7 @@ from deployd.model.clock import Timestamp
 from deployd.model.crashes import Crash, Crashes
 from deployd.model.event import EventName
 from deployd.model.instance import Instance, State
+from deployd.model.instances import Instances
 from deployd.plan.backoff import GRACE, Patience
 from deployd.systemd.notices import Account
 from tests.state.four_rollouts import SETTINGS
@@ -176,13 +177,13 @@ def test_the_journal_decides_how_an_instance_ended(requested: bool | None, ended
     async def test(stand: Stand) -> None:
         item = replace(down(), detail="exited with status 0 after it was ready", unclear=True)
         stand.requested = requested
-        assert stand.crash_loop.overlay((item,))[0].ended is None
-        stand.update(*stand.crash_loop.overlay((item,)))
+        assert stand.crash_loop.overlay(Instances.of((item,)))[0].ended is None
+        stand.update(*stand.crash_loop.overlay(Instances.of((item,))))
         await asyncio.wait_for(stand.woken.wait(), 30)
-        assert stand.crash_loop.overlay((item,)) == (replace(item, ended=ended),)
-        stand.update(*stand.crash_loop.overlay((item,)))
+        assert stand.crash_loop.overlay(Instances.of((item,))) == (replace(item, ended=ended),)
+        stand.update(*stand.crash_loop.overlay(Instances.of((item,))))
         stand.now += GRACE
-        stand.update(*stand.crash_loop.overlay((item,)))
+        stand.update(*stand.crash_loop.overlay(Instances.of((item,))))
         assert stand.actions == ([Start(1, 7)] if ended else [])
 
     run(test)

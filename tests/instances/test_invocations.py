@@ -44,7 +44,7 @@ def failed_with(*seen: Instance, failure: Failure = FAILURE, account: Account = 
     systemd.read.return_value = {"ExecStartPost": [["/bin/sh", ["/bin/sh", "-c", "exit 7"], False, 0, 0, 1, 7]]}
     invocations = Invocations("demo", history, tail, systemd)
     for item in seen:
-        invocations.record([item])
+        invocations.record((item,))
     return asyncio.run(invocations.with_journal(failure, seen[-1:])), asked
 
 
@@ -100,7 +100,7 @@ def test_a_boot_lasts_until_the_probe_has_succeeded() -> None:
     ready = replace(BOOTING, state=State.READY, ready_since=100.5)
     probed = replace(ready, probed_since=175.0)
     for item in (BOOTING, ready, ready, probed, probed, ready):
-        invocations.record([item])
+        invocations.record((item,))
     assert [call.args[4] for call in history.saw.call_args_list] == [None, 0.5, 75.0]
 
 

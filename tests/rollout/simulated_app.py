@@ -39,11 +39,26 @@ QUICK = 0.005
 DEADLINE = 30.0
 
 
+class Units(dict[str, Properties]):
+    """Units by name, and how often one has changed."""
+
+    revision = 0
+
+    def __setitem__(self, unit: str, properties: Properties) -> None:
+        self.revision += 1
+        super().__setitem__(unit, properties)
+
+    def known(self, unit: str) -> Properties:
+        if unit not in self:
+            self[unit] = Systemd.down()
+        return self[unit]
+
+
 class Systemd:
     """Units that start and stop at once, and send signals."""
 
     def __init__(self) -> None:
-        self.units: dict[str, Properties] = {f"{NAME}.service": self.down()}
+        self.units = Units({f"{NAME}.service": self.down()})
         self.changed: Callable[[str], None] = lambda _unit: None
         self.jobs = 0
         self.broken: Callable[[str], bool] = lambda _unit: False
@@ -75,13 +90,17 @@ class Systemd:
         return {**self.up(), "ActiveState": "failed", "SubState": "failed", "MainPID": 0, **exited}
 
     async def watch(self, unit: str, *, afresh: bool = False) -> Properties:
-        return self.units.setdefault(unit, self.down())
+        return self.units.known(unit)
 
     async def refresh(self, unit: str) -> None:
-        self.units.setdefault(unit, self.down())
+        self.units.known(unit)
 
     def unwatch(self, unit: str) -> None:
         pass
+
+    @property
+    def revision(self) -> int:
+        return self.units.revision
 
     def properties(self, unit: str) -> Properties:
         return self.units.get(unit, NOTHING)
@@ -94,7 +113,7 @@ class Systemd:
         """Return no job: those that are queued end at once."""
 
     def mirrored(self, units: Iterable[str]) -> list[Properties]:
-        return [self.properties(unit) for unit in units]
+        return [self.units.get(unit, NOTHING) for unit in units]
 
     async def list_units(self, pattern: str) -> list[str]:
         return list(self.units)

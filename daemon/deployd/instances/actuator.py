@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Set
+import operator
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Set
 from dataclasses import replace
-from typing import Any
+from itertools import compress
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from deployd.instances.drain_notice import DrainNotices
 from deployd.instances.freezer import Freezer
@@ -34,6 +37,31 @@ RETRY = 1.0
 
 JOB_MARGIN = 30.0
 """Seconds that systemd gets to end a job, beyond the time-out of the unit."""
+
+
+class _Basis(NamedTuple):
+    """What instances are made from, apart from their mirrors."""
+
+    revision: int = -1
+    units: Mapping[int, str] = MappingProxyType({})
+    pins: Mapping[int, int] = MappingProxyType({})
+    aside: Mapping[int, StandbyRecord] = MappingProxyType({})
+    kinds: Mapping[int, Kind] = MappingProxyType({})
+    refusals: Mapping[int, str] = MappingProxyType({})
+    details: Mapping[int, str] = MappingProxyType({})
+
+    def changed(self, before: _Basis, mirrors: list[Properties], mirrored: list[Properties]) -> Iterable[int]:
+        """Return the instances that may differ from those made from `before` and `mirrored`."""
+        if self.units is not before.units:
+            return self.units.keys()
+        found = set[int]()
+        if mirrors is not mirrored:
+            found.update(compress(self.units, map(operator.is_not, mirrors, mirrored)))
+        for now, then in zip(self[2:], before[2:], strict=True):
+            if now is not then:
+                found.update(number for number in now if now[number] != then.get(number))
+                found.update(then.keys() - now.keys())
+        return found
 
 
 class Actuator:
@@ -76,8 +104,10 @@ class Actuator:
         """The known instances and their units, by number."""
         self._each: dict[int, tuple[tuple[object, ...], Instance]] = {}
         """Each instance, and what it was made from."""
+        self._items: dict[int, Instance] = {}
+        self._mirrors: list[Properties] = []
         self._seen: tuple[Instance, ...] = ()
-        self._basis: tuple[object, ...] = ()
+        self._basis = _Basis()
         """What `_seen` was made from."""
 
     def unit(self, number: int) -> str:
@@ -97,7 +127,7 @@ class Actuator:
         """Stop watching the units, because the app was removed."""
         for unit in self._units.values():
             self._systemd.unwatch(unit)
-        self._units.clear()
+        self._units = {}
         self._each.clear()
 
     def owns(self, unit: str) -> bool:
@@ -107,19 +137,25 @@ class Actuator:
     def observe(self) -> tuple[Instance, ...]:
         """Return the instances; an action that is queued counts as begun. Raises StateError.
 
-        As long as nothing changes it is the same object.
+        As long as nothing changes it is the same object, and instances that have not changed are.
         """
         pins, aside = self._pins.read(self._app), self._pins.standby(self._app)
-        self._know(pins.keys() | aside.keys())
+        before, revision = self._basis, self._systemd.revision
+        if pins is not before.pins or aside is not before.aside:
+            self._know(pins.keys() | aside.keys())
         kinds = {number: kind for number, (kind, _) in self._jobs.items()}
-        mirrors = self._systemd.mirrored(self._units.values())
-        basis = self._units, mirrors, pins, aside, kinds, self._refusals.copy(), self._details.copy()
-        if basis != self._basis:
-            self._seen = tuple(
-                self._made(number, properties, pins.get(number), aside.get(number), kinds.get(number))
-                for number, properties in zip(self._units, mirrors, strict=True)
-            )
-            self._basis = basis
+        basis = _Basis(revision, self._units, pins, aside, kinds, self._refusals.copy(), self._details.copy())
+        if basis != before:
+            mirrors = self._mirrors
+            if revision != before.revision or self._units is not before.units:
+                mirrors = self._systemd.mirrored(self._units.values())
+            for number in basis.changed(before, mirrors, self._mirrors):
+                properties = self._systemd.properties(self._units[number])
+                self._make(number, properties, pins.get(number), aside.get(number), kinds.get(number))
+            if self._units is not before.units:
+                self._items = {number: self._each[number][1] for number in self._units}
+            self._seen = tuple(self._items.values())
+            self._basis, self._mirrors = basis, mirrors
         return self._seen
 
     def _know(self, numbers: Set[int]) -> None:
@@ -148,18 +184,18 @@ class Actuator:
         """Return an instance as the mirror has it, whatever its pin."""
         return observe.instance(number, None, self._systemd.properties(self.unit(number)))
 
-    def _made(
+    def _make(
         self, number: int, properties: Properties, pin: int | None, aside: StandbyRecord | None, job: Kind | None
-    ) -> Instance:
-        """Return an instance, the same object while what it is made from stays the same."""
+    ) -> None:
+        """Make an instance, unless what it is made from has stayed the same."""
         basis = properties, pin, aside, job, self._refusals.get(number), self._details.get(number)
         known = self._each.get(number)
         if known is not None and known[0] == basis:
-            return known[1]
+            return
         made = observe.instance(number, pin, properties, None if aside is None else aside.generation)
         made = self._described(made, job)
         self._each[number] = (*basis[:-1], self._details.get(number)), made
-        return made
+        self._items[number] = made
 
     def act(self, action: Action, settings: App) -> None:
         """Begin an action by the settings of its goal; `changed` is called when it has ended.

@@ -22,6 +22,7 @@ from deployd.model.clock import Timestamp, iso
 from deployd.model.crashes import Crash, Crashes, Trouble
 from deployd.model.event import Emit, EventName
 from deployd.model.instance import Instance
+from deployd.model.instances import Instances
 from deployd.plan.backoff import Judgement, Patience, Step, forgiven, judge
 from deployd.plan.closed_address import ClosedAddress
 from deployd.state.history import History
@@ -85,9 +86,9 @@ class CrashLoop:
         self._wake = wake
         self._alarm = Alarm(wake)
 
-    def overlay(self, instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
+    def overlay(self, instances: Instances) -> Instances:
         """Return the instances; for those that are down, with what the journal says of how they ended."""
-        return tuple(self._overlaid(item) for item in instances) if self._accounts else instances
+        return instances.followed_by([*map(self._overlaid, instances)]) if self._accounts else instances
 
     def _overlaid(self, item: Instance) -> Instance:
         account = self._accounts.get(item.invocation_id) if item.unclear else None

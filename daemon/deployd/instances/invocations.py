@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 from collections.abc import Iterable
+from itertools import compress
 
 from deployd.errors import StateError, SystemdError
 from deployd.instances.explanation import COMMANDS, command_line, explained
@@ -29,17 +31,20 @@ class Invocations:
         """Invocation ID to its boot time, as recorded so far."""
         self._latest: dict[int, tuple[str, str]] = {}
         """Instance to its present invocation and the one before."""
-        self._seen: dict[int, Instance] = {}
+        self._seen: tuple[Instance, ...] = ()
         """The instances that were recorded as they are."""
 
     def forget(self) -> None:
         """Record all running instances again: the history was replaced."""
         self._recorded.clear()
-        self._seen.clear()
+        self._seen = ()
 
-    def record(self, instances: Iterable[Instance]) -> None:
+    def record(self, instances: tuple[Instance, ...]) -> None:
         """Record new invocations, and boot times once they are known. Cheap if no instance has changed."""
-        news = [item for item in instances if self._seen.get(item.number) is not item]
+        if instances is self._seen:
+            return
+        same = len(instances) == len(self._seen)
+        news = list(compress(instances, map(operator.is_not, instances, self._seen))) if same else instances
         for item in news:
             present, _ = self._latest.get(item.number, ("", ""))
             if item.generation is not None and item.invocation_id not in ("", present):
@@ -48,7 +53,7 @@ class Invocations:
             for item in news:
                 if item.generation is not None and item.invocation_id:
                     self._record(item)
-                self._seen[item.number] = item
+            self._seen = instances
 
     def _record(self, item: Instance) -> None:
         # The gate waits for READY=1 and then for the probe, for `gate.timeout` each.

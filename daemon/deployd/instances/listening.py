@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import operator
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,7 +106,10 @@ class ListeningInstances:
         self._clock = clock
         self.results: Mapping[int, Listened] | None = None if cgroups is None else {}
         """What is known so far, by instance; None if nothing can be known. Replaced when something changes."""
+        self._seen: tuple[Instance, ...] = ()
         self._records: dict[int, _Record] = {}
+        self._doubtful: set[int] = set()
+        """The instances that are to be looked at again soon."""
         self._all_at = 0.0
         """The time of the next look at all instances."""
         self._alarm = Alarm(self._begin)
@@ -115,19 +120,25 @@ class ListeningInstances:
         """Look at the ready ones of these instances from now on. Cheap if nothing changed."""
         if self._cgroups is None:
             return
-        ready = {item.number: item for item in instances if item.state is State.READY and item.invocation_id}
-        gone = [
-            number
-            for number, record in self._records.items()
-            if number not in ready or ready[number].invocation_id != record.item.invocation_id
-        ]
-        for number in gone:
-            del self._records[number]
-        new = ready.keys() - self._records.keys()
-        self._records |= {number: _Record(ready[number]) for number in new}
-        if new or gone:
-            self._publish()
-        if new:
+        before, self._seen = self._seen, tuple(instances)
+        gone, new = list(before), list(self._seen)
+        if len(gone) == len(new):
+            differing = list(map(operator.is_not, gone, new))
+            gone, new = list(compress(gone, differing)), list(compress(new, differing))
+        present = {item.number: item.invocation_id for item in new if item.state is State.READY and item.invocation_id}
+        changed = set()
+        for item in (*gone, *new):
+            record = self._records.get(item.number)
+            if record is not None and record.item.invocation_id != present.get(item.number):
+                del self._records[item.number]
+                self._doubtful.discard(item.number)
+                changed.add(item.number)
+        begun = {item.number: _Record(item) for item in new if item.number in present.keys() - self._records.keys()}
+        self._records |= begun
+        self._doubtful |= begun.keys()
+        if changed or begun:
+            self._publish(changed | begun.keys())
+        if begun:
             self._alarm.set(0.0)
 
     async def stop(self) -> None:
@@ -137,11 +148,16 @@ class ListeningInstances:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    def _publish(self) -> None:
-        self.results = {
-            number: Listened(record.item.invocation_id, record.listener, record.listens)
-            for number, record in self._records.items()
-        }
+    def _publish(self, numbers: Iterable[int]) -> None:
+        """Publish what is known of these instances now."""
+        results = dict(self.results or {})
+        for number in numbers:
+            record = self._records.get(number)
+            if record is None:
+                results.pop(number, None)
+            else:
+                results[number] = Listened(record.item.invocation_id, record.listener, record.listens)
+        self.results = results
 
     def _begin(self) -> None:
         if self._task is None or self._task.done():
@@ -155,14 +171,18 @@ class ListeningInstances:
         now = self._clock()
         if everything := now >= self._all_at:
             self._all_at = now + INTERVAL
-        looked = {number: item for number, item in self._records.items() if everything or item.doubtful}
+        numbers = self._records if everything else self._doubtful
+        looked = {number: self._records[number] for number in numbers}
         try:
             for number, found in (await self._found(looked)).items():
                 record = looked[number]
                 before, known = record.listener, record.listens
                 self._note(record, found)
-                if self._records.get(number) is record and (record.listener, record.listens) != (before, known):
-                    self._publish()
+                if self._records.get(number) is not record:
+                    continue
+                (self._doubtful.add if record.doubtful else self._doubtful.discard)(number)
+                if (record.listener, record.listens) != (before, known):
+                    self._publish([number])
                     if record.listener is not before:
                         self._report(record, before)
                         self._changed()
@@ -173,9 +193,9 @@ class ListeningInstances:
 
     def _set_next(self, looked: Mapping[int, _Record]) -> None:
         if self._records:
-            left = [record for number, record in self._records.items() if record.doubtful]
-            new = any(looked.get(record.item.number) is not record for record in left)
-            self._alarm.set(0.0 if new else AGAIN if left else max(0.0, self._all_at - self._clock()))
+            new = any(looked.get(number) is not self._records[number] for number in self._doubtful)
+            left = max(0.0, self._all_at - self._clock())
+            self._alarm.set(0.0 if new else AGAIN if self._doubtful else left)
 
     async def _found(self, records: Mapping[int, _Record]) -> dict[int, Found | None]:
         """Return what was found of each instance, None if that cannot be known."""

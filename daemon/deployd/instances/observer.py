@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping
+from itertools import compress
+from typing import Any
 
 from deployd.instances import listening, prober
 from deployd.instances.actuator import Actuator
@@ -14,6 +17,10 @@ from deployd.model.app import App
 from deployd.model.clock import Timestamp
 from deployd.model.failure import Failure
 from deployd.model.instance import Instance
+from deployd.model.instances import Instances
+
+Probed = Mapping[int, tuple[str, Result]]
+Listening = Mapping[int, Listened]
 
 
 class Observer:
@@ -35,36 +42,40 @@ class Observer:
         self._crash_loop = crash_loop
         self._listening = listening
         self._changed = changed
-        self._seen: tuple[Instance, ...] = ()
-        self._combined: tuple[Instance, ...] = ()
-        self._basis: tuple[object, ...] = ()
+        self._seen = Instances.of(())
+        self._combined = Instances.of(())
+        self._basis: tuple[tuple[Instance, ...], Probed, Listening | None] = (), {}, None
         """What `_combined` was made from."""
-        self._each: dict[int, tuple[tuple[object, ...], Instance]] = {}
-        """Each instance, and what it was made from."""
+        self._positions: dict[int, int] = {}
+        """Where each instance is in `_combined`."""
 
-    def observe(self) -> tuple[Instance, ...]:
+    def observe(self) -> Instances:
         """Return the instances, with the results of their probes and what is known of their listeners.
 
         As long as nothing changes it is the same object, and instances that have not changed are: this is called often.
         """
         seen, probed, listened = self._actuator.observe(), self._prober.results, self._listening.results
-        basis = seen, probed, listened
-        if basis != self._basis:
-            self._each = {item.number: self._made(item, probed, listened) for item in seen}
-            self._basis, self._combined = basis, tuple(made for _, made in self._each.values())
+        if any(map(operator.is_not, (seen, probed, listened), self._basis)):
+            self._combine(seen, probed, listened)
         return self._crash_loop.overlay(self._combined)
 
-    def _made(
-        self, item: Instance, probed: Mapping[int, tuple[str, Result]], listened: Mapping[int, Listened] | None
-    ) -> tuple[tuple[object, ...], Instance]:
-        number = item.number
-        basis = item, probed.get(number), None if listened is None else listened.get(number)
-        known = self._each.get(number)
-        if known is not None and known[0] == basis:
-            return known
-        return basis, listening.overlaid(prober.overlaid(item, probed.get(number)), listened)
+    def _combine(self, seen: tuple[Instance, ...], probed: Probed, listened: Listening | None) -> None:
+        before, probed_before, listened_before = self._basis
+        if len(seen) == len(before):
+            made = list(self._combined)
+            changed = {item.number for item in compress(seen, map(operator.is_not, seen, before))}
+            changed |= _changed(probed, probed_before) | _changed(listened or {}, listened_before or {})
+        else:
+            made = list(seen)
+            self._positions = {item.number: position for position, item in enumerate(seen)}
+            changed = {*self._positions}
+        for number in changed & self._positions.keys():
+            position = self._positions[number]
+            item = prober.overlaid(seen[position], probed.get(number))
+            made[position] = listening.overlaid(item, listened)
+        self._basis, self._combined = (seen, probed, listened), self._combined.followed_by(made)
 
-    def update(self, *, busy: bool) -> tuple[Instance, ...]:
+    def update(self, *, busy: bool) -> Instances:
         """Return the instances, having recorded new invocations and acted on crashes. `busy`: a rollout is planned.
 
         Raises StateError.
@@ -103,3 +114,10 @@ class Observer:
         """Stop the probes and wait until they have ended."""
         await self._prober.stop()
         await self._listening.stop()
+
+
+def _changed(now: Mapping[int, Any], before: Mapping[int, Any]) -> set[int]:
+    """Return the numbers whose values are other objects than before."""
+    if now is before:
+        return set()
+    return {number for number, value in now.items() if before.get(number) is not value} | (before.keys() - now.keys())

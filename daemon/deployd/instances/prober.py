@@ -126,9 +126,11 @@ class Prober:
             for item in wanted
             if asked is not None and item.invocation_id
         }
-        for number, record in list(self._records.items()):
-            if number not in subjects or subjects[number][0] != record.subject:
-                self._forget(number)
+        self._forget(
+            number
+            for number, record in list(self._records.items())
+            if number not in subjects or subjects[number][0] != record.subject
+        )
         for number, (subject, item) in subjects.items():
             if number in self._records:
                 self._records[number].settings, self._records[number].instance = settings, item
@@ -138,8 +140,7 @@ class Prober:
 
     def clear(self) -> None:
         """Stop all probes and forget their results."""
-        for number in list(self._records):
-            self._forget(number)
+        self._forget(list(self._records))
 
     async def stop(self) -> None:
         """Stop all probes, and wait until those under way have been cancelled."""
@@ -147,14 +148,18 @@ class Prober:
         while self._ending:
             await asyncio.wait(self._ending)
 
-    def _forget(self, number: int) -> None:
-        del self._records[number]
-        self.results = {other: result for other, result in self.results.items() if other != number}
-        task = self._tasks.pop(number)
-        if not task.done():
-            task.cancel()
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+    def _forget(self, numbers: Iterable[int]) -> None:
+        results = dict(self.results)
+        for number in numbers:
+            del self._records[number]
+            results.pop(number, None)
+            task = self._tasks.pop(number)
+            if not task.done():
+                task.cancel()
+                self._ending.add(task)
+                task.add_done_callback(self._ending.discard)
+        if results.keys() != self.results.keys():
+            self.results = results
 
     async def _probe(self, record: _Record) -> None:
         """Probe until a success is followed by a failure, which is kept so that the planner cannot miss it."""

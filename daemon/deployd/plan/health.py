@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from deployd.model.address import Address
 from deployd.model.instance import Instance, State
+from deployd.model.instances import Instances
 from deployd.model.rollout import Pause, Rollout
 
 _NEED_ATTENTION = frozenset({Pause.FAILED, Pause.BLOCKED, Pause.STRANDED})
@@ -43,10 +44,11 @@ def health(desired: int, serving: int, addresses: Iterable[Address], rollout: Ro
 def serving(instances: Iterable[Instance], unreachable: Collection[int], addresses: Iterable[Address]) -> int:
     """Return how many instances clients reach at one address at least. While an address is closed all instances are
     `unreachable`, but clients of the others are served."""
-    ready = [item.number for item in instances if item.serves]
-    if not all(item.open for item in addresses):
-        return len(ready)
-    return sum(number not in unreachable for number in ready)
+    known = Instances.of(instances)
+    served = known.serving()
+    if not unreachable or not all(item.open for item in addresses):
+        return served
+    return served - sum(item.serves and item.number in unreachable for item in known)
 
 
 def why_down(instances: Iterable[Instance], addresses: Iterable[Address]) -> str:

@@ -6,14 +6,21 @@ probe (if there is one), and all that for `min_ready`. Afterwards it may crash a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import dataclass, replace
+from heapq import merge
+from itertools import chain
+from typing import Any
 
 from deployd.model.failure import Failure, GateName
 from deployd.model.gate import GateType
 from deployd.model.instance import Instance, Listener, State
+from deployd.model.instances import Instances, Settled
 from deployd.plan.goal import Goal
 
 STAY_UP = "to stay up during the rollout"
+
+_OUT_OF_SERVICE = (State.INACTIVE, State.STANDBY)
 
 MAX_RESTARTS = 3
 """Automatic restarts of an instance after it passed the gate before its release counts as bad."""
@@ -35,13 +42,63 @@ def belongs(item: Instance, goal: Goal, now: float) -> bool:
     return alike and not item.deaf and not _fails_probe(goal, item, now)
 
 
-def divided(running: Iterable[Instance], goal: Goal, now: float) -> tuple[list[Instance], list[Instance]]:
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Running instances of the goal, or old ones: those that must be judged one by one, and the settled ones."""
+
+    others: list[Instance]
+    settled: tuple[Settled, ...]
+
+    def __len__(self) -> int:
+        return len(self.others) + sum(map(len, self.settled))
+
+    def __iter__(self) -> Iterator[Instance]:
+        return chain(self.others, *(group.values() for group in self.settled))
+
+    def ready(self) -> int:
+        """Return how many of them are ready."""
+        return sum(item.state is State.READY for item in self.others) + sum(map(len, self.settled))
+
+    def in_order(self, key: Callable[[Instance], Any], *, latest_first: bool) -> Iterator[Instance]:
+        """Iterate in the order of `key`, by which settled ones of a generation are in the order of their starts."""
+        groups = [group.by_start(latest_first=latest_first) for group in self.settled]
+        return merge(sorted(self.others, key=key), *groups, key=key)
+
+
+def divided(running: Iterable[Instance], goal: Goal, now: float) -> tuple[Side, Side]:
     """Return the instances that belong to the goal, and the old ones."""
-    new: list[Instance] = []
-    old: list[Instance] = []
-    for item in running:
-        (new if belongs(item, goal, now) else old).append(item)
-    return new, old
+    instances = Instances.of(running)
+    sides: tuple[Side, Side] = Side([], ()), Side([], ())
+    for item in instances.others:
+        if item.state not in _OUT_OF_SERVICE:
+            sides[not belongs(item, goal, now)].others.append(item)
+    groups: tuple[list[Settled], list[Settled]] = [], []
+    for generation, group in instances.settled.items():
+        if generation != goal.generation and generation not in goal.same:
+            groups[1].append(group)
+        elif avoided := [group[number] for number in goal.avoid & group.numbers()]:
+            groups[0].append(group.changed(avoided, ()))
+            groups[1].append(Settled(generation, {}).changed((), avoided))
+        else:
+            groups[0].append(group)
+    return replace(sides[0], settled=tuple(groups[0])), replace(sides[1], settled=tuple(groups[1]))
+
+
+def unproved(instances: Iterable[Instance], goal: Goal, remembered: frozenset[int]) -> list[Instance]:
+    """Return the instances without those that are settled and either old or of the goal's generation and have passed:
+    neither is anything waited for there, nor can they fail."""
+    known = Instances.of(instances)
+    return [*known.others, *_to_prove(known.settled.values(), goal, remembered)]
+
+
+def _to_prove(groups: Iterable[Settled], goal: Goal, remembered: frozenset[int]) -> Iterator[Instance]:
+    """Iterate over the settled instances of the goal that have yet to pass under its generation."""
+    for group in groups:
+        generation = group.generation
+        if generation == goal.generation:
+            yield from (group[number] for number in group.numbers() - remembered)
+        elif generation in goal.same:
+            yield from group.values()
 
 
 def rests_for(item: Instance, goal: Goal) -> bool:
@@ -55,12 +112,17 @@ def has_proved(goal: Goal, item: Instance, remembered: frozenset[int]) -> bool:
 
 
 def passed(
-    goal: Goal, sound: Iterable[Instance], remembered: frozenset[int], now: float
+    goal: Goal, new: Side, failed: Container[int], remembered: frozenset[int], now: float
 ) -> tuple[frozenset[int], float | None]:
     """Return which instances have passed, and when to judge the others again (CLOCK_MONOTONIC seconds)."""
     done: set[int] = set()
+    for group in new.settled:
+        if group.generation == goal.generation:
+            done |= remembered & group.numbers()
     later: list[float] = []
-    for item in sound:
+    for item in chain(new.others, _to_prove(new.settled, goal, remembered)):
+        if item.number in failed:
+            continue
         if has_proved(goal, item, remembered):
             done.add(item.number)
         elif item.state is State.READY and (goal.proven or item.listener is Listener.PASSED):
@@ -84,13 +146,14 @@ def to_probe(goal: Goal, instances: Iterable[Instance], remembered: frozenset[in
         return []
     return [
         item
-        for item in instances
+        for item in unproved(instances, goal, remembered)
         if item.state is State.READY and belongs(item, goal, now) and not has_proved(goal, item, remembered)
     ]
 
 
-def failures(goal: Goal, new: list[Instance], remembered: frozenset[int], now: float) -> dict[int, Failure]:
-    """Map the instances that fail the goal to their failures."""
+def failures(goal: Goal, new: Iterable[Instance], remembered: frozenset[int], now: float) -> dict[int, Failure]:
+    """Map the instances that fail the goal to their failures. One that is settled does not."""
+    new = list(new)
     found = {item.number: why for item in new if (why := _failure(goal, item, remembered, now)) is not None}
     down = [item for item in new if _crashed(goal, item, remembered)]
     if len(down) > max(1, goal.instances // MANY) and not found:
@@ -102,9 +165,8 @@ def failures(goal: Goal, new: list[Instance], remembered: frozenset[int], now: f
     return found
 
 
-def late(goal: Goal, new: list[Instance], since: float | None) -> Failure:
-    """Return the failure of a rollout whose deadline has passed."""
-    ready = sum(item.state is State.READY for item in new)
+def late(goal: Goal, ready: int, since: float | None) -> Failure:
+    """Return the failure of a rollout whose deadline has passed while so many instances of the goal were ready."""
     reason = f"the rollout's deadline passed with {ready} of {goal.instances} instances ready"
     return Failure(GateName.DEADLINE, reason, waited_for="another instance to pass the gate", waited=since)
 

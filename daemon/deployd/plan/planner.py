@@ -36,11 +36,11 @@ from itertools import count, islice
 from deployd.model.action import Action, Adopt, Freeze, Start, Stop, Thaw, Unpin
 from deployd.model.failure import Failure
 from deployd.model.instance import Instance, State
+from deployd.model.instances import Instances
 from deployd.model.pace import Order
 from deployd.plan import judge
 from deployd.plan.goal import Goal
-
-_OUT_OF_SERVICE = (State.INACTIVE, State.STANDBY)
+from deployd.plan.judge import Side
 
 
 class Verdict(StrEnum):
@@ -88,15 +88,15 @@ class Plan:
 
 def plan(goal: Goal, world: World, now: float) -> Plan:
     """Return the next actions towards `goal`. `now` is in CLOCK_MONOTONIC seconds."""
-    alive = [item for item in world.instances if item.state not in _OUT_OF_SERVICE]
-    new, old = judge.divided(alive, goal, now)
-    idle = [item for item in world.instances if item.state is State.INACTIVE and item.generation is not None]
+    instances = Instances.of(world.instances)
+    new, old = judge.divided(instances, goal, now)
+    idle = [item for item in instances.others if item.state is State.INACTIVE and item.generation is not None]
 
-    failed = judge.failures(goal, new, world.passed, now)
-    passed, wake_at = judge.passed(goal, [item for item in new if item.number not in failed], world.passed, now)
-    available = [item for item in new if item.number in passed and item.state is State.READY]
-    reached = len(available) >= goal.instances or (goal.hold is not None and len(passed) >= goal.wanted)
-    resting = [item for item in world.instances if item.state is State.STANDBY]
+    failed = judge.failures(goal, new.others, world.passed, now)
+    passed, wake_at = judge.passed(goal, new, failed, world.passed, now)
+    available = _available(new, passed)
+    reached = available >= goal.instances or (goal.hold is not None and len(passed) >= goal.wanted)
+    resting = [item for item in instances.others if item.state is State.STANDBY]
     passed |= {item.number for item in resting if judge.has_proved(goal, item, world.passed)}
     unfit = tuple(failure for number, failure in sorted(failed.items()) if number in goal.special)
     if unfit:
@@ -106,42 +106,48 @@ def plan(goal: Goal, world: World, now: float) -> Plan:
         return Plan(Verdict.FAILED, passed=passed, failure=failed[min(failed)])
     if goal.deadline is not None and not reached:
         if now >= goal.deadline:
-            return Plan(Verdict.FAILED, passed=passed, failure=judge.late(goal, new, goal.allowed))
+            return Plan(Verdict.FAILED, passed=passed, failure=judge.late(goal, new.ready(), goal.allowed))
         wake_at = goal.deadline if wake_at is None else min(wake_at, goal.deadline)
 
     ours = [item for item in _by_number(resting) if judge.rests_for(item, goal)]
     thaws = [Thaw(item.number, item.generation) for item in _thawed(goal, new, ours) if item.generation is not None]
     outdated = _outdated(goal, resting, ours, available)
-    stops = _stops(goal, new, old, available)
+    stops = _stops(goal, new, old, passed, available)
     starts = [] if thaws or outdated else _starts(goal, new, old, idle, resting)
     if not (starts or stops or thaws or outdated):
         stops = _unblock(goal, new, old, available)
     leaving = {action.number for action in stops}
     actions: tuple[Action, ...] = (
-        *_adopts(goal, [item for item in new if item.number in passed - leaving]),
+        *_adopts(goal, new, passed - leaving),
         *thaws,
         *outdated,
         *stops,
         *starts,
         *_unpins(goal, new, idle, starts),
     )
-    if goal.hold is not None and not actions and len(available) == len(new) >= goal.wanted:
-        settled = not any(item.state is State.STOPPING for item in old)
+    if goal.hold is not None and not actions and available == len(new) >= goal.wanted:
+        settled = not any(item.state is State.STOPPING for item in old.others)
         return Plan(Verdict.HELD if settled else Verdict.GOING, passed=passed, wake_at=wake_at)
-    if actions or old or not len(available) == len(new) == goal.instances:
+    if actions or old or not available == len(new) == goal.instances:
         return Plan(Verdict.GOING, actions, passed, wake_at=wake_at)
     return Plan(Verdict.DONE, passed=passed)
 
 
 def retry(goal: Goal, world: World, now: float) -> tuple[Stop, ...]:
     """Return what to stop before a rollout paused by a failed gate is resumed, because it would fail again at once."""
-    alive = [item for item in world.instances if item.state not in _OUT_OF_SERVICE]
-    new, _ = judge.divided(alive, goal, now)
-    leaving: set[int] = set()
+    new, _ = judge.divided(world.instances, goal, now)
+    others, leaving = new.others, set[int]()
     # Of several that have crashed, the first one is reported at a time.
-    while failed := judge.failures(goal, [item for item in new if item.number not in leaving], world.passed, now):
+    while failed := judge.failures(goal, others, world.passed, now):
         leaving |= failed.keys()
+        others = [item for item in others if item.number not in leaving]
     return tuple(Stop(number, goal.generation, "failed") for number in sorted(leaving))
+
+
+def _available(new: Side, passed: frozenset[int]) -> int:
+    """Return how many instances of the goal are ready and have passed."""
+    others = sum(item.number in passed and item.state is State.READY for item in new.others)
+    return others + sum(len(passed & group.numbers()) for group in new.settled)
 
 
 def _by_number(items: Iterable[Instance]) -> list[Instance]:
@@ -158,18 +164,18 @@ def _stop_order(goal: Goal) -> Callable[[Instance], tuple[int, float, int]]:
     return key
 
 
-def _thawed(goal: Goal, new: list[Instance], ours: list[Instance]) -> list[Instance]:
+def _thawed(goal: Goal, new: Side, ours: list[Instance]) -> list[Instance]:
     """Return the instances in standby that the goal needs."""
     return ours[: max(0, goal.wanted - len(new))]
 
 
-def _outdated(goal: Goal, resting: list[Instance], ours: list[Instance], available: list[Instance]) -> list[Stop]:
+def _outdated(goal: Goal, resting: list[Instance], ours: list[Instance], available: int) -> list[Stop]:
     """Return stops of instances in standby that are not needed any more.
 
     These are instances of generations other than the one being replaced and, once enough instances are available, the
     remaining ones of the goal. A goal that only adopts replaces no generation, so standby stays unchanged.
     """
-    enough = len(available) >= goal.instances
+    enough = available >= goal.instances
     mine = {item.number for item in ours}
     others = [item for item in resting if item.number not in mine]
     if goal.standby is not None and goal.standby in goal.same:
@@ -183,27 +189,28 @@ def _outdated(goal: Goal, resting: list[Instance], ours: list[Instance], availab
     ]
 
 
-def _stops(goal: Goal, new: list[Instance], old: list[Instance], available: list[Instance]) -> list[Stop | Freeze]:
+def _stops(goal: Goal, new: Side, old: Side, passed: frozenset[int], available: int) -> list[Stop | Freeze]:
     """Return stops of old instances, in order, then of failed instances of the goal, then of its surplus."""
-    replaced = _replaced(goal, old, available)
-    leaving = {action.number for action in replaced}
-    serving = len(available) + sum(item.state is State.READY and item.number not in leaving for item in old)
+    replaced, ready_leaving = _replaced(goal, old, available)
+    serving = available + old.ready() - ready_leaving
     # All of these have passed before. For an unproven goal automatic restarts are waited for, because they are counted.
-    broken = {item.number for item in new if item.state is State.FAILED and (goal.proven or item.refused)}
-    kept = [item for item in new if item.state is not State.STOPPING and item.number not in broken]
-    return [
-        *replaced,
-        *(Stop(number, goal.generation, "failed") for number in sorted(broken)),
-        *_surplus(goal, kept, available, serving),
-    ]
+    broken = {item.number for item in new.others if item.state is State.FAILED and (goal.proven or item.refused)}
+    going = sum(item.state is State.STOPPING or item.number in broken for item in new.others)
+    surplus = []
+    if len(new) - going > goal.instances:
+        kept = [item for item in new if item.state is not State.STOPPING and item.number not in broken]
+        surplus = _surplus(goal, kept, passed, serving)
+    return [*replaced, *(Stop(number, goal.generation, "failed") for number in sorted(broken)), *surplus]
 
 
-def _replaced(goal: Goal, old: list[Instance], available: list[Instance]) -> list[Stop | Freeze]:
+def _replaced(goal: Goal, old: Side, available: int) -> tuple[list[Stop | Freeze], int]:
+    """Return stops of old instances, in order, and how many of these instances are ready."""
     stops: list[Stop | Freeze] = []
-    serving = len(available) + sum(item.state is State.READY for item in old)
-    left = sum(item.state is not State.STOPPING for item in old)
-    standing = len(available) + left
-    for item in sorted(old, key=_stop_order(goal)):
+    ready = 0
+    serving = available + old.ready()
+    left = len(old) - sum(item.state is State.STOPPING for item in old.others)
+    standing = available + left
+    for item in old.in_order(_stop_order(goal), latest_first=goal.order is Order.NEWEST_OLD_FIRST):
         if item.state is State.STOPPING:
             continue
         if left - 1 < goal.kept:
@@ -212,10 +219,11 @@ def _replaced(goal: Goal, old: list[Instance], available: list[Instance]) -> lis
         if (loss and serving - 1 < goal.floor) or standing - 1 < goal.floor:
             break
         stops.append(_stop_or_freeze(goal, item))
+        ready += loss
         serving -= loss
         standing -= 1
         left -= 1
-    return stops
+    return stops, ready
 
 
 def _stop_or_freeze(goal: Goal, item: Instance) -> Stop | Freeze:
@@ -230,19 +238,16 @@ def _stop_or_freeze(goal: Goal, item: Instance) -> Stop | Freeze:
     return Stop(item.number, item.generation)
 
 
-def _surplus(goal: Goal, kept: list[Instance], available: list[Instance], serving: int) -> list[Stop]:
+def _surplus(goal: Goal, kept: list[Instance], passed: frozenset[int], serving: int) -> list[Stop]:
     """Return stops of surplus instances of the goal; a ready one is stopped only if enough others serve."""
     stops: list[Stop] = []
-    if len(kept) <= goal.instances:
-        return stops
-    counted = {item.number for item in available}
 
     # Those that are not ready first, then those that have yet to pass, then the most recently started.
     def turn(item: Instance) -> tuple[bool, bool, float, int]:
-        return (item.state is State.READY, item.number in counted, -item.started, -item.number)
+        return (item.state is State.READY, _counts(item, passed), -item.started, -item.number)
 
     for item in sorted(kept, key=turn)[: len(kept) - goal.instances]:
-        loss = item.number in counted
+        loss = _counts(item, passed)
         if item.state is State.READY and serving - loss < goal.instances:
             break
         stops.append(Stop(item.number, item.generation, "surplus"))
@@ -250,28 +255,31 @@ def _surplus(goal: Goal, kept: list[Instance], available: list[Instance], servin
     return stops
 
 
-def _unblock(goal: Goal, new: list[Instance], old: list[Instance], available: list[Instance]) -> list[Stop | Freeze]:
+def _counts(item: Instance, passed: frozenset[int]) -> bool:
+    return item.state is State.READY and item.number in passed
+
+
+def _unblock(goal: Goal, new: Side, old: Side, available: int) -> list[Stop | Freeze]:
     """Stop one old instance that is not ready out of order, if nothing else can start or stop and none is stopping.
 
     An old instance that is starting is not waited for, because it may be in a crash loop.
     """
-    if len(available) < len(new) or any(item.state is State.STOPPING for item in old):
+    if available < len(new) or any(item.state is State.STOPPING for item in old.others):
         return []
-    down = [item for item in old if item.state is not State.READY]
-    if not down or len(available) + len(old) - 1 < goal.floor or len(old) - 1 < goal.kept:
+    down = [item for item in old.others if item.state is not State.READY]
+    if not down or available + len(old) - 1 < goal.floor or len(old) - 1 < goal.kept:
         return []
     first = min(down, key=_stop_order(goal))
     return [Stop(first.number, first.generation, "failed" if first.state is State.FAILED else "replaced")]
 
 
-def _starts(
-    goal: Goal, new: list[Instance], old: list[Instance], idle: list[Instance], resting: list[Instance]
-) -> list[Start]:
+def _starts(goal: Goal, new: Side, old: Side, idle: list[Instance], resting: list[Instance]) -> list[Start]:
     """Return starts of as many instances as the goal lacks and the ceiling allows: pinned ones, then free numbers."""
     room = min(goal.wanted - len(new), goal.ceiling - len(new) - len(old))
     if room <= 0:
         return []
-    taken = {item.number for item in (*new, *old, *resting)}
+    taken = {item.number for item in (*new.others, *old.others, *resting)}
+    taken.update(*(group.numbers() for group in (*new.settled, *old.settled)))
     ours = [item.number for item in _by_number(idle) if item.generation == goal.generation]
     unfit = goal.avoid | goal.masked
     numbers = [number for number in ours if number not in unfit][:room]
@@ -282,15 +290,18 @@ def _starts(
     return [Start(number, goal.generation) for number in numbers]
 
 
-def _adopts(goal: Goal, passed: list[Instance]) -> list[Adopt]:
+def _adopts(goal: Goal, new: Side, passed: frozenset[int]) -> list[Adopt]:
+    """Return adoptions of the instances that have passed under another generation."""
+    others = [item for item in new.others if item.generation != goal.generation]
+    groups = [group for group in new.settled if group.generation != goal.generation]
     return [
         Adopt(item.number, goal.generation, item.generation)
-        for item in _by_number(passed)
-        if item.generation is not None and item.generation != goal.generation
+        for item in _by_number(Side(others, tuple(groups)))
+        if item.number in passed and item.generation is not None
     ]
 
 
-def _unpins(goal: Goal, new: list[Instance], idle: list[Instance], starts: list[Start]) -> list[Unpin]:
+def _unpins(goal: Goal, new: Side, idle: list[Instance], starts: list[Start]) -> list[Unpin]:
     """Return unpins of instances that do not run, because they would start at the next boot.
 
     Those of the goal that will be started later keep their pins.

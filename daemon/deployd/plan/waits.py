@@ -34,7 +34,7 @@ class Wait:
 def waits(goal: Goal, instances: Iterable[Instance], passed: frozenset[int], now: float) -> dict[Wait, str]:
     """Return what is waited for, and its words: the end of a sentence that begins with the instance."""
     found = {}
-    for item in instances:
+    for item in judge.unproved(instances, goal, passed):
         what = _what(goal, item, passed, now)
         if what is not None:
             found[Wait(item.number, item.generation, what)] = _words(goal, item, what)

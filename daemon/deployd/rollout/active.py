@@ -14,6 +14,7 @@ from deployd.model.clock import Timestamp
 from deployd.model.failure import Failure
 from deployd.model.generation import Cause, Generation
 from deployd.model.instance import Instance, Listener, State
+from deployd.model.instances import Instances
 from deployd.model.rollout import Hold, Phase, Rollout
 from deployd.plan import judge
 from deployd.plan.goal import Goal
@@ -220,9 +221,9 @@ class ActiveRollout:
         self.cancel_after_hooks()
 
 
-def snapshot(active: ActiveRollout | None, seen: tuple[Instance, ...], settings: App, recalled: int | None) -> Snapshot:
+def snapshot(active: ActiveRollout | None, seen: Instances, settings: App, recalled: int | None) -> Snapshot:
     """Return what routing needs to know of the app and of its active rollout, if there is one."""
-    deaf = frozenset(item.number for item in seen if item.listener is not Listener.PASSED and item.deaf)
+    deaf = frozenset(item.number for item in seen.others if item.listener is not Listener.PASSED and item.deaf)
     if active is None:
         return Snapshot(seen, settings, prefer=recalled, unanswered=deaf)
     goal = active.aim.goal if active.aim is not None else None

@@ -120,7 +120,7 @@ class Recorder:
         self.leave_out(active, {item.instance: item.reason for item in plan.unfit if item.instance is not None})
         if active.note_plan(plan, now):
             news = plan.passed - before
-            for item in instances:
+            for item in instances if news else ():
                 if item.number in news and item.generation == goal:
                     self._events.instance(item.number, goal, "ready")
             self.progress(active)

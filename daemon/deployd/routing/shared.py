@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import operator
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from itertools import compress
 
 from deployd.alarm import Alarm
 from deployd.errors import DeploydError, Refused, SystemdError
@@ -23,7 +25,7 @@ from deployd.routing.report import Report
 from deployd.routing.snapshot import Snapshot
 from deployd.routing.socket_units import SocketUnits
 from deployd.systemd.manager import Systemd
-from deployd.systemd.proxy import UNIT
+from deployd.systemd.proxy import UNIT, Properties
 from deployd.units.deployment import Deployment
 from deployd.units.occupants import is_local
 from deployd.units.text.sockets import Socket
@@ -66,12 +68,14 @@ class Shared(Backend):
         self._wanted = Routing.SHARED
         self._up = False
         self._restored = False
-        self._numbers: tuple[int, ...] = ()
+        self._instances: tuple[Instance, ...] = ()
         self._reopening = Reopening()
         self._refusal = ""
         self._lost: frozenset[int] = frozenset()
-        self._basis: tuple[object, ...] = ()
-        """What `_lost` was found from."""
+        self._searched: tuple[tuple[Instance, ...], list[Properties]] = (), []
+        """The instances and the sockets from which `_lost` was found."""
+        self._suspicious: dict[int, tuple[Instance, list[str]]] = {}
+        """Instances that may have lost sockets, and these sockets."""
         self._held: dict[tuple[int, str], frozenset[str]] = {}
         """Instance and invocation to the sockets that it is passed."""
         self._mending: asyncio.Task[None] | None = None
@@ -82,7 +86,7 @@ class Shared(Backend):
 
     async def update(self, snapshot: Snapshot) -> bool:
         self._wanted, self._up = snapshot.settings.routing, snapshot.up
-        self._numbers = tuple(item.number for item in snapshot.instances)
+        self._instances = snapshot.instances
         await self._watch(self._deployment.listening(self._app))
         await self._close_removed()
         if not self._restored:
@@ -118,7 +122,7 @@ class Shared(Backend):
     def unreachable(self) -> dict[int, str]:
         if closed := [item for item in self.addresses() if not item.open]:
             why = f"{' '.join(item.address for item in closed)} is closed: {closed[0].reason}"
-            return dict.fromkeys(self._numbers, why)
+            return dict.fromkeys((item.number for item in self._instances), why)
         return dict.fromkeys(self._lost, "it runs without the listening socket, and is about to be restarted")
 
     def report(self) -> Report:
@@ -191,21 +195,28 @@ class Shared(Backend):
             log.warning("%s: a listening socket had been closed and was opened again", self._app)
         return opened
 
-    async def _find_lost(self, instances: Iterable[Instance]) -> None:
+    async def _find_lost(self, instances: tuple[Instance, ...]) -> None:
         """Find the instances that run without a socket that they would be passed if they were started now."""
-        basis = instances, [self._systemd.properties(item.name) for item in self._sockets]
-        if basis == self._basis:
+        sockets = [self._systemd.properties(item.name) for item in self._sockets]
+        before, known = self._searched
+        if instances is before and sockets == known:
             return
+        changed = instances
+        if sockets == known and len(instances) == len(before):
+            changed = tuple(compress(instances, map(operator.is_not, instances, before)))
+        else:
+            self._suspicious = {}
+        for item in changed:
+            self._suspicious.pop(item.number, None)
+            if names := [socket.name for socket in self._sockets if self._units.has_lost(item, socket.name)]:
+                self._suspicious[item.number] = item, names
         lost, held = set(), {}
-        for item in instances:
-            suspicious = [socket.name for socket in self._sockets if self._units.has_lost(item, socket.name)]
-            if not suspicious:
-                continue
+        for item, names in self._suspicious.values():
             key = item.number, item.invocation_id
             held[key] = self._held.get(key) or await self._passed(item.number)
-            if held[key].intersection(suspicious):
+            if held[key].intersection(names):
                 lost.add(item.number)
-        self._basis, self._held, self._lost = basis, held, frozenset(lost)
+        self._searched, self._held, self._lost = (instances, sockets), held, frozenset(lost)
 
     async def _passed(self, number: int) -> frozenset[str]:
         unit = unit_name.instance(self._app, number)
@@ -217,8 +228,8 @@ class Shared(Backend):
             return
         if snapshot.rollout is not None and not snapshot.rollout.suspended:
             return
-        settled = all(item.state in (State.READY, State.INACTIVE, State.STANDBY) for item in snapshot.instances)
-        if self._lost and settled:
+        resting = State.READY, State.INACTIVE, State.STANDBY
+        if self._lost and all(item.state in resting for item in snapshot.instances):
             number = min(self._lost)
             log.warning("%s: instance %d does not have the socket that is open now; restarting it", self._app, number)
             self._mending = asyncio.ensure_future(self._restart(number, snapshot.settings))

@@ -31,6 +31,7 @@ from deployd.state.disk import Disk, reported
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 _TARGET = re.compile(r"\.\./generations/([1-9][0-9]{0,17})")
 _NO_PINS: Mapping[int, int] = MappingProxyType({})
+_NO_RECORDS: Mapping[int, StandbyRecord] = MappingProxyType({})
 _RECORD = re.compile(r"([1-9][0-9]{0,17}) ([0-9]+\.[0-9]+)\n")
 
 
@@ -53,6 +54,8 @@ class Pins:
         """The copies of credentials to which generations link."""
         self._read: dict[str, tuple[int, Mapping[int, int]]] = {}
         self._standby: dict[str, tuple[int, dict[int, StandbyRecord]]] = {}
+        self._unpinned: dict[str, tuple[Mapping[int, StandbyRecord], Mapping[int, int], dict[int, StandbyRecord]]] = {}
+        """By app: standby records, pins, and the records of instances without a pin."""
 
     def generation_dir(self, app_name: str, number: int) -> Path:
         return self._app(app_name) / "generations" / str(number)
@@ -140,21 +143,29 @@ class Pins:
                 self._disk.remove(path)
                 self._disk.sync(path.parent)
 
-    def standby(self, app_name: str) -> dict[int, StandbyRecord]:
-        """Map instances in standby to their records. They may have ended since. Pinned instances are left out."""
-        directory = self._app(app_name) / "standby"
+    def standby(self, app_name: str) -> Mapping[int, StandbyRecord]:
+        """Map instances in standby to their records. They may have ended since. Pinned instances are left out.
+
+        As for `read`, the result is the same object as long as nothing changes.
+        """
         with reported(f"read the standby records of {app_name}"):
-            try:
-                stamp = directory.stat().st_mtime_ns
-            except (FileNotFoundError, NotADirectoryError):
-                return {}
+            stamp = self._stamp(app_name, "standby")
+            if stamp is None:
+                return _NO_RECORDS
             known = self._standby.get(app_name)
             if known is None or known[0] != stamp:
-                names = (entry for entry in self._entries(directory) if _NUMBER.fullmatch(entry.name))
+                entries = self._entries(self._app(app_name) / "standby")
+                names = (entry for entry in entries if _NUMBER.fullmatch(entry.name))
                 found = {int(entry.name): record for entry in names if (record := self._parsed(entry)) is not None}
                 known = self._standby[app_name] = stamp, dict(sorted(found.items()))
-        pinned = self.read(app_name) if known[1] else {}
-        return {number: record for number, record in known[1].items() if number not in pinned}
+        records = known[1]
+        if not records:
+            return _NO_RECORDS
+        pinned, before = self.read(app_name), self._unpinned.get(app_name)
+        if before is None or before[0] is not records or before[1] is not pinned:
+            left = {number: record for number, record in records.items() if number not in pinned}
+            before = self._unpinned[app_name] = records, pinned, left
+        return before[2]
 
     def held(self, app_name: str) -> dict[int, int]:
         """Map instances that need the files of their generation, pinned ones and those in standby, to generations."""
@@ -168,7 +179,7 @@ class Pins:
         time of the directory is not that of the last write of this process; otherwise the result is the same object.
         """
         with reported(f"read the pins of {app_name}"):
-            stamp = self._stamp(app_name)
+            stamp = self._stamp(app_name, "pins")
             if stamp is None:
                 return _NO_PINS
             known = self._read.get(app_name)
@@ -182,18 +193,23 @@ class Pins:
     def _written(self, app_name: str, instance: int, generation: int | None) -> Iterator[None]:
         """Note that the block sets the pin of an instance, so that not all pins have to be read again after it."""
         before = self._read.pop(app_name, None)
-        current = before is not None and before[0] == self._stamp(app_name)
+        current = before is not None and before[0] == self._stamp(app_name, "pins")
         yield
-        if before is not None and current and (stamp := self._stamp(app_name)) is not None:
-            others = {number: item for number, item in before[1].items() if number != instance}
-            pins = others if generation is None else dict(sorted({**others, instance: generation}.items()))
+        if before is not None and current and (stamp := self._stamp(app_name, "pins")) is not None:
+            pins = dict(before[1])
+            if generation is None:
+                pins.pop(instance, None)
+            elif instance in pins:
+                pins[instance] = generation
+            else:
+                pins = dict(sorted({**pins, instance: generation}.items()))
             self._read[app_name] = stamp, pins
 
-    def _stamp(self, app_name: str) -> int | None:
-        """Return the modification time of the pins in nanoseconds, None if there are none."""
-        self._app(app_name)
+    def _stamp(self, app_name: str, directory: str) -> int | None:
+        """Return the modification time of pins or standby records in nanoseconds, None if there are none."""
+        _require_name(app_name)
         try:
-            return os.stat(f"{self._apps}/{app_name}/pins").st_mtime_ns  # noqa: PTH116 - called often
+            return os.stat(f"{self._apps}/{app_name}/{directory}").st_mtime_ns  # noqa: PTH116 - called often
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -242,9 +258,7 @@ class Pins:
                 self._disk.sync(path.parent)
 
     def _app(self, app_name: str) -> Path:
-        # The name may come from the bus and must not lead out of the directory.
-        if not app_name or "/" in app_name or app_name.startswith("."):
-            raise InvalidRequest(f'"{app_name}" is not the name of an app')
+        _require_name(app_name)
         return self._apps / app_name
 
     def _pin(self, app_name: str, instance: int) -> Path:
@@ -303,3 +317,9 @@ class Pins:
         except OSError:
             # The first error is the one to report; `prune` and the next attempt remove the leftover.
             return
+
+
+def _require_name(app_name: str) -> None:
+    """Raise InvalidRequest for what is no name: it may come from the bus and must not lead out of the directory."""
+    if not app_name or "/" in app_name or app_name.startswith("."):
+        raise InvalidRequest(f'"{app_name}" is not the name of an app')

@@ -61,6 +61,8 @@ class Systemd:
         self._timeout = timeout
         self._proxy = Proxy(bus, timeout)
         self._units: dict[str, Properties] = {}
+        self.revision = 0
+        """How often the mirror has changed: as long as this stays the same, no unit has changed."""
         self._by_path: dict[str, str] = {}
         self._jobs = Jobs(self._job_of, self._read_again, first_check)
         self._reading: dict[str, list[Properties]] = {}
@@ -103,7 +105,7 @@ class Systemd:
             if afresh:
                 await self.refresh(unit)
         else:
-            self._units[unit] = {}
+            self._set(unit, {})
             self._by_path[unit_path(unit)] = unit
             try:
                 await self.refresh(unit)
@@ -124,10 +126,11 @@ class Systemd:
         finally:
             self._reading[unit] = [item for item in self._reading[unit] if item is not news]
         if unit in self._units:  # unwatch() may have been called meanwhile
-            self._units[unit] = self._units[unit] | read | news
+            self._set(unit, self._units[unit] | read | news)
 
     def unwatch(self, unit: str) -> None:
         """Stop mirroring `unit`."""
+        self.revision += 1
         self._units.pop(unit, None)
         self._by_path.pop(unit_path(unit), None)
 
@@ -139,8 +142,7 @@ class Systemd:
         return self._units.get(unit, NOTHING)
 
     def mirrored(self, units: Iterable[str]) -> list[Properties]:
-        """Return the mirrored properties of several units. Equal lists of a thousand are compared in microseconds, as
-        unchanged properties are the same objects."""
+        """Return the mirrored properties of several units; unchanged properties are the same objects as before."""
         return [self._units.get(unit, NOTHING) for unit in units]
 
     async def read(self, unit: str, interface: str, names: Iterable[str]) -> Properties:
@@ -256,6 +258,10 @@ class Systemd:
             if self.properties(unit) != before:
                 self._notify(unit)
 
+    def _set(self, unit: str, properties: Properties) -> None:
+        self._units[unit] = properties
+        self.revision += 1
+
     def _on_properties(self, message: Signal) -> None:
         unit = self._by_path.get(message.path)
         if unit is None:
@@ -268,7 +274,7 @@ class Systemd:
         # A change of state comes with changes of Job, which are news only in an inactive unit, where nothing else is.
         idle = mirror.get("ActiveState") == "inactive"
         if any(mirror.get(name) != value for name, value in changed.items() if name != "Job" or idle):
-            self._units[unit] = mirror | changed
+            self._set(unit, mirror | changed)
             self._notify(unit)
 
     def _on_job_removed(self, message: Signal) -> None:
@@ -276,7 +282,7 @@ class Systemd:
         mirror = self.properties(unit)
         if mirror.get("Job", [0])[0] == number:
             # The unit's change of Job is signalled after the end of the job.
-            self._units[unit] = mirror | {"Job": [0, "/"]}
+            self._set(unit, mirror | {"Job": [0, "/"]})
         self._jobs.removed(path, result)
 
     def _on_reloading(self, message: Signal) -> None:

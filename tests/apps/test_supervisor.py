@@ -53,8 +53,12 @@ def test_every_app_gets_one_controller_that_has_observed_its_instances() -> None
             controller.start.assert_called_once_with()
             controller.observed.assert_awaited_once_with()
         assert site.supervisor.controller("a") is site.made["a"]
-        site.supervisor.on_unit_change("a@1.service")
-        site.made["b"].on_unit_change.assert_called_once_with("a@1.service")
+        for unit in ("a@1.service", "c@1.service", "other.timer"):
+            site.supervisor.on_unit_change(unit)
+        site.made["a"].on_unit_change.assert_called_once_with("a@1.service")
+        site.made["b"].on_unit_change.assert_not_called()
+        site.supervisor.on_unit_change("")
+        site.made["b"].on_unit_change.assert_called_once_with("")
 
     run(test)
 

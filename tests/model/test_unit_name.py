@@ -43,6 +43,11 @@ def every_name(app: str, number: int) -> list[str]:
 
 
 @given(apps, numbers)
+def test_each_name_says_of_which_app_it_is(app: str, number: int) -> None:
+    assert {unit_name.app(name) for name in every_name(app, number)} == {app}
+
+
+@given(apps, numbers)
 def test_the_names_are_those_of_the_contract(app: str, number: int) -> None:
     assert every_name(app, number) == [
         f"{app}.service",

@@ -10,6 +10,7 @@ from typing import Any
 from deployd.apps.announcer import Announcer
 from deployd.apps.registry import Registry
 from deployd.errors import DeploydError
+from deployd.model import unit_name
 from deployd.rollout.controller import Controller
 
 log = logging.getLogger(__name__)
@@ -80,9 +81,11 @@ class Supervisor:
         self._announcer.forget(name)
 
     def on_unit_change(self, unit: str) -> None:
-        """Pass the change of a unit on to the controllers; "" means that any unit may have changed."""
-        for controller in self._registry:
-            controller.on_unit_change(unit)
+        """Pass the change of a unit on to the controller of its app; "" means that any unit may have changed."""
+        concerned = [self._registry.controller(unit_name.app(unit))] if unit else self._registry
+        for controller in concerned:
+            if controller is not None:
+                controller.on_unit_change(unit)
 
     def on_mount(self) -> None:
         """Pass on to the controllers that a file system was mounted or unmounted."""

@@ -29,6 +29,11 @@ from collections.abc import Iterable
 _NUMBER = "([1-9][0-9]*)"
 
 
+def app(unit: str) -> str:
+    """Return the name of the app to which `unit` belongs, if it belongs to one."""
+    return re.split("[@:]", unit.rpartition(".")[0], maxsplit=1)[0]
+
+
 def app_unit(app: str) -> str:
     """Return the name of the app unit."""
     return f"{app}.service"

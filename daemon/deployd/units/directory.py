@@ -18,6 +18,7 @@ from deployd.model.app import NAME
 from deployd.state.disk import Disk, reported
 from deployd.units import verification
 from deployd.units.drop_ins import DropIns
+from deployd.units.listing import Listing
 from deployd.units.text import HEADER, Unit, is_unit, unit_names
 
 SYSTEMDS = (
@@ -43,7 +44,8 @@ class UnitDirectory:
         self._scratch = scratch
         self._others = [Path(other) for other in others]
         self._disk = disk or Disk()
-        self._drop_ins = DropIns([self._path, *self._others])
+        self._listing = Listing()
+        self._drop_ins = DropIns([self._path, *self._others], self._listing)
 
     def sweep(self) -> None:
         """Empty the directory for verification: a daemon that was killed may have left units there."""
@@ -59,10 +61,11 @@ class UnitDirectory:
 
     def installed(self, app_name: str) -> dict[str, str]:
         """Return the installed units of the app as a whole: name to text."""
-        later = sorted(path.name for path in self._path.glob(f"{app_name}:*") if is_unit(app_name, path.name))
+        found = self._listing.starting_with(self._path, f"{app_name}:")
+        later = [name for name in found if is_unit(app_name, name)]
         names = dict.fromkeys((*unit_names(app_name), unit_name.instance_socket(app_name, ""), *later))
-        found = {name: self._read(self._path / name) for name in names}
-        return {name: text for name, text in found.items() if text is not None and text.startswith(HEADER)}
+        texts = {name: self._read(self._path / name) for name in names}
+        return {name: text for name, text in texts.items() if text is not None and text.startswith(HEADER)}
 
     def own(self, app_name: str) -> dict[int, str]:
         """Return the unit files of single instances, which replace the template: instance number to text."""
@@ -74,12 +77,15 @@ class UnitDirectory:
 
     def masked(self, app_name: str) -> frozenset[int]:
         """Return the instances that are masked, which systemd does not start."""
-        pattern = unit_name.instance(app_name, "*")
+        before = unit_name.instance(app_name, "*").partition("*")[0]
+        places = (self._path, *self._others)
         names = {
-            path.name for place in (self._path, *self._others) for path in place.glob(pattern) if path.is_symlink()
+            name: number
+            for place in places
+            for name in self._listing.starting_with(place, before)
+            if (number := unit_name.instance_number(app_name, name)) is not None and (place / name).is_symlink()
         }
-        numbers = {name: unit_name.instance_number(app_name, name) for name in names}
-        return frozenset(number for name, number in numbers.items() if number is not None and self._mask(name))
+        return frozenset(number for name, number in names.items() if self._mask(name))
 
     def unfit(self, app_name: str) -> dict[int, str]:
         """Return the instances that drop-ins for a single number break, each with the reason. Raises StateError."""
@@ -161,8 +167,8 @@ class UnitDirectory:
         self, app_name: str, name: Callable[[str, str], str], number_of: Callable[[str, str], int | None]
     ) -> dict[int, str]:
         found: dict[int, str] = {}
-        for path in self._path.glob(name(app_name, "*")):
-            number = number_of(app_name, path.name)
+        for file in self._listing.starting_with(self._path, name(app_name, "*").partition("*")[0]):
+            path, number = self._path / file, number_of(app_name, file)
             text = self._read(path) if number is not None and not path.is_symlink() else None
             if number is not None and text is not None and text.startswith(HEADER):
                 found[number] = text

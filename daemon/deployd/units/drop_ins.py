@@ -14,6 +14,7 @@ from pathlib import Path
 from deployd.errors import StateError
 from deployd.model import unit_name
 from deployd.model.directive import Kind, broken
+from deployd.units.listing import Listing
 
 CONTROL = ("/etc/systemd/system.control", "/run/systemd/system.control")
 """Where ``systemctl set-property`` writes drop-ins; these override all others."""
@@ -39,8 +40,9 @@ class DropIn:
 class DropIns:
     """The drop-ins in these directories of units, which are listed in the order of their precedence."""
 
-    def __init__(self, directories: Iterable[Path]) -> None:
+    def __init__(self, directories: Iterable[Path], listing: Listing | None = None) -> None:
         self._directories = [*map(Path, CONTROL), *directories]
+        self._listing = listing or Listing()
 
     def of(self, unit: str) -> list[DropIn]:
         """Return the drop-ins of a unit in the order in which systemd reads them. Raises StateError.
@@ -83,8 +85,9 @@ class DropIns:
 
     def single(self, app: str) -> frozenset[int]:
         """Return the instances that have drop-ins of their own."""
-        found = {path.name for place in self._directories for path in place.glob(f"{unit_name.instance(app, '*')}.d")}
-        numbers = (unit_name.instance_number(app, name.removesuffix(".d")) for name in found)
+        before = unit_name.instance(app, "*").partition("*")[0]
+        found = {name for place in self._directories for name in self._listing.starting_with(place, before)}
+        numbers = (unit_name.instance_number(app, name.removesuffix(".d")) for name in found if name.endswith(".d"))
         return frozenset(number for number in numbers if number is not None)
 
 

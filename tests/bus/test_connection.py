@@ -23,7 +23,7 @@ from tests.cli.fake_daemon import CONFIG, private_bus
 
 NAME, PATH, INTERFACE = "org.example.Server", "/org/example", "org.example.Interface"
 NO_REPLY = "org.freedesktop.DBus.Error.NoReply"
-HAPPENED: dict[str, str] = {"interface": INTERFACE, "member": "Happened", "signature": "s"}
+HAPPENED: dict[str, Any] = {"interface": INTERFACE, "member": "Happened", "signature": "s"}
 
 
 @pytest.fixture(scope="module")

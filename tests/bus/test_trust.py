@@ -11,18 +11,18 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from dbus_next.signature import SignatureTree
 
 from deployd.bus import DBUS, MOST_CALLS, Bus, BusError, MethodCall, Reply, Signal
-from deployd.bus.bodies import MOST_BYTES, MOST_SIGNATURES, MOST_TEXT, read
+from deployd.bus.bodies import MOST_BYTES, MOST_TEXT, read
 from deployd.bus.callers import MOST_BODY
+from deployd.bus.reader import reader
 from deployd.errors import Busy
 from tests.attacks import raw
 from tests.bus.private_bus import connections, run
 from tests.cli.fake_daemon import private_bus
 
 NAME, PATH, INTERFACE = "org.example.Server", "/org/example", "org.example.Interface"
-HAPPENED: dict[str, str] = {"interface": INTERFACE, "member": "Happened", "signature": "s"}
+HAPPENED: dict[str, Any] = {"interface": INTERFACE, "member": "Happened", "signature": "s"}
 
 
 @pytest.fixture(scope="module")
@@ -329,7 +329,7 @@ def test_odd_messages_are_survived(address: str) -> None:
 def test_the_cache_of_signatures_is_bounded() -> None:
     for kinds in itertools.product("ybnqiuxtd", repeat=4):
         assert read("<", f"({''.join(kinds)})", bytes(64))
-    assert len(SignatureTree._cache) <= MOST_SIGNATURES + 8
+    assert reader.cache_info().currsize == reader.cache_info().maxsize
 
 
 def test_few_calls_are_queued_while_their_sender_is_being_looked_up(address: str) -> None:

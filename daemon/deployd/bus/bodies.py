@@ -1,13 +1,13 @@
-"""Marshals and unmarshals message bodies with dbus-next. Refuses messages for which the bus would disconnect us."""
+"""Marshals and unmarshals message bodies. Refuses messages for which the bus would disconnect us."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dbus_next import Message, Variant
-from dbus_next._private.unmarshaller import Unmarshaller
-from dbus_next.signature import SignatureTree
+
+from deployd.bus.reader import Read, dictionary, reader
 
 MOST_BYTES = 16 << 20
 """Longest message that is sent. The system bus disconnects the sender of more than 32 MiB (max_message_size)."""
@@ -15,8 +15,7 @@ MOST_BYTES = 16 << 20
 MOST_TEXT = 2048
 """Characters of an error message."""
 
-MOST_SIGNATURES = 1024
-"""Signatures in dbus-next's cache. It never drops any, and the variants in a call may have arbitrary signatures."""
+DICTIONARY = "a{sv}"
 
 
 class Unsendable(ValueError):
@@ -27,19 +26,33 @@ class Unreadable(ValueError):
     """The body does not match its signature."""
 
 
-def read(order: str, signature: str, data: bytes, *, signatures: bool = False) -> list[Any]:
+def read(
+    order: str,
+    signature: str,
+    data: bytes,
+    *,
+    signatures: bool = False,
+    wanted: frozenset[str] | None = None,
+) -> list[Any]:
     """Unmarshal a body, variants unwrapped. Raises Unreadable.
 
     With `signatures`, the values of an a{sv} are pairs of signature and value, which `marshal` accepts as they are.
+    With `wanted`, it has these keys only.
     """
-    if len(SignatureTree._cache) > MOST_SIGNATURES:
-        SignatureTree._cache.clear()
-    reader = Unmarshaller(None)
-    reader.buf, reader.endian = bytearray(data), ord("l" if order == "<" else "B")
+    values, at = [], 0
     try:
-        values = [reader.read_argument(kind) for kind in SignatureTree._get(signature).types]
-        return [_typed(value) if signatures else _unwrap(value) for value in values]
-    except Exception as error:  # dbus-next has no error class for this: malformed bytes raise anything
+        steps: Iterable[Read] = reader(order, signature)
+        if signatures or wanted is not None:
+            before, found, after = signature.partition(DICTIONARY)
+            chosen = [dictionary(order, wanted, signatures=signatures)] if found else []
+            steps = (*reader(order, before), *chosen, *reader(order, after))
+        for step in steps:
+            value, at = step(data, at)
+            values.append(value)
+        if at > len(data):
+            raise ValueError("it is too short")
+        return values
+    except Exception as error:  # malformed bytes raise anything
         raise Unreadable(f"the body does not match its signature {signature!r}: {error!r}"[:MOST_TEXT]) from error
 
 
@@ -91,20 +104,4 @@ def _wrap(value: Any) -> Any:
         return {key: Variant(*item) if isinstance(item, tuple) else item for key, item in value.items()}
     if isinstance(value, list):
         return [_wrap(item) for item in value]
-    return value
-
-
-def _typed(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: (item.signature, _unwrap(item.value)) for key, item in value.items()}
-    return _unwrap(value)
-
-
-def _unwrap(value: Any) -> Any:
-    if isinstance(value, Variant):
-        return _unwrap(value.value)
-    if isinstance(value, list):
-        return [_unwrap(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _unwrap(item) for key, item in value.items()}
     return value

@@ -95,12 +95,14 @@ class Bus:
         path: str = "",
         path_namespace: str = "",
         arg0: str = "",
+        wanted: frozenset[str] | None = None,
     ) -> Callable[[], None]:
         """Have `handler` called for each signal that the current owner of `name` sends; return a function to stop that.
 
-        Signals of other senders or with another `signature` are dropped. Raises BusError.
+        Of an a{sv} in the body it gets the `wanted` keys, by default all. Signals of other senders or with another
+        `signature` are dropped. Raises BusError.
         """
-        found = Subscription(name, interface, member, signature, handler, path, path_namespace, arg0)
+        found = Subscription(name, interface, member, signature, handler, path, path_namespace, arg0, wanted)
         return await self._subscribe(found)
 
     async def follow(self, name: str, handler: Callable[[str], None]) -> Callable[[], None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from itertools import chain
 
 from deployd.bus.bodies import Unreadable, read
 from deployd.bus.messages import DBUS, Handler, Signal
@@ -26,6 +27,8 @@ class Subscription:
     path: str = ""
     path_namespace: str = ""
     arg0: str = ""
+    wanted: frozenset[str] | None = None
+    """The keys of an a{sv} in the body that the handler uses; None for all."""
 
     @property
     def rule(self) -> str:
@@ -76,13 +79,16 @@ class Subscriptions:
     def deliver(self, header: Header, data: bytes) -> None:
         """Call the handlers of a signal. If one fails, log that and call the others."""
         fields = header.fields
+        concerned = self._concerned(fields)
+        asked = [subscription.wanted for subscription in concerned]
+        wanted = None if None in asked else frozenset(chain.from_iterable(keys for keys in asked if keys is not None))
         try:
-            body = read(header.order, fields.signature, data)
+            body = read(header.order, fields.signature, data, wanted=wanted)
         except Unreadable as error:
             log.error("a signal %s.%s was ignored: %s", fields.interface, fields.member, error)
             return
         signal = Signal(fields.sender, fields.path, fields.interface, fields.member, body)
-        for subscription in self._concerned(fields):
+        for subscription in concerned:
             if subscription.arg0 in ("", body[0] if body else ""):
                 try:
                     subscription.handler(signal)

@@ -78,7 +78,7 @@ class Systemd:
             ("Reloading", "b", self._on_reloading),
         ):
             await subscribe(NAME, handler, interface=MANAGER, member=member, signature=signature, path=PATH)
-        for interface in (UNIT, SERVICE):
+        for interface, wanted in ((UNIT, UNIT_PROPERTIES), (SERVICE, SERVICE_PROPERTIES)):
             await subscribe(
                 NAME,
                 self._on_properties,
@@ -87,6 +87,7 @@ class Systemd:
                 signature="sa{sv}as",
                 path_namespace=f"{PATH}/unit",
                 arg0=interface,
+                wanted=wanted,
             )
         await self._bus.follow(NAME, self._on_owner)
         await self.resubscribe()

@@ -59,6 +59,7 @@ def look(
     async def work() -> tuple[Instance, list[str]]:
         world: Any = World(finds, probe)
         states: list[str] = []
+        also: list[str] = []
         looked = ListeningInstances(
             "web",
             world,
@@ -67,6 +68,7 @@ def look(
             Path("/sys/fs/cgroup"),
             changed=lambda: None,
             emit=lambda _event, fields: states.append(fields["state"]),
+            also=lambda: also.append("done"),
             clock=lambda: world.now,
         )
         looked.update([ONE])
@@ -74,6 +76,7 @@ def look(
         await asyncio.wait_for(world.over.wait(), 30)
         shown = overlaid(ONE, looked.results)
         await looked.stop()
+        assert also, "with each look at all instances"
         return shown, states
 
     return asyncio.run(work())

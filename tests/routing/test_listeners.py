@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from deployd.model.instance import Instance, State
 from deployd.routing.listeners import Listeners
 
 
@@ -46,3 +47,48 @@ def test_a_socket_in_which_connections_wait_is_closed_when_systemd_has_seen_them
     monkeypatch.setattr(listeners, "queues", lambda: {1: waiting})
     asyncio.run(listeners.end(1))
     assert systemd.calls == calls
+
+
+class Steering:
+    """Counts how often the connections were recounted, which takes a second each time."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.in_turn = ""
+        self.recounts = 0
+        self._clock = clock
+
+    def recount(self, _live: object) -> int:
+        self.recounts += 1
+        self._clock.now += 1
+        return 0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_connections_are_recounted_when_a_process_is_new_and_from_time_to_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    steering = Steering(clock)
+    kernel: Any = SimpleNamespace(diag=None, steering=lambda _app: steering)
+    listeners = Listeners("demo", SimpleNamespace(), kernel, SimpleNamespace(), Path("/"))  # type: ignore[arg-type]
+    monkeypatch.setattr(listeners, "_known", {1: ("", ())})
+    monkeypatch.setattr("deployd.routing.listeners.time", clock)
+    first, second = (Instance(1, 7, State.READY, invocation_id=name) for name in ("first", "second"))
+    assert listeners.recount([first])
+    assert listeners.recount([first])
+    assert steering.recounts == 1, "nothing has changed"
+    assert not listeners.recount([second]), "it would take more than a hundredth of the time"
+    clock.now += 99
+    assert listeners.recount([second])
+    assert steering.recounts == 2
+    clock.now += 298
+    assert listeners.recount([second])
+    assert steering.recounts == 2
+    clock.now += 1
+    assert listeners.recount([second])
+    assert steering.recounts == 3, "after five minutes"

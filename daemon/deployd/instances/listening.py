@@ -93,9 +93,11 @@ class ListeningInstances:
         *,
         changed: Callable[[], None],
         emit: Emit,
+        also: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`cgroups`: where cgroup v2 is mounted; without it, nothing can be known."""
+        """`cgroups`: where cgroup v2 is mounted; without it, nothing can be known. `also`: what else is to be done with
+        each look at all instances, so that the daemon does not wake for it."""
         self._app = app
         self._systemd = systemd
         self._history = history
@@ -103,6 +105,7 @@ class ListeningInstances:
         self._cgroups = cgroups
         self._changed = changed
         self._emit = emit
+        self._also = also
         self._clock = clock
         self.results: Mapping[int, Listened] | None = None if cgroups is None else {}
         """What is known so far, by instance; None if nothing can be known. Replaced when something changes."""
@@ -174,6 +177,8 @@ class ListeningInstances:
         numbers = self._records if everything else self._doubtful
         looked = {number: self._records[number] for number in numbers}
         try:
+            if everything:
+                self._also()
             for number, found in (await self._found(looked)).items():
                 record = looked[number]
                 before, known = record.listener, record.listens

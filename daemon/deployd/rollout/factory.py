@@ -216,7 +216,14 @@ class ControllerFactory:
         )
         probes = prober(name, systemd, self.transient, self.commands, actuator, changed=wake)
         listening = ListeningInstances(
-            name, systemd, self.history, self.workers, cgroup_root(), changed=wake, emit=events.emit
+            name,
+            systemd,
+            self.history,
+            self.workers,
+            cgroup_root(),
+            changed=wake,
+            emit=events.emit,
+            also=router.recount,
         )
         invocations = Invocations(name, self.history, self.tail, systemd)
         return _Instances(

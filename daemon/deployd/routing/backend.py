@@ -72,5 +72,8 @@ class Backend:
         """Return what `status` shows, without waiting for anything."""
         return Report()
 
+    def recount(self) -> None:
+        """Correct counts of connections that may have drifted. Called every few seconds; usually does nothing."""
+
     def stop(self) -> None:
         """Stop timers and tasks, because the daemon ends or the app is gone; the kernel continues as it is set."""

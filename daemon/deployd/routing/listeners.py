@@ -35,6 +35,8 @@ SEEN = 0.5
 """Seconds within which systemd sees that a connection waits."""
 RARELY = 100
 """How many times as long as a recount takes there is none."""
+OFTEN = 300.0
+"""Seconds after which it is time for a recount although no process is new."""
 
 
 class Listeners:
@@ -58,7 +60,7 @@ class Listeners:
         self._in_turn = ""
         self._processes: dict[int, str] = {}
         """The invocation of each instance when the connections were last recounted."""
-        self._recount_at = 0.0
+        self._recounted = self._recount_at = 0.0
         self.lost: frozenset[int] = frozenset()
         """Instances that accept from a socket that was closed while they ran."""
 
@@ -177,19 +179,19 @@ class Listeners:
 
     def recount(self, instances: Iterable[Instance]) -> bool:
         """Correct the kernel's counts if a process has started or ended since the last time, because one that is killed
-        may leave requests in flight. False if that has to wait, so that it takes little time. Raises SteeringError."""
+        may leave requests in flight, or after OFTEN. False if that has to wait, so that it takes little time. Raises
+        SteeringError."""
         processes = {item.number: item.invocation_id for item in instances if item.number in self._known}
         now = time.monotonic()
-        if processes == self._processes:
+        if processes == self._processes and now < self._recounted + OFTEN:
             return True
         if now < self._recount_at:
             return False
         ports = {item.port for _, found in self._known.values() for item in found}
         ended = self._steering.recount(lambda: self._diag.cookies(ports))
         log.debug("%s: %d counted connections had ended", self._app, ended)
-        self._processes = processes
-        taken = time.monotonic() - now
-        self._recount_at = now + RARELY * taken
+        self._processes, self._recounted = processes, now
+        self._recount_at = now + RARELY * (time.monotonic() - now)
         return True
 
     def loads(self) -> dict[int, Load]:

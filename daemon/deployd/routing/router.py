@@ -63,6 +63,10 @@ class Router:
         if self._backend is not None and steered is not isinstance(self._backend, Steered):
             self.stop()
 
+    def recount(self) -> None:
+        """Have the backend in use correct counts that may have drifted."""
+        self.backend.recount()
+
     def stop(self) -> None:
         """Stop the backend. The next use chooses one again."""
         if self._backend is not None:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -211,6 +212,10 @@ class Steered(Backend):
             queues=queues,
             shares=self._balancer.shares(instances, counters),
         )
+
+    def recount(self) -> None:
+        with suppress(SteeringError):
+            self._tcp.recount(self._snapshot.instances if self._snapshot else ())
 
     def stop(self) -> None:
         self._again.close()

@@ -17,7 +17,16 @@ from deployd.reuseport.maps import Kind, Map, Shape
 from deployd.reuseport.table import INSTANCES, Table
 
 instances = st.integers(1, INSTANCES - 1)
-SHAPES = [maps.SWITCH, maps.TABLES, maps.CURSORS, maps.SLOTS, maps.LISTENING, maps.CONNECTIONS, maps.SOCKETS]
+SHAPES = [
+    maps.SWITCH,
+    maps.TABLES,
+    maps.CURSORS,
+    maps.SLOTS,
+    maps.LISTENING,
+    maps.CONNECTIONS,
+    maps.PROBES,
+    maps.SOCKETS,
+]
 
 
 members = st.lists(st.tuples(instances, st.integers(0, RANKS - 1)), max_size=100, unique_by=lambda item: item[0])

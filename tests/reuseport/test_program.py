@@ -326,7 +326,7 @@ def test_descriptors_that_are_not_maps_are_closed() -> None:
     with steering(wrong) as app:
         assert app.table == Table()
         assert [name.rpartition("-")[0] for name in app.fds] == [
-            f"shop.{label}" for label in ("switch", "tables", "cursors", "slots", "connections")
+            f"shop.{label}" for label in ("switch", "tables", "cursors", "slots", "connections", "probes")
         ]
     assert open_files() == before
 
@@ -346,7 +346,7 @@ def test_the_name_of_a_stored_descriptor_contains_its_app() -> None:
         app.sync(place.listeners())
         assert {app_of(name) for name in app.fds} == {"shop"}
         assert not [name for name in app.fds if ":" in name]
-        assert len(app.fds) == 6
+        assert len(app.fds) == 7
     assert app_of("my.shop.tables-12") == "my.shop"
 
 

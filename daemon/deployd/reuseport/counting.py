@@ -17,6 +17,7 @@ from deployd.reuseport.assembler import (
     BYTE,
     DOUBLE,
     FRAME,
+    HALF,
     KTIME,
     LOAD_BYTES,
     MAP_DELETE,
@@ -35,9 +36,9 @@ from deployd.reuseport.assembler import (
     WORD,
     Assembler,
 )
-from deployd.reuseport.maps import Map
+from deployd.reuseport.maps import IPV4, IPV6, LOCALHOST, LOCALHOST_IPV6, Maps
 
-_LENGTH, _SK, _STATE = 0, 168, 72
+_LENGTH, _SK, _REMOTE_IPV4, _REMOTE_IPV6, _STATE = 0, 168, 52, 56, 72
 """Places in struct __sk_buff and struct bpf_sock."""
 _ESTABLISHED, _SYN_RECV, _CLOSE_WAIT, _LISTEN = 1, 3, 8, 10
 _FIN, _RST = 1, 4
@@ -54,32 +55,32 @@ _INSTANCE, _IN_FLIGHT, _ACKNOWLEDGED = 0, 4, 8
 _HEADER = -32
 """The first 16 bytes of the TCP header."""
 _ACK, _OFFSET, _FLAGS = _HEADER + 8, _HEADER + 12, _HEADER + 13
-_COOKIE, _KEY, _VALUE, _ENTRY = -40, -44, -64, -72
+_COOKIE, _KEY, _VALUE, _ENTRY, _PROBE = -40, -44, -64, -72, -80
 
 
-def load(instance: int, slots_map: Map, connections: Map) -> int:
+def load(instance: int, maps: Maps) -> int:
     """Load the filter of an instance's listeners, and return its file descriptor. Raises OSError."""
-    return loading.load(loading.Kind.SOCKET_FILTER, "deployd_count", code(instance, slots_map, connections))
+    return loading.load(loading.Kind.SOCKET_FILTER, "deployd_count", code(instance, maps))
 
 
-def code(instance: int, slots_map: Map, connections: Map) -> bytes:
+def code(instance: int, maps: Maps) -> bytes:
     """Return the code of the filter, eight bytes for each instruction."""
     do = Assembler()
     do.move(R6, R1)  #                                     r6 = context, the segment
     _read_header(do)
     do.store_number(WORD, FRAME, _KEY, instance)
-    do.look_up(slots_map.fd, _KEY, "keep")
+    do.look_up(maps.slots.fd, _KEY, "keep")
     do.move(R7, R0)  #                                     r7 = the slot of the instance
     do.move(R1, R6)
     do.call(SOCKET_COOKIE)
     do.store(DOUBLE, FRAME, _COOKIE, R0)
-    do.look_up(connections.fd, _COOKIE, "unknown")
+    do.look_up(maps.connections.fd, _COOKIE, "unknown")
     do.jump("known")
-    _begin(do, instance, connections)
+    _begin(do, instance, maps)
     do.label("known")
-    _find_slot(do, slots_map)
+    _find_slot(do, maps)
     _follow(do)
-    _end(do, connections)
+    _end(do, maps)
     do.label("keep")
     do.set(R0, _KEEP_ALL)
     do.exit()
@@ -106,12 +107,13 @@ def _read_header(do: Assembler) -> None:
     do.subtract_register(R8, R2)
 
 
-def _begin(do: Assembler, instance: int, connections: Map) -> None:
+def _begin(do: Assembler, instance: int, maps: Maps) -> None:
     """Make an entry for a connection that has none."""
     do.label("unknown")
     do.jump_if(R9, _ESTABLISHED, "first")
     do.jump_unless(R9, _SYN_RECV, "keep")
     do.label("first")
+    _leave_probes(do, maps)
     do.load(DOUBLE, R1, R7, slots.PENDING)
     do.jump_if_positive(R1, "was pending")
     do.jump("not pending")
@@ -125,7 +127,7 @@ def _begin(do: Assembler, instance: int, connections: Map) -> None:
     do.store(DOUBLE, FRAME, _VALUE, R2)
     do.load(WORD, R2, FRAME, _ACK)
     do.store(DOUBLE, FRAME, _VALUE + 8, R2)
-    do.load_map(R1, connections.fd)
+    do.load_map(R1, maps.connections.fd)
     do.move(R2, FRAME)
     do.add(R2, _COOKIE)
     do.move(R3, FRAME)
@@ -135,15 +137,35 @@ def _begin(do: Assembler, instance: int, connections: Map) -> None:
     do.jump_unless(R0, 0, "keep")  #                       too many connections
     do.set(R1, 1)
     do.atomic_add(DOUBLE, R7, slots.OPEN, R1)
-    do.look_up(connections.fd, _COOKIE, "keep")
+    do.look_up(maps.connections.fd, _COOKIE, "keep")
 
 
-def _find_slot(do: Assembler, slots_map: Map) -> None:
+def _leave_probes(do: Assembler, maps: Maps) -> None:
+    """Count no connection of the daemon; see probes.py."""
+    do.load(DOUBLE, R1, R6, _SK)
+    do.jump_if(R1, 0, "keep")
+    do.load(WORD, R2, R1, _REMOTE_IPV4)
+    do.set(R5, IPV4)
+    do.jump_if(R2, LOCALHOST, "local")
+    for place, part in enumerate(LOCALHOST_IPV6):
+        do.load(WORD, R2, R1, _REMOTE_IPV6 + 4 * place)
+        do.jump_unless(R2, part, "client")
+    do.set(R5, IPV6)
+    do.label("local")
+    do.load(HALF, R2, FRAME, _HEADER)
+    do.merge_register(R5, R2)
+    do.store(DOUBLE, FRAME, _PROBE, R5)  #                 family and port of the source
+    do.look_up(maps.probes.fd, _PROBE, "client")
+    do.jump("keep")
+    do.label("client")
+
+
+def _find_slot(do: Assembler, maps: Maps) -> None:
     """Set r7 to the slot of the instance that the entry r0 names: a connection may have migrated from another one."""
     do.store(DOUBLE, FRAME, _ENTRY, R0)
     do.load(WORD, R1, R0, _INSTANCE)
     do.store(WORD, FRAME, _KEY, R1)
-    do.look_up(slots_map.fd, _KEY, "keep")
+    do.look_up(maps.slots.fd, _KEY, "keep")
     do.move(R7, R0)
     do.load(DOUBLE, R0, FRAME, _ENTRY)
 
@@ -184,7 +206,7 @@ def _follow(do: Assembler) -> None:
     do.jump("keep")
 
 
-def _end(do: Assembler, connections: Map) -> None:
+def _end(do: Assembler, maps: Maps) -> None:
     """Remove the entry r0."""
     do.label("ended")
     do.load(WORD, R3, R0, _IN_FLIGHT)
@@ -193,7 +215,7 @@ def _end(do: Assembler, connections: Map) -> None:
     do.atomic_add(DOUBLE, R7, slots.IN_FLIGHT, R1)
     _progress(do, "closed")
     do.label("idle")
-    do.load_map(R1, connections.fd)
+    do.load_map(R1, maps.connections.fd)
     do.move(R2, FRAME)
     do.add(R2, _COOKIE)
     do.call(MAP_DELETE)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from deployd.errors import steering_errors
 from deployd.reuseport import counting, program
 from deployd.reuseport.listeners import borrowed
-from deployd.reuseport.maps import Map
+from deployd.reuseport.maps import Map, Maps
 from deployd.reuseport.table import INSTANCES
 from deployd.sockdiag.inet_diag import Listener
 
@@ -54,7 +54,7 @@ class Address:
 class Group:
     """Owns the array of sockets and the program. The program stays attached when the group is closed."""
 
-    def __init__(self, maps: program.Maps, known: bool, least_busy: bool) -> None:
+    def __init__(self, maps: Maps, known: bool, least_busy: bool) -> None:
         """`known`: the array of sockets may have listeners already. `least_busy`: loads count. Raises SteeringError."""
         self.sockets: Map = maps.sockets
         self.uncounted: dict[int, str] = {}
@@ -66,6 +66,10 @@ class Group:
                 maps.listening[instance] = _LISTENS
         self._program = program.load(maps, least_busy=least_busy)
         self._attached = False
+
+    def has(self, instance: int) -> bool:
+        """True if a listener of the instance was put in the array."""
+        return instance in self._taken
 
     def cookies(self) -> dict[int, int]:
         """Return the cookie of the listener of each instance in the array. Raises OSError."""
@@ -130,7 +134,7 @@ class Group:
     def _count(self, instance: int, listener: socket.socket) -> None:
         """Attach the filter to a listener. Accepted connections inherit it."""
         try:
-            filter_fd = counting.load(instance, self._maps.slots, self._maps.connections)
+            filter_fd = counting.load(instance, self._maps)
             try:
                 listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_BPF, filter_fd)
             finally:

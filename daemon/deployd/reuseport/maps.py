@@ -63,6 +63,13 @@ SLOTS = Shape("deployd_slots", Kind.ARRAY, slots.SIZE, INSTANCES)
 """What is counted of each instance; see slots.py."""
 CONNECTIONS = Shape("deployd_conns", Kind.HASH, 16, 1 << 16, key_size=8)
 """The connections that are counted, by cookie; see counting.py. Further ones are not counted. Empty it takes 1 MiB."""
+PROBES = Shape("deployd_probes", Kind.HASH, 16, 1024, key_size=8)
+"""Connections of the daemon that are to reach a certain instance, by IPV4 or IPV6 and the port of 127.0.0.1 or ::1 from
+which they come, as on the wire; see probes.py."""
+IPV4, IPV6 = 4 << 16, 6 << 16
+LOCALHOST = int.from_bytes(b"\x7f\0\0\x01", sys.byteorder)
+LOCALHOST_IPV6 = (0, 0, 0, int.from_bytes(b"\0\0\0\x01", sys.byteorder))
+"""The addresses as words in memory."""
 LISTENING = Shape("deployd_listens", Kind.ARRAY, 8, INSTANCES)
 """Whether an instance listens at one address: 0 if not, or 2**63 minus the time from which on it does, in nanoseconds
 of CLOCK_MONOTONIC. So this plus the present time is at least 2**63 if it listens."""
@@ -182,6 +189,20 @@ class Map:
         number = ctypes.create_string_buffer(key.to_bytes(self.shape.key_size, sys.byteorder), self.shape.key_size)
         where = ctypes.addressof(value) if value is not None else 0
         syscalls.bpf(command, _Element(self.fd, ctypes.addressof(number), where, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Maps:
+    """The maps that the program reads and writes."""
+
+    switch: Map
+    tables: Map
+    cursors: Map
+    slots: Map
+    connections: Map
+    probes: Map
+    listening: Map
+    sockets: Map
 
 
 def possible_cpus(text: str | None = None) -> int:

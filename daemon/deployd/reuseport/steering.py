@@ -13,16 +13,17 @@ from __future__ import annotations
 import os
 import struct
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from deployd.errors import steering_errors
+from deployd.errors import SteeringError, steering_errors
 from deployd.model.steering import Load
-from deployd.reuseport import maps, program
+from deployd.reuseport import maps
 from deployd.reuseport.counting import ENTRY
 from deployd.reuseport.group import Address, Group
 from deployd.reuseport.maps import Map, Shape
+from deployd.reuseport.probes import Aimed, Probes
 from deployd.reuseport.recount import Entry, Recount, suspects
 from deployd.reuseport.slots import Slot
 from deployd.reuseport.table import Table
@@ -34,6 +35,7 @@ _SHARED: dict[str, Shape] = {
     "cursors": maps.CURSORS,
     "slots": maps.SLOTS,
     "connections": maps.CONNECTIONS,
+    "probes": maps.PROBES,
 }
 
 
@@ -66,6 +68,8 @@ class Steering:
                         self._maps[name] = Map.create(shape)
                 self._active = self._maps["switch"][0][0] & 1
                 self._table = maps.unpacked(self._maps["tables"][self._active])
+            self._probes = Probes(self._maps["probes"])
+            self._probes.forget()
         except BaseException:
             self.close()
             raise
@@ -156,6 +160,16 @@ class Steering:
                     self._maps["slots"][instance] = corrected.value
         return len(stale)
 
+    @contextmanager
+    def aim(self, instance: int, timeout: float) -> Iterator[Aimed]:
+        """Yield a socket whose connection will reach this instance, at one of its addresses and whatever its weight.
+        See Probes.aim. Raises SteeringError, also if the instance has no listener."""
+        found = sorted((address for address, group in self._groups.items() if group.has(instance)), key=_distance)
+        if not found:
+            raise SteeringError(f"instance {instance} has no listener")
+        with self._probes.aim(instance, found[0], timeout) as aimed:
+            yield aimed
+
     def close(self) -> None:
         """Close the maps. The kernel continues to steer by the last table, whether or not the maps are stored."""
         for group in self._groups.values():
@@ -171,7 +185,7 @@ class Steering:
             sockets = early or Map.create(maps.SOCKETS)
         try:
             group = Group(
-                program.Maps(sockets=sockets, listening=listening, **self._maps),
+                maps.Maps(sockets=sockets, listening=listening, **self._maps),
                 known=early is not None,
                 least_busy=not self._in_turn,
             )
@@ -233,6 +247,12 @@ class Steering:
         for address, group in self._groups.items():
             group.take_turns()
             group.sync(wanted[address], self._pid, ())
+
+
+def _distance(address: Address) -> tuple[bool, int, str, int]:
+    """Return addresses that the loopback device reaches first."""
+    near = address.address in {"0.0.0.0", "::", "::1"} or address.address.startswith("127.")  # noqa: S104
+    return (not near, address.family, address.address, address.port)
 
 
 def _newest(given: Mapping[str, int]) -> dict[str, int]:

@@ -58,22 +58,17 @@ class Group:
         """`known`: the array of sockets may have listeners already. `least_busy`: loads count. Raises SteeringError."""
         self.sockets: Map = maps.sockets
         self.uncounted: dict[int, str] = {}
-        """Why the filter that counts could not be attached to the listener of an instance."""
+        """Why the filter that counts could not be attached to a listener in the last `sync`, by instance."""
         self._maps = maps
-        self._taken = set(range(1, INSTANCES)) if known else set()
-        with steering_errors("write the kernel's array of listeners"):
-            for instance in self.cookies():
-                maps.listening[instance] = _LISTENS
+        self.cookies: dict[int, int] = {}
+        """The cookie of the listener that was put in the array for each instance; one that is closed leaves it."""
+        with steering_errors("read the kernel's array of listeners"):
+            for instance in range(1, INSTANCES) if known else ():
+                if cookie := int.from_bytes(self.sockets.get(instance), sys.byteorder):
+                    self.cookies[instance] = cookie
+                    maps.listening[instance] = _LISTENS
         self._program = program.load(maps, least_busy=least_busy)
         self._attached = False
-
-    def has(self, instance: int) -> bool:
-        """True if a listener of the instance was put in the array."""
-        return instance in self._taken
-
-    def cookies(self) -> dict[int, int]:
-        """Return the cookie of the listener of each instance in the array. Raises OSError."""
-        return {instance: cookie for instance in self._taken if (cookie := self._cookie(instance))}
 
     def take_turns(self) -> None:
         """Have a program select that does not regard loads. It is attached by the next `sync`. Raises SteeringError."""
@@ -87,13 +82,13 @@ class Group:
 
         `fresh`: instances whose listeners need the filter although they may be in the array. Raises SteeringError.
         """
-        with steering_errors("read the kernel's array of listeners"):
-            there = self.cookies()
-            for instance in self._taken - wanted.keys():
+        self.uncounted = {}
+        with steering_errors("write the kernel's array of listeners"):
+            for instance in self.cookies.keys() - wanted.keys():
                 self._maps.listening[instance] = _LISTENS_NOT
                 self.sockets.discard(instance)
-        self._taken = there.keys() & wanted.keys()
-        absent = {instance: one for instance, one in wanted.items() if there.get(instance) != one.cookie}
+                del self.cookies[instance]
+        absent = {instance: one for instance, one in wanted.items() if self.cookies.get(instance) != one.cookie}
         touched = {**absent, **{instance: wanted[instance] for instance in fresh if instance in wanted}}
         # One listener suffices to replace the program that an earlier daemon attached.
         touched = touched if touched or self._attached else dict(list(wanted.items())[:1])
@@ -101,7 +96,7 @@ class Group:
             waiting = set()
             for instance, one in touched.items():
                 fd = sockets.get(one.inode)
-                if fd is None or not self._put(instance, fd, absent=instance in absent, fresh=instance in fresh):
+                if fd is None or not self._put(instance, one, fd, uncounted=instance in absent or instance in fresh):
                     waiting.add(instance)
         return waiting
 
@@ -110,15 +105,15 @@ class Group:
         self.sockets.close()
         self._maps.listening.close()
 
-    def _put(self, instance: int, fd: int, *, absent: bool, fresh: bool) -> bool:
+    def _put(self, instance: int, one: Listener, fd: int, *, uncounted: bool) -> bool:
         with socket.socket(fileno=os.dup(fd)) as listener:
-            if absent or fresh:
+            if uncounted:
                 self._count(instance, listener)
             with steering_errors("attach the steering program to a listener"):
                 # Each time, because a group whose listeners were all replaced is a new one without a program.
                 listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, self._program)
         self._attached = True
-        if absent:
+        if self.cookies.get(instance) != one.cookie:
             try:
                 self.sockets[instance] = struct.pack("=Q", fd)
             except OSError as error:
@@ -126,7 +121,7 @@ class Group:
                     return False
                 with steering_errors("put a listener into the kernel's array"):
                     raise
-            self._taken.add(instance)
+            self.cookies[instance] = one.cookie
             with steering_errors("write the kernel's array of listeners"):
                 self._maps.listening[instance] = _LISTENS
         return True
@@ -142,6 +137,3 @@ class Group:
         except OSError as error:
             # EPERM if the app has locked its filter (SO_LOCK_FILTER), or what else the kernel says.
             self.uncounted[instance] = os.strerror(error.errno or 0)
-
-    def _cookie(self, instance: int) -> int:
-        return int.from_bytes(self.sockets.get(instance), sys.byteorder)

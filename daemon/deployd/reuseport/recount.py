@@ -33,6 +33,11 @@ class Recount:
         self._closed = Counter(entry.instance for entry in gone)
         self._unanswered = Counter(entry.instance for entry in gone if entry.in_flight)
 
+    def agrees(self, instance: int, slot: Slot) -> bool:
+        """True if nothing was removed, and the slot is as it should be."""
+        same = (slot.open, slot.in_flight) == (self._open[instance], self._in_flight[instance])
+        return same and not self._closed[instance]
+
     def corrected(self, instance: int, before: Slot, now: Slot) -> Slot:
         """Return what the slot of an instance should contain. `before`: its value before the entries were read."""
         if before == now:

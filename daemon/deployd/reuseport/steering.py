@@ -70,6 +70,7 @@ class Steering:
                 self._table = maps.unpacked(self._maps["tables"][self._active])
             self._probes = Probes(self._maps["probes"])
             self._probes.forget()
+            self._counted = {number for number, slot in self._slots().items() if slot.counted}
         except BaseException:
             self.close()
             raise
@@ -117,7 +118,13 @@ class Steering:
             self._groups.pop(address).close()
         for address in wanted.keys() - self._groups.keys():
             self._groups[address] = self._group(address)
-        fresh = self._fresh(listeners)
+        known = {cookie for group in self._groups.values() for cookie in group.cookies.values()}
+        fresh = frozenset(
+            number
+            for number, found in listeners.items()
+            # All of its listeners are new, or lack the filter that counts.
+            if found and (number not in self._counted or known.isdisjoint(one.cookie for one in found))
+        )
         self._reset(fresh)
         waiting: set[int] = set()
         for address, by_instance in wanted.items():
@@ -154,6 +161,8 @@ class Steering:
             stale = [cookie for cookie in suspects(entries, alive) if self._maps["connections"].discard(cookie)]
             recount = Recount(entries, stale)
             for instance, slot in before.items():
+                if recount.agrees(instance, slot):
+                    continue
                 now = Slot.parse(self._maps["slots"][instance])
                 # Not atomic: what the kernel counts in these microseconds is lost until the next time.
                 if (corrected := recount.corrected(instance, slot, now)) != now:
@@ -164,7 +173,7 @@ class Steering:
     def aim(self, instance: int, timeout: float) -> Iterator[Aimed]:
         """Yield a socket whose connection will reach this instance, at one of its addresses and whatever its weight.
         See Probes.aim. Raises SteeringError, also if the instance has no listener."""
-        found = sorted((address for address, group in self._groups.items() if group.has(instance)), key=_distance)
+        found = sorted((address for address, group in self._groups.items() if instance in group.cookies), key=_distance)
         if not found:
             raise SteeringError(f"instance {instance} has no listener")
         with self._probes.aim(instance, found[0], timeout) as aimed:
@@ -208,30 +217,19 @@ class Steering:
             found = {cookie: ENTRY.unpack(value) for cookie, value in self._maps["connections"].items()}
         return {cookie: Entry(instance, bool(in_flight)) for cookie, (instance, in_flight, *_) in found.items()}
 
-    def _fresh(self, listeners: Mapping[int, Sequence[Listener]]) -> frozenset[int]:
-        """Return the instances all of whose listeners are new, or lack the filter that counts."""
-        with steering_errors("read the kernel's array of listeners"):
-            known = {cookie for group in self._groups.values() for cookie in group.cookies().values()}
-        slots = self._slots()
-        return frozenset(
-            number
-            for number, found in listeners.items()
-            if found and (known.isdisjoint(one.cookie for one in found) or not slots.get(number, Slot()).counted)
-        )
-
     def _reset(self, numbers: Collection[int]) -> None:
         """Start to count again for these instances, except for the number of connections that they have got."""
         if not numbers:
             return
-        slots = self._slots()
         entries = self._entries()
         with steering_errors("write the kernel's counts"):
             for cookie, entry in entries.items():
                 if entry.instance in numbers:
                     self._maps["connections"].discard(cookie)
             for number in numbers:
-                chosen = slots.get(number, Slot()).chosen
+                chosen = Slot.parse(self._maps["slots"][number]).chosen
                 self._maps["slots"][number] = Slot(chosen=chosen, counted=1).value
+        self._counted |= set(numbers)
 
     def _take_turns(self, wanted: Mapping[Address, Mapping[int, Listener]]) -> None:
         """If the listener of one instance cannot be counted, regard no loads: it would seem idle at all times."""
@@ -240,6 +238,7 @@ class Steering:
             for number in uncounted:
                 slot = Slot.parse(self._maps["slots"][number])
                 self._maps["slots"][number] = replace(slot, counted=0).value
+        self._counted -= uncounted.keys()
         if not uncounted or self._in_turn:
             return
         number, why = min(uncounted.items())

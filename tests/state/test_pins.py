@@ -6,12 +6,14 @@ import errno
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import ClassVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployd.errors import InvalidRequest, StateError
+from deployd.state.disk import Disk
 from deployd.state.pins import Pins, StandbyRecord
 from tests.state.disks import DyingDisk, FailingDisk, PowerLoss
 
@@ -39,6 +41,29 @@ def test_a_generation_is_reached_through_the_pin(tmp_path: Path) -> None:
     through = tmp_path / "apps/web/pins/3"
     assert str(through.readlink()) == "../generations/7"
     assert contents(through) == whole(FILES)
+
+
+def test_many_instances_are_pinned_with_one_wait_for_the_disk(tmp_path: Path) -> None:
+    class Counting(Disk):
+        synced: ClassVar[list[str]] = []
+
+        def sync(self, directory: Path) -> None:
+            self.synced.append(directory.name)
+            super().sync(directory)
+
+    pins = Pins(tmp_path, Counting())
+    pins.write_generation("web", 7, FILES, "/srv/v1")
+    pins.pin("web", 1, 7)
+    pins.set_aside("web", 2, 7, 1.0)
+    Counting.synced.clear()
+    before = pins.read("web")
+    pins.pin_all("web", range(1, 65), 7)
+    assert Counting.synced.count("pins") == 1
+    assert pins.read("web") == dict.fromkeys(range(1, 65), 7) != before
+    assert pins.standby("web") == {}
+    assert Pins(tmp_path).read("web") == pins.read("web")
+    with pytest.raises(StateError, match="generation 4 of web is not on the disk"):
+        pins.pin_all("web", (1, 2), 4)
 
 
 def test_directories_are_searchable_for_all_users_whatever_the_umask(tmp_path: Path) -> None:

@@ -53,8 +53,7 @@ class Installer:
         built = await self._builder.build(app, release, Cause.APPLY)
         settings, number = built.settings, built.number
         try:
-            for instance in range(1, settings.instances + 1):
-                self._pins.pin(app.name, instance, number)
+            self._pins.pin_all(app.name, range(1, settings.instances + 1), number)
             await self._deployment.install(settings, self._generations.goal(settings, number, built.fingerprint))
         except DeploydError:
             await self._leave_nothing(settings)

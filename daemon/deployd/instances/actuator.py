@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import operator
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Set
 from dataclasses import replace
 from itertools import compress
 from types import MappingProxyType
@@ -115,11 +115,9 @@ class Actuator:
 
     async def discover(self) -> None:
         """Find the instances that have a pin or a loaded unit, and read their units. Raises SystemdError."""
-        numbers = set(self._pins.held(self._app))
-        for name in await self._systemd.list_units(unit_name.instance(self._app, "*")):
-            if (number := unit_name.instance_number(self._app, name)) is not None:
-                numbers.add(number)
-        self._know(numbers)
+        names = await self._systemd.list_units(unit_name.instance(self._app, "*"))
+        loaded = (unit_name.instance_number(self._app, name) for name in names)
+        self._know({*self._pins.held(self._app), *(number for number in loaded if number is not None)})
         for unit in list(self._units.values()):
             await self._systemd.watch(unit, afresh=True)
 
@@ -210,15 +208,20 @@ class Actuator:
                 self._pins.unpin(self._app, number)
                 self._changed()
             case Start(number, generation):
-                # Not in the task: a starting instance without a pin would be taken for an old one.
-                self._pins.pin(self._app, number, generation)
-                self._begin(number, Start, self._start(action, settings.pace.deadline))
+                self.start_all((number,), generation, settings)
             case Stop(number):
                 self._begin(number, Stop, self._stop(action, settings))
             case Freeze(number):
                 self._begin(number, Freeze, self._freeze(action, settings))
             case Thaw(number):
                 self._begin(number, Thaw, self._thaw(action))
+
+    def start_all(self, numbers: Collection[int], generation: int, settings: App) -> None:
+        """Begin starts, as `act` does. Raises StateError if a pin cannot be written; then none begins."""
+        # Not in the tasks: a starting instance without a pin would be taken for an old one.
+        self._pins.pin_all(self._app, numbers, generation)
+        for number in numbers:
+            self._begin(number, Start, self._start(Start(number, generation), settings.pace.deadline))
 
     def is_busy(self, number: int) -> bool:
         """True if an action on this instance is under way."""

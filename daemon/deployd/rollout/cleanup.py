@@ -89,8 +89,7 @@ class Cleanup:
         origin = active.rollout.origin
         generation = self._history.generation(self._app, origin) if origin is not None else None
         if generation is not None:
-            for number in range(1, generation.settings.instances + 1):
-                self._pins.pin(self._app, number, generation.number)
+            self._pins.pin_all(self._app, range(1, generation.settings.instances + 1), generation.number)
             goal = Goal.of(generation.settings, generation.number)
             await self._deployment.put_back(generation.settings, goal)
         else:

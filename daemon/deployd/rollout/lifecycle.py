@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from deployd.instances.actuator import Actuator
 from deployd.instances.observer import Observer
-from deployd.model.action import Action, Stop
+from deployd.model.action import Action, Start, Stop
 from deployd.model.clock import Timestamp
 from deployd.model.failure import Failure, GateName
 from deployd.model.generation import Generation, Result
@@ -43,10 +43,17 @@ class Lifecycle:
         self._cleanup = cleanup
         self._moved = moved
 
-    def act(self, action: Action, generation: Generation) -> None:
-        """Begin an action by the settings of `generation`."""
-        self._recorder.acting(action)
-        self._actuator.act(action, generation.settings)
+    def act(self, actions: Iterable[Action], generation: Generation) -> None:
+        """Begin actions by the settings of `generation`, the starts together."""
+        starts: list[int] = []
+        for action in actions:
+            self._recorder.acting(action)
+            if isinstance(action, Start):
+                starts.append(action.number)
+            else:
+                self._actuator.act(action, generation.settings)
+        if starts:
+            self._actuator.start_all(starts, generation.number, generation.settings)
 
     def advance(self, active: ActiveRollout, event: Event, reason: str, culprit: int | None = None) -> bool:
         """Move to the phase that `event` leads to; False if the event makes no sense in the present phase.
@@ -69,7 +76,7 @@ class Lifecycle:
         self._observer.stop_probes()
         if following.pause is Pause.FAILED and culprit is not None:
             # No client reaches it, and systemd would restart it again and again during the pause.
-            self.act(Stop(culprit, following.target, "failed"), target)
+            self.act([Stop(culprit, following.target, "failed")], target)
         if event is Event.RESUME:
             self._retry(active)
         self._moved()
@@ -104,8 +111,8 @@ class Lifecycle:
             self._recorder.set_failure(active, None)
         now = Timestamp.now()
         aim = self._recorder.find_aim(active, now)
-        for action in retry(aim.goal, World(self._actuator.observe(), active.rollout.passed), now.monotonic):
-            self.act(action, aim.generation)
+        world = World(self._actuator.observe(), active.rollout.passed)
+        self.act(retry(aim.goal, world, now.monotonic), aim.generation)
 
     def finish(self, active: ActiveRollout, result: Result, reason: str) -> None:
         """End the active rollout with its result."""

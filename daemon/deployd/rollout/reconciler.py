@@ -234,8 +234,7 @@ class Reconciler:
             self._wake_after(0.0)
             return  # closing took time, and the plan may be outdated
         allowed = list(self._analysis.allowed(result.actions, seen))
-        for action in allowed:
-            self._lifecycle.act(action, aim.generation)
+        self._lifecycle.act(allowed, aim.generation)
         self._guard.acted(aim.goal.generation, allowed)
         if result.wake_at is not None:
             self._wake_after(result.wake_at - now.monotonic)

@@ -97,7 +97,7 @@ class Disk:
         self.sync(path.parent)
 
     def point(self, path: Path, target: str) -> None:
-        """Point the symlink `path` to `target`, atomically."""
+        """Point the symlink `path` to `target`, atomically. The caller syncs its directory."""
         temporary = path.with_name(f".{path.name}.new")
         try:
             self.remove(temporary)
@@ -106,7 +106,6 @@ class Disk:
         except OSError:
             self._forget(temporary)
             raise
-        self.sync(path.parent)
 
     def _forget(self, temporary: Path) -> None:
         try:

@@ -129,6 +129,16 @@ def test_the_generation_left_by_a_rollback_gets_no_overflow() -> None:
     assert shares(items[1:], Policy(prefer=1, shunned=2), NOW).shares == {2: 1.0}
 
 
+def test_nor_does_one_whose_rollout_was_superseded_by_the_rollback() -> None:
+    """Generation 4 is a rollback from 2, requested while 3 was being rolled out."""
+    good, bad, unknown = Candidate(1, 4, 9.0, 9.0, queue=100), Candidate(2, 2, 5.0, 5.0), Candidate(3, 3, 7.0, 7.0)
+    policy = Policy(prefer=4, shunned=2)
+    assert shares([good, bad, unknown], policy, NOW).shares == {1: 1.0, 2: 0.0, 3: 0.0}
+    warming = replace(good, queue=0, ready_since=NOW)
+    assert shares([warming, bad, unknown], replace(policy, warm_up=10.0), NOW).shares == {1: 1.0, 2: 0.0, 3: 0.0}
+    assert shares([bad, unknown], policy, NOW).shares == {2: 0.0, 3: 1.0}
+
+
 def test_a_weight_set_during_a_rollback_leaves_the_rest_to_the_other_generations() -> None:
     """The generation that the rollback leaves gets the rest only if there is no third."""
     left, target, third = Candidate(1, 1, 0.0, 0.0), Candidate(2, 2, 0.0, 0.0), Candidate(3, 3, 0.0, 0.0)

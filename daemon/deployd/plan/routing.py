@@ -9,7 +9,8 @@ one again, as long as the new one keeps up. `shares` implements this as follows:
 - All connections go to the first generation that has an instance with no more than `spill_over` connections in its
   queue, in equal shares. If there are other generations, the least busy instances get more. If all instances exceed the
   limit, all get the same.
-- The generation that a rollback leaves gets none of the overflow: slow responses are better than bad ones.
+- In a rollback no other generation than its target gets overflow, and least of all the one that it leaves: slow
+  responses are better than bad ones. If the target does not serve, the others do, the one that it leaves last.
 - An instance warms up: for `warm_up` seconds it gets a growing part of its share. The rest is divided equally among the
   warm instances of its generation and those of the next older generation; if there are none, it stays in the
   generation.
@@ -63,7 +64,7 @@ class Policy:
     spill_over: int = 16
     warm_up: float = 0.0
     shunned: int | None = None
-    """The generation that a rollback leaves; it gets connections only by request or if there is no other generation."""
+    """The generation that a rollback leaves. Others may be as bad: a rollback may supersede the rollout of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def shares(candidates: Iterable[Candidate], policy: Policy, now: float) -> Share
     found = sorted(candidates, key=lambda item: _turn(item, policy))
     order = tuple(item.number for item in found)
     asked, ruled, rest = _as_asked(found, policy)
-    ruled = [item for item in ruled if item.generation != policy.shunned or policy.shunned is None] or ruled
+    ruled = _not_shunned(ruled, policy)
     taken, warming = _by_rule(ruled, policy, now) if rest else ({}, False)
     given = {number: asked.get(number, 0.0) + rest * taken.get(number, 0.0) for number in order}
     return Shares(
@@ -162,6 +163,13 @@ def _as_asked(found: list[Candidate], policy: Policy) -> tuple[dict[int, float],
     whole = total if claims and (total > 1 or not ruled) else 1.0
     given = {item.number: share / whole / len(items) for items, share in claims for item in items}
     return given, ruled, max(0.0, 1 - total / whole) if ruled else 0.0
+
+
+def _not_shunned(found: list[Candidate], policy: Policy) -> list[Candidate]:
+    if policy.shunned is None:
+        return found
+    good = [item for item in found if item.generation == policy.prefer]
+    return good or [item for item in found if item.generation != policy.shunned] or found
 
 
 def _by_rule(found: list[Candidate], policy: Policy, now: float) -> tuple[dict[int, float], bool]:

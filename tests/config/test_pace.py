@@ -74,3 +74,18 @@ def test_hooks_and_their_timeout() -> None:
 )
 def test_amounts(written: str, amount: Amount) -> None:
     assert parse(f"[rollout]\nmax_surge = {written}").pace.max_surge == amount
+
+
+@pytest.mark.parametrize(
+    ("written", "amount"),
+    [
+        ("", Amount(100, percent=True)),
+        ("max_surge = 3", Amount(100, percent=True)),
+        ("max_surge = 0", Amount(0)),
+        ('max_surge = "0%"', Amount(0, percent=True)),
+        ("max_surge = 0\nrollback_surge = 2", Amount(2)),
+        ('rollback_surge = "50%"', Amount(50, percent=True)),
+    ],
+)
+def test_a_rollback_surges_by_all_instances_unless_there_is_no_room_for_any(written: str, amount: Amount) -> None:
+    assert parse(f"[rollout]\n{written}").pace.rollback_surge == amount

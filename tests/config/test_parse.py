@@ -44,6 +44,7 @@ def test_every_key_is_read() -> None:
         pace=Pace(
             Amount(2),
             Amount(25, percent=True),
+            Amount(75, percent=True),
             Order.OLDEST_FIRST,
             OnFailure.PAUSE,
             3600.0,

@@ -36,6 +36,7 @@ apps = st.builds(
         Pace,
         amounts(),
         amounts(),
+        amounts(),
         st.sampled_from(Order),
         st.sampled_from(OnFailure),
         seconds,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deployd.plan.surge import Pool
 from deployd.systemd import memory
 from deployd.systemd.memory import Pressure
 
@@ -39,6 +40,45 @@ def test_available_memory(tmp_path: Path) -> None:
     file.write_text("MemAvailable:\n")
     assert memory.available(file) is None
     assert (memory.available() or 1) > 0
+
+
+def test_what_another_instance_needs_is_without_page_cache(tmp_path: Path) -> None:
+    proc, root = tmp_path / "proc", tmp_path / "cgroup"
+    group = root / "shop.slice/shop@1.service"
+    for directory in (group, proc / "11", proc / "12"):
+        directory.mkdir(parents=True)
+    (group / "cgroup.procs").write_text("11\n12\n13\n")
+    (proc / "11/statm").write_text("900 100 70 1 0 1 0\n")
+    (proc / "12/statm").write_text("900 50 50 1 0 1 0\n")
+    found = memory.demand("/shop.slice/shop@1.service", (root,), proc)
+    assert found is not None
+    assert found // 30 in (4096, 16384, 65536)
+    (group / "memory.current").write_text("1000\n")
+    assert memory.demand("/shop.slice/shop@1.service", (root,), proc) == 1000
+    (group / "memory.stat").write_text("anon 500\nfile 400\nshmem 100\n")
+    assert memory.demand("/shop.slice/shop@1.service", (root,), proc) == 700
+    assert memory.demand("/gone", (root,), proc) is None
+    assert memory.demand("/", (root,), proc) is None
+
+
+def test_memory_is_shared_by_the_machine_and_by_each_slice_with_a_limit(tmp_path: Path) -> None:
+    root, meminfo = tmp_path / "cgroup", tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:  100 kB\nMemAvailable:      64 kB\nHugePages_Total:       0\n")
+    machine = Pool(102400, 65536)
+    outer, inner = root / "web.slice", root / "web.slice/web-shop.slice"
+    (inner / "shop@1.service").mkdir(parents=True)
+    for directory, limits in ((outer, ("max", "900")), (inner, ("500", "600"))):
+        (directory / "memory.current").write_text("700\n")
+        (directory / "memory.stat").write_text("file 250\nshmem 0\n")
+        for name, limit in zip(("max", "high"), limits, strict=True):
+            (directory / f"memory.{name}").write_text(f"{limit}\n")
+    group = "/web.slice/web-shop.slice/shop@1.service"
+    (inner / "shop@1.service/memory.max").write_text("5\n")  # its own limit is no pool
+    assert memory.pools(group, (root,), meminfo) == (machine, Pool(500, 50), Pool(900, 450))
+    (inner / "memory.stat").unlink()
+    assert memory.pools(group, (root,), meminfo)[1] == Pool(500, 0)
+    assert memory.pools("", (root,), meminfo) == (machine,)
+    assert memory.pools(group, (tmp_path / "v1",), tmp_path / "nothing") == ()
 
 
 class Trigger:

@@ -12,9 +12,12 @@ from deployd.model.pace import Amount, AnalysisSettings, HookSettings, OnFailure
 def pace(table: Table) -> Pace:
     """Read the table."""
     default = Pace()
+    surge = table.get("max_surge", values.amount, default.max_surge)
     found = Pace(
-        max_surge=table.get("max_surge", values.amount, default.max_surge),
+        max_surge=surge,
         max_unavailable=table.get("max_unavailable", values.amount, default.max_unavailable),
+        # Who writes max_surge = 0 has no room for another instance, whatever it is for.
+        rollback_surge=table.get("rollback_surge", values.amount, default.rollback_surge if surge.value else surge),
         order=table.get("order", values.choice(Order), default.order),
         on_failure=table.get("on_failure", values.choice(OnFailure), default.on_failure),
         deadline=table.get("deadline", values.duration(1, 7 * values.DAY), default.deadline),

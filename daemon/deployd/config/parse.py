@@ -30,7 +30,7 @@ _TABLE_OF = {
         ("max_surge", "max_unavailable", "order", "pause_after", "on_failure", "deadline", "irreversible", "hooks"),
         "[rollout]",
     ),
-    **dict.fromkeys(("standby", "standby_memory", "analysis"), "[rollout]"),
+    **dict.fromkeys(("rollback_surge", "standby", "standby_memory", "analysis"), "[rollout]"),
     "signal": "[stop] or [drain]",
     "close_after": "[drain]",
 }

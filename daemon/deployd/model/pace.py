@@ -81,6 +81,8 @@ class Pace:
 
     max_surge: Amount = Amount(1)
     max_unavailable: Amount = Amount(0)
+    rollback_surge: Amount = Amount(100, percent=True)
+    """The surge of a rollback, as far as memory allows; never less than `max_surge`."""
     order: Order = Order.NEWEST_OLD_FIRST
     on_failure: OnFailure = OnFailure.ROLLBACK
     deadline: float = 1800.0
@@ -105,6 +107,7 @@ class Pace:
         return cls(
             max_surge=Amount(**raw["max_surge"]),
             max_unavailable=Amount(**raw["max_unavailable"]),
+            rollback_surge=Amount(**raw["rollback_surge"]),
             order=Order(raw["order"]),
             on_failure=OnFailure(raw["on_failure"]),
             deadline=raw["deadline"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from deployd.errors import InvalidRequest, Refused
@@ -22,6 +22,7 @@ class Goal:
     generation: int
     instances: int
     max_surge: int = 1
+    """How many instances above `instances` may run; for a rollback, what plan/surge.py allows."""
     max_unavailable: int = 0
     order: Order = Order.NEWEST_OLD_FIRST
     min_ready: float = 0.0
@@ -101,20 +102,13 @@ class Goal:
         proven: bool = False,
         hold: Hold | None = None,
     ) -> Goal:
-        """Make a goal from the settings of an app.
-
-        With neither surge nor unavailability no instance could ever be replaced, so then one instance may be
-        unavailable at a time.
-        """
+        """Make a goal from the settings of an app."""
         surge = app.pace.max_surge.of(app.instances, round_up=True)
-        unavailable = min(app.pace.max_unavailable.of(app.instances, round_up=False), app.instances)
-        if surge == 0 and unavailable == 0:
-            unavailable = 1
         return cls(
             generation=generation,
             instances=app.instances,
             max_surge=surge,
-            max_unavailable=unavailable,
+            max_unavailable=_unavailable(app, surge),
             order=app.pace.order,
             min_ready=app.gate.min_ready,
             same=same - {generation},
@@ -128,6 +122,10 @@ class Goal:
             hold=hold,
             proven=proven,
         )
+
+    def surging(self, app: App, surge: int) -> Goal:
+        """Return the goal of a rollback with so many instances above `instances`; `app` as for :meth:`of`."""
+        return replace(self, max_surge=surge, max_unavailable=_unavailable(app, surge))
 
 
 def canary(app: App, count: int = 0, share: float = 0.0, *, steers: bool = True) -> Hold | None:
@@ -187,6 +185,15 @@ def holds(app: App, first: Hold | None = None, *, steers: bool = True) -> tuple[
 def _extent(hold: Hold, app: App) -> float:
     """Return the progress of a rollout at a hold, 0 to 1."""
     return hold.new / app.instances if hold.share is None else hold.share
+
+
+def _unavailable(app: App, surge: int) -> int:
+    """Return how many instances of `app` may be unavailable.
+
+    With neither surge nor unavailability no instance could ever be replaced, so then one may be.
+    """
+    found = min(app.pace.max_unavailable.of(app.instances, round_up=False), app.instances)
+    return found if found or surge else 1
 
 
 def _words(gate: Gate) -> str:

@@ -49,8 +49,9 @@ class ActiveRollout:
     replaced: tuple[int, ...] = field(init=False)
     """Old instances that this rollout stopped or is stopping, in that order."""
     adopted: tuple[int, ...] = field(init=False)
-    avoid: tuple[tuple[int, bool], frozenset[int]] | None = None
-    """What units were last installed for (generation, closing), and the numbers that new instances must not get."""
+    avoid: tuple[tuple[int, bool, int], frozenset[int]] | None = None
+    """What units were last installed for (generation, closing, ceiling), and the numbers that new instances must not
+    get."""
     problems: dict[int, str] = field(default_factory=dict)
     """Instances that this rollout stopped and that did not end as they were asked to, with the reason."""
     unfit: frozenset[int] = frozenset()
@@ -87,6 +88,11 @@ class ActiveRollout:
         log.info("%s: continuing the rollout to generation %d (%s)", app, rollout.target, rollout.phase)
         return cls(rollout, generation)
 
+    @property
+    def rolls_back(self) -> bool:
+        """True if it leads away from a bad generation: automatically, or because that was requested."""
+        return self.rollout.phase is Phase.ROLLING_BACK or self.target.cause.rolls_back
+
     def find_aim(self, history: History, now: Timestamp) -> Aim:
         """Return what the present phase has to reach. Raises StateError."""
         rollout, generation = self.rollout, self.target
@@ -115,8 +121,8 @@ class ActiveRollout:
         changed (a frozen instance would keep an address open that no instance serves).
         """
         rollout = self.rollout
-        back = rollout.phase is Phase.ROLLING_BACK or generation.cause.rolls_back or generation.cause is Cause.RESTART
-        if back or rollout.closing or rollout.origin is None or not generation.settings.pace.standby:
+        none = self.rolls_back or generation.cause is Cause.RESTART or not generation.settings.pace.standby
+        if none or rollout.closing or rollout.origin is None:
             return None
         origin = history.settings(rollout.app, rollout.origin)
         return rollout.origin if origin is not None and origin.listen == generation.settings.listen else None

@@ -19,6 +19,7 @@ from deployd.instances.listening import ListeningInstances
 from deployd.instances.observer import Observer
 from deployd.instances.probes import prober
 from deployd.instances.recall import Recall
+from deployd.instances.resources import ResourceReader
 from deployd.instances.resync import Resync
 from deployd.instances.standby import Standby
 from deployd.instances.stops import Stops
@@ -106,7 +107,9 @@ class ControllerFactory:
         lifecycle = Lifecycle(recorder, parts.observer, parts.actuator, analysis, cleanup, moved=moved)
         reconciler = Reconciler(
             recorder,
-            Preparation(name, recorder, self.deployment, self.workers),
+            Preparation(
+                name, recorder, self.deployment, self.workers, ResourceReader(name, self.systemd, self.history)
+            ),
             ReleaseGuard(name, self.workers),
             lifecycle,
             Completion(recorder, lifecycle, self.deployment, self.hooks, cleanup, emit=events.emit, wake=loop.wake),

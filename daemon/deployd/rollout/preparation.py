@@ -2,38 +2,62 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 from deployd import config
 from deployd.errors import NoAnswer, StateError
 from deployd.files.workers import Workers
+from deployd.instances.resources import ResourceReader
 from deployd.model.clock import Timestamp
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Phase
 from deployd.plan.goal import Goal
+from deployd.plan.surge import rollback_surge
 from deployd.rollout.active import ActiveRollout, Aim
 from deployd.rollout.recorder import Recorder
 from deployd.units.deployment import Deployment
+
+log = logging.getLogger(__name__)
 
 
 class Preparation:
     """Prepares the phases of one app's rollouts. Methods raise Refused, StateError and SystemdError."""
 
-    def __init__(self, app: str, recorder: Recorder, deployment: Deployment, workers: Workers) -> None:
+    def __init__(
+        self, app: str, recorder: Recorder, deployment: Deployment, workers: Workers, resources: ResourceReader
+    ) -> None:
         self._app = app
         self._recorder = recorder
         self._deployment = deployment
         self._workers = workers
+        self._resources = resources
 
-    async def prepare(self, active: ActiveRollout) -> bool:
+    async def prepare(self, active: ActiveRollout, seen: tuple[Instance, ...]) -> bool:
         """Find the aim of the present phase and install its units; False if a request changed the phase meanwhile."""
         rollout = active.rollout
         aim = self._recorder.find_aim(active, Timestamp.now())
-        goal = await self._install(active, aim)
+        surging = await self._with_rollback_surge(aim, seen) if active.rolls_back else aim
+        try:
+            goal = await self._install(active, surging)
+        except StateError as error:
+            if surging == aim:
+                raise
+            # The usual number of instances may need no change of the units.
+            log.warning("%s: rolling back without rollback_surge: %s", self._app, error)
+            goal = await self._install(active, aim)
         if active.over or active.rollout is not rollout:
             return False
         active.aim = replace(aim, goal=goal)
         return True
+
+    async def _with_rollback_surge(self, aim: Aim, seen: tuple[Instance, ...]) -> Aim:
+        if not aim.goal.generation:
+            return aim
+        surge = rollback_surge(aim.generation.settings, await self._resources.read(aim.goal, seen))
+        if surge.limit:
+            log.info("%s: %s limits the surge of the rollback to %d", self._app, surge.limit, surge.count)
+        return replace(aim, goal=aim.goal.surging(aim.generation.settings, surge.count))
 
     async def _install(self, active: ActiveRollout, aim: Aim) -> Goal:
         """Install the units of the aim, once per direction: a resumed rollout finds them in place.
@@ -45,12 +69,15 @@ class Preparation:
             return goal
         if not self._deployment.steers(self._app):
             goal = replace(goal, standby=None)  # with one shared socket, frozen instances would get connections too
-        key = goal.generation, closing
+        key = goal.generation, closing, goal.ceiling
         if active.avoid is None or active.avoid[0] != key:
             active.avoid = (
                 key,
                 await self._deployment.install(
-                    settings, goal, closing=closing, lenient=active.rollout.phase is Phase.ROLLING_BACK
+                    settings,
+                    goal,
+                    closing=closing,
+                    lenient=active.rollout.phase is Phase.ROLLING_BACK,
                 ),
             )
         unfit = self._deployment.unfit(self._app)

@@ -159,7 +159,7 @@ class Reconciler:
                 with self._waiting.during(
                     "the units to be installed and loaded by systemd, which one app at a time can do"
                 ):
-                    prepared = await self._preparation.prepare(active)
+                    prepared = await self._preparation.prepare(active, self._observer.observe())
                 self._router.units_changed()
                 if not prepared:
                     return False

@@ -48,7 +48,7 @@ async def _usage(systemd: Systemd, unit: str, cgroups: Path) -> Usage:
         cpu, memory = int(properties["CPUUsageNSec"]), int(properties["MemoryCurrent"])
         if cpu == UNKNOWN:
             group = await systemd.read(unit, SERVICE, ("ControlGroup",))
-            seconds = _cpu_seconds(cgroups, str(group["ControlGroup"]))
+            seconds = cpu_seconds(str(group["ControlGroup"]), cgroups)
         else:
             seconds = cpu / 1e9
     except SystemdError as error:
@@ -57,7 +57,7 @@ async def _usage(systemd: Systemd, unit: str, cgroups: Path) -> Usage:
     return Usage(seconds, None if memory == UNKNOWN else memory)
 
 
-def _cpu_seconds(cgroups: Path, group: str) -> float | None:
+def cpu_seconds(group: str, cgroups: Path = CGROUPS) -> float | None:
     """Return ``usage_usec`` of cpu.stat (cgroup-v2.rst of the kernel) in seconds. An inactive unit has no group."""
     if not group.strip("/"):
         return None

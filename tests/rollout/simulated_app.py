@@ -158,6 +158,9 @@ class Deployment:
     async def install(self, *_: Any, **__: Any) -> frozenset[int]:
         return frozenset()
 
+    async def load(self, _name: str) -> None:
+        pass
+
     async def close_sockets(self, *_: Any) -> bool:
         return False
 

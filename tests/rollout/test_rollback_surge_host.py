@@ -158,7 +158,11 @@ def test_the_app_unit_wants_all_instances_after_a_rollback(stage: Stage) -> None
     assert stage.rollout(stage.release("v2")).result == "succeeded"
     stage.journal.restart()
     assert stage.change("rollback").result == "succeeded"
-    assert stage.journal.daemon_reloads() <= 1
+    messages = [entry.get("MESSAGE", "") for entry in stage.journal.of_systemd()]
+    reloads = [index for index, message in enumerate(messages) if message.startswith("Reloading.")]
+    stops = [index for index, message in enumerate(messages) if message.startswith("Stopping demo@")]
+    assert len(reloads) == 1
+    assert reloads[0] > stops[-1], "no bad response waits for a daemon-reload"
     wanted = stage.show(f"{APP}.service", "Wants")["Wants"].split()
     there = stage.invocations()
     assert {f"{APP}@{number}.service" for number in there} <= set(wanted)

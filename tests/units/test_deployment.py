@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import create_autospec
@@ -59,3 +60,52 @@ def test_a_new_socket_opens_before_a_daemon_reload_unless_systemd_knows_the_unit
 
     opened = ["enable", "reload", "start"] if known else ["enable", "start"]
     assert asyncio.run(check()) == [*opened, "reload"]
+
+
+def test_an_urgent_change_of_the_app_unit_alone_is_loaded_later(tmp_path: Path) -> None:
+    """A rollback starts more instances than the app unit wants, and nothing that it starts depends on that."""
+
+    async def check() -> None:
+        systemd = create_autospec(Systemd, instance=True)
+        systemd.job.return_value, systemd.enable.return_value = None, False
+        outdated: list[str] = []
+
+        async def read(unit: str, _interface: str, names: list[str]) -> dict[str, object]:
+            known = {"ActiveState": "active", "NeedDaemonReload": unit in outdated}
+            return {name: known[name] for name in names}
+
+        async def start(_unit: str) -> asyncio.Future[str]:
+            job: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+            job.set_result("done")
+            return job
+
+        systemd.read.side_effect, systemd.start.side_effect = read, start
+        settings = app(OLD)
+        directory = UnitDirectory(tmp_path, others=())
+        deployment = Deployment(
+            systemd,
+            directory,
+            DaemonReload(systemd.reload),
+            Pins(tmp_path / "state"),
+            lambda _name, _number: settings,
+            tmp_path / "state",
+            "/bin/true",
+        )
+        goal = Goal.of(settings, 1)
+        await deployment.install(settings, goal)
+        systemd.reset_mock()
+        await deployment.load("web")
+        systemd.reload.assert_not_called()
+        more = goal.surging(settings, 2 * goal.instances)
+        await deployment.install(settings, more, urgent=True)
+        assert f"web@{more.ceiling}.service" in directory.installed("web")["web.service"]
+        systemd.reload.assert_not_called()
+        outdated.append("web.service")
+        await deployment.load("web")
+        systemd.reload.assert_called_once()
+        # With any other change instances would be started from a unit that systemd does not know.
+        changed = replace(settings, service=(("Nice", ("1",)),))
+        await deployment.install(changed, more.surging(settings, 3 * goal.instances), urgent=True)
+        assert systemd.reload.call_count == 2
+
+    asyncio.run(check())

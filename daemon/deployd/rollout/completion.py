@@ -68,6 +68,7 @@ class Completion:
             self._lifecycle.advance(active, Event.CLOSING, f"to close {' '.join(addresses)}")
             return False
         await self._deployment.close_sockets(settings)
+        await self._deployment.load(settings.name)
         return active.aim is not None
 
     async def close_addresses(self, active: ActiveRollout, plan: Plan, seen: tuple[Instance, ...]) -> bool:

@@ -78,6 +78,7 @@ class Preparation:
                     goal,
                     closing=closing,
                     lenient=active.rollout.phase is Phase.ROLLING_BACK,
+                    urgent=active.rolls_back,
                 ),
             )
         unfit = self._deployment.unfit(self._app)

@@ -21,14 +21,14 @@ from deployd.state.pins import Pins
 from deployd.systemd.daemon_reload import DaemonReload
 from deployd.systemd.manager import Systemd
 from deployd.systemd.proxy import UNIT
-from deployd.units import layout
+from deployd.units import layout, present
 from deployd.units.directory import UnitDirectory
 from deployd.units.layout import Layout
 from deployd.units.occupants import occupants, refusal
 from deployd.units.present import Present
 from deployd.units.shared_sockets import SharedSockets
 from deployd.units.socket_opening import UP, SocketOpening
-from deployd.units.text import Unit, credentials, generation_files, is_steered, marked, sockets, unit_files
+from deployd.units.text import Unit, credentials, generation_files, is_steered, sockets, unit_files
 from deployd.units.text.sockets import Socket
 
 log = logging.getLogger(__name__)
@@ -98,24 +98,7 @@ class Deployment:
         return found.with_learned(app.gate.timeout) if found is not None and app.gate.learned else found
 
     def _present(self, name: str) -> Present:
-        """Read what the app has on this machine. Raises StateError."""
-        units = self._units
-        return Present(
-            name,
-            units.installed(name),
-            units.own(name),
-            self._pins.held(name),
-            self.masked(name),
-            self.special(name),
-            units.own_sockets(name),
-            self._generation_sockets(name),
-            self._steerable,
-        )
-
-    def _generation_sockets(self, name: str) -> dict[int, int]:
-        """Return the UNIX sockets of the generations on the disk, as far as they have any."""
-        found = {number: marked(self._pins.files(name, number)) for number in self._pins.generations(name)}
-        return {generation: socket for generation, socket in found.items() if socket is not None}
+        return present.read(name, self._units, self._pins, steerable=self._steerable)
 
     def has_own_sockets(self, name: str) -> bool:
         """True if the installed units give each instance listening sockets of its own."""
@@ -247,12 +230,16 @@ class Deployment:
                     f" remove {name} and apply it again"
                 )
 
-    async def install(self, app: App, goal: Goal, *, closing: bool = False, lenient: bool = False) -> frozenset[int]:
+    async def install(
+        self, app: App, goal: Goal, *, closing: bool = False, lenient: bool = False, urgent: bool = False
+    ) -> frozenset[int]:
         """Install the goal's units, reload systemd if they changed, and open the sockets, a new one before anything
         else changes. See `layout` for `closing`.
 
         Returns the instance numbers that new instances must not get. Raises StateError, SystemdError, and Refused for a
-        socket that cannot be opened, which is then removed again. A `lenient` installation continues without it.
+        socket that cannot be opened, which is then removed again. A `lenient` installation continues without it. An
+        `urgent` one does not reload systemd if only the app unit changed: no start depends on that, and at boot its
+        file is read in any case. :meth:`load` does it later.
 
         The layout is computed anew just before it is written, and not taken from `prepare`: the pins may have changed
         since, because hooks may run for hours in between.
@@ -264,7 +251,9 @@ class Deployment:
                 await self._open_new(app, goal, new.name, closing=closing)
             # An app that is up was enabled when it was installed. If it was disabled since, it stays disabled.
             enabled = () if not first and await self._is_up(app.name) else [unit_name.app_unit(app.name)]
-            wanted = await self._install(app.name, partial(self.layout, app, goal, closing=closing), enabled=enabled)
+            wanted = await self._install(
+                app.name, partial(self.layout, app, goal, closing=closing), enabled=enabled, urgent=urgent
+            )
             for socket in wanted.placement.wanted:
                 try:
                     await self._sockets.open(app.name, socket.name)
@@ -273,6 +262,16 @@ class Deployment:
                         raise
                     log.warning("%s: %s", app.name, error)
             return wanted.avoid
+
+    async def load(self, name: str) -> None:
+        """Reload systemd if the app unit is not loaded as it is installed. Raises SystemdError."""
+
+        async def written() -> bool:
+            return True
+
+        (outdated,) = (await self._systemd.read(unit_name.app_unit(name), UNIT, ["NeedDaemonReload"])).values()
+        if outdated:
+            await self._reload.after(written)
 
     async def _open_new(self, app: App, goal: Goal, socket: str, *, closing: bool) -> None:
         """Install, enable and open a socket of the layout of `goal`; the rest of the layout is installed after it.
@@ -305,8 +304,11 @@ class Deployment:
             await self._install(app.name, wanted)
         await self.close_sockets(app)
 
-    async def _install(self, name: str, wanted: Callable[[], Layout], *, enabled: Sequence[str] = ()) -> Layout:
+    async def _install(
+        self, name: str, wanted: Callable[[], Layout], *, enabled: Sequence[str] = (), urgent: bool = False
+    ) -> Layout:
         """Install the layout that `wanted` returns and enable the units `enabled`, with the app unit also its sockets.
+        `urgent` as for install().
 
         Both before the daemon-reload: systemctl isolate stops a unit that was enabled after the last one.
         """
@@ -315,7 +317,10 @@ class Deployment:
         async def write() -> bool:
             found.append(wanted())
             self._listening.pop(name, None)
-            changed = self._units.install(found[0].files, found[0].stale)
+            later = (
+                urgent and not found[0].stale and set(self._units.diff(found[0].files)) <= {unit_name.app_unit(name)}
+            )
+            changed = self._units.install(found[0].files, found[0].stale) and not later
             if enabled:
                 listening = found[0].placement.wanted if unit_name.app_unit(name) in enabled else ()
                 changed |= await self._systemd.enable([*enabled, *(item.name for item in listening)])

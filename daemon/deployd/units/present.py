@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from deployd.model import unit_name
 from deployd.model.app import App, Routing
 from deployd.plan.goal import Goal
-from deployd.units.text import Unit, is_steered, sockets
+from deployd.state.pins import Pins
+from deployd.units.directory import UnitDirectory
+from deployd.units.text import Unit, is_steered, marked, sockets
 from deployd.units.text.sockets import Placement, Socket
 
 
@@ -85,3 +87,19 @@ class Present:
         """Return the highest number of an instance that the installed app unit wants."""
         text = self.installed.get(unit_name.app_unit(self.name), "")
         return max(unit_name.instance_numbers(self.name, text), default=0)
+
+
+def read(name: str, units: UnitDirectory, pins: Pins, *, steerable: bool) -> Present:
+    """Read what an app has on this machine. Raises StateError."""
+    accepting = {number: marked(pins.files(name, number)) for number in pins.generations(name)}
+    return Present(
+        name,
+        units.installed(name),
+        units.own(name),
+        pins.held(name),
+        units.masked(name) | units.unfit(name).keys(),
+        units.special(name),
+        units.own_sockets(name),
+        {generation: socket for generation, socket in accepting.items() if socket is not None},
+        steerable,
+    )

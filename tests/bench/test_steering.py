@@ -19,26 +19,31 @@ def request(end: float, generation: int, outcome: Outcome = Outcome.OK) -> Reque
 
 def test_a_rollback_is_timed_to_the_last_bad_response() -> None:
     requests = [request(9.0, 2), request(10.3, 2), request(10.2, 3), request(10.5, 3), request(10.4, 3, Outcome.RESET)]
-    found = RollbackTime.of(Record.of(requests, 8.0, 11.0), bad=2, began=10.0, called=10.1, whole=0.7)
+    found = RollbackTime.of(Record.of(requests, 8.0, 11.0), bad=2, began=10.0, called=10.1, whole=0.7, boot=0.2)
     assert found.from_command == pytest.approx(0.3)
     assert found.from_call == pytest.approx(0.2)
-    assert (found.whole, found.failed) == (0.7, 1)
+    assert (found.whole, found.boot, found.failed) == (0.7, 0.2, 1)
 
 
 def test_a_bad_generation_that_never_served_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="generation 2 served no request"):
-        RollbackTime.of(Record.of([request(10.2, 3)], 8.0, 11.0), bad=2, began=10.0, called=10.1, whole=0.7)
+        RollbackTime.of(Record.of([request(10.2, 3)], 8.0, 11.0), bad=2, began=10.0, called=10.1, whole=0.7, boot=0.2)
 
 
 def test_rollbacks_are_compared_round_by_round() -> None:
     times = {SHARED: [4.0, 8.0, 4.0], STEERED: [1.0, 2.0, 1.0], STANDBY: [0.05, 0.1, 0.05]}
-    found = {kind: [RollbackTime(each, each / 2, each * 2, 0) for each in values] for kind, values in times.items()}
+    found = {
+        kind: [RollbackTime(each, each / 2, each * 2, 1.0, 0) for each in values] for kind, values in times.items()
+    }
     lines = {figure.what: figure for figure in rollback.figures(64, found)}
     assert lines["last bad response of 64: steered against shared"].value == 0.25
     assert lines["last bad response of 64: steered, standby against steered"].value == 0.05
     standby = lines["last bad response of 64, steered, standby: after the command's start"]
     assert standby.value == pytest.approx(50)
     assert standby.met
+    late, early = (lines[f"last bad response of 64, {kind}: after the command's start"] for kind in (SHARED, STEERED))
+    assert late.aim == pytest.approx(1400)
+    assert (late.met, early.met) == (False, True)
     assert lines["failed requests of 64"].met
 
 

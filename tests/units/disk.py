@@ -78,3 +78,6 @@ class Disk:
         for name in idle:
             self.installed.pop(name)
             self.installed.pop(unit_name.service_of(name) if name != FIRST else "", None)
+        # The template must not pass closed sockets to instances that are started later.
+        rewritten = {"web.service", "web@.service"} if idle else ()
+        self.installed |= {unit.name: unit.text for unit in self.layout(number).units if unit.name in rewritten}

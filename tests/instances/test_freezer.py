@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from dataclasses import replace
 
 import pytest
 
-from deployd.errors import SystemdError
+from deployd.errors import StateError, SystemdError
 from deployd.instances.freezer import NOTICE
 from deployd.model.action import Freeze, Stop, Thaw
 from deployd.model.app import Drain
@@ -83,6 +85,33 @@ def test_an_instance_that_cannot_be_thawed_stays_recorded(play: Play) -> None:
         with pytest.raises(SystemdError):
             await stage.freezer.thaw(Thaw(1, 4))
         assert set(stage.pins.standby("shop")) == {1}
+
+    play(scenario)
+
+
+def test_instances_that_are_thawed_together_wait_for_the_disk_together(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.freeze(1, 2)
+        waits: list[str] = []
+        monkeypatch.setattr("os.fsync", lambda _descriptor: waits.append("fsync"))
+        await asyncio.gather(*(stage.freezer.thaw(Thaw(number, 4)) for number in (1, 2)))
+        assert stage.pins.read("shop") == {1: 4, 2: 4, 3: 5}
+        assert stage.pins.standby("shop") == {}
+        assert len(waits) == 2, "for pins and records"
+
+    play(scenario)
+
+
+def test_instances_that_are_thawed_together_and_cannot_be_pinned_all_fail(play: Play) -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.freeze(1, 2)
+        shutil.rmtree(stage.pins.generation_dir("shop", 4))
+        thaws = [stage.freezer.thaw(Thaw(number, 4)) for number in (1, 2)]
+        errors = await asyncio.gather(*thaws, return_exceptions=True)
+        assert [type(error) for error in errors] == [StateError, StateError]
+        assert set(stage.pins.standby("shop")) == {1, 2}
 
     play(scenario)
 

@@ -8,6 +8,7 @@ still has connections runs on in standby until they have ended, so no rollout wa
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
@@ -47,6 +48,8 @@ class Freezer:
         """Those among them whose connections were closed."""
         self._waking: set[int] = set()
         """Instances that leave standby; :meth:`ensure` may have been called with them before that, and skips them."""
+        self._thawed: dict[int, set[int]] = {}
+        """Those among them that are thawed and not pinned yet, by generation."""
 
     def unit(self, number: int) -> str:
         return unit_name.instance(self._app, number)
@@ -77,10 +80,16 @@ class Freezer:
     async def thaw(self, action: Thaw) -> None:
         """Thaw an instance and restore its pin."""
         self._leave(action.number)
+        thawed = self._thawed.setdefault(action.generation, set())
         try:
             await self._systemd.thaw(self.unit(action.number))
-            self._pins.pin(self._app, action.number, action.generation)
+            thawed.add(action.number)
+            await asyncio.sleep(0)  # those whose thaw ends with this one are pinned with it, with one wait for the disk
+            if action.number in thawed:
+                self._pins.pin_all(self._app, sorted(thawed), action.generation)
+                thawed.clear()
         finally:
+            thawed.discard(action.number)
             self._waking.discard(action.number)
         log.info("%s: instance %d of generation %d left standby", self._app, action.number, action.generation)
 

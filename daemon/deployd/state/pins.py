@@ -123,13 +123,12 @@ class Pins:
                     if self._target(path) != generation:
                         self._disk.point(path, f"../generations/{generation}")
                 self._disk.sync(directory)
-            for instance in instances:
-                self._forget(app_name, instance)
+            self._forget(app_name, instances)
 
     def unpin(self, app_name: str, instance: int) -> None:
         """Remove the pin and the standby record of `instance`, which cannot start any more."""
         with reported(f"unpin instance {instance} of {app_name}"):
-            self._forget(app_name, instance)  # first, because without the pin the record would apply
+            self._forget(app_name, (instance,))  # first, because without the pin the record would apply
             path = self._pin(app_name, instance)
             if path.parent.is_dir():
                 with self._written(app_name, (instance,), None):
@@ -279,12 +278,14 @@ class Pins:
     def _record(self, app_name: str, instance: int) -> Path:
         return self._app(app_name) / "standby" / str(instance)
 
-    def _forget(self, app_name: str, instance: int) -> None:
-        record = self._record(app_name, instance)
-        if record.exists():
+    def _forget(self, app_name: str, instances: Collection[int]) -> None:
+        """Remove the standby records of instances."""
+        records = [path for number in instances if (path := self._record(app_name, number)).exists()]
+        if records:
             self._standby.pop(app_name, None)
-            self._disk.remove(record)
-            self._disk.sync(record.parent)
+            for record in records:
+                self._disk.remove(record)
+            self._disk.sync(records[0].parent)
 
     @staticmethod
     def _parsed(record: Path) -> StandbyRecord | None:

@@ -22,9 +22,10 @@ from deployd.reuseport import loading, maps, program, syscalls
 from deployd.reuseport.assembler import R0, R1, Assembler
 from deployd.reuseport.slots import Slot
 from deployd.reuseport.steering import Steering, app_of
-from deployd.reuseport.table import ENTRIES, FALLBACKS, INSTANCES, Table, choose
+from deployd.reuseport.table import ENTRIES, FALLBACKS, FEW, INSTANCES, MEMBERS, Table, choose
 from tests.reuseport.sockets import (
     Ground,
+    equal,
     ground,
     map_of,
     one_cpu,
@@ -117,6 +118,24 @@ def test_the_kernel_chooses_as_choose_does(
             assert seen in {choose(table, turn, listening, found, now, least_busy=least_busy) for now in times}
             found |= {one: Slot.parse(kernel[one]) for one in {*numbers, INSTANCES - 1}}
         kernel.close()
+
+
+@pytest.mark.parametrize("count", [FEW, FEW + 1, MEMBERS])
+def test_all_members_of_a_group_are_compared(count: int) -> None:
+    numbers = range(1, count + 1)
+    with ground("127.0.0.1", numbers) as place, steering() as app:
+        app.set(weighted({1: 1}, []))
+        app.sync(place.listeners())
+        assert place.chosen() == 1
+        app.set(equal(*numbers))
+        assert app.outdated is (count > FEW)
+        app.sync(place.listeners())
+        assert not app.outdated
+        assert sorted(place.chosen() for _ in numbers) == [*numbers]
+        kept = stored(app)
+        with steering(kept) as later:
+            later.sync(place.listeners())
+            assert sorted({place.chosen() for _ in range(2 * count)}) == [*numbers]
 
 
 def test_the_whole_order_is_tried() -> None:

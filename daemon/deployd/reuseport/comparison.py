@@ -1,7 +1,7 @@
 """The part of the program in the kernel that finds the least loaded member of a group, in step with `Slot.key`.
 
 The verifier of a daemon with CAP_BPF alone follows speculative paths as well, and refuses loops, and pointers with a
-variable part here. So this has neither: it is written out MEMBERS times, finds the numbers of each instance by a
+variable part here. So this has neither: it is written out for each member, finds the numbers of each instance by a
 lookup, and has no branches but those at the end of the list. Words on the stack that are written in two ways, or in
 parts, are refused by Linux 6.1 ("corrupt spilled pointer").
 """
@@ -29,7 +29,7 @@ from deployd.reuseport.assembler import (
     Assembler,
 )
 from deployd.reuseport.maps import Maps
-from deployd.reuseport.table import ENTRIES, FALLBACKS, INSTANCES, MEMBERS
+from deployd.reuseport.table import ENTRIES, FALLBACKS, INSTANCES
 
 # Offsets on the stack.
 KEY = -4
@@ -37,8 +37,8 @@ KEY = -4
 _MEMBER, _TABLE, _CONTEXT = -24, -32, -40
 
 
-def find_least(do: Assembler, maps: Maps, *, least_busy: bool) -> None:
-    """Set r7 to the smallest key of the members at r9 (Slot.key), and r8 to the time."""
+def find_least(do: Assembler, maps: Maps, *, least_busy: bool, members: int) -> None:
+    """Set r7 to the smallest key of so many members at r9 (Slot.key), and r8 to the time."""
     do.store(DOUBLE, FRAME, _TABLE, R7)
     do.store(DOUBLE, FRAME, _CONTEXT, R6)
     do.call(KTIME)
@@ -46,7 +46,7 @@ def find_least(do: Assembler, maps: Maps, *, least_busy: bool) -> None:
     do.set(R7, -1)
     do.shift_right(R7, slots.NUMBER_BITS + 1)
     do.shift_left(R7, slots.NUMBER_BITS)  #                r7 = WORST
-    for place in range(MEMBERS):
+    for place in range(members):
         do.load(HALF, R6, R9, 2 * (ENTRIES + FALLBACKS + place))
         do.jump_if(R6, 0, "compared")  #                   there is no further member
         do.store(DOUBLE, FRAME, _MEMBER, R6)

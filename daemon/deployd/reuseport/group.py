@@ -54,8 +54,9 @@ class Address:
 class Group:
     """Owns the array of sockets and the program. The program stays attached when the group is closed."""
 
-    def __init__(self, maps: Maps, known: bool, least_busy: bool) -> None:
-        """`known`: the array of sockets may have listeners already. `least_busy`: loads count. Raises SteeringError."""
+    def __init__(self, maps: Maps, *, known: bool, least_busy: bool, members: int) -> None:
+        """`known`: the array of sockets may have listeners already. For the others see :meth:`load`. Raises
+        SteeringError."""
         self.sockets: Map = maps.sockets
         self.uncounted: dict[int, str] = {}
         """Why the filter that counts could not be attached to a listener in the last `sync`, by instance."""
@@ -67,15 +68,18 @@ class Group:
                 if cookie := int.from_bytes(self.sockets.get(instance), sys.byteorder):
                     self.cookies[instance] = cookie
                     maps.listening[instance] = _LISTENS
-        self._program = program.load(maps, least_busy=least_busy)
-        self._attached = False
+        self._program = program.load(maps, least_busy=least_busy, members=members)
+        self.attached = False
+        """The program has been attached to a listener."""
 
-    def take_turns(self) -> None:
-        """Have a program select that does not regard loads. It is attached by the next `sync`. Raises SteeringError."""
-        made = program.load(self._maps, least_busy=False)
+    def load(self, *, least_busy: bool, members: int) -> None:
+        """Have another program select, from the next `sync` on. Raises SteeringError.
+
+        `least_busy`: loads count. `members`: how many of a group it compares."""
+        made = program.load(self._maps, least_busy=least_busy, members=members)
         os.close(self._program)
         self._program = made
-        self._attached = False
+        self.attached = False
 
     def sync(self, wanted: Mapping[int, Listener], pid: int, fresh: Collection[int]) -> set[int]:
         """Put the listener of each instance in the array and remove all others. Return those that have to wait.
@@ -91,7 +95,7 @@ class Group:
         absent = {instance: one for instance, one in wanted.items() if self.cookies.get(instance) != one.cookie}
         touched = {**absent, **{instance: wanted[instance] for instance in fresh if instance in wanted}}
         # One listener suffices to replace the program that an earlier daemon attached.
-        touched = touched if touched or self._attached else dict(list(wanted.items())[:1])
+        touched = touched if touched or self.attached else dict(list(wanted.items())[:1])
         with borrowed({one.inode for one in touched.values()}, pid) as sockets:
             waiting = set()
             for instance, one in touched.items():
@@ -112,7 +116,7 @@ class Group:
             with steering_errors("attach the steering program to a listener"):
                 # Each time, because a group whose listeners were all replaced is a new one without a program.
                 listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, self._program)
-        self._attached = True
+        self.attached = True
         if self.cookies.get(instance) != one.cookie:
             try:
                 self.sockets[instance] = struct.pack("=Q", fd)

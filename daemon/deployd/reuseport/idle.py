@@ -20,6 +20,7 @@ class Idle:
         self.reason = reason
         """Why the app cannot be steered, as a sentence for users."""
         self.in_turn = ""
+        self.outdated = False
         self.table = Table()
         self.fds: Mapping[str, int] = {}
 

@@ -59,15 +59,16 @@ _HALVE = 27
 _OTHER_KEY, _COOKIE, _ADDRESS, _PORT, _PROBE, _ENTRY = -8, -16, -56, -64, -72, -88
 
 
-def load(maps: Maps, *, least_busy: bool) -> int:
+def load(maps: Maps, *, least_busy: bool, members: int) -> int:
     """Load the program and return its file descriptor. Raises SteeringError with the last lines of the verifier, if
     any."""
     try:
-        return loading.load(_KIND, _NAME, code(maps, least_busy=least_busy), SELECT_OR_MIGRATE)
+        newer = code(maps, least_busy=least_busy, members=members)
+        return loading.load(_KIND, _NAME, newer, SELECT_OR_MIGRATE)
     except OSError as error:
         if error.errno != errno.EINVAL:
-            raise loading.refused(_KIND, _NAME, code(maps, least_busy=least_busy), error) from error
-    older = code(maps, least_busy=least_busy, migrates=False)  # before Linux 5.14 there is no choice
+            raise loading.refused(_KIND, _NAME, newer, error) from error
+    older = code(maps, least_busy=least_busy, members=members, migrates=False)  # before Linux 5.14 there is no choice
     try:
         return loading.load(_KIND, _NAME, older)
     except OSError as error:
@@ -77,13 +78,13 @@ def load(maps: Maps, *, least_busy: bool) -> int:
 _KIND, _NAME = loading.Kind.SK_REUSEPORT, "deployd_steer"
 
 
-def code(maps: Maps, *, least_busy: bool = True, migrates: bool = True) -> bytes:
+def code(maps: Maps, *, least_busy: bool = True, members: int = MEMBERS, migrates: bool = True) -> bytes:
     """Return the code of the program, eight bytes for each instruction."""
     do = Assembler()
     do.move(R6, R1)  #                                     r6 = context, the connection to be steered
     _obey_probe(do, maps)
     _find_group(do, maps)
-    find_least(do, maps, least_busy=least_busy)
+    find_least(do, maps, least_busy=least_busy, members=members)
     _select(do, maps)
     _count(do, maps, migrates=migrates)
     do.label("pass")

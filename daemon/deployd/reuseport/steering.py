@@ -68,6 +68,7 @@ class Steering:
                         self._maps[name] = Map.create(shape)
                 self._active = self._maps["switch"][0][0] & 1
                 self._table = maps.unpacked(self._maps["tables"][self._active])
+            self._members = self._table.members
             self._probes = Probes(self._maps["probes"])
             self._probes.forget()
             self._counted = {number for number, slot in self._slots().items() if slot.counted}
@@ -94,7 +95,8 @@ class Steering:
 
     def set(self, table: Table) -> None:
         """Steer by this table from now on. Each connection is steered by the old or the new table, never by parts of
-        both. Raises SteeringError."""
+        both. If `outdated` is true then, call `sync` soon: some members of large groups are left out. Raises
+        SteeringError."""
         if table == self._table:
             return
         with steering_errors("write the steering table"):
@@ -103,6 +105,9 @@ class Steering:
             self._maps["tables"][other] = maps.packed(table)
             self._maps["switch"][0] = struct.pack("=I", other)
         self._active, self._table = other, table
+        if table.members > self._members:
+            self._members = table.members
+            self._load()
 
     def sync(self, listeners: Mapping[int, Sequence[Listener]]) -> frozenset[int]:
         """Steer among these listeners, by instance, and no others. Call it whenever one was opened or closed.
@@ -133,6 +138,11 @@ class Steering:
         for address in self._arrays.keys() - wanted.keys():
             self._arrays.pop(address).close()
         return frozenset(waiting)
+
+    @property
+    def outdated(self) -> bool:
+        """True if the next `sync` has to attach a program to listeners that have not changed."""
+        return not all(group.attached for group in self._groups.values())
 
     @property
     def in_turn(self) -> str:
@@ -197,6 +207,7 @@ class Steering:
                 maps.Maps(sockets=sockets, listening=listening, **self._maps),
                 known=early is not None,
                 least_busy=not self._in_turn,
+                members=self._members,
             )
         except BaseException:
             listening.close()
@@ -243,9 +254,13 @@ class Steering:
             return
         number, why = min(uncounted.items())
         self._in_turn = f"the kernel does not count the connections of instance {number}: {why}"
+        self._load()
         for address, group in self._groups.items():
-            group.take_turns()
             group.sync(wanted[address], self._pid, ())
+
+    def _load(self) -> None:
+        for group in self._groups.values():
+            group.load(least_busy=not self._in_turn, members=self._members)
 
 
 def _distance(address: Address) -> tuple[bool, int, str, int]:

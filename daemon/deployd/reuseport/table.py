@@ -27,7 +27,9 @@ FALLBACKS = 16
 """Length of the order that is kept."""
 GROUPS = 64
 MEMBERS = 64
-"""How many members of a group the program in the kernel compares."""
+"""How many members of a group the program in the kernel compares at most."""
+FEW = 16
+"""How many the program compares if no group has more: it is loaded in a quarter of the time."""
 
 Member = tuple[int, int]
 """Number and rank of an instance."""
@@ -41,6 +43,11 @@ class Table:
     entries: tuple[int, ...] = (0,) * ENTRIES
     groups: tuple[tuple[Member, ...], ...] = ()
     order: tuple[int, ...] = ()
+
+    @property
+    def members(self) -> int:
+        """Return how many members the program has to compare: FEW or MEMBERS."""
+        return MEMBERS if any(len(group) > FEW for group in self.groups) else FEW
 
     @classmethod
     def of(cls, groups: Sequence[Group], order: Sequence[int]) -> Table:

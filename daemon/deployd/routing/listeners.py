@@ -203,6 +203,9 @@ class Listeners:
         """Distribute new connections by this table from now on. Raises SteeringError."""
         if table != self._steering.table:
             self._steering.set(table)
+            if self._steering.outdated and self._synced:
+                self._synced = False
+                self.sync()
 
     def queues(self) -> dict[int, int]:
         """Number to connections that wait to be accepted. Raises SteeringError."""

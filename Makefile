@@ -8,12 +8,14 @@ PREFIX ?= /usr
 DESTDIR ?= /
 # How the demo's app takes connections: shared (one socket) or steered (one for each instance).
 ROUTING ?= shared
+# The kernel of `make compat`: 6.1 or 6.12.
+KERNEL ?= 6.1
 # Files of tests that run side by side, each with hosts of its own: more than cores, because tests also wait.
 WORKERS ?= $(shell echo $$(( $$(nproc) * 2 )))
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 export HOST
 
-.PHONY: help bootstrap demo shell test test-unit test-tools torture attacks bench simulate lint format install fresh-machine clean
+.PHONY: help bootstrap demo shell test compat test-unit test-tools torture attacks bench simulate lint format install fresh-machine clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -30,9 +32,12 @@ shell: bootstrap  ## a shell on a disposable systemd host with deployd installed
 test: bootstrap  ## all tests, on real systemd hosts too (TESTS=... takes pytest's arguments)
 	@$(VENV_PYTHON) -m pytest $(PARALLEL) $(TESTS)
 
+compat: bootstrap  ## the tests of reuseport on Debian 12's kernel with CAP_BPF alone, in qemu (KERNEL=6.12: Debian 13's)
+	@$(VENV_PYTHON) -m tests.kernel $(KERNEL) $(TESTS)
+
 test-tools: bootstrap  ## the tests of the tools alone: hosts, load, demo, bench, torture, attacks (make test has them too)
 	@$(VENV_PYTHON) -m pytest $(PARALLEL) tests/test_conftest.py \
-		$(addprefix tests/,host load sample_apps demo bench torture attacks) $(TESTS)
+		$(addprefix tests/,host kernel load sample_apps demo bench torture attacks) $(TESTS)
 
 test-unit: bootstrap  ## the tests that need no systemd, linters among them
 	@$(VENV_PYTHON) -m pytest -m "not host" $(TESTS)

@@ -7,16 +7,11 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from deployd.config import trust
 from deployd.files.walk import Step
 
-pytest_plugins = ["tests.host.fixtures"]
-
-# How fast examples are made says more about the machine's other work than about a test.
-settings.register_profile("any-load", suppress_health_check=[HealthCheck.too_slow], deadline=None)
-settings.load_profile("any-load")
+pytest_plugins = ["tests.host.fixtures", "tests.any_load"]
 
 CLEANING_UP = 60.0
 """Seconds that a test gets to clean up after its deadline, with the hosts that it removes."""

@@ -135,6 +135,19 @@ def test_clients_that_reset_their_connections_are_not_counted_any_more(shop: Sho
         one.close()
 
 
+def test_requests_of_clients_that_are_gone_count_until_an_instance_takes_them_from_its_queue(shop: Shop) -> None:
+    """As when a process is killed and its listener is kept: the next one finds them there."""
+    shop.app.set(weighted({1: 1}, []))
+    for _ in range(3):
+        shop.request().close()
+    shop.expect({1: (3, 3)})
+    for _ in range(3):
+        shop.serve(1).close()
+    shop.app.recount(lambda: Diag().cookies([shop.place.port]))
+    shop.expect({})
+    assert entries(shop.app) == 0
+
+
 def test_an_instance_that_closes_with_unread_data_keeps_nothing(shop: Shop) -> None:
     """The kernel resets such a connection, and no further segment of it arrives: only the recount finds it."""
     client = shop.request(size=100_000)

@@ -55,8 +55,9 @@ _ONLY_NEW = 1
 _HALVE = 27
 """Pending connections are halved each 134 ms: a number of bits by which nanoseconds are shifted."""
 
-# Offsets on the stack. Those from -24 to -40 are of comparison.py.
-_OTHER_KEY, _COOKIE, _ADDRESS, _PORT, _PROBE, _ENTRY = -8, -16, -56, -64, -72, -88
+# Offsets on the stack. Those from -24 to -40 are of comparison.py. Keys of 32 bits are in the upper half of a word:
+# Linux 6.1 takes a number in its lower half for a spilled register, and then refuses to have the other half written.
+_COOKIE, _ADDRESS, _PORT, _PROBE, _ENTRY, _OTHER_KEY = -16, -56, -64, -72, -88, -92
 
 
 def load(maps: Maps, *, least_busy: bool, members: int) -> int:

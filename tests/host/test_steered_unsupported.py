@@ -55,15 +55,17 @@ def test_an_app_is_deployed_with_one_shared_socket(stage: Stage, capability: str
     assert "--canary N" in refused.stderr
 
 
-def test_the_shared_socket_stays_until_the_app_is_applied_again(stage: Stage) -> None:
+def test_the_shared_socket_stays_until_the_next_rollout(stage: Stage) -> None:
     without(stage.machine, "CAP_BPF")
     stage.deploy("v1", routing="steered")
     with_all(stage.machine)
     status = stage.status()
     assert (status["steering"], status["ready"]) == ("none", 4)
-    assert status["steering_reason"].endswith("deployd could not steer when the app was deployed; remove and apply it")
-    assert stage.deployd("remove", APP).returncode == 0
-    assert stage.deployd("apply", APP).returncode == 0
+    assert status["steering_reason"].endswith("when the app was deployed; the next rollout changes that")
+    with stage.load(rate=200) as load:
+        assert stage.change("apply").result == "succeeded"
+        record = load.stop()
+    assert not record.failed, record.by_outcome()
     status = stage.status()
     assert (status["steering"], status["steering_reason"], status["ready"]) == ("ebpf", "", 4)
 

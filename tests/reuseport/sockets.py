@@ -33,11 +33,11 @@ class Ground:
         self._held = held
         self._v6only = v6only
 
-    def open(self, *numbers: int) -> None:
+    def open(self, *numbers: int, shares: bool = True) -> None:
         for number in numbers:
             family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
             listener = self._held.enter_context(socket.socket(family, socket.SOCK_STREAM))
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shares)
             if family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, self._v6only)
             listener.bind((self.host, self.port))

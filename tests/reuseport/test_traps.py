@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from deployd.errors import SteeringError
 from deployd.reuseport import loading, program, syscalls
+from deployd.reuseport.listeners import detach, share_ports
 from tests.reuseport.sockets import TIMEOUT, ground, one_cpu, steering, weighted
 
 
@@ -72,3 +74,26 @@ def test_a_duplicate_keeps_a_closed_listener_in_its_group() -> None:
             kept.settimeout(TIMEOUT)
             kept.accept()[0].close()
         assert 0 < place.waiting()[2] < len(clients)
+
+
+def test_a_listener_without_reuseport_can_be_steered_once_another_one_has_joined_it() -> None:
+    with ground("127.0.0.1") as place, steering() as app:
+        place.open(1, shares=False)
+        with pytest.raises(OSError, match="in use"):
+            place.open(2)
+        inode = os.fstat(place.sockets[1].fileno()).st_ino
+        share_ports([inode], os.getpid())
+        with pytest.raises(SteeringError, match="attach"):
+            app.sync(place.listeners())
+        place.open(2)
+        app.set(weighted({1: 1}, []))
+        app.sync(place.listeners())
+        assert {place.chosen() for _ in range(50)} == {1}
+        app.set(weighted({2: 1}, []))
+        assert {place.chosen() for _ in range(50)} == {2}
+        place.close(2)
+        assert place.chosen() == 1
+        app.set(weighted({1: 1}, []))
+        detach([inode], os.getpid())
+        place.open(2)
+        assert {place.chosen() for _ in range(50)} == {1, 2}, "the kernel hashes"

@@ -102,7 +102,7 @@ def test_sockets_of_a_shared_app_are_not_touched() -> None:
 def test_a_shared_app_that_should_be_steered_reports_why_it_is_not() -> None:
     for obstacle, why in (
         (OBSTACLE, OBSTACLE),
-        ("", "deployd could not steer when the app was deployed; remove and apply it"),
+        ("", "deployd could not steer when the app was deployed; the next rollout changes that"),
     ):
         backend = Site(own_sockets=False, obstacle=obstacle).router.backend
         asyncio.run(backend.update(Snapshot((), SETTINGS)))

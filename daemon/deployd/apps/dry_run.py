@@ -61,7 +61,7 @@ class DryRun:
         app = self._generations.learned(await self._reader.load(caller, name))
         app, stays = self._generations.choose(app, await self._pool.workers(caller).run(name, config.directory, app))
         release = stays if release is None else release
-        steers = self._deployment.steers(name)
+        steers = self._deployment.can_steer(app)
         first = goals.canary(app, canary, share, steers=steers)
         read = partial(self._pool.workers(caller).run, name)
         await read(release_access.seen_release, caller, app, release)  # fails sooner than the walk below

@@ -88,12 +88,16 @@ class Installer:
 
     async def reinstalled(self, app: App, release: str, digest: str, current: Generation) -> bool:
         """Install the units again and return True if the app file and the release, whose contents have the `digest`,
-        are those of the current generation and its files exist. Raises Refused, StateError and SystemdError."""
+        are those of the current generation, its files exist and its routing is in force.
+
+        Raises Refused, StateError and SystemdError.
+        """
         settings = app.with_learned(current.settings.gate.timeout)
         unchanged = (
             current.fingerprint == settings.fingerprint(release, digest)
             and current.settings == settings
             and current.number in self._pins.generations(app.name)
+            and not self._deployment.changes_routing(settings)
         )
         if unchanged:
             await self._deployment.check(settings)

@@ -41,7 +41,7 @@ class RolloutStarter:
 
     def canary(self, app: App, count: int, share: float) -> Hold | None:
         """Return the hold at a canary; None if none is wanted. Raises InvalidRequest and Refused."""
-        return goals.canary(app, count, share, steers=self._deployment.steers(app.name))
+        return goals.canary(app, count, share, steers=self._deployment.can_steer(app))
 
     async def begin(
         self,
@@ -80,7 +80,7 @@ class RolloutStarter:
         )
         # The first deployment has no generation to be compared with, and a rollback must not wait.
         waits = generation.origin is not None and not (cause.rolls_back or cause is Cause.SCALE)
-        steers = self._deployment.steers(name)
+        steers = self._deployment.can_steer(generation.settings)
         controller.begin(generation, goals.holds(generation.settings, canary, steers=steers) if waits else ())
         for warning in warnings:
             self._warn(generation, warning)

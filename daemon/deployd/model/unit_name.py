@@ -64,6 +64,11 @@ def belongs_to_instances(app: str, unit: str) -> bool:
     return unit.startswith((f"{app}@", generation_socket(app, "").removesuffix(".socket")))
 
 
+def listens_for(app: str, unit: str) -> bool:
+    """True if `unit` is an instance of `app` or has a listening socket for instances open."""
+    return belongs_to_instances(app, unit) or shared_socket_count(app, unit) is not None
+
+
 def is_instance(unit: str) -> bool:
     """True if `unit` is called as an instance of an app."""
     return re.fullmatch(rf"[^@:]+@{_NUMBER}\.service", unit) is not None

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from deployd.errors import steering_errors
@@ -16,6 +17,7 @@ from deployd.reuseport import syscalls
 from deployd.sockdiag.inet_diag import Diag, Listener
 
 MOUNTS = Path("/proc/self/mounts")
+SO_DETACH_BPF, SO_DETACH_REUSEPORT_BPF = 27, 68
 
 
 def cgroup_root(mounts: Path = MOUNTS) -> Path | None:
@@ -44,6 +46,32 @@ def by_instance(diag: Diag, cgroups: Mapping[int, Path]) -> dict[int, list[Liste
         if listener.cgroup in numbers:
             found[numbers[listener.cgroup]].append(listener)
     return found
+
+
+def share_ports(inodes: Collection[int], pid: int = 1) -> None:
+    """Set SO_REUSEPORT on listeners of a process that were made without it, so that others may listen at their
+    addresses, too. Raises SteeringError."""
+    for listener in _borrowed_sockets(inodes, pid):
+        with steering_errors("share the address of a listener"):
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+
+def detach(inodes: Collection[int], pid: int = 1) -> None:
+    """Detach all programs from these listeners, of which each is the last one of its group. Raises SteeringError.
+
+    SO_REUSEPORT is left: the kernel would let others listen at an address that was shared once, with and without it.
+    """
+    for listener in _borrowed_sockets(inodes, pid):
+        for option in (SO_DETACH_BPF, SO_DETACH_REUSEPORT_BPF):
+            with suppress(OSError):  # it has none
+                listener.setsockopt(socket.SOL_SOCKET, option, 1)
+
+
+def _borrowed_sockets(inodes: Collection[int], pid: int) -> Iterator[socket.socket]:
+    with borrowed(inodes, pid) as found:
+        for fd in found.values():
+            with socket.socket(fileno=os.dup(fd)) as listener:
+                yield listener
 
 
 @contextmanager

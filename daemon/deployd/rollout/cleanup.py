@@ -92,6 +92,7 @@ class Cleanup:
             self._pins.pin_all(self._app, range(1, generation.settings.instances + 1), generation.number)
             goal = Goal.of(generation.settings, generation.number)
             await self._deployment.put_back(generation.settings, goal)
+            self._router.units_changed()
         else:
             await self.undeploy(active)
         return True

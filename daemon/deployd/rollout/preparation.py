@@ -67,7 +67,7 @@ class Preparation:
         goal, settings, closing = aim.goal, aim.generation.settings, active.rollout.closing
         if not goal.generation:
             return goal
-        if not self._deployment.steers(self._app):
+        if not self._deployment.steers(self._app) or self._deployment.changes_routing(settings):
             goal = replace(goal, standby=None)  # with one shared socket, frozen instances would get connections too
         key = goal.generation, closing, goal.ceiling
         if active.avoid is None or active.avoid[0] != key:

@@ -108,6 +108,7 @@ class Reconciler:
                     await self._compare(active, active.aim)
                 else:
                     await self._completion.complete(active)
+                    self._router.units_changed()
             case Verdict.HELD:
                 self._lifecycle.advance(active, Event.HELD, hold_reason(active.rollout, active.aim.goal.instances))
             case Verdict.FAILED:

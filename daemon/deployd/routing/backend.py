@@ -75,5 +75,9 @@ class Backend:
     def recount(self) -> None:
         """Correct counts of connections that may have drifted. Called every few seconds; usually does nothing."""
 
+    def leave(self) -> None:
+        """Stop for good, because the app is no longer routed this way."""
+        self.stop()
+
     def stop(self) -> None:
         """Stop timers and tasks, because the daemon ends or the app is gone; the kernel continues as it is set."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from deployd.model import unit_name
 from deployd.model.instance import State
-from deployd.routing.listeners import POLL, Listeners
+from deployd.routing.listeners import POLL, SHARED, Listeners
 from deployd.routing.passed_sockets import PassedSockets
 from deployd.routing.unix_sockets import UnixSockets
 from deployd.systemd.manager import Systemd
@@ -37,6 +37,7 @@ class Drain:
 
     async def emptied(self, number: int, limit: float, *, unix: bool) -> None:
         """Wait until no connection can be queued there any more: none waits, and handshakes that had begun are done."""
+        listener = self._listener(number)
         unix = unix and self._passed.unix(number) is not None
         if unix:
             await asyncio.sleep(POLL)  # a client that resolved an address just before it moved may be about to connect
@@ -45,7 +46,7 @@ class Drain:
         # A dead instance serves nothing; its queue goes to the others when the socket is closed.
         while now < end and self._accepts(number):
             begun &= self._tcp.half_open() if begun else begun
-            waiting = self._tcp.queues().get(number) or (unix and self._unix.reached([number]))
+            waiting = self._tcp.queues().get(listener) or (unix and self._unix.reached([number]))
             if not waiting and (not begun or now > handshakes):
                 return
             await asyncio.sleep(POLL)
@@ -70,8 +71,13 @@ class Drain:
         return left
 
     def _connections(self, number: int, *, unix: bool) -> int:
-        tcp = self._tcp.connections([number]).get(number, 0)
+        tcp = sum(self._tcp.connections([self._listener(number)]).values())
         return tcp + (self._unix.connections([number])[number] if unix else 0)
+
+    def _listener(self, number: int) -> int:
+        """Return the number under which the listeners are known from which the instance accepts. If they are shared, it
+        is the last one that does."""
+        return SHARED if number in self._passed.shared() else number
 
     def _accepts(self, number: int) -> bool:
         """True if a process takes connections from the queues of the instance."""

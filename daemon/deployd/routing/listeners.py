@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 SOCKET = "org.freedesktop.systemd1.Socket"
 POLL = 0.01
 """Seconds between two readings of a queue that is to become empty, or to be seen: nothing signals that."""
+SHARED = INSTANCES - 1
+"""The number under which the listeners of shared sockets are in the kernel's maps, alongside those of instances."""
 SEEN = 0.5
 """Seconds within which systemd sees that a connection waits."""
 RARELY = 100
@@ -61,6 +63,9 @@ class Listeners:
         self._processes: dict[int, str] = {}
         """The invocation of each instance when the connections were last recounted."""
         self._recounted = self._recount_at = 0.0
+        self._joined: set[int] = set()
+        """The cookies of shared listeners with which others listened at the same address: only then they are a group,
+        with a program and a place in an array."""
         self.lost: frozenset[int] = frozenset()
         """Instances that accept from a socket that was closed while they ran."""
 
@@ -79,6 +84,29 @@ class Listeners:
     def reason(self) -> str:
         """Why deployd cannot steer the app, or "" if it can."""
         return "" if isinstance(self._steering, Steering) else self._steering.reason
+
+    def share(self, sockets: object, found: Collection[Listener]) -> None:
+        """Have these listeners of shared `sockets` take part, or none. Raises SteeringError."""
+        self.drop(SHARED)
+        if found:
+            self._known[SHARED] = sockets, tuple(found)
+            self._base[SHARED] = self._steering.counters().get(SHARED, 0)
+            self._synced = False
+
+    async def join(self, number: int, addresses: Collection[str]) -> None:
+        """Have an instance listen at the addresses of shared sockets.
+
+        Until the program is attached, which takes two listeners, the kernel distributes by hash. What came to the new
+        one migrates to the others: the instance is not running yet. Raises SystemdError and SteeringError.
+        """
+        shared = self._known.get(SHARED, (None, ()))[1]
+        if self._joined.issuperset(item.cookie for item in shared):
+            return
+        await self._add({number: self._units.invocation(self._unit(number))})
+        self.sync()
+        if self.queues().get(number):
+            await self.close(number)
+            await self.open(number, addresses)
 
     async def open(self, number: int, addresses: Collection[str]) -> None:
         """Open the socket unit, unless it is open. Raises UnitRefused if it cannot listen at `addresses`, and
@@ -130,7 +158,7 @@ class Listeners:
         """Read which sockets are open, and which instances have lost theirs. Raises SystemdError, SteeringError."""
         up = {item.number: item for item in instances if self._passed.tcp(item.number) and _is_up(item)}
         # Only a pin made by hand has a number without a place in the kernel's maps.
-        numbers = {number for number in (*up, *self._known, *(await self._orphans())) if 0 < number < INSTANCES}
+        numbers = {number for number in (*up, *self._known, *(await self._orphans())) if 0 < number < SHARED}
         news: dict[int, object] = {}
         gone, lost = set(), set()
         for number in sorted(numbers):
@@ -165,7 +193,7 @@ class Listeners:
         """Have the kernel steer among those that are known; False if some of them have to wait a little. Raises
         SteeringError."""
         if not self._synced:
-            self._synced = not self._steering.sync({number: found for number, (_, found) in self._known.items()})
+            self._synced = not self._steering.sync(self._members())
             self._kernel.keep(self._app, self._steering.fds)
             if self.in_turn and self.in_turn != self._in_turn:
                 log.warning("%s: instances get new connections in turn: %s", self._app, self.in_turn)
@@ -198,6 +226,15 @@ class Listeners:
         """Number to what the kernel counts of the instance. Raises SteeringError."""
         found = self._steering.loads()
         return {number: found.get(number, Load()) for number in self._known}
+
+    def _members(self) -> dict[int, tuple[Listener, ...]]:
+        """Return the listeners that the kernel can steer among."""
+        members = {number: found for number, (_, found) in self._known.items()}
+        if shared := members.pop(SHARED, ()):
+            others = {Address.of(item) for found in members.values() for item in found}
+            self._joined |= {item.cookie for item in shared if Address.of(item) in others}
+            members[SHARED] = tuple(item for item in shared if item.cookie in self._joined)
+        return members
 
     def distribute(self, table: Table) -> None:
         """Distribute new connections by this table from now on. Raises SteeringError."""
@@ -250,7 +287,7 @@ class Listeners:
 
     async def close_unused(self, instances: Iterable[Instance]) -> None:
         """Close the sockets of instances that are gone."""
-        for number in self._known.keys() - {item.number for item in instances if _is_up(item)}:
+        for number in self._known.keys() - {SHARED} - {item.number for item in instances if _is_up(item)}:
             await self.close(number)
 
     def stop(self) -> None:

@@ -48,6 +48,11 @@ class PassedSockets:
         found = (unit_name.generation_socket_number(self._app, unit) for unit in self._units.get(number, ()))
         return next((socket for socket in found if socket is not None), None)
 
+    def shared(self) -> dict[int, frozenset[str]]:
+        """Return the shared sockets of each instance that is passed some."""
+        found = {number: frozenset(filter(self._is_shared, units)) for number, units in self._units.items()}
+        return {number: units for number, units in found.items() if units}
+
     def cgroup(self, number: int) -> str:
         """Return the path of the cgroup of an instance that has a UNIX socket, or "" if it does not run."""
         return self._cgroups.get(number, "")
@@ -55,6 +60,9 @@ class PassedSockets:
     def by_instance(self) -> dict[int, int]:
         """Return the UNIX socket of each instance that has one."""
         return {number: socket for number in self._units if (socket := self.unix(number)) is not None}
+
+    def _is_shared(self, unit: str) -> bool:
+        return unit_name.shared_socket_count(self._app, unit) is not None
 
     def _invocation(self, number: int) -> object:
         return self._systemd.properties(unit_name.instance(self._app, number)).get("InvocationID")

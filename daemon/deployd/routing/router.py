@@ -61,7 +61,8 @@ class Router:
         """Stop the backend if the installed units now need the other one, so that it is chosen again."""
         steered = self._deployment.has_own_sockets(self._app)
         if self._backend is not None and steered is not isinstance(self._backend, Steered):
-            self.stop()
+            self._backend.leave()
+            self._backend = None
 
     def recount(self) -> None:
         """Have the backend in use correct counts that may have drifted."""

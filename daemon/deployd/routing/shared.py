@@ -128,7 +128,10 @@ class Shared(Backend):
     def report(self) -> Report:
         steering, reason = None, ""
         if self._wanted is Routing.STEERED:
-            why = self._kernel.obstacle or "deployd could not steer when the app was deployed; remove and apply it"
+            why = (
+                self._kernel.obstacle
+                or "deployd could not steer when the app was deployed; the next rollout changes that"
+            )
             steering, reason = "none", f"all instances share one socket: {why}"
         return Report(steering, reason, addresses=self.addresses(), unreachable=self.unreachable())
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from deployd.model.app import App
 from deployd.model.generation import Cause
-from deployd.model.instance import Instance
+from deployd.model.instance import Instance, State
 from deployd.model.rollout import Rollout
 from deployd.plan.routing import Policy, asked, preferred, shunned
 
@@ -34,6 +34,15 @@ class Snapshot:
     def generation(self, item: Instance) -> int | None:
         """Return the generation for which the instance counts."""
         return None if item.generation is None else self.adopted_by.get(item.generation, item.generation)
+
+    def by_readiness(self, leaving: Collection[int]) -> list[int]:
+        """Return the order in which instances get connections if none is ready: starting, then failed, newest
+        generation first; connections wait there. Those that are `leaving` come after others like them."""
+        rank = {State.READY: 0, State.STARTING: 1, State.FAILED: 2}
+        there = [item for item in self.instances if item.state in rank or item.generation]
+        there = [item for item in there if item.state is not State.STANDBY]
+        there.sort(key=lambda item: (rank.get(item.state, 3), item.number in leaving, -(item.generation or 0)))
+        return [item.number for item in there]
 
     def policy(self, serving: Mapping[int, int]) -> Policy:
         """Return the policy. `serving`: the number of candidates of each generation."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from deployd.alarm import Alarm
-from deployd.errors import DeploydError, SteeringError
+from deployd.errors import SteeringError
 from deployd.model import unit_name
 from deployd.model.address import Address
 from deployd.model.app import App, ListenKind
@@ -24,7 +24,6 @@ from deployd.model.instance import Instance, State
 from deployd.model.rollout import Rollout
 from deployd.plan import unix_routing
 from deployd.plan.idle_connections import Ending
-from deployd.plan.reopening import LONGEST
 from deployd.plan.routing import Candidate
 from deployd.reuseport.listeners import cgroup_root
 from deployd.routing import steered_addresses
@@ -33,9 +32,11 @@ from deployd.routing.backend import Backend
 from deployd.routing.balancer import Balancer
 from deployd.routing.drain import HANDSHAKES, Drain
 from deployd.routing.kernel import Kernel
-from deployd.routing.listeners import POLL, Listeners
+from deployd.routing.listeners import POLL, SHARED, Listeners
+from deployd.routing.mending import Mending
 from deployd.routing.passed_sockets import PassedSockets
 from deployd.routing.report import Report
+from deployd.routing.shared_listeners import SharedListeners
 from deployd.routing.snapshot import Snapshot
 from deployd.routing.socket_units import TIMEOUT
 from deployd.routing.unix_sockets import UnixSockets
@@ -56,18 +57,18 @@ class Steered(Backend):
         self._app = app
         self._log = addresses
         self._systemd = systemd
+        self._kernel = kernel
         self._changed = changed
         cgroups = cgroup_root() or Path("/sys/fs/cgroup")
         self._passed = PassedSockets(app, systemd)
         self._tcp = Listeners(app, systemd, kernel, self._passed, cgroups)
+        self._shared = SharedListeners(app, systemd, kernel, self._passed, self._tcp, cgroups)
         self._unix = UnixSockets(app, systemd, self._passed, cgroups, changed)
         self._balancer = Balancer(app, self._tcp)
         self._drain = Drain(app, systemd, self._passed, self._tcp, self._unix)
         self._snapshot: Snapshot | None = None
         self._leaving: set[int] = set()
-        self._mending: asyncio.Task[None] | None = None
-        self._failures: dict[int, tuple[int, str]] = {}
-        """Instances whose sockets could not be opened again: how often, and why the last time."""
+        self._mending = Mending(app, self._restart, ended=self._restarted)
         self._again = Alarm(changed)
         self._strays = Alarm(changed)
 
@@ -81,6 +82,7 @@ class Steered(Backend):
         try:
             self._unix.serve(snapshot.settings, keep=snapshot.rollout is not None)
             await self._passed.update(item for item in snapshot.instances if _is_up(item))
+            await self._shared.update()
             await self._tcp.update(snapshot.instances)
             await self._unix.update(snapshot.instances)
             self._route()
@@ -97,10 +99,7 @@ class Steered(Backend):
         if not recounted:
             self._again.set(RETRY)
         lost = self.unreachable()
-        self._failures = {number: known for number, known in self._failures.items() if number in lost}
-        if snapshot.up:
-            for number in sorted(lost.keys() - self._leaving, key=lambda number: self._failures.get(number, (0,))[0]):
-                self._mend(number, snapshot.settings)
+        self._mending.update(lost, lost.keys() - self._leaving if snapshot.up else (), snapshot.settings)
         if self._candidates():
             await self._tcp.close_unused(snapshot.instances)
             await self._close_dead(snapshot)
@@ -119,12 +118,12 @@ class Steered(Backend):
         self, number: int, settings: App, notice: Callable[[], Awaitable[None]] | None = None
     ) -> int | None:
         self._leaving.add(number)
-        if not self._is_reachable(number):
+        if number not in self._shared and not self._is_reachable(number):
             return None
         self._route()
         others = [item.number for item in self._candidates()]
-        if not others:
-            return None  # new connections wait for the next instance
+        if not others or (number in self._shared and SHARED in others):
+            return None  # new connections wait for the next instance, or go to those with the same socket
         shared = self._accepts_new(number)
         try:
             await self._drain.emptied(number, settings.stop.timeout, unix=not shared)
@@ -177,17 +176,15 @@ class Steered(Backend):
             self._app,
             self._snapshot.settings.listen,
             up=self._snapshot.up,
-            opened=self._tcp.numbers() - lost.keys(),
+            opened=self._tcp.numbers() - lost.keys() - {SHARED},
             lost=lost,
             generation=current if self._unix.is_open(current) else None,
+            shared=self._shared.name,
         )
 
     def unreachable(self) -> dict[int, str]:
         """Return the instances that run without an open socket of theirs, and why."""
-        return {
-            number: self._failures.get(number, (0, "its socket was closed, and it is about to be restarted"))[1]
-            for number in sorted(self._tcp.lost | self._unix.lost)
-        }
+        return {number: self._mending.reason(number) for number in sorted(self._tcp.lost | self._unix.lost)}
 
     def report(self) -> Report:
         return replace(self._steering(), addresses=self.addresses(), unreachable=self.unreachable())
@@ -207,10 +204,10 @@ class Steered(Backend):
             return Report("ebpf", weights=self._unix_weights())
         return Report(
             "ebpf",
-            weights=self._balancer.weights(),
+            weights=self._shared.spread(self._balancer.weights(), instances),
             connections=connections,
             queues=queues,
-            shares=self._balancer.shares(instances, counters),
+            shares=self._balancer.shares((*instances, *self._shared.members(instances)), counters),
         )
 
     def recount(self) -> None:
@@ -221,16 +218,26 @@ class Steered(Backend):
         self._again.close()
         self._strays.close()
         self._balancer.stop()
-        if self._mending is not None:
-            self._mending.cancel()
+        self._mending.stop()
+        self._shared.stop()
         self._tcp.stop()
         self._unix.stop()
+
+    def leave(self) -> None:
+        self.stop()
+        self._kernel.forget(self._app)
+        try:
+            self._shared.leave()
+        except SteeringError as error:
+            log.warning("%s: %s", self._app, error)
 
     async def _open(self, number: int) -> None:
         await self._passed.read(number)
         tcp, socket = self._passed.tcp(number), self._passed.unix(number)
         if tcp:
             await self._tcp.open(number, self._tcp_addresses())
+            with suppress(SteeringError):  # the next update tries again
+                await self._tcp.join(number, self._tcp_addresses())
         if socket is not None:
             await self._unix.open(socket)
 
@@ -255,30 +262,16 @@ class Steered(Backend):
                 log.info("%s: connections that wait for instance %d go to the others", self._app, number)
                 await self._tcp.end(number)
 
-    def _mend(self, number: int, settings: App) -> None:
-        """Restart an instance that has lost its sockets, after a drain; one at a time."""
-        if self._mending is None:
-            log.warning("%s: the sockets of instance %d were closed while it ran; restarting it", self._app, number)
-            self._mending = asyncio.ensure_future(self._restart(number, settings))
-
     async def _restart(self, number: int, settings: App) -> None:
-        try:
-            await self.drain(number, settings)
-            self._tcp.drop(number)
-            await self._open(number)
-            await asyncio.wait_for(await self._systemd.restart(unit_name.instance(self._app, number)), TIMEOUT)
-            self._failures.pop(number, None)
-        except Exception as error:
-            known = isinstance(error, DeploydError | TimeoutError)
-            log.warning("%s: instance %d: %s", self._app, number, error, exc_info=None if known else error)
-            failures = min(self._failures.get(number, (0,))[0] + 1, 10)
-            self._failures[number] = failures, str(error)
-            self._changed()
-            await asyncio.sleep(min(LONGEST, RETRY * 2.0 ** (failures - 1)))
-        finally:
-            self._mending = None
-            self._leaving.discard(number)
-            self._changed()
+        """Restart an instance that has lost its sockets, after a drain. Raises SystemdError and TimeoutError."""
+        await self.drain(number, settings)
+        self._tcp.drop(number)
+        await self._open(number)
+        await asyncio.wait_for(await self._systemd.restart(unit_name.instance(self._app, number)), TIMEOUT)
+
+    def _restarted(self, number: int) -> None:
+        self._leaving.discard(number)
+        self._changed()
 
     def _tcp_addresses(self) -> list[str]:
         listen = self._snapshot.settings.listen if self._snapshot is not None else ()
@@ -289,9 +282,10 @@ class Steered(Backend):
         if self._snapshot is None:
             return
         snapshot, candidates = self._snapshot, self._candidates()
-        policy = snapshot.policy(Counter(item.generation for item in candidates if item.generation is not None))
+        made = map(snapshot.generation, self._ready())
+        policy = snapshot.policy(Counter(generation for generation in made if generation is not None))
         tcp = [item for item in candidates if self._tcp.known(item.number)]
-        down = self._by_readiness(snapshot.instances)
+        down = snapshot.by_readiness(self._leaving)
         known = [number for number in down if self._tcp.known(number)]
         rest = sorted(self._tcp.numbers() - set(known))
         self._balancer.balance(tcp, policy, (*known, *rest))
@@ -308,26 +302,25 @@ class Steered(Backend):
         )
         self._unix.lead(fallback if first is None else (first, *fallback))
 
-    def _by_readiness(self, instances: Iterable[Instance]) -> list[int]:
-        """Return the order in which instances get connections if none is ready: starting, then failed, newest
-        generation first; connections wait there."""
-        rank = {State.READY: 0, State.STARTING: 1, State.FAILED: 2}
-        there = [item for item in instances if item.state in rank or item.generation]
-        there = [item for item in there if item.state is not State.STANDBY]
-        there.sort(key=lambda item: (rank.get(item.state, 3), item.number in self._leaving, -(item.generation or 0)))
-        return [item.number for item in there]
-
     def _candidates(self) -> list[Candidate]:
         """Return the instances that may get new connections."""
         if self._snapshot is None:
             return []
         snapshot = self._snapshot
-        return [
+        ready = self._ready()
+        own = [
             Candidate(item.number, snapshot.generation(item), item.started, item.ready_since)
-            for item in snapshot.instances
-            if item.state is State.READY and self._is_reachable(item.number)
-            if item.number not in self._leaving | snapshot.unanswered | self._tcp.lost | self._unix.lost
+            for item in ready
+            if self._is_reachable(item.number)
         ]
+        return [*own, *self._shared.candidates(ready, snapshot)]
+
+    def _ready(self) -> list[Instance]:
+        """Return the instances whose processes may get new connections."""
+        if self._snapshot is None:
+            return []
+        out = self._leaving | self._snapshot.unanswered | self._tcp.lost | self._unix.lost
+        return [item for item in self._snapshot.instances if item.state is State.READY and item.number not in out]
 
     def _is_reachable(self, number: int) -> bool:
         """True if a socket of the instance is open."""

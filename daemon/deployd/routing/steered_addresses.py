@@ -18,27 +18,32 @@ def addresses(
     opened: Collection[int],
     lost: Mapping[int, str],
     generation: int | None,
+    shared: str,
 ) -> tuple[Address, ...]:
     """Return the addresses of an app.
 
     `opened`: the instances with an open TCP socket; `lost`: those that run without theirs, and why; `generation`: the
-    open UNIX socket to which addresses lead.
+    open UNIX socket to which addresses lead; `shared`: an open socket of instances without sockets of their own, or "".
     """
     stopped = "" if up else STOPPED
     return tuple(
-        _tcp(app, item.address, stopped, opened, lost)
+        _tcp(app, item.address, stopped, opened, lost, shared)
         if item.kind is ListenKind.TCP
         else _unix(app, item.address, stopped, generation)
         for item in listen
     )
 
 
-def _tcp(app: str, address: str, stopped: str, opened: Collection[int], lost: Mapping[int, str]) -> Address:
+def _tcp(
+    app: str, address: str, stopped: str, opened: Collection[int], lost: Mapping[int, str], shared: str
+) -> Address:
     away = "" if is_local(address) else "no interface of this machine has the address"
     first = min(lost or opened, default=0)
     unit = unit_name.instance_socket(app, first or "*")
     if opened:
         return Address(address, unit, True, lost[first] if lost else away)
+    if shared:
+        return Address(address, shared, True, away)
     return Address(address, unit, False, stopped or (lost[first] if lost else NO_INSTANCE))
 
 

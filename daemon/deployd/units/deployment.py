@@ -15,7 +15,7 @@ from pathlib import Path
 
 from deployd.errors import Refused, StateError
 from deployd.model import unit_name
-from deployd.model.app import App, Routing
+from deployd.model.app import App
 from deployd.plan.goal import Goal
 from deployd.state.pins import Pins
 from deployd.systemd.daemon_reload import DaemonReload
@@ -23,6 +23,7 @@ from deployd.systemd.manager import Systemd
 from deployd.systemd.proxy import UNIT
 from deployd.units import layout, present
 from deployd.units.directory import UnitDirectory
+from deployd.units.edits import refuse_edits
 from deployd.units.layout import Layout
 from deployd.units.occupants import occupants, refusal
 from deployd.units.present import Present
@@ -104,9 +105,18 @@ class Deployment:
         """True if the installed units give each instance listening sockets of its own."""
         return bool(is_steered(self._units.installed(name), name))
 
+    def changes_routing(self, app: App) -> bool:
+        """True if a rollout of `app` replaces shared sockets by sockets of each instance, or the other way round, or
+        one that does is not finished. Raises StateError."""
+        return self._present(app.name).changes_routing(app)
+
     def steers(self, name: str) -> bool:
         """True if the instances have sockets of their own and this machine can steer connections to them."""
         return self._steerable and self.has_own_sockets(name)
+
+    def can_steer(self, app: App) -> bool:
+        """True if the instances of `app` are to have sockets of their own and this machine can steer them."""
+        return self._steerable and app.steered
 
     def apps(self) -> list[str]:
         """Return the apps that have units."""
@@ -181,7 +191,7 @@ class Deployment:
             # A request that came to nothing may have left this directory, for another goal.
             there.generation_sockets.pop(goal.generation, None)
         wanted = self._layout(app, goal, there)
-        self._refuse_edits(app, wanted)
+        refuse_edits(app, there, wanted)
         if await self._is_up(app.name):
             await self.open(app.name)
             await self._refuse_occupied(there)
@@ -200,7 +210,7 @@ class Deployment:
         pinned = frozenset(there.pins.values())
         goal = Goal.of(app, max(pinned, default=0) + 1, same=pinned)
         wanted = self._layout(app, goal, there)
-        self._refuse_edits(app, wanted)
+        refuse_edits(app, there, wanted)
         await self._units.verify(app.name, wanted.units)
 
     async def _refuse_occupied(self, there: Present) -> None:
@@ -208,27 +218,9 @@ class Deployment:
         unit = unit_name.instance_socket(there.name, "")
         addresses = sockets.parse(unit, there.installed.get(unit, "")).addresses
         found = await asyncio.to_thread(occupants, addresses) if addresses else []
-        others = [item for item in found if item.unit and not unit_name.belongs_to_instances(there.name, item.unit)]
+        others = [item for item in found if item.unit and not unit_name.listens_for(there.name, item.unit)]
         if others:
             raise Refused(refusal(unit, addresses, "", others))
-
-    def _refuse_edits(self, app: App, wanted: Layout) -> None:
-        """Raise Refused for settings of open sockets that have changed: systemd would close a socket whose unit is
-        edited, and cannot open it again while the app is up (EBUSY)."""
-        name, installed = app.name, self._units.installed(app.name)
-        now = [self._settings_of(name, number) for number in set(self._pins.held(name).values())]
-        if any(its is not None and its.routing is not app.routing for its in now):
-            other = Routing.SHARED if app.routing is Routing.STEERED else Routing.STEERED
-            raise Refused(
-                f"routing of {name} changed: its addresses are open as {other} ones; put it back, or deployd remove"
-                f" {name} and apply it again"
-            )
-        for socket in wanted.placement.kept:
-            if sockets.settings(wanted.unit(socket.name).text) != sockets.settings(installed[socket.name]):
-                raise Refused(
-                    f"[socket] of {name} changed: this version cannot change an open socket; put it back, or deployd"
-                    f" remove {name} and apply it again"
-                )
 
     async def install(
         self, app: App, goal: Goal, *, closing: bool = False, lenient: bool = False, urgent: bool = False

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Protocol
 
 from deployd.model import unit_name
@@ -33,6 +33,7 @@ class Render(Protocol):
         held: frozenset[str],
         probe_sockets: bool,
         steer: bool,
+        alongside: bool,
         generation_socket: int | None,
     ) -> tuple[Unit, ...]: ...
 
@@ -75,54 +76,48 @@ def layout(app: App, goal: Goal, there: Present, settings_of: SettingsOf, make: 
     """Return the layout for `goal`, whose settings are `app`. Raises Refused for addresses that it cannot have.
 
     While there are instances of older generations, new ones are passed their sockets too, so that an address that is to
-    be closed is served to its end. `closing` is the second pass, without these sockets.
+    be closed is served to its end. `closing` is the second pass, without these sockets. If routing changes, new ones
+    have the addresses in any case, and instances that run the goal's process are replaced like others.
     """
     name, mine = app.name, goal.same | {goal.generation}
-    placement = there.place(app)
+    placement, steer, changing = there.place(app), there.steers(app), there.changes_routing(app)
     wanted = frozenset(item.name for item in placement.wanted)
     older = [number for number, made in there.pins.items() if made not in mine and made < goal.generation]
     going = frozenset(item.name for item in placement.going)
-    late = frozenset[str]() if closing else there.in_use(older) & going
+    late = frozenset[str]() if closing or steer else there.in_use(older) & going
     settings = {number: app if made in mine else settings_of(made) for number, made in there.pins.items()}
     probed = any(item is not None and item.gate.has_probe_socket for item in settings.values())
     listening = sockets.in_order(name, (*placement.wanted, *placement.going))
 
-    steer, socket = there.steers(app), there.generation_socket(app, goal)
+    socket = there.generation_socket(app, goal)
 
-    @cache  # nearly all pinned instances have the same settings and sockets
-    def rendered(its: App, instances: int, held: frozenset[str], generation_socket: int | None) -> tuple[Unit, ...]:
-        return make(
-            its,
-            instances,
-            listening=listening,
-            held=held,
-            probe_sockets=probed,
-            steer=steer,
-            generation_socket=generation_socket,
-        )
+    # Nearly all pinned instances have the same settings and sockets.
+    rendered = cache(partial(_rendered, partial(make, listening=listening, probe_sockets=probed, alongside=changing)))
 
-    def template(its: App, held: frozenset[str], generation_socket: int | None) -> str:
-        units = rendered(its, 1, held, generation_socket)
+    def template(its: App, held: frozenset[str], generation_socket: int | None, own_sockets: bool) -> str:
+        units = rendered(its, 1, held, generation_socket, own_sockets)
         return next(unit.text for unit in units if unit.name == unit_name.template(name))
 
     accepting = {number: there.generation_sockets.get(made) for number, made in there.pins.items()}
-    text = template(app, wanted | late, socket)
+    steered = {number: there.has_own_sockets(number, steer) for number in there.pins}
+    text = template(app, wanted | late, socket, steer)
     own = {
         number: its_text
         for number, its in settings.items()
         if its is not None
-        and (its_text := template(its, there.held(number) or wanted | late, accepting[number])) != text
+        and (its_text := template(its, there.held(number) or wanted | late, accepting[number], steered[number])) != text
     }
-    tcp = frozenset(number for number, its in settings.items() if its is None or its.has_tcp)
-    opened = _opened(there, tcp, rendered(app, 1, wanted, socket))
+    tcp = frozenset(number for number, its in settings.items() if steered[number] and (its is None or its.has_tcp))
+    opened = _opened(there, tcp, rendered(app, 1, wanted, socket, steer))
     torn = {number for number in own if closing and there.held(number) - wanted}
-    torn |= {number for number, its_socket in accepting.items() if its_socket != socket}
+    torn |= {number for number in there.pins if accepting[number] != socket or steered[number] is not steer}
     avoid = frozenset(number for number in own | opened if there.pins[number] not in mine or number in torn)
     alone = _alone(name, own, opened)
-    stale = _stale(there, own.keys(), opened.keys(), rendered(app, 1, wanted | late, socket))
+    stale = _stale(there, own.keys(), opened.keys(), rendered(app, 1, wanted | late, socket, steer))
 
     def units(instances: int) -> tuple[Unit, ...]:
-        return tuple(_left_alone(unit, there, placement) for unit in rendered(app, instances, wanted | late, socket))
+        made = rendered(app, instances, wanted | late, socket, steer)
+        return tuple(_left_alone(unit, there, placement, changing=changing) for unit in made)
 
     needed = _needed(goal, there, len(own))
     # An app unit that wants a few more instances than needed is harmless; a new one costs a daemon-reload.
@@ -131,6 +126,18 @@ def layout(app: App, goal: Goal, there: Present, settings_of: SettingsOf, make: 
         result = units(needed)
     holders = frozenset(number for number in there.pins if there.held(number) & going)
     return Layout(result, alone, stale, avoid, placement, late, holders)
+
+
+def _rendered(
+    make: Callable[..., tuple[Unit, ...]],
+    app: App,
+    instances: int,
+    held: frozenset[str],
+    generation_socket: int | None,
+    steer: bool,
+) -> tuple[Unit, ...]:
+    """Return the units of `app`; only arguments with a hash, so that the result can be cached."""
+    return make(app, instances, held=held, generation_socket=generation_socket, steer=steer)
 
 
 def _alone(name: str, own: Mapping[int, str], opened: Mapping[int, str]) -> tuple[Unit, ...]:
@@ -189,6 +196,7 @@ def settled(app: App, goal: Goal, there: Present, make: Render) -> tuple[Unit, .
             held=held,
             probe_sockets=False,
             steer=there.steers(app),
+            alongside=False,
             generation_socket=there.generation_socket(app, goal),
         )
         return tuple(_left_alone(unit, there, placement) for unit in made)
@@ -197,9 +205,15 @@ def settled(app: App, goal: Goal, there: Present, make: Render) -> tuple[Unit, .
     return units(max(needed, there.reach()) if there.reach() <= 2 * goal.ceiling else needed)
 
 
-def _left_alone(unit: Unit, there: Present, placement: Placement) -> Unit:
+def _left_alone(unit: Unit, there: Present, placement: Placement, *, changing: bool = False) -> Unit:
     """Return the installed unit of an open socket instead of `unit`: it is not rewritten for a change of a comment, nor
-    for settings that do not apply to it any more."""
+    for settings that do not apply to it any more.
+
+    With `changing`, sockets of instances are open at the addresses of shared ones, also after a boot.
+    """
+    if changing and unit_name.shared_socket_count(there.name, unit.name) is not None:
+        kept = _left_alone(unit, there, placement)
+        return Unit(unit.name, sockets.with_port_shared(kept.text))
     old = there.installed.get(unit.name)
     if old is None:
         return unit

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from deployd.model import unit_name
-from deployd.model.app import App, Routing
+from deployd.model.app import App
 from deployd.plan.goal import Goal
 from deployd.state.pins import Pins
 from deployd.units.directory import UnitDirectory
@@ -36,9 +36,37 @@ class Present:
     """True if this machine can steer connections."""
 
     def steers(self, app: App) -> bool:
-        """True if each instance of `app` has sockets of its own. Installed units decide: no address has both."""
-        installed = is_steered(self.installed, self.name)
-        return app.routing is Routing.STEERED and self.steerable if installed is None else installed
+        """True if each instance of `app` is to have sockets of its own. An app that has some stays steered where this
+        machine can steer no longer."""
+        return app.steered and (self.steerable or self.has_steered_units)
+
+    @property
+    def has_steered_units(self) -> bool:
+        """True if instances have sockets of their own, or have had some until now."""
+        return bool(is_steered(self.installed, self.name))
+
+    def has_paths(self) -> bool:
+        """True if an installed socket listens on UNIX addresses."""
+        shared = any(address.startswith("/") for item in self.sockets() for address in item.addresses)
+        return shared or any(unit_name.generation_socket_number(self.name, unit) for unit in self.installed)
+
+    def units_of_own_sockets(self) -> list[str]:
+        """Return the installed units of the sockets of instances and generations."""
+        names = (unit_name.instance_socket(self.name, ""), unit_name.instance_socket_starter(self.name, ""))
+        own = (unit_name.instance_socket(self.name, number) for number in self.own_sockets)
+        return [
+            *(unit for unit in self.installed if unit in names or unit_name.generation_socket_number(self.name, unit)),
+            *own,
+        ]
+
+    def changes_routing(self, app: App) -> bool:
+        """True if instances that are there have shared sockets and `app` has not, or the other way round."""
+        return self.has_steered_units if not self.steers(app) else bool(self.sockets())
+
+    def has_own_sockets(self, number: int, otherwise: bool = False) -> bool:
+        """True if an instance was passed sockets of its own, or would be; `otherwise` if it has no unit file yet."""
+        text = self.own.get(number, self.installed.get(unit_name.template(self.name)))
+        return otherwise if text is None else not sockets.held(self.name, text)
 
     def generation_socket(self, app: App, goal: Goal) -> int | None:
         """Return the UNIX socket for instances of `goal`: that of the instances that it adopts, or one of its own."""
@@ -66,8 +94,9 @@ class Present:
     def place(self, app: App) -> Placement:
         """Return the placement of the addresses of `app`. Raises Refused."""
         if self.steers(app):
-            return Placement((), None, ())
-        return sockets.place(self.name, self.sockets(), [item.address for item in app.listen])
+            return Placement((), None, self.sockets())
+        listen = [item.address for item in app.listen]
+        return sockets.place(self.name, self.sockets(), listen, later=self.has_steered_units)
 
     def held(self, number: int) -> frozenset[str]:
         """Return the shared sockets that an instance was passed or would be passed."""

@@ -1,4 +1,4 @@
-"""Opening and closing of the sockets that all instances of an app share."""
+"""Opening and closing of the sockets that all instances of an app share, and closing of those of its instances."""
 
 from __future__ import annotations
 
@@ -66,11 +66,16 @@ class SharedSockets:
         Returns False if there are none. Raises StateError and SystemdError.
         """
         there = self._present(app.name)
-        idle = _names(there.place(app).going) - there.in_use(there.pins.keys() - leaving)
-        if not idle:
+        staying = there.pins.keys() - leaving
+        idle = _names(there.place(app).going) - there.in_use(staying)
+        # Of an app that was steered until now.
+        own = there.has_steered_units and not there.steers(app) and not any(map(there.has_own_sockets, staying))
+        if not idle and not own:
             return False
-        log.info("%s: closing %s", app.name, " ".join(sorted(idle)))
-        await self._close(app.name, idle, partial(self._without, app, idle))
+        log.info("%s: closing %s", app.name, " ".join(sorted(idle)) if idle else "the sockets of its instances")
+        if own:
+            await self._stop_own(app.name)
+        await self._close(app.name, idle, partial(self._without, app, idle), own=own)
         return True
 
     async def _remove_unused(self, name: str, socket: str) -> None:
@@ -81,7 +86,7 @@ class SharedSockets:
 
     def _without(self, app: App, idle: frozenset[str], there: Present) -> list[Unit]:
         """Return the app unit without these sockets, and the template of the instances if it has one of them: no
-        instance that was started with it is left."""
+        instance that was started with it is left. Those that remain are the only ones at their addresses again."""
         app_unit, template = unit_name.app_unit(app.name), unit_name.template(app.name)
         held = sockets.held(app.name, there.installed.get(template, ""))
         remaining = tuple(item for item in there.sockets() if item.name not in idle)
@@ -91,16 +96,33 @@ class SharedSockets:
             listening=remaining,
             held=held - idle,
             probe_sockets=False,
-            steer=False,
+            steer=there.steers(app),
+            alongside=False,
             generation_socket=None,
         )
         names = {app_unit, template} if held & idle else {app_unit}
+        if not there.steers(app) and there.has_steered_units:
+            names |= _names(remaining)
         return [unit for unit in units if unit.name in names]
 
+    async def _stop_own(self, name: str) -> None:
+        """Stop the sockets of instances and of generations, and what a connection to one has started."""
+        for pattern in (unit_name.instance_socket(name, "*"), unit_name.generation_socket(name, "*")):
+            for unit in await self._systemd.list_units(pattern):
+                await self._stop(unit)
+        for unit in await self._systemd.list_units(unit_name.instance_socket_starter(name, "*")):
+            await self._stop(unit)
+
     async def _close(
-        self, name: str, names: frozenset[str], rewritten: Callable[[Present], Sequence[Unit]] = lambda _: ()
+        self,
+        name: str,
+        names: frozenset[str],
+        rewritten: Callable[[Present], Sequence[Unit]] = lambda _: (),
+        *,
+        own: bool = False,
     ) -> None:
-        """Stop the sockets `names` and their services, and remove their unit files; install what `rewritten` returns.
+        """Stop the sockets `names` and their services, and remove their unit files, with `own` also those of the
+        sockets of instances; install what `rewritten` returns.
 
         They are stopped first: if this daemon were killed, the next one could not find units without files.
         """
@@ -114,6 +136,8 @@ class SharedSockets:
             there = self._present(name)
             gone = [unit_name.instance(name, number) for number in there.own if number not in there.pins]
             stale = [*(unit for unit in units if unit in there.installed), *gone]
+            if own:
+                stale += there.units_of_own_sockets()
             return self._units.install(rewritten(there), stale)
 
         await self._reload.after(write)

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket as sockets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from deployd.errors import Refused, SteeringError, SystemdError
 from deployd.model import unit_name
-from deployd.reuseport.listeners import borrowed
+from deployd.reuseport.listeners import share_ports
 from deployd.systemd.daemon_reload import DaemonReload
 from deployd.systemd.manager import Systemd
 from deployd.systemd.proxy import UNIT
@@ -120,7 +118,7 @@ class SocketOpening:
         """Let the socket listen alongside the listeners that the app's own instances still have."""
         for item in left:
             with suppress(SteeringError):  # the start of the socket fails then, and says why
-                _share_port(item)
+                share_ports([item.inode], item.pid)
         file = self._runtime / f"{unit}.d" / DROP_IN
 
         async def write() -> bool:
@@ -140,15 +138,6 @@ class SocketOpening:
             yield
         finally:
             await self._reload.after(remove)
-
-
-def _share_port(occupant: Occupant) -> None:
-    """Set SO_REUSEPORT on a listener of a process. Raises SteeringError."""
-    with borrowed([occupant.inode], occupant.pid) as found:
-        for fd in found.values():
-            listener = sockets.socket(fileno=os.dup(fd))
-            with listener:
-                listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEPORT, 1)
 
 
 def _remove(file: Path) -> None:

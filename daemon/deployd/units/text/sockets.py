@@ -18,6 +18,7 @@ from deployd.model import unit_name
 
 _STREAM = re.compile(r"ListenStream=(.*)")
 _HELD = re.compile(r"Sockets=(.*)")
+_REUSE = "ReusePort=yes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,11 @@ class Placement:
         return self.kept if self.new is None else (*self.kept, self.new)
 
 
-def place(app_name: str, installed: Iterable[Socket], listen: Sequence[str]) -> Placement:
-    """Return the placement of the addresses `listen`. Raises Refused if only some addresses of a unit are wanted."""
+def place(app_name: str, installed: Iterable[Socket], listen: Sequence[str], *, later: bool = False) -> Placement:
+    """Return the placement of the addresses `listen`. `later`: the app is deployed, with other sockets than these.
+
+    Raises Refused if only some addresses of a unit are wanted.
+    """
     there = in_order(app_name, installed)
     wanted = {_same(address) for address in listen}
     kept = tuple(item for item in there if _addresses(item) <= wanted)
@@ -57,9 +61,9 @@ def place(app_name: str, installed: Iterable[Socket], listen: Sequence[str]) -> 
     open_already = {address for item in kept for address in _addresses(item)}
     rest = tuple(address for address in listen if _same(address) not in open_already)
     taken = {unit_name.shared_socket_count(app_name, item.name) for item in there}
-    # The first name is used only if no socket is installed: its service is the app unit, and while that is active the
+    # The first name is used only if the app is not deployed: its service is the app unit, and while that is active the
     # socket cannot be opened (EBUSY).
-    free = next(count for count in range(2, len(taken) + 3) if count not in taken) if taken else 1
+    free = next(count for count in range(2, len(taken) + 3) if count not in taken) if taken or later else 1
     return Placement(kept, Socket(unit_name.shared_socket(app_name, free), rest) if rest else None, going)
 
 
@@ -98,7 +102,15 @@ def held(app_name: str, text: str) -> frozenset[str]:
 def settings(text: str) -> list[str]:
     """Return the lines of [Socket] in a unit file that an open socket cannot change to."""
     # These matter only when it is opened or closed.
-    return [line for line in lines(text) if not line.startswith(("FreeBind=", "RemoveOnStop="))]
+    return [line for line in lines(text) if not line.startswith(("FreeBind=", "RemoveOnStop=", "ReusePort="))]
+
+
+def with_port_shared(text: str) -> str:
+    """Return the text of a socket unit so that other sockets may listen at its addresses, too."""
+    if _REUSE in lines(text) or all(address.startswith("/") for address in parse("", text).addresses):
+        return text
+    head, install, rest = text.partition("\n[Install]\n")
+    return f"{head}{_REUSE}\n{install}{rest}"
 
 
 def lines(text: str) -> list[str]:

@@ -75,20 +75,22 @@ def unit_files(
     held: Collection[str] | None = None,
     probe_sockets: bool = False,
     steer: bool = False,
+    alongside: bool = False,
     generation_socket: int | None = None,
 ) -> tuple[Unit, ...]:
     """Return the unit files of `app`, whose app unit wants `NAME@1` to `NAME@<instances>` (surge included).
 
-    `listening`: the shared sockets, in order; by default the first one, with all addresses.
+    `listening`: the shared sockets, in order; by default the first one, with all addresses, or none with `steer`.
     `held`: the shared sockets that the instances are passed; by default all.
     `probe_sockets`: with the template of private sockets even if `app` needs none, for instances of older generations.
     `steer`: each instance has TCP sockets of its own, and all accept from the UNIX socket `generation_socket`.
+    `alongside`: instances with such sockets run alongside those with shared ones.
     """
     first, *names = unit_names(app.name)
+    if listening is None:
+        listening = () if steer else (Socket(first, tuple(item.address for item in app.listen)),)
     if steer:
-        listening, held = (), _steered_sockets(app, generation_socket)
-    elif listening is None:
-        listening = (Socket(first, tuple(item.address for item in app.listen)),)
+        held = _steered_sockets(app, generation_socket)
     there = [item.name for item in listening]
     generation = f"{escape.specifier(f'{state_dir}/apps/{app.name}/pins')}/%i"
     templates = ["service.j2", "instance.j2"]
@@ -115,12 +117,14 @@ def unit_files(
     }
     values["protected"] = _protected(app, listening, values["held"], generation_socket if steer else None)
     texts = (_environment().get_template(template).render(values) for template in templates)
-    opened = _steered(app, generation_socket, values) if steer else _listening(app, listening, values)
+    opened = [*_listening(app, listening, values), *(_steered(app, generation_socket, values) if steer else ())]
+    if steer or alongside:
+        opened.append(_starter(app, values))
     return (*opened, *(Unit(*item) for item in zip(names, texts, strict=False)))
 
 
 def is_steered(installed: Collection[str], app_name: str) -> bool | None:
-    """True if the installed units are those of a steered app, None if none are installed."""
+    """True if some of the installed units are those of a steered app, None if none are installed."""
     if unit_name.instance_socket_starter(app_name, "") in installed:
         return True
     shared = {unit_name.shared_socket(app_name), unit_name.template(app_name)}
@@ -167,11 +171,8 @@ def _steered_sockets(app: App, generation_socket: int | None) -> tuple[str, ...]
 
 
 def _steered(app: App, generation_socket: int | None, values: dict[str, object]) -> Iterable[Unit]:
-    """Yield the units of a steered app's sockets, and the template of the service that a connection to them starts."""
-    more = values | {
-        "fd_name": unit_names(app.name)[0],
-        "socket": _socket(app, tcp=False),
-    }
+    """Yield the units of a steered app's sockets."""
+    more = values | {"fd_name": unit_names(app.name)[0], "socket": _socket(app, tcp=False)}
     if app.has_tcp:
         own = {
             "own_addresses": [escape.specifier(item.address) for item in app.listen if item.kind is ListenKind.TCP],
@@ -193,8 +194,11 @@ def _steered(app: App, generation_socket: int | None, values: dict[str, object])
         }
         text = _environment().get_template("generation.j2").render(more | shared)
         yield Unit(unit_name.generation_socket(app.name, generation_socket), text)
-    text = _environment().get_template("start.j2").render(more)
-    yield Unit(unit_name.instance_socket_starter(app.name, ""), text)
+
+
+def _starter(app: App, values: dict[str, object]) -> Unit:
+    """Return the template of the service that a connection to a socket of a steered app starts."""
+    return Unit(unit_name.instance_socket_starter(app.name, ""), _environment().get_template("start.j2").render(values))
 
 
 def _listening(app: App, listening: Iterable[Socket], values: dict[str, object]) -> Iterable[Unit]:

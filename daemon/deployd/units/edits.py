@@ -1,0 +1,33 @@
+"""Changes of settings that open sockets cannot follow."""
+
+from __future__ import annotations
+
+from deployd.errors import Refused
+from deployd.model.app import App
+from deployd.units.layout import Layout
+from deployd.units.present import Present
+from deployd.units.text import sockets
+
+
+def refuse_edits(app: App, there: Present, wanted: Layout) -> None:
+    """Raise Refused for settings of open sockets that have changed: systemd would close a socket whose unit is edited,
+    and cannot open it again while the app is up (EBUSY)."""
+    name = app.name
+    if there.changes_routing(app):
+        _refuse_routing(app, there)
+    for socket in wanted.placement.kept:
+        if sockets.settings(wanted.unit(socket.name).text) != sockets.settings(there.installed[socket.name]):
+            raise Refused(
+                f"[socket] of {name} changed: this version cannot change an open socket; put it back, or deployd"
+                f" remove {name} and apply it again"
+            )
+
+
+def _refuse_routing(app: App, there: Present) -> None:
+    instead = f"put it back, or deployd remove {app.name} and apply it again"
+    if not there.steerable:
+        raise Refused(
+            f"routing of {app.name} changed: that takes steering, which this machine cannot do now; {instead}"
+        )
+    if app.has_unix or there.has_paths():
+        raise Refused(f"routing of {app.name} changed: this version cannot do that for UNIX addresses; {instead}")

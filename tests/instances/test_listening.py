@@ -123,3 +123,32 @@ def test_with_a_probe_processes_outside_of_the_unit_may_serve(monkeypatch: pytes
 @pytest.mark.parametrize("error", [SteeringError("no right"), KeyError("ControlGroup")])
 def test_what_cannot_be_known_is_no_fault_of_the_instance(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     assert look(monkeypatch, error)[0].listener is Listener.PASSED
+
+
+def test_systemd_is_asked_about_all_new_instances_at_once() -> None:
+    """It answers slowly while many boot, and none of them counts before it was seen to have its socket."""
+    many = [Instance(number, 1, State.READY, invocation_id=f"id{number}") for number in range(1, 65)]
+
+    async def work() -> None:
+        world: Any = World([HAS], None)
+        all_asked = asyncio.Barrier(len(many))
+
+        async def read(*_: object) -> dict[str, str]:
+            await all_asked.wait()
+            return {"ControlGroup": "/system.slice/web@1.service"}
+
+        world.read = read
+        done = asyncio.Event()
+
+        def changed() -> None:
+            if all(overlaid(item, looked.results).listener is Listener.PASSED for item in many):
+                done.set()
+
+        looked = ListeningInstances(
+            "web", world, world, world, Path("/sys/fs/cgroup"), changed=changed, emit=lambda *_: None
+        )
+        looked.update(many)
+        await asyncio.wait_for(done.wait(), 30)
+        await looked.stop()
+
+    asyncio.run(work())

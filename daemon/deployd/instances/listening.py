@@ -205,8 +205,11 @@ class ListeningInstances:
     async def _found(self, records: Mapping[int, _Record]) -> dict[int, Found | None]:
         """Return what was found of each instance, None if that cannot be known."""
         try:
-            for record in records.values():
-                record.cgroup = record.cgroup or await self._cgroup(record.item.number)
+            # At once: while many instances boot, systemd takes its time for each call.
+            unknown = [record for record in records.values() if not record.cgroup]
+            cgroups = await asyncio.gather(*(self._cgroup(record.item.number) for record in unknown))
+            for record, cgroup in zip(unknown, cgroups, strict=True):
+                record.cgroup = cgroup
             return await self._workers.run(self._app, self._read, {n: item.cgroup for n, item in records.items()})
         except NoAnswer:
             return dict.fromkeys(records)

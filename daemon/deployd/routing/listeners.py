@@ -161,6 +161,8 @@ class Listeners:
         numbers = {number for number in (*up, *self._known, *(await self._orphans())) if 0 < number < SHARED}
         news: dict[int, object] = {}
         gone, lost = set(), set()
+        # At once: while many instances boot, systemd takes its time for each call.
+        await asyncio.gather(*(self._systemd.watch(self._unit(number)) for number in numbers - self._known.keys()))
         for number in sorted(numbers):
             unit = self._unit(number)
             await self._systemd.watch(unit)
@@ -178,10 +180,9 @@ class Listeners:
 
     async def _add(self, news: Mapping[int, object]) -> None:
         """Find the listeners of sockets that were opened, by number and invocation."""
-        places = {}
-        for number in news:
-            properties = await self._systemd.read(self._unit(number), SOCKET, ["ControlGroup"])
-            places[number] = self._cgroups / str(properties["ControlGroup"]).lstrip("/")
+        reads = (self._systemd.read(self._unit(number), SOCKET, ["ControlGroup"]) for number in news)
+        groups = [str(properties["ControlGroup"]) for properties in await asyncio.gather(*reads)]
+        places = {number: self._cgroups / group.lstrip("/") for number, group in zip(news, groups, strict=True)}
         found = by_instance(self._diag, places)
         counts = self._steering.counters()
         for number, listeners in found.items():

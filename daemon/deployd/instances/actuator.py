@@ -98,6 +98,8 @@ class Actuator:
         self._stopped = stopped
         self._failed = failed
         self._jobs: dict[int, tuple[Kind, asyncio.Task[None]]] = {}
+        self._requesting = asyncio.Semaphore(4)
+        """Of many starts the first are requested before systemd has loaded the units of all."""
         self._refusals: dict[int, str] = {}
         self._details: dict[int, str] = {}
         self._units: dict[int, str] = {}
@@ -196,10 +198,7 @@ class Actuator:
         self._items[number] = made
 
     def act(self, action: Action, settings: App) -> None:
-        """Begin an action by the settings of its goal; `changed` is called when it has ended.
-
-        Raises StateError if a pin cannot be written.
-        """
+        """Begin an action by the settings of its goal; it calls `changed` at its end. Raises StateError."""
         match action:
             case Adopt(number, generation):
                 self._pins.pin(self._app, number, generation)
@@ -270,13 +269,14 @@ class Actuator:
         unit = self.unit(action.number)
         self._refusals.pop(action.number, None)
         self._details.pop(action.number, None)
-        if (await self._systemd.watch(unit)).get("NRestarts"):
-            # A unit that was stopped while it waited for its automatic restart keeps NRestarts through the next start,
-            # which would then be taken for an automatic restart after a crash.
-            await self._systemd.reset_failed(unit)
         try:
-            await self._router.backend.open(action.number)
-            job = await self._systemd.start(unit)
+            async with self._requesting:
+                if (await self._systemd.watch(unit)).get("NRestarts"):
+                    # A unit that was stopped while it waited for its automatic restart keeps NRestarts through the
+                    # next start, which would then be taken for an automatic restart after a crash.
+                    await self._systemd.reset_failed(unit)
+                await self._router.backend.open(action.number)
+                job = await self._systemd.start(unit)
         except UnitRefused as error:
             self._refused(action.number, str(error))
             return

@@ -16,8 +16,8 @@ from pathlib import Path
 from tests.bench.figure import Figure, table
 from tests.host.machine import Machine
 
-MEASUREMENTS = ("startup", "idle", "cost", "load", "disk", "serving", "rollback", "spill_over", "command")
-GROUPS = {"steering": ("serving", "rollback", "spill_over", "command")}
+MEASUREMENTS = ("startup", "idle", "cost", "load", "disk", "serving", "rollback", "two_generations", "command")
+GROUPS = {"steering": ("serving", "rollback", "two_generations", "command")}
 
 
 def main() -> int:

@@ -35,11 +35,12 @@ PAUSED: dict[str, Any] = {
 
 def steered(**more: Any) -> dict[str, Any]:
     instances = [
-        instance(1, 7, weight=47.5, connections=12, queue=0, boot=1.2),
-        instance(2, 7, weight=47.5, connections=9, queue=0, boot=1.2),
-        instance(5, 8, weight=5.0, connections=1, queue=0, boot=1.1),
+        instance(1, 7, weight=47.5, connections=12, in_flight=2, queue=0, boot=1.2),
+        instance(2, 7, weight=47.5, connections=9, in_flight=0, queue=0, boot=1.2),
+        instance(5, 8, weight=5.0, connections=1, in_flight=0, queue=0, boot=1.1),
     ]
-    known = {"routing": "steered", "steering": "ebpf", "steering_reason": "", "instances": instances, **more}
+    how = {"routing": "steered", "steering": "ebpf", "choice": "least busy", "steering_reason": ""}
+    known = {**how, "instances": instances, **more}
     return status(count=2, **known)
 
 
@@ -51,7 +52,7 @@ def test_a_paused_canary_at_eighty_columns() -> None:
     assert shown(steered(shares=SHARES, rollout=PAUSED)) == [
         "demo: generation 7, 2 of 2 ready",
         "  /srv/demo/releases/7",
-        "  steered (ebpf)",
+        "  steered (ebpf, least busy)",
         "  paused 7 → 8",
         "  canary: 5 % of new connections, 1 new alongside 2 old",
         "  waits for resume or abort",
@@ -60,10 +61,10 @@ def test_a_paused_canary_at_eighty_columns() -> None:
         "  generation 8: weight 5 % (measured 5.07 %), 51 connections",
         "  generation 7: weight 95 % (measured 94.9 %), 955 connections",
         "",
-        "  INSTANCE  GENERATION  STATE   SINCE  WEIGHT  OPEN  RESTARTS   PID   BOOT",
-        "         1           7  ready  60 min  47.5 %    12         0  4001  1.2 s",
-        "         2           7  ready  60 min  47.5 %     9         0  4002  1.2 s",
-        "         5           8  ready  60 min     5 %     1         0  4005  1.1 s",
+        "  INSTANCE  GEN  STATE   SINCE  WEIGHT  OPEN  BUSY  RESTARTS   PID   BOOT",
+        "         1    7  ready  60 min  47.5 %    12     2         0  4001  1.2 s",
+        "         2    7  ready  60 min  47.5 %     9     0         0  4002  1.2 s",
+        "         5    8  ready  60 min     5 %     1     0         0  4005  1.1 s",
     ]
 
 
@@ -79,7 +80,7 @@ def test_a_queue_is_shown_if_there_is_one_and_no_number_is_cut() -> None:
     assert "QUEUE" not in shown(source)[4]
     source["instances"][0] |= {"queue": 3, "main_pid": 4190001, "state": "stopping"}
     lines = shown(source)
-    assert " ".join(lines[4].split()) == "INSTANCE GEN STATE SINCE WEIGHT OPEN RESTARTS PID BOOT QUEUE"
+    assert " ".join(lines[4].split()) == "INSTANCE GEN STATE SINCE WEIGHT OPEN BUSY RESTARTS PID QUEUE"
     assert lines[5].split()[-1] == "3"
     assert "…" not in "".join(shown(source, 60))
 
@@ -100,10 +101,46 @@ def test_uncounted_connections_have_no_measured_weight() -> None:
     assert lines[8] == "  generation 8: weight 5 %; generation 7: weight 95 %"
 
 
+def test_a_plain_rollout_has_measured_weights_only() -> None:
+    rolling = {"phase": "rolling", "from": 7, "to": 8}
+    shares = [{**share, "asked": None} for share in SHARES]
+    lines = shown(steered(shares=shares, rollout=rolling), 160)
+    together = "generation 8: measured 5.07 %, 51 connections; generation 7: measured 94.9 %, 955 connections"
+    assert f"  {together}" in lines
+    unknown = [{**share, "seen": None, "connections": 0} for share in shares]
+    together = "  generation 8: not measured yet; generation 7: not measured yet"
+    assert together in shown(steered(shares=unknown, rollout=rolling))
+
+
+def test_an_app_whose_requests_are_not_counted_says_why() -> None:
+    why = "connections are not counted: the app has locked the filter of its sockets"
+    lines = shown(steered(choice="in turn", steering_reason=why), 160)
+    assert lines[2] == f"  steered (ebpf, in turn): {why}"
+
+
+def test_an_instance_that_hangs_is_named_with_what_it_has_in_flight() -> None:
+    source = steered()
+    words = "has not answered any of its 3 requests for 12 s, and does not read what clients send"
+    source["instances"][1] |= {"in_flight": 3, "stalled_for": 12.3, "detail": words}
+    for width in (80, 160):
+        lines = shown(source, width)
+        assert "3 (12 s)" in lines[6]
+        assert lines[-1].startswith(f"  instance 2 {words}"[:76])
+
+
+def test_a_late_instance_that_may_be_at_work_is_no_problem() -> None:
+    """Its only request may take long, or its client may expect no answer."""
+    source = steered()
+    source["instances"][1] |= {"in_flight": 1, "stalled_for": 70.2}
+    lines = shown(source, 160)
+    assert "1 (70 s)" in lines[6]
+    assert len(lines) == 8
+
+
 def test_an_app_that_could_not_be_steered_says_why_on_as_many_lines_as_it_takes() -> None:
     reason = "all instances share one socket: cannot create BPF maps, which needs CAP_BPF: Operation not permitted"
     plain = [instance(number, 7) for number in (1, 2)]
-    lines = shown(steered(steering="none", steering_reason=reason, instances=plain))
+    lines = shown(steered(steering="none", choice=None, steering_reason=reason, instances=plain))
     assert " ".join(word for line in lines[2:4] for word in line.split()) == f"steered (none): {reason}"
     assert not {"WEIGHT", "OPEN"} & set(lines[5].split())
 

@@ -188,9 +188,10 @@ def test_a_release_is_shortened_from_the_left() -> None:
 
 
 def test_weights_are_shown_where_they_matter() -> None:
-    steered = status(routing="steered", instances=[instance(1, 7, weight=30)])
-    assert "WEIGHT" in text(status_lines(steered, NOW, width=80, paint=PLAIN))
-    assert "WEIGHT" not in text(status_lines(status(), NOW, width=80, paint=PLAIN))
+    different, equal = ([instance(1, 7, weight=30), instance(2, 7, weight=weight)] for weight in (70, 30))
+    assert "WEIGHT" in text(status_lines(status(routing="steered", instances=different), NOW, width=80, paint=PLAIN))
+    for other in (status(routing="steered", instances=equal), status(instances=different)):
+        assert "WEIGHT" not in text(status_lines(other, NOW, width=80, paint=PLAIN))
 
 
 def test_an_instance_with_a_problem_is_shown_among_many_that_serve() -> None:

@@ -18,6 +18,7 @@ from deployd.model.rollout import Hold, Pause, Phase, Rollout
 from deployd.plan.planner import Verdict
 from deployd.plan.simulation import Outcome, Step
 from deployd.routing import Report
+from deployd.routing.report import Choice
 from tests.state.four_rollouts import generation
 
 SNAPSHOT = Snapshot(
@@ -181,3 +182,21 @@ def test_a_generation_that_is_watched_and_one_that_was_taken_back() -> None:
     assert [row["watched_until"] for row in rows] == [until, None, None]
     back = replace(back, result=Result.ROLLED_BACK)
     assert history("demo", [back, bad], 7)["generations"][1]["taken_back_by"] is None
+
+
+def test_an_instance_that_hangs_stays_ready_and_says_what_it_does_not_answer() -> None:
+    instances = (Instance(1, 7, State.READY), Instance(2, 7, State.READY))
+    words = "has not answered any of its 3 requests for 12 s, and does not read what clients send"
+    routing = Report(
+        "ebpf",
+        Choice.LEAST_BUSY,
+        connections={1: 4, 2: 3},
+        in_flight={1: 0, 2: 3},
+        stalled={2: 12.3},
+        hanging={2: words},
+    )
+    found = shown(instances=instances, routing=routing)
+    assert (found["steering"], found["choice"], found["ready"]) == ("ebpf", "least busy", 2)
+    one, two = found["instances"]
+    assert (one["in_flight"], one["stalled_for"], one["connections"], one["detail"]) == (0, None, 4, "")
+    assert (two["in_flight"], two["stalled_for"], two["state"], two["detail"]) == (3, 12.3, "ready", words)

@@ -48,7 +48,6 @@ apps = st.builds(
     service=directives,
     socket=directives,
     routing=st.sampled_from(Routing),
-    spill_over=st.integers(0, 65535),
     warm_up=seconds,
     drain=st.builds(Drain, seconds, st.sampled_from(["", "SIGUSR1"]), st.sampled_from([(), ("bin/leave", "-q")])),
 )
@@ -98,7 +97,6 @@ def test_a_change_of_the_process_changes_the_fingerprint(change: dict[str, Any])
         {"gate": Gate(min_ready=5.0)},
         {"pace": Pace(max_surge=Amount(2), order=Order.OLDEST_FIRST)},
         {"stop": StopSettings(timeout=5.0)},
-        {"spill_over": 1},
         {"warm_up": 9.0},
         {"drain": Drain(9.0)},
     ],

@@ -106,7 +106,7 @@ def test_a_shared_app_that_should_be_steered_reports_why_it_is_not() -> None:
     ):
         backend = Site(own_sockets=False, obstacle=obstacle).router.backend
         asyncio.run(backend.update(Snapshot((), SETTINGS)))
-        assert backend.report() == Report("none", f"all instances share one socket: {why}")
+        assert backend.report() == Report("none", reason=f"all instances share one socket: {why}")
 
 
 def test_a_steered_app_reports_no_weights_where_the_kernel_cannot_steer() -> None:

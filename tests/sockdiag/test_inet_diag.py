@@ -104,6 +104,27 @@ def test_the_times_of_the_last_data_are_reported() -> None:
     assert Diag().traffic([]) == {}
 
 
+def test_unread_data_is_reported_with_its_age_whether_the_connection_was_accepted_or_not() -> None:
+    with ground("127.0.0.1", [1]) as place:
+        ours = place.listeners_of(1)[0].cgroup
+        before = len(Diag().unread([ours])[ours])
+        silent, accepted, waiting, read, ended = (place.connect() for _ in range(5))
+        with place.sockets[1] as listener, ExitStack() as held:
+            several = [held.enter_context(listener.accept()[0]) for _ in range(2)]
+            for client in (accepted, waiting, read):
+                client.sendall(b"GET /")
+            assert several[0].getpeername() == silent.getsockname()
+            listener.setblocking(True)
+            held.enter_context(listener.accept()[0])  # waiting, which is unread all the same
+            third = held.enter_context(listener.accept()[0])
+            assert third.recv(100) == b"GET /"
+            ended.shutdown(socket.SHUT_WR)  # the end of the data is no data
+            ages = Diag().unread([ours])[ours]
+        assert len(ages) - before == 2
+        assert all(0 <= age < 60 for age in ages)
+    assert Diag().unread([]) == {}
+
+
 def test_no_descriptor_is_left_open() -> None:
     before = open_files()
     Diag().listeners()

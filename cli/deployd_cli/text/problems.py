@@ -9,7 +9,10 @@ from typing import Any
 from deployd_cli.text.failure import ending, journal_lines
 from deployd_cli.text.words import count, duration, number_of, text_of, time_of
 
-VERBS = ("crashed ", "ended ", "exited ", "stopped ", "waits ", "was ")
+HANGS = "has not answered "
+"""The beginning of the detail of an instance that is ready and hangs."""
+
+VERBS = ("crashed ", HANGS, "ended ", "exited ", "stopped ", "waits ", "was ")
 """Beginnings of sentences whose subject is the instance."""
 
 
@@ -18,7 +21,8 @@ def problem_lines(instance: Mapping[str, Any], now: datetime) -> list[str]:
     said = []
     detail = text_of(instance, "detail") or ending(instance)
     crashes = number_of(instance, "crashes")
-    if instance.get("state") in ("failed", "inactive", "unreachable") or crashes:
+    hangs = detail.startswith(HANGS)
+    if instance.get("state") in ("failed", "inactive", "unreachable") or crashes or hangs:
         said += [detail] if detail else []
     if crashes and not detail.startswith(("crashed", "ended", "waits")):
         said.append(f"crashed {count(crashes, 'time')}")

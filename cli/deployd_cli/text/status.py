@@ -33,6 +33,7 @@ PID = Column("PID", number=True)
 BOOT = Column("BOOT", number=True)
 WEIGHT = Column("WEIGHT", number=True)
 OPEN = Column("OPEN", number=True)
+IN_FLIGHT = Column("IN FLIGHT", number=True, short="BUSY")
 QUEUE = Column("QUEUE", number=True)
 RELEASE = Column("RELEASE", shrinks=True, cut_left=True)
 ROOMY = 100
@@ -213,11 +214,13 @@ def _heads(status: Mapping[str, Any], instances: list[Mapping[str, Any]], width:
     """Return the columns that have values for these instances; the least important ones last."""
     heads = [INSTANCE, GENERATION, STATE, SINCE]
     if steered(status):
-        heads += [WEIGHT] if any(instance.get("weight") is not None for instance in instances) else []
+        weights = {weight for instance in instances if (weight := instance.get("weight")) is not None}
+        heads += [WEIGHT] if len(weights) > 1 else []
         heads += [OPEN] if any(instance.get("connections") is not None for instance in instances) else []
+        heads += [IN_FLIGHT] if any(instance.get("in_flight") is not None for instance in instances) else []
     heads += [RESTARTS, PID]
-    heads += [BOOT] if any(instance.get("boot") is not None for instance in instances) else []
     heads += [QUEUE] if any(number_of(instance, "queue") for instance in instances) else []
+    heads += [BOOT] if any(instance.get("boot") is not None for instance in instances) else []
     several = len({text_of(instance, "release") for instance in instances} - {""}) > 1
     return [*heads, RELEASE] if several and (width is None or width >= ROOMY) else heads
 
@@ -231,12 +234,19 @@ def _instance(instance: Mapping[str, Any], now: datetime) -> dict[Column, Cell |
         SINCE: age(instance.get("since"), now),
         WEIGHT: percent_of(instance, "weight"),
         OPEN: text_of(instance, "connections", "-"),
+        IN_FLIGHT: _in_flight(instance),
         QUEUE: Cell(text_of(instance, "queue", "-"), "busy" if number_of(instance, "queue") else ""),
         RESTARTS: Cell(str(restarts), "bad" if restarts else ""),
         PID: str(number_of(instance, "main_pid") or "-"),
         BOOT: duration(instance.get("boot")),
         RELEASE: text_of(instance, "release", "-"),
     }
+
+
+def _in_flight(instance: Mapping[str, Any]) -> Cell:
+    """Return the requests in flight, and for how long there was no answer, if that is long."""
+    number, stalled = text_of(instance, "in_flight", "-"), instance.get("stalled_for")
+    return Cell(number) if stalled is None else Cell(f"{number} ({duration(stalled)})", "busy")
 
 
 def _health(status: Mapping[str, Any]) -> str:

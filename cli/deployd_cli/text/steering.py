@@ -17,11 +17,13 @@ def steered(status: Status) -> bool:
 
 
 def routing_words(status: Status) -> str:
-    """Return ``steered (ebpf)``, or ``steered (none)`` with the reason; nothing for an app with a shared socket."""
+    """Return ``steered (ebpf, least busy)``, or ``in turn`` or ``none`` with the reason; nothing for an app with a
+    shared socket."""
     if not steered(status):
         return ""
-    tier, reason = text_of(status, "steering"), text_of(status, "steering_reason")
-    words = f"steered ({tier})" if tier else "steered"
+    how = [word for key in ("steering", "choice") if (word := text_of(status, key))]
+    reason = text_of(status, "steering_reason")
+    words = f"steered ({', '.join(how)})" if how else "steered"
     return f"{words}: {reason}" if reason else words
 
 
@@ -33,17 +35,21 @@ def percent_of(source: Mapping[str, Any], key: str) -> str:
 
 
 def weight_words(status: Status) -> list[str]:
-    """Return the weight of each generation, set and measured, if more than one generation may get connections."""
+    """Return the weight of each generation, set and measured, if more than one generation may get connections.
+
+    Without a weight that is set, the least busy instance of either gets a connection.
+    """
     shares = [share for share in dicts_of(status, "shares") if number_of(share, "generation")]
     served = [share for share in shares if _gets(share)]
     if len(served) < 2 and not (len(shares) > 1 and isinstance(status.get("rollout"), Mapping)):
         return []
     sentences = []
     for share in shares:
-        words = f"generation {number_of(share, 'generation')}: weight {percent_of(share, 'asked')}"
-        if (seen := percent_of(share, "seen")) != "-":
-            words += f" (measured {seen}), {count(number_of(share, 'connections'), 'connection')}"
-        sentences.append(words)
+        asked, seen = percent_of(share, "asked"), percent_of(share, "seen")
+        weight, measured = f"weight {asked}" if asked != "-" else "", f"measured {seen}" if seen != "-" else ""
+        words = f"{weight} ({measured})" if weight and measured else weight or measured or "not measured yet"
+        more = f", {count(number_of(share, 'connections'), 'connection')}" if measured else ""
+        sentences.append(f"generation {number_of(share, 'generation')}: {words}{more}")
     return sentences
 
 
@@ -94,7 +100,7 @@ def _clock(then: datetime, now: datetime) -> str:
 
 def _gets(share: Mapping[str, Any]) -> bool:
     """True if a generation gets or got new connections."""
-    return any(percent_of(share, key) not in ("-", "0 %") for key in ("asked", "seen"))
+    return percent_of(share, "asked") != "0 %" or percent_of(share, "seen") not in ("-", "0 %")
 
 
 def left_words(connections: int) -> str:

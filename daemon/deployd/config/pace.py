@@ -34,7 +34,7 @@ def pace(table: Table) -> Pace:
             **dict.fromkeys(("before", "after"), "[rollout.hooks]"),
             "timeout": "[rollout.hooks] or [rollout.analysis]",
             **dict.fromkeys(("command", "interval"), "[rollout.analysis]"),
-            **dict.fromkeys(("spill_over", "warm_up"), "the top level of the file, above all tables"),
+            "warm_up": "the top level of the file, above all tables",
         }
     )
     return found

@@ -124,7 +124,6 @@ def parse(name: str, text: str, file: str, *, only6: bool = False) -> App:
         service=_service(top.table("service"), None if files else dict(environment).keys()),
         socket=_socket(top.table("socket")),
         routing=top.get("routing", values.choice(Routing), Routing.SHARED),
-        spill_over=top.get("spill_over", values.integer(0, 65535), 16),
         warm_up=top.get("warm_up", values.duration(0, values.DAY), 0.0),
         drain=drain(top.table("drain"), stop.signal),
     )

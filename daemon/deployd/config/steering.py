@@ -25,7 +25,7 @@ def refuse_what_cannot_be_steered(app: App, top: Table) -> None:
 def refuse_what_needs_steering(top: Table) -> None:
     """Raise InvalidFile if an app whose instances share one socket has keys that would have no effect."""
     alone = f"needs {_STEERED}: with a shared socket the kernel distributes connections; set that, or remove this key"
-    for key in ("spill_over", "warm_up", "drain"):
+    for key in ("warm_up", "drain"):
         if key in top:
             raise top.fail(key, alone)
     rollout = top.table("rollout")

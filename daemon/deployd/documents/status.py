@@ -88,6 +88,7 @@ def status(of: Snapshot) -> Json:
         "routing": str(Routing.SHARED if settings_of is None else settings_of.settings.routing),
         "steering": of.routing.steering,
         "steering_reason": of.routing.reason,
+        "choice": of.routing.choice,
         "shares": [dataclasses.asdict(share) for share in of.routing.shares],
         "standby": of.standby,
         "watch": None if of.probation is None else watch(of.probation, of.crashes),
@@ -167,7 +168,11 @@ def _instance(of: Snapshot, item: Instance) -> Json:
         "weight": of.routing.weights.get(item.number),
         "connections": of.routing.connections.get(item.number),
         "queue": of.routing.queues.get(item.number),
-        "detail": unreachable or _detail(of, item, trouble if down or item.state is State.FAILED else None, down=down),
+        "in_flight": of.routing.in_flight.get(item.number),
+        "stalled_for": of.routing.stalled.get(item.number),
+        "detail": unreachable
+        or of.routing.hanging.get(item.number)
+        or _detail(of, item, trouble if down or item.state is State.FAILED else None, down=down),
         "stopped_by_hand": not down and _is_stopped_by_hand(of, item),
         "exit_status": item.exit_status,
         "signal": item.signal,

@@ -28,7 +28,7 @@ class Routing(StrEnum):
     SHARED = "shared"
     """All instances accept connections from the same socket."""
     STEERED = "steered"
-    """Each instance has a socket of its own, and the kernel distributes connections among them by weight."""
+    """Each instance has a socket of its own, and the kernel gives each connection to the least busy instance."""
 
 
 MOST_STEERED = 500
@@ -120,8 +120,6 @@ class App:
     service: Directives = ()
     socket: Directives = ()
     routing: Routing = Routing.SHARED
-    spill_over: int = 16
-    """Steered only: connections that may wait for an instance before those of an older generation help."""
     warm_up: float = 0.0
     """Steered only: seconds over which the weight of a new instance grows to its full value."""
     drain: Drain = field(default_factory=Drain)
@@ -183,7 +181,6 @@ class App:
             service=tuple((key, tuple(values)) for key, values in raw["service"]),
             socket=tuple((key, tuple(values)) for key, values in raw["socket"]),
             routing=Routing(raw["routing"]),
-            spill_over=raw["spill_over"],
             warm_up=raw["warm_up"],
             drain=Drain.from_dict(raw["drain"]),
             applied=None if raw["applied"] is None else Applied(**raw["applied"]),

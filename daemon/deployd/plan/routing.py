@@ -1,22 +1,20 @@
-"""Computes each instance's share of new connections of a steered app; the kernel distributes them accordingly.
+"""Groups the instances of a steered app; the kernel gives each new connection to the least busy of a group.
 
-The order is that in which Phusion Passenger routes requests during a rolling restart, according to its article on them:
-processes of the newest generation first; among them those that were started first; among these the least busy; and an
-older generation only when all newer ones are at their limit. So no client that has seen the new release gets the old
-one again, as long as the new one keeps up. `shares` implements this as follows:
+The order is that of Phusion Passenger during a rolling restart, except that a generation never waits for its turn:
+idle instances before busy ones, and among equally busy ones the newest generation first. So a client that has seen the
+new release gets the old one again only if the new one is busy and the old one is idle. `distribution` implements this:
 
-- During a rollback its target generation comes first, although its number is lower.
-- All connections go to the first generation that has an instance with no more than `spill_over` connections in its
-  queue, in equal shares. If there are other generations, the least busy instances get more. If all instances exceed the
-  limit, all get the same.
-- In a rollback no other generation than its target gets overflow, and least of all the one that it leaves: slow
-  responses are better than bad ones. If the target does not serve, the others do, the one that it leaves last.
-- An instance warms up: for `warm_up` seconds it gets a growing part of its share. The rest is divided equally among the
-  warm instances of its generation and those of the next older generation; if there are none, it stays in the
-  generation.
-- A requested share (of a canary, or by `deployd weight`) takes precedence over all of that. It is exact, divided
-  equally, and independent of queues; the rest goes even to the generation that a rollback leaves, if there is no other.
+- All instances are in one group, ranked by generation: the target of the rollout first, then the newest. Which of them
+  is the least busy is counted in the kernel, for each connection.
+- In a rollback no other generation than its target gets any as long as that serves: slow responses are better than bad
+  ones. If it does not serve, the others do, the one that the rollback leaves last.
+- A requested share (of a canary, or by `deployd weight`) is exact: the generation is a group of its own with that
+  weight. The rest goes to the group of all others, even to the generation that a rollback leaves, if there is no other.
   Only if no other generation serves, the requested generation gets more.
+- An instance warms up: for `warm_up` seconds it is in a group of its own, with a growing part of an equal share. Those
+  that are equally warm are in one group.
+
+Where the kernel cannot count, it distributes the connections of a group in turn, whatever the ranks are.
 
 Pure and total. Times are CLOCK_MONOTONIC seconds.
 """
@@ -29,12 +27,13 @@ from itertools import groupby
 
 from deployd.model.generation import Cause
 from deployd.model.rollout import Pause, Phase, Rollout
+from deployd.model.steering import RANKS, Group
 
 COLDEST = 0.01
 """The part of its share that an instance gets at first; without connections it would never warm up."""
 
-STEPS = 50
-"""Minimum number of steps of a warm-up."""
+STEPS = 32
+"""Number of steps of a warm-up. There may be a group for each, and the kernel's table has room for 64 groups."""
 
 SHORTEST = 0.05
 """Minimum seconds between two steps."""
@@ -49,51 +48,50 @@ class Candidate:
     """None counts as older than any."""
     started: float
     ready_since: float
-    queue: int = 0
-    """Connections that wait to be accepted; 0 if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the shares depend on, apart from the candidates themselves."""
+    """What the distribution depends on, apart from the candidates themselves."""
 
     prefer: int | None = None
     """The generation that comes first; None for the newest."""
     asked: Mapping[int, float] = field(default_factory=dict)
     """Maps generations to requested shares, 0 to 1."""
-    spill_over: int = 16
     warm_up: float = 0.0
-    shunned: int | None = None
-    """The generation that a rollback leaves. Others may be as bad: a rollback may supersede the rollout of one."""
+    shunned: frozenset[int] = frozenset()
+    """The generations that a rollback leaves. Others may be as bad: a rollback may supersede the rollout of one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
+class Distribution:
     """How new connections are distributed."""
 
-    shares: Mapping[int, float]
-    """Maps every candidate to its share. The shares sum up to 1; empty without candidates."""
+    groups: tuple[Group, ...]
+    """The weights sum up to 1; empty without candidates."""
     order: tuple[int, ...]
-    """Fallback order: the first that listens gets a connection that its instance cannot take."""
+    """Fallback order: the first that listens gets a connection that its group cannot take."""
     wake_at: float | None = None
-    """When the shares change even if nothing else does."""
-    queues: bool = False
-    """True if the shares depend on the queues now, which are then to be read every few milliseconds."""
+    """When the groups change even if nothing else does."""
+
+    @property
+    def weights(self) -> dict[int, float]:
+        """Map each candidate to its part of new connections as long as all are equally busy, 0 for none."""
+        each = {number: group.weight / len(group.members) for group in self.groups for number, _ in group.members}
+        return {number: each.get(number, 0.0) for number in self.order}
 
 
-def shares(candidates: Iterable[Candidate], policy: Policy, now: float) -> Shares:
-    """Return the share of each candidate, by the rules above."""
+def distribution(candidates: Iterable[Candidate], policy: Policy, now: float) -> Distribution:
+    """Return the groups of the candidates, by the rules above."""
     found = sorted(candidates, key=lambda item: _turn(item, policy))
-    order = tuple(item.number for item in found)
     asked, ruled, rest = _as_asked(found, policy)
     ruled = _not_shunned(ruled, policy)
-    taken, warming = _by_rule(ruled, policy, now) if rest else ({}, False)
-    given = {number: asked.get(number, 0.0) + rest * taken.get(number, 0.0) for number in order}
-    return Shares(
-        given,
-        order,
-        wake_at=_next_step(ruled, policy, now) if warming else None,
-        queues=rest > 0 and len(_generations(ruled)) > 1,
+    groups = [*asked, *_by_rule(ruled, policy, now, rest)]
+    cold = rest > 0 and len(ruled) > 1 and any(_step(item, policy, now) < STEPS for item in ruled)
+    return Distribution(
+        tuple(group for group in groups if group.weight > 0),
+        tuple(item.number for item in found),
+        wake_at=_next_step(ruled, policy, now) if cold else None,
     )
 
 
@@ -124,84 +122,83 @@ def asked(rollout: Rollout | None, instances: int, serving: Mapping[int, int]) -
     return {rollout.target: min(share, new / max(1, instances))}
 
 
-def shunned(rollout: Rollout | None, cause: Cause | None) -> int | None:
-    """Return the generation that a rollback leaves. `cause` is that of the rollout's target."""
+def shunned(rollout: Rollout | None, cause: Cause | None) -> frozenset[int]:
+    """Return the generation that a rollback leaves, if there is one. `cause` is that of the rollout's target."""
     if rollout is None:
-        return None
+        return frozenset()
     if _rolls_back(rollout):
-        return rollout.target
-    return rollout.origin if cause is not None and cause.rolls_back else None
+        return frozenset((rollout.target,))
+    if rollout.origin is None or cause is None or not cause.rolls_back:
+        return frozenset()
+    return frozenset((rollout.origin,))
 
 
 def _rolls_back(rollout: Rollout) -> bool:
     return rollout.phase is Phase.ROLLING_BACK or rollout.pause is Pause.STRANDED
 
 
-def _turn(item: Candidate, policy: Policy) -> tuple[bool, float, float, int, int]:
+def _turn(item: Candidate, policy: Policy) -> tuple[bool, float, float, int]:
+    return (*_precedence(item, policy), item.started, item.number)
+
+
+def _precedence(item: Candidate, policy: Policy) -> tuple[bool, float]:
     preferred = policy.prefer is not None and item.generation == policy.prefer
-    generation = float("inf") if item.generation is None else -item.generation
-    return (not preferred, generation, item.started, item.queue, item.number)
+    return not preferred, float("inf") if item.generation is None else -item.generation
 
 
-def _generations(found: Iterable[Candidate]) -> list[list[Candidate]]:
-    """Group candidates by generation, in order."""
-    return [list(items) for _, items in groupby(found, key=lambda item: item.generation)]
-
-
-def _as_asked(found: list[Candidate], policy: Policy) -> tuple[dict[int, float], list[Candidate], float]:
-    """Return the requested shares, the candidates to which the rules apply, and their total share."""
+def _as_asked(found: list[Candidate], policy: Policy) -> tuple[list[Group], list[Candidate], float]:
+    """Return a group for each requested share, the candidates to which the rules apply, and their total share."""
+    generations = [list(items) for _, items in groupby(found, key=lambda item: item.generation)]
     claims = [
         (items, max(0.0, share))
-        for items in _generations(found)
-        if (share := policy.asked.get(items[0].generation or 0)) is not None
+        for items in generations
+        if items[0].generation is not None and (share := policy.asked.get(items[0].generation)) is not None
     ]
     claimants = {item.number for items, _ in claims for item in items}
     ruled = [item for item in found if item.number not in claimants]
     total = sum(share for _, share in claims)
     if claims and not ruled and not total:
-        return dict.fromkeys(claimants, 1 / len(claimants)), [], 0.0
+        return [], [item for items, _ in claims for item in items], 1.0
     whole = total if claims and (total > 1 or not ruled) else 1.0
-    given = {item.number: share / whole / len(items) for items, share in claims for item in items}
-    return given, ruled, max(0.0, 1 - total / whole) if ruled else 0.0
+    groups = [_group(items, policy, share / whole) for items, share in claims]
+    return groups, ruled, max(0.0, 1 - total / whole) if ruled else 0.0
 
 
 def _not_shunned(found: list[Candidate], policy: Policy) -> list[Candidate]:
-    if policy.shunned is None:
+    if not policy.shunned:
         return found
-    good = [item for item in found if item.generation == policy.prefer]
-    return good or [item for item in found if item.generation != policy.shunned] or found
+    good = [item for item in found if policy.prefer is not None and item.generation == policy.prefer]
+    return good or [item for item in found if item.generation not in policy.shunned] or found
 
 
-def _by_rule(found: list[Candidate], policy: Policy, now: float) -> tuple[dict[int, float], bool]:
-    """Return the shares by the rules, and True if an instance with a share is warming up."""
-    generations = _generations(found)
-    free = [[item for item in items if item.queue <= policy.spill_over] for items in generations]
-    first = next((index for index, items in enumerate(free) if items), None)
-    if first is None:
-        return dict.fromkeys((item.number for item in found), 1 / len(found)) if found else {}, False
-    serving = free[first]
-    helpers = next((items for items in free[first + 1 :] if items), [])
-    several = len(generations) > 1
-    weights = {item.number: policy.spill_over + 1 - item.queue if several else 1 for item in serving}
-    total = sum(weights.values())
-    warmth = {item.number: _warmth(item, policy, now) for item in serving}
-    given = {number: warmth[number] * weight / total for number, weight in weights.items()}
-    left = 1 - sum(given.values())
-    takers = [item.number for item in (*serving, *helpers) if warmth.get(item.number, 1.0) >= 1]
-    cold = any(part < 1 for part in warmth.values())
-    if not takers:
-        scale = sum(given.values())
-        return {number: share / scale for number, share in given.items()}, cold and len(given) > 1
-    for number in takers if cold else ():
-        given[number] = given.get(number, 0.0) + left / len(takers)
-    return given, cold
+def _by_rule(found: list[Candidate], policy: Policy, now: float, rest: float) -> list[Group]:
+    """Return a group for those that are warm, and one for each step of the others; their weights sum up to `rest`."""
+    by_step: dict[int, list[Candidate]] = {}
+    for item in found:
+        by_step.setdefault(_step(item, policy, now), []).append(item)
+    parts = {step: len(items) / len(found) * _part(step) for step, items in by_step.items()}
+    if STEPS in by_step:
+        parts[STEPS] = 1 - sum(part for step, part in parts.items() if step < STEPS)
+    whole = sum(parts.values())
+    return [_group(by_step[step], policy, rest * parts[step] / whole) for step in sorted(by_step, reverse=True)]
 
 
-def _warmth(item: Candidate, policy: Policy, now: float) -> float:
+def _group(items: list[Candidate], policy: Policy, weight: float) -> Group:
+    places = sorted({_precedence(item, policy) for item in items})
+    ranks = {place: min(rank, RANKS - 1) for rank, place in enumerate(places)}
+    return Group(tuple((item.number, ranks[_precedence(item, policy)]) for item in items), weight)
+
+
+def _step(item: Candidate, policy: Policy, now: float) -> int:
+    """Return how warm an instance is, from 0 to STEPS."""
     ready = max(0.0, now - item.ready_since)
-    return 1.0 if ready >= policy.warm_up else max(COLDEST, ready / policy.warm_up)
+    return STEPS if ready >= policy.warm_up else min(STEPS - 1, int(ready / policy.warm_up * STEPS))
+
+
+def _part(step: int) -> float:
+    return max(COLDEST, step / STEPS)
 
 
 def _next_step(found: Iterable[Candidate], policy: Policy, now: float) -> float:
-    warm_at = [item.ready_since + policy.warm_up for item in found if _warmth(item, policy, now) < 1]
-    return max(now + SHORTEST, min(now + policy.warm_up / STEPS, *warm_at))
+    cold = [(item, step) for item in found if (step := _step(item, policy, now)) < STEPS]
+    return max(now + SHORTEST, min(item.ready_since + policy.warm_up * (step + 1) / STEPS for item, step in cold))

@@ -41,12 +41,12 @@ def leader(
     there = [item for item in candidates if item.number in sockets]
     if not there:
         return current
-    found = routing.shares(there, policy, now=max(item.ready_since for item in there) + policy.warm_up)
+    found = routing.distribution(there, policy, now=max(item.ready_since for item in there) + policy.warm_up)
     serving = Counter(sockets[item.number] for item in there)
     first = sockets[found.order[0]]
     if policy.asked:
         weights = dict.fromkeys(serving, 0.0)
-        for number, share in found.shares.items():
+        for number, share in found.weights.items():
             weights[sockets[number]] += share
         return max(weights, key=lambda number: (round(weights[number], 9), number == first, number == current))
     before = serving[current] + sum(sockets.get(number) == current for number in starting) if current is not None else 0

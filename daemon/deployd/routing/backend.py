@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from deployd.model.address import Address
 from deployd.model.app import App
 from deployd.model.rollout import Rollout
+from deployd.model.steering import Load
 from deployd.plan.idle_connections import Ending
 from deployd.routing.report import Report
 from deployd.routing.snapshot import Snapshot
@@ -59,6 +60,15 @@ class Backend:
         """Close the connections of an instance that is about to be frozen if none of them is in use, and return what
         was found."""
         return Ending.IN_USE
+
+    def loads(self) -> Mapping[int, Load]:
+        """Return what the kernel counts of each instance; nothing if it does not count. Raises SteeringError."""
+        return {}
+
+    def unread(self, numbers: Collection[int]) -> Mapping[int, Collection[float]]:  # noqa: ARG002
+        """Return for each of `numbers` the connections on which data waits to be read: how long ago the last of it
+        arrived, in seconds. Raises SteeringError."""
+        return {}
 
     def addresses(self) -> tuple[Address, ...]:
         """Return the listening addresses of the app as they are now."""

@@ -267,7 +267,7 @@ class Listeners:
     def connections(self, numbers: Collection[int]) -> dict[int, int]:
         """Number to open connections, accepted or waiting: they are in the cgroup of their listener. Raises
         SteeringError."""
-        cgroups = {item.cgroup: number for number in numbers for item in self._known.get(number, ((), ()))[1]}
+        cgroups = self._cgroups_of(numbers)
         found = self._diag.connections(set(cgroups))
         totals = dict.fromkeys(cgroups.values(), 0)
         for cgroup, count in found.items():
@@ -280,6 +280,15 @@ class Listeners:
         group = str(properties["ControlGroup"]).lstrip("/")
         listeners = {item.cgroup for item in self._known.get(number, ((), ()))[1]}
         return idle_connections.close(self._diag, listeners, self._cgroups / group) if group else Ending.CLOSE
+
+    def unread(self, numbers: Collection[int]) -> dict[int, list[float]]:
+        """Number to the connections on which data waits to be read: how long ago the last of it arrived, in seconds.
+        Raises SteeringError."""
+        cgroups = self._cgroups_of(numbers)
+        found: dict[int, list[float]] = {number: [] for number in cgroups.values()}
+        for cgroup, ages in self._diag.unread(set(cgroups)).items():
+            found[cgroups[cgroup]] += ages
+        return found
 
     def counters(self) -> dict[int, int]:
         """Number to the connections that it got since its socket was opened. Raises SteeringError."""
@@ -296,6 +305,10 @@ class Listeners:
         for number in self._known:
             self._systemd.unwatch(self._unit(number))
         self._steering.close()
+
+    def _cgroups_of(self, numbers: Collection[int]) -> dict[int, int]:
+        """Return the cgroups in which the listeners of these instances were created, and their instances."""
+        return {item.cgroup: number for number in numbers for item in self._known.get(number, ((), ()))[1]}
 
     def _unit(self, number: int) -> str:
         return unit_name.instance_socket(self._app, number)

@@ -133,7 +133,7 @@ class Shared(Backend):
                 or "deployd could not steer when the app was deployed; the next rollout changes that"
             )
             steering, reason = "none", f"all instances share one socket: {why}"
-        return Report(steering, reason, addresses=self.addresses(), unreachable=self.unreachable())
+        return Report(steering, reason=reason, addresses=self.addresses(), unreachable=self.unreachable())
 
     def stop(self) -> None:
         self._alarm.close()

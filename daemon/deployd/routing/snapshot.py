@@ -49,11 +49,13 @@ class Snapshot:
         prefer = self.prefer if self.prefer is not None else preferred(self.rollout)
         wanted = {} if self.prefer is not None else asked(self.rollout, self.settings.instances, serving)
         left = shunned(self.rollout, self.cause)
-        return Policy(prefer, wanted, self.settings.spill_over, self.settings.warm_up, left)
+        if self.prefer is not None:  # these are the bad ones: the rollback is about to begin
+            left |= serving.keys() - {self.prefer}
+        return Policy(prefer, wanted, self.settings.warm_up, left)
 
     def at_once(self, policy: Policy) -> bool:
         """True if the preferred generation gets all new connections as soon as it serves: in a rollback, or because
         instances of the other one are to be drained or frozen."""
         settings = self.settings
-        back = self.prefer is not None or policy.shunned is not None
+        back = self.prefer is not None or bool(policy.shunned)
         return back or settings.drain.close_after > 0 or settings.pace.standby > 0

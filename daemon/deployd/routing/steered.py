@@ -22,11 +22,12 @@ from deployd.model.address import Address
 from deployd.model.app import App, ListenKind
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Rollout
+from deployd.model.steering import Load
 from deployd.plan import unix_routing
 from deployd.plan.idle_connections import Ending
 from deployd.plan.routing import Candidate
 from deployd.reuseport.listeners import cgroup_root
-from deployd.routing import steered_addresses
+from deployd.routing import load_report, steered_addresses
 from deployd.routing.address_log import AddressLog
 from deployd.routing.backend import Backend
 from deployd.routing.balancer import Balancer
@@ -168,6 +169,12 @@ class Steered(Backend):
             log.debug("%s: %s", self._app, error)
         return Ending.IN_USE
 
+    def loads(self) -> Mapping[int, Load]:
+        return self._tcp.loads()
+
+    def unread(self, numbers: Collection[int]) -> Mapping[int, Collection[float]]:
+        return self._tcp.unread(numbers)
+
     def addresses(self) -> tuple[Address, ...]:
         if self._snapshot is None:
             return ()
@@ -191,24 +198,17 @@ class Steered(Backend):
 
     def _steering(self) -> Report:
         instances = self._snapshot.instances if self._snapshot else ()
-        try:
-            counters = self._tcp.counters()
-            connections, queues = self._tcp.connections(self._tcp.numbers()), self._tcp.queues()
-        except SteeringError as error:
-            log.debug("%s: %s", self._app, error)
-            counters, connections, queues = {}, {}, {}
         if reason := self._tcp.reason:
             unsteered = f"deployd cannot change which instances get new connections: {reason}"
-            return Report("none", unsteered, connections=connections, queues=queues)
+            return load_report.uncounted(self._tcp, Report("none", reason=unsteered))
         if not self._tcp.numbers():
             return Report("ebpf", weights=self._unix_weights())
-        return Report(
+        report = Report(
             "ebpf",
             weights=self._shared.spread(self._balancer.weights(), instances),
-            connections=connections,
-            queues=queues,
-            shares=self._balancer.shares((*instances, *self._shared.members(instances)), counters),
+            shares=self._balancer.shares((*instances, *self._shared.members(instances))),
         )
+        return load_report.with_loads(self._tcp, instances, report)
 
     def recount(self) -> None:
         with suppress(SteeringError):

@@ -115,23 +115,18 @@ class Diag:
         found = Counter(
             item.cgroup
             for item in self._sockets(_CONNECTED, 0, _of_cgroups(cgroups))
-            if item.inode or item.state in (State.ESTABLISHED, State.CLOSE_WAIT)
+            if item.inode or item.state in _OPEN
         )
         return {cgroup: found[cgroup] for cgroup in cgroups}
 
     def traffic(self, cgroups: Collection[int]) -> dict[int, Traffic]:
         """Return the connections of the listeners that were created in these cgroups, accepted or not, by inode; 0
         stands for one that was not accepted."""
-        if not cgroups:
-            return {}
-        condition, found = _of_cgroups(cgroups), {}
-        for family in (socket.AF_INET, socket.AF_INET6):
-            with steering_errors("request the sockets of the kernel (sock_diag)"):
-                for body in netlink.dump(_request(family, _CONNECTED, 0, condition, _INFO), self._timeout):
-                    item = _Socket.parse(body)
-                    if item.cgroup in cgroups and (item.inode or item.state == State.ESTABLISHED):
-                        found[item.inode] = _traffic(item, netlink.attributes(body, _ATTRIBUTES_AT).get(_INFO, b""))
-        return found
+        return {
+            item.inode: _traffic(item, info)
+            for item, info in self._with_info(cgroups, _CONNECTED)
+            if item.inode or item.state == State.ESTABLISHED
+        }
 
     def cookies(self, ports: Collection[int]) -> set[int]:
         """Return the cookies of all connections of these ports that the kernel has a socket of, accepted or not."""
@@ -148,9 +143,27 @@ class Diag:
         """Return the connections of the listeners that were created in a cgroup which wait to be accepted, as cookies,
         and whether others have been accepted."""
         found = [item for item in self._sockets(_CONNECTED, 0, _of_cgroups([cgroup])) if item.cgroup == cgroup]
-        open_ones = (State.ESTABLISHED, State.CLOSE_WAIT)
-        left = frozenset(item.cookie for item in found if not item.inode and item.state in open_ones)
+        left = frozenset(item.cookie for item in found if not item.inode and item.state in _OPEN)
         return left, any(item.inode for item in found)
+
+    def unread(self, cgroups: Collection[int]) -> dict[int, list[float]]:
+        """Return for each connection on which data waits to be read, accepted or not, how long ago the last data
+        arrived, in seconds, by the cgroup in which its listener was created."""
+        found: dict[int, list[float]] = {cgroup: [] for cgroup in cgroups}
+        for item, info in self._with_info(cgroups, _OPEN):
+            # The end of the client's data counts as one byte until it is read.
+            if item.receive_queue > (item.state == State.CLOSE_WAIT):
+                found[item.cgroup].append(_traffic(item, info).received)
+        return found
+
+    def _with_info(self, cgroups: Collection[int], states: Collection[State]) -> Iterator[tuple[_Socket, bytes]]:
+        """Yield the connections of the listeners that were created in these cgroups, with their struct tcp_info."""
+        condition = _of_cgroups(cgroups)
+        for family in (socket.AF_INET, socket.AF_INET6) if cgroups else ():
+            with steering_errors("request the sockets of the kernel (sock_diag)"):
+                for body in netlink.dump(_request(family, states, 0, condition, _INFO), self._timeout):
+                    if (item := _Socket.parse(body)).cgroup in cgroups:
+                        yield item, netlink.attributes(body, _ATTRIBUTES_AT).get(_INFO, b"")
 
     def _sockets(self, states: Collection[State], port: int, condition: bytes = b"") -> Iterator[_Socket]:
         for family in (socket.AF_INET, socket.AF_INET6):
@@ -164,6 +177,7 @@ class Diag:
         return netlink.dump(_request(family, states, port, condition), self._timeout)
 
 
+_OPEN = (State.ESTABLISHED, State.CLOSE_WAIT)
 _CONNECTED = (State.ESTABLISHED, State.FIN_WAIT1, State.FIN_WAIT2, State.CLOSE_WAIT, State.LAST_ACK, State.CLOSING)
 
 

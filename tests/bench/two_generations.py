@@ -1,4 +1,4 @@
-"""Measures the cost of steering in the daemon, which reads the queues continuously while two generations serve.
+"""Measures the cost of steering in the daemon, which has nothing to do while two generations serve.
 
 The CPU usage of the daemon with steered apps of 4 and 64 instances: during a paused rollout and after it, both under
 load, and without connections. Finally its memory with many steered apps.
@@ -24,7 +24,6 @@ RATE = 200
 WINDOW = 10.0
 PACE = {"max_surge": "25%", "max_unavailable": 0}
 
-AIM_LOOP = 5.0
 AIM_IDLE = 0.1
 AIM_MEMORY = 60.0
 
@@ -38,21 +37,21 @@ def measure(machine: Machine) -> list[Figure]:
 
 
 def _processor(machine: Machine, instances: int) -> list[Figure]:
-    old, new = (rig.release(machine, "spill", name) for name in ("old", "new"))
-    rig.deploy(machine, "spill", instances, old, routing="steered", rollout=PACE)
+    old, new = (rig.release(machine, "mixed", name) for name in ("old", "new"))
+    rig.deploy(machine, "mixed", instances, old, routing="steered", rollout=PACE)
     environment = {"PYTHONPATH": str(IN_HOST)}
     python = str(machine.root.python)
     with Load.start(machine.popen, rig.PORT, RATE, python=python, env=environment) as load:
-        run(_half(machine, "spill", str(new)))
+        run(_half(machine, "mixed", str(new)))
         paused = _used(machine)
-        run(_whole(machine, "spill"))
+        run(_whole(machine, "mixed"))
         finished = _used(machine)
         load.stop()
     idle = _used(machine)
-    rig.remove(machine, "spill")
+    rig.remove(machine, "mixed")
     of = f"of {instances}"
     return [
-        Figure(f"CPU usage of the daemon while two generations serve {of}", paused, "%", AIM_LOOP),
+        Figure(f"CPU usage of the daemon while two generations serve {of}", paused, "%", AIM_IDLE),
         Figure(f"  with one generation, {RATE}/s {of}", finished, "%"),
         Figure(f"  with one generation, without connections {of}", idle, "%", AIM_IDLE),
     ]
@@ -61,7 +60,7 @@ def _processor(machine: Machine, instances: int) -> list[Figure]:
 async def _half(machine: Machine, name: str, release: str) -> None:
     """Roll out until the first new instances serve, and pause by request.
 
-    A pause_after of the app file would come with a share, which does not depend on queues.
+    A pause_after of the app file would come with a share, and each generation would have a group of its own.
     """
     async with await Client.connect(machine.bus_address) as client, client.watch(name) as watch:
         generation, asked = await client.rollout(name, release=release), False

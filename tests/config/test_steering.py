@@ -16,16 +16,16 @@ STEERED = 'routing = "steered"\n'
 
 def test_keys_of_steering() -> None:
     app = parse(
-        STEERED + 'warm_up = "10s"\n[drain]\nclose_after = "1min"\n'
+        STEERED + 'warm_up = "10s"\n[drain]\nclose_after = "1min"\n[gate]\nwatchdog = 5\n'
         '[rollout]\nstandby = "15min"\nstandby_memory = "512M"',
         listen='[80, "/run/web.sock"]',
         instances="500",
     )
     assert (app.routing, app.steered) == (Routing.STEERED, True)
-    assert (app.warm_up, app.drain) == (10.0, Drain(60.0))
+    assert (app.warm_up, app.drain, app.gate.watchdog) == (10.0, Drain(60.0), 5.0)
     assert (app.pace.standby, app.pace.standby_memory) == (900.0, Memory(512 << 20))
     default = parse(STEERED)
-    assert (default.warm_up, default.drain, default.pace.standby) == (0, Drain(0), 0)
+    assert (default.warm_up, default.drain, default.pace.standby, default.gate.watchdog) == (0, Drain(0), 0, 30)
     assert (parse().routing, parse().steered) == (Routing.SHARED, False)
 
 
@@ -68,6 +68,7 @@ def test_a_notice_that_cannot_be_given_is_refused(more: str, expected: str) -> N
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
+        ("[gate]\nwatchdog = 5", ':5: gate.watchdog: needs routing = "steered": with a shared socket'),
         ("warm_up = 0", ':4: warm_up: needs routing = "steered"'),
         ("[drain]\nclose_after = 0", ':4: drain: needs routing = "steered"'),
         ("[rollout]\nstandby = 60", ':5: rollout.standby: needs routing = "steered": with a shared socket connections'),

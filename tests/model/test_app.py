@@ -95,6 +95,7 @@ def test_a_change_of_the_process_changes_the_fingerprint(change: dict[str, Any])
     [
         {"instances": 9},
         {"gate": Gate(min_ready=5.0)},
+        {"gate": Gate(watchdog=5.0)},
         {"pace": Pace(max_surge=Amount(2), order=Order.OLDEST_FIRST)},
         {"stop": StopSettings(timeout=5.0)},
         {"warm_up": 9.0},

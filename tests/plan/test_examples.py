@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from deployd.model.action import Action, Adopt, Start, Stop, Unpin
+from deployd.model.failure import GateName
 from deployd.model.gate import Gate, Probe
+from deployd.model.hang import Hang
 from deployd.model.instance import Instance, Listener, State
 from deployd.model.pace import Amount, Pace
 from deployd.model.rollout import Hold
@@ -297,3 +299,15 @@ def test_a_bad_release_fails_although_a_number_has_drop_ins() -> None:
 def test_the_pin_of_a_masked_number_is_removed_and_another_is_used() -> None:
     goal = Goal(2, 2, masked=frozenset({2}))
     assert set(actions(goal, ready(1, 2), idle(2, 2), passed={1})) == {Start(3, 2), Unpin(2)}
+
+
+def test_a_new_instance_that_hangs_fails_the_rollout_also_after_it_has_passed() -> None:
+    hung = replace(ready(2, 2), hang=Hang(3, NOW - 31.0))
+    for passed in (frozenset[int](), frozenset({2})):
+        made = plan(Goal(2, 2, watchdog=30.0), World((ready(1, 1), hung), passed), NOW)
+        assert made.failure is not None
+        assert (made.verdict, made.failure.gate, made.failure.waited) == (Verdict.FAILED, GateName.WATCHDOG, 31.0)
+        assert made.failure.reason.startswith("instance 2 has not answered any of its 3 requests for 31 s, ")
+        assert made.failure.waited_for == "an answer to any request within 30 s"
+    back = plan(Goal(2, 2, proven=True), World((ready(1, 1), hung)), NOW)
+    assert back.failure is None  # there is nothing better to return to

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from deployd.model.clock import Timestamp
 from deployd.model.crashes import Crash
+from deployd.model.failure import GateName
 from deployd.model.generation import Cause, Entry, Generation, Result
+from deployd.model.hang import Hang
 from deployd.model.instance import Instance, State
 from deployd.model.pace import OnFailure
 from deployd.model.probation import Probation
@@ -188,3 +190,19 @@ def test_failing_probes_in_a_row_fail_it(instances: int, failing: int, failures:
 def test_probes_are_calm_but_several_fit_into_a_short_watch() -> None:
     assert rules.calm(300.0) == 10.0
     assert rules.calm(60.0) == 6.0
+
+
+@pytest.mark.parametrize(("instances", "hanging", "fails"), [(1, 1, True), (4, 1, True), (11, 1, False), (11, 2, True)])
+def test_instances_that_hang_fail_it(instances: int, hanging: int, fails: bool) -> None:
+    hang = Hang(2, 950.0)
+    seen = [replace(live(number, 0), hang=hang if number <= hanging else None) for number in range(1, instances + 1)]
+    failure = rules.hung(KNOWN, instances, seen, 30.0, 1000.0)
+    assert (failure is not None) == fails
+    if failure is not None:
+        assert failure.reason.endswith(
+            " hung after the rollout: instance 1 has not answered any of its 2 requests for 50 s, and does not read"
+            " what clients send"
+        )
+        assert (failure.gate, failure.waited) == (GateName.WATCH, 50.0)
+    old = [replace(item, generation=6) for item in seen]
+    assert rules.hung(KNOWN, instances, old, 30.0, 1000.0) is None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 from tests.host.stage import APP, DEADLINE, Json, Stage
-from tests.host.steered import BLOCKING, asked, sockets, unharmed
+from tests.host.steered import BLOCKING, FIRST_ONLY, asked, sockets, unharmed
 from tests.routing.test_steered_sockets_host import instances
 
 PATIENT = ("--timeout", "30")
@@ -65,6 +67,38 @@ def test_a_hanging_instance_gets_one_connection_and_is_named(stage: Stage) -> No
         stage.machine.run(["kill", "-CONT", str(pid)])
         stage.machine.wait_for(lambda: not load_of(stage, 1)["in_flight"], what="it to have answered")
         unharmed(load.stop())
+
+
+def test_a_new_instance_that_hangs_fails_the_rollout(stage: Stage) -> None:
+    stage.deploy("v1", routing="steered")
+    stage.configure(gate={**FIRST_ONLY, "watchdog": "2s"})
+    with stage.load(100, 0, *PATIENT) as load:
+        with stage.begin("rollout", "--release", stage.release("v2")) as begun:
+            new = begun.until("instance", state="starting")["instance"]
+            stage.machine.wait_for(lambda: weight(stage, new), what="it to serve")
+            stage.machine.run(["kill", "-STOP", str(stage.pid(new))])
+            ended = begun.end()
+        assert ended.result == "rolled-back", ended
+        assert f"instance {new} has not answered " in ended.reason, ended
+        record = load.stop()
+    assert len(record.failed) <= 1, (record.by_outcome(), record.failed)
+    failure = stage.history()[0]["failure"]
+    assert (failure["gate"], failure["instance"]) == ("watchdog", new)
+    assert failure["waited"] >= 2
+
+
+def test_a_generation_that_hangs_during_its_watch_is_taken_back(stage: Stage) -> None:
+    stage.deploy("v1", routing="steered", gate={"watchdog": "2s"}, rollout={"watch": "5min"})
+    assert stage.rollout(stage.release("v2")).result == "succeeded"
+    with stage.load(100, 0, *PATIENT) as load:
+        time.sleep(0.1)
+        stage.machine.run(["kill", "-STOP", str(stage.pid(min(ready(stage))))])
+        stage.machine.wait_for(lambda: stage.status()["generation"] == 3, timeout=DEADLINE, what="the rollback")
+        record = load.stop()
+    assert len(record.failed) <= 1, (record.by_outcome(), record.failed)
+    back = stage.history()[0]
+    assert (back["cause"], back["result"]) == ("watch", "succeeded")
+    assert "hung after the rollout" in back["reason"]
 
 
 def load_of(stage: Stage, number: int) -> Json:

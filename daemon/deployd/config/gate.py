@@ -25,6 +25,7 @@ def gate(table: Table) -> Gate:
         min_ready=table.get("min_ready", values.duration(0, values.DAY), default.min_ready),
         type=table.get("type", values.choice(GateType), default.type),
         probe=_probe(table.table("probe")) if "probe" in table else None,
+        watchdog=table.get("watchdog", values.duration(0, values.DAY), default.watchdog),
         learned="timeout" not in table,
     )
     table.finish(dict.fromkeys(("http", "command", "expect", "interval", "fail_after"), "probe = { … }"))

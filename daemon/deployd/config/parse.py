@@ -25,7 +25,7 @@ _UNIT_SUFFIX = re.compile(r"\.(service|socket|target|timer|path|mount|automount|
 # Tables of keys that are often written at the top level.
 _TABLE_OF = {
     "timeout": "[gate] or [stop]",
-    **dict.fromkeys(("type", "min_ready", "probe"), "[gate]"),
+    **dict.fromkeys(("type", "min_ready", "probe", "watchdog"), "[gate]"),
     **dict.fromkeys(
         ("max_surge", "max_unavailable", "order", "pause_after", "on_failure", "deadline", "irreversible", "hooks"),
         "[rollout]",

@@ -28,6 +28,12 @@ def refuse_what_needs_steering(top: Table) -> None:
     for key in ("warm_up", "drain"):
         if key in top:
             raise top.fail(key, alone)
+    if "watchdog" in (gate := top.table("gate")):
+        raise gate.fail(
+            "watchdog",
+            f"needs {_STEERED}: with a shared socket the kernel does not count the requests of an instance; set that,"
+            " or remove this key",
+        )
     rollout = top.table("rollout")
     for key in ("standby", "standby_memory"):
         if key in rollout:

@@ -16,6 +16,8 @@ class GateName(StrEnum):
     PROBE = "probe"
     LISTENER = "listener"
     """It is ready, but does not have the listening socket that it was passed."""
+    WATCHDOG = "watchdog"
+    """It has answered none of its requests for the watchdog time."""
     MIN_READY = "min-ready"
     STAY_UP = "stay-up"
     """The instance had passed its gate and crashed later in the rollout."""

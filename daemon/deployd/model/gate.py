@@ -61,6 +61,8 @@ class Gate:
     min_ready: float = 0.0
     type: GateType = GateType.NOTIFY
     probe: Probe | None = None
+    watchdog: float = 30.0
+    """Steered only: the time for which an instance may answer no request at all while some wait; 0 for any time."""
     learned: bool = False
     """The app file does not set `timeout`: it was derived from the durations of earlier starts."""
 
@@ -95,5 +97,6 @@ class Gate:
             min_ready=raw["min_ready"],
             type=GateType(raw["type"]),
             probe=None if probe is None else Probe(**{**probe, "command": tuple(probe["command"])}),
+            watchdog=raw["watchdog"],
             learned=raw["learned"],
         )

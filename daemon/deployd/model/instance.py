@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from deployd.model.hang import Hang
+
 
 class State(StrEnum):
     """The state of an instance, derived from systemd's ActiveState and SubState."""
@@ -83,6 +85,8 @@ class Instance:
     listener: Listener = Listener.PASSED
     listens: tuple[str, ...] = ()
     """If its listener is MISSING, the addresses on which it listens instead."""
+    hang: Hang | None = None
+    """What it does not answer, if it hangs."""
 
     @property
     def serves(self) -> bool:

@@ -26,6 +26,7 @@ def is_settled(item: Instance) -> bool:
         and not item.restarts
         and not item.probe_error
         and not item.wrong_answers
+        and item.hang is None
     )
 
 

@@ -39,6 +39,8 @@ class Goal:
     fail_after: int = 0
     """Wrong answers in a row, over at least `fail_span`, with which an instance fails its probe; 0 for any number."""
     fail_span: float = 0.0
+    watchdog: float = 0.0
+    """The time for which an instance may answer no request while some wait; 0 for any time."""
     hold: Hold | None = None
     """Where to pause."""
     proven: bool = False
@@ -119,6 +121,7 @@ class Goal:
             probe_words=_words(app.gate),
             fail_after=app.gate.fail_after,
             fail_span=app.gate.fail_span,
+            watchdog=app.gate.watchdog,
             hold=hold,
             proven=proven,
         )

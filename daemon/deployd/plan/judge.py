@@ -180,6 +180,10 @@ def _failure(goal: Goal, item: Instance, remembered: frozenset[int], now: float)
             reason = f"instance {item.number} {item.deaf}"
         waited_for = "a process of the instance to have the socket that systemd passes to it"
         return _failed(item, GateName.LISTENER, reason, waited_for, now - item.ready_since)
+    if item.hang is not None and not goal.proven:
+        waited_for = f"an answer to any request within {goal.watchdog:g} s"
+        reason = f"instance {item.number} {item.hang.words(now)}"
+        return _failed(item, GateName.WATCHDOG, reason, waited_for, now - item.hang.since)
     if item.number in remembered:
         if item.restarts > MAX_RESTARTS and item.state is not State.READY and not goal.proven:
             reason = f"instance {item.number} keeps crashing{_because(item)}"

@@ -6,7 +6,7 @@
 - Crashes are compared with those of the generation to return to, in a span as long as the probation: if that crashed
   half as often, the new one is no worse. Crashes at the time of one in another app that usually runs well are the
   machine's. Those of instances that ran while an address was closed are not logged (plan/closed_address.py).
-- A generation fails if one in ten of its instances, and at least one, fails FAILURES probes in a row.
+- A generation fails if one in ten of its instances, and at least one, fails FAILURES probes in a row, or hangs.
 - Nothing is taken back twice: a rollback is watched, but it only leads to a report. A generation that starts the same
   process as the one before has nothing better to return to; if that one was on probation, it inherits the probation.
 
@@ -25,6 +25,7 @@ from deployd.model.crashes import Crash
 from deployd.model.failure import Failure, GateName
 from deployd.model.generation import Entry, Generation
 from deployd.model.instance import Instance, State
+from deployd.model.instances import Instances
 from deployd.model.pace import OnFailure
 from deployd.model.probation import Probation
 from deployd.plan.rollback import rollback_target
@@ -181,6 +182,18 @@ def unanswered(probation: Probation, instances: int, seen: Iterable[Instance], w
     which = _numbers(item.number for item in bad)
     reason = f"{which} failed {last.probe_failures} probes in a row after the rollout: {last.probe_error}"
     return Failure(GateName.WATCH, reason, instance=last.number, waited_for=words)
+
+
+def hung(probation: Probation, instances: int, seen: Iterable[Instance], limit: float, now: float) -> Failure | None:
+    """Return the failure of a generation of so many `instances` of which too many hang, for `limit` seconds or more."""
+    bad = [(item.hang, item.number) for item in probed(probation, Instances.of(seen).others) if item.hang is not None]
+    if not bad or len(bad) < _tenth(instances):
+        return None
+    first, number = min(bad, key=lambda item: (item[0].since, item[1]))
+    which = _numbers(number for _, number in bad)
+    reason = f"{which} hung after the rollout: instance {number} {first.words(now)}"
+    waited_for = f"an answer to any request within {limit:g} s"
+    return Failure(GateName.WATCH, reason, instance=number, waited_for=waited_for, waited=round(now - first.since, 3))
 
 
 def _numbers(instances: Iterable[int]) -> str:

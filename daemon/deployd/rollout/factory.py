@@ -23,6 +23,7 @@ from deployd.instances.resources import ResourceReader
 from deployd.instances.resync import Resync
 from deployd.instances.standby import Standby
 from deployd.instances.stops import Stops
+from deployd.instances.watchdog import Watchdog
 from deployd.model.event import Emit
 from deployd.plan.backoff import Patience
 from deployd.plan.idle_connections import Ending
@@ -181,8 +182,7 @@ class ControllerFactory:
         )
 
     def _instances(self, name: str, loop: ControlLoop, events: Events, changed: Callable[[], None]) -> _Instances:
-        systemd, pins, wake = self.systemd, self.pins, loop.wake
-        deployment = self.deployment
+        systemd, pins, deployment, wake = self.systemd, self.pins, self.deployment, loop.wake
         router = Router(name, systemd, self.kernel, deployment, emit=events.emit, changed=wake, reported=changed)
         app_unit = AppUnit(name, systemd, changed=wake, failed=loop.fail, opening=partial(deployment.is_opening, name))
 
@@ -229,13 +229,14 @@ class ControllerFactory:
             also=router.recount,
         )
         invocations = Invocations(name, self.history, self.tail, systemd)
+        watchdog = Watchdog(name, lambda: router.backend, changed=wake)
         return _Instances(
             router,
             app_unit,
             HealthUnit(name, systemd, wake=wake),
             actuator,
             crash_loop,
-            Observer(actuator, probes, invocations, crash_loop, listening, changed=changed),
+            Observer(actuator, probes, invocations, crash_loop, listening, watchdog, changed=changed),
             Recall(name, pins, actuator, up=app_unit.is_up, wake=wake),
             Resync(systemd, app_unit, actuator),
             Standby(name, pins, freezer, actuator, up=app_unit.is_up, wake=wake, connected=connected),

@@ -118,7 +118,9 @@ class ProbationMonitor:
             self._ending.cancel()
 
     def _rest(self, rolling: bool) -> None:
-        """Stop the analysis, and the probes unless they are those of a rollout."""
+        """Stop the analysis, and the probes and the watchdog unless they are those of a rollout."""
+        if not rolling:
+            self._observer.watch(0.0, None)
         if self._probing and not rolling:
             self._observer.stop_probes()
         self._probing = False
@@ -136,6 +138,7 @@ class ProbationMonitor:
 
     def _probe(self, known: Probation, generation: Generation, seen: tuple[Instance, ...]) -> None:
         settings = generation.settings
+        self._observer.watch(settings.gate.watchdog, known.generation, seen)
         if settings.gate.probe is not None:
             self._probing = True
             calm = probation.calm(settings.pace.watch)
@@ -151,6 +154,8 @@ class ProbationMonitor:
         if failure is None:
             words = Goal.of(settings, generation.number).probe_words
             failure = probation.unanswered(known, settings.instances, seen, words)
+        if failure is None:
+            failure = probation.hung(known, settings.instances, seen, settings.gate.watchdog, now.monotonic)
         failure = failure or self._analysis.update(generation, now.monotonic)
         if failure is None:
             return

@@ -92,6 +92,8 @@ class Reconciler:
         seen = self._observer.update(busy=rollout is not None and not rollout.suspended)
         failure = self._analysis.update(active if going else None, seen)
         self._probation.update(seen, Timestamp.now(), rolling=rollout is not None)
+        if active is not None and not going:
+            self._observer.watch(0.0, None)
         if active is None or not going or active.aim is None:
             return  # without an aim: a request changed the phase meanwhile, and woke the loop
         if failure is not None:
@@ -222,9 +224,11 @@ class Reconciler:
         await self._health_unit.update(found, reason, seen, Timestamp.now().monotonic)
 
     def _probe(self, active: ActiveRollout, aim: Aim, seen: tuple[Instance, ...], now: Timestamp) -> None:
-        """Probe the instances whose results the planner needs."""
+        """Probe and watch the instances whose results the planner needs."""
         asked = judge.to_probe(aim.goal, seen, active.rollout.passed, now.monotonic)
         self._observer.probe(aim.generation.settings, aim.generation.release, asked)
+        # A generation that has served before is watched no more: there is nothing better to return to.
+        self._observer.watch(aim.goal.watchdog, None if aim.goal.proven else aim.goal.generation, seen)
         self._recorder.probing(asked)
 
     async def _act(

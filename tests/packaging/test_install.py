@@ -47,13 +47,34 @@ def test_every_file_goes_to_its_place(checkout: Path, tmp_path: Path) -> None:
     assert (root / "etc/deployd/apps").is_dir()
 
 
-def test_the_units_of_this_checkout_all_have_a_place(tmp_path: Path) -> None:
-    done = install("--root", tmp_path)
+@pytest.fixture
+def newer(tmp_path: Path) -> Path:
+    """A root whose systemd knows all directives."""
+    root = tmp_path / "newer"
+    library = root / "usr/lib/x86_64-linux-gnu/systemd/libsystemd-shared-257.so"
+    library.parent.mkdir(parents=True)
+    library.touch()
+    return root
+
+
+def test_a_directive_that_the_systemd_of_the_root_does_not_know_is_left_out(newer: Path) -> None:
+    library = next(newer.rglob("libsystemd-shared-257.so"))
+    unit = newer / "usr/lib/systemd/system/deployd.service"
+    for version, preserves in (("257", True), ("252", False), ("254~rc1", True)):
+        library = library.rename(library.with_name(f"libsystemd-shared-{version}.so"))
+        done = install("--root", newer)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert ("\nFileDescriptorStorePreserve=yes\n" in unit.read_text()) == preserves
+        assert "\nFileDescriptorStoreMax=" in unit.read_text()
+
+
+def test_the_units_of_this_checkout_all_have_a_place(newer: Path) -> None:
+    done = install("--root", newer)
     assert (done.returncode, done.stderr) == (0, "")
     for source in (CHECKOUT / "units").iterdir():
-        found = [path for path in tmp_path.rglob(source.name) if path.read_bytes() == source.read_bytes()]
+        found = [path for path in newer.rglob(source.name) if path.read_bytes() == source.read_bytes()]
         assert len(found) == 1, source.name
-        assert str(found[0].relative_to(tmp_path / "usr").parent) == PLACES.get(source.name, "lib/systemd/system")
+        assert str(found[0].relative_to(newer / "usr").parent) == PLACES.get(source.name, "lib/systemd/system")
 
 
 def test_the_manual_and_the_completions_have_their_places(tmp_path: Path) -> None:

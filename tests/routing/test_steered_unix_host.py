@@ -198,7 +198,9 @@ def test_an_instance_with_a_connection_that_lasts_is_not_frozen(stage: Stage) ->
     with stage.load(50, 1, "--unix", SOCKET) as over_unix:
         stage.machine.wait_for(lambda: over_unix.progress()["requests"] > 10, what="requests")
         assert stage.rollout(stage.release("v2")).result == "succeeded"
-        assert len(stage.status()["standby"]["instances"]) == 1
+        stage.machine.wait_for(
+            lambda: len(stage.status()["standby"]["instances"]) == 1, what="the one with the connection to stop"
+        )
         unharmed(over_unix)
 
 

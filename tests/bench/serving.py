@@ -7,7 +7,6 @@ proxies and client share the machine's CPUs. tests.load measures latencies at a 
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,9 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from tests.bench import programs, rig
+from tests.bench import programs, rig, wrk
 from tests.bench.figure import Figure, ratio
-from tests.bench.timed import timed
 from tests.host.machine import Machine
 from tests.host.root import IN_HOST
 from tests.load.client import Load
@@ -41,15 +39,6 @@ NAMES = {STEERED: "steered", SHARED: "a shared socket", NGINX: "nginx in front",
 
 AIM_SHARED = 1.1
 AIM_PROXY = 1.0
-
-REPORT = """\
-function done(summary, latency, requests)
-  local e = summary.errors
-  local failed = e.connect + e.read + e.write + e.status + e.timeout
-  io.write(string.format('{"requests": %d, "seconds": %.6f, "failed": %d}\\n',
-    summary.requests, summary.duration / 1e6, failed))
-end
-"""
 
 
 def nginx(port: int, behind: Sequence[int]) -> str:
@@ -156,15 +145,10 @@ def _against(what: str, times: Mapping[str, Sequence[float]]) -> list[Figure]:
 
 
 def _full(machine: Machine, way: str, kind: Kind, found: Found) -> None:
-    argv = [*programs.command("wrk"), "--threads", "1", "--connections", str(CLIENTS), "--duration", f"{WINDOW:.0f}s"]
-    argv += ["--script", str(DIRECTORY / "report.lua")]
-    if kind is Kind.FRESH:
-        argv += ["--header", "Connection: close"]
-    run = timed(machine, [*argv, f"http://127.0.0.1:{PORTS[way]}/"])
-    report = json.loads(run.output.splitlines()[-1])
-    found.each[kind].append(report["seconds"] / report["requests"])
+    run = wrk.run(machine, PORTS[way], CLIENTS, WINDOW, kind)
+    found.each[kind].append(run.each)
     found.busy.append(run.busy)
-    found.failed += report["failed"]
+    found.failed += run.failed
 
 
 def _paced(machine: Machine, way: str, found: Found) -> None:
@@ -188,7 +172,6 @@ def _paced(machine: Machine, way: str, found: Found) -> None:
 def _all(machine: Machine) -> Iterator[None]:
     """Run all variants, each on its port."""
     release = rig.release(machine, "serving", "v1")
-    machine.write(DIRECTORY / "report.lua", REPORT)
     machine.write(DIRECTORY / "nginx.conf", nginx(PORTS[NGINX], BEHIND))
     machine.write(DIRECTORY / "haproxy.cfg", haproxy(PORTS[HAPROXY], BEHIND))
     socket = {"Backlog": BACKLOG}

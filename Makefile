@@ -49,8 +49,15 @@ torture: bootstrap  ## a fault at every step of a rollout, again and again (SEED
 attacks: bootstrap  ## what users without rights, apps and broken state can do to deployd: each for real (AREAS="bus files")
 	@$(VENV_PYTHON) -m tests.attacks $(AREAS)
 
-bench: bootstrap  ## measure rollouts under load (ONLY=steering, JSON=FILE)
+# ONLY=routing takes RUNS=5 TRAFFIC="mixed kept" LOAD=60 SERVER=sync METHOD="steered shared" PART="cells hung" JSON=FILE,
+# or MERGE="FILE FILE" for the table and the picture of earlier runs; `-m tests.bench.routing --help` says more.
+bench: bootstrap  ## measure rollouts under load (ONLY=steering, JSON=FILE), or who has to wait (ONLY=routing RUNS=5)
+ifeq ($(ONLY),routing)
+	@$(VENV_PYTHON) -m tests.bench.routing $(foreach option,RUNS FIRST PART TRAFFIC LOAD SERVER METHOD SCALE JSON MERGE PICTURE, \
+		$(if $($(option)),--$(shell echo $(option) | tr A-Z a-z) $($(option))))
+else
 	@$(VENV_PYTHON) -m tests.bench $(ONLY) $(if $(JSON),--json $(JSON))
+endif
 
 simulate: bootstrap  ## the rollback of a bad release in 200 instances, compared with oldest-first (SCENARIO="--instances 50 --boot 30")
 	@$(VENV_PYTHON) -m tests.bench.recovery $(SCENARIO)

@@ -176,6 +176,37 @@ def test_a_socket_that_is_not_open(tmp_path: Path, there: bool) -> None:
     assert said == f"GET / could not be sent: nothing listens on {path} ({why})"
 
 
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_probe_over_tcp_uses_the_socket_that_it_is_given(listens: bool) -> None:
+    """An end of the loopback connection, which only that socket can have."""
+    sources: list[object] = []
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        sources.append(writer.get_extra_info("peername"))
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK)
+        writer.close()
+
+    async def main() -> tuple[str, object, int]:
+        server = await asyncio.start_server(connected, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        if not listens:
+            server.close()
+            await server.wait_closed()
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as made:
+            made.bind(("127.0.0.1", 0))
+            source = made.getsockname()
+            said = (await ask((made, ("127.0.0.1", port)), "web", "/", 200, LONG)).problem
+        server.close()
+        return said, source, port
+
+    said, source, port = asyncio.run(main())
+    if listens:
+        assert (said, sources) == ("", [source])
+    else:
+        assert said == f"GET / could not be sent: nothing listens on 127.0.0.1, port {port} (Connection refused)"
+
+
 def test_a_probe_can_be_cancelled(tmp_path: Path) -> None:
     async def main() -> None:
         asked = asyncio.Event()

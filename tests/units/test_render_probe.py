@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deployd.model import unit_name
-from deployd.model.app import App, Listen, ListenKind
+from deployd.model.app import App, Listen, ListenKind, Routing
 from deployd.model.gate import Gate, GateType, Probe
 from deployd.units.text import generation_files, socket_paths, unit_files
 from tests.units import systemd_syntax as syntax
@@ -50,6 +50,30 @@ def test_only_apps_with_a_probe_over_http_have_private_sockets() -> None:
         assert "probe" not in units["web@.service"]
     # An older generation may need them.
     assert "web:probe@.socket" in [unit.name for unit in unit_files(PLAIN, 1, STATE, probe_sockets=True)]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "private"),
+    [
+        (["8080"], False),
+        (["0.0.0.0:8080"], False),
+        (["[::1]:8080"], False),
+        (["127.0.0.5:8080"], False),
+        (["192.0.2.7:8080", "[::]:81"], False),
+        (["192.0.2.7:8080"], True),
+        (["[2001:db8::1]:8080"], True),
+        (["/run/web.sock"], True),
+    ],
+)
+def test_a_steered_app_has_private_sockets_only_if_its_listeners_cannot_be_probed(
+    addresses: list[str], private: bool
+) -> None:
+    kinds = [ListenKind.UNIX if address.startswith("/") else ListenKind.TCP for address in addresses]
+    app = replace(HTTP, listen=tuple(map(Listen, kinds, addresses)), routing=Routing.STEERED)
+    steered = {unit.name: unit.text for unit in unit_files(app, 1, STATE, steer=True, generation_socket=1)}
+    assert ("web:probe@.socket" in steered) is private
+    assert ("web:probe@%i.socket" in steered["web@.service"]) is private
+    assert "web:probe@.socket" in [unit.name for unit in unit_files(app, 1, STATE)], "where the kernel cannot steer"
 
 
 def test_the_private_socket_belongs_to_one_instance() -> None:

@@ -13,12 +13,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from deployd import probe
 from deployd.errors import SystemdError
 from deployd.model.app import App
 from deployd.model.gate import Answer, Probe
 from deployd.model.instance import Instance, State
-from deployd.units.text import socket_paths
 
 log = logging.getLogger(__name__)
 
@@ -33,15 +31,6 @@ Raises SystemdError if it could not be probed, which says nothing about the inst
 
 Invocation = Callable[[int], Awaitable[str]]
 """The number of an instance to its present invocation ID. Raises SystemdError."""
-
-
-async def ask_http(app: App, instance: Instance, _release: str) -> Answer:
-    """Probe over HTTP on the private socket of the instance. Never raises SystemdError."""
-    asked = app.gate.probe
-    if asked is None:
-        return Answer()
-    path = socket_paths.probe(app.name, instance.number)
-    return await probe.ask(path, app.name, asked.http, asked.expect, asked.timeout)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,28 @@
-"""The two kinds of probes: HTTP over the private socket of an instance, or a command that systemd runs."""
+"""The two kinds of probes: HTTP to a listener or the private socket of an instance, or a command that systemd runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
+from deployd import probe
+from deployd.errors import SteeringError
 from deployd.instances.actuator import Actuator
 from deployd.instances.commands import Commands
-from deployd.instances.prober import Prober, ask_http
+from deployd.instances.prober import Prober
 from deployd.model.app import App
 from deployd.model.gate import Answer
 from deployd.model.instance import Instance
+from deployd.reuseport.probes import Aimed
 from deployd.systemd import observe
 from deployd.systemd.manager import Systemd
 from deployd.systemd.proxy import UNIT
 from deployd.systemd.transient import Transient
+from deployd.units.text import socket_paths
+
+Aim = Callable[[int, float], AbstractContextManager[Aimed] | None]
+"""Router.aim of the app."""
 
 
 def prober(
@@ -23,9 +31,27 @@ def prober(
     transient: Transient,
     commands: Commands,
     actuator: Actuator,
+    aim: Aim,
     changed: Callable[[], None],
 ) -> Prober:
     """Return the prober of `app`."""
+
+    async def ask_http(settings: App, instance: Instance, _release: str) -> Answer:
+        asked = settings.gate.probe
+        if asked is None:
+            return Answer()
+
+        async def ask(where: str | Aimed) -> Answer:
+            to = where if isinstance(where, str) else (where.socket, where.target)
+            return await probe.ask(to, app, asked.http, asked.expect, asked.timeout)
+
+        try:
+            if (aimed := aim(instance.number, asked.timeout)) is None:
+                return await ask(socket_paths.probe(app, instance.number))
+            with aimed as found:
+                return await ask(found)
+        except SteeringError as error:
+            return Answer(str(error))
 
     async def ask_command(settings: App, instance: Instance, release: str) -> Answer:
         asked = settings.gate.probe

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from deployd.model.address import is_near
 from deployd.model.gate import Gate
 from deployd.model.pace import Pace
 
@@ -132,6 +133,17 @@ class App:
         return any(item.kind is ListenKind.TCP for item in self.listen)
 
     @property
+    def has_near_tcp(self) -> bool:
+        """True if the app listens on a TCP address that the loopback device reaches: deployd uses no other network."""
+        hosts = [item.address.rpartition(":")[0].strip("[]") for item in self.listen if item.kind is ListenKind.TCP]
+        return any(not host or is_near(host) for host in hosts)
+
+    def has_probe_socket(self, *, steered: bool) -> bool:
+        """True if each instance has a private socket on which it is probed over HTTP. `steered`: it has listeners, of
+        which the daemon can choose one."""
+        return self.gate.asks_http and not (steered and self.has_near_tcp)
+
+    @property
     def has_unix(self) -> bool:
         """True if the app listens on UNIX sockets."""
         return any(item.kind is ListenKind.UNIX for item in self.listen)
@@ -197,7 +209,7 @@ class App:
             release_dir,
             contents,
             [str(item.address) for item in self.listen],
-            self.gate.has_probe_socket,
+            self.gate.asks_http,
             self.gate.type,
             self.exec,
             self.user,

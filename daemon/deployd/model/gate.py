@@ -42,7 +42,7 @@ class Probe:
     """
 
     http: str = ""
-    """The path of the request, which is sent to the instance's private socket."""
+    """The path of the request, which reaches this instance and no other."""
     command: tuple[str, ...] = ()
     """An argv, run in the release as the app's user."""
     expect: int = 200
@@ -67,8 +67,8 @@ class Gate:
     """The app file does not set `timeout`: it was derived from the durations of earlier starts."""
 
     @property
-    def has_probe_socket(self) -> bool:
-        """True if each instance has a private socket, on which it is probed over HTTP."""
+    def asks_http(self) -> bool:
+        """True if each instance is probed over HTTP."""
         return self.probe is not None and bool(self.probe.http)
 
     @property

@@ -1,4 +1,4 @@
-"""Probes an instance over HTTP on its private socket."""
+"""Probes an instance over HTTP."""
 
 from deployd.probe.http import ask
 

@@ -1,4 +1,4 @@
-"""One HTTP request over a UNIX socket. Knows nothing of apps, units or systemd.
+"""One HTTP request over a UNIX or TCP socket. Knows nothing of apps, units or systemd.
 
 HTTP/1.1 with ``Connection: close`` and a connection for each request, so that the reply comes from the process that
 accepts on the socket now.
@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import fcntl
 import io
+import os
 import re
+import socket
 import struct
 import termios
 from dataclasses import replace
@@ -42,27 +44,31 @@ class _Head:
         return self._file
 
 
-async def ask(socket: str, host: str, path: str, expect: int, timeout: float) -> Answer:
-    """Send ``GET path`` to the UNIX socket `socket`, which should be answered with the status `expect`.
+Target = str | tuple[socket.socket, tuple[str, int]]
+"""The path of a UNIX socket, or a TCP socket that does not block, and where it is to be connected."""
+
+
+async def ask(to: Target, host: str, path: str, expect: int, timeout: float) -> Answer:
+    """Send ``GET path`` to a socket, which should be answered with the status `expect`.
 
     Raises nothing except when cancelled; `timeout` in seconds covers everything.
     """
-    answer = await _ask(socket, host, path, expect, timeout)
+    answer = await _ask(to, host, path, expect, timeout)
     # The sentence is public, so it must not contain the query, which may contain a token.
     return replace(answer, problem=answer.problem and f"GET {path.partition('?')[0]} {answer.problem}")
 
 
-async def _ask(socket: str, host: str, path: str, expect: int, timeout: float) -> Answer:
+async def _ask(to: Target, host: str, path: str, expect: int, timeout: float) -> Answer:
     writer: asyncio.StreamWriter | None = None
     try:
         async with asyncio.timeout(timeout):
-            reader, writer = await asyncio.open_unix_connection(socket)
+            reader, writer = await _connect(to)
             # Paths that a request line does not allow are refused when the app file is read.
             lines = (f"GET {path} HTTP/1.1", f"Host: {host}", "User-Agent: deployd", "Accept: */*", "Connection: close")
             writer.write("\r\n".join((*lines, "", "")).encode("ascii"))
             answer, left = await _head(reader, expect)
     except TimeoutError:
-        if writer is not None and _unread(writer):
+        if writer is not None and isinstance(to, str) and _unread(writer):
             return Answer(
                 f"was not read within {timeout:g} s: does the server accept connections on the socket named"
                 ' "probe" in LISTEN_FDNAMES?'
@@ -70,7 +76,10 @@ async def _ask(socket: str, host: str, path: str, expect: int, timeout: float) -
         return Answer(f"did not answer within {timeout:g} s")
     except OSError as error:
         if writer is None:
-            return Answer(f"could not be sent: nothing listens on {socket} ({error.strerror or error})")
+            where = to if isinstance(to, str) else f"{to[1][0]}, port {to[1][1]}"
+            return Answer(
+                f"could not be sent: nothing listens on {where} ({os.strerror(error.errno) if error.errno else error})"
+            )
         return Answer("closed the connection without an answer")
     else:
         await _drain(reader, left)
@@ -79,6 +88,14 @@ async def _ask(socket: str, host: str, path: str, expect: int, timeout: float) -
         if writer is not None:
             # Not close(): the server need not read what it has not read yet.
             writer.transport.abort()
+
+
+async def _connect(to: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if isinstance(to, str):
+        return await asyncio.open_unix_connection(to)
+    made, address = to
+    await asyncio.get_running_loop().sock_connect(made, address)
+    return await asyncio.open_connection(sock=made)
 
 
 async def _head(reader: asyncio.StreamReader, expect: int) -> tuple[Answer, int]:

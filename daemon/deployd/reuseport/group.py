@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from deployd.errors import steering_errors
+from deployd.model.address import is_near
 from deployd.reuseport import counting, program
 from deployd.reuseport.listeners import borrowed
 from deployd.reuseport.maps import Map, Maps
@@ -43,6 +44,11 @@ class Address:
         if not match or len(match[2]) != (8 if family == socket.AF_INET else 32):
             return None
         return cls(family, socket.inet_ntop(family, bytes.fromhex(match[2])), int(match[3]))
+
+    @property
+    def near(self) -> bool:
+        """True if the loopback device reaches it."""
+        return is_near(self.address)
 
     @property
     def label(self) -> str:

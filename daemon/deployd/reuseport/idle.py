@@ -7,8 +7,11 @@ deciding by its last table. Without a program, or when all its listeners are gon
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 
+from deployd.errors import SteeringError
 from deployd.model.steering import Load
+from deployd.reuseport.probes import Aimed
 from deployd.reuseport.table import Table
 from deployd.sockdiag.inet_diag import Listener
 
@@ -38,6 +41,9 @@ class Idle:
 
     def recount(self, live: Callable[[], Collection[int]]) -> int:  # noqa: ARG002
         return 0
+
+    def aim(self, instance: int, timeout: float) -> AbstractContextManager[Aimed]:  # noqa: ARG002
+        raise SteeringError(f"instance {instance} cannot be chosen: {self.reason}")
 
     def close(self) -> None:
         pass

@@ -265,8 +265,7 @@ class Steering:
 
 def _distance(address: Address) -> tuple[bool, int, str, int]:
     """Return addresses that the loopback device reaches first."""
-    near = address.address in {"0.0.0.0", "::", "::1"} or address.address.startswith("127.")  # noqa: S104
-    return (not near, address.family, address.address, address.port)
+    return (not address.near, address.family, address.address, address.port)
 
 
 def _newest(given: Mapping[str, int]) -> dict[str, int]:

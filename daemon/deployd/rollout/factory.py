@@ -217,7 +217,7 @@ class ControllerFactory:
             changed=changed,
             emit=events.emit,
         )
-        probes = prober(name, systemd, self.transient, self.commands, actuator, changed=wake)
+        probes = prober(name, systemd, self.transient, self.commands, actuator, router.aim, changed=wake)
         listening = ListeningInstances(
             name,
             systemd,

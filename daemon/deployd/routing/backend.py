@@ -9,6 +9,7 @@ from deployd.model.app import App
 from deployd.model.rollout import Rollout
 from deployd.model.steering import Load
 from deployd.plan.idle_connections import Ending
+from deployd.routing.listeners import Listeners
 from deployd.routing.report import Report
 from deployd.routing.snapshot import Snapshot
 
@@ -18,6 +19,9 @@ class Backend:
 
     Methods raise SystemdError if systemd does not answer.
     """
+
+    listeners: Listeners | None = None
+    """The TCP listeners of the instances, if each has its own."""
 
     async def update(self, snapshot: Snapshot) -> bool:
         """Route new connections according to the changed state of the app, and open sockets that were closed.
@@ -81,9 +85,6 @@ class Backend:
     def report(self) -> Report:
         """Return what `status` shows, without waiting for anything."""
         return Report()
-
-    def recount(self) -> None:
-        """Correct counts of connections that may have drifted. Called every few seconds; usually does nothing."""
 
     def leave(self) -> None:
         """Stop for good, because the app is no longer routed this way."""

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from deployd.errors import SteeringError
@@ -16,6 +17,7 @@ from deployd.model.steering import Load
 from deployd.plan.idle_connections import Ending
 from deployd.reuseport.group import Address
 from deployd.reuseport.listeners import by_instance
+from deployd.reuseport.probes import Aimed
 from deployd.reuseport.steering import Steering
 from deployd.reuseport.table import INSTANCES, Table
 from deployd.routing import idle_connections
@@ -206,11 +208,13 @@ class Listeners:
         """Why instances get new connections in turn, or "" if the least busy one gets the next connection."""
         return self._steering.in_turn
 
-    def recount(self, instances: Iterable[Instance]) -> bool:
+    def recount(self, instances: Iterable[Instance] | None = None) -> bool:
         """Correct the kernel's counts if a process has started or ended since the last time, because one that is killed
         may leave requests in flight, or after OFTEN. False if that has to wait, so that it takes little time. Raises
         SteeringError."""
-        processes = {item.number: item.invocation_id for item in instances if item.number in self._known}
+        processes = self._processes
+        if instances is not None:
+            processes = {item.number: item.invocation_id for item in instances if item.number in self._known}
         now = time.monotonic()
         if processes == self._processes and now < self._recounted + OFTEN:
             return True
@@ -294,6 +298,11 @@ class Listeners:
         """Number to the connections that it got since its socket was opened. Raises SteeringError."""
         found = self._steering.counters()
         return {number: found.get(number, 0) - self._base.get(number, 0) for number in self._known}
+
+    def aim(self, number: int, timeout: float) -> AbstractContextManager[Aimed] | None:
+        """Return a socket whose connection will reach the instance; None if the loopback device does not."""
+        listeners = self._known.get(number, ((), ()))[1]
+        return self._steering.aim(number, timeout) if any(Address.of(item).near for item in listeners) else None
 
     async def close_unused(self, instances: Iterable[Instance]) -> None:
         """Close the sockets of instances that are gone."""

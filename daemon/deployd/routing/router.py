@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 
+from deployd.errors import SteeringError
 from deployd.model import unit_name
 from deployd.model.event import Emit
+from deployd.reuseport.probes import Aimed
 from deployd.routing.address_log import AddressLog
 from deployd.routing.backend import Backend
 from deployd.routing.kernel import Kernel
@@ -64,9 +67,18 @@ class Router:
             self._backend.leave()
             self._backend = None
 
+    def aim(self, number: int, timeout: float) -> AbstractContextManager[Aimed] | None:
+        """Return a socket whose connection will reach this instance if it is made within `timeout` seconds, whatever
+        its weight; None if there is none, or the instance may have a private socket. Raises SteeringError, also when it
+        is entered."""
+        listeners = self.backend.listeners
+        return None if listeners is None else listeners.aim(number, timeout)
+
     def recount(self) -> None:
-        """Have the backend in use correct counts that may have drifted."""
-        self.backend.recount()
+        """Correct counts of connections that may have drifted. Usually does nothing."""
+        if (listeners := self.backend.listeners) is not None:
+            with suppress(SteeringError):
+                listeners.recount()
 
     def stop(self) -> None:
         """Stop the backend. The next use chooses one again."""

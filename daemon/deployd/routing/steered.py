@@ -62,7 +62,7 @@ class Steered(Backend):
         self._changed = changed
         cgroups = cgroup_root() or Path("/sys/fs/cgroup")
         self._passed = PassedSockets(app, systemd)
-        self._tcp = Listeners(app, systemd, kernel, self._passed, cgroups)
+        self.listeners = self._tcp = Listeners(app, systemd, kernel, self._passed, cgroups)
         self._shared = SharedListeners(app, systemd, kernel, self._passed, self._tcp, cgroups)
         self._unix = UnixSockets(app, systemd, self._passed, cgroups, changed)
         self._balancer = Balancer(app, self._tcp)
@@ -209,10 +209,6 @@ class Steered(Backend):
             shares=self._balancer.shares((*instances, *self._shared.members(instances))),
         )
         return load_report.with_loads(self._tcp, instances, report)
-
-    def recount(self) -> None:
-        with suppress(SteeringError):
-            self._tcp.recount(self._snapshot.instances if self._snapshot else ())
 
     def stop(self) -> None:
         self._again.close()

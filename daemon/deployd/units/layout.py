@@ -86,10 +86,12 @@ def layout(app: App, goal: Goal, there: Present, settings_of: SettingsOf, make: 
     going = frozenset(item.name for item in placement.going)
     late = frozenset[str]() if closing or steer else there.in_use(older) & going
     settings = {number: app if made in mine else settings_of(made) for number, made in there.pins.items()}
-    probed = any(item is not None and item.gate.has_probe_socket for item in settings.values())
     listening = sockets.in_order(name, (*placement.wanted, *placement.going))
-
     socket = there.generation_socket(app, goal)
+    steered = {number: there.has_own_sockets(number, steer) for number in there.pins}
+    probed = any(
+        item is not None and item.has_probe_socket(steered=steered[number]) for number, item in settings.items()
+    )
 
     # Nearly all pinned instances have the same settings and sockets.
     rendered = cache(partial(_rendered, partial(make, listening=listening, probe_sockets=probed, alongside=changing)))
@@ -99,7 +101,6 @@ def layout(app: App, goal: Goal, there: Present, settings_of: SettingsOf, make: 
         return next(unit.text for unit in units if unit.name == unit_name.template(name))
 
     accepting = {number: there.generation_sockets.get(made) for number, made in there.pins.items()}
-    steered = {number: there.has_own_sockets(number, steer) for number in there.pins}
     text = template(app, wanted | late, socket, steer)
     own = {
         number: its_text

@@ -81,7 +81,7 @@ def _script(app: App, number: int, release_dir: str) -> str:
         "# instance would be a mixture of two generations: it exits with EX_TEMPFAIL and is started again.\n"
         f'[ "${{DEPLOYD_GENERATION-{number}}}" = {number} ] || exit 75\n'
         'export DEPLOYD_INSTANCE="$1"\n'
-        f"{_PROBE_LAST if app.gate.has_probe_socket else ''}"
+        f"{_PROBE_LAST if app.gate.asks_http else ''}"
         f"exec {words}\n"
     )
 

@@ -94,14 +94,15 @@ def unit_files(
     there = [item.name for item in listening]
     generation = f"{escape.specifier(f'{state_dir}/apps/{app.name}/pins')}/%i"
     templates = ["service.j2", "instance.j2"]
-    if probe_sockets or app.gate.has_probe_socket:
+    private = app.has_probe_socket(steered=steer)
+    if probe_sockets or private:
         templates.append("probe.j2")
     values: dict[str, Any] = {
         "header": _header(app),
         "app": app,
         "app_unit": unit_name.app_unit(app.name),
         "instance": unit_name.instance(app.name, "%i"),
-        "probed_over_http": app.gate.has_probe_socket,
+        "probed_over_http": private,
         "probe_unit": unit_name.probe_socket(app.name, "%i"),
         "probe_path": socket_paths.probe(app.name, "%i"),
         "instances": [unit_name.instance(app.name, number) for number in range(1, instances + 1)],

@@ -10,7 +10,7 @@ from dbus_next import Message, Variant
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployd.bus.bodies import Unreadable, read
+from deployd.bus.bodies import Unreadable, marshal, read
 
 Typed = tuple[str, Any, Any]
 """A signature, a value of it as dbus-next takes it, and the same as it is to be read."""
@@ -108,6 +108,12 @@ def test_anything_is_read_or_refused(signature: str, data: bytes, wanted: bool) 
 def test_malformed_signatures_are_refused(signature: str) -> None:
     with pytest.raises(Unreadable):
         read("<", signature, bytes(4096))
+
+
+@given(st.lists(TEXT, max_size=4), st.integers(1, 2**32 - 1))
+def test_strings_are_written_as_dbus_next_writes_them(body: list[str], serial: int) -> None:
+    fields: dict[str, Any] = {"path": "/org/example", "interface": "a.b", "member": "C", "signature": "s" * len(body)}
+    assert marshal(body, serial=serial, **fields) == bytes(Message(body=body, serial=serial, **fields)._marshall())
 
 
 def test_the_byte_order_is_that_of_the_sender() -> None:

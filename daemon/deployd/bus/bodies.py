@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from dbus_next import Message, Variant
@@ -16,6 +18,7 @@ MOST_TEXT = 2048
 """Characters of an error message."""
 
 DICTIONARY = "a{sv}"
+_LENGTH, _LENGTHS = struct.Struct("<I"), struct.Struct("<II")
 
 
 class Unsendable(ValueError):
@@ -64,12 +67,35 @@ def marshal(body: list[Any], **fields: Any) -> bytes:
     if _has_nul(body):
         raise Unsendable("the message contains a NUL character, which D-Bus allows in no string")
     try:
-        data = bytes(Message(body=[_wrap(item) for item in body], **fields)._marshall())
+        if fields.get("signature", "") == "s" * len(body) and all(isinstance(item, str) for item in body):
+            data = _of_strings(body, **fields)
+        else:
+            data = bytes(Message(body=[_wrap(item) for item in body], **fields)._marshall())
     except Exception as error:  # dbus-next's own errors, and those of encode(), pack() and others inside it
         raise Unsendable(f"the body does not match its signature: {readable(repr(error), 200)}") from error
     if len(data) > MOST_BYTES:
         raise Unsendable(f"the message is {len(data)} bytes long; the limit is {MOST_BYTES} bytes")
     return data
+
+
+def _of_strings(body: list[str], *, serial: int, **fields: Any) -> bytes:
+    """Return a message whose body consists of strings, as most do, with the header of an earlier one like it."""
+    parts, length = [], 0
+    for text in body:
+        padding, encoded = -length & 3, text.encode()
+        parts.append(b"%b%b%b\0" % (bytes(padding), _LENGTH.pack(len(encoded)), encoded))
+        length += len(parts[-1])
+    start, end = _header(**fields)
+    return b"".join((start, _LENGTHS.pack(length, serial), end, *parts))
+
+
+@lru_cache(maxsize=2048)
+def _header(**fields: Any) -> tuple[bytes, bytes]:
+    """Return what is before and after the length of the body and the serial in a header, which dbus-next checks."""
+    body = [""] * len(fields.get("signature", ""))
+    data = bytes(Message(body=body, serial=1, **fields)._marshall())
+    length, _ = _LENGTHS.unpack_from(data, 4)
+    return data[:4], data[4 + _LENGTHS.size : len(data) - length]
 
 
 def readable(text: str, most: int = MOST_TEXT) -> str:

@@ -89,8 +89,12 @@ class Systemd:
         exited = {"Result": "exit-code", "ExecMainCode": 1, "ExecMainStatus": 3}
         return {**self.up(), "ActiveState": "failed", "SubState": "failed", "MainPID": 0, **exited}
 
-    async def watch(self, unit: str, *, afresh: bool = False) -> Properties:
+    async def watch(self, unit: str) -> Properties:
         return self.units.known(unit)
+
+    async def watch_all(self, units: Iterable[str]) -> None:
+        for unit in units:
+            self.units.known(unit)
 
     async def refresh(self, unit: str) -> None:
         self.units.known(unit)

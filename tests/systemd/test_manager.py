@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from deployd.bus import DBUS, Bus, BusError, MethodCall, Reply, variant
 from deployd.errors import SystemdError
 from deployd.systemd.manager import Systemd
+from deployd.systemd.mirrored import OF_ACTIVE, SERVICE_PROPERTIES, UNIT_PROPERTIES
 from deployd.systemd.proxy import MANAGER, NAME, PATH, PROPERTIES, SERVICE, UNIT, UnitRefused, unit_path
 from tests.bus.private_bus import connections, run
 from tests.cli.fake_daemon import private_bus
@@ -34,12 +36,15 @@ class Manager:
         self.calls: list[tuple[str, list[Any]]] = []
         self.answers: dict[str, Callable[[], Reply | Coroutine[Any, Any, Reply]]] = {}
         self.values: dict[str, Any] = {}
+        self.reads: Counter[str] = Counter()
+        """How many properties of each unit were read."""
         self.changes: asyncio.Queue[str] = asyncio.Queue()
         self.job_reads: asyncio.Queue[str] = asyncio.Queue()
         systemd.on_change(self.changes.put_nowait)
 
     async def serve(self, call: MethodCall) -> Reply:
         if call.interface == PROPERTIES:
+            self.reads[call.path] += 1
             value = self.values.get(call.body[1], "")
             if call.body[1] == "Job":
                 self.job_reads.put_nowait(call.path)
@@ -109,6 +114,47 @@ def test_a_job_that_has_ended_is_removed_from_the_mirror(against: Callable[[Test
         manager.job_removed(1)
         assert await job == "done"
         assert systemd.properties(DEMO)["Job"][0] == 0
+
+    against(test)
+
+
+def test_of_many_active_units_little_is_read(against: Callable[[Test], None]) -> None:
+    def entry(unit: str, state: str, sub: str) -> list[Any]:
+        return [unit, "", "loaded", state, sub, "", unit_path(unit), 0, "", "/"]
+
+    async def test(manager: Manager, systemd: Systemd) -> None:
+        units = [f"demo@{number}.service" for number in range(1, 61)]
+        active, failed, absent = units[:58], units[58], units[59]
+        manager.values = {"MainPID": 7, "ActiveState": "inactive", "Result": "success"}
+        listed = [*(entry(unit, "active", "running") for unit in active), entry(failed, "failed", "failed")]
+
+        def answer() -> Reply:
+            manager.changed(UNIT, ActiveState="deactivating")  # what a signal says meanwhile is newer
+            return "a(ssssssouso)", [listed]
+
+        manager.answers["ListUnitsByPatterns"] = answer
+        await systemd.watch_all(units)
+        assert manager.calls.count(("ListUnitsByPatterns", [[], ["demo@*.service"]])) == 1
+        assert {manager.reads[unit_path(unit)] for unit in active} == {len(OF_ACTIVE)}
+        assert {manager.reads[unit_path(unit)] for unit in (failed, absent)} == {
+            len(UNIT_PROPERTIES | SERVICE_PROPERTIES)
+        }
+        states = [systemd.properties(unit)["ActiveState"] for unit in (DEMO, *active[1:])]
+        assert states == ["deactivating"] + 57 * ["active"]
+        assert {systemd.properties(unit)["MainPID"] for unit in units} == {7}
+
+    against(test)
+
+
+def test_units_of_which_none_could_be_read_are_not_mirrored(against: Callable[[Test], None]) -> None:
+    async def test(manager: Manager, systemd: Systemd) -> None:
+        async def refuse() -> Reply:
+            raise BusError("org.example.Error", "no")
+
+        manager.answers["ListUnitsByPatterns"] = refuse
+        with pytest.raises(SystemdError):
+            await systemd.watch_all([DEMO])
+        assert systemd.properties(DEMO) == {}
 
     against(test)
 

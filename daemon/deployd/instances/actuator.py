@@ -120,8 +120,7 @@ class Actuator:
         names = await self._systemd.list_units(unit_name.instance(self._app, "*"))
         loaded = (unit_name.instance_number(self._app, name) for name in names)
         self._know({*self._pins.held(self._app), *(number for number in loaded if number is not None)})
-        for unit in list(self._units.values()):
-            await self._systemd.watch(unit, afresh=True)
+        await self._systemd.watch_all(self._units.values())
 
     def forget(self) -> None:
         """Stop watching the units, because the app was removed."""

@@ -34,6 +34,11 @@ class UnitState:
     sub: str
     job: int
 
+    def properties(self) -> dict[str, Any]:
+        """Return the same as properties of the unit."""
+        job = [self.job, "/"]  # the path of a job is not used
+        return {"LoadState": self.load, "ActiveState": self.active, "SubState": self.sub, "Job": job}
+
 
 def differs(properties: Mapping[str, Any], listed: UnitState | None) -> bool:
     """True if the mirrored properties of a unit differ from its entry; None: the unit is not loaded, so inactive."""

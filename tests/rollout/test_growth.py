@@ -52,12 +52,14 @@ def replaced(directory: Path, instances: int) -> tuple[Calls, Counter[str]]:
 
 
 def test_an_instance_among_many_costs_hardly_more(tmp_path: Path) -> None:
-    """Each turn of the control loop passes over all instances, cheaply; it must not do so for each of them."""
+    """A turn of the control loop costs what has changed; passes over all instances are those of dict and list."""
     few, some = replaced(tmp_path / "few", FEW)
     many, more = replaced(tmp_path / "many", MANY)
     for label in some.keys() | more.keys():
         assert more[label] / MANY <= 1.25 * some[label] / FEW + 0.5, f"{label}: {more[label]} calls"
-    assert many["planner.plan"] / MANY <= 1.1 * few["planner.plan"] / FEW
+    assert many["planner.plan"] / MANY <= min(1.1 * few["planner.plan"] / FEW, 8)
+    assert many["workers.with_work"] / MANY < 5, "what is looked at in threads"
+    assert many["source.read"] / MANY < 2, "reads of the database"
     # Nothing is made anew for an instance that has not changed.
     for made in ("observe.instance", "listening.overlaid", "prober.overlaid"):
         assert many[made] / MANY <= 1.25 * few[made] / FEW, f"{made}: {many[made]} calls"

@@ -31,6 +31,8 @@ class Recorder:
         self._history = history
         self._events = events
         self.active: ActiveRollout | None = None
+        self._settings: App | None = None
+        """The settings of the current generation, as far as they were read since it may have become another."""
 
     @property
     def rollout(self) -> Rollout | None:
@@ -44,9 +46,11 @@ class Recorder:
         return None if active is None else replace(active.target, failure=active.failure)
 
     def settings(self) -> App | None:
-        """Return the settings of the current generation of the app."""
-        current = self._history.current(self._app)
-        return self._history.settings(self._app, current) if current is not None else None
+        """Return the settings of the current generation of the app. Each turn of the control loop asks."""
+        if self._settings is None:
+            current = self._history.current(self._app)
+            self._settings = self._history.settings(self._app, current) if current is not None else None
+        return self._settings
 
     def find_aim(self, active: ActiveRollout, now: Timestamp) -> Aim:
         """Return what the present phase of the active rollout has to reach."""
@@ -169,5 +173,5 @@ class Recorder:
         return before
 
     def _follow(self, active: ActiveRollout | None) -> None:
-        self.active = active
+        self.active, self._settings = active, None
         self._events.follow(active)

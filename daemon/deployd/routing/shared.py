@@ -25,9 +25,9 @@ from deployd.routing.report import Report
 from deployd.routing.snapshot import Snapshot
 from deployd.routing.socket_units import SocketUnits
 from deployd.systemd.manager import Systemd
-from deployd.systemd.proxy import UNIT, Properties
+from deployd.systemd.proxy import UNIT
 from deployd.units.deployment import Deployment
-from deployd.units.occupants import is_local
+from deployd.units.occupants import is_on_interface
 from deployd.units.text.sockets import Socket
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class Shared(Backend):
         self._reopening = Reopening()
         self._refusal = ""
         self._lost: frozenset[int] = frozenset()
-        self._searched: tuple[tuple[Instance, ...], list[Properties]] = (), []
+        self._searched: tuple[tuple[Instance, ...], list[object]] = (), []
         """The instances and the sockets from which `_lost` was found."""
         self._suspicious: dict[int, tuple[Instance, list[str]]] = {}
         """Instances that may have lost sockets, and these sockets."""
@@ -200,7 +200,7 @@ class Shared(Backend):
 
     async def _find_lost(self, instances: tuple[Instance, ...]) -> None:
         """Find the instances that run without a socket that they would be passed if they were started now."""
-        sockets = [self._systemd.properties(item.name) for item in self._sockets]
+        sockets = [self._units.opened(item.name) for item in self._sockets]
         before, known = self._searched
         if instances is before and sockets == known:
             return
@@ -251,7 +251,7 @@ class Shared(Backend):
 
     def _reason(self, socket: Socket, address: str) -> str:
         if self._units.is_open(socket.name):
-            return "" if is_local(address) else "no interface of this machine has the address"
+            return "" if is_on_interface(address) else "no interface of this machine has the address"
         if not self._up:
             return STOPPED
         return self._refusal or f"{socket.name} was closed and is about to be opened again"

@@ -57,6 +57,10 @@ class SocketUnits:
         """Return what changes when the socket is closed and opened again."""
         return self._systemd.properties(unit).get("InvocationID")
 
+    def opened(self, unit: str) -> object:
+        """Return all that `has_lost` takes into account of a socket."""
+        return self._state(unit), self._systemd.properties(unit).get("ActiveEnterTimestampMonotonic")
+
     def has_lost(self, item: Instance, unit: str) -> bool:
         """True if the socket was closed or opened again while the instance ran: it accepts from one that is gone."""
         if item.state is not State.READY or self._state(unit) in ("activating", "deactivating"):

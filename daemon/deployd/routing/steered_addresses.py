@@ -1,4 +1,4 @@
-"""The addresses of a steered app, whose instances or generations have a socket unit each. Pure but for `is_local`."""
+"""The addresses of a steered app, whose instances or generations have a socket unit each. Pure but for interfaces."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from deployd.model import unit_name
 from deployd.model.address import NO_GENERATION, NO_INSTANCE, STOPPED, Address
 from deployd.model.app import Listen, ListenKind
-from deployd.units.occupants import is_local
+from deployd.units.occupants import is_on_interface
 
 
 def addresses(
@@ -37,7 +37,7 @@ def addresses(
 def _tcp(
     app: str, address: str, stopped: str, opened: Collection[int], lost: Mapping[int, str], shared: str
 ) -> Address:
-    away = "" if is_local(address) else "no interface of this machine has the address"
+    away = "" if is_on_interface(address) else "no interface of this machine has the address"
     first = min(lost or opened, default=0)
     unit = unit_name.instance_socket(app, first or "*")
     if opened:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from contextlib import aclosing
@@ -61,6 +62,12 @@ def memory(machine: Machine) -> dict[str, float]:
     """Return the daemon's memory in megabytes by kind, such as Rss and Pss."""
     text = (daemon(machine) / "smaps_rollup").read_text()
     return {kind: int(size) / 1024 for kind, size in re.findall(r"^(\w+): +(\d+) kB$", text, re.MULTILINE)}
+
+
+def processor(machine: Machine) -> float:
+    """Return the CPU time of the daemon so far, in seconds."""
+    fields = (daemon(machine) / "stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def restart(machine: Machine, name: str) -> Rollout:

@@ -8,7 +8,7 @@ from unittest.mock import create_autospec
 
 import pytest
 
-from deployd.instances.invocations import Invocations
+from deployd.instances.invocations import MOST_RECORDED, Invocations
 from deployd.model.failure import Failure, GateName
 from deployd.model.instance import Instance, State
 from deployd.model.remedies import IN_BACKGROUND, WITHOUT_READY
@@ -122,3 +122,16 @@ def test_systemd_s_messages_and_the_remedy_complete_the_reason() -> None:
 )
 def test_the_journal_is_not_read_in_vain(failure: Failure, seen: Instance) -> None:
     assert failed_with(seen, failure=failure) == (failure, [])
+
+
+def test_invocations_of_long_ago_are_forgotten() -> None:
+    """Each rollout has new ones, for years."""
+    history = create_autospec(History, instance=True)
+    invocations = Invocations(
+        "demo", history, create_autospec(Tail, instance=True), create_autospec(Systemd, instance=True)
+    )
+    for number in range(100):
+        invocations.record((replace(BOOTING, invocation_id=f"id{number}"),))
+    assert history.saw.call_count == 100
+    assert len(invocations._recorded) <= 2 * MOST_RECORDED
+    assert "id99" in invocations._recorded

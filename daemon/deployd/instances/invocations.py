@@ -18,6 +18,9 @@ from deployd.systemd.notices import Ended
 from deployd.systemd.proxy import SERVICE
 from deployd.systemd.tail import Tail
 
+MOST_RECORDED = 4
+"""Invocations per instance that are remembered before old ones are forgotten."""
+
 
 class Invocations:
     """Records the invocations of one app in the history, and finds out why one failed."""
@@ -54,6 +57,9 @@ class Invocations:
                 if item.generation is not None and item.invocation_id:
                     self._record(item)
             self._seen = instances
+        if len(self._recorded) > MOST_RECORDED * (len(instances) + 1):
+            kept = {invocation for of in self._latest.values() for invocation in of}
+            self._recorded = {known: boot for known, boot in self._recorded.items() if known in kept}
 
     def _record(self, item: Instance) -> None:
         # The gate waits for READY=1 and then for the probe, for `gate.timeout` each.

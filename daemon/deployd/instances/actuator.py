@@ -110,7 +110,6 @@ class Actuator:
         self._mirrors: list[Properties] = []
         self._seen: tuple[Instance, ...] = ()
         self._basis = _Basis()
-        """What `_seen` was made from."""
 
     def unit(self, number: int) -> str:
         return unit_name.instance(self._app, number)
@@ -149,11 +148,12 @@ class Actuator:
             if revision != before.revision or self._units is not before.units:
                 mirrors = self._systemd.mirrored(self._units.values())
             for number in basis.changed(before, mirrors, self._mirrors):
-                properties = self._systemd.properties(self._units[number])
-                self._make(number, properties, pins.get(number), aside.get(number), kinds.get(number))
+                mirror = self._systemd.properties(self._units[number])
+                self._make(number, mirror, pins.get(number), aside.get(number), kinds.get(number))
             if self._units is not before.units:
                 self._items = {number: self._each[number][1] for number in self._units}
-            self._seen = tuple(self._items.values())
+            if self._seen != (seen := tuple(self._items.values())):  # unchanged ones are the same objects
+                self._seen = seen
             self._basis, self._mirrors = basis, mirrors
         return self._seen
 
@@ -193,6 +193,8 @@ class Actuator:
             return
         made = observe.instance(number, pin, properties, None if aside is None else aside.generation)
         made = self._described(made, job)
+        if known is not None and known[1] == made:
+            made = known[1]  # a signal need not change anything that counts
         self._each[number] = (*basis[:-1], self._details.get(number)), made
         self._items[number] = made
 

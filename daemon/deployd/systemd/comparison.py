@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 LAG = 0.1
 """Seconds between a daemon-reload and its comparison, which serves for other reloads in that time as well."""
 
+MOST_PATTERNS = 16
+"""With more, all units are listed: systemd compares each with each pattern, and a hundred apps have three hundred."""
+
 RETRY = 1.0
 """Seconds until a comparison that failed is repeated."""
 
@@ -85,7 +88,8 @@ class Comparison:
     async def _compare(self) -> None:
         if not self._units:
             return
-        listed = await self._states(unit_name.common_patterns(self._units))
+        patterns = unit_name.common_patterns(self._units)
+        listed = await self._states(patterns if len(patterns) <= MOST_PATTERNS else [])
         # One after another, so that other calls are not delayed.
         for unit in [unit for unit, properties in self._units.items() if differs(properties, listed.get(unit))]:
             await self._read(unit)

@@ -64,7 +64,7 @@ ages = st.sampled_from([0.0, 0.0001, 0.004, 0.02, 0.12, 0.3, 0.9, 3, 7, 20, 1000
 
 def slots(now: int) -> st.SearchStrategy[Slot]:
     """Return slots as the programs leave them, some of them with counts that are off."""
-    times = ages.map(lambda age: now - age)
+    times = ages.map(lambda age: max(0, now - age))  # the machine may have been booted a moment ago
     return st.builds(
         Slot,
         in_flight=st.integers(-2, 6) | st.integers(0, 10_000),

@@ -16,8 +16,20 @@ from pathlib import Path
 from tests.bench.figure import Figure, table
 from tests.host.machine import Machine
 
-MEASUREMENTS = ("startup", "idle", "cost", "scale", "load", "disk", "serving", "rollback", "two_generations", "command")
-GROUPS = {"steering": ("serving", "rollback", "two_generations", "command")}
+MEASUREMENTS = (
+    "startup",
+    "idle",
+    "cost",
+    "scale",
+    "load",
+    "disk",
+    "serving",
+    "rollback",
+    "two_generations",
+    "waves",
+    "command",
+)
+GROUPS = {"steering": ("serving", "rollback", "two_generations", "waves", "command")}
 
 
 def main() -> int:

@@ -176,7 +176,7 @@ def test_refusals_in_tables(more: str, expected: str) -> None:
         ("irreversible = true", ":4: irreversible: unknown key at the top level; it belongs in [rollout]"),
         ("standby = 1", ":4: standby: unknown key at the top level; it belongs in [rollout]"),
         ("close_after = 1", ":4: close_after: unknown key at the top level; it belongs in [drain]"),
-        ("[drain]\nx = 1", ":5: drain.x: unknown key in [drain]; allowed are close_after, command, signal"),
+        ("[drain]\nx = 1", ":5: drain.x: unknown key in [drain]; allowed are close_after, command, settle, signal"),
         ("[rollout]\nwarm_up = 1", ":5: rollout.warm_up: unknown key in [rollout]; it belongs in the top level"),
         ("[rollout]\ncommand = []", ":5: rollout.command: unknown key in [rollout]; it belongs in [rollout.analysis]"),
         ("[stop]\nx = 1", ":5: stop.x: unknown key in [stop]; allowed are signal, timeout"),

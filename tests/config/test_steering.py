@@ -46,6 +46,7 @@ def test_a_server_is_asked_to_have_its_clients_leave() -> None:
     assert parse(STEERED + '[drain]\nclose_after = 9\nsignal = "USR1"').drain == Drain(9.0, "SIGUSR1")
     command = parse(STEERED + '[drain]\nclose_after = 9\ncommand = ["bin/leave", "-q"]').drain
     assert command == Drain(9.0, command=("bin/leave", "-q"))
+    assert (parse(STEERED).drain.settle, parse(STEERED + "[drain]\nsettle = 0").drain.settle) == (5.0, 0.0)
     assert Drain.from_dict(json.loads(json.dumps(dataclasses.asdict(command)))) == command
 
 

@@ -31,7 +31,7 @@ def test_a_start_whose_socket_is_being_opened_is_not_requested_after_the_stop_th
         router.backend.close.side_effect = lambda _number: ended.set()
         pins, freezer, unused = create_autospec(Pins, instance=True), create_autospec(Freezer, instance=True), Any
         notices = create_autospec(DrainNotices, instance=True)
-        notices.of.return_value = None
+        notices.drain.return_value = None
         actuator = Actuator(
             "demo",
             systemd,

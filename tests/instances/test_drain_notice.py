@@ -9,14 +9,15 @@ import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
-from unittest.mock import AsyncMock, Mock
+from unittest.mock import AsyncMock, Mock, call
 
 import pytest
 
 from deployd.errors import StateError, SystemdError
 from deployd.instances.drain_notice import DrainNotices
-from deployd.model.app import Drain
+from deployd.model.app import App, Drain
 from deployd.model.instance import Instance, State
+from deployd.routing.backend import Notice
 from tests.plan.worlds import app
 
 SIGNAL = Drain(9.0, "SIGUSR2")
@@ -110,3 +111,29 @@ def test_without_a_setting_there_is_none() -> None:
     assert not site.send()
     site.history.generation.side_effect = StateError("the disk is gone")
     assert not site.send()
+
+
+@pytest.mark.usefixtures("handled")
+@pytest.mark.parametrize(("waits", "expected"), [(True, 9.0), (False, 0.0)])
+def test_a_notice_waits_for_the_clients_of_other_instances(waits: bool, expected: float) -> None:
+    """And its clients get the time that its own generation says, unless the instance is to be frozen."""
+    site, order, backend = Site(SIGNAL), Mock(), AsyncMock()
+    order.attach_mock(backend, "backend")
+    order.attach_mock(site.systemd, "systemd")
+
+    async def drain(_number: int, settings: App, notice: Notice) -> int:
+        assert settings.drain.close_after == expected
+        await notice(7)
+        return 3
+
+    backend.drain.side_effect = drain
+    assert asyncio.run(site.notices.drain(backend, INSTANCE, app(), waits=waits)) == 3
+    paced, sent = order.mock_calls[-2:]
+    assert (paced, sent) == (call.backend.pace(3, 7), call.systemd.signal_main("shop@3.service", "SIGUSR2"))
+
+
+def test_without_a_notice_the_connections_get_the_time_of_the_new_generation() -> None:
+    site, backend = Site(Drain()), AsyncMock()
+    settings = replace(app(), drain=Drain(4.0))
+    asyncio.run(site.notices.drain(backend, INSTANCE, settings, waits=True))
+    backend.drain.assert_awaited_once_with(3, settings, None)

@@ -15,7 +15,7 @@ from deployd.model.rollout import Hold
 from deployd.plan import judge
 from deployd.plan.goal import Goal
 from deployd.plan.planner import Verdict, World, plan, retry
-from deployd.plan.simulation import Outcome, simulate
+from deployd.plan.simulation import TICK, Durations, Outcome, simulate
 from tests.plan.worlds import GENERATION, NOW, failed, goals, pools, ready, resting, starting, stopping
 
 SIGNS = {Start: "+", Stop: "-", Adopt: "=", Freeze: "*", Thaw: "^"}
@@ -45,6 +45,19 @@ def test_replaced_instances_are_frozen_and_keep_their_numbers() -> None:
 def test_without_standby_nothing_is_frozen() -> None:
     done = simulate(Goal(2, 3), pool_of(1, 1, 2, 3))
     assert (done.frozen, done.thawed) == ((), ())
+
+
+@given(st.integers(1, 8), st.integers(0, 8), st.integers(0, 8), st.floats(0, 60))
+def test_a_rollout_never_takes_longer_than_without_standby(size: int, surge: int, down: int, stop: float) -> None:
+    """Connections end in standby."""
+    goal = Goal(2, size, surge, min(down, size) or int(not surge))
+    takes = Durations(boot=lambda _number, _generation: 5.0, stop=lambda _number, _generation: stop)
+    found = [
+        simulate(replace(goal, standby=kept), pool_of(1, *range(1, size + 1)), durations=takes) for kept in (1, None)
+    ]
+    assert [done.verdict for done in found] == [Verdict.DONE, Verdict.DONE]
+    assert found[0].ceiling <= goal.ceiling
+    assert found[0].seconds <= found[1].seconds + TICK * size * 2  # what happens at once takes a tick each
 
 
 def test_only_the_ready_instances_of_the_origin_are_kept() -> None:

@@ -6,6 +6,8 @@ from deployd.config import values
 from deployd.config.source import Table
 from deployd.model.app import Drain
 
+_HOUR = 3600.0
+
 _ENDS = ("SIGKILL", "SIGSTOP")
 """Signals that no program can handle."""
 
@@ -17,6 +19,7 @@ def drain(table: Table, stop_signal: str) -> Drain:
         close_after=table.get("close_after", values.duration(0, values.DAY), default.close_after),
         signal=table.get("signal", values.signal, default.signal),
         command=table.get("command", values.argv, default.command),
+        settle=table.get("settle", values.duration(0, _HOUR), default.settle),
     )
     table.finish()
     if found.signal in _ENDS:

@@ -32,7 +32,7 @@ _TABLE_OF = {
     ),
     **dict.fromkeys(("rollback_surge", "standby", "standby_memory", "analysis"), "[rollout]"),
     "signal": "[stop] or [drain]",
-    "close_after": "[drain]",
+    **dict.fromkeys(("close_after", "settle"), "[drain]"),
 }
 
 

@@ -298,6 +298,7 @@ class Actuator:
         unit = self.unit(action.number)
         await self._freezer.wake(action.number)  # first, so that it can answer connections that wait there
         left = await self._drain(action, settings)
+        await self._router.backend.pace(action.number, left or 0)
         before = self._mirrored(action.number)
         await self._result(await self._systemd.stop(unit), 2 * settings.stop.timeout + JOB_MARGIN)
         state = self._mirrored(action.number).state
@@ -325,17 +326,11 @@ class Actuator:
             await self._stop(Stop(action.number, action.generation), settings)
 
     async def _drain(self, action: Stop | Freeze, settings: App) -> int | None:
-        """Send no new connections to an instance, and give its connections time to end. Returns how many are left.
-
-        Those of an instance that is to be frozen end in standby: the rollout does not wait for them.
-        """
+        """Drain an instance, and return how many connections it still has. Those of one that is to be frozen end in
+        standby: the rollout does not wait for them."""
         instance = replace(self._mirrored(action.number), generation=action.generation)
-        notice, close_after = self._notices.of(instance), settings.drain.close_after
-        if notice is not None:
-            close_after = max(close_after, notice.close_after)
-        drain = replace(settings.drain, close_after=0.0 if isinstance(action, Freeze) else close_after)
-        send = notice.send if notice is not None else None
-        return await self._router.backend.drain(action.number, replace(settings, drain=drain), send)
+        waits = not isinstance(action, Freeze)
+        return await self._notices.drain(self._router.backend, instance, settings, waits=waits)
 
     async def _thaw(self, action: Thaw) -> None:
         self._notices.forget(action.number)

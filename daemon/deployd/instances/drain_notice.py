@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deployd.errors import StateError, SystemdError
 from deployd.instances.commands import Commands
 from deployd.model import unit_name
 from deployd.model.app import App
 from deployd.model.instance import Instance, State
+from deployd.routing.backend import Backend
 from deployd.state.history import History
 from deployd.systemd import signals
 from deployd.systemd.manager import Systemd
@@ -59,6 +60,23 @@ class DrainNotices:
             return None
         settings, release = generation.settings, generation.release
         return Notice(settings.drain.close_after, lambda: self._send(instance, settings, release))
+
+    async def drain(self, backend: Backend, instance: Instance, settings: App, *, waits: bool) -> int | None:
+        """Send no new connections to an instance, and have its clients leave. Return what Backend.drain() does.
+
+        `waits`: wait for the end of its connections.
+        """
+        number, notice, close_after = instance.number, self.of(instance), settings.drain.close_after
+
+        async def ask(connections: int) -> None:
+            if notice is not None:
+                await backend.pace(number, connections)
+                await notice.send()
+
+        if notice is not None:
+            close_after = max(close_after, notice.close_after)
+        drain = replace(settings.drain, close_after=close_after if waits else 0.0)
+        return await backend.drain(number, replace(settings, drain=drain), None if notice is None else ask)
 
     def forget(self, number: int) -> None:
         """Send a notice again if the instance is drained once more: it is about to serve again."""

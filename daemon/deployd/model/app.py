@@ -70,6 +70,8 @@ class Drain:
     """The signal that has the main process close its connections, "" for none."""
     command: tuple[str, ...] = ()
     """An argv that does so, run in the instance's release as the app's user."""
+    settle: float = 5.0
+    """Seconds that the clients of one instance get to come back before those of the next one lose their connections."""
 
     @property
     def gives_notice(self) -> bool:

@@ -13,6 +13,9 @@ from deployd.routing.listeners import Listeners
 from deployd.routing.report import Report
 from deployd.routing.snapshot import Snapshot
 
+Notice = Callable[[int], Awaitable[None]]
+"""Asks a server to close so many connections."""
+
 
 class Backend:
     """Routes new connections of one app. A backend overrides the methods that it needs; these do nothing.
@@ -40,14 +43,16 @@ class Backend:
     async def open(self, number: int) -> None:
         """Open the sockets of an instance that is about to be started. Raises UnitRefused if one cannot listen."""
 
-    async def drain(
-        self, number: int, settings: App, notice: Callable[[], Awaitable[None]] | None = None
-    ) -> int | None:
+    async def drain(self, number: int, settings: App, notice: Notice | None = None) -> int | None:
         """Send no new connections to an instance that is about to stop, and wait until none can reach it.
 
         Connections that are left then may last for `close_after`, once `notice` has asked the server to close them.
         Returns the number of connections that it still has, None if that is not known.
         """
+
+    async def pace(self, number: int, connections: int) -> None:
+        """Wait, at most for `settle`, until the clients of an instance that was stopped before have come back, because
+        so many connections of this one are about to be closed."""
 
     def undrain(self, number: int) -> None:
         """Send new connections again to an instance that was drained and could not be stopped."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Collection, Mapping
 
 from deployd.model import unit_name
 from deployd.model.instance import State
+from deployd.plan.idle_connections import Ending
+from deployd.routing.backend import Notice
 from deployd.routing.listeners import POLL, SHARED, Listeners
+from deployd.routing.pacing import Pacing
 from deployd.routing.passed_sockets import PassedSockets
 from deployd.routing.unix_sockets import UnixSockets
 from deployd.systemd.manager import Systemd
@@ -28,15 +31,26 @@ class Drain:
     `unix`: the queue and the connections of the instance's UNIX socket count, because new ones go to another socket.
     """
 
-    def __init__(self, app: str, systemd: Systemd, passed: PassedSockets, tcp: Listeners, unix: UnixSockets) -> None:
+    def __init__(
+        self,
+        app: str,
+        systemd: Systemd,
+        passed: PassedSockets,
+        tcp: Listeners,
+        unix: UnixSockets,
+        changed: Callable[[], None],
+    ) -> None:
+        """`changed` is called when a wave of reconnecting clients begins or ends."""
         self._app = app
         self._systemd = systemd
         self._passed = passed
         self._tcp = tcp
         self._unix = unix
+        self.pacing = Pacing(app, tcp, changed)
 
     async def emptied(self, number: int, limit: float, *, unix: bool) -> None:
         """Wait until no connection can be queued there any more: none waits, and handshakes that had begun are done."""
+        self.pacing.note()
         listener = self._listener(number)
         unix = unix and self._passed.unix(number) is not None
         if unix:
@@ -52,23 +66,45 @@ class Drain:
             await asyncio.sleep(POLL)
             now = time.monotonic()
 
-    async def ended(
-        self, number: int, limit: float, notice: Callable[[], Awaitable[None]] | None, *, unix: bool
-    ) -> int:
+    async def ended(self, number: int, limit: float, notice: Notice | None, *, unix: bool) -> int:
         """Return the connections that the instance still has after `limit` seconds, or as soon as it has none.
 
-        Its server is asked to close them by `notice`.
+        Its server is asked to close them by `notice`, before that time begins.
         """
-        end, pause = time.monotonic() + limit, POLL
         left = self._connections(number, unix=unix)
         if left and notice is not None:
-            await notice()
+            await notice(left)
             left = self._connections(number, unix=unix)
+        end, pause = time.monotonic() + limit, POLL
         while left and (now := time.monotonic()) < end:
             await asyncio.sleep(min(pause, end - now))
             pause = min(2 * pause, LONGEST_POLL)
             left = self._connections(number, unix=unix)
         return left
+
+    def connected(self, numbers: Collection[int]) -> Mapping[int, int | None]:
+        """Return what Backend.connected() does. Raises SteeringError."""
+        if not self._tcp.synced:
+            return dict.fromkeys(numbers)  # the kernel may be distributing by hash
+        listeners = {number: self._listener(number) for number in numbers}
+        tcp, unix = self._tcp.connections(set(listeners.values())), self._unix.connections(numbers)
+        counts = {number: tcp.get(listeners[number], 0) + unix.get(number, 0) for number in numbers}
+        reached: dict[int, int | None] = dict.fromkeys(self._unix.reached(numbers))
+        return reached | {number: count for number, count in counts.items() if count}
+
+    async def close_idle(self, number: int, settle: float) -> Ending:
+        """Close the connections of an instance if none of them is in use. Raises SteeringError, SystemdError."""
+        if self.pacing.under_way:
+            return Ending.WAIT
+        if self._listener(number) != number:
+            return Ending.IN_USE  # another instance may have those of a shared socket
+        left = self._connections(number, unix=False)
+        if self._connections(number, unix=self._passed.unix(number) is not None) > left:
+            return Ending.IN_USE
+        found = await self._tcp.close_idle(number)
+        if found is Ending.CLOSE:
+            self.pacing.begin(number, left, settle)
+        return found
 
     def _connections(self, number: int, *, unix: bool) -> int:
         tcp = sum(self._tcp.connections([self._listener(number)]).values())

@@ -59,3 +59,10 @@ class Snapshot:
         settings = self.settings
         back = self.prefer is not None or bool(policy.shunned)
         return back or settings.drain.close_after > 0 or settings.pace.standby > 0
+
+    @property
+    def settle(self) -> float:
+        """Return how long the clients of one instance may take to come back before those of the next are sent away; a
+        rollback does not wait, because they get bad responses."""
+        back = self.prefer is not None or bool(shunned(self.rollout, self.cause))
+        return 0.0 if back else self.settings.drain.settle

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,13 +23,13 @@ from deployd.model.app import App, ListenKind
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Rollout
 from deployd.model.steering import Load
-from deployd.plan import unix_routing
+from deployd.plan import pacing, unix_routing
 from deployd.plan.idle_connections import Ending
 from deployd.plan.routing import Candidate
 from deployd.reuseport.listeners import cgroup_root
 from deployd.routing import load_report, steered_addresses
 from deployd.routing.address_log import AddressLog
-from deployd.routing.backend import Backend
+from deployd.routing.backend import Backend, Notice
 from deployd.routing.balancer import Balancer
 from deployd.routing.drain import HANDSHAKES, Drain
 from deployd.routing.kernel import Kernel
@@ -66,7 +66,7 @@ class Steered(Backend):
         self._shared = SharedListeners(app, systemd, kernel, self._passed, self._tcp, cgroups)
         self._unix = UnixSockets(app, systemd, self._passed, cgroups, changed)
         self._balancer = Balancer(app, self._tcp)
-        self._drain = Drain(app, systemd, self._passed, self._tcp, self._unix)
+        self._drain = Drain(app, systemd, self._passed, self._tcp, self._unix, self._route)
         self._snapshot: Snapshot | None = None
         self._leaving: set[int] = set()
         self._mending = Mending(app, self._restart, ended=self._restarted)
@@ -115,9 +115,7 @@ class Steered(Backend):
         self._leaving.discard(number)
         await self._open(number)
 
-    async def drain(
-        self, number: int, settings: App, notice: Callable[[], Awaitable[None]] | None = None
-    ) -> int | None:
+    async def drain(self, number: int, settings: App, notice: Notice | None = None) -> int | None:
         self._leaving.add(number)
         if number not in self._shared and not self._is_reachable(number):
             return None
@@ -139,6 +137,12 @@ class Steered(Backend):
             return None
         return None if shared else left
 
+    async def pace(self, number: int, connections: int) -> None:
+        await self._drain.pacing.turn(number, connections, self._settle)
+
+    def _settle(self) -> float:
+        return self._snapshot.settle if self._snapshot else 0.0
+
     def undrain(self, number: int) -> None:
         self._leaving.discard(number)
 
@@ -150,24 +154,18 @@ class Steered(Backend):
             self._leaving.discard(number)
 
     def connected(self, numbers: Collection[int]) -> Mapping[int, int | None]:
-        if not self._tcp.synced:
-            return dict.fromkeys(numbers)  # the kernel may be distributing by hash
         try:
-            tcp, unix = self._tcp.connections(numbers), self._unix.connections(numbers)
-            counts = {number: tcp.get(number, 0) + unix.get(number, 0) for number in numbers}
-            reached: dict[int, int | None] = dict.fromkeys(self._unix.reached(numbers))
-            return reached | {number: count for number, count in counts.items() if count}
+            return self._drain.connected(numbers)
         except SteeringError as error:
             log.debug("%s: %s", self._app, error)
             return {}
 
     async def close_idle(self, number: int) -> Ending:
         try:
-            if self._passed.unix(number) is None or not self._unix.connections([number])[number]:
-                return await self._tcp.close_idle(number)
+            return await self._drain.close_idle(number, self._settle())
         except SteeringError as error:
             log.debug("%s: %s", self._app, error)
-        return Ending.IN_USE
+            return Ending.IN_USE
 
     def loads(self) -> Mapping[int, Load]:
         return self._tcp.loads()
@@ -214,6 +212,7 @@ class Steered(Backend):
         self._again.close()
         self._strays.close()
         self._balancer.stop()
+        self._drain.pacing.stop()
         self._mending.stop()
         self._shared.stop()
         self._tcp.stop()
@@ -284,6 +283,9 @@ class Steered(Backend):
         down = snapshot.by_readiness(self._leaving)
         known = [number for number in down if self._tcp.known(number)]
         rest = sorted(self._tcp.numbers() - set(known))
+        if not snapshot.settle:
+            self._drain.pacing.stop()  # what waits for a wave is in a hurry now
+        tcp = pacing.ahead(tcp, policy) if self._drain.pacing.under_way else tcp
         self._balancer.balance(tcp, policy, (*known, *rest))
         sockets = self._passed.by_instance()
         fallback = [sockets[number] for number in down if number in sockets]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -35,12 +36,16 @@ def connect(aimed: Aimed) -> socket.socket:
 
 
 def bound_by(user: int, address: tuple[str, int]) -> int:
-    """Return 0 if this user can bind to the address, or the number of the error."""
+    """Return 0 if this user can bind to the address, or the number of the error. Without CAP_SETUID, ask for this user.
+
+    Nothing else differs then: root without capabilities may bind to no more than others.
+    """
     child = os.fork()
     if child == 0:
         try:
-            os.setgid(user)
-            os.setuid(user)
+            with contextlib.suppress(PermissionError):
+                os.setgid(user)
+                os.setuid(user)
             with socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET) as one:
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 one.bind(address)

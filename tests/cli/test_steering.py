@@ -137,11 +137,12 @@ def test_a_late_instance_that_may_be_at_work_is_no_problem() -> None:
     assert len(lines) == 8
 
 
-def test_an_app_that_could_not_be_steered_says_why_on_as_many_lines_as_it_takes() -> None:
-    reason = "all instances share one socket: cannot create BPF maps, which needs CAP_BPF: Operation not permitted"
+@pytest.mark.parametrize(("routing", "words"), [("steered", "steered (none)"), ("shared", "not steered")])
+def test_an_app_that_could_not_be_steered_says_why_on_as_many_lines_as_it_takes(routing: str, words: str) -> None:
+    reason = "cannot create BPF maps, which needs CAP_BPF: Operation not permitted, as seen by deployd when it started"
     plain = [instance(number, 7) for number in (1, 2)]
-    lines = shown(steered(steering="none", choice=None, steering_reason=reason, instances=plain))
-    assert " ".join(word for line in lines[2:4] for word in line.split()) == f"steered (none): {reason}"
+    lines = shown(steered(routing=routing, steering="none", choice=None, steering_reason=reason, instances=plain))
+    assert " ".join(word for line in lines[2:4] for word in line.split()) == f"{words}: {reason}"
     assert not {"WEIGHT", "OPEN"} & set(lines[5].split())
 
 

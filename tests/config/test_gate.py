@@ -76,10 +76,10 @@ def test_probes(written: str, probe: Probe) -> None:
 
 
 def test_a_probe_does_not_keep_clients_away_from_a_shared_socket() -> None:
-    (doubt,) = config.doubts(parse('[gate]\nprobe = { http = "/" }'))
+    (doubt,) = config.doubts(parse('routing = "shared"\n[gate]\nprobe = { http = "/" }'))
     assert doubt.startswith("gate.probe does not keep clients away")
     assert 'routing = "steered"' in doubt
-    assert config.doubts(parse('routing = "steered"\n[gate]\nprobe = { http = "/" }')) == ()
+    assert config.doubts(parse('[gate]\nprobe = { http = "/" }')) == ()
     assert config.doubts(parse("")) == ()
 
 

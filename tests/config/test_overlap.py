@@ -104,6 +104,7 @@ def test_every_app_that_overlaps_is_found(several: list[list[str]], only6: bool)
     assert all(other != name for name, (other, _) in found.items())
 
 
+SHARED = 'routing = "shared"\n'
 BOTH = 'release = "/srv/a"\nexec = ["x"]\nlisten = ["0.0.0.0:80", "[::]:80"]\n'
 
 
@@ -111,7 +112,7 @@ def test_an_app_file_with_both_families_is_refused() -> None:
     with pytest.raises(
         InvalidFile, match=r'listen.* "0\.0\.0\.0:80" and "\[::\]:80" cannot .* BindIPv6Only = "ipv6-only"'
     ):
-        parse("a", BOTH, "a.toml")
+        parse("a", BOTH + SHARED, "a.toml")
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,8 @@ def test_an_app_file_with_both_families_is_refused() -> None:
         ('[socket]\nBindIPv6Only = "ipv6-only"\n', False),
         ("[socket]\nReusePort = true\n", False),
         ('routing = "steered"\n', False),
-        ("", True),
+        ("", False),
+        (SHARED, True),
     ],
 )
 def test_both_families_can_be_open_with(more: str, only6: bool) -> None:
@@ -129,4 +131,4 @@ def test_both_families_can_be_open_with(more: str, only6: bool) -> None:
 
 def test_both_families_cannot_be_open_where_the_app_file_overrules_the_machine() -> None:
     with pytest.raises(InvalidFile):
-        parse("a", BOTH + '[socket]\nBindIPv6Only = "both"\n', "a.toml", only6=True)
+        parse("a", BOTH + SHARED + '[socket]\nBindIPv6Only = "both"\n', "a.toml", only6=True)

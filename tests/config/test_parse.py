@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from deployd import config
 from deployd.config.source import Problem
 from deployd.errors import InvalidFile, NoSuchApp
-from deployd.model.app import App, Listen, ListenKind, StopSettings
+from deployd.model.app import App, Listen, ListenKind, Routing, StopSettings
 from deployd.model.gate import Gate, GateType, Probe
 from deployd.model.pace import Amount, HookSettings, OnFailure, Order, Pace
 from tests.config.app_text import FILE, TOP, parse, refusal
@@ -20,7 +20,7 @@ from tests.config.app_text import FILE, TOP, parse, refusal
 
 def test_defaults() -> None:
     listen = (Listen(ListenKind.TCP, "127.0.0.1:80"),)
-    assert parse() == App("web", "/srv/web", ("bin/web",), listen, gate=Gate(learned=True))
+    assert parse() == App("web", "/srv/web", ("bin/web",), listen, gate=Gate(learned=True), routing=Routing.STEERED)
     assert parse().instances == 1
 
 

@@ -7,11 +7,12 @@ import json
 
 import pytest
 
-from deployd.model.app import Drain, Routing
+from deployd.config import steering
+from deployd.model.app import App, Drain, Routing
 from deployd.model.pace import Memory
 from tests.config.app_text import parse, refusal
 
-STEERED = 'routing = "steered"\n'
+STEERED, SHARED = 'routing = "steered"\n', 'routing = "shared"\n'
 
 
 def test_keys_of_steering() -> None:
@@ -26,7 +27,43 @@ def test_keys_of_steering() -> None:
     assert (app.pace.standby, app.pace.standby_memory) == (900.0, Memory(512 << 20))
     default = parse(STEERED)
     assert (default.warm_up, default.drain, default.pace.standby, default.gate.watchdog) == (0, Drain(0), 0, 30)
-    assert (parse().routing, parse().steered) == (Routing.SHARED, False)
+    assert parse(SHARED).routing is Routing.SHARED
+
+
+def test_an_app_is_steered_by_default_unless_its_settings_forbid_that() -> None:
+    assert (parse().routing, parse().routing_reason) == (Routing.STEERED, "")
+    assert parse('[rollout]\nstandby = "15min"', instances="500").steered
+    for top, more, reason in (
+        ({"instances": "501"}, "", "501 instances are more than the 500 that can be steered"),
+        ({}, "[socket]\nReusePort = true", "ReusePort of [socket] is set by deployd if an app is steered"),
+    ):
+        app = parse(more, **top)
+        assert (app.routing, app.routing_reason) == (Routing.SHARED, reason)
+        assert steering.doubts(app) == (f"routing is left out, and the instances share one socket: {reason}",)
+        assert App.from_json(app.to_json()) == app
+        explicit = parse(SHARED + more, **top)
+        assert (explicit.routing_reason, steering.doubts(explicit)) == ("", ())
+
+
+@pytest.mark.parametrize(
+    ("words", "more", "expected"),
+    [
+        ('["/usr/bin/gunicorn", "web:app"]', "", True),
+        ('["venv/bin/gunicorn", "-w", "2", "web:app"]', "", True),
+        ('["/usr/bin/python3", "-m", "gunicorn", "web:app"]', "", True),
+        ('["gunicorn", "-k", "gthread", "web:app"]', "", False),
+        ('["gunicorn", "--worker-class=gevent", "web:app"]', "", False),
+        ('["gunicorn", "--threads", "4", "web:app"]', "", False),
+        ('["gunicorn", "-c", "conf.py", "web:app"]', "", False),
+        ('["gunicorn", "web:app"]', '[environment]\nGUNICORN_CMD_ARGS = "-k gevent"', False),
+        ('["gunicorn", "web:app"]', SHARED, False),
+        ('["uvicorn", "--fd", "3", "web:app"]', "", False),
+        ('["bin/serve", "a", "b", "gunicorn"]', "", False),
+    ],
+)
+def test_servers_for_which_a_shared_socket_may_be_better(words: str, more: str, expected: bool) -> None:
+    found = steering.doubts(parse(more, exec=words))
+    assert [sentence.startswith("gunicorn with sync workers") for sentence in found] == [True] * expected
 
 
 @pytest.mark.parametrize(
@@ -39,7 +76,7 @@ def test_keys_of_steering() -> None:
 )
 def test_settings_that_do_not_work_with_steering_are_refused(top: dict[str, str], more: str, expected: str) -> None:
     assert expected in refusal(STEERED + more, **top)
-    parse(more, **top)
+    parse(SHARED + more, **top)
 
 
 def test_a_server_is_asked_to_have_its_clients_leave() -> None:
@@ -69,13 +106,13 @@ def test_a_notice_that_cannot_be_given_is_refused(more: str, expected: str) -> N
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        ("[gate]\nwatchdog = 5", ':5: gate.watchdog: needs routing = "steered": with a shared socket'),
-        ("warm_up = 0", ':4: warm_up: needs routing = "steered"'),
-        ("[drain]\nclose_after = 0", ':4: drain: needs routing = "steered"'),
-        ("[rollout]\nstandby = 60", ':5: rollout.standby: needs routing = "steered": with a shared socket connections'),
-        ("[rollout]\nstandby_memory = 0", ':5: rollout.standby_memory: needs routing = "steered"'),
+        ("[gate]\nwatchdog = 5", ':6: gate.watchdog: needs routing = "steered": with a shared socket'),
+        ("warm_up = 0", ':5: warm_up: needs routing = "steered"'),
+        ("[drain]\nclose_after = 0", ':5: drain: needs routing = "steered"'),
+        ("[rollout]\nstandby = 60", ':6: rollout.standby: needs routing = "steered": with a shared socket connections'),
+        ("[rollout]\nstandby_memory = 0", ':6: rollout.standby_memory: needs routing = "steered"'),
     ],
 )
 def test_keys_that_need_steering_are_refused_without_it(more: str, expected: str) -> None:
-    assert refusal(more).startswith(expected)
-    parse(STEERED + more)
+    assert refusal(SHARED + more).startswith(expected)
+    parse(more)

@@ -188,8 +188,8 @@ def test_an_instance_that_hangs_stays_ready_and_says_what_it_does_not_answer() -
     instances = (Instance(1, 7, State.READY), Instance(2, 7, State.READY))
     words = "has not answered any of its 3 requests for 12 s, and does not read what clients send"
     routing = Report(
-        "ebpf",
-        Choice.LEAST_BUSY,
+        steering="ebpf",
+        choice=Choice.LEAST_BUSY,
         connections={1: 4, 2: 3},
         in_flight={1: 0, 2: 3},
         stalled={2: 12.3},

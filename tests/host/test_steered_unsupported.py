@@ -39,10 +39,11 @@ def _all_capabilities_again(machine: Machine) -> Iterator[None]:
 )
 def test_an_app_is_deployed_with_one_shared_socket(stage: Stage, capability: str, reason: str) -> None:
     without(stage.machine, capability)
-    stage.deploy("v1", routing="steered")
+    stage.deploy("v1", routing=None)
     status = stage.status()
-    assert (status["routing"], status["steering"]) == ("steered", "none")
-    assert status["steering_reason"] == f"all instances share one socket: {reason}"
+    assert (status["routing"], status["steering"]) == ("shared", "none")
+    assert status["steering_reason"] == reason
+    assert f"not steered: {reason[:20]}" in stage.deployd("status", APP).stdout
     assert stage.show(f"{APP}.socket", "ActiveState")["ActiveState"] == "active"
     with stage.load(rate=200) as load:
         assert stage.rollout(stage.release("v2")).result == "succeeded"

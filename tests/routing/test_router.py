@@ -6,7 +6,9 @@ import asyncio
 from dataclasses import replace
 from unittest.mock import create_autospec
 
-from deployd.model.app import Routing
+import pytest
+
+from deployd.model.app import App, Listen, ListenKind, Routing
 from deployd.model.instance import Instance, State
 from deployd.routing import Report, Router, Snapshot
 from deployd.routing.backend import Backend
@@ -99,21 +101,31 @@ def test_sockets_of_a_shared_app_are_not_touched() -> None:
     assert site.systemd.mock_calls == []
 
 
-def test_a_shared_app_that_should_be_steered_reports_why_it_is_not() -> None:
-    for obstacle, why in (
-        (OBSTACLE, OBSTACLE),
-        ("", "deployd could not steer when the app was deployed; the next rollout changes that"),
-    ):
-        backend = Site(own_sockets=False, obstacle=obstacle).router.backend
-        asyncio.run(backend.update(Snapshot((), SETTINGS)))
-        assert backend.report() == Report("none", reason=f"all instances share one socket: {why}")
+@pytest.mark.parametrize(
+    ("settings", "obstacle", "why"),
+    [
+        (SETTINGS, OBSTACLE, OBSTACLE),
+        (SETTINGS, "", "deployd could not steer when the app was deployed; the next rollout changes that"),
+        (
+            replace(SETTINGS, listen=(Listen(ListenKind.UNIX, "/run/shop.sock"),)),
+            "",
+            "its UNIX addresses are open with one socket for all; deployd remove and apply it",
+        ),
+        (replace(app(), routing_reason="501 instances"), "", "501 instances"),
+    ],
+)
+def test_a_shared_app_that_should_be_steered_reports_why_it_is_not(settings: App, obstacle: str, why: str) -> None:
+    backend = Site(own_sockets=False, obstacle=obstacle).router.backend
+    asyncio.run(backend.update(Snapshot((), settings)))
+    assert backend.report() == Report(steering="none", reason=why)
 
 
 def test_a_steered_app_reports_no_weights_where_the_kernel_cannot_steer() -> None:
     backend = Site(own_sockets=True).router.backend
     report = backend.report()
     assert report.reason == f"deployd cannot change which instances get new connections: {OBSTACLE}"
-    assert (report.steering, report.weights, report.shares) == ("none", {}, ())
+    assert (report.routing, report.steering) == (Routing.STEERED, "none")
+    assert (report.weights, report.shares) == ({}, ())
 
 
 def test_where_the_kernel_cannot_steer_any_instance_may_be_given_connections() -> None:

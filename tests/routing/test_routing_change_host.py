@@ -146,3 +146,20 @@ def test_shares_are_exact_while_both_serve(stage: Stage, routing: str) -> None:
         assert stage.change("abort", "--wait").result == "aborted"
         check_settled(stage, other(routing), set(unit_files(stage)))
         unharmed(load.stop())
+
+
+def test_an_app_is_steered_if_its_file_does_not_say_shared(stage: Stage) -> None:
+    stage.deploy("v1", routing="shared", listen=[ADDRESS])
+    stage.configure(routing=None)
+    with stage.load(100, 4) as load:
+        ended = stage.change("apply")
+        assert ended.result == "succeeded", ended
+        check_settled(stage, "steered", STEERED_UNITS)
+        stage.configure(socket={"ReusePort": True})
+        assert stage.change("apply").result == "succeeded"
+        status = stage.status()
+        assert (status["routing"], status["steering"]) == ("shared", "none")
+        assert status["steering_reason"].startswith("ReusePort of [socket]")
+        unharmed(load.stop())
+    check = stage.deployd("check", APP)
+    assert "routing is left out, and the instances share one socket" in check.stdout + check.stderr

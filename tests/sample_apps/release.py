@@ -43,6 +43,7 @@ def app_file(name: str, release: Path | str, port: int | str, instances: int = 4
         "exec": ["/usr/bin/python3", "app.py"],
         "listen": [f"127.0.0.1:{port}" if isinstance(port, int) else port],
         "instances": instances,
+        "routing": "shared",
         **overrides,
     }
     if isinstance(table := settings.get("rollout", {}), Mapping):

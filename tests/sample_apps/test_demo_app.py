@@ -351,6 +351,7 @@ def test_an_app_file_has_the_given_keys(environment: dict[str, Any], gate: dict[
         "instances": 2,
         "environment": environment,
         "gate": gate,
+        "routing": "shared",
         "rollout": {"watch": "0"},
     }
     assert tomllib.loads(text) == expected | ({} if user is None else {"user": user})

@@ -105,7 +105,7 @@ class Carrier:
             listen=[f"127.0.0.1:{port}" for port in (PORT, SECOND_PORT)[: self.ports]],
             rollout=rollout,
             gate=gate,
-            routing=self.routing if self.steered else None,
+            routing=self.routing,
             service={"Nice": self.nice},
         )
         return release

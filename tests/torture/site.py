@@ -85,16 +85,15 @@ class Site:
         return site
 
     async def _apply(self) -> None:
-        routing = None if self.routing == "shared" else self.routing
         defaults = {"listen": [f"127.0.0.1:{PORT}"], "rollout": None, "gate": None, "service": None} | self._settings
-        self.stage.configure(release=self.stage.release("first"), routing=routing, **defaults)
+        self.stage.configure(release=self.stage.release("first"), routing=self.routing, **defaults)
         async with await self.client() as client:
             await client.apply(APP)
         await self.until_idle()
         await self.start_load()
 
     async def put_on(self, routing: str, keepalive: int) -> None:
-        """Change routing and load. A deployed app keeps its routing, so the app is removed and redeployed."""
+        """Change routing and load. With another routing the app is removed and deployed anew."""
         if routing != self.routing:
             await self.stop_load()
             async with await self.client() as client:

@@ -76,10 +76,19 @@ def test_an_app_that_serves_is_not_steered_where_the_kernel_cannot(shared_disk: 
         refuse_edits(shared_disk.generations[3], there, shared_disk.layout(3))
 
 
-def test_routing_of_unix_addresses_does_not_change(shared_disk: Disk) -> None:
-    unix = replace(shared_disk.generations[2], listen=(Listen(ListenKind.UNIX, "/run/web.sock"),))
+def test_unix_addresses_keep_their_sockets(shared_disk: Disk) -> None:
+    unix = Listen(ListenKind.UNIX, "/run/web.sock")
+    for number, settings in shared_disk.generations.items():
+        shared_disk.generations[number] = replace(settings, listen=(unix,))
+    assert not shared_disk.present().steers(shared_disk.generations[2]), "one with a TCP address has a shared socket"
+    shared_disk.installed.clear()
+    shared_disk.install(shared_disk.layout(1))
+    assert not shared_disk.present().steers(shared_disk.generations[2])
+    shared_disk.installed.clear()
+    shared_disk.install(shared_disk.layout(2))
+    assert shared_disk.present().steers(shared_disk.generations[2])
     with pytest.raises(Refused, match="UNIX"):
-        refuse_edits(unix, shared_disk.present(), shared_disk.layout(2))
+        refuse_edits(shared_disk.generations[3], shared_disk.present(), shared_disk.layout(3))
 
 
 class Story(RuleBasedStateMachine):

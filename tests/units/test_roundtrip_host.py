@@ -106,6 +106,7 @@ def app_file(name: str, exec_: list[str], environment: dict[str, str], more: str
         f'release = "/srv/{name}"',
         f"exec = {toml(exec_)}",
         f'listen = ["/run/{name}.sock"]',
+        'routing = "shared"',
         more,
         "[environment]",
         f'DUMP_TO = "/run/{name}/dump"',

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from deployd.config import overlap, trust, values
@@ -14,7 +15,7 @@ from deployd.config.drain import drain
 from deployd.config.gate import gate
 from deployd.config.pace import pace
 from deployd.config.source import Problem, Source, Table, one_line, printable
-from deployd.config.steering import refuse_what_cannot_be_steered, refuse_what_needs_steering
+from deployd.config.steering import refuse_what_cannot_be_steered, refuse_what_needs_steering, unsteerable
 from deployd.errors import InvalidFile, NoSuchApp
 from deployd.model.app import NAME, App, Directives, Routing, StopSettings
 from deployd.model.directive import Section
@@ -123,12 +124,14 @@ def parse(name: str, text: str, file: str, *, only6: bool = False) -> App:
         stop=stop,
         service=_service(top.table("service"), None if files else dict(environment).keys()),
         socket=_socket(top.table("socket")),
-        routing=top.get("routing", values.choice(Routing), Routing.SHARED),
+        routing=top.get("routing", values.choice(Routing), Routing.STEERED),
         warm_up=top.get("warm_up", values.duration(0, values.DAY), 0.0),
         drain=drain(top.table("drain"), stop.signal),
     )
     top.finish(_TABLE_OF)
     _refuse_private_sockets(app, top)
+    if "routing" not in top and (reason := unsteerable(app)):
+        app = replace(app, routing=Routing.SHARED, routing_reason=reason)
     if app.steered:
         refuse_what_cannot_be_steered(app, top)
     else:

@@ -11,7 +11,6 @@ from types import MappingProxyType
 from deployd.documents import Json
 from deployd.model import unit_name
 from deployd.model.action import Adopt, Freeze, Start, Stop, Thaw, Unpin
-from deployd.model.app import Routing
 from deployd.model.clock import iso
 from deployd.model.crashes import Trouble
 from deployd.model.generation import Cause, Entry, Generation, Result
@@ -75,7 +74,6 @@ def status(of: Snapshot) -> Json:
     ready = [item for item in shown if item.state is State.READY]
     served, addresses = serving(shown, unreachable, of.routing.addresses), of.routing.addresses
     generation = of.generation
-    settings_of = generation or of.target
     return {
         "app": of.app,
         "generation": generation.number if generation else None,
@@ -85,7 +83,7 @@ def status(of: Snapshot) -> Json:
         "ready": sum(item.number not in unreachable for item in ready),
         "health": str(health(of.desired, served, addresses, of.rollout, up=of.up)),
         "addresses": [dataclasses.asdict(address) for address in addresses],
-        "routing": str(Routing.SHARED if settings_of is None else settings_of.settings.routing),
+        "routing": str(of.routing.routing),
         "steering": of.routing.steering,
         "steering_reason": of.routing.reason,
         "choice": of.routing.choice,

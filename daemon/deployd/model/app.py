@@ -123,6 +123,8 @@ class App:
     service: Directives = ()
     socket: Directives = ()
     routing: Routing = Routing.SHARED
+    routing_reason: str = ""
+    """Why an app whose file leaves `routing` out is not steered; "" if it is, or if the file says so."""
     warm_up: float = 0.0
     """Steered only: seconds over which the weight of a new instance grows to its full value."""
     drain: Drain = field(default_factory=Drain)
@@ -195,6 +197,7 @@ class App:
             service=tuple((key, tuple(values)) for key, values in raw["service"]),
             socket=tuple((key, tuple(values)) for key, values in raw["socket"]),
             routing=Routing(raw["routing"]),
+            routing_reason=raw["routing_reason"],
             warm_up=raw["warm_up"],
             drain=Drain.from_dict(raw["drain"]),
             applied=None if raw["applied"] is None else Applied(**raw["applied"]),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from deployd.model.address import Address
+from deployd.model.app import Routing
 
 
 class Choice(StrEnum):
@@ -33,6 +34,8 @@ class Share:
 class Report:
     """By instance number. All but addresses and unreachable are empty if the app is not steered."""
 
+    routing: Routing = Routing.SHARED
+    """STEERED if each instance has sockets of its own."""
     steering: str | None = None
     """ebpf, or none if the app should be steered and cannot be; None if it is not meant to be."""
     choice: Choice | None = None

@@ -14,7 +14,7 @@ from deployd.alarm import Alarm
 from deployd.errors import DeploydError, Refused, SystemdError
 from deployd.model import unit_name
 from deployd.model.address import STOPPED, Address
-from deployd.model.app import App, Routing
+from deployd.model.app import App
 from deployd.model.instance import Instance, State
 from deployd.plan.reopening import Reopening
 from deployd.routing.address_log import AddressLog
@@ -65,7 +65,7 @@ class Shared(Backend):
         self._changed = changed
         self._units = SocketUnits(app, systemd)
         self._sockets: tuple[Socket, ...] = ()
-        self._wanted = Routing.SHARED
+        self._settings: App | None = None
         self._up = False
         self._restored = False
         self._instances: tuple[Instance, ...] = ()
@@ -85,7 +85,7 @@ class Shared(Backend):
         """Paths at which nothing is, although their sockets were closed and opened again for that."""
 
     async def update(self, snapshot: Snapshot) -> bool:
-        self._wanted, self._up = snapshot.settings.routing, snapshot.up
+        self._settings, self._up = snapshot.settings, snapshot.up
         self._instances = snapshot.instances
         await self._watch(self._deployment.listening(self._app))
         await self._close_removed()
@@ -126,14 +126,10 @@ class Shared(Backend):
         return dict.fromkeys(self._lost, "it runs without the listening socket, and is about to be restarted")
 
     def report(self) -> Report:
-        steering, reason = None, ""
-        if self._wanted is Routing.STEERED:
-            why = (
-                self._kernel.obstacle
-                or "deployd could not steer when the app was deployed; the next rollout changes that"
-            )
-            steering, reason = "none", f"all instances share one socket: {why}"
-        return Report(steering, reason=reason, addresses=self.addresses(), unreachable=self.unreachable())
+        reason = self._why_shared()
+        steering = "none" if reason else None
+        addresses, unreachable = self.addresses(), self.unreachable()
+        return Report(steering=steering, reason=reason, addresses=addresses, unreachable=unreachable)
 
     def stop(self) -> None:
         self._alarm.close()
@@ -154,6 +150,16 @@ class Shared(Backend):
                 return  # the app is being stopped
         log.warning("%s: its instances run without %s; starting it", self._app, app_unit)
         await self._systemd.start(app_unit, alone=True)
+
+    def _why_shared(self) -> str:
+        """Return why the app is not steered although its file does not say "shared"; "" if it does."""
+        if self._settings is None or not self._settings.steered:
+            return "" if self._settings is None else self._settings.routing_reason
+        if self._kernel.obstacle:
+            return self._kernel.obstacle
+        if self._settings.has_unix or any(path.startswith("/") for item in self._sockets for path in item.addresses):
+            return "its UNIX addresses are open with one socket for all; deployd remove and apply it"
+        return "deployd could not steer when the app was deployed; the next rollout changes that"
 
     async def _watch(self, sockets: tuple[Socket, ...]) -> None:
         for gone in {item.name for item in self._sockets} - {item.name for item in sockets}:

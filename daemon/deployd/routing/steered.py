@@ -19,7 +19,7 @@ from deployd.alarm import Alarm
 from deployd.errors import SteeringError
 from deployd.model import unit_name
 from deployd.model.address import Address
-from deployd.model.app import App, ListenKind
+from deployd.model.app import App, ListenKind, Routing
 from deployd.model.instance import Instance, State
 from deployd.model.rollout import Rollout
 from deployd.model.steering import Load
@@ -192,17 +192,18 @@ class Steered(Backend):
         return {number: self._mending.reason(number) for number in sorted(self._tcp.lost | self._unix.lost)}
 
     def report(self) -> Report:
-        return replace(self._steering(), addresses=self.addresses(), unreachable=self.unreachable())
+        addresses, unreachable = self.addresses(), self.unreachable()
+        return replace(self._steering(), routing=Routing.STEERED, addresses=addresses, unreachable=unreachable)
 
     def _steering(self) -> Report:
         instances = self._snapshot.instances if self._snapshot else ()
         if reason := self._tcp.reason:
             unsteered = f"deployd cannot change which instances get new connections: {reason}"
-            return load_report.uncounted(self._tcp, Report("none", reason=unsteered))
+            return load_report.uncounted(self._tcp, Report(steering="none", reason=unsteered))
         if not self._tcp.numbers():
-            return Report("ebpf", weights=self._unix_weights())
+            return Report(steering="ebpf", weights=self._unix_weights())
         report = Report(
-            "ebpf",
+            steering="ebpf",
             weights=self._shared.spread(self._balancer.weights(), instances),
             shares=self._balancer.shares((*instances, *self._shared.members(instances))),
         )

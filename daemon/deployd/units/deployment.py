@@ -116,7 +116,7 @@ class Deployment:
 
     def can_steer(self, app: App) -> bool:
         """True if the instances of `app` are to have sockets of their own and this machine can steer them."""
-        return self._steerable and app.steered
+        return self._steerable and self._present(app.name).steers(app)
 
     def apps(self) -> list[str]:
         """Return the apps that have units."""

@@ -36,9 +36,14 @@ class Present:
     """True if this machine can steer connections."""
 
     def steers(self, app: App) -> bool:
-        """True if each instance of `app` is to have sockets of its own. An app that has some stays steered where this
-        machine can steer no longer."""
-        return app.steered and (self.steerable or self.has_steered_units)
+        """True if each instance of `app` is to have sockets of its own.
+
+        An app that has some stays steered where this machine can steer no longer. One with shared sockets for UNIX
+        addresses keeps these: two sockets cannot have one path.
+        """
+        if not app.steered or self.has_steered_units:
+            return app.steered
+        return self.steerable and not (self.sockets() and (app.has_unix or self.has_paths()))
 
     @property
     def has_steered_units(self) -> bool:

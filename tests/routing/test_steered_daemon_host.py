@@ -93,7 +93,9 @@ def test_a_canary_keeps_its_weight(stage: Stage, how: str) -> None:
         assert not before[0] & after[0]
         machine.wait_for(lambda: not living(MAP_BY_ID, before[0]), what="the end of the old maps")
     else:
-        assert len(before[0] & after[0]) == stored
+        # A daemon that was not replaced still has a map that is not stored: which instances listen at the address. A
+        # new daemon fills its own from the array of sockets.
+        assert len(before[0] & after[0]) == stored + (daemon_pid(stage) == pid)
     assert kept(stage) == stored
     assert stage.change("resume", "--wait").status == 0
     assert generations(stage) == {2}

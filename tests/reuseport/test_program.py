@@ -197,6 +197,7 @@ def test_queued_connections_of_a_closed_listener_migrate_by_the_table() -> None:
         assert place.waiting() == {2: 0, 3: 50}
 
 
+@pytest.mark.skipif(os.cpu_count() == 1, reason="one processor does not choose while it changes the table")
 def test_a_listener_without_a_weight_gets_no_connection_after_a_change() -> None:
     with ground("127.0.0.1", [1, 2]) as place, steering() as app:
         app.sync(place.listeners())

@@ -145,10 +145,12 @@ def test_an_app_on_the_mount_can_be_removed(stage: Stage, mount: HangingMount) -
     """Removal does not read the release; a request that waits for the mount is refused then."""
     deploy(stage, mount)
     threads = stage.machine.path(f"/proc/{main_pid(stage)}/task")
-    before = len(list(threads.iterdir()))
     with mount.hung():
         waiting = call(stage, HUNG, "Rollout", "a{sv}", "0")
-        stage.machine.wait_for(lambda: len(list(threads.iterdir())) > before, what="the check of the release")
+        stage.machine.wait_for(
+            lambda: any("fuse" in (thread / "stack").read_text() for thread in threads.iterdir()),
+            what="the check of the release",
+        )
         done = stage.deployd("remove", HUNG, timeout=QUICK)
         assert done.returncode == 0, done
         _, said = waiting.communicate(timeout=QUICK)

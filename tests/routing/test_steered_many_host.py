@@ -11,6 +11,8 @@ from tests.sample_apps.release import app_file
 
 INSTANCES, SURGE = 64, 16
 APPS, FIRST_PORT = 50, 20000
+STORED = 7
+"""The maps of an app with one address that a new daemon continues to use."""
 
 TINY = """\
 #!/bin/sh
@@ -73,18 +75,18 @@ def test_many_apps(stage: Stage) -> None:
 
     machine.wait_for(all_ready, timeout=DEADLINE, what="all apps")
     assert serving() == {1}
-    assert kept(stage) == 5 * APPS
+    assert kept(stage) == STORED * APPS
     maps, _ = kernel_ids(stage)
     with stage.load(50, 2, "--port", str(FIRST_PORT)) as load:
         machine.run(["systemctl", "restart", DAEMON])
         assert serving() == {1}
         machine.wait_for(all_ready, timeout=DEADLINE, what="all apps to be known again")
-        assert kernel_ids(stage)[0] == maps
+        assert len(maps & kernel_ids(stage)[0]) == STORED * APPS
         assert stage.deployd("restart", names[0]).returncode == 0
         unharmed(load.stop())
     for name in names[:3]:
         assert stage.deployd("remove", name).returncode == 0
-    assert kept(stage) == 5 * (APPS - 3)
+    assert kept(stage) == STORED * (APPS - 3)
     gone = maps - kernel_ids(stage)[0]
     machine.wait_for(lambda: not living(MAP_BY_ID, gone), what="the end of their maps")
 

@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from deployd.model.app import App
@@ -85,6 +85,7 @@ def test_what_is_asked_for_memory_and_the_gate_timeout_limit_the_surge(
     st.lists(st.integers(0, 10**5), max_size=4),
     st.lists(st.floats(0.0, 100.0), max_size=4),
 )
+@example(1, Amount(0), Amount(0), 0, [], 0, [], [5e-324])
 def test_the_surge_is_at_least_the_usual_and_never_more_than_asked_for_or_fits(
     instances: int,
     usual: Amount,

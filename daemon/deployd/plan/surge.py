@@ -68,8 +68,10 @@ def rollback_surge(app: App, there: Resources) -> Surge:
     wanted = min(app.pace.rollback_surge.of(app.instances, round_up=True), app.instances, there.useful)
     limits = {"memory": there.settled + _fitting(there) - app.instances}
     if boot := min((median(there.boots or (0.0,)), *there.busy)):
-        # Rounded, because the quotient may be a little less than an integer in floating point.
-        limits["the gate timeout"] = int(round(there.processors * WITHIN * app.gate.timeout / boot, 6))
+        # Rounded, because the quotient may be a little less than an integer in floating point. More are never wanted
+        # than there are instances, and the quotient of a boot that took next to nothing may be infinite.
+        fitting = round(there.processors * WITHIN * app.gate.timeout / boot, 6)
+        limits["the gate timeout"] = int(min(fitting, app.instances))
     limit = min(limits, key=lambda name: limits[name])
     if wanted <= max(usual, limits[limit]):
         return Surge(max(usual, wanted))

@@ -131,7 +131,7 @@ def test_all_members_of_a_group_are_compared(count: int) -> None:
         assert app.outdated is (count > FEW)
         app.sync(place.listeners())
         assert not app.outdated
-        # Twice, because a connection may count as pending for a moment if the machine is slow.
+        # Twice: that each is compared is shown here; in which order they are chosen, by the tests against choose().
         assert sorted({place.chosen() for _ in range(2 * count)}) == [*numbers]
         kept = stored(app)
         with steering(kept) as later:

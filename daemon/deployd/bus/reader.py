@@ -1,7 +1,7 @@
 """Unmarshals message bodies (D-Bus Specification, Marshalling). Pure.
 
 dbus-next's own unmarshaller takes many times as long, which was most of what a signal of systemd cost. A signature
-becomes functions once; of a dictionary, entries that nobody wants are skipped.
+becomes functions once; of a dictionary, entries that no handler wants are skipped.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which instances hang: they answer nobody although requests wait, and some of what clients sent has not been read.
+"""Which instances hang: they send no response although requests wait, and some of what clients sent is unread.
 
 - An answer to any client counts as a sign of life of the whole instance, as WATCHDOG=1 does for systemd.
 - To have requests in flight and to send nothing is not enough. That is also what a long download of the app, a long
@@ -20,7 +20,7 @@ from deployd.model.steering import Load
 
 
 def silent(load: Load, now: float, ready_since: float = 0.0) -> float:
-    """Return for how many seconds an instance has answered nobody although requests wait; 0 if none does.
+    """Return for how many seconds an instance has sent no response although requests wait; 0 if none does.
 
     Requests that came before it was ready wait since then: an instance that boots may have some in its queue.
     """
@@ -28,7 +28,7 @@ def silent(load: Load, now: float, ready_since: float = 0.0) -> float:
 
 
 def suspects(loads: Mapping[int, Load], ready_since: Mapping[int, float], limit: float, now: float) -> frozenset[int]:
-    """Return the instances of `ready_since` that have answered nobody for `limit` seconds or more."""
+    """Return the instances of `ready_since` that have sent no response for `limit` seconds or more."""
     return frozenset(
         number
         for number, ready in ready_since.items()

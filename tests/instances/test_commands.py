@@ -41,6 +41,7 @@ def test_a_probe_runs_with_the_settings_of_its_instance() -> None:
     assert properties["ExecStart"][1][0][0] == "/srv/demo/v2/bin/up"
     assert properties["TimeoutStartUSec"] == ("t", 2_000_000)
     assert properties["LogLevelMax"] == ("i", 2)
+    assert properties["StandardOutput"] == properties["StandardError"] == ("s", "null")
 
 
 def test_settings_are_read_once_for_each_start() -> None:

@@ -111,7 +111,7 @@ def test_a_command_has_the_settings_of_the_instances() -> None:
     assert properties["SyslogIdentifier"] == ("s", "demo")
     assert properties["TimeoutStartUSec"] == ("t", 60_000_000)
     assert properties["TimeoutStopUSec"] == ("t", 7_000_000)
-    assert "LogLevelMax" not in properties
+    assert not {"LogLevelMax", "StandardOutput", "StandardError"} & properties.keys()
 
 
 def test_nothing_in_a_command_is_expanded() -> None:

@@ -12,6 +12,7 @@ from deployd.systemd.settings import ServiceSettings
 from deployd.systemd.transient import Command, Transient
 from tests.bus.private_bus import connections, run
 from tests.host.machine import Machine
+from tests.host.unit_journal import UnitJournal
 
 DEADLINE = 60.0
 
@@ -57,11 +58,11 @@ def test_probes_of_several_instances_at_once_leave_nothing(machine: Machine) -> 
         await asyncio.to_thread(machine.wait_for, lambda: _loaded(machine) == "")
         assert await systemd.list_units("demo:*") == []
 
-    machine.run(["journalctl", "--sync"])
+    journal = UnitJournal(machine, "demo")
     on(machine, work)
-    machine.run(["journalctl", "--sync"])
-    assert "noise" not in machine.run(["journalctl", "--since=-1min", "--output=cat", "SYSLOG_IDENTIFIER=demo"]).stdout
-    assert "probe of instance" not in machine.run(["journalctl", "--since=-1min", "--output=cat", "_PID=1"]).stdout
+    entries = list(journal.entries())
+    assert not [entry for entry in entries if entry.get("SYSLOG_IDENTIFIER") == "demo"]
+    assert not [entry for entry in journal.of_systemd() if "probe of instance" in entry["MESSAGE"]]
 
 
 def test_a_command_survives_daemon_reload_and_daemon_reexec(machine: Machine) -> None:

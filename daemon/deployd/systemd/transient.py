@@ -32,7 +32,7 @@ JOB_MARGIN = 30.0
 """Seconds beyond the command's time-outs within which systemd must end its job."""
 
 CRITICAL = 2
-"""LOG_CRIT. With this LogLevelMax= nothing about a unit is written to the journal."""
+"""LOG_CRIT. With this LogLevelMax= systemd writes nothing about a unit to the journal."""
 
 _OVER = ("inactive", "failed")
 
@@ -117,6 +117,8 @@ class Command:
             found["SyslogIdentifier"] = "s", self.identifier
         if self.quiet:
             found["LogLevelMax"] = "i", CRITICAL
+            # journald forgets LogLevelMax= with the unit, and may read the output later than that.
+            found["StandardOutput"] = found["StandardError"] = "s", "null"
         ours = [f"{key}={value}" for key, value in self.environment.items()]
         theirs = self.settings.get("Environment", ("as", []))[1]
         # systemd refuses a variable that is set twice.

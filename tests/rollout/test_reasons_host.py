@@ -9,8 +9,15 @@ DEAF = "#!/bin/sh\ntrap '' TERM\n/usr/bin/python3 ready.py\nsleep 600 & wait\n"
 SERVICE = {"NotifyAccess": "all"}
 READY = """\
 import os, socket
-socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+notify.connect(os.environ["NOTIFY_SOCKET"])
+notify.send(b"READY=1")
+done, barrier = os.pipe()
+socket.send_fds(notify, [b"BARRIER=1"], [barrier])
+os.close(barrier)
+os.read(done, 1)
 """
+"""systemd cannot tell to which unit a sender that has exited belonged, so it waits as sd_notify_barrier(3) does."""
 BINDS = "import socket\nsocket.create_server(('127.0.0.1', {port}))\n"
 
 

@@ -7,14 +7,15 @@ from tests.host.stage import APP, INSTANCES, Ran, Stage
 
 
 def again(stage: Stage, instance: int, before: Ran) -> Ran:
-    """Wait until systemd has restarted an instance and it is ready."""
-    unit = f"{APP}@{instance}.service"
+    """Wait until systemd has restarted an instance, and deployd has seen that it is ready again."""
 
     def back() -> bool:
-        shown = stage.show(unit, "ActiveState", "InvocationID")
-        return shown["ActiveState"] == "active" and shown["InvocationID"] != before.invocation
+        rows = stage.status()["instances"]
+        return any(
+            row["instance"] == instance and row["ready"] and row["invocation_id"] != before.invocation for row in rows
+        )
 
-    stage.machine.wait_for(back, what=f"the restart of {unit}")
+    stage.machine.wait_for(back, what=f"the restart of instance {instance}")
     return stage.invocations()[instance]
 
 

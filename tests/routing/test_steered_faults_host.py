@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from tests.host.stage import APP, DEADLINE, Json, Stage
 from tests.host.steered import BLOCKING, FIRST_ONLY, asked, sockets, unharmed
-from tests.routing.test_steered_sockets_host import instances
+from tests.routing.test_steered_sockets_host import instances, mended
 
 PATIENT = ("--timeout", "30")
 """Clients that wait while the machine is slow."""
@@ -22,8 +23,9 @@ def test_a_killed_instance_loses_its_accepted_connections_only(stage: Stage) -> 
     with stage.load(200, 4, *PATIENT) as load:
         held = 0
         for number in (1, 2):
+            before = stage.invocations()[number].invocation
             held += stage.kill(number)
-            stage.machine.wait_for(lambda: len(ready(stage)) == 4, what="all instances")
+            stage.machine.wait_for(partial(mended, stage, number, before), what="the instance to come back")
         record = load.stop()
     assert len(record.failed) <= held, (held, record.by_outcome())
     assert sorted(instances(stage)) == [1, 2, 3, 4]

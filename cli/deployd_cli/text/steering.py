@@ -17,13 +17,16 @@ def steered(status: Status) -> bool:
 
 
 def routing_words(status: Status) -> str:
-    """Return ``steered (ebpf, least busy)``, or ``in turn`` or ``none`` with the reason; of an app with a shared socket
-    only the reason why it is not steered, if its file does not ask for that."""
+    """Return ``steered (ebpf, least busy)``, or ``in turn`` or ``none`` with the reason, and whether a proxy passes
+    connections on; of an app with a shared socket only the reason why it is not steered, if its file does not ask for
+    that."""
     reason = text_of(status, "steering_reason")
     if not steered(status):
         return f"not steered: {reason}" if reason else ""
     how = [word for key in ("steering", "choice") if (word := text_of(status, key))]
     words = f"steered ({', '.join(how)})" if how else "steered"
+    if text_of(status, "mode") == "port":
+        words += ", each instance on a port of its own behind systemd-socket-proxyd"
     return f"{words}: {reason}" if reason else words
 
 

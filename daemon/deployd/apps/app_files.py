@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from deployd import config
-from deployd.config import overlap, steering
+from deployd.config import overlap, port_mode, steering
 from deployd.config.source import printable
 from deployd.errors import DeploydError, InvalidFile, NoSuchApp
 from deployd.files.sweep import Shared, Sweep
@@ -180,8 +180,8 @@ def _usable(path: Path) -> _Usable:
     release = config.resolve_release(app)
     config.capture_credentials(app, lambda _: "")
     doubts = config.require_runnable(config.capture(app), release)
-    own = (*config.without_effect(app.service), *config.doubtful_lines(app), *config.doubts(app), *steering.doubts(app))
-    return _Usable(release, (*own, *away(app, path), *doubts))
+    own = (*config.without_effect(app.service), *config.doubtful_lines(app), *config.doubts(app))
+    return _Usable(release, (*own, *steering.doubts(app), *port_mode.doubts(app), *away(app, path), *doubts))
 
 
 def _checked(check: Check, path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from deployd.config import overlap, trust, values
+from deployd.config import overlap, port_mode, trust, values
 from deployd.config.address import addresses
 from deployd.config.directives import directives
 from deployd.config.drain import drain
@@ -17,7 +17,7 @@ from deployd.config.pace import pace
 from deployd.config.source import Problem, Source, Table, one_line, printable
 from deployd.config.steering import refuse_what_cannot_be_steered, refuse_what_needs_steering, unsteerable
 from deployd.errors import InvalidFile, NoSuchApp
-from deployd.model.app import NAME, App, Directives, Routing, StopSettings
+from deployd.model.app import NAME, App, Directives, Mode, Routing, StopSettings
 from deployd.model.directive import Section
 
 LARGEST_FILE = 1024 * 1024
@@ -124,6 +124,7 @@ def parse(name: str, text: str, file: str, *, only6: bool = False) -> App:
         stop=stop,
         service=_service(top.table("service"), None if files else dict(environment).keys()),
         socket=_socket(top.table("socket")),
+        mode=top.get("mode", values.choice(Mode), Mode.SOCKET),
         routing=top.get("routing", values.choice(Routing), Routing.STEERED),
         warm_up=top.get("warm_up", values.duration(0, values.DAY), 0.0),
         drain=drain(top.table("drain"), stop.signal),
@@ -136,6 +137,7 @@ def parse(name: str, text: str, file: str, *, only6: bool = False) -> App:
         refuse_what_cannot_be_steered(app, top)
     else:
         refuse_what_needs_steering(top)
+    port_mode.refuse_what_needs_a_socket(app, top)
     if (both := overlap.overlap(app, only6=only6)) is not None:
         raise top.fail("listen", overlap.sentence(*both))
     return app

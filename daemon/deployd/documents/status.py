@@ -83,6 +83,7 @@ def status(of: Snapshot) -> Json:
         "ready": sum(item.number not in unreachable for item in ready),
         "health": str(health(of.desired, served, addresses, of.rollout, up=of.up)),
         "addresses": [dataclasses.asdict(address) for address in addresses],
+        "mode": str(generation.settings.mode) if generation else None,
         "routing": str(of.routing.routing),
         "steering": of.routing.steering,
         "steering_reason": of.routing.reason,

@@ -32,6 +32,15 @@ class Routing(StrEnum):
     """Each instance has a socket of its own, and the kernel gives each connection to the least busy instance."""
 
 
+class Mode(StrEnum):
+    """How the program of an instance gets its connections."""
+
+    SOCKET = "socket"
+    """It is passed the listening socket (sd_listen_fds(3))."""
+    PORT = "port"
+    """It listens on a loopback port of its own, and systemd-socket-proxyd(8) passes connections on to it."""
+
+
 MOST_STEERED = 500
 """The most instances of a steered app: during a rollout there may be twice as many, and the kernel's tables have room
 for 1023."""
@@ -122,6 +131,7 @@ class App:
     stop: StopSettings = field(default_factory=StopSettings)
     service: Directives = ()
     socket: Directives = ()
+    mode: Mode = Mode.SOCKET
     routing: Routing = Routing.SHARED
     routing_reason: str = ""
     """Why an app whose file leaves `routing` out is not steered; "" if it is, or if the file says so."""
@@ -196,6 +206,7 @@ class App:
             stop=StopSettings(**raw["stop"]),
             service=tuple((key, tuple(values)) for key, values in raw["service"]),
             socket=tuple((key, tuple(values)) for key, values in raw["socket"]),
+            mode=Mode(raw["mode"]),
             routing=Routing(raw["routing"]),
             routing_reason=raw["routing_reason"],
             warm_up=raw["warm_up"],
@@ -216,6 +227,7 @@ class App:
             [str(item.address) for item in self.listen],
             self.gate.asks_http,
             self.gate.type,
+            self.mode,
             self.exec,
             self.user,
             self.group,

@@ -96,5 +96,6 @@ def _in_use(lines: Sequence[str], listen: Sequence[str]) -> str:
     other = "" if named else "; any other address must not be the same one in each instance (DEPLOYD_INSTANCE)"
     return (
         f"systemd holds {(named or listen)[0]} for the app: have the server take the socket that it is passed"
-        f" (LISTEN_FDS) instead of opening the address again; see SERVERS in man deployd{other}"
+        ' (LISTEN_FDS) instead of opening the address again, or listen on the port in $PORT with mode = "port"; see'
+        f" SERVERS in man deployd{other}"
     )

@@ -25,6 +25,10 @@ HANDSHAKES = 3.0
 left when a listener closes migrates to the others (BPF_SK_REUSEPORT_SELECT_OR_MIGRATE)."""
 
 
+SETTLED = 3
+"""Readings in a row of an empty queue, after which nothing is on its way there any more."""
+
+
 class Drain:
     """Waits for queues and connections of one app. Methods raise SteeringError.
 
@@ -65,6 +69,20 @@ class Drain:
                 return
             await asyncio.sleep(POLL)
             now = time.monotonic()
+
+    async def passed_on(self, number: int, limit: float) -> None:
+        """Wait until the program of an instance with a port of its own has accepted what was passed on to it.
+
+        What its proxy has just accepted takes moments to get there. Raises SystemdError as well.
+        """
+        end = time.monotonic() + min(limit, HANDSHAKES)
+        settled = 0
+        while settled < SETTLED and time.monotonic() < end:
+            waiting = await self._tcp.unaccepted(number)
+            if waiting is None:
+                return
+            settled = 0 if waiting else settled + 1
+            await asyncio.sleep(POLL)
 
     async def ended(self, number: int, limit: float, notice: Notice | None, *, unix: bool) -> int:
         """Return the connections that the instance still has after `limit` seconds, or as soon as it has none.

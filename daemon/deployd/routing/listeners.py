@@ -285,6 +285,15 @@ class Listeners:
         listeners = {item.cgroup for item in self._known.get(number, ((), ()))[1]}
         return idle_connections.close(self._diag, listeners, self._cgroups / group) if group else Ending.CLOSE
 
+    async def unaccepted(self, number: int) -> int | None:
+        """Return how many connections wait at listeners that the instance has opened itself, None if it has none.
+        Raises SteeringError, SystemdError."""
+        properties = await self._systemd.read(unit_name.instance(self._app, number), SERVICE, ["ControlGroup"])
+        group = str(properties["ControlGroup"]).lstrip("/")
+        with contextlib.suppress(FileNotFoundError):
+            return self._diag.unaccepted((self._cgroups / group).stat().st_ino) if group else None
+        return None
+
     def unread(self, numbers: Collection[int]) -> dict[int, list[float]]:
         """Number to the connections on which data waits to be read: how long ago the last of it arrived, in seconds.
         Raises SteeringError."""

@@ -126,6 +126,7 @@ class Steered(Backend):
         shared = self._accepts_new(number)
         try:
             await self._drain.emptied(number, settings.stop.timeout, unix=not shared)
+            await self._drain.passed_on(number, settings.stop.timeout)
             left = await self._drain.ended(number, settings.drain.close_after, notice, unix=not shared)
             # Addresses that end with the instance are closed now: later connections are refused and do not wait.
             if self._tcp.alone(number, others):

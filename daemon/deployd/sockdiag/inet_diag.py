@@ -146,6 +146,11 @@ class Diag:
         left = frozenset(item.cookie for item in found if not item.inode and item.state in _OPEN)
         return left, any(item.inode for item in found)
 
+    def unaccepted(self, cgroup: int) -> int | None:
+        """Return how many connections wait at the listeners that were created in a cgroup, None if there are none."""
+        queues = [item.receive_queue for item in self._sockets((State.LISTEN,), 0, _of_cgroups([cgroup]))]
+        return sum(queues) if queues else None
+
     def unread(self, cgroups: Collection[int]) -> dict[int, list[float]]:
         """Return for each connection on which data waits to be read, accepted or not, how long ago the last data
         arrived, in seconds, by the cgroup in which its listener was created."""

@@ -11,8 +11,9 @@ import posixpath
 import re
 from collections.abc import Iterable
 
-from deployd.model.app import CAPTURED, App
+from deployd.model.app import CAPTURED, App, Mode
 from deployd.model.credential import FILE, id_of, path_of
+from deployd.units.text import port_mode
 from deployd.units.text.escape import assignment, shell
 
 
@@ -75,13 +76,15 @@ def _script(app: App, number: int, release_dir: str) -> str:
     program = app.exec[0]
     if not program.startswith("/"):
         program = posixpath.normpath(posixpath.join(release_dir, program))
-    words = " ".join(shell(argument) for argument in (program, *app.exec[1:]))
+    has_port = app.mode is Mode.PORT
+    words = " ".join(port_mode.word(word) if has_port else shell(word) for word in (program, *app.exec[1:]))
+    sockets = port_mode.setup(len(app.listen)) if has_port else _PROBE_LAST if app.gate.asks_http else ""
     return (
         "# systemd opens environment, release and this script one after another. If the pin moved in between, the\n"
         "# instance would be a mixture of two generations: it exits with EX_TEMPFAIL and is started again.\n"
         f'[ "${{DEPLOYD_GENERATION-{number}}}" = {number} ] || exit 75\n'
         'export DEPLOYD_INSTANCE="$1"\n'
-        f"{_PROBE_LAST if app.gate.asks_http else ''}"
+        f"{sockets}"
         f"exec {words}\n"
     )
 

@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
         kernel = fetch(version)
         if only_fetch:
             return 0
-        tests = options or ["-v", "-m", "not setuid", f"--ignore={PURE}", "tests/reuseport"]
+        tests = options or ["-v", "-m", "not privileged", f"--ignore={PURE}", "tests/reuseport"]
         return guest.run(kernel, [*guest.PYTEST, *tests], DEADLINE, echo=True).status
     except KernelError as error:
         print(f"kernel: {error}", file=sys.stderr)

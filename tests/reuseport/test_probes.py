@@ -124,7 +124,7 @@ def test_a_probe_over_ipv4_where_ipv6_has_no_loopback_address(monkeypatch: pytes
         assert reached(place, app, 2) == 2
 
 
-@pytest.mark.setuid
+@pytest.mark.privileged
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_no_other_user_can_aim(host: str) -> None:
     with ground(host, [1, 2]) as place, steering() as app:

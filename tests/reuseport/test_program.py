@@ -131,11 +131,11 @@ def test_all_members_of_a_group_are_compared(count: int) -> None:
         assert app.outdated is (count > FEW)
         app.sync(place.listeners())
         assert not app.outdated
-        # Twice: that each is compared is shown here; in which order they are chosen, by the tests against choose().
-        assert sorted({place.chosen() for _ in range(2 * count)}) == [*numbers]
+        assert sorted(place.chosen() for _ in numbers) == [*numbers]
         kept = stored(app)
         with steering(kept) as later:
             later.sync(place.listeners())
+            # Of instance 1 two connections may be pending, so another one may come before it.
             assert sorted({place.chosen() for _ in range(2 * count)}) == [*numbers]
 
 

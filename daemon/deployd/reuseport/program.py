@@ -11,6 +11,7 @@ import sys
 
 from deployd.reuseport import loading, slots
 from deployd.reuseport.assembler import (
+    BYTE,
     DOUBLE,
     FRAME,
     HALF,
@@ -48,6 +49,8 @@ _NETWORK_HEADER = 1
 """BPF_HDR_START_NET"""
 _STATE, _NEW_SYN_RECV = 72, 12
 """Place of the state in struct bpf_sock, and the state of a handshake."""
+_FLAGS, _SYN = 13, 2
+"""Place of the flags in the TCP header, and that of the first segment of a connection."""
 _FORGET = 250_000_000
 """Nanoseconds for which an instance is not chosen again after it was found not to listen."""
 _ONLY_NEW = 1
@@ -57,7 +60,7 @@ _HALVE = 27
 
 # Offsets on the stack. Those from -24 to -40 are of comparison.py. Keys of 32 bits are in the upper half of a word:
 # Linux 6.1 takes a number in its lower half for a spilled register, and then refuses to have the other half written.
-_COOKIE, _ADDRESS, _PORT, _PROBE, _ENTRY, _OTHER_KEY = -16, -56, -64, -72, -88, -92
+_COOKIE, _ADDRESS, _PORT, _PROBE, _ENTRY, _OTHER_KEY, _SEGMENT = -16, -56, -64, -72, -88, -92, -96
 
 
 def load(maps: Maps, *, least_busy: bool, members: int) -> int:
@@ -202,6 +205,7 @@ def _try(do: Assembler, sockets: Map, selected: str = "selected") -> None:
 def _count(do: Assembler, maps: Maps, *, migrates: bool) -> None:
     """Count the connection for the instance at KEY."""
     do.label("selected")
+    _leave_strays(do)
     do.look_up(maps.slots.fd, KEY, "pass")
     do.move(R7, R0)  #                                     r7 = the slot of the instance
     do.set(R1, 1)
@@ -225,6 +229,22 @@ def _count(do: Assembler, maps: Maps, *, migrates: bool) -> None:
     do.add(R2, 1)
     do.store(DOUBLE, R7, slots.PENDING, R2)
     do.store(DOUBLE, R7, slots.CHOSEN_AT, R8)
+
+
+def _leave_strays(do: Assembler) -> None:
+    """Do not count a segment that begins no connection: one of a connection that the kernel has forgotten, or the end
+    of a handshake with a SYN cookie, which the filter of the listener counts when its request arrives."""
+    do.move(R1, R6)
+    do.set(R2, _FLAGS)
+    do.move(R3, FRAME)
+    do.add(R3, _SEGMENT)
+    do.set(R4, 1)
+    do.call(LOAD_BYTES)
+    do.jump_unless(R0, 0, "begins")  #                     a connection that migrates
+    do.load(BYTE, R1, FRAME, _SEGMENT)
+    do.jump_if_any(R1, _SYN, "begins")
+    do.jump("pass")
+    do.label("begins")
 
 
 def _migrate(do: Assembler, maps: Maps) -> None:

@@ -17,12 +17,12 @@ from deployd.config.pace import pace
 from deployd.config.source import Problem, Source, Table, one_line, printable
 from deployd.config.steering import refuse_what_cannot_be_steered, refuse_what_needs_steering, unsteerable
 from deployd.errors import InvalidFile, NoSuchApp
-from deployd.model.app import NAME, App, Directives, Mode, Routing, StopSettings
+from deployd.model.app import App, Directives, Mode, Routing, StopSettings
+from deployd.model.app_name import name_problem
 from deployd.model.directive import Section
 
 LARGEST_FILE = 1024 * 1024
 LARGEST_ENVIRONMENT = 1024 * 1024
-_UNIT_SUFFIX = re.compile(r"\.(service|socket|target|timer|path|mount|automount|swap|device|slice|scope|snapshot)$")
 # Tables of keys that are often written at the top level.
 _TABLE_OF = {
     "timeout": "[gate] or [stop]",
@@ -64,15 +64,8 @@ def load(path: Path) -> App:
 
 def check_name(name: str) -> None:
     """Raise `Problem` if `name` is not valid for an app."""
-    if not NAME.fullmatch(name):
-        raise Problem(
-            f'"{name}" cannot be the name of an app; use up to 63 letters, digits, ".", "-" and "_", with a letter '
-            "or digit first"
-        )
-    if name == "deployd":
-        raise Problem('"deployd" cannot be the name of an app, because deployd.service is the daemon; rename it')
-    if suffix := _UNIT_SUFFIX.search(name):
-        raise Problem(f'"{name}" cannot be the name of an app, because it ends like a unit; remove {suffix[0]}')
+    if problem := name_problem(name):
+        raise Problem(problem)
 
 
 def is_name(name: str) -> bool:

@@ -77,3 +77,24 @@ def canary_of(text: str) -> float:
 def absolute(release: str) -> str:
     """Return an absolute path: the daemon has another working directory. The daemon resolves symbolic links later."""
     return str(Path(release).absolute()) if release else ""
+
+
+def listen_address(text: str) -> str:
+    """Return an address as app files have it: PORT, HOST:PORT, [V6]:PORT or an absolute path. Raises BadParameter."""
+    import ipaddress
+
+    host, colon, port = text.rpartition(":")
+    try:
+        if text.startswith("/") and not text.endswith("/") and text.isprintable() and len(text.encode()) <= 107:
+            return text
+        if not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
+            raise ValueError
+        if not colon:
+            return str(int(port))
+        in_brackets = host.startswith("[") and host.endswith("]")
+        address = f"[{ipaddress.IPv6Address(host[1:-1])}]" if in_brackets else str(ipaddress.IPv4Address(host))
+    except ValueError:
+        raise typer.BadParameter(
+            f'"{text}" is no address; examples: 8080, 127.0.0.1:8080, [::1]:8080, /run/app.sock', param_hint="--listen"
+        ) from None
+    return f"{address}:{int(port)}"

@@ -21,6 +21,8 @@ import typer  # noqa: E402
 from typer.core import TyperCommand, TyperGroup  # noqa: E402
 
 COMMANDS = {
+    "presets": "presets",
+    "init": "init",
     "check": "check",
     "units": "units",
     "apply": "rollout",

@@ -10,11 +10,13 @@ from deployd import __version__
 from deployd_cli.main import main
 from deployd_cli.program import COMMANDS
 
-NOUNS = {"check", "units", "plan", "status", "history", "releases", "logs", "compare"}
+NOUNS = {"presets", "check", "units", "plan", "status", "history", "releases", "logs", "compare"}
 
 ROLLOUT_OPTIONS = {"--no-block", "--supersede", "--json"}
 
 OPTIONS: dict[str, set[str]] = {
+    "presets": {"--json"},
+    "init": {"--preset", "--release", "--listen", "--instances", "--user", "--output", "--force"},
     "check": {"--json"},
     "units": {"--diff", "--json"},
     "apply": {"--no-start", "--canary", *ROLLOUT_OPTIONS},
@@ -70,6 +72,11 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         ["bogus"],
         ["rollout"],
         ["rollout", "demo", "--bogus"],
+        ["init"],
+        ["init", "deployd", "--preset", "puma", "--output", "-"],
+        ["init", "a b", "--preset", "puma", "--output", "-"],
+        ["init", "demo", "--preset", "puma", "--output", "-", "--listen", "localhost:80"],
+        ["init", "demo", "--preset", "puma", "--output", "-", "--instances", "0"],
         ["scale", "demo"],
         ["scale", "demo", "many"],
         ["scale", "demo", "--", "-1"],

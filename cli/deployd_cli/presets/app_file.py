@@ -1,0 +1,47 @@
+"""Writes an app file: whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from deployd.errors import DeploydError, Refused
+
+MODE = 0o644
+
+
+def write(path: Path, text: str, *, replace: bool) -> None:
+    """Write the file. Raises Refused if it exists, unless `replace`, and DeploydError if it cannot be written."""
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise DeploydError(f"{path} cannot be written: {error.strerror}") from None
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fchmod(file.fileno(), MODE)
+            os.fsync(file.fileno())
+        if replace:
+            os.rename(temporary, path)  # noqa: PTH104
+        else:
+            os.link(temporary, path)  # unlike rename(2), it fails if the file exists
+    except FileExistsError:
+        raise Refused(f"{path} exists already; edit it, or replace it with --force") from None
+    except OSError as error:
+        raise DeploydError(f"{path} cannot be written: {error.strerror}") from None
+    finally:
+        with suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108
+    _sync(path.parent)
+
+
+def _sync(directory: Path) -> None:
+    with suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

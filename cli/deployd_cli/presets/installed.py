@@ -1,0 +1,24 @@
+"""The programs of this machine that presets look for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from deployd_cli.presets.facts import Facts, Found
+from deployd_cli.presets.preset import Guess, Preset
+
+
+def with_programs(facts: Facts, preset: Preset) -> Facts:
+    """Return the facts with the programs of the machine for which the release has no value."""
+    found = {name: path for name, guess in preset.guesses.items() if (path := _installed(guess))}
+    return replace(facts, values={**{name: Found(path, path) for name, path in found.items()}, **facts.values})
+
+
+def _installed(guess: Guess) -> str:
+    """Return the path of a program; "" if it is not installed."""
+    for pattern in guess.look_for:
+        path = Path(pattern)
+        if matches := sorted(path.parent.glob(path.name)):
+            return str(matches[-1])
+    return ""

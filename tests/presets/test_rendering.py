@@ -1,0 +1,157 @@
+"""Every preset's app file passes the parser, whatever was found in the release."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployd import config
+from deployd.config import port_mode, steering
+from deployd.errors import InvalidFile, Refused
+from deployd.model.app import App
+from deployd_cli.presets.facts import Facts, Found
+from deployd_cli.presets.rendering import Wishes, render, toml
+from tests.presets.projects import CATALOG
+
+WISHES = Wishes("web", "/srv/web/current", "127.0.0.1:8080", 4, "www-data")
+INTEGRATIONS = Path(__file__).resolve().parents[2] / "integrations"
+INSTALLED = "/usr/share/deployd/integrations"
+HTTP = sorted(name for name, preset in CATALOG.presets.items() if "probe" in preset.guesses)
+TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
+
+
+def rendered(name: str, wishes: Wishes = WISHES, facts: Facts | None = None, reason: str = "") -> str:
+    return render(CATALOG.get(name), wishes, facts or Facts(), reason, CATALOG.directories).text
+
+
+def parsed(text: str) -> App:
+    """Parse an app file as the daemon does."""
+    return config.parse("web", text, "web.toml")
+
+
+@pytest.mark.parametrize("name", CATALOG.presets)
+def test_every_preset_is_valid_and_raises_no_doubts(name: str) -> None:
+    text = rendered(name, reason="Gemfile.lock names x 1")
+    app = parsed(text)
+    assert (app.release, app.instances, app.user) == ("/srv/web/current", 4, "www-data")
+    assert [item.address for item in app.listen] == ["127.0.0.1:8080"]
+    assert (*config.doubts(app), *steering.doubts(app), *port_mode.doubts(app)) == ()
+    assert app.exec[0].startswith("/") or app.exec[0] in {"app", "bin/server"}
+
+
+@pytest.mark.parametrize("name", CATALOG.presets)
+def test_a_preset_says_what_its_app_file_does(name: str) -> None:
+    preset, raw = CATALOG.get(name), tomllib.loads(rendered(name))
+    assert raw.get("mode", "socket") == "port" or preset.socket != "port"
+    assert "mode" not in raw or preset.socket != "inherited"
+    gate = raw["gate"]
+    if "READY=1" not in preset.gate:
+        assert gate["type"] == "exec"
+    assert "probe" in gate or gate.get("type") != "exec"
+    assert any(word in preset.gate for word in ("READY=1", "probe"))
+
+
+@pytest.mark.parametrize("name", HTTP)
+def test_a_path_that_was_found_is_probed(name: str) -> None:
+    raw = tomllib.loads(rendered(name, facts=Facts(values={"probe": Found("/up", "routes.rb")})))
+    assert raw["gate"]["probe"] == {"http": "/up"}
+
+
+@pytest.mark.parametrize("name", CATALOG.presets)
+def test_integrations_that_are_named_exist(name: str) -> None:
+    if not INTEGRATIONS.is_dir():
+        pytest.skip("this checkout has no integrations")
+    named = [word for word in tomllib.loads(rendered(name))["exec"] if word.startswith(f"{INSTALLED}/")]
+    assert not [word for word in named if not (INTEGRATIONS / word.removeprefix(f"{INSTALLED}/")).is_file()]
+
+
+@pytest.mark.parametrize("name", CATALOG.presets)
+def test_texts_are_tidy(name: str) -> None:
+    text = rendered(name, replace(WISHES, user=""))
+    assert not [line for line in text.splitlines() if line != line.rstrip()]
+    assert "\n\n\n" not in text
+    assert "{{" not in text
+    assert text.startswith("# web: ")
+    assert text.endswith("\n")
+    assert '# user = "www-data"' in text
+
+
+@given(text=TEXT, words=st.lists(TEXT, min_size=1, max_size=3), name=st.sampled_from(sorted(CATALOG.presets)))
+def test_values_from_a_release_stay_values(text: str, words: list[str], name: str) -> None:
+    several = {"command", "start", "arguments"}
+    keys = {
+        "asgi",
+        "wsgi",
+        "python",
+        "program",
+        "script",
+        "nginx_conf",
+        "shell",
+        "node",
+        "bundle",
+        "puma",
+        "gemfile",
+        *several,
+    }
+    values = {key: Found(tuple(words) if key in several else text, "f") for key in keys}
+    values["environment"] = Found({"NAME": text}, "f")
+    values["probe"] = Found("/up", "f")
+    raw = tomllib.loads(rendered(name, facts=Facts(values=values), reason=text))
+    plain = tomllib.loads(rendered(name))
+    assert set(raw) - set(plain) <= {"environment"}
+    assert raw["release"] == "/srv/web/current"
+    assert all(isinstance(word, str) for word in raw["exec"])
+
+
+@given(st.recursive(TEXT, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3)))
+def test_toml_is_read_as_it_was_written(value: object) -> None:
+    assert tomllib.loads(f"x = {toml(value)}") == {"x": value}
+
+
+def test_environment_of_the_release_wins() -> None:
+    facts = Facts(values={"environment": Found({"NODE_ENV": "staging", "X": "1"}, "f")})
+    assert dict(parsed(rendered("node", facts=facts)).environment) == {"NODE_ENV": "staging", "X": "1"}
+
+
+@pytest.mark.parametrize("listen", ["8080", "0.0.0.0:80", "[::1]:80", "[::]:80"])
+@pytest.mark.parametrize("name", CATALOG.presets)
+def test_addresses_that_loopback_reaches_fit_all(name: str, listen: str) -> None:
+    assert [item.address for item in parsed(rendered(name, replace(WISHES, listen=listen))).listen] == [listen]
+
+
+@pytest.mark.parametrize("listen", ["192.0.2.1:80", "/run/web/http.sock"])
+@pytest.mark.parametrize("name", HTTP)
+def test_an_address_at_which_one_socket_cannot_be_probed_is_refused(name: str, listen: str) -> None:
+    wishes = replace(WISHES, listen=listen)
+    facts = Facts(values={"probe": Found("/up", "routes.rb")})
+    if CATALOG.get(name).serves_all:
+        parsed(rendered(name, wishes, facts))
+    else:
+        with pytest.raises(Refused, match=r"--listen 127\.0\.0\.1:8080"):
+            rendered(name, wishes, facts)
+
+
+def test_a_wrong_template_is_named(tmp_path: Path) -> None:
+    for text, problem in (
+        ("{{ x }}", "is wrong: 'x' is undefined"),
+        ("x =", "makes no valid TOML"),
+        ("{%", "is wrong"),
+    ):
+        (tmp_path / "puma").mkdir(exist_ok=True)
+        (tmp_path / "puma/app.toml.j2").write_text(text)
+        with pytest.raises(InvalidFile, match=problem) as caught:
+            render(CATALOG.get("puma"), WISHES, Facts(), "", [tmp_path])
+        assert "puma/app.toml.j2" in str(caught.value)
+
+
+def test_the_values_that_are_used_are_known() -> None:
+    facts = Facts(values={"gemfile": Found("Gemfile", "Gemfile")})
+    for found, used in ((Facts(), "puma"), (facts, "bundle")):
+        result = render(CATALOG.get("puma"), WISHES, found, "", CATALOG.directories)
+        assert {"probe", used} <= result.used
+    assert "puma" not in result.used

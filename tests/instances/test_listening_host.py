@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from deployd.model.remedies import OTHER_LISTENER
 from tests.host.stage import APP, DEADLINE, Stage
 from tests.sample_apps.release import app_file
 
@@ -83,6 +84,7 @@ def test_a_process_without_the_listener_does_not_count_as_ready(stage: Stage) ->
         assert (ended.status, ended.result) == (1, "rolled-back"), ended
         assert ended.reason == (
             "instance 3 sent READY=1 but listens on 127.0.0.1:8000 and not on the socket that systemd passes to it"
+            f"; {OTHER_LISTENER}"
         )
         assert stage.history()[0]["failure"]["gate"] == "listener"
         assert stage.invocations() == before

@@ -10,6 +10,7 @@ from deployd.model.gate import Gate, Probe
 from deployd.model.hang import Hang
 from deployd.model.instance import Instance, Listener, State
 from deployd.model.pace import Amount, Pace
+from deployd.model.remedies import OTHER_LISTENER
 from deployd.model.rollout import Hold
 from deployd.plan.goal import Goal
 from deployd.plan.planner import Plan, Verdict, World, plan, retry
@@ -106,6 +107,7 @@ def test_an_instance_passes_only_with_the_listener_that_it_was_passed() -> None:
         assert (made.verdict, made.culprit) == (Verdict.FAILED, 3)
         assert made.reason == (
             "instance 3 sent READY=1 but listens on 127.0.0.1:8000 and not on the socket that systemd passes to it"
+            f"; {OTHER_LISTENER}"
         )
     closed = replace(new, listener=Listener.MISSING)
     made = plan(Goal(2, 2, gate="exec"), World((*old, closed)), NOW)

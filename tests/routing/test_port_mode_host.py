@@ -70,12 +70,14 @@ def test_bad_releases_are_stopped(stage: Stage) -> None:
     deploy(stage, PROBED)
     before = stage.invocations()
     fixed = RUN.replace('int(os.environ["PORT"])', str(PORT))
+    elsewhere = RUN.replace('int(os.environ["PORT"])', str(PORT + 1))
     never = "import time\ntime.sleep(3600)\n"
     with stage.load(rate=100, keepalive=4) as load:
         for name, files, reason in (
             ("fixed", {"run.py": fixed}, f"systemd holds 127.0.0.1:{PORT} for the app"),
             ("crash", {"run.py": "raise SystemExit(1)\n"}, "exited with status 1"),
             ("never", {"run.py": never}, ""),
+            ("elsewhere", {"run.py": elsewhere}, "does the program listen on 127.0.0.1, at the port in PORT?"),
         ):
             stage.configure(gate={**PROBED, "timeout": "3s"})
             ended = stage.rollout(stage.release(name, files=files))

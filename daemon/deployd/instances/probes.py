@@ -11,7 +11,7 @@ from deployd.errors import SteeringError
 from deployd.instances.actuator import Actuator
 from deployd.instances.commands import Commands
 from deployd.instances.prober import Prober
-from deployd.model.app import App
+from deployd.model.app import App, Mode
 from deployd.model.gate import Answer
 from deployd.model.instance import Instance
 from deployd.reuseport.probes import Aimed
@@ -23,6 +23,8 @@ from deployd.units.text import socket_paths
 
 Aim = Callable[[int, float], AbstractContextManager[Aimed] | None]
 """Router.aim of the app."""
+
+NO_LISTENER = "does the program listen on 127.0.0.1, at the port in PORT?"
 
 
 def prober(
@@ -49,7 +51,11 @@ def prober(
             if (aimed := aim(instance.number, asked.timeout)) is None:
                 return await ask(socket_paths.probe(app, instance.number))
             with aimed as found:
-                return await ask(found)
+                answer = await ask(found)
+            if settings.mode is Mode.PORT and answer.problem and not answer.wrong:
+                # Until then the proxy accepts nothing.
+                return replace(answer, problem=f"{answer.problem}; {NO_LISTENER}")
+            return answer
         except SteeringError as error:
             return Answer(str(error))
 

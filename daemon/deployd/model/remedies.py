@@ -50,6 +50,9 @@ WITHOUT_READY = (
 )
 
 
+OTHER_LISTENER = 'let the server take that socket (LISTEN_FDS), or set mode = "port" and have it listen on $PORT'
+"""For a program that listens elsewhere."""
+
 IN_BACKGROUND = (
     "a server has to stay in the foreground: switch off its daemon mode, and start it with exec if exec names a script"
 )

@@ -16,6 +16,7 @@ from deployd.model.failure import Failure, GateName
 from deployd.model.gate import GateType
 from deployd.model.instance import Instance, Listener, State
 from deployd.model.instances import Instances, Settled
+from deployd.model.remedies import OTHER_LISTENER
 from deployd.plan.goal import Goal
 
 STAY_UP = "to stay up during the rollout"
@@ -178,6 +179,8 @@ def _failure(goal: Goal, item: Instance, remembered: frozenset[int], now: float)
         reason = f"instance {item.number} sent READY=1 but {item.deaf}"
         if goal.gate == GateType.EXEC:
             reason = f"instance {item.number} {item.deaf}"
+        if item.listens:
+            reason += f"; {OTHER_LISTENER}"
         waited_for = "a process of the instance to have the socket that systemd passes to it"
         return _failed(item, GateName.LISTENER, reason, waited_for, now - item.ready_since)
     if item.hang is not None and not goal.proven:

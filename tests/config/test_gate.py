@@ -90,6 +90,56 @@ def test_a_program_that_cannot_notify_needs_a_probe() -> None:
     assert gate == Gate(type=GateType.EXEC, probe=Probe(http="/"), learned=True)
 
 
+@pytest.mark.parametrize(
+    ("listen", "word"),
+    [
+        ("127.0.0.1:8080", "http://127.0.0.1:8080/up"),
+        ("127.0.0.1:8080", "localhost:8080"),
+        ("8080", "http://localhost:8080"),
+        ("8080", "--url=http://[::1]:8080/"),
+        ("0.0.0.0:8080", "127.0.0.1:8080"),
+        ("[::1]:8080", "[::1]:8080"),
+        ("192.0.2.1:8080", "192.0.2.1:8080"),
+        ("80", "http://localhost/up"),
+        ("0.0.0.0:80", "http://127.0.0.1"),
+        ("/run/web.sock", "/run/web.sock"),
+    ],
+)
+def test_a_probe_must_not_ask_an_address_of_the_app(listen: str, word: str) -> None:
+    more = f'[gate]\ntype = "exec"\nprobe = {{ command = ["/usr/bin/curl", "-f", "{word}"] }}'
+    sentence = refusal(more, listen=f'["{listen}"]')
+    assert sentence.startswith(f":6: gate.probe.command: asks {listen}, an address of the app, where any instance may")
+    assert 'write probe = { http = "/' in sentence
+
+
+@pytest.mark.parametrize(
+    ("listen", "word"),
+    [
+        ("127.0.0.1:80", "127.0.0.1:8080"),
+        ("127.0.0.1:8080", "127.0.0.1:80"),
+        ("127.0.0.1:8080", "http://localhost/"),
+        ("127.0.0.1:80", "https://127.0.0.1/"),
+        ("192.0.2.1:80", "localhost:80"),
+        ("127.0.0.1:80", "10.127.0.0.1:80"),
+        ("127.0.0.1:80", "http://localhost.example.com/"),
+        ("8080", "8080"),
+    ],
+)
+def test_a_probe_may_ask_other_addresses(listen: str, word: str) -> None:
+    more = f'[gate]\nprobe = {{ command = ["/usr/bin/curl", "{word}"] }}'
+    assert parse(more, listen=f'["{listen}"]').gate.probe is not None
+
+
+def test_the_probe_to_write_instead_has_the_path() -> None:
+    def instead(word: str, listen: str) -> str:
+        return refusal(f'[gate]\nprobe = {{ command = ["curl", "{word}"] }}', listen=f'["{listen}"]').rpartition("; ")[
+            2
+        ]
+
+    assert instead("http://127.0.0.1:80/a?b=c", "127.0.0.1:80").startswith('write probe = { http = "/a?b=c" }, which')
+    assert instead("https://localhost/up", "443").startswith("have it ask this instance alone, such as at a port or")
+
+
 def test_a_missing_gate_timeout_is_learned() -> None:
     assert parse("[gate]\nmin_ready = 1").gate.learned
     assert parse("[gate]\ntimeout = 60").gate == Gate(timeout=60.0)

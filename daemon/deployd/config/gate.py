@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from deployd.config import values
 from deployd.config.source import Problem, Table
-from deployd.model.app import App
+from deployd.model.address import is_near
+from deployd.model.app import App, Listen, ListenKind
 from deployd.model.gate import Gate, GateType, Probe
 
 LONGEST_PATH = 2048
 SHORTEST = 0.01
 """Shortest interval and timeout of a probe, in seconds."""
 HOUR = 3600.0
+
+_SCHEMES = {"80": "http", "443": "https"}
+_WILDCARDS = frozenset({"", "0.0.0.0", "[::]"})  # noqa: S104
 
 _EXAMPLE = 'write probe = { http = "/_status" } or probe = { command = ["bin/check"] }'
 
@@ -42,6 +47,43 @@ def doubts(app: App) -> tuple[str, ...]:
         'gate.probe does not keep clients away: with routing = "shared" an instance accepts their connections from its'
         ' start, also while its probe fails; with routing = "steered" only instances that have passed get any',
     )
+
+
+def refuse_own_address(app: App, top: Table) -> None:
+    """Raise InvalidFile for a probe command that asks an address of the app instead of the instance that it checks."""
+    command = app.gate.probe.command if app.gate.probe is not None else ()
+    for word in command:
+        if asked := next((item.address for item in app.listen if _is_asked(item, word)), ""):
+            probe = top.table("gate").table("probe")
+            raise probe.fail(
+                "command",
+                f"asks {asked}, an address of the app, where any instance may answer: a release that never serves would"
+                f" pass because an old instance answers; {_instead(word)}",
+            )
+
+
+def _is_asked(item: Listen, word: str) -> bool:
+    """True if an argument contains the address, as a path, as HOST:PORT, or in a URL that leaves out the port."""
+    if item.kind is ListenKind.UNIX:
+        return re.search(rf"{re.escape(item.address)}(?![\w.-])", word) is not None
+    host, _, port = item.address.rpartition(":")
+    near = is_near(host.strip("[]"))
+    names = {host, "localhost"} if near else {host}
+    if host in _WILDCARDS:
+        names = {*_WILDCARDS, "localhost", "127.0.0.1", "[::1]"} - {""}
+    hosts = "|".join(map(re.escape, names))
+    scheme = _SCHEMES.get(port)
+    left_out = rf"|\b{scheme}://(?:{hosts})(?![\w.:-])" if scheme else ""
+    return re.search(rf"(?<![\w.-])(?:{hosts}):{port}(?!\d){left_out}", word, re.IGNORECASE) is not None
+
+
+def _instead(word: str) -> str:
+    """Return what to write instead of a command with this argument."""
+    if "https://" in word.lower():
+        return "have it ask this instance alone, such as at a port or socket that follows from DEPLOYD_INSTANCE"
+    path = re.search(r"//[^/\s]+(/[!-~]*)", word)
+    target = path[1].partition("#")[0] if path else "/up"
+    return f'write probe = {{ http = "{target}" }}, which asks this very instance'
 
 
 def _probe(table: Table) -> Probe:

@@ -12,7 +12,7 @@ from deployd.config import overlap, port_mode, trust, values
 from deployd.config.address import addresses
 from deployd.config.directives import directives
 from deployd.config.drain import drain
-from deployd.config.gate import gate
+from deployd.config.gate import gate, refuse_own_address
 from deployd.config.pace import pace
 from deployd.config.source import Problem, Source, Table, one_line, printable
 from deployd.config.steering import refuse_what_cannot_be_steered, refuse_what_needs_steering, unsteerable
@@ -131,6 +131,7 @@ def parse(name: str, text: str, file: str, *, only6: bool = False) -> App:
     else:
         refuse_what_needs_steering(top)
     port_mode.refuse_what_needs_a_socket(app, top)
+    refuse_own_address(app, top)
     if (both := overlap.overlap(app, only6=only6)) is not None:
         raise top.fail("listen", overlap.sentence(*both))
     return app

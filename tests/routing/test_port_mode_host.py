@@ -119,6 +119,18 @@ def test_a_crashed_program_comes_back_behind_its_proxy(stage: Stage) -> None:
     assert sorted(answers) == [1, 2, 3, 4]
 
 
+def test_instances_in_standby_serve_again_with_their_proxies(stage: Stage) -> None:
+    deploy(stage, PROBED, rollout={"standby": "1h"})
+    with stage.load(rate=100, keepalive=2) as load:
+        assert stage.rollout(release(stage, "v2")).result == "succeeded"
+        stage.machine.wait_for(lambda: stage.status()["standby"], what="instances in standby")
+        ended = stage.change("rollback")
+        assert ended.result == "succeeded", ended
+        unharmed(load.stop())
+    assert generations(stage) == {1}, "the processes of the first generation"
+    assert {ran.generation for ran in stage.invocations().values()} == {3}
+
+
 def test_an_app_moves_to_a_port_and_back(stage: Stage) -> None:
     stage.deploy("v1", gate=PROBED, routing="steered")
     with stage.load(rate=100, keepalive=4) as load:

@@ -78,15 +78,21 @@ def _script(app: App, number: int, release_dir: str) -> str:
         program = posixpath.normpath(posixpath.join(release_dir, program))
     has_port = app.mode is Mode.PORT
     words = " ".join(port_mode.word(word) if has_port else shell(word) for word in (program, *app.exec[1:]))
-    sockets = port_mode.setup(len(app.listen)) if has_port else _PROBE_LAST if app.gate.asks_http else ""
     return (
         "# systemd opens environment, release and this script one after another. If the pin moved in between, the\n"
         "# instance would be a mixture of two generations: it exits with EX_TEMPFAIL and is started again.\n"
         f'[ "${{DEPLOYD_GENERATION-{number}}}" = {number} ] || exit 75\n'
         'export DEPLOYD_INSTANCE="$1"\n'
-        f"{sockets}"
+        f"{_sockets(app)}"
         f"exec {words}\n"
     )
+
+
+def _sockets(app: App) -> str:
+    """Return the lines of the script that arrange the sockets that an instance is passed."""
+    if app.mode is Mode.PORT:
+        return port_mode.setup(len(app.listen) + app.gate.asks_http)
+    return _PROBE_LAST if app.gate.asks_http else ""
 
 
 # Its variables are not exported: the program does not see them.

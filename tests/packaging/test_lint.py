@@ -44,7 +44,7 @@ MACHINE_PATHS = [
     re.compile(r"\." + "pyenv" + r"\b"),
 ]
 EXAMPLE_PLACES = {"etc", "opt", "srv", "tmp", "usr", "var"}  # what is below these is named in examples, too
-PLAIN = ("ARCHITECTURE.md", "README.md", "cli", "daemon", "docs", "packaging/man", "templates", "units")
+PLAIN = ("ARCHITECTURE.md", "README.md", "cli", "daemon", "docs", "packaging/man", "presets", "templates", "units")
 """What is written in systemd's own terms, or in plain English where it has none."""
 GONE = re.compile(
     # Not as a part of a longer word, but in names_with_underscores; in each case but that of an acronym.

@@ -16,6 +16,7 @@ from tests.presets.projects import project, proposed
 LOCK = "GEM\n  specs:\n    puma (6.4.2)\n      nio4r (~> 2.0)\n    rails (7.1.3)\n"
 FLASK = "from flask import Flask\n\napplication = Flask(__name__)\n"
 FASTAPI = "import fastapi\n\napi: fastapi.FastAPI = fastapi.FastAPI()\n"
+TORNADO = "import tornado.web\n\ntornado.ioloop.IOLoop.current().start()\n"
 MANAGE = 'os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")\n'
 
 
@@ -81,6 +82,43 @@ MANAGE = 'os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")\n'
         (project({"go.mod": "module example.org/shop\n"}, programs=("shop",)), "go", "the release has go.mod"),
         (project({"nginx.conf": "events {}"}), "nginx", "the release has nginx.conf"),
         (project({"Procfile": "web: bin/serve --port $PORT"}), "generic-port", "Procfile has a start command"),
+        (
+            project({"requirements.txt": "gunicorn\ngevent==24.2\n", "app.py": FLASK}),
+            "gunicorn-gevent",
+            "requirements.txt names gunicorn and requirements.txt names gevent 24.2",
+        ),
+        (
+            project({"Procfile": "web: gunicorn --worker-class=gevent app:app"}),
+            "gunicorn-gevent",
+            "Procfile starts gun",
+        ),
+        (
+            project({"Procfile": "web: gunicorn -k uvicorn.workers.UvicornWorker app:app"}),
+            "gunicorn-uvicorn",
+            "Procfile starts gunicorn uvicorn.workers.UvicornWorker",
+        ),
+        (project({"Pipfile": '[packages]\nhypercorn = "*"'}), "hypercorn", "Pipfile names hypercorn"),
+        (project({"requirements.txt": "granian[reload]==2.8"}), "granian", "requirements.txt names granian 2.8"),
+        (project({"requirements.txt": "uWSGI"}), "uwsgi", "requirements.txt names uwsgi"),
+        (
+            project({"requirements.txt": "tornado>=6", "serve.py": TORNADO}),
+            "tornado",
+            "requirements.txt names tornado 6",
+        ),
+        (project({"serve.py": TORNADO}), "tornado", "serve.py starts Tornado"),
+        (project({"requirements.txt": "waitress"}), "waitress", "requirements.txt names waitress"),
+        (project({"Gemfile": 'gem "unicorn"'}, "config.ru"), "unicorn", "Gemfile names unicorn"),
+        (project({}, "Passengerfile.json", "config.ru"), "passenger", "the release has Passengerfile.json"),
+        (project({"haproxy.cfg": "global"}), "haproxy", "the release has haproxy.cfg"),
+        (project({"Caddyfile": "{}"}), "caddy", "the release has Caddyfile"),
+        (project({"Cargo.toml": ""}), "rust", "the release has Cargo.toml"),
+        (project({"pom.xml": ""}, "target/shop.jar"), "java", "target/shop.jar is a Java archive"),
+        (project({"main.c": "x", "m.py": "LISTEN_FDS"}, programs=("bin/serve",)), "generic-exec", "bin/serve is"),
+        (
+            project({"m.py": "LISTEN_FDS NOTIFY_SOCKET"}, programs=("x",)),
+            "generic-notify",
+            "x is an executable program",
+        ),
         (project(programs=("bin/serve",)), "generic-port", "bin/serve is an executable program"),
     ],
 )
@@ -97,7 +135,7 @@ def test_nothing_is_proposed_for_nothing() -> None:
 
 def test_others_that_fit_follow() -> None:
     found = project({"requirements.txt": "gunicorn\nuvicorn\n", "main.py": FASTAPI})
-    assert [item.preset.name for item in proposed(found)][:2] == ["gunicorn", "uvicorn"]
+    assert [item.preset.name for item in proposed(found)][:2] == ["gunicorn-uvicorn", "gunicorn"]
 
 
 WORDS = st.sampled_from(

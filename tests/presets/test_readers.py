@@ -56,9 +56,15 @@ def test_the_application_of_a_start_command(line: str, kind: str, target: str) -
     [
         ("bin/serve --port $PORT", ""),
         ("bin/serve --port ${PORT}", ""),
-        ("bin/serve --port ${PORT:-80}", "bin/serve --port ${PORT:-80}"),
-        ("cd web && ./serve", "cd web && ./serve"),
-        ("./serve $HOME", "./serve $HOME"),
+        ("bin/serve --port ${PORT:-80}", "exec bin/serve --port ${PORT:-80}"),
+        ("cd web && ./serve", "cd web && exec ./serve"),
+        ("cd web && A=1 ./serve", "cd web && exec env A=1 ./serve"),
+        ("A=$B ./serve", "exec env A=$B ./serve"),
+        ("./serve | tee log", "./serve | tee log"),
+        ("./a & ./serve", "./a & ./serve"),
+        ("cd web; ./serve", "cd web; ./serve"),
+        ("./x && cd web", "./x && cd web"),
+        ("exec ./serve $HOME", "exec ./serve $HOME"),
     ],
 )
 def test_a_command_that_needs_a_shell(line: str, shell: str) -> None:

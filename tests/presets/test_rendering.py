@@ -14,7 +14,7 @@ from deployd import config
 from deployd.config import port_mode, steering
 from deployd.errors import InvalidFile, Refused
 from deployd.model.app import App
-from deployd_cli.presets.facts import Facts, Found
+from deployd_cli.presets.facts import Facts, Found, Package
 from deployd_cli.presets.rendering import Wishes, render, toml
 from tests.presets.projects import CATALOG
 
@@ -41,7 +41,7 @@ def test_every_preset_is_valid_and_raises_no_doubts(name: str) -> None:
     assert (app.release, app.instances, app.user) == ("/srv/web/current", 4, "www-data")
     assert [item.address for item in app.listen] == ["127.0.0.1:8080"]
     assert (*config.doubts(app), *steering.doubts(app), *port_mode.doubts(app)) == ()
-    assert app.exec[0].startswith("/") or app.exec[0] in {"app", "bin/server"}
+    assert app.exec[0].startswith("/") or app.exec[0] in {"app", "bin/server", "target/release/app"}
 
 
 @pytest.mark.parametrize("name", CATALOG.presets)
@@ -155,3 +155,35 @@ def test_the_values_that_are_used_are_known() -> None:
         result = render(CATALOG.get("puma"), WISHES, found, "", CATALOG.directories)
         assert {"probe", used} <= result.used
     assert "puma" not in result.used
+
+
+@pytest.mark.parametrize(
+    ("name", "facts", "words"),
+    [
+        ("granian", Facts(values={"wsgi": Found("a:b", "a.py")}), ("--interface", "wsgi", "a:b")),
+        ("granian", Facts(values={"wsgi": Found("a:b", "a.py"), "asgi": Found("c:d", "c.py")}), ("asgi", "c:d")),
+        ("java", Facts(packages=(Package("java:spring-boot-starter-web", "", "pom.xml"),)), ("--server.port=$PORT",)),
+        ("uwsgi", Facts(values={"uwsgi": Found("v/bin/uwsgi", "f"), "venv": Found("v", "f")}), ("--virtualenv", "v")),
+        ("uwsgi", Facts(), ("--plugin", "python3")),
+        (
+            "gunicorn-uvicorn",
+            Facts(packages=(Package("python:uvicorn-worker", "", "f"),)),
+            ("uvicorn_worker.UvicornWorker",),
+        ),
+        ("node", Facts(values={"start": Found(("next", "start"), "f")}), ("node_modules/.bin/next", "start")),
+        ("generic-port", Facts(values={"command": Found(("node", "x.js"), "f")}), ("/usr/bin/env", "node", "x.js")),
+        ("generic-port", Facts(values={"shell": Found("cd x && ./y", "f")}), ("/bin/sh", "-c", "cd x && ./y")),
+        ("unicorn", Facts(), ("-l", "127.0.0.1:8080")),
+    ],
+)
+def test_what_was_found_is_in_exec(name: str, facts: Facts, words: tuple[str, ...]) -> None:
+    argv = tomllib.loads(rendered(name, facts=facts))["exec"]
+    assert [word for word in argv if word in words] == list(words)
+
+
+@pytest.mark.parametrize("name", sorted(name for name, preset in CATALOG.presets.items() if preset.socket == "either"))
+def test_a_program_that_takes_the_socket_needs_no_port(name: str) -> None:
+    assert tomllib.loads(rendered(name)).get("mode") == "port"
+    raw = tomllib.loads(rendered(name, facts=Facts(marks={"takes-socket": "main.x"})))
+    assert "mode" not in raw
+    assert "--port=$PORT" not in raw["exec"]

@@ -12,7 +12,7 @@ from deployd_cli.presets.project import Project
 VALUES = {
     "asgi": "has an ASGI application",
     "wsgi": "has a WSGI application",
-    "tornado": "has a Tornado application",
+    "tornado_script": "starts Tornado",
     "program": "is an executable program",
     "jar": "is a Java archive",
     "script": "names a script",

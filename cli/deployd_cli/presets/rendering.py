@@ -62,6 +62,7 @@ def render(preset: Preset, wishes: Wishes, facts: Facts, reason: str, directorie
         "values": values,
         "packages": {package.key: package.version for package in facts.packages},
         "marks": facts.marks,
+        "found": frozenset(facts.values),
     }
     try:
         text = _environment(directories).get_template(name).render(context)
@@ -104,7 +105,7 @@ def _environment(directories: Sequence[Path]) -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(toml=toml, comment=printable)
-    environment.tests["at_least"] = _at_least
+    environment.tests.update(at_least=_at_least, startingwith=str.startswith)
     return environment
 
 

@@ -20,6 +20,7 @@ _SERVERS = {
     "granian": "asgi",
 }
 """Programs of Python whose argument is the application, as ``module:name``."""
+_SHELLS_OWN = frozenset({"cd", "eval", "exec", "export", "for", "if", "set", "source", "while", ".", "{"})
 SECRET = re.compile(r"SECRET|PASSW|TOKEN|KEY|CREDENTIAL|DSN|_URL$|_URI$", re.IGNORECASE)
 LONGEST = 4000
 
@@ -41,7 +42,19 @@ def parsed(text: str, file: str) -> tuple[Command, dict[str, str]] | None:
         words.pop(0)
     if not words:
         return None
-    return Command(tuple(words), file, text if _FOR_SHELL.search(text) else ""), assigned
+    return Command(tuple(words), file, _replacing(text) if _FOR_SHELL.search(text) else ""), assigned
+
+
+def _replacing(text: str) -> str:
+    """Return a command whose shell is replaced by the program, if possible, so that the program gets the signals."""
+    before, separator, last = text.rpartition("&&")
+    last = last.strip()
+    program = last.split(maxsplit=1)[0] if last else ""
+    plain = re.sub(r"&&|\$\{[^{}]*\}", "", text)
+    if not program or program in _SHELLS_OWN or re.search(r"[;|&(){}]|<<", plain):
+        return text
+    how = "exec env" if _ASSIGNMENT.fullmatch(program) else "exec"
+    return f"{before}{separator} {how} {last}".strip()
 
 
 def values(command: Command, assigned: dict[str, str]) -> dict[str, Found]:

@@ -23,7 +23,7 @@ _APPLICATIONS = {
     kind: re.compile(rf"^([A-Za-z_]\w*)(?:[ \t]*:[ \t]*[\w.]+)?[ \t]*=[ \t]*(?:{classes})\(", re.MULTILINE)
     for kind, classes in (("asgi", _ASGI), ("wsgi", _WSGI))
 }
-_TORNADO = re.compile(r"^def (make_app|create_app|make_application)\(\)", re.MULTILINE)
+_TORNADO = re.compile(r"^(?:import tornado|from tornado[. ]).*?IOLoop", re.MULTILINE | re.DOTALL)
 _SETTINGS = re.compile(r"""DJANGO_SETTINGS_MODULE["'],\s*["'](\w[\w.]{0,100})\.settings[\w.]{0,100}["']""")
 _MOST_DEPENDENCIES = 2000
 
@@ -40,6 +40,8 @@ def read(project: Project) -> Facts:
         if f"{directory}/bin/python" in project.names:
             values["python"] = Found(f"{directory}/bin/python", f"{directory}/bin/python")
             values["venv"] = Found(directory, f"{directory}/bin/python")
+            if (uwsgi := f"{directory}/bin/uwsgi") in project.names:
+                values["uwsgi"] = Found(uwsgi, uwsgi)
             break
     if settings := _SETTINGS.search(project.text("manage.py")):
         for kind in ("wsgi", "asgi"):
@@ -109,6 +111,6 @@ def _applications(project: Project) -> Iterator[tuple[str, Found]]:
             if application := pattern.search(text):
                 yield kind, Found(f"{module}:{application[1]}", file)
                 del kinds[kind]
-        if tornado and "tornado" in text and (factory := _TORNADO.search(text)):
-            yield "tornado", Found(f"{module}:{factory[1]}", file)
+        if tornado and _TORNADO.search(text):
+            yield "tornado_script", Found(file, file)
             tornado = False

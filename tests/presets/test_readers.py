@@ -71,6 +71,22 @@ def test_a_command_that_needs_a_shell(line: str, shell: str) -> None:
     assert facts_of(project({"Procfile": f"web: {line}"})).commands[0].shell == shell
 
 
+@pytest.mark.parametrize(
+    ("text", "kind", "name"),
+    [
+        ("app = Flask(__name__)", "wsgi", "app"),
+        ("web: Flask = flask.Flask('x')", "wsgi", "web"),
+        ("def application(environ, start_response):", "wsgi", "application"),
+        ("api = FastAPI(title='x')", "asgi", "api"),
+        ("async def app(scope, receive, send):", "asgi", "app"),
+    ],
+)
+def test_the_application_of_source_code(text: str, kind: str, name: str) -> None:
+    facts = facts_of(project({"shop/main.py": f"import x\n{text}\n"}))
+    assert set(facts.values) == {kind}
+    assert value(facts, kind) == f"shop.main:{name}"
+
+
 def test_the_interpreter_of_a_virtual_environment() -> None:
     facts = facts_of(project({"requirements.txt": "flask"}, "venv/bin/python"))
     assert (value(facts, "python"), value(facts, "venv")) == ("venv/bin/python", "venv")

@@ -19,8 +19,11 @@ _ASGI = (
     r"(?:fastapi\.)?FastAPI|(?:starlette\.applications\.)?Starlette|Quart|Sanic|Litestar|BlackSheep"
     r"|falcon\.asgi\.App|get_asgi_application|ProtocolTypeRouter|socketio\.ASGIApp"
 )
+_DEFINED = {"asgi": r"async def (\w+)\(scope, *receive, *send\)", "wsgi": r"def (\w+)\(environ, *start_response\)"}
 _APPLICATIONS = {
-    kind: re.compile(rf"^([A-Za-z_]\w*)(?:[ \t]*:[ \t]*[\w.]+)?[ \t]*=[ \t]*(?:{classes})\(", re.MULTILINE)
+    kind: re.compile(
+        rf"^(?:([A-Za-z_]\w*)(?:[ \t]*:[ \t]*[\w.]+)?[ \t]*=[ \t]*(?:{classes})\(|{_DEFINED[kind]})", re.MULTILINE
+    )
     for kind, classes in (("asgi", _ASGI), ("wsgi", _WSGI))
 }
 _TORNADO = re.compile(r"^(?:import tornado|from tornado[. ]).*?IOLoop", re.MULTILINE | re.DOTALL)
@@ -109,7 +112,7 @@ def _applications(project: Project) -> Iterator[tuple[str, Found]]:
             continue
         for kind, pattern in list(kinds.items()):
             if application := pattern.search(text):
-                yield kind, Found(f"{module}:{application[1]}", file)
+                yield kind, Found(f"{module}:{application[1] or application[2]}", file)
                 del kinds[kind]
         if tornado and _TORNADO.search(text):
             yield "tornado_script", Found(file, file)

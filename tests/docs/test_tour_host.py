@@ -54,10 +54,10 @@ def normal(lines: Iterable[str]) -> Iterator[str]:
     """Return the lines with T for times, D for dates and P for process IDs."""
     column = None
     for line in lines:
-        words = DATE.sub("D", TIME.sub("T", line)).split()
+        words = re.split(r"\s{2,}", DATE.sub("D", TIME.sub("T", line)).strip())
         if "PID" in words:
             column = words.index("PID")
-        elif not words:
+        elif words == [""]:
             column = None
         elif column is not None:
             words[column] = "P"

@@ -32,7 +32,6 @@ release = "/srv/demo/current"
 exec = ["/usr/bin/python3", "app.py"]
 listen = ["127.0.0.1:8080"]
 instances = 4
-routing = "shared"
 """
 RELEASES = ("v1", "v2", "v3", "v4")
 BROKEN = "v3"

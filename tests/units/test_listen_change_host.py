@@ -33,16 +33,17 @@ SURGE = pytest.mark.parametrize("surge", [1, 0], ids=["surge", "in-place"])
 def test_one_address_replaces_another(stage: Stage, surge: int) -> None:
     stage.deploy("v1", listen=OLD_LISTEN, rollout={"max_surge": surge})
     before = unit_files(stage)[FIRST]
-    stage.configure(listen=NEW_LISTEN)
+    stage.configure(listen=NEW_LISTEN, release=stage.release("v2", barrier=True))
     diff = stage.deployd("units", APP, "--diff").stdout
     assert "+ListenStream=127.0.0.1:8081" in diff
     assert "-ListenStream=127.0.0.1:8080" in diff
     plan = stage.json("plan", APP)
     with stage.load(100, 4) as old, stage.begin("apply") as begun:
-        begun.until("instance", state="starting")
+        stage.admit(begun.until("instance", state="starting")["instance"])
         with load_on_new(stage) as new:
             begun.until("instance", state="ready")
             assert unit_files(stage)[FIRST] == before
+            stage.admit()
             begun.until("closing")
             ended = begun.end()
             check_changed(stage, ended, old, new)

@@ -114,7 +114,7 @@ def test_runserver_of_django_is_refused_with_a_reason(release: Path, capsys: pyt
 def test_the_table_of_presets(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["presets"]) == 0
     heading, *rows = capsys.readouterr().out.splitlines()
-    assert heading.split() == ["PRESET", "SERVER", "SOCKET", "GATE", "FOR"]
+    assert heading.split() == ["PRESET", "SOCKET", "GATE", "FOR"]
     assert [row.split()[0] for row in rows] == list(CATALOG.presets)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from deployd.errors import InvalidFile
 
 SOCKETS = {
-    "inherited": "passed by systemd",
+    "inherited": "passed (fd 3)",
     "port": "a port of its own",
     "either": "either",
 }

@@ -11,9 +11,8 @@ from deployd_cli.text.words import dicts_of, indented, list_of, number_of, print
 
 HEADS = [
     Column("PRESET"),
-    Column("SERVER", shrinks=True, least=12),
-    Column("SOCKET", shrinks=True),
-    Column("GATE", shrinks=True),
+    Column("SOCKET"),
+    Column("GATE"),
     Column("FOR", shrinks=True),
 ]
 PROPERTIES = {
@@ -28,11 +27,11 @@ LABEL = 12
 
 
 def presets_lines(answer: Mapping[str, Any], *, width: int | None, paint: Paint) -> list[str]:
-    """Return the table of presets."""
-    rows: list[list[Cell | str]] = [
-        [Cell(text_of(item, "name"), "strong"), *(text_of(item, key) for key in ("title", "socket", "gate", "summary"))]
-        for item in dicts_of(answer, "presets")
-    ]
+    """Return the table of presets, with the first word on each gate."""
+    rows: list[list[Cell | str]] = []
+    for item in dicts_of(answer, "presets"):
+        gate, _, _ = text_of(item, "gate").partition(",")
+        rows.append([Cell(text_of(item, "name"), "strong"), text_of(item, "socket"), gate, text_of(item, "summary")])
     return table(HEADS, rows, width=width, paint=paint) if rows else []
 
 

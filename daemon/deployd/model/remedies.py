@@ -46,7 +46,8 @@ def remedy(said: Iterable[str], lines: Sequence[str], listen: Sequence[str]) -> 
 
 WITHOUT_READY = (
     'if the program cannot send READY=1 (sd_notify(3)), set type = "exec" and a probe in [gate]; if a child of it does,'
-    ' set NotifyAccess = "all" in [service]; if its start takes longer, raise timeout in [gate]'
+    ' set NotifyAccess = "all" in [service]; if its start takes longer, raise timeout in [gate]; deployd presets says'
+    " what servers can do"
 )
 
 
@@ -99,6 +100,6 @@ def _in_use(lines: Sequence[str], listen: Sequence[str]) -> str:
     other = "" if named else "; any other address must not be the same one in each instance (DEPLOYD_INSTANCE)"
     return (
         f"systemd holds {(named or listen)[0]} for the app: have the server take the socket that it is passed"
-        ' (LISTEN_FDS) instead of opening the address again, or listen on the port in $PORT with mode = "port"; see'
-        f" SERVERS in man deployd{other}"
+        ' (LISTEN_FDS) instead of opening the address again, or listen on the port in $PORT with mode = "port";'
+        f" deployd presets says how servers do that{other}"
     )

@@ -31,7 +31,10 @@ while True:
     fds = sorted(int(fd) for fd in os.listdir("/proc/self/fd"))
     with open(f"/proc/self/task/{os.getpid()}/children") as file:
         children = file.read().split()
-    said = [sys.argv[2:], os.environ["PORT"], listens, fds[:4], children, connection.recv(100)]
+    received = connection.recv(100)
+    if received == b"later":
+        connection.recv(1)  # the end of the client's side
+    said = [sys.argv[2:], os.environ["PORT"], listens, fds[:4], children, received]
     connection.sendall(repr(said).encode())
     connection.close()
 """
@@ -97,3 +100,14 @@ def test_only_the_port_is_replaced_in_a_word(text: str) -> None:
     assert port_mode.word("$PORT ${PORT} $PORTS") == "''\"$PORT\"' '\"$PORT\"' $PORTS'"
     if "$PORT" not in text and "${PORT}" not in text:
         assert found == text
+
+
+def test_a_client_that_ends_its_side_before_the_response_gets_none(tmp_path: Path) -> None:
+    """So does systemd-socket-proxyd; the manual says it."""
+    with running(APP, tmp_path) as (listener, _):
+        ask(listener)
+        with socket.create_connection(listener.getsockname(), DEADLINE) as connection:
+            connection.settimeout(DEADLINE)
+            connection.sendall(b"later")
+            connection.shutdown(socket.SHUT_WR)
+            assert connection.recv(1) == b""

@@ -11,6 +11,7 @@ import pytest
 
 from deployd_cli.commands import init
 from deployd_cli.main import main
+from tests.docs import readme
 from tests.presets.projects import CATALOG
 
 
@@ -135,3 +136,16 @@ def test_everything_about_one(name: str, capsys: pytest.CaptureFixture[str]) -> 
 def test_all_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["presets", "--json"]) == 0
     assert [item["name"] for item in json.loads(capsys.readouterr().out)["presets"]] == list(CATALOG.presets)
+
+
+def test_the_example_of_the_readme(apps: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    directory = tmp_path / "current"
+    (directory / "config").mkdir(parents=True)
+    (directory / "Gemfile").write_text('gem "rails"\n')
+    (directory / "Gemfile.lock").write_text("GEM\n  specs:\n    puma (6.4.2)\n    rails (7.1.3)\n")
+    (directory / "config/routes.rb").write_text('get "up" => "rails/health#show", as: :rails_health_check\n')
+    assert main(["init", "shop", "--release", str(directory)]) == 0
+    said = capsys.readouterr().err.replace(str(apps), "/etc/deployd/apps").splitlines()
+    section = readme.text().partition("## Two minutes\n")[2].partition("\n## ")[0]
+    shown = [line.strip() for line in section.splitlines() if line.startswith("    shop: ")]
+    assert [line for line in said if "bundle" not in line] == shown

@@ -26,7 +26,11 @@ RELEASE = typer.Option(
     "", "--release", metavar="DIR", help="Release directory; /srv/APP/current by default.", show_default=False
 )
 LISTEN = typer.Option(
-    "", "--listen", metavar="ADDRESS", help="Address of clients; 127.0.0.1:8080 by default.", show_default=False
+    "",
+    "--listen",
+    metavar="ADDRESS",
+    help="Address of clients; by default 127.0.0.1 and a port from 8080 on that no other app file has.",
+    show_default=False,
 )
 INSTANCES = typer.Option(
     0,
@@ -57,11 +61,11 @@ def init(
     Says why it chose the preset, and what to look at. Needs no daemon.
     """
     from deployd.model.app_name import name_problem
-    from deployd_cli.presets import app_file, catalog, proposing, rendering
+    from deployd_cli.presets import addresses, app_file, catalog, proposing, rendering
 
     if problem := name_problem(app):
         raise typer.BadParameter(problem, param_hint="APP")
-    address = listen_address(listen or "127.0.0.1:8080")
+    address = listen_address(listen) if listen else addresses.free(addresses.used(APPS, app))
     known = catalog.load()
     directory = absolute(release) or f"/srv/{app}/current"
     choice = proposing.choose(known, Path(directory), preset)

@@ -8,6 +8,8 @@
     facts          what is known of a release
     detection      pure: facts and presets to proposals, best first, each with its reason
     proposing      chooses one, and says what to look at
+    addresses      a loopback address that no other app has
+    installed      the programs of this machine that presets look for
     rendering      a preset's template and values to the text of an app file
     app_file       writes it whole, or not at all
 

@@ -135,8 +135,10 @@ def test_all_members_of_a_group_are_compared(count: int) -> None:
         kept = stored(app)
         with steering(kept) as later:
             later.sync(place.listeners())
-            # Of instance 1 two connections may be pending, so another one may come before it.
-            assert sorted({place.chosen() for _ in range(2 * count)}) == [*numbers]
+            # Connections without data are pending for a while, two of instance 1: others may come before it meanwhile.
+            seen = set[int]()
+            while len(seen) < count:
+                seen.add(place.chosen())
 
 
 def test_the_whole_order_is_tried() -> None:

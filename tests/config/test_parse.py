@@ -128,6 +128,7 @@ def test_refusals_at_the_top(top: dict[str, str], expected: str) -> None:
         ("[stop]\ntimeout = 0", ":5: stop.timeout: must be from 0.1 to 86400 seconds, not 0"),
         ("[environment]\nA-B = ''", ":5: environment.A-B: is not a valid name of an environment variable; use"),
         ("[environment]\nDEPLOYD_X = ''", ":5: environment.DEPLOYD_X: is reserved; names that start with"),
+        ("[environment]\nDEPLOYD_CHECK = 1", ":5: environment.DEPLOYD_CHECK: must be a string, not an integer"),
         ("[environment]\nNOTIFY_SOCKET = ''", ":5: environment.NOTIFY_SOCKET: is set by systemd for each process"),
         ("[environment]\nLISTEN_FDS = ''", ":5: environment.LISTEN_FDS: is set by systemd for each process"),
         ("[environment]\nOPTIND = ''", ":5: environment.OPTIND: is overwritten by the shell that starts the program"),

@@ -91,6 +91,15 @@ def test_the_manual_and_the_completions_have_their_places(tmp_path: Path) -> Non
     assert (share / "zsh/vendor-completions/_deployd").read_text().startswith("#compdef deployd")
 
 
+def test_integrations_are_where_app_files_name_them(tmp_path: Path) -> None:
+    assert install("--root", tmp_path).returncode == 0
+    for source in (CHECKOUT / "integrations").iterdir():
+        if source.is_file():
+            place = f"/usr/share/deployd/integrations/{source.name}"
+            assert place in source.read_text(), "its header says how it is used"
+            assert (tmp_path / place.lstrip("/")).read_bytes() == source.read_bytes()
+
+
 def test_without_go_md2man_all_but_the_manual_is_installed(checkout: Path, tmp_path: Path) -> None:
     (checkout / "packaging/man").mkdir()
     (checkout / "packaging/man/deployd.8.md").write_text("# DEPLOYD(8)\n\n## NAME\n")

@@ -41,6 +41,8 @@ _REALTIME = re.compile(r"SIG(RTMIN(\+([0-9]|[12][0-9]|30))?|RTMAX(-([0-9]|[12][0
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.@-]{0,254}\$?")
 _ENVIRONMENT_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
+# The only variable with this prefix that an app file sets: integrations/gunicorn.conf.py reads it.
+_CHECK = "DEPLOYD_CHECK"
 # Set by systemd for the process it starts (systemd.exec(5)). An assignment in the app file would override it and break
 # socket passing, readiness or the journal.
 _SYSTEMDS = (
@@ -236,7 +238,7 @@ def environment_key(key: str) -> str:
     """Check the name of an environment variable that an app file may set."""
     if not _ENVIRONMENT_KEY.fullmatch(key):
         raise Problem("is not a valid name of an environment variable; use letters, digits and _, with no digit first")
-    if key.startswith("DEPLOYD_"):
+    if key.startswith("DEPLOYD_") and key != _CHECK:
         raise Problem("is reserved; names that start with DEPLOYD_ belong to deployd, choose another name")
     if key in _SYSTEMDS.split():
         raise Problem("is set by systemd for each process (systemd.exec(5)); remove it")

@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.host.sources import debian_sources
+from tests.host.sources import codename, debian_sources
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CACHE = CHECKOUT / ".cache"
@@ -40,6 +40,11 @@ class HostRoot:
     lower: Path
     python: Path
     python_path: tuple[Path, ...]
+
+    @property
+    def suite(self) -> str:
+        """The Debian release of the root."""
+        return TRIXIE if self.name == TRIXIE else codename()
 
     @classmethod
     def native(cls) -> HostRoot:

@@ -22,7 +22,7 @@ class SourcesError(Exception):
 
 def debian_sources(suite: str) -> tuple[str, str]:
     """Return a deb822 source of `suite` like the machine's own, and the apt options to reach it."""
-    own = _codename()
+    own = codename()
     for stanza in _stanzas():
         # The archive itself, not its updates or security suites, and no third-party repository.
         if own in stanza.get("suites", "").split() and "main" in stanza.get("components", "").split():
@@ -32,7 +32,8 @@ def debian_sources(suite: str) -> tuple[str, str]:
     raise SourcesError(f"no source in {APT} has the suite {own}, so there is no mirror for {suite}")
 
 
-def _codename() -> str:
+def codename() -> str:
+    """Return the Debian release of this machine."""
     for line in Path("/etc/os-release").read_text().splitlines():
         if line.startswith("VERSION_CODENAME="):
             return line.partition("=")[2].strip('"')

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import lzma
-import os
 import platform
 import shutil
 import subprocess
@@ -16,15 +15,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.host.debian import MINUTES, Archive, DebianError
 from tests.host.root import CACHE
-from tests.host.sources import SourcesError, debian_sources
 
 SUITES = {"6.1": "bookworm", "6.12": "trixie"}
 METAPACKAGE = "linux-image-cloud-amd64"
 MODULES = ("inet_diag", "tcp_diag", "unix_diag")
 """In the order in which they are loaded: sock_diag(7) is built as modules."""
-MINUTES = 10
-"""The time that the packages may take to arrive."""
 
 
 class KernelError(Exception):
@@ -70,30 +67,15 @@ def fetch(version: str) -> Kernel:
 
 
 def _download(suite: str, work: Path) -> Path:
-    """Return the package, from the mirror that this machine uses and with package lists of our own."""
+    """Return the package."""
     try:
-        sources, options = debian_sources(suite)
-    except SourcesError as error:
+        archive = Archive(suite, work / "apt", architecture="amd64")
+        shown = archive.run("apt-cache", "show", "--no-all-versions", METAPACKAGE)
+        [package] = [line.split()[1].rstrip(",") for line in shown.splitlines() if line.startswith("Depends: ")]
+        archive.run("apt-get", "--quiet", "download", package)
+    except DebianError as error:
         raise KernelError(f"cannot download Debian's kernel: {error}") from error
-    for name in ("sources", "state/lists/partial", "cache/archives/partial"):
-        (work / name).mkdir(parents=True)
-    (work / "sources" / "debian.sources").write_text(sources)
-    own = {
-        "Dir::Etc::SourceList": "/dev/null",
-        "Dir::Etc::SourceParts": work / "sources",
-        "Dir::State": work / "state",
-        "Dir::State::Status": "/dev/null",
-        "Dir::Cache": work / "cache",
-        "APT::Sandbox::User": "root",  # another user cannot write here
-        "APT::Architecture": "amd64",
-        "Acquire::Languages": "none",
-    }
-    (work / "apt.conf").write_text(options + "".join(f'{name} "{value}";\n' for name, value in own.items()))
-    _run(work, "apt-get", "--quiet", "update")
-    shown = _run(work, "apt-cache", "show", "--no-all-versions", METAPACKAGE)
-    [package] = [line.split()[1].rstrip(",") for line in shown.splitlines() if line.startswith("Depends: ")]
-    _run(work, "apt-get", "--quiet", "download", package)
-    [found] = work.glob("*.deb")
+    [found] = (work / "apt").glob("*.deb")
     return found
 
 
@@ -116,24 +98,3 @@ def _unpack(package: Path, directory: Path) -> None:
     wanted = {"vmlinuz", *(f"{name}.ko" for name in MODULES)}
     if missing := wanted - {path.name for path in directory.iterdir()}:
         raise KernelError(f"{package.name} has no {' and no '.join(sorted(missing))}")
-
-
-def _run(work: Path, *command: str) -> str:
-    try:
-        done = subprocess.run(
-            command,
-            cwd=work,
-            env={**os.environ, "APT_CONFIG": str(work / "apt.conf"), "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=MINUTES * 60,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise KernelError(f"cannot download Debian's kernel: {error}") from error
-    # A mirror that does not answer is only a warning of `apt-get update`; then there is no such package.
-    if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line[:2] in {"E:", "W:"}] or [done.stderr.strip()]
-        raise KernelError(f"cannot download Debian's kernel: {' '.join(command)}: {said[0]}")
-    return done.stdout

@@ -1,4 +1,4 @@
-"""Steering on Debian 12's kernel with CAP_BPF alone. `make compat` runs all tests of reuseport there."""
+"""Steering on Debian 12's kernel with CAP_BPF alone. `make kernel` runs all tests of reuseport there."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.host import debian
 from tests.kernel import guest, package
 from tests.kernel.package import Kernel, KernelError, fetch
 
@@ -56,7 +57,7 @@ def test_a_guest_that_does_not_end_is_killed(kernel: Kernel) -> None:
 def test_without_packages_one_sentence_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sources = "Types: deb\nURIs: file:/nonexistent\nSuites: bookworm\nComponents: main\n"
     monkeypatch.setattr(package, "CACHE", tmp_path)
-    monkeypatch.setattr(package, "debian_sources", lambda suite: (sources, ""))
+    monkeypatch.setattr(debian, "debian_sources", lambda suite: (sources, ""))
     with pytest.raises(KernelError, match=r"^cannot download Debian's kernel: apt-get .*\S$") as raised:
         fetch("6.1")
     assert "\n" not in str(raised.value)

@@ -28,6 +28,9 @@ class Outcome(StrEnum):
 class Kind(StrEnum):
     FRESH = "fresh"  # a connection of its own, on schedule
     KEEPALIVE = "keepalive"
+    SLOW = "slow"  # a response that takes a while; this and the next two by long_requests.py
+    UPLOAD = "upload"  # a body that arrives in pieces
+    DOWNLOAD = "download"  # a body that is read in pieces
 
 
 TIMED = frozenset({Outcome.OK, Outcome.HTTP_ERROR, Outcome.TIMEOUT})  # a fast failure must not improve a percentile

@@ -8,14 +8,14 @@ PREFIX ?= /usr
 DESTDIR ?= /
 # How the demo's app takes connections: shared (one socket) or steered (one for each instance).
 ROUTING ?= shared
-# The kernel of `make compat`: 6.1 or 6.12.
+# The kernel of `make kernel`: 6.1 or 6.12.
 KERNEL ?= 6.1
 # Files of tests that run side by side, each with hosts of its own: more than cores, because tests also wait.
 WORKERS ?= $(shell echo $$(( $$(nproc) * 2 )))
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 export HOST
 
-.PHONY: help bootstrap demo shell test compat test-unit test-tools torture attacks bench simulate lint format install fresh-machine clean
+.PHONY: help bootstrap demo shell test compat kernel test-unit test-tools torture attacks bench simulate lint format install fresh-machine clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -32,7 +32,12 @@ shell: bootstrap  ## a shell on a disposable systemd host with deployd installed
 test: bootstrap  ## all tests, on real systemd hosts too (TESTS=... takes pytest's arguments)
 	@$(VENV_PYTHON) -m pytest $(PARALLEL) $(TESTS)
 
-compat: bootstrap  ## the tests of reuseport on Debian 12's kernel with CAP_BPF alone, in qemu (KERNEL=6.12: Debian 13's)
+# JSON=FILE keeps the figures, MARKDOWN=docs/servers.md writes them down; `-m tests.servers --help` says more.
+compat: bootstrap  ## real servers through 20 rollouts under load, and their bad releases (SERVERS="gunicorn puma" ROLLOUTS=3)
+	@$(VENV_PYTHON) -m tests.servers $(SERVERS) \
+		$(foreach option,ROLLOUTS MODE JSON MARKDOWN,$(if $($(option)),--$(shell echo $(option) | tr A-Z a-z) $($(option))))
+
+kernel: bootstrap  ## the tests of reuseport on Debian 12's kernel with CAP_BPF alone, in qemu (KERNEL=6.12: Debian 13's)
 	@$(VENV_PYTHON) -m tests.kernel $(KERNEL) $(TESTS)
 
 test-tools: bootstrap  ## the tests of the tools alone: hosts, load, demo, bench, torture, attacks (make test has them too)

@@ -28,7 +28,7 @@ class Activated:
     address: tuple[str, int]
 
     @classmethod
-    def start(cls, argv: Sequence[str | Path], directory: Path, env: Mapping[str, str] | None = None) -> Self:
+    def start(cls, argv: Sequence[object], directory: Path, env: Mapping[str, str] | None = None) -> Self:
         notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         path = directory / "notify"
         path.unlink(missing_ok=True)

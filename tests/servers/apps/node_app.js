@@ -1,0 +1,38 @@
+// The app of node. The file `behaviour` of the release says what is wrong with it; see tests/servers/server.py.
+"use strict";
+
+const fs = require("node:fs");
+const http = require("node:http");
+
+const behaviour = fs.readFileSync("behaviour", "utf8").trim();
+const [generation, instance] = ["GENERATION", "INSTANCE"].map((name) => Number(process.env[`DEPLOYD_${name}`]));
+const download = Buffer.alloc(4_000_000, "x");
+
+function json(response, value) {
+  response.setHeader("Content-Type", "application/json");
+  response.end(JSON.stringify(value));
+}
+
+const server = http.createServer((request, response) => {
+  const url = new URL(request.url, "http://demo");
+  const identity = { generation, instance, pid: process.pid };
+  if (behaviour === "errors") {
+    response.statusCode = 500;
+    response.end("this release answers 500\n");
+  } else if (url.pathname === "/slow") {
+    setTimeout(() => json(response, identity), 1000 * Number(url.searchParams.get("seconds")));
+  } else if (url.pathname === "/upload") {
+    let received = 0;
+    request.on("data", (chunk) => { received += chunk.length; });
+    request.on("end", () => json(response, { received }));
+  } else if (url.pathname === "/download") {
+    response.end(download);
+  } else {
+    json(response, identity);
+  }
+});
+
+if (behaviour === "crash") throw new Error("this release crashes");
+if (behaviour === "late") setTimeout(() => require("no-such-module"), 1000);
+else if (behaviour === "hang") setInterval(() => {}, 1000);
+else server.listen(Number(process.env.PORT || 3000));

@@ -1,0 +1,106 @@
+"""The servers themselves, from Debian and PyPI, fetched once into the cache and installed nowhere on this machine.
+
+Python packages are for the /usr/bin/python3 of the hosts, which read them from the checkout. Debian packages are
+unpacked into the host that needs them: what they would start is not wanted.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.host.debian import DebianError, download
+from tests.host.machine import Machine
+from tests.host.root import CACHE, CHECKOUT, IN_HOST, HostRoot
+from tests.servers.server import Server
+
+REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+KEPT = CACHE / "servers"
+MINUTES = 10
+"""The time that packages may take to arrive."""
+
+
+class ServersError(Exception):
+    """A server cannot be had."""
+
+
+def fetch(root: HostRoot, server: Server) -> None:
+    """Download what a server needs, if it is not in the cache. Raises ServersError."""
+    if server.python:
+        python_packages(root)
+    if server.debian:
+        debian_packages(root, server.debian)
+
+
+def python_packages(root: HostRoot) -> Path:
+    """Return a directory for PYTHONPATH with requirements.txt for the Python of this root."""
+    version = _python_version(root)
+    target = KEPT / f"python{version}"
+    wanted = REQUIREMENTS.read_text()
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with (KEPT / f"python{version}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # concurrent test runs fetch them once
+        stamp = target / "requirements.txt"
+        if stamp.exists() and stamp.read_text() == wanted:
+            return target
+        shutil.rmtree(target, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=KEPT, prefix=f"python{version}.new.") as temporary:
+            command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+            command += ["--target", f"{temporary}/all", "--python-version", version, "--implementation", "cp"]
+            command += ["--only-binary", ":all:", "--requirement", str(REQUIREMENTS)]
+            _run(command)
+            shutil.copy(REQUIREMENTS, f"{temporary}/all")
+            Path(temporary, "all").rename(target)
+    return target
+
+
+def _python_version(root: HostRoot) -> str:
+    """Return MAJOR.MINOR of /usr/bin/python3 of a root, a symlink to that version."""
+    return (root.lower / "usr/bin/python3").readlink().name.removeprefix("python")
+
+
+def debian_packages(root: HostRoot, names: Sequence[str]) -> list[Path]:
+    """Return the packages of these names, and those that they need and the root does not have."""
+    directory = KEPT / root.name / "+".join(sorted(names))
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with (KEPT / f"{root.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not directory.is_dir():
+            with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f"{directory.name}.new.") as temporary:
+                kept = Path(temporary, "packages")
+                kept.mkdir()
+                try:
+                    for package in download(root.suite, names, Path(temporary), root.lower / "var/lib/dpkg/status"):
+                        package.rename(kept / package.name)
+                except DebianError as error:
+                    raise ServersError(str(error)) from error
+                kept.rename(directory)
+    return sorted(directory.glob("*.deb"))
+
+
+def unpack(machine: Machine, packages: Sequence[Path]) -> None:
+    """Unpack Debian packages into a host. Their maintainer scripts do not run."""
+    for package in packages:
+        inside = IN_HOST / package.relative_to(CHECKOUT)
+        command = 'dpkg-deb --fsys-tarfile "$1" | tar --extract --directory / --keep-directory-symlink'
+        machine.run(["sh", "-c", command, "sh", str(inside)], timeout=120)
+
+
+def _run(command: Sequence[str]) -> None:
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=MINUTES * 60,
+        check=False,
+        env=os.environ,
+    )
+    if done.returncode:
+        raise ServersError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")

@@ -1,0 +1,12 @@
+"""gunicorn with sync workers under deployd: no request fails, and no release goes live whose workers do not serve."""
+
+from __future__ import annotations
+
+from tests.host.machine import Machine
+from tests.servers import python_servers
+from tests.servers.proof import prove
+from tests.servers.verdict import harmless
+
+
+def test_no_request_fails(own_machine: Machine) -> None:
+    harmless(prove(own_machine, python_servers.SYNC, "steered", rollouts=3))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from deployd.errors import DeploydError, ExitStatus, InvalidFile, InvalidRequest
 from deployd_cli.presets import catalog
-from deployd_cli.presets.preset import parse
+from deployd_cli.presets.preset import Guess, Preset, Rule, parse
+from tests.docs import readme
 from tests.presets.projects import CATALOG
 
 GOOD = """
@@ -114,3 +116,14 @@ def test_what_is_wrong_is_one_sentence(text: str, sentence: str) -> None:
 def test_a_name_has_no_capitals() -> None:
     with pytest.raises(InvalidFile, match="rename Thing"):
         parse("Thing", GOOD, "f")
+
+
+def test_the_readme_has_every_key_and_value() -> None:
+    text = (readme.CHECKOUT / "presets/README.md").read_text(encoding="utf-8")
+    example = text.partition("```toml\n")[2].partition("```")[0]
+    preset = parse("puma", example, "README.md")
+    assert not [
+        field.name for field in fields(Preset) if field.name not in {"name"} and not getattr(preset, field.name)
+    ]
+    assert not [field.name for field in fields(Rule) if not getattr(preset.rules[0], field.name)]
+    assert not [field.name for field in fields(Guess) if not getattr(preset.guesses["probe"], field.name)]

@@ -11,6 +11,7 @@ import pytest
 
 from deployd_cli.commands import init
 from deployd_cli.main import main
+from deployd_cli.presets import installed
 from tests.docs import readme
 from tests.presets.projects import CATALOG
 
@@ -21,6 +22,7 @@ def apps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory = tmp_path / "apps"
     directory.mkdir()
     monkeypatch.setattr(init, "APPS", directory)
+    monkeypatch.setattr(installed, "INTEGRATIONS", (tmp_path / "none", tmp_path))
     return directory
 
 
@@ -58,6 +60,17 @@ def test_it_writes_an_app_file_and_says_why(apps: Path, release: Path, capsys: p
         "shop: next: deployd check shop, then deployd apply shop",
     ]
     assert names(apps) == ["shop.toml"]
+
+
+def test_files_that_a_server_loads(
+    apps: Path, release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for found in (tmp_path, tmp_path / "none"):
+        monkeypatch.setattr(installed, "INTEGRATIONS", (found, Path("/no/such")))
+        assert main(["init", "shop", "--release", str(release), "--force"]) == 0
+        assert f"{found}/gunicorn.conf.py" in tomllib.loads((apps / "shop.toml").read_text())["exec"]
+        missing = f"exec needs {found}, which is missing; make install of deployd puts it there"
+        assert (missing in capsys.readouterr().err) == (not found.is_dir())
 
 
 def test_an_existing_file_is_kept_unless_forced(apps: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,7 +61,7 @@ def init(
     Says why it chose the preset, and what to look at. Needs no daemon.
     """
     from deployd.model.app_name import name_problem
-    from deployd_cli.presets import addresses, app_file, catalog, proposing, rendering
+    from deployd_cli.presets import addresses, app_file, catalog, installed, proposing, rendering
 
     if problem := name_problem(app):
         raise typer.BadParameter(problem, param_hint="APP")
@@ -69,12 +69,14 @@ def init(
     known = catalog.load()
     directory = absolute(release) or f"/srv/{app}/current"
     choice = proposing.choose(known, Path(directory), preset)
+    integrations = installed.integrations()
     wishes = rendering.Wishes(
         app=app,
         release=directory,
         listen=address,
         instances=instances or proposing.instances(choice, _processors()),
         user=user or (DEFAULT_USER if _exists(DEFAULT_USER) else ""),
+        integrations=str(integrations),
     )
     rendered = rendering.render(choice.preset, wishes, choice.facts, choice.reason, known.directories)
     path = APPS / f"{app}.toml" if not output else Path(output).absolute()
@@ -84,6 +86,8 @@ def init(
         app_file.write(path, rendered.text, replace=force)
     for line in choice.lines(rendered.used):
         message(f"{app}: {line}")
+    if f"{integrations}/" in rendered.text and not integrations.is_dir():
+        message(f"{app}: exec needs {integrations}, which is missing; make install of deployd puts it there")
     if output != "-":
         _report_written(app, path)
 

@@ -1,12 +1,21 @@
-"""The programs of this machine that presets look for."""
+"""What is installed on this machine: programs that presets look for, and files of deployd that servers load."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 from deployd_cli.presets.facts import Facts, Found
 from deployd_cli.presets.preset import Guess, Preset
+
+INTEGRATIONS = tuple(Path(prefix, "share/deployd/integrations") for prefix in ("/usr", "/usr/local", sys.prefix))
+"""Where the files that are loaded into servers may be installed."""
+
+
+def integrations() -> Path:
+    """Return the directory of the files that are loaded into servers; the usual one if there is none."""
+    return next((directory for directory in INTEGRATIONS if directory.is_dir()), INTEGRATIONS[0])
 
 
 def with_programs(facts: Facts, preset: Preset) -> Facts:

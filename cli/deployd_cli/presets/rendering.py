@@ -30,6 +30,8 @@ class Wishes:
     instances: int
     user: str
     """"" for root."""
+    integrations: str = "/usr/share/deployd/integrations"
+    """The directory of the files of deployd that are loaded into servers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ def render(preset: Preset, wishes: Wishes, facts: Facts, reason: str, directorie
         "bind": bind_of(wishes.listen),
         "instances": wishes.instances,
         "user": wishes.user,
+        "integrations": wishes.integrations,
         "preset": preset,
         "reason": reason,
         "values": values,

@@ -15,7 +15,7 @@ WORKERS ?= $(shell echo $$(( $$(nproc) * 2 )))
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 export HOST
 
-.PHONY: help bootstrap demo shell test compat kernel test-unit test-tools torture attacks bench simulate lint format install fresh-machine clean
+.PHONY: help bootstrap demo shell test compat kernel test-unit test-tools torture attacks bench simulate lint format install deb fresh-machine clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +76,9 @@ format: bootstrap  ## reformat and sort imports
 
 install:  ## install deployd's own files below DESTDIR with PREFIX; COMMAND=... makes PREFIX/bin/deployd, which runs it
 	@packaging/install --root "$(DESTDIR)" --prefix "$(PREFIX)" $(if $(COMMAND),--command "$(COMMAND)")
+
+deb:  ## build dist/deployd_VERSION_all.deb for Debian 12 and later, and check it with lintian
+	@packaging/deb
 
 fresh-machine: bootstrap  ## make test in a clone of this checkout on a minimal Debian (COMMAND=... runs something else)
 	@packaging/fresh-machine $(COMMAND)

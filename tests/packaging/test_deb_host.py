@@ -1,0 +1,71 @@
+"""The package, installed by dpkg into a host without deployd, does the whole job there, and takes it away again."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.docs.readme import CHECKOUT
+from tests.host.fixtures import MachineFactory
+from tests.host.machine import Machine
+from tests.host.root import HostRoot
+from tests.host.stage import APP, INSTANCES, Stage
+from tests.host.steered import unharmed
+from tests.servers.packages import debian_packages
+
+BUILD = 300.0
+
+
+@pytest.fixture(scope="module")
+def package() -> Path:
+    """Build the package."""
+    subprocess.run([CHECKOUT / "packaging/deb"], check=True, timeout=BUILD)
+    (found,) = (CHECKOUT / "dist").glob("deployd_*_all.deb")
+    return found
+
+
+@pytest.fixture
+def machine(package: Path, host_root: HostRoot, machine_factory: MachineFactory) -> Machine:
+    """A host with the package and what it depends on, and nothing else of deployd."""
+    shown = subprocess.run(["dpkg-deb", "--field", package, "Depends"], capture_output=True, text=True, check=True)
+    names = [word.split()[0].partition(":")[0] for word in shown.stdout.split(",")]
+    machine = machine_factory("package", install=False)
+    there = machine.path("/srv/packages")
+    there.mkdir(parents=True)
+    for one in (*debian_packages(host_root, names), package):
+        shutil.copy(one, there)
+    machine.path("/usr/sbin/policy-rc.d").unlink(missing_ok=True)  # of containers: starts no service
+    return machine
+
+
+@pytest.mark.timeout(600)
+def test_the_package_is_installed_used_and_purged(machine: Machine) -> None:
+    machine.run(["sh", "-c", "dpkg --install /srv/packages/*.deb"], timeout=BUILD)
+    states = (
+        machine.run(["systemctl", "is-active", "deployd"]).stdout,
+        machine.run(["systemctl", "is-enabled", "deployd"]).stdout,
+    )
+    assert states == ("active\n", "enabled\n")
+    stage = Stage(machine)
+    stage.deploy("v1", routing="steered")
+    with stage.load(rate=100, keepalive=2) as load:
+        assert stage.rollout(stage.release("v2")).result == "succeeded"
+        # An upgrade restarts the daemon in the middle of a rollout, which continues.
+        with stage.begin("rollout", "--release", stage.release("v3", barrier=True)) as begun:
+            begun.until("instance", state="starting")
+            machine.run(["sh", "-c", "dpkg --install /srv/packages/deployd_*.deb"], timeout=BUILD)
+            stage.admit()
+            assert begun.end().result == "succeeded"
+        unharmed(load.stop())
+    assert stage.status()["ready"] == INSTANCES
+    assert "deployd" in machine.run(["man", "-P", "cat", "deployd"]).stdout
+    machine.run(["dpkg", "--remove", "deployd"], timeout=BUILD)
+    assert stage.get()["generation"] == 3, "instances need no daemon"
+    machine.run(["dpkg", "--purge", "deployd"], timeout=BUILD)
+    assert not machine.path("/var/lib/deployd").exists()
+    assert machine.run(["systemctl", "list-units", "--all", "--plain", "--no-legend", f"{APP}*"]).stdout == ""
+    assert not list(machine.path("/etc/systemd/system").rglob(f"{APP}*"))
+    assert machine.path(f"/etc/deployd/apps/{APP}.toml").exists(), "the administrator's own file stays"

@@ -63,6 +63,7 @@ def render(preset: Preset, wishes: Wishes, facts: Facts, reason: str, directorie
         "preset": preset,
         "reason": reason,
         "values": values,
+        "command": _command(values),
         "packages": {package.key: package.version for package in facts.packages},
         "marks": facts.marks,
         "found": frozenset(facts.values),
@@ -73,6 +74,14 @@ def render(preset: Preset, wishes: Wishes, facts: Facts, reason: str, directorie
         raise InvalidFile(f"the template {name} of preset {preset.name} is wrong: {printable(str(error))}") from None
     _require_possible(preset, wishes, text, name)
     return Rendered(text, frozenset(values.used))
+
+
+def _command(values: Mapping[str, Content]) -> list[str]:
+    """Return the argv of the start command that was found: exec takes bare names of programs from the release."""
+    if shell := values.get("shell"):
+        return ["/bin/sh", "-c", str(shell)]
+    words = list(values.get("command") or ())
+    return ["/usr/bin/env", *words] if words and "/" not in words[0] else words
 
 
 class _Values(dict[str, Content]):

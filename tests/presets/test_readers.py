@@ -118,6 +118,10 @@ def test_the_script_of_node() -> None:
     assert value(project({"package.json": "{}"}, "src/index.js"), "script") == "src/index.js"
     started = project({"package.json": '{"scripts": {"start": "NODE_ENV=x node --enable-source-maps dist/main.js"}}'})
     assert (value(started, "script"), value(started, "environment")) == ("dist/main.js", {"NODE_ENV": "x"})
+    assert value(started, "node_options") == ("--enable-source-maps",)
+    options = project({"package.json": '{"scripts": {"start": "nodemon -r dotenv/config ./server.js --colour 1"}}'})
+    assert value(options, "node_options") == ("-r", "dotenv/config")
+    assert (value(options, "script"), value(options, "arguments")) == ("./server.js", ("--colour", "1"))
     assert value(project({"package.json": '{"scripts": {"start": "next start"}}'}), "start") == ("next", "start")
 
 

@@ -173,6 +173,7 @@ def test_the_values_that_are_used_are_known() -> None:
         ("node", Facts(values={"start": Found(("next", "start"), "f")}), ("node_modules/.bin/next", "start")),
         ("generic-port", Facts(values={"command": Found(("node", "x.js"), "f")}), ("/usr/bin/env", "node", "x.js")),
         ("generic-port", Facts(values={"shell": Found("cd x && ./y", "f")}), ("/bin/sh", "-c", "cd x && ./y")),
+        ("node", Facts(values={"start": Found(("next", "start", "-p", "$PORT"), "f")}), ("start", "-p", "8080")),
         ("generic-exec", Facts(values={"command": Found(("bin/x", "-p"), "f")}), ("bin/x", "-p")),
         ("generic-notify", Facts(values={"command": Found(("ruby", "x"), "f")}), ("/usr/bin/env", "ruby", "x")),
         ("unicorn", Facts(), ("-l", "127.0.0.1:8080")),

@@ -21,6 +21,9 @@ _SERVERS = {
 }
 """Programs of Python whose argument is the application, as ``module:name``."""
 _SHELLS_OWN = frozenset({"cd", "eval", "exec", "export", "for", "if", "set", "source", "while", ".", "{"})
+_NODE = frozenset({"node", "nodejs", "nodemon", "node-dev"})
+"""Those that restart a program when files change are for development: node itself takes their place."""
+_NODE_WITH_VALUE = frozenset({"-r", "--require", "--import", "--loader", "--experimental-loader", "-C", "--conditions"})
 SECRET = re.compile(r"SECRET|PASSW|TOKEN|KEY|CREDENTIAL|DSN|_URL$|_URI$", re.IGNORECASE)
 LONGEST = 4000
 
@@ -69,8 +72,8 @@ def values(command: Command, assigned: dict[str, str]) -> dict[str, Found]:
             asgi = program == "gunicorn" and any("vicorn" in word for word in command.words)
             found["asgi" if asgi else kind] = target
             break
-    if names[0] in ("node", "nodejs") and (script := _script(command.words[1:])):
-        found["script"] = script
+    if names[0] in _NODE:
+        found |= _node(command.words[1:])
     return {name: Found(content, command.file) for name, content in found.items() if content}
 
 
@@ -90,5 +93,11 @@ def _target(words: tuple[str, ...]) -> str:
     return f"{module}:application" if module else ""
 
 
-def _script(words: tuple[str, ...]) -> str:
-    return next((word for word in words if not word.startswith("-")), "")
+def _node(words: tuple[str, ...]) -> dict[str, Content]:
+    """Return the options of node, the script and its arguments."""
+    position = 0
+    while position < len(words) and words[position].startswith("-"):
+        position += 2 if words[position] in _NODE_WITH_VALUE else 1
+    if position >= len(words):
+        return {}
+    return {"node_options": words[:position], "script": words[position], "arguments": words[position + 1 :]}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployd.model.remedies import remedy
+from deployd.model.remedies import probe_remedy, remedy
 
 LISTEN = ("127.0.0.1:8080",)
 HOLDS = "systemd holds 127.0.0.1:8080 for the app: "
@@ -60,3 +60,10 @@ def test_what_systemd_said_has_a_remedy() -> None:
 @given(st.lists(st.text()), st.lists(st.text()), st.lists(st.text()))
 def test_any_words(said: list[str], lines: list[str], listen: list[str]) -> None:
     assert "\n" not in remedy(said, lines, [item.replace("\n", "") for item in listen])
+
+
+def test_a_refused_host_is_named() -> None:
+    said = probe_remedy("GET /up answered 400 instead of 200", "shop")
+    assert said.endswith('; if the app serves known hosts only, set host in probe: it was asked for "shop"')
+    for other in ("", "GET /400 answered 500 instead of 200", "did not answer within 2 s"):
+        assert probe_remedy(other, "shop") == other

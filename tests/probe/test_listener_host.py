@@ -16,7 +16,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         names = ("DEPLOYD_GENERATION", "DEPLOYD_INSTANCE", "LISTEN_FDS")
         body = json.dumps({name.rpartition("_")[2].lower(): int(os.environ[name]) for name in names}).encode()
-        self.send_response(500 if pathlib.Path("wrong").exists() else 200)
+        host = pathlib.Path("host")
+        known = not host.exists() or host.read_text().strip() == self.headers["Host"]
+        self.send_response(500 if pathlib.Path("wrong").exists() else 200 if known else 400)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Connection", "close")
         self.end_headers()
@@ -62,6 +64,20 @@ def test_a_program_with_one_socket_that_cannot_notify_is_probed(stage: Stage) ->
         record = unharmed(load.stop())
     assert set(record.generations()) <= {1, 3}, "no client has seen the wrong one"
     assert generations(stage) == {3}
+
+
+def test_a_program_that_serves_one_host_only_is_asked_for_it(stage: Stage) -> None:
+    settings = {"exec": ["/usr/bin/python3", "one.py"], "routing": "steered", "instances": 1}
+    stage.configure(
+        **settings,
+        release=one_socket(stage, "v1", host="www.example.com"),
+        gate={"type": "exec", "probe": {**HTTP, "host": "www.example.com"}},
+    )
+    assert stage.change("apply").result == "succeeded"
+    stage.configure(gate={"type": "exec", "probe": HTTP})
+    ended = stage.rollout(one_socket(stage, "v2", host="www.example.com"))
+    assert ended.result == "rolled-back", ended
+    assert f'set host in probe: it was asked for "{APP}"' in ended.reason
 
 
 def test_an_address_that_the_loopback_device_does_not_reach_has_a_private_socket(stage: Stage) -> None:

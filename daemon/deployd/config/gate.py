@@ -12,6 +12,7 @@ from deployd.model.app import App, Listen, ListenKind
 from deployd.model.gate import Gate, GateType, Probe
 
 LONGEST_PATH = 2048
+LONGEST_HOST = 255
 SHORTEST = 0.01
 """Shortest interval and timeout of a probe, in seconds."""
 HOUR = 3600.0
@@ -33,7 +34,7 @@ def gate(table: Table) -> Gate:
         watchdog=table.get("watchdog", values.duration(0, values.DAY), default.watchdog),
         learned="timeout" not in table,
     )
-    table.finish(dict.fromkeys(("http", "command", "expect", "interval", "fail_after"), "probe = { … }"))
+    table.finish(dict.fromkeys(("http", "host", "command", "expect", "interval", "fail_after"), "probe = { … }"))
     if found.type is GateType.EXEC and found.probe is None:
         raise table.fail("type", f'"exec" does not report readiness, so it needs a probe; {_EXAMPLE}')
     return found
@@ -93,9 +94,12 @@ def _probe(table: Table) -> Probe:
     if bool(http) == bool(command):
         both = "has both http and command; remove one of them" if http else f"has no http or command; {_EXAMPLE}"
         raise table.fail("command" if http else "", both)
+    if command and "host" in table:
+        raise table.fail("host", "is the Host header of a probe with http, and a command has none; remove it")
     probe = Probe(
         http=http,
         command=command,
+        host=table.get("host", host_header, ""),
         expect=table.get("expect", values.integer(200, 599), 200) if http else table.get("expect", _status, 0),
         interval=table.get("interval", values.duration(SHORTEST, HOUR), default.interval),
         timeout=table.get("timeout", values.duration(SHORTEST, HOUR), default.timeout),
@@ -106,6 +110,15 @@ def _probe(table: Table) -> Probe:
 
 
 _status = values.integer(0, 255)
+_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+
+
+def host_header(raw: Any) -> str:
+    """Convert a Host header: a name or an address, optionally with a port (RFC 9110, 7.2)."""
+    text = values.string(raw)
+    if len(text) > LONGEST_HOST or not _HOST.fullmatch(text):
+        raise Problem(f'must be a name or an address, optionally with a port, not "{text}"; write "www.example.com"')
+    return text
 
 
 def http_path(raw: Any) -> str:

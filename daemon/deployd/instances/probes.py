@@ -14,6 +14,7 @@ from deployd.instances.prober import Prober
 from deployd.model.app import App, Mode
 from deployd.model.gate import Answer
 from deployd.model.instance import Instance
+from deployd.model.remedies import probe_remedy
 from deployd.reuseport.probes import Aimed
 from deployd.systemd import observe
 from deployd.systemd.manager import Systemd
@@ -45,7 +46,8 @@ def prober(
 
         async def ask(where: str | Aimed) -> Answer:
             to = where if isinstance(where, str) else (where.socket, where.target)
-            return await probe.ask(to, app, asked.http, asked.expect, asked.timeout)
+            answer = await probe.ask(to, asked.host or app, asked.http, asked.expect, asked.timeout)
+            return answer if asked.host else replace(answer, problem=probe_remedy(answer.problem, app))
 
         try:
             if (aimed := aim(instance.number, asked.timeout)) is None:

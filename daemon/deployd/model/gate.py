@@ -51,6 +51,8 @@ class Probe:
     timeout: float = 2.0
     fail_after: int | None = None
     """Wrong answers in a row that fail the gate; 0 for never, None for the default."""
+    host: str = ""
+    """The Host header of the request; "" stands for the name of the app."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,18 @@ IN_BACKGROUND = (
 """For a program that exits with status 0 instead of getting ready."""
 
 
+def probe_remedy(problem: str, host: str) -> str:
+    """Return the problem of an HTTP probe, with what to do if the app may serve other hosts only than `host`, to which
+    the probe was sent because the app file names none."""
+    if not _REFUSES_HOST.search(problem):
+        return problem
+    return f'{problem}; if the app serves known hosts only, set host in probe: it was asked for "{host}"'
+
+
+_REFUSES_HOST = re.compile(r" answered (400|403|421) ")
+"""Bad Request of Django, Forbidden of Rails, Misdirected Request."""
+
+
 def stop_remedy(program: Sequence[str], processes: Sequence[str], signal: str) -> str:
     """Return what to do about an instance that did not end after `signal`.
 

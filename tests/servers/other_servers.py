@@ -15,7 +15,7 @@ PORT = Server(
     "port",
     "node http at $PORT",
     "generic-port",
-    {"exec": ["/usr/bin/node", "server.js"], **PROBE},
+    {"exec": ["/usr/bin/node", "server.js"], "drain": {"close_after": "0s"}, **PROBE},
     NODE_FILES,
     NODE_VERSION,
     modes=("steered",),
@@ -30,6 +30,24 @@ PUMA = Server(
     debian=("puma", "ruby-sd-notify"),
 )
 
+UNICORN = Server(
+    "unicorn",
+    "unicorn, rack",
+    "unicorn",
+    PROBE,
+    {"config.ru": APPS / "config.ru"},
+    "/usr/bin/unicorn --version",
+    debian=("unicorn",),
+)
+EXPRESS = Server(
+    "express",
+    "Express, node",
+    "express",
+    {"environment": {"NODE_PATH": "/usr/share/nodejs"}, **PROBE},
+    {"server.js": APPS / "express_app.js"},
+    "node -p \"require('/usr/share/nodejs/express/package.json').version\"",
+    debian=("node-express",),
+)
 NGINX_CONFIG = """\
 error_log stderr;
 worker_processes 2;
@@ -66,4 +84,4 @@ NGINX = Server(
     },
     note="a release is its configuration: no worker can fail late, and nothing can hang",
 )
-SERVERS = (NODE, PORT, PUMA, NGINX)
+SERVERS = (NODE, EXPRESS, PORT, PUMA, UNICORN, NGINX)

@@ -48,6 +48,8 @@ class Proof:
         machine = self.stage.machine
         if self.server.debian:
             packages.unpack(machine, packages.debian_packages(machine.root, self.server.debian))
+        if self.server.setup:
+            machine.run(["sh", "-e", "-c", self.server.setup])
         settings = self.preset(self.release("v1"))
         if self.server.python:
             directory = packages.python_packages(machine.root)

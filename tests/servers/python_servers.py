@@ -2,25 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from tests.servers.server import APPS, PYTHON, Server
 
 CHECK: dict[str, Any] = {"environment": {"DEPLOYD_CHECK": "/_status"}}
 PROBE: dict[str, Any] = {"gate": {"probe": {"http": "/_status"}}}
-WSGI = {"app.py": APPS / "flask_app.py"}
-ASGI = {"app.py": APPS / "fastapi_app.py"}
+WSGI: dict[str, Path | str] = {"app.py": APPS / "flask_app.py"}
+ASGI: dict[str, Path | str] = {"app.py": APPS / "fastapi_app.py"}
 
 
 def version(package: str) -> str:
     return f"{PYTHON} -c \"import importlib.metadata; print(importlib.metadata.version('{package}'))\""
 
 
-def gunicorn(name: str, title: str, preset: str) -> Server:
-    return Server(name, title, preset, CHECK, WSGI, version("gunicorn"), python=True)
+def of_python(name: str, title: str, package: str, settings: dict[str, Any], files: dict[str, Path | str]) -> Server:
+    """Return a server from PyPI whose preset has its name."""
+    return Server(name, title, name, settings, files, version(package), python=True)
 
 
-SYNC = gunicorn("gunicorn-sync", "gunicorn sync, Flask", "gunicorn-sync")
-GTHREAD = gunicorn("gunicorn", "gunicorn gthread, Flask", "gunicorn")
-UVICORN = Server("uvicorn", "uvicorn, FastAPI", "uvicorn", PROBE, ASGI, version("uvicorn"), python=True)
-SERVERS = (SYNC, GTHREAD, UVICORN)
+SYNC = of_python("gunicorn-sync", "gunicorn sync, Flask", "gunicorn", CHECK, WSGI)
+GTHREAD = of_python("gunicorn", "gunicorn gthread, Flask", "gunicorn", CHECK, WSGI)
+GEVENT = of_python("gunicorn-gevent", "gunicorn gevent, Flask", "gunicorn", CHECK, WSGI)
+UVICORN_WORKER = of_python(
+    "gunicorn-uvicorn",
+    "gunicorn, uvicorn-worker, FastAPI",
+    "gunicorn",
+    PROBE,
+    {**ASGI, "requirements.txt": "fastapi\nuvicorn\nuvicorn-worker\n"},
+)
+UVICORN = of_python("uvicorn", "uvicorn, FastAPI", "uvicorn", PROBE, ASGI)
+HYPERCORN = of_python("hypercorn", "hypercorn, FastAPI", "hypercorn", PROBE, ASGI)
+GRANIAN = replace(of_python("granian", "granian at $PORT, FastAPI", "granian", PROBE, ASGI), modes=("steered",))
+WAITRESS = replace(
+    of_python("waitress", "waitress at $PORT, Flask", "waitress", PROBE, WSGI),
+    modes=("steered",),
+    note="it has no graceful stop: a request on a connection that is still kept after *close_after* is cut off",
+)
+UWSGI = Server(
+    "uwsgi",
+    "uWSGI, Flask",
+    "uwsgi",
+    PROBE,
+    WSGI,
+    "/usr/bin/uwsgi --version",
+    debian=("uwsgi-core", "uwsgi-plugin-python3"),
+    setup="""
+ln -sf uwsgi-core /usr/bin/uwsgi
+cd /usr/lib/uwsgi/plugins
+[ -e python3_plugin.so ] || ln -s python3[0-9]*_plugin.so python3_plugin.so
+""",
+    python=True,
+)
+SERVERS = (GTHREAD, SYNC, GEVENT, UVICORN_WORKER, UVICORN, HYPERCORN, GRANIAN, WAITRESS, UWSGI)

@@ -45,6 +45,8 @@ class Server:
     """A command for the host's shell that prints the version of the server as its last word."""
     debian: tuple[str, ...] = ()
     """Debian packages that the host needs besides those of packaging/bootstrap."""
+    setup: str = ""
+    """What the host's shell does when they are unpacked, for what their maintainer scripts would do."""
     python: bool = False
     """True if it needs the Python packages of requirements.txt."""
     bad: tuple[Behaviour, ...] = BAD

@@ -8,6 +8,15 @@ const behaviour = fs.readFileSync("behaviour", "utf8").trim();
 const [generation, instance] = ["GENERATION", "INSTANCE"].map((name) => Number(process.env[`DEPLOYD_${name}`]));
 const download = Buffer.alloc(4_000_000, "x");
 
+// At a port of its own the program ends by itself, as any should: its clients leave before it closes their connections.
+let stopping = false;
+if (process.env.PORT) {
+  process.on("SIGTERM", () => {
+    stopping = true;
+    setTimeout(() => server.close(() => process.exit()), 1000);
+  });
+}
+
 function json(response, value) {
   response.setHeader("Content-Type", "application/json");
   response.end(JSON.stringify(value));
@@ -16,6 +25,7 @@ function json(response, value) {
 const server = http.createServer((request, response) => {
   const url = new URL(request.url, "http://demo");
   const identity = { generation, instance, pid: process.pid };
+  if (stopping) response.setHeader("Connection", "close");
   if (behaviour === "errors") {
     response.statusCode = 500;
     response.end("this release answers 500\n");

@@ -1,0 +1,12 @@
+"""A program at a port of its own under deployd: no request fails, and no bad release goes live."""
+
+from __future__ import annotations
+
+from tests.host.machine import Machine
+from tests.servers import other_servers
+from tests.servers.proof import prove
+from tests.servers.verdict import harmless
+
+
+def test_no_request_fails(own_machine: Machine) -> None:
+    harmless(prove(own_machine, other_servers.PORT, "steered", rollouts=3))

@@ -1,0 +1,12 @@
+"""puma under deployd, which says READY=1 itself: no request fails, and no bad release goes live."""
+
+from __future__ import annotations
+
+from tests.host.machine import Machine
+from tests.servers import other_servers
+from tests.servers.proof import prove
+from tests.servers.verdict import harmless
+
+
+def test_no_request_fails(own_machine: Machine) -> None:
+    harmless(prove(own_machine, other_servers.PUMA, "steered", rollouts=3))

@@ -18,7 +18,9 @@ def app(environ, start_response):
     return [b"ok"]
 {after}
 """
-WORKER_BOOT_ERROR = 3
+BOOT_ERRORS = {1, 3}
+"""Exit statuses of gunicorn: 3 for "Worker failed to boot.", but 1 from Debian's 20.1 if the second worker ends while
+the arbiter halts because of the first."""
 
 
 def gunicorn(
@@ -60,7 +62,7 @@ def test_a_worker_that_ends_early_fails_the_start(tmp_path: Path, fault: str, me
     with gunicorn(tmp_path, fault=fault) as server:
         assert server.said() == ""
         status, output = server.end()
-    assert status == WORKER_BOOT_ERROR, output
+    assert status in BOOT_ERRORS, output
     assert message in output
 
 
@@ -107,7 +109,7 @@ def app(environ, start_response):
     with gunicorn(tmp_path, check=check, status="500 No") as server:
         assert server.said() == ""
         status, output = server.end()
-    assert status == WORKER_BOOT_ERROR, output
+    assert status in BOOT_ERRORS, output
     assert f"DEPLOYD_CHECK: GET {check} was answered with 500 No" in output
 
 

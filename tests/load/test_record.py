@@ -58,7 +58,7 @@ def test_every_request_has_one_outcome(record: Record) -> None:
     outcomes = record.by_outcome()
     assert outcomes.total() == len(record)
     assert len(record.failed) == len(record) - outcomes[Outcome.OK]
-    assert len(record.of_kind(Kind.FRESH)) + len(record.of_kind(Kind.KEEPALIVE)) == len(record)
+    assert sum(len(record.of_kind(kind)) for kind in Kind) == len(record)
 
 
 @UNHURRIED

@@ -85,6 +85,10 @@ def test_the_connections_of_many_cgroups_are_requested_at_once() -> None:
         assert not any(found[cgroup] for cgroup in wanted[:-1])
 
 
+TICK = 0.05
+"""Seconds that are more than one tick of the kernel, in which it notes these times (10 ms, or less)."""
+
+
 def test_the_times_of_the_last_data_are_reported() -> None:
     with ground("127.0.0.1", [1]) as place:
         client = place.connect()
@@ -92,10 +96,11 @@ def test_the_times_of_the_last_data_are_reported() -> None:
         server, _ = place.sockets[1].accept()
         with server:
             inode = os.fstat(server.fileno()).st_ino
+            time.sleep(TICK)  # the handshake counts as sent
             client.sendall(b"request")
             assert Diag().traffic([cgroup])[inode].queued
             assert server.recv(16) == b"request"
-            time.sleep(0.05)
+            time.sleep(TICK)
             assert Diag().traffic([cgroup])[inode].received < Diag().traffic([cgroup])[inode].sent
             server.sendall(b"response")
             assert client.recv(16) == b"response"
@@ -120,8 +125,10 @@ def test_unread_data_is_reported_with_its_age_whether_the_connection_was_accepte
             assert third.recv(100) == b"GET /"
             ended.shutdown(socket.SHUT_WR)  # the end of the data is no data
             ages = Diag().unread([ours])[ours]
-        assert len(ages) - before == 2
-        assert all(0 <= age < 60 for age in ages)
+    # Other tests that run at the same time are in the same cgroup.
+    after = len(Diag().unread([ours])[ours])
+    assert 2 in {len(ages) - before, len(ages) - after}
+    assert all(0 <= age < 60 for age in ages)
     assert Diag().unread([]) == {}
 
 

@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
 from tests.host.machine import Machine
-from tests.host.root import HostRoot
+from tests.host.root import HostRoot, RootError
+from tests.host.sources import SourcesError
 from tests.servers import catalog, packages, result
 from tests.servers.proof import Pressure, prove
 from tests.servers.result import Row
 
-PRESSURE = Pressure(rate=60, keepalive=6, clients=2, seconds=2.0, gate=20)
+PRESSURE = Pressure(rate=60, keepalive=6, clients=2, seconds=2.0)
 
 
 def main(argv: list[str]) -> int:
@@ -34,9 +36,11 @@ def main(argv: list[str]) -> int:
         return fetch(options.names or list(catalog.SERVERS))
     rows: list[Row] = []
     for file in options.merge:
-        rows += result.load(file.read_text())[0]
+        stored = result.load(file.read_text())[0]
+        rows += [dataclasses.replace(row, note=catalog.SERVERS[row.server].note) for row in stored]
     if options.names or not options.merge:
         rows += measure(options.names or list(catalog.SERVERS), options.mode, options.rollouts)
+    rows.sort(key=lambda row: (list(catalog.SERVERS).index(row.server), row.mode != "steered"))
     conditions = f"{PRESSURE.rate:g} new connections a second, {PRESSURE.keepalive} clients with kept connections, and "
     conditions += f"{PRESSURE.clients} each with slow responses, uploads and downloads of {PRESSURE.seconds:g} s."
     print(result.text(rows), end="")
@@ -49,9 +53,10 @@ def main(argv: list[str]) -> int:
 
 def fetch(names: list[str]) -> int:
     try:
+        root = HostRoot.from_environment()
         for name in names:
-            packages.fetch(HostRoot.from_environment(), catalog.SERVERS[name])
-    except packages.ServersError as error:
+            packages.fetch(root, catalog.SERVERS[name])
+    except (packages.ServersError, RootError, SourcesError) as error:
         print(f"servers: {error}", file=sys.stderr)
         return 1
     return 0

@@ -98,7 +98,7 @@ class Proof:
         stopped = ended.result == "rolled-back" and self.untouched(before)
         if not stopped:  # the next one starts from a good release
             self.recover()
-        return Bad(str(behaviour), stopped, reason(ended), seconds, counted.requests, counted.failed)
+        return Bad(str(behaviour), stopped, reason(ended), seconds, counted.requests, counted.failed, counted.outcomes)
 
     def untouched(self, before: object) -> bool:
         """True if the same processes are ready as before the rollout."""

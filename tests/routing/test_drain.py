@@ -7,6 +7,8 @@ from collections.abc import Collection
 from typing import Any
 from unittest.mock import create_autospec
 
+import pytest
+
 from deployd.plan.idle_connections import Ending
 from deployd.routing.drain import Drain
 from deployd.routing.listeners import SHARED, Listeners
@@ -42,3 +44,23 @@ def test_connections_of_a_shared_socket_count_for_each_instance_that_accepts_fro
 
 def test_connections_of_a_shared_socket_are_not_closed_as_idle() -> None:
     assert asyncio.run(drain().close_idle(1, 5.0)) is Ending.IN_USE
+
+
+def waits_until(queued: list[int], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Return how many readings of the queue of instance 3, which has 5 connections, are left when the drain ends."""
+    monkeypatch.setattr("deployd.routing.drain.ACCEPTING", 0.05)
+    made = drain()
+    made._systemd.properties.return_value = {"ActiveState": "active"}  # type: ignore[attr-defined]
+    made._tcp.half_open.return_value = frozenset()  # type: ignore[attr-defined]
+    left = list(queued)
+    made._tcp.queues.side_effect = lambda: {3: left.pop(0) if left else 0}  # type: ignore[attr-defined]
+    asyncio.run(asyncio.wait_for(made.emptied(3, 3600.0, unix=False), 60))
+    return len(left)
+
+
+def test_an_instance_that_accepts_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert waits_until([5] * 1000, monkeypatch) > 0, "a probe may have been given up in its queue"
+
+
+def test_an_instance_that_is_busy_with_what_it_has_accepted_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert waits_until([4] * 30, monkeypatch) == 0

@@ -67,7 +67,7 @@ def test_releases_are_rolled_out_under_load(stage: Stage) -> None:
 
 
 def test_bad_releases_are_stopped(stage: Stage) -> None:
-    deploy(stage, PROBED)
+    deploy(stage, PROBED, stop={"timeout": "1h"})  # one that accepts nothing is not waited for so long
     before = stage.invocations()
     fixed = RUN.replace('int(os.environ["PORT"])', str(PORT))
     elsewhere = RUN.replace('int(os.environ["PORT"])', str(PORT + 1))

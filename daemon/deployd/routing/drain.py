@@ -25,6 +25,9 @@ HANDSHAKES = 3.0
 left when a listener closes migrates to the others (BPF_SK_REUSEPORT_SELECT_OR_MIGRATE)."""
 
 
+ACCEPTING = 3.0
+"""Seconds for which connections may wait at an instance that has not accepted any other."""
+
 SETTLED = 3
 """Readings in a row of an empty queue, after which nothing is on its way there any more."""
 
@@ -61,12 +64,18 @@ class Drain:
             await asyncio.sleep(POLL)  # a client that resolved an address just before it moved may be about to connect
         begun, now = self._tcp.half_open(), time.monotonic()
         handshakes, end = now + min(HANDSHAKES, limit), now + limit
+        served = now
         # A dead instance serves nothing; its queue goes to the others when the socket is closed.
         while now < end and self._accepts(number):
             begun &= self._tcp.half_open() if begun else begun
-            waiting = self._tcp.queues().get(listener) or (unix and self._unix.reached([number]))
+            queue = self._tcp.queues().get(listener, 0)
+            waiting = queue or (unix and self._unix.reached([number]))
             if not waiting and (not begun or now > handshakes):
                 return
+            if not queue or self._connections(number, unix=False) > queue:
+                served = now
+            elif now > served + ACCEPTING:
+                return  # all that it has are those that wait: it does not accept any
             await asyncio.sleep(POLL)
             now = time.monotonic()
 

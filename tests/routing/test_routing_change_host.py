@@ -87,6 +87,10 @@ def test_a_failed_change_leaves_the_old_routing(stage: Stage, routing: str) -> N
         unharmed(load.stop())
 
 
+def starting(stage: Stage) -> set[int]:
+    return {row["instance"] for row in stage.status()["instances"] if row["state"] == "starting"}
+
+
 @BOTH_WAYS
 def test_a_daemon_that_is_killed_in_between_continues(stage: Stage, routing: str) -> None:
     stage.deploy("v1", routing=other(routing), listen=[ADDRESS])
@@ -94,6 +98,9 @@ def test_a_daemon_that_is_killed_in_between_continues(stage: Stage, routing: str
     with stage.load(100, 4) as load, stage.begin("apply") as begun:
         number = begun.until("instance", state="starting")["instance"]
         stage.machine.run(["systemctl", "kill", "--signal=KILL", DAEMON])
+        begun.until("daemon-back")
+        # What has happened before the new daemon looks is no event.
+        stage.machine.wait_for(lambda: number in starting(stage), what="the new daemon to see it start")
         stage.admit(number)
         begun.until("instance", state="ready")
         stage.machine.run(["systemctl", "kill", "--signal=KILL", DAEMON])

@@ -169,6 +169,7 @@ class Stage:
             return 0  # no process now
         self.machine.run(["kill", "-STOP", str(pid)])  # it must not accept while its connections are counted
         proc = self.machine.path(f"/proc/{pid}")
+        self.machine.wait_for(lambda: "\nState:\tT" in (proc / "status").read_text(), what="the process to stop")
         inodes = {link.removeprefix("socket:[").removesuffix("]") for link in map(os.readlink, (proc / "fd").iterdir())}
         rows = [line.split() for line in (proc / "net/tcp").read_text().splitlines()[1:]]
         held = sum(row[9] in inodes and row[3] != LISTENING for row in rows)

@@ -17,6 +17,11 @@ def ready(stage: Stage) -> set[int]:
     return {item["instance"] for item in stage.status()["instances"] if item["ready"]}
 
 
+def all_serve(stage: Stage) -> None:
+    """Wait until all instances get connections: one that was killed counts as busy until the next recount."""
+    stage.machine.wait_for(lambda: sorted(instances(stage)) == [1, 2, 3, 4], what="connections to all instances")
+
+
 def test_a_killed_instance_loses_its_accepted_connections_only(stage: Stage) -> None:
     """Queued connections wait for the next process, because systemd has the listener open."""
     stage.deploy("v1", routing="steered", service={"RestartSec": "1s"})
@@ -28,7 +33,7 @@ def test_a_killed_instance_loses_its_accepted_connections_only(stage: Stage) -> 
             stage.machine.wait_for(partial(mended, stage, number, before), what="the instance to come back")
         record = load.stop()
     assert len(record.failed) <= held, (held, record.by_outcome())
-    assert sorted(instances(stage)) == [1, 2, 3, 4]
+    all_serve(stage)
 
 
 def test_in_a_crash_loop_the_queue_migrates_to_other_instances(stage: Stage) -> None:
@@ -49,7 +54,7 @@ def test_in_a_crash_loop_the_queue_migrates_to_other_instances(stage: Stage) -> 
         record = load.stop()
     assert len(record.failed) <= held, (held, record.by_outcome())
     assert 2 in sockets(stage)
-    assert sorted(instances(stage)) == [1, 2, 3, 4]
+    all_serve(stage)
 
 
 def test_a_hanging_instance_gets_one_connection_and_is_named(stage: Stage) -> None:
@@ -141,4 +146,4 @@ def test_the_queue_of_an_instance_stopped_by_hand_migrates(stage: Stage) -> None
         stage.machine.wait_for(lambda: len(ready(stage)) == 4, what="all instances")
         record = unharmed(load.stop())
     assert record.percentile(100) < 5
-    assert sorted(instances(stage)) == [1, 2, 3, 4]
+    all_serve(stage)

@@ -20,7 +20,7 @@ async def heard(address: str, rule: str) -> AsyncIterator[Counter[str]]:
     counts: Counter[str] = Counter()
 
     def hear(message: Message) -> bool:
-        # As a monitor it has lost its name, as it is told, sometimes later than BecomeMonitor is answered.
+        # A monitor loses its unique name, and may get NameLost for it only after the reply to BecomeMonitor.
         mine = message.destination == bus.unique_name
         if message.message_type in (MessageType.METHOD_CALL, MessageType.SIGNAL) and not mine:
             counts[message.member] += 1

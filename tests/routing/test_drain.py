@@ -64,3 +64,18 @@ def test_an_instance_that_accepts_nothing_is_not_waited_for(monkeypatch: pytest.
 
 def test_an_instance_that_is_busy_with_what_it_has_accepted_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert waits_until([4] * 30, monkeypatch) == 0
+
+
+@pytest.mark.parametrize(
+    ("queues", "left"),
+    [
+        ([None, 0], 1),  # it has no listener of its own
+        ([2, 0, 1, 0, 0, 0, 7], 1),  # one was still on its way from the proxy
+    ],
+)
+def test_what_a_proxy_has_passed_on_is_waited_for(queues: list[int | None], left: int) -> None:
+    made = drain()
+    read = list(queues)
+    made._tcp.unaccepted.side_effect = lambda _: read.pop(0)  # type: ignore[attr-defined]
+    asyncio.run(asyncio.wait_for(made.passed_on(3, 3600.0), 60))
+    assert len(read) == left

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import tomllib
 
@@ -21,13 +20,6 @@ def test_the_licence_is_that_of_the_project() -> None:
     paragraphs = (DEBIAN / "copyright").read_text().split("License: Expat\n")[-1]
     text = "\n".join(line.removeprefix(" ").removeprefix(".") for line in paragraphs.splitlines())
     assert text.split() == (CHECKOUT / "LICENSE").read_text().split("\n\n", 2)[2].split()
-
-
-def test_it_needs_what_the_installation_by_hand_installs() -> None:
-    depends = re.search(r"^Depends:\n((?: .*\n)+)", (DEBIAN / "control").read_text(), re.MULTILINE)
-    assert depends is not None
-    named = {line.strip(" ,").split(" ")[0] for line in depends[1].splitlines()}
-    assert {"dbus", "polkitd", "systemd"} <= named
 
 
 def test_its_scripts_are_correct() -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 from deployd.config.source import Table
-from deployd.model.app import App, Mode
+from deployd.model.app import PORT, App, Mode
 
 MOST_ADDRESSES = 6
 """sh can close the descriptors up to 9 only, and the sockets begin with 3."""
 
 _PORT = 'mode = "port"'
-_NAMED = re.compile(r"\$(?:PORT\b|\{PORT\})")
 
 
 def doubts(app: App) -> tuple[str, ...]:
@@ -21,7 +18,7 @@ def doubts(app: App) -> tuple[str, ...]:
     return tuple(
         f"exec passes {word} to the program as it is: with {_PORT} each instance gets a port of its own in its place"
         for word in app.exec[1:]
-        if _NAMED.search(word)
+        if PORT.search(word)
     )
 
 

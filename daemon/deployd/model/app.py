@@ -41,6 +41,9 @@ class Mode(StrEnum):
     """It listens on a loopback port of its own, and systemd-socket-proxyd(8) passes connections on to it."""
 
 
+PORT = re.compile(r"\$(?:PORT\b|\{PORT\})")
+"""What stands for the port of an instance in `exec`, in the mode PORT."""
+
 MOST_STEERED = 500
 """The most instances of a steered app: during a rollout there may be twice as many, and the kernel's tables have room
 for 1023."""

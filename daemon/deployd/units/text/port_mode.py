@@ -6,8 +6,7 @@ Nothing else needs to know the port, so none is recorded, and a start needs no d
 
 from __future__ import annotations
 
-import re
-
+from deployd.model.app import PORT
 from deployd.units.text.escape import shell
 
 PROXY = "/usr/lib/systemd/systemd-socket-proxyd"
@@ -17,12 +16,10 @@ _FIRST, _COUNT = 20000, 12000
 _MOST_CONNECTIONS = 65536
 """The default of systemd-socket-proxyd(8) is 256."""
 
-_NAMED = re.compile(r"\$(?:PORT\b|\{PORT\})")
-
 
 def word(argument: str) -> str:
     """Return a word of a shell script in which $PORT and ${PORT} are replaced, and all else is literal."""
-    return '"$PORT"'.join(shell(part) for part in _NAMED.split(argument))
+    return '"$PORT"'.join(shell(part) for part in PORT.split(argument))
 
 
 def setup(sockets: int) -> str:

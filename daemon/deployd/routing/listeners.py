@@ -208,24 +208,24 @@ class Listeners:
         """Why instances get new connections in turn, or "" if the least busy one gets the next connection."""
         return self._steering.in_turn
 
-    def recount(self, instances: Iterable[Instance] | None = None) -> bool:
+    def recount(self, instances: Iterable[Instance] | None = None) -> float:
         """Correct the kernel's counts if a process has started or ended since the last time, because one that is killed
-        may leave requests in flight, or after OFTEN. False if that has to wait, so that it takes little time. Raises
-        SteeringError."""
+        may leave requests in flight, or after OFTEN. Return the seconds that this has to wait, so that it takes little
+        time. Raises SteeringError."""
         processes = self._processes
         if instances is not None:
             processes = {item.number: item.invocation_id for item in instances if item.number in self._known}
         now = time.monotonic()
         if processes == self._processes and now < self._recounted + OFTEN:
-            return True
+            return 0
         if now < self._recount_at:
-            return False
+            return self._recount_at - now
         ports = {item.port for _, found in self._known.values() for item in found}
         ended = self._steering.recount(lambda: self._diag.cookies(ports))
         log.debug("%s: %d counted connections had ended", self._app, ended)
         self._processes, self._recounted = processes, now
         self._recount_at = now + RARELY * (time.monotonic() - now)
-        return True
+        return 0
 
     def loads(self) -> dict[int, Load]:
         """Number to what the kernel counts of the instance. Raises SteeringError."""

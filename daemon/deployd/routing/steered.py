@@ -88,7 +88,7 @@ class Steered(Backend):
             await self._unix.update(snapshot.instances)
             self._route()
             synced = self._tcp.sync()
-            recounted = self._tcp.recount(snapshot.instances)
+            wait = self._tcp.recount(snapshot.instances)
         except SteeringError as error:
             # The kernel continues with the weights that it has; no rollout waits for this.
             log.warning("%s: %s; trying again", self._app, error)
@@ -97,8 +97,8 @@ class Steered(Backend):
         if not synced:
             self._again.set(POLL)
             self._strays.set(HANDSHAKES)  # until then the kernel distributes by hash, also to frozen instances
-        if not recounted:
-            self._again.set(RETRY)
+        if wait:
+            self._again.set(wait)
         lost = self.unreachable()
         self._mending.update(lost, lost.keys() - self._leaving if snapshot.up else (), snapshot.settings)
         if self._candidates():

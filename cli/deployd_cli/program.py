@@ -36,6 +36,7 @@ COMMANDS = {
     "restart": "rollout",
     "scale": "rollout",
     "status": "status",
+    "health": "health",
     "history": "history",
     "compare": "compare",
     "releases": "releases",

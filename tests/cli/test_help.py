@@ -10,7 +10,7 @@ from deployd import __version__
 from deployd_cli.main import main
 from deployd_cli.program import COMMANDS
 
-NOUNS = {"presets", "check", "units", "plan", "status", "history", "releases", "logs", "compare"}
+NOUNS = {"presets", "check", "units", "plan", "status", "health", "history", "releases", "logs", "compare"}
 
 ROLLOUT_OPTIONS = {"--no-block", "--supersede", "--json"}
 
@@ -28,6 +28,7 @@ OPTIONS: dict[str, set[str]] = {
     "restart": ROLLOUT_OPTIONS,
     "scale": ROLLOUT_OPTIONS,
     "status": {"--watch", "--exit-code", "--json"},
+    "health": {"--json"},
     "history": {"--before", "--json"},
     "repair": {"--json"},
     "compare": {"--json"},

@@ -153,6 +153,11 @@ def test_a_first_deployment_that_came_to_nothing_says_why() -> None:
     last = replace(generation(1, Result.FAILED), reason="instance 1 exited with status 3")
     found = shown(generation=None, last=last)
     assert found["generation"] is None
+    ended = {"generation": 1, "cause": "rollout", "result": "failed", "reason": last.reason}
+    assert found["last_rollout"] == ended
+    deployed = shown(last=last)
+    assert (deployed["last_rollout"], deployed["last_failure"]) == (ended, None)
+    assert shown()["last_rollout"] is None
     assert found["last_failure"] == {
         "generation": 1,
         "release": "/srv/demo/1",

@@ -56,7 +56,7 @@ class Statuses:
                 up=controller is not None and controller.is_up(),
                 probation=probation,
                 crashes=0 if probation is None else self._crashes(probation),
-                last=next(iter(history.entries(name, 1)), None) if current is None and rollout is None else None,
+                last=next(iter(history.entries(name, 1)), None) if rollout is None else None,
                 history_error=trouble,
             )
         )

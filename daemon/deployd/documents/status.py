@@ -62,7 +62,7 @@ class Snapshot:
     crashes: int
     """Crashes of instances of the generation on probation."""
     last: Entry | None
-    """The newest generation of an app that is not deployed."""
+    """The newest generation, unless a rollout is under way."""
     history_error: str
     """Why the history cannot be used; "" if it can."""
 
@@ -92,7 +92,8 @@ def status(of: Snapshot) -> Json:
         "standby": of.standby,
         "watch": None if of.probation is None else watch(of.probation, of.crashes),
         "history_error": of.history_error or None,
-        "last_failure": None if of.last is None else _last_failure(of.last),
+        "last_rollout": None if of.last is None else _last_rollout(of.last),
+        "last_failure": None if of.last is None or of.generation is not None else _last_failure(of.last),
         "rollout": None if of.rollout is None else _rollout(of.rollout, of.target),
         "boot": of.boots,
         "gate_timeout": generation.settings.gate.timeout if generation else None,
@@ -127,6 +128,15 @@ def watch(probation: Probation, crashes: int) -> Json:
         "reason": probation.failed or probation.stays,
         "failed": bool(probation.failed),
         "crashes": crashes,
+    }
+
+
+def _last_rollout(generation: Entry) -> Json:
+    return {
+        "generation": generation.number,
+        "cause": str(generation.cause),
+        "result": str(generation.result),
+        "reason": generation.reason,
     }
 
 

@@ -1,0 +1,45 @@
+"""deployd health: a check plugin for monitoring systems."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from deployd.errors import DeploydError, Unreachable
+from deployd_cli.monitoring.plugin import document, plugin_lines, unknown_document, unknown_line
+from deployd_cli.monitoring.verdict import State, Verdict, verdict, worst
+from deployd_cli.options import APP_OR_ALL, JSON
+from deployd_cli.output import show, show_json
+from deployd_cli.text.words import dicts_of
+
+if TYPE_CHECKING:
+    from deployd.api import Client
+
+
+def health(app: str = APP_OR_ALL, as_json: bool = JSON) -> None:
+    """Print the state of each app like a Nagios plugin. Changes nothing."""
+    from deployd_cli.session import run
+
+    try:
+        verdicts = run(lambda client: _verdicts(client, app))
+    except DeploydError as error:
+        if as_json:
+            show_json(unknown_document(str(error)))
+        else:
+            show([unknown_line(str(error))])
+        raise typer.Exit(State.UNKNOWN) from error
+    if as_json:
+        show_json(document(verdicts))
+    else:
+        show(plugin_lines(verdicts, single=bool(app)))
+    raise typer.Exit(worst(verdicts))
+
+
+async def _verdicts(client: Client, app: str) -> list[Verdict]:
+    """Return the states of the apps. A check does not start a daemon that was stopped. Raises DeploydError."""
+    if not await client.present():
+        raise Unreachable("the daemon is not running; start it with: systemctl start deployd")
+    return [
+        verdict(item) for item in ([await client.status(app)] if app else dicts_of(await client.describe(), "apps"))
+    ]

@@ -3,7 +3,7 @@
 watch.py waits for a rollout across restarts of the daemon. The client imports only bus, errors, names and replies,
 nothing of the daemon itself.
 
-Answers are the JSON objects of units/org.deployd1.xml as plain dicts, not classes: the command prints them unchanged
+Answers are the JSON objects of deployd(1) as plain dicts, not classes: the command prints them unchanged
 (``--json``), and a newer daemon may have fields that the command does not know.
 """
 

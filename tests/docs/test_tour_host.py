@@ -30,7 +30,7 @@ def test_the_shell_says_what_it_has(terminal: Terminal) -> None:
 
 def test_it_has_the_manual(terminal: Terminal) -> None:
     lines = terminal.type("man -P cat deployd | head -n 4")
-    assert lines[0].startswith("deployd(8)")
+    assert lines[0].startswith("deployd(1)")
     assert lines[-1].strip() == "deployd - roll out releases of web applications without downtime"
 
 

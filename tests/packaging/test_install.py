@@ -81,8 +81,8 @@ def test_the_manual_and_the_completions_have_their_places(tmp_path: Path) -> Non
     done = install("--root", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     share = tmp_path / "usr/share"
-    page = share / "man/man8/deployd.8"
-    assert page.read_text().splitlines()[1] == ".TH deployd 8"
+    page = share / "man/man1/deployd.1"
+    assert page.read_text().splitlines()[1] == ".TH deployd 1"
     assert "\\fC" not in page.read_text()
     shown = subprocess.run(["man", "--warnings", "--local-file", page], capture_output=True, text=True, check=True)
     assert shown.stderr == "", "a table that is too wide, or text that man takes for a macro"

@@ -37,7 +37,7 @@ def _one_by_one(app: App) -> tuple[str, ...]:
         return ()
     return (
         "gunicorn with sync workers answers one request at a time: at high load with rare costly requests, clients may"
-        f' wait less with routing = "shared" than with {_STEERED}; see routing in deployd(8)',
+        f' wait less with routing = "shared" than with {_STEERED}; see routing in deployd.app(5)',
     )
 
 

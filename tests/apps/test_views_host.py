@@ -156,6 +156,14 @@ def test_the_journal_has_a_rollout_with_its_fields(stage: Stage) -> None:
     assert "Subject: " in explained
 
 
+def test_systemctl_status_of_the_app_shows_its_rollouts(stage: Stage) -> None:
+    stage.deploy("v1")
+    assert stage.rollout(stage.release("v2")).result == "succeeded"
+    stage.machine.run(["journalctl", "--sync"])
+    for command in (["systemctl", "status", "--no-pager", f"{APP}.service"], ["journalctl", f"--unit={APP}.service"]):
+        assert f"{APP}: rollout of generation 2 succeeded" in stage.machine.run(command).stdout, command
+
+
 def test_check_accepts_a_valid_file(stage: Stage) -> None:
     stage.configure(release=stage.release("v1"))
     done = stage.deployd("check", APP)

@@ -30,6 +30,7 @@ def test_an_entry_carries_the_fields(event: EventName) -> None:
         "DEPLOYD_GENERATION": "7",
         "DEPLOYD_INSTANCE": "3",
         "UNIT": "demo@3.service",
+        "OBJECT_SYSTEMD_UNIT": "demo.service",
         "MESSAGE_ID": journal.MESSAGE_IDS[event],
     }
     assert journal.sentence("demo", event, data).startswith("demo: ")

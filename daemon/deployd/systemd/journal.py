@@ -72,8 +72,13 @@ def open_journal() -> Any:
 
 
 def fields(app: str, event: EventName, data: dict[str, Any]) -> dict[str, str]:
-    """Return the journal fields of an event."""
-    found = {"DEPLOYD_APP": app, "UNIT": unit_name.app_unit(app)}
+    """Return the journal fields of an event.
+
+    With OBJECT_SYSTEMD_UNIT, `journalctl -u` and `systemctl status` of the app unit show the entry, which they do for
+    UNIT only if PID 1 wrote it.
+    """
+    unit = unit_name.app_unit(app)
+    found = {"DEPLOYD_APP": app, "UNIT": unit, "OBJECT_SYSTEMD_UNIT": unit}
     if event in MESSAGE_IDS:
         found["MESSAGE_ID"] = MESSAGE_IDS[event]
     generation = data.get("generation") or data.get("to")

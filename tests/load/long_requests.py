@@ -5,18 +5,15 @@ like tests.load, by tests.load.client. Nothing is sent twice. The server must ha
 after N seconds), /upload (a POST, answered when the body has arrived) and /download (of a few megabytes).
 """
 
-import argparse
-import contextlib
 import errno
-import json
 import socket
-import sys
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
+from tests.load.clients import Clients, drive, parser
 from tests.load.exchange import outcome_of
-from tests.load.record import Kind, Mark, Outcome, Record, Request
+from tests.load.record import Kind, Outcome, Request
 
 PIECES = 20
 UPLOAD = 1_000_000
@@ -37,29 +34,16 @@ class Failure(Exception):
         self.status = status
 
 
-class Clients:
-    """Clients of all kinds, a thread for each. `run` returns when `stop` was called and the last request has ended."""
+class LongRequests(Clients):
+    """Clients of all three kinds."""
 
     def __init__(self, address: tuple[str, int], seconds: float, timeout: float) -> None:
-        self.address = address
+        super().__init__(address, timeout)
         self.seconds = seconds
-        self.timeout = timeout
-        self.done: list[Request] = []
-        self.marks: list[Mark] = []
-        self.stopping = threading.Event()
         self.first = {Kind.SLOW: self.slow, Kind.UPLOAD: self.upload, Kind.DOWNLOAD: self.download}
 
-    def run(self, clients: int, on_ready: Callable[[], None]) -> Record:
-        start = time.monotonic()
-        threads = [threading.Thread(target=self.client, args=(kind,)) for kind in self.first for _ in range(clients)]
-        for thread in threads:
-            thread.start()
-        on_ready()
-        self.stopping.wait()
-        end = time.monotonic()
-        for thread in threads:
-            thread.join()
-        return Record.of(self.done, start, end, self.marks)
+    def loops(self, clients: int) -> Sequence[Callable[[], None]]:
+        return [partial(self.client, kind) for kind in self.first for _ in range(clients)]
 
     def client(self, kind: Kind) -> None:
         while not self.stopping.wait(PAUSE):
@@ -129,39 +113,11 @@ def answer(connection: socket.socket, pause: float = 0.0) -> int:
     return status
 
 
-def say(line: str) -> None:
-    print(line, flush=True)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python3 -m tests.load.long_requests")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--clients", type=int, default=1, help="of each kind")
-    parser.add_argument("--seconds", type=float, default=2.0, help="that a request lasts")
-    parser.add_argument("--timeout", type=float, default=15.0, help="seconds without a byte")
-    arguments = parser.parse_args()
-    clients = Clients((arguments.host, arguments.port), arguments.seconds, arguments.timeout)
-
-    def execute() -> None:
-        for line in sys.stdin:
-            command, _, rest = line.strip().partition(" ")
-            if command == "stop":
-                break
-            if command == "mark":
-                clients.marks.append(Mark(rest, time.monotonic()))
-                say(f"mark {rest} {clients.marks[-1].at}")
-            elif command == "progress":
-                done = list(clients.done)
-                say("progress " + json.dumps({"requests": len(done), "failed": sum(item.failed for item in done)}))
-        clients.stopping.set()
-
-    threading.Thread(target=execute, daemon=True).start()
-    record = clients.run(arguments.clients, lambda: say("ready"))
-    with contextlib.suppress(BrokenPipeError):
-        say(json.dumps(record.summary()))
-        record.dump(sys.stdout)
-        sys.stdout.flush()
+    arguments = parser("tests.load.long_requests")
+    arguments.add_argument("--seconds", type=float, default=2.0, help="that a request lasts")
+    options = arguments.parse_args()
+    drive(LongRequests((options.host, options.port), options.seconds, options.timeout), options.clients)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ class Kind(StrEnum):
     SLOW = "slow"  # a response that takes a while; this and the next two by long_requests.py
     UPLOAD = "upload"  # a body that arrives in pieces
     DOWNLOAD = "download"  # a body that is read in pieces
+    WEBSOCKET = "websocket"  # a message on a WebSocket, or the opening of one; by websocket_clients.py
 
 
 TIMED = frozenset({Outcome.OK, Outcome.HTTP_ERROR, Outcome.TIMEOUT})  # a fast failure must not improve a percentile

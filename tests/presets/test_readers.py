@@ -221,3 +221,4 @@ def test_marks_of_source_code() -> None:
         "reads-port": "server.js",
         "handles-sigterm": "server.js",
     }
+    assert "takes-socket" in facts_of(project({"src/main.rs": "TcpListener::from_raw_fd(3)"})).marks

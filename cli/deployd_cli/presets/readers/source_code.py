@@ -10,7 +10,7 @@ from deployd_cli.presets.project import Project
 _SUFFIXES = (".py", ".js", ".cjs", ".mjs", ".ts", ".go", ".rs", "Caddyfile")
 _MARKS = {
     "takes-socket": re.compile(
-        r"LISTEN_FDS|\bfd:\s*3\b|fileno=3\b|\bfd/3\b|NewFile\(3\b|activation\.Listeners\w*\(|ListenFd::from_env|listen_fds\("
+        r"LISTEN_FDS|\bfd:\s*3\b|fileno=3\b|\bfd/3\b|NewFile\(3\b|activation\.Listeners\w*\(|ListenFd::from_env|listen_fds\(|\bfrom_raw_fd\(3\b"
     ),
     "notifies": re.compile(r"NOTIFY_SOCKET|READY=1|SdNotify\w*\(|sd_notify|systemd-notify"),
     "reads-port": re.compile(r"""env(?:iron)?\.PORT\b|["']PORT["']"""),

@@ -35,7 +35,7 @@ test: bootstrap  ## all tests, on real systemd hosts too (TESTS=... takes pytest
 # JSON=FILE keeps the figures, MARKDOWN=docs/servers.md writes them down; `-m tests.servers --help` says more.
 compat: bootstrap  ## real servers through 20 rollouts under load, and their bad releases (SERVERS="gunicorn puma" ROLLOUTS=3)
 	@$(VENV_PYTHON) -m tests.servers $(SERVERS) \
-		$(foreach option,ROLLOUTS MODE JSON MARKDOWN,$(if $($(option)),--$(shell echo $(option) | tr A-Z a-z) $($(option))))
+		$(foreach option,ROLLOUTS MODE JOBS MINUTES JSON MARKDOWN,$(if $($(option)),--$(shell echo $(option) | tr A-Z a-z) $($(option))))
 
 kernel: bootstrap  ## the tests of reuseport on Debian 12's kernel with CAP_BPF alone, in qemu (KERNEL=6.12: Debian 13's)
 	@$(VENV_PYTHON) -m tests.kernel $(KERNEL) $(TESTS)

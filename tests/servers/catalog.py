@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.servers import other_servers, python_servers
+from tests.servers import compiled_servers, node_servers, python_servers, ruby_servers, web_servers
 from tests.servers.server import Server
 
-SERVERS: dict[str, Server] = {server.name: server for server in (*python_servers.SERVERS, *other_servers.SERVERS)}
+GROUPS = (python_servers, node_servers, ruby_servers, compiled_servers, web_servers)
+SERVERS: dict[str, Server] = {server.name: server for group in GROUPS for server in group.SERVERS}

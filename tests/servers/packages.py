@@ -30,8 +30,9 @@ class ServersError(Exception):
     """A server cannot be had."""
 
 
-def fetch(root: HostRoot, server: Server) -> None:
-    """Download what a server needs, if it is not in the cache. Raises ServersError."""
+def fetch(server: Server) -> None:
+    """Download what a server needs, if it is not in the cache. Raises ServersError, RootError, SourcesError."""
+    root = server.root()
     if server.python:
         python_packages(root)
     if server.debian:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import time
 import tomllib
@@ -17,7 +18,10 @@ from tests.load.client import Load
 from tests.load.record import Record
 from tests.servers import packages
 from tests.servers.result import Bad, Counted, Row
-from tests.servers.server import Behaviour, Server
+from tests.servers.server import Behaviour, Companion, Server, texts
+
+REFUSED = 3
+"""The exit status of a rollout whose *before* hook has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,7 @@ class Pressure:
     keepalive: int = 4
     clients: int = 1
     """With long requests, of each kind."""
+    websockets: int = 4
     seconds: float = 1.0
     """That a long request lasts."""
     gate: float = 10
@@ -49,7 +54,9 @@ class Proof:
         if self.server.debian:
             packages.unpack(machine, packages.debian_packages(machine.root, self.server.debian))
         if self.server.setup:
-            machine.run(["sh", "-e", "-c", self.server.setup])
+            machine.run(["sh", "-e", "-c", self.server.setup], timeout=300)
+        for companion in self.server.companions:
+            self.accompany(companion)
         settings = self.preset(self.release("v1"))
         if self.server.python:
             directory = packages.python_packages(machine.root)
@@ -63,28 +70,49 @@ class Proof:
     def preset(self, release: str) -> dict[str, Any]:
         """Return what `deployd init` writes, with what a user would change."""
         argv = ["init", APP, "--preset", self.server.preset, "--release", release, "--instances", str(INSTANCES)]
-        done = self.stage.deployd(*argv, "--listen", f"127.0.0.1:{PORT}", "--output", "-")
+        done = self.stage.deployd(*argv, "--listen", self.server.listen, "--output", "-")
         assert done.returncode == 0, done.stderr
         return merged(tomllib.loads(done.stdout), self.server.settings)
 
     def release(self, version: str, behaviour: Behaviour = Behaviour.GOOD) -> str:
         """Write a release; return its path."""
         path = f"{RELEASES}/{version}"
-        for name, text in self.server.release(behaviour).items():
-            self.stage.machine.write(f"{path}/{name}", text, 0o755 if text.startswith("#!") else 0o644)
+        self.write(path, self.server.release(behaviour))
+        if self.server.build:
+            self.stage.machine.run(["sh", "-e", "-c", f"cd {path}\n{self.server.build}"], timeout=120)
         return path
 
-    def rollouts(self, count: int) -> tuple[Counted, float]:
-        """Roll out good releases under load; return the requests, and the seconds for each instance beyond its boot."""
-        beyond = []
+    def write(self, path: str, files: Mapping[str, str]) -> None:
+        for name, text in files.items():
+            self.stage.machine.write(f"{path}/{name}", text, 0o755 if text.startswith("#!") else 0o644)
+
+    def accompany(self, companion: Companion) -> None:
+        """Start what runs beside the app, as a unit of its own."""
+        path = f"{RELEASES}/{companion.name}"
+        self.write(path, texts(companion.files))
+        argv = ["systemd-run", "--unit", f"beside-{companion.name}", f"--working-directory={path}"]
+        self.stage.machine.run([*argv, f"--setenv=PORT={companion.port}", "--", *companion.argv])
+        self.stage.machine.wait_for(
+            lambda: reachable(self.stage.machine, companion.port), what=f"{companion.name} to listen"
+        )
+
+    def rollouts(self, count: int, limit: float) -> tuple[Counted, list[float]]:
+        """Roll out good releases under load, until `limit` seconds have passed.
+
+        Return the requests, and for each rollout the seconds for each instance beyond its boot.
+        """
+        beyond: list[float] = []
+        end = time.monotonic() + limit
         with self.load() as load:
             for number in range(count):
+                if time.monotonic() > end:
+                    break
                 release = self.release(f"v{2 - number % 2}")
                 ended = self.stage.rollout(release)
                 assert ended.result == "succeeded", ended
                 boots = [item["boot"] or 0.0 for item in self.stage.status()["instances"]]
                 beyond.append(ended.finished["duration"] / INSTANCES - sum(boots) / len(boots))
-        return load.counted(), round(sum(beyond) / len(beyond), 2)
+        return load.counted(), beyond
 
     def bad(self, behaviour: Behaviour) -> Bad:
         """Roll out a bad release under load."""
@@ -95,7 +123,8 @@ class Proof:
             ended = self.stage.rollout(path)
             seconds = round(time.monotonic() - began, 1)
         counted = load.counted()
-        stopped = ended.result == "rolled-back" and self.untouched(before)
+        stopped = ended.status == REFUSED or ended.result == "rolled-back"
+        stopped = stopped and self.untouched(before)
         if not stopped:  # the next one starts from a good release
             self.recover()
         return Bad(str(behaviour), stopped, reason(ended), seconds, counted.requests, counted.failed, counted.outcomes)
@@ -108,14 +137,14 @@ class Proof:
         assert self.stage.rollout(self.release("v3")).result == "succeeded"
 
     @contextmanager
-    def load(self) -> Iterator[Both]:
+    def load(self) -> Iterator[Loads]:
         """Load of all kinds while the context lasts."""
-        both = Both(self.stage, self.pressure)
+        loads = Loads(self.stage, self.pressure, self.server.websockets)
         try:
-            yield both
-            both.stop()
+            yield loads
+            loads.stop()
         finally:
-            both.close()
+            loads.close()
 
     def version(self) -> str:
         """Return the version of the server."""
@@ -123,26 +152,30 @@ class Proof:
         return self.stage.machine.run(["sh", "-c", self.server.version], env=env).stdout.split()[-1]
 
 
-class Both:
-    """The load generator and the clients with long requests."""
+class Loads:
+    """The load generator, the clients with long requests, and those with WebSockets, if the server has them."""
 
-    def __init__(self, stage: Stage, pressure: Pressure) -> None:
-        self.short = stage.load(pressure.rate, pressure.keepalive)
-        argv = ["/usr/bin/python3", "-m", "tests.load.long_requests", "--port", str(PORT)]
-        argv += ["--clients", str(pressure.clients), "--seconds", f"{pressure.seconds:g}"]
-        pipe = subprocess.PIPE
-        self.long = Load(stage.machine.popen(argv, env={"PYTHONPATH": str(IN_HOST)}, stdin=pipe, stdout=pipe))
+    def __init__(self, stage: Stage, pressure: Pressure, websockets: bool) -> None:
+        self.stage = stage
+        self.loads = [stage.load(pressure.rate, pressure.keepalive)]
+        self.begin("long_requests", pressure.clients, "--seconds", f"{pressure.seconds:g}")
+        if websockets:
+            self.begin("websocket_clients", pressure.websockets)
         self.records: list[Record] = []
 
+    def begin(self, module: str, clients: int, *options: str) -> None:
+        argv = ["/usr/bin/python3", "-m", f"tests.load.{module}", "--port", str(PORT), "--clients", str(clients)]
+        env, pipe = {"PYTHONPATH": str(IN_HOST)}, subprocess.PIPE
+        self.loads.append(Load(self.stage.machine.popen([*argv, *options], env=env, stdin=pipe, stdout=pipe)))
+
     def stop(self) -> None:
-        self.records = [self.short.stop(), self.long.stop()]
+        self.records = [load.stop() for load in self.loads]
 
     def counted(self) -> Counted:
-        short, long = self.records
-        return Counted.of(short, long)
+        return Counted.of(*self.records)
 
     def close(self) -> None:
-        for load in (self.short, self.long):
+        for load in self.loads:
             load.__exit__()
 
 
@@ -160,16 +193,34 @@ def reason(ended: Ended) -> str:
     return str(ended.events[-1].get("reason", "")) if ended.events else ended.stderr.strip()
 
 
-def prove(machine: Machine, server: Server, mode: str, rollouts: int, pressure: Pressure | None = None) -> Row:
-    """Return the row of a server in one mode, on a host that is cleaned before."""
+def reachable(machine: Machine, port: int) -> bool:
+    """True if something listens at a port of the host."""
+    try:
+        machine.connect(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def prove(
+    machine: Machine,
+    server: Server,
+    mode: str,
+    rollouts: int,
+    pressure: Pressure | None = None,
+    limit: float = math.inf,
+) -> Row:
+    """Return the row of a server in one mode, on a host that is cleaned before. After `limit` seconds no good release
+    is rolled out any more."""
     machine.clean()
     stage = Stage(machine)
     try:
         proof = Proof(stage, server, mode, pressure or Pressure())
         proof.prepare()
         version = proof.version()
-        during, beyond = proof.rollouts(rollouts)
+        during, beyond = proof.rollouts(rollouts, limit)
         bad = tuple(proof.bad(behaviour) for behaviour in server.bad)
-        return Row(server.name, server.title, version, mode, rollouts, during, beyond, bad, server.note)
+        average = round(sum(beyond) / len(beyond), 2)
+        return Row(server.name, server.title, version, mode, len(beyond), during, average, bad, server.note)
     finally:
         stage.close()

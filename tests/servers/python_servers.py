@@ -1,4 +1,4 @@
-"""Servers of Python: gunicorn and uvicorn."""
+"""Servers of Python."""
 
 from __future__ import annotations
 
@@ -33,9 +33,27 @@ UVICORN_WORKER = of_python(
     PROBE,
     {**ASGI, "requirements.txt": "fastapi\nuvicorn\nuvicorn-worker\n"},
 )
-UVICORN = of_python("uvicorn", "uvicorn, FastAPI", "uvicorn", PROBE, ASGI)
-HYPERCORN = of_python("hypercorn", "hypercorn, FastAPI", "hypercorn", PROBE, ASGI)
-GRANIAN = replace(of_python("granian", "granian at $PORT, FastAPI", "granian", PROBE, ASGI), modes=("steered",))
+UVICORN = replace(of_python("uvicorn", "uvicorn, FastAPI", "uvicorn", PROBE, ASGI), websockets=True)
+HYPERCORN = replace(of_python("hypercorn", "hypercorn, FastAPI", "hypercorn", PROBE, ASGI), websockets=True)
+GRANIAN = replace(
+    of_python("granian", "granian at $PORT, FastAPI", "granian", PROBE, ASGI), websockets=True, modes=("steered",)
+)
+TORNADO = replace(
+    of_python("tornado", "Tornado", "tornado", PROBE, {"app.py": APPS / "tornado_app.py"}), websockets=True
+)
+DJANGO = Server(
+    "django",
+    "Django, gunicorn gthread",
+    "django",
+    PROBE,
+    {
+        "manage.py": APPS / "django/manage.py",
+        "mysite/__init__.py": "",
+        **{f"mysite/{name}.py": APPS / f"django/{name}.py" for name in ("settings", "urls", "wsgi")},
+    },
+    version("django"),
+    python=True,
+)
 WAITRESS = replace(
     of_python("waitress", "waitress at $PORT, Flask", "waitress", PROBE, WSGI),
     modes=("steered",),
@@ -56,4 +74,4 @@ cd /usr/lib/uwsgi/plugins
 """,
     python=True,
 )
-SERVERS = (GTHREAD, SYNC, GEVENT, UVICORN_WORKER, UVICORN, HYPERCORN, GRANIAN, WAITRESS, UWSGI)
+SERVERS = (GTHREAD, SYNC, GEVENT, UVICORN_WORKER, UVICORN, HYPERCORN, GRANIAN, TORNADO, WAITRESS, UWSGI, DJANGO)

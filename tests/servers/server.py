@@ -8,6 +8,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from tests.host.root import HostRoot
+from tests.host.stage import PORT
+
 APPS = Path(__file__).parent / "apps"
 PYTHON = "/usr/bin/python3"
 
@@ -30,6 +33,18 @@ BAD = (Behaviour.CRASH, Behaviour.LATE, Behaviour.ERRORS, Behaviour.HANG)
 
 
 @dataclass(frozen=True, slots=True)
+class Companion:
+    """What runs beside the app, outside of deployd: a web server in front of it, or what it passes requests on to."""
+
+    name: str
+    argv: tuple[str, ...]
+    files: Mapping[str, Path | str]
+    """Its directory, like the files of a release."""
+    port: int
+    """At which it listens."""
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
     """One row of the table."""
 
@@ -49,6 +64,17 @@ class Server:
     """What the host's shell does when they are unpacked, for what their maintainer scripts would do."""
     python: bool = False
     """True if it needs the Python packages of requirements.txt."""
+    build: str = ""
+    """What the host's shell does in each release when its files are written."""
+    large: bool = False
+    """True if its packages are fetched only when it runs, and not by packaging/bootstrap."""
+    companions: tuple[Companion, ...] = ()
+    listen: str = f"127.0.0.1:{PORT}"
+    """The address of the app; clients connect to PORT."""
+    trixie: bool = False
+    """True if it runs on a host of Debian 13."""
+    websockets: bool = False
+    """True if /events of its app sends back what it gets on a WebSocket."""
     bad: tuple[Behaviour, ...] = BAD
     overrides: Mapping[Behaviour, Mapping[str, str]] = field(default_factory=dict)
     """Files that a bad release has instead, if its app does not read `behaviour`."""
@@ -56,7 +82,14 @@ class Server:
     note: str = ""
     """What the table says about the row."""
 
+    def root(self) -> HostRoot:
+        """Return the root of its host. Raises RootError, SourcesError."""
+        return HostRoot.trixie() if self.trixie else HostRoot.from_environment()
+
     def release(self, behaviour: Behaviour) -> dict[str, str]:
         """Return the files of a release with their texts."""
-        own = {name: text if isinstance(text, str) else text.read_text() for name, text in self.files.items()}
-        return {**own, "behaviour": f"{behaviour}\n", **self.overrides.get(behaviour, {})}
+        return {**texts(self.files), "behaviour": f"{behaviour}\n", **self.overrides.get(behaviour, {})}
+
+
+def texts(files: Mapping[str, Path | str]) -> dict[str, str]:
+    return {name: text if isinstance(text, str) else text.read_text() for name, text in files.items()}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tests.host.machine import Machine
-from tests.servers import other_servers
+from tests.servers import node_servers
 from tests.servers.proof import prove
 from tests.servers.verdict import harmless
 
 
 def test_no_request_fails(own_machine: Machine) -> None:
-    harmless(prove(own_machine, other_servers.PORT, "steered", rollouts=3))
+    harmless(prove(own_machine, node_servers.PORT, "steered", rollouts=3))

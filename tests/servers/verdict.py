@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.servers.result import Row, text
+from tests.servers.page import text
+from tests.servers.result import Row
 
 
 def harmless(row: Row) -> None:

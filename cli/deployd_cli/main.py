@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from deployd.errors import DeploydError, ExitStatus, InvalidRequest
+from deployd.errors import DeploydError, ExitStatus, InvalidRequest, NoSuchApp, NothingRestarted, RolloutFailed
 from deployd_cli.interrupted import Interrupted
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -35,14 +35,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     from deployd_cli.output import message, quote
-    from deployd_cli.program import run
+    from deployd_cli.program import WrongUsage, run
 
     try:
         _require_text(arguments)
         return run(arguments)
     except DeploydError as error:
-        message(f"deployd: {error}")
-        quote(getattr(error, "__notes__", ()))  # add_note(): output of a process that failed
+        lines = getattr(error, "__notes__", ())  # add_note(): output of a process that failed
+        sentence = f"{error}{_suggestion(error, arguments)}"
+        if not isinstance(error, WrongUsage):
+            message(f"deployd: {sentence}")
+            quote(lines)
+        if "--json" in arguments and not isinstance(error, _AFTER_FINISHED):
+            _show_error(error, sentence, lines)
         return error.exit_status
     except BrokenPipeError:
         raise
@@ -56,6 +61,33 @@ def _run(arguments: list[str]) -> int:
             raise
         message(f"deployd: internal error: {error!r}; DEPLOYD_DEBUG=1 shows where")
         return ExitStatus.FAILED
+
+
+_AFTER_FINISHED = (RolloutFailed, NothingRestarted)
+"""Errors that only repeat the event "finished"."""
+
+
+def _show_error(error: DeploydError, sentence: str, lines: Sequence[str]) -> None:
+    from deployd_cli.output import show_json
+
+    journal = [line.strip() for line in lines]
+    show_json(
+        {
+            "event": "error",
+            "error": error.name,
+            "message": sentence,
+            "exit_status": int(error.exit_status),
+            "journal": journal,
+        }
+    )
+
+
+def _suggestion(error: DeploydError, arguments: Sequence[str]) -> str:
+    if not isinstance(error, NoSuchApp):
+        return ""
+    from deployd_cli.suggestions import similar_app
+
+    return similar_app(arguments)
 
 
 def _require_text(arguments: Sequence[str]) -> None:

@@ -20,32 +20,55 @@ sys.modules.update(dict.fromkeys({"rich", "gi"} - sys.modules.keys()))  # type: 
 import typer  # noqa: E402
 from typer.core import TyperCommand, TyperGroup  # noqa: E402
 
-COMMANDS = {
-    "presets": "presets",
-    "init": "init",
-    "check": "check",
-    "units": "units",
-    "apply": "rollout",
-    "plan": "plan",
-    "rollout": "rollout",
-    "rollback": "rollout",
-    "pause": "control",
-    "resume": "control",
-    "abort": "control",
-    "weight": "control",
-    "restart": "rollout",
-    "scale": "rollout",
-    "status": "status",
-    "health": "health",
-    "history": "history",
-    "compare": "compare",
-    "releases": "releases",
-    "logs": "logs",
-    "remove": "control",
-    "repair": "repair",
-    "daemon": "daemon",
+from deployd.errors import InvalidRequest  # noqa: E402
+from deployd_cli.interrupted import Interrupted  # noqa: E402
+
+GROUPS = {
+    "Look": {
+        "status": "status",
+        "health": "health",
+        "history": "history",
+        "logs": "logs",
+        "compare": "compare",
+        "releases": "releases",
+    },
+    "Set up and change": {
+        "presets": "presets",
+        "init": "init",
+        "check": "check",
+        "units": "units",
+        "apply": "rollout",
+        "plan": "plan",
+        "rollout": "rollout",
+        "rollback": "rollout",
+        "restart": "rollout",
+        "scale": "rollout",
+        "remove": "control",
+    },
+    "Steer a rollout": {
+        "wait": "wait",
+        "pause": "control",
+        "resume": "control",
+        "abort": "control",
+        "weight": "control",
+    },
+    "System": {
+        "repair": "repair",
+        "daemon": "daemon",
+    },
 }
-"""Module of each command, in the order of --help. The function in the module has the name of the command."""
+"""The commands as --help shows them, each with its module. The function in the module has the name of the command."""
+
+COMMANDS = {name: module for group in GROUPS.values() for name, module in group.items()}
+
+EXAMPLES = """\
+Examples:
+  deployd init shop --release /srv/shop/current   write an app file
+  deployd apply shop                              deploy it
+  deployd rollout shop --release /srv/shop/v2     release, and wait for the end
+  deployd rollback shop                           return to the release before
+  deployd status shop --watch
+"""
 
 PLAIN: dict[str, Any] = {
     # Set by the files in packaging/completions; only then typer loads its support of shells.
@@ -86,6 +109,24 @@ class Command(Unconverted, TyperCommand):
 class Commands(Unconverted, TyperGroup):
     """The group of all commands; a command is made when it is needed."""
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            from deployd_cli.suggestions import did_you_mean
+
+            ctx.fail(f'there is no command "{name}"{did_you_mean(name, COMMANDS)}')
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        width = max(map(len, COMMANDS))  # so that the columns of all groups are equal
+        for title, names in GROUPS.items():
+            commands = {name.ljust(width): self.get_command(ctx, name) for name in names}
+            with formatter.section(title):
+                formatter.write_dl([(name, each.get_short_help_str(limit=80)) for name, each in commands.items()])
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        formatter.write(f"\n{EXAMPLES}")  # as it is: click would fill the lines
+
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
 
@@ -101,6 +142,10 @@ class Commands(Unconverted, TyperGroup):
         return command
 
 
+class WrongUsage(InvalidRequest):
+    """The arguments of the command do not fit."""
+
+
 app = typer.Typer(cls=Commands, no_args_is_help=True, **PLAIN)
 
 
@@ -114,15 +159,23 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def deployd(
-    version: bool = typer.Option(False, "--version", is_eager=True, callback=_version, help="Print the version."),
+    version: bool = typer.Option(False, "-V", "--version", is_eager=True, callback=_version, help="Print the version."),
 ) -> None:
     """Zero-downtime releases for web applications, with nothing but systemd."""
 
 
+_WrongUsage: Any = typer.BadParameter.__bases__[0]
+"""click's UsageError, wherever this typer has click."""
+
+
 def run(arguments: list[str]) -> int:
-    """Parse the arguments and call the command; return the exit status. Wrong usage is explained on standard error."""
+    """Parse the arguments and call the command; return the exit status. Raises Interrupted and WrongUsage, whose
+    explanation has been printed."""
     try:
-        typer.main.get_command(app).main(arguments, prog_name="deployd")
-    except SystemExit as end:  # typer ends like this
-        return end.code if isinstance(end.code, int) else 0
-    return 0
+        status = typer.main.get_command(app).main(arguments, prog_name="deployd", standalone_mode=False)
+    except _WrongUsage as error:
+        error.show()
+        raise WrongUsage(error.format_message()) from None
+    except typer.Abort:
+        raise Interrupted from None
+    return status if isinstance(status, int) else 0

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from deployd.errors import DeploydError, NothingRestarted, RolloutFailed
+from deployd.errors import DeploydError, NothingRestarted, Refused, RolloutFailed
 from deployd_cli.interrupted import Interrupted
 from deployd_cli.output import can_redraw, message, paint_for, show, show_json
 from deployd_cli.session import run
@@ -86,14 +86,36 @@ def carry_out(
     With `expect_restart`, raises NothingRestarted if all instances were adopted. The command also waits for a paused
     rollout: it prints what the rollout waits for and how to continue.
     """
-    report = JsonReport() if as_json else LiveReport() if can_redraw(sys.stdout) else Report()
-    waiting = _Waiting(app, begin, report)
-    try:
-        last = run(waiting.through if wait else waiting.begun)
-    except Interrupted:
-        raise Interrupted(waiting.what_continues()) from None
+    last = _run(_Waiting(app, begin, _report(as_json)), wait)
     if last.get("event") != "finished":
         return
+    _conclude(last, as_json=as_json, wanted=wanted)
+    if expect_restart and last.get("adopted") and not last.get("replaced"):
+        raise NothingRestarted(
+            f"{app}: no process was restarted: release, settings, environment files and credentials are those that"
+            f" already run; restart it all the same with: deployd restart {app}"
+        )
+
+
+def attach(app: str, *, as_json: bool) -> None:
+    """Wait for the end of the rollout in progress, or take the last one that has ended. Raises RolloutFailed unless it
+    has succeeded."""
+    _conclude(_run(_Attached(app, _report(as_json)), wait=True), as_json=as_json, wanted="succeeded")
+
+
+def _report(as_json: bool) -> Report:
+    return JsonReport() if as_json else LiveReport() if can_redraw(sys.stdout) else Report()
+
+
+def _run(waiting: _Waiting, wait: bool) -> Event:
+    try:
+        return run(waiting.through if wait else waiting.begun)
+    except Interrupted:
+        raise Interrupted(waiting.what_continues()) from None
+
+
+def _conclude(last: Event, *, as_json: bool, wanted: str) -> None:
+    """Print the end of a rollout. Raises RolloutFailed unless its result is the `wanted` one."""
     if not ended_as(last, wanted):
         failed = RolloutFailed(event_line(last))
         for line in journal_lines(failure_of(last)):
@@ -101,11 +123,6 @@ def carry_out(
         raise failed
     if not as_json:
         show([event_line(last)])
-    if expect_restart and last.get("adopted") and not last.get("replaced"):
-        raise NothingRestarted(
-            f"{app}: no process was restarted: release, settings, environment files and credentials are those that"
-            f" already run; restart it all the same with: deployd restart {app}"
-        )
 
 
 class _Waiting:
@@ -165,6 +182,27 @@ class _Waiting:
             f"{self._app}: the rollout of generation {self.generation} continues; "
             f"follow it with: deployd status {self._app} --watch; roll back with: deployd abort {self._app}"
         )
+
+
+class _Attached(_Waiting):
+    """Waits for a rollout that something else has begun."""
+
+    def __init__(self, app: str, report: Report) -> None:
+        super().__init__(app, self._in_progress, report)
+
+    async def _in_progress(self, client: Client) -> int:
+        rollout = (await client.status(self._app)).get("rollout") or {}
+        return int(rollout.get("to") or 0)
+
+    async def _nothing(self, client: Client) -> Event:
+        rows = (await client.history(self._app)).get("generations", [])
+        if not rows:
+            raise Refused(f"{self._app} has had no rollout; deploy it with: deployd apply {self._app}")
+        event = {"event": "finished", "app": self._app, "from": rows[0].get("origin"), "to": rows[0].get("generation")}
+        event |= rows[0]
+        if isinstance(self._report, JsonReport):
+            self._report.event(event)
+        return event
 
 
 async def _status_before(client: Client, app: str) -> Event:

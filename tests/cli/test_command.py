@@ -29,12 +29,34 @@ def test_history_is_printed_in_pages(address: str) -> None:
         daemon.answers["demo", "History"] = page
         done = await deployd(address, "history", "demo")
         assert done.err == "older generations: deployd history demo --before 8\n"
+        done = await deployd(address, "history", "demo", "-n", "1")
+        assert (done.out.split()[8], done.err) == ("9", "older generations: deployd history demo --before 9\n")
+        done = await deployd(address, "history", "demo", "-n", "1", "--json")
+        assert json.loads(done.out) == {**page, "generations": [generation_row(9)]}
         daemon.answers["demo", "HistoryBefore"] = {**page, "generations": [generation_row(7)], "more": False}
         done = await deployd(address, "history", "demo", "--before", "8")
         assert (done.status, done.out.split()[8], done.err) == (0, "7", "")
         assert daemon.calls[-1] == ("demo", "HistoryBefore", [8])
         daemon.answers["demo", "HistoryBefore"] = {"app": "demo", "generations": []}
         assert "no generation before 1" in (await deployd(address, "history", "demo", "--before", "1")).err
+
+    with_daemon(address, work)
+
+
+def test_an_app_that_does_not_exist_is_compared_with_those_that_do(address: str) -> None:
+    async def work(daemon: FakeDaemon) -> None:
+        daemon.apps = ["demo", "shop"]
+        done = await deployd(address, "status", "shpo")
+        assert (done.status, done.err) == (4, "deployd: there is no app named shpo; did you mean shop?\n")
+        done = await deployd(address, "history", "xyzzy", "--json")
+        assert (done.status, done.err) == (4, "deployd: there is no app named xyzzy\n")
+        assert json.loads(done.out) == {
+            "event": "error",
+            "error": "NoSuchApp",
+            "message": "there is no app named xyzzy",
+            "exit_status": 4,
+            "journal": [],
+        }
 
     with_daemon(address, work)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
 
 from deployd import __version__
 from deployd_cli.main import main
-from deployd_cli.program import COMMANDS
+from deployd_cli.program import COMMANDS, EXAMPLES
 
-NOUNS = {"presets", "check", "units", "plan", "status", "health", "history", "releases", "logs", "compare"}
+NOUNS = {"presets", "check", "units", "plan", "status", "health", "history", "releases", "logs", "compare", "wait"}
 
 ROLLOUT_OPTIONS = {"--no-block", "--supersede", "--json"}
 
@@ -29,7 +30,8 @@ OPTIONS: dict[str, set[str]] = {
     "scale": ROLLOUT_OPTIONS,
     "status": {"--watch", "--exit-code", "--json"},
     "health": {"--json"},
-    "history": {"--before", "--json"},
+    "history": {"--before", "--number", "--json"},
+    "wait": {"--json"},
     "repair": {"--json"},
     "compare": {"--json"},
     "releases": {"--json"},
@@ -57,14 +59,35 @@ def test_nouns_make_no_changes_and_verbs_do(capsys: pytest.CaptureFixture[str]) 
 
 def test_the_help_lists_every_command_with_a_whole_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
-    listed = capsys.readouterr().out.split("Commands:\n")[1].splitlines()
+    out = capsys.readouterr().out
+    groups = out.split("Show this message and exit.\n")[1].split("\nExamples:\n")[0]
+    listed = [line for line in groups.splitlines() if line.startswith("  ")]
     assert [line.split()[0] for line in listed] == list(COMMANDS)
     assert not [line for line in listed if line.endswith("...")]
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_the_examples_are_commands_with_options_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    for line in EXAMPLES.splitlines()[1:]:
+        _, command, *words = line.split("   ")[0].split()
+        main([command, "--help"])
+        assert {word for word in words if word.startswith("-")} <= set(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("rolout", "rollout"), ("rollbak", "rollback"), ("statsu", "status")])
+def test_a_command_that_does_not_exist_is_compared_with_those_that_do(
+    typed: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([typed]) == 2
+    assert f'there is no command "{typed}"; did you mean {meant}?\n' in capsys.readouterr().err
+    assert main(["xyzzy"]) == 2
+    assert 'there is no command "xyzzy"\n' in capsys.readouterr().err
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"deployd {__version__}\n"
+    for option in ("-V", "--version"):
+        assert main([option]) == 0
+        assert capsys.readouterr().out == f"deployd {__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -91,7 +114,6 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
         ["weight", "demo", "8", "100.1%"],
         ["weight", "demo", "0", "10%"],
         ["restart", "demo", "--canary", "1"],
-        ["resume", "demo", "--json"],
         ["logs", "demo", "-n", "x"],
     ],
 )
@@ -102,6 +124,20 @@ def test_wrong_usage_exits_with_2_and_explains_it_on_standard_error(
     out, err = capsys.readouterr()
     assert out == ""
     assert "Error: " in err
+
+
+def test_wrong_usage_is_an_object_as_well_with_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["resume", "demo", "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert "requires --wait" in err
+    sentence = "Invalid value for --json: requires --wait"
+    assert json.loads(out) == {
+        "event": "error",
+        "error": "InvalidRequest",
+        "message": sentence,
+        "exit_status": 2,
+        "journal": [],
+    }
 
 
 def test_an_argument_that_is_not_utf_8_is_refused_without_a_call(capsys: pytest.CaptureFixture[str]) -> None:

@@ -270,7 +270,9 @@ def test_hooks_are_printed_while_the_request_waits_for_them(address: str, as_jso
         assert done.status == 3
         assert done.err == "deployd: the before hook bin/migrate exited with status 4; nothing was changed\n"
         if as_json:
-            assert json.loads(done.out)["journal"] == ["no such table"]
+            hook, error = map(json.loads, done.out.splitlines())
+            assert hook["journal"] == ["no such table"]
+            assert (error["event"], error["error"], error["exit_status"]) == ("error", "Refused", 3)
         else:
             expected = ["demo: before hook bin/migrate: failed: exit status 4", "    no such table"]
             assert done.out.splitlines() == expected

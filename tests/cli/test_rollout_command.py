@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.fake_daemon import FakeDaemon, environment
-from tests.cli.process import CHECKOUT, deployd, ended, rolling, with_daemon
+from tests.cli.fake_daemon import FakeDaemon, environment, generation_row, status
+from tests.cli.process import CHECKOUT, deployd, ended, rolling, started, with_daemon
 
 
 def test_a_rollout_in_a_pipe_is_printed_line_by_line(address: str) -> None:
@@ -71,6 +71,47 @@ def test_nothing_to_do_is_a_success(address: str) -> None:
         )
         done = await deployd(address, "apply", "demo", "--json")
         assert (done.status, json.loads(done.out)["event"]) == (0, "finished")
+
+    with_daemon(address, work)
+
+
+def test_wait_attaches_to_the_rollout_in_progress(address: str) -> None:
+    async def work(daemon: FakeDaemon) -> None:
+        rollout = {"phase": "rolling", "from": 7, "to": 8, "reason": ""}
+        daemon.answers["demo", "Describe"] = status(rollout=rollout)
+        process = await started(address, "wait", "demo", "--json")
+        await daemon.wait_for("Describe", times=2)
+        daemon.emit("instance", instance=5, generation=8, state="ready")
+        daemon.emit("finished", result="rolled-back", reason="instance 5 exited with status 3")
+        done = await ended(process)
+        assert done.status == 1
+        assert [json.loads(line)["event"] for line in done.out.splitlines()] == ["instance", "finished"]
+        assert not [member for _, member, _ in daemon.calls if member in ("Rollout", "Resume")]
+
+    with_daemon(address, work)
+
+
+@pytest.mark.parametrize(
+    ("result", "exit_status", "out", "err"),
+    [
+        ("succeeded", 0, "demo: generation 8 is live: 4 replaced, 0 adopted, 6.2 s\n", ""),
+        ("aborted", 1, "", "deployd: demo: generation 8 was aborted and rolled back to 7\n"),
+    ],
+)
+def test_wait_without_a_rollout_in_progress_exits_as_the_last_one(
+    address: str, result: str, exit_status: int, out: str, err: str
+) -> None:
+    async def work(daemon: FakeDaemon) -> None:
+        rows = [generation_row(8, result, origin=7), generation_row(7)]
+        daemon.answers["demo", "History"] = {"app": "demo", "generations": rows}
+        daemon.answers["demo", "Describe"] = status()
+        assert await deployd(address, "wait", "demo") == (exit_status, out, err)
+        daemon.answers["demo", "History"] = {"app": "demo", "generations": []}
+        done = await deployd(address, "wait", "demo")
+        assert (done.status, done.err) == (
+            3,
+            "deployd: demo has had no rollout; deploy it with: deployd apply demo\n",
+        )
 
     with_daemon(address, work)
 

@@ -20,13 +20,27 @@ PORT = Server(
     VERSION,
     modes=("steered",),
 )
-EXPRESS = Server(
-    "express",
-    "Express, node",
+EXPRESS_FILES = {"server.js": APPS / "express_app.js"}
+EXPRESS_VERSION = "node -p \"require('express/package.json').version + '/' + process.version\""
+EXPRESS4 = Server(
+    "express4",
+    "Express and ws of Debian 12",
     "express",
     {"environment": {"NODE_PATH": "/usr/share/nodejs"}, **PROBE},
-    {"server.js": APPS / "express_app.js"},
-    "node -p \"require('/usr/share/nodejs/express/package.json').version\"",
-    debian=("node-express",),
+    EXPRESS_FILES,
+    EXPRESS_VERSION,
+    debian=("node-express", "node-ws"),
+    websockets=True,
 )
-SERVERS = (NODE, EXPRESS, PORT)
+EXPRESS = Server(
+    "express",
+    "Express and ws of npm",
+    "express",
+    PROBE,
+    EXPRESS_FILES,
+    EXPRESS_VERSION,
+    npm=True,
+    large=True,
+    websockets=True,
+)
+SERVERS = (NODE, EXPRESS, EXPRESS4, PORT)

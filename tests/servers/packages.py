@@ -1,7 +1,7 @@
 """The servers themselves, from Debian and PyPI, fetched once into the cache and installed nowhere on this machine.
 
-Python packages are for the /usr/bin/python3 of the hosts, which read them from the checkout. Debian packages are
-unpacked into the host that needs them: what they would start is not wanted.
+Python packages are for the /usr/bin/python3 of the hosts, which read them from the checkout, as they do those of npm.
+Debian packages are unpacked into the host that needs them: what they would start is not wanted.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tests.host.root import CACHE, CHECKOUT, IN_HOST, HostRoot
 from tests.servers.server import Server
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+PACKAGE_JSON = Path(__file__).with_name("package.json")
 KEPT = CACHE / "servers"
 MINUTES = 10
 """The time that packages may take to arrive."""
@@ -35,6 +36,8 @@ def fetch(server: Server) -> None:
     root = server.root()
     if server.python:
         python_packages(root)
+    if server.npm:
+        npm_packages()
     if server.debian:
         debian_packages(root, server.debian)
 
@@ -64,6 +67,26 @@ def python_packages(root: HostRoot) -> Path:
 def _python_version(root: HostRoot) -> str:
     """Return MAJOR.MINOR of /usr/bin/python3 of a root, a symlink to that version."""
     return (root.lower / "usr/bin/python3").readlink().name.removeprefix("python")
+
+
+def npm_packages() -> Path:
+    """Return a directory for NODE_PATH with package.json. Their scripts do not run. Raises ServersError."""
+    if not shutil.which("npm"):
+        raise ServersError("npm is missing, with which servers come; install Debian's package npm")
+    target = KEPT / "npm"
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with (KEPT / "npm.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        stamp = target / PACKAGE_JSON.name
+        if not stamp.exists() or stamp.read_text() != PACKAGE_JSON.read_text():
+            shutil.rmtree(target, ignore_errors=True)
+            with tempfile.TemporaryDirectory(dir=KEPT, prefix="npm.new.") as temporary:
+                new = Path(temporary, "all")
+                new.mkdir()
+                shutil.copy(PACKAGE_JSON, new)
+                _run(["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(new)])
+                new.rename(target)
+    return target / "node_modules"
 
 
 def debian_packages(root: HostRoot, names: Sequence[str]) -> list[Path]:

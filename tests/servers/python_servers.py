@@ -34,7 +34,9 @@ UVICORN_WORKER = of_python(
     {**ASGI, "requirements.txt": "fastapi\nuvicorn\nuvicorn-worker\n"},
 )
 UVICORN = replace(of_python("uvicorn", "uvicorn, FastAPI", "uvicorn", PROBE, ASGI), websockets=True)
-HYPERCORN = replace(of_python("hypercorn", "hypercorn, FastAPI", "hypercorn", PROBE, ASGI), websockets=True)
+HYPERCORN = replace(
+    of_python("hypercorn", "hypercorn, FastAPI", "hypercorn", PROBE, ASGI), websockets=True, modes=("steered",)
+)
 GRANIAN = replace(
     of_python("granian", "granian at $PORT, FastAPI", "granian", PROBE, ASGI), websockets=True, modes=("steered",)
 )
@@ -73,5 +75,6 @@ cd /usr/lib/uwsgi/plugins
 [ -e python3_plugin.so ] || ln -s python3[0-9]*_plugin.so python3_plugin.so
 """,
     python=True,
+    modes=("steered",),
 )
 SERVERS = (GTHREAD, SYNC, GEVENT, UVICORN_WORKER, UVICORN, HYPERCORN, GRANIAN, TORNADO, WAITRESS, UWSGI, DJANGO)

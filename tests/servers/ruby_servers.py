@@ -1,7 +1,8 @@
-"""Servers of Ruby: puma, unicorn and passenger."""
+"""Servers of Ruby."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tests.servers.server import APPS, Server
@@ -18,6 +19,7 @@ PUMA = Server(
     "/usr/bin/puma --version",
     debian=("puma", "ruby-sd-notify"),
 )
+PUMA6 = replace(PUMA, name="puma6", title="puma of Debian 13, rack", debian=("puma",), large=True, trixie=True)
 UNICORN = Server("unicorn", "unicorn, rack", "unicorn", PROBE, FILES, "/usr/bin/unicorn --version", debian=("unicorn",))
 PASSENGER = Server(
     "passenger",
@@ -28,5 +30,6 @@ PASSENGER = Server(
     "/usr/bin/passenger --version | head -n 1",
     debian=("passenger",),
     modes=("steered",),
+    note="it cuts off requests when it is stopped; those on a connection that is still kept after *close_after*, too",
 )
-SERVERS = (PUMA, UNICORN, PASSENGER)
+SERVERS = (PUMA, PUMA6, UNICORN, PASSENGER)

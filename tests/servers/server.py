@@ -64,6 +64,8 @@ class Server:
     """What the host's shell does when they are unpacked, for what their maintainer scripts would do."""
     python: bool = False
     """True if it needs the Python packages of requirements.txt."""
+    npm: bool = False
+    """True if it needs the packages of package.json, and their current Node.js as /usr/bin/node."""
     build: str = ""
     """What the host's shell does in each release when its files are written."""
     large: bool = False

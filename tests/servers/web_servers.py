@@ -47,6 +47,7 @@ NGINX = Server(
     {"nginx.conf": NGINX_CONFIG % NGINX_APP % "return 200 ok;", "slow": "x" * 2048, "download": "x" * 4_000_000},
     "/usr/sbin/nginx -v 2>&1",
     debian=("nginx",),
+    modes=("steered",),
     bad=BAD,
     overrides={
         Behaviour.CRASH: {"nginx.conf": "no such directive;\n"},

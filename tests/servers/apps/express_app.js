@@ -3,6 +3,7 @@
 
 const express = require("express");
 const fs = require("node:fs");
+const { WebSocketServer } = require("ws");
 
 const behaviour = fs.readFileSync("behaviour", "utf8").trim();
 const [generation, instance] = ["GENERATION", "INSTANCE"].map((name) => Number(process.env[`DEPLOYD_${name}`]));
@@ -23,4 +24,10 @@ app.get("/download", (request, response) => response.send(download));
 if (behaviour === "crash") throw new Error("this release crashes");
 if (behaviour === "late") setTimeout(() => require("no-such-module"), 1000);
 else if (behaviour === "hang") setInterval(() => {}, 1000);
-else app.listen(process.env.PORT || 3000);
+else {
+  const sockets = new WebSocketServer({ server: app.listen(process.env.PORT || 3000), path: "/events" });
+  sockets.on("connection", (socket) => socket.on("message", (data) => socket.send(data, { binary: false })));
+  process.on("SIGTERM", () => { // node waits for open connections
+    for (const socket of sockets.clients) socket.close(1012);
+  });
+}

@@ -31,6 +31,7 @@ SNAPSHOT = Snapshot(
     desired=2,
     boot=1_700_000_000.0,
     troubles={},
+    restarts={},
     boots=None,
     routing=Report(),
     standby=None,

@@ -24,6 +24,8 @@ class Unit:
     stops: list[float] = field(default_factory=list)
     starts: list[float] = field(default_factory=list)
     wake_at: float | None = None
+    restarts: int = 0
+    """By systemd and deployd."""
 
     def judge_now(self) -> Judgement:
         """Do what the crash loop does, with jobs that end at once."""
@@ -36,6 +38,7 @@ class Unit:
             self.starts.append(self.now)
             self.begin(restarts=0)
             self.tried = True
+            self.restarts += 1
         return judged
 
     def begin(self, restarts: int, state: State = State.STARTING) -> None:
@@ -67,6 +70,7 @@ class Unit:
     def restart(self) -> None:
         """Restart it as systemd does."""
         self.begin(self.item.restarts + 1)
+        self.restarts += 1
 
     def life(self, lasts: float) -> None:
         """Restart, become ready and crash, observed at each step."""

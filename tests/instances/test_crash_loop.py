@@ -44,7 +44,7 @@ class Memory:
         self.log.append("saved")
         for number, crashes in news.items():
             self.saved.pop(number, None)
-            if crashes.count:
+            if crashes.matters:
                 self.saved[number] = crashes
 
     def log_crashes(self, app: str, boot: str, news: Iterable[Crash]) -> None:
@@ -259,6 +259,36 @@ def test_crashes_are_forgiven_for(why: str) -> None:
         assert stand.crash_loop.troubles()[1].crashes.count <= 4
 
     run(test)
+
+
+def test_restarts_are_counted_across_a_rollout_and_a_restart_of_the_daemon() -> None:
+    memory = Memory()
+    back = Instance(1, 7, State.READY, ready_since=1010.0, invocation_id="i5")
+
+    async def test(stand: Stand) -> None:
+        stand.crash(5)
+        assert stand.crash_loop.restarts([down()]) == {1: 4}
+        stand.update(down())
+        stand.now += 10.0
+        stand.update(down())
+        assert stand.actions[-1] == Start(1, 7)
+        stand.update(back)
+        assert stand.crash_loop.restarts([back]) == {1: 5}
+        stand.update(back, busy=True)
+        stand.update(back, busy=True)
+        stand.update(back)
+        assert stand.crash_loop.troubles() == {}
+        assert stand.crash_loop.restarts([back]) == {1: 5}
+
+    async def later(stand: Stand) -> None:
+        stand.update(back)
+        assert stand.crash_loop.restarts([back]) == {1: 5}
+        stand.up = False
+        stand.update(down())
+        assert memory.saved == {}
+
+    run(test, memory)
+    run(later, memory)
 
 
 def test_an_instance_without_a_pin_is_forgotten() -> None:

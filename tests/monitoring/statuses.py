@@ -63,6 +63,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         desired=draw(st.integers(0, 4)) if deployed else 0,
         boot=1_700_000_000.0,
         troubles={number: crashing for number in numbers if draw(st.integers(0, 5)) == 0},
+        restarts={},
         boots=draw(st.none() | st.just(Boots(count=9, median=0.2, max=0.5))),
         routing=_steered(instances, draw) if steered else Report(addresses=tuple(draw(_ADDRESSES))),
         standby=None,

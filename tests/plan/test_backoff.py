@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from deployd.model.crashes import Crashes
 from deployd.model.instance import Instance, State
-from deployd.plan.backoff import GRACE, Step, forgiven, judge
+from deployd.plan.backoff import GRACE, Step, forgiven, judge, restarts
 from tests.instances.crashing_unit import PATIENCE, Unit, looping
 
 
@@ -304,6 +304,18 @@ def test_forgiven_crashes_are_not_counted_again() -> None:
     assert unit.count == 0
 
 
+def test_restarts_count_from_the_generation_on() -> None:
+    unit = looping()
+    unit.judge_now()
+    counted = unit.restarts
+    assert counted == PATIENCE.limit
+    assert restarts(unit.crashes, unit.item) == counted, "systemd has begun to count again"
+    assert restarts(forgiven(unit.item, unit.crashes), unit.item) == counted
+    following = replace(unit.item, generation=8)
+    assert restarts(unit.crashes, following) == restarts(None, following) == 0
+    assert restarts(forgiven(following, unit.crashes), following) == 0
+
+
 def test_crashes_are_converted_to_json_and_back() -> None:
     unit = looping()
     assert unit.crashes is not None
@@ -317,7 +329,8 @@ LIVES = st.lists(st.floats(0.0, 200.0), min_size=1, max_size=60)
 @given(LIVES, st.data())
 def test_crash_loops_are_slowed_down_and_always_retried(lives: list[float], data: st.DataObject) -> None:
     """Whatever crashes and missed observations: after `limit` crashes without `steady` seconds of being ready there is
-    a stop, the delays only grow until the crashes are forgiven, and deployd starts again what it stopped."""
+    a stop, the delays only grow until the crashes are forgiven, and deployd starts again what it stopped. Each restart
+    counts, also when the crashes are forgiven."""
     unit = Unit()
     row = 0
     for lasts in lives:
@@ -339,6 +352,7 @@ def test_crash_loops_are_slowed_down_and_always_retried(lives: list[float], data
         unit.judge_now()
         row += 1
         assert unit.count <= row
+        assert restarts(unit.crashes, unit.item) == unit.restarts
         if unit.item.state is State.INACTIVE:
             assert row >= PATIENCE.limit
             assert unit.wake_at == pytest.approx(unit.now + PATIENCE.delay(unit.count))

@@ -105,6 +105,7 @@ def test_a_crashing_instance_is_backed_off_and_forgiven(deployed: Stage) -> None
     after = stage.invocations()
     assert {number for number in before if before[number] != after[number]} == {2}
     assert (after[2].generation, instance(stage, 2)["retry_at"]) == (1, None)
+    assert instance(stage, 2)["restarts"] > LIMIT, "those by deployd, after which systemd counts from 0, are in it"
     journal = machine.run(["journalctl", "--output=json", f"MESSAGE_ID={MESSAGE_ID}", "DEPLOYD_INSTANCE=2"]).stdout
     entries = [json.loads(line) for line in journal.splitlines()]
     assert [entry["PRIORITY"] for entry in entries] == ["4"] * len(entries)

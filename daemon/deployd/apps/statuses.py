@@ -50,6 +50,7 @@ class Statuses:
                 desired=goal.settings.instances if goal is not None else 0,
                 boot=time.time() - time.monotonic(),
                 troubles=controller.crash_loop.troubles() if controller else {},
+                restarts=controller.crash_loop.restarts(seen) if controller else {},
                 boots=boots.summary(history.boots(name)),
                 routing=controller.router.backend.report() if controller and generation is not None else Report(),
                 standby=controller.standby.status(Timestamp.now()) if controller else None,

@@ -50,6 +50,8 @@ class Snapshot:
     """CLOCK_REALTIME at CLOCK_MONOTONIC 0."""
     troubles: Mapping[int, Trouble]
     """Crashes by instance."""
+    restarts: Mapping[int, int]
+    """Automatic restarts by instance, of systemd and deployd."""
     boots: Boots | None
     """How long instances take to become ready."""
     routing: Report
@@ -173,7 +175,7 @@ def _instance(of: Snapshot, item: Instance) -> Json:
         "main_pid": item.main_pid,
         "invocation_id": item.invocation_id,
         "since": iso(of.boot + since) if since else None,
-        "restarts": item.restarts,
+        "restarts": of.restarts.get(item.number, item.restarts),
         "weight": of.routing.weights.get(item.number),
         "connections": of.routing.connections.get(item.number),
         "queue": of.routing.queues.get(item.number),

@@ -23,7 +23,7 @@ from deployd.model.crashes import Crash, Crashes, Trouble
 from deployd.model.event import Emit, EventName
 from deployd.model.instance import Instance
 from deployd.model.instances import Instances
-from deployd.plan.backoff import Judgement, Patience, Step, forgiven, judge
+from deployd.plan.backoff import Judgement, Patience, Step, forgiven, judge, restarts
 from deployd.plan.closed_address import ClosedAddress
 from deployd.state.history import History
 from deployd.systemd.notices import Account
@@ -109,7 +109,7 @@ class CrashLoop:
             return
         if self._forgiving:
             self._forgiving = False
-            self._known = {item.number: forgiven(item) for item in instances}
+            self._known = {item.number: forgiven(item, self._known.get(item.number)) for item in instances}
         judged = {
             item.number: judge(
                 self._known.get(item.number), item, now.monotonic, self._patience, tried=self._was_tried(item)
@@ -149,6 +149,11 @@ class CrashLoop:
         known = self._known or {}
         return {number: self._trouble(crashes) for number, crashes in known.items() if crashes.count}
 
+    def restarts(self, instances: Iterable[Instance]) -> Mapping[int, int]:
+        """Return how often each instance was restarted automatically."""
+        known = self._known or {}
+        return {item.number: restarts(known.get(item.number), item) for item in instances}
+
     def _trouble(self, crashes: Crashes) -> Trouble:
         account = self._accounts.get(crashes.last, Account())
         settings = self._history.settings(self._app, crashes.generation or 0)
@@ -161,15 +166,18 @@ class CrashLoop:
         return tried
 
     def _forgive(self, now: Timestamp) -> None:
-        known, self._known = self._known or {}, {}
+        known = self._known or {}
+        past = {n: Crashes(item.generation, before=item.before) for n, item in known.items() if item.before}
+        self._known = past if self._up() else {}  # after a start by request there are no restarts yet
         self._forgiving = True
         self._tried.clear()
         self._stopped.clear()
         self._accounts.clear()
         self._down.clear()
-        gone = {number: Crashes(None) for number, crashes in known.items() if crashes.count}
-        if gone:
-            self._save(gone, now)
+        left = {n: self._known.get(n, Crashes(None)) for n, item in known.items() if item.matters}
+        news = {number: crashes for number, crashes in left.items() if crashes != known[number]}
+        if news:
+            self._save(news, now)
             self._changed()
 
     def _remember(
@@ -179,7 +187,7 @@ class CrashLoop:
         news = {number: judgement.crashes for number, judgement in judged.items()}
         news |= {number: Crashes(None) for number in known.keys() - pinned}
         news = {number: crashes for number, crashes in news.items() if known.get(number) != crashes}
-        kept = {n: crashes for n, crashes in news.items() if crashes.count or (n in known and known[n].count)}
+        kept = {n: crashes for n, crashes in news.items() if crashes.matters or (n in known and known[n].matters)}
         if kept and not self._save(kept, now):
             # An instance kept down without a record would stay down for ever if the daemon were killed.
             news = {number: replace(crashes, retry_at=None) for number, crashes in news.items()}

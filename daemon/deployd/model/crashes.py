@@ -12,7 +12,7 @@ WAITS = "waits for its release, which is not there or cannot be entered"
 
 @dataclass(frozen=True, slots=True)
 class Crashes:
-    """The crashes of one instance. Stored on disk while `count` is not 0. Times are CLOCK_MONOTONIC seconds."""
+    """The crashes of one instance, stored on disk while it matters. Times are CLOCK_MONOTONIC seconds."""
 
     generation: int | None
     invocation: str = ""
@@ -35,6 +35,13 @@ class Crashes:
     """The time until which deployd keeps the instance down, if it does."""
     absent: bool = False
     """It ended because its release could not be entered: it is started as soon as that is mounted, for example."""
+    before: int = 0
+    """Automatic restarts up to the last start by deployd, which resets NRestarts=, and including that start."""
+
+    @property
+    def matters(self) -> bool:
+        """False for an instance without a past."""
+        return bool(self.count or self.before)
 
     def sentence(self, boot: float) -> str:
         """Return why deployd keeps the instance down, as the end of a sentence.

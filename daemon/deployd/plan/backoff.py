@@ -84,9 +84,21 @@ class Judgement:
     """How many crashes are new."""
 
 
-def forgiven(item: Instance) -> Crashes:
-    """Return what to remember about an instance whose past crashes are forgiven."""
-    return Crashes(item.generation, item.invocation_id, item.restarts, dead=item.state is State.FAILED)
+def forgiven(item: Instance, known: Crashes | None = None) -> Crashes:
+    """Return what to remember about an instance whose past crashes are forgiven. Its restarts still count."""
+    before = known.before if known is not None and known.generation == item.generation else 0
+    dead = item.state is State.FAILED
+    return Crashes(item.generation, item.invocation_id, item.restarts, dead=dead, before=before)
+
+
+def restarts(known: Crashes | None, item: Instance) -> int:
+    """Return how often systemd and deployd have restarted an instance automatically, in its generation.
+
+    systemd reports none for an instance that is down.
+    """
+    if known is None or known.generation != item.generation:
+        return item.restarts
+    return known.before + max(item.restarts, known.restarts)
 
 
 def judge(known: Crashes | None, item: Instance, now: float, patience: Patience, *, tried: bool = False) -> Judgement:
@@ -95,7 +107,7 @@ def judge(known: Crashes | None, item: Instance, now: float, patience: Patience,
         # Crashes before the first observation do not count, but a failed instance has crashed now.
         known = replace(forgiven(item), dead=False)
     if item.state is State.STANDBY:
-        return Judgement(forgiven(item))  # frozen, so it cannot crash by its own fault
+        return Judgement(forgiven(item, known))  # frozen, so it cannot crash by its own fault
     if item.state is State.STOPPING:
         return Judgement(known)
     if item.ended and item.state in (State.INACTIVE, State.FAILED) and not item.refused:
@@ -107,7 +119,8 @@ def judge(known: Crashes | None, item: Instance, now: float, patience: Patience,
         now_known = replace(known, invocation=item.invocation_id, restarts=item.restarts, dead=True)
         return Judgement(replace(now_known, retry_at=None))
     if tried:
-        known = replace(known, restarts=0, dead=False)  # a start by request has reset systemd's counter
+        # The start by deployd has reset systemd's counter.
+        known = replace(known, before=known.before + known.restarts + 1, restarts=0, dead=False)
     deaths, seen = _deaths(known, item, tried)
     if deaths:
         seen = _crashed(seen, known, deaths, item, now, patience)
@@ -164,9 +177,9 @@ def _up(seen: Crashes, item: Instance, now: float, patience: Patience) -> Judgem
     if item.state is not State.READY or not seen.count:
         return Judgement(seen)
     if seen.absent:
-        return Judgement(forgiven(item))  # its release is there now
+        return Judgement(forgiven(item, seen))  # its release is there now
     until = item.ready_since + patience.steady
-    return Judgement(forgiven(item)) if now >= until else Judgement(seen, wake_at=until)
+    return Judgement(forgiven(item, seen)) if now >= until else Judgement(seen, wake_at=until)
 
 
 def _deaths(known: Crashes, item: Instance, tried: bool) -> tuple[int, Crashes]:

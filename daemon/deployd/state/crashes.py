@@ -33,8 +33,8 @@ SELECT = "SELECT instance, crashes FROM crashes WHERE app = ? AND boot = ?"
 
 
 def put(db: sqlite3.Connection, app: str, boot: str, instance: int, crashes: Crashes) -> None:
-    """Store the crashes of an instance; one without crashes has no row."""
-    if crashes.count:
+    """Store the crashes of an instance; one without a past has no row."""
+    if crashes.matters:
         db.execute("INSERT OR REPLACE INTO crashes VALUES (?, ?, ?, ?)", (app, instance, boot, crashes.to_json()))
     else:
         db.execute("DELETE FROM crashes WHERE app = ? AND instance = ?", (app, instance))

@@ -19,6 +19,7 @@ from deployd.plan.planner import Verdict
 from deployd.plan.simulation import Outcome, Step
 from deployd.routing import Report
 from deployd.routing.report import Choice
+from deployd.state.totals import CRASHES, Total
 from tests.state.four_rollouts import generation
 
 SNAPSHOT = Snapshot(
@@ -39,6 +40,7 @@ SNAPSHOT = Snapshot(
     probation=None,
     crashes=0,
     last=None,
+    totals={},
     history_error="",
 )
 
@@ -100,6 +102,15 @@ def test_an_app_that_is_not_deployed() -> None:
     found = shown(generation=None, desired=0, releases={})
     assert (found["generation"], found["release"], found["routing"]) == (None, None, "shared")
     assert found["instances"] == []
+
+
+def test_totals_have_each_result_and_are_unknown_with_the_history() -> None:
+    found = shown(totals={"succeeded": Total(3, 7.5), CRASHES: Total(2)})["totals"]
+    assert found["crashes"] == 2
+    assert found["rollouts"]["succeeded"] == {"count": 3, "seconds": 7.5}
+    assert found["rollouts"]["aborted"] == {"count": 0, "seconds": 0.0}
+    assert set(found["rollouts"]) == {"succeeded", "failed", "rolled-back", "superseded", "aborted"}
+    assert shown(history_error="history.sqlite is damaged")["totals"] is None
 
 
 def test_a_history_that_cannot_be_used_is_reported() -> None:

@@ -19,6 +19,7 @@ from deployd.model.rollout import Pause, Phase, Rollout
 from deployd.plan.boots import Boots
 from deployd.routing import Report
 from deployd.routing.report import Share
+from deployd.state.totals import CRASHES, Total
 from tests.state.four_rollouts import generation
 
 CLOSED = Address("[::]:81", "demo.socket", open=False, reason="in use by nginx | see ss(8)")
@@ -71,10 +72,13 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         probation=draw(st.sampled_from([None, WATCHED, replace(WATCHED, failed="it crashed")])),
         crashes=0,
         last=last if rollout is None and draw(st.booleans()) else None,
+        totals=draw(_TOTALS),
         history_error=draw(st.sampled_from(["", "", "", "history.sqlite is damaged"])),
     )
 
 
+_COUNTED = st.builds(Total, st.integers(0, 1000), st.floats(0.0, 1e6))
+_TOTALS = st.dictionaries(st.sampled_from([*map(str, ENDED), CRASHES]), _COUNTED)
 _ADDRESSES = st.lists(st.sampled_from([OPEN, OPEN, CLOSED, replace(OPEN, address=CLOSED.address)]), max_size=3)
 
 

@@ -58,6 +58,7 @@ class Statuses:
                 probation=probation,
                 crashes=0 if probation is None else self._crashes(probation),
                 last=next(iter(history.entries(name, 1)), None) if rollout is None else None,
+                totals=history.totals(name),
                 history_error=trouble,
             )
         )

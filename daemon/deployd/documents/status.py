@@ -22,6 +22,7 @@ from deployd.plan.health import health, serving
 from deployd.plan.simulation import Outcome
 from deployd.rollout.pauses import pause_fields
 from deployd.routing import Report
+from deployd.state.totals import CRASHES, Total
 
 UNREACHABLE = "unreachable"
 """The state of an instance whose process is ready, but which clients do not reach."""
@@ -65,6 +66,8 @@ class Snapshot:
     """Crashes of instances of the generation on probation."""
     last: Entry | None
     """The newest generation, unless a rollout is under way."""
+    totals: Mapping[str, Total]
+    """How often each result of a rollout and CRASHES has occurred so far."""
     history_error: str
     """Why the history cannot be used; "" if it can."""
 
@@ -96,6 +99,7 @@ def status(of: Snapshot) -> Json:
         "history_error": of.history_error or None,
         "last_rollout": None if of.last is None else _last_rollout(of.last),
         "last_failure": None if of.last is None or of.generation is not None else _last_failure(of.last),
+        "totals": None if of.history_error else _totals(of.totals),
         "rollout": None if of.rollout is None else _rollout(of.rollout, of.target),
         "boot": of.boots,
         "gate_timeout": generation.settings.gate.timeout if generation else None,
@@ -131,6 +135,12 @@ def watch(probation: Probation, crashes: int) -> Json:
         "failed": bool(probation.failed),
         "crashes": crashes,
     }
+
+
+def _totals(found: Mapping[str, Total]) -> Json:
+    ended = [result for result in Result if result is not Result.RUNNING]
+    rollouts = {str(result): dataclasses.asdict(found.get(result, Total())) for result in ended}
+    return {"rollouts": rollouts, "crashes": found.get(CRASHES, Total()).count}
 
 
 def _last_rollout(generation: Entry) -> Json:

@@ -12,13 +12,13 @@ import stat
 from pathlib import Path
 from urllib.parse import quote
 
-from deployd.state import crashes, probations, rows
+from deployd.state import crashes, probations, rows, totals
 
 APPLICATION_ID = 0x6465706C
 """PRAGMA application_id of a history: "depl"."""
 
-VERSION = 3
-"""PRAGMA user_version of a history. Versions 1 and 2 were of unreleased deployds."""
+VERSION = 4
+"""PRAGMA user_version of a history. Versions 1 to 3 were of unreleased deployds."""
 
 BUSY = 0.02
 """Seconds to wait for the lock of another process. The wait blocks the event loop."""
@@ -180,7 +180,7 @@ def _create_tables(db: sqlite3.Connection) -> None:
     """Make a history of an empty database, in one transaction."""
     [version] = db.execute("PRAGMA user_version").fetchone()
     if not version:
-        tables = rows.TABLES + crashes.TABLES + probations.TABLE
+        tables = rows.TABLES + crashes.TABLES + probations.TABLE + totals.TABLE
         db.executescript(
             f"BEGIN IMMEDIATE; {tables} PRAGMA application_id = {APPLICATION_ID};"
             f" PRAGMA user_version = {VERSION}; COMMIT;"

@@ -24,7 +24,7 @@ from deployd.model.failure import Failure
 from deployd.model.generation import Entry, Generation, Result
 from deployd.model.probation import Probation
 from deployd.model.rollout import Rollout
-from deployd.state import crashes, probations, rows
+from deployd.state import crashes, probations, rows, totals
 from deployd.state.damage import described
 from deployd.state.pins import Pins
 from deployd.state.records import Records, SettingsNow
@@ -144,6 +144,10 @@ class History:
         found = self._read("SELECT DISTINCT instance FROM invocations WHERE app = ? ORDER BY instance", app)
         return [int(number) for (number,) in found]
 
+    def totals(self, app: str) -> dict[str, totals.Total]:
+        """Return how often each result of a rollout, and `totals.CRASHES`, has occurred so far."""
+        return {str(what): totals.Total(*figures) for what, *figures in self._read(totals.SELECT, app)}
+
     # Changes.
 
     def begin(self, generation: Generation, rollout: Rollout) -> None:
@@ -253,10 +257,11 @@ class History:
             found.setdefault(str(other), []).append(float(at))
         return found
 
-    def log_crashes(self, app: str, boot: str, news: Iterable[Crash]) -> None:
+    def log_crashes(self, app: str, boot: str, news: Collection[Crash]) -> None:
         """Add crashes to the log."""
         with self._write(app, NORMAL) as db:
             crashes.log(db, app, boot, news)
+            totals.add(db, app, totals.CRASHES, len(news))
 
     def put_on_probation(self, probation: Probation, failure: Failure | None = None) -> None:
         """Store the probation of the current generation and, once that has failed it, its failure."""
@@ -304,9 +309,11 @@ class History:
 
 
 def _finish(db: sqlite3.Connection, rollout: Rollout, result: Result, reason: str, now: Timestamp) -> None:
+    lasted = rollout.lasted(now)
     db.execute(
         "UPDATE generations SET result = ?, reason = ?, finished = ?, duration = ? WHERE app = ? AND number = ?",
-        (result, reason, now.wall, rollout.lasted(now), rollout.app, rollout.target),
+        (result, reason, now.wall, lasted, rollout.app, rollout.target),
     )
+    totals.add(db, rollout.app, result, seconds=lasted)
     db.execute("DELETE FROM rollouts WHERE app = ?", (rollout.app,))
     rows.put_current(db, rollout.app, rollout.target if result is Result.SUCCEEDED else rollout.origin)

@@ -20,6 +20,7 @@ TABLES = (
     ("crashes", "app"),
     ("crash_log", "app"),
     ("probations", "app"),
+    ("totals", "app"),
 )
 """The tables, and the column that names the app."""
 

@@ -17,7 +17,7 @@ from typing import Any
 from deployd.errors import Locked, Refused, StateError
 from deployd.model.generation import Generation
 from deployd.model.rollout import Rollout
-from deployd.state import database, repair, rows
+from deployd.state import database, repair, rows, totals
 from deployd.state.damage import apps, damage, readable
 from deployd.state.database import Unfit
 from deployd.state.disk import Disk
@@ -241,6 +241,7 @@ class Source:
             made = rebuilt(known.values(), found.rollout, found.pinned, found.last)
             for item in made.generations:
                 rows.put_generation(db, item)
+            totals.add_rebuilt(db, made.generations)
             db.execute("INSERT INTO apps VALUES (?, NULL, ?) ON CONFLICT DO NOTHING", (app, made.last))
             db.execute("UPDATE apps SET current = ?, last = ? WHERE name = ?", (made.current, made.last, app))
             if made.rollout is not None:

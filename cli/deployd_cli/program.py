@@ -27,6 +27,7 @@ GROUPS = {
     "Look": {
         "status": "status",
         "health": "health",
+        "metrics": "metrics",
         "history": "history",
         "logs": "logs",
         "compare": "compare",

@@ -11,7 +11,20 @@ from deployd import __version__
 from deployd_cli.main import main
 from deployd_cli.program import COMMANDS, EXAMPLES
 
-NOUNS = {"presets", "check", "units", "plan", "status", "health", "history", "releases", "logs", "compare", "wait"}
+NOUNS = {
+    "presets",
+    "check",
+    "units",
+    "plan",
+    "status",
+    "health",
+    "metrics",
+    "history",
+    "releases",
+    "logs",
+    "compare",
+    "wait",
+}
 
 ROLLOUT_OPTIONS = {"--no-block", "--supersede", "--json"}
 
@@ -30,6 +43,7 @@ OPTIONS: dict[str, set[str]] = {
     "scale": ROLLOUT_OPTIONS,
     "status": {"--watch", "--exit-code", "--json"},
     "health": {"--json"},
+    "metrics": {"--output", "--serve"},
     "history": {"--before", "--number", "--json"},
     "wait": {"--json"},
     "repair": {"--json"},

@@ -37,6 +37,9 @@ def install(root: Path, spec: Spec) -> None:
     if any((spec.checkout / "packaging/catalog").glob("*.catalog")):
         command = ["journalctl", "--update-catalog", f"--root={root}"]
         subprocess.run(command, check=True, timeout=TIMEOUT, stdout=subprocess.DEVNULL)
+    if (root / "usr/lib/sysusers.d/deployd.conf").exists():
+        command = ["systemd-sysusers", f"--root={root}", "deployd.conf"]
+        subprocess.run(command, check=True, timeout=TIMEOUT, stderr=subprocess.DEVNULL)
     if (root / "usr/lib/systemd/system/deployd.service").exists():
         # Like a package; a unit without [Install] stays as it is.
         enable = ["systemctl", f"--root={root}", "enable", "--quiet", "deployd.service"]

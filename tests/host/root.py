@@ -24,7 +24,8 @@ IN_HOST = Path("/usr/src/deployd")
 TRIXIE = "trixie"
 PACKAGES = (
     "systemd,systemd-sysv,libpam-systemd,dbus,polkitd,iproute2,procps,util-linux,python3,python3-dbus-next,"
-    "python3-systemd,python3-jinja2,python3-typer,python3-pytest,gunicorn,ruby,nodejs,gccgo,bash-completion,curl,man-db"
+    "python3-systemd,python3-jinja2,python3-typer,python3-prometheus-client,python3-pytest,gunicorn,ruby,nodejs,"
+    "gccgo,bash-completion,curl,man-db"
 )
 
 

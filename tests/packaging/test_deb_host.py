@@ -49,6 +49,8 @@ def test_the_package_is_installed_used_and_purged(machine: Machine) -> None:
         machine.run(["systemctl", "is-enabled", "deployd"]).stdout,
     )
     assert states == ("active\n", "enabled\n")
+    metrics = machine.run(["systemctl", "is-enabled", "deployd-metrics.socket"], check=False).stdout
+    assert metrics == "disabled\n", "an open port is the administrator's decision"
     stage = Stage(machine)
     stage.deploy("v1", routing="steered")
     with stage.load(rate=100, keepalive=2) as load:

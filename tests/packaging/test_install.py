@@ -100,6 +100,15 @@ def test_integrations_are_where_app_files_name_them(tmp_path: Path) -> None:
             assert (tmp_path / place.lstrip("/")).read_bytes() == source.read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("source", "place"), [("packaging/grafana", "share/deployd/grafana"), ("packaging/sysusers", "lib/sysusers.d")]
+)
+def test_the_dashboard_and_the_user_of_the_metrics_have_their_places(tmp_path: Path, source: str, place: str) -> None:
+    assert install("--root", tmp_path).returncode == 0
+    (file,) = (CHECKOUT / source).iterdir()
+    assert (tmp_path / "usr" / place / file.name).read_bytes() == file.read_bytes()
+
+
 def test_without_go_md2man_all_but_the_manual_is_installed(checkout: Path, tmp_path: Path) -> None:
     (checkout / "packaging/man").mkdir()
     (checkout / "packaging/man/deployd.8.md").write_text("# DEPLOYD(8)\n\n## NAME\n")

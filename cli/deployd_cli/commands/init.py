@@ -61,7 +61,8 @@ def init(
     Says why it chose the preset, and what to look at. Needs no daemon.
     """
     from deployd.model.app_name import name_problem
-    from deployd_cli.presets import addresses, app_file, catalog, installed, proposing, rendering
+    from deployd_cli import file_writer
+    from deployd_cli.presets import addresses, catalog, installed, proposing, rendering
 
     if problem := name_problem(app):
         raise typer.BadParameter(problem, param_hint="APP")
@@ -83,7 +84,7 @@ def init(
     if output == "-":
         show(rendered.text.splitlines())
     else:
-        app_file.write(path, rendered.text, replace=force)
+        file_writer.write(path, rendered.text, replace=force)
     for line in choice.lines(rendered.used):
         message(f"{app}: {line}")
     if f"{integrations}/" in rendered.text and not integrations.is_dir():

@@ -1,4 +1,4 @@
-"""Writes an app file: whole, or not at all."""
+"""Writes a file: whole, or not at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ MODE = 0o644
 
 
 def write(path: Path, text: str, *, replace: bool) -> None:
-    """Write the file. Raises Refused if it exists, unless `replace`, and DeploydError if it cannot be written."""
+    """Write a file that all users may read. Raises DeploydError if that is not possible, and Refused if there is one,
+    unless `replace`."""
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:

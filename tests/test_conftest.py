@@ -23,11 +23,11 @@ import tests.conftest
 
 tests.conftest.CLEANING_UP = 0.5
 
-@pytest.mark.timeout(0.5)
+@pytest.mark.timeout(0.5, func_only=True)
 def test_waits_for_a_program():
     subprocess.run(["sleep", "infinity"])
 
-@pytest.mark.timeout(0.5)
+@pytest.mark.timeout(0.5, func_only=True)
 def test_waits_again_when_cleaning_up():
     try:
         threading.Event().wait()

@@ -94,7 +94,8 @@ def test_an_instance_with_a_request_in_flight_is_stopped_and_finishes_it(stage: 
     stage.deploy("v1", routing="steered", rollout=STANDBY)
     with ExitStack() as opened:
         number, (busy, *_) = next(iter(kept(stage, opened).items()))
-        busy.sendall(b"GET /slow?ms=9000 HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n")
+        # Long enough for a slow machine to try to freeze the instance meanwhile, which is five seconds after its drain.
+        busy.sendall(b"GET /slow?ms=20000 HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n")
         assert stage.rollout(stage.release("v2")).result == "succeeded"
         assert busy.recv(65536).startswith(b"HTTP/1.1 200")
     stage.machine.wait_unit(f"{APP}@{number}.service", "inactive")

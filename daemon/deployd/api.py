@@ -118,6 +118,10 @@ class Client:
         options = _options(release=release, canary=canary)
         return json_object(*await self._call(app, "Plan", "a{sv}", [options], timeout=timeout))
 
+    async def file_changes(self, app: str, *, timeout: float = FILES_TIMEOUT) -> Json:
+        """Return what the app file changes in the settings of the live generation."""
+        return json_object(*await self._call(app, "Changes", timeout=timeout))
+
     async def releases(self, app: str, *, timeout: float = FILES_TIMEOUT) -> Json:
         """Return the release directories: what needs them, and whether they may be deleted."""
         return json_object(*await self._call(app, "Releases", timeout=timeout))

@@ -170,3 +170,20 @@ def test_check_accepts_a_valid_file(stage: Stage) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     answer = stage.json("check", APP)
     assert answer == {"apps": [{"app": APP, "file": APP_FILE, "valid": True, "error": None, "warnings": []}]}
+
+
+def test_plan_and_apply_say_what_the_app_file_changes(stage: Stage) -> None:
+    """Values are for root only, and never those of variables."""
+    stage.deploy("v1", environment={"KEY": "secret"})
+    stage.configure(environment={"KEY": "other", "MORE": "1"}, service={"TasksMax": "64"})
+    expected = ["  ~ environment.KEY", "  + environment.MORE", '  + service.TasksMax = "64"']
+    planned = stage.deployd("plan", APP)
+    assert planned.stdout.splitlines()[1:4] == expected, planned
+    assert "secret" not in planned.stdout
+    change = {"key": "service.TasksMax", "change": "added", "before": None, "after": None}
+    for user, value in ((None, "64"), ("nobody", None)):
+        done = stage.machine.run(["deployd", "plan", APP, "--json"], user=user)
+        assert {**change, "after": value} in json.loads(done.stdout)["changes"], user
+    applied = stage.deployd("apply", APP)
+    assert applied.stdout.splitlines()[:4] == [f"{APP}: the app file changes", *expected], applied
+    assert stage.json("plan", APP)["changes"] == []

@@ -96,7 +96,7 @@ def test_plan_shows_where_it_pauses() -> None:
         {"action": "pause", "new": 1, "canary": True, "share": 0.05, "ready": 5},
     ]
     plan = {"app": "demo", "from": 7, "to": 8, "release": "/srv/demo/8", "actions": actions, "floor": 4}
-    assert plan_lines(plan)[1:6] == [
+    assert plan_lines(plan, PLAIN)[1:6] == [
         "  1. start instance 5 (generation 8)                                    5 ready",
         "  2. pause at 1 new instance alongside the old                          5 ready",
         "  3. stop instance 4 (generation 7)                                     4 ready",
@@ -122,7 +122,9 @@ def test_options_reach_the_daemon(address: str) -> None:
             ["weight", "demo", "8", "10%"],
         ):
             assert (await deployd(address, *arguments)).status == 0, arguments
-        assert [(member, body) for _, member, body in daemon.calls if member not in ("Describe", "History")] == [
+        assert [
+            (member, body) for _, member, body in daemon.calls if member not in ("Describe", "History", "Changes")
+        ] == [
             ("Rollout", [{"canary": 2, "supersede": True}]),
             ("Apply", [{"start": True, "canary": 1}]),
             ("Rollback", [3, {"supersede": True, "past_irreversible": True}]),

@@ -87,7 +87,7 @@ def test_any_history_can_be_drawn(source: dict[str, Any], width: int) -> None:
 
 @given(odd)
 def test_any_plan_unit_verdict_and_event_can_be_printed(source: dict[str, Any]) -> None:
-    assert plan_lines(source)
+    assert plan_lines(source, PLAIN)
     unit_lines(source, PLAIN)
     diff_lines(source, PLAIN)
     check_line(source)
@@ -237,11 +237,30 @@ def test_plan_numbers_its_actions_and_ends_with_the_minimum() -> None:
         {"action": "stop", "instance": 4, "generation": 7, "ready": 4},
     ]
     plan = {"app": "demo", "from": 7, "to": 8, "release": "/srv/demo/8", "actions": actions, "floor": 4}
-    assert plan_lines(plan) == [
+    assert plan_lines(plan, PLAIN) == [
         "demo: generation 7 → 8: /srv/demo/8",
         "  1. start instance 5 (generation 8)  5 ready",
         "  2. stop instance 4 (generation 7)   4 ready",
         "minimum: 4 ready",
+    ]
+
+
+def test_a_plan_says_what_the_app_file_changes() -> None:
+    changes = [
+        {"key": "contents.environment_files", "change": "changed", "before": None, "after": None},
+        {"key": "environment.KEY", "change": "removed", "before": None, "after": None},
+        {"key": "exec", "change": "changed", "before": ["bin/serve"], "after": ["bin/serve", "-q"]},
+        {"key": "service.MemoryMax", "change": "added", "before": None, "after": "1G\x1b[31m"},
+    ]
+    plan = {"app": "demo", "from": 7, "to": 8, "release": "/srv/demo/8", "actions": [], "changes": changes}
+    assert plan_lines(plan, PLAIN) == [
+        "demo: generation 7 → 8: /srv/demo/8",
+        "  ~ contents of environment_files",
+        "  - environment.KEY",
+        '  - exec = ["bin/serve"]',
+        '  + exec = ["bin/serve", "-q"]',
+        '  + service.MemoryMax = "1G\\u001b[31m"',
+        "nothing to do",
     ]
 
 
@@ -288,7 +307,7 @@ def test_a_first_deployment_has_no_generation_before_it() -> None:
     assert event_line({**first, "event": "started"}) == "demo: first deployment, generation 1: /srv/demo/1"
     assert event_line({**first, "event": "rolling-back"}) == "demo: removing the failed first deployment"
     assert event_line({**END, "event": "rolling-back"}) == "demo: rolling back to generation 7"
-    assert plan_lines({**first, "actions": []})[0] == "demo: first deployment, generation 1: /srv/demo/1"
+    assert plan_lines({**first, "actions": []}, PLAIN)[0] == "demo: first deployment, generation 1: /srv/demo/1"
     phases = ("rolling", "paused", "rolling-back")
     assert [rollout_of({"rollout": {**first, "phase": phase}}) for phase in phases] == [
         "first deployment, generation 1",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+
 from deployd_cli.options import APP, CANARY, JSON, RELEASE, absolute, canary_of
-from deployd_cli.output import show, show_json
+from deployd_cli.output import paint_for, show, show_json
 from deployd_cli.text.plan import plan_lines
 
 
 def plan(app: str = APP, release: str = RELEASE, canary: str = CANARY, as_json: bool = JSON) -> None:
     """Show what a rollout would do. Changes nothing.
 
-    Prints every action and pause in order, and the lowest number of ready instances on the way.
+    Prints what the app file changes, every action and pause in order, and the lowest number of ready instances on
+    the way.
     """
     from deployd_cli.session import run
 
@@ -19,4 +22,4 @@ def plan(app: str = APP, release: str = RELEASE, canary: str = CANARY, as_json: 
     if as_json:
         show_json(answer)
     else:
-        show(plan_lines(answer))
+        show(plan_lines(answer, paint_for(sys.stdout)))

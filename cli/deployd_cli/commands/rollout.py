@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import typer
@@ -72,6 +73,8 @@ def apply(
     first = canary_of(canary)
 
     async def begin(client: Client) -> int:
+        if not as_json:
+            await _show_changes(client, app)
         return await client.apply(app, start=not no_start, canary=first, supersede=supersede)
 
     _begin(app, begin, no_block, as_json)
@@ -110,6 +113,20 @@ def scale(
 ) -> None:
     """Change the number of instances."""
     _begin(app, lambda client: client.scale(app, instances, supersede=supersede), no_block, as_json)
+
+
+async def _show_changes(client: Client, app: str) -> None:
+    """Print what the app file changes, if the caller may read it."""
+    from deployd.errors import DeploydError
+    from deployd_cli.output import paint_for, show
+    from deployd_cli.text.changes import change_lines
+
+    try:
+        found = await client.file_changes(app)
+    except DeploydError:
+        return  # the request itself says what is wrong
+    if lines := change_lines(found, paint_for(sys.stdout)):
+        show([f"{app}: the app file changes", *lines])
 
 
 def _begin(app: str, begin: Begin, no_block: bool, as_json: bool, *, expect_restart: bool = False) -> None:

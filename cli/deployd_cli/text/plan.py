@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from deployd_cli.text.changes import change_lines
 from deployd_cli.text.paint import Paint
 from deployd_cli.text.rollout import pause_words, release_change
 from deployd_cli.text.words import columns, dicts_of, list_of, number_of, printable, text_of
@@ -13,11 +14,12 @@ VERBS = {verb: f"{verb} instance" for verb in ("start", "stop", "adopt", "freeze
 DIFF_STYLES = {"+": "good", "-": "bad", "@": "dim"}
 
 
-def plan_lines(plan: Mapping[str, Any]) -> list[str]:
-    """Return the actions, numbered, with the instances that are ready after each, and the minimum of these."""
+def plan_lines(plan: Mapping[str, Any], paint: Paint) -> list[str]:
+    """Return what changes, the actions, numbered, with the instances that are ready after each, and the minimum of
+    these."""
     origin, target = text_of(plan, "from"), text_of(plan, "to", "?")
     change = f"generation {origin} → {target}" if origin else f"first deployment, generation {target}"
-    lines = [f"{text_of(plan, 'app', '-')}: {change}: {release_change(plan)}"]
+    lines = [f"{text_of(plan, 'app', '-')}: {change}: {release_change(plan)}", *change_lines(plan, paint)]
     actions = dicts_of(plan, "actions")
     if not actions:
         return [*lines, "nothing to do"]

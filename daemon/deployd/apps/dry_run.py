@@ -9,6 +9,7 @@ from functools import partial
 from deployd import config
 from deployd.apps import release_access
 from deployd.apps.caller import Caller
+from deployd.apps.change_preview import ChangePreview
 from deployd.apps.file_reader import FileReader
 from deployd.apps.reader_pool import ReaderPool
 from deployd.apps.registry import Registry
@@ -37,6 +38,7 @@ class DryRun:
         history: History,
         deployment: Deployment,
         digest: Digest,
+        changes: ChangePreview,
     ) -> None:
         self._registry = registry
         self._reader = reader
@@ -45,6 +47,7 @@ class DryRun:
         self._history = history
         self._deployment = deployment
         self._digest = digest
+        self._changes = changes
 
     async def plan(
         self, caller: Caller, name: str, release: str | None = None, canary: int = 0, canary_share: float = 0.0
@@ -83,4 +86,5 @@ class DryRun:
             more = await simulated(replace(goal, avoid=again), outcome.instances, (), now)
             outcome = closing.joined(outcome, more)
         live = self._history.releases(name, [current])
-        return dry_run(name, current, number, (live.get(current) if current else None, real), outcome)
+        releases = (live.get(current) if current else None, real)
+        return {**dry_run(name, current, number, releases, outcome), "changes": self._changes.of(caller, app)}

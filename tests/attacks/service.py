@@ -19,11 +19,17 @@ OBJECT = f"/org/deployd1/app/{APP}"
 
 
 def polkit_rule(stage: Stage, condition: str) -> None:
-    """Install a rule that lets the user nobody manage apps where the JavaScript `condition` is true."""
+    """Install a rule that lets the user nobody change apps where the JavaScript `condition` is true."""
     rule = f"""polkit.addRule(function(action, subject) {{
-        if (action.id == "org.deployd1.manage" && subject.user == "nobody" && ({condition})) return polkit.Result.YES;
+        if (action.id.indexOf("org.deployd1.") == 0 && action.id != "org.deployd1.read-logs" &&
+            subject.user == "nobody" && ({condition})) return polkit.Result.YES;
     }});\n"""
-    stage.machine.write("/etc/polkit-1/rules.d/10-test.rules", rule)
+    allow(stage, rule)
+
+
+def allow(stage: Stage, rules: str) -> None:
+    """Install the text of a file of polkit's rules, without waiting until polkit notices it."""
+    stage.machine.write("/etc/polkit-1/rules.d/10-test.rules", rules)
     stage.machine.run(["chmod", "755", "/etc/polkit-1/rules.d"])
     stage.machine.run(["systemctl", "restart", "polkit"])
 

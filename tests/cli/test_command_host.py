@@ -143,7 +143,7 @@ def test_anyone_may_query_and_only_root_may_change(stage: Stage) -> None:
         assert stage.deployd(*argv, user="nobody").returncode == 0, argv
     changes = [[verb, APP] for verb in ("rollout", "apply", "rollback", "restart", "pause", "abort", "remove")]
     for argv in [*changes, ["scale", APP, "1"]]:
-        assert "needs root or polkit's consent" in refused(stage, *argv, user="nobody"), argv
+        assert "needs root or the polkit action org.deployd1." in refused(stage, *argv, user="nobody"), argv
     assert (stage.invocations(), len(stage.history())) == (before, 1)
 
 

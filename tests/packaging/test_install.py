@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import stat
 import subprocess
@@ -107,6 +108,16 @@ def test_the_dashboard_and_the_user_of_the_metrics_have_their_places(tmp_path: P
     assert install("--root", tmp_path).returncode == 0
     (file,) = (CHECKOUT / source).iterdir()
     assert (tmp_path / "usr" / place / file.name).read_bytes() == file.read_bytes()
+
+
+def test_what_the_documentation_names_is_installed(tmp_path: Path) -> None:
+    assert install("--root", tmp_path).returncode == 0
+    pages = [CHECKOUT / "README.md", CHECKOUT / "NEWS.md", *(CHECKOUT / "docs").glob("*.md")]
+    pages += (CHECKOUT / "packaging/man").glob("*.md")
+    named = {path for page in pages for path in re.findall(r"/usr/share/deployd/[\w./-]*\w", page.read_text())}
+    assert [path for path in named if not (tmp_path / path.lstrip("/")).exists()] == []
+    for source in (CHECKOUT / "packaging/examples").iterdir():
+        assert (tmp_path / f"usr/share/deployd/examples/{source.name}").read_bytes() == source.read_bytes()
 
 
 def test_without_go_md2man_all_but_the_manual_is_installed(checkout: Path, tmp_path: Path) -> None:

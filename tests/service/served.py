@@ -94,6 +94,7 @@ class Served:
         self._make_writers()
         self.polkit = create_autospec(Polkit, instance=True)
         files, generations = create_autospec(AppFiles, instance=True), create_autospec(Generations, instance=True)
+        self.generations = generations
         files.load.return_value.release = "/srv/demo/releases/7"
         generations.releases.return_value = frozenset()
         generations.choose.side_effect = lambda app, _: (app, None)

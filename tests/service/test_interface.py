@@ -14,7 +14,8 @@ from deployd.apps.file_reader import FileReader
 from deployd.apps.registry import Registry
 from deployd.apps.statuses import Statuses
 from deployd.bus import Bus, BusError
-from deployd.errors import ALL, AccessDenied, Busy, DeploydError
+from deployd.errors import ALL, AccessDenied, Busy, DeploydError, Refused
+from deployd.service.actions import NEEDED, Action
 from deployd.service.consent import Consent
 from deployd.service.interface import Service
 from deployd.service.introspection import APP, INTROSPECTABLE, MANAGER, NAME, PEER, ROOT, description
@@ -85,7 +86,7 @@ def test_unknown_objects_and_methods_are_refused(serve: Serve) -> None:
 def test_without_consent_apps_can_be_read_but_not_changed(serve: Serve) -> None:
     async def test(served: Served) -> None:
         served.uid = NOBODY
-        served.polkit.authorise.side_effect = AccessDenied("Rollout of demo needs root")
+        served.polkit.authorise.side_effect = AccessDenied("rollout needs root")
         for (interface, member), body in CHANGES.items():
             with pytest.raises(BusError) as raised:
                 await served.method(interface, member, body)
@@ -93,7 +94,7 @@ def test_without_consent_apps_can_be_read_but_not_changed(serve: Serve) -> None:
         assert served.polkit.authorise.await_count == len(CHANGES)
         asked = [call.args for call in served.polkit.authorise.await_args_list]
         assert {caller.sender for caller, _, _ in asked} == {served.client.name}
-        assert {"Rollout of demo", f"Reload of {NAME}"} <= {what for _, what, _ in asked}
+        assert [action for _, action, _ in asked] == [NEEDED[member] for _, member in CHANGES]
         release = "/srv/demo/releases/7"
         details = [details for _, _, details in asked]
         assert {"app": "demo", "verb": "rollout", "release": release} in details
@@ -103,6 +104,53 @@ def test_without_consent_apps_can_be_read_but_not_changed(serve: Serve) -> None:
         for (interface, member), body in READS.items():
             await served.method(interface, member, body)
         assert served.polkit.authorise.await_count == len(CHANGES), "reading needs no consent"
+
+    serve(test)
+
+
+def test_superseding_needs_what_abort_needs_as_well(serve: Serve) -> None:
+    """Whoever may scale and nothing else cannot end a rollout with it."""
+
+    async def test(served: Served) -> None:
+        served.uid = NOBODY
+        await served.call(DEMO, APP, "Scale", "ua{sv}", 3, {"supersede": ("b", False)})
+        await served.call(DEMO, APP, "Scale", "ua{sv}", 3, {"supersede": ("b", True)})
+        asked = [call.args for call in served.polkit.authorise.await_args_list]
+        scale = (Action.SCALE, "scale")
+        assert [(action, details["verb"]) for _, action, details in asked] == [
+            scale,
+            scale,
+            (Action.PAUSE, "supersede"),
+        ]
+        served.requests.reset_mock()
+        served.generations.current.return_value.release = "/srv/demo/releases/6"
+        await served.call(DEMO, APP, "Rollout", "a{sv}", {"supersede": ("b", True)})
+        releases = [call.args[2]["release"] for call in served.polkit.authorise.await_args_list[-2:]]
+        assert releases == ["/srv/demo/releases/7", "/srv/demo/releases/6"]
+        served.requests.reset_mock()
+        served.polkit.authorise.side_effect = [None, AccessDenied("supersede needs root")]
+        error = await served.refused(DEMO, APP, "Scale", "ua{sv}", 3, {"supersede": ("b", True)})
+        assert error.name == "org.deployd1.Error.AccessDenied"
+        served.require_unchanged()
+
+    serve(test)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_polkit_decides_on_lines_for_callers_that_cannot_read_the_journal(serve: Serve, allowed: bool) -> None:
+    async def test(served: Served) -> None:
+        served.uid = NOBODY
+        served.polkit.allows.return_value = allowed
+        await served.call(DEMO, APP, "History")
+        served.polkit.allows.assert_not_awaited()  # there is no line in it
+        event = json.loads(await served.call(DEMO, APP, "Event", "t", served.event))
+        assert (event["journal"], event["journal_lines"]) == (["secret"] if allowed else [], 1)
+        _, action, details = served.polkit.allows.await_args.args
+        assert (action, details["app"]) == (Action.READ_LOGS, "demo")
+        served.requests.rollout.side_effect = Refused("the hook failed", ["secret"])
+        served.polkit.authorise.side_effect = None
+        error = await served.refused(DEMO, APP, "Rollout", "a{sv}", {})
+        assert ("secret" in error.message) == allowed
 
     serve(test)
 

@@ -13,6 +13,7 @@ import pytest
 from deployd.apps.caller import Caller
 from deployd.bus import Bus, BusError
 from deployd.errors import AccessDenied
+from deployd.service.actions import Action
 from deployd.service.polkit import MOST_CHECKS, MOST_PROMPTS, MOST_PROMPTS_IN_ALL, Polkit
 
 ROOT = Caller(":1.1", 0)
@@ -59,7 +60,7 @@ class Bench:
                 handler("")
 
     async def authorise(self, caller: Caller) -> None:
-        await self.polkit.authorise(caller, "Rollout of demo", DETAILS)
+        await self.polkit.authorise(caller, Action.ROLLOUT, DETAILS)
 
 
 def authorise(bench: Bench, caller: Caller) -> None:
@@ -78,12 +79,12 @@ def test_root_needs_no_consent() -> None:
 
 
 @pytest.mark.parametrize(("caller", "flags"), [(SCRIPT, 0), (terminal(), 1)])
-def test_other_users_need_consent_to_the_documented_action(caller: Caller, flags: int) -> None:
+def test_other_users_need_consent_to_the_action(caller: Caller, flags: int) -> None:
     bench = Bench(True)
     authorise(bench, caller)
     [(subject, action, details, interaction, name)] = bench.asked
     assert subject == ["system-bus-name", {"name": ("s", ":1.42")}]
-    assert (action, details, interaction) == ("org.deployd1.manage", DETAILS, flags)
+    assert (action, details, interaction) == ("org.deployd1.rollout", DETAILS, flags)
     assert name
     assert "CancelCheckAuthorization" not in dict(bench.others)
 
@@ -91,7 +92,7 @@ def test_other_users_need_consent_to_the_documented_action(caller: Caller, flags
 def test_details_are_short_and_printable() -> None:
     bench = Bench(True)
     details = {**DETAILS, "release": "/srv/\x1b[31m\n" + "x" * 10_000}
-    asyncio.run(bench.polkit.authorise(SCRIPT, "Rollout of demo", details))
+    asyncio.run(bench.polkit.authorise(SCRIPT, Action.ROLLOUT, details))
     release = bench.asked[0][2]["release"]
     assert len(release) <= 1000
     assert release.isprintable()
@@ -100,7 +101,7 @@ def test_details_are_short_and_printable() -> None:
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (False, "Rollout of demo needs root or polkit's consent to org.deployd1.manage"),
+        (False, "not allowed: rollout needs root or the polkit action org.deployd1.rollout for demo; try again"),
         (BusError("org.freedesktop.DBus.Error.ServiceUnknown", "no polkit"), "polkit cannot be asked"),
         (BusError("org.freedesktop.DBus.Error.NoReply", "asleep"), "polkit cannot be asked"),
     ],
@@ -109,6 +110,25 @@ def test_details_are_short_and_printable() -> None:
 def test_a_call_without_consent_is_refused(caller: Caller, answer: bool | BusError, says: str) -> None:
     with pytest.raises(AccessDenied, match=says):
         authorise(Bench(answer), caller)
+
+
+def test_the_error_for_what_concerns_all_apps_names_none() -> None:
+    details = {"app": "", "verb": "repair", "release": ""}
+    with pytest.raises(AccessDenied, match=r"not allowed: repair needs .* org\.deployd1\.configure; try again"):
+        asyncio.run(Bench(False).polkit.authorise(SCRIPT, Action.CONFIGURE, details))
+
+
+@pytest.mark.parametrize("caller", [SCRIPT, terminal()])
+def test_a_query_never_asks_for_a_password(caller: Caller) -> None:
+    bench = Bench(True)
+    details = {**DETAILS, "verb": "logs"}
+    assert asyncio.run(bench.polkit.allows(caller, Action.READ_LOGS, details))
+    assert [(action, flags) for _, action, _, flags, _ in bench.asked] == [("org.deployd1.read-logs", 0)]
+
+
+@pytest.mark.parametrize("answer", [False, BusError("org.freedesktop.DBus.Error.NoReply", "asleep")])
+def test_a_query_without_consent_is_answered_all_the_same(answer: bool | BusError) -> None:
+    assert not asyncio.run(Bench(answer).polkit.allows(SCRIPT, Action.READ_LOGS, DETAILS))
 
 
 def test_the_error_for_a_script_mentions_a_terminal_if_one_would_help() -> None:
@@ -172,6 +192,7 @@ def test_the_number_of_checks_without_a_prompt_is_limited() -> None:
         await turns()
         with pytest.raises(BusError, match=f"polkit has {MOST_CHECKS} checks"):
             await bench.authorise(SCRIPT)
+        assert not await bench.polkit.allows(terminal(), Action.READ_LOGS, DETAILS)
         for item in waiting:
             item.cancel()
 

@@ -48,7 +48,7 @@ def test_a_polkit_rule_allows_one_user_rollouts_of_one_app(stage: Stage) -> None
     assert stage.get()["version"] == "v2"
     for argv in (["rollout", OTHER], ["restart", APP], ["rollback", APP], ["remove", APP]):
         done = stage.deployd(*argv, user="nobody")
-        assert (done.returncode, "needs root or polkit's consent" in done.stderr) == (3, True), (argv, done)
+        assert (done.returncode, "needs root or the polkit action" in done.stderr) == (3, True), (argv, done)
     assert stage.get()["version"] == "v2"
 
 

@@ -14,10 +14,8 @@ from deployd.apps.rollback_goal import RollbackGoal
 from deployd.errors import DeploydError, InvalidRequest
 from deployd.files.workers import Workers
 from deployd.rollout.generations import Generations
+from deployd.service.actions import SUPERSEDE, Action, verb
 from deployd.service.polkit import Polkit
-
-VERBS = {"SetWeight": "weight"}
-"""Methods whose command has another name."""
 
 NAMES_RELEASE = frozenset({"Rollout", "Apply"})
 """Methods that take a release, from the app file or from their options."""
@@ -33,17 +31,27 @@ class Consent:
         self._rollback_goal = rollback_goal
         self._workers = Workers(places=1)
 
-    async def obtain(self, caller: Caller, member: str, app: str, arguments: Sequence[Any]) -> str | None:
+    async def obtain(
+        self, caller: Caller, action: Action, member: str, app: str, arguments: Sequence[Any]
+    ) -> str | None:
         """Return the release that polkit has agreed to, which Rollout and Apply must use; None if any is allowed.
 
         Raises AccessDenied, and BusError (LimitsExceeded).
         """
         if caller.root:
             return None
-        release = await self._release(caller, member, app, arguments)
-        details = {"app": app, "verb": VERBS.get(member, member.lower()), "release": release}
-        await self._polkit.authorise(caller, f"{member} of {app or 'org.deployd1'}", details)
-        return release if member in NAMES_RELEASE else None
+        details = {"app": app, "verb": verb(member), "release": await self._release(caller, member, app, arguments)}
+        await self._polkit.authorise(caller, action, details)
+        if any(isinstance(options, dict) and options.get(SUPERSEDE) for options in arguments):
+            live = await self._release(caller, SUPERSEDE, app, arguments)
+            await self._polkit.authorise(caller, Action.PAUSE, {"app": app, "verb": SUPERSEDE, "release": live})
+        return details["release"] if member in NAMES_RELEASE else None
+
+    async def reads_logs(self, caller: Caller, app: str) -> bool:
+        """True if the caller may see what `app` wrote to the journal; what several apps wrote, for ""."""
+        if caller.reads_journal():
+            return True
+        return await self._polkit.allows(caller, Action.READ_LOGS, {"app": app, "verb": "logs", "release": ""})
 
     async def _release(self, caller: Caller, member: str, app: str, arguments: Sequence[Any]) -> str:
         """Return the directory that instances would start from, which polkit's rules see as `release`."""

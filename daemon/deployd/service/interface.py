@@ -21,6 +21,7 @@ from deployd.bus import Bus, BusError, MethodCall, Reply, variant
 from deployd.errors import AccessDenied, DeploydError, InvalidFile
 from deployd.model import unit_name
 from deployd.service import disclosure
+from deployd.service.actions import NEEDED, Action
 from deployd.service.consent import NAMES_RELEASE, Consent
 from deployd.service.introspection import (
     APP,
@@ -44,12 +45,12 @@ LONGEST_LABEL = 256
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A method: its signatures, what it runs, and whether it changes anything."""
+    """A method: its signatures, what it runs, and the action that it needs, None if it changes nothing."""
 
     takes: str
     returns: str
     run: Method
-    changes: bool
+    action: Action | None
 
 
 class Service:
@@ -104,15 +105,16 @@ class Service:
         except DeploydError as error:
             if isinstance(error, InvalidFile) and app and not await self._files.may_read(caller, app):
                 error = self._files.invalid(app)
-            raise disclosure.error(error, caller.reads_journal()) from None
+            raise disclosure.error(error, bool(error.lines) and await self._consent.reads_logs(caller, app)) from None
         if isinstance(result, dict):
-            result = json.dumps(disclosure.disclosed(result, caller.reads_journal()))
+            reads_logs = disclosure.has_lines(result) and await self._consent.reads_logs(caller, app)
+            result = json.dumps(disclosure.disclosed(result, reads_logs))
         return entry.returns, [] if not entry.returns else [result]
 
     async def _run(self, entry: Entry, caller: Caller, member: str, app: str, body: list[Any]) -> Any:
         arguments = [app, *body] if app else body
-        if entry.changes:
-            agreed = await self._consent.obtain(caller, member, app, body)
+        if entry.action is not None:
+            agreed = await self._consent.obtain(caller, entry.action, member, app, body)
             result = entry.run(*arguments, *([agreed] if member in NAMES_RELEASE else []))
         else:
             result = entry.run(caller, *arguments)
@@ -182,6 +184,5 @@ def _entry(method: ElementTree.Element, methods: Methods) -> Entry:
         return "".join(arg.get("type", "") for arg in method.findall("arg") if arg.get("direction") == direction)
 
     changes = name in methods.writers
-    return Entry(
-        signature("in"), signature("out"), methods.writers[name] if changes else methods.readers[name], changes
-    )
+    run, action = (methods.writers[name], NEEDED[name]) if changes else (methods.readers[name], None)
+    return Entry(signature("in"), signature("out"), run, action)

@@ -12,6 +12,7 @@ import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Coroutine, Mapping
+from dataclasses import replace
 from typing import Any
 
 from deployd.apps.caller import Caller
@@ -19,18 +20,20 @@ from deployd.apps.quota import LIMITS_EXCEEDED
 from deployd.bus import DBUS, Bus, BusError
 from deployd.config import one_line
 from deployd.errors import AccessDenied
+from deployd.service.actions import Action
 
 AUTHORITY = (
     "org.freedesktop.PolicyKit1",
     "/org/freedesktop/PolicyKit1/Authority",
     "org.freedesktop.PolicyKit1.Authority",
 )
-ACTION = "org.deployd1.manage"
 ALLOW_USER_INTERACTION = 1
 INTERACTIVE_TIMEOUT = 120.0
 """Seconds that polkit has for an answer if it may ask for a password."""
 TIMEOUT = 10.0
 """Seconds that polkit has otherwise."""
+QUERY_TIMEOUT = 3.0
+"""Seconds that polkit has while a query waits, to which the answer without journal lines is correct, too."""
 
 MOST_PROMPTS = 4
 """Password prompts for one user at a time."""
@@ -49,29 +52,50 @@ class Polkit:
         self._numbers = itertools.count(1)
         self._ending: set[asyncio.Task[None]] = set()
 
-    async def authorise(self, caller: Caller, what: str, details: Mapping[str, str]) -> None:
-        """Raise AccessDenied unless the caller may do `what`; polkit's rules see `details`.
+    async def authorise(self, caller: Caller, action: Action, details: Mapping[str, str]) -> None:
+        """Raise AccessDenied unless the caller may do what `details` say: "verb" and "app", "" for no single app.
 
         Raises BusError (LimitsExceeded) if too many checks are under way.
         """
         if caller.root:
             return
-        self._refuse_flood(caller, what)
-        key = caller.uid, caller.interactive
-        self._asking[key] += 1
+        verb, app = details["verb"], details["app"]
+        self._refuse_flood(caller, f"{verb} of {app or 'deployd'}")
+        timeout = INTERACTIVE_TIMEOUT if caller.interactive else TIMEOUT
         try:
-            allowed, could_be_asked = await self._check(caller, details)
+            allowed, could_be_asked = await self._counted(caller, action, details, timeout)
         except BusError as error:
-            raise AccessDenied(f"{what} needs root: polkit cannot be asked ({error.message})") from error
-        finally:
-            self._asking[key] -= 1
-            self._asking += Counter()  # drops what is 0
+            sentence = f"not allowed: {verb} needs root, because polkit cannot be asked ({error.message})"
+            raise AccessDenied(sentence) from error
         if allowed:
             return
         hint = "try again with sudo"
         if could_be_asked and not caller.interactive:
             hint += ", or on a terminal, where polkit may ask for a password"
-        raise AccessDenied(f"{what} needs root or polkit's consent to {ACTION}; {hint}")
+        whose = f" for {app}" if app else ""
+        raise AccessDenied(f"not allowed: {verb} needs root or the polkit action {action}{whose}; {hint}")
+
+    async def allows(self, caller: Caller, action: Action, details: Mapping[str, str]) -> bool:
+        """True if polkit allows it without a prompt. False if it does not answer, or has too much to answer."""
+        quiet = replace(caller, interactive=False)
+        try:
+            self._refuse_flood(quiet, details["verb"])
+            allowed, _ = await self._counted(quiet, action, details, QUERY_TIMEOUT)
+        except BusError:
+            return False
+        return allowed
+
+    async def _counted(
+        self, caller: Caller, action: Action, details: Mapping[str, str], timeout: float
+    ) -> tuple[bool, bool]:
+        """Check as `_check` does, and count the check while it is under way."""
+        key = caller.uid, caller.interactive
+        self._asking[key] += 1
+        try:
+            return await self._check(caller, action, details, timeout)
+        finally:
+            self._asking[key] -= 1
+            self._asking += Counter()  # drops what is 0
 
     def _refuse_flood(self, caller: Caller, what: str) -> None:
         own = self._asking[caller.uid, caller.interactive]
@@ -82,17 +106,18 @@ class Polkit:
         if caller.interactive and prompts >= MOST_PROMPTS_IN_ALL:
             raise BusError(LIMITS_EXCEEDED, f"{what}: polkit waits for an answer to {prompts} prompts; try again later")
 
-    async def _check(self, caller: Caller, details: Mapping[str, str]) -> tuple[bool, bool]:
+    async def _check(
+        self, caller: Caller, action: Action, details: Mapping[str, str], timeout: float
+    ) -> tuple[bool, bool]:
         """Return whether the caller is authorised, and whether it could be after a prompt. Raises BusError."""
         name = f"deployd-{next(self._numbers)}"
         body = [
             ["system-bus-name", {"name": ("s", caller.sender)}],
-            ACTION,
+            action,
             {key: one_line(value) for key, value in details.items()},
             ALLOW_USER_INTERACTION if caller.interactive else 0,
             name,
         ]
-        timeout = INTERACTIVE_TIMEOUT if caller.interactive else TIMEOUT
         call = self._bus.call(*AUTHORITY, "CheckAuthorization", "(sa{sv})sa{ss}us", body, timeout=timeout)
         if not caller.interactive:
             ((allowed, challenge, _),) = await call

@@ -30,7 +30,7 @@ class Signals:
 
         An event that lacks journal lines has a `number`; event() returns all of it.
         """
-        path, public = app_path(app), disclosure.disclosed(fields, reads_journal=False)
+        path, public = app_path(app), disclosure.disclosed(fields, reads_logs=False)
         if kind == "event":
             if disclosure.has_lines(fields):
                 self._last_number += 1

@@ -71,6 +71,8 @@ Examples:
   deployd status shop --watch
 """
 
+NO_ASK_PASSWORD = "--no-ask-password"  # noqa: S105 - an option
+
 PLAIN: dict[str, Any] = {
     # Set by the files in packaging/completions; only then typer loads its support of shells.
     "add_completion": "_DEPLOYD_COMPLETE" in os.environ,
@@ -158,9 +160,19 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _no_ask_password(wanted: bool) -> None:
+    if wanted:
+        from deployd_cli.password_agent import PasswordAgent
+
+        PasswordAgent.allowed = False
+
+
 @app.callback()
 def deployd(
     version: bool = typer.Option(False, "-V", "--version", is_eager=True, callback=_version, help="Print the version."),
+    no_ask_password: bool = typer.Option(
+        False, NO_ASK_PASSWORD, callback=_no_ask_password, help="Do not ask for a password, not on a terminal either."
+    ),
 ) -> None:
     """Zero-downtime releases for web applications, with nothing but systemd."""
 
@@ -172,6 +184,8 @@ _WrongUsage: Any = typer.BadParameter.__bases__[0]
 def run(arguments: list[str]) -> int:
     """Parse the arguments and call the command; return the exit status. Raises Interrupted and WrongUsage, whose
     explanation has been printed."""
+    # As with systemctl(1), the option may follow the command; the parser wants it before.
+    arguments = sorted(arguments, key=lambda argument: argument != NO_ASK_PASSWORD)
     try:
         status = typer.main.get_command(app).main(arguments, prog_name="deployd", standalone_mode=False)
     except _WrongUsage as error:

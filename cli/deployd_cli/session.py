@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import sys
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from deployd.api import Client
 from deployd_cli.interrupted import Interrupted
+from deployd_cli.password_agent import PasswordAgent
 
 T = TypeVar("T")
 
@@ -19,15 +19,15 @@ def run(work: Callable[[Client], Awaitable[T]], *, timeout: float = 5.0) -> T:
 
     On a terminal polkit may ask for a password, as with systemctl(1).
     """
-    interactive = sys.stdin is not None and sys.stdin.isatty()
 
     async def connected() -> T:
-        async with await Client.connect(timeout=timeout, interactive=interactive) as client:
+        async with await Client.connect(timeout=timeout, may_ask=agent.start) as client:
             gc.freeze()  # or the first collection would search all that was imported, a tenth of a command's time
             gc.enable()  # off until here, see main; waiting may take days
             return await work(client)
 
     try:
-        return asyncio.run(connected())
+        with PasswordAgent() as agent:
+            return asyncio.run(connected())
     except KeyboardInterrupt:
         raise Interrupted from None

@@ -10,7 +10,7 @@ Answers are the JSON objects of deployd(1) as plain dicts, not classes: the comm
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -52,23 +52,26 @@ CHANGES = frozenset(
 )
 """Methods that may need the consent of polkit."""
 
+MayAsk = Callable[[], Awaitable[bool]]
+
 SIGNATURES: dict[type, str] = {str: "s", bool: "b", int: "u", float: "d"}
 
 
 class Client:
     """A connection to the daemon. Every method raises errors of deployd.errors and no others."""
 
-    def __init__(self, bus: Bus, interactive: bool = False) -> None:
+    def __init__(self, bus: Bus, may_ask: MayAsk | None = None) -> None:
         self.bus = bus
-        self._interactive = interactive
+        self._may_ask = may_ask
 
     @classmethod
-    async def connect(cls, address: str | None = None, *, timeout: float = 5.0, interactive: bool = False) -> Self:
+    async def connect(cls, address: str | None = None, *, timeout: float = 5.0, may_ask: MayAsk | None = None) -> Self:
         """Connect to the system bus, or to the bus at `address`. The first call starts the daemon.
 
-        `interactive`: a call that changes something may wait while polkit asks for a password.
+        `may_ask` is awaited before each call that changes something: while it waits, polkit may ask for a password if
+        that returns True. By default it may not.
         """
-        return cls(await Bus.connect(address, timeout), interactive)
+        return cls(await Bus.connect(address, timeout), may_ask)
 
     async def close(self) -> None:
         await self.bus.close()
@@ -243,6 +246,7 @@ class Client:
         self, app: str, member: str, signature: str = "", body: list[Any] | None = None, *, timeout: float
     ) -> list[Any]:
         path, interface = (app_path(app), APP) if app else (ROOT, MANAGER)
+        interactive = member in CHANGES and self._may_ask is not None and await self._may_ask()
         try:
             return await self.bus.call(
                 NAME,
@@ -252,7 +256,7 @@ class Client:
                 signature,
                 body or [],
                 timeout=timeout,
-                interactive=self._interactive and member in CHANGES,
+                interactive=interactive,
             )
         except BusError as error:
             raise error_from(error, app) from error

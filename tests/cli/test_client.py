@@ -109,7 +109,11 @@ def test_a_missing_daemon_is_unreachable(address: str) -> None:
 def test_only_changing_calls_may_ask_for_a_password(address: str, interactive: bool) -> None:
     async def work(daemon: FakeDaemon, client: Client) -> None:
         daemon.answers["demo", "Rollout"] = 8
-        client._interactive = interactive
+
+        async def may_ask() -> bool:
+            return interactive
+
+        client._may_ask = may_ask
         await client.status("demo")
         await client.rollout("demo")
         await client.pause("demo")

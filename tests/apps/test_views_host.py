@@ -141,6 +141,10 @@ def test_logs_can_be_limited_to_a_generation(stage: Stage) -> None:
     assert whole.count("speaks") == 2 * INSTANCES
     assert f"Started {APP}@1.service" in whole
     assert f"{APP}: rolling out generation 2" in whole
+    spoken = stage.deployd("logs", APP, "--since", "-1h", "--grep", "speaks").stdout.splitlines()
+    assert len(spoken) == 2 * INSTANCES
+    assert all(re.search(rf" {APP}@\d\[\d+\]: generation \d speaks$", line) for line in spoken), spoken
+    assert "speaks" not in stage.deployd("logs", APP, "--priority", "warning").stdout
 
 
 def test_the_journal_has_a_rollout_with_its_fields(stage: Stage) -> None:

@@ -161,6 +161,13 @@ def test_logs_run_journalctl_with_the_matches_of_the_daemon(address: str, tmp_pa
         done = await deployd(address, "logs", "demo", "-f", "-n", "5", "--generation", "3", PATH=path)
         assert done.out.split() == ["--follow", "--lines=5", "UNIT=demo.service", "+", "DEPLOYD_APP=demo"]
         assert ("demo", "LogMatches", [3]) in daemon.calls
+        more = ["--since", "-1h", "-U", "2026-01-02 03:00", "-p", "err", "--grep", "a b", "-o", "cat"]
+        done = await deployd(address, "logs", "demo", *more, PATH=path)
+        options = ["--since=-1h", "--until=2026-01-02 03:00", "--priority=err", "--grep=a b", "--output=cat"]
+        assert done.out.splitlines()[:5] == options
+        done = await deployd(address, "logs", "demo", "--json", PATH=path)
+        assert done.out.splitlines()[0] == "--output=json"
+        assert (await deployd(address, "logs", "demo", "--json", "-o", "cat", PATH=path)).status == 2
 
     with_daemon(address, work)
 

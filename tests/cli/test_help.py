@@ -49,7 +49,7 @@ OPTIONS: dict[str, set[str]] = {
     "repair": {"--json"},
     "compare": {"--json"},
     "releases": {"--json"},
-    "logs": {"--generation", "--follow", "--lines", "--json"},
+    "logs": {"--generation", "--follow", "--lines", "--since", "--until", "--priority", "--grep", "--output", "--json"},
 }
 
 

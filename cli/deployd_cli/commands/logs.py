@@ -15,23 +15,53 @@ GENERATION = typer.Option(
 )
 FOLLOW = typer.Option(False, "--follow", "-f", help="Continue with new entries.")
 LINES = typer.Option("", "--lines", "-n", metavar="N", help="Show only the newest N lines.", show_default=False)
+SINCE = typer.Option(
+    "", "--since", "-S", metavar="TIME", help="Show only entries from this time on.", show_default=False
+)
+UNTIL = typer.Option("", "--until", "-U", metavar="TIME", help="Show only entries up to this time.", show_default=False)
+PRIORITY = typer.Option(
+    "", "--priority", "-p", metavar="PRIORITY", help="Show only entries of this priority or higher.", show_default=False
+)
+GREP = typer.Option(
+    "", "--grep", metavar="PATTERN", help="Show only entries that match the pattern.", show_default=False
+)
+OUTPUT = typer.Option("", "--output", "-o", metavar="FORMAT", help="The format of journalctl(1).", show_default=False)
 JSON = typer.Option(False, "--json", help="Print journal entries as JSON, one per line.")
 
 
 def logs(
-    app: str = APP, generation: int = GENERATION, follow: bool = FOLLOW, lines: str = LINES, as_json: bool = JSON
+    app: str = APP,
+    generation: int = GENERATION,
+    follow: bool = FOLLOW,
+    lines: str = LINES,
+    since: str = SINCE,
+    until: str = UNTIL,
+    priority: str = PRIORITY,
+    grep: str = GREP,
+    output: str = OUTPUT,
+    as_json: bool = JSON,
 ) -> None:
     """Show the journal of an app. Changes nothing.
 
-    Shows the output of its instances and what deployd logged about them.
+    Shows the output of its instances and what deployd logged about them. The options are those of journalctl(1).
     """
     from deployd_cli.session import run
 
     if lines and not lines.isdecimal():
         raise typer.BadParameter(f"{lines!r} is not a number of lines", param_hint="--lines")
+    if output and as_json:
+        raise typer.BadParameter("cannot be combined with --output; use one of them", param_hint="--json")
     matches = run(lambda client: client.log_matches(app, generation))
-    argv = ["journalctl", *(["--follow"] if follow else []), *([f"--lines={lines}"] if lines else [])]
-    argv += [*(["--output=json"] if as_json else []), *matches]
+    given = {
+        "lines": lines,
+        "since": since,
+        "until": until,
+        "priority": priority,
+        "grep": grep,
+        "output": "json" if as_json else output,
+    }
+    options = [f"--{name}={value}" for name, value in given.items() if value]
+    argv = ["journalctl", *(["--follow"] if follow else []), *options, *matches]
     sys.stdout.flush()
     try:
         os.execvp(argv[0], argv)  # noqa: S606

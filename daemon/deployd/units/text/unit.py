@@ -155,7 +155,7 @@ def _header(app: App) -> str:
 def _service(app: App, generation: str) -> list[tuple[str, str]]:
     """Return the lines of [service] with its defaults, for instances whose generation is in the directory."""
     own = tuple(item for item in app.service if item[0] not in FIXED)
-    lines = _lines(Section.SERVICE, own, ("SyslogIdentifier", app.name), *hardening(app))
+    lines = _lines(Section.SERVICE, own, ("SyslogIdentifier", f"{app.name}@%i"), *hardening(app))
     return [(key, credential(app, value, generation) if key in KEYS else value) for key, value in lines]
 
 

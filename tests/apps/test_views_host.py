@@ -188,6 +188,20 @@ def test_plan_and_apply_say_what_the_app_file_changes(stage: Stage) -> None:
     for user, value in ((None, "64"), ("nobody", None)):
         done = stage.machine.run(["deployd", "plan", APP, "--json"], user=user)
         assert {**change, "after": value} in json.loads(done.stdout)["changes"], user
+    drift = f"  the app file has 3 changed keys, see deployd plan {APP}; apply with: deployd apply {APP}"
+    assert stage.deployd("status", APP).stdout.splitlines()[-1] == drift
     applied = stage.deployd("apply", APP)
     assert applied.stdout.splitlines()[:4] == [f"{APP}: the app file changes", *expected], applied
     assert stage.json("plan", APP)["changes"] == []
+    assert "changed key" not in stage.deployd("status", APP).stdout
+
+
+def test_status_says_that_the_link_leads_elsewhere_and_that_the_file_is_invalid(stage: Stage) -> None:
+    stage.machine.run(["ln", "-sfn", stage.release("v1"), "/srv/current"])
+    stage.configure(release="/srv/current")
+    assert stage.change("apply").result == "succeeded"
+    stage.machine.run(["ln", "-sfn", stage.release("v2"), "/srv/current"])
+    words = stage.deployd("status", APP).stdout.splitlines()[-1]
+    assert words == f"  release leads to /srv/{APP}/v2 now; roll it out with: deployd rollout {APP}"
+    stage.machine.write(APP_FILE, "instances = many\n")
+    assert stage.deployd("status", APP).stdout.splitlines()[-1].startswith(f"  the app file is invalid: {APP_FILE}")

@@ -40,14 +40,36 @@ def status(app: str = APP_OR_ALL, watch: bool = WATCH, exit_code: bool = EXIT_CO
     if watch:
         run(lambda client: _watch(client, app, as_json))
         return
-    answer = run(lambda client: client.status(app) if app else client.describe())
+    drift: list[str] = []
+
+    async def ask(client: Client) -> Mapping[str, Any]:
+        found = await (client.status(app) if app else client.describe())
+        if app and not as_json:
+            drift.extend(await _drift(client, found))
+        return found
+
+    answer = run(ask)
     statuses = {app: answer} if app else {text_of(item, "app"): item for item in dicts_of(answer, "apps")}
     if as_json:
         show_json(answer)
     else:
         _show(statuses, app)
+        show(drift)
     if exit_code:
         raise typer.Exit(max((exit_code_of(item) for item in statuses.values()), default=0))
+
+
+async def _drift(client: Client, status: Mapping[str, Any]) -> list[str]:
+    """Return how the app file differs from what is live, if the caller may know."""
+    from deployd.errors import DeploydError, InvalidFile
+    from deployd_cli.text.drift import drift_lines
+
+    try:
+        return drift_lines(status, await client.file_changes(text_of(status, "app")))
+    except InvalidFile as error:
+        return drift_lines(status, {"error": str(error)})
+    except DeploydError:
+        return []
 
 
 def _show(statuses: Statuses, app: str) -> None:

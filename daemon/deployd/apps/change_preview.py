@@ -39,7 +39,8 @@ class ChangePreview:
         self._digest = digest
 
     async def changes(self, caller: Caller, name: str) -> Json:
-        """Return the generation that is live, and what the app file changes.
+        """Return the generation that is live, what the app file changes, and the release that would be rolled out, null
+        if there is none.
 
         Raises AccessDenied, InvalidFile, Refused and BusError (LimitsExceeded).
         """
@@ -50,9 +51,11 @@ class ChangePreview:
         self._registry.known(name)
         app = self._generations.learned(await self._reader.load(caller, name))
         read = partial(self._pool.workers(caller).run, name)
-        app, _ = self._generations.choose(app, await read(config.directory, app))
+        directory = await read(config.directory, app)
+        app, stays = self._generations.choose(app, directory)
         app = await read(release_access.captured, caller, app, self._digest)
-        return {"app": name, "generation": self._history.current(name), "changes": self.of(caller, app)}
+        release, current = stays or directory or None, self._history.current(name)
+        return {"app": name, "generation": current, "release": release, "changes": self.of(caller, app)}
 
     def of(self, caller: Caller, app: App) -> list[Json]:
         """Return how these settings differ from those of the generation that is live; nothing if none is."""

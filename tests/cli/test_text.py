@@ -15,6 +15,7 @@ from deployd_cli.text.history import history_lines
 from deployd_cli.text.paint import PLAIN, Paint
 from deployd_cli.text.plan import check_line, diff_lines, plan_lines, unit_lines
 from deployd_cli.text.progress import Progress
+from deployd_cli.text.readiness import ready_of, ready_words
 from deployd_cli.text.rollout import rollout_of
 from deployd_cli.text.status import change_line, overview_lines, status_lines
 from deployd_cli.text.words import age, columns, cut, duration, printable, wrapped
@@ -340,9 +341,31 @@ def test_progress_counts_what_is_ready() -> None:
     progress.apply({"event": "instance", "instance": 4, "generation": 7, "state": "stopping"}, 2.0)
     assert progress.ready == 4
     shown = progress.lines(3.0, width=80, height=23, paint=PLAIN)
-    assert shown[0] == "demo  generation 7 → 8  rolling  4 of 4 ready  3.0 s"
+    assert shown[0] == "demo  generation 7 → 8  rolling  1 of 4 new  4 of 4 ready  3.0 s  5.0 s left"
     assert shown[1] == "  /srv/demo/8"
     assert shown[-1].split() == ["5", "8", "ready", "1.0", "s"]
+
+
+def test_progress_says_how_long_the_rest_takes() -> None:
+    """By the learned boot time until the first instance is ready, then by the time that those so far took."""
+
+    def left(now: float) -> str:
+        return progress.lines(now, width=120, height=23, paint=PLAIN)[0].partition(" s  ")[2]
+
+    progress = Progress("demo", status(boot={"count": 9, "median": 2.0, "max": 3.0}), 8, 0.0)
+    assert left(1.0) == "7.0 s left"
+    assert left(9.0) == "", "late"
+    progress.apply({"event": "instance", "instance": 5, "generation": 8, "state": "ready"}, 4.0)
+    assert left(4.0) == "12 s left"
+    assert left(6.0) == "10 s left"
+    progress.apply({"event": "paused", "reason": "by request"}, 7.0)
+    assert left(7.0) == ""
+
+
+def test_more_instances_than_desired_are_counted_apart() -> None:
+    assert ready_words(status(count=4) | {"ready": 5}) == "4 of 4 ready and 1 more"
+    assert ready_of(status(count=4) | {"ready": 5}) == "4 of 4 +1"
+    assert ready_words(status(count=4) | {"ready": 3}) == "3 of 4 ready"
 
 
 def test_failures_are_shown_to_the_end() -> None:

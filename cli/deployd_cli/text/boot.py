@@ -14,6 +14,12 @@ def boot_of(source: Mapping[str, Any]) -> Mapping[str, Any]:
     return boot if isinstance(boot, Mapping) else {}
 
 
+def median_boot(status: Mapping[str, Any]) -> float:
+    """Return the median of the boot times in seconds, 0 if none was measured."""
+    median = boot_of(status).get("median")
+    return float(median) if isinstance(median, int | float) else 0.0
+
+
 def boot_words(status: Mapping[str, Any]) -> str:
     """Return ``boot time 0.4 s, at most 1.2 s (12 boots); gate timeout 30 s (learned)``."""
     parts, boot = [], boot_of(status)

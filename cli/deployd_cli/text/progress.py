@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from deployd_cli.text.boot import median_boot
 from deployd_cli.text.event import event_line, hook_words, instance_words
 from deployd_cli.text.failure import facts, failure_of, journal_lines
 from deployd_cli.text.paint import STATE_STYLES, Paint
+from deployd_cli.text.readiness import ready_words
 from deployd_cli.text.rollout import how_of, release_change
 from deployd_cli.text.steering import canary_words, fitted, left_words, percent_of, steered, weight_words
 from deployd_cli.text.table import Cell, Column, table
@@ -70,6 +72,9 @@ class Progress:
             for item in dicts_of(status, "instances")
         }
         self._desired = number_of(status, "desired")
+        self._boot = median_boot(status)
+        self._latest = now
+        """When an instance of the new generation began to serve last."""
         self._weights: list[str] = []
         self._canary = ""
         self._steered = False
@@ -93,6 +98,21 @@ class Progress:
     def ready(self) -> int:
         """The number of instances that serve."""
         return sum(row.state in SERVING for row in self._rows.values())
+
+    @property
+    def new(self) -> int:
+        """The number of instances of the new generation that serve."""
+        return sum(row.state in SERVING and row.generation == str(self.target) for row in self._rows.values())
+
+    def _left(self, now: float) -> str:
+        """Return how long the rest will take, if the rollout continues as it has begun, or else as instances booted so
+        far; nothing if that is not known."""
+        rest = self._desired - self.new
+        if self.phase != "rolling" or rest <= 0:
+            return ""
+        each = (self._latest - self._began) / self.new if self.new else self._boot
+        left = rest * each - (now - (self._latest if self.new else self._began))
+        return f"{duration(left)} left" if left > 0 else ""
 
     def apply(self, event: Mapping[str, Any], now: float) -> None:
         """Take in an event; an unknown one changes nothing."""
@@ -150,6 +170,8 @@ class Progress:
             row.since = before.since if before.state == state else now
             row.weight, row.left = ("", "") if state in STOPPED else (before.weight, before.left)
         self._rows[name] = row
+        if state in SERVING and generation == str(self.target):
+            self._latest = now
         if state == "failed":
             self._failure(event)
 
@@ -199,7 +221,12 @@ class Progress:
         origin, target = self.origin, str(self.target)
         way = f"generation {origin} → {target}" if origin not in ("", "0", target) else f"generation {target}"
         style = {"succeeded": "good", "rolling": "strong", "paused": "busy", "closing": "strong"}.get(self.phase, "bad")
-        pieces = [self.app, way, self.phase, f"{self.ready} of {self._desired} ready", duration(now - self._began)]
+        ready = ready_words({"ready": self.ready, "desired": self._desired})
+        pieces = [self.app, way, self.phase, *([] if self.ended else [f"{self.new} of {self._desired} new"]), ready]
+        pieces += [duration(now - self._began)]
+        if left := self._left(now):
+            longer = [*pieces, left]
+            pieces = longer if columns("  ".join(longer)) <= width else pieces
         plain = "  ".join(pieces)
         if columns(plain) > width:
             return cut(plain, width)

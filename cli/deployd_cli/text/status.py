@@ -11,6 +11,7 @@ from deployd_cli.text.failure import explained, failure_of, journal_lines
 from deployd_cli.text.paint import STATE_STYLES, Paint
 from deployd_cli.text.probation import probation_words
 from deployd_cli.text.problems import problem_lines
+from deployd_cli.text.readiness import ready_of, ready_words
 from deployd_cli.text.rollout import how_of, pauses_of, rollout_of, waits_of
 from deployd_cli.text.steering import percent_of, routing_words, steered, steering_words
 from deployd_cli.text.table import Cell, Column, table
@@ -85,7 +86,7 @@ def _overview(status: Mapping[str, Any]) -> list[Cell | str]:
 
 def change_line(status: Mapping[str, Any]) -> str:
     """Return the line of a change, for `status --watch` in a pipe."""
-    parts = [f"generation {text_of(status, 'generation', '-')}", f"{ready_of(status)} ready"]
+    parts = [f"generation {text_of(status, 'generation', '-')}", ready_words(status)]
     if words := rollout_of(status):
         rollout = status["rollout"]
         reason = explained(rollout) if rollout.get("phase") == "paused" else ""
@@ -102,20 +103,15 @@ def exit_code_of(status: Mapping[str, Any]) -> int:
     return {"ok": 0, "degraded": 1}.get(text_of(status, "health", "ok"), 2)
 
 
-def ready_of(status: Mapping[str, Any]) -> str:
-    """Return ``3 of 4``, the instances that are ready."""
-    return f"{number_of(status, 'ready')} of {number_of(status, 'desired')}"
-
-
 def _head(status: Mapping[str, Any], width: int | None, paint: Paint) -> list[str]:
     app, generation = text_of(status, "app", "-"), text_of(status, "generation")
     unknown = "generation unknown" if number_of(status, "ready") else "no generation yet"
     what = f"generation {generation}" if generation not in ("", "0") else unknown
-    first = f"{app}: {what}, {ready_of(status)} ready"
+    first = f"{app}: {what}, {ready_words(status)}"
     if width is not None and columns(first) > width:
         lines = [cut(first, width)]
     else:
-        lines = [f"{paint('strong', app)}: {what}, {paint(_health(status), f'{ready_of(status)} ready')}"]
+        lines = [f"{paint('strong', app)}: {what}, {paint(_health(status), ready_words(status))}"]
     if release := text_of(status, "release"):
         lines.append("  " + _within(release, width, 2, left=True))
     if boot := boot_words(status):

@@ -28,8 +28,13 @@ def polkit_rule(stage: Stage, condition: str) -> None:
 
 
 def allow(stage: Stage, rules: str) -> None:
-    """Install the text of a file of polkit's rules, without waiting until polkit notices it."""
+    """Install the text of a file of polkit's rules."""
     stage.machine.write("/etc/polkit-1/rules.d/10-test.rules", rules)
+    read_rules(stage)
+
+
+def read_rules(stage: Stage) -> None:
+    """Have polkit read its rules, without waiting until it notices new ones."""
     stage.machine.run(["chmod", "755", "/etc/polkit-1/rules.d"])
     stage.machine.run(["systemctl", "restart", "polkit"])
 

@@ -1,17 +1,21 @@
-"""The shipped polkit rules, with real polkit and systemd: what a group may do with them, and that this is all."""
+"""docs/permissions.md and the shipped polkit rules, with real polkit and systemd: what they allow, and nothing else."""
 
 from __future__ import annotations
 
+import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from tests.attacks.service import SECRET, allow, fail_with_secret
+from tests.attacks.service import SECRET, allow, fail_with_secret, read_rules
 from tests.host.neighbour import Neighbour
 from tests.host.stage import APP, Stage
 from tests.host.steered import unharmed
 
-EXAMPLES = "/usr/share/deployd/examples"
+PAGE = (Path(__file__).resolve().parents[2] / "docs/permissions.md").read_text().replace("blog", APP)
+DEPLOYERS, OPERATORS = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+"""Commands that give DEPLOYER and OPERATOR what the page says."""
 OTHER = "other"
 DEPLOYER, OPERATOR, STRANGER = "alice", "oscar", "nobody"
 
@@ -26,12 +30,11 @@ FORBIDDEN = (
 SYSTEMCTL = (["reload", OTHER], ["restart", APP], ["stop", APP], ["stop", f"{APP}.socket"], ["reload", f"{APP}@1"])
 
 
-def install(stage: Stage, example: str, group: str, member: str) -> None:
-    """Do what the head of an example says, and make `member` the only one of the group."""
-    machine = stage.machine
-    machine.run(["groupadd", "--force", group])
-    machine.run(["sh", "-c", f"id {member} || useradd --no-create-home --groups {group} {member}"])
-    allow(stage, machine.read(f"{EXAMPLES}/{example}").replace("shop", APP))
+def install(stage: Stage, commands: str, member: str) -> None:
+    """Type commands of the page for a user that they name."""
+    stage.machine.run(["sh", "-c", f"id {member} || useradd --no-create-home {member}"])
+    stage.machine.run(["sh", "-ec", commands])
+    read_rules(stage)
 
 
 def systemctl(stage: Stage, user: str, *argv: str) -> subprocess.CompletedProcess[str]:
@@ -48,7 +51,7 @@ def test_a_group_may_roll_out_one_app(stage: Stage) -> None:
     stage.machine.run(["ln", "-sfn", stage.release("v1"), "/srv/demo/current"])
     stage.configure(release="/srv/demo/current")
     assert stage.change("apply").result == "succeeded"
-    install(stage, "deploy-one-app.rules", "deploy", DEPLOYER)
+    install(stage, DEPLOYERS, DEPLOYER)
 
     def deployd(*argv: str) -> None:
         done = stage.deployd(*argv, user=DEPLOYER)
@@ -76,7 +79,7 @@ def test_a_group_may_roll_out_one_app(stage: Stage) -> None:
 
 def test_it_sees_why_its_rollout_failed(stage: Stage) -> None:
     stage.deploy("v1")
-    install(stage, "deploy-one-app.rules", "deploy", DEPLOYER)
+    install(stage, DEPLOYERS, DEPLOYER)
     fail_with_secret(stage)
     assert SECRET in stage.deployd("history", APP, user=DEPLOYER).stdout
     assert SECRET not in stage.deployd("history", APP, user=STRANGER).stdout
@@ -87,7 +90,7 @@ def test_it_sees_why_its_rollout_failed(stage: Stage) -> None:
 def test_it_may_do_nothing_else(stage: Stage) -> None:
     stage.deploy("v1")
     Neighbour(stage, OTHER, 8090).deploy()
-    install(stage, "deploy-one-app.rules", "deploy", DEPLOYER)
+    install(stage, DEPLOYERS, DEPLOYER)
     before = stage.invocations(), len(stage.history()), stage.json("history", OTHER)
     for argv in FORBIDDEN:
         require_refused(stage, DEPLOYER, *argv)
@@ -100,18 +103,16 @@ def test_it_may_do_nothing_else(stage: Stage) -> None:
 
 def test_a_refusal_names_the_action_that_is_missing(stage: Stage) -> None:
     stage.deploy("v1")
-    install(stage, "deploy-one-app.rules", "deploy", DEPLOYER)
+    install(stage, DEPLOYERS, DEPLOYER)
     done = stage.deployd("scale", APP, "2", user=DEPLOYER)
-    assert done.stderr == (
-        f"deployd: not allowed: scale needs root or the polkit action org.deployd1.scale for {APP}; try again with"
-        " sudo, or on a terminal, where polkit may ask for a password\n"
-    )
+    assert done.stderr in PAGE
+    assert done.stderr.startswith("deployd: not allowed: scale needs root or the polkit action org.deployd1.scale for ")
 
 
 def test_operators_see_everything_and_change_nothing(stage: Stage) -> None:
     fail_with_secret(stage)
     Neighbour(stage, OTHER, 8090).deploy()
-    install(stage, "look-only.rules", "operators", OPERATOR)
+    install(stage, OPERATORS, OPERATOR)
     before = stage.invocations(), len(stage.history()), stage.json("history", OTHER)
     for verb in ("status", "plan", "units", "compare", "releases"):
         assert stage.deployd(verb, APP, user=OPERATOR).returncode == 0, verb
@@ -124,6 +125,29 @@ def test_operators_see_everything_and_change_nothing(stage: Stage) -> None:
     assert (stage.invocations(), len(stage.history()), stage.json("history", OTHER)) == before
 
 
+def test_a_user_may_roll_out_what_is_in_one_directory(stage: Stage) -> None:
+    stage.deploy("v1")
+    [rule] = re.findall(r"^```js\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    allow(stage, rule.replace('"ci"', f'"{STRANGER}"').replace(f"/srv/{APP}/builds/", f"/srv/{APP}/v2"))
+    for argv in ([stage.release("v3")], [stage.release("v2"), "--supersede"]):
+        require_refused(stage, STRANGER, "rollout", APP, "--release", *argv)
+    assert stage.deployd("rollout", APP, "--release", "/srv/demo/v2", user=STRANGER).returncode == 0
+    assert stage.get()["version"] == "v2"
+
+
+def test_an_app_file_in_a_directory_of_the_group_is_refused(stage: Stage) -> None:
+    """Whoever writes app files is root: no action of polkit gives that away."""
+    stage.deploy("v1")
+    install(stage, DEPLOYERS, DEPLOYER)
+    stage.machine.run(["sh", "-c", "chgrp deploy /etc/deployd/apps && chmod 775 /etc/deployd/apps"])
+    try:
+        for user in (None, DEPLOYER):
+            done = stage.deployd("rollout", APP, user=user)
+            assert (done.returncode, done.stderr in PAGE) == (3, True), done
+    finally:
+        stage.machine.run(["sh", "-c", "chgrp root /etc/deployd/apps && chmod 755 /etc/deployd/apps"])
+
+
 @pytest.mark.parametrize("member", ["Reload", "Repair"])
 def test_what_concerns_all_apps_is_not_allowed_by_a_rule_for_one(stage: Stage, member: str) -> None:
     allow(stage, f'polkit.addRule(function(action, subject) {{ if (action.lookup("app") == "{APP}") return "yes"; }});')
@@ -134,7 +158,7 @@ def test_what_concerns_all_apps_is_not_allowed_by_a_rule_for_one(stage: Stage, m
 
 def test_without_polkit_all_may_query_and_only_root_may_change(stage: Stage) -> None:
     fail_with_secret(stage)
-    install(stage, "deploy-one-app.rules", "deploy", DEPLOYER)
+    install(stage, DEPLOYERS, DEPLOYER)
     stage.machine.run(["systemctl", "mask", "--runtime", "--now", "polkit"])
     try:
         assert SECRET not in stage.deployd("history", APP, user=DEPLOYER).stdout

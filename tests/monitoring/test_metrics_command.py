@@ -1,8 +1,11 @@
-"""deployd metrics without what it needs, and with too much."""
+"""deployd metrics without what it needs, with too much, and without clients."""
 
 from __future__ import annotations
 
+import os
+import socket
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -29,3 +32,16 @@ def test_a_server_needs_a_socket(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.delenv("LISTEN_PID", raising=False)
     assert main(["metrics", "--serve"]) == 1
     assert capsys.readouterr().err.endswith("start it with: systemctl start deployd-metrics.socket\n")
+
+
+def test_a_server_without_clients_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from deployd_cli.monitoring import exporter
+
+    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+    monkeypatch.setenv("LISTEN_FDS", "1")
+    monkeypatch.setattr(exporter._Server, "timeout", 0.0)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen()
+        monkeypatch.setattr(exporter, "FIRST_PASSED", os.dup(listener.fileno()))
+        assert main(["metrics", "--serve"]) == 0

@@ -386,7 +386,15 @@ def test_changing_instances_are_shown_before_serving_ones() -> None:
     shown = rolled(40).lines(2.0, width=80, height=12, paint=PLAIN)
     assert len(shown) == 12
     assert any("starting" in line for line in shown)
-    assert shown[-1].strip() == "and 34 ready (generation 7)"
+    assert shown[-1].strip() == "and 27 ready (generation 7)"
+
+
+def test_a_wide_terminal_has_all_instances_in_blocks() -> None:
+    shown = rolled(40).lines(2.0, width=80, height=30, paint=PLAIN)
+    assert shown[3].split() == ["INSTANCE", "GENERATION", "STATE", "FOR"] * 2
+    assert shown[4].split() == ["1", "7", "ready", "22", "7", "ready"]
+    assert shown[-1].split() == ["21", "7", "ready"]
+    assert len(shown) == 25
 
 
 def test_no_colour_without_paint() -> None:

@@ -16,7 +16,7 @@ from deployd_cli.text.paint import STATE_STYLES, Paint
 from deployd_cli.text.readiness import ready_words
 from deployd_cli.text.rollout import how_of, release_change
 from deployd_cli.text.steering import canary_words, fitted, left_words, percent_of, steered, weight_words
-from deployd_cli.text.table import Cell, Column, table
+from deployd_cli.text.table import Cell, Column, blocks_within, in_blocks, table
 from deployd_cli.text.trim import summed, trimmed
 from deployd_cli.text.words import columns, cut, dicts_of, duration, indented, number_of, text_of
 
@@ -239,11 +239,18 @@ class Progress:
         stopped = [item for item in ordered if item[1].state in (("standby",) if self.ended else STOPPED)]
         live = [item for item in ordered if item[1].state not in STOPPED]
         candidates = [*live, *stopped]
-        shown, rest = trimmed(candidates, room, _urgency)
         heads = [*HEADS, *([WEIGHT, OPEN] if self._steered and not self.ended else [])]
+        every = [self._row(name, row, now) for name, row in candidates]
+        blocks = 1
+        if any(cells[REASON].text for cells in every):
+            heads.append(REASON)
+        elif len(candidates) > room:
+            blocks = blocks_within(heads, [[cells[head] for head in heads] for cells in every], width - 2)
+        # trimmed() leaves out one item for the summary of the rest, which takes a whole line.
+        places = room * blocks if len(candidates) <= room * blocks else (room - 1) * blocks + 1
+        shown, rest = trimmed(candidates, places, _urgency)
         drawn = [self._row(name, row, now) for name, row in shown]
-        heads += [REASON] if any(cells[REASON].text for cells in drawn) else []
-        rows = [[cells[head] for head in heads] for cells in drawn]
+        heads, rows = in_blocks(heads, [[cells[head] for head in heads] for cells in drawn], blocks)
         lines = ["", *table(heads, rows, width=width, paint=paint, indent=2)] if rows else []
         if rest:
             sums = summed((row.state, row.generation) for _, row in rest)

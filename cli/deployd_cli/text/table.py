@@ -49,6 +49,21 @@ def table(
     return [" " * indent + line if line else "" for line in lines]
 
 
+def blocks_within(heads: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int) -> int:
+    """Return how many times the table fits into `width` next to itself, at least once."""
+    own = _excess(_widths([[Cell(head.title) for head in heads], *rows]), 0) + GAP
+    return max(1, (width + GAP) // own)
+
+
+def in_blocks(
+    heads: Sequence[Column], rows: Sequence[Sequence[Cell]], blocks: int
+) -> tuple[list[Column], list[list[Cell]]]:
+    """Return heads and rows of a table that has the rows in `blocks` next to each other, filled one after the other."""
+    height = -(-len(rows) // blocks)
+    filled = [*rows, *[[Cell("")] * len(heads)] * (height * blocks - len(rows))]
+    return [*heads] * blocks, [[cell for row in filled[line::height] for cell in row] for line in range(height)]
+
+
 def _widths(rows: Sequence[Sequence[Cell]]) -> list[int]:
     return [max(columns(cell.text) for cell in column) for column in zip(*rows, strict=True)]
 

@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--duration", type=float, help="seconds; without it, until stopped")
     arguments.add_argument("--keepalive", type=int, default=0, help="number of clients with persistent connections")
     arguments.add_argument("--think", type=float, default=0.05, help="their pause after each response in seconds")
+    arguments.add_argument("--close", action="store_true", help="these clients, too, connect for each request")
     arguments.add_argument("--timeout", type=float, default=10, help="seconds")
     arguments.add_argument("--record", help="file for the record; - for stdout")
     arguments.add_argument("--stop-on-eof", action="store_true", help="stop when stdin ends")
@@ -55,6 +56,7 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
         rate=arguments.rate,
         keepalive=arguments.keepalive,
         think=arguments.think,
+        close=arguments.close,
         path=path,
         timeout=arguments.timeout,
         duration=arguments.duration,

@@ -1,6 +1,7 @@
 # The app of puma. The file `behaviour` of the release says what is wrong with it; see tests/servers/server.py.
 require "json"
 
+sleep ENV["BOOT"].to_f
 behaviour = File.read("behaviour").strip
 raise "this release crashes" if behaviour == "crash"
 if behaviour == "late"
@@ -10,7 +11,8 @@ end
 sleep 3600 if behaviour == "hang"
 
 generation, instance = %w[GENERATION INSTANCE].map { |name| ENV["DEPLOYD_#{name}"].to_i }
-identity = -> { JSON.dump(generation: generation, instance: instance, pid: Process.pid) }
+version = File.basename(Dir.pwd)
+identity = -> { JSON.dump(generation: generation, version: version, instance: instance, pid: Process.pid) }
 json = { "Content-Type" => "application/json" }
 
 run(lambda do |env|

@@ -4,7 +4,9 @@ import os
 import time
 from pathlib import Path
 
-behaviour = Path("behaviour").read_text().strip()
+release = Path(__file__).parent
+time.sleep(float(os.environ.get("BOOT", "0")))
+behaviour = (release / "behaviour").read_text().strip()
 if behaviour == "crash":
     raise RuntimeError("this release crashes")
 if behaviour == "late":
@@ -18,6 +20,7 @@ from flask import Flask, Response, abort, jsonify, request  # noqa: E402
 app = Flask(__name__)
 generation = int(os.environ["DEPLOYD_GENERATION"])
 instance = int(os.environ["DEPLOYD_INSTANCE"])
+version = release.resolve().name
 
 
 @app.before_request
@@ -29,7 +32,7 @@ def fail():
 @app.get("/")
 @app.get("/_status")
 def identity():
-    return jsonify(generation=generation, instance=instance, pid=os.getpid())
+    return jsonify(generation=generation, version=version, instance=instance, pid=os.getpid())
 
 
 @app.get("/slow")

@@ -15,7 +15,7 @@ WORKERS ?= $(shell echo $$(( $$(nproc) * 2 )))
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 export HOST
 
-.PHONY: help bootstrap demo shell test compat kernel test-unit test-tools torture attacks bench simulate lint format install deb fresh-machine clean
+.PHONY: help bootstrap demo shell test compat reloads kernel test-unit test-tools torture attacks bench simulate lint format install deb fresh-machine clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,10 @@ test: bootstrap  ## all tests, on real systemd hosts too (TESTS=... takes pytest
 compat: bootstrap  ## real servers through 20 rollouts under load, and their bad releases (SERVERS="gunicorn puma" ROLLOUTS=3)
 	@$(VENV_PYTHON) -m tests.servers $(SERVERS) \
 		$(foreach option,ROLLOUTS MODE JOBS MINUTES JSON MARKDOWN,$(if $($(option)),--$(shell echo $(option) | tr A-Z a-z) $($(option))))
+
+reloads: bootstrap  ## the servers' own reloads under load, and deployd's rollouts (SERVERS="gunicorn-hup nginx-reload" RELEASES=5)
+	@$(VENV_PYTHON) -m tests.servers.reloads $(SERVERS) \
+		$(foreach option,RELEASES JSON MARKDOWN,$(if $($(option)),--$(shell echo $(option) | tr A-Z a-z) $($(option))))
 
 kernel: bootstrap  ## the tests of reuseport on Debian 12's kernel with CAP_BPF alone, in qemu (KERNEL=6.12: Debian 13's)
 	@$(VENV_PYTHON) -m tests.kernel $(KERNEL) $(TESTS)

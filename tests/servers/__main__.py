@@ -17,6 +17,7 @@ from tests.host.root import RootError
 from tests.host.sources import SourcesError
 from tests.servers import catalog, packages, page, runs
 from tests.servers.proof import Pressure
+from tests.servers.reloads.page import section_of, with_section
 from tests.servers.result import Row
 
 PRESSURE = Pressure(rate=60, keepalive=6, clients=2, seconds=2.0)
@@ -50,7 +51,8 @@ def main(argv: list[str]) -> int:
         missing = runs.run(wanted, options.rollouts, options.minutes * 60, PRESSURE, options.jobs, add)
     print(page.text(ordered(rows.values())), end="")
     if options.markdown:
-        options.markdown.write_text(page.markdown(ordered(rows.values()), CONDITIONS))
+        kept = section_of(options.markdown.read_text()) if options.markdown.exists() else ""
+        options.markdown.write_text(with_section(page.markdown(ordered(rows.values()), CONDITIONS), kept))
     bad = any(row.failed or not all(bad.stopped for bad in row.bad) for row in rows.values())
     return 1 if bad or missing else 0
 

@@ -1,4 +1,4 @@
-"""The servers themselves, from Debian and PyPI, fetched once into the cache and installed nowhere on this machine.
+"""The servers themselves, from Debian, PyPI and npm, fetched once into the cache and installed nowhere on this machine.
 
 Python packages are for the /usr/bin/python3 of the hosts, which read them from the checkout, as they do those of npm.
 Debian packages are unpacked into the host that needs them: what they would start is not wanted.

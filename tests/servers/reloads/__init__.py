@@ -1,0 +1,1 @@
+"""How servers release by themselves, as their documentation says, under the same load as deployd."""

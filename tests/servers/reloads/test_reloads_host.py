@@ -1,0 +1,20 @@
+"""The comparison counts what happens: what a server does that goes down at a bad release is in its row."""
+
+from __future__ import annotations
+
+from tests.host.machine import Machine
+from tests.servers.proof import Pressure
+from tests.servers.reloads import page, python_ways
+from tests.servers.reloads.capacity import Capacity
+from tests.servers.reloads.comparison import measure
+
+
+def test_each_request_and_each_worker_that_is_missing_is_counted(own_machine: Machine) -> None:
+    row = measure(own_machine, python_ways.HUP, False, 1, Pressure(), watch=3)
+    said = page.text([row])
+    assert row.during.requests > 100, said
+    assert row.capacity == Capacity(0, 4, True), said  # its old workers stop before the new ones have loaded
+    assert row.crash.left == Capacity(0, 4, True), said
+    assert row.crash.failed > row.crash.requests / 2, said
+    assert row.errors.failed > row.errors.requests / 2, said
+    assert (row.crash.attempts, row.errors.attempts) == (1, 1), said

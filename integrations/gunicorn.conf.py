@@ -21,6 +21,7 @@ import runpy
 import signal
 import socket
 import sys
+import threading
 import types
 import wsgiref.util
 from pathlib import Path
@@ -57,6 +58,8 @@ def on_starting(server):
     resets = worker.__name__ == "ThreadWorker" and not hasattr(sys.modules[worker.__module__], "STOP_KEEPALIVE_LINGER")
     if resets and "keepalive" not in own and server.cfg.keepalive == 2:
         server.cfg.set("keepalive", 0)
+    if not resets and worker.__name__ == "ThreadWorker":
+        _close_aside(sys.modules[worker.__module__].TConn)
     if start.address:  # a worker that hangs while it loads has no request to finish
         start.graceful_timeout = server.cfg.graceful_timeout
         server.cfg.set("graceful_timeout", 1)
@@ -141,6 +144,23 @@ def _check(application, url):
         getattr(body, "close", lambda: None)()
     if not answers or answers[-1][0] not in "23":
         raise RuntimeError(f"DEPLOYD_CHECK: GET {url} was answered with {answers[-1] if answers else 'nothing'}")
+
+
+def _close_aside(connection):
+    """Have threads wait until clients have read their responses.
+
+    The worker's own loop waits up to two seconds for a slow reader, and then closes kept connections that have timed
+    out meanwhile, with requests that nothing has read.
+    """
+    close = connection.close
+
+    def aside(self, graceful=False):
+        if graceful:
+            threading.Thread(target=close, args=(self, True)).start()  # the process ends after it
+        else:
+            close(self)
+
+    connection.close = aside
 
 
 def _call_own(hook, *arguments):

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.host.root import HostRoot
 from tests.integrations.activated import INTEGRATIONS, Activated, ask
+from tests.servers.packages import python_packages
 
 APP = """\
 import time
@@ -91,6 +93,21 @@ def app(environ, start_response):
             server.process.terminate()
             assert connection.recv(4096).startswith(b"HTTP/1.1 200 OK")
         assert server.end()[0] == 0
+
+
+def test_a_client_that_does_not_close_keeps_no_other_waiting(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP.format(boot=0, fault="", status="200 OK", after=""))
+    argv = ["/usr/bin/python3", "-m", "gunicorn", "--config", INTEGRATIONS / "gunicorn.conf.py"]
+    current = {"PYTHONPATH": str(python_packages(HostRoot.native()))}
+    with Activated.start([*argv, "--worker-class", "gthread", "app:app"], tmp_path, current) as server:
+        assert "READY=1" in server.said()
+        with server.connect() as kept, server.connect() as last:
+            ask(kept)
+            last.sendall(b"GET / HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n")
+            assert last.recv(4096).startswith(b"HTTP/1.1 200 OK")
+            time.sleep(0.5)  # gunicorn itself waits for `last` to close by now, for longer than it keeps `kept`
+            assert b" 200 ok" in ask(kept)
+        assert server.stop()[0] == 0
 
 
 @pytest.mark.parametrize("check", ["/_status", "https://www.example.com/_status?deep=no"])

@@ -58,22 +58,31 @@ class Leaving:
         return sent
 
     async def websocket(self, scope, receive, send):
+        """Close after the next message of the application, so that the client has its answer, or when none comes."""
         accepted, closed = asyncio.Event(), False
 
         async def close():
             nonlocal closed
+            if not closed:
+                closed = True
+                await send({"type": "websocket.close", "code": RESTART})
+
+        async def idle():
             await accepted.wait()
             await self.stopping.wait()
-            closed = True
-            await send({"type": "websocket.close", "code": RESTART})
+            await asyncio.sleep(LINGER / 2)
+            await close()
 
         async def sent(message):
-            if not closed:  # the client reads nothing after the close frame
-                await send(message)
+            if closed:  # the client reads nothing after the close frame
+                return
+            await send(message)
             if message["type"] == "websocket.accept":
                 accepted.set()
+            elif message["type"] == "websocket.send" and self.stopping.is_set():
+                await close()
 
-        closing = asyncio.create_task(close())
+        closing = asyncio.create_task(idle())
         try:
             await self.app(scope, receive, sent)
         finally:

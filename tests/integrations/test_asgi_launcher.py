@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import runpy
 import signal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ import pytest
 from tests.integrations.activated import INTEGRATIONS
 
 LAUNCHER = runpy.run_path(str(INTEGRATIONS / "asgi_launcher.py"))
-LAUNCHER["Leaving"].stop.__globals__["LINGER"] = 3600  # the SIGINT after it would end the tests
+LAUNCHER["Leaving"].stop.__globals__["signal"] = SimpleNamespace(SIGTERM=signal.SIGTERM, SIGINT=0, raise_signal=print)
+"""Without the SIGINT, which would end the tests."""
 Message = dict[str, Any]
 
 
@@ -50,25 +52,32 @@ def test_http_1_says_connection_close_from_sigterm_on() -> None:
     assert asyncio.run(run()) == [False, True, False]
 
 
-def test_a_websocket_is_closed_with_1012_at_sigterm_and_gets_nothing_more() -> None:
-    async def run() -> list[Message]:
-        app = leaving()
-        received: asyncio.Queue[Message] = asyncio.Queue()
-        sent: asyncio.Queue[Message] = asyncio.Queue()
-        serving = asyncio.create_task(app({"type": "websocket"}, received.get, sent.put))
+async def websocket(*, talks: bool) -> list[Message]:
+    """Return what a client gets that sends a message before SIGTERM, and afterwards one more if it `talks`."""
+    app = leaving()
+    received: asyncio.Queue[Message] = asyncio.Queue()
+    sent: asyncio.Queue[Message] = asyncio.Queue()
+    serving = asyncio.create_task(app({"type": "websocket"}, received.get, sent.put))
+    await received.put({"type": "websocket.receive"})
+    got = [await sent.get(), await sent.get()]
+    signal.raise_signal(signal.SIGTERM)
+    await app.stopping.wait()
+    if talks:
         await received.put({"type": "websocket.receive"})
-        got = [await sent.get(), await sent.get()]
-        signal.raise_signal(signal.SIGTERM)
         got.append(await sent.get())
-        await received.put({"type": "websocket.receive"})  # crossed the close frame
-        await received.put({"type": "websocket.disconnect"})
-        await serving
-        assert sent.empty()
-        return got
+    got.append(await sent.get())
+    await received.put({"type": "websocket.receive"})  # crossed the close frame
+    await received.put({"type": "websocket.disconnect"})
+    await serving
+    assert sent.empty()
+    return got
 
-    accepted, sent_back, closed = asyncio.run(run())
-    assert (accepted["type"], sent_back["type"]) == ("websocket.accept", "websocket.send")
+
+@pytest.mark.parametrize("talks", [False, True])
+def test_a_websocket_is_closed_with_1012_after_its_next_answer_or_a_second(talks: bool) -> None:
+    *before, closed = asyncio.run(websocket(talks=talks))
     assert closed == {"type": "websocket.close", "code": 1012}
+    assert [message["type"] for message in before] == ["websocket.accept", *["websocket.send"] * (2 if talks else 1)]
 
 
 @pytest.mark.parametrize(

@@ -25,27 +25,19 @@ VARIABLE = "DEPLOYD_ASGI"
 
 
 class Leaving:
-    """An application that asks its clients to leave from SIGTERM on."""
+    """An application that asks its clients to leave when `stopping` is set."""
 
     def __init__(self, app):
         self.app = app
-        self.stopping = None
+        self.stopping = asyncio.Event()
 
     async def __call__(self, scope, receive, send):
-        if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
-            return
-        if self.stopping is None:  # the server has set its own handlers by now
-            self.stopping = asyncio.Event()
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.stop)
         if scope["type"] == "websocket":
             await self.websocket(scope, receive, send)
+        elif scope["type"] == "http" and scope["http_version"].startswith("1"):
+            await self.app(scope, receive, self.last(send))
         else:
-            await self.app(scope, receive, self.last(send) if scope["http_version"].startswith("1") else send)
-
-    def stop(self):
-        self.stopping.set()
-        asyncio.get_running_loop().call_later(LINGER, signal.raise_signal, signal.SIGINT)
+            await self.app(scope, receive, send)
 
     def last(self, send):
         """Return a `send` that says Connection: close when the server is stopping."""
@@ -89,6 +81,22 @@ class Leaving:
             closing.cancel()
 
 
+class Terminable(Leaving):
+    """An application that does so from SIGTERM on, and has the server stop LINGER later."""
+
+    handled = False
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "lifespan" and not self.handled:  # the server has set its own handlers by now
+            self.handled = True
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.stop)
+        await super().__call__(scope, receive, send)
+
+    def stop(self):
+        self.stopping.set()
+        asyncio.get_running_loop().call_later(LINGER, signal.raise_signal, signal.SIGINT)
+
+
 def load(target):
     """Return the application that MODULE:NAME names; NAME may have dots, or be a call without arguments."""
     module, _, name = target.partition(":")
@@ -106,4 +114,4 @@ if __name__ == "__main__":
     sys.argv = [server, *arguments, "asgi_launcher:app"]
     runpy.run_module(server, run_name="__main__", alter_sys=True)
 elif VARIABLE in os.environ:
-    app = Leaving(load(os.environ[VARIABLE]))
+    app = Terminable(load(os.environ[VARIABLE]))

@@ -12,6 +12,7 @@ import socket
 import sys
 
 import uvicorn
+from asgi_launcher import LINGER, Leaving
 
 uvicorn_main = sys.modules["uvicorn.main"]  # the package has a function of this name, too
 
@@ -19,11 +20,8 @@ FIRST = 3
 """The first inherited descriptor, sd_listen_fds(3)."""
 ACCEPTED = 0.05
 """Seconds until a connection that the event loop has accepted is known to uvicorn."""
-LINGER = 2.0
-"""Seconds that an idle connection is kept after the stop signal: a request may be on its way."""
 PATIENCE = 20
 """Seconds for requests in flight; with LINGER less than the 30 s of [stop] timeout."""
-CLOSE = (b"connection", b"close")
 
 
 class Server(uvicorn.Server):
@@ -40,12 +38,13 @@ class Server(uvicorn.Server):
         super().run(sockets or inherited())
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.leaving = self.config.loaded_app = Leaving(self.config.loaded_app)
         await super().startup(sockets)
         if self.started:
             notify("READY=1")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept nothing more, answer with Connection: close for a moment, and then close what is left."""
+        """Accept nothing more, have clients leave for a moment, and then close what is left."""
         loop = asyncio.get_running_loop()
         if isinstance(loop, asyncio.SelectorEventLoop):  # it forgets what it has just accepted when a server is closed
             for server in self.servers:
@@ -54,8 +53,7 @@ class Server(uvicorn.Server):
             await asyncio.sleep(ACCEPTED)
         for server in self.servers:
             server.close()
-        self.config.encoded_headers.append(CLOSE)
-        self.server_state.default_headers = [*self.server_state.default_headers, CLOSE]
+        self.leaving.stopping.set()
         end = loop.time() + LINGER
         while self.server_state.connections and not self.force_exit and loop.time() < end:  # noqa: ASYNC110
             await asyncio.sleep(ACCEPTED)

@@ -13,7 +13,9 @@ import pytest
 from tests.integrations.activated import INTEGRATIONS
 
 LAUNCHER = runpy.run_path(str(INTEGRATIONS / "asgi_launcher.py"))
-LAUNCHER["Leaving"].stop.__globals__["signal"] = SimpleNamespace(SIGTERM=signal.SIGTERM, SIGINT=0, raise_signal=print)
+LAUNCHER["Terminable"].stop.__globals__["signal"] = SimpleNamespace(
+    SIGTERM=signal.SIGTERM, SIGINT=0, raise_signal=print
+)
 """Without the SIGINT, which would end the tests."""
 Message = dict[str, Any]
 
@@ -37,7 +39,7 @@ async def answer(app: Any, version: str) -> Message:
 
 
 def leaving() -> Any:
-    return LAUNCHER["Leaving"](application)
+    return LAUNCHER["Terminable"](application)
 
 
 def test_http_1_says_connection_close_from_sigterm_on() -> None:

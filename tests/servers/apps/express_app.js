@@ -26,8 +26,13 @@ if (behaviour === "late") setTimeout(() => require("no-such-module"), 1000);
 else if (behaviour === "hang") setInterval(() => {}, 1000);
 else {
   const sockets = new WebSocketServer({ server: app.listen(process.env.PORT || 3000), path: "/events" });
-  sockets.on("connection", (socket) => socket.on("message", (data) => socket.send(data, { binary: false })));
+  let leaving = false;
+  sockets.on("connection", (socket) => socket.on("message", (data) => {
+    socket.send(data, { binary: false });
+    if (leaving) socket.close(1012); // after an answer, so that no message crosses the close frame
+  }));
   process.on("SIGTERM", () => { // node waits for open connections
-    for (const socket of sockets.clients) socket.close(1012);
+    leaving = true;
+    setTimeout(() => sockets.clients.forEach((socket) => socket.close(1012)), 1000);
   });
 }

@@ -78,6 +78,8 @@ class Events(websocket.WebSocketHandler):
 
     def on_message(self, message):
         self.write_message(message)
+        if stopping.is_set():  # after an answer, so that no message crosses the close frame
+            self.close(1012)
 
     def on_close(self):
         sockets.discard(self)
@@ -90,9 +92,10 @@ async def main() -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     await stopping.wait()
     server.stop()
+    await asyncio.sleep(LINGER / 2)
     for each in list(sockets):
         each.close(1012)
-    await asyncio.sleep(LINGER)
+    await asyncio.sleep(LINGER / 2)
     while pending:
         await asyncio.sleep(0.05)
     await server.close_all_connections()

@@ -22,6 +22,8 @@ if behaviour == "hang":
 from tornado import httpserver, web, websocket  # noqa: E402
 
 FIRST = 3
+PATIENCE = 25.0
+"""Seconds for requests after SIGTERM."""
 LINGER = 2.0
 """Seconds that an idle connection is kept after SIGTERM: a request may be on its way."""
 generation = int(os.environ["DEPLOYD_GENERATION"])
@@ -31,9 +33,15 @@ pending: set[object] = set()
 sockets: set["Events"] = set()
 
 
+class Application(web.Application):
+    def find_handler(self, request, **kwargs):
+        if "Upgrade" not in request.headers:
+            pending.add(request)  # its body may still be arriving
+        return super().find_handler(request, **kwargs)
+
+
 class Handler(web.RequestHandler):
     def prepare(self):
-        pending.add(self)
         if behaviour == "errors":
             raise web.HTTPError(500)
 
@@ -42,7 +50,7 @@ class Handler(web.RequestHandler):
             self.set_header("Connection", "close")
 
     def on_finish(self):
-        pending.discard(self)
+        pending.discard(self.request)
 
     on_connection_close = on_finish
 
@@ -87,7 +95,7 @@ class Events(websocket.WebSocketHandler):
 
 async def main() -> None:
     paths = [("/", Identity), ("/_status", Identity), ("/slow", Slow), ("/upload", Upload)]
-    server = httpserver.HTTPServer(web.Application([*paths, ("/download", Download), ("/events", Events)]))
+    server = httpserver.HTTPServer(Application([*paths, ("/download", Download), ("/events", Events)]))
     server.add_sockets([socket.socket(fileno=FIRST + number) for number in range(int(os.environ["LISTEN_FDS"]))])
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     await stopping.wait()
@@ -96,7 +104,8 @@ async def main() -> None:
     for each in list(sockets):
         each.close(1012)
     await asyncio.sleep(LINGER / 2)
-    while pending:
+    end = time.monotonic() + PATIENCE
+    while pending and time.monotonic() < end:
         await asyncio.sleep(0.05)
     await server.close_all_connections()
 

@@ -30,9 +30,10 @@ one whose import fails after a second, one that answers 500 and one that hangs. 
 request and every message on a WebSocket is counted. *WebSockets moved* are those that a server has closed with code
 1001 or 1012 between two messages, and whose client has connected again; every other end has failed. *slowest* is of
 new and kept connections during rollouts, *beyond boot* what a rollout takes for each instance besides its boot.
-*stopped* means refused or rolled back, with the old processes still ready. With a shared socket a new instance serves
-clients before its probe has decided, so a release that answers 500 fails requests until then. Servers that serve
-one socket only are steered: with a shared one, a probe needs a second socket.
+*stopped* means refused or rolled back, with the old processes still ready. Rows run side by side: their times are
+longer than on a machine of their own. With a shared socket a new instance serves clients before its probe has decided,
+so a release that answers 500 fails requests until then. Servers that serve one socket only are steered: with a shared
+one, a probe needs a second socket.
 """
 
 

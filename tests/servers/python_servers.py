@@ -23,7 +23,10 @@ def of_python(name: str, title: str, package: str, settings: dict[str, Any], fil
     return Server(name, title, name, settings, files, version(package), python=True)
 
 
-SYNC = of_python("gunicorn-sync", "gunicorn sync, Flask", "gunicorn", CHECK, WSGI)
+SYNC = replace(
+    of_python("gunicorn-sync", "gunicorn sync, Flask", "gunicorn", CHECK, WSGI),
+    note="it serves one connection at a time, so others wait behind slow responses, uploads and downloads",
+)
 GTHREAD = of_python("gunicorn", "gunicorn gthread, Flask", "gunicorn", CHECK, WSGI)
 GEVENT = of_python("gunicorn-gevent", "gunicorn gevent, Flask", "gunicorn", CHECK, WSGI)
 UVICORN_WORKER = of_python(

@@ -23,4 +23,6 @@ def test_the_licence_is_that_of_the_project() -> None:
 
 
 def test_its_scripts_are_correct() -> None:
-    subprocess.run(["shellcheck", DEBIAN / "deployd.postrm", CHECKOUT / "packaging/deb"], check=True)
+    subprocess.run(
+        ["shellcheck", DEBIAN / "deployd.prerm", DEBIAN / "deployd.postrm", CHECKOUT / "packaging/deb"], check=True
+    )

@@ -29,9 +29,8 @@ def package() -> Path:
 
 @pytest.fixture
 def machine(package: Path, host_root: HostRoot, machine_factory: MachineFactory) -> Machine:
-    """A host with the package and what it depends on, and nothing else of deployd."""
-    shown = subprocess.run(["dpkg-deb", "--field", package, "Depends"], capture_output=True, text=True, check=True)
-    names = [word.split()[0].partition(":")[0] for word in shown.stdout.split(",")]
+    """A host with the package, what it depends on and what it recommends, and nothing else of deployd."""
+    names = [name for field in ("Depends", "Recommends") for name in _named(package, field)]
     machine = machine_factory("package", install=False)
     there = machine.path("/srv/packages")
     there.mkdir(parents=True)
@@ -39,6 +38,11 @@ def machine(package: Path, host_root: HostRoot, machine_factory: MachineFactory)
         shutil.copy(one, there)
     machine.path("/usr/sbin/policy-rc.d").unlink(missing_ok=True)  # of containers: starts no service
     return machine
+
+
+def _named(package: Path, field: str) -> list[str]:
+    shown = subprocess.run(["dpkg-deb", "--field", package, field], capture_output=True, text=True, check=True)
+    return [word.split()[0].partition(":")[0] for word in shown.stdout.split(",")]
 
 
 @pytest.mark.timeout(600)
@@ -51,6 +55,9 @@ def test_the_package_is_installed_used_and_purged(machine: Machine) -> None:
     assert states == ("active\n", "enabled\n")
     metrics = machine.run(["systemctl", "is-enabled", "deployd-metrics.socket"], check=False).stdout
     assert metrics == "disabled\n", "an open port is the administrator's decision"
+    machine.run(["systemctl", "start", "deployd-metrics.socket"])
+    scrape = ["curl", "--silent", "--fail", "http://127.0.0.1:9967/metrics"]
+    assert "\ndeployd_up 1.0\n" in machine.run(scrape).stdout
     stage = Stage(machine)
     stage.deploy("v1", routing="steered")
     with stage.load(rate=100, keepalive=2) as load:
@@ -66,6 +73,7 @@ def test_the_package_is_installed_used_and_purged(machine: Machine) -> None:
     assert "deployd" in machine.run(["man", "-P", "cat", "deployd"]).stdout
     machine.run(["dpkg", "--remove", "deployd"], timeout=BUILD)
     assert stage.get()["generation"] == 3, "instances need no daemon"
+    assert machine.run(scrape, check=False).returncode == 7, "nothing listens any more"
     machine.run(["dpkg", "--purge", "deployd"], timeout=BUILD)
     assert not machine.path("/var/lib/deployd").exists()
     assert machine.run(["systemctl", "list-units", "--all", "--plain", "--no-legend", f"{APP}*"]).stdout == ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 
 from tests.host.machine import Machine
@@ -38,7 +39,9 @@ def main(argv: list[str]) -> int:
     if unknown := set(options.names) - set(WAYS):
         parser.error(f"no such way: {', '.join(sorted(unknown))}; there are {', '.join(WAYS)}")
     found = [row for file in options.merge for row in page.load(file.read_text())[0]]
-    rows = {(row.way, row.deployd): row for row in found}
+    rows = {
+        (row.way, row.deployd): replace(row, settings="" if row.deployd else WAYS[row.way].settings) for row in found
+    }
     missing = 0
     wanted = options.names or ([] if options.merge else list(WAYS))
     with ThreadPoolExecutor(2) as pool:  # the two rows of a way run side by side, so that they have the same conditions

@@ -26,6 +26,10 @@ REST = BOOT + 1.0
 """Seconds after a release in which the last new worker gets ready: most commands do not wait for that."""
 WATCH = 10.0
 """Seconds after a bad release until somebody returns to the one before."""
+PATIENCE = 180.0
+"""Seconds for the old processes to end. Clients that keep their connections can make it long."""
+RETURN = 30.0
+"""The same for a return, after which there may be nothing to replace."""
 ATTEMPTS = 3
 """A return may have to be repeated, if the server is still busy with the bad release; the last attempt is a restart."""
 STEADY = 3.0
@@ -38,7 +42,7 @@ class Contender(Protocol):
     def prepare(self) -> str: ...
     def release(self, version: str, behaviour: Behaviour = Behaviour.GOOD) -> int: ...
     def back(self, version: str, *, restart: bool) -> int: ...
-    def settle(self) -> None: ...
+    def settle(self, patience: float) -> bool: ...
 
 
 @dataclass(slots=True)
@@ -60,7 +64,7 @@ class Comparison:
         began = time.monotonic()
         status = self.contender.release(version)
         assert status == 0, f"a good release ended with status {status}"
-        self.contender.settle()
+        assert self.contender.settle(PATIENCE), f"an old process is still there after {PATIENCE:g} s"
         self.took.append(time.monotonic() - began)
         self.serving = version
         time.sleep(REST)
@@ -101,7 +105,7 @@ class Comparison:
             returned = time.monotonic()
             for attempt in range(1, ATTEMPTS + 1):
                 back_status = self.contender.back(self.serving, restart=attempt == ATTEMPTS)
-                self.contender.settle()
+                self.contender.settle(RETURN)
                 time.sleep(REST)
                 if not loads.failing():
                     break

@@ -69,7 +69,9 @@ def steady(stage: Stage) -> Load:
 
 
 def start(stage: Stage, rate: float, keepalive: int, options: Sequence[str]) -> Load:
-    """Start a load that does not wait for answers: after a bad release there may be none."""
-    environment = {"PYTHONPATH": str(IN_HOST)}
-    popen, python = stage.machine.popen, "/usr/bin/python3"
-    return Load.start(popen, PORT, rate, keepalive, options=options, python=python, ready_within=None, env=environment)
+    """Start a load that does not wait for answers, because after a bad release there may be none."""
+    popen, environment = stage.machine.popen, {"PYTHONPATH": str(IN_HOST)}
+    python = "/usr/bin/python3"
+    load = Load.start(popen, PORT, rate, keepalive, options=options, python=python, ready_within=None, env=environment)
+    load.progress(within=30)  # it has begun
+    return load

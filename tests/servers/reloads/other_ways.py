@@ -44,7 +44,8 @@ ExecStart=/usr/bin/node {NPM}/pm2/bin/pm2 start {TOOLS}/ecosystem.config.js
 ExecReload=/usr/bin/node {NPM}/pm2/bin/pm2 reload {TOOLS}/ecosystem.config.js
 ExecStop=/usr/bin/node {NPM}/pm2/bin/pm2 kill
 """,
-    "cluster mode, wait_ready, listen_timeout 10 s, kill_timeout 30 s, and an app that closes its server on SIGINT",
+    "cluster mode, wait_ready, listen_timeout 10 s, kill_timeout 30 s, and an app that closes its server on SIGINT."
+    " server.close() of node 20 takes a response that has ended, but is still being sent, for idle, and cuts it off",
     tools={
         "ecosystem.config.js": f"""\
 module.exports = {{

@@ -33,7 +33,7 @@ ExecReload=/bin/kill -s HUP $MAINPID
 """,
     "the unit of its manual; gthread, graceful_timeout 30 s, chdir to the moved symlink. keepalive 0 in both rows: a"
     " worker of 27.0.1 waits up to 2 s for a client that reads slowly, also without a release, and kept connections"
-    " time out unread meanwhile. That is why the slowest answers take 2 s",
+    " time out unread meanwhile",
 )
 UPGRADE = """\
 #!/bin/sh
@@ -78,10 +78,10 @@ KillSignal=SIGQUIT
 Restart=always
 RuntimeDirectory=web
 ExecStart=/usr/bin/uwsgi --plugin python3 --http-socket 127.0.0.1:{PORT} --master --lazy-apps --need-app \\
-    --processes {WORKERS} --threads 4 --worker-reload-mercy 30 --disable-logging --master-fifo /run/web/fifo \\
-    --chdir {CURRENT} --pythonpath {CURRENT} --module app:app
+    --processes {WORKERS} --threads 4 --listen 1024 --worker-reload-mercy 30 --disable-logging \\
+    --master-fifo /run/web/fifo --chdir {CURRENT} --pythonpath {CURRENT} --module app:app
 ExecReload=/bin/sh -c 'echo c > /run/web/fifo'
 """,
-    "master FIFO `c`, lazy-apps, need-app, worker-reload-mercy 30 s",
+    "master FIFO `c`, lazy-apps, need-app, listen 1024, worker-reload-mercy 30 s",
 )
 WAYS = (HUP, USR2, UWSGI)

@@ -41,5 +41,6 @@ class Rollouts:
         path = f"{RELEASES}/{version}"
         return 0 if self.stage.status()["release"] == path else self.stage.rollout(path).status
 
-    def settle(self) -> None:
-        """Do nothing, because the command waits for the end of a rollout."""
+    def settle(self, patience: float) -> bool:
+        """Return true, because the command waits for the end of a rollout."""
+        return True

@@ -62,7 +62,7 @@ DJANGO = Server(
 WAITRESS = replace(
     of_python("waitress", "waitress at $PORT, Flask", "waitress", PROBE, WSGI),
     modes=("steered",),
-    note="it has no graceful stop: a request on a connection that is still kept after *close_after* is cut off",
+    note="it has no graceful stop: a request on a connection kept after *close_after* is cut off; take gunicorn",
 )
 UWSGI = Server(
     "uwsgi",

@@ -31,6 +31,6 @@ PASSENGER = Server(
     "/usr/bin/passenger --version | head -n 1",
     debian=("passenger",),
     modes=("steered",),
-    note="it cuts off requests when it is stopped; those on a connection that is still kept after *close_after*, too",
+    note="it has no graceful stop: a request on a connection kept after *close_after* is cut off; take puma",
 )
 SERVERS = (PUMA, PUMA6, UNICORN, PASSENGER)

@@ -30,6 +30,7 @@ def test_every_failure_is_counted_by_kind_and_outcome() -> None:
 def test_a_row_counts_its_bad_releases_as_well() -> None:
     row = replace(GOOD, bad=(STOPPED, LIVE), during=CUT)
     assert (row.requests, row.failed) == (1800, 9)
+    assert cells(row)[6:8] == ("2", "7")
     assert cells(row)[-1] == "1 of 2, not: errors"
     assert text([row]).splitlines()[2:] == [
         "puma, steered: 2 upload reset in rollouts",
@@ -47,7 +48,7 @@ def test_the_tests_refuse_a_row_with_a_failure_or_a_bad_release_that_went_live()
 def test_the_page_has_a_line_for_each_row_and_each_note_once() -> None:
     rows = [replace(GOOD, note="a note"), replace(GOOD, mode="shared", note="a note")]
     page = markdown(rows, "Conditions.")
-    assert "| puma, rack | 5.6.5 | steered | 3 | 1,500 |  | 0 | 0.21 | 0.4 | 1 of 1 |\n" in page
+    assert "| puma, rack | 5.6.5 | steered | 3 | 1,500 |  | 0 | 0 | 0.21 | 0.4 | 1 of 1 |\n" in page
     assert page.count("a note") == 1
 
 

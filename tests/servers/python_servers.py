@@ -79,5 +79,7 @@ cd /usr/lib/uwsgi/plugins
 """,
     python=True,
     modes=("steered",),
+    note="a response was cut off while its instance stopped, and a connection was reset while no instance did: "
+    "the cause is not known",
 )
 SERVERS = (GTHREAD, SYNC, GEVENT, UVICORN_WORKER, UVICORN, HYPERCORN, GRANIAN, TORNADO, WAITRESS, UWSGI, DJANGO)

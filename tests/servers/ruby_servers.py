@@ -18,7 +18,8 @@ PUMA = Server(
     FILES,
     "/usr/bin/puma --version",
     debian=("puma", "ruby-sd-notify"),
-    note="when it stops, it closes connections whose request has not arrived; steered instances get no new ones before",
+    note="when it stops, it closes connections whose request has not arrived yet, kept ones as well: "
+    "enable_keep_alives false (Puma 6.5) closes each after its response instead",
 )
 PUMA6 = replace(PUMA, name="puma6", title="puma of Debian 13, rack", debian=("puma",), large=True, trixie=True)
 UNICORN = Server("unicorn", "unicorn, rack", "unicorn", PROBE, FILES, "/usr/bin/unicorn --version", debian=("unicorn",))

@@ -29,12 +29,15 @@ SYNC = replace(
 )
 GTHREAD = of_python("gunicorn", "gunicorn gthread, Flask", "gunicorn", CHECK, WSGI)
 GEVENT = of_python("gunicorn-gevent", "gunicorn gevent, Flask", "gunicorn", CHECK, WSGI)
-UVICORN_WORKER = of_python(
-    "gunicorn-uvicorn",
-    "gunicorn, uvicorn-worker, FastAPI",
-    "gunicorn",
-    PROBE,
-    {**ASGI, "requirements.txt": "fastapi\nuvicorn\nuvicorn-worker\n"},
+UVICORN_WORKER = replace(
+    of_python(
+        "gunicorn-uvicorn",
+        "gunicorn, uvicorn-worker, FastAPI",
+        "gunicorn",
+        PROBE,
+        {**ASGI, "requirements.txt": "fastapi\nuvicorn\nuvicorn-worker\n"},
+    ),
+    note="what it has just accepted is closed when it stops; steered instances get no new connections then",
 )
 UVICORN = replace(of_python("uvicorn", "uvicorn, FastAPI", "uvicorn", PROBE, ASGI), websockets=True)
 HYPERCORN = replace(
@@ -79,7 +82,7 @@ cd /usr/lib/uwsgi/plugins
 """,
     python=True,
     modes=("steered",),
-    note="a response was cut off while its instance stopped, and a connection was reset while no instance did: "
+    note="in another run of 13 rollouts, 1 of 43,666 responses was cut off while its instance stopped; "
     "the cause is not known",
 )
 SERVERS = (GTHREAD, SYNC, GEVENT, UVICORN_WORKER, UVICORN, HYPERCORN, GRANIAN, TORNADO, WAITRESS, UWSGI, DJANGO)

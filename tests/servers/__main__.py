@@ -40,12 +40,16 @@ def main(argv: list[str]) -> int:
         for row in page.load(file.read_text())[0]:
             rows[row.server, row.mode] = dataclasses.replace(row, note=catalog.SERVERS[row.server].note)
 
-    def add(row: Row) -> None:
-        rows[row.server, row.mode] = row
+    def store() -> None:
         if options.json:
             options.json.write_text(page.dump(ordered(rows.values()), CONDITIONS))
 
+    def add(row: Row) -> None:
+        rows[row.server, row.mode] = row
+        store()
+
     missing = 0
+    store()
     if options.names or not options.merge:
         wanted = runs.rows_of(options.names or list(catalog.SERVERS), options.mode)
         missing = runs.run(wanted, options.rollouts, options.minutes * 60, PRESSURE, options.jobs, add)

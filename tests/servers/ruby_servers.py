@@ -20,7 +20,7 @@ PUMA = Server(
     debian=("puma", "ruby-sd-notify"),
     note="when it stops, it closes connections whose request has not arrived yet, kept ones as well: "
     "enable_keep_alives false (Puma 6.5) closes each after its response instead. In a run of 19 rollouts, steered, "
-    "105 of 52,897 requests got no answer for 10 s; the cause is not known, and 95 later rollouts had none",
+    "105 of 52,897 requests got no answer for 10 s; the cause is not known, and 96 later rollouts had none",
 )
 PUMA6 = replace(PUMA, name="puma6", title="puma of Debian 13, rack", debian=("puma",), large=True, trixie=True)
 UNICORN = Server("unicorn", "unicorn, rack", "unicorn", PROBE, FILES, "/usr/bin/unicorn --version", debian=("unicorn",))

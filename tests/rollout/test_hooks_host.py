@@ -83,9 +83,14 @@ def test_a_failed_hook_changes_nothing_and_its_output_is_shown(stage: Stage) -> 
     lines = ended.stderr.splitlines()
     sentence = "before hook ./bin/fail exited with status 3: the rollout of demo is refused, nothing has changed"
     assert lines == [f"deployd: {sentence}", *(f"    {number}" for number in range(12, 21)), "    no such table: users"]
-    assert [(event["event"], event["state"]) for event in ended.events] == [("hook", "started"), ("hook", "failed")]
-    assert ended.events[-1]["exit_status"] == 3
-    assert ended.events[-1]["journal"][-1] == "no such table: users"
+    started, failed, error = ended.events
+    assert [(event["event"], event["state"]) for event in (started, failed)] == [
+        ("hook", "started"),
+        ("hook", "failed"),
+    ]
+    for event in (failed, error):
+        assert (event["exit_status"], event["journal"][-1]) == (3, "no such table: users")
+    assert (error["event"], error["error"], error["message"]) == ("error", "Refused", sentence)
     assert stage.invocations() == before
     untouched(stage)
     logs = stage.deployd("logs", APP).stdout

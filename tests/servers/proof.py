@@ -200,7 +200,8 @@ def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 
 def reason(ended: Ended) -> str:
     """Return why a rollout ended as it did."""
-    return str(ended.events[-1].get("reason", "")) if ended.events else ended.stderr.strip()
+    last = ended.events[-1] if ended.events else {}
+    return str(last.get("reason") or ended.stderr.strip())
 
 
 def reachable(machine: Machine, port: int) -> bool:

@@ -19,7 +19,7 @@ def all_state_lost(stage: Stage) -> str:
     stage.machine.run(["find", "/var/lib/deployd", "-mindepth", "1", "-delete"])
     stage.machine.run(["systemctl", "start", DAEMON])
     shown = {item["instance"]: (item["main_pid"], item["invocation_id"]) for item in stage.status()["instances"]}
-    if shown.keys() != before.keys() or "generation unknown, 4 of" not in stage.deployd("status", APP).stdout:
+    if shown.keys() != before.keys() or "generation unknown, 4 ready" not in stage.deployd("status", APP).stdout:
         return f"status does not show the running instances: {stage.status()}"
     stage.configure(release=stage.release("bad", "crash"))
     with stage.begin("apply") as begun:

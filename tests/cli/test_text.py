@@ -366,6 +366,7 @@ def test_more_instances_than_desired_are_counted_apart() -> None:
     assert ready_words(status(count=4) | {"ready": 5}) == "4 of 4 ready and 1 more"
     assert ready_of(status(count=4) | {"ready": 5}) == "4 of 4 +1"
     assert ready_words(status(count=4) | {"ready": 3}) == "3 of 4 ready"
+    assert ready_words(status(count=0) | {"ready": 4}) == "4 ready"
 
 
 def test_failures_are_shown_to_the_end() -> None:

@@ -22,4 +22,6 @@ def ready_words(status: Mapping[str, Any]) -> str:
 
 def _counted(status: Mapping[str, Any]) -> tuple[str, int]:
     ready, desired = number_of(status, "ready"), number_of(status, "desired")
+    if not desired:  # unknown, as when the history is lost, or none
+        return str(ready), 0
     return f"{min(ready, desired)} of {desired}", max(ready - desired, 0)

@@ -13,7 +13,9 @@ def test_each_request_and_each_worker_that_is_missing_is_counted(own_machine: Ma
     row = measure(own_machine, python_ways.HUP, False, 1, Pressure(), watch=3)
     said = page.text([row])
     assert row.during.requests > 100, said
-    assert row.capacity == Capacity(0, 4, True), said  # its old workers stop before the new ones have loaded
+    # Its old workers stop before the new ones have loaded, all of them unless the half seconds fall unluckily.
+    assert (row.capacity.usual, row.capacity.workers) == (4, True), said
+    assert row.capacity.least < 4, said
     assert row.crash.left == Capacity(0, 4, True), said
     assert row.crash.failed > row.crash.requests / 2, said
     assert row.errors.failed > row.errors.requests / 2, said

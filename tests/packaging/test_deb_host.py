@@ -59,7 +59,7 @@ def test_the_package_is_installed_used_and_purged(machine: Machine) -> None:
     scrape = ["curl", "--silent", "--fail", "http://127.0.0.1:9967/metrics"]
     assert "\ndeployd_up 1.0\n" in machine.run(scrape).stdout
     stage = Stage(machine)
-    stage.deploy("v1", routing="steered")
+    stage.deploy("v1", routing="steered", gate={"timeout": "10min"})  # an instance waits while dpkg runs
     with stage.load(rate=100, keepalive=2) as load:
         assert stage.rollout(stage.release("v2")).result == "succeeded"
         # An upgrade restarts the daemon in the middle of a rollout, which continues.

@@ -58,6 +58,7 @@ class Site:
         self.ran: list[Command] = []
         self.settled: list[str] = []
         self.stopped = 0
+        self.finished = 0
         self.reported: list[tuple[str, str]] = []
         self.woken = asyncio.Event()
         self.comparison: dict[str, Any] = COMPARISON
@@ -101,6 +102,7 @@ class Site:
             finally:
                 self.stopped += 1
         outcome = self.outcomes.pop(0)
+        self.finished += 1
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -115,7 +117,8 @@ class Site:
         async with asyncio.timeout(20):
             while True:
                 failure = await self.turn(under_way)
-                if failure is not None or (len(self.ran) >= number and self.analysis._task is None):
+                # On a slow machine the turn may have begun the next run already, which never ends.
+                if failure is not None or self.finished >= number:
                     return failure
                 await self.woken.wait()
 

@@ -118,7 +118,7 @@ class Site:
             while True:
                 failure = await self.turn(under_way)
                 # On a slow machine the turn may have begun the next run already, which never ends.
-                if failure is not None or self.finished >= number:
+                if failure is not None or self.finished + self.stopped >= number:
                     return failure
                 await self.woken.wait()
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ import pytest
 from tests.load.client import Load
 from tests.load.long_requests import UPLOAD
 from tests.load.record import Kind, Outcome, Record
+from tests.load.server import head, listening
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LONG = {Kind.SLOW, Kind.UPLOAD, Kind.DOWNLOAD}
@@ -27,28 +27,14 @@ def server(answer: Answer) -> Iterator[int]:
     """Answer one request on each connection, when its body has arrived."""
 
     def one(client: socket.socket) -> None:
-        with client, suppress(OSError):
-            got = b""
-            while b"\r\n\r\n" not in got:
-                got += client.recv(65536)
-            head, _, body = got.partition(b"\r\n\r\n")
-            missing = UPLOAD - len(body) if head.startswith(b"POST") else 0
-            while missing > 0:
-                missing -= len(client.recv(65536))
-            client.sendall(answer(head))
+        first, body = head(client)
+        missing = UPLOAD - len(body) if first.startswith(b"POST") else 0
+        while missing > 0:
+            missing -= len(client.recv(65536))
+        client.sendall(answer(first))
 
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = listener.accept()
-                threading.Thread(target=one, args=(client,), daemon=True).start()
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        accepting = threading.Thread(target=accept)
-        accepting.start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
-        accepting.join()
+    with listening(one) as port:
+        yield port
 
 
 def run(port: int) -> Record:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.load.client import Load
 from tests.load.record import Kind, Outcome, Record
+from tests.load.server import head, listening
 from tests.load.websocket_clients import CLOSE, PING, PONG, TEXT
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -74,23 +74,11 @@ def refusing(client: socket.socket) -> None:
 @contextmanager
 def server(behaviour: Behaviour) -> Iterator[int]:
     def one(client: socket.socket) -> None:
-        with client, suppress(OSError):
-            while b"\r\n\r\n" not in client.recv(65536):
-                continue
-            behaviour(client)
+        head(client)
+        behaviour(client)
 
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = listener.accept()
-                threading.Thread(target=one, args=(client,), daemon=True).start()
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        accepting = threading.Thread(target=accept)
-        accepting.start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
-        accepting.join()
+    with listening(one) as port:
+        yield port
 
 
 def run(port: int) -> Record:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from tests.servers import table
 from tests.servers.result import Row
 
 HEADINGS = (
@@ -72,10 +73,7 @@ def failures(row: Row) -> list[str]:
 def text(rows: Iterable[Row]) -> str:
     """Return the table for a terminal, with a line for each kind of failure."""
     rows = list(rows)
-    lines = [HEADINGS, *(cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
-    said = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    said += [line for row in rows for line in failures(row)]
+    said = [*table.aligned(HEADINGS, map(cells, rows)), *(line for row in rows for line in failures(row))]
     return "\n".join(said) + "\n"
 
 
@@ -87,9 +85,7 @@ def markdown(rows: Iterable[Row], conditions: str) -> str:
         "",
         conditions,
         "",
-        f"| {' | '.join(HEADINGS)} |",
-        f"|{'---|' * len(HEADINGS)}",
-        *(f"| {' | '.join(cells(row))} |" for row in rows),
+        *table.markdown(HEADINGS, map(cells, rows)),
     ]
     notes = dict.fromkeys(f"- {row.title}: {row.note}" for row in rows if row.note)
     failed = [f"- {line}" for row in rows for line in failures(row)]

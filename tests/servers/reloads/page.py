@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from tests.servers import table
 from tests.servers.reloads.row import Harm, Row
 
 HEADINGS = (
@@ -78,10 +79,8 @@ def failures(row: Row) -> list[str]:
 def text(rows: Iterable[Row]) -> str:
     """Return the table for a terminal."""
     rows = list(rows)
-    lines = [HEADINGS, *map(cells, rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
-    said = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join([*said, *(line for row in rows for line in failures(row))]) + "\n"
+    said = [*table.aligned(HEADINGS, map(cells, rows)), *(line for row in rows for line in failures(row))]
+    return "\n".join(said) + "\n"
 
 
 def section(rows: Iterable[Row], conditions: str) -> str:
@@ -92,10 +91,8 @@ def section(rows: Iterable[Row], conditions: str) -> str:
         "",
         conditions,
         "",
-        f"| {' | '.join(HEADINGS)} |",
-        f"|{'---|' * len(HEADINGS)}",
+        *table.markdown(HEADINGS, map(cells, rows)),
     ]
-    lines += [f"| {' | '.join(cells(row))} |" for row in rows]
     notes = [f"- {row.title}: {row.settings}" for row in rows if row.settings]
     failed = [f"- {line} in good releases" for row in rows for line in failures(row)]
     return "\n".join([*lines, "", *notes, *failed]) + "\n"

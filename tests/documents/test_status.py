@@ -155,7 +155,7 @@ def test_repair_reports_each_app() -> None:
 def test_a_dry_run_leaves_out_pins() -> None:
     steps = (Step(Start(5, 8), 4), Step(Unpin(9), 5), Step(Hold(1, canary=True), 5), Step(Stop(4, 7, "replaced"), 4))
     outcome = Outcome(steps, (), Verdict.DONE, "", frozenset(), floor=4, ceiling=5, seconds=0.0)
-    found = dry_run("demo", 7, 8, ("/srv/demo/7", "/srv/demo/8"), outcome)
+    found = dry_run("demo", 7, 8, ("/srv/demo/7", "/srv/demo/8"), outcome, [])
     assert [item["action"] for item in found["actions"]] == ["start", "pause", "stop"]
     assert (found["from_release"], found["release"]) == ("/srv/demo/7", "/srv/demo/8")
     assert (found["from"], found["to"], found["floor"], found["ceiling"]) == (7, 8, 4, 5)

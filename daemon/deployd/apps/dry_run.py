@@ -87,4 +87,4 @@ class DryRun:
             outcome = closing.joined(outcome, more)
         live = self._history.releases(name, [current])
         releases = (live.get(current) if current else None, real)
-        return {**dry_run(name, current, number, releases, outcome), "changes": self._changes.of(caller, app)}
+        return dry_run(name, current, number, releases, outcome, self._changes.of(caller, app))

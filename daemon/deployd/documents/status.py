@@ -288,7 +288,14 @@ def repaired(path: Path, aside: Path | None, apps: Mapping[str, tuple[int | None
     }
 
 
-def dry_run(app: str, origin: int | None, target: int, releases: tuple[str | None, str], outcome: Outcome) -> Json:
+def dry_run(
+    app: str,
+    origin: int | None,
+    target: int,
+    releases: tuple[str | None, str],
+    outcome: Outcome,
+    changes: list[Json],
+) -> Json:
     """Return `deployd plan APP --json`. `releases` are those of origin and target. Pins that are removed without an
     instance behind them are left out."""
     return {
@@ -300,6 +307,7 @@ def dry_run(app: str, origin: int | None, target: int, releases: tuple[str | Non
         "actions": [_step(step.action, step.ready) for step in outcome.steps if not isinstance(step.action, Unpin)],
         "floor": outcome.floor,
         "ceiling": outcome.ceiling,
+        "changes": changes,
     }
 
 

@@ -24,6 +24,8 @@ __all__ = ["APP", "MANAGER", "NAME", "ROOT", "Client", "app_path"]
 
 DBUS_NAME, DBUS_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
 READ_TIMEOUT = 10.0
+PATIENCE = 1.0
+"""Seconds for an answer that is left out if it takes longer: files of an app may be on a file system that hangs."""
 FILES_TIMEOUT = 90.0
 """The daemon reads files of apps: releases with tens of thousands of files, perhaps on a slow disk. It gives up after a
 minute with an error; users other than root wait for their turn."""
@@ -121,7 +123,7 @@ class Client:
         options = _options(release=release, canary=canary)
         return json_object(*await self._call(app, "Plan", "a{sv}", [options], timeout=timeout))
 
-    async def file_changes(self, app: str, *, timeout: float = FILES_TIMEOUT) -> Json:
+    async def file_changes(self, app: str, *, timeout: float = PATIENCE) -> Json:
         """Return what the app file changes in the settings of the live generation."""
         return json_object(*await self._call(app, "Changes", timeout=timeout))
 

@@ -28,9 +28,6 @@ EXIT_CODE = typer.Option(
     False, "--exit-code", help="Exit with 0 if all is as desired, 1 if an app is degraded, 2 if one is down or stopped."
 )
 
-PATIENCE = 1.0
-"""Seconds for what needs the files of the app: they may be on a file system that does not respond."""
-
 Statuses = Mapping[str, Mapping[str, Any]]
 
 
@@ -68,7 +65,7 @@ async def _drift(client: Client, status: Mapping[str, Any]) -> list[str]:
     from deployd_cli.text.drift import drift_lines
 
     try:
-        return drift_lines(status, await client.file_changes(text_of(status, "app"), timeout=PATIENCE))
+        return drift_lines(status, await client.file_changes(text_of(status, "app")))
     except InvalidFile as error:
         return drift_lines(status, {"error": str(error)})
     except DeploydError:

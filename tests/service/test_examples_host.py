@@ -136,7 +136,7 @@ def test_a_user_may_roll_out_what_is_in_one_directory(stage: Stage) -> None:
 
 
 def test_an_app_file_in_a_directory_of_the_group_is_refused(stage: Stage) -> None:
-    """Whoever writes app files is root: no action of polkit gives that away."""
+    """Only root may write app files, and no polkit action allows it to others."""
     stage.deploy("v1")
     install(stage, DEPLOYERS, DEPLOYER)
     stage.machine.run(["sh", "-c", "chgrp deploy /etc/deployd/apps && chmod 775 /etc/deployd/apps"])

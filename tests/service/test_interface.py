@@ -109,7 +109,7 @@ def test_without_consent_apps_can_be_read_but_not_changed(serve: Serve) -> None:
 
 
 def test_superseding_needs_what_abort_needs_as_well(serve: Serve) -> None:
-    """Whoever may scale and nothing else cannot end a rollout with it."""
+    """A caller that may only scale cannot end a rollout by it."""
 
     async def test(served: Served) -> None:
         served.uid = NOBODY

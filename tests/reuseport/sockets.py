@@ -168,3 +168,8 @@ def open_files() -> set[str]:
         with contextlib.suppress(FileNotFoundError):  # the directory's own
             found.add(f"{path.name} {path.readlink()}")
     return found
+
+
+def stored(app: Steering) -> dict[str, int]:
+    """Return what systemd passes to the next daemon."""
+    return {name: os.dup(fd) for name, fd in app.fds.items()}

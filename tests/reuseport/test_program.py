@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import os
-import re
 import socket
 import threading
 import time
@@ -18,20 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployd.model.steering import Group
-from deployd.reuseport import loading, maps, program, syscalls
-from deployd.reuseport.assembler import R0, R1, Assembler
+from deployd.reuseport import maps
 from deployd.reuseport.slots import Slot
-from deployd.reuseport.steering import Steering, app_of
 from deployd.reuseport.table import ENTRIES, FALLBACKS, FEW, INSTANCES, MEMBERS, Table, choose
 from tests.reuseport.sockets import (
-    Ground,
     equal,
     ground,
     map_of,
     one_cpu,
-    open_files,
     set_cursor,
     steering,
+    stored,
     uncounted,
     weighted,
 )
@@ -43,20 +37,6 @@ HOSTS = ["127.0.0.1", "::1", "::"]
 def _on_one_cpu() -> Iterator[None]:
     with one_cpu():
         yield
-
-
-def stored(app: Steering) -> dict[str, int]:
-    """Return what systemd passes to the next daemon."""
-    return {name: os.dup(fd) for name, fd in app.fds.items()}
-
-
-def settle(app: Steering, place: Ground) -> None:
-    """Wait until all listeners are in the array: the kernel frees old maps later, without a signal."""
-    for _ in range(2000):
-        if not app.sync(place.listeners()):
-            return
-        threading.Event().wait(0.005)
-    pytest.fail("the old maps are never freed")
 
 
 ages = st.sampled_from([0.0, 0.0001, 0.004, 0.02, 0.12, 0.3, 0.9, 3, 7, 20, 1000]).map(lambda age: int(age * 1e9))
@@ -265,114 +245,6 @@ def test_a_listener_that_is_left_out_gets_no_connection() -> None:
         assert {place.chosen() for _ in range(20)} == {2}
 
 
-def test_the_program_keeps_steering_when_the_daemon_dies() -> None:
-    with ground("127.0.0.1", [1, 2]) as place:
-        with steering() as app:
-            app.set(weighted({2: 1}, []))
-            app.sync(place.listeners())
-        assert {place.chosen() for _ in range(20)} == {2}
-
-
-def test_the_next_daemon_takes_over_the_maps() -> None:
-    with ground("127.0.0.1", [1, 2]) as place:
-        with steering() as app:
-            app.set(weighted({2: 1}, [1]))
-            app.sync(place.listeners())
-            place.chosen()
-            kept = stored(app)
-        with steering(kept) as app:
-            assert app.table == weighted({2: 1}, [1])
-            assert app.fds.keys() == kept.keys()
-            assert place.chosen() == 2
-            assert app.sync(place.listeners()) == set()
-            assert app.counters() == {2: 2}
-            app.set(weighted({1: 1}, []))
-            assert place.chosen() == 1
-            place.open(3)
-            app.set(weighted({3: 1}, []))
-            assert app.sync(place.listeners()) == set()
-            assert place.chosen() == 3
-
-
-def test_the_next_daemon_removes_listeners_that_are_left_out() -> None:
-    with ground("127.0.0.1", [1, 2]) as place:
-        with steering() as app:
-            app.set(weighted({1: 1}, [2]))
-            app.sync(place.listeners())
-            kept = stored(app)
-        with steering(kept) as app:
-            app.sync({2: place.listeners()[2]})
-            assert place.chosen() == 2
-
-
-def test_without_the_maps_the_next_daemon_starts_with_an_empty_table() -> None:
-    with ground("127.0.0.1", [1, 2]) as place:
-        with steering() as app:
-            app.set(weighted({2: 1}, [1]))
-            app.sync(place.listeners())
-        with steering() as app:
-            assert app.table == Table()
-            app.set(weighted({1: 1}, []))
-            settle(app, place)
-            assert {place.chosen() for _ in range(20)} == {1}
-            assert app.counters() == {1: 20}
-
-
-@pytest.mark.parametrize("lost", ["tables", "switch", "slots", "connections"])
-def test_incomplete_maps_are_not_used(lost: str) -> None:
-    with ground("127.0.0.1", [1, 2]) as place:
-        with steering() as app:
-            app.set(weighted({2: 1}, [1]))
-            app.sync(place.listeners())
-            kept = stored(app)
-        os.close(kept.pop(next(name for name in kept if name.startswith(f"shop.{lost}-"))))
-        with steering(kept.copy()) as app:
-            assert app.table == Table()
-            # Only the array of listeners is still used, and so only its name is the same.
-            assert [name for name in app.fds if name in kept] == [name for name in kept if ".sockets-" in name]
-            app.set(weighted({1: 1}, []))
-            settle(app, place)
-            assert place.chosen() == 1
-
-
-def test_descriptors_that_are_not_maps_are_closed() -> None:
-    names = [
-        "shop.tables-7",
-        "shop.tables-x",
-        "shop.sockets-4-7f000001-80-9",
-        "shop.sockets-4-00-80-9",
-        "shop.x",
-        "shop.",
-    ]
-    before = open_files()
-    wrong = {name: os.open("/dev/null", os.O_RDONLY) for name in names}
-    with steering(wrong) as app:
-        assert app.table == Table()
-        assert [name.rpartition("-")[0] for name in app.fds] == [
-            f"shop.{label}" for label in ("switch", "tables", "cursors", "slots", "connections", "probes")
-        ]
-    assert open_files() == before
-
-
-def test_of_two_stored_maps_the_newer_one_is_used() -> None:
-    with steering() as older, steering() as newer:
-        older.set(weighted({1: 1}, []))
-        newer.set(weighted({2: 1}, []))
-        kept = {**stored(newer), **stored(older)}
-        with steering(kept) as app:
-            assert app.table == weighted({2: 1}, [])
-            assert app.fds.keys() == newer.fds.keys()
-
-
-def test_the_name_of_a_stored_descriptor_contains_its_app() -> None:
-    with ground("::", [1]) as place, steering() as app:
-        app.sync(place.listeners())
-        assert {app_of(name) for name in app.fds} == {"shop"}
-        assert not [name for name in app.fds if ":" in name]
-        assert len(app.fds) == 7
-    assert app_of("my.shop.tables-12") == "my.shop"
-
-
 def test_a_listener_that_was_closed_has_to_wait() -> None:
     with ground("127.0.0.1", [1, 2]) as place, steering() as app:
         listeners = place.listeners()
@@ -387,43 +259,3 @@ def test_no_duplicate_is_left_open() -> None:
         inode = os.fstat(place.sockets[1].fileno()).st_ino
         place.close(1)
         assert inode not in place.all_listeners()
-
-
-def test_the_words_of_the_verifier_are_in_the_error() -> None:
-    do = Assembler()
-    do.load(0x18, R0, R1, 4096)
-    do.exit()
-    kind = loading.Kind.SK_REUSEPORT
-    with pytest.raises(OSError, match="Permission denied") as caught:
-        loading.load(kind, "wrong", do.code)
-    said = str(loading.refused(kind, "wrong", do.code, caught.value))
-    assert re.fullmatch(r"cannot load .*: .*\(the verifier says: .*invalid bpf_context access.*", said)
-
-
-def test_before_linux_5_14_the_program_is_loaded_without_migration(monkeypatch: pytest.MonkeyPatch) -> None:
-    tried, bpf = [], syscalls.bpf
-
-    def older(command: int, attributes: ctypes.Structure) -> int:
-        if command == loading.PROG_LOAD and attributes.kind == loading.Kind.SK_REUSEPORT:
-            tried.append(attributes.attach_type)
-            if attributes.attach_type == program.SELECT_OR_MIGRATE:
-                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        return bpf(command, attributes)
-
-    monkeypatch.setattr(syscalls, "bpf", older)
-    with ground("127.0.0.1", [1, 2]) as place, steering() as app:
-        app.set(weighted({2: 1}, []))
-        app.sync(place.listeners())
-        assert tried == [40, 0]
-        assert place.chosen() == 2
-
-
-def test_a_label_is_set_exactly_once() -> None:
-    do = Assembler()
-    do.jump("there")
-    with pytest.raises(ValueError, match="there is not set"):
-        _ = do.code
-    do.label("there")
-    assert do.code == b"\x05\0\0\0\0\0\0\0"
-    with pytest.raises(ValueError, match="there is set twice"):
-        do.label("there")

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from prometheus_client.registry import Collector
 
 from deployd_cli.monitoring.families import HEALTHS, STATES, families
-from tests.cli.test_text import odd
+from tests.cli.text.any_json import odd
 from tests.monitoring.statuses import statuses
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from deployd_cli.monitoring.plugin import plugin_lines, unknown_line
 from deployd_cli.monitoring.verdict import State, Verdict, verdict, worst
 from tests.cli.fake_daemon import instance, status
-from tests.cli.test_text import odd
+from tests.cli.text.any_json import odd
 from tests.monitoring.statuses import statuses
 
 FIRST_LINE = re.compile(r"(OK|WARNING|CRITICAL) - [^|\n]+ \| [^|\n]+")

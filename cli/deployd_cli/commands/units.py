@@ -8,7 +8,7 @@ import typer
 
 from deployd_cli.options import APP, JSON
 from deployd_cli.output import paint_for, show, show_json
-from deployd_cli.text.plan import diff_lines, unit_lines
+from deployd_cli.text.units import diff_lines, unit_lines
 
 DIFF = typer.Option(False, "--diff", help="Print a unified diff against the installed units.")
 

@@ -1,4 +1,4 @@
-"""The actions of a rollout in order; the units that would be generated; the validity of app files."""
+"""The actions of a rollout in order; the validity of app files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from deployd_cli.text.rollout import pause_words, release_change
 from deployd_cli.text.words import columns, dicts_of, list_of, number_of, printable, text_of
 
 VERBS = {verb: f"{verb} instance" for verb in ("start", "stop", "adopt", "freeze", "thaw")}
-DIFF_STYLES = {"+": "good", "-": "bad", "@": "dim"}
 
 
 def plan_lines(plan: Mapping[str, Any], paint: Paint) -> list[str]:
@@ -38,34 +37,6 @@ def _action(action: Mapping[str, Any]) -> str:
     sentence = f"{VERBS.get(name, name)} {text_of(action, 'instance', '?')}"
     generation = text_of(action, "generation")
     return f"{sentence} (generation {generation})" if generation else sentence
-
-
-def unit_lines(units: Mapping[str, Any], paint: Paint) -> list[str]:
-    """Return the files, each below its path, as `systemctl cat` prints them, without those to be deleted."""
-    lines: list[str] = []
-    for unit in dicts_of(units, "units"):
-        if _raw(unit, "text"):
-            lines += ["", paint("dim", f"# {text_of(unit, 'path', '-')}"), *_raw(unit, "text")]
-    return lines[1:]
-
-
-def diff_lines(units: Mapping[str, Any], paint: Paint) -> list[str]:
-    """Return a unified diff from the installed units to the generated ones; empty if they are equal."""
-    import difflib
-
-    lines: list[str] = []
-    for unit in dicts_of(units, "units"):
-        path, installed = text_of(unit, "path", "-"), _raw(unit, "installed")
-        before = path if unit.get("installed") is not None else "/dev/null"
-        after = path if unit.get("text") else "/dev/null"
-        for line in difflib.unified_diff(installed, _raw(unit, "text"), before, after, lineterm=""):
-            lines.append(paint(DIFF_STYLES.get(line[:1], ""), line))
-    return lines
-
-
-def _raw(unit: Mapping[str, Any], key: str) -> list[str]:
-    value = unit.get(key)
-    return value.splitlines() if isinstance(value, str) else []
 
 
 def warning_lines(app: Mapping[str, Any]) -> list[str]:

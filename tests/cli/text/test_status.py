@@ -1,0 +1,65 @@
+"""The text of a status."""
+
+from __future__ import annotations
+
+import pytest
+
+from deployd_cli.text.paint import PLAIN
+from deployd_cli.text.status import status_lines
+from tests.cli.fake_daemon import instance, status
+from tests.cli.text.any_json import NOW, text
+
+
+def test_status_of_one_app() -> None:
+    instances = [instance(1, 7), instance(2, 7, "failed", restarts=3)]
+    shown = status_lines(status(count=2, ready=1, instances=instances), NOW, width=80, paint=PLAIN)
+    assert shown == [
+        "demo: generation 7, 1 of 2 ready",
+        "  /srv/demo/releases/7",
+        "",
+        "  INSTANCE  GENERATION  STATE    SINCE  RESTARTS   PID",
+        "         1           7  ready   60 min         0  4001",
+        "         2           7  failed  60 min         3  4002",
+    ]
+
+
+def test_a_paused_rollout_says_what_can_be_done() -> None:
+    rollout = {"phase": "paused", "from": 7, "to": 8, "reason": "after 1 instance"}
+    shown = text(status_lines(status(rollout=rollout), NOW, width=80, paint=PLAIN))
+    assert "paused 7 → 8" in shown
+    assert "after 1 instance" in shown
+    assert "deployd resume demo" in shown
+    assert "deployd abort demo" in shown
+
+
+def test_a_release_is_shortened_from_the_left() -> None:
+    shown = status_lines(status(release="/srv/demo/releases/" + "x" * 80 + "/2026-01-02"), NOW, width=80, paint=PLAIN)
+    assert shown[1].startswith("  …x")
+    assert shown[1].endswith("/2026-01-02")
+
+
+def test_weights_are_shown_where_they_matter() -> None:
+    different, equal = ([instance(1, 7, weight=30), instance(2, 7, weight=weight)] for weight in (70, 30))
+    assert "WEIGHT" in text(status_lines(status(routing="steered", instances=different), NOW, width=80, paint=PLAIN))
+    for other in (status(routing="steered", instances=equal), status(instances=different)):
+        assert "WEIGHT" not in text(status_lines(other, NOW, width=80, paint=PLAIN))
+
+
+def test_an_instance_with_a_problem_is_shown_among_many_that_serve() -> None:
+    many = [instance(number, 7) for number in range(1, 41)]
+    many[30] = instance(31, 7, "failed")
+    shown = status_lines(status(instances=many), NOW, width=80, paint=PLAIN, height=20)
+    assert len(shown) == 20
+    assert any(line.split()[:3] == ["31", "7", "failed"] for line in shown)
+    assert shown[-1].strip() == "and 25 ready (generation 7)"
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_a_stopped_app_is_said_to_be_stopped_and_not_each_instance(opened: bool) -> None:
+    stopped = [{**item, "state": "inactive", "exit_status": 0} for item in status()["instances"]]
+    address = {"address": "127.0.0.1:80", "open": opened, "reason": ""}
+    source = status(ready=0, health="stopped", instances=stopped, addresses=[address])
+    shown = status_lines(source, NOW, width=None, paint=PLAIN)
+    how = "start it with: systemctl start demo.service"
+    assert f"  stopped; {'the next connection starts it, or ' if opened else ''}{how}" in shown
+    assert not any("exited" in line for line in shown)

@@ -15,7 +15,7 @@ WORKERS ?= $(shell echo $$(( $$(nproc) * 2 )))
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 export HOST
 
-.PHONY: help bootstrap demo shell test compat reloads kernel test-unit test-tools torture attacks bench simulate lint format install deb fresh-machine clean
+.PHONY: help bootstrap demo shell test compat reloads kernel test-unit test-tools torture attacks bench simulate lint format install wheel deb fresh-machine clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -80,6 +80,9 @@ format: bootstrap  ## reformat and sort imports
 
 install:  ## install deployd's own files below DESTDIR with PREFIX; COMMAND=... makes PREFIX/bin/deployd, which runs it
 	@packaging/install --root "$(DESTDIR)" --prefix "$(PREFIX)" $(if $(COMMAND),--command "$(COMMAND)")
+
+wheel: bootstrap  ## build dist/deployd-VERSION-py3-none-any.whl, for pip and pipx, and dist/deployd-VERSION.tar.gz
+	@$(VENV_PYTHON) -m build --no-isolation
 
 deb:  ## build dist/deployd_VERSION_all.deb for Debian 12 and later, and check it with lintian
 	@packaging/deb

@@ -12,18 +12,18 @@ from deployd.errors import DeploydError, Refused
 MODE = 0o644
 
 
-def write(path: Path, text: str, *, replace: bool) -> None:
-    """Write a file that all users may read. Raises DeploydError if that is not possible, and Refused if there is one,
-    unless `replace`."""
+def write(path: Path, contents: str | bytes, *, replace: bool, mode: int = MODE) -> None:
+    """Write a file, by default one that all users may read. Raises DeploydError if that is not possible, and Refused if
+    there is one, unless `replace`."""
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
         raise DeploydError(f"{path} cannot be written: {error.strerror}") from None
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(contents.encode() if isinstance(contents, str) else contents)
             file.flush()
-            os.fchmod(file.fileno(), MODE)
+            os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         if replace:
             os.rename(temporary, path)  # noqa: PTH104

@@ -54,6 +54,7 @@ GROUPS = {
         "weight": "control",
     },
     "System": {
+        "setup": "setup",
         "repair": "repair",
         "daemon": "daemon",
     },

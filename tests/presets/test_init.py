@@ -69,7 +69,7 @@ def test_files_that_a_server_loads(
         monkeypatch.setattr(installed, "INTEGRATIONS", (found, Path("/no/such")))
         assert main(["init", "shop", "--release", str(release), "--force"]) == 0
         assert f"{found}/gunicorn.conf.py" in tomllib.loads((apps / "shop.toml").read_text())["exec"]
-        missing = f"exec needs {found}, which is missing; make install of deployd puts it there"
+        missing = f"exec needs {found}, which is missing; deployd setup puts it there"
         assert (missing in capsys.readouterr().err) == (not found.is_dir())
 
 

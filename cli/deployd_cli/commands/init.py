@@ -88,7 +88,7 @@ def init(
     for line in choice.lines(rendered.used):
         message(f"{app}: {line}")
     if f"{integrations}/" in rendered.text and not integrations.is_dir():
-        message(f"{app}: exec needs {integrations}, which is missing; make install of deployd puts it there")
+        message(f"{app}: exec needs {integrations}, which is missing; deployd setup puts it there")
     if output != "-":
         _report_written(app, path)
 

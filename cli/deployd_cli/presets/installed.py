@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 from deployd_cli.presets.facts import Facts, Found
 from deployd_cli.presets.preset import Guess, Preset
 
-INTEGRATIONS = tuple(Path(prefix, "share/deployd/integrations") for prefix in ("/usr", "/usr/local", sys.prefix))
+INTEGRATIONS = tuple(Path(prefix, "share/deployd/integrations") for prefix in ("/usr", "/usr/local"))
 """Where the files that are loaded into servers may be installed."""
 
 

@@ -168,7 +168,7 @@ class Assembly:
         readers = app_readers(
             statuses,
             HistoryView(history, deployment),
-            UnitPreview(reader, pool, self.generations, self._pins, deployment),
+            UnitPreview(reader, pool, self.generations, history, self._pins, deployment),
             DryRun(registry, reader, pool, self.generations, history, deployment, digest, changes),
             changes,
             Inventory(registry, self.files, pool, history, self._pins),

@@ -124,6 +124,18 @@ def test_units_diff_shows_what_apply_would_change(stage: Stage) -> None:
     assert stage.change("apply").result == "succeeded"
     assert "MemoryMax=512M" in stage.machine.read(f"/etc/systemd/system/{APP}@.service")
     assert f"{APP}@.service" not in stage.deployd("units", APP, "--diff").stdout
+    # What belongs to a generation is compared with that of the live one.
+    stage.configure(release=stage.release("v2"), environment={"TOKEN": "secret"}, service={"MemoryMax": "512M"})
+    changed = stage.deployd("units", APP, "--diff").stdout.splitlines()
+    generation = f"/var/lib/deployd/apps/{APP}/generations/2"
+    assert [line for line in changed if line.startswith("---")] == [
+        f"--- {generation}/environment",
+        f"--- {generation}/release",
+    ]
+    body = [line for line in changed if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    assert body[0].startswith("+TOKEN=(hidden, ")
+    old, new = stage.release("v1"), stage.release("v2")
+    assert body[1:] == [f'-DEPLOYD_RELEASE="{old}"', f'+DEPLOYD_RELEASE="{new}"', f"-{old}", f"+{new}"]
 
 
 def test_logs_can_be_limited_to_a_generation(stage: Stage) -> None:

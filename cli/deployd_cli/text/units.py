@@ -1,39 +1,50 @@
-"""The units that would be generated."""
+"""The units that would be generated, and the files of the generation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deployd_cli.text.paint import Paint
-from deployd_cli.text.words import dicts_of, text_of
+from deployd_cli.text.words import dicts_of, text_of, verbatim
 
 DIFF_STYLES = {"+": "good", "-": "bad", "@": "dim"}
+LONGEST = 4096
+"""Columns of a line."""
 
 
 def unit_lines(units: Mapping[str, Any], paint: Paint) -> list[str]:
     """Return the files, each below its path, as `systemctl cat` prints them, without those to be deleted."""
     lines: list[str] = []
-    for unit in dicts_of(units, "units"):
-        if _raw(unit, "text"):
-            lines += ["", paint("dim", f"# {text_of(unit, 'path', '-')}"), *_raw(unit, "text")]
+    for file in _files(units):
+        if file.get("link") is True and file.get("text"):
+            lines += ["", paint("dim", f"# {_path(file)} -> {text_of(file, 'text')}")]
+        elif text := _raw(file, "text"):
+            lines += ["", paint("dim", f"# {_path(file)}"), *text]
     return lines[1:]
 
 
 def diff_lines(units: Mapping[str, Any], paint: Paint) -> list[str]:
-    """Return a unified diff from the installed units to the generated ones; empty if they are equal."""
+    """Return a unified diff from the installed files to the generated ones; empty if they are equal."""
     import difflib
 
     lines: list[str] = []
-    for unit in dicts_of(units, "units"):
-        path, installed = text_of(unit, "path", "-"), _raw(unit, "installed")
-        before = path if unit.get("installed") is not None else "/dev/null"
-        after = path if unit.get("text") else "/dev/null"
-        for line in difflib.unified_diff(installed, _raw(unit, "text"), before, after, lineterm=""):
+    for file in _files(units):
+        before, after = (_path(file) if file.get(key) else "/dev/null" for key in ("installed", "text"))
+        for line in difflib.unified_diff(_raw(file, "installed"), _raw(file, "text"), before, after, lineterm=""):
             lines.append(paint(DIFF_STYLES.get(line[:1], ""), line))
     return lines
 
 
-def _raw(unit: Mapping[str, Any], key: str) -> list[str]:
-    value = unit.get(key)
-    return value.splitlines() if isinstance(value, str) else []
+def _files(units: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield from dicts_of(units, "units")
+    yield from dicts_of(units, "files")
+
+
+def _path(file: Mapping[str, Any]) -> str:
+    return text_of(file, "path", "-")
+
+
+def _raw(file: Mapping[str, Any], key: str) -> list[str]:
+    value = file.get(key)
+    return [verbatim(line, LONGEST) for line in value.splitlines()] if isinstance(value, str) else []

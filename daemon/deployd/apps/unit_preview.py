@@ -1,30 +1,46 @@
-"""The unit files that deployd would install for an app, next to those that are installed."""
+"""The unit files and the files of the generation that an app file would make, next to those that are installed."""
 
 from __future__ import annotations
 
 import os
+from functools import partial
 
 from deployd import config
+from deployd.apps import release_access
 from deployd.apps.caller import Caller
 from deployd.apps.file_reader import FileReader
+from deployd.apps.generation_preview import preview
 from deployd.apps.reader_pool import ReaderPool
 from deployd.documents import Json
+from deployd.errors import AccessDenied, NoAnswer, Refused, StateError
+from deployd.model.app import App
 from deployd.plan.goal import Goal
 from deployd.rollout.generations import Generations
+from deployd.state.history import History
 from deployd.state.pins import Pins
 from deployd.units.deployment import Deployment
 from deployd.units.text import Unit
+
+PATIENCE = 1.0
+"""Seconds that the units wait for each of the file systems on which the files of a generation depend."""
 
 
 class UnitPreview:
     """For all apps."""
 
     def __init__(
-        self, reader: FileReader, pool: ReaderPool, generations: Generations, pins: Pins, deployment: Deployment
+        self,
+        reader: FileReader,
+        pool: ReaderPool,
+        generations: Generations,
+        history: History,
+        pins: Pins,
+        deployment: Deployment,
     ) -> None:
         self._reader = reader
         self._pool = pool
         self._generations = generations
+        self._history = history
         self._pins = pins
         self._deployment = deployment
 
@@ -47,6 +63,7 @@ class UnitPreview:
         pinned = frozenset(self._pins.read(name).values())
         units = self._deployment.settled(app, Goal.of(app, 0, same=pinned))
         obsolete = [Unit(unit, "") for unit in installed if unit not in {item.name for item in units}]
+        files, error = await self._files(caller, app)
         return {
             "app": name,
             "units": [
@@ -58,7 +75,23 @@ class UnitPreview:
                 }
                 for unit in (*units, *obsolete)
             ],
+            "files": files,
+            "files_error": error,
         }
+
+    async def _files(self, caller: Caller, app: App) -> tuple[list[Json], str | None]:
+        """Return the files of the generation, or why they cannot be made: the units do not depend on that."""
+        run = partial(self._pool.workers(caller).run, app.name, deadline=PATIENCE)
+        digest, live = self._pins.credentials.digest, self._history.current(app.name)
+        number = self._history.next_number(app.name) if live is None else live
+        show = partial(preview, directory=self._pins.generation_dir(app.name, number), digest=digest, names=caller.root)
+        try:
+            directory = await run(config.directory, app)
+            app = await run(release_access.captured, caller, app, digest)
+            _, stays = self._generations.choose(app, directory)
+            return await run(show, app, number, stays or directory or app.release), None
+        except (AccessDenied, NoAnswer, Refused, StateError) as error:
+            return [], str(error)
 
 
 def _as_text(file: str | None) -> str | None:

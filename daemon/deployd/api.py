@@ -10,7 +10,7 @@ Answers are the JSON objects of deployd(1) as plain dicts, not classes: the comm
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -143,6 +143,13 @@ class Client:
         """Return arguments for journalctl(1); generation 0 selects all generations."""
         (matches,) = await self._call(app, "LogMatches", "t", [generation], timeout=timeout)
         return [str(match) for match in matches]
+
+    async def generations_of(
+        self, app: str, invocations: Sequence[str], *, timeout: float = READ_TIMEOUT
+    ) -> dict[str, int]:
+        """Return the generations of invocation IDs of instances, without those that are not known."""
+        (text,) = await self._call(app, "GenerationsOf", "as", [list(invocations)], timeout=timeout)
+        return dict(json_object(text)["generations"])
 
     async def apply(
         self,

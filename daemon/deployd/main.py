@@ -30,6 +30,7 @@ from deployd.state.history import History
 from deployd.state.pins import Pins
 from deployd.systemd import journal
 from deployd.systemd.daemon_reload import DaemonReload
+from deployd.systemd.event_log import EventLog
 from deployd.systemd.execution import Execution
 from deployd.systemd.manager import Systemd
 from deployd.systemd.notify import Notifier
@@ -63,6 +64,7 @@ class Daemon:
     def __init__(self, settings: DaemonSettings) -> None:
         self._settings = settings
         self._notifier = Notifier()
+        self._event_log = EventLog()
         self._signals: Signals | None = None
         self._apps: Assembly | None = None
         self._reloading: asyncio.Future[None] | None = None
@@ -201,13 +203,7 @@ class Daemon:
 
     def _emit(self, app: str, kind: str, fields: dict[str, Any]) -> None:
         if kind == "event":
-            event = fields["event"]
-            log.log(
-                journal.level(event, fields),
-                "%s",
-                journal.sentence(app, event, fields),
-                extra=journal.fields(app, event, fields),
-            )
+            self._event_log.write(app, fields)
         if self._signals is not None:
             self._signals.emit(app, kind, fields)
         if kind == "changed" or fields.get("event") in IN_STATUS_LINE:

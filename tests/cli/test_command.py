@@ -158,12 +158,13 @@ def test_logs_run_journalctl_with_the_matches_of_the_daemon(address: str, tmp_pa
         journalctl.chmod(0o755)
         daemon.answers["demo", "LogMatches"] = ["UNIT=demo.service", "+", "DEPLOYD_APP=demo"]
         path = f"{journalctl.parent}{os.pathsep}{os.environ['PATH']}"
-        done = await deployd(address, "logs", "demo", "-f", "-n", "5", "--generation", "3", PATH=path)
-        assert done.out.split() == ["--follow", "--lines=5", "UNIT=demo.service", "+", "DEPLOYD_APP=demo"]
+        done = await deployd(address, "logs", "demo", "-f", "-n", "5", "-g", "3", "-o", "short", PATH=path)
+        matches = ["UNIT=demo.service", "+", "DEPLOYD_APP=demo"]
+        assert done.out.split() == ["--output=short", "--lines=5", "--follow", *matches]
         assert ("demo", "LogMatches", [3]) in daemon.calls
         more = ["--since", "-1h", "-U", "2026-01-02 03:00", "-p", "err", "--grep", "a b", "-o", "cat"]
         done = await deployd(address, "logs", "demo", *more, PATH=path)
-        options = ["--since=-1h", "--until=2026-01-02 03:00", "--priority=err", "--grep=a b", "--output=cat"]
+        options = ["--output=cat", "--since=-1h", "--until=2026-01-02 03:00", "--priority=err", "--grep=a b"]
         assert done.out.splitlines()[:5] == options
         done = await deployd(address, "logs", "demo", "--json", PATH=path)
         assert done.out.splitlines()[0] == "--output=json"

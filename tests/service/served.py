@@ -68,6 +68,7 @@ READS: Calls = {
     (APP, "Releases"): [],
     (APP, "Compare"): [],
     (APP, "LogMatches"): [0],
+    (APP, "GenerationsOf"): [["a" * 32]],
     (APP, "Event"): [1],
 }
 SIGNATURES = {
@@ -77,6 +78,7 @@ SIGNATURES = {
     "SetWeight": "tda{sv}",
     "Check": "s",
     "LogMatches": "t",
+    "GenerationsOf": "as",
     "HistoryBefore": "t",
     "Event": "t",
 }
@@ -135,6 +137,7 @@ class Served:
         self.history = create_autospec(HistoryView, instance=True)
         self.history.page.return_value = {"answer": "history"}
         self.history.log_matches.return_value = ["--unit=demo.service"]
+        self.history.generations_of.return_value = {"answer": "generations"}
         self.units = create_autospec(UnitPreview, instance=True)
         self.units.units.return_value = {"answer": "units"}
         self.dry_run = create_autospec(DryRun, instance=True)

@@ -57,6 +57,7 @@ KEYS = st.one_of(
     st.sampled_from(["release", "cause", "supersede", "canary", "canary_share", "start", "past_irreversible"]), TEXT
 )
 VALUES["a{sv}"] = st.dictionaries(KEYS, st.one_of(ANYTHING, st.lists(ANYTHING, max_size=2)), max_size=3)
+VALUES["as"] = st.lists(TEXT | st.text("0123456789abcdef", min_size=32, max_size=32), max_size=3)
 VALUES["v"] = st.one_of(ANYTHING, st.lists(ANYTHING, max_size=3), st.dictionaries(TEXT, ANYTHING, max_size=2))
 PATHS = st.one_of(
     st.sampled_from(
@@ -68,7 +69,7 @@ PATHS = st.one_of(
 
 
 def parts(signature: str) -> list[str]:
-    return re.findall(r"a\{sv\}|.", signature)
+    return re.findall(r"a\{sv\}|as|.", signature)
 
 
 class Site:

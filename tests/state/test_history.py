@@ -219,6 +219,8 @@ def test_apps_are_independent(history: History) -> None:
     assert history.apps() == ["other"]
     assert history.rollout("demo") is None
     assert history.invocations("other", 1) == ["b" * 32]
+    assert history.generations_of("other", ["b" * 32, "c" * 32, "'"]) == {"b" * 32: 1}
+    assert history.generations_of("demo", ["b" * 32]) == {}
     assert history.next_number("demo") == 1
 
 

@@ -29,6 +29,7 @@ def test_an_entry_carries_the_fields(event: EventName) -> None:
         "DEPLOYD_APP": "demo",
         "DEPLOYD_GENERATION": "7",
         "DEPLOYD_INSTANCE": "3",
+        "DEPLOYD_REASON": "because",
         "UNIT": "demo@3.service",
         "OBJECT_SYSTEMD_UNIT": "demo.service",
         "MESSAGE_ID": journal.MESSAGE_IDS[event],

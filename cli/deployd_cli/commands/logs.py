@@ -40,10 +40,11 @@ def logs(
     grep: str = GREP,
     output: str = OUTPUT,
     as_json: bool = JSON,
-) -> None:
+) -> int:
     """Show the journal of an app. Changes nothing.
 
-    Shows the output of its instances and what deployd logged about them. The options are those of journalctl(1).
+    Shows the output of its instances and what deployd and systemd logged about them. The options are those of
+    journalctl(1).
     """
     from deployd_cli.session import run
 
@@ -52,18 +53,21 @@ def logs(
     if output and as_json:
         raise typer.BadParameter("cannot be combined with --output; use one of them", param_hint="--json")
     matches = run(lambda client: client.log_matches(app, generation))
-    given = {
-        "lines": lines,
-        "since": since,
-        "until": until,
-        "priority": priority,
-        "grep": grep,
-        "output": "json" if as_json else output,
-    }
+    given = {"since": since, "until": until, "priority": priority, "grep": grep}
     options = [f"--{name}={value}" for name, value in given.items() if value]
-    argv = ["journalctl", *(["--follow"] if follow else []), *options, *matches]
+    options += ["--follow"] if follow else []
     sys.stdout.flush()
+    if output or as_json:
+        number = [f"--lines={lines}"] if lines else []
+        _replace([f"--output={output or 'json'}", *number, *options, *matches])
+    from deployd_cli.log_printer import LogPrinter
+
+    return LogPrinter(app, [*options, *matches], int(lines) if lines else None, follow=follow).print()
+
+
+def _replace(arguments: list[str]) -> None:
+    """Run journalctl in place of this process."""
     try:
-        os.execvp(argv[0], argv)  # noqa: S606
+        os.execvp("journalctl", ["journalctl", *arguments])  # noqa: S606
     except OSError as error:
         raise DeploydError(f"journalctl cannot be run: {error.strerror}") from error

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
+
 from deployd.documents import Json
 from deployd.documents.status import history
 from deployd.errors import InvalidRequest
@@ -12,6 +15,8 @@ from deployd.units.deployment import Deployment
 
 PAGE = 200
 """Generations in one answer, which has to fit into one D-Bus message."""
+
+_INVOCATION = re.compile(r"[0-9a-f]{32}")
 
 
 class HistoryView:
@@ -30,6 +35,11 @@ class HistoryView:
         trouble = self._history.source.trouble(name)
         current, probation = self._history.current(name), self._history.probation(name)
         return history(name, page, current, known, more=more, trouble=trouble, probation=probation)
+
+    def generations_of(self, name: str, invocations: Collection[str]) -> Json:
+        """Return the generations of invocations of instances, without those that are not known, or no longer."""
+        valid = [item for item in invocations if _INVOCATION.fullmatch(item)]
+        return {"app": name, "generations": self._history.generations_of(name, valid)}
 
     def log_matches(self, name: str, generation: int) -> list[str]:
         """Return journalctl(1) matches for what instances wrote, and for what systemd and deployd wrote about them; of

@@ -67,11 +67,9 @@ class Events:
                 self.instance(number, generation, "thawing")
 
     def stopped(self, action: Stop, connections: int | None = None, problem: str = "") -> None:
-        """Report that an instance has stopped, how many connections it had when the stop began, if known, and why it
-        did not end as it was asked to, if it did not."""
-        why = self._why(action.why)
-        reason = f"{why}; it {problem}" if problem else why
-        self.instance(action.number, action.generation, "stopped", reason, connections)
+        """Report that an instance has stopped, how many connections it had when the stop began, if known, and, as an
+        event of its own, why it did not end as it was asked to, if it did not."""
+        self.instance(action.number, action.generation, "stopped", self._why(action.why), connections)
         if not problem:
             return
         fields = {"instance": action.number, "generation": action.generation}

@@ -81,6 +81,7 @@ def app_readers(
         "Releases": inventory.releases,
         "Compare": comparer.compare,
         "LogMatches": lambda _, app, generation: history.log_matches(app, _number(app, generation)),
+        "GenerationsOf": lambda _, app, invocations: history.generations_of(app, invocations),
         "Event": lambda _, app, number: signals.event(app, number),
     }
 

@@ -139,6 +139,12 @@ class History:
         query = "SELECT invocation_id FROM invocations WHERE app = ? AND generation = ?"
         return [str(value) for (value,) in self._read(query, app, generation)]
 
+    def generations_of(self, app: str, invocations: Collection[str]) -> dict[str, int]:
+        """Return the generations of those of the invocation IDs that are known."""
+        query = "SELECT invocation_id, generation FROM invocations WHERE app = ?"
+        query += " AND invocation_id IN (SELECT value FROM json_each(?))"
+        return {str(key): int(number) for key, number in self._read(query, app, json.dumps(list(invocations)))}
+
     def instances(self, app: str) -> list[int]:
         """Return the numbers of all instances that were seen running."""
         found = self._read("SELECT DISTINCT instance FROM invocations WHERE app = ? ORDER BY instance", app)

@@ -57,11 +57,33 @@ def configure() -> None:
     if to_journal():
         from systemd.journal import JournalHandler
 
-        root.addHandler(JournalHandler(SYSLOG_IDENTIFIER="deployd"))
+        to_socket = JournalHandler(SYSLOG_IDENTIFIER="deployd")
+        to_socket.addFilter(_AppFields())
+        root.addHandler(to_socket)
     else:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
         root.addHandler(handler)
+
+
+class _AppFields(logging.Filter):
+    """Adds the fields of the app to a message about one, whose format begins with "%s: " for its name."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        arguments = record.args
+        if str(record.msg).startswith("%s: ") and isinstance(arguments, tuple) and isinstance(arguments[0], str):
+            record.__dict__.update(_about(arguments[0]))
+        return True
+
+
+def _about(app: str) -> dict[str, str]:
+    """Return the journal fields of any message about an app.
+
+    With OBJECT_SYSTEMD_UNIT, `journalctl -u` and `systemctl status` of the app unit show the entry, which they do for
+    UNIT only if PID 1 wrote it.
+    """
+    unit = unit_name.app_unit(app)
+    return {"DEPLOYD_APP": app, "UNIT": unit, "OBJECT_SYSTEMD_UNIT": unit}
 
 
 def open_journal() -> Any:
@@ -72,18 +94,15 @@ def open_journal() -> Any:
 
 
 def fields(app: str, event: EventName, data: dict[str, Any]) -> dict[str, str]:
-    """Return the journal fields of an event.
-
-    With OBJECT_SYSTEMD_UNIT, `journalctl -u` and `systemctl status` of the app unit show the entry, which they do for
-    UNIT only if PID 1 wrote it.
-    """
-    unit = unit_name.app_unit(app)
-    found = {"DEPLOYD_APP": app, "UNIT": unit, "OBJECT_SYSTEMD_UNIT": unit}
+    """Return the journal fields of an event."""
+    found = _about(app)
     if event in MESSAGE_IDS:
         found["MESSAGE_ID"] = MESSAGE_IDS[event]
     generation = data.get("generation") or data.get("to")
     if generation:
         found["DEPLOYD_GENERATION"] = str(generation)
+    if data.get("reason"):
+        found["DEPLOYD_REASON"] = str(data["reason"])
     if data.get("instance"):
         found["DEPLOYD_INSTANCE"] = str(data["instance"])
         found["UNIT"] = unit_name.instance(app, data["instance"])
@@ -106,7 +125,7 @@ def sentence(app: str, event: EventName, data: dict[str, Any]) -> str:
         case EventName.CRASH_LOOP:
             return f"{app}: instance {data['instance']} {data['reason']}"
         case EventName.FINISHED:
-            return f"{app}: rollout of generation {data['generation']} {data['result']}{reason}"
+            return f"{app}: rollout of generation {data['generation']} {_ended(data)}{reason}"
         case EventName.WATCH:
             until = f" until {data['until']}" if data["state"] == "started" else ""
             return f"{app}: watch of generation {data['generation']} {data['state']}{until}{reason}"
@@ -128,6 +147,13 @@ def sentence(app: str, event: EventName, data: dict[str, Any]) -> str:
             return f"{app}: {what}{reason}"
         case _:
             return f"{app}: {event}{reason}"
+
+
+def _ended(data: dict[str, Any]) -> str:
+    """Return the result of a rollout, and what is live after it instead of its generation."""
+    result, origin = str(data["result"]), data.get("from")
+    returned = result in ("rolled-back", "aborted") and origin
+    return f"{result}, generation {origin} is live" if returned else result
 
 
 def level(event: EventName, data: dict[str, Any]) -> int:

@@ -13,12 +13,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from deployd.state import crashes, probations, rows, totals
+from deployd.state.migrations import OLDEST, VERSION, migrate, migrated_schema, version_of
 
 APPLICATION_ID = 0x6465706C
 """PRAGMA application_id of a history: "depl"."""
-
-VERSION = 4
-"""PRAGMA user_version of a history. Versions 1 to 3 were of unreleased deployds."""
 
 BUSY = 0.02
 """Seconds to wait for the lock of another process. The wait blocks the event loop."""
@@ -103,20 +101,20 @@ def _refuse_odd(path: Path) -> None:
 
 
 def _refuse_other(db: sqlite3.Connection, expected: bool) -> None:
-    [identity], [version] = (db.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version"))
+    [identity], version = db.execute("PRAGMA application_id").fetchone(), version_of(db)
     if not db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] and not version:
         if expected:
             raise Unfit("is empty")
         return
     if identity != APPLICATION_ID:
         raise Unfit("is not a history written by this deployd")
-    if version != VERSION:
+    if not OLDEST <= version <= VERSION:
         by, remedy = ("a newer deployd", ": upgrade deployd") if version > VERSION else ("an unreleased deployd", "")
         raise Unfit(f"was written by {by} (schema version {version}; this one knows {VERSION}){remedy}")
     found = [str(text) for (text,) in db.execute("PRAGMA quick_check(1)")]
     if found != ["ok"]:
         raise Unfit(f"is damaged ({found[0].splitlines()[-1]})")
-    if odd := sorted(_tables(in_memory()) - _tables(db)):
+    if odd := sorted(_tables(in_memory()) - _tables(migrated_schema(db))):
         raise Unfit(f"is damaged (the table or index {odd[0][0]} is missing or was altered)")
 
 
@@ -150,7 +148,7 @@ def _text(raw: bytes) -> str:
 
 
 def connect_writing(path: Path) -> sqlite3.Connection:
-    """Open or create a database that passed `inspect`. Raises OSError and sqlite3.Error."""
+    """Open, create or migrate a database that passed `inspect`. Raises OSError and sqlite3.Error."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     # Settings contain the environment, which may contain secrets. SQLite gives its other files the same mode.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -160,6 +158,7 @@ def connect_writing(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
         _create_tables(db)
+        migrate(db)
         # In a read-only directory all of the above succeeds if the tables exist already.
         db.execute("BEGIN IMMEDIATE")
         db.execute("COMMIT")
@@ -178,8 +177,7 @@ def in_memory() -> sqlite3.Connection:
 
 def _create_tables(db: sqlite3.Connection) -> None:
     """Make a history of an empty database, in one transaction."""
-    [version] = db.execute("PRAGMA user_version").fetchone()
-    if not version:
+    if not version_of(db):
         tables = rows.TABLES + crashes.TABLES + probations.TABLE + totals.TABLE
         db.executescript(
             f"BEGIN IMMEDIATE; {tables} PRAGMA application_id = {APPLICATION_ID};"

@@ -21,6 +21,7 @@ from deployd.state import database, repair, rows, totals
 from deployd.state.damage import apps, damage, readable
 from deployd.state.database import Unfit
 from deployd.state.disk import Disk
+from deployd.state.migrations import migrated
 from deployd.state.rebuild import rebuilt
 from deployd.state.records import Found, Records
 
@@ -191,7 +192,7 @@ class Source:
         except (OSError, sqlite3.Error) as error:
             if not self.path.exists():
                 raise Unfit(f"cannot be created ({error}), but the daemon keeps its state there") from error
-            self._db = database.connect_reading(self.path)
+            self._db = migrated(database.connect_reading(self.path))
         return self._require()
 
     def _open_for_writing(self) -> None:

@@ -15,7 +15,7 @@ WORKERS ?= $(shell echo $$(( $$(nproc) * 2 )))
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 export HOST
 
-.PHONY: help bootstrap demo shell test compat reloads kernel test-unit test-tools torture attacks bench simulate lint format install wheel deb fresh-machine clean
+.PHONY: help bootstrap demo shell test compat reloads kernel test-unit test-tools torture attacks bench simulate lint format install wheel deb rpm fresh-machine clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -86,6 +86,9 @@ wheel: bootstrap  ## build dist/deployd-VERSION-py3-none-any.whl, for pip and pi
 
 deb:  ## build dist/deployd_VERSION_all.deb for Debian 12 and later, and check it with lintian
 	@packaging/deb
+
+rpm:  ## build dist/deployd-VERSION-1.noarch.rpm for Fedora and its relatives
+	@packaging/rpm/build
 
 fresh-machine: bootstrap  ## make test in a clone of this checkout on a minimal Debian (COMMAND=... runs something else)
 	@packaging/fresh-machine $(COMMAND)

@@ -10,10 +10,14 @@ from tests.docs.readme import CHECKOUT
 DEBIAN = CHECKOUT / "packaging/debian"
 
 
+def project_version() -> str:
+    project: dict[str, str] = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    return project["version"]
+
+
 def test_the_version_is_that_of_the_project() -> None:
-    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
     first, *_ = (DEBIAN / "changelog").read_text().splitlines()
-    assert first == f"deployd ({project['version']}) unstable; urgency=medium"
+    assert first == f"deployd ({project_version()}) unstable; urgency=medium"
 
 
 def test_the_licence_is_that_of_the_project() -> None:

@@ -30,6 +30,7 @@ GROUPS = {
         "metrics": "metrics",
         "history": "history",
         "logs": "logs",
+        "events": "events",
         "compare": "compare",
         "releases": "releases",
     },

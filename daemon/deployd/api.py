@@ -223,13 +223,12 @@ class Client:
         """Return a context to enter before the rollout begins, so that none of its events is missed."""
         return Watch(self, APP, "RolloutEvent", app)
 
-    async def events(self, app: str) -> AsyncGenerator[Json, None]:
-        """Yield every event of every rollout of `app`, until the bus disconnects."""
+    async def events(self, app: str = "") -> AsyncGenerator[Json, None]:
+        """Yield every event of `app` (of every app for ""), also across daemon restarts, until the bus disconnects."""
         async with self.watch(app) as watch:
-            while True:
-                item = await watch.next()
-                if isinstance(item, dict):
-                    yield item
+            await (self.status(app) if app else self.list_apps())  # starts the daemon, or raises NoSuchApp
+            async for event in watch.endless():
+                yield event
 
     async def changes(self, app: str = "") -> AsyncGenerator[Json, None]:
         """Yield the status of `app` (of every app for ""), now and after every change, also across daemon restarts."""

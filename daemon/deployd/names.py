@@ -8,8 +8,10 @@ NAME = "org.deployd1"
 ROOT = "/org/deployd1"
 MANAGER = "org.deployd1.Manager"
 APP = "org.deployd1.App"
+APPS = f"{ROOT}/app"
+"""The objects of the apps are below this path."""
 
 
 def app_path(app: str) -> str:
     """Return the object path of an app."""
-    return f"{ROOT}/app/{unit_name.path_encode(app)}"
+    return f"{APPS}/{unit_name.path_encode(app)}"

@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 
 from deployd.bus import Bus, BusError, Signal
 from deployd.errors import DeploydError, Unreachable
-from deployd.names import APP, NAME, ROOT, app_path
+from deployd.names import APP, APPS, NAME, ROOT, app_path
 from deployd.replies import Json, error_from, json_object, lacks_lines
 
 PATIENCE = 60.0
@@ -32,7 +32,7 @@ class Queries(Protocol):
 
 
 class Watch:
-    """Events of an app and restarts of the daemon, in order."""
+    """Events of an app (of every app for "") and restarts of the daemon, in order."""
 
     def __init__(self, client: Queries, interface: str, member: str, app: str) -> None:
         self._client = client
@@ -43,7 +43,7 @@ class Watch:
 
     async def __aenter__(self) -> Self:
         bus, of_app = self._client.bus, self._interface == APP
-        path, signature = (app_path(self._app), "s") if of_app else (ROOT, "ss")
+        path, signature = (app_path(self._app) if self._app else "", "s") if of_app else (ROOT, "ss")
         self._ends: list[Callable[[], None]] = []
         try:
             self._ends.append(await bus.follow(NAME, self._on_owner))
@@ -55,6 +55,7 @@ class Watch:
                     member=self._member,
                     signature=signature,
                     path=path,
+                    path_namespace="" if path else APPS,
                 )
             )
         except BusError as error:
@@ -132,9 +133,10 @@ class Watch:
     async def _complete(self, item: Json) -> Json:
         """Return the event with the journal lines that are left out of the signal, since every user receives that."""
         # Not while the daemon is stopped: the call would start it.
+        app = str(item.get("app") or self._app)
         if self._owner and self._interface == APP and isinstance(item.get("number"), int) and lacks_lines(item):
             with contextlib.suppress(DeploydError):
-                return await self._client.event(self._app, item["number"])
+                return await self._client.event(app, item["number"])
         return item
 
     async def until_finished(
@@ -168,7 +170,7 @@ class Watch:
                 # No call now: it would start the daemon, which an administrator may have stopped.
                 if back_by is None:
                     back_by = clock() + patience
-                    yield {"event": "daemon-lost", "app": self._app, "to": generation, "time": _now()}
+                    yield {**self._daemon("lost"), "to": generation}
                 continue
             if item == asked and back_by is None:  # this daemon began the rollout, after it had just started
                 continue
@@ -181,9 +183,27 @@ class Watch:
             if row.get("result") != "running":
                 yield _finished(self._app, row)
                 return
-            yield {"event": "daemon-back", "app": self._app, "to": generation, "time": _now()}
+            yield {**self._daemon("back"), "to": generation}
             if (paused := await self._paused(generation)) is not None:
                 yield paused
+
+    async def endless(self) -> AsyncGenerator[Json, None]:
+        """Yield every event, also those that the daemon is ``lost`` and ``back``, until the bus disconnects.
+
+        What happened while it was lost is in the history only. Raises Unreachable.
+        """
+        asked = self._owner
+        while True:
+            item = await self.next()
+            if isinstance(item, dict):
+                yield item
+            elif item != asked:
+                asked = item
+                yield self._daemon("back" if item else "lost")
+
+    def _daemon(self, state: str) -> Json:
+        """Return the event that the daemon is ``lost``, or ``back``."""
+        return {"event": f"daemon-{state}", "app": self._app or None, "time": _now()}
 
     async def _paused(self, generation: int) -> Json | None:
         """Return the event of a paused rollout once more, since a restarted daemon does not repeat it."""

@@ -22,6 +22,7 @@ NOUNS = {
     "history",
     "releases",
     "logs",
+    "events",
     "compare",
     "wait",
 }
@@ -49,6 +50,7 @@ OPTIONS: dict[str, set[str]] = {
     "repair": {"--json"},
     "compare": {"--json"},
     "releases": {"--json"},
+    "events": {"--json"},
     "logs": {"--generation", "--follow", "--lines", "--since", "--until", "--priority", "--grep", "--output", "--json"},
 }
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from deployd_cli.text.failure import ending, explained, failure_of, journal_lines
 from deployd_cli.text.probation import watch_event, watched_until
 from deployd_cli.text.rollout import how_of, release_change, rolling_back
 from deployd_cli.text.steering import left_words
-from deployd_cli.text.words import command_of, duration, instance_count, number_of, text_of
+from deployd_cli.text.words import command_of, duration, instance_count, local_time, number_of, text_of
 
 
 def event_lines(event: Mapping[str, Any]) -> list[str]:
@@ -18,10 +19,17 @@ def event_lines(event: Mapping[str, Any]) -> list[str]:
     return [event_line(event), *journal_lines(event if own else failure_of(event))]
 
 
+def dated_lines(event: Mapping[str, Any], now: datetime) -> list[str]:
+    """Return the lines of an event, the first one with its time in the zone of `now`."""
+    first, *rest = event_lines(event)
+    return [f"{local_time(event.get('time'), now) or now:%Y-%m-%d %H:%M:%S} {first}", *rest]
+
+
 def event_line(event: Mapping[str, Any]) -> str:
     """Return the sentence of an event, after the name of the app; the name of the event if it is unknown."""
-    app = text_of(event, "app", "-")
-    return f"{app}: {_sentence(event, app)}"
+    app = text_of(event, "app")
+    sentence = _sentence(event, app)
+    return f"{app}: {sentence}" if app else sentence
 
 
 def _sentence(event: Mapping[str, Any], app: str) -> str:

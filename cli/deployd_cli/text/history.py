@@ -10,7 +10,7 @@ from deployd_cli.text.boot import boot_figures, boot_of
 from deployd_cli.text.failure import explained, failure_of, journal_lines
 from deployd_cli.text.paint import RESULT_STYLES, Paint
 from deployd_cli.text.table import Cell, Column, table
-from deployd_cli.text.words import cut, dicts_of, duration, indented, instance_count, text_of, time_of
+from deployd_cli.text.words import cut, dicts_of, duration, indented, instance_count, local_time, text_of
 
 HEADS = [
     Column("GEN", number=True),
@@ -63,7 +63,7 @@ def _row(generation: Mapping[str, Any], now: datetime, width: int | None, booted
         text_of(generation, "generation", "-"),
         Cell(result, RESULT_STYLES.get(result, "")),
         text_of(generation, "cause", "-"),
-        _when(time_of(generation.get("started")), now, width),
+        _when(local_time(generation.get("started"), now), width),
         duration(generation.get("duration")),
         str(instance_count(generation, "replaced")),
         str(instance_count(generation, "adopted")),
@@ -72,12 +72,8 @@ def _row(generation: Mapping[str, Any], now: datetime, width: int | None, booted
     ]
 
 
-def _when(then: datetime | None, now: datetime, width: int | None) -> str:
+def _when(then: datetime | None, width: int | None) -> str:
     """Return date and time, short on a narrow terminal."""
     if then is None:
         return "-"
-    try:
-        local = then.astimezone(now.tzinfo)
-    except OverflowError:
-        return "-"
-    return local.strftime("%Y-%m-%d %H:%M:%S" if width is None or width >= ROOMY else "%d %b %H:%M")
+    return then.strftime("%Y-%m-%d %H:%M:%S" if width is None or width >= ROOMY else "%d %b %H:%M")

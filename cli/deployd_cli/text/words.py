@@ -137,6 +137,15 @@ def time_of(value: object) -> datetime | None:
         return None
 
 
+def local_time(value: object, now: datetime) -> datetime | None:
+    """Return an ISO 8601 time in the zone of `now`; None if it is none, or too far away for that zone."""
+    then = time_of(value)
+    try:
+        return then.astimezone(now.tzinfo) if then else None
+    except OverflowError:
+        return None
+
+
 def age(value: object, now: datetime) -> str:
     """Return the time between an ISO 8601 time and `now`."""
     then = time_of(value)

@@ -236,6 +236,14 @@ def test_inactive_with_a_job_is_starting() -> None:
     assert observe.instance(3, 7, {"ActiveState": "inactive", "Job": [0, "/"]}).state is State.INACTIVE
 
 
+@pytest.mark.parametrize("process", ["MainPID", "ControlPID"])
+def test_a_process_in_an_inactive_unit_is_that_of_its_next_start(process: str) -> None:
+    """systemd has counted the restart, and has reset the counter if this is none."""
+    begun = {"ActiveState": "inactive", "NRestarts": 2, "Job": [12, "/org/freedesktop/x"], process: 74}
+    item = observe.instance(3, 7, begun)
+    assert (item.state, item.restarts) == (State.STARTING, 2)
+
+
 def test_a_unit_that_is_masked_while_it_starts_has_failed() -> None:
     """systemd ignores its READY=1 and has forgotten its time-out."""
     starting = {**BOOTING, "ActiveState": "activating", "SubState": "start", "LoadState": "masked"}

@@ -18,7 +18,7 @@ from deployd.errors import SystemdError
 from deployd.model import unit_name
 from deployd.systemd.comparison import Comparison, UnitState
 from deployd.systemd.jobs import FIRST_CHECK, Jobs
-from deployd.systemd.mirrored import OF_ACTIVE, SERVICE_PROPERTIES, UNIT_PROPERTIES
+from deployd.systemd.mirrored import NEWS_WHEN_INACTIVE, OF_ACTIVE, SERVICE_PROPERTIES, UNIT_PROPERTIES
 from deployd.systemd.proxy import MANAGER, NAME, PATH, PROPERTIES, SERVICE, UNIT, Properties, Proxy, unit_path
 from deployd.systemd.signals import number_of
 
@@ -284,12 +284,12 @@ class Systemd:
             return
         wanted = UNIT_PROPERTIES if message.body[0] == UNIT else SERVICE_PROPERTIES
         changed = {name: value for name, value in message.body[1].items() if name in wanted}
-        for news in self._reading.get(unit, ()):
-            news.update(changed)
+        for collected in self._reading.get(unit, ()):
+            collected.update(changed)
         mirror = self._units[unit]
-        # A change of state comes with changes of Job, which are news only in an inactive unit, where nothing else is.
         idle = mirror.get("ActiveState") == "inactive"
-        if any(mirror.get(name) != value for name, value in changed.items() if name != "Job" or idle):
+        news = changed if idle else {name: value for name, value in changed.items() if name not in NEWS_WHEN_INACTIVE}
+        if any(mirror.get(name) != value for name, value in news.items()):
             self._set(unit, mirror | changed)
             self._notify(unit)
 

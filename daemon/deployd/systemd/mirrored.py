@@ -18,6 +18,7 @@ UNIT_PROPERTIES = frozenset(
 SERVICE_PROPERTIES = frozenset(
     {
         "MainPID",
+        "ControlPID",
         "NRestarts",
         "Result",
         "ExecMainCode",
@@ -26,6 +27,8 @@ SERVICE_PROPERTIES = frozenset(
         "ExecMainExitTimestampMonotonic",
     }
 )
+NEWS_WHEN_INACTIVE = frozenset({"Job", "ControlPID"})
+"""What matters only in an inactive unit; otherwise it changes with other properties."""
 
 OF_ACTIVE = frozenset(
     {

@@ -57,8 +57,10 @@ def instance(number: int, pin: int | None, properties: Mapping[str, Any], aside:
     if state is State.STARTING and properties.get("LoadState") == "masked":
         state = State.FAILED
     # During an automatic restart the unit is inactive for a moment, with a start job.
-    # systemd resets NRestarts= not at the stop, but at the next start.
-    restarts = 0 if state is State.INACTIVE else int(properties.get("NRestarts", 0))
+    # systemd resets NRestarts= not at the stop, but at the next start. At an automatic restart it signals the new
+    # process and invocation while the unit is still inactive.
+    begun = bool(properties.get("MainPID") or properties.get("ControlPID"))
+    restarts = int(properties.get("NRestarts", 0)) if begun or state is not State.INACTIVE else 0
     if state is State.INACTIVE and _has_job(properties):
         state = State.STARTING
     ready_since = _seconds(properties, "ActiveEnterTimestampMonotonic") if state is State.READY else 0.0

@@ -167,7 +167,7 @@ def test_standby_instances_are_summed_up_first() -> None:
     many = [instance(number, 7, "standby") for number in range(1, 11)]
     many += [instance(number, 8) for number in range(11, 21)]
     lines = status_lines(steered(instances=many), NOW, width=80, paint=PLAIN, height=18)
-    assert lines[-1].strip() == "and 8 standby (generation 7)"
+    assert lines[-1].strip() == "… 8 more: 8 standby (generation 7)"
 
 
 @pytest.mark.parametrize(

@@ -84,8 +84,8 @@ def _show(statuses: Statuses, app: str) -> None:
 def _lines(statuses: Statuses, app: str, now: datetime, width: int | None, height: int | None = None) -> list[str]:
     paint = paint_for(sys.stdout)
     if not app:
-        return overview_lines(statuses.values(), width=width, paint=paint)[:height]
-    return status_lines(statuses.get(app, {}), now, width=width, height=height, paint=paint)[:height]
+        return overview_lines(statuses.values(), width=width, paint=paint, height=height)
+    return status_lines(statuses.get(app, {}), now, width=width, height=height, paint=paint)
 
 
 async def _watch(client: Client, app: str, as_json: bool) -> None:

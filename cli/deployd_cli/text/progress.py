@@ -17,7 +17,7 @@ from deployd_cli.text.readiness import ready_words
 from deployd_cli.text.rollout import how_of, release_change
 from deployd_cli.text.steering import canary_words, fitted, left_words, percent_of, steered, weight_words
 from deployd_cli.text.table import Cell, Column, blocks_within, in_blocks, table
-from deployd_cli.text.trim import summed, trimmed
+from deployd_cli.text.trim import summed, trimmed, within
 from deployd_cli.text.words import columns, cut, dicts_of, duration, indented, number_of, text_of
 
 HEADS = [
@@ -32,6 +32,8 @@ REASON = Column("REASON", shrinks=True)
 SERVING = ("ready", "adopted")
 URGENCY = {"failed": 0, "starting": 1, "stopping": 1, "freezing": 1, "thawing": 1}
 STOPPED = ("stopped", "inactive", "standby")
+USUAL = ("replaced", "rolled back")
+"""Reasons for which instances stop in a rollout."""
 MAX_FAILURES = 4
 MAX_JOURNAL = 8
 
@@ -208,7 +210,7 @@ class Progress:
         if not self.ended:  # at the end the command prints it
             bottom += [cut(line, width) for line in self.journal][: max(height // 2 - len(bottom), 0)]
         room = height - len(top) - len(bottom) - 2
-        return [*top, *self._instances(now, room, width, paint), *bottom][: max(height, 0)]
+        return within([*top, *self._instances(now, room, width, paint), *bottom], max(height, 0), width)
 
     def _failures(self) -> list[str]:
         """Return the failures, each with its instance."""
@@ -242,6 +244,8 @@ class Progress:
         heads = [*HEADS, *([WEIGHT, OPEN] if self._steered and not self.ended else [])]
         every = [self._row(name, row, now) for name, row in candidates]
         blocks = 1
+        if len(candidates) > room:  # the reason why most instances stop is no reason to show fewer of them
+            every = [cells | {REASON: Cell("")} if cells[REASON].text in USUAL else cells for cells in every]
         if any(cells[REASON].text for cells in every):
             heads.append(REASON)
         elif len(candidates) > room:
@@ -254,7 +258,7 @@ class Progress:
         lines = ["", *table(heads, rows, width=width, paint=paint, indent=2)] if rows else []
         if rest:
             sums = summed((row.state, row.generation) for _, row in rest)
-            lines.append("  " + cut(f"{'and ' if rows else ''}{sums}", width - 2))
+            lines.append("  " + cut(sums, width - 2))
         return lines
 
     def _row(self, name: str, row: Row, now: float) -> dict[Column, Cell]:

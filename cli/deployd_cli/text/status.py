@@ -15,8 +15,8 @@ from deployd_cli.text.readiness import ready_of, ready_words
 from deployd_cli.text.rollout import how_of, pauses_of, rollout_of, waits_of
 from deployd_cli.text.steering import percent_of, routing_words, steered, steering_words
 from deployd_cli.text.table import Cell, Column, table
-from deployd_cli.text.trim import summed, trimmed
-from deployd_cli.text.words import age, columns, cut, dicts_of, duration, indented, number_of, text_of
+from deployd_cli.text.trim import summed, trimmed, within
+from deployd_cli.text.words import ELLIPSIS, age, columns, count, cut, dicts_of, duration, indented, number_of, text_of
 
 APPS = [
     Column("APP", shrinks=True, least=4),
@@ -37,6 +37,8 @@ OPEN = Column("OPEN", number=True)
 IN_FLIGHT = Column("IN FLIGHT", number=True, short="BUSY")
 QUEUE = Column("QUEUE", number=True)
 RELEASE = Column("RELEASE", shrinks=True, cut_left=True)
+TABLE = 5
+"""Lines that the table of instances has at least: an empty one, the heading, two instances and the rest."""
 ROOMY = 100
 """Columns from which on the table has a column for releases, if there is more than one release."""
 
@@ -48,9 +50,16 @@ def status_lines(
 
     With a `height` that is too small for all instances, those that simply serve are summed up.
     """
-    lines = _head(status, width, paint) + _rollout(status, width, paint)
-    lines += [line for sentence in steering_words(status, now, width) for line in indented(sentence, width)]
     instances = dicts_of(status, "instances")
+    details, routing = _details(status, width), indented(routing_words(status), width)
+    rollout = _rollout(status, width, paint)
+    steering = [line for sentence in steering_words(status, now, width) for line in indented(sentence, width)]
+    head = _head(status, width, paint)
+    lines = [*head[:1], *details, *head[1:], *routing, *rollout, *steering]
+    if height is not None and instances and len(lines) > height - TABLE:
+        # On a short terminal its instances, and what can be done, are more important.
+        room = height - TABLE - len(head) - len(rollout)
+        lines = [*head, *rollout, *within([*steering, *details, *routing], max(room, 0), width)]
     if instances:
         heads = _heads(status, instances, width)
         problems = _problems(
@@ -63,15 +72,27 @@ def status_lines(
             lines += ["", *table(heads, rows, width=width, paint=paint, indent=2)]
         if rest:
             sums = summed((text_of(item, "state", "-"), text_of(item, "generation", "-")) for item in rest)
-            lines.append("  " + _within(f"{'and ' if rows else ''}{sums}", width, 2))
+            lines.append("  " + _within(sums, width, 2))
         lines += problems
-    return lines
+    return within(lines, height, width)
 
 
-def overview_lines(statuses: Iterable[Mapping[str, Any]], *, width: int | None, paint: Paint) -> list[str]:
-    """Return a line for each app."""
-    rows = [_overview(status) for status in statuses]
-    return table(APPS, rows, width=width, paint=paint) if rows else []
+def overview_lines(
+    statuses: Iterable[Mapping[str, Any]], *, width: int | None, paint: Paint, height: int | None = None
+) -> list[str]:
+    """Return a line for each app; with a `height` that is too small, those with a problem or a rollout stay."""
+    every = list(statuses)
+    shown, rest = trimmed(every, len(every) if height is None else height - 1, _app_urgency)
+    rows = [_overview(status) for status in shown]
+    lines = table(APPS, rows, width=width, paint=paint) if rows else []
+    if rest:
+        lines.append(_within(f"{ELLIPSIS} {count(len(rest), 'more app')}", width, 0))
+    return within(lines, height, width)
+
+
+def _app_urgency(status: Mapping[str, Any]) -> tuple[float, ...]:
+    """Return a sort key: apps that are not as desired, then those with a rollout."""
+    return (_health(status) == "good" and not failed_of(status), not status.get("rollout"))
 
 
 def _overview(status: Mapping[str, Any]) -> list[Cell | str]:
@@ -112,10 +133,6 @@ def _head(status: Mapping[str, Any], width: int | None, paint: Paint) -> list[st
         lines = [cut(first, width)]
     else:
         lines = [f"{paint('strong', app)}: {what}, {paint(_health(status), ready_words(status))}"]
-    if release := text_of(status, "release"):
-        lines.append("  " + _within(release, width, 2, left=True))
-    if boot := boot_words(status):
-        lines.append("  " + _within(boot, width, 2))
     watched = probation_words(status)
     if (reason := text_of(status, "reason")) and reason not in watched:
         lines += indented(reason, width)
@@ -123,8 +140,17 @@ def _head(status: Mapping[str, Any], width: int | None, paint: Paint) -> list[st
     if error := text_of(status, "history_error"):
         lines += indented(f"requests are refused: {error}", width)
     lines += indented(stopped_words(status), width)
-    lines += [line for item in dicts_of(status, "addresses") for line in indented(address_words(item), width)]
-    return lines + indented(routing_words(status), width)
+    return lines + [line for item in dicts_of(status, "addresses") for line in indented(address_words(item), width)]
+
+
+def _details(status: Mapping[str, Any], width: int | None) -> list[str]:
+    """Return what is the same nearly all of the time."""
+    lines = []
+    if release := text_of(status, "release"):
+        lines.append("  " + _within(release, width, 2, left=True))
+    if boot := boot_words(status):
+        lines.append("  " + _within(boot, width, 2))
+    return lines
 
 
 def stopped_words(status: Mapping[str, Any]) -> str:

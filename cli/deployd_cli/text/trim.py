@@ -1,10 +1,12 @@
-"""Many instances on few lines: the important ones, and a summary of the rest."""
+"""Much on few lines: the important part, and how much of the rest there is."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
+
+from deployd_cli.text.words import ELLIPSIS, count, cut
 
 T = TypeVar("T")
 
@@ -20,6 +22,20 @@ def trimmed(items: Sequence[T], room: int, urgency: Callable[[T], tuple[float, .
 
 
 def summed(rest: Iterable[tuple[str, str]]) -> str:
-    """Return ``20 ready (generation 8), 3 ready (generation 7)``, from states and generations."""
-    counts = Counter(rest)
-    return ", ".join(f"{number} {state} (generation {generation})" for (state, generation), number in counts.items())
+    """Return ``… 9 more: 4 ready (generation 8); 3 ready, 2 stopped (generation 7)``, from states and generations."""
+    states: dict[str, Counter[str]] = {}
+    for state, generation in rest:
+        states.setdefault(generation, Counter())[state] += 1
+    number = sum(sum(counts.values()) for counts in states.values())
+    return f"{ELLIPSIS} {number} more: " + "; ".join(
+        f"{', '.join(f'{each} {state}' for state, each in counts.items())} (generation {generation})"
+        for generation, counts in states.items()
+    )
+
+
+def within(lines: Sequence[str], height: int | None, width: int | None) -> list[str]:
+    """Return at most `height` lines; the last one says how many are left out."""
+    if height is None or len(lines) <= height:
+        return list(lines)
+    left = f"  {ELLIPSIS} {count(len(lines) - height + 1, 'more line')}"
+    return [*lines[: height - 1], left if width is None else cut(left, width)] if height > 0 else []

@@ -26,7 +26,9 @@ def test_any_status_can_be_drawn_at_any_size(
     paint = Paint(on=colour)
     lines = status_lines(source, NOW, width=max(width, 2), paint=paint, height=height)
     assert_fits(lines, max(width, 2))
-    assert_fits(overview_lines([source, source], width=width, paint=paint), width)
+    overview = overview_lines([source, source], width=max(width, 12), paint=paint, height=height)
+    assert_fits(overview, max(width, 12))
+    assert height is None or max(len(lines), len(overview)) <= height
     status_lines(source, NOW, width=None, paint=paint)
     assert change_line(source).isprintable()
 

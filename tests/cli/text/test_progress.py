@@ -61,7 +61,7 @@ def test_changing_instances_are_shown_before_serving_ones() -> None:
     shown = rolled(40).lines(2.0, width=80, height=12, paint=PLAIN)
     assert len(shown) == 12
     assert any("starting" in line for line in shown)
-    assert shown[-1].strip() == "and 27 ready (generation 7)"
+    assert shown[-1].strip() == "… 27 more: 27 ready (generation 7)"
 
 
 def test_a_wide_terminal_has_all_instances_in_blocks() -> None:
@@ -75,3 +75,22 @@ def test_a_wide_terminal_has_all_instances_in_blocks() -> None:
 def test_no_colour_without_paint() -> None:
     assert "\x1b" not in text(rolled().lines(2.0, width=80, height=20, paint=PLAIN))
     assert "\x1b" in text(rolled().lines(2.0, width=80, height=20, paint=Paint(on=True)))
+
+
+def test_that_instances_are_replaced_takes_no_column_among_many() -> None:
+    progress = rolled(40)
+    progress.apply(
+        {"event": "instance", "instance": 40, "generation": 7, "state": "stopped", "reason": "replaced"}, 2.0
+    )
+    shown = progress.lines(3.0, width=80, height=12, paint=PLAIN)
+    assert shown[3].split() == ["INSTANCE", "GENERATION", "STATE", "FOR"] * 2
+    assert shown[-1] == "  … 27 more: 26 ready, 1 stopped (generation 7)"
+
+
+def test_a_terminal_of_a_few_lines_says_what_it_leaves_out() -> None:
+    progress = rolled(4)
+    reason = "instance 5 exited with status 1 before it was ready (gate notify, waited 0.1 s for READY=1 within 60 s)"
+    progress.apply({"event": "failed-gate", "instance": 5, "reason": reason}, 2.0)
+    shown = progress.lines(3.0, width=80, height=4, paint=PLAIN)
+    assert shown[2].strip().startswith("… 5 more: 4 ready (generation 7)")
+    assert shown[3] == "  … 2 more lines"

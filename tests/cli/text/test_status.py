@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deployd_cli.text.paint import PLAIN
-from deployd_cli.text.status import status_lines
+from deployd_cli.text.status import overview_lines, status_lines
 from tests.cli.fake_daemon import instance, status
 from tests.cli.text.any_json import NOW, text
 
@@ -51,7 +51,7 @@ def test_an_instance_with_a_problem_is_shown_among_many_that_serve() -> None:
     shown = status_lines(status(instances=many), NOW, width=80, paint=PLAIN, height=20)
     assert len(shown) == 20
     assert any(line.split()[:3] == ["31", "7", "failed"] for line in shown)
-    assert shown[-1].strip() == "and 25 ready (generation 7)"
+    assert shown[-1].strip() == "… 25 more: 25 ready (generation 7)"
 
 
 @pytest.mark.parametrize("opened", [True, False])
@@ -63,3 +63,27 @@ def test_a_stopped_app_is_said_to_be_stopped_and_not_each_instance(opened: bool)
     how = "start it with: systemctl start demo.service"
     assert f"  stopped; {'the next connection starts it, or ' if opened else ''}{how}" in shown
     assert not any("exited" in line for line in shown)
+
+
+def test_on_a_short_terminal_what_can_be_done_and_the_failed_instance_stay() -> None:
+    many = [instance(number, 7) for number in range(1, 41)]
+    many[30] = instance(31, 7, "failed")
+    rollout = {"phase": "paused", "from": 7, "to": 8, "reason": "after 1 instance"}
+    source = status(count=40, instances=many, rollout=rollout, boot={"count": 9, "median": 2.0, "max": 3.0})
+    shown = status_lines(source, NOW, width=80, paint=PLAIN, height=9)
+    assert [line.strip() for line in shown[:2]] == ["demo: generation 7, 40 of 40 ready", "paused 7 → 8"]
+    assert any("deployd resume demo" in line for line in shown)
+    assert shown[-2].split()[:3] == ["31", "7", "failed"]
+    assert shown[-1] == "  … 38 more: 38 ready (generation 7)"
+    assert status_lines(source, NOW, width=80, paint=PLAIN, height=3)[-1].endswith("more lines")
+    assert "  /srv/demo/releases/7" in status_lines(source, NOW, width=80, paint=PLAIN, height=60)
+
+
+def test_apps_with_a_problem_stay_in_a_list_that_is_too_long() -> None:
+    apps = [status(f"app{number}") for number in range(20)]
+    apps[13] = status("app13", ready=1)
+    apps[17] = status("app17", rollout={"phase": "rolling", "from": 7, "to": 8})
+    shown = overview_lines(apps, width=80, paint=PLAIN, height=6)
+    assert [line.split()[0] for line in shown] == ["APP", "app0", "app1", "app13", "app17", "…"]
+    assert shown[-1] == "… 16 more apps"
+    assert len(overview_lines(apps, width=80, paint=PLAIN)) == 21

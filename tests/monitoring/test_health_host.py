@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.host.stage import APP, Stage
+from tests.host.stage import APP, APP_FILE, Stage
 
 AGENT = "nobody"
 NONE = "no /etc/deployd/apps/other.toml and no history of it"
@@ -34,6 +34,16 @@ def test_a_check_follows_the_app(stage: Stage) -> None:
         assert (status, "rollout paused 3 → 4, waits for resume or abort" in line) == (1, True), line
         assert stage.deployd("abort", APP).returncode == 0
         begun.end()
+    stage.machine.write(APP_FILE, "release = 3\n")
+    status, line = checked(stage, APP)
+    assert (status, "; the app file is invalid: " in line) == (1, True), line
+    stage.configure(release=stage.release("v4"), service={"TasksMax": "64"})
+    status, line = checked(stage, APP)
+    noted = f"; the app file has 2 changed keys; release leads to {stage.release('v4')} |"
+    assert (status, noted in line) == (0, True), line
+    assert checked(stage)[1].startswith(f"OK - {APP}: 2 of 2 ready, generation 3 |"), (
+        "all app files are read for root only"
+    )
     stage.machine.run(["systemctl", "stop", APP])
     status, line = checked(stage, APP)
     assert (status, "the app is stopped" in line) == (2, True), line

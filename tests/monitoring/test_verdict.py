@@ -56,7 +56,7 @@ def test_the_output_is_what_plugins_print(found: list[Mapping[str, Any]], single
 
 @given(odd)
 def test_no_status_is_too_odd(found: Mapping[str, Any]) -> None:
-    lines = plugin_lines([verdict(found)], single=True)
+    lines = plugin_lines([verdict(found, found)], single=True)
     assert len(lines) == 1
     assert lines[0].isprintable()
 
@@ -120,6 +120,38 @@ CRASHED = "crashed 5 times in 8 s (exited with status 1); next try at 12:00:01"
 def test_each_state_says_why(more: dict[str, Any], state: int, text: str) -> None:
     found, line = shown(**more)
     assert (found, text in line) == (state, True), line
+
+
+LINK = {"generation": 7, "release": "/srv/demo/releases/8", "changes": []}
+
+
+@pytest.mark.parametrize(
+    ("more", "file", "state", "text"),
+    [
+        ({}, {"error": "demo.toml:3: no"}, 1, "generation 7; the app file is invalid: demo.toml:3: no |"),
+        (
+            {},
+            {"changes": [{"key": "exec"}], "release": "/srv/demo/releases/7"},
+            0,
+            "; the app file has 1 changed key |",
+        ),
+        ({}, LINK, 0, "OK - demo: 4 of 4 ready, generation 7; release leads to /srv/demo/releases/8 |"),
+        (
+            {"last_rollout": {"generation": 8, "result": "rolled-back", "cause": "reload", "reason": "it hung"}},
+            LINK,
+            1,
+            "; the last rollout failed: generation 8: it hung; release leads to /srv/demo/releases/8 |",
+        ),
+        ({"rollout": {"phase": "rolling", "from": 7, "to": 8}}, LINK, 0, "4 of 4 ready, generation 7 |"),
+        ({}, {}, 0, "generation 7 |"),
+    ],
+)
+def test_an_app_file_that_cannot_be_rolled_out_is_a_warning(
+    more: dict[str, Any], file: dict[str, Any], state: int, text: str
+) -> None:
+    found = verdict(status(**more), file)
+    (line,) = plugin_lines([found], single=True)
+    assert (found.state, text in line) == (state, True), line
 
 
 def test_the_worst_app_comes_first_with_the_figures_of_all() -> None:

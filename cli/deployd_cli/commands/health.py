@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from typing import TYPE_CHECKING
 
 import typer
 
 from deployd.errors import DeploydError, Unreachable
+from deployd_cli.file_changes import file_changes
 from deployd_cli.monitoring.plugin import document, plugin_lines, unknown_document, unknown_line
 from deployd_cli.monitoring.verdict import State, Verdict, verdict, worst
 from deployd_cli.options import APP_OR_ALL, JSON
 from deployd_cli.output import show, show_json
-from deployd_cli.text.words import dicts_of
+from deployd_cli.text.words import dicts_of, text_of
 
 if TYPE_CHECKING:
     from deployd.api import Client
@@ -40,6 +43,9 @@ async def _verdicts(client: Client, app: str) -> list[Verdict]:
     """Return the states of the apps. A check does not start a daemon that was stopped. Raises DeploydError."""
     if not await client.present():
         raise Unreachable("the daemon is not running; start it with: systemctl start deployd")
-    return [
-        verdict(item) for item in ([await client.status(app)] if app else dicts_of(await client.describe(), "apps"))
-    ]
+    statuses = [await client.status(app)] if app else dicts_of(await client.describe(), "apps")
+    # The daemon answers few such questions of a user at a time.
+    asks = bool(app) or os.geteuid() == 0
+    deployed = [text_of(item, "app") for item in statuses if asks and text_of(item, "generation")]
+    found = dict(zip(deployed, await asyncio.gather(*(file_changes(client, name) for name in deployed)), strict=True))
+    return [verdict(item, found.get(text_of(item, "app"), {})) for item in statuses]

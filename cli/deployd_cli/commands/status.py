@@ -33,7 +33,9 @@ Statuses = Mapping[str, Mapping[str, Any]]
 
 def status(app: str = APP_OR_ALL, watch: bool = WATCH, exit_code: bool = EXIT_CODE, as_json: bool = JSON) -> None:
     """Show the state of an app and its instances, or of all apps. Changes nothing."""
+    from deployd_cli.file_changes import file_changes
     from deployd_cli.session import run
+    from deployd_cli.text.drift import drift_lines
 
     if watch and exit_code:
         raise typer.BadParameter("--exit-code cannot be combined with --watch, which has no end; use one of them")
@@ -45,7 +47,7 @@ def status(app: str = APP_OR_ALL, watch: bool = WATCH, exit_code: bool = EXIT_CO
     async def ask(client: Client) -> Mapping[str, Any]:
         found = await (client.status(app) if app else client.describe())
         if app and not as_json:
-            drift.extend(await _drift(client, found))
+            drift.extend(drift_lines(found, await file_changes(client, text_of(found, "app"))))
         return found
 
     answer = run(ask)
@@ -57,19 +59,6 @@ def status(app: str = APP_OR_ALL, watch: bool = WATCH, exit_code: bool = EXIT_CO
         show(drift)
     if exit_code:
         raise typer.Exit(max((exit_code_of(item) for item in statuses.values()), default=0))
-
-
-async def _drift(client: Client, status: Mapping[str, Any]) -> list[str]:
-    """Return how the app file differs from what is live, if the caller may know."""
-    from deployd.errors import DeploydError, InvalidFile
-    from deployd_cli.text.drift import drift_lines
-
-    try:
-        return drift_lines(status, await client.file_changes(text_of(status, "app")))
-    except InvalidFile as error:
-        return drift_lines(status, {"error": str(error)})
-    except DeploydError:
-        return []
 
 
 def _show(statuses: Statuses, app: str) -> None:

@@ -43,6 +43,7 @@ def document(verdicts: list[Verdict]) -> dict[str, Any]:
                 "desired": item.desired,
                 "restarts": item.restarts,
                 "reasons": list(item.reasons),
+                "notes": list(item.notes),
             }
             for item in verdicts
         ],
@@ -56,7 +57,7 @@ def unknown_document(reason: str) -> dict[str, Any]:
 
 def _line(item: Verdict) -> str:
     generation = f"generation {item.generation}" if item.generation else "not deployed"
-    words = [f"{item.app}: {item.ready} of {item.desired} ready, {generation}", *item.reasons]
+    words = [f"{item.app}: {item.ready} of {item.desired} ready, {generation}", *item.reasons, *item.notes]
     return f"{item.state.name} - {_plain('; '.join(words))}"
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from types import MappingProxyType
 from typing import Any
 
 from deployd_cli.text.problems import HANGS
 from deployd_cli.text.rollout import rollout_of, waits_of
-from deployd_cli.text.words import dicts_of, number_of, text_of
+from deployd_cli.text.words import count, dicts_of, number_of, text_of
 
 
 class State(IntEnum):
@@ -35,11 +36,18 @@ class Verdict:
     """Of all instances."""
     reasons: tuple[str, ...] = ()
     """Why the state is not OK, those that are CRITICAL first."""
+    notes: tuple[str, ...] = ()
+    """What is shown and changes no state."""
 
 
-def verdict(status: Mapping[str, Any]) -> Verdict:
-    """Return the state of the app with this status."""
-    critical, warnings = tuple(_critical(status)), tuple(_warnings(status))
+def verdict(status: Mapping[str, Any], file: Mapping[str, Any] = MappingProxyType({})) -> Verdict:
+    """Return the state of the app with this status, whose `file` differs in this way from what is live (see Changes in
+    org.deployd1(5)); empty if that is not known.
+
+    A file that cannot be rolled out is a WARNING: nothing is wrong until the next rollout, which is refused, also when
+    it is urgent. That something is not rolled out yet is a note, since it is so in the middle of each deployment.
+    """
+    critical, warnings = tuple(_critical(status)), (*_warnings(status), *_file_problem(file))
     return Verdict(
         text_of(status, "app", "?"),
         State.CRITICAL if critical else State.WARNING if warnings else State.OK,
@@ -48,6 +56,7 @@ def verdict(status: Mapping[str, Any]) -> Verdict:
         text_of(status, "generation"),
         sum(number_of(item, "restarts") for item in dicts_of(status, "instances")),
         critical + warnings,
+        tuple(_notes(status, file)),
     )
 
 
@@ -98,6 +107,22 @@ def _warnings(status: Mapping[str, Any]) -> Iterator[str]:
         yield f"the last release was rolled back after it had been live{_because(last)}"
     if isinstance(watch, Mapping) and watch.get("failed") is True:
         yield f"generation {text_of(watch, 'generation', '?')} failed while watched, and is live{_because(watch)}"
+
+
+def _file_problem(file: Mapping[str, Any]) -> Iterator[str]:
+    if error := text_of(file, "error"):
+        yield f"the app file is invalid: {error}"
+
+
+def _notes(status: Mapping[str, Any], file: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what was changed and is not live. After a rollout that failed, the next one would try it again."""
+    if status.get("rollout"):
+        return
+    if changes := dicts_of(file, "changes"):
+        yield f"the app file has {count(len(changes), 'changed key')}"
+    live, chosen = text_of(status, "release"), text_of(file, "release")
+    if live and chosen and live != chosen:
+        yield f"release leads to {chosen}"
 
 
 def _because(source: Mapping[str, Any]) -> str:

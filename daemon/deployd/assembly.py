@@ -8,7 +8,6 @@ from pathlib import Path
 
 from deployd.apps.announcer import Announcer, Emit
 from deployd.apps.app_files import AppFiles
-from deployd.apps.change_preview import ChangePreview
 from deployd.apps.comparer import Comparer, PublicComparer
 from deployd.apps.dry_run import DryRun
 from deployd.apps.file_reader import FileReader
@@ -164,13 +163,11 @@ class Assembly:
         reader = FileReader(self.files, pool, self._deployment)
         under_way = UnderWay(registry, self._hooks, self.recovery)
         digest = self._pins.credentials.digest
-        changes = ChangePreview(registry, reader, pool, self.generations, history, digest)
         readers = app_readers(
             statuses,
             HistoryView(history, deployment),
             UnitPreview(reader, pool, self.generations, history, self._pins, deployment),
-            DryRun(registry, reader, pool, self.generations, history, deployment, digest, changes),
-            changes,
+            DryRun(registry, reader, pool, self.generations, history, deployment, digest),
             Inventory(registry, self.files, pool, history, self._pins),
             PublicComparer(pool, self._comparer, self._public_comparer),
             signals,

@@ -9,7 +9,6 @@ from unittest.mock import AsyncMock, create_autospec
 import pytest
 
 from deployd.apps.app_files import AppFiles
-from deployd.apps.change_preview import ChangePreview
 from deployd.apps.comparer import PublicComparer
 from deployd.apps.dry_run import DryRun
 from deployd.apps.file_reader import FileReader
@@ -111,7 +110,6 @@ class Served:
                     self.history,
                     self.units,
                     self.dry_run,
-                    self.changes,
                     self.inventory,
                     self.comparer,
                     self.signals,
@@ -142,8 +140,7 @@ class Served:
         self.units.units.return_value = {"answer": "units"}
         self.dry_run = create_autospec(DryRun, instance=True)
         self.dry_run.plan.return_value = {"answer": "plan"}
-        self.changes = create_autospec(ChangePreview, instance=True)
-        self.changes.changes.return_value = {"answer": "changes"}
+        self.dry_run.changes.return_value = {"answer": "changes"}
         self.inventory = create_autospec(Inventory, instance=True)
         self.inventory.releases.return_value = {"answer": "releases"}
         self.comparer = create_autospec(PublicComparer, instance=True)

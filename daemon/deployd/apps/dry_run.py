@@ -1,29 +1,42 @@
-"""The dry run of a rollout: every action in order, where it would wait, and the least capacity on the way."""
+"""What a rollout would do: the changed settings, every action in order, where it would wait, and the least capacity."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from deployd import config
 from deployd.apps import release_access
 from deployd.apps.caller import Caller
-from deployd.apps.change_preview import ChangePreview
 from deployd.apps.file_reader import FileReader
 from deployd.apps.reader_pool import ReaderPool
 from deployd.apps.registry import Registry
 from deployd.apps.simulator import simulated
 from deployd.config.credentials import Digest
 from deployd.documents import Json
+from deployd.documents.changes import changes as changes_of
 from deployd.documents.status import dry_run
 from deployd.files.workers import LONG
+from deployd.model.app import App
+from deployd.model.changes import changes
 from deployd.plan import closing
 from deployd.plan import goal as goals
 from deployd.plan.planner import Verdict
 from deployd.rollout.generations import Generations
 from deployd.state.history import History
 from deployd.units.deployment import Deployment
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What would be rolled out."""
+
+    app: App
+    stays: str | None
+    """The live release, None if that of the app file would take its place."""
+    directory: str
+    """The directory to which the app file's release leads, or ""."""
 
 
 class DryRun:
@@ -38,7 +51,6 @@ class DryRun:
         history: History,
         deployment: Deployment,
         digest: Digest,
-        changes: ChangePreview,
     ) -> None:
         self._registry = registry
         self._reader = reader
@@ -47,7 +59,15 @@ class DryRun:
         self._history = history
         self._deployment = deployment
         self._digest = digest
-        self._changes = changes
+
+    async def changes(self, caller: Caller, name: str) -> Json:
+        """Return the generation that is live, what the app file changes, and the release that would be rolled out, null
+        if there is none.
+
+        Raises AccessDenied, InvalidFile, Refused and BusError (LimitsExceeded).
+        """
+        await self._reader.require_readable(caller, name)
+        return await self._pool.run(caller, lambda: self._changes(caller, name))
 
     async def plan(
         self, caller: Caller, name: str, release: str | None = None, canary: int = 0, canary_share: float = 0.0
@@ -59,17 +79,23 @@ class DryRun:
         await self._reader.require_readable(caller, name)
         return await self._pool.run(caller, lambda: self._plan(caller, name, release, canary, canary_share))
 
+    async def _changes(self, caller: Caller, name: str) -> Json:
+        self._registry.known(name)
+        chosen = await self._chosen(caller, name)
+        app = await self._captured(caller, chosen.app)
+        release, current = chosen.stays or chosen.directory or None, self._history.current(name)
+        return {"app": name, "generation": current, "release": release, "changes": self._changed(caller, app)}
+
     async def _plan(self, caller: Caller, name: str, release: str | None, canary: int, share: float) -> Json:
         controller = self._registry.known(name)
-        app = self._generations.learned(await self._reader.load(caller, name))
-        app, stays = self._generations.choose(app, await self._pool.workers(caller).run(name, config.directory, app))
-        release = stays if release is None else release
+        chosen = await self._chosen(caller, name)
+        app, release = chosen.app, chosen.stays if release is None else release
         steers = self._deployment.can_steer(app)
         first = goals.canary(app, canary, share, steers=steers)
         read = partial(self._pool.workers(caller).run, name)
         await read(release_access.seen_release, caller, app, release)  # fails sooner than the walk below
         real, digest = await read(release_access.seen, caller, app, release, deadline=LONG)
-        app = await read(release_access.captured, caller, app, self._digest)
+        app = await self._captured(caller, app)
         if caller.root:  # the refusal quotes files of the release
             await read(config.require_runnable, app, real)
         current, number = self._history.current(name), self._history.next_number(name)
@@ -87,4 +113,19 @@ class DryRun:
             outcome = closing.joined(outcome, more)
         live = self._history.releases(name, [current])
         releases = (live.get(current) if current else None, real)
-        return dry_run(name, current, number, releases, outcome, self._changes.of(caller, app))
+        return dry_run(name, current, number, releases, outcome, self._changed(caller, app))
+
+    async def _chosen(self, caller: Caller, name: str) -> _Chosen:
+        app = self._generations.learned(await self._reader.load(caller, name))
+        directory = await self._pool.workers(caller).run(name, config.directory, app)
+        return _Chosen(*self._generations.choose(app, directory), directory)
+
+    async def _captured(self, caller: Caller, app: App) -> App:
+        """Return the app with the contents of its environment files and credentials."""
+        return await self._pool.workers(caller).run(app.name, release_access.captured, caller, app, self._digest)
+
+    def _changed(self, caller: Caller, app: App) -> list[Json]:
+        """Return how these settings differ from those of the generation that is live; nothing if none is."""
+        current = self._history.current(app.name)
+        live = None if current is None else self._history.settings(app.name, current)
+        return [] if live is None else changes_of(changes(live, app), values=caller.root)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deployd.apps.change_preview import ChangePreview
 from deployd.apps.comparer import PublicComparer
 from deployd.apps.dry_run import DryRun
 from deployd.apps.file_reader import FileReader
@@ -65,7 +64,6 @@ def app_readers(
     history: HistoryView,
     units: UnitPreview,
     dry_run: DryRun,
-    changes: ChangePreview,
     inventory: Inventory,
     comparer: PublicComparer,
     signals: Signals,
@@ -77,7 +75,7 @@ def app_readers(
         "HistoryBefore": lambda _, app, before: history.page(app, _number(app, before)),
         "Units": units.units,
         "Plan": lambda caller, app, options: dry_run.plan(caller, app, **_checked(options, release=str, **_CANARY)),
-        "Changes": changes.changes,
+        "Changes": dry_run.changes,
         "Releases": inventory.releases,
         "Compare": comparer.compare,
         "LogMatches": lambda _, app, generation: history.log_matches(app, _number(app, generation)),

@@ -19,6 +19,8 @@ class DaemonSettings:
     state: Path = Path("/var/lib/deployd")
     units: Path = Path("/etc/systemd/system")
     scratch: Path = Path("/run/deployd/verify")
+    spool: Path = Path("/run/deployd/notifications")
+    """Not in the state directory: a rollout that pauses because the disk is full has to be reported."""
     command: str = "/usr/bin/deployd"
     patience: Patience = field(default_factory=Patience)
     generations: int = 200

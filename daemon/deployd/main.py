@@ -21,6 +21,7 @@ from deployd.model.app import App
 from deployd.model.event import EventName
 from deployd.reuseport import support
 from deployd.rollout.factory import ControllerFactory
+from deployd.rollout.hook_runner import HookRunner
 from deployd.rollout.hooks import Hooks
 from deployd.rollout.teardown import Teardown
 from deployd.routing.kernel import Kernel
@@ -28,6 +29,7 @@ from deployd.service.polkit import Polkit
 from deployd.service.signals import Signals
 from deployd.state.history import History
 from deployd.state.pins import Pins
+from deployd.state.spool import Spool
 from deployd.systemd import journal
 from deployd.systemd.daemon_reload import DaemonReload
 from deployd.systemd.event_log import EventLog
@@ -143,7 +145,8 @@ class Daemon:
         transient, execution = Transient(systemd), Execution(bus)
         execution.sweep()
         commands, workers = Commands(execution, pins), Workers()
-        hooks = Hooks(transient, tail, commands)
+        runner = HookRunner(transient, tail, commands)
+        hooks = Hooks(transient, runner)
         controllers = ControllerFactory(
             systemd,
             history,
@@ -153,6 +156,8 @@ class Daemon:
             teardown,
             tail,
             hooks,
+            runner,
+            Spool(self._settings.spool),
             transient,
             commands,
             workers,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+
 import pytest
 
-from deployd.model.pace import Amount, AnalysisSettings, HookSettings, Pace
+from deployd.model.pace import Amount, AnalysisSettings, HookKind, HookSettings, Pace
 from tests.config.app_text import parse, refusal
 
 STEERED = 'routing = "steered"\n'
@@ -67,6 +70,14 @@ def test_hooks_and_their_timeout() -> None:
     assert parse("[rollout.hooks]").pace == parse("[rollout]\nirreversible = false").pace == Pace()
     hooks = parse('[rollout.hooks]\nafter = [["bin/x", ""]]\ntimeout = "1h"').pace.hooks
     assert hooks == HookSettings(after=(("bin/x", ""),), timeout=3600.0)
+
+
+@pytest.mark.parametrize("kind", HookKind)
+def test_each_kind_of_hook_is_read_and_kept(kind: HookKind) -> None:
+    pace = parse(f'[rollout.hooks]\n{kind} = [["bin/x", "{kind}"]]').pace
+    assert [pace.hooks.of(other) for other in HookKind if other is not kind] == [()] * (len(HookKind) - 1)
+    assert pace.hooks.of(kind) == (("bin/x", str(kind)),)
+    assert Pace.from_dict(json.loads(json.dumps(dataclasses.asdict(pace)))) == pace
 
 
 @pytest.mark.parametrize(

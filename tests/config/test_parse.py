@@ -50,7 +50,7 @@ def test_every_key_is_read() -> None:
             3600.0,
             (Amount(1), Amount(50, percent=True)),
             True,
-            HookSettings((("./bin/migrate", "--all"), ("/bin/true",)), (("bin/announce",),), 300.0),
+            HookSettings((("./bin/migrate", "--all"), ("/bin/true",)), (("bin/announce",),), timeout=300.0),
             watch=600.0,
         ),
         stop=StopSettings("SIGQUIT", 30.0),

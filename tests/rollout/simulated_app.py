@@ -22,11 +22,13 @@ from deployd.model.probation import Probation
 from deployd.plan.backoff import Patience
 from deployd.rollout import control_loop
 from deployd.rollout.factory import ControllerFactory
+from deployd.rollout.hook_runner import HookRunner
 from deployd.rollout.hooks import Hooks
 from deployd.rollout.teardown import Teardown
 from deployd.routing.kernel import Kernel
 from deployd.state.history import History
 from deployd.state.pins import Pins
+from deployd.state.spool import Spool
 from deployd.systemd.manager import NOTHING
 from deployd.systemd.notices import Account
 from deployd.systemd.proxy import Properties
@@ -253,6 +255,7 @@ class SimulatedApp:
         self.history.open()
         self.pins = Pins(directory)
         transient, commands, tail = idle(Transient), idle(Commands), idle(Tail)
+        runner = HookRunner(transient, tail, commands)
         tail.account.return_value = Account()
         tail.before.return_value = ""
         tail.last.return_value = ()
@@ -265,7 +268,9 @@ class SimulatedApp:
             idle(Kernel),
             idle(Teardown),
             tail,
-            Hooks(transient, tail, commands),
+            Hooks(transient, runner),
+            runner,
+            Spool(directory / "notifications"),
             transient,
             commands,
             Workers(),

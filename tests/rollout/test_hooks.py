@@ -14,8 +14,9 @@ from deployd.instances.commands import Commands
 from deployd.model.app import App
 from deployd.model.failure import Failure, GateName
 from deployd.model.generation import Cause, Generation, Result
-from deployd.model.pace import HookSettings, Pace
-from deployd.rollout.hooks import Change, Hooks, Kind
+from deployd.model.pace import HookKind, HookSettings, Pace
+from deployd.rollout.hook_runner import Change, HookRunner
+from deployd.rollout.hooks import Hooks
 from deployd.state.pins import Pins
 from deployd.systemd.notices import Account
 from deployd.systemd.proxy import UnitExists
@@ -80,10 +81,11 @@ class Tail:
 
 
 def hooks(transient: Transient, state: Path = Path("/var/lib/deployd"), execution: Execution | None = None) -> Hooks:
-    return Hooks(transient, Tail(), Commands(execution or Execution(), Pins(state)))  # type: ignore[arg-type]
+    runner = HookRunner(transient, Tail(), Commands(execution or Execution(), Pins(state)))  # type: ignore[arg-type]
+    return Hooks(transient, runner)  # type: ignore[arg-type]
 
 
-def run(transient: Transient, kind: Kind, change: Change = CHANGE) -> tuple[Failure | None, list[dict[str, Any]]]:
+def run(transient: Transient, kind: HookKind, change: Change = CHANGE) -> tuple[Failure | None, list[dict[str, Any]]]:
     events: list[dict[str, Any]] = []
     made = hooks(transient)
     failure = asyncio.run(made.run(kind, change, lambda event, fields: events.append({"event": event, **fields})))
@@ -92,7 +94,7 @@ def run(transient: Transient, kind: Kind, change: Change = CHANGE) -> tuple[Fail
 
 def test_hooks_run_one_after_the_other_with_their_environment() -> None:
     transient = Transient(GOOD, GOOD)
-    failure, events = run(transient, Kind.BEFORE)
+    failure, events = run(transient, HookKind.BEFORE)
     assert failure is None
     (unit, migrate), (again, warm) = transient.ran
     assert unit == again == "demo:hook.service"
@@ -119,7 +121,7 @@ def test_hooks_run_one_after_the_other_with_their_environment() -> None:
 def test_hooks_run_with_the_settings_of_their_generation() -> None:
     execution = Execution()
     made = hooks(Transient(GOOD, GOOD), execution=execution)
-    asyncio.run(made.run(Kind.BEFORE, CHANGE, lambda event, fields: None))
+    asyncio.run(made.run(HookKind.BEFORE, CHANGE, lambda event, fields: None))
     assert "\nUser=www-data\n" in execution.text
     assert "\nEnvironmentFile=/var/lib/deployd/apps/demo/generations/7/environment\n" in execution.text
     assert not {"Sockets", "WorkingDirectory"} & {line.split("=")[0] for line in execution.text.split()}
@@ -127,7 +129,7 @@ def test_hooks_run_with_the_settings_of_their_generation() -> None:
 
 def test_hooks_of_a_first_deployment_get_no_old_generation() -> None:
     transient = Transient(GOOD)
-    run(transient, Kind.AFTER, FIRST)
+    run(transient, HookKind.AFTER, FIRST)
     ((_, command),) = transient.ran
     assert command.argv == ("/srv/demo/v1/notify",)
     assert command.environment["DEPLOYD_OLD_GENERATION"] == command.environment["DEPLOYD_OLD_RELEASE"] == ""
@@ -136,7 +138,7 @@ def test_hooks_of_a_first_deployment_get_no_old_generation() -> None:
 
 def test_no_hook_runs_after_one_that_failed() -> None:
     transient = Transient(BAD)
-    failure, events = run(transient, Kind.BEFORE)
+    failure, events = run(transient, HookKind.BEFORE)
     assert failure == Failure(
         gate=GateName.HOOK,
         reason="before hook ./bin/migrate --to 'a b' exited with status 3",
@@ -152,7 +154,7 @@ def test_no_hook_runs_after_one_that_failed() -> None:
 
 def test_a_hook_that_is_still_running_is_not_started_twice() -> None:
     transient = Transient(UnitExists("was already loaded"))
-    failure, events = run(transient, Kind.AFTER)
+    failure, events = run(transient, HookKind.AFTER)
     assert failure is not None
     assert failure.reason.startswith("a hook of an earlier rollout of demo is still running (demo:hook.service)")
     assert (events[-1]["state"], events[-1]["reason"]) == ("failed", failure.reason)
@@ -204,7 +206,7 @@ def test_an_error_of_systemd_is_raised_and_reported() -> None:
     with pytest.raises(SystemdError, match="no reply"):
         asyncio.run(
             hooks(Transient(SystemdError("no reply"))).run(
-                Kind.BEFORE, CHANGE, lambda _, fields: events.append(fields["state"])
+                HookKind.BEFORE, CHANGE, lambda _, fields: events.append(fields["state"])
             )
         )
     assert events == ["started", "failed"]
@@ -291,7 +293,7 @@ def test_the_running_hook_is_named_in_refusals() -> None:
     seen: list[str] = []
     made = hooks(Waiting())
     with made.ahead(APP, Cause.ROLLBACK):
-        assert asyncio.run(made.run(Kind.BEFORE, CHANGE, lambda *_: None)) is None
+        assert asyncio.run(made.run(HookKind.BEFORE, CHANGE, lambda *_: None)) is None
     assert [text.partition("as soon as ")[2].partition(" has ended")[0] for text in seen] == [
         "before hook ./bin/migrate --to 'a b'",
         "before hook ./bin/warm",

@@ -25,6 +25,7 @@ from deployd.model.app import App
 from deployd.model.generation import Result
 from deployd.rollout.controller import Controller
 from deployd.rollout.factory import ControllerFactory
+from deployd.rollout.hook_runner import HookRunner
 from deployd.rollout.hooks import Hooks
 from deployd.rollout.teardown import Teardown
 from deployd.service.introspection import APP, MANAGER, NAME, PROPERTIES, ROOT, SIGNATURES
@@ -89,7 +90,7 @@ class Site:
         deployment.sockets.return_value = ["demo.socket"]
         systemd, transient = create_autospec(Systemd, instance=True), create_autospec(Transient, instance=True)
         commands = Commands(create_autospec(Execution, instance=True), pins)
-        hooks = Hooks(transient, create_autospec(Tail, instance=True), commands)
+        hooks = Hooks(transient, HookRunner(transient, create_autospec(Tail, instance=True), commands))
         teardown = create_autospec(Teardown, instance=True)
         teardown.installed.return_value = False
         apps = Assembly(

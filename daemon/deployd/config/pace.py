@@ -6,7 +6,7 @@ from typing import Any
 
 from deployd.config import values
 from deployd.config.source import Problem, Table, kind
-from deployd.model.pace import Amount, AnalysisSettings, HookSettings, OnFailure, Order, Pace
+from deployd.model.pace import Amount, AnalysisSettings, HookKind, HookSettings, OnFailure, Order, Pace
 
 
 def pace(table: Table) -> Pace:
@@ -31,7 +31,7 @@ def pace(table: Table) -> Pace:
     )
     table.finish(
         {
-            **dict.fromkeys(("before", "after"), "[rollout.hooks]"),
+            **dict.fromkeys(HookKind, "[rollout.hooks]"),
             "timeout": "[rollout.hooks] or [rollout.analysis]",
             **dict.fromkeys(("command", "interval"), "[rollout.analysis]"),
             "warm_up": "the top level of the file, above all tables",
@@ -54,8 +54,7 @@ def pauses(raw: Any) -> tuple[Amount, ...]:
 def _hooks(table: Table) -> HookSettings:
     default = HookSettings()
     hooks = HookSettings(
-        before=table.get("before", commands, default.before),
-        after=table.get("after", commands, default.after),
+        **{kind.value: table.get(kind.value, commands, default.of(kind)) for kind in HookKind},
         timeout=table.get("timeout", values.duration(0.1, values.DAY), default.timeout),
     )
     table.finish()

@@ -16,6 +16,7 @@ from deployd.config.source import one_line
 from deployd.errors import Refused
 from deployd.files.walk import LinkOwners, Step, walk
 from deployd.model.app import App
+from deployd.model.pace import HookKind
 
 CONVENTION = "current"
 """The name that deployment tools give to the link."""
@@ -127,9 +128,8 @@ def _programs(app: App) -> Iterator[tuple[str, str]]:
         yield "drain.command", app.drain.command[0]
     if app.pace.analysis is not None:
         yield "rollout.analysis.command", app.pace.analysis.command[0]
-    hooks = app.pace.hooks
-    for when, commands in (("before", hooks.before), ("after", hooks.after)):
-        yield from ((f"rollout.hooks.{when}", command[0]) for command in commands)
+    for kind in HookKind:
+        yield from ((f"rollout.hooks.{kind}", command[0]) for command in app.pace.hooks.of(kind))
     for key, values in app.service:
         if key.startswith("Exec"):
             yield from ((f"[service] {key}", words[0]) for words in map(_words, values) if words)

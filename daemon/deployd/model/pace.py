@@ -55,14 +55,40 @@ class Memory:
         return f"{self.value}%" if self.percent else str(self.value)
 
 
+class HookKind(StrEnum):
+    """When a hook runs; also its key in [rollout.hooks]."""
+
+    BEFORE = "before"
+    AFTER = "after"
+    FAILED = "failed"
+    """A gate failed, or a generation failed its probation."""
+    PAUSED = "paused"
+    ROLLED_BACK = "rolled_back"
+    """An automatic rollback has ended."""
+    FINISHED = "finished"
+
+
+NOTIFICATIONS = (HookKind.FAILED, HookKind.PAUSED, HookKind.ROLLED_BACK, HookKind.FINISHED)
+"""The hooks that report something, and decide nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class HookSettings:
-    """Commands before and after a rollout, each an argv, run in the new release as the app's user."""
+    """Commands around a rollout, each an argv, run in the new release as the app's user."""
 
     before: tuple[tuple[str, ...], ...] = ()
     after: tuple[tuple[str, ...], ...] = ()
+    failed: tuple[tuple[str, ...], ...] = ()
+    paused: tuple[tuple[str, ...], ...] = ()
+    rolled_back: tuple[tuple[str, ...], ...] = ()
+    finished: tuple[tuple[str, ...], ...] = ()
     timeout: float = 600.0
     """Seconds for each command."""
+
+    def of(self, kind: HookKind) -> tuple[tuple[str, ...], ...]:
+        """Return the commands of a kind."""
+        commands: tuple[tuple[str, ...], ...] = getattr(self, kind.value)
+        return commands
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +140,9 @@ class Pace:
             watch=raw["watch"],
             pause_after=tuple(Amount(**item) for item in raw["pause_after"]),
             irreversible=raw["irreversible"],
-            hooks=HookSettings(_commands(hooks["before"]), _commands(hooks["after"]), hooks["timeout"]),
+            hooks=HookSettings(
+                **{kind.value: _commands(hooks.get(kind.value, ())) for kind in HookKind}, timeout=hooks["timeout"]
+            ),
             standby=raw["standby"],
             standby_memory=Memory(**raw["standby_memory"]),
             analysis=None

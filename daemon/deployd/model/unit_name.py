@@ -12,6 +12,7 @@
 | the service that this socket starts | NAME:start@unix-G.service |
 | the private socket on which an instance is probed | NAME:probe@N.socket |
 | a hook | NAME:hook.service |
+| a hook that reports something | NAME:notification.service |
 | the analysis of a rollout | NAME:analysis.service |
 | what is failed while the app is down | NAME:health.service |
 | a run of a probe that is a command | NAME:probe-N-LABEL.service |
@@ -155,6 +156,11 @@ def drain_command(app: str, number: int) -> str:
 def hook(app: str) -> str:
     """Return the name of the transient unit of a hook."""
     return labelled(app, "hook")
+
+
+def notification(app: str) -> str:
+    """Return the name of the transient unit of a hook that reports something."""
+    return labelled(app, "notification")
 
 
 def analysis(app: str) -> str:

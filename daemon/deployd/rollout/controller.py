@@ -22,6 +22,7 @@ from deployd.rollout.cleanup import Cleanup
 from deployd.rollout.control_loop import ControlLoop
 from deployd.rollout.faults import Faults
 from deployd.rollout.lifecycle import Lifecycle
+from deployd.rollout.notifications import Notifications
 from deployd.rollout.probation import ProbationMonitor
 from deployd.rollout.reconciler import Reconciler
 from deployd.rollout.recorder import Recorder
@@ -44,6 +45,7 @@ class Controller:
         app_unit: AppUnit,
         health_unit: HealthUnit,
         crash_loop: CrashLoop,
+        notifications: Notifications,
         observer: Observer,
         probation: ProbationMonitor,
         recall: Recall,
@@ -65,6 +67,7 @@ class Controller:
         self._cleanup = cleanup
         self._app_unit = app_unit
         self._health_unit = health_unit
+        self._notifications = notifications
         self._probation = probation
         self._observer = observer
         self._resync = resync
@@ -85,6 +88,7 @@ class Controller:
         """Continue the rollout that the history has, if any, and start the control loop."""
         self.take_up()
         self._loop.start(self._turn, self._failed)
+        self._notifications.start()
 
     def take_up(self) -> None:
         """Continue the rollout that the history has: at the start, and after the history was replaced."""
@@ -100,6 +104,7 @@ class Controller:
         self.recall.stop()
         self._health_unit.stop()
         await self._loop.stop()
+        await self._notifications.stop()
         await self.standby.stop()
         await self._observer.stop()
         self.router.stop()
@@ -109,6 +114,7 @@ class Controller:
         if self._recorder.active is not None:
             self._lifecycle.finish(self._recorder.active, Result.ABORTED, reason)
         await self.stop()
+        await self._notifications.end()
         self._app_unit.stop()
         await self.actuator.stop()
 

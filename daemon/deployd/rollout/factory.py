@@ -35,8 +35,10 @@ from deployd.rollout.completion import Completion
 from deployd.rollout.control_loop import ControlLoop
 from deployd.rollout.controller import Controller
 from deployd.rollout.events import Events
+from deployd.rollout.hook_runner import HookRunner
 from deployd.rollout.hooks import Hooks
 from deployd.rollout.lifecycle import Lifecycle
+from deployd.rollout.notifications import Notifications
 from deployd.rollout.preparation import Preparation
 from deployd.rollout.probation import ProbationMonitor, TakeBack
 from deployd.rollout.probation_analysis import ProbationAnalysis
@@ -49,6 +51,7 @@ from deployd.routing import Router
 from deployd.routing.kernel import Kernel
 from deployd.state.history import History
 from deployd.state.pins import Pins
+from deployd.state.spool import Spool
 from deployd.systemd.manager import Systemd
 from deployd.systemd.tail import Tail
 from deployd.systemd.transient import Transient
@@ -82,6 +85,8 @@ class ControllerFactory:
     teardown: Teardown
     tail: Tail
     hooks: Hooks
+    runner: HookRunner
+    spool: Spool
     transient: Transient
     commands: Commands
     workers: Workers
@@ -93,7 +98,8 @@ class ControllerFactory:
         self, name: str, compare: Compare, take_back: TakeBack, *, emit: Emit, changed: Callable[[], None]
     ) -> Controller:
         """Make the controller of an app. `emit` gets its events; `changed` is called when its status has changed."""
-        loop, events = ControlLoop(), Events(name, emit)
+        notifications = Notifications(name, self.history, self.spool, self.transient, self.runner, emit)
+        loop, events = ControlLoop(), Events(name, notifications.report)
         parts = self._instances(name, loop, events, changed)
 
         def moved() -> None:
@@ -137,6 +143,7 @@ class ControllerFactory:
             app_unit=parts.app_unit,
             health_unit=parts.health_unit,
             crash_loop=parts.crash_loop,
+            notifications=notifications,
             observer=parts.observer,
             probation=monitor,
             recall=parts.recall,

@@ -17,7 +17,8 @@ from deployd.model.app import App
 from deployd.model.event import EventName
 from deployd.model.generation import Cause, Generation, Result
 from deployd.rollout.generations import Generations
-from deployd.rollout.hooks import Change, Hooks
+from deployd.rollout.hook_runner import Change
+from deployd.rollout.hooks import Hooks
 from deployd.rollout.release_reader import ReleaseReader
 from deployd.state.history import History
 from deployd.state.pins import Pins

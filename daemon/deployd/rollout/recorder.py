@@ -19,7 +19,7 @@ from deployd.plan.planner import Plan
 from deployd.plan.transitions import Event
 from deployd.rollout.active import ActiveRollout, Aim
 from deployd.rollout.events import Events
-from deployd.rollout.hooks import Change
+from deployd.rollout.hook_runner import Change
 from deployd.state.history import History
 
 

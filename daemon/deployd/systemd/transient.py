@@ -53,6 +53,8 @@ class Command:
     fields: Mapping[str, str] = field(default_factory=dict)
     """Fields of its journal entries."""
     identifier: str = ""
+    stdin: str = ""
+    """The path of a file that systemd opens, as root, for its standard input; "" for none."""
     quiet: bool = False
     """Write nothing to the journal, neither its output nor systemd's messages about it."""
     settings: ServiceSettings = field(default_factory=dict)
@@ -115,6 +117,8 @@ class Command:
         }
         if self.identifier:
             found["SyslogIdentifier"] = "s", self.identifier
+        if self.stdin:
+            found["StandardInputFile"] = "s", self.stdin
         if self.quiet:
             found["LogLevelMax"] = "i", CRITICAL
             # journald forgets LogLevelMax= with the unit, and may read the output later than that.

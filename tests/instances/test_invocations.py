@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import replace
 from unittest.mock import create_autospec
 
@@ -102,6 +103,14 @@ def test_a_boot_lasts_until_the_probe_has_succeeded() -> None:
     for item in (BOOTING, ready, ready, probed, probed, ready):
         invocations.record((item,))
     assert [call.args[4] for call in history.saw.call_args_list] == [None, 0.5, 75.0]
+
+
+@pytest.mark.parametrize("began", [150.0, math.inf])
+def test_probes_of_later_are_no_part_of_the_boot(began: float) -> None:
+    history = create_autospec(History, instance=True)
+    ready = replace(BOOTING, state=State.READY, ready_since=100.5, probed_since=175.0, probed_from=began)
+    Invocations("demo", history, create_autospec(Tail), create_autospec(Systemd)).record((ready,))
+    assert [call.args[4] for call in history.saw.call_args_list] == [0.5]
 
 
 def test_systemd_s_messages_and_the_remedy_complete_the_reason() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -90,7 +91,7 @@ class World:
 
     def result(self, item: Instance = ONE) -> tuple[float, str]:
         shown = overlaid(item, self.prober.results.get(item.number))
-        assert replace(shown, probed_since=0.0, probe_error="", probe_failures=0) == item
+        assert replace(shown, probed_since=0.0, probed_from=0.0, probe_error="", probe_failures=0) == item
         return shown.probed_since, shown.probe_error
 
 
@@ -286,6 +287,14 @@ def test_an_instance_without_an_invocation_is_not_probed(invocation: str) -> Non
         await world.prober.stop()
 
     asyncio.run(main())
+
+
+@scenario
+async def test_probes_of_a_gate_have_a_beginning_and_calm_ones_have_none(world: World) -> None:
+    for calm, began in ((0.0, 100.0), (10.0, math.inf)):
+        await world.update(ONE, calm=calm)
+        await world.answer(1)
+        assert overlaid(ONE, world.prober.results.get(1)).probed_from == began
 
 
 @scenario

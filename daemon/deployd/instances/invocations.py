@@ -18,6 +18,8 @@ from deployd.systemd.notices import Ended
 from deployd.systemd.proxy import SERVICE
 from deployd.systemd.tail import Tail
 
+PROMPT = 5.0
+"""Seconds within which the probes of the gate begin after READY=1, on a busy machine as well."""
 MOST_RECORDED = 4
 """Invocations per instance that are remembered before old ones are forgotten."""
 
@@ -62,8 +64,10 @@ class Invocations:
             self._recorded = {known: boot for known, boot in self._recorded.items() if known in kept}
 
     def _record(self, item: Instance) -> None:
-        # The gate waits for READY=1 and then for the probe, for `gate.timeout` each.
-        booted = max(item.ready_since, item.probed_since) - item.started if item.state is State.READY else None
+        # The gate waits for READY=1 and then for the probe, for `gate.timeout` each. Probes of later are no part of the
+        # boot: those of a watch, and those of a rollback to instances that have served for long.
+        probed = item.probed_since if item.probed_from <= item.ready_since + PROMPT else 0.0
+        booted = max(item.ready_since, probed) - item.started if item.state is State.READY else None
         known = self._recorded.get(item.invocation_id)
         new = item.invocation_id not in self._recorded or (booted is not None and booted > (known or 0.0))
         if item.generation is not None and new:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -53,6 +54,7 @@ class Result(NamedTuple):
     wrong_answers: int = 0
     wrong_since: float = 0.0
     probe_failures: int = 0
+    probed_from: float = 0.0
 
     def after(self, answer: Answer, now: float, *, calm: bool) -> Result:
         """Return the results after one more answer at the time `now`."""
@@ -62,10 +64,8 @@ class Result(NamedTuple):
             self.wrong_answers + 1 if answer.wrong else 0,
             (self.wrong_since or now) if answer.wrong else 0.0,
             self.probe_failures + 1 if calm and answer.problem else 0,
+            self.probed_from,
         )
-
-
-_NOTHING = Result()
 
 
 @dataclass(slots=True)
@@ -75,7 +75,7 @@ class _Record:
     subject: _Subject
     settings: App
     instance: Instance
-    result: Result = _NOTHING
+    result: Result
 
 
 class Prober:
@@ -124,7 +124,8 @@ class Prober:
             if number in self._records:
                 self._records[number].settings, self._records[number].instance = settings, item
             else:
-                record = self._records[number] = _Record(subject, settings, item)
+                first = Result(probed_from=math.inf if calm else self._clock())
+                record = self._records[number] = _Record(subject, settings, item, first)
                 self._tasks[number] = asyncio.ensure_future(self._probe(record))
 
     def clear(self) -> None:

@@ -74,6 +74,8 @@ class Instance:
     """It is FAILED because its start job was refused or failed, so that systemd does not restart it."""
     probed_since: float = 0.0
     """The time at which this invocation first passed its probe, or 0. A later failure does not reset it."""
+    probed_from: float = 0.0
+    """The time from which on it was probed for its gate; infinity for probes that are not for a gate."""
     probe_error: str = ""
     """The error of its last probe, or "" if that succeeded."""
     wrong_answers: int = 0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+from tests.docs.typed import Typed, typed
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 README = CHECKOUT / "README.md"
@@ -14,14 +15,6 @@ FILES = {"python": "app.py", "ruby": "app.rb", "js": "app.js", "go": "app.go"}
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _EXEC = re.compile(r"`exec = (\[.*?\])`")
-
-
-@dataclass(frozen=True, slots=True)
-class Typed:
-    """A command of the tour and what it prints."""
-
-    command: str
-    output: str
 
 
 def text() -> str:
@@ -48,9 +41,4 @@ def exec_of(language: str) -> str:
 
 def tour() -> list[Typed]:
     """Return the commands of the tour in the order in which they are typed."""
-    found = []
-    for block in blocks("console"):
-        for part in re.split(r"^# ", block, flags=re.MULTILINE)[1:]:
-            command, _, output = part.partition("\n")
-            found.append(Typed(command, output))
-    return found
+    return [item for block in blocks("console") for item in typed(block)]

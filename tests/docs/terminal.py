@@ -63,10 +63,11 @@ class Terminal:
     def type(self, command: str) -> list[str]:
         """Type a command and return the lines below it when the prompt is back."""
         self._write(f"{command}\r")
-        echo, *lines = self._lines(_at_prompt)
-        if echo != command:
+        lines = self._lines(_at_prompt)
+        taken = 1 + (len(PROMPT) + len(command) - 1) // COLUMNS
+        if (echo := "".join(lines[:taken])) != command:
             raise TerminalError(f"{command!r} reads {echo!r} on the screen")
-        return lines
+        return lines[taken:]
 
     def complete(self, beginning: str) -> str:
         """Press Tab after the beginning of a command, and return the line without what the next one begins with."""

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from tests.docs import readme
 from tests.docs.terminal import Terminal
+from tests.docs.typed import normal
 
 PATIENCE = 20.0
 """Seconds until a canary is ready, where a reader takes a breath."""
-TIME = re.compile(r"\b\d+(\.\d+)? (s|min)\b")
-DATE = re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?\b|\b\d\d:\d\d:\d\d\b|\b\d+ [A-Z][a-z]{2} \d\d:\d\d\b")
 
 
 @pytest.fixture(scope="module")
@@ -48,17 +46,3 @@ def test_the_tour_prints_what_the_page_says(terminal: Terminal) -> None:
         while shown != expected and typed.command.startswith("deployd status") and time.monotonic() < deadline:
             shown = list(normal(terminal.type(typed.command)))  # the canary is still starting
         assert shown == expected, typed.command
-
-
-def normal(lines: Iterable[str]) -> Iterator[str]:
-    """Return the lines with T for times, D for dates and P for process IDs."""
-    column = None
-    for line in lines:
-        words = re.split(r"\s{2,}", DATE.sub("D", TIME.sub("T", line)).strip())
-        if "PID" in words:
-            column = words.index("PID")
-        elif words == [""]:
-            column = None
-        elif column is not None:
-            words[column] = "P"
-        yield " ".join(words)

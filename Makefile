@@ -15,7 +15,7 @@ WORKERS ?= $(shell echo $$(( $$(nproc) * 2 )))
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 export HOST
 
-.PHONY: help bootstrap demo shell test compat reloads kernel test-unit test-tools torture attacks bench simulate lint format install wheel deb rpm fresh-machine clean
+.PHONY: help bootstrap demo shell test compat reloads kernel cockpit cockpit-screenshots test-unit test-tools torture attacks bench simulate lint format install wheel deb rpm fresh-machine clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,13 @@ reloads: bootstrap  ## the servers' own reloads under load, and deployd's rollou
 
 kernel: bootstrap  ## the tests of reuseport on Debian 12's kernel with CAP_BPF alone, in qemu (KERNEL=6.12: Debian 13's)
 	@$(VENV_PYTHON) -m tests.kernel $(KERNEL) $(TESTS)
+
+# The browser is a download of 100 MB, so this is no part of `make test`, which has the page's decisions in Node.
+cockpit: bootstrap  ## the Cockpit page in Chromium and Debian's Cockpit on a host; downloads 100 MB (HOST=trixie)
+	@$(VENV_PYTHON) -m pytest tests/cockpit/page_host.py $(TESTS)
+
+cockpit-screenshots: bootstrap  ## take the pictures of docs/cockpit.md (HOST=trixie)
+	@$(VENV_PYTHON) -m tests.cockpit docs
 
 test-tools: bootstrap  ## the tests of the tools alone: hosts, load, demo, bench, torture, attacks (make test has them too)
 	@$(VENV_PYTHON) -m pytest $(PARALLEL) tests/test_conftest.py \
@@ -84,7 +91,7 @@ install:  ## install deployd's own files below DESTDIR with PREFIX; COMMAND=... 
 wheel: bootstrap  ## build dist/deployd-VERSION-py3-none-any.whl, for pip and pipx, and dist/deployd-VERSION.tar.gz
 	@$(VENV_PYTHON) -m build --no-isolation
 
-deb:  ## build dist/deployd_VERSION_all.deb for Debian 12 and later, and check it with lintian
+deb:  ## build the packages deployd and cockpit-deployd in dist/ for Debian 12 and later, and check them with lintian
 	@packaging/deb
 
 rpm:  ## build dist/deployd-VERSION-1.noarch.rpm for Fedora and its relatives

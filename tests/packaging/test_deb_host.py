@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,18 @@ def machine(package: Path, host_root: HostRoot, machine_factory: MachineFactory)
 def _named(package: Path, field: str) -> list[str]:
     shown = subprocess.run(["dpkg-deb", "--field", package, field], capture_output=True, text=True, check=True)
     return [word.split()[0].partition(":")[0] for word in shown.stdout.split(",")]
+
+
+def test_the_page_of_cockpit_is_a_package_of_its_own(package: Path) -> None:
+    (other,) = package.parent.glob("cockpit-deployd_*_all.deb")
+
+    def pages(archive: Path) -> set[str]:
+        listed = subprocess.run(["dpkg-deb", "--fsys-tarfile", archive], capture_output=True, check=True).stdout
+        with tarfile.open(fileobj=io.BytesIO(listed)) as tar:
+            return {Path(item.name).name for item in tar if item.isfile() and "/usr/share/cockpit/" in item.name}
+
+    assert pages(other) == {path.name for path in (CHECKOUT / "packaging/cockpit").iterdir()}
+    assert pages(package) == set()
 
 
 @pytest.mark.timeout(600)

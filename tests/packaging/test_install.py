@@ -67,6 +67,15 @@ def test_integrations_are_where_app_files_name_them(tmp_path: Path) -> None:
             assert (tmp_path / place.lstrip("/")).read_bytes() == source.read_bytes()
 
 
+def test_the_page_is_where_cockpit_looks_for_it(tmp_path: Path) -> None:
+    assert install("--root", tmp_path).returncode == 0
+    page = tmp_path / "usr/share/cockpit/deployd"
+    sources = CHECKOUT / "packaging/cockpit"
+    assert {path.name: path.read_bytes() for path in page.iterdir()} == {
+        path.name: path.read_bytes() for path in sources.iterdir()
+    }
+
+
 def test_what_the_documentation_names_is_installed(tmp_path: Path) -> None:
     assert install("--root", tmp_path).returncode == 0
     pages = [CHECKOUT / "README.md", CHECKOUT / "NEWS.md", *(CHECKOUT / "docs").glob("*.md")]

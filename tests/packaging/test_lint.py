@@ -204,7 +204,7 @@ def test_gone_words_stay_gone() -> None:
     found = []
     for path in tracked():
         name = name_of(path)
-        if not any(name == place or name.startswith(f"{place}/") for place in PLAIN):
+        if path.suffix == ".png" or not any(name == place or name.startswith(f"{place}/") for place in PLAIN):
             continue
         for number, line in enumerate(path.read_text().splitlines(), start=1):
             found += [f"{name}:{number}: {match[0]!r} in {line.strip()!r}" for match in GONE.finditer(line)]

@@ -45,9 +45,8 @@ def test_it_has_what_is_installed_everywhere(files: set[str]) -> None:
     own = {
         name for name in files if not SITE.match(name) and not name.startswith(("/usr/share/doc/", "/usr/share/lic"))
     }
-    directories = {
-        name for name in own if name.startswith(("/etc/deployd", "/usr/share/deployd")) and name not in expected
-    }
+    places = ("/etc/deployd", "/usr/share/deployd", "/usr/share/cockpit/deployd")
+    directories = {name for name in own if name.startswith(places) and name not in expected}
     assert own - directories == expected
     assert {"/etc/deployd/apps", "/usr/share/deployd/examples"} < directories
     assert not [name for name in directories if "." in Path(name).name]

@@ -18,6 +18,7 @@ def test_a_file_goes_where_its_name_says() -> None:
         "units/org.deployd1.conf": "/usr/share/dbus-1/system.d/org.deployd1.conf",
         "units/org.deployd1.policy": "/usr/share/polkit-1/actions/org.deployd1.policy",
         "packaging/preset/80-deployd.preset": "/usr/lib/systemd/system-preset/80-deployd.preset",
+        "packaging/cockpit/manifest.json": "/usr/share/cockpit/deployd/manifest.json",
         "packaging/completions/deployd.bash": "/usr/share/bash-completion/completions/deployd",
         "packaging/completions/_deployd": "/usr/share/zsh/vendor-completions/_deployd",
         "packaging/man/deployd.app.5": "/usr/share/man/man5/deployd.app.5",

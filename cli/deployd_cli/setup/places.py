@@ -73,6 +73,7 @@ SYSTEM_PLACES = (
     Place("integrations/*", f"{SHARE}/deployd/integrations"),
     Place("packaging/examples/*", f"{SHARE}/deployd/examples"),
     Place("packaging/grafana/*", f"{SHARE}/deployd/grafana"),
+    Place("packaging/cockpit/*", f"{SHARE}/cockpit/deployd"),
     Place("packaging/completions/deployd.bash", f"{SHARE}/bash-completion/completions", "deployd"),
     Place("packaging/completions/*.fish", f"{SHARE}/fish/vendor_completions.d"),
     Place("packaging/completions/_*", f"{SHARE}/zsh/vendor-completions"),

@@ -1,5 +1,6 @@
 """`python -m tests.servers [NAME...] [--rollouts 20] [--mode steered]`: the table of real servers under deployd.
 
+--evidence DIR keeps the journals of rows with failed requests, and when each of these failed.
 --json FILE keeps the figures, with those of each row as soon as they are there; --markdown FILE writes docs/servers.md;
 --merge FILE adds the rows of an earlier run that this one does not have.
 """
@@ -52,7 +53,9 @@ def main(argv: list[str]) -> int:
     store()
     if options.names or not options.merge:
         wanted = runs.rows_of(options.names or list(catalog.SERVERS), options.mode)
-        missing = runs.run(wanted, options.rollouts, options.minutes * 60, PRESSURE, options.jobs, add)
+        missing = runs.run(
+            wanted, options.rollouts, options.minutes * 60, PRESSURE, options.jobs, add, options.evidence
+        )
     print(page.text(ordered(rows.values())), end="")
     if options.markdown:
         kept = section_of(options.markdown.read_text()) if options.markdown.exists() else ""
@@ -68,6 +71,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=10, help="the longest time for the good rollouts of a row")
     parser.add_argument("--mode", action="append", help="steered or shared; both, if left out")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="rows that run side by side")
+    parser.add_argument("--evidence", type=Path, help="a directory for the journals of rows with failed requests")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
     parser.add_argument("--merge", type=Path, action="append", default=[], help="a file of --json")

@@ -18,6 +18,7 @@ from tests.host.stage import APP, INSTANCES, PORT, RELEASES, Ended, Stage
 from tests.load.client import Load
 from tests.load.record import Record
 from tests.servers import packages
+from tests.servers.evidence import keep
 from tests.servers.result import Bad, Counted, Row
 from tests.servers.server import Behaviour, Companion, Server, texts
 
@@ -48,6 +49,8 @@ class Proof:
     server: Server
     mode: str
     pressure: Pressure = field(default_factory=Pressure)
+    evidence: Path | None = None
+    """Where to keep what is known of failed requests of good releases."""
 
     def prepare(self) -> None:
         """Put the server on the host and deploy a good release of its app."""
@@ -116,7 +119,10 @@ class Proof:
                 assert ended.result == "succeeded", ended
                 boots = [item["boot"] or 0.0 for item in self.stage.status()["instances"]]
                 beyond.append(ended.finished["duration"] / INSTANCES - sum(boots) / len(boots))
-        return load.counted(), beyond
+        counted = load.counted()
+        if counted.failed and self.evidence is not None:
+            keep(self.evidence, f"{self.server.name}-{self.mode}", self.stage.machine, load.records)
+        return counted, beyond
 
     def bad(self, behaviour: Behaviour) -> Bad:
         """Roll out a bad release under load."""
@@ -220,13 +226,14 @@ def prove(
     rollouts: int,
     pressure: Pressure | None = None,
     limit: float = math.inf,
+    evidence: Path | None = None,
 ) -> Row:
     """Return the row of a server in one mode, on a host that is cleaned before. After `limit` seconds no good release
     is rolled out any more."""
     machine.clean()
     stage = Stage(machine)
     try:
-        proof = Proof(stage, server, mode, pressure or Pressure())
+        proof = Proof(stage, server, mode, pressure or Pressure(), evidence)
         proof.prepare()
         version = proof.version()
         during, beyond = proof.rollouts(rollouts, limit)

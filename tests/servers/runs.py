@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from pathlib import Path
 
 from tests.host.machine import Machine, MachineError
 from tests.host.root import RootError
@@ -43,13 +44,18 @@ def run(
     pressure: Pressure,
     jobs: int,
     add: Callable[[Row], None],
+    evidence: Path | None = None,
 ) -> int:
-    """Prove the servers and call `add` with each row; return how many rows could not be had."""
+    """Prove the servers and call `add` with each row; return how many rows could not be had.
+
+    `evidence` is a directory for what is known of failed requests.
+    """
     missing = 0
     with ThreadPoolExecutor(jobs) as pool:
         begun: dict[Future[Row], tuple[Server, str]] = {}
         for number, (server, mode) in enumerate(wanted):
-            begun[pool.submit(_row, f"servers-{number}", server, mode, rollouts, limit, pressure)] = (server, mode)
+            future = pool.submit(_row, f"servers-{number}", server, mode, rollouts, limit, pressure, evidence)
+            begun[future] = (server, mode)
         for future in as_completed(begun):
             server, mode = begun[future]
             try:
@@ -63,7 +69,9 @@ def run(
     return missing
 
 
-def _row(name: str, server: Server, mode: str, rollouts: int, limit: float, pressure: Pressure) -> Row:
+def _row(
+    name: str, server: Server, mode: str, rollouts: int, limit: float, pressure: Pressure, evidence: Path | None
+) -> Row:
     print(f"{server.name}, {mode} ...", file=sys.stderr, flush=True)
     with Machine.boot(name, server.root()) as machine:
-        return prove(machine, server, mode, rollouts, pressure, limit)
+        return prove(machine, server, mode, rollouts, pressure, limit, evidence)

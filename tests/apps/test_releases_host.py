@@ -220,9 +220,12 @@ def test_the_table_shows_what_may_be_deleted(stage: Stage) -> None:
     assert [line.split()[0] for line in text.splitlines() if not line.startswith(" ")] == ["STATE", *expected.values()]
 
     stage.configure(release=f"{RELEASES}/v12")
-    for release, row in releases(stage).items():
-        if row["deletable"]:
-            shutil.rmtree(directory(stage, release))
+    done = stage.deployd("releases", APP, "--prune")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"deleted {RELEASES}/v02\ndeleted {RELEASES}/v01\n"
+    assert not directory(stage, "v01").exists()
+    assert directory(stage, "shared").is_dir(), "deployd has made no generation of it"
+    assert stage.json("releases", APP, "--prune") == {"app": APP, "deleted": []}
     change(stage, "v10")
     rows = releases(stage)
     assert {row["state"] for row in (rows["v01"], rows["v02"])} == {"missing"}

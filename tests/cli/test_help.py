@@ -20,7 +20,6 @@ NOUNS = {
     "health",
     "metrics",
     "history",
-    "releases",
     "logs",
     "events",
     "compare",
@@ -49,7 +48,7 @@ OPTIONS: dict[str, set[str]] = {
     "wait": {"--json"},
     "repair": {"--json"},
     "compare": {"--json"},
-    "releases": {"--json"},
+    "releases": {"--prune", "--json"},
     "events": {"--json"},
     "logs": {"--generation", "--follow", "--lines", "--since", "--until", "--priority", "--grep", "--output", "--json"},
 }

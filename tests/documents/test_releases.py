@@ -90,6 +90,12 @@ def test_an_instance_left_on_an_old_generation_keeps_it() -> None:
     assert rows["v1"] == ("running", "instance 7 starts from it")
 
 
+def test_instances_in_standby_keep_the_release_that_they_would_be_woken_in() -> None:
+    history = replace(needs(*map(made, range(1, 7)), current=6), standby=frozenset({1}))
+    state, why = whys(answer(history))["v1"]
+    assert (state, why.startswith("instances of generation 1 stand by")) == ("kept", True)
+
+
 def test_a_changed_release_cannot_be_rolled_back_to() -> None:
     history = needs(*map(made, range(1, 4)), current=3)
     rows = answer(

@@ -77,6 +77,7 @@ class Inventory:
             controller.rollout if controller is not None else None,
             self._pins.read(name),
             KEPT,
+            frozenset(record.generation for record in self._pins.standby(name).values()),
         )
 
 

@@ -26,6 +26,8 @@ class Needs:
     """Instance to generation."""
     kept: int
     """Number of the newest generations whose releases must stay."""
+    standby: frozenset[int] = frozenset()
+    """Generations that have instances in standby."""
 
     @property
     def back(self) -> int | None:
@@ -39,7 +41,7 @@ class Needs:
     @property
     def numbers(self) -> frozenset[int]:
         """The generations whose releases must stay."""
-        more = {self.current, *self.pins.values()}
+        more = {self.current, *self.pins.values(), *self.standby}
         live = next((item for item in self.generations if item.number == self.current), None)
         if live is not None:
             with contextlib.suppress(Refused):  # it needs none
@@ -135,6 +137,7 @@ class _States:
         reasons = []
         if rollout is not None and rollout.origin in needed:
             reasons.append(f"the rollout under way may roll back to generation {rollout.origin}")
+        reasons += [f"instances of generation {number} stand by" for number in needed if number in self._needs.standby]
         possible = [number for number in needed if number in self._reachable and number not in found.changed]
         if self._needs.current in needed:
             reasons.append(f"generation {self._needs.current} is the current one")

@@ -15,7 +15,7 @@ WORKERS ?= $(shell echo $$(( $$(nproc) * 2 )))
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 export HOST
 
-.PHONY: help bootstrap demo shell test compat reloads kernel cockpit cockpit-screenshots test-unit test-tools torture attacks bench simulate lint format install wheel deb rpm fresh-machine clean
+.PHONY: help bootstrap demo shell captures test compat reloads kernel cockpit cockpit-screenshots test-unit test-tools torture attacks bench simulate lint format install wheel deb rpm fresh-machine clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,10 @@ demo: bootstrap  ## a real systemd, an application behind it, and releases rolle
 
 shell: bootstrap  ## a shell on a disposable systemd host with deployd installed
 	@$(VENV_PYTHON) -m tests.host.shell
+
+# rich draws them from the screen of a terminal. They are committed: pages show them.
+captures: bootstrap  ## take the pictures of docs/views.md: commands on a terminal, in a real run
+	@$(VENV_PYTHON) -m tests.docs.captures docs/captures
 
 test: bootstrap  ## all tests, on real systemd hosts too (TESTS=... takes pytest's arguments)
 	@$(VENV_PYTHON) -m pytest $(PARALLEL) $(TESTS)

@@ -69,6 +69,15 @@ class Terminal:
             raise TerminalError(f"{command!r} reads {echo!r} on the screen")
         return lines[taken:]
 
+    def picture(self, command: str, wanted: str = "") -> pyte.Screen:
+        """Type a command; return the screen as it is when the prompt is back or, before that, when it has `wanted`."""
+        self._write(f"{command}\r")
+        if not wanted:
+            return self._screen(_at_prompt)
+        found = self._screen(lambda screen: any(wanted in line for line in screen.display))
+        self._screen(_at_prompt)
+        return found
+
     def complete(self, beginning: str) -> str:
         """Press Tab after the beginning of a command, and return the line without what the next one begins with."""
         self._write(f"{beginning}\t")
@@ -93,8 +102,14 @@ class Terminal:
         os.write(self._fd, keys.encode())
 
     def _lines(self, reached: Callable[[pyte.Screen], bool]) -> list[str]:
-        """Draw what arrives on an empty screen until it is as wanted; the lines above the cursor's and, if it has more
-        than the prompt, that line too."""
+        """Return what is drawn until the screen is as wanted: the lines above the cursor's and, if it has more than the
+        prompt, that line too."""
+        screen = self._screen(reached)
+        lines = [line.rstrip() for line in screen.display[: screen.cursor.y + 1]]
+        return lines[:-1] if _at_prompt(screen) else lines
+
+    def _screen(self, reached: Callable[[pyte.Screen], bool]) -> pyte.Screen:
+        """Draw what arrives on an empty screen until it is as wanted."""
         screen = pyte.Screen(COLUMNS, LINES)
         stream = pyte.ByteStream(screen)
         deadline = time.monotonic() + DEADLINE
@@ -103,8 +118,7 @@ class Terminal:
                 shown = "\n".join(screen.display).rstrip()
                 raise TerminalError(f"waited {DEADLINE:g} s for something else than this:\n{shown}")
             stream.feed(os.read(self._fd, 65536))
-        lines = [line.rstrip() for line in screen.display[: screen.cursor.y + 1]]
-        return lines[:-1] if _at_prompt(screen) else lines
+        return screen
 
 
 def _at_prompt(screen: pyte.Screen) -> bool:

@@ -7,7 +7,7 @@ import { historyCard } from "./history.js";
 import { instancesCard } from "./instances.js";
 import { alert, button, label, pf } from "./patternfly.js";
 import { rolloutCard } from "./rollout.js";
-import { actions, health, readiness, warnings } from "./status.js";
+import { actions, drift, health, readiness, warnings } from "./status.js";
 
 const buttons = status => actions(status).map(name => {
     const [text, kind] = NAMES[name];
@@ -39,6 +39,7 @@ export function appPage(state, name) {
         return [trail, h("h1", {}, name), h("p", {}, `There is no app ${name}.`)];
     const { text, tone } = health(status);
     const inProgress = status.rollout !== null;
+    const notes = [...warnings(status), ...drift(status, state.changes.get(name))];
     return [
         trail,
         h("header", { class: "app-head" },
@@ -47,7 +48,7 @@ export function appPage(state, name) {
         h("div", { id: "notice", "aria-live": "assertive" },
             state.notice && alert("danger", state.notice,
                 button("Dismiss", { id: "dismiss", "data-action": "dismiss" }, "link"))),
-        h("div", { id: "warnings" }, warnings(status).map(item => alert(item.tone, sentence(item.text)))),
+        h("div", { id: "warnings" }, notes.map(item => alert(item.tone, sentence(item.text)))),
         rolloutCard(status, state.events.get(name) ?? [], state.received.get(name), buttons(status)),
         h("section", { class: pf("card", "overview"), "aria-label": "Overview" }, facts(status)),
         instancesCard(status),

@@ -92,6 +92,7 @@ export class Bus {
     status = name => this.document(name, "Describe");
     history = name => this.document(name, "History");
     historyBefore = (name, generation) => this.document(name, "HistoryBefore", [generation], "t");
+    changes = name => this.document(name, "Changes");
     releases = name => this.document(name, "Releases");
     plan = (name, chosen) => this.document(name, "Plan", [options(chosen)], "a{sv}");
 

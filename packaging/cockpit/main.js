@@ -37,7 +37,7 @@ const bus = new Bus(cockpit, {
     status: (app, document) => store.status(app, document),
     event: (app, document) => {
         if (store.event(app, document) && app === opened())
-            readHistory(app);
+            readApp(app);
     },
     owner: running => {
         const came = running && !store.state.running;
@@ -48,11 +48,17 @@ const bus = new Bus(cockpit, {
     access: () => window.location.reload(), // everything is asked again with the new rights
 });
 
-async function readHistory(app) {
+/* What signals do not have: the history, and how the app file differs, which not everyone may read. */
+async function readApp(app) {
     try {
         store.history(app, await bus.history(app));
     } catch (error) {
         store.change({ notice: error.message });
+    }
+    try {
+        store.fileChanges(app, await bus.changes(app));
+    } catch (error) {
+        store.fileChanges(app, error.name.endsWith(".InvalidFile") ? { error: error.message } : null);
     }
 }
 
@@ -63,14 +69,9 @@ async function read() {
         store.change({ error: error.message });
         return;
     }
-    await open();
-}
-
-async function open() {
     const app = opened();
-    store.change({ notice: "" });
     if (app !== null && store.state.apps.has(app))
-        await readHistory(app);
+        await readApp(app);
 }
 
 async function act(action, generation) {
@@ -95,7 +96,8 @@ page.addEventListener("click", event => {
             store.change({ notice: error.message }));
 });
 cockpit.addEventListener("locationchanged", () => {
-    open();
+    store.change({ notice: "" });
+    read(); // an app that was removed, or an app file that is new, has no signal
     page.focus();
 });
 

@@ -127,6 +127,23 @@ export function actions(status) {
     return [first, ...(weight ? ["weight"] : []), ...last];
 }
 
+/* Sentences about how the app file differs from what is live; none in a rollout, or for those who may not read it. */
+export function drift(status, changes) {
+    if (!changes)
+        return [];
+    if (changes.error)
+        return [{ tone: "warning", text: `the app file is invalid: ${changes.error}` }];
+    if (status.rollout !== null || changes.generation === null)
+        return [];
+    const texts = [];
+    if (changes.changes.length > 0)
+        texts.push(`the app file has changed since generation ${changes.generation}: ` +
+            changes.changes.map(item => item.key).join(", "));
+    if (changes.release && changes.release !== status.release)
+        texts.push(`the release of the app file leads to ${changes.release} now`);
+    return texts.map(text => ({ tone: "info", text }));
+}
+
 /* Sentences about what an administrator should look at, each with its tone. */
 export function warnings(status) {
     const found = [];

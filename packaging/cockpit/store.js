@@ -17,6 +17,7 @@ export class Store {
             received: new Map(), // when their status has arrived
             events: new Map(), // by app, the newest last
             histories: new Map(),
+            changes: new Map(), // of the app file; or { error } if it is invalid
         };
     }
 
@@ -53,6 +54,11 @@ export class Store {
 
     history(app, document) {
         this.state.histories.set(app, document);
+        this.change({});
+    }
+
+    fileChanges(app, document) {
+        this.state.changes.set(app, document);
         this.change({});
     }
 

@@ -11,7 +11,7 @@ import json
 import selectors
 import subprocess
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -122,6 +122,15 @@ class Browser:
             details = answer["exceptionDetails"]
             raise BrowserError(details.get("exception", {}).get("description") or details["text"])
         return answer["result"].get("value")
+
+    def roles(self, frame: str) -> Counter[str]:
+        """Count the roles that a screen reader finds in the frame whose name ends so."""
+        tree = self._send("Page.getFrameTree")["frameTree"]
+        (found,) = (
+            child["frame"]["id"] for child in tree["childFrames"] if child["frame"].get("name", "").endswith(frame)
+        )
+        nodes = self._send("Accessibility.getFullAXTree", frameId=found)["nodes"]
+        return Counter(node["role"]["value"] for node in nodes if not node["ignored"])
 
     def screenshot(self, target: Path) -> None:
         """Write what the window shows as a PNG."""

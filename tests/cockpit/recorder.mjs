@@ -7,6 +7,7 @@ const ARGUMENTS = {
     status: ["demo"],
     history: ["demo"],
     historyBefore: ["demo", 3],
+    changes: ["demo"],
     releases: ["demo"],
     plan: ["demo", canary],
     apply: ["demo"],

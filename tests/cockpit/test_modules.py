@@ -71,6 +71,31 @@ def test_weights_fill_the_bar_at_most(modules: Modules, status: Mapping[str, Any
     assert all(modules.call("status.js", "weightText", item) for item in status["shares"])
 
 
+CHANGED = {"key": "service.MemoryMax", "change": "changed", "before": None, "after": None}
+
+
+@pytest.mark.parametrize(
+    ("changes", "texts"),
+    [
+        (None, []),
+        ({"error": "demo.toml: no such key"}, ["the app file is invalid: demo.toml: no such key"]),
+        ({"generation": None, "release": "/srv/v2", "changes": []}, []),
+        ({"generation": 7, "release": "/srv/v1", "changes": []}, []),
+        ({"generation": 7, "release": None, "changes": []}, []),
+        (
+            {"generation": 7, "release": "/srv/v2", "changes": [CHANGED]},
+            [
+                "the app file has changed since generation 7: service.MemoryMax",
+                "the release of the app file leads to /srv/v2 now",
+            ],
+        ),
+    ],
+)
+def test_it_says_how_the_app_file_differs(modules: Modules, changes: dict[str, Any] | None, texts: list[str]) -> None:
+    status = {"release": "/srv/v1", "rollout": None}
+    assert [item["text"] for item in modules.call("status.js", "drift", status, changes)] == texts
+
+
 def test_it_has_words_for_every_phase_result_and_state(modules: Modules) -> None:
     for phase in Phase:
         assert modules.call("status.js", "phase", {"phase": phase})["text"] != phase

@@ -14,14 +14,17 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pyte
-from rich.console import Console
-from rich.style import Style
-from rich.text import Text
 
 from tests.docs.terminal import COLUMNS, PROMPT, Terminal, TerminalError
 from tests.host.machine import MachineError
 from tests.host.root import RootError
 from tests.host.sources import SourcesError
+
+if sys.modules.get("rich", sys) is None:  # deployd_cli.program hides it from typer, and may have been imported before
+    del sys.modules["rich"]
+from rich.console import Console
+from rich.style import Style
+from rich.text import Text
 
 COLOURS = {"brown": "yellow"}
 """Names of pyte that rich does not have."""

@@ -35,8 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     from deployd_cli.output import message, quote
-    from deployd_cli.program import WrongUsage, run
 
+    try:
+        from deployd_cli.program import WrongUsage, run
+    except ModuleNotFoundError as error:
+        message(f"deployd: the Python module {error.name} is missing; install deployd again, with its dependencies")
+        return ExitStatus.FAILED
     try:
         _require_text(arguments)
         return run(arguments)

@@ -23,6 +23,14 @@ def test_without_a_bus_or_a_daemon_it_exits_with_5_and_one_sentence(address: str
         assert done.err.count("\n") == 1
 
 
+def test_without_a_library_it_exits_with_1_and_one_sentence() -> None:
+    command = [sys.executable, "-S", "-m", "deployd_cli", "status"]  # -S: without the libraries of .venv
+    path = f"{CHECKOUT / 'daemon'}:{CHECKOUT / 'cli'}"
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PYTHONPATH": path})
+    sentence = "deployd: the Python module typer is missing; install deployd again, with its dependencies\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", sentence)
+
+
 def test_history_is_printed_in_pages(address: str) -> None:
     async def work(daemon: FakeDaemon) -> None:
         page = {"app": "demo", "generations": [generation_row(9), generation_row(8)], "more": True}

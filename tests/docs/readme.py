@@ -39,6 +39,13 @@ def exec_of(language: str) -> str:
     return nearest[1]
 
 
+def installing() -> list[list[str]]:
+    """Return the ways to install deployd, each with the commands in the order in which they are typed."""
+    section = text().partition("\n## Installing\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"(?:^    .*\n)+", section, re.MULTILINE)
+    return [[line.strip() for line in block.splitlines()] for block in blocks]
+
+
 def tour() -> list[Typed]:
     """Return the commands of the tour in the order in which they are typed."""
     return [item for block in blocks("console") for item in typed(block)]

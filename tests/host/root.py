@@ -1,7 +1,7 @@
-"""The root from which a host is made: the machine's own `/`, or an unpacked Debian trixie with systemd 257.
+"""The root from which a host is made: the machine's own `/`, or an unpacked Debian, such as trixie with systemd 257.
 
-Either is the lower, unchanged layer of an overlay. The trixie root is built on demand in the checkout's cache, from the
-package sources that this machine uses, with the suite replaced.
+Each is the lower, unchanged layer of an overlay. Other roots than `/` are built on demand in the checkout's cache, from
+the package sources that this machine uses, with the suite replaced.
 """
 
 from __future__ import annotations
@@ -20,13 +20,18 @@ from tests.host.sources import codename, debian_sources
 CHECKOUT = Path(__file__).resolve().parents[2]
 CACHE = CHECKOUT / ".cache"
 IN_HOST = Path("/usr/src/deployd")
+SYSTEM_PYTHON = Path("/usr/bin/python3")
 
 TRIXIE = "trixie"
+SUITES = ("bookworm", TRIXIE)
+"""The Debian releases that deployd supports."""
 PACKAGES = (
     "systemd,systemd-sysv,libpam-systemd,dbus,polkitd,iproute2,procps,util-linux,python3,python3-dbus-next,"
     "python3-systemd,python3-jinja2,python3-typer,python3-prometheus-client,python3-pytest,gunicorn,ruby,nodejs,"
     "gccgo,bash-completion,curl,man-db"
 )
+MINIMAL = "systemd-sysv,dbus,make,python3"
+"""What README.md takes for granted, and what makes it a machine with systemd."""
 
 
 class RootError(Exception):
@@ -41,23 +46,26 @@ class HostRoot:
     lower: Path
     python: Path
     python_path: tuple[Path, ...]
-
-    @property
-    def suite(self) -> str:
-        """The Debian release of the root."""
-        return TRIXIE if self.name == TRIXIE else codename()
+    suite: str
+    """The Debian release of the root."""
 
     @classmethod
     def native(cls) -> HostRoot:
         """Return the machine's own root, with the interpreter and the packages of the checkout's .venv."""
         packages = sorted((CHECKOUT / ".venv/lib").glob("python3.*/site-packages"))
         inside = tuple(IN_HOST / found.relative_to(CHECKOUT) for found in packages)
-        return cls("native", Path("/"), _base_interpreter(), (*_SOURCES, *inside))
+        return cls("native", Path("/"), _base_interpreter(), (*_SOURCES, *inside), codename())
 
     @classmethod
     def trixie(cls) -> HostRoot:
         """Return Debian trixie with its own Python and packages; build it if necessary (half a minute)."""
-        return cls(TRIXIE, _trixie(CACHE / "trixie-root"), Path("/usr/bin/python3"), _SOURCES)
+        return cls(TRIXIE, _debian(TRIXIE, TRIXIE, PACKAGES), SYSTEM_PYTHON, _SOURCES, TRIXIE)
+
+    @classmethod
+    def minimal(cls, suite: str) -> HostRoot:
+        """Return a Debian with hardly anything; build it if necessary (half a minute)."""
+        name = f"minimal-{suite}"
+        return cls(name, _debian(name, suite, MINIMAL), SYSTEM_PYTHON, (), suite)
 
     @classmethod
     def from_environment(cls) -> HostRoot:
@@ -87,35 +95,37 @@ def _base_interpreter() -> Path:
     return Path(base).resolve()
 
 
-def _trixie(root: Path) -> Path:
-    root.parent.mkdir(exist_ok=True)
-    with (root.parent / "trixie-root.lock").open("w") as lock:
+def _debian(name: str, suite: str, packages: str) -> Path:
+    """Return the directory of an unpacked suite with these packages, separated by commas."""
+    root = CACHE / f"{name}-root"
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / f"{root.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # concurrent test runs build it once
-        wanted = f"{PACKAGES}\n"
-        stamp = root.parent / "trixie-root.stamp"
+        wanted = f"{packages}\n"
+        stamp = CACHE / f"{root.name}.stamp"
         if root.is_dir() and stamp.exists() and stamp.read_text() == wanted:
             return root
         stamp.unlink(missing_ok=True)
-        for leftover in (root, *root.parent.glob("trixie-root.new*")):
+        for leftover in (root, *CACHE.glob(f"{root.name}.new*")):
             shutil.rmtree(leftover, ignore_errors=True)
-        _build(root)
+        _build(root, suite, packages)
         stamp.write_text(wanted)
     return root
 
 
-def _build(root: Path) -> None:
+def _build(root: Path, suite: str, packages: str) -> None:
     if not shutil.which("mmdebstrap"):
-        raise RootError("HOST=trixie needs mmdebstrap (HOST=trixie packaging/bootstrap installs it)")
-    sources, options = debian_sources(TRIXIE)
-    with tempfile.TemporaryDirectory(dir=root.parent, prefix="trixie-root.new.") as temporary:
+        raise RootError(f"a root of {suite} needs mmdebstrap (packaging/bootstrap installs it)")
+    sources, options = debian_sources(suite)
+    with tempfile.TemporaryDirectory(dir=root.parent, prefix=f"{root.name}.new.") as temporary:
         work = Path(temporary)
         work.chmod(0o755)
-        (work / "trixie.sources").write_text(sources)
+        (work / "debian.sources").write_text(sources)
         (work / "apt.conf").write_text(options)
         command = ["unshare", "--mount", "--propagation", "private", "--"]  # its mounts end with it
-        command += ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory", f"--include={PACKAGES}"]
+        command += ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory", f"--include={packages}"]
         command += [f"--aptopt={work / 'apt.conf'}", "--dpkgopt=path-exclude=/usr/share/doc/*"]
-        command += [TRIXIE, str(work / "root"), str(work / "trixie.sources")]
+        command += [suite, str(work / "root"), str(work / "debian.sources")]
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900, check=False
         )

@@ -25,10 +25,15 @@ export function chosen({ release, canary }) {
 
 const read = form => chosen({ release: form.release.value, canary: form.canary.value });
 
-/* Show the plan for what the form says. Only the answer to the last question is shown. */
-function planner(bus, app, form, place) {
+/* Show the plan for what the form says, again when a field is left or Enter is pressed in it. Only the answer to the
+   last question is shown. `confirm` waits for it, so Enter in a field asks for its plan first. */
+function showPlans(bus, app, form, place, confirm) {
     let latest = 0;
-    return async () => {
+    let stale = true;
+    async function show() {
+        if (!stale)
+            return;
+        stale = false;
         const mine = ++latest;
         place.setAttribute("aria-busy", "true");
         let view;
@@ -37,11 +42,21 @@ function planner(bus, app, form, place) {
         } catch (error) {
             view = alert("warning", error.message);
         }
-        if (mine === latest) {
-            place.replaceChildren(view);
-            place.removeAttribute("aria-busy");
-        }
-    };
+        if (mine !== latest || stale)
+            return;
+        place.replaceChildren(view);
+        place.removeAttribute("aria-busy");
+        confirm.disabled = false; // also after an error: who may not see a plan may yet be allowed to roll out
+    }
+    form.addEventListener("input", () => {
+        stale = true;
+        confirm.disabled = true;
+    });
+    form.addEventListener("focusout", show);
+    form.addEventListener("change", show); // a suggestion was chosen
+    form.addEventListener("keydown", event => event.key === "Enter" && show());
+    confirm.disabled = true;
+    show();
 }
 
 export async function startDialog(bus, status) {
@@ -66,9 +81,7 @@ export async function startDialog(bus, status) {
         ],
         run: form => bus.rollout(app, read(form)),
     });
-    const plan = planner(bus, app, form, place);
-    form.addEventListener("change", plan);
-    plan();
+    showPlans(bus, app, form, place, form.querySelector("#dialog-confirm"));
     try {
         const { releases } = await bus.releases(app);
         const there = releases.filter(item => item.state !== "missing");

@@ -17,6 +17,8 @@ ADDRESS = "http://127.0.0.1:9090"
 PASSWORD = "a password of this host"
 ADMIN, VIEWER = "admin", "viewer"
 INSTALLING = 300.0
+FILLING = ("input", "change")
+"""The events of a field that is filled in and left."""
 
 # Resolves as soon as the form of the login is shown.
 FORM = """\
@@ -116,13 +118,15 @@ class Cockpit:
     def fill(self, selector: str, value: str) -> None:
         """Type into a field as a person does who leaves it afterwards."""
         found = f"page.querySelector({json.dumps(selector)})"
-        event = 'new Event("change", { bubbles: true })'
-        self.until(f"{found} && ({found}.value = {json.dumps(value)}, {found}.dispatchEvent({event}), true)")
+        events = "".join(f'{found}.dispatchEvent(new Event("{name}", {{ bubbles: true }})), ' for name in FILLING)
+        self.until(f"{found} && ({found}.value = {json.dumps(value)}, {events}true)")
 
     def picture(self, target: Path) -> None:
-        """Write what the window shows as a PNG, with all its fonts."""
+        """Write what the window shows as a PNG, with all its fonts, when its transitions have ended."""
         frames = '[document, ...[...document.querySelectorAll("iframe")].map(item => item.contentDocument)]'
-        self.browser.evaluate(f"Promise.all({frames}.map(item => item.fonts.ready)).then(() => true)")
+        still = "item.getAnimations().filter(one => one.effect.getComputedTiming().endTime < Infinity)"
+        ended = f"[item.fonts.ready, ...{still}.map(one => one.finished)]"
+        self.browser.evaluate(f"Promise.all({frames}.flatMap(item => {ended})).then(() => true)")
         self.browser.screenshot(target)
 
     def measure(self, pattern: str) -> None:

@@ -79,8 +79,9 @@ def test_the_keyboard_alone_is_enough_for_a_rollout_and_back(cockpit: Cockpit, s
     browser.press("Enter")
     cockpit.until("page.activeElement.id === 'release'")
     browser.type(release)
-    browser.press("Tab")
+    browser.press("Enter")  # shows the plan of this release; the rollout begins with the button
     cockpit.reads("#plan:not([aria-busy])", release)
+    assert stage.status()["generation"] == before
     cockpit.reads("#plan", f"At least {INSTANCES} ready")
     cockpit.tab_to("dialog-confirm")
     browser.press("Enter")
@@ -177,6 +178,16 @@ def test_a_member_of_the_group_that_may_roll_out_this_app_does_so(site: Machine,
         generation = stage.history()[0]["generation"] + 1
         roll(cockpit, stage.release("by-the-group"))
         cockpit.reads(f"#generation-{generation}", "Succeeded")
+
+
+@pytest.mark.timeout(300)
+def test_markup_in_data_is_text(cockpit: Cockpit, stage: Stage) -> None:
+    hostile = "<img src=x onerror=alert(1)>"
+    roll(cockpit, stage.release(hostile))
+    generation = stage.history()[0]["generation"]
+    cockpit.reads(f"#generation-{generation}", "Succeeded")
+    cockpit.reads(f"#generation-{generation} .path", hostile)
+    cockpit.gone("img")
 
 
 def test_a_changed_app_file_is_noticed(cockpit: Cockpit, stage: Stage) -> None:

@@ -21,7 +21,7 @@ CLEANING_UP = 60.0
 def _trusting(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trust the app files of tests, which are below /tmp and belong to the current user; test_trust.py does not."""
     if request.path.stem != "test_trust" and not request.path.stem.endswith("_host"):
-        monkeypatch.setattr(trust, "require_roots", _anything)
+        monkeypatch.setattr(trust, "require_trusted", _anything)
 
 
 def _anything(_: Step) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from deployd.errors import DeploydError, ExitStatus
+from deployd_cli.chosen import Chosen
 from deployd_cli.journal import Journal
 from deployd_cli.output import message, paint_for, show
 from deployd_cli.session import run
@@ -26,7 +27,8 @@ class LogPrinter:
 
     def __init__(self, app: str, arguments: Sequence[str], lines: int | None, *, follow: bool) -> None:
         self._app = app
-        self._arguments = [f"--output-fields={','.join(FIELDS)}", *arguments]
+        self._names = Chosen.scope.journal
+        self._arguments = [*Chosen.scope.option, f"--output-fields={','.join(FIELDS)}", *arguments]
         self._lines = lines
         self._follow = follow
         self._paint = paint_for(sys.stdout)
@@ -48,7 +50,7 @@ class LogPrinter:
         found: list[dict[str, Any]] = []
         with Journal(["--reverse", *self._arguments]) as journal:
             for batch in journal.batches():
-                found += [entry for entry in batch if not is_repeated(self._app, entry)]
+                found += [entry for entry in batch if not is_repeated(self._app, entry, self._names)]
                 if len(found) >= count:
                     break
             return self._status(journal, self._show(found[:count][::-1]))
@@ -60,16 +62,18 @@ class LogPrinter:
 
     def _show(self, batch: Iterable[dict[str, Any]]) -> bool:
         """Print these entries; return True if there was anything to print."""
-        entries = [entry for entry in batch if not is_repeated(self._app, entry)]
+        entries = [entry for entry in batch if not is_repeated(self._app, entry, self._names)]
         self._look_up(entries)
         for entry in entries:
-            generation = self._generations.get(origin(self._app, entry).invocation)
-            show(log_lines(self._app, entry, generation, self._paint))
+            generation = self._generations.get(origin(self._app, entry, self._names).invocation)
+            show(log_lines(self._app, entry, generation, self._paint, self._names))
         return bool(entries)
 
     def _look_up(self, entries: Iterable[dict[str, Any]]) -> None:
         """Ask the daemon for the generations of invocations that are new."""
-        newest = {origin(self._app, entry).invocation: field(entry, "__REALTIME_TIMESTAMP") for entry in entries}
+        newest = {
+            origin(self._app, entry, self._names).invocation: field(entry, "__REALTIME_TIMESTAMP") for entry in entries
+        }
         unknown = sorted(newest.keys() - self._generations.keys() - {""})
         if not unknown:
             return

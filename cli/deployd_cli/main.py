@@ -61,7 +61,7 @@ def _run(arguments: list[str]) -> int:
         return INTERRUPTED
     except Exception as error:
         # A bug. The journal of the daemon gets the whole traceback, a user one sentence and a way to see the rest.
-        if arguments[:1] == ["daemon"] or os.environ.get("DEPLOYD_DEBUG"):
+        if _words(arguments)[:1] == ["daemon"] or os.environ.get("DEPLOYD_DEBUG"):
             raise
         message(f"deployd: internal error: {error!r}; DEPLOYD_DEBUG=1 shows where")
         return ExitStatus.FAILED
@@ -91,7 +91,12 @@ def _suggestion(error: DeploydError, arguments: Sequence[str]) -> str:
         return ""
     from deployd_cli.suggestions import similar_app
 
-    return similar_app(arguments)
+    return similar_app(_words(arguments))
+
+
+def _words(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments that are no options: the command and its arguments."""
+    return [argument for argument in arguments if not argument.startswith("-")]
 
 
 def _require_text(arguments: Sequence[str]) -> None:

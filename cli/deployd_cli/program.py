@@ -74,6 +74,9 @@ Examples:
 """
 
 NO_ASK_PASSWORD = "--no-ask-password"  # noqa: S105 - an option
+USER = "--user"
+HAS_OWN_USER = "init"
+"""The command with an option --user of its own."""
 
 PLAIN: dict[str, Any] = {
     # Set by the files in packaging/completions; only then typer loads its support of shells.
@@ -169,11 +172,21 @@ def _no_ask_password(wanted: bool) -> None:
         PasswordAgent.allowed = False
 
 
+def _user(wanted: bool) -> None:
+    if wanted:
+        from deployd_cli.chosen import choose_user
+
+        choose_user()
+
+
 @app.callback()
 def deployd(
     version: bool = typer.Option(False, "-V", "--version", is_eager=True, callback=_version, help="Print the version."),
     no_ask_password: bool = typer.Option(
         False, NO_ASK_PASSWORD, callback=_no_ask_password, help="Do not ask for a password, not on a terminal either."
+    ),
+    user: bool = typer.Option(
+        False, USER, callback=_user, help="Work with apps of the calling user, not of the system."
     ),
 ) -> None:
     """Zero-downtime releases for web applications, with nothing but systemd."""
@@ -183,11 +196,20 @@ _WrongUsage: Any = typer.BadParameter.__bases__[0]
 """click's UsageError, wherever this typer has click."""
 
 
+def options_first(arguments: list[str]) -> list[str]:
+    """Return the arguments with the options of all commands first, where the parser wants them.
+
+    As with systemctl(1), they may follow the command.
+    """
+    command = next((argument for argument in arguments if not argument.startswith("-")), "")
+    options = {NO_ASK_PASSWORD} if command == HAS_OWN_USER else {NO_ASK_PASSWORD, USER}
+    return sorted(arguments, key=lambda argument: argument not in options)
+
+
 def run(arguments: list[str]) -> int:
     """Parse the arguments and call the command; return the exit status. Raises Interrupted and WrongUsage, whose
     explanation has been printed."""
-    # As with systemctl(1), the option may follow the command; the parser wants it before.
-    arguments = sorted(arguments, key=lambda argument: argument != NO_ASK_PASSWORD)
+    arguments = options_first(arguments)
     try:
         status = typer.main.get_command(app).main(arguments, prog_name="deployd", standalone_mode=False)
     except _WrongUsage as error:

@@ -14,14 +14,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def similar_app(arguments: Sequence[str]) -> str:
-    """Return the question for the app that the arguments of a command name, "" also if the daemon does not answer."""
+def similar_app(words: Sequence[str]) -> str:
+    """Return the question for the app that the `words` of a command name, "" also if the daemon does not answer."""
     from deployd_cli.session import run
 
-    names = [argument for argument in arguments[1:] if not argument.startswith("-")]
-    if not names:
+    if not words[1:]:
         return ""
     try:
-        return did_you_mean(names[0], run(lambda client: client.list_apps(timeout=1.0), timeout=1.0))
+        return did_you_mean(words[1], run(lambda client: client.list_apps(timeout=1.0), timeout=1.0))
     except DeploydError:
         return ""

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, null
 from typing import TYPE_CHECKING, Any
 
 from deployd.errors import DeploydError, NothingRestarted, Refused, RolloutFailed
+from deployd.model import advice
 from deployd_cli.interrupted import Interrupted
 from deployd_cli.output import can_redraw, message, paint_for, show, show_json
 from deployd_cli.session import run
@@ -93,7 +94,7 @@ def carry_out(
     if expect_restart and last.get("adopted") and not last.get("replaced"):
         raise NothingRestarted(
             f"{app}: no process was restarted: release, settings, environment files and credentials are those that"
-            f" already run; restart it all the same with: deployd restart {app}"
+            f" already run; restart it all the same with: {advice.deployd()} restart {app}"
         )
 
 
@@ -144,7 +145,7 @@ class _Waiting:
             self._report.event(event)
         else:
             message(f"{self._app}: rolling out generation {self.generation}: {release_change(event)}")
-            message(f"follow it with: deployd status {self._app} --watch")
+            message(f"follow it with: {advice.deployd()} status {self._app} --watch")
         return event
 
     async def through(self, client: Client) -> Event:
@@ -177,10 +178,13 @@ class _Waiting:
     def what_continues(self) -> str:
         """Return the message for ^C."""
         if self.generation is None:
-            return f"{self._app}: interrupted before deployd answered; check with: deployd status {self._app}"
+            return (
+                f"{self._app}: interrupted before deployd answered; check with: {advice.deployd()} status {self._app}"
+            )
         return (
             f"{self._app}: the rollout of generation {self.generation} continues; "
-            f"follow it with: deployd status {self._app} --watch; roll back with: deployd abort {self._app}"
+            f"follow it with: {advice.deployd()} status {self._app} --watch; "
+            f"roll back with: {advice.deployd()} abort {self._app}"
         )
 
 
@@ -197,7 +201,7 @@ class _Attached(_Waiting):
     async def _nothing(self, client: Client) -> Event:
         rows = (await client.history(self._app)).get("generations", [])
         if not rows:
-            raise Refused(f"{self._app} has had no rollout; deploy it with: deployd apply {self._app}")
+            raise Refused(f"{self._app} has had no rollout; deploy it with: {advice.deployd()} apply {self._app}")
         event = {"event": "finished", "app": self._app, "from": rows[0].get("origin"), "to": rows[0].get("generation")}
         event |= rows[0]
         if isinstance(self._report, JsonReport):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from pathlib import Path
 
 from deployd.apps.announcer import Announcer, Emit
 from deployd.apps.app_files import AppFiles
@@ -32,6 +31,7 @@ from deployd.bus import Bus
 from deployd.files.workers import Workers
 from deployd.model.app import App
 from deployd.model.probation import Probation
+from deployd.model.scope import Scope
 from deployd.rollout.controller import Controller
 from deployd.rollout.factory import ControllerFactory
 from deployd.rollout.generation_builder import GenerationBuilder
@@ -40,11 +40,11 @@ from deployd.rollout.hooks import Hooks
 from deployd.rollout.release_reader import ReleaseReader
 from deployd.rollout.reversibility import Reversibility
 from deployd.rollout.teardown import Teardown
+from deployd.service.authority import Authority
 from deployd.service.consent import Consent
 from deployd.service.interface import Service
 from deployd.service.introspection import APP, MANAGER
 from deployd.service.methods import Methods, app_readers, app_writers, manager
-from deployd.service.polkit import Polkit
 from deployd.service.signals import Signals
 from deployd.state.history import History
 from deployd.state.pins import Pins
@@ -57,11 +57,11 @@ log = logging.getLogger(__name__)
 
 
 class Assembly:
-    """The apps of the machine. `directory` contains their files; `emit` gets what is broadcast about them."""
+    """The apps of a scope. `emit` gets what is broadcast about them."""
 
     def __init__(
         self,
-        directory: Path,
+        scope: Scope,
         controllers: ControllerFactory,
         teardown: Teardown,
         emit: Emit,
@@ -73,6 +73,7 @@ class Assembly:
         hooks: Hooks,
         workers: Workers,
     ) -> None:
+        self._scope = scope
         self._controllers = controllers
         self._systemd = systemd
         self._history = history
@@ -81,7 +82,7 @@ class Assembly:
         self._hooks = hooks
         self._teardown = teardown
         self.pool = ReaderPool()
-        self.files = AppFiles(directory, self.pool.root)
+        self.files = AppFiles(scope.apps, self.pool.root)
         self.registry = Registry(self.files)
         self.statuses = Statuses(self.registry, history)
         self.announcer = Announcer(emit, self.statuses.status, self.registry.phase)
@@ -134,7 +135,7 @@ class Assembly:
         )
 
     def _new_comparer(self) -> Comparer:
-        complaining = ComplaintCounter(run=Workers(places=1).run)
+        complaining = ComplaintCounter(run=Workers(places=1).run, names=self._scope.journal)
         return Comparer(self._systemd, self._history, self.statuses.status, complaining)
 
     def _new_requests(self, turns: Turns) -> Requests:
@@ -156,7 +157,7 @@ class Assembly:
         )
         return Requests(self.registry, turns, self._load, releases, generations, starter, installer, self.rollback_goal)
 
-    def service(self, bus: Bus, polkit: Polkit, signals: Signals) -> Service:
+    def service(self, bus: Bus, authority: Authority, signals: Signals) -> Service:
         """Return the D-Bus service of the apps."""
         pool, registry, statuses = self.pool, self.registry, self.statuses
         history, deployment = self._history, self._deployment
@@ -165,7 +166,7 @@ class Assembly:
         digest = self._pins.credentials.digest
         readers = app_readers(
             statuses,
-            HistoryView(history, deployment),
+            HistoryView(history, deployment, self._scope.journal),
             UnitPreview(reader, pool, self.generations, history, self._pins, deployment),
             DryRun(registry, reader, pool, self.generations, history, deployment, digest),
             Inventory(registry, self.files, pool, history, self._pins),
@@ -182,5 +183,5 @@ class Assembly:
             MANAGER: manager(registry, statuses, reader, self.reloading, self.recovery),
             APP: Methods(readers, writers),
         }
-        consent = Consent(polkit, self.files, self.generations, self.rollback_goal)
+        consent = Consent(authority, self.files, self.generations, self.rollback_goal)
         return Service(bus, methods, consent, registry, statuses, reader)

@@ -8,32 +8,45 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deployd.errors import InvalidRequest
+from deployd.model.scope import SYSTEM, Scope
 from deployd.plan.backoff import Patience
+
+COMMAND = "/usr/bin/deployd"
 
 
 @dataclass(frozen=True, slots=True)
 class DaemonSettings:
-    """Directories, and limits that apply to all apps."""
+    """The scope, and limits that apply to all apps."""
 
-    apps: Path = Path("/etc/deployd/apps")
-    state: Path = Path("/var/lib/deployd")
-    units: Path = Path("/etc/systemd/system")
-    scratch: Path = Path("/run/deployd/verify")
-    spool: Path = Path("/run/deployd/notifications")
-    """Not in the state directory: a rollout that pauses because the disk is full has to be reported."""
-    command: str = "/usr/bin/deployd"
+    scope: Scope = SYSTEM
+    state: Path = SYSTEM.state
+    command: str = COMMAND
     patience: Patience = field(default_factory=Patience)
     generations: int = 200
     """Generations of each app that the history keeps."""
 
     @classmethod
-    def from_environment(cls) -> DaemonSettings:
+    def from_environment(cls, scope: Scope = SYSTEM) -> DaemonSettings:
         """Read the settings from the environment. Raises InvalidRequest."""
-        # systemd sets STATE_DIRECTORY; the default is the same directory.
-        state = Path(os.environ.get("STATE_DIRECTORY", "/var/lib/deployd"))
+        # systemd sets STATE_DIRECTORY; the default is the same directory. Before 254, user units had another one.
+        state = scope.state if scope.is_user else Path(os.environ.get("STATE_DIRECTORY", scope.state))
         steady = float(_number("DEPLOYD_STEADY", Patience().steady, "a number of seconds", 999999))
         generations = int(_number("DEPLOYD_GENERATIONS", cls().generations, "a number", 9999))
-        return cls(state=state, patience=Patience(steady=steady), generations=generations)
+        return cls(
+            scope=scope,
+            state=state,
+            command=_command(),
+            patience=Patience(steady=steady),
+            generations=generations,
+        )
+
+
+def _command() -> str:
+    """Return the path of the command, which units of apps name. Raises InvalidRequest."""
+    path = os.environ.get("DEPLOYD_COMMAND", COMMAND)
+    if not path.startswith("/"):
+        raise InvalidRequest(f"DEPLOYD_COMMAND is {path!r}: it must be an absolute path, for example {COMMAND}")
+    return path
 
 
 def _number(name: str, default: float, what: str, most: int) -> float:

@@ -17,16 +17,20 @@ from deployd.daemon_settings import DaemonSettings
 from deployd.errors import DeploydError
 from deployd.files.workers import Workers
 from deployd.instances.commands import Commands
+from deployd.model import advice
 from deployd.model.app import App
 from deployd.model.event import EventName
+from deployd.model.scope import SYSTEM, Scope
 from deployd.reuseport import support
 from deployd.rollout.factory import ControllerFactory
 from deployd.rollout.hook_runner import HookRunner
 from deployd.rollout.hooks import Hooks
 from deployd.rollout.teardown import Teardown
 from deployd.routing.kernel import Kernel
+from deployd.service.authority import NoConsent
 from deployd.service.polkit import Polkit
 from deployd.service.signals import Signals
+from deployd.state.disk import Disk, reported
 from deployd.state.history import History
 from deployd.state.pins import Pins
 from deployd.state.spool import Spool
@@ -50,11 +54,16 @@ IN_STATUS_LINE = frozenset({EventName.STARTED, EventName.FINISHED, EventName.PAU
 """Events that change the line which `systemctl status deployd` shows."""
 
 
-def run() -> int:
-    """Run the daemon until it ends; return its exit status."""
-    journal.configure()
+NOT_FOR_USERS = "deployd runs in user mode, and only root can attach the BPF program"
+"""Why apps are not steered in user mode."""
+
+
+def run(scope: Scope = SYSTEM) -> int:
+    """Run the daemon of a scope until it ends; return its exit status."""
+    journal.configure(scope.journal)
+    advice.use(scope)
     try:
-        return asyncio.run(Daemon(DaemonSettings.from_environment()).run())
+        return asyncio.run(Daemon(DaemonSettings.from_environment(scope)).run())
     except DeploydError as error:
         log.error("%s", error)
         return 1
@@ -65,8 +74,9 @@ class Daemon:
 
     def __init__(self, settings: DaemonSettings) -> None:
         self._settings = settings
+        self._scope = settings.scope
         self._notifier = Notifier()
-        self._event_log = EventLog()
+        self._event_log = EventLog(self._scope.journal)
         self._signals: Signals | None = None
         self._apps: Assembly | None = None
         self._reloading: asyncio.Future[None] | None = None
@@ -80,17 +90,21 @@ class Daemon:
         ended: asyncio.Future[int] = loop.create_future()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _end, ended)
-        bus = await Bus.connect()
+        if self._scope.is_user:
+            _make_directories(self._scope)
+        bus = await Bus.connect(self._scope.bus)
         pins = Pins(self._settings.state)
         history = History(self._settings.state, pins, self._settings_now)
         history.open()
         systemd = Systemd(bus)
         await systemd.subscribe()
-        kernel = Kernel(support.probe(), self._notifier.keep, self._notifier.forget, self._notifier.kept())
+        obstacle = NOT_FOR_USERS if self._scope.is_user else support.probe()
+        kernel = Kernel(obstacle, self._notifier.keep, self._notifier.forget, self._notifier.kept())
         deployment, teardown = self._units(systemd, history, pins, kernel, steerable=kernel.steers)
         signals = self._signals = Signals(bus)
-        apps = self._apps = self._assemble(bus, systemd, kernel, history, pins, deployment, teardown)
-        service = apps.service(bus, Polkit(bus), signals)
+        manager = await systemd.pid()
+        apps = self._apps = self._assemble(bus, systemd, kernel, history, pins, deployment, teardown, manager)
+        service = apps.service(bus, NoConsent() if self._scope.is_user else Polkit(bus), signals)
         await apps.start()
         self._reload(apps)  # takes its time if there are many files, or slow ones
         # Keeps those of existing apps, whose control loops have just begun and claim them later.
@@ -114,7 +128,14 @@ class Daemon:
         self, systemd: Systemd, history: History, pins: Pins, kernel: Kernel, *, steerable: bool
     ) -> tuple[Deployment, Teardown]:
         """Return what installs the units of apps and what removes them; remove what a killed daemon left."""
-        units = UnitDirectory(self._settings.units, scratch=self._settings.scratch)
+        scope = self._scope
+        units = UnitDirectory(
+            scope.units,
+            others=scope.other_units,
+            control=scope.control,
+            user=scope.is_user,
+            scratch=scope.runtime / "verify",
+        )
         units.sweep()
         reload = DaemonReload(systemd.reload)
         deployment = Deployment(
@@ -126,6 +147,7 @@ class Daemon:
             self._settings.state,
             self._settings.command,
             steerable=steerable,
+            scope=scope,
         )
         deployment.sweep()
         return deployment, Teardown(systemd, units, reload, pins, kernel)
@@ -139,12 +161,14 @@ class Daemon:
         pins: Pins,
         deployment: Deployment,
         teardown: Teardown,
+        manager: int,
     ) -> Assembly:
         """Connect the parts of the apps."""
-        tail = Tail(run=partial(Workers(places=MOST_READERS).run, "the journal"))
-        transient, execution = Transient(systemd), Execution(bus)
+        scope = self._scope
+        tail = Tail(run=partial(Workers(places=MOST_READERS).run, "the journal"), names=scope.journal)
+        transient, execution = Transient(systemd), Execution(bus, scope.runtime_units)
         execution.sweep()
-        commands, workers = Commands(execution, pins), Workers()
+        commands, workers = Commands(execution, pins, scope), Workers()
         runner = HookRunner(transient, tail, commands)
         hooks = Hooks(transient, runner)
         controllers = ControllerFactory(
@@ -157,15 +181,18 @@ class Daemon:
             tail,
             hooks,
             runner,
-            Spool(self._settings.spool),
+            # Not in the state directory: a rollout that pauses because the disk is full has to be reported.
+            Spool(scope.runtime / "notifications"),
             transient,
             commands,
             workers,
             generations=self._settings.generations,
             patience=self._settings.patience,
+            scope=scope,
+            manager=manager,
         )
         return Assembly(
-            self._settings.apps,
+            scope,
             controllers,
             teardown,
             self._emit,
@@ -186,7 +213,7 @@ class Daemon:
             waiting: set[asyncio.Future[Any]] = {ended, bus.disconnected}
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if not ended.done():
-                log.error("the connection to the system bus was lost; systemd restarts deployd")
+                log.error("the connection to the bus was lost; systemd restarts deployd")
                 return 1
             self._notifier.stopping()
             return 0
@@ -198,7 +225,7 @@ class Daemon:
     def _settings_now(self, app: str) -> App | None:
         """Return the settings in the app file; None if there is no valid one."""
         try:
-            return config.load(self._settings.apps / f"{app}.toml")
+            return config.load(self._scope.apps / f"{app}.toml")
         except DeploydError:
             return None
 
@@ -217,6 +244,13 @@ class Daemon:
     def _update_status(self) -> None:
         if self._apps is not None:
             self._notifier.status(self._apps.statuses.headline())
+
+
+def _make_directories(scope: Scope) -> None:
+    """Make the directories of a user, which nothing else makes. Raises StateError."""
+    for directory in (scope.apps, scope.state, scope.units, scope.runtime):
+        with reported(f"make {directory}"):
+            Disk().directories(directory, 0o700)
 
 
 def _end(ended: asyncio.Future[int]) -> None:

@@ -128,7 +128,7 @@ class Watch:
                 return text if is_owner else await self._complete(json_object(text))
         finally:
             get.cancel()
-        raise Unreachable("the connection to the D-Bus system bus was lost")
+        raise Unreachable("the connection to the message bus was lost")
 
     async def _complete(self, item: Json) -> Json:
         """Return the event with the journal lines that are left out of the signal, since every user receives that."""

@@ -205,9 +205,9 @@ def test_an_unreachable_bus_is_reported_in_one_sentence(tmp_path: Path) -> None:
     with mute, hangs_up:
         for name in ("missing", "mute", "closed"):
             said = run(work(f"unix:path={tmp_path}/{name}"))
-            assert said.startswith("the D-Bus system bus cannot be reached: "), name
+            assert said.startswith(f"the D-Bus bus at unix:path={tmp_path}/{name} cannot be reached: "), name
             assert not said.endswith(": "), name
-    assert run(work("nonsense")).startswith("the D-Bus system bus cannot be reached: ")
+    assert run(work("nonsense")).startswith("the D-Bus bus at nonsense cannot be reached: ")
 
 
 def test_a_bus_that_does_not_speak_dbus_is_unreachable(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from deployd import __version__
 from deployd_cli.main import main
-from deployd_cli.program import COMMANDS, EXAMPLES
+from deployd_cli.program import COMMANDS, EXAMPLES, options_first
 
 NOUNS = {
     "presets",
@@ -161,3 +161,17 @@ def test_an_argument_that_is_not_utf_8_is_refused_without_a_call(capsys: pytest.
         capsys.readouterr().err
         == "deployd: the argument /srv/caf\\xe9 is not UTF-8; rename the file or app that it names\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("status --user shop", "--user status shop"),
+        ("status shop --no-ask-password --user", "--no-ask-password --user status shop"),
+        ("init shop --user www-data", "init shop --user www-data"),
+        ("--user init shop --no-ask-password", "--no-ask-password --user init shop"),
+        ("", ""),
+    ],
+)
+def test_options_of_all_commands_may_follow_the_command(given: str, expected: str) -> None:
+    assert options_first(given.split()) == expected.split()

@@ -110,7 +110,7 @@ def test_permissions(release: Path, close: Callable[[Path], None], expected: str
 def test_nothing_is_said_of_an_app_with_drop_ins(
     release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(access, "UNIT_DIRECTORIES", (str(tmp_path),))
+    monkeypatch.setattr(access, "UNIT_DIRECTORIES", (tmp_path,))
     assert refusal(release, user="no-such-user")
-    (tmp_path / "system" / f"{SETTINGS.name}@.service.d").mkdir(parents=True)
+    (tmp_path / f"{SETTINGS.name}@.service.d").mkdir(parents=True)
     assert refusal(release, user="no-such-user") == ""

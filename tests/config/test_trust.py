@@ -159,7 +159,7 @@ def test_the_file_that_is_checked_is_read(directory: Path, monkeypatch: pytest.M
             file.unlink()
             file.symlink_to("/etc/shadow")
 
-    monkeypatch.setattr(trust, "require_roots", swap)
+    monkeypatch.setattr(trust, "require_trusted", swap)
     assert config.load(file).name == "shop"
     assert seen == ["/", "/etc", str(directory), str(file)]
 

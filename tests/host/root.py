@@ -26,7 +26,7 @@ TRIXIE = "trixie"
 SUITES = ("bookworm", TRIXIE)
 """The Debian releases that deployd supports."""
 PACKAGES = (
-    "systemd,systemd-sysv,libpam-systemd,dbus,polkitd,iproute2,procps,util-linux,python3,python3-dbus-next,"
+    "systemd,systemd-sysv,libpam-systemd,dbus,dbus-user-session,polkitd,iproute2,procps,util-linux,python3,python3-dbus-next,"
     "python3-systemd,python3-jinja2,python3-typer,python3-prometheus-client,python3-pytest,gunicorn,ruby,nodejs,"
     "gccgo,bash-completion,curl,man-db"
 )

@@ -140,17 +140,21 @@ class Stage:
         ready = [item for item in self.status()["instances"] if item["ready"]]
         if not ready:
             return {}
-        argv = ["systemctl", "show", "--property=MainPID,InvocationID,ActiveState", *(item["unit"] for item in ready)]
+        argv = ["show", "--property=MainPID,InvocationID,ActiveState", *(item["unit"] for item in ready)]
         found = {}
-        for item, text in zip(ready, self.machine.run(argv).stdout.strip().split("\n\n"), strict=True):
+        for item, text in zip(ready, self.systemctl(*argv).stdout.strip().split("\n\n"), strict=True):
             show = _properties(text)
             assert show["ActiveState"] == "active", (item, show)
             found[item["instance"]] = Ran(item["generation"], int(show["MainPID"]), show["InvocationID"])
         return found
 
+    def systemctl(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run systemctl(1) for the service manager of the app."""
+        return self.machine.run(["systemctl", *argv], check=check)
+
     def show(self, unit: str, *properties: str) -> dict[str, str]:
         """Return properties of a unit as printed by `systemctl show`."""
-        return _properties(self.machine.run(["systemctl", "show", f"--property={','.join(properties)}", unit]).stdout)
+        return _properties(self.systemctl("show", f"--property={','.join(properties)}", unit).stdout)
 
     def pid(self, instance: int) -> int:
         """Return the PID of the main process on the host."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import stat
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from deployd_cli.commands import init
+from deployd.model.scope import SYSTEM
+from deployd_cli.chosen import Chosen
 from deployd_cli.main import main
 from deployd_cli.presets import installed
 from tests.docs import readme
@@ -19,11 +21,11 @@ from tests.presets.projects import CATALOG
 @pytest.fixture
 def apps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The directory of app files."""
-    directory = tmp_path / "apps"
-    directory.mkdir()
-    monkeypatch.setattr(init, "APPS", directory)
+    scope = replace(SYSTEM, configuration=tmp_path)
+    scope.apps.mkdir()
+    monkeypatch.setattr(Chosen, "scope", scope)
     monkeypatch.setattr(installed, "INTEGRATIONS", (tmp_path / "none", tmp_path))
-    return directory
+    return scope.apps
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 from unittest.mock import AsyncMock, create_autospec
 
@@ -23,6 +23,7 @@ from deployd.instances.recall import Recall
 from deployd.model import unit_name
 from deployd.model.app import App
 from deployd.model.generation import Result
+from deployd.model.scope import SYSTEM, Scope
 from deployd.rollout.controller import Controller
 from deployd.rollout.factory import ControllerFactory
 from deployd.rollout.hook_runner import HookRunner
@@ -76,8 +77,8 @@ def parts(signature: str) -> list[str]:
 class Site:
     """The service of an app with a history, one with only a file, and one whose file is not valid."""
 
-    def __init__(self, directory: Path) -> None:
-        self.history, pins = History(directory), Pins(directory)
+    def __init__(self, scope: Scope) -> None:
+        self.history, pins = History(scope.apps), Pins(scope.apps)
         self.history.open()
         self.history.forget = lambda app: None  # type: ignore[method-assign]  # Remove() is called as well
         self.history.deployed(generation(1, Result.SUCCEEDED))
@@ -94,7 +95,7 @@ class Site:
         teardown = create_autospec(Teardown, instance=True)
         teardown.installed.return_value = False
         apps = Assembly(
-            directory,
+            scope,
             create_autospec(ControllerFactory, instance=True),
             teardown,
             lambda *_: None,
@@ -106,7 +107,7 @@ class Site:
             workers=Workers(),
         )
         for name in ("bad", "demo", "new"):
-            (directory / f"{name}.toml").touch(mode=0o600)
+            (scope.apps / f"{name}.toml").touch(mode=0o600)
         apps.files.load = self.load  # type: ignore[method-assign]
         apps.supervisor.controller = self.controller  # type: ignore[method-assign]
         self.uid = 0
@@ -134,7 +135,9 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    made = Site(tmp_path_factory.mktemp("site"))
+    scope = replace(SYSTEM, configuration=tmp_path_factory.mktemp("site"))
+    scope.apps.mkdir()
+    made = Site(scope)
     with made.runner:
         yield made
     made.history.close()

@@ -206,7 +206,7 @@ def test_a_failure_at_any_step_leaves_the_old_or_the_new_state(tmp_path: Path, a
     [
         (errno.ENOSPC, "the disk is full; make room"),
         (errno.EROFS, "the file system is read-only; remount it"),
-        (errno.EACCES, "permission denied; deployd must run as root"),
+        (errno.EACCES, "permission denied; let the user of deployd write there"),
     ],
 )
 def test_errors_name_the_operation_and_the_reason(tmp_path: Path, code: int, reason: str) -> None:

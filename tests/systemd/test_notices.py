@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from deployd.model.scope import of_user
 from deployd.systemd.notices import (
     PROCESS_EXIT,
     SPAWN_FAILED,
@@ -104,3 +105,20 @@ def test_only_systemd_is_believed(entry: dict[str, Any], believed: bool) -> None
 def test_the_fields_of_an_entry() -> None:
     entry = {"_PID": 1, "MESSAGE": f"{UNIT}: gone: now", "PRIORITY": "4", "EXIT_STATUS": b"\xff", "COMMAND": None}
     assert notice(entry, UNIT) == Notice("gone: now", priority=4)
+
+
+@pytest.mark.parametrize(
+    ("entry", "believed"),
+    [
+        ({"_SYSTEMD_USER_UNIT": "init.scope", "_UID": 1000, "_PID": 40}, True),
+        ({"_SYSTEMD_USER_UNIT": "init.scope", "_UID": 1001, "_PID": 40}, False),
+        ({"_PID": 1, "UNIT": UNIT}, False),
+        ({"_UID": 1000, "_COMM": "(sleep)", "USER_UNIT": UNIT}, True),
+        ({"_UID": 1001, "_COMM": "(sleep)", "USER_UNIT": UNIT}, False),
+        ({"_SYSTEMD_USER_UNIT": UNIT, "_UID": 1000, "MESSAGE_ID": SPAWN_FAILED}, True),
+        ({"_SYSTEMD_USER_UNIT": "other.service", "_UID": 1000, "MESSAGE_ID": SPAWN_FAILED}, False),
+    ],
+)
+def test_in_user_mode_the_user_manager_is_believed(entry: dict[str, Any], believed: bool) -> None:
+    names = of_user(1000, "/people/dora", {}).journal
+    assert (notice({"MESSAGE": "no", **entry}, UNIT, names) is not None) is believed

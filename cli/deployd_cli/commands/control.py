@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from deployd.model import advice
 from deployd_cli.options import APP, JSON_LINES, PAST_IRREVERSIBLE, percentage
 from deployd_cli.output import message
 from deployd_cli.text.probation import resumed_words
@@ -26,7 +27,7 @@ PERCENT = typer.Argument(..., metavar="P%", help="Percentage of new connections,
 
 def pause(app: str = APP) -> None:
     """Pause the running rollout until resume or abort."""
-    _do(lambda client: client.pause(app), f"{app}: paused; continue with: deployd resume {app}")
+    _do(lambda client: client.pause(app), f"{app}: paused; continue with: {advice.deployd()} resume {app}")
 
 
 def resume(app: str = APP, wait: bool = WAIT, as_json: bool = JSON_LINES) -> None:
@@ -55,7 +56,7 @@ def abort(
     if _waits(wait, as_json):
         _follow(app, call, wanted="aborted", as_json=as_json)
     else:
-        _do(call, f"{app}: rolling back; follow it with: deployd status {app} --watch")
+        _do(call, f"{app}: rolling back; follow it with: {advice.deployd()} status {app} --watch")
 
 
 def weight(app: str = APP, generation: int = GENERATION, percent: str = PERCENT) -> None:

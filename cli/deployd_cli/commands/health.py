@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from deployd.errors import DeploydError, Unreachable
+from deployd.model import advice
+from deployd_cli.chosen import Chosen
 from deployd_cli.file_changes import file_changes
 from deployd_cli.monitoring.plugin import document, plugin_lines, unknown_document, unknown_line
 from deployd_cli.monitoring.verdict import State, Verdict, verdict, worst
@@ -42,10 +44,10 @@ def health(app: str = APP_OR_ALL, as_json: bool = JSON) -> None:
 async def _verdicts(client: Client, app: str) -> list[Verdict]:
     """Return the states of the apps. A check does not start a daemon that was stopped. Raises DeploydError."""
     if not await client.present():
-        raise Unreachable("the daemon is not running; start it with: systemctl start deployd")
+        raise Unreachable(f"the daemon is not running; start it with: {advice.systemctl()} start deployd")
     statuses = [await client.status(app)] if app else dicts_of(await client.describe(), "apps")
     # The daemon answers few such questions of a user at a time.
-    asks = bool(app) or os.geteuid() == 0
+    asks = bool(app) or (os.geteuid() == 0 or Chosen.scope.is_user)
     deployed = [text_of(item, "app") for item in statuses if asks and text_of(item, "generation")]
     found = dict(zip(deployed, await asyncio.gather(*(file_changes(client, name) for name in deployed)), strict=True))
     return [verdict(item, found.get(text_of(item, "app"), {})) for item in statuses]

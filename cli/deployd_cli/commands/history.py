@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from deployd.model import advice
 from deployd_cli.options import APP, JSON
 from deployd_cli.output import message, paint_for, show, show_json, width_of
 from deployd_cli.text.history import history_lines
@@ -41,7 +42,7 @@ def history(app: str = APP, before: int = BEFORE, number: int = NUMBER, as_json:
         message(f"{app} has no generation {f'before {before}' if before else 'yet'}")
     elif answer.get("more") is True:
         oldest = text_of(dicts_of(answer, "generations")[-1], "generation")
-        message(f"older generations: deployd history {app} --before {oldest}")
+        message(f"older generations: {advice.deployd()} history {app} --before {oldest}")
 
 
 def newest(answer: Mapping[str, Any], number: int) -> Mapping[str, Any]:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import typer
 
+from deployd.model import advice
+from deployd.model.scope import Scope
 from deployd_cli.commands.presets import preset_names
 from deployd_cli.options import absolute, listen_address
 from deployd_cli.output import message, show
 
-APPS = Path("/etc/deployd/apps")
 DEFAULT_USER = "www-data"
 
 APP = typer.Argument(..., metavar="APP", help="Name of the app.", show_default=False)
@@ -62,41 +63,58 @@ def init(
     """
     from deployd.model.app_name import name_problem
     from deployd_cli import file_writer
+    from deployd_cli.chosen import Chosen
     from deployd_cli.presets import addresses, catalog, installed, proposing, rendering
 
+    scope = Chosen.scope
+    if scope.is_user and user:
+        raise typer.BadParameter("apps of a user run as that user; leave it out", param_hint="--user")
     if problem := name_problem(app):
         raise typer.BadParameter(problem, param_hint="APP")
-    address = listen_address(listen) if listen else addresses.free(addresses.used(APPS, app))
-    known = catalog.load()
-    directory = absolute(release) or f"/srv/{app}/current"
+    address = listen_address(listen) if listen else addresses.free(addresses.used(scope.apps, app))
+    known = catalog.load(scope.presets)
+    directory = absolute(release) or f"{_releases(scope)}/{app}/current"
     choice = proposing.choose(known, Path(directory), preset)
-    integrations = installed.integrations()
+    integrations = installed.integrations(*([scope.data / "deployd/integrations"] if scope.is_user else []))
     wishes = rendering.Wishes(
         app=app,
         release=directory,
         listen=address,
         instances=instances or proposing.instances(choice, _processors()),
-        user=user or (DEFAULT_USER if _exists(DEFAULT_USER) else ""),
+        user=user or _default_user(scope),
         integrations=str(integrations),
+        in_user_mode=scope.is_user,
+        secrets=str(scope.configuration / "environment") if scope.is_user else "/etc/default",
     )
     rendered = rendering.render(choice.preset, wishes, choice.facts, choice.reason, known.directories)
-    path = APPS / f"{app}.toml" if not output else Path(output).absolute()
+    path = scope.apps / f"{app}.toml" if not output else Path(output).absolute()
     if output == "-":
         show(rendered.text.splitlines())
     else:
+        if scope.is_user and not output:
+            scope.apps.mkdir(parents=True, exist_ok=True)  # the daemon makes it, too, when it starts
         file_writer.write(path, rendered.text, replace=force)
     for line in choice.lines(rendered.used):
         message(f"{app}: {line}")
     if f"{integrations}/" in rendered.text and not integrations.is_dir():
-        message(f"{app}: exec needs {integrations}, which is missing; deployd setup puts it there")
+        message(f"{app}: exec needs {integrations}, which is missing; {advice.deployd()} setup puts it there")
     if output != "-":
-        _report_written(app, path)
+        _report_written(app, path, scope.apps)
 
 
-def _report_written(app: str, path: Path) -> None:
-    installed = path == APPS / f"{app}.toml"
-    message(f"{app}: {path} is written" + ("" if installed else f"; copy it to {APPS}/{app}.toml"))
-    message(f"{app}: next: deployd check {app}, then deployd apply {app}")
+def _report_written(app: str, path: Path, apps: Path) -> None:
+    installed = path == apps / f"{app}.toml"
+    message(f"{app}: {path} is written" + ("" if installed else f"; copy it to {apps}/{app}.toml"))
+    message(f"{app}: next: {advice.deployd()} check {app}, then {advice.deployd()} apply {app}")
+
+
+def _releases(scope: Scope) -> str:
+    """Return the directory in which the releases of all apps are by default."""
+    return str(Path.home() / "apps") if scope.is_user else "/srv"
+
+
+def _default_user(scope: Scope) -> str:
+    return DEFAULT_USER if not scope.is_user and _exists(DEFAULT_USER) else ""
 
 
 def _processors() -> int:

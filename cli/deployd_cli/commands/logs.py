@@ -67,7 +67,9 @@ def logs(
 
 def _replace(arguments: list[str]) -> None:
     """Run journalctl in place of this process."""
+    from deployd_cli.chosen import Chosen
+
     try:
-        os.execvp("journalctl", ["journalctl", *arguments])  # noqa: S606
+        os.execvp("journalctl", ["journalctl", *Chosen.scope.option, *arguments])  # noqa: S606
     except OSError as error:
         raise DeploydError(f"journalctl cannot be run: {error.strerror}") from error

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 def preset_names(incomplete: str) -> list[str]:
     """Return the presets that complete `incomplete`."""
     from deployd.errors import DeploydError
+    from deployd_cli.chosen import Chosen
     from deployd_cli.presets import catalog
 
     try:
-        return [name for name in catalog.load().presets if name.startswith(incomplete)]
+        return [name for name in catalog.load(Chosen.scope.presets).presets if name.startswith(incomplete)]
     except DeploydError:
         return []
 
@@ -33,9 +34,10 @@ PRESET = typer.Argument(
 
 def presets(preset: str = PRESET, as_json: bool = JSON) -> None:
     """Show the presets of init and what their servers can do. Changes nothing."""
+    from deployd_cli.chosen import Chosen
     from deployd_cli.presets import catalog
 
-    known = catalog.load()
+    known = catalog.load(Chosen.scope.presets)
     if preset:
         answer = _document(known.get(preset))
         lines = preset_lines(answer, width=width_of(sys.stdout), paint=paint_for(sys.stdout))

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from deployd.errors import DeploydError
+from deployd.model import advice
 from deployd_cli.options import APP, JSON
 from deployd_cli.output import message, paint_for, show, show_json, width_of
 from deployd_cli.text.releases import releases_lines
@@ -54,6 +55,6 @@ def _prune(app: str, answer: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         show_json({"app": app, "deleted": deleted})
     elif not deleted and not problems:
-        message(f"{app}: every release is needed, or is none of deployd's; see: deployd releases {app}")
+        message(f"{app}: every release is needed, or is none of deployd's; see: {advice.deployd()} releases {app}")
     if problems:
         raise DeploydError("; ".join(problems))

@@ -67,7 +67,9 @@ def _show(statuses: Statuses, app: str) -> None:
         if error:
             message(error)
     if not statuses:
-        message("no apps; an app is a file in /etc/deployd/apps")
+        from deployd_cli.chosen import Chosen
+
+        message(f"no apps; an app is a file in {Chosen.scope.apps}")
 
 
 def _lines(statuses: Statuses, app: str, now: datetime, width: int | None, height: int | None = None) -> list[str]:

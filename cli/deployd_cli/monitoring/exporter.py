@@ -18,10 +18,11 @@ from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from deployd.api import Client
 from deployd.errors import DeploydError, Unreachable
+from deployd.model import advice
 from deployd_cli.monitoring.families import families
 from deployd_cli.output import message
+from deployd_cli.session import connect
 
 FIRST_PASSED = 3
 """The descriptor of the first socket that systemd passes (sd_listen_fds(3))."""
@@ -52,9 +53,9 @@ class Apps(Collector):
 
 
 async def _described() -> dict[str, Any]:
-    async with await Client.connect(timeout=TIMEOUT) as client:
+    async with await connect(TIMEOUT) as client:
         if not await client.present():
-            raise Unreachable("the daemon is not running; start it with: systemctl start deployd")
+            raise Unreachable(f"the daemon is not running; start it with: {advice.systemctl()} start deployd")
         return await client.describe(timeout=TIMEOUT)
 
 
@@ -103,7 +104,8 @@ class _Server(ThreadingMixIn, WSGIServer):
 def serve() -> None:
     """Serve at the socket that systemd passes until no client has come for IDLE seconds. Raises DeploydError."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
-        raise DeploydError("no socket was passed; start it with: systemctl start deployd-metrics.socket")
+        start = f"{advice.systemctl()} start deployd-metrics.socket"
+        raise DeploydError(f"no socket was passed; start it with: {start}")
     gc.enable()  # off until here, see main
     with _Server(socket.socket(fileno=FIRST_PASSED)) as server:
         server.set_app(make_wsgi_app(registry()))

@@ -12,9 +12,11 @@ INTEGRATIONS = tuple(Path(prefix, "share/deployd/integrations") for prefix in ("
 """Where the files that are loaded into servers may be installed."""
 
 
-def integrations() -> Path:
-    """Return the directory of the files that are loaded into servers; the usual one if there is none."""
-    return next((directory for directory in INTEGRATIONS if directory.is_dir()), INTEGRATIONS[0])
+def integrations(*own: Path) -> Path:
+    """Return the directory of the files that are loaded into servers, perhaps one of a user's `own`; the first one if
+    none exists."""
+    directories = (*own, *INTEGRATIONS)
+    return next((directory for directory in directories if directory.is_dir()), directories[0])
 
 
 def with_programs(facts: Facts, preset: Preset) -> Facts:

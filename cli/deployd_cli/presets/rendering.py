@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployd.errors import InvalidFile, Refused
+from deployd.model import advice
 from deployd.model.address import is_near
 from deployd_cli.presets.facts import Content, Facts
 from deployd_cli.presets.preset import Preset
@@ -29,9 +30,12 @@ class Wishes:
     listen: str
     instances: int
     user: str
-    """"" for root."""
+    """"" for root, and in user mode."""
     integrations: str = "/usr/share/deployd/integrations"
     """The directory of the files of deployd that are loaded into servers."""
+    in_user_mode: bool = False
+    secrets: str = "/etc/default"
+    """The directory that an example of environment_files names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,9 @@ def render(preset: Preset, wishes: Wishes, facts: Facts, reason: str, directorie
         "bind": bind_of(wishes.listen),
         "instances": wishes.instances,
         "user": wishes.user,
+        "in_user_mode": wishes.in_user_mode,
+        "secrets": wishes.secrets,
+        "deployd": advice.deployd(),
         "integrations": wishes.integrations,
         "preset": preset,
         "reason": reason,

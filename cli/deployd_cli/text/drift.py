@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from deployd.model import advice
 from deployd_cli.text.words import count, dicts_of, printable, text_of
 
 
@@ -19,8 +20,10 @@ def drift_lines(status: Mapping[str, Any], found: Mapping[str, Any]) -> list[str
     lines = []
     if changes := dicts_of(found, "changes"):
         what = count(len(changes), "changed key")
-        lines.append(f"  the app file has {what}, see deployd plan {app}; apply with: deployd apply {app}")
+        lines.append(
+            f"  the app file has {what}, see {advice.deployd()} plan {app}; apply with: {advice.deployd()} apply {app}"
+        )
     live, chosen = text_of(status, "release"), text_of(found, "release")
     if chosen and live and chosen != live:
-        lines.append(f"  release leads to {printable(chosen)} now; roll it out with: deployd rollout {app}")
+        lines.append(f"  release leads to {printable(chosen)} now; roll it out with: {advice.deployd()} rollout {app}")
     return lines

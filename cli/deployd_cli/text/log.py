@@ -12,14 +12,15 @@ from datetime import datetime
 from typing import Any
 
 from deployd.model import unit_name
+from deployd.model.scope import SYSTEM, JournalFields
 from deployd_cli.text.paint import Paint
 from deployd_cli.text.words import printable, verbatim
 
 Entry = Mapping[str, Any]
 
 FIELDS = (
-    "MESSAGE", "MESSAGE_ID", "PRIORITY", "UNIT", "INVOCATION_ID", "DEPLOYD_GENERATION",
-    "_PID", "_UID", "_SYSTEMD_UNIT", "_SYSTEMD_INVOCATION_ID",
+    "MESSAGE", "MESSAGE_ID", "PRIORITY", "UNIT", "INVOCATION_ID", "USER_UNIT", "USER_INVOCATION_ID",
+    "DEPLOYD_GENERATION", "_PID", "_UID", "_SYSTEMD_UNIT", "_SYSTEMD_USER_UNIT", "_SYSTEMD_INVOCATION_ID",
 )  # fmt: skip
 """The fields that are read."""
 
@@ -54,11 +55,11 @@ class Origin:
     """The generation, as far as the entry has it."""
 
 
-def origin(app: str, entry: Entry) -> Origin:
+def origin(app: str, entry: Entry, names: JournalFields = SYSTEM.journal) -> Origin:
     """Return who wrote the entry."""
-    unit, speaker, invocation = field(entry, "_SYSTEMD_UNIT"), "", field(entry, "_SYSTEMD_INVOCATION_ID")
-    if field(entry, "_PID") == "1":
-        unit, speaker, invocation = field(entry, "UNIT"), "systemd", field(entry, "INVOCATION_ID")
+    unit, speaker, invocation = field(entry, names.of_unit), "", field(entry, "_SYSTEMD_INVOCATION_ID")
+    if _is_managers(entry, names):
+        unit, speaker, invocation = field(entry, names.about_unit), "systemd", field(entry, names.about_invocation)
     if unit_name.instance_number(app, unit) is not None:
         return Origin(unit.removesuffix(".service"), speaker, invocation)
     if unit == DAEMON:
@@ -68,21 +69,28 @@ def origin(app: str, entry: Entry) -> Origin:
     return Origin(unit or f"uid {field(entry, '_UID') or '?'}", speaker)
 
 
-def is_repeated(app: str, entry: Entry) -> bool:
+def is_repeated(app: str, entry: Entry, names: JournalFields = SYSTEM.journal) -> bool:
     """True if systemd says of a part of the app what another entry says as well."""
-    unit = field(entry, "UNIT")
+    unit = field(entry, names.about_unit)
     whole = unit == unit_name.app_unit(app) or unit_name.shared_socket_count(app, unit) is not None
-    repeated = field(entry, "_PID") == "1" and field(entry, "MESSAGE_ID") in REPEATED
+    repeated = _is_managers(entry, names) and field(entry, "MESSAGE_ID") in REPEATED
     return repeated and unit_name.app(unit) == app and not whole
 
 
-def log_lines(app: str, entry: Entry, generation: int | None, paint: Paint) -> list[str]:
+def _is_managers(entry: Entry, names: JournalFields) -> bool:
+    """True if the service manager wrote the entry."""
+    return all(field(entry, key) == value for key, value in names.of_manager.items())
+
+
+def log_lines(
+    app: str, entry: Entry, generation: int | None, paint: Paint, names: JournalFields = SYSTEM.journal
+) -> list[str]:
     """Return the lines of an entry; `generation` is that of its invocation, if known."""
-    found = origin(app, entry)
+    found = origin(app, entry, names)
     number = str(generation) if generation is not None else found.generation
     label = f"{found.label} gen {number}" if number else found.label
     before = f"{paint('dim', _time(entry))} {paint('strong', printable(label))} | "
-    text, unit = field(entry, "MESSAGE"), field(entry, "UNIT")
+    text, unit = field(entry, "MESSAGE"), field(entry, names.about_unit)
     for name in (f"{unit}: ", f"{found.label}.service: ") if found.label != "deployd" else (f"{app}: ",):
         text = text.removeprefix(name)
     text = f"{found.speaker}: {text}" if found.speaker else text

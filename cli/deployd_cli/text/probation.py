@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from deployd.model import advice
 from deployd_cli.text.words import number_of, text_of, time_of
 
 
@@ -56,4 +57,4 @@ def resumed_words(before: Mapping[str, Any], app: str) -> str:
     watch = before.get("watch")
     if before.get("rollout") is None and isinstance(watch, Mapping):
         return f"{app}: generation {text_of(watch, 'generation', '?')} is accepted and no longer watched"
-    return f"{app}: resumed; follow it with: deployd status {app} --watch"
+    return f"{app}: resumed; follow it with: {advice.deployd()} status {app} --watch"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from deployd.model import advice
 from deployd_cli.text.words import count, dicts_of, number_of, text_of
 
 
@@ -36,7 +37,11 @@ def release_change(source: Mapping[str, Any]) -> str:
 
 def how_of(source: Mapping[str, Any], app: str) -> str:
     """Return how to continue a paused rollout, from its status or its event."""
-    return text_of(source, "how", f"continue with: deployd resume {app}; or roll back with: deployd abort {app}")
+    return text_of(
+        source,
+        "how",
+        f"continue with: {advice.deployd()} resume {app}; or roll back with: {advice.deployd()} abort {app}",
+    )
 
 
 def waits_of(rollout: Mapping[str, Any]) -> str:

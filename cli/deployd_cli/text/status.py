@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from deployd.model import advice
 from deployd_cli.text.boot import boot_words
 from deployd_cli.text.failure import explained, failure_of, journal_lines
 from deployd_cli.text.paint import STATE_STYLES, Paint
@@ -158,7 +159,7 @@ def stopped_words(status: Mapping[str, Any]) -> str:
     if text_of(status, "health") != "stopped" or status.get("rollout") is not None:
         return ""
     opened = any(item.get("open") is True for item in dicts_of(status, "addresses"))
-    start = f"start it with: systemctl start {text_of(status, 'app', 'APP')}.service"
+    start = f"start it with: {advice.systemctl()} start {text_of(status, 'app', 'APP')}.service"
     return f"stopped; the next connection starts it, or {start}" if opened else f"stopped; {start}"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from deployd.model import advice
 from deployd_cli.text.words import columns, count, dicts_of, duration, list_of, number_of, text_of, time_of
 
 Status = Mapping[str, Any]
@@ -62,7 +63,9 @@ def canary_words(status: Status) -> str:
     if not steered(status) or not isinstance(rollout, Mapping) or text_of(rollout, "pause") != "held":
         return ""
     app, target = text_of(status, "app", "APP"), text_of(rollout, "to", "GENERATION")
-    return f"compare both: deployd compare {app}; change weights: deployd weight {app} {target} 20%"
+    return (
+        f"compare both: {advice.deployd()} compare {app}; change weights: {advice.deployd()} weight {app} {target} 20%"
+    )
 
 
 def standby_words(status: Status, now: datetime) -> list[str]:
@@ -78,9 +81,9 @@ def standby_words(status: Status, now: datetime) -> list[str]:
         words += f", until {_clock(until, now)} ({duration(left)} left)" if left > 0 else ", time limit reached"
     rollout = status.get("rollout")
     if not isinstance(rollout, Mapping):
-        how = f"deployd rollback {app} --to {generation}"
+        how = f"{advice.deployd()} rollback {app} --to {generation}"
     elif text_of(rollout, "from") == generation and text_of(rollout, "phase") != "rolling-back":
-        how = f"deployd abort {app}"
+        how = f"{advice.deployd()} abort {app}"
     else:
         return [words]
     return [words, f"wake {'it' if len(numbers) == 1 else 'them'} with: {how}"]

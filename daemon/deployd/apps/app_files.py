@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from deployd import config
-from deployd.config import overlap, port_mode, steering
+from deployd.config import overlap, port_mode, steering, user_mode
 from deployd.config.source import printable
 from deployd.errors import DeploydError, InvalidFile, NoSuchApp
 from deployd.files.sweep import Shared, Sweep
 from deployd.files.workers import Workers
+from deployd.model import advice
 from deployd.model.app import App
 from deployd.units.occupants import away
 
@@ -170,7 +171,8 @@ def _stems(directory: Path) -> set[str]:
 def _load(path: Path) -> App:
     if not os.path.lexists(path):
         raise InvalidFile(
-            f"{path} is missing, but {path.stem} has a history; put the file back, or use deployd remove {path.stem}"
+            f"{path} is missing, but {path.stem} has a history; put the file back, or use"
+            f" {advice.deployd()} remove {path.stem}"
         )
     return config.load(path)
 
@@ -181,7 +183,10 @@ def _usable(path: Path) -> _Usable:
     config.capture_credentials(app, lambda _: "")
     doubts = config.require_runnable(config.capture(app), release)
     own = (*config.without_effect(app.service), *config.doubtful_lines(app), *config.doubts(app))
-    return _Usable(release, (*own, *steering.doubts(app), *port_mode.doubts(app), *away(app, path), *doubts))
+    return _Usable(
+        release,
+        (*own, *steering.doubts(app), *port_mode.doubts(app), *user_mode.doubts(app), *away(app, path), *doubts),
+    )
 
 
 def _checked(check: Check, path: Path) -> None:

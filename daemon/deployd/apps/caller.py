@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployd.files.path_access import PathAccess
+from deployd.files.walk import TRUSTED
 
 JOURNALS = ("/var/log/journal", "/run/log/journal")
 """Where journald keeps its files, below the machine ID (systemd-journald.service(8))."""
@@ -23,9 +24,9 @@ class Caller:
     """True if the caller allows polkit to ask for a password."""
 
     @property
-    def root(self) -> bool:
-        """True if the caller is root."""
-        return self.uid == 0
+    def trusted(self) -> bool:
+        """True if the caller is root, or in user mode the user as which deployd runs."""
+        return self.uid in TRUSTED
 
     @property
     def files(self) -> PathAccess:
@@ -34,7 +35,7 @@ class Caller:
 
     def reads_journal(self) -> bool:
         """True if the caller can open the system's journal files, and so may see lines from them."""
-        return self.root or may_read_journal(self.files)
+        return self.trusted or may_read_journal(self.files)
 
 
 def machine_id() -> str:

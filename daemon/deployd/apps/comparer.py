@@ -66,5 +66,5 @@ class PublicComparer:
 
     async def compare(self, caller: Caller, name: str) -> Json:
         """Return `deployd compare APP --json`. Raises NoSuchApp, StateError and BusError (LimitsExceeded)."""
-        comparer = self._root if caller.root else self._public
+        comparer = self._root if caller.trusted else self._public
         return await self._pool.run(caller, lambda: comparer.compare(name))

@@ -96,7 +96,7 @@ class DryRun:
         await read(release_access.seen_release, caller, app, release)  # fails sooner than the walk below
         real, digest = await read(release_access.seen, caller, app, release, deadline=LONG)
         app = await self._captured(caller, app)
-        if caller.root:  # the refusal quotes files of the release
+        if caller.trusted:  # the refusal quotes files of the release
             await read(config.require_runnable, app, real)
         current, number = self._history.current(name), self._history.next_number(name)
         goal = self._generations.goal(app, number, app.fingerprint(real, digest))
@@ -128,4 +128,4 @@ class DryRun:
         """Return how these settings differ from those of the generation that is live; nothing if none is."""
         current = self._history.current(app.name)
         live = None if current is None else self._history.settings(app.name, current)
-        return [] if live is None else changes_of(changes(live, app), values=caller.root)
+        return [] if live is None else changes_of(changes(live, app), values=caller.trusted)

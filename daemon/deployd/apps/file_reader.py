@@ -14,6 +14,7 @@ from deployd.apps.caller import Caller
 from deployd.apps.reader_pool import ReaderPool
 from deployd.documents import Json
 from deployd.errors import AccessDenied, DeploydError, InvalidFile, NoAnswer
+from deployd.model import advice
 from deployd.model.app import App
 from deployd.units.deployment import Deployment
 
@@ -59,7 +60,7 @@ class FileReader:
     async def _checked(self, caller: Caller, name: str) -> list[Checked]:
         overlaps = await self._overlaps(caller)
         # Only root gets doubts: they may quote environment files.
-        found = await self._files.checked(name, None if caller.root else partial(_check_release, caller))
+        found = await self._files.checked(name, None if caller.trusted else partial(_check_release, caller))
         found = [replace(item, problem=item.problem or overlaps.get(item.app)) for item in found]
         valid = [item.app for item in found if item.problem is None]
         units = dict(await self._unit_problems(caller, valid)) if len(valid) <= MOST_VERIFIED else {}
@@ -88,7 +89,7 @@ class FileReader:
 
     async def _overlaps(self, caller: Caller) -> dict[str, str]:
         """Return what is wrong with apps whose addresses overlap with those of another app that the caller may see."""
-        found = await self._files.overlaps(PATIENCE if caller.root else PATIENCE_OF_USERS)
+        found = await self._files.overlaps(PATIENCE if caller.trusted else PATIENCE_OF_USERS)
         return {
             app: f"{self._files.path(app)}: {sentence}"
             for app, (other, sentence) in found.items()
@@ -98,7 +99,9 @@ class FileReader:
     def invalid(self, app: str) -> InvalidFile:
         """Return the error for a caller that may not read the invalid app file."""
         file = self._files.path(app)
-        return InvalidFile(f"{file} is not valid; deployd check {app} shows why to users that may read the file")
+        return InvalidFile(
+            f"{file} is not valid; {advice.deployd()} check {app} shows why to users that may read the file"
+        )
 
     async def may_read(self, caller: Caller, app: str) -> bool:
         """True if the caller may read the app file, and so may see its contents in an answer."""
@@ -118,7 +121,7 @@ class FileReader:
 
     async def _can_read(self, caller: Caller, app: str) -> bool:
         path = str(self._files.path(app))
-        return caller.root or await self._pool.public.run(app, caller.files.may_read, path)
+        return caller.trusted or await self._pool.public.run(app, caller.files.may_read, path)
 
 
 def _check_release(caller: Caller, app: App) -> None:

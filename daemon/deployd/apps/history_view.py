@@ -8,7 +8,8 @@ from collections.abc import Collection
 from deployd.documents import Json
 from deployd.documents.status import history
 from deployd.errors import InvalidRequest
-from deployd.model import unit_name
+from deployd.model import advice, unit_name
+from deployd.model.scope import SYSTEM, JournalFields
 from deployd.plan import boots
 from deployd.state.history import History
 from deployd.units.deployment import Deployment
@@ -22,9 +23,10 @@ _INVOCATION = re.compile(r"[0-9a-f]{32}")
 class HistoryView:
     """Of all apps."""
 
-    def __init__(self, history: History, deployment: Deployment) -> None:
+    def __init__(self, history: History, deployment: Deployment, names: JournalFields = SYSTEM.journal) -> None:
         self._history = history
         self._deployment = deployment
+        self._names = names
 
     def page(self, name: str, before: int = 0) -> Json:
         """Return the newest generations or, with `before`, the newest of those with lower numbers."""
@@ -45,18 +47,19 @@ class HistoryView:
         """Return journalctl(1) matches for what instances wrote, and for what systemd and deployd wrote about them; of
         one generation, or of all for 0. Raises InvalidRequest."""
         if not generation:
-            # Instances log with DEPLOYD_APP (LogExtraFields=), as deployd does; PID 1 names the unit.
+            # Instances log with DEPLOYD_APP (LogExtraFields=), as deployd does; systemd names the unit.
             sockets = self._deployment.sockets(name)
             instances = (unit_name.instance(name, number) for number in self._history.instances(name))
             units = [unit_name.app_unit(name), *sockets, *instances]
-            return _any([f"DEPLOYD_APP={name}"], *([f"UNIT={unit}"] for unit in units))
+            fields = [self._names.about_unit, *([] if self._names.has_extra else [self._names.of_unit])]
+            return _any([f"DEPLOYD_APP={name}"], *([f"{field}={unit}"] for field in fields for unit in units))
         if self._history.generation(name, generation) is None:
-            raise InvalidRequest(f"{name} has no generation {generation}; see deployd history {name}")
+            raise InvalidRequest(f"{name} has no generation {generation}; see {advice.deployd()} history {name}")
         found = self._history.invocations(name, generation)
         return _any(
             [f"DEPLOYD_APP={name}", f"DEPLOYD_GENERATION={generation}"],
             *([f"_SYSTEMD_INVOCATION_ID={item}"] for item in found),
-            *([f"INVOCATION_ID={item}"] for item in found),
+            *([f"{self._names.about_invocation}={item}"] for item in found),
         )
 
 

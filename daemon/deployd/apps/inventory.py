@@ -55,7 +55,7 @@ class Inventory:
 
         def answer() -> Json:
             found = _found(needs, needed, present, others, named)
-            if caller.root:
+            if caller.trusted:
                 return releases(needs, found)
             return _withheld(releases(needs, _without_changes(needs, found, caller)), caller, [*secret.values()])
 
@@ -63,7 +63,7 @@ class Inventory:
 
     async def _secret(self, caller: Caller) -> dict[str, str]:
         """Return the app files that the caller may not read, including those that do not answer: path by name."""
-        if caller.root:
+        if caller.trusted:
             return {}
         may_read = await self._files.each(lambda path: caller.files.may_read(str(path)))
         return {app: str(self._files.path(app)) for app in sorted(self._files.names) if may_read.get(app) is not True}

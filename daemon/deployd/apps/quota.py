@@ -45,7 +45,7 @@ class Quota:
 
     async def run(self, caller: Caller, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run `work` when it is the caller's turn. Raises BusError (LimitsExceeded) if that takes too long."""
-        if caller.root:
+        if caller.trusted:
             return await work()
         user = self._users.setdefault(caller.uid, _User())
         if user.waiting >= MOST_WAITING:

@@ -28,7 +28,7 @@ class ReaderPool:
 
     def workers(self, caller: Caller) -> Workers:
         """Return the workers for queries of the caller."""
-        return self.root if caller.root else self.public
+        return self.root if caller.trusted else self.public
 
     async def run(self, caller: Caller, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run a query within the caller's quota. Raises BusError (LimitsExceeded)."""

@@ -42,7 +42,7 @@ def seen(caller: Caller, app: App, requested: str | None = None) -> tuple[str, s
 
     Raises AccessDenied if the caller cannot list it, whether it exists or not; otherwise as resolve_release().
     """
-    if caller.root:
+    if caller.trusted:
         real = config.resolve_release(app, requested)
         return real, contents(real, app).digest
     real = seen_release(caller, app, requested)
@@ -54,7 +54,7 @@ def seen(caller: Caller, app: App, requested: str | None = None) -> tuple[str, s
 
 def seen_release(caller: Caller, app: App, requested: str | None = None) -> str:
     """Return the directory as :func:`seen` does, without reading its contents."""
-    if caller.root:
+    if caller.trusted:
         return config.resolve_release(app, requested)
     path = checked(app.release if requested is None else requested)
     try:
@@ -81,7 +81,7 @@ def captured(caller: Caller, app: App, digest: Digest) -> App:
     try:
         return config.capture_credentials(config.capture(app), digest)
     except Refused:
-        if caller.root:
+        if caller.trusted:
             raise
         raise AccessDenied(f"files that {app.name} starts with cannot be used; try again as root") from None
 

@@ -6,6 +6,7 @@ from deployd.apps.registry import Registry
 from deployd.apps.supervisor import Supervisor
 from deployd.apps.turns import Turns
 from deployd.errors import DeploydError
+from deployd.model import advice
 from deployd.rollout.teardown import JOB_MARGIN, Teardown
 from deployd.state.history import History
 from deployd.state.pins import Pins
@@ -52,7 +53,7 @@ class Removal:
                 if controller is not None:
                     self._supervisor.restart(name)
                 if isinstance(error, DeploydError):
-                    hint = f"{name} is half removed: correct this, then finish with deployd remove {name}"
+                    hint = f"{name} is half removed: correct this, then finish with {advice.deployd()} remove {name}"
                     raise type(error)(f"{error}; {hint}") from error
                 raise
             self._supervisor.forget(name)

@@ -13,6 +13,7 @@ from deployd.apps.rollback_goal import RollbackGoal
 from deployd.apps.rollout_starter import RolloutStarter
 from deployd.apps.turns import Turns
 from deployd.errors import Busy, DeploydError, InvalidRequest, Refused
+from deployd.model import advice
 from deployd.model.app import MOST_STEERED, App, Applied
 from deployd.model.generation import Cause, Generation
 from deployd.model.probation import Probation
@@ -192,9 +193,9 @@ class Requests:
             controller = self._registry.known(name)
             rollout = controller.rollout if controller is not None else None
             if rollout is not None and not supersede:
-                hint = f"continue it with deployd resume {name}, roll it back with deployd abort {name}"
-                if rollout.phase is not Phase.PAUSED:
-                    hint = f"wait for its end, roll it back with deployd abort {name}"
+                is_paused = rollout.phase is Phase.PAUSED
+                hint = f"continue it with {advice.deployd()} resume {name}" if is_paused else "wait for its end"
+                hint += f", roll it back with {advice.deployd()} abort {name}"
                 under_way = f"a rollout of {name} to generation {rollout.target} is {rollout.phase}"
                 raise Busy(f"{under_way}; {hint}, or replace it with --supersede")
             yield
@@ -208,7 +209,7 @@ def _unlike_file(app: App, release: str, stays: str | None) -> Iterator[str]:
     if directory:
         yield (
             f"{release} stays live; the release of the app file still leads to {directory}, as when it was last"
-            f" applied; to roll that out, run deployd rollout {app.name} --release {directory}"
+            f" applied; to roll that out, run {advice.deployd()} rollout {app.name} --release {directory}"
         )
     else:
         yield f"{release} stays live; the release of the app file, {app.release}, does not exist"

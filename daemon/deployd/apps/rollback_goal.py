@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from deployd.apps.registry import Registry
 from deployd.errors import Refused
+from deployd.model import advice
 from deployd.model.generation import Cause, Generation
 from deployd.plan.rollback import doubt, rollback_target
 from deployd.rollout.generations import Generations
@@ -36,7 +37,7 @@ class RollbackGoal:
         if target is not None and target.cause is Cause.WATCH:
             raise Refused(
                 f"generation {bad} of {name} is being rolled back automatically; wait for the end, or name the"
-                f" generation: deployd rollback {name} --to GENERATION --supersede"
+                f" generation: {advice.deployd()} rollback {name} --to GENERATION --supersede"
             )
 
     def doubts(self, goal: Generation) -> list[str]:
@@ -51,6 +52,6 @@ class RollbackGoal:
         if target is not None and target.irreversible and not past_irreversible:
             raise Refused(
                 f"generation {target.number} of {name} is irreversible: a rollback does not undo what it changed; use"
-                f" deployd rollout {name} --supersede to roll out a better release, or deployd abort {name}"
-                " --past-irreversible to roll back all the same"
+                f" {advice.deployd()} rollout {name} --supersede to roll out a better release, or"
+                f" {advice.deployd()} abort {name} --past-irreversible to roll back all the same"
             )

@@ -6,6 +6,7 @@ from deployd.apps.history_recovery import HistoryRecovery
 from deployd.apps.registry import Registry
 from deployd.apps.rollback_goal import RollbackGoal
 from deployd.errors import Refused
+from deployd.model import advice
 from deployd.model.clock import iso
 from deployd.plan.transitions import Event
 from deployd.rollout.controller import Controller
@@ -48,7 +49,7 @@ def _watched(controller: Controller | None) -> str:
         return ""
     return (
         f"; generation {probation.generation} is live and watched until {iso(probation.ends)}: roll it back with"
-        f" deployd rollback {probation.app}, or end the watch with deployd resume {probation.app}"
+        f" {advice.deployd()} rollback {probation.app}, or end the watch with {advice.deployd()} resume {probation.app}"
     )
 
 
@@ -73,7 +74,7 @@ class RolloutControl:
             return
         missing = await self._releases.missing(self._under_way.require(name).target)
         if missing:
-            raise Refused(f"{missing}: put it back and resume, or use deployd abort {name} to roll back")
+            raise Refused(f"{missing}: put it back and resume, or use {advice.deployd()} abort {name} to roll back")
         self._send(name, Event.RESUME)
 
     def abort(self, name: str, *, past_irreversible: bool = False) -> None:

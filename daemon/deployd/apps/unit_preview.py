@@ -84,7 +84,9 @@ class UnitPreview:
         run = partial(self._pool.workers(caller).run, app.name, deadline=PATIENCE)
         digest, live = self._pins.credentials.digest, self._history.current(app.name)
         number = self._history.next_number(app.name) if live is None else live
-        show = partial(preview, directory=self._pins.generation_dir(app.name, number), digest=digest, names=caller.root)
+        show = partial(
+            preview, directory=self._pins.generation_dir(app.name, number), digest=digest, names=caller.trusted
+        )
         try:
             directory = await run(config.directory, app)
             app = await run(release_access.captured, caller, app, digest)

@@ -6,6 +6,7 @@ from deployd.apps.app_files import Load
 from deployd.apps.registry import Registry
 from deployd.apps.rollout_control import UnderWay
 from deployd.errors import InvalidRequest, Refused
+from deployd.model import advice
 from deployd.rollout.generations import Generations
 from deployd.units.deployment import Deployment
 
@@ -55,7 +56,9 @@ class Weights:
                 ' routing = "steered"'
             )
         if not self._deployment.steers(name):
-            raise Refused(f"weights need steering, which {name} cannot use here; deployd status {name} says why")
+            raise Refused(
+                f"weights need steering, which {name} cannot use here; {advice.deployd()} status {name} says why"
+            )
         if settings.unix_only:
             raise Refused(
                 f"{name} listens on UNIX addresses only, and these lead to one generation at a time; weights need a TCP"

@@ -22,8 +22,7 @@ from deployd.bus.calls import Calls
 from deployd.bus.credentials import KnownCredentials
 from deployd.bus.messages import DBUS, ERROR, LIMITS_EXCEEDED, BusError, Credentials, Handler, Server
 from deployd.bus.subscriptions import Subscription, Subscriptions, of_owner
-from deployd.bus.transport import UNREACHABLE, Transport
-from deployd.errors import Unreachable
+from deployd.bus.transport import Transport, unreachable
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ class Bus:
             (bus.name,) = await bus.call(*DBUS, "Hello", timeout=timeout)
         except BusError as error:
             await bus.close()
-            raise Unreachable(f"{UNREACHABLE}: {error.message}") from error
+            raise unreachable(address, error.message) from error
         return bus
 
     async def call(

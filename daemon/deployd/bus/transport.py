@@ -21,7 +21,11 @@ log = logging.getLogger(__name__)
 MOST_LINE = 1024
 """Bytes of a line of the authentication protocol, before the first message."""
 
-UNREACHABLE = "the D-Bus system bus cannot be reached"
+
+def unreachable(address: str | None, reason: object) -> Unreachable:
+    """Return the error about the bus at `address`, None for that of the system."""
+    bus = "the D-Bus system bus" if address is None else f"the D-Bus bus at {address}"
+    return Unreachable(f"{bus} cannot be reached: {reason}")
 
 
 class _Patient:
@@ -63,7 +67,7 @@ class Transport:
         except (OSError, EOFError, TimeoutError, ValueError) as error:
             if connection is not None:
                 _close(connection)
-            raise Unreachable(f"{UNREACHABLE}: {str(error) or 'no answer'}") from error
+            raise unreachable(address, str(error) or "no answer") from error
         return cls(connection)
 
     def start(self, stream: Stream, take: Callable[[Header, bytes], None]) -> None:

@@ -10,7 +10,6 @@ import contextlib
 import grp
 import os
 import pwd
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +20,10 @@ from deployd.config.source import one_line
 from deployd.errors import Refused
 from deployd.files.path_access import PathAccess
 from deployd.files.permission import EXECUTE
-from deployd.model import unit_name
+from deployd.files.walk import OWN, ROOT, user_name
+from deployd.model import scope, unit_name
 from deployd.model.app import App
+from deployd.model.scope import SYSTEM
 
 FAR_REACHING = frozenset(
     {
@@ -32,7 +33,8 @@ FAR_REACHING = frozenset(
     }
 )
 """Directives of [service] that change users, permissions or mounts."""
-UNIT_DIRECTORIES = ("/etc/systemd", "/run/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd", "/lib/systemd")
+UNIT_DIRECTORIES = (SYSTEM if OWN == ROOT else scope.of_process()).all_units
+"""Directories of units and of their drop-ins."""
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """PATH of a service (systemd.exec(5), "Environment Variables in Spawned Processes")."""
 ENV = "/usr/bin/env"
@@ -77,7 +79,7 @@ def _user(app: App) -> _User:
     """Return the user, with its groups. Raises Refused if user or group do not exist."""
     gid = None if app.group is None else _group(app, app.group)
     if app.user is None:
-        return _User("root", PathAccess(0, frozenset({gid or 0})))
+        return _own_user(gid)
     if app.user.isdecimal():
         uid, own, groups = int(app.user), None, list[int]()
         with contextlib.suppress(KeyError):
@@ -93,6 +95,13 @@ def _user(app: App) -> _User:
         uid, own, groups = entry.pw_uid, entry.pw_gid, os.getgrouplist(entry.pw_name, entry.pw_gid)
     first = {item for item in (own if gid is None else gid,) if item is not None}
     return _User(app.user, PathAccess(uid, frozenset(groups) | first))
+
+
+def _own_user(gid: int | None) -> _User:
+    """Return the user as which deployd runs, and so does an app without `user`."""
+    if OWN == ROOT:
+        return _User("root", PathAccess(ROOT, frozenset({gid or 0})))
+    return _User(user_name(OWN), PathAccess(OWN, frozenset({os.getgid(), *os.getgroups()})))
 
 
 def _group(app: App, name: str) -> int:
@@ -166,9 +175,4 @@ def _is_found(app: App, user: _User, name: str) -> bool:
 
 
 def _has_drop_ins(name: str) -> bool:
-    return any(os.path.lexists(path) for path in _drop_in_directories(name))
-
-
-def _drop_in_directories(name: str) -> Iterator[str]:
-    for directory in UNIT_DIRECTORIES:
-        yield f"{directory}/system/{unit_name.template(name)}.d"
+    return any(os.path.lexists(directory / f"{unit_name.template(name)}.d") for directory in UNIT_DIRECTORIES)

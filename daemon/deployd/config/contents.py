@@ -23,6 +23,8 @@ from deployd.config.release import is_there
 from deployd.config.release_tree import walk_release
 from deployd.config.source import printable
 from deployd.errors import Refused
+from deployd.files.walk import OWN, ROOT, user_name
+from deployd.model import advice
 from deployd.model.app import App
 from deployd.model.generation import Generation
 
@@ -32,7 +34,6 @@ LIMIT = 20_000
 MOST_SEEN = 500_000
 """Entries that are read, ignored ones included; reading more would occupy a CPU for a single app."""
 LEFTOVERS = (".pyc", ".pid", ".log", ".sock")
-ROOT = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def refuse_changed(generation: Generation) -> None:
         name, release = generation.app, generation.release
         raise Refused(
             f"the release {release} has changed since generation {generation.number}: {change}; restore it, or run"
-            f" deployd rollout {name} --release {release} to roll it out as it is now"
+            f" {advice.deployd()} rollout {name} --release {release} to roll it out as it is now"
         )
 
 
@@ -103,7 +104,7 @@ def difference(generation: Generation, now: Contents) -> str:
     if held[:2] != found[:2]:
         return _listed(generation, held[0], now)
     if len(held) > 2 and len(found) > 2 and held[2] != found[2]:
-        return f"code that belongs to user {generation.settings.user} was changed"
+        return f"code that belongs to user {generation.settings.user or user_name(OWN)} was changed"
     return ""
 
 
@@ -119,10 +120,8 @@ def _listed(generation: Generation, files: str, now: Contents) -> str:
 
 def user_id(user: str | None) -> int | None:
     """Return the user ID that owns the app's data; None if the app runs as root."""
-    if user is None:
-        return None
     try:
-        uid = int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid
+        uid = OWN if user is None else int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid
     except KeyError:
         return None  # systemd reports that there is no such user
     return None if uid == ROOT else uid

@@ -89,7 +89,7 @@ def _matches(app: App, pattern: str, *, optional: bool) -> list[str]:
     plain = pattern[: min(pattern.find(letter) for letter in "*?[" if letter in pattern)].rpartition("/")[0] or "/"
     found: list[str] = []
     try:
-        with walk(plain, passed_file.require_roots_directory):
+        with walk(plain, passed_file.require_trusted_directory):
             found = sorted(glob.glob(pattern))  # noqa: PTH207 - it is absolute
     except Problem as problem:
         raise _refused(app, pattern, problem) from None

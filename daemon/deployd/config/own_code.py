@@ -15,7 +15,7 @@ import stat
 from contextlib import suppress
 
 from deployd.config.release_tree import walk_release
-from deployd.files.walk import LinkOwners, no_links, roots_links, walk
+from deployd.files.walk import LinkOwners, no_links, trusted_links, walk
 from deployd.model.app import App
 
 LIMIT = 20_000
@@ -66,7 +66,7 @@ def _likely(release: str, user: int) -> list[str]:
         return info.st_uid == user and entry.name.endswith(SUFFIXES)
 
     with suppress(OSError):  # too many entries, or they are being replaced
-        with walk(release, roots_links) as top:
+        with walk(release, trusted_links) as top:
             if top.info.st_uid != user:
                 return []
         for path, info, _ in walk_release(release, counts, limit=LIMIT, most=MOST_SEEN):
@@ -96,7 +96,7 @@ def _text(path: str, user: int, longest: int) -> str:
     """Return the beginning of a regular file of this user; "" if there is none."""
     release, _, inside = path.partition("/.git/")
     try:
-        with walk(release, roots_links) as top, walk(f"{top.path}/.git/{inside}", no_links) as file:
+        with walk(release, trusted_links) as top, walk(f"{top.path}/.git/{inside}", no_links) as file:
             if not file.is_file or file.info.st_uid != user:
                 return ""
             with os.fdopen(file.reopen(), "rb") as opened:

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from deployd.config import overlap, port_mode, trust, values
+from deployd.config import overlap, port_mode, trust, user_mode, values
 from deployd.config.address import addresses
 from deployd.config.directives import directives
 from deployd.config.drain import drain
@@ -16,6 +16,7 @@ from deployd.config.gate import gate, refuse_own_address
 from deployd.config.pace import pace
 from deployd.config.source import Problem, Source, Table, one_line, printable
 from deployd.config.steering import refuse_what_cannot_be_steered, refuse_what_needs_steering, unsteerable
+from deployd.config.user_mode import Limits
 from deployd.errors import InvalidFile, NoSuchApp
 from deployd.model.app import App, Directives, Mode, Routing, StopSettings
 from deployd.model.app_name import name_problem
@@ -59,7 +60,7 @@ def load(path: Path) -> App:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InvalidFile(f"{file}:{line}: is not UTF-8 text; save it as UTF-8") from None
-    return parse(path.stem, text, file, only6=overlap.ipv6_only())
+    return parse(path.stem, text, file, only6=overlap.ipv6_only(), of_user=user_mode.limits())
 
 
 def check_name(name: str) -> None:
@@ -84,10 +85,11 @@ def _require_name(name: str, file: str) -> None:
         raise InvalidFile(one_line(f"{file}: {problem}")) from None
 
 
-def parse(name: str, text: str, file: str, *, only6: bool = False) -> App:
+def parse(name: str, text: str, file: str, *, only6: bool = False, of_user: Limits | None = None) -> App:
     """Return the app that `text` describes. Raises `InvalidFile` with one sentence.
 
-    `only6` is the machine's default for sockets at [::] (`overlap.ipv6_only`).
+    `only6` is the machine's default for sockets at [::] (`overlap.ipv6_only`), `of_user` what an app of a user cannot
+    have, None for one of the system.
     """
     _require_name(name, file)
     source = Source(file, text)
@@ -124,6 +126,8 @@ def parse(name: str, text: str, file: str, *, only6: bool = False) -> App:
     )
     top.finish(_TABLE_OF)
     _refuse_private_sockets(app, top)
+    if of_user is not None:
+        user_mode.refuse_what_needs_root(app, top, of_user)
     if "routing" not in top and (reason := unsteerable(app)):
         app = replace(app, routing=Routing.SHARED, routing_reason=reason)
     if app.steered:

@@ -10,13 +10,13 @@ import os
 import stat
 
 from deployd.config.source import Problem
-from deployd.config.trust import require_file, require_roots
+from deployd.config.trust import require_file, require_trusted
 from deployd.files.walk import Step, walk
 
 
 def read(path: str, size: int) -> bytes:
     """Read the first `size` bytes of the file. Raises OSError and Problem."""
-    with walk(path, require_roots_directory) as found:
+    with walk(path, require_trusted_directory) as found:
         require_file(found)
         if found.info.st_mode & stat.S_IWOTH:
             raise Problem(f"is not trusted, because everybody can write {found.path}; chmod o-w it")
@@ -24,7 +24,7 @@ def read(path: str, size: int) -> bytes:
             return file.read(size)
 
 
-def require_roots_directory(step: Step) -> None:
-    """A `Check` that raises Problem unless only root can write the directory; files pass."""
+def require_trusted_directory(step: Step) -> None:
+    """A `Check` that raises Problem unless only trusted users can write the directory; files pass."""
     if step.is_directory:
-        require_roots(step)
+        require_trusted(step)

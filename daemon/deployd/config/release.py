@@ -15,7 +15,7 @@ from pathlib import Path
 from deployd.config import values
 from deployd.config.source import Problem, one_line, printable
 from deployd.errors import InvalidRequest, Refused
-from deployd.files.walk import LinkOwners, no_links, roots_links, walk
+from deployd.files.walk import LinkOwners, no_links, trusted_links, walk
 from deployd.model.app import App
 
 MARK = ".deployd/irreversible"
@@ -91,7 +91,7 @@ def programs(app: App, release: str) -> dict[str, str]:
 
 def is_there(release: str) -> bool:
     try:
-        with walk(release, roots_links) as found:
+        with walk(release, trusted_links) as found:
             return found.is_directory
     except OSError:  # for example a dead network file system
         return False
@@ -100,7 +100,7 @@ def is_there(release: str) -> bool:
 def missing(app: App, release: str) -> str:
     """Return a sentence about what an instance of `release` would not find, "" if nothing is missing."""
     try:
-        with walk(release, roots_links) as found:
+        with walk(release, trusted_links) as found:
             if not found.is_directory:
                 return f"the release {release} is no longer a directory"
     except OSError as error:
@@ -121,7 +121,7 @@ def irreversible(release: str) -> str:
     """
     path = f"{release}/{MARK}"
     try:
-        with walk(release, roots_links) as found, walk(f"{found.path}/{MARK}", no_links) as mark:
+        with walk(release, trusted_links) as found, walk(f"{found.path}/{MARK}", no_links) as mark:
             if not mark.is_file:
                 return f"{path} exists but is not a file"
             descriptor = mark.reopen()
@@ -151,7 +151,7 @@ def siblings(releases: Iterable[str]) -> list[str]:
 
 def _directories(parent: Path) -> list[str]:
     try:
-        with walk(str(parent), roots_links) as found:
+        with walk(str(parent), trusted_links) as found:
             descriptor = os.open(".", _FLAGS | os.O_DIRECTORY, dir_fd=found.descriptor)
     except OSError:
         return []

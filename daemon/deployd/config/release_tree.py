@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
-from deployd.files.walk import roots_links, walk
+from deployd.files.walk import trusted_links, walk
 
 DEEPEST = 64
 """Levels of directories that are read; what lies deeper is ignored."""
@@ -59,7 +59,7 @@ class _Tree:
     """
 
     def __init__(self, release: str) -> None:
-        with walk(release, roots_links) as found:
+        with walk(release, trusted_links) as found:
             self._top = os.open(".", _FLAGS, dir_fd=found.descriptor)
         self._open: list[tuple[str, int]] = []
         self.seen = 0

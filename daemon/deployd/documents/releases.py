@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from deployd.documents import Json
 from deployd.errors import DeploydError, Refused
+from deployd.model import advice
 from deployd.model.generation import Entry
 from deployd.model.rollout import Rollout
 from deployd.plan.rollback import good, known_bad, last_good, rollback_target
@@ -142,9 +143,9 @@ class _States:
         if self._needs.current in needed:
             reasons.append(f"generation {self._needs.current} is the current one")
         elif self._back in possible:
-            reasons.append(f"deployd rollback {app} returns to generation {self._back}")
+            reasons.append(f"{advice.deployd()} rollback {app} returns to generation {self._back}")
         elif possible:
-            reasons.append(f"deployd rollback {app} --to {possible[0]} is possible")
+            reasons.append(f"{advice.deployd()} rollback {app} --to {possible[0]} is possible")
         reasons += self._changes(needed)
         if needed and not reasons:
             last = f"among the last {self._needs.kept}, although a rollback to it is not possible"

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from deployd.documents import Json
-from deployd.model import unit_name
+from deployd.model import advice, unit_name
 from deployd.model.action import Adopt, Freeze, Start, Stop, Thaw, Unpin
 from deployd.model.clock import iso
 from deployd.model.crashes import Trouble
@@ -218,7 +218,8 @@ def _is_stopped_by_hand(of: Snapshot, item: Instance) -> bool:
 def _detail(of: Snapshot, item: Instance, trouble: Trouble | None, *, down: bool) -> str:
     """Return why an instance is down or failed, with what systemd said of it."""
     if not down and _is_stopped_by_hand(of, item):
-        again = f"systemctl start {unit_name.instance(of.app, item.number)}, or deployd restart {of.app}"
+        start = f"{advice.systemctl()} start {unit_name.instance(of.app, item.number)}"
+        again = f"{start}, or {advice.deployd()} restart {of.app}"
         how = f" ({item.detail})" if item.state is State.FAILED else ""
         return f"stopped by hand{how}; start it again with: {again}"
     if trouble is None:

@@ -18,6 +18,10 @@ from dataclasses import dataclass
 MOST_LINKS = 40
 """As many as the kernel follows (path_resolution(7))."""
 ROOT = 0
+OWN = os.geteuid()
+"""The user as which deployd runs: root, or in user mode another one."""
+TRUSTED = frozenset({ROOT, OWN})
+"""The users whose files deployd believes."""
 _ACL = "system.posix_acl_access"
 
 
@@ -112,9 +116,9 @@ class LinkOwners:
                 )
 
 
-def roots_links(step: Step) -> None:
-    """A `Check` for a path that contained no symlink when it was recorded: a new one must be root's."""
-    if step.is_symlink and step.info.st_uid != ROOT:
+def trusted_links(step: Step) -> None:
+    """A `Check` for a path that contained no symlink when it was recorded: a new one must be of a trusted user."""
+    if step.is_symlink and step.info.st_uid not in TRUSTED:
         raise OSError(errno.ELOOP, f"{step.path} is now a symlink of user {user_name(step.info.st_uid)}")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from deployd.model.app import App
 from deployd.model.instance import Instance
+from deployd.model.scope import SYSTEM, Scope
 from deployd.state.pins import Pins
 from deployd.systemd.execution import Execution
 from deployd.systemd.settings import ServiceSettings
@@ -16,8 +17,9 @@ from deployd.units.text import command_unit
 class Commands:
     """Builds commands of an app. Raises SystemdError if settings of its instances cannot be read or passed on."""
 
-    def __init__(self, execution: Execution, pins: Pins) -> None:
+    def __init__(self, execution: Execution, pins: Pins, scope: Scope = SYSTEM) -> None:
         self._execution = execution
+        self._scope = scope
         self._pins = pins
         self._instances: dict[tuple[str, int], tuple[str, ServiceSettings]] = {}
 
@@ -34,7 +36,7 @@ class Commands:
     ) -> Command:
         """Return a command that runs in a generation, which needs its files on the disk but no installed units."""
         files = self._pins.generation_dir(app.name, generation)
-        text = command_unit(app, str(files))
+        text = command_unit(app, str(files), self._scope)
         return Command.of(
             app,
             argv,

@@ -26,6 +26,7 @@ from deployd.model import unit_name
 from deployd.model.event import Emit, EventName
 from deployd.model.gate import Gate
 from deployd.model.instance import Instance, Listener, State
+from deployd.model.scope import SYSTEM, Scope
 from deployd.sockdiag.inet_diag import Diag
 from deployd.sockdiag.passed import Found, Listening
 from deployd.state.history import History
@@ -94,10 +95,13 @@ class ListeningInstances:
         changed: Callable[[], None],
         emit: Emit,
         also: Callable[[], None] = lambda: None,
+        scope: Scope = SYSTEM,
+        manager: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`cgroups`: where cgroup v2 is mounted; without it, nothing can be known. `also`: what else is to be done with
-        each look at all instances, so that the daemon does not wake for it."""
+        each look at all instances, so that the daemon does not wake for it. `manager`: the PID of the
+        service manager."""
         self._app = app
         self._systemd = systemd
         self._history = history
@@ -106,6 +110,7 @@ class ListeningInstances:
         self._changed = changed
         self._emit = emit
         self._also = also
+        self._runtime, self._manager = scope.runtime, manager
         self._clock = clock
         self.results: Mapping[int, Listened] | None = None if cgroups is None else {}
         """What is known so far, by instance; None if nothing can be known. Replaced when something changes."""
@@ -232,9 +237,9 @@ class ListeningInstances:
         """Read the listening sockets of instances, in a thread. Raises SteeringError."""
         if self._cgroups is None:
             raise SteeringError("there is no cgroup v2")
-        listening = Listening.read(Diag())
+        listening, runtime = Listening.read(Diag(), self._manager), self._runtime
         return {
-            number: listening.of_unit(self._cgroups / cgroup, [socket_paths.probe(self._app, number)])
+            number: listening.of_unit(self._cgroups / cgroup, [socket_paths.probe(self._app, number, runtime)])
             if cgroup
             else None
             for number, cgroup in cgroups.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 
 from deployd import probe
 from deployd.errors import SteeringError
@@ -15,6 +16,7 @@ from deployd.model.app import App, Mode
 from deployd.model.gate import Answer
 from deployd.model.instance import Instance
 from deployd.model.remedies import probe_remedy
+from deployd.model.scope import SYSTEM
 from deployd.reuseport.probes import Aimed
 from deployd.systemd import observe
 from deployd.systemd.manager import Systemd
@@ -36,8 +38,9 @@ def prober(
     actuator: Actuator,
     aim: Aim,
     changed: Callable[[], None],
+    runtime: Path = SYSTEM.runtime,
 ) -> Prober:
-    """Return the prober of `app`."""
+    """Return the prober of `app`. `runtime`: the directory that has the private sockets."""
 
     async def ask_http(settings: App, instance: Instance, _release: str) -> Answer:
         asked = settings.gate.probe
@@ -51,7 +54,7 @@ def prober(
 
         try:
             if (aimed := aim(instance.number, asked.timeout)) is None:
-                return await ask(socket_paths.probe(app, instance.number))
+                return await ask(socket_paths.probe(app, instance.number, runtime))
             with aimed as found:
                 answer = await ask(found)
             if settings.mode is Mode.PORT and answer.problem and not answer.wrong:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from deployd.errors import SystemdError
+from deployd.model import advice
 from deployd.systemd.manager import Systemd
 from deployd.systemd.proxy import UNIT
 
@@ -54,7 +55,7 @@ async def _dependency(systemd: Systemd, unit: str) -> str:
     for name in names[:MOST]:
         state = await systemd.read(name, UNIT, ["ActiveState", "LoadState"])
         if state["LoadState"] not in ("loaded", "stub"):
-            return f"{name}, which it requires, is {state['LoadState']}; see systemctl status {name}"
+            return f"{name}, which it requires, is {state['LoadState']}; see {advice.systemctl()} status {name}"
         if state["ActiveState"] not in ("active", "reloading", "activating"):
-            return f"{name}, which it requires, is {state['ActiveState']}; see systemctl status {name}"
+            return f"{name}, which it requires, is {state['ActiveState']}; see {advice.systemctl()} status {name}"
     return "a unit that it requires could not be started"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from deployd.errors import InvalidRequest, Refused
+from deployd.model import advice
 from deployd.model.app import App
 from deployd.model.gate import Gate, GateType
 from deployd.model.pace import Order
@@ -161,7 +162,8 @@ def canary(app: App, count: int = 0, share: float = 0.0, *, steers: bool = True)
         )
     if not steers:
         raise Refused(
-            f"{app.name} cannot be steered here (deployd status {app.name} gives the reason): use --canary N instead"
+            f"{app.name} cannot be steered here ({advice.deployd()} status {app.name} gives the reason): use --canary N"
+            " instead"
         )
     # Rounded, because 0.07 * 100 is a little more than 7 in floating point.
     return Hold(max(1, ceil(round(share * app.instances, 9))), canary=True, share=share)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from deployd.errors import InvalidRequest, Refused
+from deployd.model import advice
 from deployd.model.generation import Cause, Entry, Result
 
 BAD = (Result.FAILED, Result.ROLLED_BACK)
@@ -30,7 +31,7 @@ def rollback_target(
     if barrier is not None and not past_irreversible:
         raise Refused(
             f"generation {barrier} of {at.app} is irreversible, and generation {goal.number} is older; to roll back"
-            f" nevertheless, run deployd rollback {at.app} --to {goal.number} --past-irreversible"
+            f" nevertheless, run {advice.deployd()} rollback {at.app} --to {goal.number} --past-irreversible"
         )
     return goal
 
@@ -112,14 +113,14 @@ def last_good(generations: Sequence[Entry], at: Entry) -> Entry:
     skipped = f" ({known} known to be bad)" if known else ""
     raise Refused(
         f"{at.app} has no good generation before {at.number} to roll back to{skipped};"
-        f" to roll out any release, run deployd rollout {at.app} --release DIR"
+        f" to roll out any release, run {advice.deployd()} rollout {at.app} --release DIR"
     )
 
 
 def _named(generations: Sequence[Entry], at: Entry, to: int) -> Entry:
     goal = next((item for item in generations if item.number == to), None)
     if goal is None:
-        raise InvalidRequest(f"{at.app} has no generation {to}; see deployd history {at.app}")
+        raise InvalidRequest(f"{at.app} has no generation {to}; see {advice.deployd()} history {at.app}")
     return goal
 
 
@@ -136,7 +137,7 @@ def _refuse_a_second(generations: Sequence[Entry], goal: Entry) -> None:
     how = "was aborted" if newest.result is Result.ABORTED else "was rolled back automatically"
     raise Refused(
         f"generation {left} of {app} {how}, and generation {live} is current again; to roll that back as well, run"
-        f" deployd rollback {app} --to {goal.number}"
+        f" {advice.deployd()} rollback {app} --to {goal.number}"
     )
 
 

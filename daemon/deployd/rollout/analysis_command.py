@@ -12,6 +12,7 @@ import shlex
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from deployd.instances.commands import Commands
@@ -19,6 +20,7 @@ from deployd.model import unit_name
 from deployd.model.failure import Failure, GateName
 from deployd.model.generation import Generation
 from deployd.model.pace import AnalysisSettings
+from deployd.model.scope import SYSTEM
 from deployd.systemd.proxy import UnitExists
 from deployd.systemd.settings import ServiceSettings
 from deployd.systemd.tail import ReadLines
@@ -36,7 +38,17 @@ Compare = Callable[[str], Awaitable[dict[str, Any]]]
 class AnalysisCommand:
     """Runs the command of one app. Methods raise DeploydError if it cannot be run."""
 
-    def __init__(self, app: str, transient: Transient, commands: Commands, tail: ReadLines, compare: Compare) -> None:
+    def __init__(
+        self,
+        app: str,
+        transient: Transient,
+        commands: Commands,
+        tail: ReadLines,
+        compare: Compare,
+        credentials: Path = SYSTEM.credentials,
+    ) -> None:
+        """`credentials`: where the service manager puts the credentials of units."""
+        self._credentials = credentials
         self._app = app
         self._transient = transient
         self._commands = commands
@@ -97,7 +109,7 @@ class AnalysisCommand:
             release=target.release,
             environment={
                 "DEPLOYD_PREVIOUS_GENERATION": "" if target.origin is None else str(target.origin),
-                "DEPLOYD_COMPARE": f"/run/credentials/{unit_name.analysis(self._app)}/{CREDENTIAL}",
+                "DEPLOYD_COMPARE": str(self._credentials / unit_name.analysis(self._app) / CREDENTIAL),
             },
             timeout=settings.timeout,
         )

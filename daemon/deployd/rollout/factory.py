@@ -25,6 +25,7 @@ from deployd.instances.standby import Standby
 from deployd.instances.stops import Stops
 from deployd.instances.watchdog import Watchdog
 from deployd.model.event import Emit
+from deployd.model.scope import SYSTEM, Scope
 from deployd.plan.backoff import Patience
 from deployd.plan.idle_connections import Ending
 from deployd.reuseport.listeners import cgroup_root
@@ -93,6 +94,9 @@ class ControllerFactory:
     generations: int
     """How many generations of each app the history keeps beyond those still needed."""
     patience: Patience
+    scope: Scope = SYSTEM
+    manager: int = 1
+    """The PID of the service manager."""
 
     def make(
         self, name: str, compare: Compare, take_back: TakeBack, *, emit: Emit, changed: Callable[[], None]
@@ -108,7 +112,7 @@ class ControllerFactory:
 
         recorder = Recorder(name, self.history, events)
         cleanup = self._cleanup(name, parts)
-        command = AnalysisCommand(name, self.transient, self.commands, self.tail.last, compare)
+        command = AnalysisCommand(name, self.transient, self.commands, self.tail.last, compare, self.scope.credentials)
         analysis = Analysis(name, command, wake=loop.wake, emit=events.emit)
         monitor = self._monitor(name, loop, events, parts, command, take_back, changed)
         lifecycle = Lifecycle(recorder, parts.observer, parts.actuator, analysis, cleanup, moved=moved)
@@ -224,17 +228,8 @@ class ControllerFactory:
             changed=changed,
             emit=events.emit,
         )
-        probes = prober(name, systemd, self.transient, self.commands, actuator, router.aim, changed=wake)
-        listening = ListeningInstances(
-            name,
-            systemd,
-            self.history,
-            self.workers,
-            cgroup_root(),
-            changed=wake,
-            emit=events.emit,
-            also=router.recount,
-        )
+        probes = prober(name, systemd, self.transient, self.commands, actuator, router.aim, wake, self.scope.runtime)
+        listening = self._listening(name, router, events, wake)
         invocations = Invocations(name, self.history, self.tail, systemd)
         watchdog = Watchdog(name, lambda: router.backend, changed=wake)
         return _Instances(
@@ -247,4 +242,18 @@ class ControllerFactory:
             Recall(name, pins, actuator, up=app_unit.is_up, wake=wake),
             Resync(systemd, app_unit, actuator),
             Standby(name, pins, freezer, actuator, up=app_unit.is_up, wake=wake, connected=connected),
+        )
+
+    def _listening(self, name: str, router: Router, events: Events, wake: Callable[[], None]) -> ListeningInstances:
+        return ListeningInstances(
+            name,
+            self.systemd,
+            self.history,
+            self.workers,
+            cgroup_root(),
+            changed=wake,
+            emit=events.emit,
+            also=router.recount,
+            scope=self.scope,
+            manager=self.manager,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deployd.errors import InvalidRequest, Refused
+from deployd.model import advice
 from deployd.model.app import App
 from deployd.model.generation import Generation, Result
 from deployd.plan import boots, live
@@ -38,14 +39,14 @@ class Generations:
         """Return the current generation. Raises Refused if the app is not deployed."""
         current = self.current(name)
         if current is None:
-            raise Refused(f"{name} is not deployed yet; use deployd apply {name}")
+            raise Refused(f"{name} is not deployed yet; use {advice.deployd()} apply {name}")
         return current
 
     def require(self, name: str, number: int) -> Generation:
         """Return a generation by its number. Raises InvalidRequest if there is none."""
         found = self._history.generation(name, number)
         if found is None:
-            raise InvalidRequest(f"{name} has no generation {number}; see deployd history {name}")
+            raise InvalidRequest(f"{name} has no generation {number}; see {advice.deployd()} history {name}")
         return found
 
     def releases(self, name: str) -> frozenset[str]:

@@ -12,6 +12,7 @@ from typing import Any
 from deployd.errors import SystemdError
 from deployd.instances.commands import Commands
 from deployd.instances.explanation import addition
+from deployd.model import advice
 from deployd.model.app import App
 from deployd.model.event import Emit, EventName
 from deployd.model.failure import Failure, GateName
@@ -147,5 +148,5 @@ def leftover(app: str, unit: str) -> str:
     """Return the sentence about a hook that outlived the daemon that had begun it."""
     return (
         f"a hook of an earlier rollout of {app} is still running ({unit}), begun before deployd was restarted;"
-        f" wait for it, or stop it with: systemctl stop {unit}"
+        f" wait for it, or stop it with: {advice.systemctl()} stop {unit}"
     )

@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Iterator
 
 from deployd.errors import Busy, Refused, SystemdError
-from deployd.model import unit_name
+from deployd.model import advice, unit_name
 from deployd.model.app import App
 from deployd.model.event import Emit
 from deployd.model.failure import Failure, GateName
@@ -54,8 +54,8 @@ class Hooks:
         if name in self._ahead:
             which = self._running.get(name, "the last of its before hooks")
             raise Busy(
-                f"a rollout of {name} begins as soon as {which} has ended; wait for it, or stop it with: systemctl stop"
-                f" {unit_name.hook(name)}"
+                f"a rollout of {name} begins as soon as {which} has ended; wait for it, or stop it with:"
+                f" {advice.systemctl()} stop {unit_name.hook(name)}"
             )
 
     async def before(self, change: Change, emit: Emit) -> bool:
@@ -69,7 +69,7 @@ class Hooks:
         ours = self._running.get(name)
         if ours is not None and change.app.pace.hooks.before:
             # An after hook of the rollout to be superseded, which may still succeed if these hooks fail.
-            stop = f"systemctl stop {unit_name.hook(name)}"
+            stop = f"{advice.systemctl()} stop {unit_name.hook(name)}"
             raise Busy(f"{ours} of {name} is still running; wait for it, or stop it with: {stop}")
         if ours is None and await self._transient.running(unit_name.hook(name)):
             raise Refused(leftover(name, unit_name.hook(name)))

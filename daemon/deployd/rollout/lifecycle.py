@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from deployd.instances.actuator import Actuator
 from deployd.instances.observer import Observer
+from deployd.model import advice
 from deployd.model.action import Action, Start, Stop
 from deployd.model.clock import Timestamp
 from deployd.model.failure import Failure, GateName
@@ -102,7 +103,7 @@ class Lifecycle:
         """Abort once all instances of an app that was stopped by hand are down; False until then, or if superseded."""
         if not await self._cleanup.restore_origin(active, is_stopped) or active.over:
             return False
-        self.finish(active, Result.ABORTED, f"the app was stopped (systemctl stop {active.rollout.app})")
+        self.finish(active, Result.ABORTED, f"the app was stopped ({advice.systemctl()} stop {active.rollout.app})")
         return True
 
     def _retry(self, active: ActiveRollout) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from deployd.model import advice
 from deployd.model.rollout import Pause, Rollout
 
 
 def pause_fields(rollout: Rollout, irreversible: bool) -> dict[str, Any]:
     """Return the keys of a paused rollout: why it is paused, what it waits for and how to continue."""
     app = rollout.app
-    resume, supersede = f"deployd resume {app}", f"deployd rollout {app} --supersede"
+    resume, supersede = f"{advice.deployd()} resume {app}", f"{advice.deployd()} rollout {app} --supersede"
     undo = "roll back" if rollout.origin is not None else "undo the deployment"
-    abort = f"{undo} with: deployd abort {app}{' --past-irreversible' if irreversible else ''}"
+    abort = f"{undo} with: {advice.deployd()} abort {app}{' --past-irreversible' if irreversible else ''}"
     match rollout.pause:
         case Pause.BLOCKED:
             waits_for = "the problem to be fixed"

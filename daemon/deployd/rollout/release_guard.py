@@ -8,11 +8,10 @@ from collections.abc import Iterable, Sequence
 from deployd.config.contents import changed, user_id
 from deployd.config.own_code import own_code
 from deployd.errors import NoAnswer, Refused, StateError
+from deployd.files.walk import ROOT
 from deployd.files.workers import LONG, Workers
 from deployd.model.action import Action, Start
 from deployd.model.generation import Generation
-
-ROOT = 0
 
 
 class ReleaseGuard:

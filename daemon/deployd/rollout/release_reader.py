@@ -8,6 +8,7 @@ from deployd import config
 from deployd.config.contents import contents, refuse_changed
 from deployd.errors import AccessDenied, Refused
 from deployd.files.workers import LONG, Workers
+from deployd.model import advice
 from deployd.model.app import App
 from deployd.model.generation import Generation
 from deployd.state.credentials import Credentials
@@ -51,7 +52,7 @@ class ReleaseReader:
         if changed := [item[0] for item in app.credentials if item not in stored.credentials]:
             raise Refused(
                 f"{changed[0]} is not what it was for the generation of {app.name}, and there is no copy of that; to"
-                f" use it as it is, run deployd rollout {app.name}"
+                f" use it as it is, run {advice.deployd()} rollout {app.name}"
             )
 
     async def require_runnable(self, app: App, release: str) -> tuple[str, ...]:

@@ -1,4 +1,7 @@
-"""Consent to changes: root may change everything, other users what polkit authorises, to releases known for the app."""
+"""Consent to changes: root may change everything, other users what polkit authorises, to releases known for the app.
+
+In user mode the user as which deployd runs may do what root may, and no other user may change anything.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +18,19 @@ from deployd.errors import DeploydError, InvalidRequest
 from deployd.files.workers import Workers
 from deployd.rollout.generations import Generations
 from deployd.service.actions import SUPERSEDE, Action, verb
-from deployd.service.polkit import Polkit
+from deployd.service.authority import Authority
 
 NAMES_RELEASE = frozenset({"Rollout", "Apply"})
 """Methods that take a release, from the app file or from their options."""
 
 
 class Consent:
-    """Asks polkit before anything is changed."""
+    """Asks `authority` before anything is changed."""
 
-    def __init__(self, polkit: Polkit, files: AppFiles, generations: Generations, rollback_goal: RollbackGoal) -> None:
-        self._polkit = polkit
+    def __init__(
+        self, authority: Authority, files: AppFiles, generations: Generations, rollback_goal: RollbackGoal
+    ) -> None:
+        self._authority = authority
         self._files = files
         self._generations = generations
         self._rollback_goal = rollback_goal
@@ -38,20 +43,20 @@ class Consent:
 
         Raises AccessDenied, and BusError (LimitsExceeded).
         """
-        if caller.root:
+        if caller.trusted:
             return None
         details = {"app": app, "verb": verb(member), "release": await self._release(caller, member, app, arguments)}
-        await self._polkit.authorise(caller, action, details)
+        await self._authority.authorise(caller, action, details)
         if any(isinstance(options, dict) and options.get(SUPERSEDE) for options in arguments):
             live = await self._release(caller, SUPERSEDE, app, arguments)
-            await self._polkit.authorise(caller, Action.PAUSE, {"app": app, "verb": SUPERSEDE, "release": live})
+            await self._authority.authorise(caller, Action.PAUSE, {"app": app, "verb": SUPERSEDE, "release": live})
         return details["release"] if member in NAMES_RELEASE else None
 
     async def reads_logs(self, caller: Caller, app: str) -> bool:
         """True if the caller may see what `app` wrote to the journal; what several apps wrote, for ""."""
         if caller.reads_journal():
             return True
-        return await self._polkit.allows(caller, Action.READ_LOGS, {"app": app, "verb": "logs", "release": ""})
+        return await self._authority.allows(caller, Action.READ_LOGS, {"app": app, "verb": "logs", "release": ""})
 
     async def _release(self, caller: Caller, member: str, app: str, arguments: Sequence[Any]) -> str:
         """Return the directory that instances would start from, which polkit's rules see as `release`."""

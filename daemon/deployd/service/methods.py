@@ -22,6 +22,7 @@ from deployd.apps.unit_preview import UnitPreview
 from deployd.apps.weights import Weights
 from deployd.config import one_line
 from deployd.errors import InvalidRequest
+from deployd.model import advice
 from deployd.model.generation import Cause
 from deployd.service.introspection import app_path
 from deployd.service.signals import Signals
@@ -133,5 +134,5 @@ def _checked(options: Options, **known: type) -> Options:
 def _number(app: str, generation: int) -> int:
     """Return the number of a generation. Raises InvalidRequest if the history cannot be queried for it."""
     if generation > LARGEST_NUMBER:
-        raise InvalidRequest(f"{app} has no generation {generation}; see deployd history {app}")
+        raise InvalidRequest(f"{app} has no generation {generation}; see {advice.deployd()} history {app}")
     return generation

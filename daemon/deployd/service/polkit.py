@@ -57,7 +57,7 @@ class Polkit:
 
         Raises BusError (LimitsExceeded) if too many checks are under way.
         """
-        if caller.root:
+        if caller.trusted:
             return
         verb, app = details["verb"], details["app"]
         self._refuse_flood(caller, f"{verb} of {app or 'deployd'}")

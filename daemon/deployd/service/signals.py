@@ -10,6 +10,7 @@ from typing import Any
 from deployd.bus import Bus
 from deployd.documents import Json
 from deployd.errors import Refused
+from deployd.model import advice
 from deployd.service import disclosure
 from deployd.service.introspection import APP, MANAGER, PROPERTIES, ROOT, app_path
 
@@ -46,7 +47,9 @@ class Signals:
         for known, event_app, fields in self._events:
             if (known, event_app) == (number, app):
                 return {**fields, "number": number}
-        raise Refused(f"event {number} of {app} is not available any longer; deployd history {app} shows what failed")
+        raise Refused(
+            f"event {number} of {app} is not available any longer; {advice.deployd()} history {app} shows what failed"
+        )
 
 
 def properties(status: Json) -> dict[str, tuple[str, Any]]:

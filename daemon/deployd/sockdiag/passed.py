@@ -36,7 +36,7 @@ class Listening:
     """All listening sockets of this network namespace, read once for any number of units. Raises SteeringError.
 
     A TCP socket has the cgroup in which it was made. UNIX sockets, and TCP sockets before Linux 5.9, do not: of these,
-    PID 1 has all those that it passes.
+    the service manager has all those that it passes.
     """
 
     tcp: Mapping[int, tuple[str, int, int]]
@@ -44,14 +44,16 @@ class Listening:
     unix: Mapping[int, tuple[str, int]]
     """Inode to path and length of the queue."""
     _systemd: set[int] | None = field(default=None)
+    _manager: int = 1
+    """The PID of the service manager."""
     _diag: Diag = field(default_factory=Diag)
 
     @classmethod
-    def read(cls, diag: Diag) -> Listening:
+    def read(cls, diag: Diag, manager: int = 1) -> Listening:
         """Return the sockets that listen now."""
         listeners = diag.listeners()
         tcp = {item.inode: (_words(item.address, item.port), item.cgroup, item.queue) for item in listeners}
-        return cls(tcp, unix_diag.listeners(), _diag=diag)
+        return cls(tcp, unix_diag.listeners(), _diag=diag, _manager=manager)
 
     def of_unit(self, cgroup: Path, apart: Iterable[str] = ()) -> Found:
         """Return what the processes in `cgroup` and below have; sockets with a path in `apart` do not count."""
@@ -82,7 +84,7 @@ class Listening:
 
     def _of_systemd(self) -> set[int]:
         if self._systemd is None:
-            self._systemd = holders.of_process(1)
+            self._systemd = holders.of_process(self._manager)
         return self._systemd
 
 

@@ -20,8 +20,8 @@ _REASONS = {
     errno.ENOSPC: "the disk is full; make room",
     errno.EDQUOT: "the disk quota is used up; make room",
     errno.EROFS: "the file system is read-only; remount it, or see ReadWritePaths= of deployd.service",
-    errno.EACCES: "permission denied; deployd must run as root",
-    errno.EPERM: "not permitted; deployd must run as root",
+    errno.EACCES: "permission denied; let the user of deployd write there",
+    errno.EPERM: "not permitted; let the user of deployd write there",
     errno.EIO: "the disk reports an error; see the kernel's log",
 }
 
@@ -77,11 +77,11 @@ class Disk:
         else:
             path.unlink(missing_ok=True)
 
-    def directories(self, path: Path) -> None:
+    def directories(self, path: Path, mode: int = 0o755) -> None:
         """Create `path` and its missing parents, each synced to the disk before the next."""
         missing = [directory for directory in (path, *path.parents) if not directory.is_dir()]
         for directory in reversed(missing):
-            self.directory(directory)
+            self.directory(directory, mode)
             self.sync(directory.parent)
 
     def replace(self, path: Path, data: bytes, mode: int) -> None:

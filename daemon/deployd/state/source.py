@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from deployd.errors import Locked, Refused, StateError
+from deployd.model import advice
 from deployd.model.generation import Generation
 from deployd.model.rollout import Rollout
 from deployd.state import database, repair, rows, totals
@@ -102,7 +103,7 @@ class Source:
 
     def sentence(self, what: str, *, repairable: bool = True) -> str:
         """Return a sentence of the path, `what` is wrong with the database and what to do."""
-        remedy = "run deployd repair to rebuild it from the generations on disk, or restore a backup"
+        remedy = f"run {advice.deployd()} repair to rebuild it from the generations on disk, or restore a backup"
         return f"{self.path} {what}; {remedy}" if repairable else f"{self.path} {what}"
 
     def refresh(self) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from deployd.model.scope import SYSTEM, JournalFields
 from deployd.systemd.fields import LONGEST, harmless, text
 from deployd.systemd.journal import open_journal
 
@@ -51,10 +52,14 @@ class ComplaintCounter:
     """Counts complaints. Never raises."""
 
     def __init__(
-        self, open_it: Callable[[], Any] = open_journal, run: Callable[..., Awaitable[Complaints]] = _in_thread
+        self,
+        open_it: Callable[[], Any] = open_journal,
+        run: Callable[..., Awaitable[Complaints]] = _in_thread,
+        names: JournalFields = SYSTEM.journal,
     ) -> None:
         """`run` takes an app, a function and its arguments, and calls the function in a thread of that app."""
         self._open = open_it
+        self._names = names
         self._run = run
 
     async def of(self, invocations: Sequence[str], app: str = "") -> Complaints:
@@ -75,17 +80,17 @@ class ComplaintCounter:
     def _count(self, invocations: Sequence[str], deadline: float) -> Complaints:
         try:
             with self._open() as reader:
-                return _counted(reader, invocations, deadline)
+                return _counted(reader, invocations, deadline, self._names)
         except Exception as error:
             # The library raises OSError, ValueError and RuntimeError; a damaged journal must affect nothing else.
             log.warning("the journal could not be read: %s", error)
             return NOT_READ
 
 
-def _counted(reader: Any, invocations: Sequence[str], deadline: float) -> Complaints:
+def _counted(reader: Any, invocations: Sequence[str], deadline: float, names: JournalFields) -> Complaints:
     reader.data_threshold = 8 * LONGEST
     # Matches of one field are joined by OR, those of different fields by AND (sd_journal_add_match(3)).
-    for field in ("_SYSTEMD_INVOCATION_ID", "INVOCATION_ID"):
+    for field in ("_SYSTEMD_INVOCATION_ID", names.about_invocation):
         for invocation in invocations:
             reader.add_match(f"{field}={invocation}")
         for priority in range(ERR + 1):

@@ -10,6 +10,7 @@ import logging
 from typing import Any
 
 from deployd.model.event import EventName
+from deployd.model.scope import SYSTEM, JournalFields
 from deployd.systemd import journal
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,8 @@ _LATER = frozenset({EventName.ROLLING_BACK, EventName.PAUSED, EventName.FINISHED
 class EventLog:
     """Of all apps."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: JournalFields = SYSTEM.journal) -> None:
+        self._names = names
         self._said: dict[str, set[str]] = {}
         """Reasons by app, of the rollout in progress."""
 
@@ -29,7 +31,7 @@ class EventLog:
         """Write the entry of an event."""
         event, said = fields["event"], self._said.setdefault(app, set())
         reason = str(fields.get("reason") or "")
-        extra = journal.fields(app, event, fields)
+        extra = journal.fields(app, event, fields, self._names)
         repeated = event in _LATER and reason in said
         sentence = journal.sentence(app, event, {**fields, "reason": ""} if repeated else fields)
         log.log(journal.level(event, fields), "%s", sentence, extra=extra)

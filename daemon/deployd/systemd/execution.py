@@ -19,6 +19,7 @@ from typing import Any
 from deployd.bus import Bus, BusError
 from deployd.errors import SystemdError
 from deployd.model import unit_name
+from deployd.model.scope import SYSTEM
 from deployd.systemd import settings
 from deployd.systemd.proxy import NAME, PROPERTIES, SERVICE, UNIT, unit_path
 from deployd.systemd.settings import ServiceSettings
@@ -35,7 +36,7 @@ BARE = "[Service]\nExecStart=/bin/true\n"
 class Execution:
     """Reads the settings. Errors are SystemdError."""
 
-    def __init__(self, bus: Bus, directory: str | Path = "/run/systemd/system", timeout: float = 30.0) -> None:
+    def __init__(self, bus: Bus, directory: str | Path = SYSTEM.runtime_units, timeout: float = 30.0) -> None:
         self._bus = bus
         self._directory = Path(directory)
         self._timeout = timeout

@@ -13,6 +13,7 @@ from typing import Any
 
 from deployd.model import unit_name
 from deployd.model.event import EventName
+from deployd.model.scope import SYSTEM, JournalFields
 
 MESSAGE_IDS = {
     EventName.STARTED: "6291d903cfdc4ce1992cf1a387ff38d0",
@@ -50,7 +51,7 @@ def to_journal() -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{stat.st_dev}:{stat.st_ino}"
 
 
-def configure() -> None:
+def configure(names: JournalFields = SYSTEM.journal) -> None:
     """Set up the root logger."""
     root = logging.getLogger()
     root.setLevel(logging.INFO)
@@ -58,7 +59,7 @@ def configure() -> None:
         from systemd.journal import JournalHandler
 
         to_socket = JournalHandler(SYSLOG_IDENTIFIER="deployd")
-        to_socket.addFilter(_AppFields())
+        to_socket.addFilter(_AppFields(names))
         root.addHandler(to_socket)
     else:
         handler = logging.StreamHandler()
@@ -69,21 +70,25 @@ def configure() -> None:
 class _AppFields(logging.Filter):
     """Adds the fields of the app to a message about one, whose format begins with "%s: " for its name."""
 
+    def __init__(self, names: JournalFields = SYSTEM.journal) -> None:
+        super().__init__()
+        self._names = names
+
     def filter(self, record: logging.LogRecord) -> bool:
         arguments = record.args
         if str(record.msg).startswith("%s: ") and isinstance(arguments, tuple) and isinstance(arguments[0], str):
-            record.__dict__.update(_about(arguments[0]))
+            record.__dict__.update(_about(arguments[0], self._names))
         return True
 
 
-def _about(app: str) -> dict[str, str]:
+def _about(app: str, names: JournalFields) -> dict[str, str]:
     """Return the journal fields of any message about an app.
 
     With OBJECT_SYSTEMD_UNIT, `journalctl -u` and `systemctl status` of the app unit show the entry, which they do for
     UNIT only if PID 1 wrote it.
     """
     unit = unit_name.app_unit(app)
-    return {"DEPLOYD_APP": app, "UNIT": unit, "OBJECT_SYSTEMD_UNIT": unit}
+    return {"DEPLOYD_APP": app, names.about_unit: unit, names.about_object: unit}
 
 
 def open_journal() -> Any:
@@ -93,9 +98,9 @@ def open_journal() -> Any:
     return Reader()
 
 
-def fields(app: str, event: EventName, data: dict[str, Any]) -> dict[str, str]:
+def fields(app: str, event: EventName, data: dict[str, Any], names: JournalFields = SYSTEM.journal) -> dict[str, str]:
     """Return the journal fields of an event."""
-    found = _about(app)
+    found = _about(app, names)
     if event in MESSAGE_IDS:
         found["MESSAGE_ID"] = MESSAGE_IDS[event]
     generation = data.get("generation") or data.get("to")
@@ -105,7 +110,7 @@ def fields(app: str, event: EventName, data: dict[str, Any]) -> dict[str, str]:
         found["DEPLOYD_REASON"] = str(data["reason"])
     if data.get("instance"):
         found["DEPLOYD_INSTANCE"] = str(data["instance"])
-        found["UNIT"] = unit_name.instance(app, data["instance"])
+        found[names.about_unit] = unit_name.instance(app, data["instance"])
     return found
 
 

@@ -71,6 +71,10 @@ class Systemd:
         await self._bus.follow(NAME, self._on_owner)
         await self.resubscribe()
 
+    async def pid(self) -> int:
+        """Return the PID of the service manager."""
+        return await self._proxy.pid()
+
     async def resubscribe(self) -> None:
         """Subscribe again, which may be necessary after a re-execution of systemd."""
         await self._proxy.subscribe()

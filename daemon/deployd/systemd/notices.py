@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from deployd.model.scope import SYSTEM, JournalFields
 from deployd.systemd.fields import harmless, text
 
 PROCESS_EXIT = "98e322203f7a4ed290d09fe03c09fe15"
@@ -84,14 +85,15 @@ class Account:
     """True if a stop job ended it, None if the journal does not say."""
 
 
-def notice(entry: Mapping[str, Any], unit: str) -> Notice | None:
+def notice(entry: Mapping[str, Any], unit: str, names: JournalFields = SYSTEM.journal) -> Notice | None:
     """Return an entry of the journal as a message of systemd about a unit, None if systemd did not write it.
 
-    With `unit` "" only the messages of root are believed.
+    With `unit` "" only the messages of the service manager's user are believed.
     """
-    ours = bool(unit) and text(entry.get("_SYSTEMD_UNIT")) == unit and _id(entry) == SPAWN_FAILED
-    child = text(entry.get("_UID")) == "0" and "UNIT" in entry and text(entry.get("_COMM")).startswith("(")
-    if text(entry.get("_PID")) != "1" and not ours and not child:
+    ours = bool(unit) and text(entry.get(names.of_unit)) == unit and _id(entry) == SPAWN_FAILED
+    is_child = names.about_unit in entry and text(entry.get("_COMM")).startswith("(")
+    child = text(entry.get("_UID")) == names.owner and is_child
+    if not is_managers(entry, names) and not ours and not child:
         return None
     return Notice(
         _without_unit(harmless(text(entry.get("MESSAGE")))),
@@ -102,6 +104,11 @@ def notice(entry: Mapping[str, Any], unit: str) -> Notice | None:
         _number(entry.get("EXIT_STATUS"), 0),
         text(entry.get("JOB_TYPE")),
     )
+
+
+def is_managers(entry: Mapping[str, Any], names: JournalFields) -> bool:
+    """True if the service manager itself wrote the entry."""
+    return all(text(entry.get(key)) == value for key, value in names.of_manager.items())
 
 
 def account(notices: Iterable[Notice], lines: tuple[str, ...] = ()) -> Account:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from deployd.bus import Bus, BusError
+from deployd.bus import DBUS, Bus, BusError
 from deployd.errors import SystemdError
 from deployd.model import unit_name
 
@@ -54,6 +54,14 @@ class Proxy:
             if error.name in PERMANENT:
                 raise UnitRefused(error.message.rstrip(".")) from error
             raise SystemdError(f"systemd refused {member}: {error.message}") from error
+
+    async def pid(self) -> int:
+        """Return the PID of the service manager."""
+        try:
+            (pid,) = await self._bus.call(*DBUS, "GetConnectionUnixProcessID", "s", [NAME], timeout=self._timeout)
+        except BusError as error:
+            raise SystemdError(f"the bus did not report the PID of systemd: {error.message}") from error
+        return int(pid)
 
     async def subscribe(self) -> None:
         """Have systemd send signals; to be subscribed already is no error."""

@@ -16,10 +16,11 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from deployd.model.scope import SYSTEM, JournalFields
 from deployd.systemd.excerpt import excerpt, has_frames
 from deployd.systemd.fields import LONGEST, harmless, text
 from deployd.systemd.journal import open_journal
-from deployd.systemd.notices import Account, Notice, account, notice
+from deployd.systemd.notices import Account, Notice, account, is_managers, notice
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +63,10 @@ class Tail:
         varlink: Path = VARLINK,
         open_it: Callable[[], Any] = open_journal,
         run: Callable[..., Awaitable[Any]] = asyncio.to_thread,
+        names: JournalFields = SYSTEM.journal,
     ) -> None:
         """`run` calls a function in a thread; the function may take long."""
+        self._names = names
         self._varlink = varlink
         self._open = open_it
         self._run = run
@@ -86,15 +89,15 @@ class Tail:
         """Return the invocation of `unit` before this one, by what systemd has written; "" if it is not found."""
 
         def read(reader: Any, deadline: float) -> str:
-            return _invocation_before(reader, invocation_id, unit, deadline)
+            return _invocation_before(reader, invocation_id, unit, deadline, self._names)
 
         return await self._in_thread(read, "") if invocation_id else ""
 
     async def _ask(self, invocation_id: str, unit: str, since: float | None, lines: int) -> Account:
         def read(reader: Any, deadline: float) -> Account:
-            written = _lines(_written(reader, invocation_id, unit, since, deadline), lines)
+            written = _lines(_written(reader, invocation_id, unit, since, deadline, self._names), lines)
             reader.flush_matches()
-            return account(reversed(list(_notices(reader, invocation_id, unit, deadline))), written)
+            return account(reversed(list(_notices(reader, invocation_id, unit, deadline, self._names))), written)
 
         return await self._in_thread(read, Account()) if invocation_id else Account()
 
@@ -141,44 +144,44 @@ class Tail:
             return otherwise
 
 
-def _invocation_before(reader: Any, invocation_id: str, unit: str, deadline: float) -> str:
-    for match in ("_PID=1", f"UNIT={unit}"):
-        reader.add_match(match)
+def _invocation_before(reader: Any, invocation_id: str, unit: str, deadline: float, names: JournalFields) -> str:
+    for field, value in {**names.of_manager, names.about_unit: unit}.items():
+        reader.add_match(f"{field}={value}")
     reader.seek_tail()
     reached = False
     for _ in range(MOST_NOTICES):
         entry = reader.get_previous()
         if not entry or time.monotonic() > deadline:
             break
-        found = text(entry.get("INVOCATION_ID")).replace("-", "")
+        found = text(entry.get(names.about_invocation)).replace("-", "")
         if reached and found not in ("", invocation_id):
             return found
         reached = reached or found == invocation_id
     return ""
 
 
-def _notices(reader: Any, invocation_id: str, unit: str, deadline: float) -> Iterator[Notice]:
+def _notices(reader: Any, invocation_id: str, unit: str, deadline: float, names: JournalFields) -> Iterator[Notice]:
     """Yield the messages of systemd about the invocation, newest first."""
-    reader.add_match(f"INVOCATION_ID={invocation_id}")
+    reader.add_match(f"{names.about_invocation}={invocation_id}")
     reader.seek_tail()
     for _ in range(MOST_NOTICES):
         entry = reader.get_previous()
         if not entry or time.monotonic() > deadline:
             return
-        if (found := notice(entry, unit)) is not None:
+        if (found := notice(entry, unit, names)) is not None:
             yield found
 
 
 def _written(
-    reader: Any, invocation_id: str, unit: str, since: float | None, deadline: float
+    reader: Any, invocation_id: str, unit: str, since: float | None, deadline: float, names: JournalFields
 ) -> Iterator[dict[str, Any]]:
     """Yield the entries of the invocation's processes, newest first."""
     # Messages of systemd between fork and exec, such as why the program cannot be executed, have INVOCATION_ID.
-    for field in ("_SYSTEMD_INVOCATION_ID", "INVOCATION_ID"):
+    for field in ("_SYSTEMD_INVOCATION_ID", names.about_invocation):
         reader.add_match(f"{field}={invocation_id}")
         reader.add_disjunction()
     if unit and since is not None:
-        reader.add_match(f"_SYSTEMD_UNIT={unit}")
+        reader.add_match(f"{names.of_unit}={unit}")
     # Not Reader.this_boot(): in a container the sandbox of a service hides the boot ID, a mount in /proc/sys.
     began = since or 0.0
     earliest = time.time() - (time.monotonic() - began) - CLOCK_STEP
@@ -188,18 +191,18 @@ def _written(
         if not entry or time.monotonic() > deadline:
             return
         found = text(entry.get("_SYSTEMD_INVOCATION_ID"))
-        if found == invocation_id or (not found and _before_exec(entry, invocation_id, unit)):
+        if found == invocation_id or (not found and _before_exec(entry, invocation_id, unit, names)):
             yield entry
-        elif since is None or found or text(entry.get("_SYSTEMD_UNIT")) != unit:
+        elif since is None or found or text(entry.get(names.of_unit)) != unit:
             continue
         elif _monotonic(entry) >= began and _realtime(entry) >= earliest:
             yield entry
 
 
-def _before_exec(entry: dict[str, Any], invocation_id: str, unit: str) -> bool:
+def _before_exec(entry: dict[str, Any], invocation_id: str, unit: str, names: JournalFields) -> bool:
     """True if systemd wrote this between fork and exec. Any user may write an entry with INVOCATION_ID."""
-    named = text(entry.get("INVOCATION_ID")) == invocation_id and text(entry.get("_PID")) != "1"
-    return named and notice(entry, unit) is not None
+    named = text(entry.get(names.about_invocation)) == invocation_id and not is_managers(entry, names)
+    return named and notice(entry, unit, names) is not None
 
 
 def _lines(entries: Iterator[dict[str, Any]], most: int) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from deployd.errors import Refused, StateError
 from deployd.model import unit_name
 from deployd.model.app import App
+from deployd.model.scope import SYSTEM, Scope
 from deployd.plan.goal import Goal
 from deployd.state.pins import Pins
 from deployd.systemd.daemon_reload import DaemonReload
@@ -55,16 +56,17 @@ class Deployment:
         command: str,
         *,
         steerable: bool = False,
+        scope: Scope = SYSTEM,
     ) -> None:
         self._systemd = systemd
         self._units = units
         self._pins = pins
         self._settings_of = settings_of
-        self._render: layout.Render = partial(unit_files, state_dir=str(state_dir), command=command)
+        self._render: layout.Render = partial(unit_files, state_dir=str(state_dir), command=command, scope=scope)
         self._steerable = steerable
         self._reload = reload
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._opening = SocketOpening(systemd, reload)
+        self._opening = SocketOpening(systemd, reload, scope.runtime_units)
         self._sockets = SharedSockets(systemd, units, reload, self._present, self._render, self._opening)
         self._listening: dict[str, tuple[Socket, ...]] = {}
 

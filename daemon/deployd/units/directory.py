@@ -13,19 +13,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from deployd.errors import Refused, StateError
-from deployd.model import unit_name
+from deployd.model import advice, unit_name
 from deployd.model.app import NAME
+from deployd.model.scope import SYSTEM
 from deployd.state.disk import Disk, reported
 from deployd.units import verification
 from deployd.units.drop_ins import DropIns
 from deployd.units.listing import Listing
 from deployd.units.text import HEADER, Unit, is_unit, unit_names
-
-SYSTEMDS = (
-    "/run/systemd/transient", "/run/systemd/system", "/run/systemd/generator", "/usr/local/lib/systemd/system",
-    "/usr/lib/systemd/system", "/lib/systemd/system",
-)  # fmt: skip
-"""Other directories of units. A unit of deployd with the same name would hide one that is there (systemd.unit(5))."""
 
 
 class UnitDirectory:
@@ -33,19 +28,26 @@ class UnitDirectory:
 
     def __init__(
         self,
-        path: str | Path = "/etc/systemd/system",
+        path: str | Path = SYSTEM.units,
         *,
-        others: Sequence[str | Path] = SYSTEMDS,
+        others: Sequence[str | Path] = SYSTEM.other_units,
+        control: Sequence[Path] = SYSTEM.control,
+        user: bool = False,
         disk: Disk | None = None,
         scratch: Path | None = None,
     ) -> None:
-        """`scratch`: the directory for verification, used by this daemon only; by default that for temporary files."""
+        """`others`: further directories of units; a unit of deployd hides one of the same name that is there.
+
+        `control`: where ``systemctl set-property`` writes drop-ins. `user`: the units are those of a user manager.
+        `scratch`: the directory for verification, used by this daemon only; by default that for temporary files.
+        """
         self._path = Path(path)
+        self._user = user
         self._scratch = scratch
         self._others = [Path(other) for other in others]
         self._disk = disk or Disk()
         self._listing = Listing()
-        self._drop_ins = DropIns([self._path, *self._others], self._listing)
+        self._drop_ins = DropIns([*control, self._path, *self._others], self._listing)
 
     def sweep(self) -> None:
         """Empty the directory for verification: a daemon that was killed may have left units there."""
@@ -122,7 +124,7 @@ class UnitDirectory:
         if breaches := self._drop_ins.breaches(app_name, names):
             raise Refused("; ".join(breaches))
         self._refuse_others(unit for unit in units if not self._is_masked_instance(unit.name))
-        await verification.verify(units, self._drop_ins.files(names), self._scratch, deadline)
+        await verification.verify(units, self._drop_ins.files(names), self._scratch, deadline, user=self._user)
 
     def install(self, units: Sequence[Unit], stale: Iterable[str] = ()) -> bool:
         """Write the units that differ and remove the `stale` ones, all or none; return True if there were any.
@@ -197,7 +199,7 @@ class UnitDirectory:
         for unit in units:
             path = self._path / unit.name
             if mask := self._mask(unit.name):
-                raise Refused(f"{unit.name} is masked by {mask}; systemctl unmask it, or rename the app")
+                raise Refused(f"{unit.name} is masked by {mask}; {advice.systemctl()} unmask it, or rename the app")
             if path.is_symlink():
                 raise Refused(f"{path} is a symlink that deployd did not make; remove it or rename the app")
             text = self._read(path)

@@ -16,8 +16,6 @@ from deployd.model import unit_name
 from deployd.model.directive import Kind, broken
 from deployd.units.listing import Listing
 
-CONTROL = ("/etc/systemd/system.control", "/run/systemd/system.control")
-"""Where ``systemctl set-property`` writes drop-ins; these override all others."""
 LARGEST = 1024 * 1024
 """Bytes of a drop-in that are read."""
 
@@ -38,10 +36,11 @@ class DropIn:
 
 
 class DropIns:
-    """The drop-ins in these directories of units, which are listed in the order of their precedence."""
+    """The drop-ins in these directories of units, which are in the order of their precedence: those of ``systemctl
+    set-property`` first."""
 
     def __init__(self, directories: Iterable[Path], listing: Listing | None = None) -> None:
-        self._directories = [*map(Path, CONTROL), *directories]
+        self._directories = list(directories)
         self._listing = listing or Listing()
 
     def of(self, unit: str) -> list[DropIn]:

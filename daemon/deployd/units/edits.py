@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deployd.errors import Refused
+from deployd.model import advice
 from deployd.model.app import App
 from deployd.units.layout import Layout
 from deployd.units.present import Present
@@ -18,13 +19,13 @@ def refuse_edits(app: App, there: Present, wanted: Layout) -> None:
     for socket in wanted.placement.kept:
         if sockets.settings(wanted.unit(socket.name).text) != sockets.settings(there.installed[socket.name]):
             raise Refused(
-                f"[socket] of {name} changed: this version cannot change an open socket; put it back, or deployd"
-                f" remove {name} and apply it again"
+                f"[socket] of {name} changed: this version cannot change an open socket; put it back, or"
+                f" {advice.deployd()} remove {name} and apply it again"
             )
 
 
 def _refuse_routing(app: App, there: Present) -> None:
-    instead = f"put it back, or deployd remove {app.name} and apply it again"
+    instead = f"put it back, or {advice.deployd()} remove {app.name} and apply it again"
     if not there.steerable:
         raise Refused(
             f"routing of {app.name} changed: that takes steering, which this machine cannot do now; {instead}"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from deployd.config import overlap
 from deployd.errors import SteeringError
+from deployd.model import advice
 from deployd.model.app import App, Listen, ListenKind
 from deployd.reuseport.listeners import cgroup_id, cgroup_root
 from deployd.sockdiag import holders
@@ -54,7 +55,7 @@ def refusal(unit: str, addresses: Iterable[str], result: str, found: Iterable[Oc
         return f"{unit} could not listen: {'; '.join(in_use)}"
     if away := [address for address in addresses if not is_local(address)]:
         return f"{unit} could not listen: no interface of this machine has {' or '.join(away)}"
-    return f"{unit} could not listen (its start job ended with {result}); see journalctl -u {unit}"
+    return f"{unit} could not listen (its start job ended with {result}); see {advice.journalctl()} -u {unit}"
 
 
 def _at(address: str, proc: Path) -> list[Occupant]:

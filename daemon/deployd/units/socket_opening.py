@@ -16,6 +16,7 @@ from pathlib import Path
 
 from deployd.errors import Refused, SteeringError, SystemdError
 from deployd.model import unit_name
+from deployd.model.scope import SYSTEM
 from deployd.reuseport.listeners import share_ports
 from deployd.systemd.daemon_reload import DaemonReload
 from deployd.systemd.manager import Systemd
@@ -31,7 +32,6 @@ TIMEOUT = 30.0
 TRIES = 2
 """Attempts without a process at the address: the start of an instance tries to open the socket, too, and fails."""
 
-RUNTIME = Path("/run/systemd/system")
 DROP_IN = "deployd-opening.conf"
 UP = frozenset({"active", "reloading"})
 
@@ -39,7 +39,7 @@ UP = frozenset({"active", "reloading"})
 class SocketOpening:
     """Opens sockets through `systemd`. `runtime` is the directory of drop-ins that are gone after a reboot."""
 
-    def __init__(self, systemd: Systemd, reload: DaemonReload, runtime: Path = RUNTIME) -> None:
+    def __init__(self, systemd: Systemd, reload: DaemonReload, runtime: Path = SYSTEM.runtime_units) -> None:
         self._systemd = systemd
         self._reload = reload
         self._runtime = runtime

@@ -29,16 +29,25 @@ _HARMLESS = "Accepting user/group name"
 _IGNORED = "ignoring"
 """In a message about a line without which a unit is loaded."""
 
-_STAND_INS = (Unit("sysinit.target", "[Unit]\nDescription=Stand-in\n"),)
-"""Units that are required by ours (systemd.service(5), implicit dependencies) and missing in the directory."""
+_STAND_INS = tuple(Unit(name, "[Unit]\nDescription=Stand-in\n") for name in ("sysinit.target", "basic.target"))
+"""Units that are required by ours (systemd.service(5), implicit dependencies) and missing in the directory: the first
+of system units, the second of user units."""
 
 
-async def verify(units: Sequence[Unit], drop_ins: Mapping[str, DropIn], scratch: Path | None, deadline: float) -> None:
+async def verify(
+    units: Sequence[Unit],
+    drop_ins: Mapping[str, DropIn],
+    scratch: Path | None,
+    deadline: float,
+    *,
+    user: bool = False,
+) -> None:
     """Raise InvalidFile if ``systemd-analyze verify`` complains about the units with these drop-ins.
 
     `drop_ins`: by their paths relative to the directory of the units. All are written to a temporary directory in
     `scratch` (None: the system's default), so that no others are read: a broken unit of another package is no reason to
-    reject this app. `deadline` in seconds. Raises SystemdError if systemd-analyze cannot be run or does not end.
+    reject this app. `deadline` in seconds; `user`: for a user manager. Raises SystemdError if
+    systemd-analyze cannot be run or does not end.
     """
     with tempfile.TemporaryDirectory(dir=scratch) as directory:
         with reported("write units for systemd-analyze"):
@@ -46,7 +55,7 @@ async def verify(units: Sequence[Unit], drop_ins: Mapping[str, DropIn], scratch:
             _write(Path(directory), texts | {path: item.text for path, item in drop_ins.items()})
         # On its command line ":" cannot be part of a name. Units with one are read because the others want them.
         names = [unit.name for unit in units if ":" not in unit.name]
-        output = await _analyze(directory, names, deadline)
+        output = await _analyze(directory, names, deadline, user=user)
     for path, item in drop_ins.items():
         output = output.replace(f"{directory}/{path}", str(item.path))
     drop_in = tuple(f"{item.path}:" for item in drop_ins.values())
@@ -67,7 +76,7 @@ def _write(directory: Path, texts: Mapping[str, str]) -> None:
         path.write_bytes(text.encode(errors="surrogateescape"))
 
 
-async def _analyze(directory: str, names: Sequence[str], deadline: float) -> str:
+async def _analyze(directory: str, names: Sequence[str], deadline: float, *, user: bool) -> str:
     """Return the output of ``systemd-analyze verify`` for the units `names` in `directory`."""
     # Nothing of the daemon's environment: with SYSTEMD_LOG_LEVEL=debug there would be output without complaints.
     environment = {
@@ -78,13 +87,16 @@ async def _analyze(directory: str, names: Sequence[str], deadline: float) -> str
         "SYSTEMD_LOG_TARGET": "console",
         "SYSTEMD_LOG_COLOR": "0",
     }
+    if user:
+        # It makes the manager's directories below these, which must not be the user's own.
+        environment |= {"HOME": directory, "XDG_RUNTIME_DIR": directory}
     paths = [f"{directory}/{name}" for name in names]
     program = shutil.which("systemd-analyze", path=SEARCH_PATH)
     if program is None:
         raise SystemdError("cannot run systemd-analyze to verify the units: it is not installed")
     try:
         process = await asyncio.create_subprocess_exec(
-            program, "verify", "--man=no", *paths,
+            program, *(["--user"] if user else []), "verify", "--man=no", *paths,
             env=environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

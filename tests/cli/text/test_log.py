@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deployd.model.scope import of_user
 from deployd_cli.text.log import FIELDS, Origin, is_repeated, log_lines, origin
 from deployd_cli.text.paint import PLAIN, Paint
 from tests.cli.text.any_json import odd
@@ -75,6 +76,18 @@ def test_times_and_priorities() -> None:
     assert re.fullmatch(r"Jan 0\d \d\d:\d\d:05 shop@3 gen 7 \| GET / 200", line)
     (line,) = log_lines("shop", {**OWN, "PRIORITY": "3"}, 7, Paint(on=True))
     assert line.endswith("| \x1b[31mGET / 200\x1b[0m")
+
+
+def test_of_a_user_the_fields_of_user_units_say_who_wrote_an_entry() -> None:
+    names = of_user(1000, "/people/dora", {}).journal
+    own = {"_SYSTEMD_UNIT": "user@1000.service", "_UID": "1000", "_SYSTEMD_INVOCATION_ID": "ab"}
+    written = origin("shop", {**own, "_SYSTEMD_USER_UNIT": "shop@3.service"}, names)
+    assert written == Origin("shop@3", "", "ab")
+    about = {**own, "_SYSTEMD_USER_UNIT": "init.scope", "USER_UNIT": "shop@3.service", "USER_INVOCATION_ID": "cd"}
+    assert origin("shop", about, names) == Origin("shop@3", "systemd", "cd")
+    assert is_repeated("shop", {**about, "MESSAGE_ID": "39f53479d3a045ac8e11786248231fbf"}, names)
+    assert origin("shop", {**about, "_UID": "1001"}, names).speaker == ""
+    assert origin("shop", {**own, "_SYSTEMD_USER_UNIT": "deployd.service"}, names).label == "deployd"
 
 
 fields = st.dictionaries(st.sampled_from([*FIELDS, "__REALTIME_TIMESTAMP"]), st.text() | st.lists(st.integers()))

@@ -8,6 +8,9 @@ it.
 Some applications need what is not restricted here: namespaces of their own (headless browsers), memory that is both
 writable and executable (JIT compilers), a shared /tmp (sockets of databases), /home and /usr (releases), files that
 their group can read.
+
+A user manager gets only what needs no privilege: for the rest it would need a user namespace, in which files of other
+users belong to nobody, or systemd would warn at each start.
 """
 
 from __future__ import annotations
@@ -29,6 +32,10 @@ _WITHOUT_NEW_PRIVILEGES = (
     ("SystemCallArchitectures", "native"),
 )
 _DEVICES = (("PrivateDevices", "yes"), ("ProtectClock", "yes"))
+_UNPRIVILEGED = frozenset(
+    {"LockPersonality", "NoNewPrivileges", "RestrictRealtime", "RestrictSUIDSGID", "SystemCallArchitectures"}
+)
+"""What every process may impose on itself: prctl(2) and seccomp(2)."""
 _VIEWS = (("ProtectControlGroups", "yes"), ("ProtectProc", "invisible"))
 _CAPABILITIES = (("CapabilityBoundingSet", ""),)
 
@@ -36,8 +43,15 @@ _YES = frozenset({"1", "yes", "y", "true", "t", "on"})
 _ROOT = frozenset({"0", "root"})
 
 
-def hardening(app: App) -> Iterable[tuple[str, str]]:
-    """Yield the directives of the defaults with their values. What the app file sets has precedence."""
+def hardening(app: App, *, user: bool = False) -> Iterable[tuple[str, str]]:
+    """Yield the directives of the defaults with their values. What the app file sets has precedence.
+
+    `user`: for a user manager.
+    """
+    return (item for item in _all(app) if not user or item[0] in _UNPRIVILEGED)
+
+
+def _all(app: App) -> Iterable[tuple[str, str]]:
     service = dict(app.service)
     yield from _VIEWS if not _is_set(service, "Delegate") else _VIEWS[1:]
     if "NoNewPrivileges" in service and not _is_set(service, "NoNewPrivileges"):

@@ -1,19 +1,20 @@
-"""Paths of the UNIX sockets that deployd adds, below /run/deployd. In units ``%i`` stands for a number."""
+"""Paths of the UNIX sockets that deployd adds, below its runtime directory. In units ``%i`` stands for a number."""
 
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
-PROBES = "/run/deployd/probe"
-"""The directory of the private sockets on which instances are probed."""
+from deployd.model.scope import SYSTEM
 
 LISTENERS = "/run/deployd/socket"
-"""The directory of the UNIX sockets of generations; the address that clients know leads to one of them."""
+"""The directory of the UNIX sockets of generations; the address that clients know leads to one of them. Steered apps
+have these, so no user has."""
 
 
-def probe(app: str, number: int | str) -> str:
-    """Return the path of the private socket of an instance."""
-    return f"{PROBES}/{app}/{number}.sock"
+def probe(app: str, number: int | str, runtime: Path = SYSTEM.runtime) -> str:
+    """Return the path of the private socket on which an instance is probed."""
+    return f"{runtime}/probe/{app}/{number}.sock"
 
 
 def listener(app: str, number: int | str, address: str) -> str:

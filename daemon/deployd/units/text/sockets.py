@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from deployd.errors import Refused
-from deployd.model import unit_name
+from deployd.model import advice, unit_name
 
 _STREAM = re.compile(r"ListenStream=(.*)")
 _HELD = re.compile(r"Sockets=(.*)")
@@ -134,6 +134,6 @@ def _partly_wanted(app_name: str, socket: Socket, wanted: set[str]) -> str:
     kept = [address for address in socket.addresses if _same(address) in wanted]
     return (
         f"listen of {app_name} drops {' '.join(dropped)} and keeps {' '.join(kept)}, but {socket.name} has opened them"
-        f" together and can only close them together; keep {' '.join(dropped)} in listen, or deployd remove {app_name}"
-        " and apply it again"
+        f" together and can only close them together; keep {' '.join(dropped)} in listen, or"
+        f" {advice.deployd()} remove {app_name} and apply it again"
     )

@@ -19,6 +19,7 @@ from deployd.model import specifier, unit_name
 from deployd.model.app import App, Directives, ListenKind
 from deployd.model.credential import KEYS
 from deployd.model.directive import FIXED, Section, defaults
+from deployd.model.scope import SYSTEM, Scope
 from deployd.units.text import escape, socket_paths, sockets
 from deployd.units.text.generation import credential, environment_files, marker
 from deployd.units.text.hardening import hardening
@@ -77,6 +78,7 @@ def unit_files(
     steer: bool = False,
     alongside: bool = False,
     generation_socket: int | None = None,
+    scope: Scope = SYSTEM,
 ) -> tuple[Unit, ...]:
     """Return the unit files of `app`, whose app unit wants `NAME@1` to `NAME@<instances>` (surge included).
 
@@ -98,25 +100,26 @@ def unit_files(
     if probe_sockets or private:
         templates.append("probe.j2")
     values: dict[str, Any] = {
-        "header": _header(app),
+        "header": _header(app, scope),
         "app": app,
         "app_unit": unit_name.app_unit(app.name),
         "instance": unit_name.instance(app.name, "%i"),
         "probed_over_http": private,
         "probe_unit": unit_name.probe_socket(app.name, "%i"),
-        "probe_path": socket_paths.probe(app.name, "%i"),
+        "probe_path": socket_paths.probe(app.name, "%i", Path(escape.specifier(str(scope.runtime)))),
         "instances": [unit_name.instance(app.name, number) for number in range(1, instances + 1)],
         "pins": f"{state_dir}/apps/{app.name}/pins",
         "environment_files": environment_files(app, generation),
         "command": command,
+        "scope": scope,
         "start_timeout": _span(app.gate.timeout),
         "stop_timeout": _span(app.stop.timeout),
         "stop_signal": _number(app.stop.signal),
-        "service": _service(app, generation),
+        "service": _service(app, generation, scope),
         "sockets": there,
         "held": held if steer else there if held is None else sockets.names_in_order(app.name, held),
     }
-    values["protected"] = _protected(app, listening, values["held"], generation_socket if steer else None)
+    values["protected"] = _protected(app, listening, values["held"], generation_socket if steer else None, scope)
     texts = (_environment().get_template(template).render(values) for template in templates)
     opened = [*_listening(app, listening, values), *(_steered(app, generation_socket, values) if steer else ())]
     if steer or alongside:
@@ -132,30 +135,31 @@ def is_steered(installed: Collection[str], app_name: str) -> bool | None:
     return None if shared.isdisjoint(installed) else False
 
 
-def command_unit(app: App, generation: str) -> str:
+def command_unit(app: App, generation: str, scope: Scope = SYSTEM) -> str:
     """Return a unit with the settings of the instances of `app`, except for those of their start and stop.
 
     `generation` is the directory of the files of their generation.
     """
     directory = escape.specifier(generation)
     values = {
-        "header": _header(app),
+        "header": _header(app, scope),
         "app": app,
         "environment_files": environment_files(app, directory),
-        "service": [(key, specifier.without_instance(value, app.name)) for key, value in _service(app, directory)],
+        "service": [
+            (key, specifier.without_instance(value, app.name)) for key, value in _service(app, directory, scope)
+        ],
     }
     return _environment().get_template("command.j2").render(values)
 
 
-def _header(app: App) -> str:
-    file = f"/etc/deployd/apps/{app.name}.toml"
-    return f"{HEADER}{file}. Do not edit; changes belong in the app file or in a drop-in."
+def _header(app: App, scope: Scope) -> str:
+    return f"{HEADER}{scope.apps / f'{app.name}.toml'}. Do not edit; changes belong in the app file or in a drop-in."
 
 
-def _service(app: App, generation: str) -> list[tuple[str, str]]:
+def _service(app: App, generation: str, scope: Scope) -> list[tuple[str, str]]:
     """Return the lines of [service] with its defaults, for instances whose generation is in the directory."""
     own = tuple(item for item in app.service if item[0] not in FIXED)
-    lines = _lines(Section.SERVICE, own, ("SyslogIdentifier", f"{app.name}@%i"), *hardening(app))
+    lines = _lines(Section.SERVICE, own, ("SyslogIdentifier", f"{app.name}@%i"), *hardening(app, user=scope.is_user))
     return [(key, credential(app, value, generation) if key in KEYS else value) for key, value in lines]
 
 
@@ -220,12 +224,13 @@ def _listening(app: App, listening: Iterable[Socket], values: dict[str, object])
             yield Unit(unit_name.service_of(item.name), _environment().get_template("starter.j2").render(more))
 
 
-def _protected(app: App, listening: Iterable[Socket], held: Iterable[str], own: int | None) -> list[str]:
+def _protected(app: App, listening: Iterable[Socket], held: Iterable[str], own: int | None, scope: Scope) -> list[str]:
     """Return the paths of the UNIX sockets that an instance is passed, those that BindPaths= takes as they are.
 
-    With another root directory the instance sees none of them.
+    With another root directory the instance sees none of them, and a user manager fails at a mount where user
+    namespaces are not allowed.
     """
-    if _OTHER_ROOTS & dict(app.service).keys():
+    if scope.is_user or _OTHER_ROOTS & dict(app.service).keys():
         return []
     shared = (address for item in listening if item.name in held for address in item.addresses)
     unix = (item.address for item in app.listen if item.kind is ListenKind.UNIX)

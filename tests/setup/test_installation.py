@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deployd.errors import DeploydError, Refused
+from deployd.model.scope import SYSTEM, of_user
 from deployd_cli.setup import installation, places, record, requirements, services, sources
 from deployd_cli.setup.executor import Executor
 from deployd_cli.setup.installation import Outcome
@@ -78,7 +79,7 @@ def test_a_removal_leaves_what_was_there_before(executor: Executor, tmp_path: Pa
     installation.install(SCOPE, executor)
     done = installation.remove(SCOPE, executor, purge=False)
     assert tree(tmp_path) == before
-    assert "apps, which keep running" in removed_lines(done, purge=False)[-1]
+    assert "apps, which keep running" in removed_lines(done, SYSTEM, purge=False)[-1]
     with pytest.raises(Refused, match="nothing to remove"):
         installation.remove(SCOPE, executor, purge=False)
 
@@ -127,3 +128,23 @@ def test_what_does_not_work_is_said() -> None:
     assert manual == "no manual page deployd.1: install go-md2man, then run deployd setup again"
     assert command.startswith("only root can use this deployd, because others cannot enter /root; ")
     assert document(done)["notes"] == [manual, command]
+
+
+def test_of_a_user_it_writes_below_the_home_directory_only(
+    tmp_path: Path, commands: list[services.Command], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requirements, "lingers", lambda _: False)
+    scope = of_user(1000, "/people/dora", {})
+    executor = Executor(tmp_path)
+    done = installation.install(places.of_user(scope), executor)
+    assert all(path.is_relative_to("/people/dora") for path in map(Path, done.files(*Action)))
+    unit = executor.path("/people/dora/.local/share/systemd/user/deployd.service").read_text()
+    command = "/people/dora/.local/share/deployd/bin/deployd"
+    assert f"ExecStart={command} --user daemon" in unit
+    assert f"Environment=DEPLOYD_COMMAND={command}" in unit
+    assert commands[-1] == ("systemctl", "--user", "--quiet", "enable", "--now", "deployd.service")
+    assert all("--user" in command for command in commands)
+    assert any("enable-linger" in line for line in notes(done))
+    left = removed_lines(installation.remove(places.of_user(scope), executor, purge=False), scope, purge=False)
+    assert "left: app files in /people/dora/.config/deployd, the history in /people/dora/.local/state" in left[-1]
+    assert tree(tmp_path) == set()

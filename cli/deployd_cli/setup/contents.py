@@ -48,7 +48,7 @@ def adapted(contents: bytes, command: str, systemd: int) -> bytes:
     return contents.replace(COMMAND.encode(), command.encode())
 
 
-def interpreted(python: str) -> str:
-    """Return the shell command that runs deployd as installed for an interpreter, whatever directory and environment
-    it is called in."""
-    return f"{shlex.quote(python)} -I -m deployd_cli"
+def interpreted(python: str, *, user: bool = False) -> str:
+    """Return the shell command that runs deployd as installed for an interpreter, whatever directory it is called in,
+    and whatever the environment is, unless it is for a user: that of a user manager is the user's own."""
+    return f"{shlex.quote(python)} {'-P' if user else '-I'} -m deployd_cli"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ class Outcome:
     """Manual pages that were not installed."""
     hidden: Path | None = None
     """A directory that keeps other users from the command."""
+    lingers: bool = True
+    """False if the service manager ends with the last login of its user."""
 
     def files(self, *actions: Action) -> tuple[str, ...]:
         return tuple(step.destination for step in self.steps if step.action in actions)
@@ -36,12 +39,13 @@ class Outcome:
 
 def install(scope: Scope, executor: Executor) -> Outcome:
     """Install or update, and start or restart the daemon. Raises DeploydError."""
-    base = _base()
+    base = _base(scope)
     requirements.require_modules()
     code = requirements.code()
-    requirements.require_trusted(code)
+    if not scope.user:
+        requirements.require_trusted(code)
     found, missing = sources.read(base, scope.sources)
-    wanted = contents.files(scope, found, services.version(), contents.interpreted(sys.executable))
+    wanted = contents.files(scope, found, services.version(), contents.interpreted(sys.executable, user=scope.user))
     kept = executor.path(scope.record)
     known = record.load(kept) or Record()
     destinations = tuple(file.destination for file in wanted)
@@ -53,9 +57,10 @@ def install(scope: Scope, executor: Executor) -> Outcome:
     record.save(kept, Record(known.version, tuple(sorted({*destinations, *known.files})), directories))
     executor.apply(steps)
     first = not known.version
-    services.run(services.after_install(first, services.booted()))
+    services.run(services.after_install(first, services.booted(), user=scope.user))
     record.save(kept, Record(__version__, destinations, directories))
-    return Outcome(steps, first, tuple(missing), requirements.hidden(code))
+    hidden = None if scope.user else requirements.hidden(code)
+    return Outcome(steps, first, tuple(missing), hidden, not scope.user or requirements.lingers(os.geteuid()))
 
 
 def remove(scope: Scope, executor: Executor, *, purge: bool) -> Outcome:
@@ -69,19 +74,22 @@ def remove(scope: Scope, executor: Executor, *, purge: bool) -> Outcome:
     requirements.require_unowned(known.files)
     steps = plan((), executor.present(known.files), frozenset(known.files))
     running = services.booted()
-    services.run(services.before_removal((step.destination for step in steps), running))
+    services.run(services.before_removal((step.destination for step in steps), running, user=scope.user))
     executor.apply(steps)
-    services.run(services.after_removal(running))
+    services.run(services.after_removal(running, user=scope.user))
     if purge:
-        services.run([("sh", str(_base() / PURGE), "purge")])
+        services.run([("sh", str(_base(scope) / PURGE), "purge")])
     executor.apply([Step(Action.REMOVE, str(scope.record))])
     executor.remove_empty(known.directories)
     return Outcome(steps)
 
 
-def _base() -> Path:
+def _base(scope: Scope) -> Path:
     if (base := sources.base()) is None:
-        raise Refused("the package that has installed this deployd has installed its system files, too")
+        installed = "the package that has installed this deployd has installed"
+        if scope.user:
+            raise Refused(f"{installed} its user units, too; run systemctl --user enable --now deployd")
+        raise Refused(f"{installed} its system files, too")
     return base
 
 

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from deployd.errors import DeploydError
+from deployd.model.scope import Scope as UserScope
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """An installation of a kind: for the system."""
+    """An installation of a kind: for the system, or for one user."""
 
     places: tuple[Place, ...]
     """The first that matches counts."""
@@ -34,6 +35,7 @@ class Scope:
     """Directories that exist even if they have no files."""
     record: Path
     """Where setup keeps what it has installed."""
+    user: bool = False
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -62,6 +64,9 @@ class Scope:
 UNITS = "{prefix}/lib/systemd/system"
 SHARE = "{prefix}/share"
 SYSTEM_PLACES = (
+    # For the user managers of all users, who enable it. First, because * stands for / as well.
+    Place("units/user/org.*.service", f"{SHARE}/dbus-1/services"),
+    Place("units/user/*.service", "{prefix}/lib/systemd/user"),
     Place("units/org.*.service", f"{SHARE}/dbus-1/system-services"),
     Place("units/org.*.conf", f"{SHARE}/dbus-1/system.d"),
     Place("units/org.*.xml", f"{SHARE}/dbus-1/interfaces"),
@@ -81,6 +86,28 @@ SYSTEM_PLACES = (
 )
 
 
+USER_PLACES = (
+    Place("units/user/org.*.service", "{data}/dbus-1/services"),
+    Place("units/user/*.service", "{data}/systemd/user"),
+    Place("integrations/*", "{data}/deployd/integrations"),
+    Place("packaging/completions/deployd.bash", "{data}/bash-completion/completions", "deployd"),
+    Place("packaging/completions/*.fish", "{data}/fish/vendor_completions.d"),
+    Place("packaging/completions/_*", "{data}/zsh/site-functions"),
+    *(Place(f"packaging/man/*.{section}", f"{{data}}/man/man{section}") for section in (1, 5, 8)),
+)
+
+
 def system(prefix: str = "/usr") -> Scope:
     """Return the installation for the system. dbus-daemon and polkit read system.d and actions below /usr only."""
     return Scope(SYSTEM_PLACES, {"prefix": prefix}, ("/etc/deployd/apps",), Path("/var/lib/deployd/setup.json"))
+
+
+def of_user(scope: UserScope) -> Scope:
+    """Return the installation for a user manager, in the home directory of that user."""
+    return Scope(
+        USER_PLACES,
+        {"prefix": str(scope.data / "deployd"), "data": str(scope.data)},
+        (str(scope.apps),),
+        scope.data / "deployd/setup.json",
+        user=True,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import pwd
 import re
 import stat
 import subprocess
@@ -12,8 +13,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from deployd.errors import Refused
+from deployd.model.scope import Scope
 
 ROOT = 0
+LINGER = Path("/var/lib/systemd/linger")
 MODULES = ("dbus_next", "jinja2", "systemd", "typer")
 """What the daemon and the command import."""
 REMEDIES = {
@@ -32,6 +35,22 @@ def require_root() -> None:
     """Raise Refused unless root runs this."""
     if os.geteuid() != ROOT:
         raise Refused("deployd setup installs system files; run it as root")
+
+
+def require_manager(scope: Scope) -> None:
+    """Raise Refused unless the user manager of the caller runs, with a message bus."""
+    bus = scope.runtime.parent / "bus"
+    if not bus.exists():
+        raise Refused(
+            f"{bus} does not exist: there is no service manager of this user, or it has no message bus; log in, or have"
+            f" an administrator run loginctl enable-linger {pwd.getpwuid(os.geteuid()).pw_name}; on Debian, that takes"
+            " the packages dbus-user-session and libpam-systemd"
+        )
+
+
+def lingers(user: int) -> bool:
+    """True if the service manager of a user runs from the boot on, and after the last logout."""
+    return (LINGER / pwd.getpwuid(user).pw_name).exists()
 
 
 def require_modules() -> None:

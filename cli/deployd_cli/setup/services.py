@@ -15,6 +15,13 @@ MINUTES = 2
 RUNNING = Path("/run/systemd/system")
 """Exists if systemd is PID 1, see sd_booted(3)."""
 DAEMON = "deployd.service"
+USER = ("systemctl", "--user")
+DBUS = "org.freedesktop.DBus"
+RELOAD_OF_USER: tuple[Command, ...] = (
+    (*USER, "daemon-reload"),
+    # dbus-daemon does not notice the first file in a directory that did not exist.
+    ("busctl", "--user", "call", DBUS, "/org/freedesktop/DBus", DBUS, "ReloadConfig"),
+)
 METRICS = ("deployd-metrics.socket", "deployd-metrics.service")
 LIBRARIES = ("usr/lib*/systemd/libsystemd-shared-*.so", "usr/lib/*/systemd/libsystemd-shared-*.so")
 
@@ -35,11 +42,15 @@ def version(root: Path = Path("/")) -> int:
     return int(found[1]) if found else 0
 
 
-def after_install(first: bool, running: bool) -> tuple[Command, ...]:
-    """Return the commands after files were installed, for the `first` time or again, with systemd `running` or not.
+def after_install(first: bool, running: bool, *, user: bool = False) -> tuple[Command, ...]:
+    """Return the commands after files were installed, for the `first` time or again, with systemd `running` or not, or
+    for a `user` manager, which is running.
 
     An administrator may have disabled deployd since the first time; it stays disabled.
     """
+    if user:
+        start: Command = (*USER, "--quiet", "enable", "--now", DAEMON) if first else (*USER, "try-restart", DAEMON)
+        return (*RELOAD_OF_USER, start)
     files: tuple[Command, ...] = (("systemd-sysusers", "deployd.conf"), ("journalctl", "--update-catalog"))
     if not running:
         return (*files, ("systemctl", "--quiet", "enable", DAEMON)) if first else files
@@ -50,16 +61,20 @@ def after_install(first: bool, running: bool) -> tuple[Command, ...]:
     return (*files, *reload, ("systemctl", "try-restart", DAEMON, *METRICS))
 
 
-def before_removal(files: Iterable[str], running: bool) -> tuple[Command, ...]:
+def before_removal(files: Iterable[str], running: bool, *, user: bool = False) -> tuple[Command, ...]:
     """Return the commands before these files are removed."""
+    if user:
+        return ((*USER, "--quiet", "disable", "--now", DAEMON),)
     names = {PurePosixPath(file).name for file in files}
     units = [unit for unit in (*METRICS, DAEMON) if unit in names]
     now = ("--now",) if running else ()
     return (("systemctl", "--quiet", "disable", *now, *units),) if units else ()
 
 
-def after_removal(running: bool) -> tuple[Command, ...]:
+def after_removal(running: bool, *, user: bool = False) -> tuple[Command, ...]:
     """Return the commands after files were removed."""
+    if user:
+        return RELOAD_OF_USER
     return (("journalctl", "--update-catalog"), *((("systemctl", "daemon-reload"),) if running else ()))
 
 

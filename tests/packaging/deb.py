@@ -65,5 +65,8 @@ def install(machine: Machine, *packages: Path, with_others: bool = False) -> Non
     """Install packages with dpkg, and all of `PACKAGES` if wanted."""
     for package in packages:
         shutil.copy(package, machine.path("/srv"))
-    names = " ".join(f"/srv/{package.name}" for package in packages)
-    machine.run(["sh", "-c", f"dpkg --install {f'{PACKAGES}/*.deb' if with_others else ''} {names}"], timeout=BUILD)
+    files = [f"/srv/{package.name}" for package in packages]
+    if with_others:
+        files += [f"{PACKAGES}/{found.name}" for found in machine.path(PACKAGES).iterdir()]
+    if files:
+        machine.run(["dpkg", "--install", *files], timeout=BUILD)

@@ -67,6 +67,8 @@ def test_the_package_is_installed_used_and_purged(machine: Machine) -> None:
     assert states == ("active\n", "enabled\n")
     metrics = machine.run(["systemctl", "is-enabled", "deployd-metrics.socket"], check=False).stdout
     assert metrics == "disabled\n", "an open port is the administrator's decision"
+    of_users = machine.run(["systemctl", "--global", "is-enabled", "deployd"], check=False).stdout
+    assert of_users == "disabled\n", "a daemon of its own is each user's decision"
     machine.run(["systemctl", "start", "deployd-metrics.socket"])
     scrape = ["curl", "--silent", "--fail", "http://127.0.0.1:9967/metrics"]
     assert "\ndeployd_up 1.0\n" in machine.run(scrape).stdout

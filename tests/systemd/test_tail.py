@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from deployd.model.scope import of_user
 from deployd.systemd import tail
 from deployd.systemd.fields import LONGEST, harmless
 from deployd.systemd.notices import Account, Ended
@@ -99,6 +100,27 @@ def test_messages_of_systemd_are_left_out(no_listener: Path) -> None:
         wrote("Main process exited", "ef" * 16, INVOCATION_ID=OURS, _PID=1),
     ]
     assert last(Reader(entries), no_listener) == ("hello", "cannot execute it")
+
+
+@pytest.mark.parametrize(("unit", "identifier"), [("shop@1.service", "shop@1"), ("shop:hook.service", "shop")])
+def test_of_a_user_unit_a_late_line_is_found_by_its_identifier(no_listener: Path, unit: str, identifier: str) -> None:
+    names, began = of_user(1000, "/people/dora", {}).journal, time.monotonic() - 5
+    stamps = {
+        "__MONOTONIC_TIMESTAMP": SimpleNamespace(timestamp=timedelta(seconds=began + 1)),
+        "__REALTIME_TIMESTAMP": datetime.now(UTC),
+    }
+    own = {"_UID": 1000, "SYSLOG_IDENTIFIER": identifier, **stamps}
+    entries = [
+        wrote("late", "", **own),
+        wrote("of another user", "", **{**own, "_UID": 1001}),
+        wrote("of another unit", "", **{**own, "_SYSTEMD_USER_UNIT": "other.service"}),
+        wrote("of another instance", "", **{**own, "SYSLOG_IDENTIFIER": "shop@2"}),
+        wrote("known", "", **{**own, "_SYSTEMD_USER_UNIT": unit}),
+    ]
+    reader = Reader(entries)
+    tail = Tail(no_listener, lambda: reader, names=names)
+    assert asyncio.run(tail.last(OURS, unit, began)) == ("late", "known")
+    assert {f"SYSLOG_IDENTIFIER={identifier}", "_UID=1000"} <= set(reader.matches)
 
 
 def test_lines_without_an_invocation_id_are_found_by_unit(no_listener: Path) -> None:

@@ -19,8 +19,9 @@ from deployd_cli.text.words import printable, verbatim
 Entry = Mapping[str, Any]
 
 FIELDS = (
-    "MESSAGE", "MESSAGE_ID", "PRIORITY", "UNIT", "INVOCATION_ID", "USER_UNIT", "USER_INVOCATION_ID",
-    "DEPLOYD_GENERATION", "_PID", "_UID", "_SYSTEMD_UNIT", "_SYSTEMD_USER_UNIT", "_SYSTEMD_INVOCATION_ID",
+    "MESSAGE", "MESSAGE_ID", "PRIORITY", "SYSLOG_IDENTIFIER", "UNIT", "INVOCATION_ID", "USER_UNIT",
+    "USER_INVOCATION_ID", "DEPLOYD_GENERATION", "_PID", "_UID", "_SYSTEMD_UNIT", "_SYSTEMD_USER_UNIT",
+    "_SYSTEMD_INVOCATION_ID",
 )  # fmt: skip
 """The fields that are read."""
 
@@ -60,6 +61,8 @@ def origin(app: str, entry: Entry, names: JournalFields = SYSTEM.journal) -> Ori
     unit, speaker, invocation = field(entry, names.of_unit), "", field(entry, "_SYSTEMD_INVOCATION_ID")
     if _is_managers(entry, names):
         unit, speaker, invocation = field(entry, names.about_unit), "systemd", field(entry, names.about_invocation)
+    elif not unit and not names.has_extra and field(entry, "_UID") == names.owner:
+        unit = f"{field(entry, 'SYSLOG_IDENTIFIER')}.service"  # all that is known of a process that has ended
     if unit_name.instance_number(app, unit) is not None:
         return Origin(unit.removesuffix(".service"), speaker, invocation)
     if unit == DAEMON:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 
 from deployd.documents import Json
 from deployd.documents.status import history
@@ -51,8 +51,8 @@ class HistoryView:
             sockets = self._deployment.sockets(name)
             instances = (unit_name.instance(name, number) for number in self._history.instances(name))
             units = [unit_name.app_unit(name), *sockets, *instances]
-            fields = [self._names.about_unit, *([] if self._names.has_extra else [self._names.of_unit])]
-            return _any([f"DEPLOYD_APP={name}"], *([f"{field}={unit}"] for field in fields for unit in units))
+            about = ([f"{self._names.about_unit}={unit}"] for unit in units)
+            return _any([f"DEPLOYD_APP={name}"], *about, *self._written_by(units))
         if self._history.generation(name, generation) is None:
             raise InvalidRequest(f"{name} has no generation {generation}; see {advice.deployd()} history {name}")
         found = self._history.invocations(name, generation)
@@ -61,6 +61,13 @@ class HistoryView:
             *([f"_SYSTEMD_INVOCATION_ID={item}"] for item in found),
             *([f"{self._names.about_invocation}={item}"] for item in found),
         )
+
+    def _written_by(self, units: Iterable[str]) -> Iterator[list[str]]:
+        """Yield the matches for what these units wrote, if it has no field of ours. Of a process that has ended it may
+        not even have the unit, see `systemd.tail`."""
+        for unit in units if not self._names.has_extra else ():
+            yield [f"{self._names.of_unit}={unit}"]
+            yield [f"SYSLOG_IDENTIFIER={unit.removesuffix('.service')}", f"_UID={self._names.owner}"]
 
 
 def _any(*groups: list[str]) -> list[str]:

@@ -3,6 +3,7 @@
 Two traps. When systemd reports the end of a process, its last output may still be in journald's socket; therefore
 journald is asked to process it first (io.systemd.Journal.Synchronize, as `journalctl --sync` does; root only). And if
 journald reads it after the process has ended, the entry has no _SYSTEMD_INVOCATION_ID, but it has the unit.
+Of a user unit it has neither then, only what systemd said of the stream (SYSLOG_IDENTIFIER) and the user.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from deployd.model import unit_name
 from deployd.model.scope import SYSTEM, JournalFields
 from deployd.systemd.excerpt import excerpt, has_frames
 from deployd.systemd.fields import LONGEST, harmless, text
@@ -182,6 +184,10 @@ def _written(
         reader.add_disjunction()
     if unit and since is not None:
         reader.add_match(f"{names.of_unit}={unit}")
+        if not names.has_extra:
+            reader.add_disjunction()
+            for match in (f"SYSLOG_IDENTIFIER={_identifier(unit)}", f"_UID={names.owner}"):
+                reader.add_match(match)
     # Not Reader.this_boot(): in a container the sandbox of a service hides the boot ID, a mount in /proc/sys.
     began = since or 0.0
     earliest = time.time() - (time.monotonic() - began) - CLOCK_STEP
@@ -193,10 +199,24 @@ def _written(
         found = text(entry.get("_SYSTEMD_INVOCATION_ID"))
         if found == invocation_id or (not found and _before_exec(entry, invocation_id, unit, names)):
             yield entry
-        elif since is None or found or text(entry.get(names.of_unit)) != unit:
+        elif since is None or found or not _is_of(entry, unit, names):
             continue
         elif _monotonic(entry) >= began and _realtime(entry) >= earliest:
             yield entry
+
+
+def _is_of(entry: dict[str, Any], unit: str, names: JournalFields) -> bool:
+    """True if a process of the unit wrote the entry, as far as it says so."""
+    written_by = text(entry.get(names.of_unit))
+    if written_by or names.has_extra:
+        return written_by == unit
+    return text(entry.get("_UID")) == names.owner and text(entry.get("SYSLOG_IDENTIFIER")) == _identifier(unit)
+
+
+def _identifier(unit: str) -> str:
+    """Return SyslogIdentifier= of a unit: each instance has its own, commands of an app have the app's."""
+    name = unit.removesuffix(".service")
+    return name if "@" in name else unit_name.app(unit)
 
 
 def _before_exec(entry: dict[str, Any], invocation_id: str, unit: str, names: JournalFields) -> bool:

@@ -88,6 +88,10 @@ def test_of_a_user_the_fields_of_user_units_say_who_wrote_an_entry() -> None:
     assert is_repeated("shop", {**about, "MESSAGE_ID": "39f53479d3a045ac8e11786248231fbf"}, names)
     assert origin("shop", {**about, "_UID": "1001"}, names).speaker == ""
     assert origin("shop", {**own, "_SYSTEMD_USER_UNIT": "deployd.service"}, names).label == "deployd"
+    late = {"_UID": "1000", "SYSLOG_IDENTIFIER": "shop@3"}
+    assert origin("shop", late, names).label == "shop@3", "all that is known of a process that has ended"
+    assert origin("shop", {**late, "_UID": "1001"}, names).label == "uid 1001"
+    assert origin("shop", late).label == "uid 1000"
 
 
 fields = st.dictionaries(st.sampled_from([*FIELDS, "__REALTIME_TIMESTAMP"]), st.text() | st.lists(st.integers()))

@@ -13,6 +13,7 @@ import pytest
 
 from deployd.apps.caller import Caller
 from deployd.apps.release_access import agreed, seen, seen_release
+from deployd.apps.release_access import directory as directory_of
 from deployd.errors import AccessDenied, InvalidRequest, Refused
 from tests.state.four_rollouts import SETTINGS
 
@@ -54,6 +55,14 @@ def test_the_error_for_a_hidden_release_does_not_say_whether_it_exists(place: Pa
     hidden = ("closed/v1", "closed/none", "closed/none/deeper", "closed/file", "into", "nowhere", "releases/secret")
     assert len({error(path) for path in hidden}) == 1
     assert seen(ROOT, APP, str(place / "closed" / "v1"))[0] == str(place / "closed" / "v1")
+
+
+def test_only_who_can_list_it_learns_where_a_release_leads(place: Path) -> None:
+    (place / "into").symlink_to(place / "closed" / "v1")
+    for link, seen_by_all in (("current", f"{place}/releases/v1"), ("into", ""), ("none", "")):
+        app = replace(APP, release=f"{place}/{link}")
+        assert directory_of(NOBODY, app) == seen_by_all
+    assert directory_of(ROOT, replace(APP, release=f"{place}/into")) == f"{place}/closed/v1"
 
 
 def test_a_user_sees_releases_that_it_can_list(place: Path) -> None:

@@ -101,7 +101,7 @@ def read_the_last_words_of_an_app(stage: Stage) -> str:
 
 
 def look_into_closed_directories(stage: Stage) -> str:
-    """The user nobody learns by plan, check and releases which paths exist in closed directories or behind symlinks."""
+    """The user nobody learns by its queries which paths exist in closed directories or behind symlinks."""
     stage.deploy("v1")
     machine = stage.machine
     machine.run(["install", "-d", "-m", "700", "/var/closed", "/var/closed/dir", "/srv/closed"])
@@ -121,6 +121,7 @@ def look_into_closed_directories(stage: Stage) -> str:
     for release in ("/srv/closed/v1", "/srv/closed/none", "/var/closed/file"):
         stage.configure(release=release)
         shown = call(stage, "Check", "s", APP, path="/org/deployd1") + call(stage, "Releases")
+        shown += call(stage, "Units") + call(stage, "Changes")
         said.add((shown + call(stage, "Plan", "a{sv}", "0")).replace(release, "PATH"))
     if len(said) > 1:
         return f"the replies about the release in the app file differ: {said}"
@@ -154,7 +155,7 @@ def read_an_app_file_of_mode_0600(stage: Stage) -> str:
     def asked(text: str) -> str:
         machine.write(APP_FILE, text)
         machine.run(["chmod", "600", APP_FILE])
-        said = [call(stage, member) for member in ("Units", "Releases", "Describe", "History")]
+        said = [call(stage, member) for member in ("Units", "Changes", "Releases", "Describe", "History")]
         said.append(call(stage, "Plan", "a{sv}", "0") + call(stage, "Check", "s", "", path="/org/deployd1"))
         return "".join(said)
 
@@ -236,6 +237,7 @@ def have_hundreds_of_instances_simulated(stage: Stage) -> str:
 ODD: tuple[tuple[str, ...], ...] = (
     (OBJECT, "org.deployd1.App", "LogMatches", "t", str(2**31)),
     (OBJECT, "org.deployd1.App", "LogMatches", "t", str(2**64 - 1)),
+    (OBJECT, "org.deployd1.App", "GenerationsOf", "as", "2", "' OR 1", "f" * 32),
     (OBJECT, "org.deployd1.App", "Event", "t", str(2**64 - 1)),
     (OBJECT, "org.deployd1.App", "Plan", "a{sv}", "1", "canary_share", "d", "nan"),
     (OBJECT, "org.deployd1.App", "Plan", "a{sv}", "1", "canary", "u", str(2**32 - 1)),

@@ -36,7 +36,7 @@ class _Chosen:
     stays: str | None
     """The live release, None if that of the app file would take its place."""
     directory: str
-    """The directory to which the app file's release leads, or ""."""
+    """The directory to which the app file's release leads, as far as the caller can see that, or ""."""
 
 
 class DryRun:
@@ -117,7 +117,7 @@ class DryRun:
 
     async def _chosen(self, caller: Caller, name: str) -> _Chosen:
         app = self._generations.learned(await self._reader.load(caller, name))
-        directory = await self._pool.workers(caller).run(name, config.directory, app)
+        directory = await self._pool.workers(caller).run(name, release_access.directory, caller, app)
         return _Chosen(*self._generations.choose(app, directory), directory)
 
     async def _captured(self, caller: Caller, app: App) -> App:

@@ -75,6 +75,16 @@ def seen_release(caller: Caller, app: App, requested: str | None = None) -> str:
     raise _denied(caller, path)
 
 
+def directory(caller: Caller, app: App) -> str:
+    """Return the directory to which the release of the app file leads; "" if it leads to none, or the caller cannot see
+    that."""
+    if caller.trusted:
+        return config.directory(app)
+    with contextlib.suppress(AccessDenied, InvalidRequest, Refused):
+        return seen_release(caller, app)
+    return ""
+
+
 def captured(caller: Caller, app: App, digest: Digest) -> App:
     """Return the app with the contents of its environment files and credentials. Other users than root do not learn
     what is wrong with them. Raises AccessDenied and Refused."""

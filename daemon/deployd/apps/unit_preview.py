@@ -88,7 +88,9 @@ class UnitPreview:
             preview, directory=self._pins.generation_dir(app.name, number), digest=digest, names=caller.trusted
         )
         try:
-            directory = await run(config.directory, app)
+            directory = await run(release_access.directory, caller, app)
+            if not directory and not caller.trusted:
+                raise AccessDenied(f"user {caller.uid} cannot list the release {app.release}; try again as root")
             app = await run(release_access.captured, caller, app, digest)
             _, stays = self._generations.choose(app, directory)
             return await run(show, app, number, stays or directory or app.release), None

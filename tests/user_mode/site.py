@@ -103,11 +103,6 @@ class Site(Stage):
     def systemctl(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self.run("systemctl", "--user", *argv, check=check)
 
-    @property
-    def bus(self) -> str:
-        """The address of the user's bus for this process: root may connect."""
-        return f"unix:path=/proc/{self.machine.leader_pid}/root{self.runtime}/bus"
-
 
 @contextmanager
 def of_roots(machine: Machine) -> Iterator[None]:

@@ -182,6 +182,16 @@ def test_app_files_of_others_are_not_believed(site: Site) -> None:
     site.machine.run(["chmod", "o-w", APPS])
 
 
+@pytest.mark.parametrize("user", ["nobody", "root"])
+def test_other_users_do_not_reach_the_daemon(site: Site, user: str) -> None:
+    site.deploy("v1")
+    command = ["deployd", "--user", "scale", APP, "2"]
+    refused = site.machine.run(command, user=user, env=site.environment, check=False)
+    assert refused.returncode == 5
+    assert f"unix:path={site.runtime}/bus cannot be reached: " in refused.stderr
+    assert site.status()["desired"] == INSTANCES
+
+
 def test_setup_can_be_repeated_and_undone(site: Site) -> None:
     site.deploy("v1")
     before, unit = site.invocations(), site.machine.path(f"{HOME}/.local/share/systemd/user/deployd.service")

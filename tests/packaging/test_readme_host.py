@@ -21,7 +21,8 @@ SOURCE = "/usr/local/src/deployd"
 COPY = "tar --create --exclude=__pycache__ --exclude='./.*' --exclude=./dist . | tar --extract --directory \"$1\""
 TYPED = 600.0
 """Seconds that a command may take."""
-PACKAGE, VENV = readme.installing()
+PACKAGE, VENV, _ = readme.installing()
+"""The last one, of a user, needs pipx and thus a network; tests/user_mode has its `deployd --user setup`."""
 
 
 @pytest.fixture(params=SUITES)

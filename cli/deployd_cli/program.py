@@ -43,6 +43,7 @@ GROUPS = {
         "plan": "plan",
         "rollout": "rollout",
         "rollback": "rollout",
+        "run": "run",
         "restart": "rollout",
         "scale": "rollout",
         "remove": "control",

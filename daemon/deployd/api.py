@@ -50,6 +50,7 @@ CHANGES = frozenset(
         "Abort",
         "SetWeight",
         "Remove",
+        "Run",
     )
 )
 """Methods that may need the consent of polkit."""
@@ -218,6 +219,26 @@ class Client:
     async def remove(self, app: str, *, timeout: float = DAY) -> None:
         """Remove the app and wait until its instances have stopped; each has a timeout."""
         await self._call(app, "Remove", timeout=timeout)
+
+    async def run(
+        self,
+        app: str,
+        command: list[str],
+        *,
+        release: str = "",
+        stdin: int = 0,
+        stdout: int = 1,
+        stderr: int = 2,
+        terminal: str = "",
+        timeout: float = BEGIN_TIMEOUT,
+    ) -> Json:
+        """Run a command in a release, with these descriptors of this process, to its end; return its result.
+
+        With a `terminal`, the value of TERM, `stdin` is a pseudo-terminal that is to control the command.
+        """
+        numbers = {"stdin": ("u", stdin), "stdout": ("u", stdout), "stderr": ("u", stderr)}
+        options = {**numbers, **_options(release=release, terminal=terminal)}
+        return json_object(*await self._call(app, "Run", "asa{sv}", [command, options], timeout=timeout))
 
     def watch(self, app: str) -> Watch:
         """Return a context to enter before the rollout begins, so that none of its events is missed."""

@@ -14,6 +14,7 @@ from deployd.apps.history_recovery import HistoryRecovery
 from deployd.apps.history_view import HistoryView
 from deployd.apps.installer import Installer
 from deployd.apps.inventory import Inventory
+from deployd.apps.one_off_commands import OneOffCommands
 from deployd.apps.reader_pool import ReaderPool
 from deployd.apps.registry import Registry
 from deployd.apps.reloading import Reloading
@@ -29,6 +30,7 @@ from deployd.apps.unit_preview import UnitPreview
 from deployd.apps.weights import Weights
 from deployd.bus import Bus
 from deployd.files.workers import Workers
+from deployd.instances.commands import Commands
 from deployd.model.app import App
 from deployd.model.probation import Probation
 from deployd.model.scope import Scope
@@ -51,6 +53,7 @@ from deployd.state.pins import Pins
 from deployd.systemd.complaints import ComplaintCounter
 from deployd.systemd.manager import Systemd
 from deployd.systemd.mounts import Mounts
+from deployd.systemd.transient import Transient
 from deployd.units.deployment import Deployment
 
 log = logging.getLogger(__name__)
@@ -71,6 +74,8 @@ class Assembly:
         pins: Pins,
         deployment: Deployment,
         hooks: Hooks,
+        transient: Transient,
+        commands: Commands,
         workers: Workers,
     ) -> None:
         self._scope = scope
@@ -80,6 +85,8 @@ class Assembly:
         self._pins = pins
         self._deployment = deployment
         self._hooks = hooks
+        self._transient = transient
+        self._commands = commands
         self._teardown = teardown
         self.pool = ReaderPool()
         self.files = AppFiles(scope.apps, self.pool.root)
@@ -178,6 +185,7 @@ class Assembly:
             RolloutControl(under_way, self._releases, self.rollback_goal),
             Weights(registry, under_way, self._load, self.generations, deployment),
             self._removal,
+            OneOffCommands(bus, self.generations, self._transient, self._commands),
         )
         methods = {
             MANAGER: manager(registry, statuses, reader, self.reloading, self.recovery),

@@ -201,6 +201,8 @@ class Daemon:
             pins=pins,
             deployment=deployment,
             hooks=hooks,
+            transient=transient,
+            commands=commands,
             workers=workers,
         )
 

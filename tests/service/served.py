@@ -15,6 +15,7 @@ from deployd.apps.file_reader import FileReader
 from deployd.apps.history_recovery import HistoryRecovery
 from deployd.apps.history_view import HistoryView
 from deployd.apps.inventory import Inventory
+from deployd.apps.one_off_commands import OneOffCommands
 from deployd.apps.registry import Registry
 from deployd.apps.reloading import Reloading
 from deployd.apps.removal import Removal
@@ -53,6 +54,7 @@ CHANGES: Calls = {
     (APP, "Abort"): [{}],
     (APP, "SetWeight"): [2, 0.1, {}],
     (APP, "Remove"): [],
+    (APP, "Run"): [["true"], {}],
 }
 READS: Calls = {
     (MANAGER, "ListApps"): [],
@@ -79,6 +81,7 @@ SIGNATURES = {
     "LogMatches": "t",
     "GenerationsOf": "as",
     "HistoryBefore": "t",
+    "Run": "asa{sv}",
     "Event": "t",
 }
 
@@ -114,7 +117,7 @@ class Served:
                     self.comparer,
                     self.signals,
                 ),
-                app_writers(self.requests, self.control, self.weights, self.removal),
+                app_writers(self.requests, self.control, self.weights, self.removal, self.one_off),
             ),
         }
         consent = Consent(self.polkit, files, generations, self.rollback_goal)
@@ -156,6 +159,8 @@ class Served:
         self.control = create_autospec(RolloutControl, instance=True)
         self.weights = create_autospec(Weights, instance=True)
         self.removal = create_autospec(Removal, instance=True)
+        self.one_off = create_autospec(OneOffCommands, instance=True)
+        self.one_off.run.return_value = {"answer": "run"}
 
     def require_unchanged(self) -> None:
         """Fail if anything was asked to change."""

@@ -104,6 +104,8 @@ class Site:
             pins=pins,
             deployment=deployment,
             hooks=hooks,
+            transient=transient,
+            commands=commands,
             workers=Workers(),
         )
         for name in ("bad", "demo", "new"):
@@ -113,6 +115,7 @@ class Site:
         self.uid = 0
         self.runner = asyncio.Runner()  # one event loop for all calls, as in the daemon
         bus = create_autospec(Bus, instance=True)
+        bus.call.side_effect = BusError("org.freedesktop.DBus.Error.NameHasNoOwner", "the caller is gone")
         bus.credentials = AsyncMock(side_effect=lambda _: Credentials(self.uid, frozenset({self.uid})))
         self.service = apps.service(bus, create_autospec(Polkit, instance=True), Signals(bus))
 

@@ -39,6 +39,7 @@ def test_every_method_of_the_description_is_served(serve: Serve) -> None:
             assert answers[APP, member] == 8
         for member in ("Pause", "Resume", "Abort", "Remove"):
             assert answers[APP, member] is None
+        assert json.loads(answers[APP, "Run"]) == {"answer": "run"}
         named = {
             (interface.name, method.name)
             for interface in introspection.Node.parse(description()).interfaces

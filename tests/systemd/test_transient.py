@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -32,7 +34,10 @@ class Manager:
         self.refuse: Exception | None = None
         self.loaded: list[str] = []
 
-    async def start_transient(self, unit: str, properties: Properties) -> asyncio.Future[str]:
+    async def start_transient(
+        self, unit: str, properties: Properties, descriptors: Sequence[int] = ()
+    ) -> asyncio.Future[str]:
+        self.descriptors = tuple(descriptors)
         self.started.append((unit, properties))
         if self.refuse is not None:
             raise self.refuse
@@ -117,6 +122,20 @@ def test_a_command_has_the_settings_of_the_instances() -> None:
 def test_nothing_in_a_command_is_expanded() -> None:
     argv = of(APP, "/bin/$HOME", "$A", "${A}", "$$", "%i")["ExecStart"][1][0]
     assert argv == ["/bin/$HOME", ["/bin/$$HOME", "$$A", "$${A}", "$$$$", "%i"], False]
+
+
+def test_standard_streams_are_descriptors_a_terminal_or_a_file() -> None:
+    manager = Manager()
+    command = replace(COMMAND, standard=(7, 7, 9), timeout=math.inf)
+    asyncio.run(transient(manager).run(UNIT, command))
+    assert manager.descriptors == (7, 7, 9)
+    properties = command.properties()
+    found = [properties[f"Standard{name}FileDescriptor"] for name in ("Input", "Output", "Error")]
+    assert found == [("h", 0), ("h", 1), ("h", 2)]
+    assert properties["TimeoutStartUSec"] == ("t", 2**64 - 1)
+    properties = replace(COMMAND, terminal="/dev/pts/3").properties()
+    assert (properties["TTYPath"], properties["StandardError"]) == (("s", "/dev/pts/3"), ("s", "tty"))
+    assert replace(COMMAND, stdin="/run/x").properties()["StandardInputFile"] == ("s", "/run/x")
 
 
 def test_lists_are_added_to_those_of_the_instances() -> None:

@@ -70,7 +70,8 @@ def marshal(body: list[Any], **fields: Any) -> bytes:
         if fields.get("signature", "") == "s" * len(body) and all(isinstance(item, str) for item in body):
             data = _of_strings(body, **fields)
         else:
-            data = bytes(Message(body=[_wrap(item) for item in body], **fields)._marshall())
+            message = Message(body=[_wrap(item) for item in body], **fields)
+            data = bytes(message._marshall(negotiate_unix_fd=bool(message.unix_fds)))
     except Exception as error:  # dbus-next's own errors, and those of encode(), pack() and others inside it
         raise Unsendable(f"the body does not match its signature: {readable(repr(error), 200)}") from error
     if len(data) > MOST_BYTES:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dbus_next import MessageFlag
@@ -45,7 +45,14 @@ class Calls:
         transport.disconnected.add_done_callback(lambda _: self._lost())
 
     async def call(
-        self, destination: str, call: Outgoing, *, timeout: float, interactive: bool, signatures: bool
+        self,
+        destination: str,
+        call: Outgoing,
+        *,
+        timeout: float,
+        interactive: bool,
+        signatures: bool,
+        descriptors: Sequence[int] = (),
     ) -> list[Any]:
         """See Bus.call."""
         what, sent = f"{call[1]}.{call[2]} of {destination}", False
@@ -53,7 +60,7 @@ class Calls:
         try:
             async with asyncio.timeout(timeout):
                 await slots.acquire()
-                reply = self._send(slots, destination, call, interactive)
+                reply = self._send(slots, destination, call, interactive, descriptors)
                 sent = True
                 header, data = await reply
         except TimeoutError:
@@ -66,7 +73,12 @@ class Calls:
         return _values(what, header, data, signatures=signatures)
 
     def _send(
-        self, slots: asyncio.Semaphore, destination: str, call: Outgoing, interactive: bool
+        self,
+        slots: asyncio.Semaphore,
+        destination: str,
+        call: Outgoing,
+        interactive: bool,
+        descriptors: Sequence[int],
     ) -> asyncio.Future[tuple[Header | None, bytes]]:
         """Send a call that holds one of the slots; return a future for its reply. Raises BusError."""
         reply: asyncio.Future[tuple[Header | None, bytes]] = asyncio.get_running_loop().create_future()
@@ -78,7 +90,7 @@ class Calls:
                 reply.set_result((header, data))
 
         try:
-            self.ask(settle, destination, call, interactive=interactive)
+            self.ask(settle, destination, call, interactive=interactive, descriptors=descriptors)
         except BaseException:
             slots.release()
             raise
@@ -86,7 +98,15 @@ class Calls:
             self._lost()
         return reply
 
-    def ask(self, settle: Settle | None, destination: str, call: Outgoing, *, interactive: bool = False) -> None:
+    def ask(
+        self,
+        settle: Settle | None,
+        destination: str,
+        call: Outgoing,
+        *,
+        interactive: bool = False,
+        descriptors: Sequence[int] = (),
+    ) -> None:
         """Send a call and have `settle` called with its reply; None means that no reply is wanted. Raises BusError."""
         path, interface, member, signature, body = call
         serial = self._transport.next_serial()
@@ -101,12 +121,13 @@ class Calls:
                 member=member,
                 signature=signature,
                 flags=flags if settle is not None else MessageFlag.NO_REPLY_EXPECTED,
+                **({"unix_fds": list(descriptors)} if descriptors else {}),
             )
         except Unsendable as error:
             raise BusError(ERROR + "InvalidArgs", f"{interface}.{member} was not called: {error}") from error
         if settle is not None:
             self._asked[serial] = _Asked(destination, self._owners.get(destination, ""), settle)
-        self._transport.write(data)
+        self._transport.write(data, descriptors)
 
     def wants(self, header: Header) -> bool:
         """True if this replies to a pending call and was sent by its destination (or by the bus in its place)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dbus_next import MessageType, NameFlag, RequestNameReply
@@ -68,8 +68,11 @@ class Bus:
         timeout: float = DEFAULT_TIMEOUT,
         interactive: bool = False,
         signatures: bool = False,
+        descriptors: Sequence[int] = (),
     ) -> list[Any]:
         """Call a method and return the body of the reply, variants unwrapped.
+
+        `descriptors` are files to send: a value of type ``h`` in the body is an index of them.
 
         `interactive`: the callee may have the user authenticate, for example with a password, before it replies.
         `signatures`: the values of an a{sv} are pairs of signature and value, which can be sent as they are.
@@ -80,7 +83,12 @@ class Bus:
         self._track(destination)  # replies are accepted from its owner only
         call = (path, interface, member, signature, body)
         return await self._calls.call(
-            destination, call, timeout=timeout, interactive=interactive, signatures=signatures
+            destination,
+            call,
+            timeout=timeout,
+            interactive=interactive,
+            signatures=signatures,
+            descriptors=descriptors,
         )
 
     async def subscribe(

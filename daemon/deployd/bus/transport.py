@@ -7,7 +7,8 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from dbus_next import BusType
 from dbus_next.aio import MessageBus
@@ -28,6 +29,10 @@ def unreachable(address: str | None, reason: object) -> Unreachable:
     return Unreachable(f"{bus} cannot be reached: {reason}")
 
 
+Ancillary = Sequence[tuple[int, int, Any]]
+"""As socket.sendmsg() takes it."""
+
+
 class _Patient:
     """A socket for dbus-next's writer, which fails on a full buffer (altdesktop/python-dbus-next#153).
 
@@ -37,14 +42,25 @@ class _Patient:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._ancillary: Ancillary = []
+        """What the next data has to be sent with."""
 
     def send(self, data: memoryview) -> int:
         try:
-            return self._sock.send(data)
+            if not self._ancillary:
+                return self._sock.send(data)
+            sent = self._sock.sendmsg([data], self._ancillary)
+            self._ancillary = []
+            return sent
         except BlockingIOError:
             return 0
         except ConnectionError:
             return len(data)  # an exception would end up in a future that is never awaited
+
+    def sendmsg(self, buffers: Sequence[memoryview], ancillary: Ancillary) -> int:
+        # The writer forgets the descriptors whether they were sent or not.
+        self._ancillary = ancillary
+        return self.send(buffers[0])
 
 
 class Transport:
@@ -73,6 +89,7 @@ class Transport:
     def start(self, stream: Stream, take: Callable[[Header, bytes], None]) -> None:
         """Split the incoming data with `stream`, and call `take` with each message."""
         self._connection._writer.sock = _Patient(self._connection._sock)
+        self._connection._writer.negotiate_unix_fd = True
         # The value is not used, but dbus-next does not write without one.
         self._connection.unique_name = "unknown"  # type: ignore[assignment]
         self._loop.add_reader(self._connection._fd, self._read, stream, take)
@@ -80,11 +97,16 @@ class Transport:
     def next_serial(self) -> int:
         return int(self._connection.next_serial())
 
-    def write(self, data: bytes) -> None:
-        """Queue `data` for writing; do nothing when the connection is lost."""
-        if not self._connection._disconnected:
-            self._connection._writer.messages.put_nowait((data, [], None))
-            self._connection._writer.schedule_write()
+    def write(self, data: bytes, descriptors: Sequence[int] = ()) -> None:
+        """Queue `data` for writing, with copies of descriptors; do nothing when the connection is lost."""
+        if self._connection._disconnected:
+            return
+        copies, written = [os.dup(descriptor) for descriptor in descriptors], None
+        if copies:
+            written = self._loop.create_future()
+            written.add_done_callback(lambda _: _close_all(copies))
+        self._connection._writer.messages.put_nowait((data, copies, written))
+        self._connection._writer.schedule_write()
 
     async def close(self) -> None:
         """Disconnect, within a second."""
@@ -115,21 +137,34 @@ class Transport:
 
 
 async def _authenticate(sock: socket.socket) -> None:
-    """Authenticate with EXTERNAL, that is by the credentials of the socket. Raises OSError, EOFError and ValueError.
+    """Authenticate with EXTERNAL, that is by the credentials of the socket, and agree on sending descriptors. Raises
+    OSError, EOFError and ValueError.
 
-    dbus-next's own authentication loops endlessly if the bus disconnects meanwhile.
+    dbus-next's own authentication loops endlessly if the bus disconnects meanwhile. Descriptors that others send are
+    dropped by the kernel, because no read of ours asks for them.
     """
-    loop = asyncio.get_running_loop()
-    await loop.sock_sendall(sock, b"\0AUTH EXTERNAL %s\r\n" % str(os.getuid()).encode().hex().encode())
-    line = b""
-    while not line.endswith(b"\r\n") and len(line) < MOST_LINE:
+    uid = str(os.getuid()).encode().hex().encode()
+    await _ask(sock, b"\0AUTH EXTERNAL %s\r\n" % uid, b"OK ")
+    await _ask(sock, b"NEGOTIATE_UNIX_FD\r\n", b"AGREE_UNIX_FD")
+    await asyncio.get_running_loop().sock_sendall(sock, b"BEGIN\r\n")
+
+
+async def _ask(sock: socket.socket, line: bytes, expected: bytes) -> None:
+    """Send a line of the authentication protocol. Raises ValueError if the reply does not begin as `expected`."""
+    loop, reply = asyncio.get_running_loop(), b""
+    await loop.sock_sendall(sock, line)
+    while not reply.endswith(b"\r\n") and len(reply) < MOST_LINE:
         data = await loop.sock_recv(sock, MOST_LINE)
         if not data:
             raise EOFError("the bus closed the connection")
-        line += data
-    if not line.startswith(b"OK "):
-        raise ValueError(f"the bus replied {readable(line.decode(errors='replace').strip(), 80)}")
-    await loop.sock_sendall(sock, b"BEGIN\r\n")
+        reply += data
+    if not reply.startswith(expected):
+        raise ValueError(f"the bus replied {readable(reply.decode(errors='replace').strip(), 80)}")
+
+
+def _close_all(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _close(connection: MessageBus) -> None:

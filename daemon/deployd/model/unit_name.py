@@ -14,6 +14,7 @@
 | a hook | NAME:hook.service |
 | a hook that reports something | NAME:notification.service |
 | the analysis of a rollout | NAME:analysis.service |
+| a command of `deployd run` | NAME:run-LABEL.service |
 | what is failed while the app is down | NAME:health.service |
 | a run of a probe that is a command | NAME:probe-N-LABEL.service |
 
@@ -161,6 +162,11 @@ def hook(app: str) -> str:
 def notification(app: str) -> str:
     """Return the name of the transient unit of a hook that reports something."""
     return labelled(app, "notification")
+
+
+def run(app: str, label: str) -> str:
+    """Return the name of the transient unit of a command that a user runs."""
+    return labelled(app, f"run-{label}")
 
 
 def analysis(app: str) -> str:

@@ -49,6 +49,11 @@ class Generations:
             raise InvalidRequest(f"{name} has no generation {number}; see {advice.deployd()} history {name}")
         return found
 
+    def newest_of(self, name: str, release: str) -> Generation | None:
+        """Return the newest generation that has a release, or None."""
+        number = max((item.number for item in self._history.past(name) if item.release == release), default=None)
+        return None if number is None else self._history.generation(name, number)
+
     def releases(self, name: str) -> frozenset[str]:
         """Return the releases of all generations of an app."""
         return frozenset(item.release for item in self._history.past(name))

@@ -17,6 +17,8 @@ class Action(StrEnum):
     SCALE = "org.deployd1.scale"
     CONFIGURE = "org.deployd1.configure"
     REMOVE = "org.deployd1.remove"
+    RUN = "org.deployd1.run"
+    """Run any command as the user of the app."""
     READ_LOGS = "org.deployd1.read-logs"
     """No method needs it: it adds journal lines to what a method returns."""
 
@@ -34,8 +36,12 @@ NEEDED: Mapping[str, Action] = {
     "Reload": Action.CONFIGURE,
     "Repair": Action.CONFIGURE,
     "Remove": Action.REMOVE,
+    "Run": Action.RUN,
 }
 """By method. The daemon does not start if a method that changes something is missing."""
+
+NEEDS_CALLER = frozenset({"Run"})
+"""Methods that change something and are passed the caller."""
 
 SUPERSEDE = "supersede"
 """An option of methods that begin a rollout. It ends the one in progress, as Abort does, so it needs Action.PAUSE."""

@@ -6,6 +6,7 @@ In user mode the user as which deployd runs may do what root may, and no other u
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ from deployd.service.authority import Authority
 
 NAMES_RELEASE = frozenset({"Rollout", "Apply"})
 """Methods that take a release, from the app file or from their options."""
+KEEPS_RELEASE = NAMES_RELEASE | {"Run"}
+"""Methods that must use the release that polkit has agreed to."""
 
 
 class Consent:
@@ -39,18 +42,20 @@ class Consent:
     async def obtain(
         self, caller: Caller, action: Action, member: str, app: str, arguments: Sequence[Any]
     ) -> str | None:
-        """Return the release that polkit has agreed to, which Rollout and Apply must use; None if any is allowed.
+        """Return the release that polkit has agreed to, for methods that must use it; None if any is allowed.
 
         Raises AccessDenied, and BusError (LimitsExceeded).
         """
         if caller.trusted:
             return None
         details = {"app": app, "verb": verb(member), "release": await self._release(caller, member, app, arguments)}
+        if member == "Run":
+            details["command"] = config.one_line(shlex.join(arguments[0]))
         await self._authority.authorise(caller, action, details)
         if any(isinstance(options, dict) and options.get(SUPERSEDE) for options in arguments):
             live = await self._release(caller, SUPERSEDE, app, arguments)
             await self._authority.authorise(caller, Action.PAUSE, {"app": app, "verb": SUPERSEDE, "release": live})
-        return details["release"] if member in NAMES_RELEASE else None
+        return details["release"] if member in KEEPS_RELEASE else None
 
     async def reads_logs(self, caller: Caller, app: str) -> bool:
         """True if the caller may see what `app` wrote to the journal; what several apps wrote, for ""."""
@@ -77,6 +82,8 @@ class Consent:
         with contextlib.suppress(DeploydError):
             if member == "Rollback":
                 return self._rollback_goal.find(app, arguments[0], past_irreversible=True).release
+            if member == "Run" and isinstance(arguments[1].get("release"), str):
+                return str(arguments[1]["release"])
             current = self._generations.current(app)
             return current.release if current is not None else ""
         return ""

@@ -21,8 +21,8 @@ from deployd.bus import Bus, BusError, MethodCall, Reply, variant
 from deployd.errors import AccessDenied, DeploydError, InvalidFile
 from deployd.model import unit_name
 from deployd.service import disclosure
-from deployd.service.actions import NEEDED, Action
-from deployd.service.consent import NAMES_RELEASE, Consent
+from deployd.service.actions import NEEDED, NEEDS_CALLER, Action
+from deployd.service.consent import KEEPS_RELEASE, Consent
 from deployd.service.introspection import (
     APP,
     APPS,
@@ -115,7 +115,8 @@ class Service:
         arguments = [app, *body] if app else body
         if entry.action is not None:
             agreed = await self._consent.obtain(caller, entry.action, member, app, body)
-            result = entry.run(*arguments, *([agreed] if member in NAMES_RELEASE else []))
+            more = [*([agreed] if member in KEEPS_RELEASE else []), *([caller] if member in NEEDS_CALLER else [])]
+            result = entry.run(*arguments, *more)
         else:
             result = entry.run(caller, *arguments)
         return await result if isinstance(result, Awaitable) else result

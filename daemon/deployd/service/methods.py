@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from deployd.apps.caller import Caller
 from deployd.apps.comparer import PublicComparer
 from deployd.apps.dry_run import DryRun
 from deployd.apps.file_reader import FileReader
 from deployd.apps.history_recovery import HistoryRecovery
 from deployd.apps.history_view import HistoryView
 from deployd.apps.inventory import Inventory
+from deployd.apps.one_off_commands import OneOffCommands
 from deployd.apps.registry import Registry
 from deployd.apps.reloading import Reloading
 from deployd.apps.removal import Removal
@@ -21,6 +23,7 @@ from deployd.apps.statuses import Statuses
 from deployd.apps.unit_preview import UnitPreview
 from deployd.apps.weights import Weights
 from deployd.config import one_line
+from deployd.documents import Json
 from deployd.errors import InvalidRequest
 from deployd.model import advice
 from deployd.model.generation import Cause
@@ -85,7 +88,9 @@ def app_readers(
     }
 
 
-def app_writers(requests: Requests, control: RolloutControl, weights: Weights, removal: Removal) -> Table:
+def app_writers(
+    requests: Requests, control: RolloutControl, weights: Weights, removal: Removal, one_off: OneOffCommands
+) -> Table:
     """Return the methods of org.deployd1.App that change something."""
 
     async def apply(app: str, options: Options, agreed: str | None) -> int:
@@ -107,6 +112,10 @@ def app_writers(requests: Requests, control: RolloutControl, weights: Weights, r
         _checked(options)
         await weights.set(app, _number(app, generation), share)
 
+    async def run(app: str, argv: list[str], options: Options, agreed: str | None, caller: Caller) -> Json:
+        known = _checked(options, release=str, stdin=int, stdout=int, stderr=int, terminal=str)
+        return await one_off.run(app, argv, caller, **{**known, **({} if agreed is None else {"release": agreed})})
+
     return {
         "Apply": apply,
         "Rollout": rollout,
@@ -118,6 +127,7 @@ def app_writers(requests: Requests, control: RolloutControl, weights: Weights, r
         "Abort": lambda app, options: control.abort(app, **_checked(options, past_irreversible=bool)),
         "SetWeight": set_weight,
         "Remove": removal.remove,
+        "Run": run,
     }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from deployd.bus import Bus, Signal, variant
@@ -180,14 +180,17 @@ class Systemd:
         """Queue a restart job; see start."""
         return await self._job("RestartUnit", unit)
 
-    async def start_transient(self, unit: str, properties: Mapping[str, tuple[str, Any]]) -> asyncio.Future[str]:
+    async def start_transient(
+        self, unit: str, properties: Mapping[str, tuple[str, Any]], descriptors: Sequence[int] = ()
+    ) -> asyncio.Future[str]:
         """Create a unit with `properties` (name to signature and value) and queue its start job; see start.
 
-        With AddRef among them it stays loaded until `release`, or until deployd leaves the bus. Raises UnitExists.
+        A value of type ``h`` is an index of `descriptors`. With AddRef the unit stays loaded until `release`, or until
+        deployd leaves the bus. Raises UnitExists.
         """
         body = [unit, "fail", [[name, variant(*value)] for name, value in properties.items()], []]
         with self._jobs.listening():
-            (path,) = await self._proxy.call("StartTransientUnit", "ssa(sv)a(sa(sv))", body)
+            (path,) = await self._proxy.call("StartTransientUnit", "ssa(sv)a(sa(sv))", body, descriptors=descriptors)
             return self._jobs.end(path, unit)
 
     async def release(self, unit: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from deployd.bus import DBUS, Bus, BusError
@@ -43,11 +43,19 @@ class Proxy:
         self._timeout = timeout
 
     async def call(
-        self, member: str, signature: str = "", body: list[Any] | None = None, timeout: float | None = None
+        self,
+        member: str,
+        signature: str = "",
+        body: list[Any] | None = None,
+        timeout: float | None = None,
+        descriptors: Sequence[int] = (),
     ) -> list[Any]:
         """Call a method of the manager. Raises UnitExists and UnitRefused where the error says so."""
+        limit = timeout or self._timeout
         try:
-            return await self._bus.call(NAME, PATH, MANAGER, member, signature, body, timeout=timeout or self._timeout)
+            return await self._bus.call(
+                NAME, PATH, MANAGER, member, signature, body, timeout=limit, descriptors=descriptors
+            )
         except BusError as error:
             if error.name == UNIT_EXISTS:
                 raise UnitExists(error.message.rstrip(".")) from error

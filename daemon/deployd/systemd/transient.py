@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import os
 import posixpath
 import time
@@ -34,6 +35,9 @@ JOB_MARGIN = 30.0
 CRITICAL = 2
 """LOG_CRIT. With this LogLevelMax= systemd writes nothing about a unit to the journal."""
 
+INFINITY = 2**64 - 1
+"""USEC_INFINITY of systemd."""
+
 _OVER = ("inactive", "failed")
 
 
@@ -46,7 +50,7 @@ class Command:
     description: str
     directory: str
     timeout: float
-    """The time after which it gets SIGTERM, and `stop_timeout` later SIGKILL."""
+    """The time after which it gets SIGTERM, and `stop_timeout` later SIGKILL; infinity for none."""
     stop_timeout: float = 10.0
     environment: Mapping[str, str] = field(default_factory=dict)
     """Readable by everyone, like all properties of units: no secrets."""
@@ -55,6 +59,10 @@ class Command:
     identifier: str = ""
     stdin: str = ""
     """The path of a file that systemd opens, as root, for its standard input; "" for none."""
+    standard: tuple[int, int, int] | None = None
+    """Descriptors of this process to pass as standard input, output and error; without them, the journal."""
+    terminal: str = ""
+    """The path of a terminal that is to control the command, and to be all of these; "" for none."""
     quiet: bool = False
     """Write nothing to the journal, neither its output nor systemd's messages about it."""
     settings: ServiceSettings = field(default_factory=dict)
@@ -117,8 +125,7 @@ class Command:
         }
         if self.identifier:
             found["SyslogIdentifier"] = "s", self.identifier
-        if self.stdin:
-            found["StandardInputFile"] = "s", self.stdin
+        found |= self._standard()
         if self.quiet:
             found["LogLevelMax"] = "i", CRITICAL
             # journald forgets LogLevelMax= with the unit, and may read the output later than that.
@@ -132,6 +139,15 @@ class Command:
             before = self.settings[key][1] if key in self.settings and isinstance(value, list) else []
             found[key] = signature, [*before, *value] if isinstance(value, list) else value
         return found
+
+    def _standard(self) -> dict[str, tuple[str, Any]]:
+        """Return the properties of standard input, output and error that differ from those of a service."""
+        names = ("StandardInput", "StandardOutput", "StandardError")
+        if self.terminal:
+            return {"TTYPath": ("s", self.terminal), **dict.fromkeys(names, ("s", "tty"))}
+        if self.standard is not None:
+            return {f"{name}FileDescriptor": ("h", index) for index, name in enumerate(names)}
+        return {"StandardInputFile": ("s", self.stdin)} if self.stdin else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +203,7 @@ class Transient:
         """
         began = time.monotonic()
         try:
-            job = await self._systemd.start_transient(unit, command.properties())
+            job = await self._systemd.start_transient(unit, command.properties(), command.standard or ())
         except UnitExists:
             raise
         except (SystemdError, asyncio.CancelledError):
@@ -223,7 +239,7 @@ class Transient:
     async def _end(self, unit: str, job: asyncio.Future[str] | None, within: float) -> dict[str, Any]:
         """Wait `within` seconds for the end of the unit's jobs, and read the properties of its result."""
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(within if math.isfinite(within) else None):
                 while job is not None:
                     await job
                     # `systemctl stop` replaces the start job, and after a daemon-reexec the result is unknown.
@@ -262,4 +278,4 @@ def _outcome(seen: Mapping[str, Any], seconds: float, timeout: float) -> Outcome
 
 
 def _microseconds(seconds: float) -> int:
-    return max(1, round(seconds * 1e6))
+    return max(1, round(seconds * 1e6)) if math.isfinite(seconds) else INFINITY

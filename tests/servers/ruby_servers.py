@@ -10,6 +10,15 @@ from tests.servers.server import APPS, Server
 PROBE: dict[str, Any] = {"gate": {"probe": {"http": "/_status"}}}
 FILES = {"config.ru": APPS / "config.ru"}
 
+CLOSES = (
+    "when it stops, it closes connections whose request has not arrived yet, kept ones as well: enable_keep_alives"
+    " false (Puma 6.5) closes each after its response instead"
+)
+HANGS = (
+    "In 166 rollouts on a busy machine, steered, 11 of 668 new processes hung soon after their start: they served"
+    " connections that clients had kept, accepted no others (151 of 363,824 requests timed out) and did not end at"
+    " SIGTERM"
+)
 PUMA = Server(
     "puma",
     "puma, rack",
@@ -18,11 +27,11 @@ PUMA = Server(
     FILES,
     "/usr/bin/puma --version",
     debian=("puma", "ruby-sd-notify"),
-    note="when it stops, it closes connections whose request has not arrived yet, kept ones as well: "
-    "enable_keep_alives false (Puma 6.5) closes each after its response instead. In a run of 19 rollouts, steered, "
-    "105 of 52,897 requests got no answer for 10 s; the cause is not known, and 96 later rollouts had none",
+    note=f"{CLOSES}. {HANGS}",
 )
-PUMA6 = replace(PUMA, name="puma6", title="puma of Debian 13, rack", debian=("puma",), large=True, trixie=True)
+PUMA6 = replace(
+    PUMA, name="puma6", title="puma of Debian 13, rack", debian=("puma",), large=True, trixie=True, note=CLOSES
+)
 UNICORN = Server("unicorn", "unicorn, rack", "unicorn", PROBE, FILES, "/usr/bin/unicorn --version", debian=("unicorn",))
 PASSENGER = Server(
     "passenger",

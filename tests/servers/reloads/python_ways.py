@@ -64,8 +64,7 @@ ExecStart={GUNICORN} --preload --pid /run/web/gunicorn.pid app:app
 ExecReload={TOOLS}/upgrade
 """,
     "as HUP, with preload_app; a script sends USR2, waits up to 10 s for the pid file and the workers of the new"
-    " master, and sends TERM to the old one. The least capacity is of the moment after the masters have changed; one"
-    " worker may have taken all connections that waited",
+    " master, and sends TERM to the old one",
     tools={"upgrade": UPGRADE},
 )
 UWSGI = Way(

@@ -128,6 +128,12 @@ def test_probes_hooks_and_ports(site: Site) -> None:
     assert site.run("curl", "--silent", "http://127.0.0.1:8080/VERSION").stdout.strip() == "v1"
 
 
+def test_a_command_runs_as_the_user_with_its_own_streams(site: Site) -> None:
+    site.deploy("v1", instances=1, environment={"KEY": "value"})
+    done = site.deployd("run", APP, "--", "sh", "-c", 'echo "$(id -un) $KEY"; exit 3')
+    assert (done.returncode, done.stdout) == (3, f"{USER} value\n"), done
+
+
 def test_credentials_analysis_and_unix_addresses(site: Site) -> None:
     site.write(f"{HOME}/token", "secret")
     address = f"{site.runtime}/{APP}.sock"

@@ -1,34 +1,27 @@
-"""The filter in the kernel counts what instances have to do, and the least busy one gets the next connection. Needs
-CAP_BPF."""
+"""The filter in the kernel counts what instances have to do. Needs CAP_BPF."""
 
 from __future__ import annotations
 
 import os
 import socket
 import struct
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployd.model.steering import Group, Load
+from deployd.model.steering import Load
 from deployd.reuseport import maps
 from deployd.reuseport.recount import Entry, Recount, suspects
 from deployd.reuseport.slots import Slot
 from deployd.reuseport.steering import Steering
-from deployd.reuseport.table import ENTRIES, Table
 from deployd.sockdiag.inet_diag import Diag
-from tests.reuseport.sockets import Ground, equal, ground, map_of, one_cpu, steering, uncounted, weighted
+from tests.reuseport.shop import ANSWER, REQUEST, Shop
+from tests.reuseport.sockets import equal, ground, map_of, one_cpu, steering, weighted
 
-REQUEST, ANSWER = b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 204 No Content\r\n\r\n"
-LATE = 0.03
-"""Seconds without an answer after which an instance without a typical time counts as late."""
-DEADLINE = 10.0
 SO_LOCK_FILTER = 44
 
 
@@ -36,57 +29,6 @@ SO_LOCK_FILTER = 44
 def _on_one_cpu() -> Iterator[None]:
     with one_cpu():
         yield
-
-
-@dataclass(frozen=True)
-class Shop:
-    """Listeners 1 to 3, steered as one group, whose connections the test accepts and answers."""
-
-    place: Ground
-    app: Steering
-
-    def request(self, *, size: int = len(REQUEST)) -> socket.socket:
-        client = self.place.connect()
-        client.sendall(REQUEST.ljust(size, b"x"))
-        return client
-
-    def taken(self) -> tuple[socket.socket, int]:
-        """Send a request, and return its client and the instance that got it."""
-        before = self.app.counters()
-        client = self.request()
-        [number] = [one for one, count in self.app.counters().items() if count > before.get(one, 0)]
-        return client, number
-
-    def serve(self, number: int) -> socket.socket:
-        """Accept a connection, read its request and answer it."""
-        accepted = self.accept(number)
-        assert accepted.recv(1 << 20)
-        accepted.sendall(ANSWER)
-        return accepted
-
-    def accept(self, number: int) -> socket.socket:
-        return self.place.accept(number)
-
-    def loads(self) -> dict[int, tuple[int, int]]:
-        """Return requests in flight and open connections by instance, without those that have neither."""
-        found = {number: (load.in_flight, load.open) for number, load in self.app.loads().items()}
-        return {number: counts for number, counts in found.items() if counts != (0, 0)}
-
-    def expect(self, counts: dict[int, tuple[int, int]]) -> None:
-        """Wait for these counts: an acknowledgement may be delayed, and nothing signals it."""
-        end = time.monotonic() + DEADLINE
-        while self.loads() != counts and time.monotonic() < end:
-            threading.Event().wait(0.005)
-        assert self.loads() == counts
-
-
-@pytest.fixture(params=["127.0.0.1", "::"])
-def shop(request: pytest.FixtureRequest) -> Iterator[Shop]:
-    with ground(request.param, [1, 2, 3]) as place, steering() as app:
-        app.set(equal(1, 2, 3, order=[1, 2, 3]))
-        assert app.sync(place.listeners()) == set()
-        assert app.in_turn == ""
-        yield Shop(place, app)
 
 
 def reset(client: socket.socket) -> None:
@@ -206,79 +148,6 @@ def test_a_client_that_closes_first_is_open_until_the_instance_has_closed(shop: 
     shop.expect({})
 
 
-def test_a_busy_instance_gets_nothing_that_an_idle_one_could_take(shop: Shop) -> None:
-    busy = shop.request()
-    shop.expect({1: (1, 1)})
-    for number in range(20):
-        client = shop.request()
-        taker = 2 + number % 2
-        with shop.serve(taker):
-            client.recv(100)
-        client.close()
-        shop.expect({1: (1, 1)})
-    busy.close()
-
-
-def test_a_hung_instance_gets_nothing_after_its_first_request(shop: Shop) -> None:
-    """The others are event loops with more in flight than being late counts for."""
-    crowd: dict[int, list[tuple[socket.socket, socket.socket]]] = {1: [], 2: []}
-    for number in [1, 2] * 12:
-        shop.app.set(weighted({number: 1}, []))
-        client = shop.request()
-        crowd[number].append((client, shop.accept(number)))
-    shop.expect({1: (12, 12), 2: (12, 12)})
-    shop.app.set(equal(1, 2, 3, order=[1, 2]))
-    hung = shop.request()
-    shop.expect({1: (12, 12), 2: (12, 12), 3: (1, 1)})
-    threading.Event().wait(LATE)
-    for _ in range(40):
-        for several in crowd.values():
-            if len(several) == 12:
-                client, accepted = several.pop(0)
-                accepted.recv(100)
-                accepted.sendall(ANSWER)
-                client.recv(100)
-                accepted.close()
-                client.close()
-        shop.expect({3: (1, 1), **{number: (len(several), len(several)) for number, several in crowd.items()}})
-        client, got = shop.taken()
-        assert got in crowd, "the hung one got a second connection"
-        crowd[got].append((client, shop.accept(got)))
-    hung.close()
-
-
-@pytest.mark.parametrize("least_busy", [True, False])
-def test_the_newest_generation_goes_first_among_equally_busy_instances(shop: Shop, least_busy: bool) -> None:
-    shop.app.set(Table.of([Group(((1, 1), (2, 1), (3, 0)), 1)], []))
-    if not least_busy:
-        with uncounted():
-            shop.place.close(1)
-            shop.place.open(1)
-            shop.app.sync(shop.place.listeners())
-    seen: Counter[int] = Counter()
-    for _ in range(9):
-        client, number = shop.taken()
-        seen[number] += 1
-        with shop.serve(number):
-            client.recv(100)
-        client.close()
-    assert seen == ({3: 9} if least_busy else {1: 3, 2: 3, 3: 3})
-
-
-def test_weights_of_groups_are_exact_however_busy_a_member_is(shop: Shop) -> None:
-    shop.app.set(Table.of([Group(((3, 0),), 5), Group(((1, 0), (2, 0)), 95)], [1]))
-    busy = [shop.request() for _ in range(3)]
-    before = shop.app.counters()
-    for _ in range(ENTRIES):
-        shop.place.connect().close()
-        shop.place.waiting()
-    got = {number: count - before.get(number, 0) for number, count in shop.app.counters().items()}
-    expected = Counter(shop.app.table.entries)
-    assert (got[3], got[1] + got[2]) == (expected[0], expected[1])
-    for client in busy:
-        client.close()
-
-
 def test_connections_that_migrate_take_their_counts_along(shop: Shop) -> None:
     shop.app.set(weighted({1: 1}, []))
     clients = [shop.request() for _ in range(8)]
@@ -348,39 +217,6 @@ def test_a_new_listener_starts_with_nothing_but_its_number_of_connections(shop: 
     shop.expect({1: (2, 2)})
     accepted.close()
     client.close()
-
-
-def test_a_member_that_does_not_listen_is_not_chosen_again_at_once(shop: Shop) -> None:
-    shop.app.set(equal(1, 2, 3, order=[3]))
-    assert shop.place.chosen() == 1
-    shop.place.close(1)
-    seen = [shop.place.chosen() for _ in range(9)]
-    assert set(seen) == {2, 3}, "not always the first in order"
-
-
-def test_members_that_listen_at_another_address_only_are_left_out_here(shop: Shop) -> None:
-    with ground("127.0.0.1", [4]) as other:
-        both = {**shop.place.listeners(), **other.listeners()}
-        shop.app.set(equal(1, 2, 3, 4, order=[1]))
-        assert shop.app.sync(both) == set()
-        assert {shop.place.chosen() for _ in range(30)} == {1, 2, 3}
-        assert {other.chosen() for _ in range(5)} == {4}
-
-
-def test_a_listener_that_is_not_counted_makes_all_take_turns(shop: Shop) -> None:
-    shop.place.open(4)
-    shop.app.set(equal(1, 2, 3, 4, order=[1]))
-    with uncounted():
-        assert shop.app.sync(shop.place.listeners()) == set()
-        why = "the kernel does not count the connections of instance 4: Operation not permitted"
-        assert shop.app.in_turn == why
-        with steering({name: os.dup(fd) for name, fd in shop.app.fds.items()}) as app:
-            app.sync(shop.place.listeners())
-            assert app.in_turn == why, "the next daemon finds out"
-    busy = shop.request()
-    with shop.accept(1):
-        assert Counter(shop.place.chosen() for _ in range(8)) == {1: 2, 2: 2, 3: 2, 4: 2}
-    busy.close()
 
 
 def test_a_recount_leaves_live_connections_alone(shop: Shop) -> None:

@@ -41,6 +41,7 @@ GROUPS = {
         "units": "units",
         "apply": "rollout",
         "plan": "plan",
+        "deploy": "deploy",
         "rollout": "rollout",
         "rollback": "rollout",
         "run": "run",

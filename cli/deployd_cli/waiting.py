@@ -79,18 +79,36 @@ class LiveReport(Report):
         self._screen.draw()
 
 
+class Receipt(Report):
+    """Prints nothing, and keeps the last event."""
+
+    def __init__(self) -> None:
+        self.last: Event = {}
+
+    def event(self, event: Event) -> None:
+        self.last = event
+
+
 def carry_out(
-    app: str, begin: Begin, *, wait: bool, as_json: bool, wanted: str = "succeeded", expect_restart: bool = False
+    app: str,
+    begin: Begin,
+    *,
+    wait: bool,
+    as_json: bool,
+    wanted: str = "succeeded",
+    expect_restart: bool = False,
+    report: Report | None = None,
 ) -> None:
     """Begin a rollout with `begin` and wait for its end. Raises RolloutFailed unless its result is the `wanted` one.
 
-    With `expect_restart`, raises NothingRestarted if all instances were adopted. The command also waits for a paused
-    rollout: it prints what the rollout waits for and how to continue.
+    With `expect_restart`, raises NothingRestarted if all instances were adopted. `report` gets the events in place of
+    what would show them. The command also waits for a paused rollout: it prints what the rollout waits for and how to
+    continue.
     """
-    last = _run(_Waiting(app, begin, _report(as_json)), wait)
+    last = _run(_Waiting(app, begin, report or _report(as_json)), wait)
     if last.get("event") != "finished":
         return
-    _conclude(last, as_json=as_json, wanted=wanted)
+    _conclude(last, as_json=as_json or report is not None, wanted=wanted)
     if expect_restart and last.get("adopted") and not last.get("replaced"):
         raise NothingRestarted(
             f"{app}: no process was restarted: release, settings, environment files and credentials are those that"

@@ -35,6 +35,7 @@ OPTIONS: dict[str, set[str]] = {
     "units": {"--diff", "--json"},
     "apply": {"--no-start", "--canary", *ROLLOUT_OPTIONS},
     "plan": {"--release", "--canary", "--json"},
+    "deploy": {"--revision", "--id", "--releases", "--current", "--supersede", "--json"},
     "rollout": {"--release", "--canary", *ROLLOUT_OPTIONS},
     "rollback": {"--to", "--past-irreversible", *ROLLOUT_OPTIONS},
     "resume": {"--wait", "--json"},

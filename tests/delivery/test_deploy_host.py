@@ -1,0 +1,57 @@
+"""deployd deploy: from an archive on standard input to a live release, without a failed request."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+
+from tests.host.stage import APP, RELEASES, Stage
+
+
+def packed(stage: Stage, version: str, mode: str = "good") -> bytes:
+    """Return a release of the sample app as a tar archive."""
+    path = stage.machine.path(stage.release(f"../built/{version}", mode=mode))
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        archive.add(path, arcname=".")
+    return stream.getvalue()
+
+
+def test_an_archive_is_unpacked_rolled_out_and_linked(stage: Stage) -> None:
+    stage.deploy("v1", instances=2)
+    stage.machine.path("/srv/v2.tar.gz").write_bytes(packed(stage, "v2"))
+    command = f"deployd deploy {APP} - --id v2 --current /srv/{APP}/current --json </srv/v2.tar.gz"
+    with stage.load(rate=100, keepalive=2) as load:
+        done = stage.machine.run(["sh", "-c", command])
+        assert not load.stop().failed
+    receipt = json.loads(done.stdout)
+    assert (receipt["release"], receipt["result"], receipt["generation"], receipt["new"]) == (
+        f"{RELEASES}/v2",
+        "succeeded",
+        2,
+        True,
+    )
+    assert len(receipt["sha256"]) == 64
+    assert stage.machine.run(["readlink", f"/srv/{APP}/current"]).stdout.strip() == f"{RELEASES}/v2"
+    assert stage.status()["release"] == f"{RELEASES}/v2"
+    again = stage.deployd("deploy", APP, "/srv/v2.tar.gz", "--id", "v2")
+    assert (again.returncode, "is there already" in again.stderr) == (0, True), again
+    assert len(stage.history()[0]["adopted"]) == 2
+
+
+def test_a_bad_release_is_out_of_use_and_the_link_stays(stage: Stage) -> None:
+    stage.deploy("v1", instances=2)
+    stage.machine.path("/srv/bad.tar.gz").write_bytes(packed(stage, "bad", mode="crash"))
+    done = stage.deployd("deploy", APP, "/srv/bad.tar.gz", "--id", "bad", "--current", f"/srv/{APP}/current", "--json")
+    receipt = json.loads(done.stdout.splitlines()[0])
+    assert (done.returncode, receipt["result"], receipt["generation"]) == (1, "rolled-back", 2)
+    assert f"{RELEASES}/bad is not in use" in done.stderr
+    assert not stage.machine.path(f"/srv/{APP}/current").is_symlink()
+    stage.machine.path("/srv/evil.tar").write_bytes(b"x" * 5000)
+    generations = len(stage.history())
+    refused = stage.deployd("deploy", APP, "/srv/evil.tar")
+    assert (refused.returncode, "the archive cannot be read" in refused.stderr) == (3, True)
+    assert len(stage.history()) == generations
+    names = sorted(path.name for path in stage.machine.path(RELEASES).iterdir())
+    assert not [name for name in names if name.startswith(".")], names

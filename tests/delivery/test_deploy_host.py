@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
 
+from tests.attacks.service import allow
 from tests.host.stage import APP, RELEASES, Stage
 
 
 def packed(stage: Stage, version: str, mode: str = "good") -> bytes:
-    """Return a release of the sample app as a tar archive."""
-    path = stage.machine.path(stage.release(f"../built/{version}", mode=mode))
+    """Return a release of the sample app as a tar archive, which is all that is left of it."""
+    path = stage.machine.path(stage.release(version, mode=mode))
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz") as archive:
         archive.add(path, arcname=".")
+    shutil.rmtree(path)
     return stream.getvalue()
 
 
@@ -55,3 +58,20 @@ def test_a_bad_release_is_out_of_use_and_the_link_stays(stage: Stage) -> None:
     assert len(stage.history()) == generations
     names = sorted(path.name for path in stage.machine.path(RELEASES).iterdir())
     assert not [name for name in names if name.startswith(".")], names
+
+
+def test_a_user_who_may_roll_out_needs_no_other_right(stage: Stage) -> None:
+    stage.deploy("v1", instances=2)
+    stage.machine.run(["sh", "-c", "id alice || useradd --create-home alice"])
+    stage.machine.run(["chown", "alice:", RELEASES])
+    stage.machine.path("/srv/v2.tar.gz").write_bytes(packed(stage, "v2"))
+    rule = (
+        'polkit.addRule(function(action, subject) { if (action.id == "org.deployd1.rollout" && subject.user == "alice")'
+        ' return "yes"; });'
+    )
+    allow(stage, rule)
+    done = stage.machine.run(["sh", "-c", f"deployd deploy {APP} - </srv/v2.tar.gz"], user="alice", check=False)
+    assert done.returncode == 0, done
+    release = stage.status()["release"]
+    assert stage.machine.run(["stat", "--format=%U", release]).stdout == "alice\n"
+    assert stage.get()["version"] == "v2"

@@ -22,7 +22,8 @@ QEMU = "qemu-system-x86_64"
 MEMORY = 1024
 """In MiB: enough for the archive twice, as the kernel gets it and unpacked, and for the tests."""
 PYTEST = (
-    *("-m", "pytest", "--noconftest", "-p", "tests.any_load", "-p", "pytest_timeout", "--timeout=3000"),
+    *("-m", "pytest", "--noconftest", "-p", "tests.any_load", "-p", "tests.reuseport.conftest"),
+    *("-p", "pytest_timeout", "--timeout=3000"),
     "--color=no",
 )
 """tests/conftest.py needs the daemon's own dependencies. An emulated processor is slow, so tests get more time."""

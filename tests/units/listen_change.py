@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import datetime
 from pathlib import Path
@@ -53,16 +54,26 @@ def last(ended: Ended, state: str) -> float:
     return datetime.fromisoformat(times[-1]).timestamp() - (time.time() - time.monotonic()) - MILLISECOND
 
 
-def failed_too_early(record: Record, ended: Ended) -> list[Request]:
-    """Return the requests to the old address that should not have failed.
+def closed(stage: Stage, socket: str) -> float:
+    """Return the time by which systemd has closed a socket (CLOCK_MONOTONIC)."""
+    entries = stage.machine.run(["journalctl", "--output=json", f"UNIT={socket}"]).stdout.splitlines()
+    ends = [entry for entry in map(json.loads, entries) if "Deactivated successfully" in str(entry.get("MESSAGE"))]
+    return int(ends[-1]["__MONOTONIC_TIMESTAMP"]) / 1e6
 
-    In the second pass after a change of `listen`, the address is closed when the last instance is ready, and the last
-    one that accepts connections there is stopped after that. While systemd closes the socket, it may itself accept and
-    close a connection that waits; the others are served to the stop.
+
+def failed_too_early(stage: Stage, socket: str, record: Record, ended: Ended) -> list[Request]:
+    """Return the requests to an address that should not have failed, although `socket` was closed.
+
+    In the second pass after a change of `listen`, it is closed when the last instance is ready, and the last one that
+    accepts connections there is stopped after that. In the moment in which systemd closes it, it may itself accept and
+    close a connection that waits; all others are served to the stop.
     """
-    closing, stop = last(ended, "ready"), last(ended, "stopping")
-    resets = [request for request in record.failed if request.outcome is Outcome.RESET and request.end >= closing]
-    return [request for request in record.failed if request.end < stop and request not in resets]
+    closing, end, stop = last(ended, "ready"), closed(stage, socket), last(ended, "stopping")
+
+    def is_due_to_closing(request: Request) -> bool:
+        return request.outcome is Outcome.RESET and request.end >= closing and request.sent <= end
+
+    return [request for request in record.failed if request.end < stop and not is_due_to_closing(request)]
 
 
 def check_changed(stage: Stage, ended: Ended, old: Load, new: Load | None) -> None:
@@ -70,7 +81,7 @@ def check_changed(stage: Stage, ended: Ended, old: Load, new: Load | None) -> No
     assert (ended.status, ended.result) == (0, "succeeded"), ended
     generation = ended.generation
     record = old.stop()
-    assert not failed_too_early(record, ended), record.by_outcome()
+    assert not failed_too_early(stage, FIRST, record, ended), record.by_outcome()
     assert refused(stage, OLD)
     assert listening(stage) == ["127.0.0.1:8081"]
     if new is not None:

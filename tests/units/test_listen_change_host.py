@@ -77,7 +77,7 @@ def test_an_additional_address_closes_nothing_and_can_be_removed(stage: Stage) -
             record = new.stop()
         assert ended.result == "succeeded", ended
         assert "closing" in [event["event"] for event in ended.events]
-        assert not failed_too_early(record, ended), record.by_outcome()
+        assert not failed_too_early(stage, SECOND, record, ended), record.by_outcome()
         assert refused(stage, NEW)
         record = old.stop()
     assert not record.failed, record.by_outcome()
@@ -99,7 +99,7 @@ def test_a_unix_socket_replaces_a_port(stage: Stage) -> None:
             record = new.stop()
         assert not record.failed, record.by_outcome()
         record = old.stop()
-    assert not failed_too_early(record, ended), record.by_outcome()
+    assert not failed_too_early(stage, FIRST, record, ended), record.by_outcome()
     assert refused(stage, OLD)
     assert listening(stage) == []
 
@@ -112,7 +112,7 @@ def test_a_rollback_opens_the_old_address_again(stage: Stage) -> None:
         ended = stage.change("rollback")
         record = load.stop()
     assert ended.result == "succeeded", ended
-    assert not failed_too_early(record, ended), record.by_outcome()
+    assert not failed_too_early(stage, SECOND, record, ended), record.by_outcome()
     assert refused(stage, NEW)
     assert stage.get()["generation"] == 3
     assert listening(stage) == ["127.0.0.1:8080"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -69,8 +70,24 @@ def test_what_cannot_be_read_or_written_leaves_nothing(source: Path, releases: P
     for name, sentence in (("/nonexistent", "cannot be read"), (str(broken), "cannot be read"), ("empty", "is empty")):
         with pytest.raises(Refused, match=sentence):
             place(str(tmp_path / name), "", releases, "")
-    with pytest.raises(DeploydError, match="deploy as the user who owns it"):
+    with pytest.raises(DeploydError, match="name a directory that exists"):
         place(str(source), "", tmp_path / "nowhere", "")
+    assert list(releases.iterdir()) == []
+
+
+@pytest.mark.parametrize("which", ["releases", "parent"])
+@pytest.mark.parametrize("how", ["owner", "mode"])
+def test_root_writes_nothing_where_another_user_could_interfere(
+    source: Path, releases: Path, which: str, how: str
+) -> None:
+    """That user could have root write through a link."""
+    directory = releases if which == "releases" else releases.parent
+    if how == "owner":
+        os.chown(directory, 12345, 0)
+    else:
+        directory.chmod(0o777)
+    with pytest.raises(Refused, match=f"{directory} can be changed by another user than root; deploy as that user"):
+        place(str(source), "", releases, "")
     assert list(releases.iterdir()) == []
 
 

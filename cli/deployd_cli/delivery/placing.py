@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from deployd_cli.delivery import sources
 from deployd_cli.delivery.unpacking import unpack
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+ROOT = 0
 DIGITS = 12
 """Of the SHA-256 that names a release."""
 
@@ -35,6 +37,7 @@ def place(source: str, revision: str, releases: Path, name: str) -> Placed:
     """
     if name and not ID.fullmatch(name):
         raise Refused(f"{name!r} is no name of a release: letters, digits and . _ + - are allowed, the first two first")
+    _require_trusted(releases)
     if name and (releases / name).is_dir():
         return Placed(releases / name, None, new=False)
     try:
@@ -58,6 +61,22 @@ def place(source: str, revision: str, releases: Path, name: str) -> Placed:
         return Placed(final, digest, new=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _require_trusted(releases: Path) -> None:
+    """Raise Refused if root would write where another user could replace a directory by a link meanwhile."""
+    if os.geteuid() != ROOT:
+        return
+    try:
+        for directory in (found := releases.resolve(strict=True), *found.parents):
+            info = directory.stat()
+            others = info.st_mode & stat.S_IWOTH or (info.st_mode & stat.S_IWGRP and info.st_gid != ROOT)
+            if info.st_uid != ROOT or (others and not info.st_mode & stat.S_ISVTX):
+                raise Refused(
+                    f"{directory} can be changed by another user than root; deploy as that user, or give it to root"
+                )
+    except OSError as error:
+        raise DeploydError(f"{releases} cannot be used: {error.strerror}; name a directory that exists") from None
 
 
 def point(link: Path, release: Path) -> None:

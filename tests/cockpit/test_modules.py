@@ -57,7 +57,7 @@ def test_every_instance_is_in_one_generation(modules: Modules, status: Mapping[s
 def test_a_rollout_counts_what_it_leads_to(modules: Modules, status: Mapping[str, Any]) -> None:
     progress = modules.call("status.js", "progress", status)
     counted = modules.call("status.js", "readiness", status)
-    assert int(counted.split()[0]) <= status["desired"], "nobody reads '5 of 4 ready'"
+    assert int(counted.split()[0]) <= status["desired"], "never '5 of 4 ready'"
     assert 0 <= progress["ready"] <= progress["desired"] == status["desired"]
     back = status["rollout"]["phase"] == Phase.ROLLING_BACK
     assert progress["goal"] == status["rollout"]["from" if back else "to"]

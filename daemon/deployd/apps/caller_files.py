@@ -1,6 +1,6 @@
 """Files that a caller has open, duplicated from its process by pidfd_getfd(2).
 
-The bus passes no descriptors to deployd, so that no caller can fill its table of them.
+deployd accepts no descriptors from the bus, so that no caller can fill its table of them.
 """
 
 from __future__ import annotations

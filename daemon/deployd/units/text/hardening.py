@@ -10,7 +10,7 @@ writable and executable (JIT compilers), a shared /tmp (sockets of databases), /
 their group can read.
 
 A user manager gets only what needs no privilege: for the rest it would need a user namespace, in which files of other
-users belong to nobody, or systemd would warn at each start.
+users have the overflow user as their owner, or systemd would warn at each start.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import pytest
 from deployd.errors import SteeringError
 from deployd.instances import listening
 from deployd.instances.listening import LOOKS, PATIENCE, ListeningInstances, overlaid
-from deployd.model.app import App
+from deployd.model.app import App, Listen, ListenKind
 from deployd.model.gate import Gate, Probe
 from deployd.model.instance import Instance, Listener, State
 from deployd.sockdiag.passed import Found
@@ -31,12 +31,13 @@ class World:
         self.events: list[dict[str, Any]] = []
         self.over = asyncio.Event()
         self.gate = Gate(probe=probe)
+        self.listen: tuple[Listen, ...] = (Listen(ListenKind.TCP, "127.0.0.1:80"),)
 
     async def read(self, *_: object) -> dict[str, str]:
         return {"ControlGroup": "/system.slice/web@1.service"}
 
     def settings(self, _app: str, _generation: int) -> App:
-        return App("web", "/srv/web", ("/bin/web",), (), gate=self.gate)
+        return App("web", "/srv/web", ("/bin/web",), self.listen, gate=self.gate)
 
     async def run(self, _app: str, _call: object, cgroups: dict[int, str]) -> dict[int, Found]:
         if not self.finds:
@@ -149,6 +150,23 @@ def test_systemd_is_asked_about_all_new_instances_at_once() -> None:
         )
         looked.update(many)
         await asyncio.wait_for(done.wait(), 30)
+        await looked.stop()
+
+    asyncio.run(work())
+
+
+def test_an_instance_of_an_app_without_listen_is_never_looked_at() -> None:
+    async def work() -> None:
+        world: Any = World([NOTHING], None)
+        world.listen = ()
+        looked = ListeningInstances(
+            "web", world, world, world, Path("/sys/fs/cgroup"), changed=lambda: None, emit=lambda *_: None
+        )
+        looked.update([ONE])
+        shown = overlaid(ONE, looked.results)
+        assert (shown.listener, shown.serves) == (Listener.PASSED, True)
+        await asyncio.sleep(0)
+        assert world.finds == [NOTHING]
         await looked.stop()
 
     asyncio.run(work())

@@ -24,6 +24,7 @@ from deployd.units.text import command_unit, escape, generation_files, unit_file
 from tests.units import systemd_syntax as syntax
 
 STATE = "/var/lib/deployd"
+WEB = (Listen(ListenKind.TCP, "80"),)
 
 SPECIAL = "\"'\\`$%;#=[]{}*?~!&|<>()@:+-, \t\n\r\x00\x01\x1b\x7f\x85\u2028\ufeffé漢\U0001f680"
 anything = st.text(st.one_of(st.sampled_from(SPECIAL), st.characters()), max_size=60)
@@ -246,14 +247,14 @@ def test_a_control_character_never_reaches_a_unit() -> None:
     [(60, "60s"), (0.25, "250ms"), (1.5, "1500ms"), (0.1, "100ms"), (0.0000001, "1us"), (0.1234567, "123457us")],
 )
 def test_time_spans(seconds: float, text: str) -> None:
-    app = App("a", "/r", ("/p",), (), gate=Gate(timeout=seconds), stop=StopSettings(timeout=seconds))
+    app = App("a", "/r", ("/p",), WEB, gate=Gate(timeout=seconds), stop=StopSettings(timeout=seconds))
     lines = unit_files(app, 1, STATE)[2].text.splitlines()
     assert f"TimeoutStartSec={text}" in lines
     assert f"TimeoutStopSec={text}" in lines
 
 
 def test_the_app_file_overrides_defaults() -> None:
-    app = App("a", "/r", ("/p",), (), service=(("Restart", ("no",)),), socket=(("Backlog", ("7",)),))
+    app = App("a", "/r", ("/p",), WEB, service=(("Restart", ("no",)),), socket=(("Backlog", ("7",)),))
     socket, _, instance = unit_files(app, 1, STATE)
     assert [line for line in instance.text.splitlines() if line.startswith("Restart=")] == ["Restart=always"]
     assert [line for line in socket.text.splitlines() if line.startswith("Backlog=")] == ["Backlog=7"]

@@ -50,6 +50,8 @@ class Weights:
         current = controller.target if controller is not None else None
         current = current or self._generations.current(name)
         settings = current.settings if current is not None else await self._load(name)
+        if not settings.listen:
+            raise Refused(f"{name} has no listen, and thus no connections that could be weighted")
         if not settings.steered:
             raise Refused(
                 f"the instances of {name} share one socket, so new connections cannot be weighted; weights need"

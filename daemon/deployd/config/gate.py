@@ -35,9 +35,21 @@ def gate(table: Table) -> Gate:
         learned="timeout" not in table,
     )
     table.finish(dict.fromkeys(("http", "host", "command", "expect", "interval", "fail_after"), "probe = { … }"))
-    if found.type is GateType.EXEC and found.probe is None:
-        raise table.fail("type", f'"exec" does not report readiness, so it needs a probe; {_EXAMPLE}')
     return found
+
+
+def refuse_no_proof(app: App, top: Table) -> None:
+    """Raise InvalidFile for a gate that every program passes that can be executed."""
+    if app.gate.type is not GateType.EXEC or app.gate.probe is not None:
+        return
+    if app.listen:
+        raise top.table("gate").fail("type", f'"exec" does not report readiness, so it needs a probe; {_EXAMPLE}')
+    if not app.gate.min_ready:
+        raise top.table("gate").fail(
+            "type",
+            '"exec" does not report readiness, so it needs min_ready, the time for which an instance must stay up;'
+            ' write min_ready = "5s", or probe = { command = ["bin/check"] }',
+        )
 
 
 def doubts(app: App) -> tuple[str, ...]:

@@ -8,17 +8,17 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from deployd.config import overlap, port_mode, trust, user_mode, values
+from deployd.config import overlap, port_mode, trust, user_mode, values, without_listen
 from deployd.config.address import addresses
 from deployd.config.directives import directives
 from deployd.config.drain import drain
-from deployd.config.gate import gate, refuse_own_address
+from deployd.config.gate import gate, refuse_no_proof, refuse_own_address
 from deployd.config.pace import pace
 from deployd.config.source import Problem, Source, Table, one_line, printable
 from deployd.config.steering import refuse_what_cannot_be_steered, refuse_what_needs_steering, unsteerable
 from deployd.config.user_mode import Limits
 from deployd.errors import InvalidFile, NoSuchApp
-from deployd.model.app import App, Directives, Mode, Routing, StopSettings
+from deployd.model.app import ROUTES, App, Directives, Mode, Routing, StopSettings
 from deployd.model.app_name import name_problem
 from deployd.model.directive import Section
 
@@ -108,7 +108,7 @@ def parse(name: str, text: str, file: str, *, only6: bool = False, of_user: Limi
         name=name,
         release=top.require("release", values.path, 'release = "/srv/myapp/current"'),
         exec=top.require("exec", values.argv, 'exec = ["/usr/bin/python3", "app.py"]'),
-        listen=top.require("listen", addresses, 'listen = ["127.0.0.1:8080"]'),
+        listen=top.get("listen", addresses, ()),
         instances=top.get("instances", values.integer(1, 1000), 1),
         user=top.get("user", values.account, None),
         group=top.get("group", values.account, None),
@@ -120,7 +120,7 @@ def parse(name: str, text: str, file: str, *, only6: bool = False, of_user: Limi
         service=_service(top.table("service"), None if files else dict(environment).keys()),
         socket=_socket(top.table("socket")),
         mode=top.get("mode", values.choice(Mode), Mode.SOCKET),
-        routing=top.get("routing", values.choice(Routing), Routing.STEERED),
+        routing=top.get("routing", values.choice(ROUTES), Routing.STEERED),
         warm_up=top.get("warm_up", values.duration(0, values.DAY), 0.0),
         drain=drain(top.table("drain"), stop.signal),
     )
@@ -128,16 +128,26 @@ def parse(name: str, text: str, file: str, *, only6: bool = False, of_user: Limi
     _refuse_private_sockets(app, top)
     if of_user is not None:
         user_mode.refuse_what_needs_root(app, top, of_user)
+    app = _routed(app, top)
+    port_mode.refuse_what_needs_a_socket(app, top)
+    refuse_no_proof(app, top)
+    refuse_own_address(app, top)
+    if (both := overlap.overlap(app, only6=only6)) is not None:
+        raise top.fail("listen", overlap.sentence(*both))
+    return app
+
+
+def _routed(app: App, top: Table) -> App:
+    """Return the app with the routing that follows from the rest of its file. Raises InvalidFile."""
+    if not app.listen:
+        without_listen.refuse_what_needs_an_address(top)
+        return replace(app, routing=Routing.NONE)
     if "routing" not in top and (reason := unsteerable(app)):
         app = replace(app, routing=Routing.SHARED, routing_reason=reason)
     if app.steered:
         refuse_what_cannot_be_steered(app, top)
     else:
         refuse_what_needs_steering(top)
-    port_mode.refuse_what_needs_a_socket(app, top)
-    refuse_own_address(app, top)
-    if (both := overlap.overlap(app, only6=only6)) is not None:
-        raise top.fail("listen", overlap.sentence(*both))
     return app
 
 

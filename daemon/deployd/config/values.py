@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import signal as signals
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -202,13 +202,14 @@ def _seconds(text: str) -> float:
     return total
 
 
-def choice(words: type[E]) -> Callable[[Any], E]:
-    """Return a converter for the values of an enumeration."""
+def choice(words: Iterable[E]) -> Callable[[Any], E]:
+    """Return a converter for the values of an enumeration, or for some of them."""
+    allowed = {str(word): word for word in words}
 
     def check(raw: Any) -> E:
-        if isinstance(raw, str) and raw in list(words):
-            return words(raw)
-        raise Problem(f"must be one of {', '.join(repr(str(word)) for word in words)}, not {raw!r}".replace("'", '"'))
+        if isinstance(raw, str) and raw in allowed:
+            return allowed[raw]
+        raise Problem(f"must be one of {', '.join(map(repr, allowed))}, not {raw!r}".replace("'", '"'))
 
     return check
 

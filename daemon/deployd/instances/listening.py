@@ -23,6 +23,7 @@ from deployd.alarm import Alarm
 from deployd.errors import DeploydError, NoAnswer, StateError, SteeringError
 from deployd.files.workers import Workers
 from deployd.model import unit_name
+from deployd.model.app import App
 from deployd.model.event import Emit, EventName
 from deployd.model.gate import Gate
 from deployd.model.instance import Instance, Listener, State
@@ -61,6 +62,8 @@ class _Record:
 
     item: Instance
     cgroup: str = ""
+    has_socket: bool = True
+    """systemd passes a listening socket to it, as far as is known."""
     listener: Listener = Listener.UNSEEN
     listens: tuple[str, ...] = ()
     had: bool = False
@@ -141,13 +144,20 @@ class ListeningInstances:
                 del self._records[item.number]
                 self._doubtful.discard(item.number)
                 changed.add(item.number)
-        begun = {item.number: _Record(item) for item in new if item.number in present.keys() - self._records.keys()}
+        begun = {item.number: self._begun(item) for item in new if item.number in present.keys() - self._records.keys()}
         self._records |= begun
-        self._doubtful |= begun.keys()
+        self._doubtful |= {number for number, record in begun.items() if record.doubtful}
         if changed or begun:
             self._publish(changed | begun.keys())
-        if begun:
+        if any(record.has_socket for record in begun.values()):
             self._alarm.set(0.0)
+
+    def _begun(self, item: Instance) -> _Record:
+        """Return the record of a new invocation. Without `listen` there is nothing to look for."""
+        settings = self._settings(item)
+        if settings is None or settings.listen:
+            return _Record(item)
+        return _Record(item, has_socket=False, listener=Listener.PASSED)
 
     async def stop(self) -> None:
         """Stop looking."""
@@ -180,7 +190,7 @@ class ListeningInstances:
         if everything := now >= self._all_at:
             self._all_at = now + INTERVAL
         numbers = self._records if everything else self._doubtful
-        looked = {number: self._records[number] for number in numbers}
+        looked = {number: self._records[number] for number in numbers if self._records[number].has_socket}
         try:
             if everything:
                 self._also()
@@ -202,7 +212,7 @@ class ListeningInstances:
             self._set_next(looked)
 
     def _set_next(self, looked: Mapping[int, _Record]) -> None:
-        if self._records:
+        if any(record.has_socket for record in self._records.values()):
             new = any(looked.get(number) is not self._records[number] for number in self._doubtful)
             left = max(0.0, self._all_at - self._clock())
             self._alarm.set(0.0 if new else AGAIN if self._doubtful else left)
@@ -280,9 +290,13 @@ class ListeningInstances:
 
     def _gate(self, item: Instance) -> Gate | None:
         """Return the gate of the instance's generation, None if it is unknown."""
+        settings = self._settings(item)
+        return None if settings is None else settings.gate
+
+    def _settings(self, item: Instance) -> App | None:
+        """Return the settings of the instance's generation, None if they are unknown."""
         with contextlib.suppress(StateError):
-            settings = None if item.generation is None else self._history.settings(self._app, item.generation)
-            return None if settings is None else settings.gate
+            return None if item.generation is None else self._history.settings(self._app, item.generation)
         return None
 
     def _may_be_elsewhere(self, record: _Record, found: Found) -> bool:

@@ -30,6 +30,12 @@ class Routing(StrEnum):
     """All instances accept connections from the same socket."""
     STEERED = "steered"
     """Each instance has a socket of its own, and the kernel gives each connection to the least busy instance."""
+    NONE = "none"
+    """The app listens on no address: it has no connections. Not a value for app files."""
+
+
+ROUTES = (Routing.SHARED, Routing.STEERED)
+"""The values of `routing` in app files."""
 
 
 class Mode(StrEnum):
@@ -118,6 +124,7 @@ class App:
     release: str
     exec: tuple[str, ...]
     listen: tuple[Listen, ...]
+    """Empty for an app that serves no clients, such as a worker that takes jobs from a queue."""
     instances: int = 1
     user: str | None = None
     group: str | None = None

@@ -155,6 +155,11 @@ def canary(app: App, count: int = 0, share: float = 0.0, *, steers: bool = True)
         return Hold(count, canary=True)
     if not 0 < share <= 1:
         raise InvalidRequest(f"a canary of {share * 100:g} %: must be above 0 % and at most 100 %")
+    if not app.listen:
+        raise Refused(
+            f"{app.name} has no listen, and thus no connections that could be distributed by share: use --canary N to"
+            " start N instances alongside the old ones"
+        )
     if not app.steered:
         raise Refused(
             f"{app.name} shares one socket, for which the kernel distributes connections: use --canary N to start N"

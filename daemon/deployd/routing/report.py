@@ -35,7 +35,7 @@ class Report:
     """By instance number. All but addresses and unreachable are empty if the app is not steered."""
 
     routing: Routing = Routing.SHARED
-    """STEERED if each instance has sockets of its own."""
+    """STEERED if each instance has sockets of its own, NONE if the app has no listen."""
     steering: str | None = None
     """ebpf, or none if the app should be steered and cannot be; None if it is not meant to be."""
     choice: Choice | None = None

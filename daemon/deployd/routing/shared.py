@@ -14,7 +14,7 @@ from deployd.alarm import Alarm
 from deployd.errors import DeploydError, Refused, SystemdError
 from deployd.model import advice, unit_name
 from deployd.model.address import STOPPED, Address
-from deployd.model.app import App
+from deployd.model.app import App, Routing
 from deployd.model.instance import Instance, State
 from deployd.plan.reopening import Reopening
 from deployd.routing.address_log import AddressLog
@@ -128,8 +128,9 @@ class Shared(Backend):
     def report(self) -> Report:
         reason = self._why_shared()
         steering = "none" if reason else None
+        routing = Routing.SHARED if self._sockets or (self._settings and self._settings.listen) else Routing.NONE
         addresses, unreachable = self.addresses(), self.unreachable()
-        return Report(steering=steering, reason=reason, addresses=addresses, unreachable=unreachable)
+        return Report(routing, steering, reason=reason, addresses=addresses, unreachable=unreachable)
 
     def stop(self) -> None:
         self._alarm.close()
@@ -152,7 +153,7 @@ class Shared(Backend):
         await self._systemd.start(app_unit, alone=True)
 
     def _why_shared(self) -> str:
-        """Return why the app is not steered although its file does not say "shared"; "" if it does."""
+        """Return why the app is not steered although it has addresses and its file does not say "shared", or ""."""
         if self._settings is None or not self._settings.steered:
             return "" if self._settings is None else self._settings.routing_reason
         if self._kernel.obstacle:

@@ -71,7 +71,7 @@ class Present:
     def has_own_sockets(self, number: int, otherwise: bool = False) -> bool:
         """True if an instance was passed sockets of its own, or would be; `otherwise` if it has no unit file yet."""
         text = self.own.get(number, self.installed.get(unit_name.template(self.name)))
-        return otherwise if text is None else not sockets.held(self.name, text)
+        return otherwise if text is None else sockets.has_own(self.name, text)
 
     def generation_socket(self, app: App, goal: Goal) -> int | None:
         """Return the UNIX socket for instances of `goal`: that of the instances that it adopts, or one of its own."""
@@ -101,7 +101,7 @@ class Present:
         if self.steers(app):
             return Placement((), None, self.sockets())
         listen = [item.address for item in app.listen]
-        return sockets.place(self.name, self.sockets(), listen, later=self.has_steered_units)
+        return sockets.place(self.name, self.sockets(), listen, later=bool(self.installed))
 
     def held(self, number: int) -> frozenset[str]:
         """Return the shared sockets that an instance was passed or would be passed."""

@@ -94,9 +94,18 @@ def parse(name: str, text: str) -> Socket:
 @lru_cache(maxsize=64)  # nearly all instances have the same text
 def held(app_name: str, text: str) -> frozenset[str]:
     """Return the shared sockets that are passed to an instance with this unit file."""
+    return frozenset(name for name in _passed(text) if unit_name.shared_socket_count(app_name, name) is not None)
+
+
+def has_own(app_name: str, text: str) -> bool:
+    """True if an instance with this unit file is passed sockets of its own, or of its generation."""
+    return any(unit_name.belongs_to_instances(app_name, name) for name in _passed(text))
+
+
+def _passed(text: str) -> list[str]:
+    """Return the sockets that are passed to an instance with this unit file."""
     found = (_HELD.fullmatch(line) for line in text.splitlines())
-    names = (name for match in found if match for name in match[1].split())
-    return frozenset(name for name in names if unit_name.shared_socket_count(app_name, name) is not None)
+    return [name for match in found if match for name in match[1].split()]
 
 
 def settings(text: str) -> list[str]:

@@ -90,7 +90,8 @@ def unit_files(
     """
     first, *names = unit_names(app.name)
     if listening is None:
-        listening = () if steer else (Socket(first, tuple(item.address for item in app.listen)),)
+        addresses = tuple(item.address for item in app.listen)
+        listening = () if steer or not addresses else (Socket(first, addresses),)
     if steer:
         held = _steered_sockets(app, generation_socket)
     there = [item.name for item in listening]

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -142,6 +142,7 @@ class AppFiles:
                 apps = [item for item in (await self._apps.get()).values() if isinstance(item, App)]
         except TimeoutError:
             return {}
+        apps = [member for item in apps for member in item.members]
         return await self._workers.run("", partial(overlap.overlaps, apps, only6=overlap.ipv6_only()))
 
     async def _one(self, name: str, read: Callable[[Path], object]) -> object:
@@ -181,12 +182,17 @@ def _usable(path: Path) -> _Usable:
     app = config.load(path)
     release = config.resolve_release(app)
     config.capture_credentials(app, lambda _: "")
-    doubts = config.require_runnable(config.capture(app), release)
+    found = (doubt for item in config.capture(app).members for doubt in _doubts(item, path, release))
+    return _Usable(release, tuple(dict.fromkeys(found)))
+
+
+def _doubts(app: App, path: Path, release: str) -> Iterator[str]:
+    """Yield what may be wrong with an app or a process type of it."""
+    doubts = config.require_runnable(app, release)
     own = (*config.without_effect(app.service), *config.doubtful_lines(app), *config.doubts(app))
-    return _Usable(
-        release,
-        (*own, *steering.doubts(app), *port_mode.doubts(app), *user_mode.doubts(app), *away(app, path), *doubts),
-    )
+    others = (*steering.doubts(app), *port_mode.doubts(app), *user_mode.doubts(app), *away(app, path), *doubts)
+    for doubt in (*own, *others):
+        yield f"{app.process}: {doubt}" if app.process else doubt
 
 
 def _checked(check: Check, path: Path) -> None:

@@ -31,7 +31,7 @@ def located(app: App) -> App:
 
 
 def capture_credentials(app: App, digest: Digest) -> App:
-    """Return the app with digests of the present contents of its credentials.
+    """Return the app, and its process types, with digests of the present contents of their credentials.
 
     Raises Refused for a file that is missing, although the credential has no default, for one that other users could
     replace, and for one that is too large for systemd.
@@ -43,7 +43,8 @@ def capture_credentials(app: App, digest: Digest) -> App:
                 found[path] = digest(data)
         except Problem as problem:
             raise Refused(one_line(f"{key} of {app.name}: {path} {problem}")) from None
-    return replace(app, credentials=tuple(found.items()))
+    processes = tuple(capture_credentials(item, digest) for item in app.processes)
+    return replace(app, credentials=tuple(found.items()), processes=processes)
 
 
 def _read(path: str, largest: int, *, optional: bool) -> bytes | None:

@@ -30,12 +30,13 @@ SHOWN = 3
 
 
 def capture(app: App) -> App:
-    """Return the app with the present contents of its environment files.
+    """Return the app, and its process types, with the present contents of their environment files.
 
     Raises Refused for a file that is missing, although it is not optional, for one that other users could replace, and
     for one that systemd could not read.
     """
-    return replace(app, environment_contents=tuple(text for _, text in _files(app)))
+    captured = tuple(text for _, text in _files(app))
+    return replace(app, environment_contents=captured, processes=tuple(map(capture, app.processes)))
 
 
 def doubtful_lines(app: App) -> tuple[str, ...]:

@@ -55,6 +55,19 @@ def overlaps(apps: Iterable[App], *, only6: bool) -> dict[str, tuple[str, str]]:
     return found
 
 
+def between(app: App, others: Iterable[App], *, only6: bool) -> str:
+    """Return why an address of a process type cannot be open together with those of `others` of its app, or ""."""
+    for item in app.listen:
+        mine = claim(item, app.socket, only6=only6)
+        for other in others:
+            its = next((its for its in other.listen if conflict(mine, claim(its, other.socket, only6=only6))), None)
+            if its is not None:
+                of = f"the process type {other.process}" if other.process else f"the app {other.name} itself"
+                same = "" if its == item else f", which listens at {its.address}"
+                return f'"{item.address}" cannot be open together with {of}{same}; change one of them'
+    return ""
+
+
 _Place = tuple[str | int, int, int]
 """A path or a port, a family (0 for a path), and an address of that family (EVERY stands for each of them)."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,15 @@ from deployd.config.directives import directives
 from deployd.config.drain import drain
 from deployd.config.gate import gate, refuse_no_proof, refuse_own_address
 from deployd.config.pace import pace
+from deployd.config.process import (
+    LARGEST_FILE,
+    elsewhere,
+    merged,
+    order,
+    pace_of_process,
+    processes,
+    refuse_shared_names,
+)
 from deployd.config.source import Problem, Source, Table, one_line, printable
 from deployd.config.steering import refuse_what_cannot_be_steered, refuse_what_needs_steering, unsteerable
 from deployd.config.user_mode import Limits
@@ -22,7 +31,6 @@ from deployd.model.app import ROUTES, App, Directives, Mode, Routing, StopSettin
 from deployd.model.app_name import name_problem
 from deployd.model.directive import Section
 
-LARGEST_FILE = 1024 * 1024
 LARGEST_ENVIRONMENT = 1024 * 1024
 # Tables of keys that are often written at the top level.
 _TABLE_OF = {
@@ -60,7 +68,9 @@ def load(path: Path) -> App:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InvalidFile(f"{file}:{line}: is not UTF-8 text; save it as UTF-8") from None
-    return parse(path.stem, text, file, only6=overlap.ipv6_only(), of_user=user_mode.limits())
+    app = parse(path.stem, text, file, only6=overlap.ipv6_only(), of_user=user_mode.limits())
+    refuse_shared_names(app, path)
+    return app
 
 
 def check_name(name: str) -> None:
@@ -100,31 +110,20 @@ def parse(name: str, text: str, file: str, *, only6: bool = False, of_user: Limi
     except RecursionError:
         raise InvalidFile(f"{file}: is nested too deeply; an app file has at most tables within tables") from None
     top = Table(source, (), raw)
-    environment = _environment(top.table("environment"))
-    no_files: tuple[str, ...] = ()
-    files = top.get("environment_files", values.array(values.environment_file, '["/etc/default/myapp"]'), no_files)
-    stop = _stop(top.table("stop"))
-    app = App(
-        name=name,
-        release=top.require("release", values.path, 'release = "/srv/myapp/current"'),
-        exec=top.require("exec", values.argv, 'exec = ["/usr/bin/python3", "app.py"]'),
-        listen=top.get("listen", addresses, ()),
-        instances=top.get("instances", values.integer(1, 1000), 1),
-        user=top.get("user", values.account, None),
-        group=top.get("group", values.account, None),
-        environment=environment,
-        environment_files=files,
-        gate=gate(top.table("gate")),
-        pace=pace(top.table("rollout")),
-        stop=stop,
-        service=_service(top.table("service"), None if files else dict(environment).keys()),
-        socket=_socket(top.table("socket")),
-        mode=top.get("mode", values.choice(Mode), Mode.SOCKET),
-        routing=top.get("routing", values.choice(ROUTES), Routing.STEERED),
-        warm_up=top.get("warm_up", values.duration(0, values.DAY), 0.0),
-        drain=drain(top.table("drain"), stop.signal),
-    )
-    top.finish(_TABLE_OF)
+    app = _app(name, top, only6=only6, of_user=of_user)
+
+    def read(process: str, table: Table) -> App:
+        return _app(process, table, within=app, only6=only6, of_user=of_user)
+
+    return replace(app, processes=processes(app, top, read, only6=only6))
+
+
+def _app(name: str, top: Table, *, within: App | None = None, only6: bool, of_user: Limits | None) -> App:
+    """Return the app, or the process type of the app `within`, that a table describes."""
+    app = _read(name, top, within)
+    if within is None:
+        top.table("process")  # it is read later, because its tables inherit from the app
+    top.finish(_TABLE_OF if within is None else elsewhere(app.process))
     _refuse_private_sockets(app, top)
     if of_user is not None:
         user_mode.refuse_what_needs_root(app, top, of_user)
@@ -151,6 +150,42 @@ def _routed(app: App, top: Table) -> App:
     return app
 
 
+def _read(name: str, top: Table, within: App | None) -> App:
+    process = "" if within is None else name.removeprefix(f"{within.name}.")
+    environment = _environment(top.table("environment"), () if within is None else within.environment)
+    files = top.get(
+        "environment_files",
+        values.array(values.environment_file, '["/etc/default/myapp"]'),
+        () if within is None else within.environment_files,
+    )
+    stop = _stop(top.table("stop"))
+    service = _service(top.table("service"), None if files else dict(environment).keys())
+    return App(
+        name=name,
+        release=top.require("release", values.path, 'release = "/srv/myapp/current"')
+        if within is None
+        else within.release,
+        exec=top.require("exec", values.argv, 'exec = ["/usr/bin/python3", "app.py"]'),
+        listen=top.get("listen", addresses, ()),
+        instances=top.get("instances", values.integer(1, 1000), 1),
+        user=top.get("user", values.account, within.user if within is not None else None),
+        group=top.get("group", values.account, within.group if within is not None else None),
+        environment=environment,
+        environment_files=files,
+        gate=gate(top.table("gate")),
+        pace=pace(top.table("rollout")) if within is None else pace_of_process(within.pace),
+        stop=stop,
+        service=service if within is None else merged(within.service, service),
+        socket=_socket(top.table("socket")),
+        mode=top.get("mode", values.choice(Mode), Mode.SOCKET),
+        routing=top.get("routing", values.choice(ROUTES), Routing.STEERED),
+        warm_up=top.get("warm_up", values.duration(0, values.DAY), 0.0),
+        drain=drain(top.table("drain"), stop.signal),
+        process=process,
+        after=order(top, process, within),
+    )
+
+
 def _syntax(file: str, text: str, message: str) -> str:
     """Return the message of tomllib with the line where editors expect it."""
     position = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
@@ -159,8 +194,8 @@ def _syntax(file: str, text: str, message: str) -> str:
     return one_line(f"{file}:{where}: is not valid TOML: {what}; correct the syntax there")
 
 
-def _environment(table: Table) -> tuple[tuple[str, str], ...]:
-    pairs: list[tuple[str, str]] = []
+def _environment(table: Table, inherited: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    pairs = [(key, value) for key, value in inherited if key not in table]
     for key, raw in table.items():
         try:
             value = values.string(raw)

@@ -51,8 +51,9 @@ def resolve_release(app: App, override: str | None = None) -> str:
         raise Refused(one_line(f"the release {real} cannot be used: its path is not UTF-8; rename it")) from None
     except Problem as problem:
         raise Refused(one_line(f"the release {real} cannot be used: its path {problem}")) from None
-    for key, program in programs(app, real).items():
-        _check_program(app, key, program)
+    for item in app.members:
+        for key, program in programs(item, real).items():
+            _check_program(item, key, program)
     return real
 
 

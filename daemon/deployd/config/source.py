@@ -145,7 +145,7 @@ class Table:
                 continue
             where = f"in [{'.'.join(self._path)}]" if self._path else "at the top level"
             close = difflib.get_close_matches(key, sorted(self._known), n=1)
-            if elsewhere and key in elsewhere and not close:
+            if elsewhere and key in elsewhere:
                 hint = f"it belongs in {elsewhere[key]}"
             elif close:
                 hint = f"did you mean {close[0]}?"

@@ -19,6 +19,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 """The name of an app, which is part of the names of its files and units."""
 
 
+WEB = "web"
+"""The name of the process type that the app file describes outside [process]."""
+
 CAPTURED = "environment-"
 """The names of a generation's files with the contents of its environment files begin with this, then their number."""
 
@@ -150,6 +153,22 @@ class App:
     drain: Drain = field(default_factory=Drain)
     applied: Applied | None = None
     """None in a file, and in a generation whose record was lost."""
+    process: str = ""
+    """The name of the process type if this is one of [process], which `name` ends with; "" for the app itself."""
+    after: tuple[str, ...] = ()
+    """Process types whose instances must all be new before the first of this one is replaced."""
+    processes: tuple[App, ...] = ()
+    """The further process types of an app, each with all its settings."""
+
+    @property
+    def members(self) -> tuple[App, ...]:
+        """The app itself, then its further process types."""
+        return (self, *self.processes)
+
+    @property
+    def application(self) -> str:
+        """The name of the app that this is, or of which it is a process type."""
+        return self.name.removesuffix(f".{self.process}") if self.process else self.name
 
     @property
     def has_tcp(self) -> bool:
@@ -198,7 +217,10 @@ class App:
     @classmethod
     def from_json(cls, text: str) -> App:
         """Return the app from its :meth:`to_json`."""
-        raw: dict[str, Any] = json.loads(text)
+        return cls._from_dict(json.loads(text))
+
+    @classmethod
+    def _from_dict(cls, raw: Mapping[str, Any]) -> App:
         return cls(
             name=raw["name"],
             release=raw["release"],
@@ -222,6 +244,9 @@ class App:
             warm_up=raw["warm_up"],
             drain=Drain.from_dict(raw["drain"]),
             applied=None if raw["applied"] is None else Applied(**raw["applied"]),
+            process=raw.get("process", ""),
+            after=tuple(raw.get("after", ())),
+            processes=tuple(cls._from_dict(item) for item in raw.get("processes", ())),
         )
 
     def fingerprint(self, release_dir: str, contents: str = "") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +34,7 @@ def changes(before: App, after: App) -> tuple[Change, ...]:
 
 
 def _is_secret(key: str) -> bool:
-    table, _, name = key.partition(".")
+    table, _, name = re.sub(r"^process\.[^.]*\.", "", key).partition(".")
     return table in ("environment", "contents") or (table == "service" and name in SECRET_DIRECTIVES)
 
 
@@ -58,10 +59,20 @@ def _settings(app: App) -> dict[str, Any]:
         **dict(_flat("drain", dataclasses.asdict(app.drain))),
         **dict(_flat("gate", dataclasses.asdict(app.gate))),
         **dict(_flat("rollout", dataclasses.asdict(app.pace))),
+        "after": app.after,
+        **dict(_of_processes(app)),
     }
     if found.pop("gate.learned"):
         del found["gate.timeout"]
     return {key: value for key, value in found.items() if value not in (None, "", (), [])}
+
+
+def _of_processes(app: App) -> Iterator[tuple[str, Any]]:
+    """Yield the settings of the process types that are their own."""
+    for item in app.processes:
+        for key, value in _settings(item).items():
+            if key != "release" and not key.startswith("rollout."):
+                yield f"process.{item.process}.{key}", value
 
 
 def _flat(table: str, raw: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from deployd import config
@@ -48,7 +49,7 @@ class ReleaseReader:
     def _keep(self, app: App) -> None:
         if all(self._credentials.has(app.name, digest) for _, digest in app.credentials if digest):
             return
-        stored = config.capture_credentials(app, partial(self._credentials.keep, app.name))
+        stored = config.capture_credentials(replace(app, processes=()), partial(self._credentials.keep, app.name))
         if changed := [item[0] for item in app.credentials if item not in stored.credentials]:
             raise Refused(
                 f"{changed[0]} is not what it was for the generation of {app.name}, and there is no copy of that; to"
@@ -60,7 +61,8 @@ class ReleaseReader:
 
         Raises Refused for what certainly is, and if the user of the app could certainly not run it.
         """
-        return await self._workers.run(app.name, config.require_runnable, app, release)
+        found = [await self._workers.run(app.name, config.require_runnable, item, release) for item in app.members]
+        return tuple(dict.fromkeys(doubt for doubts in found for doubt in doubts))
 
     async def digest(self, app: App, release: str) -> str:
         """Return the digest of the release's contents. Raises Refused."""

@@ -27,6 +27,9 @@ APP = typer.Argument(..., metavar="APP", help="Name of the app.", show_default=F
 APP_OR_ALL = typer.Argument(
     "", metavar="APP", help="Name of the app; all apps if omitted.", show_default=False, autocompletion=app_names
 )
+APP_OR_HOST = typer.Argument(
+    "", metavar="APP", help="Name of the app; the whole host if omitted.", show_default=False, autocompletion=app_names
+)
 JSON = typer.Option(False, "--json", help="Print JSON.")
 JSON_LINES = typer.Option(False, "--json", help='Print one JSON object per event; the last event is "finished".')
 NO_BLOCK = typer.Option(False, "--no-block", help="Do not wait until the rollout has finished.")
@@ -58,6 +61,14 @@ def percentage(text: str, argument: str) -> float:
             f'"{text}" is not a percentage from 0% to 100%; examples: 5%, 0.5%', param_hint=argument
         )
     return float(found[1]) / 100
+
+
+def seconds(text: str, argument: str) -> float:
+    """Return ``15s``, ``500ms``, ``2min`` or ``1h`` in seconds. Raises BadParameter, which names the `argument`."""
+    found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?) ?(ms|s|min|h|)", text.strip())
+    if found is None:
+        raise typer.BadParameter(f'"{text}" is not a time; examples: 500ms, 15s, 1min', param_hint=argument)
+    return float(found[1]) * {"ms": 0.001, "": 1, "s": 1, "min": 60, "h": 3600}[found[2]]
 
 
 def canary_of(text: str) -> float:

@@ -57,6 +57,8 @@ GROUPS = {
         "weight": "control",
     },
     "System": {
+        "drain": "drain",
+        "undrain": "drain",
         "setup": "setup",
         "repair": "repair",
         "daemon": "daemon",

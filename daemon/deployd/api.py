@@ -51,6 +51,8 @@ CHANGES = frozenset(
         "SetWeight",
         "Remove",
         "Run",
+        "Drain",
+        "Undrain",
     )
 )
 """Methods that may need the consent of polkit."""
@@ -219,6 +221,14 @@ class Client:
     async def remove(self, app: str, *, timeout: float = DAY) -> None:
         """Remove the app and wait until its instances have stopped; each has a timeout."""
         await self._call(app, "Remove", timeout=timeout)
+
+    async def drain(self, app: str = "", *, reason: str = "", timeout: float = CHANGE_TIMEOUT) -> None:
+        """Have load balancers send clients of an app, or of all apps, to other hosts."""
+        await self._call(app, "Drain", "a{sv}", [_options(reason=reason)], timeout=timeout)
+
+    async def undrain(self, app: str = "", *, timeout: float = CHANGE_TIMEOUT) -> None:
+        """End the drain of an app, or that of the host."""
+        await self._call(app, "Undrain", timeout=timeout)
 
     async def run(
         self,

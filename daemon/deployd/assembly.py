@@ -12,6 +12,7 @@ from deployd.apps.dry_run import DryRun
 from deployd.apps.file_reader import FileReader
 from deployd.apps.history_recovery import HistoryRecovery
 from deployd.apps.history_view import HistoryView
+from deployd.apps.host_draining import HostDraining
 from deployd.apps.installer import Installer
 from deployd.apps.inventory import Inventory
 from deployd.apps.one_off_commands import OneOffCommands
@@ -49,6 +50,7 @@ from deployd.service.introspection import APP, MANAGER
 from deployd.service.methods import Methods, app_readers, app_writers, manager
 from deployd.service.signals import Signals
 from deployd.state.history import History
+from deployd.state.host_drains import HostDrains
 from deployd.state.pins import Pins
 from deployd.systemd.complaints import ComplaintCounter
 from deployd.systemd.manager import Systemd
@@ -72,6 +74,7 @@ class Assembly:
         systemd: Systemd,
         history: History,
         pins: Pins,
+        drains: HostDrains,
         deployment: Deployment,
         hooks: Hooks,
         transient: Transient,
@@ -91,8 +94,9 @@ class Assembly:
         self.pool = ReaderPool()
         self.files = AppFiles(scope.apps, self.pool.root)
         self.registry = Registry(self.files)
-        self.statuses = Statuses(self.registry, history)
+        self.statuses = Statuses(self.registry, history, drains)
         self.announcer = Announcer(emit, self.statuses.status, self.registry.phase)
+        self.draining = HostDraining(drains, self.registry, self.announcer)
         self.supervisor = Supervisor(self.registry, self.announcer, self._controller)
         self._mounts = Mounts(self.supervisor.on_mount)
         self.recovery = HistoryRecovery(history, self.supervisor.take_up)
@@ -101,7 +105,7 @@ class Assembly:
         self.rollback_goal = RollbackGoal(self.registry, history, self.generations)
         self._comparer, self._public_comparer = self._new_comparer(), self._new_comparer()
         turns = Turns(hooks, self.recovery)
-        self._removal = Removal(self.registry, self.supervisor, turns, teardown, history, pins)
+        self._removal = Removal(self.registry, self.supervisor, turns, teardown, history, pins, self.draining)
         self._workers = workers
         self._releases = ReleaseReader(workers, pins.credentials)
         self._requests = self._new_requests(turns)
@@ -117,6 +121,7 @@ class Assembly:
         self.recovery.start()
         await self.supervisor.start(sorted({*self._history.apps(), *self._deployment.apps()}))
         await self.files.refresh()
+        self.draining.refresh()
 
     async def stop(self) -> None:
         """Stop all controllers. Instances keep running."""
@@ -133,6 +138,7 @@ class Assembly:
         await self._requests.take_back(probation, reason)
 
     def _controller(self, name: str) -> Controller:
+        self.draining.begin(name)
         return self._controllers.make(
             name,
             self._comparer.compare,
@@ -186,9 +192,10 @@ class Assembly:
             Weights(registry, under_way, self._load, self.generations, deployment),
             self._removal,
             OneOffCommands(bus, self.generations, self._transient, self._commands),
+            self.draining,
         )
         methods = {
-            MANAGER: manager(registry, statuses, reader, self.reloading, self.recovery),
+            MANAGER: manager(registry, statuses, reader, self.reloading, self.recovery, self.draining),
             APP: Methods(readers, writers),
         }
         consent = Consent(authority, self.files, self.generations, self.rollback_goal)

@@ -32,6 +32,7 @@ from deployd.service.polkit import Polkit
 from deployd.service.signals import Signals
 from deployd.state.disk import Disk, reported
 from deployd.state.history import History
+from deployd.state.host_drains import HostDrains
 from deployd.state.pins import Pins
 from deployd.state.spool import Spool
 from deployd.systemd import journal
@@ -199,6 +200,7 @@ class Daemon:
             systemd=systemd,
             history=history,
             pins=pins,
+            drains=HostDrains(self._settings.state),
             deployment=deployment,
             hooks=hooks,
             transient=transient,

@@ -8,6 +8,7 @@ from unittest.mock import MagicMock, create_autospec
 import pytest
 
 from deployd.apps.history_recovery import HistoryRecovery
+from deployd.apps.host_draining import HostDraining
 from deployd.apps.registry import Registry
 from deployd.apps.removal import Removal
 from deployd.apps.supervisor import Supervisor
@@ -33,8 +34,11 @@ class Site:
         self.history, self.pins = create_autospec(History, instance=True), create_autospec(Pins, instance=True)
         self.history.current.return_value, self.history.settings.return_value = 7, SETTINGS
         self.pins.held.return_value = {1: 7, 2: 7}
+        self.draining = create_autospec(HostDraining, instance=True)
         turns = Turns(create_autospec(Hooks, instance=True), create_autospec(HistoryRecovery, instance=True))
-        self.removal = Removal(self.registry, self.supervisor, turns, self.teardown, self.history, self.pins)
+        self.removal = Removal(
+            self.registry, self.supervisor, turns, self.teardown, self.history, self.pins, self.draining
+        )
 
     def remove(self) -> None:
         asyncio.run(self.removal.remove("demo"))

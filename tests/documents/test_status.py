@@ -12,6 +12,7 @@ from deployd.model.address import Address
 from deployd.model.clock import iso
 from deployd.model.failure import Failure, GateName
 from deployd.model.generation import Cause, Result
+from deployd.model.host_drain import HostDrain
 from deployd.model.instance import Instance, State
 from deployd.model.probation import Probation
 from deployd.model.rollout import Hold, Pause, Phase, Rollout
@@ -41,12 +42,21 @@ SNAPSHOT = Snapshot(
     crashes=0,
     last=None,
     totals={},
+    drain=None,
     history_error="",
 )
 
 
 def shown(**more: Any) -> dict[str, Any]:
     return status(replace(SNAPSHOT, **more))
+
+
+def test_a_drain_of_the_host_or_of_the_app() -> None:
+    since = 1_700_000_000.0
+    found = [shown(drain=HostDrain(app, since, "why"))["drain"] for app in ("", "demo")]
+    assert [item["what"] for item in found] == ["host", "app"]
+    assert found[0] == {"what": "host", "since": "2023-11-14T22:13:20.000+00:00", "reason": "why"}
+    assert shown()["drain"] is None
 
 
 def test_an_app_that_runs() -> None:

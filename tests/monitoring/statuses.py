@@ -13,6 +13,7 @@ from deployd.model.address import Address
 from deployd.model.app import Routing
 from deployd.model.crashes import Crashes, Trouble
 from deployd.model.generation import Cause, Result
+from deployd.model.host_drain import HostDrain
 from deployd.model.instance import Instance, State
 from deployd.model.probation import Probation
 from deployd.model.rollout import Pause, Phase, Rollout
@@ -73,6 +74,9 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         crashes=0,
         last=last if rollout is None and draw(st.booleans()) else None,
         totals=draw(_TOTALS),
+        drain=draw(
+            st.sampled_from([None, HostDrain("", 1_700_000_000.0), HostDrain("demo", 1_700_000_000.0, "why | not")])
+        ),
         history_error=draw(st.sampled_from(["", "", "", "history.sqlite is damaged"])),
     )
 

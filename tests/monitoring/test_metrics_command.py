@@ -35,13 +35,13 @@ def test_a_server_needs_a_socket(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
 
 def test_a_server_without_clients_ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from deployd_cli.monitoring import exporter
+    from deployd_cli.monitoring import http_server
 
     monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
     monkeypatch.setenv("LISTEN_FDS", "1")
-    monkeypatch.setattr(exporter._Server, "timeout", 0.0)
+    monkeypatch.setattr(http_server._Server, "timeout", 0.0)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "socket"))
         listener.listen()
-        monkeypatch.setattr(exporter, "FIRST_PASSED", os.dup(listener.fileno()))
+        monkeypatch.setattr(http_server, "FIRST_PASSED", os.dup(listener.fileno()))
         assert main(["metrics", "--serve"]) == 0

@@ -14,6 +14,7 @@ from deployd.apps.dry_run import DryRun
 from deployd.apps.file_reader import FileReader
 from deployd.apps.history_recovery import HistoryRecovery
 from deployd.apps.history_view import HistoryView
+from deployd.apps.host_draining import HostDraining
 from deployd.apps.inventory import Inventory
 from deployd.apps.one_off_commands import OneOffCommands
 from deployd.apps.registry import Registry
@@ -44,6 +45,8 @@ ODD = f"{ROOT}/app/_31st_2dapp"  # 1st-app
 CHANGES: Calls = {
     (MANAGER, "Reload"): [],
     (MANAGER, "Repair"): [],
+    (MANAGER, "Drain"): [{}],
+    (MANAGER, "Undrain"): [],
     (APP, "Apply"): [{}],
     (APP, "Rollout"): [{}],
     (APP, "Rollback"): [0, {}],
@@ -54,6 +57,8 @@ CHANGES: Calls = {
     (APP, "Abort"): [{}],
     (APP, "SetWeight"): [2, 0.1, {}],
     (APP, "Remove"): [],
+    (APP, "Drain"): [{}],
+    (APP, "Undrain"): [],
     (APP, "Run"): [["true"], {}],
 }
 READS: Calls = {
@@ -73,7 +78,7 @@ READS: Calls = {
     (APP, "Event"): [1],
 }
 SIGNATURES = {
-    **dict.fromkeys(("Apply", "Rollout", "Restart", "Abort", "Plan"), "a{sv}"),
+    **dict.fromkeys(("Apply", "Rollout", "Restart", "Abort", "Plan", "Drain"), "a{sv}"),
     "Rollback": "ta{sv}",
     "Scale": "ua{sv}",
     "SetWeight": "tda{sv}",
@@ -106,7 +111,7 @@ class Served:
         self.rollback_goal = create_autospec(RollbackGoal, instance=True)
         self.rollback_goal.find.return_value.release = "/srv/demo/releases/7"
         methods = {
-            MANAGER: manager(self.registry, self.statuses, self.files, self.reloading, self.recovery),
+            MANAGER: manager(self.registry, self.statuses, self.files, self.reloading, self.recovery, self.draining),
             APP: Methods(
                 app_readers(
                     self.statuses,
@@ -117,7 +122,7 @@ class Served:
                     self.comparer,
                     self.signals,
                 ),
-                app_writers(self.requests, self.control, self.weights, self.removal, self.one_off),
+                app_writers(self.requests, self.control, self.weights, self.removal, self.one_off, self.draining),
             ),
         }
         consent = Consent(self.polkit, files, generations, self.rollback_goal)
@@ -159,6 +164,8 @@ class Served:
         self.control = create_autospec(RolloutControl, instance=True)
         self.weights = create_autospec(Weights, instance=True)
         self.removal = create_autospec(Removal, instance=True)
+        self.draining = create_autospec(HostDraining, instance=True)
+        self.draining.drain.return_value = self.draining.undrain.return_value = None
         self.one_off = create_autospec(OneOffCommands, instance=True)
         self.one_off.run.return_value = {"answer": "run"}
 

@@ -33,6 +33,7 @@ from deployd.service.introspection import APP, MANAGER, NAME, PROPERTIES, ROOT, 
 from deployd.service.polkit import Polkit
 from deployd.service.signals import Signals
 from deployd.state.history import History
+from deployd.state.host_drains import HostDrains
 from deployd.state.pins import Pins
 from deployd.systemd.execution import Execution
 from deployd.systemd.manager import Systemd
@@ -102,6 +103,7 @@ class Site:
             systemd=systemd,
             history=self.history,
             pins=pins,
+            drains=HostDrains(scope.apps),
             deployment=deployment,
             hooks=hooks,
             transient=transient,

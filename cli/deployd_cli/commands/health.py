@@ -22,8 +22,20 @@ if TYPE_CHECKING:
     from deployd.api import Client
 
 
-def health(app: str = APP_OR_ALL, as_json: bool = JSON) -> None:
+SERVE = typer.Option(
+    False, "--serve", help="Answer load balancers at the socket that systemd passes; see deployd-health.socket."
+)
+
+
+def health(app: str = APP_OR_ALL, serve: bool = SERVE, as_json: bool = JSON) -> None:
     """Print the state of each app like a Nagios plugin. Changes nothing."""
+    if serve:
+        from deployd_cli.monitoring import health_endpoint
+
+        if app or as_json:
+            raise typer.BadParameter("--serve takes neither an app nor --json")
+        health_endpoint.serve()
+        return
     from deployd_cli.session import run
 
     try:

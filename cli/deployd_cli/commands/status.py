@@ -13,6 +13,7 @@ import typer
 
 from deployd_cli.options import APP_OR_ALL, JSON
 from deployd_cli.output import can_redraw, message, paint_for, show, show_json, width_of
+from deployd_cli.text.drained import drained_words
 from deployd_cli.text.status import change_line, exit_code_of, overview_lines, status_lines
 from deployd_cli.text.words import dicts_of, text_of
 
@@ -57,6 +58,8 @@ def status(app: str = APP_OR_ALL, watch: bool = WATCH, exit_code: bool = EXIT_CO
     else:
         _show(statuses, app)
         show(drift)
+        if words := "" if app else drained_words(answer):
+            message(words)
     if exit_code:
         raise typer.Exit(max((exit_code_of(item) for item in statuses.values()), default=0))
 

@@ -6,13 +6,8 @@ Each scrape asks the daemon once, on a connection of its own; a daemon that does
 from __future__ import annotations
 
 import asyncio
-import gc
-import os
-import socket
 from collections.abc import Iterable
-from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app
 from prometheus_client.metrics_core import Metric
@@ -20,18 +15,13 @@ from prometheus_client.registry import Collector
 
 from deployd.errors import DeploydError, Unreachable
 from deployd.model import advice
+from deployd_cli.monitoring import http_server
 from deployd_cli.monitoring.families import families
 from deployd_cli.output import message
 from deployd_cli.session import connect
 
-FIRST_PASSED = 3
-"""The descriptor of the first socket that systemd passes (sd_listen_fds(3))."""
 TIMEOUT = 5.0
 """Seconds within which the daemon must answer: Prometheus waits for ten."""
-SLOWEST = 10.0
-"""Seconds within which a client must send its request."""
-IDLE = 600.0
-"""Seconds without a connection after which the server ends; the next connection starts it again."""
 
 
 class Apps(Collector):
@@ -71,43 +61,6 @@ def text() -> str:
     return generate_latest(registry()).decode()
 
 
-class _Handler(WSGIRequestHandler):
-    timeout = SLOWEST
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Log no request: there is one every few seconds."""
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    """Has a thread for each connection, so that a slow client does not keep others waiting."""
-
-    address_family = socket.AF_UNIX  # of a socket that the base class makes: the unit allows no other family
-    daemon_threads = True
-    timeout = IDLE
-
-    def __init__(self, listener: socket.socket) -> None:
-        super().__init__(("", 0), _Handler, bind_and_activate=False)
-        self.socket.close()
-        self.socket = listener
-        self.server_name, self.server_port = "deployd", 0
-        self.setup_environ()
-        self.idle = False
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        request, address = self.socket.accept()
-        return request, address or ("", 0)  # a client at a UNIX socket has no address
-
-    def handle_timeout(self) -> None:
-        self.idle = True
-
-
 def serve() -> None:
-    """Serve at the socket that systemd passes until no client has come for IDLE seconds. Raises DeploydError."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
-        start = f"{advice.systemctl()} start deployd-metrics.socket"
-        raise DeploydError(f"no socket was passed; start it with: {start}")
-    gc.enable()  # off until here, see main
-    with _Server(socket.socket(fileno=FIRST_PASSED)) as server:
-        server.set_app(make_wsgi_app(registry()))
-        while not server.idle:
-            server.handle_request()
+    """Serve at the socket that systemd passes. Raises DeploydError."""
+    http_server.serve(make_wsgi_app(registry()), "deployd-metrics.socket")

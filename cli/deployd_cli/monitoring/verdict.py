@@ -8,6 +8,7 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import Any
 
+from deployd_cli.text.drained import drained_words
 from deployd_cli.text.problems import HANGS
 from deployd_cli.text.rollout import rollout_of, waits_of
 from deployd_cli.text.words import count, dicts_of, number_of, text_of
@@ -115,7 +116,10 @@ def _file_problem(file: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _notes(status: Mapping[str, Any], file: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what was changed and is not live. After a rollout that failed, the next one would try it again."""
+    """Yield that load balancers send clients to other hosts, and what was changed and is not live. After a rollout that
+    failed, the next one would try it again."""
+    if words := drained_words(status):
+        yield words
     if status.get("rollout"):
         return
     if changes := dicts_of(file, "changes"):

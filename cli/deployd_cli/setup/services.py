@@ -22,7 +22,11 @@ RELOAD_OF_USER: tuple[Command, ...] = (
     # dbus-daemon does not notice the first file in a directory that did not exist.
     ("busctl", "--user", "call", DBUS, "/org/freedesktop/DBus", DBUS, "ReloadConfig"),
 )
-METRICS = ("deployd-metrics.socket", "deployd-metrics.service")
+ENDPOINTS = (
+    *("deployd-metrics.socket", "deployd-metrics.service"),
+    *("deployd-health.socket", "deployd-health.service"),
+)
+"""Off by default: an open port is the administrator's decision."""
 LIBRARIES = ("usr/lib*/systemd/libsystemd-shared-*.so", "usr/lib/*/systemd/libsystemd-shared-*.so")
 
 
@@ -58,7 +62,7 @@ def after_install(first: bool, running: bool, *, user: bool = False) -> tuple[Co
     reload = (("systemctl", "daemon-reload"), ("systemctl", "try-reload-or-restart", "dbus.service"))
     if first:
         return (*files, *reload, ("systemctl", "--quiet", "enable", "--now", DAEMON))
-    return (*files, *reload, ("systemctl", "try-restart", DAEMON, *METRICS))
+    return (*files, *reload, ("systemctl", "try-restart", DAEMON, *ENDPOINTS))
 
 
 def before_removal(files: Iterable[str], running: bool, *, user: bool = False) -> tuple[Command, ...]:
@@ -66,7 +70,7 @@ def before_removal(files: Iterable[str], running: bool, *, user: bool = False) -
     if user:
         return ((*USER, "--quiet", "disable", "--now", DAEMON),)
     names = {PurePosixPath(file).name for file in files}
-    units = [unit for unit in (*METRICS, DAEMON) if unit in names]
+    units = [unit for unit in (*ENDPOINTS, DAEMON) if unit in names]
     now = ("--now",) if running else ()
     return (("systemctl", "--quiet", "disable", *now, *units),) if units else ()
 

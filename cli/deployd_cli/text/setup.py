@@ -33,7 +33,7 @@ def removed_lines(done: Outcome, scope: Scope, *, purge: bool) -> list[str]:
     if not purge:
         left += f", the history in {scope.state}, and apps, which keep running"
     if not scope.is_user:
-        left += ", the user deployd-metrics"
+        left += ", the users deployd-metrics and deployd-health"
     return [*_by_directory(files), f"{count(len(files), 'file')} removed; left: {left}"]
 
 
@@ -46,8 +46,9 @@ def notes(done: Outcome) -> list[str]:
         )
     if done.hidden:
         lines.append(
-            f"only root can use this deployd, because others cannot enter {done.hidden}; metrics do not work, either."
-            " Install it elsewhere (PIPX_HOME=/opt/pipx pipx install deployd), then run deployd setup from there"
+            f"only root can use this deployd, because others cannot enter {done.hidden}; metrics and health checks do"
+            " not work, either. Install it elsewhere (PIPX_HOME=/opt/pipx pipx install deployd), then run deployd setup"
+            " from there"
         )
     if not done.lingers:
         lines.append(

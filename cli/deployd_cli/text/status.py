@@ -8,6 +8,7 @@ from typing import Any
 
 from deployd.model import advice
 from deployd_cli.text.boot import boot_words
+from deployd_cli.text.drained import drained_words
 from deployd_cli.text.failure import explained, failure_of, journal_lines
 from deployd_cli.text.paint import STATE_STYLES, Paint
 from deployd_cli.text.probation import probation_words
@@ -141,6 +142,7 @@ def _head(status: Mapping[str, Any], width: int | None, paint: Paint) -> list[st
     if error := text_of(status, "history_error"):
         lines += indented(f"requests are refused: {error}", width)
     lines += indented(stopped_words(status), width)
+    lines += indented(drained_words(status), width)
     return lines + [line for item in dicts_of(status, "addresses") for line in indented(address_words(item), width)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deployd.apps.host_draining import HostDraining
 from deployd.apps.registry import Registry
 from deployd.apps.supervisor import Supervisor
 from deployd.apps.turns import Turns
@@ -23,6 +24,7 @@ class Removal:
         teardown: Teardown,
         history: History,
         pins: Pins,
+        draining: HostDraining,
     ) -> None:
         self._registry = registry
         self._supervisor = supervisor
@@ -30,6 +32,7 @@ class Removal:
         self._teardown = teardown
         self._history = history
         self._pins = pins
+        self._draining = draining
 
     async def remove(self, name: str) -> None:
         """Stop the app and remove all that was generated for it.
@@ -57,6 +60,7 @@ class Removal:
                     raise type(error)(f"{error}; {hint}") from error
                 raise
             self._supervisor.forget(name)
+            self._draining.forget(name)
 
     def _timeout(self, name: str) -> float:
         """Return the seconds that all instances of an app may take to stop."""

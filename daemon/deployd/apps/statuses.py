@@ -8,22 +8,25 @@ import time
 from deployd import __version__
 from deployd.apps.registry import Registry
 from deployd.documents import Json
-from deployd.documents.status import Snapshot, status
+from deployd.documents.status import Snapshot, host_drain, status
 from deployd.errors import NoSuchApp, StateError
 from deployd.model.clock import Timestamp
+from deployd.model.host_drain import HOST
 from deployd.model.probation import Probation
 from deployd.plan import boots
 from deployd.plan.probation import counted
 from deployd.routing import Report
 from deployd.state.history import History
+from deployd.state.host_drains import HostDrains
 
 
 class Statuses:
     """Of all apps in `registry`."""
 
-    def __init__(self, registry: Registry, history: History) -> None:
+    def __init__(self, registry: Registry, history: History, drains: HostDrains) -> None:
         self._registry = registry
         self._history = history
+        self._drains = drains
 
     def status(self, name: str) -> Json:
         """Return the status of an app. Raises NoSuchApp."""
@@ -59,6 +62,7 @@ class Statuses:
                 crashes=0 if probation is None else self._crashes(probation),
                 last=next(iter(history.entries(name, 1)), None) if rollout is None else None,
                 totals=history.totals(name),
+                drain=self._drains.of(name),
                 history_error=trouble,
             )
         )
@@ -78,7 +82,7 @@ class Statuses:
             except NoSuchApp:  # it was removed meanwhile
                 continue
             await asyncio.sleep(0)  # other calls are answered in between
-        return {"apps": apps, "version": __version__}
+        return {"apps": apps, "drain": host_drain(self._drains.of(HOST)), "version": __version__}
 
     def headline(self) -> str:
         """Return the line that `systemctl status deployd` shows."""

@@ -14,6 +14,7 @@ from deployd.model.action import Adopt, Freeze, Start, Stop, Thaw, Unpin
 from deployd.model.clock import iso
 from deployd.model.crashes import Trouble
 from deployd.model.generation import Cause, Entry, Generation, Result
+from deployd.model.host_drain import HOST, HostDrain
 from deployd.model.instance import Instance, State
 from deployd.model.probation import Probation
 from deployd.model.rollout import Hold, Phase, Rollout
@@ -68,6 +69,8 @@ class Snapshot:
     """The newest generation, unless a rollout is under way."""
     totals: Mapping[str, Total]
     """How often each result of a rollout and CRASHES has occurred so far."""
+    drain: HostDrain | None
+    """What keeps clients of load balancers from the app."""
     history_error: str
     """Why the history cannot be used; "" if it can."""
 
@@ -96,6 +99,7 @@ def status(of: Snapshot) -> Json:
         "shares": [dataclasses.asdict(share) for share in of.routing.shares],
         "standby": of.standby,
         "watch": None if of.probation is None else watch(of.probation, of.crashes),
+        "drain": host_drain(of.drain),
         "history_error": of.history_error or None,
         "last_rollout": None if of.last is None else _last_rollout(of.last),
         "last_failure": None if of.last is None or of.generation is not None else _last_failure(of.last),
@@ -135,6 +139,13 @@ def watch(probation: Probation, crashes: int) -> Json:
         "failed": bool(probation.failed),
         "crashes": crashes,
     }
+
+
+def host_drain(drain: HostDrain | None) -> Json | None:
+    """Return the drain of the host or of an app; None if there is none."""
+    if drain is None:
+        return None
+    return {"what": "host" if drain.app == HOST else "app", "since": iso(drain.since), "reason": drain.reason}
 
 
 def _totals(found: Mapping[str, Total]) -> Json:

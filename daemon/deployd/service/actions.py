@@ -17,6 +17,8 @@ class Action(StrEnum):
     SCALE = "org.deployd1.scale"
     CONFIGURE = "org.deployd1.configure"
     REMOVE = "org.deployd1.remove"
+    DRAIN = "org.deployd1.drain"
+    """Take the host, or one app on it, out of load balancers, and put it back."""
     RUN = "org.deployd1.run"
     """Run any command as the user of the app."""
     READ_LOGS = "org.deployd1.read-logs"
@@ -36,6 +38,8 @@ NEEDED: Mapping[str, Action] = {
     "Reload": Action.CONFIGURE,
     "Repair": Action.CONFIGURE,
     "Remove": Action.REMOVE,
+    "Drain": Action.DRAIN,
+    "Undrain": Action.DRAIN,
     "Run": Action.RUN,
 }
 """By method. The daemon does not start if a method that changes something is missing."""

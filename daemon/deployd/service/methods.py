@@ -12,6 +12,7 @@ from deployd.apps.dry_run import DryRun
 from deployd.apps.file_reader import FileReader
 from deployd.apps.history_recovery import HistoryRecovery
 from deployd.apps.history_view import HistoryView
+from deployd.apps.host_draining import HostDraining
 from deployd.apps.inventory import Inventory
 from deployd.apps.one_off_commands import OneOffCommands
 from deployd.apps.registry import Registry
@@ -50,7 +51,12 @@ class Methods:
 
 
 def manager(
-    registry: Registry, statuses: Statuses, files: FileReader, reloading: Reloading, recovery: HistoryRecovery
+    registry: Registry,
+    statuses: Statuses,
+    files: FileReader,
+    reloading: Reloading,
+    recovery: HistoryRecovery,
+    draining: HostDraining,
 ) -> Methods:
     """Return the methods of org.deployd1.Manager."""
 
@@ -59,7 +65,12 @@ def manager(
 
     return Methods(
         {"ListApps": list_apps, "Describe": lambda _: statuses.describe(), "Check": files.check},
-        {"Reload": reloading.reload, "Repair": recovery.repair},
+        {
+            "Reload": reloading.reload,
+            "Repair": recovery.repair,
+            "Drain": lambda options: draining.drain(**_checked(options, reason=str)),
+            "Undrain": draining.undrain,
+        },
     )
 
 
@@ -89,7 +100,12 @@ def app_readers(
 
 
 def app_writers(
-    requests: Requests, control: RolloutControl, weights: Weights, removal: Removal, one_off: OneOffCommands
+    requests: Requests,
+    control: RolloutControl,
+    weights: Weights,
+    removal: Removal,
+    one_off: OneOffCommands,
+    draining: HostDraining,
 ) -> Table:
     """Return the methods of org.deployd1.App that change something."""
 
@@ -127,6 +143,8 @@ def app_writers(
         "Abort": lambda app, options: control.abort(app, **_checked(options, past_irreversible=bool)),
         "SetWeight": set_weight,
         "Remove": removal.remove,
+        "Drain": lambda app, options: draining.drain(app, **_checked(options, reason=str)),
+        "Undrain": draining.undrain,
         "Run": run,
     }
 

@@ -5,12 +5,28 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
+from typing import Any
 
 from deployd.errors import DeploydError
+from deployd_cli.text.words import dicts_of
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def delete_free(answer: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Delete the releases that may be deleted, according to the JSON of `deployd releases`; return those that were, and
+    sentences about those that could not be."""
+    deleted, problems = [], []
+    for path in (str(item["release"]) for item in dicts_of(answer, "releases") if item.get("deletable") is True):
+        try:
+            delete(path)
+        except DeploydError as error:
+            problems.append(str(error))
+        else:
+            deleted.append(path)
+    return deleted, problems
 
 
 def delete(release: str) -> None:

@@ -134,6 +134,10 @@ class Client:
         """Return the release directories: what needs them, and whether they may be deleted."""
         return json_object(*await self._call(app, "Releases", timeout=timeout))
 
+    async def deploy_settings(self, app: str, *, timeout: float = FILES_TIMEOUT) -> Json:
+        """Return what the app file says of `deployd deploy`, with null for what it leaves out."""
+        return json_object(*await self._call(app, "DeploySettings", timeout=timeout))
+
     async def compare(self, app: str, *, timeout: float = FILES_TIMEOUT) -> Json:
         """Return the generations that have running instances, side by side."""
         return json_object(*await self._call(app, "Compare", timeout=timeout))

@@ -8,6 +8,7 @@ from functools import partial
 from deployd.apps.announcer import Announcer, Emit
 from deployd.apps.app_files import AppFiles
 from deployd.apps.comparer import Comparer, PublicComparer
+from deployd.apps.deploy_settings import DeploySettings
 from deployd.apps.dry_run import DryRun
 from deployd.apps.file_reader import FileReader
 from deployd.apps.history_recovery import HistoryRecovery
@@ -185,6 +186,7 @@ class Assembly:
             Inventory(registry, self.files, pool, history, self._pins),
             PublicComparer(pool, self._comparer, self._public_comparer),
             signals,
+            DeploySettings(reader, pool),
         )
         writers = app_writers(
             self._requests,

@@ -19,8 +19,9 @@ from deployd.apps.reader_pool import ReaderPool
 from deployd.apps.registry import Registry
 from deployd.config.contents import contents
 from deployd.config.release import resolve_release
-from deployd.errors import DeploydError
+from deployd.errors import DeploydError, NoSuchApp
 from deployd.model.app import App
+from deployd.model.delivery import Delivery
 from deployd.model.generation import Result
 from deployd.state.history import History
 from deployd.state.pins import Pins
@@ -44,12 +45,18 @@ class Site:
         self.app_files = create_autospec(AppFiles, instance=True)
         self.app_files.releases.side_effect = self._releases
         self.app_files.each.side_effect = self._each
+        self.app_files.load.side_effect = self._load
         self.app_files.names = self.files.keys()
         self.app_files.path.side_effect = lambda name: directory / f"{name}.toml"
         (directory / "cron.toml").touch(mode=0o600)
 
     async def _releases(self) -> dict[str, str | DeploydError]:
         return {name: _resolved(app) for name, app in self.files.items()}
+
+    async def _load(self, name: str, _: object) -> App:
+        if name not in self.files:
+            raise NoSuchApp(f"no app {name}")
+        return self.files[name]
 
     async def _each(self, read: Callable[[Path], bool]) -> dict[str, bool]:
         return {name: read(self.app_files.path(name)) for name in self.files}
@@ -121,6 +128,16 @@ def test_changes_are_reported_for_releases_that_are_needed(site: Site) -> None:
     assert [name for name, item in found.items() if item["changed"]] == ["v12", "v11"]
     assert "app.py was changed on 2" in found["v11"]["why"]
     assert found["v10"]["why"] == "deployd rollback demo --to 10 is possible"
+
+
+def test_the_app_file_says_how_many_releases_stay(site: Site) -> None:
+    for number in range(1, 6):
+        site.deploy("demo", number, f"v{number}", instances=1)
+    kept = {name for name, item in site.releases("demo").items() if item["state"] != "free"}
+    assert len(kept) == 5
+    site.files["demo"] = replace(SETTINGS, delivery=Delivery(keep=2), release=str(site.home / "v5"))
+    kept = {name for name, item in site.releases("demo").items() if item["state"] != "free"}
+    assert kept == {"v5", "v4"}
 
 
 def test_an_app_with_a_file_only(site: Site) -> None:

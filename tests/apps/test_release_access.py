@@ -15,6 +15,7 @@ from deployd.apps.caller import Caller
 from deployd.apps.release_access import agreed, seen, seen_release
 from deployd.apps.release_access import directory as directory_of
 from deployd.errors import AccessDenied, InvalidRequest, Refused
+from deployd.model.delivery import Delivery
 from tests.state.four_rollouts import SETTINGS
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes directories private")
@@ -114,6 +115,14 @@ def test_a_release_in_another_directory_needs_root(place: Path) -> None:
     refusal(AccessDenied, lambda: allowed("closed/in"))
     (place / "closed").chmod(0o711)
     assert allowed("closed/in") == str(place / "releases" / "v2")
+
+
+def test_the_directory_of_releases_in_the_app_file_is_one(place: Path) -> None:
+    app = replace(APP, release=str(place / "elsewhere" / "v9"))
+    wanted = str(place / "releases" / "v2")
+    refusal(AccessDenied, lambda: agreed(NOBODY, app, [], wanted))
+    app = replace(app, delivery=Delivery(releases=str(place / "releases")))
+    assert agreed(NOBODY, app, [], wanted) == wanted
 
 
 def test_directories_in_the_root_directory_are_not_siblings_of_a_release() -> None:

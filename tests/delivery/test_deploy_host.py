@@ -60,6 +60,35 @@ def test_a_bad_release_is_out_of_use_and_the_link_stays(stage: Stage) -> None:
     assert not [name for name in names if name.startswith(".")], names
 
 
+def test_an_app_file_says_where_releases_go_what_they_share_and_how_many_stay(stage: Stage) -> None:
+    """Also the first one, which needs no apply."""
+    home = f"/srv/{APP}"
+    current = f"{home}/current"
+    stage.machine.run(["install", "-d", f"{home}/releases", f"{home}/shared"])
+    table = {"shared": ["uploads"], "keep": 2, "current": True}
+    stage.configure(release=current, releases=f"{home}/releases", deploy=table, instances=2, user="www-data")
+    for number in range(1, 5):
+        stage.machine.path(f"/srv/v{number}.tar.gz").write_bytes(packed(stage, f"v{number}"))
+    missing = stage.deployd("deploy", APP, "/srv/v1.tar.gz")
+    assert (missing.returncode, "install -d -o www-data /srv/demo/shared/uploads" in missing.stderr) == (3, True)
+    stage.machine.run(["install", "-d", "-o", "www-data", f"{home}/shared/uploads"])
+    for number in range(1, 5):
+        done = stage.deployd("deploy", APP, f"/srv/v{number}.tar.gz", "--id", f"v{number}", "--json")
+        assert done.returncode == 0, done
+        receipt = json.loads(done.stdout)
+        assert (receipt["id"], receipt["links"], receipt["current"]) == (f"v{number}", ["uploads"], current)
+        assert receipt["pruned"] == ([f"{home}/releases/v{number - 2}"] if number > 2 else [])
+        leads_to = stage.machine.run(["readlink", f"{home}/releases/v{number}/uploads"]).stdout
+        assert leads_to == f"{home}/shared/uploads\n"
+    assert stage.get()["version"] == "v4"
+    names = sorted(path.name for path in stage.machine.path(f"{home}/releases").iterdir())
+    assert names == ["v3", "v4"]
+    assert stage.deployd("rollback", APP).returncode == 0
+    assert stage.get()["version"] == "v3"
+    applied = stage.deployd("apply", APP)
+    assert "leads elsewhere" not in applied.stderr + applied.stdout
+
+
 def test_a_user_who_may_roll_out_needs_no_other_right(stage: Stage) -> None:
     stage.deploy("v1", instances=2)
     stage.machine.run(["sh", "-c", "id alice || useradd --create-home alice"])

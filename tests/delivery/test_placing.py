@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deployd.errors import DeploydError, Refused
+from deployd_cli.delivery.links import Link
 from deployd_cli.delivery.placing import place, point
 
 
@@ -89,6 +90,22 @@ def test_root_writes_nothing_where_another_user_could_interfere(
     with pytest.raises(Refused, match=f"{directory} can be changed by another user than root; deploy as that user"):
         place(str(source), "", releases, "")
     assert list(releases.iterdir()) == []
+
+
+def test_an_empty_directory_is_no_release(source: Path, releases: Path) -> None:
+    (releases / "v1").mkdir()
+    assert place(str(source), "", releases, "v1", (Link("log", "/srv/shared/log"),)).new
+    assert sorted(path.name for path in (releases / "v1").iterdir()) == ["bin", "log"]
+    assert (releases / "v1" / "log").readlink() == Path("/srv/shared/log")
+
+
+def test_others_can_read_a_release_whatever_the_umask(source: Path, releases: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        placed = place(str(source), "", releases, "v1")
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (placed.path, placed.path / "bin")} == {0o755}
 
 
 def test_a_link_is_moved_and_nothing_else_is_replaced(releases: Path) -> None:

@@ -152,6 +152,17 @@ def test_a_release_within_another_keeps_it() -> None:
     assert whys(answer(history))["v1"] == ("kept", "another release of demo lies in it")
 
 
+def test_the_app_file_may_say_how_many_releases_to_keep() -> None:
+    generations = [made(number, release=f"{HOME}/v{(number + 1) // 2}") for number in range(1, 9)]
+    rows = whys(answer(replace(needs(*generations, current=8), keep=2)))
+    assert {path: state for path, (state, _) in rows.items()} == {
+        "v4": "running", "v3": "kept", "v2": "free", "v1": "free"
+    }  # fmt: skip
+    assert rows["v1"][1] == "no instance runs it, and it is not among the newest 2 (keep in [deploy])"
+    rows = whys(answer(replace(needs(*generations, current=8), keep=3)))
+    assert [path for path, (state, _) in rows.items() if state == "free"] == ["v1"]
+
+
 def test_a_release_known_to_be_bad_is_kept_for_a_while() -> None:
     generations = [made(1), made(2), replace(made(3, release=f"{HOME}/v1"), cause=Cause.ROLLBACK, fingerprint="1" * 32)]
     rows = whys(answer(needs(*generations, current=3)))

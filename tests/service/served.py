@@ -10,6 +10,7 @@ import pytest
 
 from deployd.apps.app_files import AppFiles
 from deployd.apps.comparer import PublicComparer
+from deployd.apps.deploy_settings import DeploySettings
 from deployd.apps.dry_run import DryRun
 from deployd.apps.file_reader import FileReader
 from deployd.apps.history_recovery import HistoryRecovery
@@ -28,6 +29,7 @@ from deployd.apps.unit_preview import UnitPreview
 from deployd.apps.weights import Weights
 from deployd.bus import Bus, BusError, Credentials
 from deployd.errors import NoSuchApp
+from deployd.model.delivery import Delivery
 from deployd.rollout.generations import Generations
 from deployd.service.consent import Consent
 from deployd.service.interface import Service
@@ -76,6 +78,7 @@ READS: Calls = {
     (APP, "LogMatches"): [0],
     (APP, "GenerationsOf"): [["a" * 32]],
     (APP, "Event"): [1],
+    (APP, "DeploySettings"): [],
 }
 SIGNATURES = {
     **dict.fromkeys(("Apply", "Rollout", "Restart", "Abort", "Plan", "Drain"), "a{sv}"),
@@ -105,6 +108,7 @@ class Served:
         files, generations = create_autospec(AppFiles, instance=True), create_autospec(Generations, instance=True)
         self.generations = generations
         files.load.return_value.release = "/srv/demo/releases/7"
+        files.load.return_value.delivery = Delivery()
         generations.releases.return_value = frozenset()
         generations.choose.side_effect = lambda app, _: (app, None)
         generations.current.return_value.release = "/srv/demo/releases/7"
@@ -121,6 +125,7 @@ class Served:
                     self.inventory,
                     self.comparer,
                     self.signals,
+                    self.deploy_settings,
                 ),
                 app_writers(self.requests, self.control, self.weights, self.removal, self.one_off, self.draining),
             ),
@@ -153,6 +158,8 @@ class Served:
         self.inventory.releases.return_value = {"answer": "releases"}
         self.comparer = create_autospec(PublicComparer, instance=True)
         self.comparer.compare.return_value = {"answer": "compare"}
+        self.deploy_settings = create_autospec(DeploySettings, instance=True)
+        self.deploy_settings.settings.return_value = {"answer": "settings"}
 
     def _make_writers(self) -> None:
         self.reloading = create_autospec(Reloading, instance=True)

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from deployd.errors import Refused, RolloutFailed
-from deployd_cli.options import APP, SUPERSEDE
+from deployd.errors import RolloutFailed
+from deployd_cli.options import APP, SUPERSEDE, absolute
 from deployd_cli.output import message, show_json
 from deployd_cli.text.words import text_of
 
 if TYPE_CHECKING:
     from deployd.api import Client
-    from deployd_cli.delivery.placing import Placed
+    from deployd_cli.delivery.target import Target
 
 SOURCE = typer.Argument(..., metavar="SOURCE", help="A directory, a tar archive, or - for standard input.")
 REVISION = typer.Option("", "--revision", metavar="REV", help="SOURCE is a git repository; deploy this revision.")
 NAME = typer.Option("", "--id", metavar="ID", help="Name of the release; by default from its contents.")
 RELEASES = typer.Option(
-    "", "--releases", metavar="DIR", help="Directory of the releases; that of the live one if left out."
+    "",
+    "--releases",
+    metavar="DIR",
+    help="Directory of the releases; that of the app file or of the live one by default.",
 )
 CURRENT = typer.Option("", "--current", metavar="LINK", help="Symbolic link to lead to the release once it is live.")
 JSON = typer.Option(False, "--json", help="Print one JSON object at the end.")
+
+ROLLED_OUT = ("generation", "result", "reason", "duration", "replaced", "adopted")
+"""What the receipt has of the event that ends the rollout."""
 
 
 def deploy(
@@ -41,43 +47,73 @@ def deploy(
     For example: git archive HEAD | ssh web1 deployd deploy shop -
     """
     from deployd_cli import session
-    from deployd_cli.delivery.placing import place, point
 
-    directory = Path(releases).absolute() if releases else session.run(lambda client: _releases(client, app))
-    placed = place(source, revision, directory, name)
-    message(f"{app}: {placed.path} {'unpacked' if placed.new else 'is there already'}")
+    target = session.run(lambda client: _target(client, app, absolute(releases), absolute(current)))
+    receipt: dict[str, Any] = {"app": app}
     try:
-        _roll_out(app, placed, supersede=supersede, as_json=as_json)
-    except RolloutFailed:
-        message(f"{app}: {placed.path} is not in use; deployd releases {app} shows what else is not")
-        raise
-    if current:
-        point(Path(current).absolute(), placed.path)
-        message(f"{app}: {current} leads to it")
+        release = _place(target, source, revision, name, receipt)
+        _roll_out(target, release, receipt, supersede=supersede, as_json=as_json)
+        _conclude(target, release, receipt)
+    finally:
+        if as_json and len(receipt) > 1:
+            show_json(receipt)
 
 
-async def _releases(client: Client, app: str) -> Path:
-    """Return the directory of the live release's siblings. Raises Refused if there is none."""
-    live = text_of(await client.status(app), "release")
-    if not live:
-        raise Refused(
-            f"{app} has no live release next to which this one could be; name their directory with --releases"
-        )
-    return Path(live).parent
+async def _target(client: Client, app: str, releases: str, current: str) -> Target:
+    """Return where the release goes. Raises Refused if that is not known."""
+    from deployd_cli.delivery.target import Target
+
+    settings = await client.deploy_settings(app)
+    live = "" if releases or settings.get("releases") else text_of(await client.status(app), "release")
+    return Target.of(settings, live, releases=releases, current=current)
 
 
-def _roll_out(app: str, placed: Placed, *, supersede: bool, as_json: bool) -> None:
-    """Roll the release out, showing it, or with one JSON object at its end. Raises RolloutFailed."""
+def _place(target: Target, source: str, revision: str, name: str, receipt: dict[str, Any]) -> Path:
+    """Have the release in its place, and begin the receipt. Raises Refused and DeploydError."""
+    from deployd_cli.delivery.links import require_targets
+    from deployd_cli.delivery.placing import place
+
+    require_targets(target.shared, target.user)
+    placed = place(source, revision, target.releases, name, target.shared)
+    receipt |= {"id": placed.path.name, "release": str(placed.path), "sha256": placed.sha256, "new": placed.new}
+    receipt |= {"links": [link.path for link in target.shared if placed.new], "current": None, "pruned": []}
+    receipt |= dict.fromkeys(ROLLED_OUT)
+    message(f"{target.app}: {placed.path} {'unpacked' if placed.new else 'is there already'}")
+    return placed.path
+
+
+def _roll_out(target: Target, release: Path, receipt: dict[str, Any], *, supersede: bool, as_json: bool) -> None:
+    """Roll the release out, showing it unless `as_json`. Raises RolloutFailed."""
     from deployd_cli.waiting import Receipt, carry_out
 
     async def begin(client: Client) -> int:
-        return await client.rollout(app, release=str(placed.path), supersede=supersede)
+        return await client.rollout(target.app, release=str(release), supersede=supersede)
 
-    receipt = Receipt() if as_json else None
+    report = Receipt() if as_json else None
     try:
-        carry_out(app, begin, wait=True, as_json=False, report=receipt)
+        carry_out(target.app, begin, wait=True, as_json=False, report=report)
+    except RolloutFailed:
+        message(f"{target.app}: {release} is not in use; deployd releases {target.app} shows what else is not")
+        raise
     finally:
-        if receipt is not None:
-            keys = ("generation", "result", "reason", "duration", "replaced", "adopted")
-            what = {"app": app, "release": str(placed.path), "sha256": placed.sha256, "new": placed.new}
-            show_json(what | {key: receipt.last.get(key) for key in keys})
+        if report is not None:
+            receipt |= {key: report.last.get(key) for key in ROLLED_OUT}
+
+
+def _conclude(target: Target, release: Path, receipt: dict[str, Any]) -> None:
+    """Have the link lead to the live release, then delete releases that nothing needs, as far as the app file says so.
+
+    Raises Refused and DeploydError if the link cannot be changed; what cannot be deleted is only reported.
+    """
+    from deployd_cli import session
+    from deployd_cli.delivery.placing import point
+    from deployd_cli.release_remover import delete_free
+
+    if target.current is not None:
+        point(target.current, release)
+        receipt["current"] = str(target.current)
+        message(f"{target.app}: {target.current} leads to it")
+    if target.prune:
+        receipt["pruned"], problems = delete_free(session.run(lambda client: client.releases(target.app)))
+        for line in [*(f"deleted {path}" for path in receipt["pruned"]), *problems]:
+            message(f"{target.app}: {line}")

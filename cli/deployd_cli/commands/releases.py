@@ -13,7 +13,6 @@ from deployd.model import advice
 from deployd_cli.options import APP, JSON
 from deployd_cli.output import message, paint_for, show, show_json, width_of
 from deployd_cli.text.releases import releases_lines
-from deployd_cli.text.words import dicts_of
 
 PRUNE = typer.Option(False, "--prune", help="Delete those that may be deleted, as the user who runs the command.")
 
@@ -40,18 +39,11 @@ def releases(app: str = APP, prune: bool = PRUNE, as_json: bool = JSON) -> None:
 
 def _prune(app: str, answer: Mapping[str, Any], *, as_json: bool) -> None:
     """Delete what may be deleted. Raises DeploydError for what cannot be, once all of them were tried."""
-    from deployd_cli.release_remover import delete
+    from deployd_cli.release_remover import delete_free
 
-    deleted, problems = [], []
-    for path in (str(item["release"]) for item in dicts_of(answer, "releases") if item.get("deletable") is True):
-        try:
-            delete(path)
-        except DeploydError as error:
-            problems.append(str(error))
-        else:
-            deleted.append(path)
-            if not as_json:
-                show([f"deleted {path}"])
+    deleted, problems = delete_free(answer)
+    if not as_json:
+        show([f"deleted {path}" for path in deleted])
     if as_json:
         show_json({"app": app, "deleted": deleted})
     elif not deleted and not problems:

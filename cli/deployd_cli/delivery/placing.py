@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import stat
-import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from deployd.errors import DeploydError, Refused
-from deployd_cli.delivery import sources
+from deployd_cli.delivery import links, sources
+from deployd_cli.delivery.links import Link
 from deployd_cli.delivery.unpacking import unpack
+from deployd_cli.delivery.workspace import workspace
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
-ROOT = 0
 DIGITS = 12
 """Of the SHA-256 that names a release."""
 
@@ -30,53 +29,42 @@ class Placed:
     new: bool
 
 
-def place(source: str, revision: str, releases: Path, name: str) -> Placed:
+def place(source: str, revision: str, releases: Path, name: str, shared: Sequence[Link] = ()) -> Placed:
     """Have a release in `releases`, called `name` or after its contents. One that is there already stays as it is.
 
     Raises Refused and DeploydError.
     """
     if name and not ID.fullmatch(name):
         raise Refused(f"{name!r} is no name of a release: letters, digits and . _ + - are allowed, the first two first")
-    _require_trusted(releases)
-    if name and (releases / name).is_dir():
-        return Placed(releases / name, None, new=False)
-    try:
-        temporary = Path(tempfile.mkdtemp(prefix=".deploy-", dir=releases))
-    except OSError as error:
-        raise DeploydError(f"{releases} cannot be written: {error.strerror}; deploy as the user who owns it") from None
-    try:
+    with workspace(releases) as directory:
+        if name and _is_release(releases / name):
+            return Placed(releases / name, None, new=False)
+        unpacked = directory / "unpacked"
+        unpacked.mkdir()
         with sources.opened(source, revision) as stream:
-            digest = unpack(stream, temporary)
-        if not any(temporary.iterdir()):
+            digest = unpack(stream, unpacked)
+        if not any(unpacked.iterdir()):
             raise Refused(f"{source} is empty, so there is nothing to deploy")
         final = releases / (name or digest[:DIGITS])
-        if final.is_dir():
+        if _is_release(final):
             return Placed(final, digest, new=False)
-        temporary.chmod(0o755)
-        os.sync()  # a power cut must not leave half a release that generations name
-        try:
-            temporary.rename(final)
-        except OSError as error:
-            raise DeploydError(f"{final} cannot be made: {error.strerror}") from None
+        links.make(unpacked, shared)
+        _finish(unpacked, final)
         return Placed(final, digest, new=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _require_trusted(releases: Path) -> None:
-    """Raise Refused if root would write where another user could replace a directory by a link meanwhile."""
-    if os.geteuid() != ROOT:
-        return
+def _is_release(path: Path) -> bool:
+    """True if there is something in the directory: one that is empty stands for a release that is being made."""
+    return path.is_dir() and any(path.iterdir())
+
+
+def _finish(directory: Path, final: Path) -> None:
+    """Give a release its name. Raises DeploydError."""
+    os.sync()  # a power cut must not leave half a release that generations name
     try:
-        for directory in (found := releases.resolve(strict=True), *found.parents):
-            info = directory.stat()
-            others = info.st_mode & stat.S_IWOTH or (info.st_mode & stat.S_IWGRP and info.st_gid != ROOT)
-            if info.st_uid != ROOT or (others and not info.st_mode & stat.S_ISVTX):
-                raise Refused(
-                    f"{directory} can be changed by another user than root; deploy as that user, or give it to root"
-                )
+        directory.rename(final)
     except OSError as error:
-        raise DeploydError(f"{releases} cannot be used: {error.strerror}; name a directory that exists") from None
+        raise DeploydError(f"{final} cannot be made: {error.strerror}") from None
 
 
 def point(link: Path, release: Path) -> None:

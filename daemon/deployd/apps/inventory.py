@@ -17,8 +17,8 @@ from deployd.apps.registry import Registry
 from deployd.config.contents import Contents, contents, difference
 from deployd.documents import Json
 from deployd.documents.releases import Found, Needs, releases
-from deployd.errors import Refused
-from deployd.files.workers import LONG
+from deployd.errors import DeploydError, Refused
+from deployd.files.workers import LONG, Workers
 from deployd.model.generation import Generation
 from deployd.rollout.cleanup import KEPT
 from deployd.state.history import History
@@ -43,7 +43,8 @@ class Inventory:
         return await self._pool.run(caller, lambda: self._releases(caller, name))
 
     async def _releases(self, caller: Caller, name: str) -> Json:
-        workers, needs = self._pool.workers(caller), self._needs(name)
+        workers = self._pool.workers(caller)
+        needs = replace(self._needs(name), keep=await self._keep(workers, name))
         # Apps may share a release, or the directory that contains their releases.
         others = {other: self._needs(other).releases for other in self._registry.names() if other != name}
         # Errors in app files are reported by `deployd check`.
@@ -60,6 +61,13 @@ class Inventory:
             return _withheld(releases(needs, _without_changes(needs, found, caller)), caller, [*secret.values()])
 
         return await workers.run(name, answer, deadline=LONG)
+
+    async def _keep(self, workers: Workers, name: str) -> int:
+        """Return how many releases the app file wants to keep; 0 if it does not say, or not clearly."""
+        try:
+            return (await self._files.load(name, workers)).delivery.keep
+        except DeploydError:
+            return 0
 
     async def _secret(self, caller: Caller) -> dict[str, str]:
         """Return the app files that the caller may not read, including those that do not answer: path by name."""

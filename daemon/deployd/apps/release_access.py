@@ -115,13 +115,16 @@ def _see_programs(caller: Caller, app: App, release: Found, path: str) -> None:
 def agreed(caller: Caller, app: App, known: Iterable[str], requested: str | None) -> str:
     """Return the real directory that an unprivileged caller wants to roll out; `known` are the releases of generations.
 
-    Allowed are these, the app file's release, and directories next to them. Raises AccessDenied for others.
+    Allowed are these, the app file's release, and directories next to them or in `releases` of the app file. Raises
+    AccessDenied for others.
     """
     if requested is None:
         return os.path.realpath(app.release)
     path = checked(requested)
     releases = {os.path.realpath(item) for item in (app.release, *known)}
-    parents = {str(Path(item).parent) for item in releases} - {"/"}
+    own = {os.path.realpath(app.delivery.releases)} if app.delivery.releases else set()
+    parents = {str(Path(item).parent) for item in releases} | own
+    parents.discard("/")
     # Outside these parent directories, links are followed only as far as the caller can follow them.
     real = os.path.realpath(path) if str(Path(path).parent) in parents else _found(caller, path)
     if real not in releases and str(Path(real).parent) not in parents:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from deployd.config import overlap, port_mode, trust, user_mode, values, without_listen
 from deployd.config.address import addresses
+from deployd.config.delivery import delivery
 from deployd.config.directives import directives
 from deployd.config.drain import drain
 from deployd.config.gate import gate, refuse_no_proof, refuse_own_address
@@ -43,6 +44,7 @@ _TABLE_OF = {
     **dict.fromkeys(("rollback_surge", "standby", "standby_memory", "analysis"), "[rollout]"),
     "signal": "[stop] or [drain]",
     **dict.fromkeys(("close_after", "settle"), "[drain]"),
+    **dict.fromkeys(("shared", "keep", "current"), "[deploy]"),
 }
 
 
@@ -123,6 +125,7 @@ def _app(name: str, top: Table, *, within: App | None = None, only6: bool, of_us
     app = _read(name, top, within)
     if within is None:
         top.table("process")  # it is read later, because its tables inherit from the app
+        app = replace(app, delivery=delivery(top, app.release))
     top.finish(_TABLE_OF if within is None else elsewhere(app.process))
     _refuse_private_sockets(app, top)
     if of_user is not None:

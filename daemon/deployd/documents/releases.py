@@ -29,6 +29,8 @@ class Needs:
     """Number of the newest generations whose releases must stay."""
     standby: frozenset[int] = frozenset()
     """Generations that have instances in standby."""
+    keep: int = 0
+    """The number of the newest releases that must stay, in place of `kept`; 0 if the app file does not say."""
 
     @property
     def back(self) -> int | None:
@@ -49,8 +51,22 @@ class Needs:
                 more.add(last_good(self.generations, live).number)
         if self.rollout is not None:
             more |= {self.rollout.origin, self.rollout.target}
-        newest = sorted((item.number for item in self.generations), reverse=True)[: self.kept]
-        return frozenset(newest) | {number for number in more if number is not None}
+        return self._newest | {number for number in more if number is not None}
+
+    @property
+    def _newest(self) -> frozenset[int]:
+        found = sorted(self.generations, key=lambda item: -item.number)
+        if not self.keep:
+            return frozenset(item.number for item in found[: self.kept])
+        releases = [*dict.fromkeys(item.release for item in found)][: self.keep]
+        return frozenset(item.number for item in found if item.release in releases)
+
+    @property
+    def unneeded(self) -> str:
+        """The end of a sentence about a release that may be deleted."""
+        if self.keep:
+            return f"it is not among the newest {self.keep} (keep in [deploy])"
+        return f"no generation of the last {self.kept} needs it"
 
     @property
     def releases(self) -> frozenset[str]:
@@ -130,7 +146,7 @@ class _States:
             return "kept", "; ".join(reasons)
         if not numbers:
             return "unknown", f"no generation of {app} was made from it; it may be a new release, or no release at all"
-        return "free", f"no instance runs it, and no generation of the last {self._needs.kept} needs it"
+        return "free", f"no instance runs it, and {self._needs.unneeded}"
 
     def _reasons(self, path: str, needed: Sequence[int]) -> list[str]:
         """Return why the release must stay, the most important reason first."""
@@ -148,7 +164,7 @@ class _States:
             reasons.append(f"{advice.deployd()} rollback {app} --to {possible[0]} is possible")
         reasons += self._changes(needed)
         if needed and not reasons:
-            last = f"among the last {self._needs.kept}, although a rollback to it is not possible"
+            last = f"among the last {self._needs.keep or self._needs.kept}, although a rollback to it is not possible"
             reasons.append(f"{_some('generation', needed)} {'is' if len(needed) == 1 else 'are'} {last}")
         if found.named is not None and _within(path, [found.named]):
             reasons.append("the app file names it")

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from deployd.model.address import is_near
+from deployd.model.delivery import Delivery
 from deployd.model.gate import Gate
 from deployd.model.pace import Pace
 
@@ -153,6 +154,8 @@ class App:
     drain: Drain = field(default_factory=Drain)
     applied: Applied | None = None
     """None in a file, and in a generation whose record was lost."""
+    delivery: Delivery = field(default_factory=Delivery, compare=False)
+    """Only of a file: it is no setting of a generation."""
     process: str = ""
     """The name of the process type if this is one of [process], which `name` ends with; "" for the app itself."""
     after: tuple[str, ...] = ()
@@ -212,7 +215,10 @@ class App:
 
     def to_json(self) -> str:
         """Return the canonical text of the settings, which is stored with each generation."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True, ensure_ascii=True)
+        settings = dataclasses.asdict(self)
+        for member in (settings, *settings["processes"]):
+            del member["delivery"]
+        return json.dumps(settings, sort_keys=True, ensure_ascii=True)
 
     @classmethod
     def from_json(cls, text: str) -> App:

@@ -8,6 +8,7 @@ from typing import Any
 
 from deployd.apps.caller import Caller
 from deployd.apps.comparer import PublicComparer
+from deployd.apps.deploy_settings import DeploySettings
 from deployd.apps.dry_run import DryRun
 from deployd.apps.file_reader import FileReader
 from deployd.apps.history_recovery import HistoryRecovery
@@ -82,6 +83,7 @@ def app_readers(
     inventory: Inventory,
     comparer: PublicComparer,
     signals: Signals,
+    deploy_settings: DeploySettings,
 ) -> Table:
     """Return the methods of org.deployd1.App that change nothing."""
     return {
@@ -96,6 +98,7 @@ def app_readers(
         "LogMatches": lambda _, app, generation: history.log_matches(app, _number(app, generation)),
         "GenerationsOf": lambda _, app, invocations: history.generations_of(app, invocations),
         "Event": lambda _, app, number: signals.event(app, number),
+        "DeploySettings": deploy_settings.settings,
     }
 
 

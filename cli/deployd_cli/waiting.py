@@ -97,15 +97,16 @@ def carry_out(
     as_json: bool,
     wanted: str = "succeeded",
     expect_restart: bool = False,
+    may_have_ended: bool = False,
     report: Report | None = None,
 ) -> None:
     """Begin a rollout with `begin` and wait for its end. Raises RolloutFailed unless its result is the `wanted` one.
 
-    With `expect_restart`, raises NothingRestarted if all instances were adopted. `report` gets the events in place of
-    what would show them. The command also waits for a paused rollout: it prints what the rollout waits for and how to
-    continue.
+    With `may_have_ended`, the rollout may have begun, or even ended, before. With `expect_restart`, raises
+    NothingRestarted if all instances were adopted. `report` gets the events in place of what would show them. The
+    command also waits for a paused rollout: it prints what the rollout waits for and how to continue.
     """
-    last = _run(_Waiting(app, begin, report or _report(as_json)), wait)
+    last = _run(_Waiting(app, begin, report or _report(as_json), may_have_ended=may_have_ended), wait)
     if last.get("event") != "finished":
         return
     _conclude(last, as_json=as_json or report is not None, wanted=wanted)
@@ -147,8 +148,9 @@ def _conclude(last: Event, *, as_json: bool, wanted: str) -> None:
 class _Waiting:
     """Begins a rollout and waits for it. `generation` is None until the daemon has answered, 0 if nothing was to do."""
 
-    def __init__(self, app: str, begin: Begin, report: Report) -> None:
+    def __init__(self, app: str, begin: Begin, report: Report, *, may_have_ended: bool = False) -> None:
         self._app, self._begin, self._report = app, begin, report
+        self._may_have_ended = may_have_ended
         self.generation: int | None = None
 
     async def begun(self, client: Client) -> Event:
@@ -177,7 +179,7 @@ class _Waiting:
             last: Event = {}
             with self._report.begin(self._app, status, self.generation):
                 async with self._report.polls(client, self._app):
-                    async for event in watch.until_finished(self.generation):
+                    async for event in watch.until_finished(self.generation, ended=self._may_have_ended):
                         last = await _with_figures(client, self._app, event)
                         self._report.event(last)
             return last

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from deployd.bus import Bus, BusError
 from deployd.errors import DeploydError
+from deployd.model.fleet import FleetRequest
 from deployd.names import APP, MANAGER, NAME, ROOT, app_path
 from deployd.replies import Json, error_from, json_object, lacks_lines
 from deployd.watch import Watch
@@ -184,9 +185,16 @@ class Client:
         cause: str = "",
         canary: float = 0,
         supersede: bool = False,
+        fleet: FleetRequest | None = None,
         timeout: float = BEGIN_TIMEOUT,
     ) -> int:
+        """Roll out what the app file says now, with `release` if it is given.
+
+        Returns the generation; with a `fleet`, the one that the same request has made before, which may have ended.
+        """
         options = _options(release=release, cause=cause, canary=canary, supersede=supersede)
+        if fleet is not None:
+            options |= {"fleet": ("s", fleet.fleet), "token": ("t", fleet.token)}
         return int(*await self._call(app, "Rollout", "a{sv}", [options], timeout=timeout))
 
     async def rollback(

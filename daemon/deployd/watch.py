@@ -140,14 +140,17 @@ class Watch:
         return item
 
     async def until_finished(
-        self, generation: int, *, deadline: float = DAY, patience: float = PATIENCE
+        self, generation: int, *, ended: bool = False, deadline: float = DAY, patience: float = PATIENCE
     ) -> AsyncGenerator[Json, None]:
         """Yield the events of the rollout of `generation`; the last one is ``finished``.
 
         A rollout outlives the daemon that began it. After a restart, the new daemon is asked for the result of the
         rollout, and events continue. Raises Unreachable if the daemon is down for `patience` seconds, or if there is no
-        event for `deadline` seconds: a rollout may be paused for hours.
+        event for `deadline` seconds: a rollout may be paused for hours. With `ended` the rollout may have ended before.
         """
+        if ended and (row := await self.outcome(generation)).get("result", "running") != "running":
+            yield _finished(self._app, row)
+            return
         clock = asyncio.get_running_loop().time
         back_by, asked = None, self._owner
         while True:

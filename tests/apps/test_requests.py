@@ -20,6 +20,7 @@ from deployd.apps.turns import Turns
 from deployd.errors import Busy, DeploydError, InvalidRequest, Refused, StateError
 from deployd.instances.recall import Recall
 from deployd.model.app import MOST_STEERED, App, Applied, Routing
+from deployd.model.fleet import FleetRequest
 from deployd.model.generation import Cause, Generation, Result
 from deployd.model.rollout import Phase, Rollout
 from deployd.rollout.controller import Controller
@@ -229,6 +230,22 @@ def test_a_number_of_instances_stays_until_the_app_file_has_another_one() -> Non
     site.known[7] = replace(CURRENT, settings=replace(scaled, applied=Applied(SETTINGS.release, CURRENT.release, 3)))
     asyncio.run(site.requests.apply("demo"))
     assert rolled_out(site)[1].instances == 2
+
+
+def test_a_rollout_of_a_fleet_is_begun_once_and_no_older_one_after_it() -> None:
+    site, request = Site(UNDER_WAY), FleetRequest("v2", 5)
+    site.known[8] = replace(generation(8), release="/srv/demo/v2", fleet="v2", token=5)
+    for release in (None, "/srv/demo/v2"):
+        assert asyncio.run(site.requests.rollout("demo", release, fleet=request)) == 8, "it is under way"
+    with pytest.raises(Refused, match="v2 is a rollout of /srv/demo/v2; a rollout of /srv/demo/v3 needs another ID"):
+        asyncio.run(site.requests.rollout("demo", "/srv/demo/v3", fleet=request))
+    with pytest.raises(Refused, match="the token 4 is lower than 5, which demo has accepted with v2"):
+        asyncio.run(site.requests.rollout("demo", fleet=FleetRequest("v1", 4), supersede=True))
+    with pytest.raises(Busy):
+        asyncio.run(site.requests.rollout("demo", fleet=FleetRequest("v3", 6)))
+    site.starter.begin.assert_not_called()
+    asyncio.run(site.requests.rollout("demo", "/srv/demo/v3", fleet=FleetRequest("v3", 6), supersede=True))
+    assert site.starter.begin.await_args.kwargs["fleet"] == FleetRequest("v3", 6)
 
 
 def test_a_rollback_to_a_doubtful_generation_says_what_is_known_against_it() -> None:

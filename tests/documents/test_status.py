@@ -43,6 +43,7 @@ SNAPSHOT = Snapshot(
     last=None,
     totals={},
     drain=None,
+    fence=None,
     history_error="",
 )
 

@@ -74,6 +74,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         crashes=0,
         last=last if rollout is None and draw(st.booleans()) else None,
         totals=draw(_TOTALS),
+        fence=draw(st.sampled_from([None, replace(generation(7), fleet="release-7", token=9)])),
         drain=draw(
             st.sampled_from([None, HostDrain("", 1_700_000_000.0), HostDrain("demo", 1_700_000_000.0, "why | not")])
         ),

@@ -7,6 +7,7 @@ from unittest.mock import ANY
 
 import pytest
 
+from deployd.model.fleet import FleetRequest
 from deployd.model.generation import Cause
 from deployd.service.introspection import APP
 from tests.service.served import DEMO, ODD, Serve, Served
@@ -51,6 +52,11 @@ def test_options_are_passed_on(serve: Serve) -> None:
         served.control.abort.assert_called_once_with("demo", past_irreversible=True)
         await served.call(DEMO, APP, "Plan", "a{sv}", {"canary": two})
         served.dry_run.plan.assert_called_once_with(ANY, "demo", canary=2)
+        fleet = {"fleet": ("s", "v7"), "token": ("t", 2**40)}
+        await served.call(DEMO, APP, "Rollout", "a{sv}", fleet)
+        served.requests.rollout.assert_awaited_with(
+            "demo", cause=Cause.ROLLOUT, agreed=None, fleet=FleetRequest("v7", 2**40)
+        )
         share = {"canary_share": ("d", 0.05)}
         await served.call(DEMO, APP, "Rollout", "a{sv}", share)
         served.requests.rollout.assert_awaited_with("demo", cause=Cause.ROLLOUT, agreed=None, canary_share=0.05)
@@ -64,7 +70,7 @@ def test_options_are_passed_on(serve: Serve) -> None:
     serve(test)
 
 
-BEGIN = "canary, canary_share, cause, release, supersede"
+BEGIN = "canary, canary_share, cause, fleet, release, supersede, token"
 APPLY = "canary, canary_share, start, supersede"
 
 
@@ -74,6 +80,12 @@ APPLY = "canary, canary_share, start, supersede"
         ("Rollout", {"relase": ("s", "/x")}, f'unknown option "relase"; known are {BEGIN}'),
         ("Rollout", {"release": ("u", 1)}, 'option "release" must be of type str'),
         ("Rollout", {"cause": ("s", "apply")}, 'cause "apply": allowed are rollout and reload'),
+        ("Rollout", {"fleet": ("s", "v7")}, 'the options "fleet" and "token" must be given together'),
+        (
+            "Rollout",
+            {"fleet": ("s", "v7"), "token": ("t", 2**63)},
+            f"the token of a fleet rollout must be a number from 1 to {2**63 - 1}",
+        ),
         ("Apply", {"release": ("s", "/x")}, f'unknown option "release"; known are {APPLY}'),
         ("Rollout", {"canary": ("b", True)}, 'option "canary" must be of type int'),
         ("Restart", {"canary": ("u", 1)}, 'unknown option "canary"; known are supersede'),

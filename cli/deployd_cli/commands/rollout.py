@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from deployd.model import fleet as fleets
 from deployd_cli.options import (
     APP,
     CANARY,
@@ -21,6 +22,7 @@ from deployd_cli.options import (
 
 if TYPE_CHECKING:
     from deployd.api import Client
+    from deployd.model.fleet import FleetRequest
     from deployd_cli.waiting import Begin
 
 NO_START = typer.Option(False, "--no-start", help="Install units without starting sockets or instances.")
@@ -33,6 +35,20 @@ TO = typer.Option(
     help="Generation to roll back to instead of the last good one.",
     show_default=False,
 )
+FLEET = typer.Option(
+    "",
+    "--fleet",
+    metavar="ID",
+    help="The rollout of several hosts that this one is part of; the same ID attaches to it.",
+    show_default=False,
+)
+TOKEN = typer.Option(
+    0,
+    "--token",
+    metavar="N",
+    help="Number that grows with each rollout of the fleet; refused if lower than the last one.",
+    show_default=False,
+)
 INSTANCES = typer.Argument(..., metavar="N", min=0, help="New number of instances.", show_default=False)
 
 
@@ -43,19 +59,24 @@ def rollout(
     supersede: bool = SUPERSEDE,
     no_block: bool = NO_BLOCK,
     reload: bool = RELOAD,
+    fleet: str = FLEET,
+    token: int = TOKEN,
     as_json: bool = JSON_LINES,
 ) -> None:
     """Roll out a new generation.
 
     Uses the current app file, and the release of --release DIR if given. ^C does not stop the rollout.
     """
-    first, cause = canary_of(canary), "reload" if reload else ""
+    first, cause, request = canary_of(canary), "reload" if reload else "", _fleet(fleet, token)
 
     async def begin(client: Client) -> int:
-        return await client.rollout(app, release=absolute(release), cause=cause, canary=first, supersede=supersede)
+        return await client.rollout(
+            app, release=absolute(release), cause=cause, canary=first, supersede=supersede, fleet=request
+        )
 
     # systemctl reload would report an exit status other than 0 as a failure.
-    _begin(app, begin, no_block, as_json, expect_restart=not reload)
+    again = request is not None
+    _begin(app, begin, no_block, as_json, expect_restart=not (reload or again), may_have_ended=again)
 
 
 def apply(
@@ -115,6 +136,16 @@ def scale(
     _begin(app, lambda client: client.scale(app, instances, supersede=supersede), no_block, as_json)
 
 
+def _fleet(fleet: str, token: int) -> FleetRequest | None:
+    if not fleet and not token:
+        return None
+    if not fleet or not token:
+        raise typer.BadParameter("--fleet ID and --token N belong together")
+    if problem := fleets.problem(fleet, token):
+        raise typer.BadParameter(problem)
+    return fleets.FleetRequest(fleet, token)
+
+
 async def _show_changes(client: Client, app: str) -> None:
     """Print what the app file changes, if the caller may read it."""
     from deployd.errors import DeploydError
@@ -129,7 +160,22 @@ async def _show_changes(client: Client, app: str) -> None:
         show([f"{app}: the app file changes", *lines])
 
 
-def _begin(app: str, begin: Begin, no_block: bool, as_json: bool, *, expect_restart: bool = False) -> None:
+def _begin(
+    app: str,
+    begin: Begin,
+    no_block: bool,
+    as_json: bool,
+    *,
+    expect_restart: bool = False,
+    may_have_ended: bool = False,
+) -> None:
     from deployd_cli.waiting import carry_out
 
-    carry_out(app, begin, wait=not no_block, as_json=as_json, expect_restart=expect_restart)
+    carry_out(
+        app,
+        begin,
+        wait=not no_block,
+        as_json=as_json,
+        expect_restart=expect_restart,
+        may_have_ended=may_have_ended,
+    )

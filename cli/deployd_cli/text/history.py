@@ -8,6 +8,7 @@ from typing import Any
 
 from deployd_cli.text.boot import boot_figures, boot_of
 from deployd_cli.text.failure import explained, failure_of, journal_lines
+from deployd_cli.text.fleet import fleet_words
 from deployd_cli.text.paint import RESULT_STYLES, Paint
 from deployd_cli.text.table import Cell, Column, table
 from deployd_cli.text.words import cut, dicts_of, duration, indented, instance_count, local_time, text_of
@@ -44,6 +45,8 @@ def history_lines(history: Mapping[str, Any], now: datetime, *, width: int | Non
         lines.append(line)
         if reason := _reason(generation):
             lines += indented(reason, width, REASON_INDENT)
+        if words := fleet_words(generation):
+            lines += indented(words, width, REASON_INDENT)
         if generation.get("irreversible") is True:
             lines += indented(IRREVERSIBLE, width, REASON_INDENT)
         journal = [" " * REASON_INDENT + line for line in journal_lines(failure_of(generation), JOURNAL_LINES)]

@@ -10,6 +10,7 @@ from deployd.model import advice
 from deployd_cli.text.boot import boot_words
 from deployd_cli.text.drained import drained_words
 from deployd_cli.text.failure import explained, failure_of, journal_lines
+from deployd_cli.text.fleet import fleet_words
 from deployd_cli.text.paint import STATE_STYLES, Paint
 from deployd_cli.text.probation import probation_words
 from deployd_cli.text.problems import problem_lines
@@ -180,6 +181,7 @@ def _rollout(status: Mapping[str, Any], width: int | None, paint: Paint) -> list
     if not isinstance(rollout, Mapping):
         return _last_failure(status, width, paint)
     lines = ["  " + paint("busy", _within(rollout_of(status), width, 2))]
+    lines += indented(fleet_words(rollout), width)
     lines += indented(explained(rollout), width)
     lines += [_within(line, width, 0) for line in journal_lines(failure_of(rollout))]
     if rollout.get("phase") == "paused":

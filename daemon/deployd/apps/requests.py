@@ -15,7 +15,8 @@ from deployd.apps.turns import Turns
 from deployd.errors import Busy, DeploydError, InvalidRequest, Refused
 from deployd.model import advice
 from deployd.model.app import MOST_STEERED, App, Applied
-from deployd.model.generation import Cause, Generation
+from deployd.model.fleet import FleetRequest
+from deployd.model.generation import Cause, Entry, Generation
 from deployd.model.probation import Probation
 from deployd.model.rollout import Phase
 from deployd.plan import live
@@ -88,13 +89,17 @@ class Requests:
         supersede: bool = False,
         canary: int = 0,
         canary_share: float = 0.0,
+        fleet: FleetRequest | None = None,
     ) -> int:
         """Roll out what the app file says now, with `release` if it is given.
 
         Without it, the live release stays unless the app file's leads elsewhere than when it was last applied.
-        Returns 0 if a reload finds nothing changed: logrotate(8) may ask for one every night.
+        Returns 0 if a reload finds nothing changed: logrotate(8) may ask for one every night. A rollout of a `fleet`
+        that was requested before is not begun again: its generation is returned, whether it has ended or not.
         """
-        async with self._turn(name, supersede):
+        async with self._turn(name, supersede, fleet) as made:
+            if made is not None:
+                return await self._again(made, fleet, release)
             app, stays = await self._chosen(name)
             real = await self._releases.resolve(app, stays if release is None else release, agreed)
             doubts = await self._releases.require_runnable(app, real)
@@ -102,7 +107,7 @@ class Requests:
                 return 0
             hold = self._starter.canary(app, canary, canary_share)
             doubts = (*doubts, *(_unlike_file(app, real, stays) if release is None else ()))
-            return await self._starter.begin(app, real, cause, canary=hold, warnings=doubts)
+            return await self._starter.begin(app, real, cause, canary=hold, warnings=doubts, fleet=fleet)
 
     async def rollback(
         self, name: str, to: int = 0, *, supersede: bool = False, past_irreversible: bool = False
@@ -176,6 +181,13 @@ class Requests:
             settings = replace(current.settings, instances=instances, applied=self._applied(name))
             return await self._starter.begin(settings, release, Cause.SCALE, current)
 
+    async def _again(self, made: Entry, fleet: FleetRequest | None, release: str | None) -> int:
+        """Return the generation that a request of a fleet made before. Raises Refused if it was of another release."""
+        if fleet is not None and release is not None:
+            app, _ = await self._chosen(made.app)
+            self._generations.made(made.app, fleet, await self._releases.resolve(app, release, None))
+        return made.number
+
     async def _chosen(self, name: str) -> tuple[App, str | None]:
         """Return the settings to roll out, and the live release if it stays."""
         app = await self._releases.capture(await self._load(name))
@@ -188,8 +200,13 @@ class Requests:
         return live.applied(last) if last is not None else None
 
     @contextlib.asynccontextmanager
-    async def _turn(self, name: str, supersede: bool) -> AsyncIterator[None]:
+    async def _turn(self, name: str, supersede: bool, fleet: FleetRequest | None = None) -> AsyncIterator[Entry | None]:
+        """Wait for earlier requests; yield the generation that the same request of a fleet made before. Raises Busy
+        and Refused."""
         async with self._turns.request(name):
+            if fleet is not None and (made := self._generations.made(name, fleet)) is not None:
+                yield made
+                return
             controller = self._registry.known(name)
             rollout = controller.rollout if controller is not None else None
             if rollout is not None and not supersede:
@@ -198,7 +215,7 @@ class Requests:
                 hint += f", roll it back with {advice.deployd()} abort {name}"
                 under_way = f"a rollout of {name} to generation {rollout.target} is {rollout.phase}"
                 raise Busy(f"{under_way}; {hint}, or replace it with --supersede")
-            yield
+            yield None
 
 
 def _unlike_file(app: App, release: str, stays: str | None) -> Iterator[str]:

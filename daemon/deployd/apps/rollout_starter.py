@@ -11,6 +11,7 @@ from deployd.apps.supervisor import Supervisor
 from deployd.errors import Refused
 from deployd.model.app import App
 from deployd.model.event import EventName
+from deployd.model.fleet import FleetRequest
 from deployd.model.generation import Cause, Generation
 from deployd.model.rollout import Hold
 from deployd.plan import goal as goals
@@ -53,9 +54,11 @@ class RolloutStarter:
         canary: Hold | None = None,
         warnings: Iterable[str] = (),
         reason: str = "",
+        fleet: FleetRequest | None = None,
     ) -> int:
         """Build the next generation, start its rollout and return its number. `again` as for GenerationBuilder.build();
-        `warnings` are reported with the rollout; `reason` says why deployd itself began it.
+        `warnings` are reported with the rollout; `reason` says why deployd itself began it; `fleet` is the rollout of
+        several hosts to which it belongs.
 
         Raises Refused, StateError and SystemdError.
         """
@@ -77,6 +80,8 @@ class RolloutStarter:
             origin=self._history.current(name),
             reason=reason,
             irreversible=built.settings.pace.irreversible or bool(mark) or inherited,
+            fleet=fleet.fleet if fleet is not None else "",
+            token=fleet.token if fleet is not None else 0,
         )
         # The first deployment has no generation to be compared with, and a rollback must not wait.
         waits = generation.origin is not None and not (cause.rolls_back or cause is Cause.SCALE)

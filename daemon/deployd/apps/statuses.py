@@ -61,6 +61,7 @@ class Statuses:
                 probation=probation,
                 crashes=0 if probation is None else self._crashes(probation),
                 last=next(iter(history.entries(name, 1)), None) if rollout is None else None,
+                fence=history.fence(name),
                 totals=history.totals(name),
                 drain=self._drains.of(name),
                 history_error=trouble,

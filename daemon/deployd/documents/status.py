@@ -67,6 +67,8 @@ class Snapshot:
     """Crashes of instances of the generation on probation."""
     last: Entry | None
     """The newest generation, unless a rollout is under way."""
+    fence: Entry | None
+    """The generation with the highest token of a fleet that was accepted."""
     totals: Mapping[str, Total]
     """How often each result of a rollout and CRASHES has occurred so far."""
     drain: HostDrain | None
@@ -101,6 +103,7 @@ def status(of: Snapshot) -> Json:
         "watch": None if of.probation is None else watch(of.probation, of.crashes),
         "drain": host_drain(of.drain),
         "history_error": of.history_error or None,
+        "fleet": fleet(of.fence),
         "last_rollout": None if of.last is None else _last_rollout(of.last),
         "last_failure": None if of.last is None or of.generation is not None else _last_failure(of.last),
         "totals": None if of.history_error else _totals(of.totals),
@@ -120,6 +123,7 @@ def _rollout(rollout: Rollout, target: Generation | None) -> Json:
         "to": rollout.target,
         "reason": rollout.reason,
         "started": iso(rollout.started),
+        "fleet": fleet(target),
         "pause": None,
         "waits_for": None,
         "how": None,
@@ -238,6 +242,11 @@ def _detail(of: Snapshot, item: Instance, trouble: Trouble | None, *, down: bool
     return f"{trouble.crashes.sentence(of.boot) if down else item.detail}{trouble.said}"
 
 
+def fleet(item: Entry | None) -> Json | None:
+    """Return the rollout of several hosts to which a generation belongs; None if it belongs to none."""
+    return {"id": item.fleet, "token": item.token} if item is not None and item.token else None
+
+
 def history(
     app: str,
     generations: Iterable[Entry],
@@ -272,6 +281,7 @@ def history(
                 "adopted": list(item.adopted),
                 "origin": item.origin,
                 "irreversible": item.irreversible,
+                "fleet": fleet(item),
                 "failure": failure(item),
                 "boot": boots.get(item.number),
                 "watched_until": watched.get(item.number),

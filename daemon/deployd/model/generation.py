@@ -64,6 +64,10 @@ class Entry:
     irreversible: bool = False
     """True if a rollback to an older generation is not allowed."""
     failure: Failure | None = None
+    fleet: str = ""
+    """The ID of the rollout of several hosts to which it belongs, see model/fleet.py; "" if it belongs to none."""
+    token: int = 0
+    """The token of that rollout."""
     duration: float | None = None
     """Seconds that its rollout took, measured: `finished - started` would follow the wall clock, which may be set
     meanwhile. None while it runs, and if it is not known."""

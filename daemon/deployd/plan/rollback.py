@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from deployd.errors import InvalidRequest, Refused
 from deployd.model import advice
 from deployd.model.generation import Cause, Entry, Result
+from deployd.plan.fence import highest
 
 BAD = (Result.FAILED, Result.ROLLED_BACK)
 
@@ -69,12 +70,15 @@ def _verdicts(generations: Iterable[Entry]) -> dict[str, _Verdict]:
 
 def kept(generations: Sequence[Entry], current: int | None, newest: int, needed: Iterable[int] = ()) -> frozenset[int]:
     """Return the numbers of the generations to keep: the `newest` ones, the current one, the target of a rollback, the
-    last irreversible one, those `needed`, and for each of them the generations that decide whether it is bad.
+    last irreversible one, the one with the highest token of a fleet, those `needed`, and for each of them the
+    generations that decide whether it is bad.
 
     `generations` are all of the app, newest first. Without the others :func:`rollback_target` returns the same.
     """
     by_number = {item.number: item for item in generations}
     numbers = {item.number for item in generations[:newest]} | {number for number in needed if number in by_number}
+    if (fence := highest(generations)) is not None:
+        numbers.add(fence.number)
     if current is not None and current in by_number:
         numbers |= {current, *irreversible_between(generations, 0, current)[:1]}
         with contextlib.suppress(Refused):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from deployd.errors import InvalidRequest, Refused
 from deployd.model import advice
 from deployd.model.app import App
-from deployd.model.generation import Generation, Result
-from deployd.plan import boots, live
+from deployd.model.fleet import FleetRequest
+from deployd.model.generation import Entry, Generation, Result
+from deployd.plan import boots, fence, live
 from deployd.plan.goal import Goal
 from deployd.state.history import History
 
@@ -53,6 +54,10 @@ class Generations:
         """Return the newest generation that has a release, or None."""
         number = max((item.number for item in self._history.past(name) if item.release == release), default=None)
         return None if number is None else self._history.generation(name, number)
+
+    def made(self, name: str, request: FleetRequest, release: str | None = None) -> Entry | None:
+        """Return the generation that the same request made before, see plan.fence.made(). Raises Refused."""
+        return fence.made(self._history.past(name), request, release)
 
     def releases(self, name: str) -> frozenset[str]:
         """Return the releases of all generations of an app."""

@@ -28,6 +28,7 @@ from deployd.config import one_line
 from deployd.documents import Json
 from deployd.errors import InvalidRequest
 from deployd.model import advice
+from deployd.model import fleet as fleets
 from deployd.model.generation import Cause
 from deployd.service.introspection import app_path
 from deployd.service.signals import Signals
@@ -117,7 +118,8 @@ def app_writers(
         return await requests.apply(app, agreed=agreed, **known)
 
     async def rollout(app: str, options: Options, agreed: str | None) -> int:
-        known = _checked(options, release=str, cause=str, supersede=bool, **_CANARY)
+        known = _checked(options, release=str, cause=str, supersede=bool, fleet=str, token=int, **_CANARY)
+        known |= _fleet(known.pop("fleet", None), known.pop("token", None))
         cause = known.pop("cause", "rollout")
         if cause not in ("rollout", "reload"):
             raise InvalidRequest(f'cause "{one_line(cause)}": allowed are rollout and reload')
@@ -160,6 +162,17 @@ def _checked(options: Options, **known: type) -> Options:
         if type(value) is not known[key]:  # a bool is an int, but not a number of instances
             raise InvalidRequest(f'option "{key}" must be of type {known[key].__name__}')
     return dict(options)
+
+
+def _fleet(fleet: str | None, token: int | None) -> Options:
+    """Return the request of a fleet as an option, if there is one. Raises InvalidRequest."""
+    if fleet is None and token is None:
+        return {}
+    if fleet is None or token is None:
+        raise InvalidRequest('the options "fleet" and "token" must be given together')
+    if problem := fleets.problem(fleet, token):
+        raise InvalidRequest(problem)
+    return {"fleet": fleets.FleetRequest(fleet, token)}
 
 
 def _number(app: str, generation: int) -> int:

@@ -92,6 +92,11 @@ class History:
         """Return all generations, newest first, with the fields on which a rollback depends."""
         return self._parsed(app, rows.past, self._read(f"{rows.PAST} ORDER BY number DESC", app))
 
+    def fence(self, app: str) -> Entry | None:
+        """Return the generation with the highest token of a fleet that was accepted, the newest of several."""
+        found = self._read(f"{rows.PAST} AND token > 0 ORDER BY token DESC, number DESC LIMIT 1", app)
+        return next(iter(self._parsed(app, rows.past, found)), None)
+
     def entries(self, app: str, limit: int, before: int = 0) -> list[Entry]:
         """Return up to `limit` generations, newest first; with `before`, only those with lower numbers."""
         query = f"{rows.ENTRY} AND (number < ? OR ?) ORDER BY number DESC LIMIT ?"

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable
 
 from deployd.model.generation import Result
-from deployd.state import totals
+from deployd.state import rows, totals
 
 Migration = Callable[[sqlite3.Connection], object]
 
@@ -25,7 +25,17 @@ def _count_totals(db: sqlite3.Connection) -> None:
     db.execute("INSERT INTO totals SELECT app, ?, count(*), 0.0 FROM crash_log GROUP BY app", (totals.CRASHES,))
 
 
-MIGRATIONS: dict[int, Migration] = {3: _count_totals}
+def _add_fleets(db: sqlite3.Connection) -> None:
+    """Give each generation the columns of a fleet. ALTER TABLE ADD COLUMN would leave another definition than a new
+    history has."""
+    db.execute("ALTER TABLE generations RENAME TO generations_4")
+    db.execute(rows.GENERATIONS)
+    columns = ", ".join(row[1] for row in db.execute("PRAGMA table_info(generations_4)"))
+    db.execute(f"INSERT INTO generations ({columns}, fleet, token) SELECT {columns}, '', 0 FROM generations_4")  # noqa: S608 - our own names
+    db.execute("DROP TABLE generations_4")
+
+
+MIGRATIONS: dict[int, Migration] = {3: _count_totals, 4: _add_fleets}
 """By the version that each starts from, without a gap."""
 OLDEST, VERSION = min(MIGRATIONS), max(MIGRATIONS) + 1
 

@@ -16,13 +16,17 @@ from deployd.model.failure import Failure
 from deployd.model.generation import Cause, Entry, Generation, Result
 from deployd.model.rollout import Hold, Pause, Phase, Rollout
 
-TABLES = """
-CREATE TABLE apps (name TEXT PRIMARY KEY, current INTEGER, last INTEGER NOT NULL) STRICT;
+GENERATIONS = """\
 CREATE TABLE generations (
     app TEXT NOT NULL, number INTEGER NOT NULL, release TEXT NOT NULL, fingerprint TEXT NOT NULL, cause TEXT NOT NULL,
     result TEXT NOT NULL, reason TEXT NOT NULL, started REAL NOT NULL, finished REAL, replaced TEXT NOT NULL,
     adopted TEXT NOT NULL, origin INTEGER, contents TEXT NOT NULL, irreversible INTEGER NOT NULL, failure TEXT,
-    duration REAL, settings TEXT NOT NULL, PRIMARY KEY (app, number)) STRICT;
+    duration REAL, settings TEXT NOT NULL, fleet TEXT NOT NULL, token INTEGER NOT NULL,
+    PRIMARY KEY (app, number)) STRICT"""
+
+TABLES = f"""
+CREATE TABLE apps (name TEXT PRIMARY KEY, current INTEGER, last INTEGER NOT NULL) STRICT;
+{GENERATIONS};
 CREATE TABLE rollouts (
     app TEXT PRIMARY KEY, origin INTEGER, target INTEGER NOT NULL, phase TEXT NOT NULL, reason TEXT NOT NULL,
     aborted INTEGER NOT NULL, started REAL NOT NULL, passed TEXT NOT NULL, pause TEXT NOT NULL, holds TEXT NOT NULL,
@@ -35,7 +39,10 @@ CREATE INDEX invocations_of ON invocations (app, generation);
 
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
 
-_PAST = "app, number, release, fingerprint, cause, result, reason, started, finished, origin, contents, irreversible"
+_PAST = (
+    "app, number, release, fingerprint, cause, result, reason, started, finished, origin, contents, irreversible,"
+    " fleet, token"
+)
 PAST = f"SELECT {_PAST} FROM generations WHERE app = ?"  # noqa: S608
 ENTRY = f"SELECT {_PAST}, replaced, adopted, failure, duration FROM generations WHERE app = ?"  # noqa: S608
 GENERATION = f"SELECT {_PAST}, replaced, adopted, failure, duration, settings FROM generations WHERE app = ?"  # noqa: S608
@@ -52,7 +59,7 @@ def put_generation(db: sqlite3.Connection, generation: Generation) -> None:
     """Insert a new generation and mark its number as used."""
     db.execute(
         f"INSERT INTO generations ({_PAST}, replaced, adopted, failure, duration, settings)"  # noqa: S608 - columns from above
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             generation.app,
             generation.number,
@@ -66,6 +73,8 @@ def put_generation(db: sqlite3.Connection, generation: Generation) -> None:
             generation.origin,
             generation.contents,
             generation.irreversible,
+            generation.fleet,
+            generation.token,
             json.dumps(generation.replaced),
             json.dumps(generation.adopted),
             generation.failure.to_json() if generation.failure else None,
@@ -130,7 +139,8 @@ def _settings(text: str) -> App:
 
 
 def _past(row: tuple[Any, ...]) -> dict[str, Any]:
-    app, number, release, fingerprint, cause, result, reason, started, finished, origin, contents, irreversible = row
+    app, number, release, fingerprint, cause, result, reason, started, finished, origin, *rest = row
+    contents, irreversible, fleet, token = rest
     return {
         "app": app,
         "number": number,
@@ -144,6 +154,8 @@ def _past(row: tuple[Any, ...]) -> dict[str, Any]:
         "origin": origin,
         "contents": contents,
         "irreversible": bool(irreversible),
+        "fleet": fleet,
+        "token": token,
     }
 
 

@@ -9,6 +9,7 @@ from unittest.mock import AsyncMock, create_autospec
 from deployd.instances.actuator import Actuator
 from deployd.instances.drain_notice import DrainNotices
 from deployd.instances.freezer import Freezer
+from deployd.instances.occupied_units import OccupiedUnits
 from deployd.model.action import Start, Stop
 from deployd.state.pins import Pins
 from deployd.systemd.manager import Systemd
@@ -40,6 +41,7 @@ def test_a_start_whose_socket_is_being_opened_is_not_requested_after_the_stop_th
             freezer,
             unused,  # type: ignore[arg-type]
             notices,
+            create_autospec(OccupiedUnits, instance=True),
             changed=lambda: None,
             stopped=lambda *_: None,
             failed=lambda _error: None,

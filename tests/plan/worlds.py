@@ -65,9 +65,11 @@ def goals(draw: st.DrawFn, most: int = 8, *, standby: bool = True) -> Goal:
     settings = app(
         draw(st.integers(1, most)), pace=pace, gate=Gate(min_ready=draw(st.just(0.0) | st.floats(0.5, 20.0)))
     )
+    if not (overlap := draw(st.integers(0, 3)) > 0):
+        settings = settings.without_overlap()
     same = draw(st.frozensets(st.integers(1, 8), max_size=3))
     goal = Goal.of(settings, GENERATION, same=same, proven=draw(st.booleans()))
-    return replace(goal, standby=draw(st.sampled_from((None, None, 3, 4)))) if standby else goal
+    return replace(goal, standby=draw(st.sampled_from((None, None, 3, 4)))) if standby and overlap else goal
 
 
 @st.composite

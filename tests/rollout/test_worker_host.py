@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tests.host.stage import APP, Stage
-
-WORKER = Path(__file__).parents[1] / "sample_apps/worker.py"
-SETTINGS = {"listen": None, "routing": None, "exec": ["/usr/bin/python3", "worker.py"], "instances": 2}
-
-
-def release(stage: Stage, version: str, mode: str = "good") -> str:
-    """Write a release of the worker."""
-    return stage.release(version, mode, files={"worker.py": WORKER.read_text(), "job": "0.05"})
+from tests.host.worker import SETTINGS, release
 
 
 def test_the_life_of_an_app_without_listen(stage: Stage) -> None:

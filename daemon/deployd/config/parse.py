@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from deployd.config import overlap, port_mode, trust, user_mode, values, without_listen
+from deployd.config import overlap, port_mode, trust, user_mode, values, without_listen, without_overlap
 from deployd.config.address import addresses
 from deployd.config.delivery import delivery
 from deployd.config.directives import directives
@@ -131,6 +131,9 @@ def _app(name: str, top: Table, *, within: App | None = None, only6: bool, of_us
     if of_user is not None:
         user_mode.refuse_what_needs_root(app, top, of_user)
     app = _routed(app, top)
+    if not app.overlap:
+        without_overlap.refuse_what_overlaps(top)
+        app = app.without_overlap()
     port_mode.refuse_what_needs_a_socket(app, top)
     refuse_no_proof(app, top)
     refuse_own_address(app, top)
@@ -171,6 +174,7 @@ def _read(name: str, top: Table, within: App | None) -> App:
         exec=top.require("exec", values.argv, 'exec = ["/usr/bin/python3", "app.py"]'),
         listen=top.get("listen", addresses, ()),
         instances=top.get("instances", values.integer(1, 1000), 1),
+        overlap=top.get("overlap", values.boolean, True),
         user=top.get("user", values.account, within.user if within is not None else None),
         group=top.get("group", values.account, within.group if within is not None else None),
         environment=environment,

@@ -11,6 +11,8 @@ class Start:
 
     number: int
     generation: int
+    most: int | None = None
+    """How many instances may have processes at a time, this one included; None for any number."""
 
 
 @dataclass(frozen=True, slots=True)

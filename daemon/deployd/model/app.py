@@ -81,6 +81,11 @@ class StopSettings:
     timeout: float = 30.0
     """Seconds."""
 
+    @property
+    def longest(self) -> float:
+        """The seconds that an instance may take to stop: what its main process leaves gets the timeout as well."""
+        return 2 * self.timeout
+
 
 @dataclass(frozen=True, slots=True)
 class Drain:
@@ -130,6 +135,8 @@ class App:
     listen: tuple[Listen, ...]
     """Empty for an app that serves no clients, such as a worker that takes jobs from a queue."""
     instances: int = 1
+    overlap: bool = True
+    """New instances run alongside old ones. Otherwise no more than `instances` processes ever run at a time."""
     user: str | None = None
     group: str | None = None
     environment: tuple[tuple[str, str], ...] = ()
@@ -172,6 +179,10 @@ class App:
     def application(self) -> str:
         """The name of the app that this is, or of which it is a process type."""
         return self.name.removesuffix(f".{self.process}") if self.process else self.name
+
+    def without_overlap(self) -> App:
+        """Return the app with the pace at which an instance is started only after another one has ended."""
+        return dataclasses.replace(self, overlap=False, pace=self.pace.in_place())
 
     @property
     def has_tcp(self) -> bool:
@@ -233,6 +244,7 @@ class App:
             exec=tuple(raw["exec"]),
             listen=tuple(Listen(ListenKind(item["kind"]), item["address"]) for item in raw["listen"]),
             instances=raw["instances"],
+            overlap=raw.get("overlap", True),
             user=raw["user"],
             group=raw["group"],
             environment=tuple((key, value) for key, value in raw["environment"]),

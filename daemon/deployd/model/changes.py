@@ -44,6 +44,7 @@ def _settings(app: App) -> dict[str, Any]:
         "exec": app.exec,
         "listen": [item.address for item in app.listen],
         "instances": app.instances,
+        "overlap": app.overlap,
         "user": app.user,
         "group": app.group,
         "mode": app.mode,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -125,6 +125,10 @@ class Pace:
     analysis: AnalysisSettings | None = None
     watch: float = 300.0
     """How long a generation is on probation after its rollout; 0 for not at all."""
+
+    def in_place(self) -> Pace:
+        """Return the pace of an app that never has more instances than `instances`."""
+        return replace(self, max_surge=Amount(0), rollback_surge=Amount(0), standby=0.0)
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Pace:

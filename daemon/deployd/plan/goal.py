@@ -59,6 +59,8 @@ class Goal:
     that is to close."""
     standby: int | None = None
     """The generation (the one that serves) whose instances are frozen instead of stopped."""
+    overlap: bool = True
+    """False if no more than `instances` processes may ever run, those of other generations included."""
 
     @property
     def probe(self) -> bool:
@@ -125,6 +127,7 @@ class Goal:
             watchdog=app.gate.watchdog,
             hold=hold,
             proven=proven,
+            overlap=app.overlap,
         )
 
     def surging(self, app: App, surge: int) -> Goal:
@@ -144,6 +147,10 @@ def canary(app: App, count: int = 0, share: float = 0.0, *, steers: bool = True)
         raise Refused(
             f"{app.name} listens on UNIX addresses only, and these lead to one generation at a time: a canary would get"
             " no connections; add a TCP address, or roll out without a canary"
+        )
+    if not app.overlap:
+        raise Refused(
+            f"{app.name} has overlap = false, so no canary can run alongside the old instances; roll out without one"
         )
     if count and share:
         raise InvalidRequest("a canary is a number of instances or a share of new connections, not both")

@@ -13,6 +13,9 @@ recovering from a crash, scaling and rolling back are one code path. Its rules:
 - One instance of an unproven goal may be down at a time after it passed (of many, one in twenty); more fail the goal.
   Without `min_ready` this is what stops a release that crashes soon after READY=1.
 - No more than `ceiling` instances are alive, except those that already are.
+- Without `overlap` this holds whatever dies when: pins are removed before an instance is started, and nothing else is
+  pinned, so that neither a boot nor an automatic restart starts another instance. Each start names the number, which
+  is checked once more against the processes that there are.
 - At a hold (a canary, a pause_after) only as many new instances are started as it names, and as many old ones stay as
   it keeps: the verdict is HELD as long as that is the case.
 - An instance that had passed and whose later start failed is stopped and started again. A proven goal tolerates more:
@@ -117,13 +120,15 @@ def plan(goal: Goal, world: World, now: float) -> Plan:
     if not (starts or stops or thaws or outdated):
         stops = _unblock(goal, new, old, available)
     leaving = {action.number for action in stops}
+    unpins = _unpins(goal, new, idle, starts)
     actions: tuple[Action, ...] = (
         *_adopts(goal, new, passed - leaving),
         *thaws,
         *outdated,
         *stops,
+        *(() if goal.overlap else unpins),
         *starts,
-        *_unpins(goal, new, idle, starts),
+        *(unpins if goal.overlap else ()),
     )
     if goal.hold is not None and not actions and available == len(new) >= goal.wanted:
         settled = not any(item.state is State.STOPPING for item in old.others)
@@ -287,7 +292,8 @@ def _starts(goal: Goal, new: Side, old: Side, idle: list[Instance], resting: lis
     taken.update(numbers, unfit)
     free = (number for number in count(1) if number not in taken)
     numbers += islice(free, room - len(numbers))
-    return [Start(number, goal.generation) for number in numbers]
+    most = None if goal.overlap else goal.instances
+    return [Start(number, goal.generation, most) for number in numbers]
 
 
 def _adopts(goal: Goal, new: Side, passed: frozenset[int]) -> list[Adopt]:
@@ -304,10 +310,10 @@ def _adopts(goal: Goal, new: Side, passed: frozenset[int]) -> list[Adopt]:
 def _unpins(goal: Goal, new: Side, idle: list[Instance], starts: list[Start]) -> list[Unpin]:
     """Return unpins of instances that do not run, because they would start at the next boot.
 
-    Those of the goal that will be started later keep their pins.
+    Those of the goal that will be started later keep their pins, unless they would be too many with those that run.
     """
     pending = {action.number for action in starts}
-    lacking = len(new) < goal.instances
+    lacking = len(new) < goal.instances and goal.overlap
     waiting = {item.number for item in idle if lacking and item.generation == goal.generation}
     waiting -= goal.avoid | goal.masked
     return [Unpin(item.number) for item in _by_number(idle) if item.number not in pending | waiting]

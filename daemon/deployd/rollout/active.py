@@ -110,9 +110,15 @@ class ActiveRollout:
         hold = rollout.holds[0] if rollout.holds and rollout.phase is not Phase.ROLLING_BACK else None
         # CLOCK_MONOTONIC of another boot cannot be compared: the deadline counts from now.
         since = rollout.since if rollout.boot == now.boot else now.monotonic
-        deadline = since + generation.settings.pace.deadline
-        goal = Goal.of(generation.settings, generation.number, same=same, deadline=deadline, proven=proven, hold=hold)
-        return Aim(replace(goal, standby=self._standby(generation, history)), generation)
+        settings = generation.settings
+        origin_settings = None if rollout.origin is None else history.settings(rollout.app, rollout.origin)
+        allowed = settings.pace.deadline
+        if not (settings.overlap and self.target.settings.overlap and (origin_settings or settings).overlap):
+            settings = settings.without_overlap()
+            # An instance can be available only after another one has ended.
+            allowed += max(item.stop.longest for item in (settings, self.target.settings, origin_settings or settings))
+        goal = Goal.of(settings, generation.number, same=same, deadline=since + allowed, proven=proven, hold=hold)
+        return Aim(replace(goal, allowed=allowed, standby=self._standby(generation, history)), generation)
 
     def _standby(self, generation: Generation, history: History) -> int | None:
         """Return the generation whose replaced instances go to standby, or None.
@@ -206,7 +212,7 @@ class ActiveRollout:
         """Count the deadline from now: the rollout made progress, or was resumed."""
         self.rollout = self.rollout.progressed(now)
         if self.aim is not None:
-            deadline = now.monotonic + self.aim.generation.settings.pace.deadline
+            deadline = now.monotonic + (self.aim.goal.allowed or 0.0)
             self.aim = replace(self.aim, goal=replace(self.aim.goal, deadline=deadline))
 
     def enter(self, rollout: Rollout, now: Timestamp) -> None:

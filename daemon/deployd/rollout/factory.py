@@ -17,6 +17,7 @@ from deployd.instances.health_unit import HealthUnit
 from deployd.instances.invocations import Invocations
 from deployd.instances.listening import ListeningInstances
 from deployd.instances.observer import Observer
+from deployd.instances.occupied_units import OccupiedUnits
 from deployd.instances.probes import prober
 from deployd.instances.recall import Recall
 from deployd.instances.resources import ResourceReader
@@ -212,6 +213,7 @@ class ControllerFactory:
             freezer,
             Stops(systemd, self.tail),
             DrainNotices(name, systemd, self.history, self.transient, self.commands),
+            OccupiedUnits(systemd, cgroup_root()),
             changed=wake,
             stopped=events.stopped,
             failed=loop.fail,

@@ -46,15 +46,15 @@ class Lifecycle:
 
     def act(self, actions: Iterable[Action], generation: Generation) -> None:
         """Begin actions by the settings of `generation`, the starts together."""
-        starts: list[int] = []
+        starts: list[Start] = []
         for action in actions:
             self._recorder.acting(action)
             if isinstance(action, Start):
-                starts.append(action.number)
+                starts.append(action)
             else:
                 self._actuator.act(action, generation.settings)
         if starts:
-            self._actuator.start_all(starts, generation.number, generation.settings)
+            self._actuator.start_all(starts, generation.settings)
 
     def advance(self, active: ActiveRollout, event: Event, reason: str, culprit: int | None = None) -> bool:
         """Move to the phase that `event` leads to; False if the event makes no sense in the present phase.

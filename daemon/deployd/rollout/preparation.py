@@ -52,7 +52,7 @@ class Preparation:
         return True
 
     async def _with_rollback_surge(self, aim: Aim, seen: tuple[Instance, ...]) -> Aim:
-        if not aim.goal.generation:
+        if not aim.goal.generation or not aim.goal.overlap:
             return aim
         surge = rollback_surge(aim.generation.settings, await self._resources.read(aim.goal, seen))
         if surge.limit:

@@ -189,9 +189,13 @@ class Reconciler:
             if await self._lifecycle.app_stopped(active, self._app_unit.is_stopped):
                 self._resync.invalidate()
             return False
-        if active.aim is not None:
-            await self._app_unit.start(active.note_up)
-        return True
+        if active.aim is None:
+            return True
+        await self._app_unit.start(active.note_up)
+        # The app unit is up when the instances have started that were pinned before a boot. If one were stopped before
+        # that, the boot would wait for its end: that of a worker, or of one that nothing may overlap, may take an hour.
+        settings = active.aim.generation.settings
+        return bool(settings.listen) and settings.overlap
 
     async def _route(self, active: ActiveRollout | None) -> None:
         """Update the weights of new connections, then stop standby instances that are past their limits."""

@@ -165,3 +165,14 @@ def test_encoding_is_that_of_sd_bus(data: bytes) -> None:
     found = ctypes.c_char_p()
     assert library.sd_bus_path_encode(b"/unit", data, ctypes.byref(found)) == 0
     assert found.value == b"/unit/" + unit_name.path_encode(data.decode(errors="surrogateescape")).encode()
+
+
+@given(apps, st.from_regex(r"[a-z][a-z0-9-]*", fullmatch=True))
+def test_timers_are_named_after_their_app(app: str, name: str) -> None:
+    for unit in (unit_name.timer(app, name), unit_name.timer_service(app, name)):
+        assert unit_name.timer_name(app, unit) == name
+        assert unit_name.app(unit) == app
+    others = (unit_name.hook(app), unit_name.run(app, "1"), unit_name.health(app), unit_name.probe_command(app, 1, "2"))
+    for unit in others:
+        label = unit_name.label(unit)
+        assert unit_name.is_taken(label)

@@ -109,6 +109,12 @@ CRASHED = "crashed 5 times in 8 s (exited with status 1); next try at 12:00:01"
             1,
             "; the last release was rolled back after it had been live |",
         ),
+        (
+            {"timers": [{"timer": "nightly", "failed": True, "result": "exit-code", "exit_status": 3}]},
+            1,
+            "the last run of nightly failed: exited with status 3",
+        ),
+        ({"timers": [{"timer": "nightly", "failed": False, "result": "success"}]}, 0, "OK"),
         ({"last_rollout": {"generation": 8, "result": "aborted", "cause": "rollout", "reason": "by request"}}, 0, "OK"),
         (
             {"generation": None, "desired": 0, "ready": 0, "instances": []},

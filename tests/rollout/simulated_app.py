@@ -158,8 +158,17 @@ class Systemd:
         return False
 
 
+class NoTimers:
+    """The units of timers of an app without any."""
+
+    def installed(self, _name: str) -> dict[str, str]:
+        return {}
+
+
 class Deployment:
     """A deployment whose units are all installed."""
+
+    timers = NoTimers()
 
     async def install(self, *_: Any, **__: Any) -> frozenset[int]:
         return frozenset()

@@ -26,7 +26,7 @@ def test_an_instance_that_started_late_is_stopped_unless_the_app_was_started_aga
     actuator.observe.return_value = (Instance(4, 8, state),)
     actuator.is_busy.return_value = False
     unused: Any = None
-    cleanup = Cleanup("demo", unused, unused, unused, actuator, unused, unused, generations=20)
+    cleanup = Cleanup("demo", unused, unused, unused, actuator, unused, unused, unused, generations=20)
     active = ActiveRollout(Rollout("demo", 7, 8), generation(8))
     assert not asyncio.run(cleanup.restore_origin(active, AsyncMock(return_value=stopped)))
     late = stopped and state is not State.STOPPING

@@ -17,7 +17,7 @@ from deployd import config
 from deployd.model.app import App
 from deployd.model.scope import of_user
 from deployd.units.directory import UnitDirectory
-from deployd.units.text import Unit, generation_files, unit_files
+from deployd.units.text import Unit, generation_files, timer_units, unit_files
 
 GOLDEN = Path(__file__).parent / "golden"
 STATE = "/var/lib/deployd"
@@ -34,11 +34,13 @@ def socket_of(app: App) -> int | None:
 
 
 def units_of(app: App, command: str = "/usr/bin/deployd") -> tuple[Unit, ...]:
-    return unit_files(app, app.instances + 1, STATE, command, steer=app.steered, generation_socket=socket_of(app))
+    units = unit_files(app, app.instances + 1, STATE, command, steer=app.steered, generation_socket=socket_of(app))
+    return (*units, *timer_units(app, 7, STATE))
 
 
 def units_of_user(app: App, command: str = "/usr/bin/deployd") -> tuple[Unit, ...]:
-    return unit_files(app, app.instances + 1, str(OF_USER.state), command, scope=OF_USER)
+    state = str(OF_USER.state)
+    return (*unit_files(app, app.instances + 1, state, command, scope=OF_USER), *timer_units(app, 7, state, OF_USER))
 
 
 def show(app: App, units: Iterable[Unit], socket: int | None) -> str:

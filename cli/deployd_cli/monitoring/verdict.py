@@ -11,6 +11,7 @@ from typing import Any
 from deployd_cli.text.drained import drained_words
 from deployd_cli.text.problems import HANGS
 from deployd_cli.text.rollout import rollout_of, waits_of
+from deployd_cli.text.timers import result_of
 from deployd_cli.text.words import count, dicts_of, number_of, text_of
 
 
@@ -108,6 +109,9 @@ def _warnings(status: Mapping[str, Any]) -> Iterator[str]:
         yield f"the last release was rolled back after it had been live{_because(last)}"
     if isinstance(watch, Mapping) and watch.get("failed") is True:
         yield f"generation {text_of(watch, 'generation', '?')} failed while watched, and is live{_because(watch)}"
+    for timer in dicts_of(status, "timers"):
+        if timer.get("failed") is True:
+            yield f"the last run of {text_of(timer, 'timer', '?')} failed: {result_of(timer)}"
 
 
 def _file_problem(file: Mapping[str, Any]) -> Iterator[str]:

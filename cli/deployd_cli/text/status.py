@@ -18,6 +18,7 @@ from deployd_cli.text.readiness import ready_of, ready_words
 from deployd_cli.text.rollout import how_of, pauses_of, rollout_of, waits_of
 from deployd_cli.text.steering import percent_of, routing_words, steered, steering_words
 from deployd_cli.text.table import Cell, Column, table
+from deployd_cli.text.timers import timer_lines
 from deployd_cli.text.trim import summed, trimmed, within
 from deployd_cli.text.words import ELLIPSIS, age, columns, count, cut, dicts_of, duration, indented, number_of, text_of
 
@@ -54,6 +55,10 @@ def status_lines(
     With a `height` that is too small for all instances, those that simply serve are summed up.
     """
     instances = dicts_of(status, "instances")
+    timers = timer_lines(dicts_of(status, "timers"), now, width, paint)
+    whole = height
+    if height is not None:
+        height = max(height - len(timers), 1)
     details, routing = _details(status, width), indented(routing_words(status), width)
     rollout = _rollout(status, width, paint)
     steering = [line for sentence in steering_words(status, now, width) for line in indented(sentence, width)]
@@ -77,7 +82,7 @@ def status_lines(
             sums = summed((text_of(item, "state", "-"), text_of(item, "generation", "-")) for item in rest)
             lines.append("  " + _within(sums, width, 2))
         lines += problems
-    return within(lines, height, width)
+    return within([*lines, *timers], whole, width)
 
 
 def overview_lines(

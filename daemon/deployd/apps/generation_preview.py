@@ -58,7 +58,7 @@ def _read(directory: Path) -> Iterator[tuple[str, _File]]:
         for path in directory.iterdir() if directory.is_dir() else ():
             if path.is_symlink():
                 yield path.name, _File(bytes(path.readlink()), is_link=True)
-            elif path.name == "run" or path.name.startswith("environment"):
+            elif path.name.startswith(("environment", "run")):
                 yield path.name, _File(path.read_bytes())
 
 

@@ -57,6 +57,7 @@ class Statuses:
                 boots=boots.summary(history.boots(name)),
                 routing=controller.router.backend.report() if controller and generation is not None else Report(),
                 standby=controller.standby.status(Timestamp.now()) if controller else None,
+                timers=controller.timers.states() if controller else (),
                 up=controller is not None and controller.is_up(),
                 probation=probation,
                 crashes=0 if probation is None else self._crashes(probation),

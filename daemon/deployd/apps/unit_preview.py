@@ -58,10 +58,11 @@ class UnitPreview:
         app = self._generations.learned(app) if current is None else app.with_learned(current.settings.gate.timeout)
         app = await self._pool.workers(caller).run(name, config.located, app)
         app, _ = self._generations.choose(app, app.release)  # no unit names the directory of a release
-        installed = self._deployment.installed(name)
+        installed = self._deployment.installed(name) | self._deployment.timers.installed(name)
         # Units of single instances come and go during a rollout; these are the units of the app.
         pinned = frozenset(self._pins.read(name).values())
         units = self._deployment.settled(app, Goal.of(app, 0, same=pinned))
+        units += self._deployment.timers.wanted(app, self._number(name))
         obsolete = [Unit(unit, "") for unit in installed if unit not in {item.name for item in units}]
         files, error = await self._files(caller, app)
         return {
@@ -82,8 +83,7 @@ class UnitPreview:
     async def _files(self, caller: Caller, app: App) -> tuple[list[Json], str | None]:
         """Return the files of the generation, or why they cannot be made: the units do not depend on that."""
         run = partial(self._pool.workers(caller).run, app.name, deadline=PATIENCE)
-        digest, live = self._pins.credentials.digest, self._history.current(app.name)
-        number = self._history.next_number(app.name) if live is None else live
+        digest, number = self._pins.credentials.digest, self._number(app.name)
         show = partial(
             preview, directory=self._pins.generation_dir(app.name, number), digest=digest, names=caller.trusted
         )
@@ -96,6 +96,11 @@ class UnitPreview:
             return await run(show, app, number, stays or directory or app.release), None
         except (AccessDenied, NoAnswer, Refused, StateError) as error:
             return [], str(error)
+
+    def _number(self, name: str) -> int:
+        """Return the number of the live generation, so that it makes no difference, or of the first one."""
+        live = self._history.current(name)
+        return self._history.next_number(name) if live is None else live
 
 
 def _as_text(file: str | None) -> str | None:

@@ -53,6 +53,17 @@ def require_runnable(app: App, release: str) -> tuple[str, ...]:
 
     Raises Refused for what certainly is, and if its instances could certainly not be started as the app's user.
     """
+    found = _checked(app, release)
+    for timer in app.timers:
+        try:
+            own = _checked(app.of_timer(timer), release)
+        except Refused as error:
+            raise Refused(f"process.{timer.name}: {error}") from None
+        found += tuple(f"process.{timer.name}: {sentence}" for sentence in own if sentence not in found)
+    return found
+
+
+def _checked(app: App, release: str) -> tuple[str, ...]:
     _require_access(app, release)
     return (*doubtful_outputs(app), *require_own_programs(app, release))
 

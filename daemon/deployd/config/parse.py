@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from deployd.config import overlap, port_mode, trust, user_mode, values, without_listen, without_overlap
 from deployd.config.address import addresses
+from deployd.config.calendar import is_calendar
 from deployd.config.delivery import delivery
 from deployd.config.directives import directives
 from deployd.config.drain import drain
@@ -26,6 +27,7 @@ from deployd.config.process import (
 )
 from deployd.config.source import Problem, Source, Table, one_line, printable
 from deployd.config.steering import refuse_what_cannot_be_steered, refuse_what_needs_steering, unsteerable
+from deployd.config.timer import Readers, timers
 from deployd.config.user_mode import Limits
 from deployd.errors import InvalidFile, NoSuchApp
 from deployd.model.app import ROUTES, App, Directives, Mode, Routing, StopSettings
@@ -70,7 +72,7 @@ def load(path: Path) -> App:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InvalidFile(f"{file}:{line}: is not UTF-8 text; save it as UTF-8") from None
-    app = parse(path.stem, text, file, only6=overlap.ipv6_only(), of_user=user_mode.limits())
+    app = parse(path.stem, text, file, only6=overlap.ipv6_only(), of_user=user_mode.limits(), is_calendar=is_calendar)
     refuse_shared_names(app, path)
     return app
 
@@ -97,7 +99,15 @@ def _require_name(name: str, file: str) -> None:
         raise InvalidFile(one_line(f"{file}: {problem}")) from None
 
 
-def parse(name: str, text: str, file: str, *, only6: bool = False, of_user: Limits | None = None) -> App:
+def parse(
+    name: str,
+    text: str,
+    file: str,
+    *,
+    only6: bool = False,
+    of_user: Limits | None = None,
+    is_calendar: Callable[[str], bool] = lambda _: True,
+) -> App:
     """Return the app that `text` describes. Raises `InvalidFile` with one sentence.
 
     `only6` is the machine's default for sockets at [::] (`overlap.ipv6_only`), `of_user` what an app of a user cannot
@@ -117,7 +127,9 @@ def parse(name: str, text: str, file: str, *, only6: bool = False, of_user: Limi
     def read(process: str, table: Table) -> App:
         return _app(process, table, within=app, only6=only6, of_user=of_user)
 
-    return replace(app, processes=processes(app, top, read, only6=only6))
+    readers = Readers(is_calendar, _environment, _stop, is_user=of_user is not None)
+    app = replace(app, processes=processes(app, top, read, only6=only6))
+    return replace(app, timers=timers(app, top.table("process"), readers))
 
 
 def _app(name: str, top: Table, *, within: App | None = None, only6: bool, of_user: Limits | None) -> App:

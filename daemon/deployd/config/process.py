@@ -38,6 +38,8 @@ def processes(app: App, top: Table, read: Read, *, only6: bool) -> tuple[App, ..
     table = top.table("process")
     for key, _ in table.items():
         own = table.table(key)
+        if "schedule" in own:
+            continue  # it is a timer
         member = read(_member_name(app, table, key), own)
         if clash := overlap.between(member, (app, *found), only6=only6):
             raise own.fail("listen", clash)

@@ -87,6 +87,7 @@ def programs(app: App, release: str) -> dict[str, str]:
         found["gate.probe.command"] = _program(app.gate.probe.command, release)
     if app.drain.command:
         found["drain.command"] = _program(app.drain.command, release)
+    found |= {f"process.{timer.name}.exec": _program(timer.exec, release) for timer in app.timers}
     return found
 
 

@@ -66,8 +66,9 @@ def _split(keys: str) -> tuple[str, ...]:
 
 def show(path: tuple[str, ...]) -> str:
     """Return a key as it is written: ``rollout.max_surge``, ``[service] MemoryMax``."""
-    if len(path) > 1 and path[0] in ("service", "socket"):
-        return f"[{path[0]}] {'.'.join(path[1:])}"
+    at = 2 if path[0] == "process" else 0
+    if len(path) > at + 1 and path[at] in ("service", "socket"):
+        return f"[{'.'.join(path[: at + 1])}] {'.'.join(path[at + 1 :])}"
     return ".".join(path)
 
 

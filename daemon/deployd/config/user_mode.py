@@ -52,9 +52,7 @@ def limits() -> Limits | None:
 
 def refuse_what_needs_root(app: App, top: Table, of_user: Limits) -> None:
     """Raise InvalidFile if an app of a user has settings that only root can have."""
-    for key in ("user", "group"):
-        if key in top:
-            raise top.fail(key, "must be left out in user mode: instances run as the user of deployd")
+    refuse_of_root(top)
     for item in app.listen:
         port = 0 if item.kind is ListenKind.UNIX else int(item.address.rpartition(":")[2])
         if 0 < port < of_user.first_port:
@@ -63,8 +61,15 @@ def refuse_what_needs_root(app: App, top: Table, of_user: Limits) -> None:
                 f'"{item.address}" needs root: a user may listen at ports from {of_user.first_port} on; choose one of'
                 " these, or lower net.ipv4.ip_unprivileged_port_start (ip(7))",
             )
+
+
+def refuse_of_root(own: Table) -> None:
+    """Raise InvalidFile if the table of an app or a timer has settings that only root can have."""
+    for key in ("user", "group"):
+        if key in own:
+            raise own.fail(key, "must be left out in user mode: instances run as the user of deployd")
     for name, keys in _OF_ROOT.items():
-        table = top.table(name)
+        table = own.table(name)
         for key, _ in table.items():
             if key in keys:
                 raise table.fail(

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from deployd.documents import Json
+from deployd.documents.timer import timer
 from deployd.model import advice, unit_name
 from deployd.model.action import Adopt, Freeze, Start, Stop, Thaw, Unpin
 from deployd.model.clock import iso
@@ -18,6 +19,7 @@ from deployd.model.host_drain import HOST, HostDrain
 from deployd.model.instance import Instance, State
 from deployd.model.probation import Probation
 from deployd.model.rollout import Hold, Phase, Rollout
+from deployd.model.timer import TimerState
 from deployd.plan.boots import Boots
 from deployd.plan.health import health, serving
 from deployd.plan.simulation import Outcome
@@ -75,6 +77,7 @@ class Snapshot:
     """What keeps clients of load balancers from the app."""
     history_error: str
     """Why the history cannot be used; "" if it can."""
+    timers: Iterable[TimerState] = ()
 
 
 def status(of: Snapshot) -> Json:
@@ -100,6 +103,7 @@ def status(of: Snapshot) -> Json:
         "choice": of.routing.choice,
         "shares": [dataclasses.asdict(share) for share in of.routing.shares],
         "standby": of.standby,
+        "timers": [timer(of.app, item) for item in of.timers],
         "watch": None if of.probation is None else watch(of.probation, of.crashes),
         "drain": host_drain(of.drain),
         "history_error": of.history_error or None,

@@ -15,6 +15,7 @@ from deployd.model.address import is_near
 from deployd.model.delivery import Delivery
 from deployd.model.gate import Gate
 from deployd.model.pace import Pace
+from deployd.model.timer import Timer
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 """The name of an app, which is part of the names of its files and units."""
@@ -159,6 +160,7 @@ class App:
     warm_up: float = 0.0
     """Steered only: seconds over which the weight of a new instance grows to its full value."""
     drain: Drain = field(default_factory=Drain)
+    timers: tuple[Timer, ...] = ()
     applied: Applied | None = None
     """None in a file, and in a generation whose record was lost."""
     delivery: Delivery = field(default_factory=Delivery, compare=False)
@@ -215,6 +217,23 @@ class App:
         """True if the app listens on UNIX addresses and on no other."""
         return bool(self.listen) and all(item.kind is ListenKind.UNIX for item in self.listen)
 
+    def of_timer(self, timer: Timer) -> App:
+        """Return settings with which commands are run as those of the timer: its program, user, environment, limits."""
+        return dataclasses.replace(
+            self,
+            exec=timer.exec,
+            user=timer.user,
+            group=timer.group,
+            environment=timer.environment,
+            stop=StopSettings(timer.stop_signal, timer.stop_timeout),
+            service=timer.service,
+            gate=Gate(),
+            drain=Drain(),
+            mode=Mode.SOCKET,
+            processes=(),
+            timers=(),
+        )
+
     def with_learned(self, timeout: float) -> App:
         """Return the app with this gate timeout, in seconds, unless its file sets one.
 
@@ -261,6 +280,7 @@ class App:
             routing_reason=raw["routing_reason"],
             warm_up=raw["warm_up"],
             drain=Drain.from_dict(raw["drain"]),
+            timers=tuple(map(Timer.from_dict, raw.get("timers", ()))),
             applied=None if raw["applied"] is None else Applied(**raw["applied"]),
             process=raw.get("process", ""),
             after=tuple(raw.get("after", ())),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployd.model.app import App
+from deployd.model.timer import Timer
 
 SECRET_DIRECTIVES = frozenset({"Environment", "SetCredential", "SetCredentialEncrypted"})
 """Directives whose values are not shown."""
@@ -63,6 +64,8 @@ def _settings(app: App) -> dict[str, Any]:
         "after": app.after,
         **dict(_of_processes(app)),
     }
+    for timer in app.timers:
+        found |= {f"process.{timer.name}.{key}": value for key, value in _of_timer(app, timer).items()}
     if found.pop("gate.learned"):
         del found["gate.timeout"]
     return {key: value for key, value in found.items() if value not in (None, "", (), [])}
@@ -74,6 +77,20 @@ def _of_processes(app: App) -> Iterator[tuple[str, Any]]:
         for key, value in _settings(item).items():
             if key != "release" and not key.startswith("rollout."):
                 yield f"process.{item.process}.{key}", value
+
+
+def _of_timer(app: App, timer: Timer) -> dict[str, Any]:
+    """Return the settings of a timer without those that it has from the app."""
+    own = {
+        "user": timer.user if timer.user != app.user else None,
+        "group": timer.group if timer.group != app.group else None,
+        **{f"environment.{key}": value for key, value in timer.environment if (key, value) not in app.environment},
+        **{f"service.{key}": _single(values) for key, values in timer.service if (key, values) not in app.service},
+        "stop.signal": timer.stop_signal,
+        "stop.timeout": timer.stop_timeout,
+    }
+    names = ("schedule", "exec", "persistent", "randomized_delay", "timeout")
+    return {**{name: getattr(timer, name) for name in names}, **own}
 
 
 def _flat(table: str, raw: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -16,15 +16,17 @@ FILE = "credential-"
 
 def of_files(app: App) -> Iterator[tuple[str, str, str]]:
     """Yield directive, ID and path of each credential that may belong to a generation."""
-    for key in KEYS:
-        for value in dict(app.service).get(key, ()):
-            if path := path_of(value):
-                yield key, id_of(value), path
+    services = dict.fromkeys((app.service, *(timer.service for timer in app.timers)))
+    found = ((key, value) for service in services for key in KEYS for value in dict(service).get(key, ()))
+    for key, value in dict.fromkeys(found):
+        if path := path_of(value):
+            yield key, id_of(value), path
 
 
 def with_default(app: App) -> frozenset[str]:
     """Return the IDs of credentials whose files may be missing."""
-    return frozenset(id_of(value) for key in DEFAULTS for value in dict(app.service).get(key, ()))
+    services = (app.service, *(timer.service for timer in app.timers))
+    return frozenset(id_of(value) for service in services for key in DEFAULTS for value in dict(service).get(key, ()))
 
 
 def id_of(value: str) -> str:

@@ -15,6 +15,8 @@
 | a hook that reports something | NAME:notification.service |
 | the analysis of a rollout | NAME:analysis.service |
 | a command of `deployd run` | NAME:run-LABEL.service |
+| a timer | NAME:TIMER.timer |
+| what it starts | NAME:TIMER.service |
 | what is failed while the app is down | NAME:health.service |
 | a run of a probe that is a command | NAME:probe-N-LABEL.service |
 
@@ -179,6 +181,28 @@ def health(app: str) -> str:
     return labelled(app, "health")
 
 
+def timer(app: str, name: str) -> str:
+    """Return the name of the unit of a timer."""
+    return f"{app}:{name}.timer"
+
+
+def timer_service(app: str, name: str) -> str:
+    """Return the name of the service that a timer starts, as it does by default (systemd.timer(5), Unit=)."""
+    return labelled(app, name)
+
+
+def timer_name(app: str, unit: str) -> str | None:
+    """Return the name of the timer of `app` to which a unit file belongs, or None if it belongs to none."""
+    found = re.fullmatch(rf"{re.escape(app)}:([a-z][a-z0-9-]*)\.(?:timer|service)", unit)
+    return found[1] if found else None
+
+
+def is_taken(name: str) -> bool:
+    """True if a timer of this name would have the name of another unit of its app."""
+    labels = ("address", "analysis", "health", "hook", "notification", "preview")
+    return name in labels or name.startswith(("deployd", "drain-", "probe-", "run-"))
+
+
 def labelled(app: str, label: str) -> str:
     """Return the name of a service that is neither an instance nor started by a socket."""
     return f"{app}:{label}.service"
@@ -203,6 +227,11 @@ def common_patterns(units: Iterable[str]) -> list[str]:
 def is_socket(unit: str) -> bool:
     """True for a socket unit."""
     return unit.endswith(".socket")
+
+
+def is_timer(unit: str) -> bool:
+    """True for a timer unit."""
+    return unit.endswith(".timer")
 
 
 def is_service(unit: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from deployd.errors import StateError
 from deployd.instances.actuator import Actuator
+from deployd.instances.timers import Timers
 from deployd.model.action import Stop
 from deployd.model.clock import Timestamp
 from deployd.model.instance import State
@@ -35,6 +36,7 @@ class Cleanup:
         actuator: Actuator,
         router: Router,
         teardown: Teardown,
+        timers: Timers,
         *,
         generations: int,
     ) -> None:
@@ -45,6 +47,7 @@ class Cleanup:
         self._actuator = actuator
         self._router = router
         self._teardown = teardown
+        self._timers = timers
         self._generations = generations
 
     def unpin_inactive(self) -> None:
@@ -58,11 +61,12 @@ class Cleanup:
         """Remove generations that are no longer needed from the history, and their files."""
         with contextlib.suppress(StateError):
             past, current = self._history.past(self._app), self._history.current(self._app)
-            pinned = frozenset(self._pins.held(self._app).values())
+            runs = self._timers.held()
+            pinned = frozenset(self._pins.held(self._app).values()) | runs
             self._history.prune(self._app, kept(past, current, self._generations, pinned), Timestamp.now().boot)
             files = kept(past, current, min(KEPT, self._generations))
             # The next number too: a request may be running hooks, which read the files before anything is recorded.
-            self._pins.prune(self._app, {self._history.next_number(self._app), *files})
+            self._pins.prune(self._app, {self._history.next_number(self._app), *files, *runs})
             self._pins.credentials.prune(self._app, self._history.credentials(self._app))
 
     async def restore_origin(self, active: ActiveRollout, is_stopped: Callable[[], Awaitable[bool]]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from deployd.instances.timers import Timers
 from deployd.model.event import Emit
 from deployd.model.instance import Instance
 from deployd.model.rollout import Phase
@@ -29,6 +30,7 @@ class Completion:
         deployment: Deployment,
         hooks: Hooks,
         cleanup: Cleanup,
+        timers: Timers,
         *,
         emit: Emit,
         wake: Callable[[], None],
@@ -38,6 +40,7 @@ class Completion:
         self._deployment = deployment
         self._hooks = hooks
         self._cleanup = cleanup
+        self._timers = timers
         self._emit = emit
         self._wake = wake
 
@@ -48,9 +51,16 @@ class Completion:
         if active.rollout.phase is Phase.ROLLING_BACK:
             if active.rollout.origin is None:
                 await self._cleanup.undeploy(active)
+            else:
+                await self._timers.follow(active.aim.generation)
             if not active.over:
                 self._lifecycle.advance(active, Event.DONE, active.rollout.reason)
         elif self._after_hooks_ended(active):
+            # Before the result is known, so that what follows a rollout finds its timers.
+            rollout = active.rollout
+            await self._timers.follow(active.target)
+            if active.over or active.rollout is not rollout:
+                return  # superseded, paused or aborted meanwhile
             # A success has a reason if a hook failed, or if it took back another generation.
             reason = active.failure.reason if active.failure is not None else active.target.reason
             self._lifecycle.advance(active, Event.DONE, reason)

@@ -13,6 +13,7 @@ from deployd.instances.observer import Observer
 from deployd.instances.recall import Recall
 from deployd.instances.resync import Resync
 from deployd.instances.standby import Standby
+from deployd.instances.timers import Timers
 from deployd.model.generation import Generation, Result
 from deployd.model.instance import Instance
 from deployd.model.probation import Probation
@@ -52,6 +53,7 @@ class Controller:
         resync: Resync,
         router: Router,
         standby: Standby,
+        timers: Timers,
         changed: Callable[[], None],
     ) -> None:
         self.name = name
@@ -60,6 +62,7 @@ class Controller:
         self.recall = recall
         self.router = router
         self.standby = standby
+        self.timers = timers
         self._loop = loop
         self._recorder = recorder
         self._lifecycle = lifecycle
@@ -127,6 +130,9 @@ class Controller:
             self._resync.invalidate()
             self.wake()
         elif self.actuator.owns(unit) or self.router.owns(unit) or unit == self._app_unit.unit:
+            self.wake()
+        elif self.timers.owns(unit):
+            self._changed()
             self.wake()
 
     def on_mount(self) -> None:

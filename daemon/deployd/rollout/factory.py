@@ -24,6 +24,7 @@ from deployd.instances.resources import ResourceReader
 from deployd.instances.resync import Resync
 from deployd.instances.standby import Standby
 from deployd.instances.stops import Stops
+from deployd.instances.timers import Timers
 from deployd.instances.watchdog import Watchdog
 from deployd.model.event import Emit
 from deployd.model.scope import SYSTEM, Scope
@@ -73,6 +74,7 @@ class _Instances:
     recall: Recall
     resync: Resync
     standby: Standby
+    timers: Timers
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +121,10 @@ class ControllerFactory:
         lifecycle = Lifecycle(recorder, parts.observer, parts.actuator, analysis, cleanup, moved=moved)
         reconciler = Reconciler(
             recorder,
-            Preparation(
-                name, recorder, self.deployment, self.workers, ResourceReader(name, self.systemd, self.history)
-            ),
+            self._preparation(name, recorder),
             ReleaseGuard(name, self.workers),
             lifecycle,
-            Completion(recorder, lifecycle, self.deployment, self.hooks, cleanup, emit=events.emit, wake=loop.wake),
+            self._completion(recorder, lifecycle, cleanup, parts.timers, emit=events.emit, wake=loop.wake),
             analysis,
             monitor,
             resync=parts.resync,
@@ -133,6 +133,7 @@ class ControllerFactory:
             observer=parts.observer,
             recall=parts.recall,
             standby=parts.standby,
+            timers=parts.timers,
             router=parts.router,
             waiting=Waiting(emit=events.emit, wake_after=loop.wake_after, lasted=parts.resync.invalidate),
             wake_after=loop.wake_after,
@@ -155,8 +156,25 @@ class ControllerFactory:
             resync=parts.resync,
             router=parts.router,
             standby=parts.standby,
+            timers=parts.timers,
             changed=changed,
         )
+
+    def _preparation(self, name: str, recorder: Recorder) -> Preparation:
+        resources = ResourceReader(name, self.systemd, self.history)
+        return Preparation(name, recorder, self.deployment, self.workers, resources)
+
+    def _completion(
+        self,
+        recorder: Recorder,
+        lifecycle: Lifecycle,
+        cleanup: Cleanup,
+        timers: Timers,
+        *,
+        emit: Emit,
+        wake: Callable[[], None],
+    ) -> Completion:
+        return Completion(recorder, lifecycle, self.deployment, self.hooks, cleanup, timers, emit=emit, wake=wake)
 
     def _cleanup(self, name: str, parts: _Instances) -> Cleanup:
         return Cleanup(
@@ -167,6 +185,7 @@ class ControllerFactory:
             parts.actuator,
             parts.router,
             self.teardown,
+            parts.timers,
             generations=self.generations,
         )
 
@@ -244,6 +263,7 @@ class ControllerFactory:
             Recall(name, pins, actuator, up=app_unit.is_up, wake=wake),
             Resync(systemd, app_unit, actuator),
             Standby(name, pins, freezer, actuator, up=app_unit.is_up, wake=wake, connected=connected),
+            Timers(name, systemd, deployment.timers, up=app_unit.is_up),
         )
 
     def _listening(self, name: str, router: Router, events: Events, wake: Callable[[], None]) -> ListeningInstances:

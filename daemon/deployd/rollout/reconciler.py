@@ -16,6 +16,7 @@ from deployd.instances.observer import Observer
 from deployd.instances.recall import Recall
 from deployd.instances.resync import Resync
 from deployd.instances.standby import Standby
+from deployd.instances.timers import Timers
 from deployd.model.app import App
 from deployd.model.clock import Timestamp
 from deployd.model.failure import Failure, GateName
@@ -58,6 +59,7 @@ class Reconciler:
         observer: Observer,
         recall: Recall,
         standby: Standby,
+        timers: Timers,
         router: Router,
         waiting: Waiting,
         wake_after: Callable[[float], None],
@@ -75,6 +77,7 @@ class Reconciler:
         self._observer = observer
         self._recall = recall
         self._standby = standby
+        self._timers = timers
         self._router = router
         self._waiting = waiting
         self._wake_after = wake_after
@@ -94,6 +97,8 @@ class Reconciler:
         self._probation.update(seen, Timestamp.now(), rolling=rollout is not None)
         if active is not None and not going:
             self._observer.watch(0.0, None)
+        if active is None:
+            await self._timers.follow(self._recorder.live())
         if active is None or not going or active.aim is None:
             return  # without an aim: a request changed the phase meanwhile, and woke the loop
         if failure is not None:

@@ -31,8 +31,8 @@ class Recorder:
         self._history = history
         self._events = events
         self.active: ActiveRollout | None = None
-        self._settings: App | None = None
-        """The settings of the current generation, as far as they were read since it may have become another."""
+        self._live: Generation | None = None
+        """The current generation, as far as it was read since it may have become another."""
 
     @property
     def rollout(self) -> Rollout | None:
@@ -45,12 +45,17 @@ class Recorder:
         active = self.active
         return None if active is None else replace(active.target, failure=active.failure)
 
-    def settings(self) -> App | None:
-        """Return the settings of the current generation of the app. Each turn of the control loop asks."""
-        if self._settings is None:
+    def live(self) -> Generation | None:
+        """Return the current generation of the app. Each turn of the control loop asks."""
+        if self._live is None:
             current = self._history.current(self._app)
-            self._settings = self._history.settings(self._app, current) if current is not None else None
-        return self._settings
+            self._live = self._history.generation(self._app, current) if current is not None else None
+        return self._live
+
+    def settings(self) -> App | None:
+        """Return the settings of the current generation of the app."""
+        live = self.live()
+        return live.settings if live is not None else None
 
     def find_aim(self, active: ActiveRollout, now: Timestamp) -> Aim:
         """Return what the present phase of the active rollout has to reach."""
@@ -173,5 +178,5 @@ class Recorder:
         return before
 
     def _follow(self, active: ActiveRollout | None) -> None:
-        self.active, self._settings = active, None
+        self.active, self._live = active, None
         self._events.follow(active)

@@ -88,6 +88,8 @@ class Teardown:
             raise SystemdError(f"{', '.join(up)}: started again each time deployd stopped it")
         for unit in await self._loaded(name):
             await self._systemd.reset_failed(unit)
+            if unit_name.is_timer(unit):
+                await self._systemd.clean(unit)
 
     async def _loaded(self, name: str) -> dict[str, str]:
         """Return the ActiveState of the app's units that are loaded."""
@@ -106,8 +108,9 @@ class Teardown:
         """Remove the unit files; True if systemd has to reload, also if the daemon died before an earlier reload."""
         installed = self._units.installed(name)
         if installed:
+            timers = [unit for unit in self._units.timers(name) if unit_name.is_timer(unit)]
             sockets = [unit for unit in installed if unit_name.shared_socket_count(name, unit) is not None]
-            await self._systemd.disable([*sockets, unit_name.app_unit(name)])
+            await self._systemd.disable([*timers, *sockets, unit_name.app_unit(name)])
         return self._units.remove(name) or bool(await self._loaded(name))
 
 

@@ -18,8 +18,8 @@ from deployd.errors import SystemdError
 from deployd.model import unit_name
 from deployd.systemd.comparison import Comparison, UnitState
 from deployd.systemd.jobs import FIRST_CHECK, Jobs
-from deployd.systemd.mirrored import NEWS_WHEN_INACTIVE, OF_ACTIVE, SERVICE_PROPERTIES, UNIT_PROPERTIES
-from deployd.systemd.proxy import MANAGER, NAME, PATH, PROPERTIES, SERVICE, UNIT, Properties, Proxy, unit_path
+from deployd.systemd.mirrored import BY_INTERFACE, NEWS_WHEN_INACTIVE, OF_ACTIVE, names
+from deployd.systemd.proxy import MANAGER, NAME, PATH, PROPERTIES, UNIT, Properties, Proxy, unit_path
 from deployd.systemd.signals import number_of
 
 AT_ONCE = 20
@@ -57,7 +57,7 @@ class Systemd:
             ("Reloading", "b", self._on_reloading),
         ):
             await subscribe(NAME, handler, interface=MANAGER, member=member, signature=signature, path=PATH)
-        for interface, wanted in ((UNIT, UNIT_PROPERTIES), (SERVICE, SERVICE_PROPERTIES)):
+        for interface, wanted in BY_INTERFACE.items():
             await subscribe(
                 NAME,
                 self._on_properties,
@@ -134,13 +134,11 @@ class Systemd:
     async def _read(self, unit: str, listed: UnitState | None, news: Properties) -> None:
         """Read a watched unit, of which an entry of the list of units may be known, and `news` from signals."""
         known: Properties = {}
-        names = [(UNIT, name) for name in UNIT_PROPERTIES]
-        if unit_name.is_service(unit):
-            names += [(SERVICE, name) for name in SERVICE_PROPERTIES]
+        wanted = names(unit)
         if listed is not None and listed.active == "active":
             known = listed.properties()
-            names = [(interface, name) for interface, name in names if name in OF_ACTIVE]
-        read = await self._proxy.read(unit, names)
+            wanted = [(interface, name) for interface, name in wanted if name in OF_ACTIVE]
+        read = await self._proxy.read(unit, wanted)
         if unit in self._units:  # unwatch() may have been called meanwhile
             self._set(unit, self._units[unit] | known | read | news)
 
@@ -242,6 +240,12 @@ class Systemd:
         """Disable unit files."""
         await self._proxy.call("DisableUnitFiles", "asb", [units, False])
 
+    async def clean(self, unit: str) -> None:
+        """Remove what an inactive unit has left on the disk (systemctl(1), clean --what=state). For a timer that is the
+        time of its last run; that there is nothing is no error."""
+        with contextlib.suppress(SystemdError):
+            await self._proxy.call("CleanUnit", "sas", [unit, ["state"]])
+
     async def list_units(self, pattern: str) -> list[str]:
         """Return the names of the loaded units that match."""
         return list(await self.states([pattern]))
@@ -289,7 +293,7 @@ class Systemd:
         unit = self._by_path.get(message.path)
         if unit is None:
             return
-        wanted = UNIT_PROPERTIES if message.body[0] == UNIT else SERVICE_PROPERTIES
+        wanted = BY_INTERFACE[message.body[0]]
         changed = {name: value for name, value in message.body[1].items() if name in wanted}
         for collected in self._reading.get(unit, ()):
             collected.update(changed)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from deployd.model import unit_name
+from deployd.systemd.proxy import SERVICE, TIMER, UNIT
+
 UNIT_PROPERTIES = frozenset(
     {
         "ActiveState",
@@ -27,6 +30,9 @@ SERVICE_PROPERTIES = frozenset(
         "ExecMainExitTimestampMonotonic",
     }
 )
+TIMER_PROPERTIES = frozenset({"NextElapseUSecRealtime", "LastTriggerUSec"})
+BY_INTERFACE = {UNIT: UNIT_PROPERTIES, SERVICE: SERVICE_PROPERTIES, TIMER: TIMER_PROPERTIES}
+
 NEWS_WHEN_INACTIVE = frozenset({"Job", "ControlPID"})
 """What matters only in an inactive unit; otherwise it changes with other properties."""
 
@@ -41,3 +47,13 @@ OF_ACTIVE = frozenset(
     }
 )
 """What is read of an active unit besides its states. The rest says how it ended, and comes with the signals of that."""
+
+
+def names(unit: str) -> list[tuple[str, str]]:
+    """Return the properties of a unit that the mirror has, as (interface, name)."""
+    interfaces = [UNIT]
+    if unit_name.is_service(unit):
+        interfaces.append(SERVICE)
+    elif unit_name.is_timer(unit):
+        interfaces.append(TIMER)
+    return [(interface, name) for interface in interfaces for name in BY_INTERFACE[interface]]

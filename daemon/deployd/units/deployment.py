@@ -19,6 +19,7 @@ from deployd.model.app import App
 from deployd.model.scope import SYSTEM, Scope
 from deployd.plan.goal import Goal
 from deployd.state.pins import Pins
+from deployd.state.runs import Runs
 from deployd.systemd.daemon_reload import DaemonReload
 from deployd.systemd.manager import Systemd
 from deployd.systemd.proxy import UNIT
@@ -30,8 +31,9 @@ from deployd.units.occupants import occupants, refusal
 from deployd.units.present import Present
 from deployd.units.shared_sockets import SharedSockets
 from deployd.units.socket_opening import UP, SocketOpening
-from deployd.units.text import Unit, credentials, generation_files, is_steered, sockets, unit_files
+from deployd.units.text import Unit, credentials, generation_files, is_steered, sockets, timer_units, unit_files
 from deployd.units.text.sockets import Socket
+from deployd.units.timers import TimerUnits
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +71,9 @@ class Deployment:
         self._opening = SocketOpening(systemd, reload, scope.runtime_units)
         self._sockets = SharedSockets(systemd, units, reload, self._present, self._render, self._opening)
         self._listening: dict[str, tuple[Socket, ...]] = {}
+        render = partial(timer_units, state_dir=str(state_dir), scope=scope)
+        self.timers = TimerUnits(systemd, units, reload, Runs(state_dir), render)
+        """The units of timers, which are those of the live generation."""
 
     def sweep(self) -> None:
         """Remove what a killed daemon has left."""
@@ -197,11 +202,12 @@ class Deployment:
         if await self._is_up(app.name):
             await self.open(app.name)
             await self._refuse_occupied(there)
-        differs = bool(self._units.diff(wanted.files))
+        units = (*wanted.units, *self.timers.wanted(app, goal.generation))
+        differs = bool(self._units.diff((*wanted.files, *units)))
         if differs:
             self._units.require_writable()
-        if differs or self._units.has_drop_ins(wanted.units):
-            await self._units.verify(app.name, wanted.units)
+        if differs or self._units.has_drop_ins(units):
+            await self._units.verify(app.name, units)
         files = generation_files(app, goal.generation, release, there.generation_socket(app, goal))
         self._pins.write_generation(app.name, goal.generation, files, release, credentials(app))
 
@@ -213,7 +219,7 @@ class Deployment:
         goal = Goal.of(app, max(pinned, default=0) + 1, same=pinned)
         wanted = self._layout(app, goal, there)
         refuse_edits(app, there, wanted)
-        await self._units.verify(app.name, wanted.units)
+        await self._units.verify(app.name, (*wanted.units, *self.timers.wanted(app, goal.generation)))
 
     async def _refuse_occupied(self, there: Present) -> None:
         """Raise Refused if another process listens where the instances of a steered app should: none could start."""

@@ -69,6 +69,13 @@ class UnitDirectory:
         texts = {name: self._read(self._path / name) for name in names}
         return {name: text for name, text in texts.items() if text is not None and text.startswith(HEADER)}
 
+    def timers(self, app_name: str) -> dict[str, str]:
+        """Return the installed units of the timers of an app: name to text."""
+        found = self._listing.starting_with(self._path, f"{app_name}:")
+        names = [name for name in found if unit_name.timer_name(app_name, name) is not None]
+        texts = {name: self._read(self._path / name) for name in names if not (self._path / name).is_symlink()}
+        return {name: text for name, text in texts.items() if text is not None and text.startswith(HEADER)}
+
     def own(self, app_name: str) -> dict[int, str]:
         """Return the unit files of single instances, which replace the template: instance number to text."""
         return self._of_instances(app_name, unit_name.instance, unit_name.instance_number)
@@ -154,6 +161,7 @@ class UnitDirectory:
         """Remove the units of the app that are deployd's own; return True if there were any. Drop-ins stay."""
         names = [
             *self.installed(app_name),
+            *self.timers(app_name),
             *(unit_name.instance(app_name, number) for number in self.own(app_name)),
             *(unit_name.instance_socket(app_name, number) for number in self.own_sockets(app_name)),
         ]

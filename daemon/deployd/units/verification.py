@@ -21,7 +21,7 @@ from deployd.units.text import HEADER, Unit
 SEARCH_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 """Where systemd-analyze is searched for, and its PATH."""
 
-_COMPLAINT = re.compile(r"/[^:]*/(?P<unit>[^/]+?\.(?:socket|service)):(?P<line>[0-9]+): (?P<what>.*)")
+_COMPLAINT = re.compile(r"/[^:]*/(?P<unit>[^/]+?\.(?:socket|service|timer)):(?P<line>[0-9]+): (?P<what>.*)")
 
 _HARMLESS = "Accepting user/group name"
 """The beginning of a message about names such as "first.last", which systemd accepts."""
@@ -49,12 +49,14 @@ async def verify(
     reject this app. `deadline` in seconds; `user`: for a user manager. Raises SystemdError if
     systemd-analyze cannot be run or does not end.
     """
+    timers = [unit.name for unit in units if unit_name.is_timer(unit.name)]
+    wanting = Unit("timers-of-app.target", f"[Unit]\nDescription=Stand-in\nWants={' '.join(timers)}\n")
     with tempfile.TemporaryDirectory(dir=scratch) as directory:
         with reported("write units for systemd-analyze"):
-            texts = {unit.name: unit.text for unit in (*units, *_STAND_INS)}
+            texts = {unit.name: unit.text for unit in (*units, *_STAND_INS, wanting)}
             _write(Path(directory), texts | {path: item.text for path, item in drop_ins.items()})
         # On its command line ":" cannot be part of a name. Units with one are read because the others want them.
-        names = [unit.name for unit in units if ":" not in unit.name]
+        names = [unit.name for unit in (*units, wanting) if ":" not in unit.name]
         output = await _analyze(directory, names, deadline, user=user)
     for path, item in drop_ins.items():
         output = output.replace(f"{directory}/{path}", str(item.path))
@@ -128,9 +130,16 @@ def _sentence(units: Sequence[Unit], complaints: Sequence[str]) -> str:
         where = _COMPLAINT.fullmatch(complaint)
         lines = texts.get(where["unit"], []) if where else []
         if where and 0 < int(where["line"]) <= len(lines):
-            table = "socket" if unit_name.is_socket(where["unit"]) else "service"
             directive = lines[int(where["line"]) - 1].partition("=")[0]
-            said.append(f"[{table}] {directive}: {where['what']}")
+            said.append(f"{_table(where['unit'])} {directive}: {where['what']}")
         else:
             said.append(complaint)
     return f"{file}: systemd-analyze verify complains: {'; '.join(said)}; correct or remove what it names"
+
+
+def _table(unit: str) -> str:
+    """Return the table of the app file to which the lines of a unit belong."""
+    timer = unit_name.timer_name(unit_name.app(unit), unit)
+    if timer is not None:
+        return f"[process.{timer}{'' if unit_name.is_timer(unit) else '.service'}]"
+    return "[socket]" if unit_name.is_socket(unit) else "[service]"

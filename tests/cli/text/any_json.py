@@ -22,6 +22,7 @@ KEYS = [
     "boot", "count", "median", "max", "gate_timeout", "gate_timeout_learned", "irreversible", "crashes", "retry_at",
     "detail", "probe_error", "steering", "steering_reason", "shares", "standby", "asked", "seen", "connections",
     "queue", "until", "files", "link", "files_error",
+    "timers", "timer", "next", "active", "running",
 ]
 WORDS = [
     "demo", "ready", "starting", "stopping", "stopped", "failed", "adopted", "inactive", "rolling", "rolling-back",

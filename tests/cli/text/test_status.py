@@ -23,6 +23,31 @@ def test_status_of_one_app() -> None:
     ]
 
 
+def test_timers_are_shown_with_their_next_and_last_run() -> None:
+    timers = [
+        {"timer": "nightly", "active": True, "next": "2026-01-02T09:04:05+00:00", "result": None, "failed": False},
+        {
+            "timer": "report",
+            "active": False,
+            "next": None,
+            "started": "2026-01-02T04:03:35+00:00",
+            "result": "exit-code",
+            "exit_status": 3,
+            "failed": True,
+            "generation": 7,
+        },
+    ]
+    shown = status_lines(status(timers=timers), NOW, width=80, paint=PLAIN)
+    assert shown[-4:] == [
+        "",
+        "  TIMER       NEXT  LAST RUN  GENERATION  RESULT",
+        "  nightly   in 5 h         -           -  -",
+        "  report   stopped  30 s ago           7  exited with status 3",
+    ]
+    short = status_lines(status(count=40, timers=timers), NOW, width=80, paint=PLAIN, height=20)
+    assert (len(short), short[-4:]) == (20, shown[-4:])
+
+
 def test_a_paused_rollout_says_what_can_be_done() -> None:
     rollout = {"phase": "paused", "from": 7, "to": 8, "reason": "after 1 instance"}
     shown = text(status_lines(status(rollout=rollout), NOW, width=80, paint=PLAIN))

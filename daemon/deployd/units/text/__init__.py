@@ -8,7 +8,9 @@ needed per instance, and an instance that systemd restarts comes back with the s
 from __future__ import annotations
 
 from deployd.units.text.generation import credentials, generation_files, marked
-from deployd.units.text.unit import HEADER, Unit, command_unit, is_steered, is_unit, unit_files, unit_names
+from deployd.units.text.templates import HEADER, Unit
+from deployd.units.text.timer import timer_units
+from deployd.units.text.unit import command_unit, is_steered, is_unit, unit_files, unit_names
 
 __all__ = [
     "HEADER",
@@ -19,6 +21,7 @@ __all__ = [
     "is_steered",
     "is_unit",
     "marked",
+    "timer_units",
     "unit_files",
     "unit_names",
 ]

@@ -1,0 +1,153 @@
+"""A timer runs the release that is live when its time comes: before, during and after a rollout or a rollback."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.host.stage import APP, DEADLINE, INSTANCES, RELEASES, Stage
+
+TIMER, SERVICE = f"{APP}:nightly.timer", f"{APP}:nightly.service"
+SAID = f"{RELEASES}/said"
+GO = f"{SAID}/go"
+UNITS = "/etc/systemd/system"
+RECORD = f"""\
+#!/bin/sh
+echo "$DEPLOYD_GENERATION $(id -un) $(basename "$(pwd -P)") $1 $SHARED $OWN $DEPLOYD_PROCESS" >> {SAID}/lines
+[ ! -e {SAID}/wait ] || while [ ! -e {GO} ]; do sleep 0.1; done
+exit $(cat {SAID}/status 2>/dev/null)
+"""
+FILES = {"bin/record": RECORD}
+NIGHTLY: dict[str, Any] = {"schedule": "*-01-01", "exec": ["bin/record", "a b"], "environment": {"OWN": "$HOME"}}
+
+
+def deploy(stage: Stage, **timer: object) -> None:
+    stage.machine.run(["install", "-d", "-m", "777", SAID])
+    stage.configure(
+        release=stage.release("v1", files=FILES),
+        user="www-data",
+        environment={"SHARED": "shared"},
+        process={"nightly": {**NIGHTLY, **timer}},
+    )
+    assert stage.change("apply").result == "succeeded"
+
+
+def lines(stage: Stage) -> list[str]:
+    path = stage.machine.path(f"{SAID}/lines")
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def run(stage: Stage) -> str:
+    """Start the service as its timer does, and return what it has written."""
+    stage.systemctl("start", SERVICE)
+    return lines(stage)[-1]
+
+
+def line(generation: int, release: str) -> str:
+    return f"{generation} www-data {release} a b shared $HOME nightly"
+
+
+def timer(stage: Stage) -> dict[str, Any]:
+    (found,) = stage.status()["timers"]
+    return dict(found)
+
+
+def is_waiting(stage: Stage) -> bool:
+    return stage.show(TIMER, "ActiveState", "SubState") == {"ActiveState": "active", "SubState": "waiting"}
+
+
+@pytest.fixture
+def own(own_stage: Stage) -> Stage:
+    return own_stage
+
+
+def test_it_runs_the_live_release(own: Stage) -> None:
+    stage = own
+    deploy(stage)
+    assert is_waiting(stage)
+    assert run(stage) == line(1, "v1")
+    begun = stage.begin("rollout", "--release", stage.release("v2", files=FILES, barrier=True))
+    begun.until("instance", state="starting")
+    assert run(stage) == line(1, "v1")
+    stage.admit()
+    assert begun.end().result == "succeeded"
+    assert run(stage) == line(2, "v2")
+    assert stage.change("rollback").result == "succeeded"
+    assert run(stage) == line(3, "v1")
+    assert stage.rollout(stage.release("bad", "crash", files=FILES)).result == "rolled-back"
+    assert run(stage) == line(3, "v1")
+    stage.machine.run(["systemctl", "mask", "deployd.service"])
+    stage.close()
+    stage.machine.reboot()
+    stage.machine.wait_unit(TIMER)
+    assert run(stage) == line(3, "v1")
+    stage.machine.run(["systemctl", "unmask", "deployd.service"])
+    stage.machine.run(["systemctl", "start", "deployd.service"])
+    assert timer(stage)["generation"] == 3
+
+
+def test_it_runs_at_its_times_while_the_app_is_up(stage: Stage) -> None:
+    deploy(stage, schedule=["*:*:*", "*-01-01"])
+    stage.machine.wait_for(lambda: len(lines(stage)) > 1, timeout=DEADLINE, what="two runs")
+    assert set(lines(stage)) == {line(1, "v1")}
+    stage.systemctl("stop", APP)
+    assert not is_waiting(stage)
+    stage.systemctl("start", APP)
+    before = len(lines(stage))
+    stage.machine.wait_for(lambda: len(lines(stage)) > before, timeout=DEADLINE, what="another run")
+    # A timer that was stopped stays so, and one that is gone from the app file is gone.
+    stage.systemctl("stop", TIMER)
+    assert stage.rollout(stage.release("v2", files=FILES)).result == "succeeded"
+    assert not is_waiting(stage)
+    stage.systemctl("start", TIMER)
+    stage.configure(process=None)
+    assert stage.change("apply").result == "succeeded"
+    assert stage.status()["timers"] == []
+    assert list(stage.machine.path(UNITS).rglob("demo:*")) == []
+
+
+def test_a_run_that_takes_long_ends_as_it_would(stage: Stage) -> None:
+    deploy(stage)
+    machine = stage.machine
+    machine.write(f"{SAID}/wait", "")
+    stage.systemctl("start", "--no-block", SERVICE)
+    machine.wait_for(lambda: lines(stage), timeout=DEADLINE, what="the run")
+    assert timer(stage)["running"]
+    for number in range(2, 14):  # more than the generations that are kept in any case
+        stage.configure(environment={"SHARED": str(number)}, **({"process": None} if number == 13 else {}))
+        assert stage.change("apply").result == "succeeded"
+    assert machine.path(f"/var/lib/deployd/apps/{APP}/generations/1/run.nightly").exists()
+    assert [item["timer"] for item in stage.status()["timers"]] == ["nightly"]
+    assert stage.show(SERVICE, "ActiveState") == {"ActiveState": "activating"}
+    assert not machine.path(f"{UNITS}/{TIMER}").exists()
+    machine.write(GO, "")
+    machine.wait_for(lambda: stage.status()["timers"] == [], timeout=DEADLINE, what="the end of the run")
+    assert not machine.path(f"{UNITS}/{SERVICE}").exists()
+    assert len(lines(stage)) == 1
+
+
+def test_a_failed_run_is_shown(stage: Stage) -> None:
+    deploy(stage)
+    assert (timer(stage)["result"], timer(stage)["failed"]) == (None, False)
+    stage.machine.write(f"{SAID}/status", "3")
+    assert stage.systemctl("start", SERVICE, check=False).returncode == 1
+    found = timer(stage)
+    assert (found["result"], found["exit_status"], found["failed"]) == ("exit-code", 3, True)
+    assert found["generation"] == 1
+    assert SERVICE in stage.machine.run(["systemctl", "--failed", "--plain", "--no-legend"]).stdout
+    assert stage.status()["ready"] == INSTANCES
+
+
+def test_nothing_is_left_of_it(stage: Stage) -> None:
+    deploy(stage, persistent=True)
+    assert run(stage) == line(1, "v1")
+    printed = stage.deployd("units", APP).stdout
+    assert f"{UNITS}/{TIMER}" in printed
+    assert stage.deployd("units", APP, "--diff").stdout == ""
+    done = stage.deployd("remove", APP)
+    assert done.returncode == 0, done
+    assert list(stage.machine.path(UNITS).rglob(f"{APP}*")) == []
+    assert list(stage.machine.path("/var/lib/systemd/timers").glob(f"*{APP}*")) == []
+    listed = ["systemctl", "list-units", "--all", "--plain", "--no-legend", f"{APP}:*"]
+    assert stage.machine.run(listed).stdout == ""

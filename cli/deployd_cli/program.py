@@ -32,6 +32,7 @@ GROUPS = {
         "logs": "logs",
         "events": "events",
         "compare": "compare",
+        "preview": "preview",
         "releases": "releases",
     },
     "Set up and change": {

@@ -10,7 +10,7 @@ Answers are the JSON objects of deployd(1) as plain dicts, not classes: the comm
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -143,6 +143,11 @@ class Client:
         """Return the generations that have running instances, side by side."""
         return json_object(*await self._call(app, "Compare", timeout=timeout))
 
+    async def connect_preview(self, app: str, sockets: Mapping[str, int], *, timeout: float = READ_TIMEOUT) -> Json:
+        """Have one of these TCP sockets of this process, by family (ipv4 and ipv6), connected to the preview."""
+        options = {family: ("u", descriptor) for family, descriptor in sockets.items()}
+        return json_object(*await self._call(app, "ConnectPreview", "a{sv}", [options], timeout=timeout))
+
     async def event(self, app: str, number: int, *, timeout: float = READ_TIMEOUT) -> Json:
         """Return an event with the journal lines that its signal lacks, if this caller may read them."""
         return json_object(*await self._call(app, "Event", "t", [number], timeout=timeout))
@@ -184,15 +189,17 @@ class Client:
         release: str = "",
         cause: str = "",
         canary: float = 0,
+        preview: bool = False,
         supersede: bool = False,
         fleet: FleetRequest | None = None,
         timeout: float = BEGIN_TIMEOUT,
     ) -> int:
         """Roll out what the app file says now, with `release` if it is given.
 
-        Returns the generation; with a `fleet`, the one that the same request has made before, which may have ended.
+        With a `preview`, the rollout first waits with one new instance that no client reaches. Returns the generation;
+        with a `fleet`, the one that the same request has made before, which may have ended.
         """
-        options = _options(release=release, cause=cause, canary=canary, supersede=supersede)
+        options = _options(release=release, cause=cause, canary=canary, preview=preview, supersede=supersede)
         if fleet is not None:
             options |= {"fleet": ("s", fleet.fleet), "token": ("t", fleet.token)}
         return int(*await self._call(app, "Rollout", "a{sv}", [options], timeout=timeout))

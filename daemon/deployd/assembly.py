@@ -7,6 +7,7 @@ from functools import partial
 
 from deployd.apps.announcer import Announcer, Emit
 from deployd.apps.app_files import AppFiles
+from deployd.apps.caller_files import CallerFiles
 from deployd.apps.comparer import Comparer, PublicComparer
 from deployd.apps.deploy_settings import DeploySettings
 from deployd.apps.dry_run import DryRun
@@ -17,6 +18,7 @@ from deployd.apps.host_draining import HostDraining
 from deployd.apps.installer import Installer
 from deployd.apps.inventory import Inventory
 from deployd.apps.one_off_commands import OneOffCommands
+from deployd.apps.previews import Previews
 from deployd.apps.reader_pool import ReaderPool
 from deployd.apps.registry import Registry
 from deployd.apps.reloading import Reloading
@@ -185,6 +187,7 @@ class Assembly:
             DryRun(registry, reader, pool, self.generations, history, deployment, digest),
             Inventory(registry, self.files, pool, history, self._pins),
             PublicComparer(pool, self._comparer, self._public_comparer),
+            Previews(CallerFiles(bus), registry),
             signals,
             DeploySettings(reader, pool),
         )

@@ -189,6 +189,7 @@ class Daemon:
             workers,
             generations=self._settings.generations,
             patience=self._settings.patience,
+            command=self._settings.command,
             scope=scope,
             manager=manager,
         )

@@ -23,6 +23,7 @@ NOUNS = {
     "logs",
     "events",
     "compare",
+    "preview",
     "wait",
 }
 
@@ -36,7 +37,8 @@ OPTIONS: dict[str, set[str]] = {
     "apply": {"--no-start", "--canary", *ROLLOUT_OPTIONS},
     "plan": {"--release", "--canary", "--json"},
     "deploy": {"--revision", "--id", "--releases", "--current", "--supersede", "--json"},
-    "rollout": {"--release", "--canary", *ROLLOUT_OPTIONS},
+    "preview": {"--json"},
+    "rollout": {"--release", "--canary", "--preview", *ROLLOUT_OPTIONS},
     "rollback": {"--to", "--past-irreversible", *ROLLOUT_OPTIONS},
     "resume": {"--wait", "--json"},
     "abort": {"--past-irreversible", "--wait", "--json"},
@@ -63,6 +65,7 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     assert out.startswith(f"Usage: deployd {command} ")
     assert OPTIONS.get(command, set()) <= set(out.replace(",", " ").split())
     assert "--reload" not in out
+    assert "--relay" not in out
     assert max(map(len, out.splitlines())) <= 80
 
 

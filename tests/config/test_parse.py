@@ -52,6 +52,7 @@ def test_every_key_is_read() -> None:
             True,
             HookSettings((("./bin/migrate", "--all"), ("/bin/true",)), (("bin/announce",),), timeout=300.0),
             watch=600.0,
+            preview_group="staff",
         ),
         stop=StopSettings("SIGQUIT", 30.0),
         service=(

@@ -285,6 +285,7 @@ class SimulatedApp:
             Workers(),
             generations=200,
             patience=Patience(),
+            command="/usr/bin/deployd",
         )
         self.events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 

@@ -18,6 +18,7 @@ from deployd.apps.history_view import HistoryView
 from deployd.apps.host_draining import HostDraining
 from deployd.apps.inventory import Inventory
 from deployd.apps.one_off_commands import OneOffCommands
+from deployd.apps.previews import Previews
 from deployd.apps.registry import Registry
 from deployd.apps.reloading import Reloading
 from deployd.apps.removal import Removal
@@ -75,13 +76,14 @@ READS: Calls = {
     (APP, "Changes"): [],
     (APP, "Releases"): [],
     (APP, "Compare"): [],
+    (APP, "ConnectPreview"): [{}],
     (APP, "LogMatches"): [0],
     (APP, "GenerationsOf"): [["a" * 32]],
     (APP, "Event"): [1],
     (APP, "DeploySettings"): [],
 }
 SIGNATURES = {
-    **dict.fromkeys(("Apply", "Rollout", "Restart", "Abort", "Plan", "Drain"), "a{sv}"),
+    **dict.fromkeys(("Apply", "Rollout", "Restart", "Abort", "Plan", "Drain", "ConnectPreview"), "a{sv}"),
     "Rollback": "ta{sv}",
     "Scale": "ua{sv}",
     "SetWeight": "tda{sv}",
@@ -124,6 +126,7 @@ class Served:
                     self.dry_run,
                     self.inventory,
                     self.comparer,
+                    self.previews,
                     self.signals,
                     self.deploy_settings,
                 ),
@@ -160,6 +163,8 @@ class Served:
         self.comparer.compare.return_value = {"answer": "compare"}
         self.deploy_settings = create_autospec(DeploySettings, instance=True)
         self.deploy_settings.settings.return_value = {"answer": "settings"}
+        self.previews = create_autospec(Previews, instance=True)
+        self.previews.connect.return_value = {"answer": "connectpreview"}
 
     def _make_writers(self) -> None:
         self.reloading = create_autospec(Reloading, instance=True)

@@ -40,6 +40,10 @@ def test_options_are_passed_on(serve: Serve) -> None:
         served.requests.rollout.assert_awaited_once_with(
             "demo", cause=Cause.ROLLOUT, agreed=None, canary=2, supersede=True
         )
+        await served.call(DEMO, APP, "Rollout", "a{sv}", {"preview": yes})
+        served.requests.rollout.assert_awaited_with("demo", cause=Cause.ROLLOUT, agreed=None, preview=True)
+        await served.call(DEMO, APP, "ConnectPreview", "a{sv}", {"ipv4": ("u", 5)})
+        served.previews.connect.assert_awaited_once_with(ANY, "demo", {"ipv4": 5})
         await served.call(DEMO, APP, "Apply", "a{sv}", {"canary": two, "supersede": yes})
         served.requests.apply.assert_awaited_once_with("demo", agreed=None, canary=2, supersede=True)
         await served.call(DEMO, APP, "Rollback", "ta{sv}", 3, {"supersede": yes, "past_irreversible": yes})
@@ -70,7 +74,7 @@ def test_options_are_passed_on(serve: Serve) -> None:
     serve(test)
 
 
-BEGIN = "canary, canary_share, cause, fleet, release, supersede, token"
+BEGIN = "canary, canary_share, cause, fleet, preview, release, supersede, token"
 APPLY = "canary, canary_share, start, supersede"
 
 

@@ -49,6 +49,7 @@ TOKEN = typer.Option(
     help="Number that grows with each rollout of the fleet; refused if lower than the last one.",
     show_default=False,
 )
+PREVIEW = typer.Option(False, "--preview", help="Wait first with one new instance that no client reaches.")
 INSTANCES = typer.Argument(..., metavar="N", min=0, help="New number of instances.", show_default=False)
 
 
@@ -56,6 +57,7 @@ def rollout(
     app: str = APP,
     release: str = RELEASE,
     canary: str = CANARY,
+    preview: bool = PREVIEW,
     supersede: bool = SUPERSEDE,
     no_block: bool = NO_BLOCK,
     reload: bool = RELOAD,
@@ -71,7 +73,13 @@ def rollout(
 
     async def begin(client: Client) -> int:
         return await client.rollout(
-            app, release=absolute(release), cause=cause, canary=first, supersede=supersede, fleet=request
+            app,
+            release=absolute(release),
+            cause=cause,
+            canary=first,
+            preview=preview,
+            supersede=supersede,
+            fleet=request,
         )
 
     # systemctl reload would report an exit status other than 0 as a failure.

@@ -90,10 +90,12 @@ class Requests:
         canary: int = 0,
         canary_share: float = 0.0,
         fleet: FleetRequest | None = None,
+        preview: bool = False,
     ) -> int:
         """Roll out what the app file says now, with `release` if it is given.
 
-        Without it, the live release stays unless the app file's leads elsewhere than when it was last applied.
+        With `preview`, the rollout first waits with one new instance that no client reaches.
+        Without `release`, the live release stays unless the app file's leads elsewhere than when it was last applied.
         Returns 0 if a reload finds nothing changed: logrotate(8) may ask for one every night. A rollout of a `fleet`
         that was requested before is not begun again: its generation is returned, whether it has ended or not.
         """
@@ -106,8 +108,9 @@ class Requests:
             if cause is Cause.RELOAD and await self._is_live(app, real):
                 return 0
             hold = self._starter.canary(app, canary, canary_share)
+            first = self._starter.preview(app) if preview else None
             doubts = (*doubts, *(_unlike_file(app, real, stays) if release is None else ()))
-            return await self._starter.begin(app, real, cause, canary=hold, warnings=doubts, fleet=fleet)
+            return await self._starter.begin(app, real, cause, canary=hold, preview=first, warnings=doubts, fleet=fleet)
 
     async def rollback(
         self, name: str, to: int = 0, *, supersede: bool = False, past_irreversible: bool = False

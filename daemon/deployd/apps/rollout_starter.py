@@ -15,6 +15,7 @@ from deployd.model.fleet import FleetRequest
 from deployd.model.generation import Cause, Generation
 from deployd.model.rollout import Hold
 from deployd.plan import goal as goals
+from deployd.plan import preview
 from deployd.rollout.generation_builder import GenerationBuilder
 from deployd.rollout.reversibility import Reversibility
 from deployd.state.history import History
@@ -44,6 +45,10 @@ class RolloutStarter:
         """Return the hold at a canary; None if none is wanted. Raises InvalidRequest and Refused."""
         return goals.canary(app, count, share, steers=self._deployment.can_steer(app))
 
+    def preview(self, app: App) -> Hold:
+        """Return the hold at a preview. Raises Refused."""
+        return preview.preview(app, steers=self._deployment.can_steer(app))
+
     async def begin(
         self,
         app: App,
@@ -52,6 +57,7 @@ class RolloutStarter:
         again: Generation | None = None,
         *,
         canary: Hold | None = None,
+        preview: Hold | None = None,
         warnings: Iterable[str] = (),
         reason: str = "",
         fleet: FleetRequest | None = None,
@@ -65,6 +71,10 @@ class RolloutStarter:
         name = app.name
         if canary is not None and self._history.current(name) is None:
             raise Refused(f"{name} is not deployed yet: a canary needs a generation to run alongside")
+        if preview is not None and self._history.current(name) is None:
+            raise Refused(
+                f"{name} is not deployed yet: without an instance that serves, clients would wait for the preview"
+            )
         controller = self._supervisor.controller(name)
         await controller.ready()
         built = await self._builder.build(app, release, cause, again)
@@ -86,7 +96,8 @@ class RolloutStarter:
         # The first deployment has no generation to be compared with, and a rollback must not wait.
         waits = generation.origin is not None and not (cause.rolls_back or cause is Cause.SCALE)
         steers = self._deployment.can_steer(generation.settings)
-        controller.begin(generation, goals.holds(generation.settings, canary, steers=steers) if waits else ())
+        holds = goals.holds(generation.settings, canary, steers=steers) if waits else ()
+        controller.begin(generation, holds if preview is None else (preview, *holds))
         for warning in warnings:
             self._warn(generation, warning)
         if lost:

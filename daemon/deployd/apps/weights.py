@@ -40,6 +40,11 @@ class Weights:
             numbers = (rollout.origin, rollout.target) if rollout is not None else ()
             allowed = " and ".join(str(number) for number in numbers if number is not None)
             raise Refused(f"generation {generation} is not part of the rollout of {name}; its generations: {allowed}")
+        if rollout.previewed is not None:
+            raise Refused(
+                f"generation {rollout.previewed} of {name} is a preview, which no client reaches; promote it first,"
+                f" with: {advice.deployd()} resume {name}"
+            )
         if not 0 <= share <= 1:
             raise InvalidRequest(f"a weight of {share * 100:g} %: allowed are 0 % to 100 %")
         if not controller.weigh((generation, share)):

@@ -28,6 +28,7 @@ def pace(table: Table) -> Pace:
         standby=table.get("standby", values.duration(0, 7 * values.DAY), default.standby),
         standby_memory=table.get("standby_memory", values.memory, default.standby_memory),
         analysis=_analysis(table.table("analysis")) if "analysis" in table else None,
+        preview_group=table.get("preview_group", values.account, default.preview_group),
     )
     table.finish(
         {

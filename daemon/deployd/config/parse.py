@@ -43,7 +43,7 @@ _TABLE_OF = {
         ("max_surge", "max_unavailable", "order", "pause_after", "on_failure", "deadline", "irreversible", "hooks"),
         "[rollout]",
     ),
-    **dict.fromkeys(("rollback_surge", "standby", "standby_memory", "analysis"), "[rollout]"),
+    **dict.fromkeys(("rollback_surge", "standby", "standby_memory", "analysis", "preview_group"), "[rollout]"),
     "signal": "[stop] or [drain]",
     **dict.fromkeys(("close_after", "settle"), "[drain]"),
     **dict.fromkeys(("shared", "keep", "current"), "[deploy]"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from deployd.documents import Json
+from deployd.documents import Json, rollouts
 from deployd.documents.timer import timer
 from deployd.model import advice, unit_name
 from deployd.model.action import Adopt, Freeze, Start, Stop, Thaw, Unpin
@@ -18,12 +18,11 @@ from deployd.model.generation import Cause, Entry, Generation, Result
 from deployd.model.host_drain import HOST, HostDrain
 from deployd.model.instance import Instance, State
 from deployd.model.probation import Probation
-from deployd.model.rollout import Hold, Phase, Rollout
+from deployd.model.rollout import Hold, Rollout
 from deployd.model.timer import TimerState
 from deployd.plan.boots import Boots
 from deployd.plan.health import health, serving
 from deployd.plan.simulation import Outcome
-from deployd.rollout.pauses import pause_fields
 from deployd.routing import Report
 from deployd.state.totals import CRASHES, Total
 
@@ -107,33 +106,15 @@ def status(of: Snapshot) -> Json:
         "watch": None if of.probation is None else watch(of.probation, of.crashes),
         "drain": host_drain(of.drain),
         "history_error": of.history_error or None,
-        "fleet": fleet(of.fence),
-        "last_rollout": None if of.last is None else _last_rollout(of.last),
-        "last_failure": None if of.last is None or of.generation is not None else _last_failure(of.last),
+        "fleet": rollouts.fleet(of.fence),
+        "last_rollout": None if of.last is None else rollouts.last_rollout(of.last),
+        "last_failure": None if of.last is None or of.generation is not None else rollouts.last_failure(of.last),
         "totals": None if of.history_error else _totals(of.totals),
-        "rollout": None if of.rollout is None else _rollout(of.rollout, of.target),
+        "rollout": None if of.rollout is None else rollouts.under_way(of.rollout, of.target),
         "boot": of.boots,
         "gate_timeout": generation.settings.gate.timeout if generation else None,
         "gate_timeout_learned": generation.settings.gate.learned if generation else None,
         "instances": [_instance(of, item) for item in shown],
-    }
-
-
-def _rollout(rollout: Rollout, target: Generation | None) -> Json:
-    paused = pause_fields(rollout, target is not None and target.irreversible) if rollout.phase is Phase.PAUSED else {}
-    return {
-        "phase": str(rollout.phase),
-        "from": rollout.origin,
-        "to": rollout.target,
-        "reason": rollout.reason,
-        "started": iso(rollout.started),
-        "fleet": fleet(target),
-        "pause": None,
-        "waits_for": None,
-        "how": None,
-        **paused,
-        "holds": [dataclasses.asdict(hold) for hold in rollout.holds],
-        "failure": None if target is None else failure(target),
     }
 
 
@@ -160,31 +141,6 @@ def _totals(found: Mapping[str, Total]) -> Json:
     ended = [result for result in Result if result is not Result.RUNNING]
     rollouts = {str(result): dataclasses.asdict(found.get(result, Total())) for result in ended}
     return {"rollouts": rollouts, "crashes": found.get(CRASHES, Total()).count}
-
-
-def _last_rollout(generation: Entry) -> Json:
-    return {
-        "generation": generation.number,
-        "cause": str(generation.cause),
-        "result": str(generation.result),
-        "reason": generation.reason,
-    }
-
-
-def _last_failure(generation: Entry) -> Json:
-    """Return why the first deployment came to nothing."""
-    return {
-        "generation": generation.number,
-        "release": generation.release,
-        "result": str(generation.result),
-        "reason": generation.reason,
-        "failure": failure(generation),
-    }
-
-
-def failure(generation: Entry) -> Json | None:
-    """Return why the rollout to the generation failed, or None if it did not."""
-    return None if generation.failure is None else dataclasses.asdict(generation.failure)
 
 
 def _instance(of: Snapshot, item: Instance) -> Json:
@@ -246,11 +202,6 @@ def _detail(of: Snapshot, item: Instance, trouble: Trouble | None, *, down: bool
     return f"{trouble.crashes.sentence(of.boot) if down else item.detail}{trouble.said}"
 
 
-def fleet(item: Entry | None) -> Json | None:
-    """Return the rollout of several hosts to which a generation belongs; None if it belongs to none."""
-    return {"id": item.fleet, "token": item.token} if item is not None and item.token else None
-
-
 def history(
     app: str,
     generations: Iterable[Entry],
@@ -285,8 +236,8 @@ def history(
                 "adopted": list(item.adopted),
                 "origin": item.origin,
                 "irreversible": item.irreversible,
-                "fleet": fleet(item),
-                "failure": failure(item),
+                "fleet": rollouts.fleet(item),
+                "failure": rollouts.failure(item),
                 "boot": boots.get(item.number),
                 "watched_until": watched.get(item.number),
                 "taken_back_by": back.get(item.number),

@@ -125,6 +125,8 @@ class Pace:
     analysis: AnalysisSettings | None = None
     watch: float = 300.0
     """How long a generation is on probation after its rollout; 0 for not at all."""
+    preview_group: str = ""
+    """The group whose members may reach a preview, beyond root and the user of the app; "" for none."""
 
     def in_place(self) -> Pace:
         """Return the pace of an app that never has more instances than `instances`."""
@@ -152,6 +154,7 @@ class Pace:
             analysis=None
             if analysis is None
             else AnalysisSettings(**{**analysis, "command": tuple(analysis["command"])}),
+            preview_group=raw.get("preview_group", ""),
         )
 
 

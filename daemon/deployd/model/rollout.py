@@ -43,6 +43,8 @@ class Hold:
     share: float | None = None
     """The share of new connections that the target gets while the rollout waits, 0 to 1; None for the share that its
     instances are of all."""
+    preview: bool = False
+    """No client reaches the new instances, which have a private address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,16 @@ class Rollout:
     def goal(self) -> int | None:
         """Return the generation that instances are being moved to now."""
         return self.origin if self.phase is Phase.ROLLING_BACK else self.target
+
+    @property
+    def previewed(self) -> int | None:
+        """Return the generation that no client must reach: the target until a preview has been resumed."""
+        return self.target if self.holds and self.holds[0].preview else None
+
+    @property
+    def shows_preview(self) -> bool:
+        """True if an instance of the preview has passed its gate and may be looked at."""
+        return self.previewed is not None and self.phase is not Phase.ROLLING_BACK and bool(self.passed)
 
     @property
     def suspended(self) -> bool:

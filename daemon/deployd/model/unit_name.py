@@ -11,6 +11,8 @@
 | the UNIX socket of a generation | NAME:unix@G.socket |
 | the service that this socket starts | NAME:start@unix-G.service |
 | the private socket on which an instance is probed | NAME:probe@N.socket |
+| the private address of a preview | NAME:preview.socket |
+| what passes on the connections there | NAME:preview.service |
 | a hook | NAME:hook.service |
 | a hook that reports something | NAME:notification.service |
 | the analysis of a rollout | NAME:analysis.service |
@@ -144,6 +146,11 @@ def generation_socket_starter(app: str, number: int | str) -> str:
 def probe_socket(app: str, number: int | str) -> str:
     """Return the name of the private socket of an instance."""
     return f"{app}:probe@{number}.socket"
+
+
+def preview_socket(app: str) -> str:
+    """Return the name of the socket at which a preview is reached."""
+    return f"{app}:preview.socket"
 
 
 def probe_command(app: str, number: int, label: str) -> str:

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 
 from deployd.errors import SteeringError
 from deployd.model.steering import Load
-from deployd.reuseport.probes import Aimed
+from deployd.reuseport.probes import Aimed, Make, new
 from deployd.reuseport.table import Table
 from deployd.sockdiag.inet_diag import Listener
 
@@ -42,7 +42,7 @@ class Idle:
     def recount(self, live: Callable[[], Collection[int]]) -> int:  # noqa: ARG002
         return 0
 
-    def aim(self, instance: int, timeout: float) -> AbstractContextManager[Aimed]:  # noqa: ARG002
+    def aim(self, instance: int, timeout: float, make: Make = new) -> AbstractContextManager[Aimed]:  # noqa: ARG002
         raise SteeringError(f"instance {instance} cannot be chosen: {self.reason}")
 
     def close(self) -> None:

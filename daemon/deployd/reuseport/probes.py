@@ -13,7 +13,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -36,6 +36,15 @@ class Aimed:
     target: tuple[str, int]
 
 
+def new(family: int) -> socket.socket:
+    """Return a TCP socket that does not block."""
+    return socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+
+
+Make = Callable[[int], socket.socket]
+"""An address family to a TCP socket that is neither bound nor connected, and does not block."""
+
+
 class Probes:
     """Owns nothing: `entries` is the map PROBES."""
 
@@ -49,10 +58,10 @@ class Probes:
                 self._entries.discard(key)
 
     @contextmanager
-    def aim(self, instance: int, address: Address, timeout: float) -> Iterator[Aimed]:
+    def aim(self, instance: int, address: Address, timeout: float, make: Make = new) -> Iterator[Aimed]:
         """Yield a socket whose connection will reach this instance if it is made within `timeout` seconds. The socket
-        is closed at the end. Raises SteeringError."""
-        with _bound(address) as (bound, target):
+        is closed at the end. Raises SteeringError, and what `make` raises."""
+        with _bound(address, make) as (bound, target):
             port = int.from_bytes(bound.getsockname()[1].to_bytes(2, "big"), sys.byteorder)
             key = (IPV4 if bound.family == socket.AF_INET else IPV6) | port
             until = time.monotonic_ns() + int(timeout * SECOND)
@@ -67,13 +76,12 @@ class Probes:
 
 
 @contextmanager
-def _bound(address: Address) -> Iterator[tuple[socket.socket, tuple[str, int]]]:
+def _bound(address: Address, make: Make) -> Iterator[tuple[socket.socket, tuple[str, int]]]:
     """Yield a socket of the loopback address, and where to connect it to reach `address`."""
     # A dual-stack [::] is reached over IPv4 where IPv6 is disabled.
     families = [address.family, socket.AF_INET] if address.address == "::" else [address.family]
     for family in families:
-        made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        with made:
+        with make(family) as made:
             try:
                 made.bind((_LOCALHOST[family], 0))
             except OSError as error:

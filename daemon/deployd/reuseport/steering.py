@@ -23,7 +23,7 @@ from deployd.reuseport import maps
 from deployd.reuseport.counting import ENTRY
 from deployd.reuseport.group import Address, Group
 from deployd.reuseport.maps import Map, Shape
-from deployd.reuseport.probes import Aimed, Probes
+from deployd.reuseport.probes import Aimed, Make, Probes, new
 from deployd.reuseport.recount import Entry, Recount, suspects
 from deployd.reuseport.slots import Slot
 from deployd.reuseport.table import Table
@@ -180,13 +180,13 @@ class Steering:
         return len(stale)
 
     @contextmanager
-    def aim(self, instance: int, timeout: float) -> Iterator[Aimed]:
+    def aim(self, instance: int, timeout: float, make: Make = new) -> Iterator[Aimed]:
         """Yield a socket whose connection will reach this instance, at one of its addresses and whatever its weight.
         See Probes.aim. Raises SteeringError, also if the instance has no listener."""
         found = sorted((address for address, group in self._groups.items() if instance in group.cookies), key=_distance)
         if not found:
             raise SteeringError(f"instance {instance} has no listener")
-        with self._probes.aim(instance, found[0], timeout) as aimed:
+        with self._probes.aim(instance, found[0], timeout, make) as aimed:
             yield aimed
 
     def close(self) -> None:

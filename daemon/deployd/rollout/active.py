@@ -105,8 +105,9 @@ class ActiveRollout:
                 raise StateError(f"generation {rollout.origin} of {rollout.app} is missing from the history")
             generation, proven = origin, True
         same = history.same(rollout.app, generation.fingerprint)
-        if generation.cause is Cause.RESTART and rollout.phase is not Phase.ROLLING_BACK:
-            same = frozenset()  # a restart replaces processes although nothing has changed
+        fresh = generation.cause is Cause.RESTART or rollout.previewed is not None
+        if fresh and rollout.phase is not Phase.ROLLING_BACK:
+            same = frozenset()  # a restart, or a preview, takes a new process although nothing has changed
         hold = rollout.holds[0] if rollout.holds and rollout.phase is not Phase.ROLLING_BACK else None
         # CLOCK_MONOTONIC of another boot cannot be compared: the deadline counts from now.
         since = rollout.since if rollout.boot == now.boot else now.monotonic

@@ -18,6 +18,7 @@ from deployd.instances.invocations import Invocations
 from deployd.instances.listening import ListeningInstances
 from deployd.instances.observer import Observer
 from deployd.instances.occupied_units import OccupiedUnits
+from deployd.instances.preview_address import PreviewAddress
 from deployd.instances.probes import prober
 from deployd.instances.recall import Recall
 from deployd.instances.resources import ResourceReader
@@ -97,6 +98,8 @@ class ControllerFactory:
     generations: int
     """How many generations of each app the history keeps beyond those still needed."""
     patience: Patience
+    command: str
+    """The path of deployd(1)."""
     scope: Scope = SYSTEM
     manager: int = 1
     """The PID of the service manager."""
@@ -131,6 +134,7 @@ class ControllerFactory:
             app_unit=parts.app_unit,
             health_unit=parts.health_unit,
             observer=parts.observer,
+            preview=PreviewAddress(name, self.systemd, self.command),
             recall=parts.recall,
             standby=parts.standby,
             timers=parts.timers,

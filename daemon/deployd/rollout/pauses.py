@@ -24,6 +24,9 @@ def pause_fields(rollout: Rollout, irreversible: bool) -> dict[str, Any]:
         case Pause.FAILED:
             waits_for = "a decision after the failure"
             how = f"roll out a fix with: {supersede}; try again with: {resume}; or {abort}"
+        case _ if rollout.previewed is not None and rollout.pause is Pause.HELD:
+            waits_for = "resume or abort"
+            how = f"look at it with: {advice.deployd()} preview {app}; promote it with: {resume}; or {abort}"
         case _:
             waits_for = "resume or abort"
             how = f"continue with: {resume}; or {abort}"
@@ -33,6 +36,8 @@ def pause_fields(rollout: Rollout, irreversible: bool) -> dict[str, Any]:
 def hold_reason(rollout: Rollout, instances: int) -> str:
     """Return the reason of a pause at a canary or a pause_after step."""
     hold = rollout.holds[0]
+    if hold.preview:
+        return f"preview: {hold.new} new alongside {instances} old, without clients"
     weight = "" if hold.share is None else f"{hold.share * 100:g} % of new connections, "
     if hold.canary:
         return f"canary: {weight}{hold.new} new alongside {instances} old"

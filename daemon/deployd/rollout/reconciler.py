@@ -13,6 +13,7 @@ from deployd.errors import Refused
 from deployd.instances.app_unit import AppUnit
 from deployd.instances.health_unit import HealthUnit
 from deployd.instances.observer import Observer
+from deployd.instances.preview_address import PreviewAddress
 from deployd.instances.recall import Recall
 from deployd.instances.resync import Resync
 from deployd.instances.standby import Standby
@@ -57,6 +58,7 @@ class Reconciler:
         app_unit: AppUnit,
         health_unit: HealthUnit,
         observer: Observer,
+        preview: PreviewAddress,
         recall: Recall,
         standby: Standby,
         timers: Timers,
@@ -75,6 +77,7 @@ class Reconciler:
         self._app_unit = app_unit
         self._health_unit = health_unit
         self._observer = observer
+        self._preview = preview
         self._recall = recall
         self._standby = standby
         self._timers = timers
@@ -90,6 +93,7 @@ class Reconciler:
         active = self._recorder.active
         going = active is not None and await self._is_ready(active)
         await self._route(active)
+        await self._show_preview(active)
         # Nothing is awaited from here to the plan: it must be made for the present state.
         rollout = self._recorder.rollout
         seen = self._observer.update(busy=rollout is not None and not rollout.suspended)
@@ -117,7 +121,7 @@ class Reconciler:
                     await self._completion.complete(active)
                     self._router.units_changed()
             case Verdict.HELD:
-                self._lifecycle.advance(active, Event.HELD, hold_reason(active.rollout, active.aim.goal.instances))
+                await self._hold(active, active.aim)
             case Verdict.FAILED:
                 if result.failure is not None:
                     await self._lifecycle.fail(active, result.failure)
@@ -179,6 +183,18 @@ class Reconciler:
         except Refused as error:
             await self._lifecycle.fail(active, Failure(GateName.UNITS, str(error)))
             return False
+
+    async def _show_preview(self, active: ActiveRollout | None) -> None:
+        """Open the private address of a preview, or close it before its instance is stopped or gets clients."""
+        shown = active is not None and active.rollout.shows_preview
+        await self._preview.update(active.target.settings if active is not None and shown else None)
+
+    async def _hold(self, active: ActiveRollout, aim: Aim) -> None:
+        """Pause at a step that is reached, a preview once it can be reached."""
+        rollout = active.rollout
+        await self._show_preview(active)
+        if not active.over and active.rollout is rollout:
+            self._lifecycle.advance(active, Event.HELD, hold_reason(rollout, aim.goal.instances))
 
     async def _app_is_up(self, active: ActiveRollout) -> bool:
         """Start the app unit if it is down, unless it was stopped during the rollout: then abort, and return False."""

@@ -17,7 +17,7 @@ from deployd.model.steering import Load
 from deployd.plan.idle_connections import Ending
 from deployd.reuseport.group import Address
 from deployd.reuseport.listeners import by_instance
-from deployd.reuseport.probes import Aimed
+from deployd.reuseport.probes import Aimed, Make, new
 from deployd.reuseport.steering import Steering
 from deployd.reuseport.table import INSTANCES, Table
 from deployd.routing import idle_connections
@@ -308,10 +308,10 @@ class Listeners:
         found = self._steering.counters()
         return {number: found.get(number, 0) - self._base.get(number, 0) for number in self._known}
 
-    def aim(self, number: int, timeout: float) -> AbstractContextManager[Aimed] | None:
+    def aim(self, number: int, timeout: float, make: Make = new) -> AbstractContextManager[Aimed] | None:
         """Return a socket whose connection will reach the instance; None if the loopback device does not."""
         listeners = self._known.get(number, ((), ()))[1]
-        return self._steering.aim(number, timeout) if any(Address.of(item).near for item in listeners) else None
+        return self._steering.aim(number, timeout, make) if any(Address.of(item).near for item in listeners) else None
 
     async def close_unused(self, instances: Iterable[Instance]) -> None:
         """Close the sockets of instances that are gone."""

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, suppress
 from deployd.errors import SteeringError
 from deployd.model import unit_name
 from deployd.model.event import Emit
-from deployd.reuseport.probes import Aimed
+from deployd.reuseport.probes import Aimed, Make, new
 from deployd.routing.address_log import AddressLog
 from deployd.routing.backend import Backend
 from deployd.routing.kernel import Kernel
@@ -67,12 +67,12 @@ class Router:
             self._backend.leave()
             self._backend = None
 
-    def aim(self, number: int, timeout: float) -> AbstractContextManager[Aimed] | None:
+    def aim(self, number: int, timeout: float, make: Make = new) -> AbstractContextManager[Aimed] | None:
         """Return a socket whose connection will reach this instance if it is made within `timeout` seconds, whatever
         its weight; None if there is none, or the instance may have a private socket. Raises SteeringError, also when it
         is entered."""
         listeners = self.backend.listeners
-        return None if listeners is None else listeners.aim(number, timeout)
+        return None if listeners is None else listeners.aim(number, timeout, make)
 
     def recount(self) -> None:
         """Correct counts of connections that may have drifted. Usually does nothing."""

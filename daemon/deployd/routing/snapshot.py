@@ -35,12 +35,21 @@ class Snapshot:
         """Return the generation for which the instance counts."""
         return None if item.generation is None else self.adopted_by.get(item.generation, item.generation)
 
+    @property
+    def previewed(self) -> frozenset[int]:
+        """Return the instances that no client must reach, whatever happens to the others."""
+        hidden = self.rollout.previewed if self.rollout is not None else None
+        if hidden is None:
+            return frozenset()
+        return frozenset(item.number for item in self.instances if self.generation(item) == hidden)
+
     def by_readiness(self, leaving: Collection[int]) -> list[int]:
         """Return the order in which instances get connections if none is ready: starting, then failed, newest
         generation first; connections wait there. Those that are `leaving` come after others like them."""
         rank = {State.READY: 0, State.STARTING: 1, State.FAILED: 2}
+        hidden = self.previewed
         there = [item for item in self.instances if item.state in rank or item.generation]
-        there = [item for item in there if item.state is not State.STANDBY]
+        there = [item for item in there if item.state is not State.STANDBY and item.number not in hidden]
         there.sort(key=lambda item: (rank.get(item.state, 3), item.number in leaving, -(item.generation or 0)))
         return [item.number for item in there]
 

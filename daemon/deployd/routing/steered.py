@@ -284,7 +284,7 @@ class Steered(Backend):
         tcp = [item for item in candidates if self._tcp.known(item.number)]
         down = snapshot.by_readiness(self._leaving)
         known = [number for number in down if self._tcp.known(number)]
-        rest = sorted(self._tcp.numbers() - set(known))
+        rest = sorted(self._tcp.numbers() - set(known) - snapshot.previewed)
         if not snapshot.settle:
             self._drain.pacing.stop()  # what waits for a wave is in a hurry now
         tcp = pacing.ahead(tcp, policy) if self._drain.pacing.under_way else tcp
@@ -319,7 +319,7 @@ class Steered(Backend):
         """Return the instances whose processes may get new connections."""
         if self._snapshot is None:
             return []
-        out = self._leaving | self._snapshot.unanswered | self._tcp.lost | self._unix.lost
+        out = self._leaving | self._snapshot.unanswered | self._snapshot.previewed | self._tcp.lost | self._unix.lost
         return [item for item in self._snapshot.instances if item.state is State.READY and item.number not in out]
 
     def _is_reachable(self, number: int) -> bool:

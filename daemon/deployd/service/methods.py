@@ -16,6 +16,7 @@ from deployd.apps.history_view import HistoryView
 from deployd.apps.host_draining import HostDraining
 from deployd.apps.inventory import Inventory
 from deployd.apps.one_off_commands import OneOffCommands
+from deployd.apps.previews import Previews
 from deployd.apps.registry import Registry
 from deployd.apps.reloading import Reloading
 from deployd.apps.removal import Removal
@@ -83,10 +84,15 @@ def app_readers(
     dry_run: DryRun,
     inventory: Inventory,
     comparer: PublicComparer,
+    previews: Previews,
     signals: Signals,
     deploy_settings: DeploySettings,
 ) -> Table:
     """Return the methods of org.deployd1.App that change nothing."""
+
+    async def connect(caller: Caller, app: str, options: Options) -> Json:
+        return await previews.connect(caller, app, _checked(options, ipv4=int, ipv6=int))
+
     return {
         "Describe": lambda _, app: statuses.status(app),
         "History": lambda _, app: history.page(app),
@@ -96,6 +102,7 @@ def app_readers(
         "Changes": dry_run.changes,
         "Releases": inventory.releases,
         "Compare": comparer.compare,
+        "ConnectPreview": connect,
         "LogMatches": lambda _, app, generation: history.log_matches(app, _number(app, generation)),
         "GenerationsOf": lambda _, app, invocations: history.generations_of(app, invocations),
         "Event": lambda _, app, number: signals.event(app, number),
@@ -118,7 +125,7 @@ def app_writers(
         return await requests.apply(app, agreed=agreed, **known)
 
     async def rollout(app: str, options: Options, agreed: str | None) -> int:
-        known = _checked(options, release=str, cause=str, supersede=bool, fleet=str, token=int, **_CANARY)
+        known = _checked(options, release=str, cause=str, supersede=bool, fleet=str, token=int, preview=bool, **_CANARY)
         known |= _fleet(known.pop("fleet", None), known.pop("token", None))
         cause = known.pop("cause", "rollout")
         if cause not in ("rollout", "reload"):

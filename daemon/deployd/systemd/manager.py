@@ -179,14 +179,20 @@ class Systemd:
         return await self._job("RestartUnit", unit)
 
     async def start_transient(
-        self, unit: str, properties: Mapping[str, tuple[str, Any]], descriptors: Sequence[int] = ()
+        self,
+        unit: str,
+        properties: Mapping[str, tuple[str, Any]],
+        descriptors: Sequence[int] = (),
+        others: Mapping[str, Mapping[str, tuple[str, Any]]] | None = None,
     ) -> asyncio.Future[str]:
         """Create a unit with `properties` (name to signature and value) and queue its start job; see start.
 
-        A value of type ``h`` is an index of `descriptors`. With AddRef the unit stays loaded until `release`, or until
-        deployd leaves the bus. Raises UnitExists.
+        `others` are units with their properties that are created, too, and not started. A value of type ``h`` is an
+        index of `descriptors`. With AddRef the unit stays loaded until `release`, or until deployd leaves the bus.
+        Raises UnitExists.
         """
-        body = [unit, "fail", [[name, variant(*value)] for name, value in properties.items()], []]
+        more = [[name, _variants(those)] for name, those in (others or {}).items()]
+        body = [unit, "fail", _variants(properties), more]
         with self._jobs.listening():
             (path,) = await self._proxy.call("StartTransientUnit", "ssa(sv)a(sa(sv))", body, descriptors=descriptors)
             return self._jobs.end(path, unit)
@@ -326,3 +332,7 @@ class Systemd:
     def _notify(self, unit: str) -> None:
         for watcher in self._watchers:
             watcher(unit)
+
+
+def _variants(properties: Mapping[str, tuple[str, Any]]) -> list[list[Any]]:
+    return [[name, variant(*value)] for name, value in properties.items()]

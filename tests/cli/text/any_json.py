@@ -14,7 +14,8 @@ NOW = datetime(2026, 1, 2, 4, 4, 5, tzinfo=UTC)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 # fmt: off
 KEYS = [
-    "app", "generation", "release", "desired", "ready", "routing", "rollout", "instances", "instance", "unit",
+    "app", "preview", "generation", "release", "desired", "ready", "routing", "rollout", "instances", "instance",
+    "unit",
     "state", "main_pid", "since", "restarts", "weight", "phase", "from", "to", "reason", "generations", "cause",
     "result", "started", "finished", "replaced", "adopted", "duration", "event", "actions", "action", "floor",
     "units", "name", "path", "text", "installed", "apps", "valid", "error", "failure", "gate", "waited_for", "waited",

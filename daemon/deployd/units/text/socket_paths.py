@@ -17,6 +17,11 @@ def probe(app: str, number: int | str, runtime: Path = SYSTEM.runtime) -> str:
     return f"{runtime}/probe/{app}/{number}.sock"
 
 
+def preview(app: str, runtime: Path = SYSTEM.runtime) -> str:
+    """Return the path of the socket at which a preview is reached."""
+    return f"{runtime}/preview/{app}.sock"
+
+
 def listener(app: str, number: int | str, address: str) -> str:
     """Return the path at which the UNIX socket `number` listens for `address`.
 

@@ -1,0 +1,40 @@
+"""Whether a rollout can begin with a preview: one new instance that no client reaches. Pure.
+
+An instance of a steered app has listeners of its own, so the kernel can give it nothing. One that shares its socket
+with others accepts from it as soon as it runs, and without the socket it would have to be restarted to be promoted.
+"""
+
+from __future__ import annotations
+
+from deployd.errors import Refused
+from deployd.model import advice
+from deployd.model.address import is_near
+from deployd.model.app import App, ListenKind
+from deployd.model.rollout import Hold
+
+
+def preview(app: App, *, steers: bool = True) -> Hold:
+    """Return the hold of a preview. `steers`: True if this machine supports the app's steering. Raises Refused."""
+    if not app.listen:
+        raise Refused(f"{app.name} has no listen, so a preview would have no address; use --canary 1")
+    if not app.steered:
+        why = f" ({app.routing_reason})" if app.routing_reason else ""
+        raise Refused(
+            f"the instances of {app.name} share one socket{why}: a new one accepts connections of clients as soon as it"
+            ' runs, so it cannot be previewed; set routing = "steered", or use --canary 1'
+        )
+    if not steers:
+        raise Refused(
+            f"{app.name} cannot be steered here ({advice.deployd()} status {app.name} gives the reason), so no instance"
+            " can be kept from clients; use --canary 1"
+        )
+    if not any(is_near(_host(item.address)) for item in app.listen if item.kind is ListenKind.TCP):
+        raise Refused(
+            f"no address of {app.name} is one that the loopback device reaches, so a single instance cannot be reached;"
+            ' add one to listen, such as "127.0.0.1:8080"'
+        )
+    return Hold(1, canary=True, share=0.0, preview=True)
+
+
+def _host(address: str) -> str:
+    return address.rpartition(":")[0].strip("[]") or "::"

@@ -52,6 +52,7 @@ CHANGES = frozenset(
         "SetWeight",
         "Remove",
         "Run",
+        "Build",
         "Drain",
         "Undrain",
     )
@@ -268,6 +269,18 @@ class Client:
         numbers = {"stdin": ("u", stdin), "stdout": ("u", stdout), "stderr": ("u", stderr)}
         options = {**numbers, **_options(release=release, terminal=terminal)}
         return json_object(*await self._call(app, "Run", "asa{sv}", [command, options], timeout=timeout))
+
+    async def build(
+        self, app: str, release: str, *, stdin: int, stdout: int, stderr: int, timeout: float = BEGIN_TIMEOUT
+    ) -> Json:
+        """Run the build of a release, with these descriptors of this process; return its result.
+
+        The release is on `stdin` as an archive, and on `stdout` once it is complete. `release` is the empty directory
+        that it will have.
+        """
+        numbers = {"stdin": ("u", stdin), "stdout": ("u", stdout), "stderr": ("u", stderr)}
+        options = {**numbers, **_options(release=release)}
+        return json_object(*await self._call(app, "Build", "a{sv}", [options], timeout=timeout))
 
     def watch(self, app: str) -> Watch:
         """Return a context to enter before the rollout begins, so that none of its events is missed."""

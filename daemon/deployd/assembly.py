@@ -7,6 +7,7 @@ from functools import partial
 
 from deployd.apps.announcer import Announcer, Emit
 from deployd.apps.app_files import AppFiles
+from deployd.apps.builds import Builds
 from deployd.apps.caller_files import CallerFiles
 from deployd.apps.comparer import Comparer, PublicComparer
 from deployd.apps.deploy_settings import DeploySettings
@@ -197,6 +198,7 @@ class Assembly:
             Weights(registry, under_way, self._load, self.generations, deployment),
             self._removal,
             OneOffCommands(bus, self.generations, self._transient, self._commands),
+            Builds(bus, self._load, self._workers, self._transient, self._commands, self._scope),
             self.draining,
         )
         methods = {

@@ -17,9 +17,11 @@ def test_without_any_there_is_no_delivery() -> None:
 
 
 def test_all_keys() -> None:
-    table = '[deploy]\nshared = ["log", "./public//uploads/", ".env"]\nkeep = 5\ncurrent = true'
+    commands = 'build = [["bin/build"], ["npm", "ci"]]\ntimeout = "1h"'
+    table = f'[deploy]\n{commands}\nshared = ["log", "./public//uploads/", ".env"]\nkeep = 5\ncurrent = true'
     found = parse(RELEASES + table).delivery
     assert found.releases == "/srv/web/releases"
+    assert (found.build, found.timeout) == ((("bin/build",), ("npm", "ci")), 3600)
     assert found.shared_directory == "/srv/web/shared"
     assert found.shared == ("log", "public/uploads", ".env")
     assert (found.keep, found.current) == (5, "/srv/web")
@@ -40,6 +42,12 @@ def test_it_is_no_setting_of_a_generation() -> None:
     [
         ('releases = "releases"', ':4: releases: must be an absolute path, not "releases"; start it with /'),
         ('releases = "/srv"', ':4: releases: must not be a directory at the top such as "/srv"; write one like'),
+        (
+            '[deploy]\nbuild = ["bin/build"]',
+            ":5: deploy.build: must be an array of commands, each an array itself, not",
+        ),
+        ('[deploy]\nbuild = [["../x"]]', ':5: deploy.build: must not leave the release with ".."; write an absolute'),
+        ("[deploy]\ntimeout = 0", ":5: deploy.timeout: must be from 1 to 86400 seconds, not 0"),
         ("[deploy]\nkeep = 0", ":5: deploy.keep: must be from 1 to 1000, not 0"),
         ("[deploy]\ncurrent = 1", ":5: deploy.current: must be true or the path of a symbolic link, not an integer;"),
         ('[deploy]\ncurrent = "current"', ':5: deploy.current: must be an absolute path, not "current"; start it'),

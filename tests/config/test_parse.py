@@ -165,7 +165,10 @@ def test_refusals_in_tables(more: str, expected: str) -> None:
     ("more", "expected"),
     [
         ("relase = 1", ":4: relase: unknown key at the top level; did you mean release?"),
-        ("zzz = 1", ":4: zzz: unknown key at the top level; allowed are after, drain, environment, environment_fi"),
+        (
+            "zzz = 1",
+            ":4: zzz: unknown key at the top level; allowed are after, deploy, drain, environment, environment_fi",
+        ),
         ("max_surge = 1", ":4: max_surge: unknown key at the top level; it belongs in [rollout]"),
         ("[gate]\ntimeuot = 1", ":5: gate.timeuot: unknown key in [gate]; did you mean timeout?"),
         (

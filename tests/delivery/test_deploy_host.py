@@ -6,14 +6,15 @@ import io
 import json
 import shutil
 import tarfile
+from collections.abc import Mapping
 
 from tests.attacks.service import allow
 from tests.host.stage import APP, RELEASES, Stage
 
 
-def packed(stage: Stage, version: str, mode: str = "good") -> bytes:
+def packed(stage: Stage, version: str, mode: str = "good", files: Mapping[str, str] | None = None) -> bytes:
     """Return a release of the sample app as a tar archive, which is all that is left of it."""
-    path = stage.machine.path(stage.release(version, mode=mode))
+    path = stage.machine.path(stage.release(version, mode=mode, files=files))
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz") as archive:
         archive.add(path, arcname=".")
@@ -104,3 +105,15 @@ def test_a_user_who_may_roll_out_needs_no_other_right(stage: Stage) -> None:
     release = stage.status()["release"]
     assert stage.machine.run(["stat", "--format=%U", release]).stdout == "alice\n"
     assert stage.get()["version"] == "v2"
+
+
+def test_a_full_disk_leaves_nothing(stage: Stage) -> None:
+    stage.deploy("v1", instances=2)
+    stage.machine.run(["install", "-d", "/srv/small"])
+    stage.machine.run(["mount", "-t", "tmpfs", "-o", "size=1m", "small", "/srv/small"])
+    stage.machine.path("/srv/v2.tar.gz").write_bytes(packed(stage, "v2", files={"large": "x" * 2_000_000}))
+    done = stage.deployd("deploy", APP, "/srv/v2.tar.gz", "--releases", "/srv/small")
+    assert (done.returncode, "No space left on device" in done.stderr) == (1, True), done
+    assert list(stage.machine.path("/srv/small").iterdir()) == []
+    assert len(stage.history()) == 1
+    stage.machine.run(["umount", "/srv/small"])

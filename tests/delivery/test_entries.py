@@ -85,6 +85,18 @@ def test_what_would_leave_the_release_is_refused(
     assert sentence in str(refused.value)
 
 
+def test_a_build_may_link_to_programs_outside_and_keeps_times(tmp_path: Path) -> None:
+    """As that of Python makes ``venv/bin/python`` a link, and compares the times of sources and compiled files."""
+    stream = archive(("file", "a.py", "x"), ("symlink", "bin/python", "/usr/bin/python3"))
+    unpack(stream, tmp_path, built=True)
+    assert (tmp_path / "bin/python").readlink() == Path("/usr/bin/python3")
+    assert (tmp_path / "a.py").stat().st_mtime == 0, "that of the archive"
+    behind = archive(("symlink", "etc", "/etc"), ("file", "etc/passwd", "x"))
+    (tmp_path / "2").mkdir()
+    with pytest.raises(Refused, match="behind the link 'etc'"):
+        unpack(behind, tmp_path / "2", built=True)
+
+
 @pytest.mark.parametrize("damage", [b"", b"no archive at all" * 100, None])
 def test_a_damaged_archive_is_refused(tmp_path: Path, damage: bytes | None) -> None:
     whole = archive(("file", "a", "x" * 5000)).getvalue()

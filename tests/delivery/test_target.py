@@ -25,12 +25,15 @@ def test_the_app_file_says_it_and_options_win() -> None:
         "releases": "/srv/shop/releases",
         "shared": ["log"],
         "shared_directory": "/srv/shop/shared",
+        "build": 2,
         "keep": 5,
         "current": "/srv/shop/current",
         "user": "www-data",
     }
     links = (Link("log", "/srv/shop/shared/log"),)
     current = Path("/srv/shop/current")
-    assert Target.of(settings, "") == Target("shop", Path("/srv/shop/releases"), links, True, current, "www-data")
+    directory = Path("/srv/shop/releases")
+    wanted = Target("shop", directory, links, builds=True, prune=True, current=current, user="www-data")
+    assert Target.of(settings, "") == wanted
     found = Target.of(settings, "/x/v1", releases="/other", current="/live")
     assert (found.releases, found.current, found.shared) == (Path("/other"), Path("/live"), links)

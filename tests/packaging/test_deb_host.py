@@ -83,7 +83,8 @@ def test_the_package_is_installed_used_and_purged(machine: Machine) -> None:
     assert stage.get()["generation"] == 2, "instances need no daemon"
     assert machine.run(scrape, check=False).returncode == 7, "nothing listens any more"
     machine.run(["dpkg", "--purge", "deployd"], timeout=deb.BUILD)
-    assert not machine.path("/var/lib/deployd").exists()
+    for path in ("/var/lib/deployd", "/var/cache/deployd-build"):
+        assert not machine.path(path).exists()
     assert machine.run(["systemctl", "list-units", "--all", "--plain", "--no-legend", f"{APP}*"]).stdout == ""
     assert not list(machine.path("/etc/systemd/system").rglob(f"{APP}*"))
     assert machine.path(f"/etc/deployd/apps/{APP}.toml").exists(), "the administrator's own file stays"

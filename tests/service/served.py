@@ -9,6 +9,7 @@ from unittest.mock import AsyncMock, create_autospec
 import pytest
 
 from deployd.apps.app_files import AppFiles
+from deployd.apps.builds import Builds
 from deployd.apps.comparer import PublicComparer
 from deployd.apps.deploy_settings import DeploySettings
 from deployd.apps.dry_run import DryRun
@@ -63,6 +64,7 @@ CHANGES: Calls = {
     (APP, "Drain"): [{}],
     (APP, "Undrain"): [],
     (APP, "Run"): [["true"], {}],
+    (APP, "Build"): [{"release": ("s", "/srv/demo/releases/7")}],
 }
 READS: Calls = {
     (MANAGER, "ListApps"): [],
@@ -83,7 +85,7 @@ READS: Calls = {
     (APP, "DeploySettings"): [],
 }
 SIGNATURES = {
-    **dict.fromkeys(("Apply", "Rollout", "Restart", "Abort", "Plan", "Drain", "ConnectPreview"), "a{sv}"),
+    **dict.fromkeys(("Apply", "Rollout", "Restart", "Abort", "Plan", "Drain", "Build", "ConnectPreview"), "a{sv}"),
     "Rollback": "ta{sv}",
     "Scale": "ua{sv}",
     "SetWeight": "tda{sv}",
@@ -130,7 +132,15 @@ class Served:
                     self.signals,
                     self.deploy_settings,
                 ),
-                app_writers(self.requests, self.control, self.weights, self.removal, self.one_off, self.draining),
+                app_writers(
+                    self.requests,
+                    self.control,
+                    self.weights,
+                    self.removal,
+                    self.one_off,
+                    self.builds,
+                    self.draining,
+                ),
             ),
         }
         consent = Consent(self.polkit, files, generations, self.rollback_goal)
@@ -180,6 +190,8 @@ class Served:
         self.draining.drain.return_value = self.draining.undrain.return_value = None
         self.one_off = create_autospec(OneOffCommands, instance=True)
         self.one_off.run.return_value = {"answer": "run"}
+        self.builds = create_autospec(Builds, instance=True)
+        self.builds.build.return_value = {"answer": "build"}
 
     def require_unchanged(self) -> None:
         """Fail if anything was asked to change."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +11,7 @@ import typer
 
 from deployd.errors import RolloutFailed
 from deployd_cli.options import APP, SUPERSEDE, absolute
-from deployd_cli.output import message, show_json
+from deployd_cli.output import message, quote, show_json
 from deployd_cli.text.words import text_of
 
 if TYPE_CHECKING:
@@ -69,17 +71,37 @@ async def _target(client: Client, app: str, releases: str, current: str) -> Targ
 
 
 def _place(target: Target, source: str, revision: str, name: str, receipt: dict[str, Any]) -> Path:
-    """Have the release in its place, and begin the receipt. Raises Refused and DeploydError."""
+    """Have the release in its place, and begin the receipt. Raises Refused, BuildFailed and DeploydError."""
+    from deployd_cli.delivery.building import BuildFailed
     from deployd_cli.delivery.links import require_targets
     from deployd_cli.delivery.placing import place
 
     require_targets(target.shared, target.user)
-    placed = place(source, revision, target.releases, name, target.shared)
+    try:
+        build = partial(_build, target.app) if target.builds else None
+        placed = place(source, revision, target.releases, name, target.shared, build)
+    except BuildFailed as error:
+        receipt |= {"id": error.release.name, "release": str(error.release), "new": False, "build": error.receipt}
+        receipt |= dict.fromkeys(ROLLED_OUT)
+        raise
     receipt |= {"id": placed.path.name, "release": str(placed.path), "sha256": placed.sha256, "new": placed.new}
+    receipt["build"] = placed.build
     receipt |= {"links": [link.path for link in target.shared if placed.new], "current": None, "pruned": []}
     receipt |= dict.fromkeys(ROLLED_OUT)
     message(f"{target.app}: {placed.path} {'unpacked' if placed.new else 'is there already'}")
     return placed.path
+
+
+def _build(app: str, unpacked: Path, built: Path, release: Path) -> dict[str, Any]:
+    """Have the daemon build the release, and show the output of that. Raises BuildFailed and DeploydError."""
+    from deployd_cli import session
+    from deployd_cli.delivery.building import build
+
+    def run(path: str, stdin: int, stdout: int, stderr: int) -> Mapping[str, Any]:
+        return session.run(lambda client: client.build(app, path, stdin=stdin, stdout=stdout, stderr=stderr))
+
+    message(f"{app}: building {release}")
+    return build(run, lambda line: quote([line]), unpacked, built, release)
 
 
 def _roll_out(target: Target, release: Path, receipt: dict[str, Any], *, supersede: bool, as_json: bool) -> None:

@@ -21,6 +21,8 @@ LONGEST = 4096
 class Entries:
     """What was accepted so far."""
 
+    links_may_leave: bool = False
+    """Accept symbolic links whatever they lead to, as a build makes them. Still no entry lies behind one."""
     files: set[PurePosixPath] = field(default_factory=set)
     links: set[PurePosixPath] = field(default_factory=set)
 
@@ -35,7 +37,8 @@ class Entries:
         if path in self.files or path in self.links:
             raise Refused(f"{said} twice; make it anew")
         if entry.issym():
-            _check_target(said, path, entry.linkname)
+            if not self.links_may_leave:
+                _check_target(said, path, entry.linkname)
             self.links.add(path)
         elif entry.islnk():
             if _path(entry.linkname, f"{said}, a link to") not in self.files:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from deployd.errors import DeploydError, Refused
 from deployd_cli.delivery import links, sources
 from deployd_cli.delivery.links import Link
 from deployd_cli.delivery.unpacking import unpack
-from deployd_cli.delivery.workspace import workspace
+from deployd_cli.delivery.workspace import taken, workspace
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+Build = Callable[[Path, Path, Path], Mapping[str, Any]]
+"""(unpacked, built, release): builds a release from one directory into the other; returns its part of the receipt."""
 DIGITS = 12
 """Of the SHA-256 that names a release."""
 
@@ -27,12 +30,16 @@ class Placed:
     sha256: str | None
     """Of the archive; None if the release was there, and nothing was read."""
     new: bool
+    build: Mapping[str, Any] | None = None
+    """What the receipt has of its build; None if there was none."""
 
 
-def place(source: str, revision: str, releases: Path, name: str, shared: Sequence[Link] = ()) -> Placed:
+def place(
+    source: str, revision: str, releases: Path, name: str, shared: Sequence[Link] = (), build: Build | None = None
+) -> Placed:
     """Have a release in `releases`, called `name` or after its contents. One that is there already stays as it is.
 
-    Raises Refused and DeploydError.
+    It has the links `shared`, also while `build` completes it. Raises Refused, BuildFailed and DeploydError.
     """
     if name and not ID.fullmatch(name):
         raise Refused(f"{name!r} is no name of a release: letters, digits and . _ + - are allowed, the first two first")
@@ -49,8 +56,16 @@ def place(source: str, revision: str, releases: Path, name: str, shared: Sequenc
         if _is_release(final):
             return Placed(final, digest, new=False)
         links.make(unpacked, shared)
-        _finish(unpacked, final)
-        return Placed(final, digest, new=True)
+        if build is None:
+            _finish(unpacked, final)
+            return Placed(final, digest, new=True)
+        built = directory / "built"
+        built.mkdir()
+        with taken(directory, final.name):
+            receipt = build(unpacked, built, final)
+            links.make(built, shared)  # the build may have replaced them
+            _finish(built, final)
+        return Placed(final, digest, new=True, build=receipt)
 
 
 def _is_release(path: Path) -> bool:

@@ -42,6 +42,11 @@ def opened(source: str, revision: str) -> Iterator[IO[bytes]]:
             yield file
 
 
+def packed(directory: Path) -> contextlib.AbstractContextManager[IO[bytes]]:
+    """Open a directory as an archive with the times of its files."""
+    return _output(["tar", "--create", "--directory", str(directory), "."])
+
+
 @contextlib.contextmanager
 def _output(argv: list[str]) -> Iterator[IO[bytes]]:
     """Open what a command prints; its messages are shown as they are. Raises DeploydError if it fails."""

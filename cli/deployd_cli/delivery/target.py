@@ -20,6 +20,8 @@ class Target:
     releases: Path
     """The directory of the releases."""
     shared: tuple[Link, ...] = ()
+    builds: bool = False
+    """True if the app file has commands that complete a release."""
     prune: bool = False
     """True if releases that nothing needs are deleted after a success."""
     current: Path | None = None
@@ -45,6 +47,7 @@ class Target:
             app=app,
             releases=Path(releases or own or Path(live).parent),
             shared=links(settings.get("shared") or (), str(settings.get("shared_directory") or "")),
+            builds=bool(settings.get("build")),
             prune=bool(settings.get("keep")),
             current=Path(link) if link else None,
             user=text_of(settings, "user"),

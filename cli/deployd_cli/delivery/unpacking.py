@@ -36,16 +36,20 @@ class _Digesting:
         return self._digest.hexdigest()
 
 
-def unpack(stream: IO[bytes], directory: Path) -> str:
+def unpack(stream: IO[bytes], directory: Path, *, built: bool = False) -> str:
     """Unpack an archive into an empty directory; return the SHA-256 of the archive.
 
-    Raises Refused for an archive that is damaged or would leave the directory, and DeploydError.
+    One that was `built` keeps the times of its files, by which compiled code is compared with its source, and its links
+    may lead to programs outside. Raises Refused for an archive that is damaged or would leave the directory, and
+    DeploydError.
     """
-    digesting, entries = _Digesting(stream), Entries()
+    digesting, entries = _Digesting(stream), Entries(links_may_leave=built)
     try:
         with tarfile.open(fileobj=digesting, mode="r|*") as archive:  # type: ignore[call-overload]  # it needs read() only
             for entry in archive:
-                _unpack_one(archive, entry, entries, directory)
+                path = _unpack_one(archive, entry, entries, directory)
+                if built and path is not None and entry.isfile():
+                    os.utime(path, (entry.mtime, entry.mtime))
         return digesting.finish()
     except (tarfile.TarError, EOFError, UnicodeError) as error:
         raise Refused(f"the archive cannot be read: {error}; it must be tar, also with gzip, bzip2 or xz") from None
@@ -53,10 +57,11 @@ def unpack(stream: IO[bytes], directory: Path) -> str:
         raise DeploydError(f"{directory} cannot be written: {error.strerror or error}") from None
 
 
-def _unpack_one(archive: tarfile.TarFile, entry: tarfile.TarInfo, entries: Entries, directory: Path) -> None:
+def _unpack_one(archive: tarfile.TarFile, entry: tarfile.TarInfo, entries: Entries, directory: Path) -> Path | None:
+    """Unpack an entry; return its path, or None for the directory itself."""
     place = entries.accept(entry)
     if place is None:
-        return
+        return None
     path = directory / place
     parent = path if entry.isdir() else path.parent
     parent.mkdir(mode=DIRECTORY, parents=True, exist_ok=True)
@@ -72,3 +77,4 @@ def _unpack_one(archive: tarfile.TarFile, entry: tarfile.TarInfo, entries: Entri
             if source is not None:
                 shutil.copyfileobj(source, file, PIECE)
             os.fchmod(descriptor, mode)  # whatever the umask is
+    return path

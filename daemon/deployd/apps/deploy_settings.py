@@ -18,14 +18,15 @@ class DeploySettings:
     async def settings(self, caller: Caller, name: str) -> Json:
         """Return the settings, with null for those that the file leaves out.
 
-        They are paths and numbers, which a user may need who deploys, but may not read the file. Raises InvalidFile,
-        Refused and BusError (LimitsExceeded).
+        They are paths and numbers, which a user may need who deploys, but may not read the file. Of the commands of the
+        build there is only the number. Raises InvalidFile, Refused and BusError (LimitsExceeded).
         """
         app = await self._pool.run(caller, lambda: self._reader.load(caller, name))
         found = app.delivery
         return {
             "app": name,
             "releases": found.releases or None,
+            "build": len(found.build),
             "shared": list(found.shared),
             "shared_directory": found.shared_directory if found.releases else None,
             "keep": found.keep or None,

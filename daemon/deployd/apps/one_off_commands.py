@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import itertools
 import logging
 import math
 import os
 import shlex
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from deployd import config
 from deployd.apps.caller import Caller
 from deployd.apps.caller_files import CallerFiles, terminal_of
+from deployd.apps.caller_presence import until_gone
 from deployd.bus import Bus
 from deployd.documents import Json
 from deployd.errors import AccessDenied, InvalidRequest, Refused
@@ -78,7 +77,7 @@ class OneOffCommands:
         async with self._files.opened(caller, (stdin, stdout, stderr)) as (first, second, third):
             tty = terminal_of(first) if terminal else ""
             command = replace(built, standard=None if tty else (first, second, third), terminal=tty)
-            async with self._until_gone(caller):
+            async with until_gone(self._bus, caller):
                 outcome = await self._transient.run(unit, command)
         log.info("%s: %s %s", app, unit, outcome)
         return {
@@ -99,21 +98,6 @@ class OneOffCommands:
                 f"no generation of {app} has the release {config.one_line(release)}; see deployd releases {app}"
             )
         return found
-
-    @contextlib.asynccontextmanager
-    async def _until_gone(self, caller: Caller) -> AsyncIterator[None]:
-        """Cancel what is done in the context when the caller leaves the bus."""
-        task = asyncio.current_task()
-
-        def left(owner: str) -> None:
-            if not owner and task is not None:
-                task.cancel()
-
-        end = await self._bus.follow(caller.sender, left)
-        try:
-            yield
-        finally:
-            end()
 
 
 def found_by_shell(argv: Sequence[str]) -> tuple[str, ...]:

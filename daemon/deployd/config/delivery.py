@@ -6,6 +6,7 @@ from itertools import permutations
 from typing import Any
 
 from deployd.config import values
+from deployd.config.pace import commands
 from deployd.config.source import Problem, Table, kind
 from deployd.model.delivery import SHARED, Delivery
 
@@ -17,6 +18,8 @@ def delivery(top: Table, release: str) -> Delivery:
     table, default = top.table("deploy"), Delivery()
     found = Delivery(
         releases=top.get("releases", _releases, default.releases),
+        build=table.get("build", commands, default.build),
+        timeout=table.get("timeout", values.duration(1, values.DAY), default.timeout),
         shared=table.get("shared", _inner_paths, default.shared),
         keep=table.get("keep", values.integer(1, MOST_KEPT), default.keep),
         current=table.get("current", lambda raw: _current(raw, release), default.current),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 
 from deployd.model.app import App
 from deployd.model.instance import Instance
@@ -12,6 +14,11 @@ from deployd.systemd.execution import Execution
 from deployd.systemd.settings import ServiceSettings
 from deployd.systemd.transient import Command
 from deployd.units.text import command_unit
+
+BUILDS = "deployd-build"
+"""The directory for builds below that of CacheDirectory=."""
+MS_REC = 16384
+"""Of mount(2), as BindPaths= has it unless it says norbind."""
 
 
 class Commands:
@@ -47,6 +54,36 @@ class Commands:
             environment=environment,
             timeout=timeout,
         )
+
+    async def of_build(self, app: App, files: Path, argv: tuple[str, ...], *, release: str) -> Command:
+        """Return a command that makes a release in an empty directory of its own, in which it sees as `release`.
+
+        `files` is the directory of its environment files.
+        """
+        text = command_unit(app, str(files), self._scope)
+        command = Command.of(
+            app,
+            argv,
+            f"{app.name}: build of {release}",
+            release=release,
+            generation=0,
+            settings=await self._execution.of_unit(app.name, text),
+            environment={},
+            timeout=app.delivery.timeout,
+        )
+        name = f"{BUILDS}/{app.name}"
+        directory = str(self._scope.cache / name)
+        clear = ["/usr/bin/find", ["find", directory, "-mindepth", "1", "-delete"], True]
+        extra: ServiceSettings = {
+            "CacheDirectory": ("as", [name]),
+            "BindPaths": ("a(ssbt)", [[directory, release, False, MS_REC]]),
+            # The mount could deceive programs that get privileges when they are executed.
+            "NoNewPrivileges": ("b", True),
+            "ExecStopPost": ("a(sasb)", [clear]),
+        }
+        if self._scope.is_user:
+            extra = {**extra, "PrivateUsers": ("b", True)}  # or systemd 252 could not mount
+        return replace(command, fields={"DEPLOYD_APP": app.name}, extra=extra)
 
     async def of_instance(
         self,

@@ -15,6 +15,10 @@ class Delivery:
 
     releases: str = ""
     """The directory of the releases, "" for that of the live one."""
+    build: tuple[tuple[str, ...], ...] = ()
+    """Commands that complete a release, each an argv."""
+    timeout: float = 900.0
+    """Seconds within which all of them must end."""
     shared: tuple[str, ...] = ()
     """Paths in a release that are links to the same path in `shared_directory`."""
     keep: int = 0

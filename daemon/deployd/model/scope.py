@@ -50,6 +50,8 @@ class Scope:
     """Further directories of units. A unit in `units` hides one of the same name that is there."""
     control: tuple[Path, ...]
     """Where ``systemctl set-property`` writes drop-ins."""
+    cache: Path
+    """The directory of CacheDirectory= (systemd.exec(5))."""
     credentials: Path
     """Where the service manager puts the credentials of units."""
     data: Path
@@ -97,6 +99,7 @@ SYSTEM = Scope(
         *("/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"),
     ),
     control=_paths("/etc/systemd/system.control", "/run/systemd/system.control"),
+    cache=Path("/var/cache"),
     credentials=Path("/run/credentials"),
     data=Path("/usr/share"),
     target="multi-user.target",
@@ -136,6 +139,7 @@ def of_user(user: int, home: str, environment: Mapping[str, str]) -> Scope:
             *_paths("/usr/local/lib/systemd/user", "/usr/lib/systemd/user", "/lib/systemd/user"),
         ),
         control=(configuration / "systemd/user.control", runtime / "systemd/user.control"),
+        cache=directory("XDG_CACHE_HOME", f"{home}/.cache"),
         credentials=runtime / "credentials",
         data=data,
         target="default.target",

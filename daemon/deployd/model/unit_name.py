@@ -19,6 +19,7 @@
 | a command of `deployd run` | NAME:run-LABEL.service |
 | a timer | NAME:TIMER.timer |
 | what it starts | NAME:TIMER.service |
+| the build of a release | NAME:build.service |
 | what is failed while the app is down | NAME:health.service |
 | a run of a probe that is a command | NAME:probe-N-LABEL.service |
 
@@ -178,6 +179,11 @@ def run(app: str, label: str) -> str:
     return labelled(app, f"run-{label}")
 
 
+def build(app: str) -> str:
+    """Return the name of the transient unit that builds a release."""
+    return labelled(app, "build")
+
+
 def analysis(app: str) -> str:
     """Return the name of the transient unit of the analysis."""
     return labelled(app, "analysis")
@@ -206,7 +212,7 @@ def timer_name(app: str, unit: str) -> str | None:
 
 def is_taken(name: str) -> bool:
     """True if a timer of this name would have the name of another unit of its app."""
-    labels = ("address", "analysis", "health", "hook", "notification", "preview")
+    labels = ("address", "analysis", "build", "health", "hook", "notification", "preview")
     return name in labels or name.startswith(("deployd", "drain-", "probe-", "run-"))
 
 

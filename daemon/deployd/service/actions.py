@@ -41,10 +41,11 @@ NEEDED: Mapping[str, Action] = {
     "Drain": Action.DRAIN,
     "Undrain": Action.DRAIN,
     "Run": Action.RUN,
+    "Build": Action.ROLLOUT,
 }
 """By method. The daemon does not start if a method that changes something is missing."""
 
-NEEDS_CALLER = frozenset({"Run"})
+NEEDS_CALLER = frozenset({"Run", "Build"})
 """Methods that change something and are passed the caller."""
 
 SUPERSEDE = "supersede"

@@ -21,7 +21,7 @@ from deployd.rollout.generations import Generations
 from deployd.service.actions import SUPERSEDE, Action, verb
 from deployd.service.authority import Authority
 
-NAMES_RELEASE = frozenset({"Rollout", "Apply"})
+NAMES_RELEASE = frozenset({"Rollout", "Apply", "Build"})
 """Methods that take a release, from the app file or from their options."""
 KEEPS_RELEASE = NAMES_RELEASE | {"Run"}
 """Methods that must use the release that polkit has agreed to."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from deployd.apps.builds import Builds
 from deployd.apps.caller import Caller
 from deployd.apps.comparer import PublicComparer
 from deployd.apps.deploy_settings import DeploySettings
@@ -116,6 +117,7 @@ def app_writers(
     weights: Weights,
     removal: Removal,
     one_off: OneOffCommands,
+    builds: Builds,
     draining: HostDraining,
 ) -> Table:
     """Return the methods of org.deployd1.App that change something."""
@@ -144,6 +146,12 @@ def app_writers(
         known = _checked(options, release=str, stdin=int, stdout=int, stderr=int, terminal=str)
         return await one_off.run(app, argv, caller, **{**known, **({} if agreed is None else {"release": agreed})})
 
+    async def build(app: str, options: Options, agreed: str | None, caller: Caller) -> Json:
+        known = _checked(options, release=str, stdin=int, stdout=int, stderr=int)
+        if "release" not in known:
+            raise InvalidRequest('option "release" is missing: the directory that the release will have')
+        return await builds.build(app, caller=caller, agreed=agreed, **known)
+
     return {
         "Apply": apply,
         "Rollout": rollout,
@@ -158,6 +166,7 @@ def app_writers(
         "Drain": lambda app, options: draining.drain(app, **_checked(options, reason=str)),
         "Undrain": draining.undrain,
         "Run": run,
+        "Build": build,
     }
 
 

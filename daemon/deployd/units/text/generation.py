@@ -34,7 +34,7 @@ def generation_files(app: App, number: int, release_dir: str, socket: int | None
         | {
             "run": ("#!/bin/sh\n" + title + _script(app, number, release_dir), 0o755),
             "environment": (title + _environment(app, number, release_dir), 0o600),
-            **{f"{CAPTURED}{number:03}": (text, 0o600) for number, text in enumerate(_captured(app), 1)},
+            **{f"{CAPTURED}{number:03}": (text, 0o600) for number, text in enumerate(captured(app), 1)},
         }
         | ({} if socket is None else {marker(socket): ("", 0o644)})
     )
@@ -88,7 +88,7 @@ def marked(files: Iterable[str]) -> int | None:
     return next((int(match[1]) for match in found if match), None)
 
 
-def _captured(app: App) -> list[str]:
+def captured(app: App) -> list[str]:
     """Return the texts of the environment files, with escapes for bytes that are not UTF-8 (PEP 383)."""
     return [text.encode("latin-1").decode(errors="surrogateescape") for text in app.environment_contents]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
 
 from deployd.apps.announcer import Announcer, Emit
@@ -40,10 +41,12 @@ from deployd.model.app import App
 from deployd.model.probation import Probation
 from deployd.model.scope import Scope
 from deployd.rollout.controller import Controller
+from deployd.rollout.events import of_process
 from deployd.rollout.factory import ControllerFactory
 from deployd.rollout.generation_builder import GenerationBuilder
 from deployd.rollout.generations import Generations
 from deployd.rollout.hooks import Hooks
+from deployd.rollout.members import Members
 from deployd.rollout.release_reader import ReleaseReader
 from deployd.rollout.reversibility import Reversibility
 from deployd.rollout.teardown import Teardown
@@ -101,6 +104,7 @@ class Assembly:
         self.statuses = Statuses(self.registry, history, drains)
         self.announcer = Announcer(emit, self.statuses.status, self.registry.phase)
         self.draining = HostDraining(drains, self.registry, self.announcer)
+        self._members: dict[str, Members] = {}
         self.supervisor = Supervisor(self.registry, self.announcer, self._controller)
         self._mounts = Mounts(self.supervisor.on_mount)
         self.recovery = HistoryRecovery(history, self.supervisor.take_up)
@@ -137,18 +141,24 @@ class Assembly:
         """Return what the app file says now, read by the workers of requests."""
         return await self.files.load(name, self._workers)
 
-    async def _take_back(self, probation: Probation, reason: str) -> None:
-        """Roll back a generation that has failed its probation."""
-        await self._requests.take_back(probation, reason)
+    async def _take_back(self, application: str, probation: Probation, reason: str) -> None:
+        """Roll back a generation that has failed its probation, or a process type of which has."""
+        process = probation.app.removeprefix(f"{application}.")
+        why = reason if process == application else f"{process}: {reason}"
+        await self._requests.take_back(replace(probation, app=application), why)
 
-    def _controller(self, name: str) -> Controller:
-        self.draining.begin(name)
+    def _controller(self, name: str, application: str) -> Controller:
+        application = application or self.generations.application(name)
+        if name == application:
+            self.draining.begin(name)
+        emit = partial(self.announcer.event, application)
         return self._controllers.make(
             name,
+            self._members.setdefault(application, Members(application, self._history)),
             self._comparer.compare,
-            self._take_back,
-            emit=partial(self.announcer.event, name),
-            changed=partial(self.announcer.changed, name),
+            partial(self._take_back, application),
+            emit=emit if name == application else of_process(name.removeprefix(f"{application}."), emit),
+            changed=partial(self.announcer.changed, application),
         )
 
     def _new_comparer(self) -> Comparer:

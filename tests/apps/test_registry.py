@@ -16,12 +16,19 @@ from deployd.model.rollout import Phase, Rollout
 from deployd.rollout.controller import Controller
 
 
+def controller(name: str, application: str = "") -> Controller:
+    """Return the controller of an app, or of a process type of one."""
+    made: Controller = create_autospec(Controller, instance=True)
+    made.name, made.application, made.rollout = name, application or name, None  # type: ignore[misc]
+    return made
+
+
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
     """A registry of an app with a file and one with a history."""
     (tmp_path / "filed.toml").touch()
     made = Registry(AppFiles(tmp_path, Workers()))
-    made.add("deployed", create_autospec(Controller, instance=True))
+    made.add("deployed", controller("deployed"))
     return made
 
 
@@ -50,12 +57,24 @@ def test_an_invalid_name_is_not_quoted(registry: Registry) -> None:
 
 
 def test_each_phase_of_a_rollout_differs(registry: Registry) -> None:
-    controller = create_autospec(Controller, instance=True)
-    registry.add("demo", controller)
+    made = controller("demo")
+    registry.add("demo", made)
     phases = []
     for rollout in (None, Rollout("demo", 1, 2), Rollout("demo", 1, 2, phase=Phase.PAUSED), Rollout("demo", 1, 3)):
-        controller.rollout = rollout
+        made.rollout = rollout  # type: ignore[misc]
         phases.append(registry.phase("demo"))
         assert registry.phase("demo") == phases[-1]
     assert len(set(phases)) == len(phases)
     assert registry.phase("filed") is None
+
+
+def test_a_process_type_is_no_app(registry: Registry) -> None:
+    worker = controller("deployed.worker", "deployed")
+    registry.add("deployed.worker", worker)
+    assert asyncio.run(registry.listed()) == ["deployed", "filed"]
+    assert [item.name for item in registry.members("deployed")] == ["deployed", "deployed.worker"]
+    assert registry.controller("deployed.worker") is worker
+    with pytest.raises(NoSuchApp):
+        registry.known("deployed.worker")
+    worker.rollout = Rollout("deployed.worker", 1, 2)  # type: ignore[misc]
+    assert registry.rollout("deployed") is worker.rollout

@@ -29,6 +29,9 @@ class Site:
         self.controller: MagicMock | None = create_autospec(Controller, instance=True)
         self.registry = create_autospec(Registry, instance=True)
         self.registry.controller.side_effect = lambda _: self.controller
+        self.registry.members.side_effect = lambda _: [] if self.controller is None else [self.controller]
+        assert self.controller is not None
+        self.controller.name = "demo"
         self.supervisor = create_autospec(Supervisor, instance=True)
         self.teardown = create_autospec(Teardown, instance=True)
         self.history, self.pins = create_autospec(History, instance=True), create_autospec(Pins, instance=True)
@@ -79,7 +82,7 @@ def test_an_app_that_is_half_removed_is_watched_again(site: Site, error: BaseExc
     site.teardown.run.side_effect = error
     with pytest.raises(type(error)) as raised:
         site.remove()
-    site.supervisor.restart.assert_called_once_with("demo")
+    site.supervisor.restart.assert_called_once_with("demo", "demo")
     site.supervisor.forget.assert_not_called()
     hint = "demo is half removed: correct this, then finish with deployd remove demo"
     assert (hint in str(raised.value)) is isinstance(error, SystemdError)

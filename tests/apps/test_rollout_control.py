@@ -38,7 +38,7 @@ class Site:
         self.controller.accept.return_value = False
         self.controller.watched.return_value = None
         registry = create_autospec(Registry, instance=True)
-        registry.known.return_value = self.controller
+        registry.known.return_value, registry.members.return_value = self.controller, [self.controller]
         registry.rollout.return_value = rollout
         self.hooks = create_autospec(Hooks, instance=True)
         self.recovery = create_autospec(HistoryRecovery, instance=True)

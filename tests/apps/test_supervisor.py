@@ -31,11 +31,12 @@ class Site:
         self.announcer = create_autospec(Announcer, instance=True)
         self.supervisor = Supervisor(self.registry, self.announcer, self.make)
 
-    def make(self, name: str) -> Controller:
+    def make(self, name: str, application: str) -> Controller:
         if self.fails.get(name):
             self.fails[name] -= 1
             raise StateError(f"{name} cannot be read")
         controller: MagicMock = create_autospec(Controller, instance=True)
+        controller.name, controller.application = name, application or name
         controller.actuator = create_autospec(Actuator, instance=True)
         self.made[name] = controller
         return controller

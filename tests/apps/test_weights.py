@@ -33,7 +33,7 @@ def site(rollout: Rollout | None, *, steered: bool = True, weighs: bool = True) 
     controller.weigh.return_value = weighs
     controller.watched.return_value = None
     registry, generations = create_autospec(Registry, instance=True), create_autospec(Generations, instance=True)
-    registry.known.return_value = controller
+    registry.known.return_value, registry.members.return_value = controller, [controller]
     generations.current.return_value = STEERED if steered else generation(8)
     hooks, recovery = create_autospec(Hooks, instance=True), create_autospec(HistoryRecovery, instance=True)
     deployment = create_autospec(Deployment, instance=True)

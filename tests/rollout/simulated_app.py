@@ -24,6 +24,7 @@ from deployd.rollout import control_loop
 from deployd.rollout.factory import ControllerFactory
 from deployd.rollout.hook_runner import HookRunner
 from deployd.rollout.hooks import Hooks
+from deployd.rollout.members import Members
 from deployd.rollout.teardown import Teardown
 from deployd.routing.kernel import Kernel
 from deployd.state.history import History
@@ -303,6 +304,7 @@ class SimulatedApp:
         """The errors of the next attempts to take a generation back."""
         self.controller = factory.make(
             NAME,
+            Members(NAME, history),  # type: ignore[arg-type]
             compare,
             take_back,
             emit=lambda event, fields: self.events.put_nowait({"event": event, **fields}),

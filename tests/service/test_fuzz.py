@@ -126,7 +126,7 @@ class Site:
             raise InvalidFile("bad.toml:1: \x1b[31m" + "x" * 2_000)
         return SETTINGS
 
-    def controller(self, name: str) -> Controller:
+    def controller(self, name: str, application: str = "") -> Controller:
         made: Controller = create_autospec(Controller, instance=True)
         made.rollout = None  # type: ignore[misc]
         made.recall = create_autospec(Recall, instance=True)

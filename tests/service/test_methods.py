@@ -92,7 +92,7 @@ APPLY = "canary, canary_share, start, supersede"
         ),
         ("Apply", {"release": ("s", "/x")}, f'unknown option "release"; known are {APPLY}'),
         ("Rollout", {"canary": ("b", True)}, 'option "canary" must be of type int'),
-        ("Restart", {"canary": ("u", 1)}, 'unknown option "canary"; known are supersede'),
+        ("Restart", {"canary": ("u", 1)}, 'unknown option "canary"; known are process, supersede'),
         ("Abort", {"past_irreversible": ("u", 1)}, 'option "past_irreversible" must be of type bool'),
         ("Apply", {"start": ("s", "no")}, 'option "start" must be of type bool'),
         ("Plan", {"start": ("b", True)}, 'unknown option "start"; known are canary, canary_share, release'),

@@ -185,7 +185,8 @@ def test_any_word_is_one_word(first: str, second: str) -> None:
 )
 def test_the_environment_file_reads_back(app: App, number: int, release: str) -> None:
     text, mode = generation_files(app, number, release)["environment"]
-    ours = {"DEPLOYD_APP": app.name, "DEPLOYD_GENERATION": str(number), "DEPLOYD_RELEASE": release}
+    ours = {"DEPLOYD_APP": app.name, "DEPLOYD_PROCESS": "web"}
+    ours |= {"DEPLOYD_GENERATION": str(number), "DEPLOYD_RELEASE": release}
     assert syntax.environment_file(text) == dict(app.environment) | ours
     assert mode == 0o600
 

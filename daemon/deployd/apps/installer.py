@@ -9,10 +9,10 @@ from dataclasses import replace
 from deployd.apps.announcer import Announcer
 from deployd.apps.supervisor import Supervisor
 from deployd.errors import DeploydError
-from deployd.model.app import App
+from deployd.model.app import OTHERS, App
 from deployd.model.event import EventName
 from deployd.model.generation import Cause, Generation, Result
-from deployd.rollout.generation_builder import GenerationBuilder
+from deployd.rollout.generation_builder import GenerationBuilder, Wanted
 from deployd.rollout.generations import Generations
 from deployd.rollout.teardown import JOB_MARGIN, Teardown
 from deployd.state.history import History
@@ -50,22 +50,29 @@ class Installer:
 
         Returns the number of the generation. Raises Refused, StateError and SystemdError.
         """
-        built = await self._builder.build(app, release, Cause.APPLY)
-        settings, number = built.settings, built.number
+        all_built = await self._builder.build([Wanted(item, Cause.APPLY) for item in app.members], release)
         try:
-            self._pins.pin_all(app.name, range(1, settings.instances + 1), number)
-            await self._deployment.install(settings, self._generations.goal(settings, number, built.fingerprint))
+            for built in all_built:
+                settings, number = built.settings, built.number
+                self._pins.pin_all(settings.name, range(1, settings.instances + 1), number)
+                await self._deployment.install(settings, self._generations.goal(settings, number, built.fingerprint))
         except DeploydError:
-            await self._leave_nothing(settings)
+            for built in all_built:
+                await self._leave_nothing(built.settings)
             raise
         now = time.time()
         reason = "installed; the first connection starts it"
-        generation = replace(built, result=Result.SUCCEEDED, reason=reason, started=now, finished=now, duration=0.0)
-        self._history.deployed(generation)
-        self._supervisor.controller(app.name)
+        done = [
+            replace(built, result=Result.SUCCEEDED, reason=reason, started=now, finished=now, duration=0.0)
+            for built in all_built
+        ]
+        self._history.deployed(*done)
+        for item in app.members:
+            self._supervisor.controller(item.name, app.name)
+        number = done[0].number
         fields = {
-            "result": str(generation.result),
-            "reason": generation.reason,
+            "result": str(done[0].result),
+            "reason": reason,
             "generation": number,
             "from": None,
             "to": number,
@@ -94,7 +101,7 @@ class Installer:
         """
         settings = app.with_learned(current.settings.gate.timeout)
         unchanged = (
-            current.fingerprint == settings.fingerprint(release, digest)
+            current.fingerprint.partition(OTHERS)[0] == settings.fingerprint(release, digest)
             and current.settings == settings
             and current.number in self._pins.generations(app.name)
             and not self._deployment.changes_routing(settings)

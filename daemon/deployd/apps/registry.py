@@ -18,12 +18,18 @@ class Registry:
         self._controllers: dict[str, Controller] = {}
 
     def __iter__(self) -> Iterator[Controller]:
-        """Iterate over the controllers of all apps."""
+        """Iterate over the controllers of all apps and of all process types."""
         return iter([*self._controllers.values()])
 
     def names(self) -> list[str]:
         """Return the names of the apps, as of the last listing of their files."""
-        return sorted({*self._files.names, *self._controllers})
+        known = (name for name, controller in self._controllers.items() if controller.application == name)
+        return sorted({*self._files.names, *known})
+
+    def members(self, name: str) -> list[Controller]:
+        """Return the controllers of an app: its own first, then those of its process types."""
+        found = [item for item in self._controllers.values() if item.application == name]
+        return sorted(found, key=lambda item: (item.name != name, item.name))
 
     async def listed(self) -> list[str]:
         """List the app files again and return the names of all apps."""
@@ -33,6 +39,8 @@ class Registry:
     def known(self, name: str) -> Controller | None:
         """Return the controller of the app, or None if it has no history. Raises NoSuchApp."""
         controller = self._controllers.get(name)
+        if controller is not None and controller.application != name:
+            controller = None  # a process type is no app
         if controller is None and name not in self._files.names:
             raise self._files.unknown(name)
         return controller
@@ -48,13 +56,12 @@ class Registry:
         return self._files.unknown(name)
 
     def controller(self, name: str) -> Controller | None:
-        """Return the controller of the app, or None if there is no such app or it has no history."""
+        """Return the controller of the app or process type, None if there is none or it has no history."""
         return self._controllers.get(name)
 
     def rollout(self, name: str) -> Rollout | None:
-        """Return the rollout of the app that is under way, if any."""
-        controller = self._controllers.get(name)
-        return controller.rollout if controller is not None else None
+        """Return the rollout of the app that is under way, if any; without one of its own, that of a process type."""
+        return next((item.rollout for item in self.members(name) if item.rollout is not None), None)
 
     def phase(self, name: str) -> object:
         """Return a value that differs whenever the rollout of the app has entered another phase."""

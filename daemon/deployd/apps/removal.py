@@ -44,22 +44,32 @@ class Removal:
             controller = self._registry.controller(name)
             if controller is None and not self._teardown.installed(name):
                 return
-            self._teardown.check(name)
             self._history.require_writable(name)
-            timeout = self._timeout(name)
+            # The app is the last one: until then it is known, and the removal can be repeated.
+            members = [item.name for item in self._registry.members(name) if item.name != name]
+            for member in [*members, name]:
+                self._teardown.check(member)
+            for member in [*members, name]:
+                await self._remove(member, name)
+
+    async def _remove(self, name: str, application: str) -> None:
+        """Remove an app, or a process type of an `application`."""
+        controller, timeout = self._registry.controller(name), self._timeout(name)
+        if controller is not None:
+            await controller.end("the app was removed")
+        try:
+            await self._teardown.run(name, timeout)
+            self._history.forget(name)
+        except BaseException as error:
             if controller is not None:
-                await controller.end("the app was removed")
-            try:
-                await self._teardown.run(name, timeout)
-                self._history.forget(name)
-            except BaseException as error:
-                if controller is not None:
-                    self._supervisor.restart(name)
-                if isinstance(error, DeploydError):
-                    hint = f"{name} is half removed: correct this, then finish with {advice.deployd()} remove {name}"
-                    raise type(error)(f"{error}; {hint}") from error
-                raise
-            self._supervisor.forget(name)
+                self._supervisor.restart(name, application)
+            if isinstance(error, DeploydError):
+                finish = f"{advice.deployd()} remove {application}"
+                hint = f"{application} is half removed: correct this, then finish with {finish}"
+                raise type(error)(f"{error}; {hint}") from error
+            raise
+        self._supervisor.forget(name)
+        if name == application:
             self._draining.forget(name)
 
     def _timeout(self, name: str) -> float:

@@ -12,9 +12,10 @@ from deployd.apps.registry import Registry
 from deployd.apps.rollback_goal import RollbackGoal
 from deployd.apps.rollout_starter import RolloutStarter
 from deployd.apps.turns import Turns
+from deployd.config import one_line
 from deployd.errors import Busy, DeploydError, InvalidRequest, Refused
 from deployd.model import advice
-from deployd.model.app import MOST_STEERED, App, Applied
+from deployd.model.app import MOST_STEERED, WEB, App
 from deployd.model.fleet import FleetRequest
 from deployd.model.generation import Cause, Entry, Generation
 from deployd.model.probation import Probation
@@ -122,7 +123,7 @@ class Requests:
                 release = await self._releases.unchanged(goal)
                 doubts = self._rollback_goal.doubts(goal)
                 # What the rollback leaves was applied, and stays so: only another change of the app file is news.
-                settings = replace(goal.settings, applied=self._applied(name))
+                settings = self._as_applied(goal.settings)
                 return await self._starter.begin(settings, release, Cause.ROLLBACK, goal, warnings=doubts)
 
     async def _is_live(self, app: App, release: str) -> bool:
@@ -131,7 +132,14 @@ class Requests:
         current = self._generations.current(app.name)
         if current is None or self._registry.rollout(app.name) is not None:
             return False
-        return await self._installer.reinstalled(app, release, await self._releases.digest(app, release), current)
+        if current.settings.processes != app.processes:
+            return False
+        for item in app.members:
+            live = self._generations.current(item.name)
+            digest = await self._releases.digest(item, release)
+            if live is None or not await self._installer.reinstalled(item, release, digest, live):
+                return False
+        return True
 
     async def take_back(self, probation: Probation, reason: str) -> None:
         """Roll back a generation that has failed its probation, unless another one is live by now."""
@@ -144,7 +152,7 @@ class Requests:
             with self._recalled(name, goal):
                 release = await self._releases.unchanged(goal)
                 why = f"generation {current.number}: {reason}"
-                settings = replace(goal.settings, applied=self._applied(name))
+                settings = self._as_applied(goal.settings)
                 await self._starter.begin(settings, release, Cause.WATCH, goal, reason=why)
 
     @contextlib.contextmanager
@@ -161,27 +169,33 @@ class Requests:
                 controller.recall.cancel(controller.observe(), goal.settings)
             raise
 
-    async def restart(self, name: str, *, supersede: bool = False) -> int:
+    async def restart(self, name: str, *, supersede: bool = False, process: str = "") -> int:
         """Roll out the current generation again, in new processes, which get environment files and credentials as they
-        are now."""
+        are now; only those of one process type if it is given."""
         async with self._turn(name, supersede):
             current = self._generations.require_current(name)
+            member = _member(current.settings, process)
             release = await self._releases.unchanged(current)
-            settings = replace(await self._releases.capture(current.settings), applied=self._applied(name))
-            return await self._starter.begin(settings, release, Cause.RESTART, current)
+            captured = await self._releases.capture(current.settings)
+            if process:
+                captured = _with(current.settings, _member(captured, process))
+            settings, only = self._as_applied(captured), (member.process or WEB) if process else ""
+            return await self._starter.begin(settings, release, Cause.RESTART, current, only=only)
 
-    async def scale(self, name: str, instances: int, *, supersede: bool = False) -> int:
-        """Change the number of instances. Running instances are adopted."""
+    async def scale(self, name: str, instances: int, *, supersede: bool = False, process: str = "") -> int:
+        """Change the number of instances, of one process type if it is given. Running instances are adopted."""
         if not 1 <= instances <= MOST_INSTANCES:
             raise InvalidRequest(f"{instances} instances: allowed are 1 to {MOST_INSTANCES}")
         async with self._turn(name, supersede):
             current = self._generations.require_current(name)
-            if current.settings.steered and instances > MOST_STEERED:
+            member = _member(current.settings, process)
+            if member.steered and instances > MOST_STEERED:
                 raise Refused(
-                    f'{instances} instances of {name}: with routing = "steered", at most {MOST_STEERED} are possible'
+                    f'{instances} instances of {member.name}: with routing = "steered", at most {MOST_STEERED} are'
+                    " possible"
                 )
             release = await self._releases.unchanged(current)
-            settings = replace(current.settings, instances=instances, applied=self._applied(name))
+            settings = self._as_applied(_with(current.settings, replace(member, instances=instances)))
             return await self._starter.begin(settings, release, Cause.SCALE, current)
 
     async def _again(self, made: Entry, fleet: FleetRequest | None, release: str | None) -> int:
@@ -196,11 +210,12 @@ class Requests:
         app = await self._releases.capture(await self._load(name))
         return self._generations.choose(app, await self._releases.directory(app))
 
-    def _applied(self, name: str) -> Applied | None:
-        """Return what the app file said when it was last applied, also by a rollout that is superseded now."""
-        controller = self._registry.known(name)
-        last = (controller.target if controller is not None else None) or self._generations.last_applied(name)
-        return live.applied(last) if last is not None else None
+    def _as_applied(self, settings: App) -> App:
+        """Return settings with what the app file said when it was last applied, also by a rollout that is superseded
+        now."""
+        controller = self._registry.known(settings.name)
+        last = controller.target if controller is not None else None
+        return live.as_applied(settings, last or self._generations.last_applied(settings.name))
 
     @contextlib.asynccontextmanager
     async def _turn(self, name: str, supersede: bool, fleet: FleetRequest | None = None) -> AsyncIterator[Entry | None]:
@@ -210,8 +225,8 @@ class Requests:
             if fleet is not None and (made := self._generations.made(name, fleet)) is not None:
                 yield made
                 return
-            controller = self._registry.known(name)
-            rollout = controller.rollout if controller is not None else None
+            self._registry.known(name)
+            rollout = self._registry.rollout(name)
             if rollout is not None and not supersede:
                 is_paused = rollout.phase is Phase.PAUSED
                 hint = f"continue it with {advice.deployd()} resume {name}" if is_paused else "wait for its end"
@@ -219,6 +234,22 @@ class Requests:
                 under_way = f"a rollout of {name} to generation {rollout.target} is {rollout.phase}"
                 raise Busy(f"{under_way}; {hint}, or replace it with --supersede")
             yield None
+
+
+def _member(app: App, process: str) -> App:
+    """Return the process type of an app, the app itself for "" and "web". Raises InvalidRequest."""
+    found = next((item for item in app.members if process in (item.process, item.process or WEB)), None)
+    if found is None:
+        known = ", ".join(item.process or WEB for item in app.members)
+        raise InvalidRequest(f'{app.name} has no process type "{one_line(process)}"; it has {known}')
+    return found
+
+
+def _with(app: App, member: App) -> App:
+    """Return the app with other settings of one process type, or of itself."""
+    if not member.process:
+        return replace(member, processes=app.processes)
+    return replace(app, processes=tuple(member if item.name == member.name else item for item in app.processes))
 
 
 def _unlike_file(app: App, release: str, stays: str | None) -> Iterator[str]:

@@ -25,8 +25,17 @@ class UnderWay:
     def accept(self, name: str) -> bool:
         """End the probation of an app without a rollout under way; False if there is none. Raises StateError."""
         self._recovery.require(name)
-        controller = self._registry.known(name)
-        return controller is not None and controller.accept()
+        self._registry.known(name)
+        accepted = [item.accept() for item in self._registry.members(name)]
+        return any(accepted)
+
+    def members(self, name: str) -> list[Controller]:
+        """Return the controllers of the app and its process types that have a rollout under way.
+
+        Raises as :meth:`require`.
+        """
+        self.require(name)
+        return [item for item in self._registry.members(name) if item.rollout is not None]
 
     def require(self, name: str) -> Controller:
         """Return the controller of an app with a rollout under way.
@@ -36,10 +45,11 @@ class UnderWay:
         """
         self._recovery.require(name)
         controller = self._registry.known(name)
-        if controller is None or controller.rollout is None:
+        found = next((item for item in self._registry.members(name) if item.rollout is not None), None)
+        if found is None:
             self._hooks.refuse_if_ahead(name)
             raise Refused(f"no rollout of {name} is under way{_watched(controller)}")
-        return controller
+        return found
 
 
 def _watched(controller: Controller | None) -> str:
@@ -83,7 +93,11 @@ class RolloutControl:
         self._send(name, Event.ABORT, "aborted by request")
 
     def _send(self, name: str, event: Event, reason: str = "") -> None:
-        controller = self._under_way.require(name)
-        if not controller.send(event, reason):
-            phase = controller.rollout.phase if controller.rollout is not None else "over"
+        found = self._under_way.members(name)
+        phase = next((item.rollout.phase for item in found if item.rollout is not None), "over")
+        suspended = [item for item in found if item.rollout is not None and item.rollout.suspended]
+        # A canary of the app still waits once another process type is resumed.
+        chosen = suspended if event is Event.RESUME and suspended else found
+        sent = [item.send(event, reason) for item in chosen]
+        if not any(sent):
             raise Refused(f"the rollout of {name} is {phase}: cannot {event}")

@@ -15,6 +15,7 @@ from deployd.model.host_drain import HOST
 from deployd.model.probation import Probation
 from deployd.plan import boots
 from deployd.plan.probation import counted
+from deployd.rollout.controller import Controller
 from deployd.routing import Report
 from deployd.state.history import History
 from deployd.state.host_drains import HostDrains
@@ -29,8 +30,15 @@ class Statuses:
         self._drains = drains
 
     def status(self, name: str) -> Json:
-        """Return the status of an app. Raises NoSuchApp."""
-        controller, history = self._registry.known(name), self._history
+        """Return the status of an app, with those of its process types. Raises NoSuchApp."""
+        found = self._status(name, self._registry.known(name))
+        members = (item for item in self._registry.members(name) if item.name != name and not item.is_gone())
+        prefix = f"{name}."
+        processes = {item.name.removeprefix(prefix): self._status(item.name, item) | {"app": name} for item in members}
+        return found | {"processes": processes}
+
+    def _status(self, name: str, controller: Controller | None) -> Json:
+        history = self._history
         rollout = controller.rollout if controller else None
         trouble = history.source.trouble(name)
         try:

@@ -9,7 +9,7 @@ from typing import Any
 
 from deployd.apps.announcer import Announcer
 from deployd.apps.registry import Registry
-from deployd.errors import DeploydError
+from deployd.errors import DeploydError, Refused
 from deployd.model import unit_name
 from deployd.rollout.controller import Controller
 
@@ -23,9 +23,12 @@ PATIENCE = 10.0
 
 
 class Supervisor:
-    """`make` creates the controller of an app; `announcer` broadcasts what controllers report."""
+    """`make` creates the controller of an app, or of a process type of one.
 
-    def __init__(self, registry: Registry, announcer: Announcer, make: Callable[[str], Controller]) -> None:
+    `announcer` broadcasts what controllers report.
+    """
+
+    def __init__(self, registry: Registry, announcer: Announcer, make: Callable[[str, str], Controller]) -> None:
         self._registry = registry
         self._announcer = announcer
         self._make = make
@@ -59,19 +62,28 @@ class Supervisor:
                 log.exception("%s: starting its controller failed, next attempt in %g s", name, RETRY)
                 asyncio.get_running_loop().call_later(RETRY, self.take_up, [name])
 
-    def controller(self, name: str) -> Controller:
-        """Return the controller of the app. Start it if the app has none yet."""
+    def controller(self, name: str, application: str = "") -> Controller:
+        """Return the controller of the app, or of the process type of `application`. Start it if there is none yet.
+
+        Raises Refused if something else has that name.
+        """
         controller = self._registry.controller(name)
+        if controller is not None and application and controller.application != application:
+            raise Refused(f"{name} is not a process type of {application}, but an app of its own; remove or rename it")
         if controller is None:
-            controller = self._make(name)
+            controller = self._make(name, application)
             controller.start()
             self._registry.add(name, controller)
         return controller
 
-    def restart(self, name: str) -> None:
+    def members(self, name: str) -> list[Controller]:
+        """Return the controllers of an app: its own first, then those of its process types."""
+        return self._registry.members(name)
+
+    def restart(self, name: str, application: str = "") -> None:
         """Replace a controller that has ended by a new one."""
         self._registry.drop(name)
-        self.controller(name)
+        self.controller(name, application)
 
     def forget(self, name: str) -> None:
         """Forget the controller of an app that has been removed."""

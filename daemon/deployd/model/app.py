@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -23,6 +23,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 WEB = "web"
 """The name of the process type that the app file describes outside [process]."""
+
+OTHERS = "+"
+"""In the fingerprint of an app, what follows is that of its further process types."""
 
 CAPTURED = "environment-"
 """The names of a generation's files with the contents of its environment files begin with this, then their number."""
@@ -311,4 +314,17 @@ class App:
             self.service,
             self.socket if self.steered else None,
         ]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+        return _digest(parts)
+
+
+def combined(own: str, others: Iterable[tuple[str, str]]) -> str:
+    """Return the fingerprint of an app from that of its own process and those of its further process types, by name.
+
+    Whether instances are adopted depends on the first part alone, and whether a generation is bad on all of it.
+    """
+    others = sorted(others)
+    return f"{own}{OTHERS}{_digest(others)}" if others else own
+
+
+def _digest(parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -21,6 +21,8 @@ class Cause(StrEnum):
     WATCH = "watch"
     """A rollback by deployd itself, because the generation before failed its probation."""
     RESTART = "restart"
+    RESTART_PROCESS = "restart-process"
+    """A restart of one process type, in the generations of the app and of its other process types."""
     SCALE = "scale"
     RELOAD = "reload"
 

@@ -32,4 +32,30 @@ def choose(app: App, directory: str, live: Generation | None, last: Generation |
         instances = app.instances
     stays = live is not None and before is not None and (app.release, directory) == (before.release, before.directory)
     record = Applied(app.release, directory, app.instances)
-    return replace(app, instances=instances, applied=record), live.release if live is not None and stays else None
+    processes = tuple(_process(item, directory, _of(live, item), _of(last, item)) for item in app.processes)
+    chosen = replace(app, instances=instances, applied=record, processes=processes)
+    return chosen, live.release if live is not None and stays else None
+
+
+def as_applied(settings: App, last: Generation | None) -> App:
+    """Return settings of another generation with the record of what the app file said when it was last applied."""
+    if last is None:
+        return replace(settings, applied=None)
+    processes = []
+    for item in settings.processes:
+        its = _of(last, item)
+        processes.append(item if its is None else replace(item, applied=its.applied))
+    return replace(settings, applied=applied(last), processes=tuple(processes))
+
+
+def _process(item: App, directory: str, live: App | None, last: App | None) -> App:
+    """Return a process type of the app file with the number of instances that is live, unless the file has changed."""
+    before = item.instances if last is None or last.applied is None else last.applied.instances
+    instances = live.instances if live is not None and item.instances == before else item.instances
+    return replace(item, instances=instances, applied=Applied(item.release, directory, item.instances))
+
+
+def _of(generation: Generation | None, process: App) -> App | None:
+    """Return the same process type in a generation."""
+    processes = () if generation is None else generation.settings.processes
+    return next((item for item in processes if item.name == process.name), None)

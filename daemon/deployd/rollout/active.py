@@ -58,6 +58,12 @@ class ActiveRollout:
     """Instance numbers that cannot be used for a reason of their own."""
     failure: Failure | None = field(init=False)
     """Why the target failed, once it has."""
+    begun: bool = False
+    """True once it has been planned: it does not wait for another process type any more."""
+    arrived: bool = False
+    """True while all instances are new and have passed, as of the last plan."""
+    settled: str | None = None
+    """The reason of the result once nothing is left to be done before the end, for which others may not be ready."""
     after_hooks: asyncio.Future[Failure | None] | None = None
     """The after hooks, once they have begun."""
 
@@ -89,6 +95,11 @@ class ActiveRollout:
         return cls(rollout, generation)
 
     @property
+    def has_begun(self) -> bool:
+        """True if instances may have been started or stopped for it."""
+        return self.begun or bool(self.rollout.passed or self.replaced or self.adopted)
+
+    @property
     def rolls_back(self) -> bool:
         """True if it leads away from a bad generation: automatically, or because that was requested."""
         return self.rollout.phase is Phase.ROLLING_BACK or self.target.cause.rolls_back
@@ -96,7 +107,7 @@ class ActiveRollout:
     def find_aim(self, history: History, now: Timestamp) -> Aim:
         """Return what the present phase has to reach. Raises StateError."""
         rollout, generation = self.rollout, self.target
-        proven = generation.cause is Cause.SCALE
+        proven = generation.cause in (Cause.SCALE, Cause.RESTART_PROCESS)
         if rollout.phase is Phase.ROLLING_BACK:
             if rollout.origin is None:
                 return Aim(Goal(0, 0), generation)  # rolling back a first deployment leaves no instances
@@ -163,6 +174,15 @@ class ActiveRollout:
             self.restart_clock(now)
         return True
 
+    def note_arrival(self, instances: Iterable[Instance], plan: Plan) -> None:
+        """Note whether all instances are new and have passed: other process types wait for that."""
+        goal = None if self.aim is None else self.aim.goal
+        if goal is None or goal.hold is not None or len(plan.passed) < goal.instances:
+            self.arrived = False
+        else:
+            ready = sum(item.state is State.READY and item.number in plan.passed for item in instances)
+            self.arrived = ready >= goal.instances
+
     def note_stop(self, action: Stop | Freeze) -> bool:
         """Note that an old instance is about to be stopped or frozen; True if that is new."""
         rolling = self.rollout.phase is Phase.ROLLING
@@ -218,7 +238,7 @@ class ActiveRollout:
 
     def enter(self, rollout: Rollout, now: Timestamp) -> None:
         """Enter another phase: its aim is still to be found, its deadline counts from now."""
-        self.rollout, self.aim = rollout, None
+        self.rollout, self.aim, self.arrived, self.settled = rollout, None, False, None
         self.restart_clock(now)
         self.cancel_after_hooks()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable
 
 from deployd.errors import StateError
@@ -19,6 +20,8 @@ from deployd.routing import Router
 from deployd.state.history import History
 from deployd.state.pins import Pins
 from deployd.units.deployment import Deployment
+
+log = logging.getLogger(__name__)
 
 KEPT = 10
 """Generations whose files are kept although no instance uses them; a rollback writes the files again in any case."""
@@ -68,6 +71,21 @@ class Cleanup:
             # The next number too: a request may be running hooks, which read the files before anything is recorded.
             self._pins.prune(self._app, {self._history.next_number(self._app), *files, *runs})
             self._pins.credentials.prune(self._app, self._history.credentials(self._app))
+
+    async def retire(self) -> None:
+        """Stop a process type that the app has no longer, and remove its units. May be repeated.
+
+        Its generations stay in the history, for a rollback. Raises StateError and SystemdError.
+        """
+        if not self._teardown.installed(self._app):
+            return
+        log.info("%s: the app has no such process type any more: it is stopped", self._app)
+        number = max((item.number for item in self._history.past(self._app)), default=0)
+        settings = self._history.settings(self._app, number)
+        await self._teardown.take_down(self._app, JOB_MARGIN + (0.0 if settings is None else settings.stop.timeout))
+        for instance in self._pins.held(self._app):
+            self._pins.unpin(self._app, instance)
+        self._router.units_changed()
 
     async def restore_origin(self, active: ActiveRollout, is_stopped: Callable[[], Awaitable[bool]]) -> bool:
         """After `systemctl stop NAME` during a rollout, have the next start bring up the generation before it.

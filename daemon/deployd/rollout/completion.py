@@ -16,15 +16,18 @@ from deployd.rollout.active import ActiveRollout
 from deployd.rollout.cleanup import Cleanup
 from deployd.rollout.hooks import Hooks
 from deployd.rollout.lifecycle import Lifecycle
+from deployd.rollout.members import Members
 from deployd.rollout.recorder import Recorder
 from deployd.units.deployment import Deployment
 
 
 class Completion:
-    """Completes rollouts of one app. `wake` is called when after hooks have ended."""
+    """Completes rollouts of `name`, which is one of `members`. `wake` is called when after hooks have ended."""
 
     def __init__(
         self,
+        name: str,
+        members: Members,
         recorder: Recorder,
         lifecycle: Lifecycle,
         deployment: Deployment,
@@ -35,6 +38,8 @@ class Completion:
         emit: Emit,
         wake: Callable[[], None],
     ) -> None:
+        self._name = name
+        self._members = members
         self._recorder = recorder
         self._lifecycle = lifecycle
         self._deployment = deployment
@@ -45,25 +50,38 @@ class Completion:
         self._wake = wake
 
     async def complete(self, active: ActiveRollout) -> None:
-        """End the phase, unless something is left to be done first. Raises StateError and SystemdError."""
+        """End the rollout, together with those of the other process types, unless something is left to be done first.
+
+        Raises StateError and SystemdError.
+        """
+        if active.settled is None:
+            await self._settle(active)
+        if active.settled is not None and not active.over:
+            self._members.finish(self._name)
+
+    async def _settle(self, active: ActiveRollout) -> None:
+        """Do what is left to be done, or begin it."""
+        rollout = active.rollout
         if active.aim is None or not await self._addresses_closed(active):
             return
-        if active.rollout.phase is Phase.ROLLING_BACK:
-            if active.rollout.origin is None:
+        if rollout.phase is Phase.ROLLING_BACK:
+            if rollout.origin is None:
                 await self._cleanup.undeploy(active)
             else:
                 await self._timers.follow(active.aim.generation)
-            if not active.over:
-                self._lifecycle.advance(active, Event.DONE, active.rollout.reason)
-        elif self._after_hooks_ended(active):
+            if not active.over and active.rollout is rollout:
+                active.settled = rollout.reason
+        elif self._may_run_hooks(active) and self._after_hooks_ended(active):
             # Before the result is known, so that what follows a rollout finds its timers.
-            rollout = active.rollout
             await self._timers.follow(active.target)
             if active.over or active.rollout is not rollout:
                 return  # superseded, paused or aborted meanwhile
             # A success has a reason if a hook failed, or if it took back another generation.
-            reason = active.failure.reason if active.failure is not None else active.target.reason
-            self._lifecycle.advance(active, Event.DONE, reason)
+            active.settled = active.failure.reason if active.failure is not None else active.target.reason
+
+    def _may_run_hooks(self, active: ActiveRollout) -> bool:
+        """True unless another process type may still fail: after hooks, which only the app has, follow a success."""
+        return bool(active.target.settings.process) or self._members.others_are_ready(self._name)
 
     async def _addresses_closed(self, active: ActiveRollout) -> bool:
         """Close addresses that the aim does not have; first replace the instances that still use them.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from deployd.errors import DeploydError, SystemdError
 from deployd.instances.actuator import Actuator
@@ -23,19 +23,24 @@ from deployd.rollout.cleanup import Cleanup
 from deployd.rollout.control_loop import ControlLoop
 from deployd.rollout.faults import Faults
 from deployd.rollout.lifecycle import Lifecycle
+from deployd.rollout.members import Members
 from deployd.rollout.notifications import Notifications
 from deployd.rollout.probation import ProbationMonitor
 from deployd.rollout.reconciler import Reconciler
-from deployd.rollout.recorder import Recorder
+from deployd.rollout.recorder import Begin, Recorder
 from deployd.routing import Router
 
 
 class Controller:
-    """The app `name`. Made by :class:`ControllerFactory`; requests come through :meth:`begin` and :meth:`send`."""
+    """The app `name`, or the process type of that name.
+
+    Made by :class:`ControllerFactory`; requests come through :meth:`begin` and :meth:`send`.
+    """
 
     def __init__(
         self,
         name: str,
+        members: Members,
         loop: ControlLoop,
         recorder: Recorder,
         lifecycle: Lifecycle,
@@ -57,6 +62,8 @@ class Controller:
         changed: Callable[[], None],
     ) -> None:
         self.name = name
+        self.application = members.application
+        self._members = members
         self.actuator = actuator
         self.crash_loop = crash_loop
         self.recall = recall
@@ -117,6 +124,7 @@ class Controller:
         if self._recorder.active is not None:
             self._lifecycle.finish(self._recorder.active, Result.ABORTED, reason)
         await self.stop()
+        self._members.drop(self.name)
         await self._notifications.end()
         self._app_unit.stop()
         await self.actuator.stop()
@@ -154,10 +162,15 @@ class Controller:
 
         It supersedes the active rollout, if there is one.
         """
-        self._recorder.begin(generation, holds)
-        if not self._app_unit.is_up():
-            self._cleanup.unpin_inactive()
-        self.wake()
+        self.begin_together([(self, generation, holds)])
+
+    def begin_together(self, begins: Sequence[tuple[Controller, Generation, tuple[Hold, ...]]]) -> None:
+        """Start the rollouts of an app and of its process types as :meth:`begin` does: all of them, or none."""
+        self._recorder.begin_all([Begin(item._recorder, generation, holds) for item, generation, holds in begins])
+        for item, _, _ in begins:
+            if not item._app_unit.is_up():
+                item._cleanup.unpin_inactive()
+            item.wake()
 
     def send(self, event: Event, reason: str = "") -> bool:
         """Pause, resume or abort the active rollout; False if that makes no sense now. Raises StateError."""
@@ -185,6 +198,10 @@ class Controller:
         self.wake()
         return True
 
+    def is_gone(self) -> bool:
+        """True if this is a process type that the app has no longer, and nothing of it is left but its history."""
+        return self.rollout is None and self._recorder.settings() is None and not self._app_unit.is_up()
+
     def is_up(self) -> bool:
         """True while the app unit is up."""
         return self._app_unit.is_up()
@@ -196,6 +213,9 @@ class Controller:
     async def _turn(self) -> None:
         try:
             await self._reconciler.reconcile()
+            if self._members.has_left(self.name):
+                self._recorder.retire()
+                await self._cleanup.retire()
         except Exception as error:
             if not isinstance(error, DeploydError):
                 self._resync.invalidate()

@@ -18,6 +18,24 @@ from deployd.model.rollout import Phase
 from deployd.rollout.active import ActiveRollout
 from deployd.rollout.pauses import pause_fields
 
+_ONCE = frozenset(
+    {
+        *(EventName.STARTED, EventName.FAILED_GATE, EventName.ROLLING_BACK, EventName.PAUSED, EventName.RESUMED),
+        *(EventName.TAKEN_BACK, EventName.FINISHED),
+    }
+)
+"""What the app reports for all of its process types."""
+
+
+def of_process(process: str, emit: Emit) -> Emit:
+    """Return what reports the events of a process type as events of its app, with its name."""
+
+    def report(event: EventName, fields: dict[str, Any]) -> None:
+        if event not in _ONCE and (event is not EventName.WATCH or fields["state"] == "failed"):
+            emit(event, {**fields, "process": process})
+
+    return report
+
 
 class Events:
     """Makes the events of one app and passes them to `emit`."""

@@ -42,6 +42,7 @@ from deployd.rollout.events import Events
 from deployd.rollout.hook_runner import HookRunner
 from deployd.rollout.hooks import Hooks
 from deployd.rollout.lifecycle import Lifecycle
+from deployd.rollout.members import Members
 from deployd.rollout.notifications import Notifications
 from deployd.rollout.preparation import Preparation
 from deployd.rollout.probation import ProbationMonitor, TakeBack
@@ -105,9 +106,19 @@ class ControllerFactory:
     """The PID of the service manager."""
 
     def make(
-        self, name: str, compare: Compare, take_back: TakeBack, *, emit: Emit, changed: Callable[[], None]
+        self,
+        name: str,
+        members: Members,
+        compare: Compare,
+        take_back: TakeBack,
+        *,
+        emit: Emit,
+        changed: Callable[[], None],
     ) -> Controller:
-        """Make the controller of an app. `emit` gets its events; `changed` is called when its status has changed."""
+        """Make the controller of an app or of a process type, which is one of `members`.
+
+        `emit` gets its events; `changed` is called when its status has changed.
+        """
         notifications = Notifications(name, self.history, self.spool, self.transient, self.runner, emit)
         loop, events = ControlLoop(), Events(name, notifications.report)
         parts = self._instances(name, loop, events, changed)
@@ -116,34 +127,19 @@ class ControllerFactory:
             changed()
             loop.wake()
 
-        recorder = Recorder(name, self.history, events)
+        recorder = Recorder(name, self.history, events, members.application)
         cleanup = self._cleanup(name, parts)
         command = AnalysisCommand(name, self.transient, self.commands, self.tail.last, compare, self.scope.credentials)
         analysis = Analysis(name, command, wake=loop.wake, emit=events.emit)
         monitor = self._monitor(name, loop, events, parts, command, take_back, changed)
         lifecycle = Lifecycle(recorder, parts.observer, parts.actuator, analysis, cleanup, moved=moved)
-        reconciler = Reconciler(
-            recorder,
-            self._preparation(name, recorder),
-            ReleaseGuard(name, self.workers),
-            lifecycle,
-            self._completion(recorder, lifecycle, cleanup, parts.timers, emit=events.emit, wake=loop.wake),
-            analysis,
-            monitor,
-            resync=parts.resync,
-            app_unit=parts.app_unit,
-            health_unit=parts.health_unit,
-            observer=parts.observer,
-            preview=PreviewAddress(name, self.systemd, self.command),
-            recall=parts.recall,
-            standby=parts.standby,
-            timers=parts.timers,
-            router=parts.router,
-            waiting=Waiting(emit=events.emit, wake_after=loop.wake_after, lasted=parts.resync.invalidate),
-            wake_after=loop.wake_after,
+        members.add(name, recorder, lifecycle, loop.wake)
+        reconciler = self._reconciler(
+            name, members, recorder, lifecycle, cleanup, analysis, monitor, parts=parts, events=events, loop=loop
         )
         return Controller(
             name,
+            members,
             loop,
             recorder,
             lifecycle,
@@ -164,21 +160,70 @@ class ControllerFactory:
             changed=changed,
         )
 
+    def _reconciler(
+        self,
+        name: str,
+        members: Members,
+        recorder: Recorder,
+        lifecycle: Lifecycle,
+        cleanup: Cleanup,
+        analysis: Analysis,
+        monitor: ProbationMonitor,
+        *,
+        parts: _Instances,
+        events: Events,
+        loop: ControlLoop,
+    ) -> Reconciler:
+        return Reconciler(
+            name,
+            members,
+            recorder,
+            self._preparation(name, recorder),
+            ReleaseGuard(name, self.workers),
+            lifecycle,
+            self._completion(name, members, recorder, lifecycle, cleanup, parts.timers, events, loop),
+            analysis,
+            monitor,
+            resync=parts.resync,
+            app_unit=parts.app_unit,
+            health_unit=parts.health_unit,
+            observer=parts.observer,
+            preview=PreviewAddress(name, self.systemd, self.command),
+            recall=parts.recall,
+            standby=parts.standby,
+            timers=parts.timers,
+            router=parts.router,
+            waiting=Waiting(emit=events.emit, wake_after=loop.wake_after, lasted=parts.resync.invalidate),
+            wake_after=loop.wake_after,
+        )
+
     def _preparation(self, name: str, recorder: Recorder) -> Preparation:
         resources = ResourceReader(name, self.systemd, self.history)
         return Preparation(name, recorder, self.deployment, self.workers, resources)
 
     def _completion(
         self,
+        name: str,
+        members: Members,
         recorder: Recorder,
         lifecycle: Lifecycle,
         cleanup: Cleanup,
         timers: Timers,
-        *,
-        emit: Emit,
-        wake: Callable[[], None],
+        events: Events,
+        loop: ControlLoop,
     ) -> Completion:
-        return Completion(recorder, lifecycle, self.deployment, self.hooks, cleanup, timers, emit=emit, wake=wake)
+        return Completion(
+            name,
+            members,
+            recorder,
+            lifecycle,
+            self.deployment,
+            self.hooks,
+            cleanup,
+            timers,
+            emit=events.emit,
+            wake=loop.wake,
+        )
 
     def _cleanup(self, name: str, parts: _Instances) -> Cleanup:
         return Cleanup(

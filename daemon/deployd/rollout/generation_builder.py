@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from deployd.errors import DeploydError, StateError
-from deployd.model.app import App
+from deployd.model.app import OTHERS, App, combined
 from deployd.model.event import EventName
 from deployd.model.generation import Cause, Generation, Result
 from deployd.rollout.generations import Generations
@@ -26,6 +26,24 @@ from deployd.units.deployment import Deployment
 
 Report = Callable[[str, EventName, dict[str, Any]], None]
 """(app, event, fields): reports one event of an app."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A generation to build. `again` is an earlier one that starts the very same process, of a release that has not
+    changed since; only the contents of environment files and credentials may differ."""
+
+    app: App
+    cause: Cause
+    again: Generation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """The digest of the release of a generation whose files are written, and the fingerprint of its process."""
+
+    digest: str
+    fingerprint: str
 
 
 class GenerationBuilder:
@@ -49,43 +67,46 @@ class GenerationBuilder:
         self._hooks = hooks
         self._report = report
 
-    async def build(self, app: App, release: str, cause: Cause, again: Generation | None = None) -> Generation:
-        """Return the generation, which is not in the history yet.
-
-        `again` is an earlier generation that starts the very same process, of a release that has not changed since;
-        only the contents of environment files and credentials may differ.
-        Raises Refused, StateError and SystemdError.
+    async def build(self, wanted: Sequence[Wanted], release: str) -> tuple[Generation, ...]:
+        """Return the generations of an app and of its process types, which have one number and are not in the history
+        yet. The app comes first; only it has hooks. Raises Refused, StateError and SystemdError.
         """
-        app = self._generations.learned(app)
+        wanted = [replace(item, app=self._generations.learned(item.app)) for item in wanted]
+        app, cause = wanted[0].app, wanted[0].cause
         with self._hooks.ahead(app, cause):
             number = self._history.next_number(app.name)
             try:
-                digest, fingerprint = await self._write(app, release, number, cause, again)
+                written = [await self._write(item, release, number) for item in wanted]
                 if await self._ran_hooks(app, release, number, cause):
                     # Hooks take their time and may write into the release.
-                    digest, fingerprint = await self._write(app, release, number, cause, again)
+                    written = [await self._write(item, release, number) for item in wanted]
             except DeploydError:
-                self._remove(app.name, number)
+                for item in wanted:
+                    self._remove(item.app.name, number)
                 raise
-        return Generation(
-            app=app.name,
-            number=number,
-            release=release,
-            settings=app,
-            fingerprint=fingerprint,
-            cause=cause,
-            result=Result.RUNNING,
-            reason="",
-            started=time.time(),
-            contents=digest,
+        others = [(item.app.process, its.fingerprint) for item, its in zip(wanted[1:], written[1:], strict=True)]
+        fingerprints = [combined(written[0].fingerprint, others), *(item.fingerprint for item in written[1:])]
+        return tuple(
+            Generation(
+                app=item.app.name,
+                number=number,
+                release=release,
+                settings=item.app,
+                fingerprint=fingerprint,
+                cause=item.cause,
+                result=Result.RUNNING,
+                reason="",
+                started=time.time(),
+                contents=its.digest,
+            )
+            for item, its, fingerprint in zip(wanted, written, fingerprints, strict=True)
         )
 
-    async def _write(
-        self, app: App, release: str, number: int, cause: Cause, again: Generation | None
-    ) -> tuple[str, str]:
-        """Verify the units and write the generation's files. Returns the digest of the release and the fingerprint."""
+    async def _write(self, wanted: Wanted, release: str, number: int) -> _Written:
+        """Verify the units and write the generation's files."""
+        app, again = wanted.app, wanted.again
         if again is not None:
-            digest, fingerprint = again.contents, again.fingerprint
+            digest, fingerprint = again.contents, again.fingerprint.partition(OTHERS)[0]
             its = again.settings
             if (app.environment_contents, app.credentials) != (its.environment_contents, its.credentials):
                 fingerprint = app.fingerprint(release, digest)
@@ -93,11 +114,11 @@ class GenerationBuilder:
             digest = await self._releases.digest(app, release)
             fingerprint = app.fingerprint(release, digest)
         goal = self._generations.goal(app, number, fingerprint)
-        if cause is Cause.RESTART:
+        if wanted.cause is Cause.RESTART:
             goal = replace(goal, same=frozenset())  # it adopts no instances
         await self._deployment.prepare(app, goal, release)
         await self._releases.keep_credentials(app)
-        return digest, fingerprint
+        return _Written(digest, fingerprint)
 
     async def _ran_hooks(self, app: App, release: str, number: int, cause: Cause) -> bool:
         """Run the before hooks; True if there are any."""

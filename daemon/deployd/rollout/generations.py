@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployd.errors import InvalidRequest, Refused
+from deployd.errors import InvalidRequest, Refused, StateError
 from deployd.model import advice
 from deployd.model.app import App
 from deployd.model.fleet import FleetRequest
@@ -22,6 +22,15 @@ class Generations:
         """Return the current generation of an app, or None if it is not deployed."""
         number = self._history.current(name)
         return None if number is None else self._history.generation(name, number)
+
+    def application(self, name: str) -> str:
+        """Return the app of which `name` is a process type, or `name` itself."""
+        try:
+            newest = next(iter(self._history.entries(name, 1)), None)
+            settings = None if newest is None else self._history.settings(name, newest.number)
+        except StateError:
+            return name
+        return name if settings is None else settings.application
 
     def last_applied(self, name: str) -> Generation | None:
         """Return the newest generation that went live or was aborted, with the record of the app file.

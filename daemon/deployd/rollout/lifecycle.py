@@ -118,6 +118,10 @@ class Lifecycle:
     def finish(self, active: ActiveRollout, result: Result, reason: str) -> None:
         """End the active rollout with its result."""
         self._recorder.finish(active, result, reason)
+        self.ended()
+
+    def ended(self) -> None:
+        """Clean up after a rollout whose result is recorded."""
         self._analysis.end()
         self._observer.stop_probes()
         self._moved()  # the next turn updates routing and standby

@@ -25,6 +25,7 @@ from deployd.model.instance import Instance
 from deployd.model.rollout import Pause, Phase
 from deployd.plan import judge
 from deployd.plan.health import Health, health, serving, why_down
+from deployd.plan.in_step import Move
 from deployd.plan.planner import Plan, Verdict, World, plan
 from deployd.plan.transitions import Event
 from deployd.plan.waits import waits
@@ -32,6 +33,7 @@ from deployd.rollout.active import ActiveRollout, Aim, snapshot
 from deployd.rollout.analysis import Analysis
 from deployd.rollout.completion import Completion
 from deployd.rollout.lifecycle import Lifecycle
+from deployd.rollout.members import Members
 from deployd.rollout.pauses import hold_reason
 from deployd.rollout.preparation import Preparation
 from deployd.rollout.probation import ProbationMonitor
@@ -42,10 +44,15 @@ from deployd.routing import Router
 
 
 class Reconciler:
-    """Makes the turns of one app. `wake_after` has the loop make another turn in so many seconds at the latest."""
+    """Makes the turns of `name`, which is one of `members`.
+
+    `wake_after` has the loop make another turn in so many seconds at the latest.
+    """
 
     def __init__(
         self,
+        name: str,
+        members: Members,
         recorder: Recorder,
         preparation: Preparation,
         guard: ReleaseGuard,
@@ -66,6 +73,8 @@ class Reconciler:
         waiting: Waiting,
         wake_after: Callable[[float], None],
     ) -> None:
+        self._name = name
+        self._members = members
         self._recorder = recorder
         self._preparation = preparation
         self._guard = guard
@@ -89,14 +98,21 @@ class Reconciler:
 
     async def reconcile(self) -> None:
         """Make one turn. Without an active rollout it only observes, and starts crashed instances again."""
+        try:
+            await self._turn()
+        finally:
+            self._members.show(self._name)
+
+    async def _turn(self) -> None:
         await self._resync.refresh()
         active = self._recorder.active
-        going = active is not None and await self._is_ready(active)
+        going = active is not None and await self._follows(active) and await self._is_ready(active)
         await self._route(active)
         await self._show_preview(active)
         # Nothing is awaited from here to the plan: it must be made for the present state.
         rollout = self._recorder.rollout
-        seen = self._observer.update(busy=rollout is not None and not rollout.suspended)
+        is_waiting = active is not None and not active.has_begun and active.rollout.phase is Phase.ROLLING
+        seen = self._observer.update(busy=rollout is not None and not rollout.suspended and not is_waiting)
         failure = self._analysis.update(active if going else None, seen)
         self._probation.update(seen, Timestamp.now(), rolling=rollout is not None)
         if active is not None and not going:
@@ -111,6 +127,10 @@ class Reconciler:
         now = Timestamp.now()
         result = plan(active.aim.goal, World(seen, active.rollout.passed), now.monotonic)
         self._recorder.planned(active, result, seen, now)
+        if result.verdict is not Verdict.DONE:
+            active.settled = None
+        if self._members.are_several:
+            active.note_arrival(seen, result)
         self._probe(active, active.aim, seen, now)
         self._waiting.update(waits(active.aim.goal, seen, result.passed, now.monotonic), now.monotonic)
         match result.verdict:
@@ -133,9 +153,29 @@ class Reconciler:
                 else:
                     await self._act(active, active.aim, result, seen, now)
 
+    async def _follows(self, active: ActiveRollout) -> bool:
+        """True if the rollout may continue: no other process type comes first, is paused or rolled back."""
+        step = self._members.step(self._name)
+        match step.move:
+            case Move.WAIT:
+                if self._app_unit.is_up():
+                    active.note_up()
+                return False
+            case Move.FAIL:
+                await self._lifecycle.fail(active, self._members.failure(self._name, step))
+                return False
+            case Move.ABORT | Move.PAUSE:
+                event = Event.ABORT if step.move is Move.ABORT else Event.PAUSE
+                self._lifecycle.advance(active, event, self._members.reason(self._name, step))
+                return False
+        if active.target.settings.after and not active.has_begun:
+            active.restart_clock(Timestamp.now())  # its deadline does not count while others come first
+        active.begun = True
+        return True
+
     def _must_compare_at_end(self, active: ActiveRollout, aim: Aim) -> bool:
         """True if the release may have been replaced since the last start. After hooks may write into it."""
-        ending = active.rollout.phase is Phase.ROLLING and active.after_hooks is None
+        ending = active.rollout.phase is Phase.ROLLING and active.after_hooks is None and active.settled is None
         return ending and self._guard.is_due_at_end(aim.goal.generation)
 
     async def _find(self, active: ActiveRollout, aim: Aim, result: Plan, seen: tuple[Instance, ...]) -> None:

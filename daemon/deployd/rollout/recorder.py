@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from deployd.model.action import Action, Freeze, Stop
 from deployd.model.app import App
@@ -20,14 +20,19 @@ from deployd.plan.transitions import Event
 from deployd.rollout.active import ActiveRollout, Aim
 from deployd.rollout.events import Events
 from deployd.rollout.hook_runner import Change
+from deployd.state.ends import Beginning, Ending
 from deployd.state.history import History
 
 
 class Recorder:
-    """Owns the active rollout of `app`. Methods raise StateError if the history cannot be read or written."""
+    """Owns the active rollout of `app`, which may be a process type of the app `application`.
 
-    def __init__(self, app: str, history: History, events: Events) -> None:
+    Methods raise StateError if the history cannot be read or written.
+    """
+
+    def __init__(self, app: str, history: History, events: Events, application: str = "") -> None:
         self._app = app
+        self._application = application or app
         self._history = history
         self._events = events
         self.active: ActiveRollout | None = None
@@ -57,6 +62,12 @@ class Recorder:
         live = self.live()
         return live.settings if live is not None else None
 
+    def retire(self) -> None:
+        """Note that a process type has no current generation any more, if it has one."""
+        if self._history.current(self._app) is not None:
+            self._history.retire(self._app)
+            self._settings = None
+
     def find_aim(self, active: ActiveRollout, now: Timestamp) -> Aim:
         """Return what the present phase of the active rollout has to reach."""
         return active.find_aim(self._history, now)
@@ -78,18 +89,32 @@ class Recorder:
 
     def begin(self, generation: Generation, holds: tuple[Hold, ...]) -> None:
         """Make a rollout to `generation` the active one; it supersedes the active one, if there is one."""
-        now, old = Timestamp.now(), self.active
-        rollout = ActiveRollout.new(generation, holds, now)
+        self.begin_all([Begin(self, generation, holds)])
+
+    def begin_all(self, begins: Sequence[Begin]) -> None:
+        """Begin the rollouts of an app and of its process types: all of them, or none."""
+        now = Timestamp.now()
+        beginnings = [item.recorder.beginning(item.generation, item.holds, now) for item in begins]
+        self._history.begin_together(beginnings, now)
+        for item, beginning in zip(begins, beginnings, strict=True):
+            item.recorder.begun(beginning, now)
+
+    def beginning(self, generation: Generation, holds: tuple[Hold, ...], now: Timestamp) -> Beginning:
+        """Return what the history has to record before :meth:`begun`."""
+        rollout, old = ActiveRollout.new(generation, holds, now), self.active
         if old is None:
-            self._history.begin(generation, rollout)
-        else:
-            reason = f"superseded by generation {generation.number}"
-            old.cancel_after_hooks()
-            self.progress(old)
-            self._history.supersede(old.rollout, reason, generation, rollout, now)
-            self._events.finished(old, Result.SUPERSEDED, reason, old.rollout.lasted(now))
+            return Beginning(generation, rollout)
+        old.cancel_after_hooks()
+        self.progress(old)
+        return Beginning(generation, rollout, old.rollout, f"superseded by generation {generation.number}")
+
+    def begun(self, beginning: Beginning, now: Timestamp) -> None:
+        """Make the recorded rollout the active one."""
+        generation, old = beginning.generation, self.active
+        if old is not None:
+            self._events.finished(old, Result.SUPERSEDED, beginning.reason, old.rollout.lasted(now))
             old.end()
-        active = ActiveRollout(rollout, generation, was_up=old is not None and old.was_up)
+        active = ActiveRollout(beginning.rollout, generation, was_up=old is not None and old.was_up)
         self._follow(active)
         origin = generation.origin
         self._events.started(active, self._history.releases(self._app, [origin]).get(origin) if origin else None)
@@ -156,21 +181,39 @@ class Recorder:
 
     def finish(self, active: ActiveRollout, result: Result, reason: str) -> None:
         """End the active rollout with its result; a success begins the probation of its target."""
-        now, rollout = Timestamp.now(), active.rollout
+        self.finish_all([Finish(self, active, result, reason)])
+
+    def finish_all(self, ends: Sequence[Finish]) -> None:
+        """End active rollouts of an app and of its process types: all of them, or none."""
+        now = Timestamp.now()
+        endings = [item.recorder.ending(item.active, item.result, item.reason, now) for item in ends]
+        self._history.finish_together(endings, now)
+        for item, ending in zip(ends, endings, strict=True):
+            item.recorder.ended(item.active, ending, now)
+
+    def ending(self, active: ActiveRollout, result: Result, reason: str, now: Timestamp) -> Ending:
+        """Return what the history has to record before :meth:`ended`."""
         reason = active.result_reason(reason)
         self.progress(active)
-        following = self._probation(active, result, reason, now)
-        self._history.finish(rollout, result, reason, now, following)
+        return Ending(active.rollout, result, reason, self._probation(active, result, reason, now))
+
+    def ended(self, active: ActiveRollout, ending: Ending, now: Timestamp) -> None:
+        """Report the recorded result of the active rollout, of which there is none any more."""
         self._follow(None)
-        watched = following if result is Result.SUCCEEDED else None
-        self._events.finished(active, result, reason, rollout.lasted(now), watched)  # whatever fails after it
+        watched = ending.probation if ending.result is Result.SUCCEEDED else None
+        lasted = ending.rollout.lasted(now)
+        self._events.finished(active, ending.result, ending.reason, lasted, watched)  # whatever fails after it
         active.end()
 
     def _probation(self, active: ActiveRollout, result: Result, reason: str, now: Timestamp) -> Probation | None:
         """Return the probation of the generation that is live once the active rollout has ended with this result."""
         target, before = active.target, self._history.probation(self._app)
         if result is Result.SUCCEEDED:
-            return probation.begun(target, self._history.past(self._app), before, active.rollout.lasted(now), now)
+            # A process type returns to where its app returns.
+            whole = self._history.generation(self._application, target.number) or target
+            past, lasted = self._history.past(self._application), active.rollout.lasted(now)
+            found = probation.begun(whole, past, before, lasted, now)
+            return None if found is None else replace(found, app=self._app)
         if before is not None and not before.failed and target.cause is Cause.WATCH:
             # One automatic step at most.
             why = f"{target.reason}; generation {before.generation} stays live: generation {target.number} ended"
@@ -180,3 +223,22 @@ class Recorder:
     def _follow(self, active: ActiveRollout | None) -> None:
         self.active, self._live = active, None
         self._events.follow(active)
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """A generation to which the rollout of one app or process type begins, with its steps."""
+
+    recorder: Recorder
+    generation: Generation
+    holds: tuple[Hold, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The result with which an active rollout ends."""
+
+    recorder: Recorder
+    active: ActiveRollout
+    result: Result
+    reason: str

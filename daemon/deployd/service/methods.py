@@ -156,8 +156,10 @@ def app_writers(
         "Apply": apply,
         "Rollout": rollout,
         "Rollback": rollback,
-        "Restart": lambda app, options: requests.restart(app, **_checked(options, supersede=bool)),
-        "Scale": lambda app, instances, options: requests.scale(app, instances, **_checked(options, supersede=bool)),
+        "Restart": lambda app, options: requests.restart(app, **_checked(options, supersede=bool, process=str)),
+        "Scale": lambda app, instances, options: requests.scale(
+            app, instances, **_checked(options, supersede=bool, process=str)
+        ),
         "Pause": control.pause,
         "Resume": control.resume,
         "Abort": lambda app, options: control.abort(app, **_checked(options, past_irreversible=bool)),

@@ -12,20 +12,21 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from deployd.errors import StateError
-from deployd.model.app import App
+from deployd.model.app import OTHERS, App
 from deployd.model.clock import Timestamp
 from deployd.model.crashes import Crash, Crashes
 from deployd.model.failure import Failure
 from deployd.model.generation import Entry, Generation, Result
 from deployd.model.probation import Probation
 from deployd.model.rollout import Rollout
-from deployd.state import crashes, probations, rows, totals
+from deployd.state import crashes, ends, probations, rows, totals
 from deployd.state.damage import described
+from deployd.state.ends import Beginning, Ending
 from deployd.state.pins import Pins
 from deployd.state.records import Records, SettingsNow
 from deployd.state.repair import TABLES
@@ -126,7 +127,9 @@ class History:
 
     def same(self, app: str, fingerprint: str) -> frozenset[int]:
         """Return the generations that start an identical process."""
-        found = self._read("SELECT number FROM generations WHERE app = ? AND fingerprint = ?", app, fingerprint)
+        process = fingerprint.partition(OTHERS)[0]
+        query = "SELECT number FROM generations WHERE app = ?1 AND (fingerprint = ?2 OR fingerprint GLOB ?2 || ?3)"
+        found = self._read(query, app, process, f"{OTHERS}*")
         return frozenset(int(number) for (number,) in found)
 
     def rollout(self, app: str) -> Rollout | None:
@@ -163,16 +166,31 @@ class History:
 
     def begin(self, generation: Generation, rollout: Rollout) -> None:
         """Add a new generation and its rollout, in one transaction."""
-        with self._records.written(generation, rollout), self._write(generation.app) as db:
-            rows.put_generation(db, generation)
-            rows.put_rollout(db, rollout)
+        self.begin_together([Beginning(generation, rollout)], Timestamp.now())
 
-    def deployed(self, generation: Generation) -> None:
-        """Add a generation that needed no rollout and make it the current one."""
-        with self._write(generation.app) as db:
-            rows.put_generation(db, generation)
-            rows.put_current(db, generation.app, generation.number)
-        self.source.record(generation.app, generation.number)
+    def begin_together(self, beginnings: Sequence[Beginning], now: Timestamp) -> None:
+        """Add generations and their rollouts in one transaction: those of an app, first, and of its process types.
+
+        There is always at most one rollout of each.
+        """
+        with contextlib.ExitStack() as stack:
+            for item in beginnings:
+                stack.enter_context(self._records.written(item.generation, item.rollout))
+            db = stack.enter_context(self._write(beginnings[0].generation.app))
+            for item in beginnings:
+                ends.begin(db, item, now)
+        for item in beginnings:
+            if item.superseded is not None:
+                self.source.record(item.superseded.app, item.superseded.target)
+
+    def deployed(self, *generations: Generation) -> None:
+        """Add a generation that needed no rollout, of an app and of its process types, and make it the current one."""
+        with self._write(generations[0].app) as db:
+            for item in generations:
+                rows.put_generation(db, item)
+                rows.put_current(db, item.app, item.number)
+        for item in generations:
+            self.source.record(item.app, item.number)
 
     def move(self, rollout: Rollout) -> None:
         """Store another phase or reason of the rollout."""
@@ -204,18 +222,19 @@ class History:
 
         `probation` is that of the generation that is current from now on.
         """
-        with self._write(rollout.app) as db:
-            _finish(db, rollout, result, reason, now)
-            probations.put(db, rollout.app, probation)
-        self.source.record(rollout.app, rollout.target)
+        self.finish_together([Ending(rollout, result, reason, probation)], now)
+
+    def finish_together(self, endings: Sequence[Ending], now: Timestamp) -> None:
+        """End rollouts in one transaction: those of an app and of its process types."""
+        with self._write(endings[0].rollout.app) as db:
+            for item in endings:
+                ends.finish(db, item, now)
+        for item in endings:
+            self.source.record(item.rollout.app, item.rollout.target)
 
     def supersede(self, old: Rollout, reason: str, generation: Generation, rollout: Rollout, now: Timestamp) -> None:
         """Replace the rollout `old` by a newer one, in one transaction: there is always exactly one."""
-        with self._records.written(generation, rollout), self._write(old.app) as db:
-            _finish(db, old, Result.SUPERSEDED, reason, now)
-            rows.put_generation(db, generation)
-            rows.put_rollout(db, rollout)
-        self.source.record(old.app, old.target)
+        self.begin_together([Beginning(generation, rollout, old, reason)], now)
 
     def saw(self, app: str, generation: int, instance: int, invocation_id: str, boot: float | None = None) -> None:
         """Record the invocation ID of an instance, and in `boot` the seconds until it was ready, once it is.
@@ -312,19 +331,14 @@ class History:
                 (app, INVOCATIONS),
             )
 
+    def retire(self, app: str) -> None:
+        """Note that a process type has no current generation any more; its generations stay for rollbacks."""
+        with self._write(app) as db:
+            rows.put_current(db, app, None)
+            probations.put(db, app, None)
+
     def forget(self, app: str) -> None:
         """Remove all rows of an app."""
         with self._write(app) as db:
             for table, column in TABLES:
                 db.execute(f"DELETE FROM {table} WHERE {column} = ?", (app,))  # noqa: S608 - names from above
-
-
-def _finish(db: sqlite3.Connection, rollout: Rollout, result: Result, reason: str, now: Timestamp) -> None:
-    lasted = rollout.lasted(now)
-    db.execute(
-        "UPDATE generations SET result = ?, reason = ?, finished = ?, duration = ? WHERE app = ? AND number = ?",
-        (result, reason, now.wall, lasted, rollout.app, rollout.target),
-    )
-    totals.add(db, rollout.app, result, seconds=lasted)
-    db.execute("DELETE FROM rollouts WHERE app = ?", (rollout.app,))
-    rows.put_current(db, rollout.app, rollout.target if result is Result.SUCCEEDED else rollout.origin)

@@ -1,7 +1,7 @@
 """The journal: logging with fields (to stderr outside systemd), and a reader.
 
-Entries about an app have DEPLOYD_APP and, where they apply, DEPLOYD_GENERATION, DEPLOYD_INSTANCE, UNIT and a MESSAGE_ID
-that packaging/catalog explains (journalctl -x).
+Entries about an app have DEPLOYD_APP and, where they apply, DEPLOYD_PROCESS, DEPLOYD_GENERATION, DEPLOYD_INSTANCE, UNIT
+and a MESSAGE_ID that packaging/catalog explains (journalctl -x).
 """
 
 from __future__ import annotations
@@ -110,12 +110,15 @@ def fields(app: str, event: EventName, data: dict[str, Any], names: JournalField
         found["DEPLOYD_REASON"] = str(data["reason"])
     if data.get("instance"):
         found["DEPLOYD_INSTANCE"] = str(data["instance"])
-        found[names.about_unit] = unit_name.instance(app, data["instance"])
+        found[names.about_unit] = unit_name.instance(_subject(app, data), data["instance"])
+    if data.get("process"):
+        found["DEPLOYD_PROCESS"] = str(data["process"])
     return found
 
 
 def sentence(app: str, event: EventName, data: dict[str, Any]) -> str:
     """Return the message of an event."""
+    app = _subject(app, data)
     reason = f": {data['reason']}" if data.get("reason") else ""
     match event:
         case EventName.STARTED:
@@ -152,6 +155,11 @@ def sentence(app: str, event: EventName, data: dict[str, Any]) -> str:
             return f"{app}: {what}{reason}"
         case _:
             return f"{app}: {event}{reason}"
+
+
+def _subject(app: str, data: dict[str, Any]) -> str:
+    """Return the name of the app, or of the process type, that an event is about."""
+    return f"{app}.{data['process']}" if data.get("process") else app
 
 
 def _ended(data: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import posixpath
 import re
 from collections.abc import Iterable
 
-from deployd.model.app import CAPTURED, App, Mode
+from deployd.model.app import CAPTURED, WEB, App, Mode
 from deployd.model.credential import FILE, id_of, path_of
 from deployd.model.timer import Timer
 from deployd.units.text import port_mode
@@ -150,7 +150,8 @@ esac
 def _environment(app: App, number: int, release_dir: str, *more: tuple[str, str]) -> str:
     """Return the environment file. It is read last: [environment] overrides environment_files, DEPLOYD_* all."""
     ours = (
-        ("DEPLOYD_APP", app.name),
+        ("DEPLOYD_APP", app.application),
+        ("DEPLOYD_PROCESS", app.process or WEB),
         ("DEPLOYD_GENERATION", str(number)),
         ("DEPLOYD_RELEASE", release_dir),
         *more,

@@ -34,7 +34,8 @@ class Unit:
 
 def header(app: App, scope: Scope) -> str:
     """Return the first line of all units of an app."""
-    return f"{HEADER}{scope.apps / f'{app.name}.toml'}. Do not edit; changes belong in the app file or in a drop-in."
+    file = scope.apps / f"{app.application}.toml"
+    return f"{HEADER}{file}. Do not edit; changes belong in the app file or in a drop-in."
 
 
 def signal_number(name: str) -> int:

@@ -1,0 +1,131 @@
+"""Process types on a real host: rolled out with the app, rolled back with it, added, removed, stopped and started."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.host.stage import APP, PORT, Json, Stage
+
+WORKER = '''\
+"""A worker: good, crash (at once) or dies (when told to by the file below)."""
+
+import os
+import signal
+import socket
+import threading
+from pathlib import Path
+
+if Path("worker-mode").read_text().strip() == "crash":
+    raise SystemExit(3)
+stopping = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+    notify.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+print("at work for", os.environ["DEPLOYD_APP"], os.environ["DEPLOYD_PROCESS"], flush=True)
+stopping.wait()
+'''
+TYPE = {"exec": ["/usr/bin/python3", "worker.py"], "instances": 2}
+
+
+def release(stage: Stage, version: str, worker: str = "good", **options: object) -> str:
+    files = {"worker.py": WORKER, "worker-mode": worker}
+    return stage.release(version, files=files, **options)  # type: ignore[arg-type]
+
+
+def deploy(stage: Stage, **process: object) -> None:
+    stage.configure(release=release(stage, "v1"), instances=2, process=process or {"worker": TYPE})
+    ended = stage.change("apply")
+    assert (ended.status, ended.result) == (0, "succeeded"), ended
+
+
+def of_type(stage: Stage, process: str = "worker") -> dict[int, tuple[int, str]]:
+    """Return the generation and the invocation of each ready instance of a process type."""
+    found: Json = stage.status()["processes"].get(process, {"instances": []})
+    return {
+        item["instance"]: (item["generation"], item["invocation_id"]) for item in found["instances"] if item["ready"]
+    }
+
+
+def generations(stage: Stage) -> tuple[set[int], set[int]]:
+    """Return the generations of the instances of the app and of its workers."""
+    return {ran.generation for ran in stage.invocations().values()}, {made for made, _ in of_type(stage).values()}
+
+
+def test_they_are_rolled_out_together_and_rolled_back_together(stage: Stage) -> None:
+    deploy(stage)
+    assert generations(stage) == ({1}, {1})
+    assert stage.systemctl("is-active", f"{APP}.worker@1.service").stdout.strip() == "active"
+    with stage.load() as load:
+        ended = stage.rollout(release(stage, "v2"))
+        assert (ended.status, ended.result) == (0, "succeeded"), ended
+        assert generations(stage) == ({2}, {2})
+        workers = [event for event in ended.events if event.get("process") == "worker"]
+        assert {event["event"] for event in workers} == {"instance"}
+        ready = [index for index, event in enumerate(ended.events) if event.get("state") == "ready"]
+        first = next(index for index, event in enumerate(ended.events) if event in workers)
+        assert sum(index < first for index in ready) == 2  # all of the app's, before a worker is started
+
+        before = stage.invocations(), of_type(stage)
+        ended = stage.rollout(release(stage, "bad", "crash"))
+        assert (ended.status, ended.result) == (1, "rolled-back"), ended
+        assert ended.reason.startswith("worker: instance 1 exited with status 3 before it was ready"), ended.reason
+        assert of_type(stage) == before[1]
+        assert generations(stage) == ({2}, {2})
+        assert [event["event"] for event in ended.events].count("finished") == 1
+        record = load.stop()
+    assert record.failed == (), record.failed
+    assert stage.get()["version"] == "v2"
+    newest = stage.history()[0]
+    assert (newest["result"], newest["reason"]) == ("rolled-back", ended.reason)
+
+    ended = stage.change("rollback", "--to", "1")
+    assert (ended.result, generations(stage)) == ("succeeded", ({4}, {4})), ended
+
+
+def test_types_come_and_go_with_generations(stage: Stage) -> None:
+    deploy(stage)
+    clock = {"exec": ["/usr/bin/python3", "worker.py"], "after": []}
+    stage.configure(process={"clock": clock})
+    assert stage.change("apply").result == "succeeded"
+    gone = f"{APP}.worker.service"
+    stage.machine.wait_for(lambda: stage.show(gone, "LoadState")["LoadState"] == "not-found", what="workers to stop")
+    assert sorted(stage.status()["processes"]) == ["clock"]
+    assert len(of_type(stage, "clock")) == 1
+
+    stage.configure(process={"clock": clock, "worker": TYPE}, release=release(stage, "bad", "crash"))
+    ended = stage.rollout()
+    assert ended.result == "rolled-back", ended
+    assert sorted(stage.status()["processes"]) == ["clock"]
+    assert stage.show(gone, "LoadState")["LoadState"] == "not-found"
+
+    ended = stage.change("rollback", "--to", "1")
+    assert ended.result == "succeeded", ended
+    assert len(of_type(stage)) == 2
+    stage.machine.wait_for(lambda: sorted(stage.status()["processes"]) == ["worker"], what="the clock to stop")
+
+    assert stage.deployd("remove", APP).returncode == 0
+    assert stage.systemctl("list-units", "--all", f"{APP}*", check=False).stdout.count(APP) == 0
+
+
+def test_stop_start_and_reboot_reach_all_types(own_stage: Stage) -> None:
+    stage = own_stage
+    deploy(stage)
+    stage.systemctl("stop", APP)
+    assert (stage.invocations(), of_type(stage)) == ({}, {})
+    stage.systemctl("start", APP)
+    stage.machine.wait_for(lambda: len(of_type(stage)) == 2 == len(stage.invocations()), what="all instances")
+    stage.machine.reboot()
+    stage.machine.wait_for(lambda: len(of_type(stage)) == 2 == len(stage.invocations()), what="all after the boot")
+    assert stage.get(port=PORT)["version"] == "v1"
+
+
+@pytest.mark.parametrize("after", ["starting", "ready"])
+def test_a_daemon_that_is_killed_continues_with_all_types(stage: Stage, after: str) -> None:
+    deploy(stage)
+    begun = stage.begin("rollout", "--release", release(stage, "v2"))
+    begun.until("instance", process="worker", state=after)
+    stage.machine.run(["systemctl", "kill", "--signal=KILL", "deployd"])
+    ended = begun.end()
+    assert (ended.status, ended.result) == (0, "succeeded"), ended
+    assert generations(stage) == ({2}, {2})
+    assert [item["result"] for item in stage.history()] == ["succeeded", "succeeded"]

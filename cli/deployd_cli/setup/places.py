@@ -63,6 +63,15 @@ class Scope:
 
 UNITS = "{prefix}/lib/systemd/system"
 SHARE = "{prefix}/share"
+COLLECTION = (
+    "plugins/modules",
+    "plugins/module_utils",
+    "roles/rollout/tasks",
+    "roles/rollout/defaults",
+    "roles/rollout/meta",
+    "meta",
+)
+"""The directories of the Ansible collection."""
 SYSTEM_PLACES = (
     # For the user managers of all users, who enable it. First, because * stands for / as well.
     Place("units/user/org.*.service", f"{SHARE}/dbus-1/services"),
@@ -78,6 +87,8 @@ SYSTEM_PLACES = (
     Place("integrations/*", f"{SHARE}/deployd/integrations"),
     Place("packaging/examples/*", f"{SHARE}/deployd/examples"),
     Place("packaging/grafana/*", f"{SHARE}/deployd/grafana"),
+    *(Place(f"packaging/ansible/{part}/*", f"{SHARE}/deployd/ansible/{part}") for part in COLLECTION),
+    Place("packaging/ansible/*", f"{SHARE}/deployd/ansible"),
     Place("packaging/cockpit/*", f"{SHARE}/cockpit/deployd"),
     Place("packaging/completions/deployd.bash", f"{SHARE}/bash-completion/completions", "deployd"),
     Place("packaging/completions/*.fish", f"{SHARE}/fish/vendor_completions.d"),

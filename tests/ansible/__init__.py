@@ -1,0 +1,1 @@
+"""The Ansible collection, with the Ansible of Debian."""

@@ -40,6 +40,7 @@ CANARY = typer.Option(
     help="Pause when N new instances, or enough for P% of new connections, are ready alongside the old ones.",
     show_default=False,
 )
+PREVIEW = typer.Option(False, "--preview", help="Wait first with one new instance that no client reaches.")
 SUPERSEDE = typer.Option(False, "--supersede", help="Replace a rollout that is in progress.")
 PAST_IRREVERSIBLE = typer.Option(
     False, "--past-irreversible", help="Roll back even past a generation that is marked irreversible."

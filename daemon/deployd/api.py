@@ -124,8 +124,16 @@ class Client:
     async def units(self, app: str, *, timeout: float = FILES_TIMEOUT) -> Json:
         return json_object(*await self._call(app, "Units", timeout=timeout))
 
-    async def plan(self, app: str, *, release: str = "", canary: float = 0, timeout: float = FILES_TIMEOUT) -> Json:
-        options = _options(release=release, canary=canary)
+    async def plan(
+        self,
+        app: str,
+        *,
+        release: str = "",
+        canary: float = 0,
+        preview: bool = False,
+        timeout: float = FILES_TIMEOUT,
+    ) -> Json:
+        options = _options(release=release, canary=canary, preview=preview)
         return json_object(*await self._call(app, "Plan", "a{sv}", [options], timeout=timeout))
 
     async def file_changes(self, app: str, *, timeout: float = PATIENCE) -> Json:

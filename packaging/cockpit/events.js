@@ -24,6 +24,7 @@ const SENTENCES = {
     waiting: event => `waits${because(event)}`,
     listener: event => `${which(event)}${because(event)}`,
     hook: event => `hook ${event.hook} ${event.state}: ${[event.command].flat().join(" ")}`,
+    smoke: event => `smoke test ${event.command} of instance ${event.instance} ${event.state}`,
     analysis: event => `analysis ${event.state}${because(event)}`,
     warning: event => event.reason,
     "failed-gate": event => event.reason,

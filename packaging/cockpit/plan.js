@@ -18,7 +18,12 @@ export function steps(plan) {
     return found.map(step => (step.kind === "pause" ? pause(step.action) : replace(step.actions)));
 }
 
-function pause({ new: count, canary, share, ready }) {
+function pause({ new: count, canary, share, ready, preview, smoke }) {
+    if (smoke)
+        return `Run the smoke tests with ${plural(count, "new instance")}, ${ready} ready`;
+    const instances = plural(count, "new instance");
+    if (preview)
+        return `Pause with ${instances} that no client reaches, ${ready} ready, until it is resumed`;
     const weight = share === null ? "" : ` with ${percent(Math.round(share * 1000) / 10)} of new connections`;
     const among = canary ? " alongside all old ones" : "";
     return `Pause with ${plural(count, "new instance")}${among}${weight}, ${ready} ready, until it is resumed`;

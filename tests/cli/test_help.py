@@ -35,7 +35,7 @@ OPTIONS: dict[str, set[str]] = {
     "check": {"--json"},
     "units": {"--diff", "--json"},
     "apply": {"--no-start", "--canary", *ROLLOUT_OPTIONS},
-    "plan": {"--release", "--canary", "--json"},
+    "plan": {"--release", "--canary", "--preview", "--json"},
     "deploy": {"--revision", "--id", "--releases", "--current", "--supersede", "--json"},
     "preview": {"--json"},
     "rollout": {"--release", "--canary", "--preview", *ROLLOUT_OPTIONS},

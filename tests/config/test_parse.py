@@ -40,7 +40,14 @@ def test_every_key_is_read() -> None:
         group="www-data",
         environment=(("KEY", "value"), ("OTHER", "two words")),
         environment_files=("/etc/default/myapp", "-/etc/default/myapp.local"),
-        gate=Gate(90.0, 5.0, GateType.NOTIFY, Probe("/_status?full=1", (), 204, 0.5, 1.0)),
+        gate=Gate(
+            90.0,
+            5.0,
+            GateType.NOTIFY,
+            Probe("/_status?full=1", (), 204, 0.5, 1.0),
+            smoke=(("bin/smoke", "--all"),),
+            smoke_timeout=120.0,
+        ),
         pace=Pace(
             Amount(2),
             Amount(25, percent=True),

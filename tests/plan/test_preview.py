@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from deployd.errors import Refused
 from deployd.model.action import Start
 from deployd.model.app import App, Listen, ListenKind, Routing
+from deployd.model.gate import Gate
+from deployd.model.generation import Cause
 from deployd.model.instance import Instance, State
-from deployd.model.pace import OnFailure
+from deployd.model.pace import Amount, OnFailure, Pace
 from deployd.model.rollout import Hold, Pause, Phase, Rollout
 from deployd.plan.goal import Goal
 from deployd.plan.planner import Verdict, World, plan
-from deployd.plan.preview import preview
+from deployd.plan.preview import preview, smoke_hold
 from deployd.plan.simulation import simulate
 from deployd.plan.transitions import Event, advance
 from deployd.routing import Snapshot
@@ -107,3 +109,39 @@ def tcp(address: str) -> tuple[Listen, ...]:
 
 def unix() -> tuple[Listen, ...]:
     return (Listen(ListenKind.UNIX, "/run/shop.sock"),)
+
+
+SMOKE = Gate(smoke=(("bin/smoke",),))
+ROLLED = {"replaces": True, "adopts": False, "steers": True}
+
+
+def test_where_smoke_tests_run() -> None:
+    steered = replace(STEERED, gate=SMOKE)
+    alongside = Hold(1, canary=True, share=0.0, preview=True, smoke=True)
+    assert smoke_hold(steered, Cause.ROLLOUT, **ROLLED) == alongside
+    assert smoke_hold(STEERED, Cause.ROLLOUT, **ROLLED) is None, "without tests"
+    in_place = replace(steered, pace=Pace(max_surge=Amount(0)))
+    assert smoke_hold(in_place, Cause.ROLLOUT, **ROLLED) == replace(alongside, canary=False)
+    open_to_clients = Hold(1, smoke=True)
+    assert smoke_hold(replace(in_place, instances=1), Cause.ROLLOUT, **ROLLED) == open_to_clients
+    assert smoke_hold(steered, Cause.APPLY, **{**ROLLED, "replaces": False}) == open_to_clients, "the first deployment"
+    shared = replace(steered, routing=Routing.SHARED)
+    assert smoke_hold(shared, Cause.ROLLOUT, **ROLLED) == replace(open_to_clients, canary=True)
+    assert smoke_hold(steered, Cause.ROLLOUT, **{**ROLLED, "steers": False}) == replace(open_to_clients, canary=True)
+
+
+def test_what_is_not_new_is_not_tested() -> None:
+    steered, adopts = replace(STEERED, gate=SMOKE), {**ROLLED, "adopts": True}
+    for cause in Cause:
+        tested = cause in (Cause.APPLY, Cause.ROLLOUT, Cause.RELOAD, Cause.RESTART, Cause.RESTART_PROCESS)
+        assert (smoke_hold(steered, cause, **ROLLED) is not None) == tested, cause
+        assert (smoke_hold(steered, cause, **adopts) is not None) == (cause is Cause.RESTART), cause
+
+
+def test_a_rollout_continues_when_its_tests_have_succeeded() -> None:
+    going = rollout(Phase.ROLLING, Pause.NONE, replace(PREVIEW, smoke=True), Hold(2, canary=True))
+    assert going.tests
+    after = advance(going, Event.TESTED, OnFailure.ROLLBACK)
+    assert isinstance(after, Rollout)
+    assert (after.phase, after.holds, after.tests, after.previewed) == (Phase.ROLLING, going.holds[1:], False, None)
+    assert after.passed == going.passed

@@ -25,18 +25,18 @@ everything = list(product(Phase, Event, OnFailure, (4, None), (False, True)))
 def test_every_event_is_defined_in_every_phase(
     phase: Phase, event: Event, on_failure: OnFailure, origin: int | None, aborted: bool
 ) -> None:
-    rollout = Rollout(
-        "shop", origin, 5, phase, aborted=aborted, pause=Pause.HELD if phase is Phase.PAUSED else Pause.NONE
-    )
+    pause = Pause.HELD if phase is Phase.PAUSED else Pause.NONE
+    holds = (Hold(1, smoke=True),) if event is Event.TESTED else ()
+    rollout = Rollout("shop", origin, 5, phase, aborted=aborted, pause=pause, holds=holds)
     after = advance(rollout, event, on_failure, "why")
     assert (after is None) == ((phase, event) not in TABLE)
     if isinstance(after, Result):
         assert after not in (Result.RUNNING, Result.SUPERSEDED)
     elif after is not None:
         paused_on = phase is Phase.PAUSED and event is Event.FAILED and on_failure is OnFailure.PAUSE
-        assert after.phase is not phase or event is Event.CLOSING or paused_on
+        assert after.phase is not phase or event in (Event.CLOSING, Event.TESTED) or paused_on
         assert (after.app, after.origin, after.target) == ("shop", origin, 5)
-        forward = event in (Event.RESUME, Event.CLOSING)
+        forward = event in (Event.RESUME, Event.CLOSING, Event.TESTED)
         assert after.phase is not Phase.ROLLING or forward, "only a resume continues a rollout"
         assert (after.pause is Pause.NONE) == (after.phase is not Phase.PAUSED)
         assert after.aborted == (aborted or event is Event.ABORT)
@@ -53,6 +53,11 @@ def test_without_requests_a_rollout_pauses_or_ends_within_five_moves(events: lis
         moves += after is not None
         at = after or at
     assert moves <= 5
+
+
+def test_only_what_waits_for_tests_is_tested() -> None:
+    assert advance(ROLLING, Event.TESTED, OnFailure.ROLLBACK) is None
+    assert advance(replace(ROLLING, holds=(Hold(1, canary=True),)), Event.TESTED, OnFailure.ROLLBACK) is None
 
 
 def test_a_rollout_that_is_done_has_succeeded() -> None:

@@ -95,7 +95,7 @@ APPLY = "canary, canary_share, start, supersede"
         ("Restart", {"canary": ("u", 1)}, 'unknown option "canary"; known are process, supersede'),
         ("Abort", {"past_irreversible": ("u", 1)}, 'option "past_irreversible" must be of type bool'),
         ("Apply", {"start": ("s", "no")}, 'option "start" must be of type bool'),
-        ("Plan", {"start": ("b", True)}, 'unknown option "start"; known are canary, canary_share, release'),
+        ("Plan", {"start": ("b", True)}, 'unknown option "start"; known are canary, canary_share, preview, release'),
     ],
 )
 def test_unknown_options_are_refused(serve: Serve, member: str, options: dict[str, Any], says: str) -> None:

@@ -14,6 +14,7 @@ from deployd_cli.options import (
     JSON_LINES,
     NO_BLOCK,
     PAST_IRREVERSIBLE,
+    PREVIEW,
     RELEASE,
     SUPERSEDE,
     absolute,
@@ -49,7 +50,6 @@ TOKEN = typer.Option(
     help="Number that grows with each rollout of the fleet; refused if lower than the last one.",
     show_default=False,
 )
-PREVIEW = typer.Option(False, "--preview", help="Wait first with one new instance that no client reaches.")
 INSTANCES = typer.Argument(..., metavar="N", min=0, help="New number of instances.", show_default=False)
 
 

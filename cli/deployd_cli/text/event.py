@@ -62,6 +62,8 @@ def _sentence(event: Mapping[str, Any], app: str) -> str:
             return _because(f"instance {instance} is kept stopped", reason)
         case "hook":
             return hook_words(event)
+        case "smoke":
+            return smoke_words(event)
         case "analysis":
             return _because(f"analysis {text_of(event, 'state', '?')}", reason)
         case "address":
@@ -127,6 +129,13 @@ def hook_words(event: Mapping[str, Any]) -> str:
         return reason if reason.startswith(name) else _because(f"{name}: failed", reason or ending(event))
     took = duration(event.get("duration"))
     return f"{name}: {state}" + (f" after {took}" if took != "-" else "")
+
+
+def smoke_words(event: Mapping[str, Any]) -> str:
+    """Return ``smoke test bin/smoke of instance 5: started``."""
+    name = f"smoke test {command_of(event) or '?'} of instance {text_of(event, 'instance', '?')}"
+    took = duration(event.get("duration"))
+    return f"{name}: {text_of(event, 'state', '?')}" + (f" after {took}" if took != "-" else "")
 
 
 def _figures(event: Mapping[str, Any]) -> list[str]:

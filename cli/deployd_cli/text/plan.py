@@ -32,6 +32,8 @@ def plan_lines(plan: Mapping[str, Any], paint: Paint) -> list[str]:
 
 def _action(action: Mapping[str, Any]) -> str:
     name = text_of(action, "action", "?")
+    if name == "pause" and action.get("smoke") is True:
+        return f"run the smoke tests with {pause_words(action)}"
     if name == "pause":
         return f"pause at {pause_words(action)}"
     sentence = f"{VERBS.get(name, name)} {text_of(action, 'instance', '?')}"

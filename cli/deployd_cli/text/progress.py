@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployd_cli.text.boot import median_boot
-from deployd_cli.text.event import event_line, hook_words, instance_words
+from deployd_cli.text.event import event_line, hook_words, instance_words, smoke_words
 from deployd_cli.text.failure import facts, failure_of, journal_lines
 from deployd_cli.text.paint import STATE_STYLES, Paint
 from deployd_cli.text.readiness import ready_words
@@ -146,6 +146,9 @@ class Progress:
                 self.phase, self.note = "rolling", ""
             case "closing":
                 self.phase, self.note = "closing", reason
+            case "smoke" if self.phase == "rolling":
+                started = event.get("state") == "started"
+                self.note = smoke_words(event).removesuffix(": started") if started else ""
             case "analysis" if self.phase == "rolling":
                 self.note = f"analysis: {reason}" if event.get("state") == "waiting" else ""
             case "warning":

@@ -52,9 +52,12 @@ def waits_of(rollout: Mapping[str, Any]) -> str:
 
 def pause_words(hold: Mapping[str, Any]) -> str:
     """Return where a rollout pauses: ``5 % of new connections, 1 new instance alongside the old``."""
+    new = count(number_of(hold, "new"), "new instance")
+    if hold.get("preview") is True or hold.get("smoke") is True:
+        return f"{new}{' without clients' if hold.get('preview') is True else ''}"
     weight = hold.get("share")
     words = f"{percent_words(weight)} of new connections, " if isinstance(weight, (int, float)) else ""
-    words += count(number_of(hold, "new"), "new instance")
+    words += new
     return f"{words}{' alongside the old' if hold.get('canary') is True else ''}"
 
 
@@ -65,7 +68,7 @@ def percent_words(fraction: float) -> str:
 
 def pauses_of(rollout: Mapping[str, Any]) -> str:
     """Return where the rollout will pause: ``pauses at 1 new instance alongside the old, then at 4 new instances``."""
-    pauses = [pause_words(hold) for hold in dicts_of(rollout, "holds")]
+    pauses = [pause_words(hold) for hold in dicts_of(rollout, "holds") if hold.get("smoke") is not True]
     at_first = rollout.get("pause") == "held"
     if at_first:
         pauses = pauses[1:]

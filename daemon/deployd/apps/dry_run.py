@@ -20,8 +20,10 @@ from deployd.documents.status import dry_run
 from deployd.files.workers import LONG
 from deployd.model.app import App
 from deployd.model.changes import changes
+from deployd.model.generation import Cause
 from deployd.plan import closing
 from deployd.plan import goal as goals
+from deployd.plan import preview as previews
 from deployd.plan.planner import Verdict
 from deployd.rollout.generations import Generations
 from deployd.state.history import History
@@ -70,14 +72,20 @@ class DryRun:
         return await self._pool.run(caller, lambda: self._changes(caller, name))
 
     async def plan(
-        self, caller: Caller, name: str, release: str | None = None, canary: int = 0, canary_share: float = 0.0
+        self,
+        caller: Caller,
+        name: str,
+        release: str | None = None,
+        canary: int = 0,
+        canary_share: float = 0.0,
+        preview: bool = False,
     ) -> Json:
         """Return `deployd plan APP --json`, for the app file's release or for `release`.
 
         Raises AccessDenied, InvalidFile, InvalidRequest, Refused and BusError (LimitsExceeded).
         """
         await self._reader.require_readable(caller, name)
-        return await self._pool.run(caller, lambda: self._plan(caller, name, release, canary, canary_share))
+        return await self._pool.run(caller, lambda: self._plan(caller, name, release, canary, canary_share, preview))
 
     async def _changes(self, caller: Caller, name: str) -> Json:
         self._registry.known(name)
@@ -86,12 +94,15 @@ class DryRun:
         release, current = chosen.stays or chosen.directory or None, self._history.current(name)
         return {"app": name, "generation": current, "release": release, "changes": self._changed(caller, app)}
 
-    async def _plan(self, caller: Caller, name: str, release: str | None, canary: int, share: float) -> Json:
+    async def _plan(
+        self, caller: Caller, name: str, release: str | None, canary: int, share: float, preview: bool
+    ) -> Json:
         controller = self._registry.known(name)
         chosen = await self._chosen(caller, name)
         app, release = chosen.app, chosen.stays if release is None else release
         steers = self._deployment.can_steer(app)
         first = goals.canary(app, canary, share, steers=steers)
+        alone = previews.preview(app, steers=steers) if preview else None
         read = partial(self._pool.workers(caller).run, name)
         await read(release_access.seen_release, caller, app, release)  # fails sooner than the walk below
         real, digest = await read(release_access.seen, caller, app, release, deadline=LONG)
@@ -103,8 +114,12 @@ class DryRun:
         layout = self._deployment.layout(app, goal)
         goal = replace(goal, avoid=layout.avoid, masked=self._deployment.masked(name))
         instances = controller.observe() if controller else ()
-        # The first deployment waits for nothing.
+        # The first deployment waits for smoke tests only.
         holds = goals.holds(app, first, steers=steers) if current is not None else ()
+        begins = alone or previews.smoke_hold(
+            app, Cause.ROLLOUT, replaces=current is not None, adopts=current in goal.same, steers=steers
+        )
+        holds = holds if begins is None else (begins, *holds)
         now = time.monotonic()
         outcome = await simulated(goal, instances, holds, now)
         again = closing.second_pass(outcome, bool(layout.late), layout.holders)

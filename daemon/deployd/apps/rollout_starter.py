@@ -16,7 +16,7 @@ from deployd.model.fleet import FleetRequest
 from deployd.model.generation import Cause, Generation
 from deployd.model.rollout import Hold
 from deployd.plan import goal as goals
-from deployd.plan import preview
+from deployd.plan import preview as previews
 from deployd.rollout.controller import Controller
 from deployd.rollout.generation_builder import GenerationBuilder, Wanted
 from deployd.rollout.reversibility import Reversibility
@@ -49,7 +49,7 @@ class RolloutStarter:
 
     def preview(self, app: App) -> Hold:
         """Return the hold at a preview. Raises Refused."""
-        return preview.preview(app, steers=self._deployment.can_steer(app))
+        return previews.preview(app, steers=self._deployment.can_steer(app))
 
     async def begin(
         self,
@@ -93,8 +93,9 @@ class RolloutStarter:
         waits = generation.origin is not None and not (cause.rolls_back or cause is Cause.SCALE)
         steers = self._deployment.can_steer(generation.settings)
         holds = goals.holds(generation.settings, canary, steers=steers) if waits else ()
-        first = holds if preview is None else (preview, *holds)
-        steps = [first, *([()] * len(app.processes))]
+        first = preview or self._smoke_hold(generation, steers=steers)
+        others = [self._smoke_hold(item, steers=self._deployment.can_steer(item.settings)) for item in generations[1:]]
+        steps = [holds if first is None else (first, *holds), *(() if item is None else (item,) for item in others)]
         controllers[0].begin_together(list(zip(controllers, generations, steps, strict=True)))
         for warning in warnings:
             self._warn(generation, warning)
@@ -133,6 +134,15 @@ class RolloutStarter:
                     f"the rollout of {name} that is under way has the process type {process}, which the new generation"
                     f" has no longer; first roll it back with {advice.deployd()} abort {name}, or wait for its end"
                 )
+
+    def _smoke_hold(self, generation: Generation, *, steers: bool) -> Hold | None:
+        """Return the hold at which the smoke tests run, if there are any."""
+        origin = generation.origin
+        adopts = origin is not None and origin in self._history.same(generation.app, generation.fingerprint)
+        replaces = origin is not None
+        return previews.smoke_hold(
+            generation.settings, generation.cause, replaces=replaces, adopts=adopts, steers=steers
+        )
 
     def _warn(self, generation: Generation, reason: str, lines: Iterable[str] = ()) -> None:
         fields = {"from": generation.origin, "to": generation.number, "reason": reason, "journal": list(lines)}

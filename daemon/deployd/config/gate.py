@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from deployd.config import values
+from deployd.config.pace import commands
 from deployd.config.source import Problem, Table
 from deployd.model.address import is_near
 from deployd.model.app import App, Listen, ListenKind
@@ -32,6 +33,8 @@ def gate(table: Table) -> Gate:
         type=table.get("type", values.choice(GateType), default.type),
         probe=_probe(table.table("probe")) if "probe" in table else None,
         watchdog=table.get("watchdog", values.duration(0, values.DAY), default.watchdog),
+        smoke=table.get("smoke", commands, default.smoke),
+        smoke_timeout=table.get("smoke_timeout", values.duration(0.1, values.DAY), default.smoke_timeout),
         learned="timeout" not in table,
     )
     table.finish(dict.fromkeys(("http", "host", "command", "expect", "interval", "fail_after"), "probe = { … }"))

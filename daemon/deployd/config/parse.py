@@ -38,7 +38,7 @@ LARGEST_ENVIRONMENT = 1024 * 1024
 # Tables of keys that are often written at the top level.
 _TABLE_OF = {
     "timeout": "[gate] or [stop]",
-    **dict.fromkeys(("type", "min_ready", "probe", "watchdog"), "[gate]"),
+    **dict.fromkeys(("type", "min_ready", "probe", "watchdog", "smoke", "smoke_timeout"), "[gate]"),
     **dict.fromkeys(
         ("max_surge", "max_unavailable", "order", "pause_after", "on_failure", "deadline", "irreversible", "hooks"),
         "[rollout]",

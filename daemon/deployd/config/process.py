@@ -100,7 +100,7 @@ def _refuse_odd_order(app: App, found: Iterable[App], top: Table) -> None:
 
 def elsewhere(key: str) -> dict[str, str]:
     """Return where keys belong that are written directly in the table of a process type."""
-    gate = dict.fromkeys(("type", "min_ready", "probe", "watchdog"), f"[process.{key}.gate]")
+    gate = dict.fromkeys(("type", "min_ready", "probe", "watchdog", "smoke", "smoke_timeout"), f"[process.{key}.gate]")
     once = dict.fromkeys(("hooks", "on_failure", "deadline", "pause_after", "analysis"), "[rollout] of the app")
     return {**gate, **once, "signal": f"[process.{key}.stop]", "timeout": f"[process.{key}.gate] or its [stop]"}
 

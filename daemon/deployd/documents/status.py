@@ -290,7 +290,7 @@ def dry_run(
 
 def _step(action: Start | Stop | Adopt | Freeze | Thaw | Hold, ready: int) -> Json:
     if isinstance(action, Hold):
-        return {"action": "pause", "new": action.new, "canary": action.canary, "share": action.share, "ready": ready}
+        return {"action": "pause", **dataclasses.asdict(action), "ready": ready}
     names = {Start: "start", Stop: "stop", Adopt: "adopt", Freeze: "freeze", Thaw: "thaw"}
     return {
         "action": names[type(action)],

@@ -15,6 +15,8 @@ class EventName(StrEnum):
     """An instance changed its state."""
     PROBE = "probe"
     """The probe of an instance does not succeed yet."""
+    SMOKE = "smoke"
+    """A smoke test began or ended."""
     HOOK = "hook"
     ANALYSIS = "analysis"
     FAILED_GATE = "failed-gate"

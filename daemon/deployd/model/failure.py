@@ -24,6 +24,8 @@ class GateName(StrEnum):
     DEADLINE = "deadline"
     RELEASE = "release"
     """The release directory vanished or was changed."""
+    SMOKE = "smoke"
+    """A smoke test failed."""
     HOOK = "hook"
     ANALYSIS = "analysis"
     """The analysis command rejected the new generation."""

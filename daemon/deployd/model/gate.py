@@ -65,6 +65,10 @@ class Gate:
     probe: Probe | None = None
     watchdog: float = 30.0
     """Steered only: the time for which an instance may answer no request at all while some wait; 0 for any time."""
+    smoke: tuple[tuple[str, ...], ...] = ()
+    """Commands, each an argv, that test the first new instance of a rollout."""
+    smoke_timeout: float = 60.0
+    """Seconds for each of them."""
     learned: bool = False
     """The app file does not set `timeout`: it was derived from the durations of earlier starts."""
 
@@ -100,5 +104,7 @@ class Gate:
             type=GateType(raw["type"]),
             probe=None if probe is None else Probe(**{**probe, "command": tuple(probe["command"])}),
             watchdog=raw["watchdog"],
+            smoke=tuple(tuple(command) for command in raw.get("smoke", ())),
+            smoke_timeout=raw.get("smoke_timeout", 60.0),
             learned=raw["learned"],
         )

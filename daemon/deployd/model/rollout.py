@@ -45,6 +45,8 @@ class Hold:
     instances are of all."""
     preview: bool = False
     """No client reaches the new instances, which have a private address."""
+    smoke: bool = False
+    """The rollout does not pause here: it continues when the smoke tests have succeeded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,11 @@ class Rollout:
     def previewed(self) -> int | None:
         """Return the generation that no client must reach: the target until a preview has been resumed."""
         return self.target if self.holds and self.holds[0].preview else None
+
+    @property
+    def tests(self) -> bool:
+        """True if smoke tests are to run once the next hold is reached."""
+        return self.phase is Phase.ROLLING and bool(self.holds) and (self.holds[0].preview or self.holds[0].smoke)
 
     @property
     def shows_preview(self) -> bool:

@@ -13,6 +13,7 @@
 | the private socket on which an instance is probed | NAME:probe@N.socket |
 | the private address of a preview | NAME:preview.socket |
 | what passes on the connections there | NAME:preview.service |
+| a smoke test | NAME:smoke.service |
 | a hook | NAME:hook.service |
 | a hook that reports something | NAME:notification.service |
 | the analysis of a rollout | NAME:analysis.service |
@@ -187,6 +188,11 @@ def build(app: str) -> str:
 def analysis(app: str) -> str:
     """Return the name of the transient unit of the analysis."""
     return labelled(app, "analysis")
+
+
+def smoke(app: str) -> str:
+    """Return the name of the transient unit of a smoke test."""
+    return labelled(app, "smoke")
 
 
 def health(app: str) -> str:

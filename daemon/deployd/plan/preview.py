@@ -1,4 +1,4 @@
-"""Whether a rollout can begin with a preview: one new instance that no client reaches. Pure.
+"""Whether a rollout can begin with a preview, one new instance that no client reaches, and with smoke tests. Pure.
 
 An instance of a steered app has listeners of its own, so the kernel can give it nothing. One that shares its socket
 with others accepts from it as soon as it runs, and without the socket it would have to be restarted to be promoted.
@@ -10,6 +10,7 @@ from deployd.errors import Refused
 from deployd.model import advice
 from deployd.model.address import is_near
 from deployd.model.app import App, ListenKind
+from deployd.model.generation import Cause
 from deployd.model.rollout import Hold
 
 
@@ -38,3 +39,26 @@ def preview(app: App, *, steers: bool = True) -> Hold:
 
 def _host(address: str) -> str:
     return address.rpartition(":")[0].strip("[]") or "::"
+
+
+def smoke_hold(app: App, cause: Cause, *, replaces: bool, adopts: bool, steers: bool = True) -> Hold | None:
+    """Return the hold at which the smoke tests run, None if there are none or nothing is to be tested.
+
+    `replaces`: there is an older generation that serves. `adopts`: it starts the same process. There are no tests in a
+    rollback, which leads to a generation that was good before and must be quick, nor where no process is new.
+    """
+    kept = cause is Cause.SCALE or (adopts and cause is not Cause.RESTART)
+    if not app.gate.smoke or cause.rolls_back or kept:
+        return None
+    canary = replaces and app.pace.max_surge.value > 0 and app.overlap
+    # In place of the only instance, one that no client reaches would leave nothing that serves.
+    private = replaces and (canary or app.instances > 1) and _can_preview(app, steers=steers)
+    return Hold(1, canary=canary, share=0.0 if private else None, preview=private, smoke=True)
+
+
+def _can_preview(app: App, *, steers: bool) -> bool:
+    try:
+        preview(app, steers=steers)
+    except Refused:
+        return False
+    return True

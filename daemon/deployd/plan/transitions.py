@@ -16,6 +16,8 @@ class Event(StrEnum):
     DONE = "done"
     HELD = "held"
     """The rollout has reached a canary or a pause_after."""
+    TESTED = "tested"
+    """The smoke tests have succeeded."""
     CLOSING = "closing"
     """All instances are new, but still have an address that is to close: a second pass begins."""
     FAILED = "failed"
@@ -31,6 +33,7 @@ class Event(StrEnum):
 TABLE: dict[tuple[Phase, Event], Phase | Result] = {
     (Phase.ROLLING, Event.DONE): Result.SUCCEEDED,
     (Phase.ROLLING, Event.HELD): Phase.PAUSED,
+    (Phase.ROLLING, Event.TESTED): Phase.ROLLING,
     (Phase.ROLLING, Event.CLOSING): Phase.ROLLING,
     (Phase.ROLLING, Event.FAILED): Phase.ROLLING_BACK,  # or PAUSED, by on_failure
     (Phase.ROLLING, Event.PAUSE): Phase.PAUSED,
@@ -68,6 +71,8 @@ def advance(
     watched = rollout.phase is not Phase.PAUSED or rollout.pause is Pause.HELD
     if target is None or (event is Event.FAILED and not watched) or (event is Event.CLOSING and rollout.closing):
         return None
+    if event is Event.TESTED and not rollout.tests:
+        return None
     if event is Event.FAILED and target is Phase.ROLLING_BACK and on_failure is OnFailure.PAUSE:
         target = Phase.PAUSED
     if event is Event.RESUME and rollout.pause is Pause.STRANDED:
@@ -80,7 +85,7 @@ def advance(
         return target
     passed = trusted if target is Phase.ROLLING_BACK else rollout.passed
     pause = PAUSES[event] if target is Phase.PAUSED else Pause.NONE
-    past_hold = event is Event.RESUME and rollout.pause is Pause.HELD
+    past_hold = event is Event.TESTED or (event is Event.RESUME and rollout.pause is Pause.HELD)
     return replace(
         rollout,
         phase=target,

@@ -139,4 +139,5 @@ class Analysis:
 def _settings(active: ActiveRollout) -> AnalysisSettings | None:
     """Return the settings of the analysis that the rollout needs in its present phase, or None."""
     going = active.rollout.phase is not Phase.ROLLING_BACK and not active.rollout.suspended
+    going = going and active.rollout.previewed is None  # an instance without clients cannot be compared
     return active.target.settings.pace.analysis if going and active.target.cause in CAUSES else None

@@ -50,6 +50,7 @@ from deployd.rollout.probation_analysis import ProbationAnalysis
 from deployd.rollout.reconciler import Reconciler
 from deployd.rollout.recorder import Recorder
 from deployd.rollout.release_guard import ReleaseGuard
+from deployd.rollout.smoke_tests import SmokeTests
 from deployd.rollout.teardown import Teardown
 from deployd.rollout.waiting import Waiting
 from deployd.routing import Router
@@ -183,6 +184,7 @@ class ControllerFactory:
             lifecycle,
             self._completion(name, members, recorder, lifecycle, cleanup, parts.timers, events, loop),
             analysis,
+            SmokeTests(name, self.transient, self.commands, self.tail, wake=loop.wake, emit=events.emit),
             monitor,
             resync=parts.resync,
             app_unit=parts.app_unit,

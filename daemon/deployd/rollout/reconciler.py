@@ -39,6 +39,7 @@ from deployd.rollout.preparation import Preparation
 from deployd.rollout.probation import ProbationMonitor
 from deployd.rollout.recorder import Recorder
 from deployd.rollout.release_guard import ReleaseGuard
+from deployd.rollout.smoke_tests import SmokeTests
 from deployd.rollout.waiting import Waiting
 from deployd.routing import Router
 
@@ -59,6 +60,7 @@ class Reconciler:
         lifecycle: Lifecycle,
         completion: Completion,
         analysis: Analysis,
+        smoke_tests: SmokeTests,
         probation: ProbationMonitor,
         *,
         resync: Resync,
@@ -81,6 +83,7 @@ class Reconciler:
         self._lifecycle = lifecycle
         self._completion = completion
         self._analysis = analysis
+        self._smoke_tests = smoke_tests
         self._probation = probation
         self._resync = resync
         self._app_unit = app_unit
@@ -114,6 +117,7 @@ class Reconciler:
         is_waiting = active is not None and not active.has_begun and active.rollout.phase is Phase.ROLLING
         seen = self._observer.update(busy=rollout is not None and not rollout.suspended and not is_waiting)
         failure = self._analysis.update(active if going else None, seen)
+        failure = self._smoke_tests.update(active if going else None) or failure
         self._probation.update(seen, Timestamp.now(), rolling=rollout is not None)
         if active is not None and not going:
             self._observer.watch(0.0, None)
@@ -141,7 +145,7 @@ class Reconciler:
                     await self._completion.complete(active)
                     self._router.units_changed()
             case Verdict.HELD:
-                await self._hold(active, active.aim)
+                await self._hold(active, active.aim, min(result.passed, default=0))
             case Verdict.FAILED:
                 if result.failure is not None:
                     await self._lifecycle.fail(active, result.failure)
@@ -229,11 +233,19 @@ class Reconciler:
         shown = active is not None and active.rollout.shows_preview
         await self._preview.update(active.target.settings if active is not None and shown else None)
 
-    async def _hold(self, active: ActiveRollout, aim: Aim) -> None:
-        """Pause at a step that is reached, a preview once it can be reached."""
+    async def _hold(self, active: ActiveRollout, aim: Aim, first: int) -> None:
+        """Pause at a step that is reached, or continue where only smoke tests of the `first` instance are awaited."""
         rollout = active.rollout
         await self._show_preview(active)
-        if not active.over and active.rollout is rollout:
+        if (
+            active.over
+            or active.rollout is not rollout
+            or (rollout.tests and not self._smoke_tests.passed(active, first))
+        ):
+            return
+        if rollout.tests and rollout.holds[0].smoke:
+            self._lifecycle.advance(active, Event.TESTED, "")
+        else:
             self._lifecycle.advance(active, Event.HELD, hold_reason(rollout, aim.goal.instances))
 
     async def _app_is_up(self, active: ActiveRollout) -> bool:

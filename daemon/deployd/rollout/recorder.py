@@ -135,7 +135,8 @@ class Recorder:
         # A rollout that pauses because of a full disk cannot record the pause there.
         with contextlib.suppress(Exception) if event is Event.BLOCKED else contextlib.nullcontext():
             self._history.move(active.rollout)
-        self._events.moved(active, closing=event is Event.CLOSING)
+        if event is not Event.TESTED:  # an event of its own
+            self._events.moved(active, closing=event is Event.CLOSING)
 
     def fail(self, active: ActiveRollout, failure: Failure) -> None:
         """Record why the target failed; a failure of the rollback is only reported."""

@@ -99,7 +99,9 @@ def app_readers(
         "History": lambda _, app: history.page(app),
         "HistoryBefore": lambda _, app, before: history.page(app, _number(app, before)),
         "Units": units.units,
-        "Plan": lambda caller, app, options: dry_run.plan(caller, app, **_checked(options, release=str, **_CANARY)),
+        "Plan": lambda caller, app, options: dry_run.plan(
+            caller, app, **_checked(options, release=str, preview=bool, **_CANARY)
+        ),
         "Changes": dry_run.changes,
         "Releases": inventory.releases,
         "Compare": comparer.compare,

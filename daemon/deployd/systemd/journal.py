@@ -141,6 +141,8 @@ def sentence(app: str, event: EventName, data: dict[str, Any]) -> str:
             return f"{app}: generation {data['generation']} was taken back by generation {data['by']}{reason}"
         case EventName.HOOK if data.get("reason"):
             return f"{app}{reason}"  # the reason names the hook
+        case EventName.SMOKE:
+            return f"{app}: smoke test {data['command']} of instance {data['instance']} {data['state']}"
         case EventName.HOOK:
             return f"{app}: {data['hook']} hook {data['command']} {data['state']}"
         case EventName.ADDRESS:

@@ -18,13 +18,14 @@ def test_without_any_there_is_no_delivery() -> None:
 
 def test_all_keys() -> None:
     commands = 'build = [["bin/build"], ["npm", "ci"]]\ntimeout = "1h"'
-    table = f'[deploy]\n{commands}\nshared = ["log", "./public//uploads/", ".env"]\nkeep = 5\ncurrent = true'
+    paths = 'shared = ["log", "./public//uploads/", ".env"]\nassets = "public/assets"'
+    table = f"[deploy]\n{commands}\n{paths}\nkeep = 5\ncurrent = true"
     found = parse(RELEASES + table).delivery
     assert found.releases == "/srv/web/releases"
     assert (found.build, found.timeout) == ((("bin/build",), ("npm", "ci")), 3600)
     assert found.shared_directory == "/srv/web/shared"
     assert found.shared == ("log", "public/uploads", ".env")
-    assert (found.keep, found.current) == (5, "/srv/web")
+    assert (found.assets, found.keep, found.current) == ("public/assets", 5, "/srv/web")
     assert parse('[deploy]\ncurrent = "/srv/live"').delivery.current == "/srv/live"
     assert parse("[deploy]\ncurrent = false").delivery.current == ""
 
@@ -59,6 +60,9 @@ def test_it_is_no_setting_of_a_generation() -> None:
         (f'{RELEASES}[deploy]\nshared = ["a\\nb"]', ":6: deploy.shared: must not contain the control character U+000A"),
         (f'{RELEASES}[deploy]\nshared = ["a/b", "a"]', ':6: deploy.shared: "a/b" is covered by "a"; remove one'),
         (f'{RELEASES}[deploy]\nshared = ["a", "./a"]', ':6: deploy.shared: "a" is covered by "a"; remove one'),
+        ('[deploy]\nassets = "a"', ':5: deploy.assets: needs releases, next to which is the directory "shared"'),
+        (f'{RELEASES}[deploy]\nshared = ["a"]\nassets = "a/b"', ':7: deploy.assets: overlaps with "a" of shared, to'),
+        (f'{RELEASES}[deploy]\nshared = ["a/b"]\nassets = "a"', ':7: deploy.assets: overlaps with "a/b" of shared, to'),
         ('[deploy]\nreleases = "/x/y"', ":5: deploy.releases: unknown key in [deploy]; it belongs in the top level of"),
         ("keep = 5", ":4: keep: unknown key at the top level; it belongs in [deploy]"),
         ("[deploy]\nshard = []", ":5: deploy.shard: unknown key in [deploy]; did you mean shared?"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.host.machine import Machine
-from tests.host.stage import RELEASES, Stage
+from tests.host.stage import APP, RELEASES, Stage
 from tests.servers.packages import debian_packages, unpack
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/nginx.md"
@@ -33,7 +33,8 @@ KEY, CERTIFICATE = "/etc/ssl/private/shop.key", "/etc/ssl/certs/shop.pem"
 
 def site(keepalive: bool) -> str:
     [found] = re.findall(r"^```nginx\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    text: str = found.replace("    listen 443 ssl;", f"    listen 443 ssl;\n    listen 127.0.0.1:{PLAIN};")
+    text: str = found.replace("/srv/shop/", f"/srv/{APP}/")
+    text = text.replace("    listen 443 ssl;", f"    listen 443 ssl;\n    listen 127.0.0.1:{PLAIN};")
     if keepalive:
         text = text.replace("    server 127.0.0.1:8080;", "    server 127.0.0.1:8080;\n    keepalive 32;")
     return text

@@ -77,6 +77,8 @@ def _place(target: Target, source: str, revision: str, name: str, receipt: dict[
     from deployd_cli.delivery.placing import place
 
     require_targets(target.shared, target.user)
+    if target.assets is not None:
+        target.assets.require_own()
     try:
         build = partial(_build, target.app) if target.builds else None
         placed = place(source, revision, target.releases, name, target.shared, build)
@@ -86,9 +88,17 @@ def _place(target: Target, source: str, revision: str, name: str, receipt: dict[
         raise
     receipt |= {"id": placed.path.name, "release": str(placed.path), "sha256": placed.sha256, "new": placed.new}
     receipt["build"] = placed.build
-    receipt |= {"links": [link.path for link in target.shared if placed.new], "current": None, "pruned": []}
+    receipt |= {
+        "links": [link.path for link in target.shared if placed.new],
+        "assets": None,
+        "current": None,
+        "pruned": [],
+    }
     receipt |= dict.fromkeys(ROLLED_OUT)
     message(f"{target.app}: {placed.path} {'unpacked' if placed.new else 'is there already'}")
+    if target.assets is not None:
+        added = target.assets.merge(placed.path)
+        receipt["assets"] = {"directory": str(target.assets.directory), "added": added, "removed": 0}
     return placed.path
 
 
@@ -123,9 +133,9 @@ def _roll_out(target: Target, release: Path, receipt: dict[str, Any], *, superse
 
 
 def _conclude(target: Target, release: Path, receipt: dict[str, Any]) -> None:
-    """Have the link lead to the live release, then delete releases that nothing needs, as far as the app file says so.
+    """Have the link lead to the live release, then delete releases that nothing needs and the assets of deleted ones.
 
-    Raises Refused and DeploydError if the link cannot be changed; what cannot be deleted is only reported.
+    Raises Refused and DeploydError if link or assets cannot be changed; what cannot be deleted is only reported.
     """
     from deployd_cli import session
     from deployd_cli.delivery.placing import point
@@ -139,3 +149,5 @@ def _conclude(target: Target, release: Path, receipt: dict[str, Any]) -> None:
         receipt["pruned"], problems = delete_free(session.run(lambda client: client.releases(target.app)))
         for line in [*(f"deleted {path}" for path in receipt["pruned"]), *problems]:
             message(f"{target.app}: {line}")
+    if target.assets is not None:
+        receipt["assets"]["removed"] = target.assets.finish(release)

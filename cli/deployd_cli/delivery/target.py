@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deployd.errors import Refused
+from deployd_cli.delivery.assets import Assets
 from deployd_cli.delivery.links import Link, links
 from deployd_cli.text.words import text_of
 
@@ -22,6 +23,8 @@ class Target:
     shared: tuple[Link, ...] = ()
     builds: bool = False
     """True if the app file has commands that complete a release."""
+    assets: Assets | None = None
+    """None if the app file names no directory of assets."""
     prune: bool = False
     """True if releases that nothing needs are deleted after a success."""
     current: Path | None = None
@@ -42,12 +45,14 @@ class Target:
                 f"{app} has no live release next to which this one could be; set releases in the app file, or name the"
                 " directory with --releases"
             )
+        shared, assets = str(settings.get("shared_directory") or ""), str(settings.get("assets") or "")
         link = current or str(settings.get("current") or "")
         return cls(
             app=app,
             releases=Path(releases or own or Path(live).parent),
-            shared=links(settings.get("shared") or (), str(settings.get("shared_directory") or "")),
+            shared=links(settings.get("shared") or (), shared),
             builds=bool(settings.get("build")),
+            assets=Assets(assets, Path(shared)) if assets else None,
             prune=bool(settings.get("keep")),
             current=Path(link) if link else None,
             user=text_of(settings, "user"),

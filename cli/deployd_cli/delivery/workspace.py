@@ -9,17 +9,16 @@ import contextlib
 import fcntl
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from deployd.errors import DeploydError, Refused
+from deployd_cli.delivery.ownership import require_trusted
 
 PREFIX = ".deploy-"
 PLACE = "place"
 """A symbolic link in a workspace: to the name of a release, whose empty directory it has made."""
-ROOT = 0
 UMASK = 0o022
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -96,19 +95,3 @@ def _remove(directory: Path) -> None:
     with contextlib.suppress(OSError):  # there is no mark, or the directory is a release now
         (directory.parent / mark.readlink().name).rmdir()
     shutil.rmtree(directory, ignore_errors=True)
-
-
-def require_trusted(releases: Path) -> None:
-    """Raise Refused if root would write where another user could replace a directory by a link meanwhile."""
-    if os.geteuid() != ROOT:
-        return
-    try:
-        for directory in (found := releases.resolve(strict=True), *found.parents):
-            info = directory.stat()
-            others = info.st_mode & stat.S_IWOTH or (info.st_mode & stat.S_IWGRP and info.st_gid != ROOT)
-            if info.st_uid != ROOT or (others and not info.st_mode & stat.S_ISVTX):
-                raise Refused(
-                    f"{directory} can be changed by another user than root; deploy as that user, or give it to root"
-                )
-    except OSError as error:
-        raise DeploydError(f"{releases} cannot be used: {error.strerror}; name a directory that exists") from None

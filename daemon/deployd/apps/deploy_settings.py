@@ -29,6 +29,7 @@ class DeploySettings:
             "build": len(found.build),
             "shared": list(found.shared),
             "shared_directory": found.shared_directory if found.releases else None,
+            "assets": found.assets or None,
             "keep": found.keep or None,
             "current": found.current or None,
             "user": app.user,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import permutations
 from typing import Any
 
@@ -21,12 +22,16 @@ def delivery(top: Table, release: str) -> Delivery:
         build=table.get("build", commands, default.build),
         timeout=table.get("timeout", values.duration(1, values.DAY), default.timeout),
         shared=table.get("shared", _inner_paths, default.shared),
+        assets=table.get("assets", _inner_path, default.assets),
         keep=table.get("keep", values.integer(1, MOST_KEPT), default.keep),
         current=table.get("current", lambda raw: _current(raw, release), default.current),
     )
     table.finish({"releases": "the top level of the file, above all tables"})
-    if found.shared and not found.releases:
-        raise table.fail("shared", f'needs releases, next to which is the directory "{SHARED}"; add that key')
+    for key in ("shared", "assets"):
+        if key in table and not found.releases:
+            raise table.fail(key, f'needs releases, next to which is the directory "{SHARED}"; add that key')
+    if found.assets and (other := _overlapping(found.assets, found.shared)):
+        raise table.fail("assets", f'overlaps with "{other}" of shared, to which the app may write; choose one of both')
     return found
 
 
@@ -52,6 +57,11 @@ def _inner_path(raw: Any) -> str:
     if text.startswith("/") or not parts or ".." in parts or "\\" in text or text != text.strip():
         raise Problem(f'must be a path inside the release, not "{text}"; write it like "public/uploads"')
     return "/".join(parts)
+
+
+def _overlapping(path: str, others: Iterable[str]) -> str:
+    """Return one of `others` that is `path`, or lies above or below it; "" if there is none."""
+    return next((item for item in others if f"{path}/".startswith(f"{item}/") or f"{item}/".startswith(f"{path}/")), "")
 
 
 def _current(raw: Any, release: str) -> str:

@@ -46,7 +46,7 @@ _TABLE_OF = {
     **dict.fromkeys(("rollback_surge", "standby", "standby_memory", "analysis", "preview_group"), "[rollout]"),
     "signal": "[stop] or [drain]",
     **dict.fromkeys(("close_after", "settle"), "[drain]"),
-    **dict.fromkeys(("build", "shared", "keep", "current"), "[deploy]"),
+    **dict.fromkeys(("build", "shared", "assets", "keep", "current"), "[deploy]"),
 }
 
 

@@ -21,6 +21,8 @@ class Delivery:
     """Seconds within which all of them must end."""
     shared: tuple[str, ...] = ()
     """Paths in a release that are links to the same path in `shared_directory`."""
+    assets: str = ""
+    """A directory in a release whose files are merged into the same path in `shared_directory`, "" for none."""
     keep: int = 0
     """Releases that pruning leaves at least, the newest; 0 for no pruning after a deployment."""
     current: str = ""

@@ -30,6 +30,9 @@ APP_OR_ALL = typer.Argument(
 APP_OR_HOST = typer.Argument(
     "", metavar="APP", help="Name of the app; the whole host if omitted.", show_default=False, autocompletion=app_names
 )
+PROCESS = typer.Argument(
+    "", metavar="TYPE", help="One of the process types of the app, such as worker; all if omitted.", show_default=False
+)
 JSON = typer.Option(False, "--json", help="Print JSON.")
 JSON_LINES = typer.Option(False, "--json", help='Print one JSON object per event; the last event is "finished".')
 NO_BLOCK = typer.Option(False, "--no-block", help="Do not wait until the rollout has finished.")

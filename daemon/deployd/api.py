@@ -17,7 +17,7 @@ from typing import Any, Self
 from deployd.bus import Bus, BusError
 from deployd.errors import DeploydError
 from deployd.model.fleet import FleetRequest
-from deployd.names import APP, MANAGER, NAME, ROOT, app_path
+from deployd.names import APP, CHANGES, MANAGER, NAME, ROOT, app_path
 from deployd.replies import Json, error_from, json_object, lacks_lines
 from deployd.watch import Watch
 
@@ -36,28 +36,6 @@ DAY = 86400.0
 BEGIN_TIMEOUT = 30 * DAY
 """A call that begins a rollout first runs its hooks, which have timeouts of up to a day each. If the daemon dies in the
 meantime, the bus reports it at once."""
-
-CHANGES = frozenset(
-    (
-        "Reload",
-        "Repair",
-        "Apply",
-        "Rollout",
-        "Rollback",
-        "Restart",
-        "Scale",
-        "Pause",
-        "Resume",
-        "Abort",
-        "SetWeight",
-        "Remove",
-        "Run",
-        "Build",
-        "Drain",
-        "Undrain",
-    )
-)
-"""Methods that may need the consent of polkit."""
 
 MayAsk = Callable[[], Awaitable[bool]]
 
@@ -161,9 +139,12 @@ class Client:
         """Return an event with the journal lines that its signal lacks, if this caller may read them."""
         return json_object(*await self._call(app, "Event", "t", [number], timeout=timeout))
 
-    async def log_matches(self, app: str, generation: int = 0, *, timeout: float = READ_TIMEOUT) -> list[str]:
-        """Return arguments for journalctl(1); generation 0 selects all generations."""
-        (matches,) = await self._call(app, "LogMatches", "t", [generation], timeout=timeout)
+    async def log_matches(
+        self, app: str, generation: int = 0, process: str = "", *, timeout: float = READ_TIMEOUT
+    ) -> list[str]:
+        """Return arguments for journalctl(1); generation 0 selects all generations, "" all process types."""
+        call = ("LogMatchesOf", "st", [process, generation]) if process else ("LogMatches", "t", [generation])
+        (matches,) = await self._call(app, *call, timeout=timeout)
         return [str(match) for match in matches]
 
     async def generations_of(
@@ -225,11 +206,16 @@ class Client:
         options = _options(supersede=supersede, past_irreversible=past_irreversible)
         return int(*await self._call(app, "Rollback", "ta{sv}", [to, options], timeout=timeout))
 
-    async def restart(self, app: str, *, supersede: bool = False, timeout: float = BEGIN_TIMEOUT) -> int:
-        return int(*await self._call(app, "Restart", "a{sv}", [_options(supersede=supersede)], timeout=timeout))
+    async def restart(
+        self, app: str, *, process: str = "", supersede: bool = False, timeout: float = BEGIN_TIMEOUT
+    ) -> int:
+        options = _options(process=process, supersede=supersede)
+        return int(*await self._call(app, "Restart", "a{sv}", [options], timeout=timeout))
 
-    async def scale(self, app: str, instances: int, *, supersede: bool = False, timeout: float = BEGIN_TIMEOUT) -> int:
-        body = [instances, _options(supersede=supersede)]
+    async def scale(
+        self, app: str, instances: int, *, process: str = "", supersede: bool = False, timeout: float = BEGIN_TIMEOUT
+    ) -> int:
+        body = [instances, _options(process=process, supersede=supersede)]
         return int(*await self._call(app, "Scale", "ua{sv}", body, timeout=timeout))
 
     async def pause(self, app: str, *, timeout: float = CHANGE_TIMEOUT) -> None:

@@ -193,7 +193,7 @@ class Assembly:
         digest = self._pins.credentials.digest
         readers = app_readers(
             statuses,
-            HistoryView(history, deployment, self._scope.journal),
+            HistoryView(registry, history, deployment, self._scope.journal),
             UnitPreview(reader, pool, self.generations, history, self._pins, deployment),
             DryRun(registry, reader, pool, self.generations, history, deployment, digest),
             Inventory(registry, self.files, pool, history, self._pins),

@@ -11,6 +11,28 @@ APP = "org.deployd1.App"
 APPS = f"{ROOT}/app"
 """The objects of the apps are below this path."""
 
+CHANGES = frozenset(
+    (
+        "Reload",
+        "Repair",
+        "Apply",
+        "Rollout",
+        "Rollback",
+        "Restart",
+        "Scale",
+        "Pause",
+        "Resume",
+        "Abort",
+        "SetWeight",
+        "Remove",
+        "Run",
+        "Build",
+        "Drain",
+        "Undrain",
+    )
+)
+"""Methods that may need the consent of polkit."""
+
 
 def app_path(app: str) -> str:
     """Return the object path of an app."""

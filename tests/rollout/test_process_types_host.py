@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from tests.host.stage import APP, PORT, Json, Stage
@@ -44,6 +46,17 @@ def of_type(stage: Stage, process: str = "worker") -> dict[int, tuple[int, str]]
     return {
         item["instance"]: (item["generation"], item["invocation_id"]) for item in found["instances"] if item["ready"]
     }
+
+
+def has_crashed(stage: Stage, count: int) -> bool:
+    """True once so many crashes of workers are counted and all run again, or are being replaced."""
+    status = stage.status()
+    watch = status["processes"]["worker"]["watch"]
+    return (
+        status["generation"] == 3
+        or status["rollout"] is not None
+        or (watch and watch["crashes"] >= count and len(of_type(stage)) == 2)
+    )
 
 
 def generations(stage: Stage) -> tuple[set[int], set[int]]:
@@ -89,7 +102,7 @@ def test_types_come_and_go_with_generations(stage: Stage) -> None:
     assert stage.change("apply").result == "succeeded"
     gone = f"{APP}.worker.service"
     stage.machine.wait_for(lambda: stage.show(gone, "LoadState")["LoadState"] == "not-found", what="workers to stop")
-    assert sorted(stage.status()["processes"]) == ["clock"]
+    stage.machine.wait_for(lambda: sorted(stage.status()["processes"]) == ["clock"], what="the status without them")
     assert len(of_type(stage, "clock")) == 1
 
     stage.configure(process={"clock": clock, "worker": TYPE}, release=release(stage, "bad", "crash"))
@@ -129,3 +142,72 @@ def test_a_daemon_that_is_killed_continues_with_all_types(stage: Stage, after: s
     assert (ended.status, ended.result) == (0, "succeeded"), ended
     assert generations(stage) == ({2}, {2})
     assert [item["result"] for item in stage.history()] == ["succeeded", "succeeded"]
+
+
+def test_one_type_is_scaled_restarted_and_shown(stage: Stage) -> None:
+    deploy(stage)
+    web, workers = stage.invocations(), of_type(stage)
+    assert stage.change("scale", "worker=3").result == "succeeded"
+    scaled = of_type(stage)
+    assert {number: invocation for number, (_, invocation) in scaled.items() if number in workers} == {
+        number: invocation for number, (_, invocation) in workers.items()
+    }
+    assert len(scaled) == 3
+    assert {ran.pid for ran in stage.invocations().values()} == {ran.pid for ran in web.values()}
+
+    assert stage.change("restart", "worker").result == "succeeded"
+    assert {invocation for _, invocation in of_type(stage).values()}.isdisjoint(item for _, item in scaled.values())
+    assert {ran.pid for ran in stage.invocations().values()} == {ran.pid for ran in web.values()}
+    newest = stage.history()[0]
+    assert (newest["cause"], len(newest["adopted"]), newest["replaced"]) == ("restart-process", 2, [])
+    before = of_type(stage)
+    assert stage.change("restart", "web").result == "succeeded"
+    assert {item for _, item in of_type(stage).values()} == {item for _, item in before.values()}
+    assert {ran.pid for ran in stage.invocations().values()}.isdisjoint(ran.pid for ran in web.values())
+
+    stage.configure(environment={"KEY": "value"})
+    assert stage.change("apply").result == "succeeded"
+    assert len(of_type(stage)) == 3, "the number stays as long as the app file does not change it"
+
+    refused = stage.deployd("scale", APP, "db=2")
+    assert (refused.returncode, "no process type" in refused.stderr) == (2, True), refused.stderr
+    assert stage.deployd("scale", APP, "worker=x").returncode == 2
+    assert stage.deployd("status", f"{APP}.worker").returncode == 4
+    assert "worker: 3 of 3 ready" in stage.deployd("status", APP).stdout
+    said = stage.deployd("logs", APP, "worker").stdout
+    assert f"{APP}.worker@1 gen 1 | at work for {APP} worker" in said
+    assert f"{APP}@1 " not in said
+    assert f"{APP}.worker@1 gen 1 | " in stage.deployd("logs", APP).stdout
+    assert f"{APP}.worker@" not in stage.deployd("logs", APP, "web").stdout
+
+
+def test_the_watch_takes_all_types_back_when_one_crashes(stage: Stage) -> None:
+    stage.configure(rollout={"watch": "5min"})
+    deploy(stage)
+    stage.rollout(release(stage, "v2"))
+    for count in range(1, 4):
+        number = min(of_type(stage))
+        stage.systemctl("kill", "--signal=KILL", f"{APP}.worker@{number}.service")
+        stage.machine.wait_for(partial(has_crashed, stage, count), what="the crash to be counted")
+    stage.machine.wait_for(lambda: generations(stage) == ({3}, {3}), what="the rollback")
+    newest = stage.history()[0]
+    assert (newest["cause"], newest["release"].endswith("/v1")) == ("watch", True), newest
+    assert "worker: instance" in newest["reason"]
+
+
+def test_a_failed_type_pauses_all_where_the_app_file_says_so(stage: Stage) -> None:
+    stage.configure(rollout={"on_failure": "pause"})
+    deploy(stage)
+    begun = stage.begin("rollout", "--release", release(stage, "bad", "crash"))
+    paused = begun.until("paused")
+    assert "worker: instance" in paused["reason"], paused
+    stage.machine.write("/srv/demo/bad/worker-mode", "good\n")
+    assert stage.deployd("resume", APP).returncode == 0
+    ended = begun.end()
+    assert (ended.result, generations(stage)) == ("succeeded", ({2}, {2})), ended
+
+    begun = stage.begin("rollout", "--release", release(stage, "worse", "crash"))
+    begun.until("paused")
+    assert stage.deployd("abort", APP).returncode == 0
+    ended = begun.end()
+    assert (ended.result, generations(stage)) == ("aborted", ({2}, {2})), ended

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-from deployd import api
+from deployd import names
 from deployd.service.actions import NEEDED, SUPERSEDE, Action, verb
 from deployd.service.introspection import description
 from deployd_cli.program import COMMANDS
@@ -26,7 +26,7 @@ def test_each_method_that_changes_something_has_an_action() -> None:
     methods = [item.get("name", "") for item in ElementTree.fromstring(description()).iter("method")]
     reads = {member for _, member in READS}
     assert set(NEEDED) == {member for _, member in CHANGES} == set(methods) - reads
-    assert set(NEEDED) == api.CHANGES, "the command lets polkit ask for exactly these"
+    assert set(NEEDED) == names.CHANGES, "the command lets polkit ask for exactly these"
 
 
 def test_polkit_knows_each_action_and_no_other() -> None:

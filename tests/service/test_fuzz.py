@@ -129,6 +129,7 @@ class Site:
     def controller(self, name: str, application: str = "") -> Controller:
         made: Controller = create_autospec(Controller, instance=True)
         made.rollout = None  # type: ignore[misc]
+        made.name, made.application = name, application or name
         made.recall = create_autospec(Recall, instance=True)
         return made
 

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from deployd.errors import DeploydError
-from deployd_cli.options import APP
+from deployd_cli.options import APP, PROCESS
 
 GENERATION = typer.Option(
     0, "--generation", "-g", min=1, metavar="GENERATION", help="Show only this generation.", show_default=False
@@ -31,6 +31,7 @@ JSON = typer.Option(False, "--json", help="Print journal entries as JSON, one pe
 
 def logs(
     app: str = APP,
+    process: str = PROCESS,
     generation: int = GENERATION,
     follow: bool = FOLLOW,
     lines: str = LINES,
@@ -43,8 +44,8 @@ def logs(
 ) -> int:
     """Show the journal of an app. Changes nothing.
 
-    Shows the output of its instances and what deployd and systemd logged about them. The options are those of
-    journalctl(1).
+    Shows the output of its instances, or of those of process type TYPE, and what deployd and systemd logged about
+    them. The options are those of journalctl(1).
     """
     from deployd_cli.session import run
 
@@ -52,7 +53,7 @@ def logs(
         raise typer.BadParameter(f"{lines!r} is not a number of lines", param_hint="--lines")
     if output and as_json:
         raise typer.BadParameter("cannot be combined with --output; use one of them", param_hint="--json")
-    matches = run(lambda client: client.log_matches(app, generation))
+    matches = run(lambda client: client.log_matches(app, generation, process))
     given = {"since": since, "until": until, "priority": priority, "grep": grep}
     options = [f"--{name}={value}" for name, value in given.items() if value]
     options += ["--follow"] if follow else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from deployd_cli.options import (
     NO_BLOCK,
     PAST_IRREVERSIBLE,
     PREVIEW,
+    PROCESS,
     RELEASE,
     SUPERSEDE,
     absolute,
@@ -50,7 +52,9 @@ TOKEN = typer.Option(
     help="Number that grows with each rollout of the fleet; refused if lower than the last one.",
     show_default=False,
 )
-INSTANCES = typer.Argument(..., metavar="N", min=0, help="New number of instances.", show_default=False)
+INSTANCES = typer.Argument(
+    ..., metavar="N|TYPE=N", help="New number of instances, of a process type if it is named.", show_default=False
+)
 
 
 def rollout(
@@ -128,20 +132,36 @@ def rollback(
     _begin(app, begin, no_block, as_json)
 
 
-def restart(app: str = APP, supersede: bool = SUPERSEDE, no_block: bool = NO_BLOCK, as_json: bool = JSON_LINES) -> None:
-    """Replace every instance by a new one of the same release."""
-    _begin(app, lambda client: client.restart(app, supersede=supersede), no_block, as_json)
-
-
-def scale(
+def restart(
     app: str = APP,
-    instances: int = INSTANCES,
+    process: str = PROCESS,
     supersede: bool = SUPERSEDE,
     no_block: bool = NO_BLOCK,
     as_json: bool = JSON_LINES,
 ) -> None:
-    """Change the number of instances."""
-    _begin(app, lambda client: client.scale(app, instances, supersede=supersede), no_block, as_json)
+    """Replace every instance by a new one of the same release.
+
+    With TYPE, only the instances of that process type.
+    """
+    _begin(app, lambda client: client.restart(app, process=process, supersede=supersede), no_block, as_json)
+
+
+def scale(
+    app: str = APP,
+    instances: str = INSTANCES,
+    supersede: bool = SUPERSEDE,
+    no_block: bool = NO_BLOCK,
+    as_json: bool = JSON_LINES,
+) -> None:
+    """Change the number of instances.
+
+    With TYPE=N, that of a process type.
+    """
+    process, _, text = instances.rpartition("=")
+    if not re.fullmatch("[0-9]{1,9}", text) or ("=" in instances and not process):
+        raise typer.BadParameter(f"{instances!r} is neither a number nor TYPE=N, such as worker=3", param_hint="N")
+    number = int(text)
+    _begin(app, lambda client: client.scale(app, number, process=process, supersede=supersede), no_block, as_json)
 
 
 def _fleet(fleet: str, token: int) -> FleetRequest | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from deployd_cli.text.drained import drained_words
 from deployd_cli.text.problems import HANGS
+from deployd_cli.text.processes import processes_of
 from deployd_cli.text.rollout import rollout_of, waits_of
 from deployd_cli.text.timers import result_of
 from deployd_cli.text.words import count, dicts_of, number_of, text_of
@@ -76,6 +77,12 @@ def _critical(status: Mapping[str, Any]) -> Iterator[str]:
         yield from unserved
         if not unserved and number_of(status, "desired") and not number_of(status, "ready"):
             yield "no instance is ready"
+        for process, its in processes_of(status):
+            if text_of(its, "health") == "stopped" and number_of(its, "desired"):
+                yield f"{process} is stopped"
+            elif number_of(its, "desired") and not number_of(its, "ready"):
+                yield f"{process}: no instance is ready"
+            yield from (f"{process}: {reason}" for reason in _unserved(its))
     if error := text_of(status, "history_error"):
         yield f"changes are refused: {error}"
 
@@ -99,6 +106,8 @@ def _warnings(status: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is not as desired although clients are served."""
     if text_of(status, "health") != "stopped":
         yield from _instances(status)
+        for process, its in processes_of(status):
+            yield from (f"{process}: {reason}" for reason in _instances(its))
     rollout = status.get("rollout")
     if isinstance(rollout, Mapping) and rollout.get("phase") == "paused":
         yield f"rollout {rollout_of(status)}{f', {waits}' if (waits := waits_of(rollout)) else ''}"

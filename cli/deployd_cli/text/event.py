@@ -29,6 +29,8 @@ def event_line(event: Mapping[str, Any]) -> str:
     """Return the sentence of an event, after the name of the app; the name of the event if it is unknown."""
     app = text_of(event, "app")
     sentence = _sentence(event, app)
+    if process := text_of(event, "process"):
+        sentence = f"{process}: {sentence}"
     return f"{app}: {sentence}" if app else sentence
 
 

@@ -63,11 +63,11 @@ def origin(app: str, entry: Entry, names: JournalFields = SYSTEM.journal) -> Ori
         unit, speaker, invocation = field(entry, names.about_unit), "systemd", field(entry, names.about_invocation)
     elif not unit and not names.has_extra and field(entry, "_UID") == names.owner:
         unit = f"{field(entry, 'SYSLOG_IDENTIFIER')}.service"  # all that is known of a process that has ended
-    if unit_name.instance_number(app, unit) is not None:
+    if unit_name.is_instance(unit) and _is_of(app, unit):
         return Origin(unit.removesuffix(".service"), speaker, invocation)
     if unit == DAEMON:
         return Origin("deployd", speaker, generation=field(entry, "DEPLOYD_GENERATION"))
-    if unit_name.app(unit) == app:
+    if _is_of(app, unit):
         return Origin(unit.removesuffix(".service"), speaker, generation=field(entry, "DEPLOYD_GENERATION"))
     return Origin(unit or f"uid {field(entry, '_UID') or '?'}", speaker)
 
@@ -77,7 +77,13 @@ def is_repeated(app: str, entry: Entry, names: JournalFields = SYSTEM.journal) -
     unit = field(entry, names.about_unit)
     whole = unit == unit_name.app_unit(app) or unit_name.shared_socket_count(app, unit) is not None
     repeated = _is_managers(entry, names) and field(entry, "MESSAGE_ID") in REPEATED
-    return repeated and unit_name.app(unit) == app and not whole
+    return repeated and _is_of(app, unit) and not whole
+
+
+def _is_of(app: str, unit: str) -> bool:
+    """True if a unit belongs to the app or to one of its process types."""
+    name = unit_name.app(unit)
+    return name == app or name.startswith(f"{app}.")
 
 
 def _is_managers(entry: Entry, names: JournalFields) -> bool:

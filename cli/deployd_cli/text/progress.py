@@ -13,6 +13,7 @@ from deployd_cli.text.boot import median_boot
 from deployd_cli.text.event import event_line, hook_words, instance_words, smoke_words
 from deployd_cli.text.failure import facts, failure_of, journal_lines
 from deployd_cli.text.paint import STATE_STYLES, Paint
+from deployd_cli.text.processes import processes_of
 from deployd_cli.text.readiness import ready_words
 from deployd_cli.text.rollout import how_of, release_change
 from deployd_cli.text.steering import canary_words, fitted, left_words, percent_of, steered, weight_words
@@ -70,8 +71,9 @@ class Progress:
         self.ended = False
         self._began = self._now = now
         self._rows = {
-            text_of(item, "instance", "?"): Row(text_of(item, "generation", "-"), text_of(item, "state", "-"))
-            for item in dicts_of(status, "instances")
+            _row_name(process, item): Row(text_of(item, "generation", "-"), text_of(item, "state", "-"))
+            for process, its in (("", status), *processes_of(status))
+            for item in dicts_of(its, "instances")
         }
         self._desired = number_of(status, "desired")
         self._boot = median_boot(status)
@@ -98,13 +100,14 @@ class Progress:
 
     @property
     def ready(self) -> int:
-        """The number of instances that serve."""
-        return sum(row.state in SERVING for row in self._rows.values())
+        """The number of the app's own instances that serve."""
+        return sum(row.state in SERVING for name, row in self._rows.items() if name.isdecimal())
 
     @property
     def new(self) -> int:
-        """The number of instances of the new generation that serve."""
-        return sum(row.state in SERVING and row.generation == str(self.target) for row in self._rows.values())
+        """The number of the app's own instances of the new generation that serve."""
+        own = (row for name, row in self._rows.items() if name.isdecimal())
+        return sum(row.state in SERVING and row.generation == str(self.target) for row in own)
 
     def _left(self, now: float) -> str:
         """Return how long the rest will take, if the rollout continues as it has begun, or else as instances booted so
@@ -128,11 +131,11 @@ class Progress:
             case "instance":
                 self._instance(event, instance_words(event), now)
             case "probe":
-                row = self._rows.get(text_of(event, "instance", "?"))
+                row = self._rows.get(_row_name(text_of(event, "process"), event))
                 if row is not None:
                     row.reason = f"waiting for its probe: {reason}"
             case "waiting":
-                row = self._rows.get(text_of(event, "instance", "?"))
+                row = self._rows.get(_row_name(text_of(event, "process"), event))
                 if row is not None:
                     row.reason = f"waiting: {reason}"
                 elif self.phase == "rolling":
@@ -167,7 +170,7 @@ class Progress:
     def _instance(self, event: Mapping[str, Any], reason: str, now: float) -> None:
         if self.note.startswith("waiting for "):
             self.note = ""
-        name, state = text_of(event, "instance", "?"), text_of(event, "state", "?")
+        name, state = _row_name(text_of(event, "process"), event), text_of(event, "state", "?")
         before = self._rows.get(name)
         generation = text_of(event, "generation", before.generation if before else "-")
         row = Row(generation, state, now, reason)
@@ -175,7 +178,7 @@ class Progress:
             row.since = before.since if before.state == state else now
             row.weight, row.left = ("", "") if state in STOPPED else (before.weight, before.left)
         self._rows[name] = row
-        if state in SERVING and generation == str(self.target):
+        if state in SERVING and generation == str(self.target) and name.isdecimal():
             self._latest = now
         if state == "failed":
             self._failure(event)
@@ -184,6 +187,8 @@ class Progress:
         """Keep the newest failure of each instance: its state and its gate report the same one."""
         reason, failure = text_of(event, "reason", "failed"), failure_of(event)
         name = _name(event, failure)
+        if process := text_of(event, "process"):
+            name = f"{process}@{name}"
         missing = facts(failure, f"instance {name} {reason}") if failure else ""
         self.failures.pop(name, None)
         self.failures[name] = f"{reason} ({missing})" if missing else reason
@@ -240,7 +245,7 @@ class Progress:
 
     def _instances(self, now: float, room: int, width: int, paint: Paint) -> list[str]:
         """Return the table, sorted by instance; if there are too many, the important ones and a summary of the rest."""
-        ordered = sorted(self._rows.items(), key=lambda item: (columns(item[0]), item[0]))
+        ordered = sorted(self._rows.items(), key=_order)
         stopped = [item for item in ordered if item[1].state in (("standby",) if self.ended else STOPPED)]
         live = [item for item in ordered if item[1].state not in STOPPED]
         candidates = [*live, *stopped]
@@ -279,6 +284,17 @@ class Progress:
                 "bad" if row.state == "failed" else "",
             ),
         }
+
+
+def _row_name(process: str, item: Mapping[str, Any]) -> str:
+    """Return the name of an instance in the table: its number, and for another process type as in ``worker@1``."""
+    number = text_of(item, "instance", "?")
+    return f"{process}@{number}" if process else number
+
+
+def _order(item: tuple[str, Row]) -> tuple[str, int, str]:
+    process, _, number = item[0].rpartition("@")
+    return (process, columns(number), number)
 
 
 def _name(event: Mapping[str, Any], failure: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from deployd_cli.text.fleet import fleet_words
 from deployd_cli.text.paint import STATE_STYLES, Paint
 from deployd_cli.text.probation import probation_words
 from deployd_cli.text.problems import problem_lines
+from deployd_cli.text.processes import processes_of
 from deployd_cli.text.readiness import ready_of, ready_words
 from deployd_cli.text.rollout import how_of, pauses_of, rollout_of, waits_of
 from deployd_cli.text.steering import percent_of, routing_words, steered, steering_words
@@ -55,7 +56,10 @@ def status_lines(
     With a `height` that is too small for all instances, those that simply serve are summed up.
     """
     instances = dicts_of(status, "instances")
-    timers = timer_lines(dicts_of(status, "timers"), now, width, paint)
+    timers = [
+        *_processes(status, now, width, paint, short=height is not None),
+        *timer_lines(dicts_of(status, "timers"), now, width, paint),
+    ]
     whole = height
     if height is not None:
         height = max(height - len(timers), 1)
@@ -89,13 +93,38 @@ def overview_lines(
     statuses: Iterable[Mapping[str, Any]], *, width: int | None, paint: Paint, height: int | None = None
 ) -> list[str]:
     """Return a line for each app; with a `height` that is too small, those with a problem or a rollout stay."""
-    every = list(statuses)
+    every = [row for status in statuses for row in (status, *_rows_of_processes(status))]
     shown, rest = trimmed(every, len(every) if height is None else height - 1, _app_urgency)
     rows = [_overview(status) for status in shown]
     lines = table(APPS, rows, width=width, paint=paint) if rows else []
     if rest:
         lines.append(_within(f"{ELLIPSIS} {count(len(rest), 'more app')}", width, 0))
     return within(lines, height, width)
+
+
+def _rows_of_processes(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the further process types of an app as rows below it."""
+    for process, its in processes_of(status):
+        yield {**its, "app": f"  {process}", "release": "", "rollout": None, "last_failure": None}
+
+
+def _processes(status: Mapping[str, Any], now: datetime, width: int | None, paint: Paint, *, short: bool) -> list[str]:
+    """Return the instances of the further process types, and their problems; if `short`, a line for each type."""
+    lines: list[str] = []
+    for process, its in processes_of(status):
+        instances = dicts_of(its, "instances")
+        plain = f"  {process}: {ready_words(its)}"
+        painted = f"  {paint('strong', process)}: {paint(_health(its), ready_words(its))}"
+        first = painted if width is None or columns(plain) <= width else cut(plain, width)
+        if short:
+            lines += [first] if lines else ["", first]
+            continue
+        lines += ["", first]
+        heads = _heads(its, instances, width)
+        rows = [[cells[head] for head in heads] for cells in (_instance(instance, now) for instance in instances)]
+        lines += table(heads, rows, width=width, paint=paint, indent=2) if rows else []
+        lines += _problems(instances, now, width, None)
+    return lines
 
 
 def _app_urgency(status: Mapping[str, Any]) -> tuple[float, ...]:

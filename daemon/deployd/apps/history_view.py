@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator
 
+from deployd.apps.registry import Registry
+from deployd.config import one_line
 from deployd.documents import Json
 from deployd.documents.status import history
 from deployd.errors import InvalidRequest
 from deployd.model import advice, unit_name
+from deployd.model.app import WEB
 from deployd.model.scope import SYSTEM, JournalFields
 from deployd.plan import boots
 from deployd.state.history import History
@@ -23,10 +26,21 @@ _INVOCATION = re.compile(r"[0-9a-f]{32}")
 class HistoryView:
     """Of all apps."""
 
-    def __init__(self, history: History, deployment: Deployment, names: JournalFields = SYSTEM.journal) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        history: History,
+        deployment: Deployment,
+        names: JournalFields = SYSTEM.journal,
+    ) -> None:
+        self._registry = registry
         self._history = history
         self._deployment = deployment
         self._names = names
+
+    def _members(self, name: str) -> list[str]:
+        """Return the names under which the app and its process types are in the history, the app first."""
+        return [name, *(item.name for item in self._registry.members(name) if item.name != name)]
 
     def page(self, name: str, before: int = 0) -> Json:
         """Return the newest generations or, with `before`, the newest of those with lower numbers."""
@@ -41,26 +55,49 @@ class HistoryView:
     def generations_of(self, name: str, invocations: Collection[str]) -> Json:
         """Return the generations of invocations of instances, without those that are not known, or no longer."""
         valid = [item for item in invocations if _INVOCATION.fullmatch(item)]
-        return {"app": name, "generations": self._history.generations_of(name, valid)}
+        found: dict[str, int] = {}
+        for member in self._members(name):
+            found |= self._history.generations_of(member, valid)
+        return {"app": name, "generations": found}
 
-    def log_matches(self, name: str, generation: int) -> list[str]:
+    def log_matches(self, name: str, generation: int, process: str = "") -> list[str]:
         """Return journalctl(1) matches for what instances wrote, and for what systemd and deployd wrote about them; of
-        one generation, or of all for 0. Raises InvalidRequest."""
-        if not generation:
-            # Instances log with DEPLOYD_APP (LogExtraFields=), as deployd does; systemd names the unit.
-            sockets = self._deployment.sockets(name)
-            instances = (unit_name.instance(name, number) for number in self._history.instances(name))
-            units = [unit_name.app_unit(name), *sockets, *instances]
-            about = ([f"{self._names.about_unit}={unit}"] for unit in units)
-            return _any([f"DEPLOYD_APP={name}"], *about, *self._written_by(units))
-        if self._history.generation(name, generation) is None:
+        one generation, or of all for 0, and of one process type, or of all for "". Raises InvalidRequest."""
+        members = self._members(name)
+        if process:
+            member = name if process == WEB else f"{name}.{process}"
+            if member not in members:
+                known = ", ".join(item.removeprefix(f"{name}.") for item in members[1:])
+                raise InvalidRequest(
+                    f'{name} has no process type "{one_line(process)}"; it has {WEB}{", " if known else ""}{known}'
+                )
+            members = [member]
+        if generation and self._history.generation(name, generation) is None:
             raise InvalidRequest(f"{name} has no generation {generation}; see {advice.deployd()} history {name}")
-        found = self._history.invocations(name, generation)
+        if not generation:
+            whole = [f"DEPLOYD_APP={name}", *([f"DEPLOYD_PROCESS={process}"] if process else [])]
+            return _any(*([] if process == WEB else [whole]), *self._of_units(members, written=process == WEB))
+        found = [item for member in members for item in self._history.invocations(member, generation)]
+        own = [f"DEPLOYD_APP={name}", f"DEPLOYD_GENERATION={generation}"]
         return _any(
-            [f"DEPLOYD_APP={name}", f"DEPLOYD_GENERATION={generation}"],
+            own if not process else [*own, f"DEPLOYD_PROCESS={process}"],
             *([f"_SYSTEMD_INVOCATION_ID={item}"] for item in found),
             *([f"{self._names.about_invocation}={item}"] for item in found),
         )
+
+    def _of_units(self, members: Iterable[str], *, written: bool) -> Iterator[list[str]]:
+        """Yield the matches for what instances of these process types wrote, and what systemd wrote about their units.
+
+        Instances log with DEPLOYD_APP (LogExtraFields=), as deployd does; systemd names the unit.
+        """
+        for member in members:
+            sockets = self._deployment.sockets(member)
+            instances = [unit_name.instance(member, number) for number in self._history.instances(member)]
+            units = [unit_name.app_unit(member), *sockets, *instances]
+            yield from ([f"{self._names.about_unit}={unit}"] for unit in units)
+            if written:  # the fields of an app do not distinguish what its own instances wrote
+                yield from ([f"{self._names.of_unit}={unit}"] for unit in instances)
+            yield from self._written_by(units)
 
     def _written_by(self, units: Iterable[str]) -> Iterator[list[str]]:
         """Yield the matches for what these units wrote, if it has no field of ours. Of a process that has ended it may

@@ -78,6 +78,9 @@ class Inventory:
 
     def _needs(self, name: str) -> Needs:
         controller = self._registry.known(name)
+        # A generation has one number and one release for all process types.
+        members = [item.name for item in self._registry.members(name) if item.name != name]
+        processes = {item.removeprefix(f"{name}."): frozenset(self._pins.read(item).values()) for item in members}
         return Needs(
             name,
             self._history.past(name),
@@ -86,6 +89,7 @@ class Inventory:
             self._pins.read(name),
             KEPT,
             frozenset(record.generation for record in self._pins.standby(name).values()),
+            processes=processes,
         )
 
 

@@ -29,6 +29,8 @@ class Needs:
     """Number of the newest generations whose releases must stay."""
     standby: frozenset[int] = frozenset()
     """Generations that have instances in standby."""
+    processes: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    """The generations with which instances of further process types start, by process type."""
     keep: int = 0
     """The number of the newest releases that must stay, in place of `kept`; 0 if the app file does not say."""
 
@@ -45,6 +47,7 @@ class Needs:
     def numbers(self) -> frozenset[int]:
         """The generations whose releases must stay."""
         more = {self.current, *self.pins.values(), *self.standby}
+        more.update(*self.processes.values())
         live = next((item for item in self.generations if item.number == self.current), None)
         if live is not None:
             with contextlib.suppress(Refused):  # it needs none
@@ -141,6 +144,8 @@ class _States:
                     *self._changes(needed),
                 ]
             )
+        if found := [name for name, made in self._needs.processes.items() if not made.isdisjoint(numbers)]:
+            return "running", "; ".join([f"{', '.join(sorted(found))} start from it", *self._changes(needed)])
         reasons = self._reasons(path, needed)
         if reasons:
             return "kept", "; ".join(reasons)

@@ -15,7 +15,7 @@ from deployd.instances.resync import Resync
 from deployd.instances.standby import Standby
 from deployd.instances.timers import Timers
 from deployd.model.generation import Generation, Result
-from deployd.model.instance import Instance
+from deployd.model.instance import Instance, State
 from deployd.model.probation import Probation
 from deployd.model.rollout import Hold, Phase, Rollout
 from deployd.plan.transitions import Event
@@ -200,7 +200,9 @@ class Controller:
 
     def is_gone(self) -> bool:
         """True if this is a process type that the app has no longer, and nothing of it is left but its history."""
-        return self.rollout is None and self._recorder.settings() is None and not self._app_unit.is_up()
+        if self.rollout is not None or self._recorder.settings() is not None:
+            return False
+        return all(item.generation is None and item.state is State.INACTIVE for item in self.observe())
 
     def is_up(self) -> bool:
         """True while the app unit is up."""

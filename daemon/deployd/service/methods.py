@@ -107,6 +107,7 @@ def app_readers(
         "Compare": comparer.compare,
         "ConnectPreview": connect,
         "LogMatches": lambda _, app, generation: history.log_matches(app, _number(app, generation)),
+        "LogMatchesOf": lambda _, app, process, generation: history.log_matches(app, _number(app, generation), process),
         "GenerationsOf": lambda _, app, invocations: history.generations_of(app, invocations),
         "Event": lambda _, app, number: signals.event(app, number),
         "DeploySettings": deploy_settings.settings,

@@ -59,3 +59,8 @@ def test_a_requested_pause_is_called_so_once() -> None:
         "how": "continue with: deployd resume demo",
     }
     assert event_line(event) == "demo: paused by request; continue with: deployd resume demo"
+
+
+def test_an_event_of_a_process_type_names_it() -> None:
+    event = {"event": "instance", "app": "demo", "instance": 1, "generation": 8, "state": "ready", "process": "worker"}
+    assert event_line(event) == "demo: worker: instance 1 (generation 8) ready"

@@ -94,3 +94,13 @@ def test_a_terminal_of_a_few_lines_says_what_it_leaves_out() -> None:
     shown = progress.lines(3.0, width=80, height=4, paint=PLAIN)
     assert shown[2].strip().startswith("… 5 more: 4 ready (generation 7)")
     assert shown[3] == "  … 2 more lines"
+
+
+def test_instances_of_other_process_types_have_rows_of_their_own() -> None:
+    progress = Progress("demo", status(count=1) | {"processes": {"worker": status(count=1)}}, 8, 0.0)
+    for state in ("starting", "ready"):
+        event = {"event": "instance", "instance": 1, "generation": 8, "state": state, "process": "worker"}
+        progress.apply(event, 1.0)
+    assert (progress.ready, progress.new) == (1, 0)
+    shown = [line.split()[:3] for line in progress.lines(2.0, width=80, height=20, paint=PLAIN)[-2:]]
+    assert shown == [["1", "7", "ready"], ["worker@1", "8", "ready"]]

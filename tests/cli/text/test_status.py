@@ -112,3 +112,16 @@ def test_apps_with_a_problem_stay_in_a_list_that_is_too_long() -> None:
     assert [line.split()[0] for line in shown] == ["APP", "app0", "app1", "app13", "app17", "…"]
     assert shown[-1] == "… 16 more apps"
     assert len(overview_lines(apps, width=80, paint=PLAIN)) == 21
+
+
+def test_process_types_are_shown_below_the_app() -> None:
+    worker = status(count=2) | {"desired": 3}
+    shown = status_lines(status(processes={"worker": worker}), NOW, width=80, paint=PLAIN)
+    at = shown.index("  worker: 2 of 3 ready")
+    assert shown[at - 1] == ""
+    assert shown[at + 1].split()[:3] == ["INSTANCE", "GENERATION", "STATE"]
+    assert len(shown[at + 2 :]) == 2
+    short = status_lines(status(count=40, processes={"worker": worker}), NOW, width=80, paint=PLAIN, height=20)
+    assert (len(short), short[-2:]) == (20, ["", "  worker: 2 of 3 ready"])
+    rows = overview_lines([status(processes={"worker": worker})], width=80, paint=PLAIN)
+    assert rows[-1].split()[:5] == ["worker", "7", "2", "of", "3"]

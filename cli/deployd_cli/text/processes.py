@@ -1,0 +1,14 @@
+"""The process types of an app in its status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def processes_of(status: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the further process types of an app, each with its own status, in the order of their names."""
+    found = status.get("processes")
+    for name, its in sorted(found.items()) if isinstance(found, Mapping) else ():
+        if isinstance(name, str) and isinstance(its, Mapping):
+            yield name, its

@@ -68,6 +68,15 @@ def test_a_paused_canary_at_eighty_columns() -> None:
     ]
 
 
+def test_at_a_preview_there_is_nothing_to_compare_or_to_weigh() -> None:
+    how = (
+        "look at it with: deployd preview demo; promote it with: deployd resume demo; or roll back with: deployd abort"
+    )
+    lines = shown(steered(rollout={**PAUSED, "how": how, "preview": "/run/deployd/preview/demo.sock"}), None)
+    assert any(how in line for line in lines)
+    assert not any("compare both" in line for line in lines)
+
+
 def test_a_wide_terminal_has_the_weights_on_a_line_and_a_column_of_releases() -> None:
     lines = shown(steered(shares=SHARES, rollout=PAUSED), 160)
     assert "; generation 7: weight 95 % (measured 94.9 %), 955 connections" in lines[8]

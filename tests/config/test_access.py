@@ -13,6 +13,7 @@ import pytest
 from deployd.config import access
 from deployd.config.access import require_runnable
 from deployd.errors import Refused
+from deployd.model.pace import Pace
 from tests.state.four_rollouts import SETTINGS
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes directories private")
@@ -55,6 +56,10 @@ def refusal(release: Path, program: str = "bin/serve", **settings: Any) -> str:
         ({"user": None}, ""),
         ({"user": "65534"}, ""),
         ({"user": "no-such-user"}, 'is "no-such-user", and this machine has no such user; create it or correct user'),
+        (
+            {"pace": Pace(preview_group="no-such-group")},
+            'is "no-such-group", and this machine has no such group; create it or correct preview_group',
+        ),
         ({"group": "no-such-group"}, 'is "no-such-group", and this machine has no such group'),
         ({"user": "no-such-user", "service": (("DynamicUser", ("yes",)),)}, ""),
         ({"program": "bin/elf"}, ""),

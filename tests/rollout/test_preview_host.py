@@ -6,7 +6,7 @@ import json
 import subprocess
 import time
 
-from tests.host.stage import APP, Json, Stage
+from tests.host.stage import APP, DEADLINE, Json, Stage
 from tests.host.steered import DAEMON, generations, unharmed
 from tests.routing.test_port_mode_host import EXEC, FILES, RUNS
 
@@ -35,6 +35,7 @@ def begin(stage: Stage, release: str) -> Json:
     with stage.begin("rollout", "--release", release, "--preview") as begun:
         paused = begun.until("paused")
     assert "deployd preview demo" in paused["how"]
+    assert SOCKET in paused["reason"]
     return next(item for item in stage.status()["instances"] if item["generation"] == paused["to"])
 
 
@@ -150,3 +151,22 @@ def test_what_cannot_be_previewed_is_refused(stage: Stage) -> None:
     assert stage.change("apply").result == "succeeded"
     begin(stage, stage.release("v2"))
     assert stage.change("abort", "--wait").result == "aborted"
+
+
+def test_a_preview_is_there_again_after_a_reboot(own_stage: Stage) -> None:
+    stage = own_stage
+    stage.deploy("v1", routing="steered", instances=2)
+    new = begin(stage, stage.release("v2"))
+    stage.close()
+    stage.machine.reboot(clean=False)
+    stage.machine.wait_for(lambda: stage.machine.path(SOCKET).exists(), timeout=DEADLINE, what="the address")
+    stage.machine.wait_for(lambda: _is_ready(stage, new["instance"]), timeout=DEADLINE, what="the preview to run")
+    assert seen(stage)["instance"] == new["instance"]
+    assert generations(stage) == {1}
+    assert stage.change("resume", "--wait").result == "succeeded"
+    assert generations(stage) == {2}
+
+
+def _is_ready(stage: Stage, number: int) -> bool:
+    rows = stage.status()["instances"]
+    return all(row["ready"] for row in rows) and any(row["instance"] == number for row in rows)

@@ -58,9 +58,11 @@ def weight_words(status: Status) -> list[str]:
 
 
 def canary_words(status: Status) -> str:
-    """Return the commands that help while a rollout is paused and both generations serve."""
+    """Return the commands that help while a rollout is paused and both generations serve: not at a preview."""
     rollout = status.get("rollout")
     if not steered(status) or not isinstance(rollout, Mapping) or text_of(rollout, "pause") != "held":
+        return ""
+    if rollout.get("preview") is not None:
         return ""
     app, target = text_of(status, "app", "APP"), text_of(rollout, "to", "GENERATION")
     return (

@@ -89,6 +89,8 @@ def _require_access(app: App, release: str) -> None:
 def _user(app: App) -> _User:
     """Return the user, with its groups. Raises Refused if user or group do not exist."""
     gid = None if app.group is None else _group(app, app.group)
+    if app.pace.preview_group:
+        _group(app, app.pace.preview_group, "preview_group")
     if app.user is None:
         return _own_user(gid)
     if app.user.isdecimal():
@@ -115,14 +117,14 @@ def _own_user(gid: int | None) -> _User:
     return _User(user_name(OWN), PathAccess(OWN, frozenset({os.getgid(), *os.getgroups()})))
 
 
-def _group(app: App, name: str) -> int:
+def _group(app: App, name: str, key: str = "group") -> int:
     if name.isdecimal():
         return int(name)
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
         raise Refused(
-            f'group of {app.name} is "{name}", and this machine has no such group; create it or correct group'
+            f'{key} of {app.name} is "{name}", and this machine has no such group; create it or correct {key}'
         ) from None
 
 

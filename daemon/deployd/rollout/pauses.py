@@ -6,6 +6,7 @@ from typing import Any
 
 from deployd.model import advice
 from deployd.model.rollout import Pause, Rollout
+from deployd.units.text import socket_paths
 
 
 def pause_fields(rollout: Rollout, irreversible: bool) -> dict[str, Any]:
@@ -37,7 +38,8 @@ def hold_reason(rollout: Rollout, instances: int) -> str:
     """Return the reason of a pause at a canary or a pause_after step."""
     hold = rollout.holds[0]
     if hold.preview:
-        return f"preview: {hold.new} new alongside {instances} old, without clients"
+        address = socket_paths.preview(rollout.app)
+        return f"preview: {hold.new} new alongside {instances} old, without clients, at {address}"
     weight = "" if hold.share is None else f"{hold.share * 100:g} % of new connections, "
     if hold.canary:
         return f"canary: {weight}{hold.new} new alongside {instances} old"

@@ -250,6 +250,7 @@ class Client:
         command: list[str],
         *,
         release: str = "",
+        process: str = "",
         stdin: int = 0,
         stdout: int = 1,
         stderr: int = 2,
@@ -258,10 +259,11 @@ class Client:
     ) -> Json:
         """Run a command in a release, with these descriptors of this process, to its end; return its result.
 
-        With a `terminal`, the value of TERM, `stdin` is a pseudo-terminal that is to control the command.
+        An empty command is that of the timer `process`. With a `terminal`, the value of TERM, `stdin` is a
+        pseudo-terminal that is to control the command.
         """
         numbers = {"stdin": ("u", stdin), "stdout": ("u", stdout), "stderr": ("u", stderr)}
-        options = {**numbers, **_options(release=release, terminal=terminal)}
+        options = {**numbers, **_options(release=release, process=process, terminal=terminal)}
         return json_object(*await self._call(app, "Run", "asa{sv}", [command, options], timeout=timeout))
 
     async def build(

@@ -216,3 +216,9 @@ def test_any_answer_of_a_daemon_can_be_shown(items: list[dict[str, Any]], width:
 
 def test_no_releases_are_shown_as_nothing() -> None:
     assert releases_lines({"app": "demo", "releases": []}, width=80, paint=PLAIN) == []
+
+
+def test_the_release_of_a_run_under_way_stays() -> None:
+    history = replace(needs(*map(made, range(1, 7)), current=6), runs={"nightly": 1})
+    state, why = whys(answer(history))["v1"]
+    assert (state, why.startswith("a run of nightly is under way")) == ("kept", True)

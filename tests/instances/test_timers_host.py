@@ -114,11 +114,15 @@ def test_a_run_that_takes_long_ends_as_it_would(stage: Stage) -> None:
     stage.systemctl("start", "--no-block", SERVICE)
     machine.wait_for(lambda: lines(stage), timeout=DEADLINE, what="the run")
     assert timer(stage)["running"]
+    release = stage.release("v2", files=FILES)
     for number in range(2, 14):  # more than the generations that are kept in any case
-        stage.configure(environment={"SHARED": str(number)}, **({"process": None} if number == 13 else {}))
+        settings: dict[str, object] = {"process": None} if number == 13 else {}
+        stage.configure(release=release, environment={"SHARED": str(number)}, **settings)
         assert stage.change("apply").result == "succeeded"
     assert machine.path(f"/var/lib/deployd/apps/{APP}/generations/1/run.nightly").exists()
     assert [item["timer"] for item in stage.status()["timers"]] == ["nightly"]
+    releases = {item["release"]: item for item in stage.json("releases", APP)["releases"]}
+    assert releases[f"{RELEASES}/v1"]["why"].startswith("a run of nightly is under way")
     assert stage.show(SERVICE, "ActiveState") == {"ActiveState": "activating"}
     assert not machine.path(f"{UNITS}/{TIMER}").exists()
     machine.write(GO, "")
@@ -151,3 +155,31 @@ def test_nothing_is_left_of_it(stage: Stage) -> None:
     assert list(stage.machine.path("/var/lib/systemd/timers").glob(f"*{APP}*")) == []
     listed = ["systemctl", "list-units", "--all", "--plain", "--no-legend", f"{APP}:*"]
     assert stage.machine.run(listed).stdout == ""
+
+
+def test_its_command_can_be_run_now(stage: Stage) -> None:
+    deploy(stage, service={"LimitNOFILE": 333})
+    stage.machine.write(f"{SAID}/status", "3")
+    assert stage.deployd("run", APP, "--process", "nightly").returncode == 3
+    assert lines(stage) == [line(1, "v1")]
+    found = stage.deployd("run", APP, "--process", "nightly", "--", "sh", "-c", "ulimit -n; echo $DEPLOYD_PROCESS $OWN")
+    assert (found.returncode, found.stdout) == (0, "333\nnightly $HOME\n")
+    refused = stage.deployd("run", APP, "--process", "hourly")
+    assert (refused.returncode, 'no process "hourly"; there are: web, nightly' in refused.stderr) == (2, True)
+    assert stage.deployd("run", APP).returncode == 2
+    # Never two at a time: not by hand while one is under way, and not by the clock during one by hand.
+    stage.machine.write(f"{SAID}/wait", "")
+    stage.systemctl("start", "--no-block", SERVICE)
+    stage.machine.wait_for(lambda: len(lines(stage)) == 2, timeout=DEADLINE, what="the run")
+    refused = stage.deployd("run", APP, "--process", "nightly")
+    assert (refused.returncode, f"a run of nightly is under way as {SERVICE}" in refused.stderr) == (3, True)
+    stage.systemctl("stop", SERVICE)
+    stage.systemctl("reset-failed", SERVICE)
+    process = stage.machine.popen(["deployd", "run", APP, "--process", "nightly"])
+    stage.machine.wait_for(lambda: len(lines(stage)) == 3, timeout=DEADLINE, what="the run by hand")
+    stage.systemctl("start", "--no-block", SERVICE)
+    waiting = stage.show(SERVICE, "ActiveState", "Job")
+    stage.machine.write(GO, "")
+    assert process.wait(DEADLINE) == 3
+    assert (waiting["ActiveState"], bool(waiting["Job"])) == ("inactive", True)
+    stage.machine.wait_for(lambda: len(lines(stage)) == 4, timeout=DEADLINE, what="the run that waited")

@@ -40,6 +40,7 @@ from deployd.systemd.manager import Systemd
 from deployd.systemd.tail import Tail
 from deployd.systemd.transient import Transient
 from deployd.units.deployment import Deployment
+from deployd.units.timers import TimerUnits
 from tests.state.four_rollouts import SETTINGS, generation
 
 # What the bus lets through: no lone surrogates, and no NUL but in an object path, where it is written _00.
@@ -88,8 +89,10 @@ class Site:
         deployment.steers.return_value = False
         deployment.has_own_sockets.return_value = False
         deployment.prepare.side_effect = deployment.layout.side_effect = Refused("not here")
-        deployment.settled.return_value, deployment.installed.return_value = [], {}
+        deployment.settled.return_value, deployment.installed.return_value = (), {}
         deployment.sockets.return_value = ["demo.socket"]
+        deployment.timers = create_autospec(TimerUnits, instance=True)
+        deployment.timers.wanted.return_value, deployment.timers.installed.return_value = (), {}
         systemd, transient = create_autospec(Systemd, instance=True), create_autospec(Transient, instance=True)
         commands = Commands(create_autospec(Execution, instance=True), pins)
         hooks = Hooks(transient, HookRunner(transient, create_autospec(Tail, instance=True), commands))

@@ -90,6 +90,7 @@ class Inventory:
             KEPT,
             frozenset(record.generation for record in self._pins.standby(name).values()),
             processes=processes,
+            runs=controller.timers.under_way() if controller is not None else {},
         )
 
 

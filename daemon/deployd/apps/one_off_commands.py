@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import math
 import os
 import shlex
 from collections.abc import Sequence
@@ -14,9 +13,10 @@ from deployd import config
 from deployd.apps.caller import Caller
 from deployd.apps.caller_files import CallerFiles, terminal_of
 from deployd.apps.caller_presence import until_gone
+from deployd.apps.run_settings import run_settings
 from deployd.bus import Bus
 from deployd.documents import Json
-from deployd.errors import AccessDenied, InvalidRequest, Refused
+from deployd.errors import AccessDenied, Refused
 from deployd.instances.commands import Commands
 from deployd.model import unit_name
 from deployd.model.generation import Generation
@@ -47,6 +47,7 @@ class OneOffCommands:
         caller: Caller,
         *,
         release: str = "",
+        process: str = "",
         stdin: int = 0,
         stdout: int = 1,
         stderr: int = 2,
@@ -54,26 +55,32 @@ class OneOffCommands:
     ) -> Json:
         """Run a command to its end, with these descriptors of the caller; return its result.
 
-        With a `terminal`, the value of TERM, standard input is a pseudo-terminal that controls the command. Raises
+        It has the settings of a `process`, and is the command of that if `argv` is empty and the process a timer. With
+        a `terminal`, the value of TERM, standard input is a pseudo-terminal that controls the command. Raises
         InvalidRequest, Refused, AccessDenied and SystemdError.
         """
-        if not argv or not argv[0]:
-            raise InvalidRequest("the command is empty")
         generation = self._generation(app, release)
-        if not caller.trusted and generation.settings.user in ROOTS:
-            raise AccessDenied(f"{app} runs as root, so only root may run commands in it")
+        chosen = run_settings(generation, process, argv)
+        if not caller.trusted and chosen.settings.user in ROOTS:
+            raise AccessDenied(f"{process or app} runs as root, so only root may run commands in it")
+        if chosen.timer:
+            await self._refuse_second(app, chosen.timer)
         unit = unit_name.run(app, next(self._labels))
-        words = config.one_line(shlex.join(argv))
+        words = config.one_line(shlex.join(argv)) or f"timer {process}"
         log.info("%s: user %d runs %s in generation %d as %s", app, caller.uid, words, generation.number, unit)
         built = await self._commands.of_generation(
-            generation.settings,
+            chosen.settings,
             generation.number,
-            found_by_shell(argv),
+            chosen.argv,
             f"command of user {caller.uid}",
             release=generation.release,
             environment={"TERM": terminal} if terminal else {},
-            timeout=math.inf,
+            timeout=chosen.timeout,
+            file=chosen.environment,
         )
+        if chosen.timer:
+            # A run for which the time comes meanwhile waits for the end of this one.
+            built = replace(built, extra={"Before": ("as", [unit_name.timer_service(app, chosen.timer)])})
         async with self._files.opened(caller, (stdin, stdout, stderr)) as (first, second, third):
             tty = terminal_of(first) if terminal else ""
             command = replace(built, standard=None if tty else (first, second, third), terminal=tty)
@@ -88,6 +95,11 @@ class OneOffCommands:
             "result": outcome.result,
         }
 
+    async def _refuse_second(self, app: str, timer: str) -> None:
+        service = unit_name.timer_service(app, timer)
+        if await self._transient.running(service):
+            raise Refused(f"a run of {timer} is under way as {service}; wait for its end, or stop it")
+
     def _generation(self, app: str, release: str) -> Generation:
         """Return the live generation, or the newest one of a release."""
         if not release:
@@ -98,11 +110,3 @@ class OneOffCommands:
                 f"no generation of {app} has the release {config.one_line(release)}; see deployd releases {app}"
             )
         return found
-
-
-def found_by_shell(argv: Sequence[str]) -> tuple[str, ...]:
-    """Return the command such that a name without a slash is looked up in the PATH of the app; paths are relative to
-    the release. Pure."""
-    if "/" in argv[0]:
-        return tuple(argv)
-    return ("/bin/sh", "-c", 'exec "$@"', "sh", *argv)

@@ -31,6 +31,8 @@ class Needs:
     """Generations that have instances in standby."""
     processes: Mapping[str, frozenset[int]] = field(default_factory=dict)
     """The generations with which instances of further process types start, by process type."""
+    runs: Mapping[str, int] = field(default_factory=dict)
+    """Timers of which a run is under way, with the generation of the run."""
     keep: int = 0
     """The number of the newest releases that must stay, in place of `kept`; 0 if the app file does not say."""
 
@@ -46,7 +48,7 @@ class Needs:
     @property
     def numbers(self) -> frozenset[int]:
         """The generations whose releases must stay."""
-        more = {self.current, *self.pins.values(), *self.standby}
+        more = {self.current, *self.pins.values(), *self.standby, *self.runs.values()}
         more.update(*self.processes.values())
         live = next((item for item in self.generations if item.number == self.current), None)
         if live is not None:
@@ -160,6 +162,7 @@ class _States:
         if rollout is not None and rollout.origin in needed:
             reasons.append(f"the rollout under way may roll back to generation {rollout.origin}")
         reasons += [f"instances of generation {number} stand by" for number in needed if number in self._needs.standby]
+        reasons += [f"a run of {timer} is under way" for timer, made in self._needs.runs.items() if made in needed]
         possible = [number for number in needed if number in self._reachable and number not in found.changed]
         if self._needs.current in needed:
             reasons.append(f"generation {self._needs.current} is the current one")

@@ -13,7 +13,7 @@ from deployd.state.pins import Pins
 from deployd.systemd.execution import Execution
 from deployd.systemd.settings import ServiceSettings
 from deployd.systemd.transient import Command
-from deployd.units.text import command_unit
+from deployd.units.text import ENVIRONMENT, command_unit
 
 BUILDS = "deployd-build"
 """The directory for builds below that of CacheDirectory=."""
@@ -40,10 +40,14 @@ class Commands:
         release: str,
         environment: Mapping[str, str],
         timeout: float,
+        file: str = ENVIRONMENT,
     ) -> Command:
-        """Return a command that runs in a generation, which needs its files on the disk but no installed units."""
+        """Return a command that runs in a generation, which needs its files on the disk but no installed units.
+
+        `file` is the one of the generation with its environment, `environment` what is added to that.
+        """
         files = self._pins.generation_dir(app.name, generation)
-        text = command_unit(app, str(files), self._scope)
+        text = command_unit(app, str(files), self._scope, file)
         return Command.of(
             app,
             argv,

@@ -84,11 +84,11 @@ class Timers:
         """Return the timers of which a run is under way."""
         return {name for name in self._names if self._state(unit_name.timer_service(self._app, name)) in RUNNING}
 
-    def held(self) -> frozenset[int]:
-        """Return the generations of the runs that are under way. Raises StateError."""
+    def under_way(self) -> dict[str, int]:
+        """Map the timers of which a run is under way to its generation. Raises StateError."""
         running = self.running()
         runs = self._units.runs.read(self._app) if running else {}
-        return frozenset(generation for name, generation in runs.items() if name in running)
+        return {name: generation for name, generation in runs.items() if name in running}
 
     def states(self) -> tuple[TimerState, ...]:
         """Return the timers with their next and last runs. Raises StateError."""

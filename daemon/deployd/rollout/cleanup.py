@@ -64,7 +64,7 @@ class Cleanup:
         """Remove generations that are no longer needed from the history, and their files."""
         with contextlib.suppress(StateError):
             past, current = self._history.past(self._app), self._history.current(self._app)
-            runs = self._timers.held()
+            runs = frozenset(self._timers.under_way().values())
             pinned = frozenset(self._pins.held(self._app).values()) | runs
             self._history.prune(self._app, kept(past, current, self._generations, pinned), Timestamp.now().boot)
             files = kept(past, current, min(KEPT, self._generations))

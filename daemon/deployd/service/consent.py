@@ -50,7 +50,9 @@ class Consent:
             return None
         details = {"app": app, "verb": verb(member), "release": await self._release(caller, member, app, arguments)}
         if member == "Run":
-            details["command"] = config.one_line(shlex.join(arguments[0]))
+            command, process = arguments[0], arguments[1].get("process", "")
+            details["command"] = config.one_line(shlex.join(command) or f"--process {process}")
+            details["process"] = config.one_line(str(process))
         await self._authority.authorise(caller, action, details)
         if any(isinstance(options, dict) and options.get(SUPERSEDE) for options in arguments):
             live = await self._release(caller, SUPERSEDE, app, arguments)

@@ -146,7 +146,7 @@ def app_writers(
         await weights.set(app, _number(app, generation), share)
 
     async def run(app: str, argv: list[str], options: Options, agreed: str | None, caller: Caller) -> Json:
-        known = _checked(options, release=str, stdin=int, stdout=int, stderr=int, terminal=str)
+        known = _checked(options, release=str, process=str, stdin=int, stdout=int, stderr=int, terminal=str)
         return await one_off.run(app, argv, caller, **{**known, **({} if agreed is None else {"release": agreed})})
 
     async def build(app: str, options: Options, agreed: str | None, caller: Caller) -> Json:

@@ -7,12 +7,13 @@ needed per instance, and an instance that systemd restarts comes back with the s
 
 from __future__ import annotations
 
-from deployd.units.text.generation import credentials, generation_files, marked
+from deployd.units.text.generation import ENVIRONMENT, credentials, generation_files, marked, timer_environment
 from deployd.units.text.templates import HEADER, Unit
 from deployd.units.text.timer import timer_units
 from deployd.units.text.unit import command_unit, is_steered, is_unit, unit_files, unit_names
 
 __all__ = [
+    "ENVIRONMENT",
     "HEADER",
     "Unit",
     "command_unit",
@@ -21,6 +22,7 @@ __all__ = [
     "is_steered",
     "is_unit",
     "marked",
+    "timer_environment",
     "timer_units",
     "unit_files",
     "unit_names",

@@ -17,6 +17,9 @@ from deployd.model.timer import Timer
 from deployd.units.text import port_mode
 from deployd.units.text.escape import assignment, shell
 
+ENVIRONMENT = "environment"
+"""The file of a generation with the environment of its instances."""
+
 
 def generation_files(app: App, number: int, release_dir: str, socket: int | None = None) -> dict[str, tuple[str, int]]:
     """Return the files of generation `number` of `app`, whose release is in `release_dir`: name to (text, mode).
@@ -33,7 +36,7 @@ def generation_files(app: App, number: int, release_dir: str, socket: int | None
         timers
         | {
             "run": ("#!/bin/sh\n" + title + _script(app, number, release_dir), 0o755),
-            "environment": (title + _environment(app, number, release_dir), 0o600),
+            ENVIRONMENT: (title + _environment(app, number, release_dir), 0o600),
             **{f"{CAPTURED}{number:03}": (text, 0o600) for number, text in enumerate(captured(app), 1)},
         }
         | ({} if socket is None else {marker(socket): ("", 0o644)})
@@ -50,7 +53,7 @@ def timer_environment(timer: Timer) -> str:
     return f"environment.{timer.name}"
 
 
-def environment_files(app: App, directory: str, own: str = "environment") -> list[str]:
+def environment_files(app: App, directory: str, own: str = ENVIRONMENT) -> list[str]:
     """Return the values of EnvironmentFile= for instances whose generation is in `directory`, escaped; `own` is the
     file with what the app file says.
 

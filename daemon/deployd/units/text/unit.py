@@ -18,7 +18,7 @@ from deployd.model.credential import KEYS
 from deployd.model.directive import FIXED, Section, defaults
 from deployd.model.scope import SYSTEM, Scope
 from deployd.units.text import escape, socket_paths, sockets
-from deployd.units.text.generation import credential, environment_files, marker
+from deployd.units.text.generation import ENVIRONMENT, credential, environment_files, marker
 from deployd.units.text.hardening import hardening
 from deployd.units.text.sockets import Socket
 from deployd.units.text.templates import Unit, header, signal_number, span, templates
@@ -116,16 +116,16 @@ def is_steered(installed: Collection[str], app_name: str) -> bool | None:
     return None if shared.isdisjoint(installed) else False
 
 
-def command_unit(app: App, generation: str, scope: Scope = SYSTEM) -> str:
+def command_unit(app: App, generation: str, scope: Scope = SYSTEM, environment: str = ENVIRONMENT) -> str:
     """Return a unit with the settings of the instances of `app`, except for those of their start and stop.
 
-    `generation` is the directory of the files of their generation.
+    `generation` is the directory of the files of their generation, `environment` the file there that is read last.
     """
     directory = escape.specifier(generation)
     values = {
         "header": header(app, scope),
         "app": app,
-        "environment_files": environment_files(app, directory),
+        "environment_files": environment_files(app, directory, environment),
         "service": [
             (key, specifier.without_instance(value, app.name)) for key, value in _service(app, directory, scope)
         ],

@@ -256,10 +256,11 @@ class Faults:
 class SimulatedApp:
     """The app `demo`, with two instances unless there are to be more."""
 
-    def __init__(self, directory: Path, faults: Faults, instances: int = 2) -> None:
+    def __init__(self, directory: Path, faults: Faults, instances: int = 2, known: Systemd | None = None) -> None:
+        """`known`: the systemd of an earlier daemon."""
         self.faults = faults
         self.settings = replace(SETTINGS, exec=("/bin/true",), release=str(directory), instances=instances)
-        self.systemd = Systemd()
+        self.systemd = known or Systemd()
         self.release = str(directory)
         self.history = History(directory)
         self.history.open()
@@ -302,9 +303,11 @@ class SimulatedApp:
         self.taken_back: list[tuple[int, str]] = []
         self.refusals: list[Exception] = []
         """The errors of the next attempts to take a generation back."""
+        self.factory = factory
+        self.members = Members(NAME, history)  # type: ignore[arg-type]
         self.controller = factory.make(
             NAME,
-            Members(NAME, history),  # type: ignore[arg-type]
+            self.members,
             compare,
             take_back,
             emit=lambda event, fields: self.events.put_nowait({"event": event, **fields}),

@@ -34,8 +34,8 @@ def release(stage: Stage, version: str, worker: str = "good", **options: object)
     return stage.release(version, files=files, **options)  # type: ignore[arg-type]
 
 
-def deploy(stage: Stage, **process: object) -> None:
-    stage.configure(release=release(stage, "v1"), instances=2, process=process or {"worker": TYPE})
+def deploy(stage: Stage, **settings: object) -> None:
+    stage.configure(release=release(stage, "v1"), instances=2, process={"worker": TYPE}, **settings)
     ended = stage.change("apply")
     assert (ended.status, ended.result) == (0, "succeeded"), ended
 
@@ -182,8 +182,7 @@ def test_one_type_is_scaled_restarted_and_shown(stage: Stage) -> None:
 
 
 def test_the_watch_takes_all_types_back_when_one_crashes(stage: Stage) -> None:
-    stage.configure(rollout={"watch": "5min"})
-    deploy(stage)
+    deploy(stage, rollout={"watch": "5min"})
     stage.rollout(release(stage, "v2"))
     for count in range(1, 4):
         number = min(of_type(stage))
@@ -196,8 +195,7 @@ def test_the_watch_takes_all_types_back_when_one_crashes(stage: Stage) -> None:
 
 
 def test_a_failed_type_pauses_all_where_the_app_file_says_so(stage: Stage) -> None:
-    stage.configure(rollout={"on_failure": "pause"})
-    deploy(stage)
+    deploy(stage, rollout={"on_failure": "pause"})
     begun = stage.begin("rollout", "--release", release(stage, "bad", "crash"))
     paused = begun.until("paused")
     assert "worker: instance" in paused["reason"], paused

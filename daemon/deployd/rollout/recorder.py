@@ -66,7 +66,7 @@ class Recorder:
         """Note that a process type has no current generation any more, if it has one."""
         if self._history.current(self._app) is not None:
             self._history.retire(self._app)
-            self._settings = None
+            self._live = None
 
     def find_aim(self, active: ActiveRollout, now: Timestamp) -> Aim:
         """Return what the present phase of the active rollout has to reach."""

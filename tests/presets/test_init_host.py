@@ -94,3 +94,26 @@ def test_init_check_apply(stage: Stage, case: Case) -> None:
         unharmed(load.stop())
     assert ended.result == "succeeded", ended
     assert second in body(stage)
+
+
+def test_a_procfile_is_the_whole_app(stage: Stage) -> None:
+    said = f"{RELEASES}/said"
+    stage.machine.run(["install", "-d", "-m", "777", said])
+    worker = f'#!/bin/sh\necho "$1 $QUEUE $(id -un) $DEPLOYD_GENERATION" >> {said}/$1\nexec sleep 1000\n'
+    files = {
+        "Procfile": "web: python3 app.py\nworker: QUEUE=mail bin/work worker\nclock: cd . && bin/work clock\n"
+        f"release: echo released >> {said}/release\n",
+        "app.py": LISTENS_AT_PORT,
+        "bin/work": worker,
+    }
+    assert stage.deployd("init", APP, "--release", release(stage, "v1", files)).returncode == 0
+    checked = stage.deployd("check", APP)
+    assert (checked.returncode, checked.stdout) == (0, "demo: valid\n"), checked
+    assert stage.change("apply").result == "succeeded"
+    assert stage.rollout(release(stage, "v2", files)).result == "succeeded"
+    assert f"{RELEASES}/v2" in body(stage)
+    assert stage.machine.read(f"{said}/release") == "released\n" * 2
+    for name, line in (("worker", "worker mail www-data 2"), ("clock", "clock  www-data 2")):
+        assert stage.machine.read(f"{said}/{name}").splitlines()[-1] == line
+        found = stage.deployd("run", APP, "--process", name, "--", "sh", "-c", "echo $QUEUE $(id -un)")
+        assert (found.returncode, found.stdout) == (0, f"{line.split(' ')[1]} www-data\n".lstrip()), found

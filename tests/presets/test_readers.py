@@ -30,9 +30,36 @@ def test_procfile() -> None:
     assert value(facts, "environment") == {"A": "1"}
     assert value(facts, "wsgi") == "mysite.wsgi:application"
     assert facts.unclear == (
-        "Procfile has the process worker, which is not a web server: this app file does not run it",
-        'Procfile has the release command "./migrate all"; before in [rollout.hooks] runs such commands',
         "Procfile sets SECRET_KEY: put them into environment_files, because others can read an app file",
+    )
+    assert facts.before is not None
+    assert facts.before.words == ("./migrate", "all")
+    assert [(item.name, item.command.words) for item in facts.processes] == [("worker", ("celery",))]
+
+
+def test_processes_of_a_procfile() -> None:
+    facts = facts_of(
+        project(
+            {
+                "Procfile": "web: bin/serve\nMail_Worker: QUEUE=mail API_KEY=x bundle exec sidekiq -q mail\n"
+                "clock: cd jobs && bundle exec clockwork clock.rb\nadmin: bin/admin -p $PORT\n9: bin/odd\n"
+                "mail-worker: bin/again\nempty:\n"
+            }
+        )
+    )
+    assert [(item.name, item.environment) for item in facts.processes] == [
+        ("mail-worker", {"QUEUE": "mail"}),
+        ("clock", {}),
+    ]
+    assert facts.processes[0].command.words == ("bundle", "exec", "sidekiq", "-q", "mail")
+    assert facts.processes[1].command.shell == "cd jobs && exec bundle exec clockwork clock.rb"
+    assert facts.unclear == (
+        "Procfile sets API_KEY for Mail_Worker: put them into environment_files, because others can read an app file",
+        "Procfile has the process admin, which listens on $PORT: give it an app file of its own",
+        *(
+            f"Procfile has the process {name}, which is not taken over: this app file does not run it"
+            for name in ("9", "mail-worker", "empty")
+        ),
     )
 
 

@@ -15,8 +15,9 @@ from deployd.config import port_mode, steering
 from deployd.errors import InvalidFile, Refused
 from deployd.model.app import App
 from deployd_cli.presets.facts import Facts, Found, Package
+from deployd_cli.presets.readers import facts_of
 from deployd_cli.presets.rendering import Wishes, render, toml
-from tests.presets.projects import CATALOG
+from tests.presets.projects import CATALOG, project
 
 WISHES = Wishes("web", "/srv/web/current", "127.0.0.1:8080", 4, "www-data")
 INTEGRATIONS = Path(__file__).resolve().parents[2] / "integrations"
@@ -42,6 +43,33 @@ def test_every_preset_is_valid_and_raises_no_doubts(name: str) -> None:
     assert [item.address for item in app.listen] == ["127.0.0.1:8080"]
     assert (*config.doubts(app), *steering.doubts(app), *port_mode.doubts(app)) == ()
     assert app.exec[0].startswith("/") or app.exec[0] in {"app", "bin/server", "target/release/app"}
+
+
+@pytest.mark.parametrize("name", CATALOG.presets)
+def test_a_whole_procfile_is_one_app_file(name: str) -> None:
+    lines = "web: bin/serve\nworker: TZ=UTC sidekiq -q x\nclock: a && b\nrelease: bin/rails db:migrate\n"
+    app = parsed(rendered(name, facts=facts_of(project({"Procfile": lines}))))
+    worker, clock = app.processes
+    assert (worker.name, worker.exec, worker.user) == ("web.worker", ("/usr/bin/env", "sidekiq", "-q", "x"), "www-data")
+    assert (dict(worker.environment)["TZ"], worker.overlap, worker.gate.min_ready) == ("UTC", True, 5.0)
+    assert (clock.exec, clock.overlap) == (("/bin/sh", "-c", "a && exec b"), False)
+    assert app.pace.hooks.before == (("bin/rails", "db:migrate"),)
+
+
+ODD = st.sampled_from(["../bin/x", "bin/", "''", "$X", "./run", "A=1", "exec a", "a; b"])
+
+
+@given(
+    st.lists(
+        st.tuples(st.from_regex(r"[A-Za-z0-9_-]{1,8}", fullmatch=True) | st.just("release"), TEXT | ODD), max_size=5
+    )
+)
+def test_any_procfile_makes_a_valid_app_file(lines: list[tuple[str, str]]) -> None:
+    text = "\n".join(f"{name}: {command}" for name, command in [("web", "bin/serve"), *lines])
+    facts = facts_of(project({"Procfile": text}))
+    app = parsed(rendered("generic-exec", facts=facts))
+    assert [item.process for item in app.processes] == [item.name for item in facts.processes]
+    assert bool(app.pace.hooks.before) == (facts.before is not None)
 
 
 @pytest.mark.parametrize("name", CATALOG.presets)

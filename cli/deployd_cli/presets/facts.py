@@ -45,6 +45,16 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
+class Process:
+    """A further process type of the app: a worker, a clock."""
+
+    name: str
+    """As in [process.NAME]."""
+    command: Command
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """A value for templates, and the file that says it."""
 
@@ -61,6 +71,9 @@ class Facts:
     values: Mapping[str, Found] = field(default_factory=dict)
     marks: Mapping[str, str] = field(default_factory=dict)
     """Properties of the source code, and the file that shows each: ``takes-socket``, ``notifies``, ``reads-port``."""
+    processes: tuple[Process, ...] = ()
+    before: Command | None = None
+    """What is to run once in each new release before anything changes."""
     unclear: tuple[str, ...] = ()
     """Sentences about what was not understood, or is not taken over."""
 
@@ -87,5 +100,7 @@ def combined(parts: Iterable[Facts]) -> Facts:
         commands=tuple(command for part in parts for command in part.commands),
         values=values,
         marks=marks,
+        processes=next((part.processes for part in parts if part.processes), ()),
+        before=next((part.before for part in parts if part.before), None),
         unclear=tuple(dict.fromkeys(sentence for part in parts for sentence in part.unclear)),
     )

@@ -47,6 +47,10 @@ class Choice:
                 yield f"look at {name}: {value}; it should be {guess.what}"
             elif isinstance(found.content, str) and found.content != found.file:
                 yield f"{name} is {found.content}, from {found.file}"
+        for process in self.facts.processes:
+            yield f"process {process.name} is from {process.command.file}; look at its gate, and at how it stops"
+        if self.facts.before is not None:
+            yield f"before in [rollout.hooks] is the release command of {self.facts.before.file}"
         yield from self._missing()
         yield from self.facts.unclear
         yield f"its limits and notes: deployd presets {self.preset.name}"

@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Any
 from deployd.errors import InvalidFile, Refused
 from deployd.model import advice
 from deployd.model.address import is_near
-from deployd_cli.presets.facts import Content, Facts
+from deployd_cli.presets.facts import Content, Facts, Process
 from deployd_cli.presets.preset import Preset
 from deployd_cli.text.words import printable
 
 if TYPE_CHECKING:
     import jinja2
+
+
+SINGLE = frozenset({"beat", "clock", "cron", "scheduler", "timer"})
+"""Names of process types of which two at a time would do everything twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,10 @@ def render(preset: Preset, wishes: Wishes, facts: Facts, reason: str, directorie
         "preset": preset,
         "reason": reason,
         "values": values,
-        "command": _command(values),
+        "command": _argv(list(values.get("command") or ()), str(values.get("shell") or "")),
+        "processes": [_process(item) for item in facts.processes],
+        "before": None if facts.before is None else _argv(facts.before.words, facts.before.shell),
+        "before_file": "" if facts.before is None else facts.before.file,
         "packages": {package.key: package.version for package in facts.packages},
         "marks": facts.marks,
         "found": frozenset(facts.values),
@@ -83,12 +90,24 @@ def render(preset: Preset, wishes: Wishes, facts: Facts, reason: str, directorie
     return Rendered(text, frozenset(values.used))
 
 
-def _command(values: Mapping[str, Content]) -> list[str]:
-    """Return the argv of the start command that was found: exec takes bare names of programs from the release."""
-    if shell := values.get("shell"):
-        return ["/bin/sh", "-c", str(shell)]
-    words = list(values.get("command") or ())
-    return ["/usr/bin/env", *words] if words and "/" not in words[0] else words
+def _argv(words: Sequence[str], shell: str) -> list[str]:
+    """Return the argv of a command that was found: exec takes bare names of programs from the release, and no path
+    that leaves it."""
+    if shell:
+        return ["/bin/sh", "-c", shell]
+    odd = words and ("/" not in words[0] or ".." in words[0].split("/") or words[0].endswith("/"))
+    return ["/usr/bin/env", *words] if odd else list(words)
+
+
+def _process(of: Process) -> dict[str, Any]:
+    """Return what the template says of a process type."""
+    return {
+        "name": of.name,
+        "file": of.command.file,
+        "exec": _argv(of.command.words, of.command.shell),
+        "environment": of.environment,
+        "single": of.name in SINGLE,
+    }
 
 
 class _Values(dict[str, Content]):

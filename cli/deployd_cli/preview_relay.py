@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 FIRST = 3
 """SD_LISTEN_FDS_START"""
+FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6, "unix": socket.AF_UNIX}
+"""Of the sockets of which the daemon takes one."""
 AT_ONCE = 8
 """Connections that the daemon is asked for at a time. It answers 24 calls of one user at a time."""
 TRIES = 3
@@ -72,7 +74,7 @@ class Relay:
     async def _connected(self) -> socket.socket:
         """Return a socket that the daemon has connected to the instance. Raises DeploydError and OSError."""
         with contextlib.ExitStack() as stack:
-            made = {name: _new(family) for name, family in (("ipv4", socket.AF_INET), ("ipv6", socket.AF_INET6))}
+            made = {name: _new(family) for name, family in FAMILIES.items()}
             found = {name: stack.enter_context(item) for name, item in made.items() if item is not None}
             answer = await self._asked({name: item.fileno() for name, item in found.items()})
             return found[answer].dup()

@@ -131,7 +131,7 @@ class Client:
         return json_object(*await self._call(app, "Compare", timeout=timeout))
 
     async def connect_preview(self, app: str, sockets: Mapping[str, int], *, timeout: float = READ_TIMEOUT) -> Json:
-        """Have one of these TCP sockets of this process, by family (ipv4 and ipv6), connected to the preview."""
+        """Have one of these sockets of this process, by family (ipv4, ipv6, unix), connected to the preview."""
         options = {family: ("u", descriptor) for family, descriptor in sockets.items()}
         return json_object(*await self._call(app, "ConnectPreview", "a{sv}", [options], timeout=timeout))
 

@@ -26,7 +26,7 @@ from deployd.rollout.controller import Controller
 from deployd.routing import Router
 from tests.plan.worlds import ready
 
-PREVIEW = Hold(1, canary=True, share=0.0, preview=True)
+PREVIEW = Hold(1, canary=True, share=0.0, preview=True, address=True)
 ROOT, USER = Caller(":1.1", 0), Caller(":1.2", 4711, frozenset({4711, 50}))
 
 
@@ -99,6 +99,12 @@ def test_those_who_may_connect_to_the_socket_may_call(site: Site) -> None:
         assert site.connect(USER, ipv4=ours.fileno())["instance"] == 3
 
 
+def sharing(option: int) -> socket.socket:
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, option, 1)
+    return made
+
+
 @pytest.mark.parametrize(
     "made",
     [
@@ -106,19 +112,37 @@ def test_those_who_may_connect_to_the_socket_may_call(site: Site) -> None:
         lambda: socket.socket(type=socket.SOCK_DGRAM),
         lambda: socket.socket(socket.AF_INET6),
         lambda: socket.create_server(("127.0.0.1", 0)),
+        lambda: sharing(socket.SO_REUSEADDR),
+        lambda: sharing(socket.SO_REUSEPORT),
     ],
 )
-def test_only_a_new_tcp_socket_is_taken(site: Site, made: Callable[[], socket.socket]) -> None:
-    with made() as other, pytest.raises(InvalidRequest, match="must be a new TCP socket"):
+def test_only_a_new_socket_with_a_port_of_its_own_is_taken(site: Site, made: Callable[[], socket.socket]) -> None:
+    with made() as other, pytest.raises(InvalidRequest, match="must be a new stream socket of the family ipv4"):
         site.connect(ROOT, ipv4=other.fileno())
+
+
+def test_an_instance_that_shares_a_socket_is_reached_at_that_for_its_probes(site: Site) -> None:
+    site.controller.router.aim.side_effect = None
+    site.controller.router.aim.return_value = None
+    site.controller.name = "shop"
+    path = site.path.parents[1] / "probe/shop/3.sock"
+    path.parent.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as ours:
+        listener.bind(str(path))
+        listener.listen()
+        assert site.connect(ROOT, unix=ours.fileno())["family"] == "unix"
+        with pytest.raises(InvalidRequest, match="a socket of the family unix"):
+            site.connect(ROOT)
+        with pytest.raises(InvalidRequest, match="must be a new stream socket of the family unix"):
+            site.connect(ROOT, unix=listener.fileno())
 
 
 def test_other_descriptors_are_refused(site: Site, tmp_path: Path) -> None:
     with (tmp_path / "file").open("w") as file, pytest.raises(InvalidRequest, match="is no socket"):
         site.connect(ROOT, ipv4=file.fileno())
-    with socket.socket(socket.AF_INET6) as other, pytest.raises(InvalidRequest, match="of the other family"):
+    with socket.socket(socket.AF_INET6) as other, pytest.raises(InvalidRequest, match="a socket of the family ipv4"):
         site.connect(ROOT, ipv6=other.fileno())
-    with pytest.raises(InvalidRequest, match="of the other family"):
+    with pytest.raises(InvalidRequest, match="a socket of the family ipv4"):
         site.connect(ROOT)
 
 

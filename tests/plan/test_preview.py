@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from deployd.errors import Refused
 from deployd.model.action import Start
 from deployd.model.app import App, Listen, ListenKind, Routing
-from deployd.model.gate import Gate
+from deployd.model.gate import Gate, Probe
 from deployd.model.generation import Cause
 from deployd.model.instance import Instance, State
 from deployd.model.pace import Amount, OnFailure, Pace
@@ -24,7 +24,8 @@ from deployd.plan.transitions import Event, advance
 from deployd.routing import Snapshot
 from tests.plan.worlds import GENERATION, NOW, app, begun, goals, instances, pools, ready, stopped
 
-PREVIEW = Hold(1, canary=True, share=0.0, preview=True)
+PREVIEW = Hold(1, canary=True, share=0.0, preview=True, address=True)
+HTTP = Gate(probe=Probe(http="/up"))
 STEERED = replace(app(), routing=Routing.STEERED)
 anything = settings(max_examples=100, deadline=None)
 
@@ -97,6 +98,7 @@ def test_what_a_preview_needs() -> None:
     for listen in (unix(), tcp("192.0.2.1:8080"), tcp("[2001:db8::1]:8080")):
         with pytest.raises(Refused, match="add one to listen"):
             preview(of(listen))
+        assert preview(replace(of(listen), gate=HTTP)) == PREVIEW, "each instance has a socket for probes"
 
 
 def of(listen: tuple[Listen, ...]) -> App:
@@ -117,17 +119,26 @@ ROLLED = {"replaces": True, "adopts": False, "steers": True}
 
 def test_where_smoke_tests_run() -> None:
     steered = replace(STEERED, gate=SMOKE)
-    alongside = Hold(1, canary=True, share=0.0, preview=True, smoke=True)
+    alongside = replace(PREVIEW, smoke=True)
     assert smoke_hold(steered, Cause.ROLLOUT, **ROLLED) == alongside
     assert smoke_hold(STEERED, Cause.ROLLOUT, **ROLLED) is None, "without tests"
     in_place = replace(steered, pace=Pace(max_surge=Amount(0)))
     assert smoke_hold(in_place, Cause.ROLLOUT, **ROLLED) == replace(alongside, canary=False)
-    open_to_clients = Hold(1, smoke=True)
+    open_to_clients = Hold(1, address=True, smoke=True)
     assert smoke_hold(replace(in_place, instances=1), Cause.ROLLOUT, **ROLLED) == open_to_clients
     assert smoke_hold(steered, Cause.APPLY, **{**ROLLED, "replaces": False}) == open_to_clients, "the first deployment"
+
+
+def test_where_smoke_tests_have_an_address() -> None:
+    steered = replace(STEERED, gate=SMOKE)
+    probed = replace(SMOKE, probe=HTTP.probe)
+    without = Hold(1, canary=True, smoke=True)
     shared = replace(steered, routing=Routing.SHARED)
-    assert smoke_hold(shared, Cause.ROLLOUT, **ROLLED) == replace(open_to_clients, canary=True)
-    assert smoke_hold(steered, Cause.ROLLOUT, **{**ROLLED, "steers": False}) == replace(open_to_clients, canary=True)
+    assert smoke_hold(shared, Cause.ROLLOUT, **ROLLED) == without
+    assert smoke_hold(replace(shared, gate=probed), Cause.ROLLOUT, **ROLLED) == replace(without, address=True)
+    assert smoke_hold(steered, Cause.ROLLOUT, **{**ROLLED, "steers": False}) == without
+    assert smoke_hold(steered, Cause.ROLLOUT, **ROLLED, of_user=True) == without
+    assert smoke_hold(replace(steered, process="worker"), Cause.ROLLOUT, **ROLLED) == without
 
 
 def test_what_is_not_new_is_not_tested() -> None:

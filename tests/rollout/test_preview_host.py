@@ -170,3 +170,20 @@ def test_a_preview_is_there_again_after_a_reboot(own_stage: Stage) -> None:
 def _is_ready(stage: Stage, number: int) -> bool:
     rows = stage.status()["instances"]
     return all(row["ready"] for row in rows) and any(row["instance"] == number for row in rows)
+
+
+def test_an_app_at_a_unix_address_is_previewed_at_the_socket_for_probes(stage: Stage) -> None:
+    address = "/run/demo/http.sock"
+    stage.machine.run(["rm", "-rf", "/run/demo"])
+    stage.deploy("v1", routing="steered", listen=[address], instances=2, gate={"probe": {"http": "/"}})
+    with stage.load(100, 2, "--unix", address) as load:
+        new = begin(stage, stage.release("v2"))
+        load.mark("preview")
+        assert [seen(stage)["instance"] for _ in range(5)] == [new["instance"]] * 5
+        time.sleep(1)
+        load.mark("promoted")
+        assert stage.change("resume", "--wait").result == "succeeded"
+        record = unharmed(load.stop())
+    assert set(record.between("preview", "promoted").generations()) == {1}
+    after = next(item for item in stage.status()["instances"] if item["instance"] == new["instance"])
+    assert after["invocation_id"] == new["invocation_id"]

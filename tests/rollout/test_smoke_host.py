@@ -112,6 +112,16 @@ def test_a_preview_is_tested_before_anybody_looks_and_the_daemon_may_die(stage: 
     nothing_left(stage)
 
 
+def test_with_a_shared_socket_tests_reach_the_instance_at_its_socket_for_probes(stage: Stage) -> None:
+    """The demo application serves that, too."""
+    deployed(stage, "bin/ask", routing="shared", gate={"probe": {"http": "/"}})
+    stage.configure(gate={"smoke": [["bin/ask"]], "probe": {"http": "/"}})
+    ended = stage.rollout(release(stage, "v2", ask=ASK))
+    assert ended.result == "succeeded", ended
+    assert runs(stage) == ["www-data 2"]
+    nothing_left(stage)
+
+
 def test_with_a_shared_socket_tests_still_hold_back_the_rest(stage: Stage) -> None:
     before = deployed(stage, "bin/no", routing="shared")
     ended = stage.rollout(release(stage, "v2", no=NO))

@@ -27,7 +27,7 @@ UNIT = "demo:smoke.service"
 GOOD = Outcome(0, None, False, "ab" * 16, 0.25)
 BAD = Outcome(3, None, False, "cd" * 16, 1.0, "exit-code")
 LATE = Outcome(None, "SIGTERM", True, "cd" * 16, 7.0, "timeout")
-PRIVATE = Hold(1, canary=True, share=0.0, preview=True, smoke=True)
+PRIVATE = Hold(1, canary=True, share=0.0, preview=True, address=True, smoke=True)
 GATE = Gate(smoke=(("./bin/smoke", "a b"), ("./bin/more",)), smoke_timeout=7.0)
 
 

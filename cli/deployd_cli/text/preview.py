@@ -25,6 +25,7 @@ def preview_of(status: Mapping[str, Any]) -> dict[str, Any] | None:
         "instance": item.get("instance"),
         "ready": item.get("ready") is True,
         "socket": socket,
+        "paused": text_of(rollout, "phase") == "paused",
     }
 
 
@@ -32,9 +33,12 @@ def preview_lines(app: str, preview: Mapping[str, Any]) -> list[str]:
     """Return which instance the preview is, a command that asks it, and how to continue."""
     socket, deployd = text_of(preview, "socket"), advice.deployd()
     state = "" if preview.get("ready") is True else ", which is not ready now"
+    how = f"promote it with: {deployd} resume {app}; take it away with: {deployd} abort {app}"
+    if preview.get("paused") is not True:
+        how = f"its smoke tests are running; follow them with: {deployd} wait {app}"
     return [
         f"{app}: preview of generation {text_of(preview, 'generation', '?')}: {text_of(preview, 'release', '?')}",
         f"instance {text_of(preview, 'instance', '?')}{state}, at {socket}",
         f"curl --unix-socket {shlex.quote(socket)} http://{app}/",
-        f"promote it with: {deployd} resume {app}; take it away with: {deployd} abort {app}",
+        how,
     ]

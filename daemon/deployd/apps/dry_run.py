@@ -17,6 +17,7 @@ from deployd.config.credentials import Digest
 from deployd.documents import Json
 from deployd.documents.changes import changes as changes_of
 from deployd.documents.status import dry_run
+from deployd.files.walk import OWN, ROOT
 from deployd.files.workers import LONG
 from deployd.model.app import App
 from deployd.model.changes import changes
@@ -117,7 +118,12 @@ class DryRun:
         # The first deployment waits for smoke tests only.
         holds = goals.holds(app, first, steers=steers) if current is not None else ()
         begins = alone or previews.smoke_hold(
-            app, Cause.ROLLOUT, replaces=current is not None, adopts=current in goal.same, steers=steers
+            app,
+            Cause.ROLLOUT,
+            replaces=current is not None,
+            adopts=current in goal.same,
+            steers=steers,
+            of_user=OWN != ROOT,
         )
         holds = holds if begins is None else (begins, *holds)
         now = time.monotonic()

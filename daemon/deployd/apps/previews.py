@@ -23,7 +23,11 @@ from deployd.units.text import socket_paths
 TIMEOUT = 5.0
 """Seconds that a connection may take; the instance may not accept, or have a full queue."""
 
-FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
+FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6, "unix": socket.AF_UNIX}
+_NAMES: Mapping[int, str] = {family: name for name, family in FAMILIES.items()}
+
+_SO_NETNS_COOKIE = 71
+"""Which network namespace a socket belongs to (Linux 5.14)."""
 
 
 class Previews:
@@ -35,7 +39,7 @@ class Previews:
         self._runtime = runtime
 
     async def connect(self, caller: Caller, app: str, sockets: Mapping[str, int]) -> Json:
-        """Connect one of these TCP sockets of the caller's process, by family, to the preview of `app`.
+        """Connect one of these sockets of the caller's process, by family, to the preview of `app`.
 
         Returns which one, and the instance. Raises AccessDenied, InvalidRequest, Refused and SteeringError.
         """
@@ -45,18 +49,28 @@ class Previews:
             raise Refused(f"{app} has no preview; begin one with: {advice.deployd()} rollout {app} --preview")
         async with self._files.opened(caller, list(sockets.values())) as copies:
             given: dict[int, int] = {FAMILIES[family]: copy for family, copy in zip(sockets, copies, strict=True)}
-            aimed = controller.router.aim(number, TIMEOUT, lambda family: _taken(given, family))
-            if aimed is None:
-                raise Refused(f"instance {number} of {app} cannot be reached alone")
-            with aimed as found:
-                try:
-                    async with asyncio.timeout(TIMEOUT):
-                        await asyncio.get_running_loop().sock_connect(found.socket, found.target)
-                except (OSError, TimeoutError) as error:
-                    why = str(error) or f"no connection within {TIMEOUT:g} s"
-                    raise Refused(f"instance {number} of {app} does not accept connections: {why}") from None
-                family = next(name for name, value in FAMILIES.items() if value == found.socket.family)
+            try:
+                async with asyncio.timeout(TIMEOUT):
+                    family = await self._connect(controller, number, given)
+            except (OSError, TimeoutError) as error:
+                why = str(error) or f"no connection within {TIMEOUT:g} s"
+                raise Refused(f"instance {number} of {app} does not accept connections: {why}") from None
         return {"app": app, "instance": number, "family": family}
+
+    async def _connect(self, controller: Controller, number: int, given: Mapping[int, int]) -> str:
+        """Connect one of these copies: to a listener that the kernel chooses, or to the socket for probes.
+
+        Returns its family. Raises OSError.
+        """
+        connect = asyncio.get_running_loop().sock_connect
+        aimed = controller.router.aim(number, TIMEOUT, lambda family: _taken(given, family))
+        if aimed is not None:
+            with aimed as found:
+                await connect(found.socket, found.target)
+                return _NAMES[found.socket.family]
+        with _taken(given, socket.AF_UNIX) as made:
+            await connect(made, socket_paths.probe(controller.name, number, self._runtime))
+            return _NAMES[socket.AF_UNIX]
 
     def _may_connect(self, caller: Caller, app: str) -> bool:
         """True if the private address is open, and its mode lets the caller connect. Raises AccessDenied if it does
@@ -83,17 +97,31 @@ def previewed(controller: Controller) -> int | None:
 def _taken(given: Mapping[int, int], family: int) -> socket.socket:
     """Return a copy of the caller's socket of a family. Raises InvalidRequest."""
     if family not in given:
-        raise InvalidRequest("the preview needs a socket of the other family")
+        raise InvalidRequest(f"the preview needs a socket of the family {_NAMES[family]}")
     try:
         made = socket.socket(fileno=os.dup(given[family]))
     except OSError as error:
         raise InvalidRequest(f"the descriptor of the caller is no socket: {error.strerror}") from None
-    if (made.family, made.type, made.proto) != (family, socket.SOCK_STREAM, socket.IPPROTO_TCP) or _is_bound(made):
+    if made.family != family or made.type != socket.SOCK_STREAM or _is_used(made):
         made.close()
-        raise InvalidRequest("the descriptor of the caller must be a new TCP socket of the family that is named")
+        raise InvalidRequest(f"the descriptor of the caller must be a new stream socket of the family {_NAMES[family]}")
     made.setblocking(False)
     return made
 
 
-def _is_bound(made: socket.socket) -> bool:
-    return bool(made.getsockname()[1])
+def _is_used(made: socket.socket) -> bool:
+    """True if a socket is bound already, or if others may have its port: one of another network, or one that shares
+    ports, could have the kernel choose the instance for the connection of a client."""
+    if made.family == socket.AF_UNIX:
+        return bool(made.getsockname())
+    shares = any(made.getsockopt(socket.SOL_SOCKET, option) for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT))
+    with socket.socket(made.family) as ours:
+        elsewhere = _network(made) != _network(ours)
+    return shares or elsewhere or made.proto != socket.IPPROTO_TCP or bool(made.getsockname()[1])
+
+
+def _network(made: socket.socket) -> bytes:
+    try:
+        return made.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
+    except OSError:
+        return b""  # an older kernel

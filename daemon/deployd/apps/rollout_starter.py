@@ -9,6 +9,7 @@ from dataclasses import replace
 from deployd.apps.announcer import Announcer
 from deployd.apps.supervisor import Supervisor
 from deployd.errors import Refused
+from deployd.files.walk import OWN, ROOT
 from deployd.model import advice
 from deployd.model.app import WEB, App
 from deployd.model.event import EventName
@@ -141,7 +142,7 @@ class RolloutStarter:
         adopts = origin is not None and origin in self._history.same(generation.app, generation.fingerprint)
         replaces = origin is not None
         return previews.smoke_hold(
-            generation.settings, generation.cause, replaces=replaces, adopts=adopts, steers=steers
+            generation.settings, generation.cause, replaces=replaces, adopts=adopts, steers=steers, of_user=OWN != ROOT
         )
 
     def _warn(self, generation: Generation, reason: str, lines: Iterable[str] = ()) -> None:

@@ -44,7 +44,9 @@ class Hold:
     """The share of new connections that the target gets while the rollout waits, 0 to 1; None for the share that its
     instances are of all."""
     preview: bool = False
-    """No client reaches the new instances, which have a private address."""
+    """No client reaches the new instances."""
+    address: bool = False
+    """The first new instance is reached at a private address."""
     smoke: bool = False
     """The rollout does not pause here: it continues when the smoke tests have succeeded."""
 
@@ -95,8 +97,9 @@ class Rollout:
 
     @property
     def shows_preview(self) -> bool:
-        """True if an instance of the preview has passed its gate and may be looked at."""
-        return self.previewed is not None and self.phase is not Phase.ROLLING_BACK and bool(self.passed)
+        """True if an instance that has a private address has passed its gate."""
+        here = bool(self.holds) and self.holds[0].address
+        return here and self.phase is not Phase.ROLLING_BACK and bool(self.passed)
 
     @property
     def suspended(self) -> bool:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from deployd.errors import Refused
 from deployd.model import advice
-from deployd.model.address import is_near
-from deployd.model.app import App, ListenKind
+from deployd.model.app import App
 from deployd.model.generation import Cause
 from deployd.model.rollout import Hold
 
@@ -29,36 +28,34 @@ def preview(app: App, *, steers: bool = True) -> Hold:
             f"{app.name} cannot be steered here ({advice.deployd()} status {app.name} gives the reason), so no instance"
             " can be kept from clients; use --canary 1"
         )
-    if not any(is_near(_host(item.address)) for item in app.listen if item.kind is ListenKind.TCP):
+    if not _has_address(app, steered=True):
         raise Refused(
             f"no address of {app.name} is one that the loopback device reaches, so a single instance cannot be reached;"
-            ' add one to listen, such as "127.0.0.1:8080"'
+            ' add one to listen, such as "127.0.0.1:8080", or a probe with http, which has a socket of its own'
         )
-    return Hold(1, canary=True, share=0.0, preview=True)
+    return Hold(1, canary=True, share=0.0, preview=True, address=True)
 
 
-def _host(address: str) -> str:
-    return address.rpartition(":")[0].strip("[]") or "::"
-
-
-def smoke_hold(app: App, cause: Cause, *, replaces: bool, adopts: bool, steers: bool = True) -> Hold | None:
+def smoke_hold(
+    app: App, cause: Cause, *, replaces: bool, adopts: bool, steers: bool = True, of_user: bool = False
+) -> Hold | None:
     """Return the hold at which the smoke tests run, None if there are none or nothing is to be tested.
 
-    `replaces`: there is an older generation that serves. `adopts`: it starts the same process. There are no tests in a
-    rollback, which leads to a generation that was good before and must be quick, nor where no process is new.
+    `replaces`: there is an older generation that serves. `adopts`: it starts the same process. `of_user`: the app is
+    one of a user, whose service manager cannot have a private address. There are no tests in a rollback, which leads to
+    a generation that was good before and must be quick, nor where no process is new.
     """
     kept = cause is Cause.SCALE or (adopts and cause is not Cause.RESTART)
     if not app.gate.smoke or cause.rolls_back or kept:
         return None
     canary = replaces and app.pace.max_surge.value > 0 and app.overlap
     # In place of the only instance, one that no client reaches would leave nothing that serves.
-    private = replaces and (canary or app.instances > 1) and _can_preview(app, steers=steers)
-    return Hold(1, canary=canary, share=0.0 if private else None, preview=private, smoke=True)
+    steered = app.steered and steers
+    address = not (of_user or app.process) and _has_address(app, steered=steered)
+    private = replaces and (canary or app.instances > 1) and steered and address
+    return Hold(1, canary=canary, share=0.0 if private else None, preview=private, address=address, smoke=True)
 
 
-def _can_preview(app: App, *, steers: bool) -> bool:
-    try:
-        preview(app, steers=steers)
-    except Refused:
-        return False
-    return True
+def _has_address(app: App, *, steered: bool) -> bool:
+    """True if a single instance can be reached: the kernel can be made to choose it, or it has a socket for probes."""
+    return (steered and app.has_near_tcp) or app.has_probe_socket(steered=steered)

@@ -92,7 +92,7 @@ def app_readers(
     """Return the methods of org.deployd1.App that change nothing."""
 
     async def connect(caller: Caller, app: str, options: Options) -> Json:
-        return await previews.connect(caller, app, _checked(options, ipv4=int, ipv6=int))
+        return await previews.connect(caller, app, _checked(options, ipv4=int, ipv6=int, unix=int))
 
     return {
         "Describe": lambda _, app: statuses.status(app),

@@ -17,12 +17,19 @@ def status(preview: str | None) -> dict[str, Any]:
         {"instance": 1, "generation": 6, "release": "/srv/shop/v1", "ready": True},
         {"instance": 5, "generation": 7, "release": "/srv/shop/v2", "ready": True},
     ]
-    return {"rollout": {"from": 6, "to": 7, "preview": preview}, "instances": rows}
+    return {"rollout": {"from": 6, "to": 7, "phase": "paused", "preview": preview}, "instances": rows}
 
 
 def test_the_instance_and_how_to_reach_it() -> None:
     found = preview_of(status(SOCKET))
-    assert found == {"generation": 7, "release": "/srv/shop/v2", "instance": 5, "ready": True, "socket": SOCKET}
+    assert found == {
+        "generation": 7,
+        "release": "/srv/shop/v2",
+        "instance": 5,
+        "ready": True,
+        "socket": SOCKET,
+        "paused": True,
+    }
     assert preview_lines("shop", found) == [
         "shop: preview of generation 7: /srv/shop/v2",
         f"instance 5, at {SOCKET}",
@@ -30,6 +37,7 @@ def test_the_instance_and_how_to_reach_it() -> None:
         "promote it with: deployd resume shop; take it away with: deployd abort shop",
     ]
     assert "which is not ready now" in "\n".join(preview_lines("shop", found | {"ready": False}))
+    assert preview_lines("shop", found | {"paused": False})[-1].startswith("its smoke tests are running")
 
 
 def test_without_a_preview_there_is_none() -> None:

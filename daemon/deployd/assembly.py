@@ -194,7 +194,7 @@ class Assembly:
         readers = app_readers(
             statuses,
             HistoryView(registry, history, deployment, self._scope.journal),
-            UnitPreview(reader, pool, self.generations, history, self._pins, deployment),
+            UnitPreview(registry, reader, pool, self.generations, history, self._pins, deployment),
             DryRun(registry, reader, pool, self.generations, history, deployment, digest),
             Inventory(registry, self.files, pool, history, self._pins),
             PublicComparer(pool, self._comparer, self._public_comparer),

@@ -109,7 +109,8 @@ class Daemon:
         await apps.start()
         self._reload(apps)  # takes its time if there are many files, or slow ones
         # Keeps those of existing apps, whose control loops have just begun and claim them later.
-        kernel.drop_inherited(deployment.steered(apps.registry.names()))
+        names = {*apps.registry.names(), *(item.name for item in apps.registry)}  # process types have their own
+        kernel.drop_inherited(deployment.steered(names))
         loop.add_signal_handler(signal.SIGHUP, self._reload, apps)
         try:
             await service.start()

@@ -9,7 +9,7 @@ import pytest
 from tests.host.stage import APP, PORT, Json, Stage
 
 WORKER = '''\
-"""A worker: good, crash (at once) or dies (when told to by the file below)."""
+"""A worker: good, crash (at once) or hang (never ready)."""
 
 import os
 import signal
@@ -20,6 +20,8 @@ from pathlib import Path
 if Path("worker-mode").read_text().strip() == "crash":
     raise SystemExit(3)
 stopping = threading.Event()
+if Path("worker-mode").read_text().strip() == "hang":
+    stopping.wait()
 signal.signal(signal.SIGTERM, lambda *_: stopping.set())
 with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
     notify.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
@@ -209,3 +211,43 @@ def test_a_failed_type_pauses_all_where_the_app_file_says_so(stage: Stage) -> No
     assert stage.deployd("abort", APP).returncode == 0
     ended = begun.end()
     assert (ended.result, generations(stage)) == ("aborted", ({2}, {2})), ended
+
+
+def test_what_would_change_is_shown_with_all_types(stage: Stage) -> None:
+    deploy(stage)
+    stage.configure(process={"clock": {**TYPE, "instances": 1}}, release=release(stage, "v2"))
+    plan = stage.json("plan", APP)
+    steps = {name: [item["action"] for item in its["actions"]] for name, its in plan["processes"].items()}
+    assert (steps["clock"], steps["worker"]) == (["start"], ["stop", "stop"])
+    said = stage.deployd("plan", APP).stdout
+    assert "\nclock:\n  1. start instance 1 (generation 2)" in said, said
+    units = {item["name"]: item for item in stage.json("units", APP)["units"]}
+    assert units[f"{APP}.clock@.service"]["installed"] is None
+    assert units[f"{APP}.worker@.service"]["text"] == ""
+    assert f"PartOf={APP}.service" in units[f"{APP}.clock.service"]["text"]
+    assert stage.deployd("health", APP).returncode == 0
+    stage.systemctl("stop", f"{APP}.worker")
+    checked = stage.deployd("health", APP)
+    assert (checked.returncode, "worker is stopped" in checked.stdout) == (2, True), checked.stdout
+
+
+def test_a_connection_starts_all_types_of_an_app_that_was_only_installed(stage: Stage) -> None:
+    stage.configure(release=release(stage, "v1"), instances=2, process={"worker": TYPE})
+    assert stage.change("apply", "--no-start").result == "succeeded"
+    assert of_type(stage) == {}
+    assert stage.get()["version"] == "v1"
+    stage.machine.wait_for(lambda: len(of_type(stage)) == 2, what="the workers")
+
+
+def test_an_app_that_is_stopped_in_the_middle_ends_the_rollout_of_all_types(stage: Stage) -> None:
+    deploy(stage)
+    begun = stage.begin("rollout", "--release", release(stage, "v2", "hang"))
+    begun.until("instance", process="worker", state="starting")
+    stage.systemctl("stop", APP)
+    ended = begun.end()
+    assert (ended.result, [event["event"] for event in ended.events].count("finished")) == ("aborted", 1), ended
+    stage.machine.wait_for(lambda: stage.status()["processes"]["worker"]["rollout"] is None, what="the end of all")
+    stage.systemctl("start", APP)
+    stage.machine.wait_for(
+        lambda: generations(stage) == ({1}, {1}) and len(of_type(stage)) == 2, what="what ran before"
+    )

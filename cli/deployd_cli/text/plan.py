@@ -7,6 +7,7 @@ from typing import Any
 
 from deployd_cli.text.changes import change_lines
 from deployd_cli.text.paint import Paint
+from deployd_cli.text.processes import processes_of
 from deployd_cli.text.rollout import pause_words, release_change
 from deployd_cli.text.words import columns, dicts_of, list_of, number_of, printable, text_of
 
@@ -19,9 +20,17 @@ def plan_lines(plan: Mapping[str, Any], paint: Paint) -> list[str]:
     origin, target = text_of(plan, "from"), text_of(plan, "to", "?")
     change = f"generation {origin} → {target}" if origin else f"first deployment, generation {target}"
     lines = [f"{text_of(plan, 'app', '-')}: {change}: {release_change(plan)}", *change_lines(plan, paint)]
-    actions = dicts_of(plan, "actions")
+    lines += _steps(plan)
+    for process, its in processes_of(plan):
+        lines += ["", f"{process}:", *_steps(its)]
+    return lines
+
+
+def _steps(plan: Mapping[str, Any]) -> list[str]:
+    """Return the actions with the instances of one process type."""
+    actions, lines = dicts_of(plan, "actions"), list[str]()
     if not actions:
-        return [*lines, "nothing to do"]
+        return ["nothing to do"]
     sentences = [_action(action) for action in actions]
     numbers, texts = len(str(len(actions))), max(map(columns, sentences))
     for number, (action, sentence) in enumerate(zip(actions, sentences, strict=True), 1):

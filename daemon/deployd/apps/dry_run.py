@@ -16,12 +16,13 @@ from deployd.apps.simulator import simulated
 from deployd.config.credentials import Digest
 from deployd.documents import Json
 from deployd.documents.changes import changes as changes_of
-from deployd.documents.status import dry_run
+from deployd.documents.status import actions, dry_run
 from deployd.files.walk import OWN, ROOT
 from deployd.files.workers import LONG
 from deployd.model.app import App
 from deployd.model.changes import changes
 from deployd.model.generation import Cause
+from deployd.model.instance import State
 from deployd.plan import closing
 from deployd.plan import goal as goals
 from deployd.plan import preview as previews
@@ -134,7 +135,30 @@ class DryRun:
             outcome = closing.joined(outcome, more)
         live = self._history.releases(name, [current])
         releases = (live.get(current) if current else None, real)
-        return dry_run(name, current, number, releases, outcome, self._changed(caller, app))
+        found = dry_run(name, current, number, releases, outcome, self._changed(caller, app))
+        return found | {"processes": await self._processes(caller, app, real, number)}
+
+    async def _processes(self, caller: Caller, app: App, release: str, number: int) -> Json:
+        """Return the actions of the further process types, by type, also of those that the app has no longer."""
+        found: Json = {}
+        for item in app.processes:
+            seen = partial(self._pool.workers(caller).run, app.name, release_access.seen, deadline=LONG)
+            _, digest = await seen(caller, item, release)
+            goal = self._generations.goal(item, number, item.fingerprint(release, digest))
+            layout = self._deployment.layout(item, goal)
+            goal = replace(goal, avoid=layout.avoid, masked=self._deployment.masked(item.name))
+            controller = self._registry.controller(item.name)
+            instances = controller.observe() if controller else ()
+            found[item.process] = actions(await simulated(goal, instances, (), time.monotonic()))
+        names = {item.name for item in app.members}
+        for controller in self._registry.members(app.name):
+            running = [item for item in controller.observe() if item.state is not State.INACTIVE]
+            if controller.name not in names and running:
+                steps = [{"action": "stop", "instance": item.number, "generation": item.generation} for item in running]
+                counted = [{**step, "ready": len(steps) - count} for count, step in enumerate(steps, 1)]
+                process = controller.name.removeprefix(f"{app.name}.")
+                found[process] = {"actions": counted, "floor": 0, "ceiling": len(steps)}
+        return found
 
     async def _chosen(self, caller: Caller, name: str) -> _Chosen:
         app = self._generations.learned(await self._reader.load(caller, name))

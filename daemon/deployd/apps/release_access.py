@@ -101,7 +101,8 @@ def _denied(caller: Caller, path: str) -> AccessDenied:
 
 
 def _see_programs(caller: Caller, app: App, release: Found, path: str) -> None:
-    for key, program in config.programs(app, release.path).items():
+    programs = (found for item in app.members for found in config.programs(item, release.path).items())
+    for key, program in programs:
         try:
             inode = caller.files.find(program).inode
         except PermissionError:

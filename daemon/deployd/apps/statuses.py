@@ -96,7 +96,7 @@ class Statuses:
 
     def headline(self) -> str:
         """Return the line that `systemctl status deployd` shows."""
-        controllers = list(self._registry)
+        controllers = [item for item in self._registry if item.name == item.application]
         rollouts = [item.rollout for item in controllers if item.rollout is not None]
         under_way = ", ".join(f"{item.app} to generation {item.target} ({item.phase})" for item in rollouts)
         apps = f"{len(controllers)} app{'' if len(controllers) == 1 else 's'}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 from deployd import config
@@ -11,6 +13,7 @@ from deployd.apps.caller import Caller
 from deployd.apps.file_reader import FileReader
 from deployd.apps.generation_preview import preview
 from deployd.apps.reader_pool import ReaderPool
+from deployd.apps.registry import Registry
 from deployd.documents import Json
 from deployd.errors import AccessDenied, NoAnswer, Refused, StateError
 from deployd.model.app import App
@@ -30,6 +33,7 @@ class UnitPreview:
 
     def __init__(
         self,
+        registry: Registry,
         reader: FileReader,
         pool: ReaderPool,
         generations: Generations,
@@ -37,6 +41,7 @@ class UnitPreview:
         pins: Pins,
         deployment: Deployment,
     ) -> None:
+        self._registry = registry
         self._reader = reader
         self._pool = pool
         self._generations = generations
@@ -58,32 +63,46 @@ class UnitPreview:
         app = self._generations.learned(app) if current is None else app.with_learned(current.settings.gate.timeout)
         app = await self._pool.workers(caller).run(name, config.located, app)
         app, _ = self._generations.choose(app, app.release)  # no unit names the directory of a release
+        units, files, error = self._of(app, app), *await self._files(caller, app)
+        for item in app.processes:
+            live = self._generations.current(item.name)
+            known = self._generations.learned(item) if live is None else item.with_learned(live.settings.gate.timeout)
+            known = await self._pool.workers(caller).run(name, config.located, known)
+            units += self._of(known, app)
+            more, its_error = await self._files(caller, known)
+            files, error = [*files, *more], error or its_error
+        wanted = {item.name for item in app.members}
+        for controller in self._registry.members(name):  # process types that the app file has no longer
+            if controller.name not in wanted:
+                units += self._shown((), self._deployment.installed(controller.name))
+        return {"app": name, "units": units, "files": files, "files_error": error}
+
+    def _of(self, app: App, whole: App) -> list[Json]:
+        """Return the units of an app or of a process type, which is one of the app `whole`."""
+        name = app.name
         installed = self._deployment.installed(name) | self._deployment.timers.installed(name)
         # Units of single instances come and go during a rollout; these are the units of the app.
         pinned = frozenset(self._pins.read(name).values())
         units = self._deployment.settled(app, Goal.of(app, 0, same=pinned))
-        units += self._deployment.timers.wanted(app, self._number(name))
+        return self._shown((*units, *self._deployment.timers.wanted(app, self._number(whole.name))), installed)
+
+    def _shown(self, units: tuple[Unit, ...], installed: Mapping[str, str]) -> list[Json]:
+        """Return these units and those that are only installed."""
         obsolete = [Unit(unit, "") for unit in installed if unit not in {item.name for item in units}]
-        files, error = await self._files(caller, app)
-        return {
-            "app": name,
-            "units": [
-                {
-                    "name": unit.name,
-                    "path": self._deployment.path(unit.name),
-                    "text": _as_text(unit.text),
-                    "installed": _as_text(installed.get(unit.name)),
-                }
-                for unit in (*units, *obsolete)
-            ],
-            "files": files,
-            "files_error": error,
-        }
+        return [
+            {
+                "name": unit.name,
+                "path": self._deployment.path(unit.name),
+                "text": _as_text(unit.text),
+                "installed": _as_text(installed.get(unit.name)),
+            }
+            for unit in (*units, *obsolete)
+        ]
 
     async def _files(self, caller: Caller, app: App) -> tuple[list[Json], str | None]:
         """Return the files of the generation, or why they cannot be made: the units do not depend on that."""
         run = partial(self._pool.workers(caller).run, app.name, deadline=PATIENCE)
-        digest, number = self._pins.credentials.digest, self._number(app.name)
+        digest, number = self._pins.credentials.digest, self._number(app.application)
         show = partial(
             preview, directory=self._pins.generation_dir(app.name, number), digest=digest, names=caller.trusted
         )
@@ -91,8 +110,8 @@ class UnitPreview:
             directory = await run(release_access.directory, caller, app)
             if not directory and not caller.trusted:
                 raise AccessDenied(f"user {caller.uid} cannot list the release {app.release}; try again as root")
-            app = await run(release_access.captured, caller, app, digest)
-            _, stays = self._generations.choose(app, directory)
+            app = await run(release_access.captured, caller, replace(app, processes=()), digest)
+            _, stays = self._generations.choose(replace(app, name=app.application), directory)
             return await run(show, app, number, stays or directory or app.release), None
         except (AccessDenied, NoAnswer, Refused, StateError) as error:
             return [], str(error)

@@ -281,10 +281,17 @@ def dry_run(
         "to": target,
         "from_release": releases[0],
         "release": releases[1],
+        **actions(outcome),
+        "changes": changes,
+    }
+
+
+def actions(outcome: Outcome) -> Json:
+    """Return what a rollout does with the instances of one process type."""
+    return {
         "actions": [_step(step.action, step.ready) for step in outcome.steps if not isinstance(step.action, Unpin)],
         "floor": outcome.floor,
         "ceiling": outcome.ceiling,
-        "changes": changes,
     }
 
 

@@ -69,6 +69,11 @@ class History:
                 self.source.sentence(f"has rows of {app} that cannot be read ({described(error)})")
             ) from error
 
+    def _require_usable(self, apps: Iterable[str]) -> None:
+        """Raise StateError if the rows of one of these apps and process types are damaged."""
+        if trouble := next(filter(None, map(self.source.trouble, apps)), ""):
+            raise StateError(trouble)
+
     def require_writable(self, app: str) -> None:
         """Raise StateError if the history cannot be written now."""
         self.crashed(app, "", {})
@@ -169,11 +174,9 @@ class History:
         self.begin_together([Beginning(generation, rollout)], Timestamp.now())
 
     def begin_together(self, beginnings: Sequence[Beginning], now: Timestamp) -> None:
-        """Add generations and their rollouts in one transaction: those of an app, first, and of its process types.
-
-        There is always at most one rollout of each.
-        """
+        """Add generations and their rollouts in one transaction: those of an app, first, and of its process types."""
         with contextlib.ExitStack() as stack:
+            self._require_usable([item.generation.app for item in beginnings])
             for item in beginnings:
                 stack.enter_context(self._records.written(item.generation, item.rollout))
             db = stack.enter_context(self._write(beginnings[0].generation.app))
@@ -226,6 +229,7 @@ class History:
 
     def finish_together(self, endings: Sequence[Ending], now: Timestamp) -> None:
         """End rollouts in one transaction: those of an app and of its process types."""
+        self._require_usable([item.rollout.app for item in endings])
         with self._write(endings[0].rollout.app) as db:
             for item in endings:
                 ends.finish(db, item, now)

@@ -9,6 +9,7 @@ const INSTANCE = {
     starting: "starts",
     ready: "is ready",
     stopping: "stops",
+    draining: "finishes what it has begun",
     stopped: "has stopped",
     failed: "failed",
     adopted: "is kept: nothing that concerns it has changed",

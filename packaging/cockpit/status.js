@@ -26,6 +26,7 @@ const STATES = {
     ready: "success",
     starting: "info",
     stopping: "neutral",
+    draining: "neutral",
     standby: "neutral",
     inactive: "neutral",
     failed: "danger",

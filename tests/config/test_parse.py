@@ -191,7 +191,7 @@ def test_refusals_in_tables(more: str, expected: str) -> None:
         ("[drain]\nx = 1", ":5: drain.x: unknown key in [drain]; allowed are close_after, command, settle, signal"),
         ("[rollout]\nwarm_up = 1", ":5: rollout.warm_up: unknown key in [rollout]; it belongs in the top level"),
         ("[rollout]\ncommand = []", ":5: rollout.command: unknown key in [rollout]; it belongs in [rollout.analysis]"),
-        ("[stop]\nx = 1", ":5: stop.x: unknown key in [stop]; allowed are signal, timeout"),
+        ("[stop]\nx = 1", ":5: stop.x: unknown key in [stop]; allowed are quiet, quiet_for, signal, timeout"),
         ("[servce]\nNice = 1", ":4: servce: unknown key at the top level; did you mean service?"),
     ],
 )

@@ -87,7 +87,7 @@ def test_several_times() -> None:
         (NIGHTLY + "instances = 2", ":7: process.nightly.instances: unknown key in [process.nightly]; it belongs in"),
         (NIGHTLY + "timeout = 0", ":7: process.nightly.timeout: must be from 1 to 604800 seconds, not 0"),
         (NIGHTLY + "persistent = 1", ":7: process.nightly.persistent: must be a boolean, not an integer; write"),
-        (NIGHTLY + "stop = { quiet = 1 }", ":7: process.nightly.stop.quiet: unknown key in [process.nightly.stop]"),
+        (NIGHTLY + "stop = { calm = 1 }", ":7: process.nightly.stop.calm: unknown key in [process.nightly.stop]"),
         (
             NIGHTLY + "environment = { IFS = 'x' }",
             ":7: process.nightly.environment.IFS: is overwritten by the shell that starts the program",

@@ -10,6 +10,7 @@ from deployd.instances.actuator import Actuator
 from deployd.instances.drain_notice import DrainNotices
 from deployd.instances.freezer import Freezer
 from deployd.instances.occupied_units import OccupiedUnits
+from deployd.instances.quiet_periods import QuietPeriods
 from deployd.model.action import Start, Stop
 from deployd.state.pins import Pins
 from deployd.systemd.manager import Systemd
@@ -33,6 +34,8 @@ def test_a_start_whose_socket_is_being_opened_is_not_requested_after_the_stop_th
         pins, freezer, unused = create_autospec(Pins, instance=True), create_autospec(Freezer, instance=True), Any
         notices = create_autospec(DrainNotices, instance=True)
         notices.drain.return_value = None
+        quiet = create_autospec(QuietPeriods, instance=True)
+        quiet.settings.return_value = None
         actuator = Actuator(
             "demo",
             systemd,
@@ -42,6 +45,7 @@ def test_a_start_whose_socket_is_being_opened_is_not_requested_after_the_stop_th
             unused,  # type: ignore[arg-type]
             notices,
             create_autospec(OccupiedUnits, instance=True),
+            quiet,
             changed=lambda: None,
             stopped=lambda *_: None,
             failed=lambda _error: None,

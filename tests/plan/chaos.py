@@ -122,6 +122,8 @@ class Chaos:
         match action:
             case Start(_, generation):
                 item = Instance(action.number, generation, State.STARTING, started=self.now)
+            case Stop() if action.drain:
+                item = replace(item, state=State.DRAINING)
             case Stop():
                 item = replace(item, state=State.STOPPING)
                 self.doomed.add(action.number)
@@ -147,6 +149,8 @@ class Chaos:
         item = self.chance.choice(sorted(busy, key=lambda item: item.number))
         fails = item.generation is None or item.generation in self.bad
         match item.state:
+            case State.DRAINING:
+                item = Instance(item.number, None, State.INACTIVE)
             case State.STOPPING if item.number in self.cooling:
                 self.cooling.discard(item.number)
                 # Without enough memory it is stopped.
@@ -193,5 +197,5 @@ class Chaos:
         self.world = {
             item.number: Instance(item.number, item.generation, State.STARTING, started=self.now)
             for item in self.world.values()
-            if item.generation is not None and item.state is not State.STANDBY
+            if item.generation is not None and item.state not in (State.STANDBY, State.DRAINING)
         }

@@ -35,6 +35,7 @@ def goal_of(chance: random.Random, generation: int, most: int, same: frozenset[i
     gate = Gate(min_ready=chance.choice((0.0, 0.0, 5.0)))
     settings = app(chance.randint(1, most), pace=pace, gate=gate)
     goal = Goal.of(settings, generation, same=same, proven=generation == ORIGIN)
+    goal = replace(goal, drains=chance.random() < 0.5)
     return replace(goal, standby=ORIGIN if generation == TARGET and chance.random() < 0.5 else None)
 
 

@@ -289,7 +289,7 @@ def test_4_an_old_instance_that_is_down_or_starting_is_not_waited_for(case: Case
 def test_10_rolling_back_to_nothing_stops_everything(pool: tuple[Instance, ...], pace: Goal) -> None:
     goal = Goal(0, 0, pace.max_surge, pace.max_unavailable, pace.order)
     made = plan(goal, World(pool), NOW)
-    gone = (State.STOPPING, State.INACTIVE)
+    gone = (State.STOPPING, State.INACTIVE, State.DRAINING)
     assert stopped(made) == {item.number for item in pool if item.state not in gone}
     assert not begun(made)
     assert {action.number for action in made.actions if isinstance(action, Unpin)} == {

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from deployd.model.action import Freeze, Start, Stop
 from deployd.model.app import App, Listen, ListenKind
 from deployd.model.gate import Gate
-from deployd.model.instance import Instance, State
+from deployd.model.instance import OUT_OF_SERVICE, Instance, State
 from deployd.model.pace import Amount, Order, Pace
 from deployd.plan.goal import Goal
 from deployd.plan.planner import Plan
@@ -69,6 +69,7 @@ def goals(draw: st.DrawFn, most: int = 8, *, standby: bool = True) -> Goal:
         settings = settings.without_overlap()
     same = draw(st.frozensets(st.integers(1, 8), max_size=3))
     goal = Goal.of(settings, GENERATION, same=same, proven=draw(st.booleans()))
+    goal = replace(goal, drains=overlap and draw(st.booleans()))
     return replace(goal, standby=draw(st.sampled_from((None, None, 3, 4)))) if standby and overlap else goal
 
 
@@ -97,8 +98,8 @@ def pools(draw: st.DrawFn, most: int = 12) -> tuple[Instance, ...]:
 
 
 def alive(pool: Iterable[Instance]) -> list[Instance]:
-    """Return the running instances, without those in standby."""
-    return [item for item in pool if item.state not in (State.INACTIVE, State.STANDBY)]
+    """Return the running instances, without those in standby and those that drain."""
+    return [item for item in pool if item.state not in OUT_OF_SERVICE]
 
 
 def available(pool: Iterable[Instance], goal: Goal, passed: frozenset[int]) -> set[int]:

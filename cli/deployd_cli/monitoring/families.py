@@ -15,7 +15,7 @@ from prometheus_client.metrics_core import Metric
 from deployd_cli.text.words import dicts_of, number_of, text_of
 
 HEALTHS = ("ok", "degraded", "down", "stopped")
-STATES = ("inactive", "starting", "ready", "stopping", "failed", "standby", "unreachable")
+STATES = ("inactive", "starting", "ready", "stopping", "failed", "standby", "draining", "unreachable")
 PHASES = ("rolling", "rolling-back", "paused")
 FAILED = ("failed", "rolled-back")
 FIGURES = (

@@ -11,6 +11,7 @@ STATE_STYLES = {
     "adopted": "good",
     "starting": "busy",
     "stopping": "busy",
+    "draining": "busy",
     "failed": "bad",
     "unreachable": "bad",
     "stopped": "dim",

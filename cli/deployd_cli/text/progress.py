@@ -32,7 +32,7 @@ OPEN = Column("OPEN", number=True)
 REASON = Column("REASON", shrinks=True)
 SERVING = ("ready", "adopted")
 URGENCY = {"failed": 0, "starting": 1, "stopping": 1, "freezing": 1, "thawing": 1}
-STOPPED = ("stopped", "inactive", "standby")
+STOPPED = ("stopped", "inactive", "standby", "draining")
 USUAL = ("replaced", "rolled back")
 """Reasons for which instances stop in a rollout."""
 MAX_FAILURES = 4
@@ -246,7 +246,7 @@ class Progress:
     def _instances(self, now: float, room: int, width: int, paint: Paint) -> list[str]:
         """Return the table, sorted by instance; if there are too many, the important ones and a summary of the rest."""
         ordered = sorted(self._rows.items(), key=_order)
-        stopped = [item for item in ordered if item[1].state in (("standby",) if self.ended else STOPPED)]
+        stopped = [item for item in ordered if item[1].state in (("standby", "draining") if self.ended else STOPPED)]
         live = [item for item in ordered if item[1].state not in STOPPED]
         candidates = [*live, *stopped]
         heads = [*HEADS, *([WEIGHT, OPEN] if self._steered and not self.ended else [])]

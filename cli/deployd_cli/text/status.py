@@ -9,6 +9,7 @@ from typing import Any
 from deployd.model import advice
 from deployd_cli.text.boot import boot_words
 from deployd_cli.text.drained import drained_words
+from deployd_cli.text.draining import draining_words
 from deployd_cli.text.failure import explained, failure_of, journal_lines
 from deployd_cli.text.fleet import fleet_words
 from deployd_cli.text.paint import STATE_STYLES, Paint
@@ -65,7 +66,8 @@ def status_lines(
         height = max(height - len(timers), 1)
     details, routing = _details(status, width), indented(routing_words(status), width)
     rollout = _rollout(status, width, paint)
-    steering = [line for sentence in steering_words(status, now, width) for line in indented(sentence, width)]
+    sentences = [*steering_words(status, now, width), *draining_words(status, now)]
+    steering = [line for sentence in sentences for line in indented(sentence, width)]
     head = _head(status, width, paint)
     lines = [*head[:1], *details, *head[1:], *routing, *rollout, *steering]
     if height is not None and instances and len(lines) > height - TABLE:
@@ -320,4 +322,4 @@ def _health(status: Mapping[str, Any]) -> str:
 def _urgency(instance: Mapping[str, Any]) -> tuple[float, ...]:
     """Return a sort key: instances that do not serve, then restarted ones, standby last."""
     state = instance.get("state")
-    return (2 if state == "standby" else state == "ready", -number_of(instance, "restarts"))
+    return (2 if state in ("standby", "draining") else state == "ready", -number_of(instance, "restarts"))

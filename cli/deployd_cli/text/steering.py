@@ -80,7 +80,7 @@ def standby_words(status: Status, now: datetime) -> list[str]:
     words = f"standby: generation {generation}, instance{'' if len(numbers) == 1 else 's'} {spans(numbers) or '?'}"
     if (until := time_of(standby.get("until"))) is not None:
         left = (until - now).total_seconds()
-        words += f", until {_clock(until, now)} ({duration(left)} left)" if left > 0 else ", time limit reached"
+        words += f", until {clock(until, now)} ({duration(left)} left)" if left > 0 else ", time limit reached"
     rollout = status.get("rollout")
     if not isinstance(rollout, Mapping):
         how = f"{advice.deployd()} rollback {app} --to {generation}"
@@ -97,7 +97,7 @@ def steering_words(status: Status, now: datetime, width: int | None) -> list[str
     return [sentence for sentence in words if sentence]
 
 
-def _clock(then: datetime, now: datetime) -> str:
+def clock(then: datetime, now: datetime) -> str:
     """Return the time of day, with the date if it is another day."""
     try:
         here = then.astimezone(now.tzinfo)

@@ -27,10 +27,11 @@ from deployd.config.process import (
 )
 from deployd.config.source import Problem, Source, Table, one_line, printable
 from deployd.config.steering import refuse_what_cannot_be_steered, refuse_what_needs_steering, unsteerable
+from deployd.config.stop import stop_settings
 from deployd.config.timer import Readers, timers
 from deployd.config.user_mode import Limits
 from deployd.errors import InvalidFile, NoSuchApp
-from deployd.model.app import ROUTES, App, Directives, Mode, Routing, StopSettings
+from deployd.model.app import ROUTES, App, Directives, Mode, Routing
 from deployd.model.app_name import name_problem
 from deployd.model.directive import Section
 
@@ -45,6 +46,7 @@ _TABLE_OF = {
     ),
     **dict.fromkeys(("rollback_surge", "standby", "standby_memory", "analysis", "preview_group"), "[rollout]"),
     "signal": "[stop] or [drain]",
+    **dict.fromkeys(("quiet", "quiet_for"), "[stop]"),
     **dict.fromkeys(("close_after", "settle"), "[drain]"),
     **dict.fromkeys(("build", "shared", "assets", "keep", "current"), "[deploy]"),
 }
@@ -127,7 +129,7 @@ def parse(
     def read(process: str, table: Table) -> App:
         return _app(process, table, within=app, only6=only6, of_user=of_user)
 
-    readers = Readers(is_calendar, _environment, _stop, is_user=of_user is not None)
+    readers = Readers(is_calendar, _environment, stop_settings, is_user=of_user is not None)
     app = replace(app, processes=processes(app, top, read, only6=only6))
     return replace(app, timers=timers(app, top.table("process"), readers))
 
@@ -176,7 +178,7 @@ def _read(name: str, top: Table, within: App | None) -> App:
         values.array(values.environment_file, '["/etc/default/myapp"]'),
         () if within is None else within.environment_files,
     )
-    stop = _stop(top.table("stop"))
+    stop = stop_settings(top.table("stop"))
     service = _service(top.table("service"), None if files else dict(environment).keys())
     return App(
         name=name,
@@ -256,12 +258,3 @@ def _socket(table: Table) -> Directives:
     if "probe" in dict(found).get("FileDescriptorName", ()):
         raise table.fail("FileDescriptorName", '"probe" is the name of a socket of deployd; choose another name')
     return found
-
-
-def _stop(table: Table) -> StopSettings:
-    stop = StopSettings(
-        signal=table.get("signal", values.signal, StopSettings().signal),
-        timeout=table.get("timeout", values.duration(0.1, values.DAY), StopSettings().timeout),
-    )
-    table.finish()
-    return stop

@@ -144,7 +144,7 @@ def _totals(found: Mapping[str, Total]) -> Json:
 
 
 def _instance(of: Snapshot, item: Instance) -> Json:
-    since, trouble = item.ready_since or item.started, of.troubles.get(item.number)
+    since, trouble = item.draining_since or item.ready_since or item.started, of.troubles.get(item.number)
     crashes = trouble.crashes if trouble is not None else None
     retry_at = crashes.retry_at if crashes is not None and item.state in (State.INACTIVE, State.FAILED) else None
     down = crashes is not None and retry_at is not None
@@ -160,6 +160,7 @@ def _instance(of: Snapshot, item: Instance) -> Json:
         "main_pid": item.main_pid,
         "invocation_id": item.invocation_id,
         "since": iso(of.boot + since) if since else None,
+        "drains_until": iso(of.boot + item.drains_until) if item.drains_until else None,
         "restarts": of.restarts.get(item.number, item.restarts),
         "weight": of.routing.weights.get(item.number),
         "connections": of.routing.connections.get(item.number),
@@ -187,7 +188,8 @@ def _unreachable(of: Snapshot) -> dict[int, str]:
 
 def _is_stopped_by_hand(of: Snapshot, item: Instance) -> bool:
     """True if an instance that should run was stopped by a request that was not deployd's."""
-    return item.ended is False and item.generation is not None and of.rollout is None
+    down = item.ended is False and item.state is not State.DRAINING
+    return down and item.generation is not None and of.rollout is None
 
 
 def _detail(of: Snapshot, item: Instance, trouble: Trouble | None, *, down: bool) -> str:

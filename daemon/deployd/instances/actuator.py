@@ -15,6 +15,7 @@ from deployd.instances.drain_notice import DrainNotices
 from deployd.instances.freezer import Freezer
 from deployd.instances.instance_mirror import InstanceMirror, Kind
 from deployd.instances.occupied_units import OccupiedUnits
+from deployd.instances.quiet_periods import QuietPeriods
 from deployd.instances.start_problem import start_problem
 from deployd.instances.stops import Stops
 from deployd.model import unit_name
@@ -54,6 +55,7 @@ class Actuator:
         stops: Stops,
         notices: DrainNotices,
         occupied: OccupiedUnits,
+        quiet: QuietPeriods,
         *,
         changed: Callable[[], None],
         stopped: Callable[[Stop, int | None, str], None],
@@ -67,6 +69,7 @@ class Actuator:
         self._stops = stops
         self._notices = notices
         self._occupied = occupied
+        self._quiet = quiet
         self._changed = changed
         self._stopped = stopped
         self._failed = failed
@@ -95,6 +98,7 @@ class Actuator:
 
         As long as nothing changes it is the same object, and instances that have not changed are.
         """
+        self._quiet.observed(self._mirror.of)
         return self._mirror.observe({number: kind for number, (kind, _) in self._jobs.items()})
 
     def act(self, action: Action, settings: App) -> None:
@@ -108,7 +112,9 @@ class Actuator:
                 self._changed()
             case Start():
                 self.start_all((action,), settings)
-            case Stop(number):
+            case Stop(number, generation):
+                if action.drain and generation is not None:
+                    self._quiet.begin(number, generation, settings.stop)
                 self._begin(number, Stop, self._stop(action, settings))
             case Freeze(number):
                 self._begin(number, Freeze, self._freeze(action, settings))
@@ -204,8 +210,11 @@ class Actuator:
         await self._freezer.wake(action.number)  # first, so that it can answer connections that wait there
         left = await self._drain(action, settings)
         await self._router.backend.pace(action.number, left or 0)
+        stop = self._quiet.settings(action.generation) or settings.stop
         before = self._mirror.of(action.number)
-        await self._result(await self._systemd.stop(unit), 2 * settings.stop.timeout + JOB_MARGIN)
+        await self._quiet.wait(before, stop)
+        if not action.drain or self._mirror.of(action.number).state is not State.INACTIVE:
+            await self._result(await self._systemd.stop(unit), stop.longest + JOB_MARGIN)
         state = self._mirror.of(action.number).state
         if state not in (State.INACTIVE, State.FAILED):
             await self._systemd.refresh(unit)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from deployd.model import unit_name
 from deployd.model.action import Freeze, Start, Stop, Thaw
 from deployd.model.instance import Instance, State
+from deployd.state.drains import DrainRecord
 from deployd.state.pins import Pins, StandbyRecord
 from deployd.systemd import observe
 from deployd.systemd.manager import Systemd
@@ -30,6 +31,7 @@ class _Basis(NamedTuple):
     units: Mapping[int, str] = MappingProxyType({})
     pins: Mapping[int, int] = MappingProxyType({})
     aside: Mapping[int, StandbyRecord] = MappingProxyType({})
+    drains: Mapping[int, DrainRecord] = MappingProxyType({})
     kinds: Mapping[int, Kind] = MappingProxyType({})
     refusals: Mapping[int, str] = MappingProxyType({})
     details: Mapping[int, str] = MappingProxyType({})
@@ -91,14 +93,16 @@ class InstanceMirror:
         before, revision = self._basis, self._systemd.revision
         if pins is not before.pins or aside is not before.aside:
             self.know(pins.keys() | aside.keys())
-        basis = _Basis(revision, self._names, pins, aside, kinds, self.refusals.copy(), self.details.copy())
+        drains = self._pins.drains.read(self._app)
+        basis = _Basis(revision, self._names, pins, aside, drains, kinds, self.refusals.copy(), self.details.copy())
         if basis != before:
             mirrors = self._mirrors
             if revision != before.revision or self._names is not before.units:
                 mirrors = self._systemd.mirrored(self._names.values())
             for number in basis.changed(before, mirrors, self._mirrors):
                 mirror = self._systemd.properties(self._names[number])
-                self._make(number, mirror, pins.get(number), aside.get(number), kinds.get(number))
+                records = pins.get(number), aside.get(number), drains.get(number)
+                self._make(number, mirror, *records, kinds.get(number))
             if self._names is not before.units:
                 self._items = {number: self._each[number][1] for number in self._names}
             if self._seen != (seen := tuple(self._items.values())):  # unchanged ones are the same objects
@@ -135,15 +139,23 @@ class InstanceMirror:
         return observe.instance(number, None, self._systemd.properties(unit_name.instance(self._app, number)))
 
     def _make(
-        self, number: int, properties: Properties, pin: int | None, aside: StandbyRecord | None, job: Kind | None
+        self,
+        number: int,
+        properties: Properties,
+        pin: int | None,
+        aside: StandbyRecord | None,
+        drain: DrainRecord | None,
+        job: Kind | None,
     ) -> None:
         """Make an instance, unless what it is made from has stayed the same."""
-        basis = properties, pin, aside, job, self.refusals.get(number), self.details.get(number)
+        basis = properties, pin, aside, drain, job, self.refusals.get(number), self.details.get(number)
         known = self._each.get(number)
         if known is not None and known[0] == basis:
             return
         made = observe.instance(number, pin, properties, None if aside is None else aside.generation)
         made = self._described(made, job)
+        if drain is not None and pin is not None:
+            made = replace(made, state=State.DRAINING, draining_since=drain.since, drains_until=drain.until)
         if known is not None and known[1] == made:
             made = known[1]  # a signal need not change anything that counts
         self._each[number] = (*basis[:-1], self.details.get(number)), made

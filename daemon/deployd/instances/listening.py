@@ -121,6 +121,8 @@ class ListeningInstances:
         self._records: dict[int, _Record] = {}
         self._doubtful: set[int] = set()
         """The instances that are to be looked at again soon."""
+        self._without = 0, False
+        """A generation, and whether it has no `listen`."""
         self._all_at = 0.0
         """The time of the next look at all instances."""
         self._alarm = Alarm(self._begin)
@@ -154,8 +156,10 @@ class ListeningInstances:
 
     def _begun(self, item: Instance) -> _Record:
         """Return the record of a new invocation. Without `listen` there is nothing to look for."""
-        settings = self._settings(item)
-        if settings is None or settings.listen:
+        if item.generation is None or item.generation != self._without[0]:  # most that begin are of one generation
+            settings = self._settings(item)
+            self._without = item.generation or 0, settings is not None and not settings.listen
+        if not self._without[1]:
             return _Record(item)
         return _Record(item, has_socket=False, listener=Listener.PASSED)
 

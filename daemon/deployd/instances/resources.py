@@ -30,7 +30,7 @@ class ResourceReader:
 
     async def read(self, goal: Goal, instances: Sequence[Instance]) -> Resources:
         """Return the resources for instances of `goal`. What cannot be read is left out. Raises StateError."""
-        running = [item for item in instances if item.state is not State.INACTIVE]
+        running = [item for item in instances if item.state not in (State.INACTIVE, State.DRAINING)]
         good = [item for item in running if _is_like(item, goal) and item.state is not State.STOPPING]
         alive = sum(item.state is not State.STANDBY or item in good for item in running)
         up = [item for item in instances if item.state in (State.READY, State.STANDBY)]
@@ -40,7 +40,7 @@ class ResourceReader:
         return Resources(
             useful=alive + max(0, goal.instances - len(good)) - goal.instances,
             pools=memory.pools(groups[0]) if groups else (),
-            settled=sum(item.state in (State.READY, State.STOPPING) or item in mine for item in instances),
+            settled=sum(item.state in (State.READY, State.STOPPING) or item in mine for item in running),
             own=found if mine else (),
             others=() if mine else found,
             processors=os.cpu_count() or 1,

@@ -25,6 +25,8 @@ class Stop:
     """``replaced``, ``failed`` or ``surplus``."""
     keep: bool = False
     """Leave the pin: the instance is to be started again."""
+    drain: bool = False
+    """It drains from now on: nothing waits for its end, and neither a boot nor systemd starts it again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,11 +84,15 @@ class StopSettings:
     signal: str = "SIGTERM"
     timeout: float = 30.0
     """Seconds."""
+    quiet: str = ""
+    """The signal by which the main process is asked to begin nothing new, "" for none."""
+    quiet_for: float = 10.0
+    """Seconds between the two signals, at most: `signal` is not sent if the process has ended."""
 
     @property
     def longest(self) -> float:
         """The seconds that an instance may take to stop: what its main process leaves gets the timeout as well."""
-        return 2 * self.timeout
+        return (self.quiet_for if self.quiet else 0.0) + 2 * self.timeout
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,12 @@ class State(StrEnum):
     """Failed, or waiting for an automatic restart."""
     STANDBY = "standby"
     """Frozen after it was ready: it gets no connections and uses memory but no CPU. Its pin is set aside."""
+    DRAINING = "draining"
+    """It was asked to stop and may take long to finish its jobs. Nothing waits for it; only its number is taken."""
+
+
+OUT_OF_SERVICE = (State.INACTIVE, State.STANDBY, State.DRAINING)
+"""The states of instances that count neither for nor against a goal."""
 
 
 class Listener(StrEnum):
@@ -87,6 +93,10 @@ class Instance:
     listener: Listener = Listener.PASSED
     listens: tuple[str, ...] = ()
     """If its listener is MISSING, the addresses on which it listens instead."""
+    draining_since: float = 0.0
+    """When it began to drain; 0 if it does not."""
+    drains_until: float = 0.0
+    """When it will be killed at the latest."""
     hang: Hang | None = None
     """What it does not answer, if it hangs."""
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from deployd.model.action import Action, Freeze, Stop
 from deployd.model.generation import Cause
-from deployd.model.instance import Instance, State
+from deployd.model.instance import OUT_OF_SERVICE, Instance, State
 
 CAUSES = frozenset({Cause.APPLY, Cause.ROLLOUT, Cause.RELOAD})
 
@@ -42,9 +42,7 @@ def both_serve(generation: int, instances: Iterable[Instance]) -> bool:
 
 def old_left(generation: int, instances: Iterable[Instance]) -> bool:
     """True if there is an instance of another generation, even one that is stopping."""
-    return any(
-        item.generation != generation and item.state not in (State.INACTIVE, State.STANDBY) for item in instances
-    )
+    return any(item.generation != generation and item.state not in OUT_OF_SERVICE for item in instances)
 
 
 def due(record: Record, interval: float) -> float | None:

@@ -108,7 +108,7 @@ def judge(known: Crashes | None, item: Instance, now: float, patience: Patience,
         known = replace(forgiven(item), dead=False)
     if item.state is State.STANDBY:
         return Judgement(forgiven(item, known))  # frozen, so it cannot crash by its own fault
-    if item.state is State.STOPPING:
+    if item.state in (State.STOPPING, State.DRAINING):
         return Judgement(known)
     if item.ended and item.state in (State.INACTIVE, State.FAILED) and not item.refused:
         return _ended(known, item, now, patience)

@@ -61,6 +61,8 @@ class Goal:
     """The generation (the one that serves) whose instances are frozen instead of stopped."""
     overlap: bool = True
     """False if no more than `instances` processes may ever run, those of other generations included."""
+    drains: bool = False
+    """Nothing waits for the end of an instance that is ready when it is stopped: it may have to finish long jobs."""
 
     @property
     def probe(self) -> bool:
@@ -128,6 +130,7 @@ class Goal:
             hold=hold,
             proven=proven,
             overlap=app.overlap,
+            drains=app.overlap and not app.listen,
         )
 
     def surging(self, app: App, surge: int) -> Goal:

@@ -14,14 +14,12 @@ from typing import Any
 
 from deployd.model.failure import Failure, GateName
 from deployd.model.gate import GateType
-from deployd.model.instance import Instance, Listener, State
+from deployd.model.instance import OUT_OF_SERVICE, Instance, Listener, State
 from deployd.model.instances import Instances, Settled
 from deployd.model.remedies import OTHER_LISTENER
 from deployd.plan.goal import Goal
 
 STAY_UP = "to stay up during the rollout"
-
-_OUT_OF_SERVICE = (State.INACTIVE, State.STANDBY)
 
 MAX_RESTARTS = 3
 """Automatic restarts of an instance after it passed the gate before its release counts as bad."""
@@ -71,7 +69,7 @@ def divided(running: Iterable[Instance], goal: Goal, now: float) -> tuple[Side, 
     instances = Instances.of(running)
     sides: tuple[Side, Side] = Side([], ()), Side([], ())
     for item in instances.others:
-        if item.state not in _OUT_OF_SERVICE:
+        if item.state not in OUT_OF_SERVICE:
             sides[not belongs(item, goal, now)].others.append(item)
     groups: tuple[list[Settled], list[Settled]] = [], []
     for generation, group in instances.settled.items():

@@ -24,6 +24,9 @@ recovering from a crash, scaling and rolling back are one code path. Its rules:
   restart.)
 - A ready old instance of the generation `standby` is frozen instead of stopped. In standby it is neither old nor new:
   it counts for neither floor nor ceiling, and nothing waits for it.
+- With `drains`, a ready instance that is stopped drains: it is neither old nor new from then on, nothing waits for it,
+  and it counts for neither floor nor ceiling. It only finishes what it has begun, for up to an hour, and a release that
+  waited for that could be the one that corrects it. Without `overlap` one that drains leaves no room for another.
 - Instances in standby that the goal can use are thawed before any other is started, all that are needed at a time:
   `max_surge` limits the resources of boots, and thawing is no boot. Instances in standby of another generation, kept
   for longer than one rollout, are stopped first; nothing is started before, because they use memory.
@@ -116,7 +119,8 @@ def plan(goal: Goal, world: World, now: float) -> Plan:
     thaws = [Thaw(item.number, item.generation) for item in _thawed(goal, new, ours) if item.generation is not None]
     outdated = _outdated(goal, resting, ours, available)
     stops = _stops(goal, new, old, passed, available)
-    starts = [] if thaws or outdated else _starts(goal, new, old, idle, resting)
+    draining = [item for item in instances.others if item.state is State.DRAINING]
+    starts = [] if thaws or outdated else _starts(goal, new, old, idle, resting, draining)
     if not (starts or stops or thaws or outdated):
         stops = _unblock(goal, new, old, available)
     leaving = {action.number for action in stops}
@@ -240,7 +244,12 @@ def _stop_or_freeze(goal: Goal, item: Instance) -> Stop | Freeze:
     keep = item.state is State.READY and item.generation == goal.standby and item.generation not in goal.same
     if keep and item.generation is not None:
         return Freeze(item.number, item.generation)
-    return Stop(item.number, item.generation)
+    return _stop(goal, item, "replaced")
+
+
+def _stop(goal: Goal, item: Instance, why: str) -> Stop:
+    drains = goal.drains and item.state is State.READY and item.generation is not None
+    return Stop(item.number, item.generation, why, drain=drains)
 
 
 def _surplus(goal: Goal, kept: list[Instance], passed: frozenset[int], serving: int) -> list[Stop]:
@@ -255,7 +264,7 @@ def _surplus(goal: Goal, kept: list[Instance], passed: frozenset[int], serving: 
         loss = _counts(item, passed)
         if item.state is State.READY and serving - loss < goal.instances:
             break
-        stops.append(Stop(item.number, item.generation, "surplus"))
+        stops.append(_stop(goal, item, "surplus"))
         serving -= loss
     return stops
 
@@ -278,12 +287,15 @@ def _unblock(goal: Goal, new: Side, old: Side, available: int) -> list[Stop | Fr
     return [Stop(first.number, first.generation, "failed" if first.state is State.FAILED else "replaced")]
 
 
-def _starts(goal: Goal, new: Side, old: Side, idle: list[Instance], resting: list[Instance]) -> list[Start]:
+def _starts(
+    goal: Goal, new: Side, old: Side, idle: list[Instance], resting: list[Instance], draining: list[Instance]
+) -> list[Start]:
     """Return starts of as many instances as the goal lacks and the ceiling allows: pinned ones, then free numbers."""
-    room = min(goal.wanted - len(new), goal.ceiling - len(new) - len(old))
+    alive = len(new) + len(old) + (0 if goal.overlap else len(draining))
+    room = min(goal.wanted - len(new), goal.ceiling - alive)
     if room <= 0:
         return []
-    taken = {item.number for item in (*new.others, *old.others, *resting)}
+    taken = {item.number for item in (*new.others, *old.others, *resting, *draining)}
     taken.update(*(group.numbers() for group in (*new.settled, *old.settled)))
     ours = [item.number for item in _by_number(idle) if item.generation == goal.generation]
     unfit = goal.avoid | goal.masked

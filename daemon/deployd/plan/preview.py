@@ -15,6 +15,8 @@ from deployd.model.rollout import Hold
 
 def preview(app: App, *, steers: bool = True) -> Hold:
     """Return the hold of a preview. `steers`: True if this machine supports the app's steering. Raises Refused."""
+    if not app.overlap:
+        raise Refused(f"{app.name} has overlap = false, so no preview can run alongside the old instances")
     if not app.listen:
         raise Refused(f"{app.name} has no listen, so a preview would have no address; use --canary 1")
     if not app.steered:

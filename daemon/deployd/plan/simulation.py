@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from deployd.model.action import Action, Adopt, Freeze, Start, Stop, Thaw, Unpin
-from deployd.model.instance import Instance, State
+from deployd.model.instance import OUT_OF_SERVICE, Instance, State
 from deployd.model.rollout import Hold
 from deployd.plan.goal import Goal
 from deployd.plan.planner import Plan, Verdict, World, plan
@@ -137,7 +137,7 @@ def simulate(
         result = planner(goal, World(tuple(room.world.values()), passed), room.now)
         passed = result.passed
         ready = sum(_serves(item, goal, passed) for item in room.world.values())
-        alive = sum(item.state not in (State.INACTIVE, State.STANDBY) for item in room.world.values())
+        alive = sum(item.state not in OUT_OF_SERVICE for item in room.world.values())
         low, high = min(low, ready), max(high, alive)
         if result.verdict is Verdict.HELD:
             steps.append(Step(pending.pop(0), ready, room.now - began))
@@ -187,7 +187,7 @@ class _Room:
             case Start(number, generation):
                 item = Instance(number, generation, State.STARTING, started=self.now)
             case Stop():
-                item = replace(item, state=State.STOPPING)
+                item = replace(item, state=State.DRAINING if action.drain else State.STOPPING)
             case Freeze(number):
                 item = replace(item, state=State.STOPPING)
                 self._freezing.add(number)
@@ -221,7 +221,7 @@ class _Room:
 
     def _expect(self, item: Instance) -> None:
         key = item.number, item.generation or 0
-        if item.state is State.STOPPING:
+        if item.state in (State.STOPPING, State.DRAINING):
             self._due[item.number] = self.now + (0 if item.number in self._freezing else self._durations.stop(*key))
         elif item.state is State.STARTING:
             takes = self._durations.boot if self._fate(*key) else self._durations.fail
@@ -231,7 +231,7 @@ class _Room:
         if item.number in self._freezing:
             self._freezing.discard(item.number)
             return replace(item, state=State.STANDBY)
-        if item.state is State.STOPPING:
+        if item.state in (State.STOPPING, State.DRAINING):
             return Instance(item.number, None, State.INACTIVE)
         if self._fate(item.number, item.generation or 0):
             return replace(item, state=State.READY, ready_since=self.now, probed_since=self.now)

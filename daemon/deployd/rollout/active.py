@@ -125,7 +125,9 @@ class ActiveRollout:
         settings = generation.settings
         origin_settings = None if rollout.origin is None else history.settings(rollout.app, rollout.origin)
         allowed = settings.pace.deadline
-        if not (settings.overlap and self.target.settings.overlap and (origin_settings or settings).overlap):
+        alongside = hold is not None and hold.canary  # it was asked for, and the settings of the target allow it
+        both = self.target.settings.overlap and (origin_settings or settings).overlap
+        if not settings.overlap or (not both and not alongside):
             settings = settings.without_overlap()
             # An instance can be available only after another one has ended.
             allowed += max(item.stop.longest for item in (settings, self.target.settings, origin_settings or settings))
@@ -151,7 +153,7 @@ class ActiveRollout:
         return frozenset(
             item.number
             for item in instances
-            if item.generation == self.rollout.origin is not None and item.state is not State.INACTIVE
+            if item.generation == self.rollout.origin is not None and item.state not in (State.INACTIVE, State.DRAINING)
         )
 
     def unanswered(self, instances: Iterable[Instance]) -> frozenset[int]:

@@ -76,7 +76,7 @@ class Events:
             case Start(number, generation):
                 self.instance(number, generation, "starting")
             case Stop(number, generation, why):
-                self.instance(number, generation, "stopping", self._why(why))
+                self.instance(number, generation, "draining" if action.drain else "stopping", self._why(why))
             case Adopt(number, generation):
                 self.instance(number, generation, "adopted")
             case Freeze(number, generation):

@@ -20,6 +20,7 @@ from deployd.instances.observer import Observer
 from deployd.instances.occupied_units import OccupiedUnits
 from deployd.instances.preview_address import PreviewAddress
 from deployd.instances.probes import prober
+from deployd.instances.quiet_periods import QuietPeriods
 from deployd.instances.recall import Recall
 from deployd.instances.resources import ResourceReader
 from deployd.instances.resync import Resync
@@ -191,6 +192,7 @@ class ControllerFactory:
             health_unit=parts.health_unit,
             observer=parts.observer,
             preview=PreviewAddress(name, self.systemd, self.command),
+            executor=parts.actuator,
             recall=parts.recall,
             standby=parts.standby,
             timers=parts.timers,
@@ -284,6 +286,7 @@ class ControllerFactory:
             Stops(systemd, self.tail),
             DrainNotices(name, systemd, self.history, self.transient, self.commands),
             OccupiedUnits(systemd, cgroup_root()),
+            QuietPeriods(name, systemd, self.history, pins.drains),
             changed=wake,
             stopped=events.stopped,
             failed=loop.fail,

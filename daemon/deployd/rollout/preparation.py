@@ -10,7 +10,7 @@ from deployd.errors import NoAnswer, StateError
 from deployd.files.workers import Workers
 from deployd.instances.resources import ResourceReader
 from deployd.model.clock import Timestamp
-from deployd.model.instance import Instance, State
+from deployd.model.instance import OUT_OF_SERVICE, Instance
 from deployd.model.rollout import Phase
 from deployd.plan.goal import Goal
 from deployd.plan.surge import rollback_surge
@@ -69,6 +69,8 @@ class Preparation:
             return goal
         if not self._deployment.steers(self._app) or self._deployment.changes_routing(settings):
             goal = replace(goal, standby=None)  # with one shared socket, frozen instances would get connections too
+        if goal.drains and (self._deployment.sockets(self._app) or self._deployment.has_own_sockets(self._app)):
+            goal = replace(goal, drains=False)  # those that have a socket must have ended before it is closed
         key = goal.generation, closing, goal.ceiling
         if active.avoid is None or active.avoid[0] != key:
             active.avoid = (
@@ -102,7 +104,7 @@ class Preparation:
         if not goal.generation:
             return ""
         if active.rollout.phase is Phase.ROLLING_BACK:
-            running = sum(item.generation == goal.generation and item.state is not State.INACTIVE for item in seen)
+            running = sum(item.generation == goal.generation and item.state not in OUT_OF_SERVICE for item in seen)
             if running >= goal.instances:
                 return ""
         try:

@@ -11,6 +11,8 @@ from dataclasses import replace
 
 from deployd.errors import Refused
 from deployd.instances.app_unit import AppUnit
+from deployd.instances.drain_end import end_drains
+from deployd.instances.executor import Executor
 from deployd.instances.health_unit import HealthUnit
 from deployd.instances.observer import Observer
 from deployd.instances.preview_address import PreviewAddress
@@ -68,6 +70,7 @@ class Reconciler:
         health_unit: HealthUnit,
         observer: Observer,
         preview: PreviewAddress,
+        executor: Executor,
         recall: Recall,
         standby: Standby,
         timers: Timers,
@@ -90,6 +93,7 @@ class Reconciler:
         self._health_unit = health_unit
         self._observer = observer
         self._preview = preview
+        self._executor = executor
         self._recall = recall
         self._standby = standby
         self._timers = timers
@@ -119,6 +123,8 @@ class Reconciler:
         failure = self._analysis.update(active if going else None, seen)
         failure = self._smoke_tests.update(active if going else None) or failure
         self._probation.update(seen, Timestamp.now(), rolling=rollout is not None)
+        if (settings := active.target.settings if active is not None else self._recorder.settings()) is not None:
+            end_drains(seen, self._executor, settings)
         if active is not None and not going:
             self._observer.watch(0.0, None)
         if active is None:

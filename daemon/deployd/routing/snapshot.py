@@ -49,7 +49,8 @@ class Snapshot:
         rank = {State.READY: 0, State.STARTING: 1, State.FAILED: 2}
         hidden = self.previewed
         there = [item for item in self.instances if item.state in rank or item.generation]
-        there = [item for item in there if item.state is not State.STANDBY and item.number not in hidden]
+        out = State.STANDBY, State.DRAINING
+        there = [item for item in there if item.state not in out and item.number not in hidden]
         there.sort(key=lambda item: (rank.get(item.state, 3), item.number in leaving, -(item.generation or 0)))
         return [item.number for item in there]
 

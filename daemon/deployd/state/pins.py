@@ -27,6 +27,7 @@ from deployd.errors import InvalidRequest, StateError
 from deployd.model.app import NAME
 from deployd.state.credentials import Credentials
 from deployd.state.disk import Disk, reported
+from deployd.state.drains import Drains
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 _TARGET = re.compile(r"\.\./generations/([1-9][0-9]{0,17})")
@@ -52,6 +53,8 @@ class Pins:
         self._disk = disk or Disk()
         self.credentials = Credentials(Path(state_dir), self._disk)
         """The copies of credentials to which generations link."""
+        self.drains = Drains(Path(state_dir), self._disk)
+        """The records of instances that drain. They end with the pin."""
         self._read: dict[str, tuple[int, Mapping[int, int]]] = {}
         self._standby: dict[str, tuple[int, dict[int, StandbyRecord]]] = {}
         self._unpinned: dict[str, tuple[Mapping[int, StandbyRecord], Mapping[int, int], dict[int, StandbyRecord]]] = {}
@@ -124,6 +127,7 @@ class Pins:
                         self._disk.point(path, f"../generations/{generation}")
                 self._disk.sync(directory)
             self._forget(app_name, instances)
+            self.drains.end(app_name, instances)
 
     def unpin(self, app_name: str, instance: int) -> None:
         """Remove the pin and the standby record of `instance`, which cannot start any more."""
@@ -134,6 +138,7 @@ class Pins:
                 with self._written(app_name, (instance,), None):
                     self._disk.remove(path)
                     self._disk.sync(path.parent)
+            self.drains.end(app_name, (instance,))
 
     def set_aside(self, app_name: str, instance: int, generation: int, since: float) -> None:
         """Replace the pin of `instance` by a record of its standby with `generation`; do nothing if there is one.
@@ -244,7 +249,7 @@ class Pins:
         """Remove generations that are neither in use nor in `keep`, and incomplete files of a killed daemon."""
         keep = keep | set(self.held(app_name).values())
         with reported(f"remove old generations of {app_name}"):
-            for directory in ("generations", "pins", "standby"):
+            for directory in ("generations", "pins", "standby", "draining"):
                 for entry in self._entries(self._app(app_name) / directory):
                     half_written = entry.name.startswith(".") and entry.name.endswith(".new")
                     old = directory == "generations" and bool(_NUMBER.fullmatch(entry.name))

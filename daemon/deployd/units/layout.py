@@ -152,10 +152,12 @@ def _alone(name: str, own: Mapping[int, str], opened: Mapping[int, str]) -> tupl
 def _needed(goal: Goal, there: Present, own: int) -> int:
     """Return the highest instance number that the app unit must start; `own`: instances that have a unit of their own.
 
-    Instances in standby keep their numbers, and at boot the app unit must start those that serve.
+    Instances in standby and those that drain keep their numbers, and at boot the app unit must start those that serve.
     """
     mine = goal.same | {goal.generation}
-    aside = 0 if goal.standby is None else sum(made not in mine for made in there.pins.values())
+    keep = goal.standby is not None or goal.drains
+    old = {number for number, made in there.pins.items() if made not in mine} if keep else set()
+    aside = len(old | there.draining)
     return max(goal.ceiling + own + len(there.masked | there.special) + aside, max(there.pins, default=0))
 
 

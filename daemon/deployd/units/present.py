@@ -34,6 +34,8 @@ class Present:
     """The UNIX sockets from which the instances of each generation on the disk accept, if the app is steered."""
     steerable: bool = False
     """True if this machine can steer connections."""
+    draining: frozenset[int] = frozenset()
+    """Pinned instances that finish their jobs, and end then."""
 
     def steers(self, app: App) -> bool:
         """True if each instance of `app` is to have sockets of its own.
@@ -136,4 +138,5 @@ def read(name: str, units: UnitDirectory, pins: Pins, *, steerable: bool) -> Pre
         units.own_sockets(name),
         {generation: socket for generation, socket in accepting.items() if socket is not None},
         steerable,
+        frozenset(pins.drains.read(name)),
     )

@@ -89,7 +89,7 @@ def unit_files(
         "probe_unit": unit_name.probe_socket(app.name, "%i"),
         "probe_path": socket_paths.probe(app.name, "%i", Path(escape.specifier(str(scope.runtime)))),
         "instances": [unit_name.instance(app.name, number) for number in range(1, instances + 1)],
-        "pins": f"{state_dir}/apps/{app.name}/pins",
+        **{name: f"{state_dir}/apps/{app.name}/{name}" for name in ("pins", "draining")},
         "environment_files": environment_files(app, generation),
         "command": command,
         "scope": scope,

@@ -15,6 +15,7 @@ UNITS = "/etc/systemd/system"
 RECORD = f"""\
 #!/bin/sh
 echo "$DEPLOYD_GENERATION $(id -un) $(basename "$(pwd -P)") $1 $SHARED $OWN $DEPLOYD_PROCESS" >> {SAID}/lines
+echo looking for work
 [ ! -e {SAID}/wait ] || while [ ! -e {GO} ]; do sleep 0.1; done
 exit $(cat {SAID}/status 2>/dev/null)
 """
@@ -140,7 +141,28 @@ def test_a_failed_run_is_shown(stage: Stage) -> None:
     assert (found["result"], found["exit_status"], found["failed"]) == ("exit-code", 3, True)
     assert found["generation"] == 1
     assert SERVICE in stage.machine.run(["systemctl", "--failed", "--plain", "--no-legend"]).stdout
+    logged = stage.deployd("logs", APP, "nightly").stdout
+    assert f"{APP}:nightly gen 1 | looking for work\n" in logged
+    assert f"{APP}:nightly | systemd: Main process exited, code=exited, status=3" in logged
+    assert f"{APP}@1" not in logged
+    assert "looking for work" in stage.deployd("logs", APP, "--generation", "1").stdout
     assert stage.status()["ready"] == INSTANCES
+
+
+def test_a_run_ends_with_the_app_and_not_with_a_restart_of_it(stage: Stage) -> None:
+    deploy(stage)
+    stage.machine.write(f"{SAID}/wait", "")
+    stage.systemctl("start", "--no-block", SERVICE)
+    stage.machine.wait_for(lambda: lines(stage), timeout=DEADLINE, what="the run")
+    run = stage.show(SERVICE, "InvocationID", "ActiveState")
+    assert run["ActiveState"] == "activating"
+    stage.systemctl("restart", APP)
+    assert stage.show(SERVICE, "InvocationID", "ActiveState") == run
+    assert is_waiting(stage)
+    stage.systemctl("stop", APP)
+    stage.machine.wait_unit(SERVICE, "failed")
+    assert not is_waiting(stage)
+    assert len(lines(stage)) == 1
 
 
 def test_nothing_is_left_of_it(stage: Stage) -> None:

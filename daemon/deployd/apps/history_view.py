@@ -62,21 +62,19 @@ class HistoryView:
 
     def log_matches(self, name: str, generation: int, process: str = "") -> list[str]:
         """Return journalctl(1) matches for what instances wrote, and for what systemd and deployd wrote about them; of
-        one generation, or of all for 0, and of one process type, or of all for "". Raises InvalidRequest."""
-        members = self._members(name)
-        if process:
-            member = name if process == WEB else f"{name}.{process}"
-            if member not in members:
-                known = ", ".join(item.removeprefix(f"{name}.") for item in members[1:])
-                raise InvalidRequest(
-                    f'{name} has no process type "{one_line(process)}"; it has {WEB}{", " if known else ""}{known}'
-                )
-            members = [member]
+        one generation, or of all for 0, and of one process type or timer, or of all for "". Raises InvalidRequest."""
+        members, timers = self._chosen(name, process)
         if generation and self._history.generation(name, generation) is None:
             raise InvalidRequest(f"{name} has no generation {generation}; see {advice.deployd()} history {name}")
         if not generation:
             whole = [f"DEPLOYD_APP={name}", *([f"DEPLOYD_PROCESS={process}"] if process else [])]
-            return _any(*([] if process == WEB else [whole]), *self._of_units(members, written=process == WEB))
+            runs = [unit_name.timer_service(name, timer) for timer in timers]
+            return _any(
+                *([] if process == WEB else [whole]),
+                *self._of_units(members, written=process == WEB),
+                *([f"{self._names.about_unit}={unit}"] for unit in runs),
+                *self._written_by(runs),
+            )
         found = [item for member in members for item in self._history.invocations(member, generation)]
         own = [f"DEPLOYD_APP={name}", f"DEPLOYD_GENERATION={generation}"]
         return _any(
@@ -84,6 +82,25 @@ class HistoryView:
             *([f"_SYSTEMD_INVOCATION_ID={item}"] for item in found),
             *([f"{self._names.about_invocation}={item}"] for item in found),
         )
+
+    def _chosen(self, name: str, process: str) -> tuple[list[str], list[str]]:
+        """Return the app and its process types by their names in the history, and its timers, or the one of these that
+        is chosen. Raises InvalidRequest."""
+        members, timers = self._members(name), self._timers(name)
+        if not process:
+            return members, timers
+        if process in timers:
+            return [], [process]
+        member = name if process == WEB else f"{name}.{process}"
+        if member not in members:
+            known = ", ".join([WEB, *(item.removeprefix(f"{name}.") for item in members[1:]), *timers])
+            raise InvalidRequest(f'{name} has no process type "{one_line(process)}"; it has {known}')
+        return [member], []
+
+    def _timers(self, name: str) -> list[str]:
+        """Return the timers that are installed."""
+        found = (unit_name.timer_name(name, unit) for unit in self._deployment.timers.installed(name))
+        return sorted({timer for timer in found if timer is not None})
 
     def _of_units(self, members: Iterable[str], *, written: bool) -> Iterator[list[str]]:
         """Yield the matches for what instances of these process types wrote, and what systemd wrote about their units.

@@ -73,7 +73,9 @@ class Removal:
             self._draining.forget(name)
 
     def _timeout(self, name: str) -> float:
-        """Return the seconds that all instances of an app may take to stop."""
+        """Return the seconds that all instances of an app, and runs of its timers, may take to stop."""
         numbers = {*self._pins.held(name).values(), self._history.current(name) or 0}
         settings = [self._history.settings(name, number) for number in numbers]
-        return max((item.stop.timeout for item in settings if item is not None), default=0.0) + JOB_MARGIN
+        known = [item for item in settings if item is not None]
+        runs = [timer.stop_timeout for item in known for timer in item.timers]
+        return max([*(item.stop.timeout for item in known), *runs], default=0.0) + JOB_MARGIN

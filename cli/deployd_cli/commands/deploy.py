@@ -95,7 +95,8 @@ def _place(target: Target, source: str, revision: str, name: str, receipt: dict[
         "pruned": [],
     }
     receipt |= dict.fromkeys(ROLLED_OUT)
-    message(f"{target.app}: {placed.path} {'unpacked' if placed.new else 'is there already'}")
+    how = "is there already" if not placed.new else "unpacked" if placed.build is None else "built"
+    message(f"{target.app}: {placed.path} {how}")
     if target.assets is not None:
         added = target.assets.merge(placed.path)
         receipt["assets"] = {"directory": str(target.assets.directory), "added": added, "removed": 0}

@@ -23,6 +23,8 @@ FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6, "unix": socket.AF_U
 """Of the sockets of which the daemon takes one."""
 AT_ONCE = 8
 """Connections that the daemon is asked for at a time. It answers 24 calls of one user at a time."""
+MOST = 400
+"""Connections at a time, with two descriptors each; others wait in the queue of the socket."""
 TRIES = 3
 """Calls until the daemon answers: one that is killed is started again by the next call."""
 SIZE = 1 << 16
@@ -36,6 +38,7 @@ class Relay:
         self._app = app
         self._first = first
         self._asking = asyncio.Semaphore(AT_ONCE)
+        self._places = asyncio.Semaphore(MOST)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -52,10 +55,15 @@ class Relay:
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            await self._places.acquire()
             connection, _ = await loop.sock_accept(listener)
             task = asyncio.ensure_future(self._pass_on(connection))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._places.release()
 
     async def _pass_on(self, connection: socket.socket) -> None:
         try:

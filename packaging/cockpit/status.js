@@ -122,7 +122,8 @@ export function actions(status) {
             return ["apply"];
         return ["rollout", "rollback", ...(watch !== null && !watch.failed ? ["accept"] : [])];
     }
-    const weight = status.routing === "steered" && rollout.from !== null && rollout.phase !== "rolling-back";
+    const both = rollout.from !== null && rollout.phase !== "rolling-back" && !rollout.holds[0]?.preview;
+    const weight = status.routing === "steered" && both;
     const first = rollout.phase === "paused" ? "resume" : "pause";
     const last = rollout.phase === "rolling-back" ? [] : ["abort"];
     return [first, ...(weight ? ["weight"] : []), ...last];

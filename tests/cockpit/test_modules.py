@@ -38,6 +38,7 @@ def test_every_status_has_its_actions_and_words(modules: Modules, status: Mappin
     assert not {"pause", "resume", "abort", "weight"} & set(actions) or rollout is not None
     assert {"pause", "resume"} - set(actions), "one of both at most"
     assert ("weight" not in actions) or status["routing"] == "steered"
+    assert ("weight" not in actions) or not any(hold["preview"] for hold in rollout["holds"][:1])
     assert modules.call("status.js", "health", status)["text"]
     warnings = modules.call("status.js", "warnings", status)
     assert all(item["text"] for item in warnings)
@@ -166,6 +167,11 @@ def test_a_plan_is_a_few_sentences(modules: Modules) -> None:
         "Start 1 instance of generation 8",
         "Pause with 1 new instance alongside all old ones with 5 % of new connections, 5 ready, until it is resumed",
         "Start 1 instance of generation 8, stop 2 instances of generation 7",
+    ]
+    alone = {"action": "pause", "new": 1, "canary": True, "share": 0, "preview": True, "smoke": False, "ready": 5}
+    assert modules.call("plan.js", "steps", {"actions": [alone, {**alone, "smoke": True}]}) == [
+        "Pause with 1 new instance that no client reaches, 5 ready, until it is resumed",
+        "Run the smoke tests with 1 new instance, 5 ready",
     ]
     assert modules.call("plan.js", "steps", {"actions": []}) == []
 

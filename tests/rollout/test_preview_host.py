@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 from tests.host.stage import APP, DEADLINE, Json, Stage
 from tests.host.steered import DAEMON, generations, unharmed
@@ -13,12 +15,13 @@ from tests.routing.test_port_mode_host import EXEC, FILES, RUNS
 SOCKET = f"/run/deployd/preview/{APP}.sock"
 COULD_NOT_CONNECT = 7
 """An exit status of curl(1)."""
+BURST = 90
 GAMES = "games"
 """A group with a member of the same name."""
 
 
 def curl(stage: Stage, user: str | None = None) -> subprocess.CompletedProcess[str]:
-    command = ["curl", "-sS", "--max-time", "10", "--unix-socket", SOCKET, f"http://{APP}/"]
+    command = ["curl", "-sS", "--max-time", "30", "--unix-socket", SOCKET, f"http://{APP}/"]
     return stage.machine.run(command, check=False, user=user)
 
 
@@ -108,6 +111,17 @@ def test_the_kernel_decides_who_may_look(stage: Stage) -> None:
     owner = stage.machine.path(f"/proc/{relay}/status").read_text()
     assert "CapBnd:\t0000000000000000" in owner
     assert stage.json("preview", APP)["preview"]["socket"] == SOCKET
+    assert stage.change("abort", "--wait").result == "aborted"
+
+
+def test_many_connections_wait_for_their_turn(stage: Stage) -> None:
+    """deployd answers a limited number of calls of a user, but refuses none of the relay's."""
+    stage.deploy("v1", routing="steered", user="www-data", instances=2)
+    begin(stage, stage.release("v2"))
+    with ThreadPoolExecutor(30) as pool:
+        done = list(pool.map(lambda _: curl(stage), range(BURST)))
+    assert [one.returncode for one in done] == [0] * BURST, Counter(one.stderr for one in done)
+    assert {json.loads(one.stdout)["generation"] for one in done} == {2}
     assert stage.change("abort", "--wait").result == "aborted"
 
 

@@ -88,6 +88,7 @@ def socket_properties(settings: App, path: str) -> Properties:
         "DirectoryMode": ("u", 0o755),
         "RemoveOnStop": ("b", True),
         "IgnoreOnIsolate": ("b", True),
+        "CollectMode": ("s", "inactive-or-failed"),
     }
 
 

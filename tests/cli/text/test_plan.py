@@ -20,6 +20,16 @@ def test_plan_numbers_its_actions_and_ends_with_the_minimum() -> None:
     ]
 
 
+def test_a_plan_has_its_preview_and_its_smoke_tests() -> None:
+    alone = {"action": "pause", "new": 1, "canary": True, "share": 0.0, "preview": True, "smoke": False, "ready": 5}
+    shared = {"action": "pause", "new": 1, "canary": False, "share": None, "preview": False, "smoke": True, "ready": 4}
+    plan = {"app": "demo", "from": 7, "to": 8, "release": "/srv/demo/8", "actions": [alone, shared], "floor": 4}
+    assert plan_lines(plan, PLAIN)[1:3] == [
+        "  1. pause at 1 new instance without clients  5 ready",
+        "  2. run the smoke tests with 1 new instance  4 ready",
+    ]
+
+
 def test_a_plan_says_what_the_app_file_changes() -> None:
     changes = [
         {"key": "contents.environment_files", "change": "changed", "before": None, "after": None},

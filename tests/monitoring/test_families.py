@@ -109,5 +109,15 @@ def test_no_answer_is_too_odd(found: list[Mapping[str, Any]]) -> None:
     exposed({"apps": found})
 
 
+def test_a_process_type_has_metrics_of_its_own() -> None:
+    worker = {"app": "shop", "health": "degraded", "desired": 3, "ready": 2, "instances": [{"state": "ready"}] * 2}
+    shop = {"app": "shop", "health": "ok", "desired": 1, "ready": 1, "instances": [], "processes": {"worker": worker}}
+    samples, _ = exposed({"apps": [shop], "version": "1"})
+    ready = {
+        dict(labels)["app"]: value for (name, labels), value in samples.items() if name == "deployd_instances_ready"
+    }
+    assert ready == {"shop": 1, "shop.worker": 2}
+
+
 def test_without_an_answer_there_is_only_that() -> None:
     assert exposed(None)[0] == {("deployd_up", frozenset()): 0.0}

@@ -236,3 +236,82 @@ def test_a_failure_that_pauses_one_type_pauses_all(tmp_path: Path) -> None:
         await app.close()
 
     asyncio.run(test())
+
+
+def test_a_newer_rollout_supersedes_those_of_all_types(tmp_path: Path) -> None:
+    async def test() -> None:
+        app = await deployed(tmp_path, Faults())
+        app.systemd.hanging = lambda unit: unit == f"{NAMES[1]}@3.service"
+        app.begin_all(2)
+        while (await app.event("instance")).get("process") != "worker":
+            pass
+        app.systemd.hanging = lambda _: False
+        app.begin_all(3)
+        assert (await app.event("finished"))["result"] == "superseded"
+        assert app.results(2) == {Result.SUPERSEDED}
+        assert (await app.event("finished"))["result"] == "succeeded"
+        assert app.live() == dict.fromkeys(NAMES, (3, 3))
+        assert app.results(3) == {Result.SUCCEEDED}
+        await app.close()
+
+    asyncio.run(test())
+
+
+def test_the_deadline_of_a_type_does_not_count_while_others_come_first(tmp_path: Path) -> None:
+    """The rollout of each type is made to look an hour old, which exceeds the deadline of half an hour."""
+
+    async def test(aged: str, result: str) -> None:
+        directory = tmp_path / aged
+        directory.mkdir()
+        app = await deployed(directory, Faults())
+        app.begin_all(2)
+        active = app.members._parts[aged].recorder.active
+        assert active is not None
+        active.rollout = replace(active.rollout, since=active.rollout.since - 3600)
+        ended = await app.event("finished")
+        assert ended["result"] == result, ended
+        await app.close()
+
+    asyncio.run(test(NAMES[2], "succeeded"))
+    asyncio.run(test(NAME, "rolled-back"))
+
+
+def test_a_type_that_is_new_is_removed_if_the_rollout_fails(tmp_path: Path) -> None:
+    async def test() -> None:
+        app = Application(tmp_path, Faults())
+        every, controllers = app.settings.processes, app.controllers
+        app.settings, app.controllers = replace(app.settings, processes=every[:1]), controllers[:2]
+        await app.start()
+        app.begin_all(1)
+        assert (await app.event("finished"))["result"] == "succeeded"
+        app.settings, app.controllers = replace(app.settings, processes=every), controllers
+        controllers[2].start()
+        await controllers[2].ready()
+        app.break_type(NAMES[1], 2)
+        app.begin_all(2)
+        ended = await app.event("finished")
+        assert (ended["result"], ended["reason"].startswith("worker: instance")) == ("rolled-back", True)
+        assert app.live() == {NAMES[0]: (1, 1), NAMES[1]: (1, 1), NAMES[2]: ()}
+        assert [app.history.current(name) for name in NAMES] == [1, 1, None]
+        assert not any(app.history.rollout(name) for name in NAMES)
+        await app.close()
+
+    asyncio.run(test())
+
+
+def test_a_type_that_the_app_has_no_longer_is_stopped_after_the_success(tmp_path: Path) -> None:
+    async def test() -> None:
+        app = await deployed(tmp_path, Faults())
+        every = app.controllers
+        app.settings, app.controllers = replace(app.settings, processes=app.settings.processes[:1]), every[:2]
+        app.begin_all(2)
+        assert (await app.event("finished"))["result"] == "succeeded"
+        async with asyncio.timeout(DEADLINE):
+            while app.history.current(NAMES[2]) is not None:
+                every[2].wake()
+                await asyncio.sleep(0)
+        assert app.history.generation(NAMES[2], 1) is not None, "for a rollback"
+        app.controllers = every
+        await app.close()
+
+    asyncio.run(test())

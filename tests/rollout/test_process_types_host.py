@@ -171,6 +171,11 @@ def test_one_type_is_scaled_restarted_and_shown(stage: Stage) -> None:
     assert stage.change("apply").result == "succeeded"
     assert len(of_type(stage)) == 3, "the number stays as long as the app file does not change it"
 
+    count = len(stage.history())
+    assert stage.change("apply").events == []
+    assert stage.systemctl("reload", APP).returncode == 0
+    assert len(stage.history()) == count, "nothing has changed"
+
     refused = stage.deployd("scale", APP, "db=2")
     assert (refused.returncode, "no process type" in refused.stderr) == (2, True), refused.stderr
     assert stage.deployd("scale", APP, "worker=x").returncode == 2

@@ -57,6 +57,11 @@ def test_units_are_unchanged(file: Path) -> None:
     _compare(show(app, units_of(app), socket_of(app)), file.with_suffix(".units"))
 
 
+def test_units_of_a_process_type_are_unchanged() -> None:
+    (worker,) = config.load(GOLDEN / "types.toml").processes
+    _compare(show(worker, units_of(worker), None), GOLDEN / "types.worker.units")
+
+
 @pytest.mark.parametrize("name", USERS)
 def test_units_of_a_user_are_unchanged(name: str) -> None:
     app = config.load(GOLDEN / f"{name}.toml")
@@ -75,6 +80,12 @@ def test_systemd_accepts_the_units(file: Path, tmp_path: Path) -> None:
     app = config.load(file)
     # systemd-analyze checks that the command exists, and deployd need not be installed here.
     asyncio.run(UnitDirectory(tmp_path).verify(app.name, units_of(app, "/bin/true")))
+
+
+def test_systemd_accepts_the_units_of_a_process_type(tmp_path: Path) -> None:
+    _require_analyze()
+    (worker,) = config.load(GOLDEN / "types.toml").processes
+    asyncio.run(UnitDirectory(tmp_path).verify(worker.name, units_of(worker, "/bin/true")))
 
 
 @pytest.mark.parametrize("name", USERS)

@@ -1,7 +1,8 @@
 """Metrics of apps, from their statuses. Pure.
 
 Names and units follow Prometheus' conventions (prometheus.io/docs/practices/naming). Labels have bounded values: apps,
-states, results, addresses, and the generations that have instances now; no release and no instance.
+states, results, addresses, and the generations that have instances now; no release and no instance. A further process
+type has metrics as an app has, with the name of its units: shop.worker.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, SummaryMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from deployd_cli.text.processes import processes_of
 from deployd_cli.text.words import dicts_of, number_of, text_of
 
 HEALTHS = ("ok", "degraded", "down", "stopped")
@@ -40,6 +42,8 @@ def families(answer: Status | None) -> Iterator[Metric]:
     yield build
     # An app is named once, and has at most one status.
     apps = {text_of(status, "app"): status for status in dicts_of(answer, "apps")}
+    for app, status in list(apps.items()):
+        apps |= {f"{app}.{process}": its for process, its in processes_of(status)}
     yield from _apps(apps)
     yield from _instances(apps)
     yield from _rollouts(apps)

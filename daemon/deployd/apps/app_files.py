@@ -142,8 +142,12 @@ class AppFiles:
                 apps = [item for item in (await self._apps.get()).values() if isinstance(item, App)]
         except TimeoutError:
             return {}
-        apps = [member for item in apps for member in item.members]
-        return await self._workers.run("", partial(overlap.overlaps, apps, only6=overlap.ipv6_only()))
+        every = [member for item in apps for member in item.members]
+        found = await self._workers.run("", partial(overlap.overlaps, every, only6=overlap.ipv6_only()))
+        for item in every:
+            if item.name in found:
+                found.setdefault(item.application, found[item.name])
+        return found
 
     async def _one(self, name: str, read: Callable[[Path], object]) -> object:
         try:

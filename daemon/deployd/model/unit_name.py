@@ -210,6 +210,11 @@ def timer_service(app: str, name: str) -> str:
     return labelled(app, name)
 
 
+def service_of_timer(timer: str) -> str:
+    """Return the service that a timer unit starts."""
+    return f"{timer.removesuffix('.timer')}.service"
+
+
 def timer_name(app: str, unit: str) -> str | None:
     """Return the name of the timer of `app` to which a unit file belongs, or None if it belongs to none."""
     found = re.fullmatch(rf"{re.escape(app)}:([a-z][a-z0-9-]*)\.(?:timer|service)", unit)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from deployd.model import unit_name
 from deployd.model.app import App
 from deployd.state.runs import Runs
 from deployd.systemd.daemon_reload import DaemonReload
 from deployd.systemd.manager import Systemd
-from deployd.systemd.proxy import UnitRefused
+from deployd.systemd.proxy import UNIT, UnitRefused
 from deployd.units.directory import UnitDirectory
 from deployd.units.text import Unit
 
@@ -40,35 +40,61 @@ class TimerUnits:
 
     async def install(self, app: App, number: int, running: Collection[str]) -> None:
         """Install and enable the units of `app`, whose commands run in generation `number`, and remove those of timers
-        that it does not have. May be repeated.
+        that it does not have.
 
-        The service of a timer that is `running` is not removed: that follows when the run has ended.
+        May be repeated, also by another daemon. The service of a timer is what is written last, and removed last: one
+        without it is enabled. What was installed and disabled by an administrator stays disabled. The service of a
+        timer that is `running` is not removed: that follows when the run has ended.
         """
         wanted, installed = self.wanted(app, number), self.installed(app.name)
-        names = {unit.name for unit in wanted}
-        gone = installed.keys() - names
-        spared = {unit_name.timer_service(app.name, timer) for timer in running}
-        stale = sorted(gone - spared)
-        timers = [unit for unit in stale if not unit_name.is_service(unit)]
+        timers = [unit for unit in wanted if unit_name.is_timer(unit.name)]
+        services = [unit for unit in wanted if not unit_name.is_timer(unit.name)]
+        gone = sorted(installed.keys() - {unit.name for unit in wanted})
+        new = [unit.name for unit in timers if unit_name.service_of_timer(unit.name) not in installed]
         if wanted:
             self.runs.prepare(app.name)
+        await self._stop(unit for unit in gone if unit_name.is_timer(unit))
+        outdated = await self._is_outdated(app.name, wanted)
+
+        async def write() -> bool:
+            stale = [unit for unit in gone if unit_name.is_timer(unit)]
+            if stale:
+                await self._systemd.disable(stale)
+            changed = self._units.install(timers, stale)
+            if new:
+                changed |= await self._systemd.enable(new)
+            return self._units.install(services) or changed or outdated
+
+        if gone or new or outdated or self._units.diff(wanted):
+            await self._reload.after(write)
+        await self._remove(app, gone, running)
+
+    async def _stop(self, timers: Iterable[str]) -> None:
         for unit in timers:
             with contextlib.suppress(UnitRefused):  # not loaded
                 await (await self._systemd.stop(unit))
-        # What was installed and disabled by an administrator stays disabled.
-        new = sorted(unit for unit in names - installed.keys() if not unit_name.is_service(unit))
+
+    async def _is_outdated(self, name: str, wanted: Iterable[Unit]) -> bool:
+        """True if systemd has not loaded the units as they are installed, nor that the app unit wants those that are
+        enabled: a daemon may have died before it reloaded systemd."""
+        wants = (await self._systemd.read(unit_name.app_unit(name), UNIT, ["Wants"]))["Wants"] if wanted else []
+        for unit in wanted:
+            found = await self._systemd.read(unit.name, UNIT, ["NeedDaemonReload", "UnitFileState"])
+            unknown = found["UnitFileState"] == "enabled" and unit.name not in wants
+            if found["NeedDaemonReload"] or (unit_name.is_timer(unit.name) and unknown):
+                return True
+        return False
+
+    async def _remove(self, app: App, gone: Iterable[str], running: Collection[str]) -> None:
+        """Remove the services of timers that are gone, except for those that are `running`."""
+        spared = {unit_name.timer_service(app.name, timer) for timer in running}
+        stale = [unit for unit in gone if not unit_name.is_timer(unit) and unit not in spared]
 
         async def write() -> bool:
-            if timers:
-                await self._systemd.disable(timers)
-            changed = self._units.install(wanted, stale)
-            if new:
-                changed |= await self._systemd.enable(new)
-            return changed
+            return self._units.install((), stale)
 
-        if stale or self._units.diff(wanted):
+        if stale:
             await self._reload.after(write)
-        self.runs.forget(app.name, self._forgotten(app, running))
-
-    def _forgotten(self, app: App, running: Collection[str]) -> set[str]:
-        return self.runs.read(app.name).keys() - {timer.name for timer in app.timers} - set(running)
+        self.runs.forget(
+            app.name, self.runs.read(app.name).keys() - {timer.name for timer in app.timers} - set(running)
+        )

@@ -17,6 +17,7 @@ from deployd.model.host_drain import HostDrain
 from deployd.model.instance import Instance, State
 from deployd.model.probation import Probation
 from deployd.model.rollout import Pause, Phase, Rollout
+from deployd.model.timer import TimerState
 from deployd.plan.boots import Boots
 from deployd.routing import Report
 from deployd.routing.report import Share
@@ -29,6 +30,7 @@ PAUSED = [
     *(Rollout("demo", 7, 8, phase=Phase.PAUSED, pause=pause) for pause in Pause if pause),
     Rollout("demo", None, 8, phase=Phase.PAUSED, pause=Pause.REQUESTED),
 ]
+TIMER = TimerState("nightly", True, None, False, 1_700_000_000.0, 1_700_000_009.0, "exit-code", 3, None, 7)
 ROLLOUTS = [None, None, Rollout("demo", 7, 8), Rollout("demo", 7, 8, phase=Phase.ROLLING_BACK), *PAUSED]
 ENDED = [item for item in Result if item is not Result.RUNNING]
 WATCHED = Probation("demo", 7, 6, "", 0.0, 0.0, 300.0, "boot", ends=1_700_000_300.0)
@@ -79,6 +81,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
             st.sampled_from([None, HostDrain("", 1_700_000_000.0), HostDrain("demo", 1_700_000_000.0, "why | not")])
         ),
         history_error=draw(st.sampled_from(["", "", "", "history.sqlite is damaged"])),
+        timers=draw(st.sampled_from([(), (TIMER,), (replace(TIMER, result="success"), replace(TIMER, name="x"))])),
     )
 
 

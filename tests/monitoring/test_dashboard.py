@@ -14,11 +14,11 @@ from deployd.plan.boots import Boots
 from deployd.routing import Report
 from tests.docs.readme import CHECKOUT
 from tests.documents.test_status import SNAPSHOT
-from tests.monitoring.statuses import OPEN
+from tests.monitoring.statuses import OPEN, TIMER
 from tests.monitoring.test_families import exposed
 
 DASHBOARD = json.loads((CHECKOUT / "packaging/grafana/deployd.json").read_text())
-NOT_SHOWN = {"deployd_build_info", "deployd_generation_watched"}
+NOT_SHOWN = {"deployd_build_info", "deployd_generation_watched", "deployd_timer_failed", "deployd_timer_running"}
 FUNCTIONS = {"sum", "by", "increase", "changes", "label_values", "bool"}
 
 
@@ -37,7 +37,7 @@ def metrics() -> dict[str, set[str]]:
     """Return all metrics of a steered app, with their labels."""
     busy = Report(weights={1: 100.0}, connections={1: 1}, in_flight={1: 1}, queues={1: 0}, addresses=(OPEN,))
     boots = Boots(count=1, median=0.1, max=0.1)
-    everything = replace(SNAPSHOT, instances=(Instance(1, 7, State.READY),), routing=busy, boots=boots)
+    everything = replace(SNAPSHOT, instances=(Instance(1, 7, State.READY),), routing=busy, boots=boots, timers=(TIMER,))
     samples, _ = exposed({"apps": [status(everything)], "version": "1"})
     found: dict[str, set[str]] = {}
     for name, labels in samples:

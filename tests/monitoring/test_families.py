@@ -19,7 +19,7 @@ from tests.cli.text.any_json import odd
 from tests.monitoring.statuses import statuses
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-BOUNDED = {"app", "state", "health", "phase", "result", "address", "generation", "version"}
+BOUNDED = {"app", "state", "health", "phase", "result", "address", "generation", "version", "timer"}
 
 
 class Fixed(Collector):
@@ -74,6 +74,8 @@ def test_metrics_say_what_the_status_says(found: list[Mapping[str, Any]]) -> Non
             assert of(samples, "rollouts_total", app="demo", result=result) == total["count"]
             assert of(samples, "rollout_duration_seconds_count", app="demo", result=result) == total["count"]
             assert of(samples, "rollout_duration_seconds_sum", app="demo", result=result) == total["seconds"]
+        for timer in status["timers"]:
+            assert of(samples, "timer_failed", app="demo", timer=timer["timer"]) == timer["failed"]
         for generation in ("7", "8"):
             known = [
                 item["connections"]

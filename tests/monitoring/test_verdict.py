@@ -36,7 +36,13 @@ def test_an_app_is_ok_if_it_is_as_desired_and_nothing_waits(found: Mapping[str, 
     critical = found["health"] in ("down", "stopped") or found["history_error"] is not None or closed
     if critical or (found["desired"] and not found["ready"]):
         assert shown.state is State.CRITICAL
-    elif failed or paused or found["health"] == "degraded" or (found["watch"] or {}).get("failed"):
+    elif (
+        any(item["failed"] for item in found["timers"])
+        or failed
+        or paused
+        or found["health"] == "degraded"
+        or (found["watch"] or {}).get("failed")
+    ):
         assert shown.state is State.WARNING
 
 

@@ -48,6 +48,7 @@ def families(answer: Status | None) -> Iterator[Metric]:
     yield from _instances(apps)
     yield from _rollouts(apps)
     yield from _generations(apps)
+    yield from _timers(apps)
 
 
 def _apps(apps: Mapping[str, Status]) -> Iterator[Metric]:
@@ -127,6 +128,18 @@ def _generations(apps: Mapping[str, Status]) -> Iterator[Metric]:
             for generation, total in found.items():
                 family.add_metric([app, generation], total / 100 if key == "weight" else total)
         yield family
+
+
+def _timers(apps: Mapping[str, Status]) -> Iterator[Metric]:
+    labels = ["app", "timer"]
+    failed = GaugeMetricFamily("deployd_timer_failed", "Whether the last run of a timer has failed.", labels=labels)
+    running = GaugeMetricFamily("deployd_timer_running", "Whether a run of a timer is under way.", labels=labels)
+    for app, status in apps.items():
+        for name, item in {text_of(item, "timer"): item for item in dicts_of(status, "timers")}.items():
+            failed.add_metric([app, name], item.get("failed") is True)
+            running.add_metric([app, name], item.get("running") is True)
+    yield failed
+    yield running
 
 
 def _gauge(name: str, help_text: str, apps: Mapping[str, Status], value: Value) -> Metric:

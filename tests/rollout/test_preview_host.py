@@ -10,9 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.host.stage import APP, DEADLINE, Json, Stage
 from tests.host.steered import DAEMON, generations, unharmed
+from tests.rollout.test_process_types_host import TYPE, WORKER, of_type
 from tests.routing.test_port_mode_host import EXEC, FILES, RUNS
 
 SOCKET = f"/run/deployd/preview/{APP}.sock"
+WORKERS = {"worker.py": WORKER, "worker-mode": "good"}
 COULD_NOT_CONNECT = 7
 """An exit status of curl(1)."""
 BURST = 90
@@ -201,3 +203,21 @@ def test_an_app_at_a_unix_address_is_previewed_at_the_socket_for_probes(stage: S
     assert set(record.between("preview", "promoted").generations()) == {1}
     after = next(item for item in stage.status()["instances"] if item["instance"] == new["instance"])
     assert after["invocation_id"] == new["invocation_id"]
+
+
+def test_process_types_wait_for_a_preview_and_have_smoke_tests_of_their_own(stage: Stage) -> None:
+    test = {"bin/test": '#!/bin/sh\necho "tested $DEPLOYD_INSTANCE ${DEPLOYD_PREVIEW-nowhere}"\n'}
+    types = {"worker": {**TYPE, "gate": {"smoke": [["bin/test"]]}}}
+    old = stage.release("v1", files={**WORKERS, **test})
+    stage.configure(release=old, instances=2, routing="steered", process=types)
+    assert stage.change("apply").result == "succeeded"
+    before = of_type(stage)
+    begin(stage, stage.release("v2", files={**WORKERS, **test}))
+    assert seen(stage)["generation"] == 2
+    assert of_type(stage) == before
+    assert stage.change("resume", "--wait").result == "succeeded"
+    assert {generation for generation, _ in of_type(stage).values()} == {2}
+    assert generations(stage) == {2}
+    journal = ["journalctl", f"--unit={APP}.worker:smoke", "--output=cat"]
+    said = [line for line in stage.machine.run(journal).stdout.splitlines() if line.startswith("tested")]
+    assert said == ["tested 1 nowhere", "tested 3 nowhere"]

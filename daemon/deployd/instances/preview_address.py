@@ -8,6 +8,7 @@ runs `deployd preview --relay` as the user of the app, which may reach its own p
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -62,11 +63,12 @@ class PreviewAddress:
         await self._systemd.refresh(self._socket)
 
     async def _close(self) -> None:
+        jobs = []
         for unit in (self._socket, unit_name.service_of(self._socket)):
-            try:
-                await self._end(await self._systemd.stop(unit))
-            except SystemdError:
-                continue  # it has ended
+            with contextlib.suppress(SystemdError):  # it has ended
+                jobs.append(await self._systemd.stop(unit))
+        for job in jobs:
+            await self._end(job)
         self._systemd.unwatch(self._socket)
 
     async def _end(self, job: asyncio.Future[str]) -> str:

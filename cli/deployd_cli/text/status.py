@@ -160,7 +160,8 @@ def change_line(status: Mapping[str, Any]) -> str:
 
 def exit_code_of(status: Mapping[str, Any]) -> int:
     """Return the exit status of `deployd status --exit-code` for an app."""
-    return {"ok": 0, "degraded": 1}.get(text_of(status, "health", "ok"), 2)
+    every = [status, *(its for _, its in processes_of(status) if number_of(its, "desired"))]
+    return max({"ok": 0, "degraded": 1}.get(text_of(item, "health", "ok"), 2) for item in every)
 
 
 def _head(status: Mapping[str, Any], width: int | None, paint: Paint) -> list[str]:

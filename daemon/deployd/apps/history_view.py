@@ -71,6 +71,7 @@ class HistoryView:
             runs = [unit_name.timer_service(name, timer) for timer in timers]
             return _any(
                 *([] if process == WEB else [whole]),
+                *([f"DEPLOYD_APP={item}"] for item in members if item != name),  # what deployd says of one type
                 *self._of_units(members, written=process == WEB),
                 *([f"{self._names.about_unit}={unit}"] for unit in runs),
                 *self._written_by(runs),

@@ -15,7 +15,7 @@ WORKERS ?= $(shell echo $$(( $$(nproc) * 2 )))
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 export HOST
 
-.PHONY: help bootstrap demo shell captures test compat reloads kernel cockpit cockpit-screenshots test-unit test-tools torture attacks bench simulate lint format install wheel deb rpm fresh-machine clean
+.PHONY: help bootstrap demo shell captures test compat queues reloads kernel cockpit cockpit-screenshots test-unit test-tools torture attacks bench simulate lint format install wheel deb rpm fresh-machine clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,9 @@ test: bootstrap  ## all tests, on real systemd hosts too (TESTS=... takes pytest
 compat: bootstrap  ## real servers through 20 rollouts under load, and their bad releases (SERVERS="gunicorn puma" ROLLOUTS=3)
 	@$(VENV_PYTHON) -m tests.servers $(SERVERS) \
 		$(foreach option,ROLLOUTS MODE JOBS MINUTES JSON MARKDOWN,$(if $($(option)),--$(shell echo $(option) | tr A-Z a-z) $($(option))))
+
+queues: bootstrap  ## real queue workers through 20 rollouts, bad releases and kills, every job counted (QUEUES="rq" ROLLOUTS=3)
+	@$(VENV_PYTHON) -m tests.queues $(QUEUES) $(if $(ROLLOUTS),--rollouts $(ROLLOUTS))
 
 reloads: bootstrap  ## the servers' own reloads under load, and deployd's rollouts (SERVERS="gunicorn-hup nginx-reload" RELEASES=5)
 	@$(VENV_PYTHON) -m tests.servers.reloads $(SERVERS) \

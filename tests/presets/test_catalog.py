@@ -92,7 +92,7 @@ def test_a_good_one_has_defaults() -> None:
         ("title =", "f: is not valid TOML: "),
         (GOOD.replace('title = "Thing"', ""), 'f: title: must be one line of text; write it as title = "…"'),
         (GOOD.replace('"Thing"', '"a\\nb"'), "f: title: must be one line of text"),
-        (GOOD.replace('"port"', '"udp"'), 'f: socket: must be one of inherited, port, either, not "udp"'),
+        (GOOD.replace('"port"', '"udp"'), 'f: socket: must be one of inherited, port, either, none, not "udp"'),
         (GOOD + "colour = 1", "f: colour: unknown key; allowed are detect, gate, "),
         (GOOD + "serves_all = 1", "f: serves_all: must be true or false"),
         (GOOD + "instances = -1", "f: instances: must be a number from 0 to 500"),

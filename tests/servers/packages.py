@@ -42,24 +42,25 @@ def fetch(server: Server) -> None:
         debian_packages(root, server.debian)
 
 
-def python_packages(root: HostRoot) -> Path:
-    """Return a directory for PYTHONPATH with requirements.txt for the Python of this root."""
+def python_packages(root: HostRoot, requirements: Path = REQUIREMENTS, name: str = "python") -> Path:
+    """Return a directory for PYTHONPATH with what `requirements` names for the Python of this root; `name` is that of
+    the directory, without the version of Python."""
     version = _python_version(root)
-    target = KEPT / f"python{version}"
-    wanted = REQUIREMENTS.read_text()
+    target = KEPT / f"{name}{version}"
+    wanted = requirements.read_text()
     KEPT.mkdir(parents=True, exist_ok=True)
-    with (KEPT / f"python{version}.lock").open("w") as lock:
+    with (KEPT / f"{name}{version}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # concurrent test runs fetch them once
         stamp = target / "requirements.txt"
         if stamp.exists() and stamp.read_text() == wanted:
             return target
         shutil.rmtree(target, ignore_errors=True)
-        with tempfile.TemporaryDirectory(dir=KEPT, prefix=f"python{version}.new.") as temporary:
+        with tempfile.TemporaryDirectory(dir=KEPT, prefix=f"{name}{version}.new.") as temporary:
             command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
             command += ["--target", f"{temporary}/all", "--python-version", version, "--implementation", "cp"]
-            command += ["--only-binary", ":all:", "--requirement", str(REQUIREMENTS)]
+            command += ["--only-binary", ":all:", "--requirement", str(requirements)]
             _run(command)
-            shutil.copy(REQUIREMENTS, f"{temporary}/all")
+            shutil.copy(requirements, f"{temporary}/all/{stamp.name}")
             Path(temporary, "all").rename(target)
     return target
 

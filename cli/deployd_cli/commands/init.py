@@ -75,6 +75,8 @@ def init(
     known = catalog.load(scope.presets)
     directory = absolute(release) or f"{_releases(scope)}/{app}/current"
     choice = proposing.choose(known, Path(directory), preset)
+    if listen and choice.preset.socket == "none":
+        raise typer.BadParameter(f"preset {choice.preset.name} serves no clients; leave it out", param_hint="--listen")
     integrations = installed.integrations(*([scope.data / "deployd/integrations"] if scope.is_user else []))
     wishes = rendering.Wishes(
         app=app,

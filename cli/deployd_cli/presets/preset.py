@@ -14,8 +14,9 @@ SOCKETS = {
     "inherited": "passed (fd 3)",
     "port": "a port of its own",
     "either": "either",
+    "none": "none, serves no clients",
 }
-"""How a server gets its listening socket: as file descriptor 3, at $PORT, or as the program was written."""
+"""How a server gets its listening socket: as file descriptor 3, at $PORT, as the program was written, or not at all."""
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 ECOSYSTEMS = ("go", "java", "node", "php", "python", "ruby", "rust")
 

@@ -133,20 +133,22 @@ class ListeningInstances:
         """Look at the ready ones of these instances from now on. Cheap if nothing changed."""
         if self._cgroups is None:
             return
-        before, self._seen = self._seen, tuple(instances)
-        gone, new = list(before), list(self._seen)
+        seen = tuple(instances)
+        gone, new = list(self._seen), list(seen)
         if len(gone) == len(new):
             differing = list(map(operator.is_not, gone, new))
             gone, new = list(compress(gone, differing)), list(compress(new, differing))
         present = {item.number: item.invocation_id for item in new if item.state is State.READY and item.invocation_id}
-        changed = set()
+        known = {number: self._records[number].item.invocation_id for number in present.keys() & self._records.keys()}
+        begins = (item for item in new if item.number in present and known.get(item.number) != present[item.number])
+        begun = {item.number: self._begun(item) for item in begins}  # the history may not answer: the next turn repeats
+        self._seen, changed = seen, set()
         for item in (*gone, *new):
             record = self._records.get(item.number)
             if record is not None and record.item.invocation_id != present.get(item.number):
                 del self._records[item.number]
                 self._doubtful.discard(item.number)
                 changed.add(item.number)
-        begun = {item.number: self._begun(item) for item in new if item.number in present.keys() - self._records.keys()}
         self._records |= begun
         self._doubtful |= {number for number, record in begun.items() if record.doubtful}
         if changed or begun:

@@ -258,3 +258,20 @@ def test_an_app_that_is_stopped_in_the_middle_ends_the_rollout_of_all_types(stag
     stage.machine.wait_for(
         lambda: generations(stage) == ({1}, {1}) and len(of_type(stage)) == 2, what="what ran before"
     )
+
+
+def test_a_reboot_in_the_middle_of_a_rollout_that_fails(own_stage: Stage) -> None:
+    """The worker never says READY=1: its gate ends the rollout of all types, whatever happens meanwhile."""
+    stage = own_stage
+    deploy(stage)
+    stage.configure(process={"worker": {**TYPE, "gate": {"timeout": "20s"}}})
+    stage.begin("rollout", "--release", release(stage, "v2", "hang")).until(
+        "instance", process="worker", state="starting"
+    )
+    stage.machine.reboot()
+    stage.machine.wait_for(lambda: stage.status()["rollout"] is None, what="the end of the rollout")
+    newest = stage.history()[0]
+    assert (newest["result"], newest["reason"].startswith("worker: instance")) == ("rolled-back", True), newest
+    stage.machine.wait_for(lambda: generations(stage) == ({1}, {1}), what="the instances of before")
+    assert (len(stage.invocations()), len(of_type(stage))) == (2, 2)
+    assert stage.status()["processes"]["worker"]["rollout"] is None

@@ -23,6 +23,8 @@ REQUIREMENTS = APPS.parent / "requirements.txt"
 PRODUCER = "/srv/produce.py"
 REST = 240.0
 """Seconds for the jobs that are left when no more arrive: those of a killed worker come back after a while."""
+PATIENCE = 120.0
+"""Seconds until a killed worker runs again: the pool of Celery waits for half a minute before it ends."""
 QUIET = 30.0
 """Seconds without a line in the log after which nothing more is expected of workers that lose jobs."""
 
@@ -135,7 +137,7 @@ class Proof:
         machine.wait_for(lambda: len(self.log()) > began + 5, what="more jobs")
         number, ran = min(self.stage.invocations().items())
         self.stage.kill(number)
-        machine.wait_for(lambda: self.stage.invocations().get(number, ran) != ran, what="its automatic restart")
+        machine.wait_for(lambda: self.stage.invocations().get(number, ran) != ran, PATIENCE, "its automatic restart")
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

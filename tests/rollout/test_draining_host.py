@@ -69,6 +69,18 @@ def test_neither_a_boot_nor_systemd_starts_it_again(stage: Stage, blocked: Block
     assert len(began) == 1, "the boot has not started it"
 
 
+def test_it_is_asked_to_be_quiet_before_it_is_stopped(stage: Stage) -> None:
+    stage.machine.run(["rm", "-f", "/srv/jobs.log"])
+    stop = {"quiet": "SIGTSTP", "quiet_for": "1s"}
+    stage.configure(release=release(stage, "v1"), **{**LONG, "stop": stop})
+    assert stage.change("apply").result == "succeeded"
+    assert stage.rollout(release(stage, "v2")).result == "succeeded"
+    stage.machine.wait_for(lambda: 1 not in states(stage), what="the end of instance 1")
+    lines = [line for line in jobs(stage) if line == ["quiet"] or line[1:3] == ["1", "1"]]
+    assert lines.count(["quiet"]) == 1
+    assert ["begin"] in [line[:1] for line in lines[lines.index(["quiet"]) :]], "SIGTERM came later"
+
+
 def test_stop_and_remove_wait_for_it(stage: Stage, blocked: Blocked) -> None:
     removal = stage.machine.popen(["deployd", "remove", APP])
     stage.machine.wait_for(lambda: not stage.status()["ready"], what="the end of the other one")

@@ -3,7 +3,7 @@
 Each job appends a line when it begins and one when it ends to LOG, with the instance, the generation and the job. A job
 takes as long as the file `job` of the release says: a number of seconds, or until something is written to the FIFO
 whose path it has. `mode` of the release: good, crash (at once), or dies (after it was ready). If two of them run at a
-time, the second appends "two" to LOG.
+time, the second appends "two" to LOG. At SIGTSTP it appends "quiet", and goes on.
 """
 
 import fcntl
@@ -29,6 +29,7 @@ def main() -> None:
         raise SystemExit(3)
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    signal.signal(signal.SIGTSTP, lambda *_: os.write(log, b"quiet\n"))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
         if address := os.environ.get("NOTIFY_SOCKET"):
             notify.sendto(b"READY=1", address)

@@ -23,6 +23,16 @@ def test_status_of_one_app() -> None:
     ]
 
 
+def test_instances_that_drain_are_shown_with_their_time() -> None:
+    until = {"drains_until": "2026-01-02T04:34:05+00:00"}
+    instances = [instance(1, 6, "draining") | until, instance(2, 6, "draining"), instance(3, 7)]
+    shown = text(status_lines(status(count=1, instances=instances), NOW, width=120, paint=PLAIN))
+    assert "draining: instances 1, 2 finish what they have begun, until 04:34:05 at most (30 min left)" in shown
+    instances = [instance(1, 6, "draining"), instance(3, 7)]
+    shown = text(status_lines(status(count=1, instances=instances), NOW, width=120, paint=PLAIN))
+    assert "draining: instance 1 finishes what it has begun\n" in shown
+
+
 def test_timers_are_shown_with_their_next_and_last_run() -> None:
     timers = [
         {"timer": "nightly", "active": True, "next": "2026-01-02T09:04:05+00:00", "result": None, "failed": False},

@@ -89,6 +89,10 @@ def test_several_times() -> None:
         (NIGHTLY + "persistent = 1", ":7: process.nightly.persistent: must be a boolean, not an integer; write"),
         (NIGHTLY + "stop = { calm = 1 }", ":7: process.nightly.stop.calm: unknown key in [process.nightly.stop]"),
         (
+            NIGHTLY + "stop = { quiet = 'SIGTSTP' }",
+            ":7: process.nightly.stop.quiet: is for workers, which take one job",
+        ),
+        (
             NIGHTLY + "environment = { IFS = 'x' }",
             ":7: process.nightly.environment.IFS: is overwritten by the shell that starts the program",
         ),

@@ -219,3 +219,21 @@ def test_apps_outlive_logins_and_boots(site: Site) -> None:
     site.machine.wait_unit(f"user@{uid(site.machine)}.service")
     site.machine.wait_for(lambda: site.deployd("status", APP).returncode == 0 and site.status()["ready"] == INSTANCES)
     assert site.get()["version"] == "v2"
+
+
+def test_a_timer_runs_the_live_release(site: Site) -> None:
+    script = f"#!/bin/sh\necho $DEPLOYD_GENERATION $DEPLOYD_PROCESS $(id -un) >> {HOME}/{APP}/lines\n"
+    files = {"bin/record": script}
+    site.configure(
+        release=site.release("v1", files=files),
+        process={"nightly": {"schedule": "*-01-01", "exec": ["bin/record"], "persistent": True}},
+    )
+    assert site.change("apply").result == "succeeded"
+    assert site.show("demo:nightly.timer", "ActiveState")["ActiveState"] == "active"
+    site.systemctl("start", "demo:nightly.service")
+    assert site.rollout(site.release("v2", files=files)).result == "succeeded"
+    site.systemctl("start", "demo:nightly.service")
+    assert site.machine.read(f"{HOME}/{APP}/lines") == f"1 nightly {USER}\n2 nightly {USER}\n"
+    assert site.status()["timers"][0]["generation"] == 2
+    assert site.deployd("remove", APP).returncode == 0
+    assert list(site.machine.path(UNITS).rglob("demo*")) == []

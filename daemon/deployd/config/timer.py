@@ -75,7 +75,11 @@ def _timer(app: App, name: str, own: Table, readers: Readers) -> Timer:
     if readers.is_user:
         refuse_of_root(own)
     variables = readers.environment(own.table("environment"), app.environment)
-    stop = readers.stop(own.table("stop"))
+    stop_table = own.table("stop")
+    for key in ("quiet", "quiet_for"):
+        if key in stop_table:
+            raise stop_table.fail(key, "is for workers, which take one job after another; a run ends with its command")
+    stop = readers.stop(stop_table)
     timer = Timer(
         name=name,
         schedule=own.require("schedule", _schedule(readers.is_calendar), 'schedule = "daily"'),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 
+import pytest
+
 from tests.attacks.service import allow
 from tests.delivery.test_deploy_host import packed
 from tests.host.begun import DEADLINE, Json
@@ -90,7 +92,8 @@ def test_a_build_that_fails_leaves_nothing_and_is_tried_anew(stage: Stage) -> No
     assert stage.get()["version"] == "v2"
 
 
-def test_a_killed_build_is_cleaned_up_and_one_at_a_time_runs(stage: Stage) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+def test_a_build_that_is_cut_off_is_cleaned_up_and_one_at_a_time_runs(stage: Stage, how: signal.Signals) -> None:
     prepare(stage)
     deploy(stage, "v1")
     path = archive(stage, "v2", "wait")
@@ -99,17 +102,21 @@ def test_a_killed_build_is_cleaned_up_and_one_at_a_time_runs(stage: Stage) -> No
     status, _, shown = deploy_other(stage)
     assert (status, "a release of demo is being built" in shown) == (3, True), shown
     assert "v2" in left(stage)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    stage.machine.run(["pkill", f"-{how.name.removeprefix('SIG')}", "-f", f"deployd.* deploy {APP}"])
+    process.wait(DEADLINE)
     stage.machine.wait_for(
         lambda: not stage.systemctl("list-units", "--no-legend", f"{APP}:build*").stdout,
         timeout=DEADLINE,
         what="the build to be stopped",
     )
-    names = [name for name in left(stage) if not name.startswith(".deploy-")]
-    assert [name for name in names if name != f"cache {APP}"] == ["v1", "v2"]
-    for empty in (f"{RELEASES}/v2", f"/var/cache/deployd-build/{APP}"):
-        assert not list(stage.machine.path(empty).rglob("*"))
+    files = {f"run {APP}", f"cache {APP}"}
+    stage.machine.wait_for(lambda: files.isdisjoint(left(stage)), timeout=DEADLINE, what="its files to be removed")
+    names = left(stage)
+    if how is signal.SIGINT:
+        assert names == ["v1"]
+    else:
+        assert [name for name in names if not name.startswith(".deploy-")] == ["v1", "v2"]
+        assert not list(stage.machine.path(f"{RELEASES}/v2").iterdir())
     assert stage.get()["version"] == "v1"
     stage.machine.run(["rm", "/tmp/builds"])
     assert deploy(stage, "v2")[0] == 0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from deployd import config
@@ -18,15 +20,14 @@ from deployd.apps.one_off_commands import ROOTS
 from deployd.apps.release_access import checked
 from deployd.bus import Bus
 from deployd.documents import Json
-from deployd.errors import AccessDenied, Busy, Refused, SystemdError
+from deployd.errors import AccessDenied, Busy, DeploydError, Refused, SystemdError
 from deployd.files.walk import LinkOwners, walk
-from deployd.files.workers import Workers
+from deployd.files.workers import LONG, Workers
 from deployd.instances.commands import BUILDS, Commands
 from deployd.model import advice, unit_name
 from deployd.model.app import App
 from deployd.model.scope import Scope
-from deployd.systemd.proxy import UnitExists
-from deployd.systemd.transient import Outcome, Transient
+from deployd.systemd.transient import Command, Outcome, Transient
 from deployd.units.text.build import build_files, build_script
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class Builds:
         self._commands = commands
         self._directory = scope.runtime / "build"
         self._cache = scope.cache / BUILDS
+        self._building: set[str] = set()
 
     async def build(
         self,
@@ -90,25 +92,39 @@ class Builds:
 
     async def _run(self, app: App, release: str, caller: Caller, standard: tuple[int, int, int]) -> Outcome:
         unit = unit_name.build(app.name)
-        if await self._transient.running(unit):
+        if app.name in self._building:
             raise _busy(app.name, unit)
-        log.info("%s: user %d builds %s as %s", app.name, caller.uid, config.one_line(release), unit)
-        with self._written(app, release) as directory, self._removed(app.name):
-            argv = ("/bin/sh", "-c", build_script(app.delivery.build))
-            command = await self._commands.of_build(app, directory, argv, release=release)
-            try:
-                return await self._transient.run(unit, replace(command, standard=standard))
-            except UnitExists:
-                raise _busy(app.name, unit) from None
+        self._building.add(app.name)
+        try:
+            if await self._transient.running(unit):  # begun by a daemon that was killed
+                raise _busy(app.name, unit)
+            log.info("%s: user %d builds %s as %s", app.name, caller.uid, config.one_line(release), unit)
+            async with self._removed(app.name):
+                with self._written(app, release) as directory:
+                    argv = ("/bin/sh", "-c", build_script(app.delivery.build))
+                    command = await self._commands.of_build(app, directory, argv, release=release)
+                    return await self._until_stopped(unit, replace(command, standard=standard))
+        finally:
+            self._building.discard(app.name)
 
-    @contextlib.contextmanager
-    def _removed(self, app: str) -> Iterator[None]:
-        """Remove the directory in which the context builds, which is empty then."""
+    async def _until_stopped(self, unit: str, command: Command) -> Outcome:
+        """Run the unit. If cancelled, wait until it is stopped: what it uses is removed then."""
+        try:
+            return await self._transient.run(unit, command)
+        except asyncio.CancelledError:
+            with contextlib.suppress(SystemdError):
+                await self._transient.settle(unit)
+            raise
+
+    @contextlib.asynccontextmanager
+    async def _removed(self, app: str) -> AsyncIterator[None]:
+        """Remove the directory in which the context builds. What is left of it the next build removes first."""
         try:
             yield
         finally:
-            with contextlib.suppress(OSError):  # systemd could not make it, or the build could not be stopped
-                (self._cache / app).rmdir()
+            directory = self._cache / app
+            with contextlib.suppress(DeploydError):
+                await self._workers.run(app, partial(shutil.rmtree, ignore_errors=True), directory, deadline=LONG)
 
     @contextlib.contextmanager
     def _written(self, app: App, release: str) -> Iterator[Path]:

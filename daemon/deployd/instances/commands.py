@@ -77,13 +77,11 @@ class Commands:
         )
         name = f"{BUILDS}/{app.name}"
         directory = str(self._scope.cache / name)
-        clear = ["/usr/bin/find", ["find", directory, "-mindepth", "1", "-delete"], True]
         extra: ServiceSettings = {
             "CacheDirectory": ("as", [name]),
             "BindPaths": ("a(ssbt)", [[directory, release, False, MS_REC]]),
             # The mount could deceive programs that get privileges when they are executed.
             "NoNewPrivileges": ("b", True),
-            "ExecStopPost": ("a(sasb)", [clear]),
         }
         if self._scope.is_user:
             extra = {**extra, "PrivateUsers": ("b", True)}  # or systemd 252 could not mount

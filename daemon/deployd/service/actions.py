@@ -54,4 +54,4 @@ SUPERSEDE = "supersede"
 
 def verb(member: str) -> str:
     """Return the name of the command that calls a method, which polkit's rules see as `verb`."""
-    return "weight" if member == "SetWeight" else member.lower()
+    return {"SetWeight": "weight", "Build": "deploy"}.get(member, member.lower())

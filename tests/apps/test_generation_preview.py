@@ -13,6 +13,7 @@ from deployd.apps.generation_preview import preview
 from deployd.config.environment_syntax import without_values
 from deployd.documents import Json
 from deployd.model.app import App
+from deployd.model.timer import Timer
 from deployd.state.pins import Pins
 from deployd.units.text import credentials, generation_files
 from tests.state.four_rollouts import SETTINGS
@@ -73,6 +74,15 @@ def test_names_of_environment_files_are_for_root(tmp_path: Path) -> None:
     found = previewed(tmp_path, replace(LIVE, environment_contents=("DB=x\n",)), names=False)
     assert "DB" not in str(found)
     assert found["environment-001"]["text"] != found["environment-001"]["installed"]
+
+
+def test_the_files_of_timers_hide_values_as_well(tmp_path: Path) -> None:
+    timer = Timer(name="nightly", schedule=("daily",), exec=("/bin/x",), environment=(("TOKEN", "secret five"),))
+    for names in (True, False):
+        found = previewed(tmp_path, replace(LIVE, timers=(timer,)), names=names)
+        assert found.keys() == {"run.nightly", "environment.nightly"}
+        assert "exec '/bin/x'" in found["run.nightly"]["text"]
+        assert ("TOKEN" in found["environment.nightly"]["text"]) is names
 
 
 def test_nothing_is_installed_before_the_first_rollout(tmp_path: Path) -> None:

@@ -205,3 +205,34 @@ def test_its_command_can_be_run_now(stage: Stage) -> None:
     assert process.wait(DEADLINE) == 3
     assert (waiting["ActiveState"], bool(waiting["Job"])) == ("inactive", True)
     stage.machine.wait_for(lambda: len(lines(stage)) == 4, timeout=DEADLINE, what="the run that waited")
+
+
+def test_secrets_are_those_of_the_generation(stage: Stage) -> None:
+    """Environment file and credential are of the generation, and only the timer has its credential."""
+    script = f'#!/bin/sh\necho "$SECRET $(cat "$CREDENTIALS_DIRECTORY/key")" >> {SAID}/lines\n'
+    files = {"bin/record": script}
+    machine = stage.machine
+    machine.run(["install", "-d", "-m", "777", SAID])
+    machine.write("/etc/default/demo", "SECRET=old\n", 0o600)
+    machine.write("/etc/key", "first", 0o600)
+    service = {"LoadCredential": "key:/etc/key"}
+    stage.configure(
+        release=stage.release("v1", files=files),
+        user="www-data",
+        environment_files=["/etc/default/demo"],
+        process={"nightly": {"schedule": "*-01-01", "exec": ["bin/record"], "service": service}},
+    )
+    assert stage.change("apply").result == "succeeded"
+    machine.write("/etc/default/demo", "SECRET=new\n", 0o600)
+    machine.write("/etc/key", "second", 0o600)
+    assert run(stage) == "old first"
+    assert stage.rollout(stage.release("v2", files=files)).result == "succeeded"
+    assert run(stage) == "new second"
+    assert stage.change("rollback").result == "succeeded"
+    assert run(stage) == "old first"
+    assert stage.deployd("run", APP, "--process", "nightly").returncode == 0
+    assert lines(stage)[-1] == "old first"
+    assert stage.deployd("run", APP, "--", "sh", "-c", "echo ${CREDENTIALS_DIRECTORY-none}").stdout == "none\n"
+    shown = stage.deployd("units", APP, "--json").stdout
+    assert "SECRET" in shown
+    assert not [value for value in ("old", "first") if f"={value}" in shown or f'"{value}' in shown]

@@ -237,3 +237,18 @@ def test_a_timer_runs_the_live_release(site: Site) -> None:
     assert site.status()["timers"][0]["generation"] == 2
     assert site.deployd("remove", APP).returncode == 0
     assert list(site.machine.path(UNITS).rglob("demo*")) == []
+
+
+def test_a_release_is_built_and_rolled_out_without_root(site: Site) -> None:
+    releases = f"{HOME}/{APP}/releases"
+    build = '#!/bin/sh -e\necho "in $(pwd)" >built\n'
+    source = site.release("source", files={"bin/build": build})
+    site.run("mkdir", "-p", releases)
+    table = {"build": [["bin/build"]], "keep": 2, "current": True}
+    site.configure(release=f"{HOME}/{APP}/current", releases=releases, deploy=table)
+    done = site.deployd("deploy", APP, source, "--id", "v1", "--json")
+    assert done.returncode == 0, done
+    receipt = json.loads(done.stdout)
+    assert (receipt["result"], receipt["build"]["succeeded"]) == ("succeeded", True)
+    assert site.machine.read(f"{releases}/v1/built") == f"in {releases}/v1\n"
+    assert owners(site, releases) == {uid(site.machine)}

@@ -236,3 +236,26 @@ def test_secrets_are_those_of_the_generation(stage: Stage) -> None:
     shown = stage.deployd("units", APP, "--json").stdout
     assert "SECRET" in shown
     assert not [value for value in ("old", "first") if f"={value}" in shown or f'"{value}' in shown]
+
+
+def test_with_process_types_it_follows_the_whole_app(stage: Stage) -> None:
+    good, bad = "#!/bin/sh\nexec sleep 1000\n", "#!/bin/sh\nexit 1\n"
+    stage.machine.run(["install", "-d", "-m", "777", SAID])
+    worker = {"exec": ["bin/work"], "gate": {"type": "exec", "min_ready": "1s"}}
+    stage.configure(
+        release=stage.release("v1", files={**FILES, "bin/work": good}),
+        user="www-data",
+        environment={"SHARED": "shared"},
+        process={"nightly": NIGHTLY, "worker": worker},
+    )
+    assert stage.change("apply").result == "succeeded"
+    assert run(stage) == line(1, "v1")
+    assert stage.rollout(stage.release("v2", files={**FILES, "bin/work": bad})).result == "rolled-back"
+    assert run(stage) == line(1, "v1")
+    assert stage.rollout(stage.release("v3", files={**FILES, "bin/work": good})).result == "succeeded"
+    assert run(stage) == line(3, "v3")
+    shown = stage.deployd("status", APP).stdout
+    assert "nightly" in shown
+    assert "worker" in shown
+    assert stage.deployd("remove", APP).returncode == 0
+    assert list(stage.machine.path(UNITS).rglob(f"{APP}*")) == []

@@ -49,9 +49,12 @@ class Model:
     def advance(self, name: str, mine: Member) -> None:
         if not mine.begun and not mine.is_back:
             early = [self.members[other] for other in mine.after if not self.members[other].arrived]
+            early += [item for item in self.others(name) if item.tried and name not in item.after and not item.is_back]
             assert not early, f"{name} began before {early}"
         if mine.is_back or mine.arrived:
             self.members[name] = replace(mine, settled=True)
+        elif mine.tried and mine.begun:  # at its canary, where it is resumed soon
+            self.members[name] = replace(mine, tried=False)
         else:
             self.members[name] = replace(mine, begun=True, arrived=mine.begun)
 
@@ -110,6 +113,8 @@ orders = st.sampled_from(
         (WEB, WORKER, CLOCK),
         (WEB, WORKER, replace(CLOCK, after=())),
         (replace(WEB, after=("worker",)), replace(WORKER, after=()), replace(CLOCK, after=("web", "worker"))),
+        (replace(WEB, tried=True), replace(WORKER, after=()), CLOCK),
+        (replace(WEB, tried=True, after=("worker",)), replace(WORKER, after=()), replace(CLOCK, after=("web",))),
     ]
 )
 
@@ -173,6 +178,14 @@ def test_without_a_failure_all_succeed() -> None:
         ),
         (WEB, [replace(WORKER, phase=Phase.ROLLING_BACK, aborted=True)], Move.ABORT),
         (WEB, [replace(WORKER, phase=None)], Move.ABORT),
+        (replace(WORKER, after=()), [replace(WEB, tried=True)], Move.WAIT),
+        (replace(WORKER, after=(), begun=True), [replace(WEB, tried=True)], Move.GO),
+        (replace(WORKER, after=()), [replace(WEB, tried=True, after=("worker",))], Move.GO),
+        (
+            replace(WORKER, after=()),
+            [replace(WEB, tried=True, after=("clock",)), replace(CLOCK, after=("worker",))],
+            Move.GO,
+        ),
         (replace(WEB, settled=True), [WORKER], Move.HOLD),
         (replace(WEB, phase=Phase.ROLLING_BACK, settled=True), [WORKER], Move.HOLD),
         (replace(WEB, phase=Phase.ROLLING_BACK, settled=True), [replace(WORKER, phase=None)], Move.FINISH),

@@ -275,3 +275,14 @@ def test_a_reboot_in_the_middle_of_a_rollout_that_fails(own_stage: Stage) -> Non
     stage.machine.wait_for(lambda: generations(stage) == ({1}, {1}), what="the instances of before")
     assert (len(stage.invocations()), len(of_type(stage))) == (2, 2)
     assert stage.status()["processes"]["worker"]["rollout"] is None
+
+
+def test_no_type_begins_while_a_canary_is_tried(stage: Stage) -> None:
+    stage.configure(release=release(stage, "v1"), instances=2, process={"worker": {**TYPE, "after": []}})
+    assert stage.change("apply").result == "succeeded"
+    begun = stage.begin("rollout", "--release", release(stage, "v2"), "--canary", "1")
+    begun.until("paused")
+    assert generations(stage) == ({1, 2}, {1})
+    assert stage.deployd("resume", APP).returncode == 0
+    ended = begun.end()
+    assert (ended.result, generations(stage)) == ("succeeded", ({2}, {2})), ended

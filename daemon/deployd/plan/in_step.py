@@ -2,6 +2,8 @@
 
 - A process type waits until all instances of those that it comes `after` are new and have passed their gates. Once it
   has begun, it does not wait again.
+- It also waits while another one is at a canary or a preview, or is on its way there: no job goes to a release that is
+  still tried out. Only one that comes before that one cannot wait for it.
 - It succeeds only together with all others: until then it continues to plan, so that a crash is noticed.
 - If one fails, is aborted or ends in another way, all others are rolled back; if one is paused, all others are.
 - Those that are rolled back end together, too: an app has either the new generation or the one before.
@@ -55,6 +57,8 @@ class Member:
     pause: Pause = Pause.NONE
     aborted: bool = False
     reason: str = ""
+    tried: bool = False
+    """True until it is resumed at its canary or preview, if it has one."""
     succeeded: bool = False
     """True once it has ended with success."""
     begun: bool = False
@@ -87,8 +91,10 @@ def step(mine: Member, others: Collection[Member]) -> Step:
             first = _first(mine, others, paused) or paused[0]
             return Step(Move.FAIL if first.pause is Pause.FAILED else Move.PAUSE, first.process, first.reason)
         if not mine.begun and mine.phase is Phase.ROLLING:
+            later = _later(mine, others)
             for item in others:
-                if item.process in mine.after and not (item.arrived or item.succeeded):
+                awaited = item.process in mine.after and not (item.arrived or item.succeeded)
+                if awaited or (item.tried and item.process not in later):
                     return Step(Move.WAIT, item.process)
     if not mine.settled:
         return Step(Move.GO)
@@ -99,6 +105,14 @@ def step(mine: Member, others: Collection[Member]) -> Step:
 def reason_of(process: str, reason: str, processes: Iterable[str]) -> str:
     """Return the reason with the process type that it is about, unless it names one already."""
     return reason if reason.startswith(tuple(f"{name}: " for name in processes)) else f"{process}: {reason}"
+
+
+def _later(mine: Member, others: Collection[Member]) -> set[str]:
+    """Return the process types that come after `mine`, also by way of others."""
+    later = {mine.process}
+    while more := {item.process for item in others if not later.isdisjoint(item.after)} - later:
+        later |= more
+    return later
 
 
 def _first(mine: Member, others: Collection[Member], found: list[Member]) -> Member | None:

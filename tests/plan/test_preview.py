@@ -156,3 +156,11 @@ def test_a_rollout_continues_when_its_tests_have_succeeded() -> None:
     assert isinstance(after, Rollout)
     assert (after.phase, after.holds, after.tests, after.previewed) == (Phase.ROLLING, going.holds[1:], False, None)
     assert after.passed == going.passed
+
+
+def test_smoke_tests_are_no_trial_for_which_process_types_wait_for_each_other() -> None:
+    tested, canary, step = replace(PREVIEW, smoke=True), Hold(2, canary=True), Hold(2)
+    found = {holds: rollout(Phase.ROLLING, Pause.NONE, *holds).is_tried for holds in ((tested,), (tested, step))}
+    assert not any(found.values())
+    assert rollout(Phase.ROLLING, Pause.NONE, tested, canary).is_tried
+    assert rollout(Phase.PAUSED, Pause.HELD, PREVIEW).is_tried

@@ -221,3 +221,15 @@ def test_process_types_wait_for_a_preview_and_have_smoke_tests_of_their_own(stag
     journal = ["journalctl", f"--unit={APP}.worker:smoke", "--output=cat"]
     said = [line for line in stage.machine.run(journal).stdout.splitlines() if line.startswith("tested")]
     assert said == ["tested 1 nowhere", "tested 3 nowhere"]
+
+
+def test_process_types_with_smoke_tests_and_no_order_do_not_wait_for_each_other(stage: Stage) -> None:
+    test = {"bin/test": "#!/bin/sh\n"}
+    smoke = {"smoke": [["bin/test"]]}
+    types = {"worker": {**TYPE, "after": [], "gate": smoke}}
+    old = stage.release("v1", files={**WORKERS, **test})
+    stage.configure(release=old, instances=2, routing="steered", process=types, gate=smoke)
+    assert stage.change("apply").result == "succeeded"
+    ended = stage.rollout(stage.release("v2", files={**WORKERS, **test}))
+    assert ended.result == "succeeded", ended
+    assert {event.get("process", "web") for event in ended.events if event["event"] == "smoke"} == {"web", "worker"}

@@ -91,6 +91,11 @@ class Rollout:
         return self.target if self.holds and self.holds[0].preview else None
 
     @property
+    def is_tried(self) -> bool:
+        """True until it is resumed at its canary or preview, if it has one. Smoke tests wait for no resume."""
+        return any((hold.canary or hold.preview) and not hold.smoke for hold in self.holds)
+
+    @property
     def tests(self) -> bool:
         """True if smoke tests are to run once the next hold is reached."""
         return self.phase is Phase.ROLLING and bool(self.holds) and (self.holds[0].preview or self.holds[0].smoke)

@@ -154,7 +154,7 @@ class Members:
             rollout.pause,
             rollout.aborted,
             rollout.reason,
-            tried=bool(rollout.holds) and (rollout.holds[0].canary or rollout.holds[0].preview),
+            tried=rollout.is_tried,
             begun=active.has_begun,
             arrived=active.arrived,
             settled=active.settled is not None,

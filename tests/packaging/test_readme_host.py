@@ -108,7 +108,8 @@ def test_the_python_package_is_installed_updated_and_removed(machine: Machine) -
     removed = machine.run(["/opt/deployd/bin/deployd", "setup", "--remove"]).stdout
     assert "/usr/bin: deployd\n" in removed
     assert stage.get()["generation"] == 2, "instances need no daemon"
-    kept = {"var/lib/deployd/history.sqlite", "etc/deployd/apps/demo.toml"}
+    state = ("history.sqlite", "up/host", "up/apps/demo")  # whether load balancers may send requests is state as well
+    kept = {*(f"var/lib/deployd/{name}" for name in state), "etc/deployd/apps/demo.toml"}
     assert {name for name in _tree(machine) - packaged - before if "deployd" in name} == kept
     typed(machine, VENV[-1:])
     assert [item["generation"] for item in stage.history()] == [2, 1]

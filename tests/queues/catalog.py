@@ -49,7 +49,7 @@ RQ = Queue(
     "rq",
     "rq",
     {"rq_jobs.py": APPS / "rq_jobs.py", "rq_settings.py": APPS / "rq_settings.py"},
-    ("-c", "rq_settings", "--maintenance-interval", "5", "--logging_level", "WARNING"),
+    ("-c", "rq_settings", "--maintenance-interval", "5", "--worker-ttl", "30", "--logging_level", "WARNING"),
     3,
     kept=True,
     title="rq 3.0, Retry(max=3)",

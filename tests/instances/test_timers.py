@@ -6,13 +6,15 @@ import asyncio
 import itertools
 import tempfile
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployd.instances.timers import Timers
@@ -149,9 +151,10 @@ def check(machine: Machine, live: Generation) -> None:
     assert machine.enabled == timers
 
 
+@settings(max_examples=60, deadline=None)  # it writes to the disk
 @given(st.lists(st.tuples(st.sets(st.sampled_from(NAMES)), st.integers(1, 30)), min_size=1, max_size=6), st.data())
 def test_a_daemon_that_dies_is_continued_by_the_next(steps: list[tuple[set[str], int]], data: st.DataObject) -> None:
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, patch("os.fsync"):  # power is not lost here, and the disk is slow
         machine = Machine(Path(directory))
         for number, (names, dies_at) in enumerate(steps, 1):
             installed = [unit for unit in machine.units.timers(APP) if unit.endswith(".service")]
@@ -166,6 +169,17 @@ def test_a_daemon_that_dies_is_continued_by_the_next(steps: list[tuple[set[str],
             machine.running = set()
             asyncio.run(daemon(machine, 10**6).follow(live))
             check(machine, live)
+
+
+def test_a_removal_that_was_not_loaded_is_loaded_while_its_runs_continue(tmp_path: Path) -> None:
+    machine, gone = Machine(tmp_path), made(2, ())
+    asyncio.run(daemon(machine, 10**6).follow(made(1, ("hourly", "nightly"))))
+    machine.running = {"demo:hourly.service", "demo:nightly.service"}
+    for dies_at in range(1, 12):
+        with suppress(Died):
+            asyncio.run(daemon(machine, dies_at).follow(gone))
+    asyncio.run(daemon(machine, 10**6).follow(gone))
+    check(machine, gone)
 
 
 def test_what_an_administrator_stopped_or_disabled_stays_so(tmp_path: Path) -> None:

@@ -54,7 +54,10 @@ class TimerUnits:
         if wanted:
             self.runs.prepare(app.name)
         await self._stop(unit for unit in gone if unit_name.is_timer(unit))
-        outdated = await self._is_outdated(app.name, wanted)
+        # A service without its timer says that a daemon may have died before it reloaded systemd.
+        left = {unit_name.service_of_timer(unit) for unit in gone if unit_name.is_timer(unit)}
+        outdated = not left.issuperset(unit for unit in gone if not unit_name.is_timer(unit))
+        outdated |= await self._is_outdated(app.name, wanted)
 
         async def write() -> bool:
             stale = [unit for unit in gone if unit_name.is_timer(unit)]

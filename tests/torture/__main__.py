@@ -103,7 +103,7 @@ def main() -> int:
     tally = run(torture(options))
     print(tally.table())
     seconds = time.monotonic() - began
-    print(f"{len(tally.outcomes)} faults in {seconds:.0f} s; steps not reached: {tally.not_reached}")
+    print(f"{len(tally.outcomes)} faults in {seconds:.0f} s; steps not reached: {len(tally.not_reached)}")
     print(f"{tally.requests} requests; lost with the killed processes that handled them: {tally.lost}")
     print(f"failed requests {tally.failed}")
     print(f"seed {options.seed}")

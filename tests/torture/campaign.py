@@ -28,7 +28,7 @@ class Tally:
     """The outcomes of all faults so far."""
 
     outcomes: list[Outcome] = field(default_factory=list)
-    not_reached: int = 0
+    not_reached: list[Case] = field(default_factory=list)
     requests: int = 0
     failed: int = 0
     """Failed requests that no killed process handled."""
@@ -116,7 +116,7 @@ async def campaign(
             tally.outcomes.append(outcome)
             report(outcome)
         else:
-            tally.not_reached += 1
+            tally.not_reached.append(case)
         if outcome.stuck:
             break
     site.company.check()

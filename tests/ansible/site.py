@@ -65,7 +65,7 @@ class Controller:
             ["ssh-keygen", "-A"],
             ["mkdir", "-p", "/run/sshd"],
         ):
-            machine.run(argv)
+            machine.run(argv, timeout=60)
         machine.write(f"/home/{USER}/.ssh/authorized_keys", public)
         machine.run(["chown", USER, f"/home/{USER}/.ssh/authorized_keys"])
         machine.write("/etc/ssh/sshd_config", SSHD_CONFIG)
@@ -89,6 +89,7 @@ class Controller:
             "ANSIBLE_PIPELINING": "True",
             "ANSIBLE_RETRY_FILES_ENABLED": "False",
             "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_TIMEOUT": "60",  # for a connection; by default ten seconds, which a busy machine may take
         }
         command = ["/usr/bin/python3", str(self._unpacked / "usr/bin/ansible-playbook"), "--inventory", str(inventory)]
         done = subprocess.run(

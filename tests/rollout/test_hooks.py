@@ -181,7 +181,7 @@ def test_a_failed_before_hook_refuses_the_rollout_with_its_last_lines() -> None:
 @pytest.mark.parametrize("cause", Cause)
 def test_hooks_run_for_causes_that_bring_a_release(cause: Cause) -> None:
     transient = Transient(GOOD, GOOD)
-    new = cause not in (Cause.RESTART, Cause.SCALE)
+    new = cause not in (Cause.RESTART, Cause.RESTART_PROCESS, Cause.SCALE)
     assert before(transient, replace(CHANGE, cause=cause)) is new
     assert bool(transient.ran) is new
     nothing = replace(CHANGE, app=replace(APP, pace=Pace()), cause=cause)

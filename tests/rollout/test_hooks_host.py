@@ -53,7 +53,15 @@ def test_a_hook_runs_once_as_the_apps_user_in_the_new_release(stage: Stage) -> N
     assert stage.change("apply").result == "succeeded"
     runs, environment = said(stage, "before")
     assert runs == [f"www-data {v1} a b $HOME %i key=a b"]
-    first = {"APP": APP, "GENERATION": "1", "RELEASE": v1, "OLD_GENERATION": "", "OLD_RELEASE": "", "CAUSE": "apply"}
+    first = {
+        "APP": APP,
+        "PROCESS": "web",
+        "GENERATION": "1",
+        "RELEASE": v1,
+        "OLD_GENERATION": "",
+        "OLD_RELEASE": "",
+        "CAUSE": "apply",
+    }
     assert environment == {f"DEPLOYD_{key}": value for key, value in first.items()} | {"DEPLOYD_HOOK": "before"}
 
     ended = stage.rollout(v2)

@@ -52,7 +52,9 @@ def test_a_canary_runs_alongside_the_old_instances_until_it_is_resumed(stage: St
         with stage.begin("rollout", "--release", stage.release("v2"), "--canary", "2") as begun:
             status = held(stage, begun)
             assert generations(status) == [1, 1, 1, 1, 2, 2]
-            assert status["rollout"]["holds"] == [{"new": 2, "canary": True, "share": None}]
+            assert status["rollout"]["holds"] == [
+                {"new": 2, "canary": True, "share": None, "preview": False, "address": False, "smoke": False}
+            ]
             assert {number: ran for number, ran in stage.invocations().items() if number in OLD} == before
             assert "deployd resume" in stage.deployd("status", APP).stdout
             act(stage, "resume")

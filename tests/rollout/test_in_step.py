@@ -166,6 +166,8 @@ async def killed_at(directory: Path, prepare: Callable[[Application], None], at:
                 await asyncio.sleep(0)
     except Died:
         pass
+    except TimeoutError:  # turns that were combined made fewer calls than the first time
+        assert all(item.rollout is None for item in app.controllers), "it has ended"
     known = {name: app.history.rollout(name) for name in NAMES}
     assert len({item is None for item in known.values()}) == 1, known
     await app.stop()

@@ -70,12 +70,13 @@ def test_abort_rolls_back(stage: Stage) -> None:
 
 def test_interrupting_the_command_leaves_the_rollout_running(stage: Stage) -> None:
     stage.deploy("v1")
-    with stage.begin("rollout", "--release", stage.release("v2", boot=0.3)) as begun:
+    with stage.begin("rollout", "--release", stage.release("v2", barrier=True)) as begun:
         begun.until("instance", state="starting")
         stage.machine.signal(begun.process, signal.SIGINT)
         ended = begun.end()
     assert ended.status != 0
     assert "the rollout of generation 2 continues" in ended.stderr
+    stage.admit()
     stage.machine.wait_for(lambda: stage.history()[0]["result"] == "succeeded", what="the rollout's end")
 
 

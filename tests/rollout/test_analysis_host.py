@@ -76,6 +76,7 @@ def test_a_canary_with_a_successful_analysis_waits_for_resume(stage: Stage) -> N
         "DEPLOYD_COMPARE": f"/run/credentials/{APP}:analysis.service/compare",
         "DEPLOYD_GENERATION": "2",
         "DEPLOYD_PREVIOUS_GENERATION": "1",
+        "DEPLOYD_PROCESS": "web",
         "DEPLOYD_RELEASE": release,
     }
     compared = json.loads(stage.machine.read(f"{SAID}/compare"))

@@ -128,6 +128,7 @@ def test_arguments_and_environment_arrive_byte_for_byte(host: Machine) -> None:
     assert seen.argv == [word.encode() for word in app.exec]
     expected = dict(app.environment) | {
         "DEPLOYD_APP": "nasty",
+        "DEPLOYD_PROCESS": "web",
         "DEPLOYD_GENERATION": "7",
         "DEPLOYD_INSTANCE": "1",
         "DEPLOYD_RELEASE": "/srv/nasty/releases/v%i $1",

@@ -26,6 +26,7 @@ def timer(
     running = service.get("ActiveState") in RUNNING
     # A run that could not be started has no process, and no times of one. Its result is that of the unit.
     ran = not running and (ended is not None or service.get("ActiveState") == "failed")
+    result = str(service.get("Result", "")) if ran else ""
     return TimerState(
         name=name,
         active=unit.get("ActiveState") == "active",
@@ -33,9 +34,9 @@ def timer(
         running=running,
         started=started,
         ended=None if running else ended,
-        result=str(service.get("Result", "")) if ran else "",
-        exit_status=observe.exit_status(service) if ran else None,
-        signal=observe.killed_by(service) if ran else None,
+        result=result,
+        exit_status=observe.exit_status(service) if result else None,
+        signal=observe.killed_by(service) if result else None,
         generation=generation if running or ran else None,
     )
 

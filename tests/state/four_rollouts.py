@@ -62,5 +62,6 @@ OPERATIONS: tuple[Operation, ...] = (
     lambda history: history.end_probation("demo"),
     lambda history: history.deployed(generation(1, Result.SUCCEEDED, "other")),
     lambda history: history.prune("demo", {1, 2, 4}, "boot"),
+    lambda history: history.retire("other"),
     lambda history: history.forget("other"),
 )

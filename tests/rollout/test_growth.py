@@ -11,7 +11,8 @@ from types import FrameType
 import pytest
 
 import deployd
-from tests.rollout.simulated_app import Faults, SimulatedApp, quick  # noqa: F401 - a fixture
+from deployd.model.instance import Listener
+from tests.rollout.simulated_app import DEADLINE, Faults, SimulatedApp, quick  # noqa: F401 - a fixture
 
 DAEMON = str(Path(deployd.__file__).parent)
 FEW, MANY = 8, 64
@@ -28,6 +29,14 @@ class Calls(Counter[str]):
             self[f"{Path(code.co_filename).stem}.{code.co_name}"] += 1
 
 
+async def looked_at(app: SimulatedApp, instances: int) -> None:
+    """Wait until the listeners of all instances were looked at once, which is no cost of the next rollout."""
+    listening = app.controller._observer._listening
+    async with asyncio.timeout(DEADLINE):
+        while sum(item.listener is not Listener.UNSEEN for item in listening._records.values()) < instances:
+            await asyncio.sleep(0)
+
+
 def replaced(directory: Path, instances: int) -> tuple[Calls, Counter[str]]:
     """Return the calls of a rollout of so many instances, in the daemon and of its parts with side effects."""
     directory.mkdir()
@@ -37,6 +46,7 @@ def replaced(directory: Path, instances: int) -> tuple[Calls, Counter[str]]:
         app = SimulatedApp(directory, faults, instances)
         try:
             await app.deploy()
+            await looked_at(app, instances)
             app.begin(2)
             faults.armed = True
             sys.setprofile(calls)

@@ -2,7 +2,7 @@
 
     exec = ["venv/bin/python", "/usr/share/deployd/integrations/celery_launcher.py", "-A", "app", "worker"]
 
-On SIGTERM it finishes its tasks (a warm shutdown), which Celery does by itself.
+On SIGTERM Celery finishes its tasks (a warm shutdown); the launcher adds nothing to that.
 """
 
 import os

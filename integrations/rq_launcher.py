@@ -2,7 +2,7 @@
 
     exec = ["venv/bin/python", "/usr/share/deployd/integrations/rq_launcher.py", "worker", "default"]
 
-On SIGTERM it finishes its job (a warm shutdown), which rq does by itself.
+On SIGTERM rq finishes its job (a warm shutdown); the launcher adds nothing to that.
 """
 
 import os

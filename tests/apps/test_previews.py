@@ -1,4 +1,4 @@
-"""Connections to a preview: to which instance, for whom, and with which sockets."""
+"""Connections to a preview: to which instance, and from which users and sockets."""
 
 from __future__ import annotations
 

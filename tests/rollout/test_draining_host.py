@@ -12,7 +12,7 @@ LONG = {**SETTINGS, "instances": 1, "stop": {"timeout": "1h"}}
 
 @pytest.fixture
 def blocked(stage: Stage) -> Blocked:
-    """A worker of generation 1 has a job that does not end by itself; instance 1 drains because of generation 2."""
+    """A worker of generation 1 has a job of any length; instance 1 drains because of generation 2."""
     stage.machine.run(["rm", "-f", "/srv/jobs.log"])
     blocked = Blocked(stage)
     stage.configure(release=release(stage, "v1", job=blocked.path), **LONG)

@@ -48,7 +48,7 @@ def test_the_new_one_waits_for_the_old_one_whatever_dies(stage: Stage) -> None:
 
     with stage.begin("rollout", "--release", release(stage, "v3", job=blocked.path)) as begun:
         begun.until("instance", state="stopping")
-        # PID 1 says that it is ready when it has no job, so the next stop has to end by itself.
+        # PID 1 is ready when it has no job, so the next stop must not wait for the test.
         stage.machine.write("/srv/demo/v2/job", "0.05")
         stage.machine.reboot(clean=False)
     stage.machine.wait_for(lambda: has_begun(stage, 3), what="a job of the new one")

@@ -3,7 +3,7 @@
 Each job appends a line when it begins and one when it ends to LOG, with the instance, the generation and the job. A job
 takes as long as the file `job` of the release says: a number of seconds, or until something is written to the FIFO
 whose path it has. `mode` of the release: good, crash (at once), or dies (after it was ready). If two of them run at a
-time, the second appends "two" to LOG. At SIGTSTP it appends "quiet", and goes on.
+time, the second appends "two" to LOG. At SIGTSTP it appends "quiet" and continues.
 """
 
 import fcntl

@@ -6,7 +6,7 @@ Plain rollouts run on one host, those with hooks, probes and a changed listen on
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain, islice
+from itertools import islice
 
 import pytest
 
@@ -22,22 +22,23 @@ AT_RANDOM = 1
 SEED = 3
 
 
-def planned(name: str, walks: Walks) -> Iterator[Case]:
-    walk = walks.rich if name == "rich" else walks.plain
-    return chain(islice(in_turn(walk, SEED), IN_TURN[name]), at_random(walks, SEED))
+def planned(name: str, walks: Walks, tally: Tally) -> Iterator[Case]:
+    """Yield the sample. A kind whose step was not reached is tried again at other steps."""
+    every = in_turn(walks.rich if name == "rich" else walks.plain, SEED)
+    yield from islice(every, IN_TURN[name])
+    for case in every:
+        occurred = {outcome.case.kind for outcome in tally.outcomes}
+        if case.kind in {missed.kind for missed in tally.not_reached} - occurred:
+            yield case
+    yield from at_random(walks, SEED)
 
 
 async def sample(name: str) -> Tally:
     tally, routing = Tally(), "steered" if name == "steered" else "shared"
     async with torture_site(f"torture-{name}", routing) as site:
         walks = await dry_runs(site, routing)
-        await campaign(site, planned(name, walks), IN_TURN[name] + AT_RANDOM, lambda _: None, tally)
+        await campaign(site, planned(name, walks, tally), IN_TURN[name] + AT_RANDOM, lambda _: None, tally)
     return tally
-
-
-def tried(tally: Tally) -> list[Case]:
-    """Return the faults that occurred."""
-    return [outcome.case for outcome in tally.outcomes]
 
 
 def details(outcome: Outcome) -> str:
@@ -53,7 +54,5 @@ def test_faults_at_every_step(name: str) -> None:
     assert tally.requests > 0
     assert tally.failed == 0
     there_are = len(Kind) - (0 if name == "steered" else len(OF_STEERED))
-    # Each kind is tried once before any is tried twice, where it fits. More steps are not reached on a busy machine.
-    reached, missed = ({case.kind for case in cases} for cases in (tried(tally), tally.not_reached))
-    assert len(reached | missed) >= min(IN_TURN[name], there_are) - 3
-    assert len(reached) >= 2 / 3 * min(IN_TURN[name], there_are)
+    # Each kind occurs once before any occurs twice; a few steps may not be reached.
+    assert len({outcome.case.kind for outcome in tally.outcomes}) >= min(IN_TURN[name], there_are) - 3

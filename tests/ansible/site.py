@@ -37,10 +37,14 @@ class Play:
 
 
 class Controller:
-    """Ansible, unpacked into `directory` and installed nowhere."""
+    """Ansible, unpacked into `directory` and installed nowhere.
 
-    def __init__(self, directory: Path) -> None:
+    `sockets` has the sockets of its connections: a short path, since that of a UNIX socket has 107 bytes (unix(7)).
+    """
+
+    def __init__(self, directory: Path, sockets: Path) -> None:
         self._directory = directory
+        self._sockets = sockets
         self._unpacked = directory / "root"
         self._unpacked.mkdir()
         for package in debian_packages(HostRoot.native(), CONTROLLER):
@@ -89,6 +93,7 @@ class Controller:
             "ANSIBLE_PIPELINING": "True",
             "ANSIBLE_RETRY_FILES_ENABLED": "False",
             "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self._sockets),
             "ANSIBLE_TIMEOUT": "60",  # for a connection; by default ten seconds, which a busy machine may take
         }
         command = ["/usr/bin/python3", str(self._unpacked / "usr/bin/ansible-playbook"), "--inventory", str(inventory)]

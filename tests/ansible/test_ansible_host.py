@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -51,13 +52,15 @@ def hosts(
 ) -> Iterator[tuple[Controller, list[Stage]]]:
     shared_machine.clean()
     machines = [shared_machine, machine_factory("web2"), machine_factory("web3")]
-    controller, sshd = Controller(tmp_path), debian_packages(host_root, SSHD)
-    for name, machine in zip(NAMES, machines, strict=True):
-        controller.add(name, machine, sshd)
-    found = stages(machines)
-    yield controller, found
-    for stage in found:
-        stage.close()
+    sshd = debian_packages(host_root, SSHD)
+    with TemporaryDirectory(dir="/tmp") as sockets:
+        controller = Controller(tmp_path, Path(sockets))
+        for name, machine in zip(NAMES, machines, strict=True):
+            controller.add(name, machine, sshd)
+        found = stages(machines)
+        yield controller, found
+        for stage in found:
+            stage.close()
 
 
 def rolled_out(play: Play, *hosts: str) -> bool:

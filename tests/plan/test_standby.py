@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from deployd.model.action import Adopt, Freeze, Start, Stop, Thaw
 from deployd.model.gate import Probe
-from deployd.model.instance import Instance, State
+from deployd.model.instance import OUT_OF_SERVICE, Instance, State
 from deployd.model.rollout import Hold
 from deployd.plan import judge
 from deployd.plan.goal import Goal
@@ -189,7 +189,7 @@ def test_nothing_boots_while_something_can_be_thawed(goal: Goal, pool: tuple[Ins
     assert not (starts and left)
     numbers = {item.number for item in pool if item.state is State.STANDBY}
     assert not {action.number for action in starts} & numbers
-    new = [i for i in pool if i.state not in (State.INACTIVE, State.STANDBY) and judge.belongs(i, goal, NOW)]
+    new = [i for i in pool if i.state not in OUT_OF_SERVICE and judge.belongs(i, goal, NOW)]
     assert len(new) + len(thaws) <= max(len(new), goal.instances)
 
 

@@ -162,12 +162,11 @@ async def killed_at(directory: Path, prepare: Callable[[Application], None], at:
     try:
         app.begin_all(2)
         async with asyncio.timeout(DEADLINE):
-            while len(faults.calls) < at:
+            # Turns that are combined make fewer calls than the first time: then the rollout ends, and nothing is killed.
+            while len(faults.calls) < at and any(item.rollout is not None for item in app.controllers):
                 await asyncio.sleep(0)
     except Died:
         pass
-    except TimeoutError:  # turns that were combined made fewer calls than the first time
-        assert all(item.rollout is None for item in app.controllers), "it has ended"
     known = {name: app.history.rollout(name) for name in NAMES}
     assert len({item is None for item in known.values()}) == 1, known
     await app.stop()

@@ -27,8 +27,8 @@ SUITES = ("bookworm", TRIXIE)
 """The Debian releases that deployd supports."""
 PACKAGES = (
     "systemd,systemd-sysv,libpam-systemd,dbus,dbus-user-session,polkitd,iproute2,procps,util-linux,python3,python3-dbus-next,"
-    "python3-systemd,python3-jinja2,python3-typer,python3-prometheus-client,python3-pytest,gunicorn,ruby,nodejs,"
-    "gccgo,bash-completion,curl,man-db"
+    "python3-systemd,python3-jinja2,python3-typer,python3-prometheus-client,python3-httpx,python3-pytest,gunicorn,ruby,"
+    "nodejs,gccgo,bash-completion,curl,man-db"
 )
 MINIMAL = "systemd-sysv,dbus,make,python3"
 """What README.md takes for granted, and what makes it a machine with systemd."""

@@ -1,0 +1,1 @@
+"""Several hosts that agree by keys of an etcd."""

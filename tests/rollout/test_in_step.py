@@ -162,7 +162,7 @@ async def killed_at(directory: Path, prepare: Callable[[Application], None], at:
     try:
         app.begin_all(2)
         async with asyncio.timeout(DEADLINE):
-            # Turns that are combined make fewer calls than the first time: then the rollout ends, and nothing is killed.
+            # Turns that are combined make fewer calls than the first time: then the rollout ends, with nothing killed.
             while len(faults.calls) < at and any(item.rollout is not None for item in app.controllers):
                 await asyncio.sleep(0)
     except Died:

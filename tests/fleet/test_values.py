@@ -51,7 +51,7 @@ def test_a_goal_is_read_as_it_was_written(goal: Goal) -> None:
     st.one_of(
         st.builds(Progress, NUMBERS, st.integers(0, 100)),
         st.builds(Failure, NUMBERS, TEXT, st.booleans()),
-        st.builds(Slot, NUMBERS, TEXT, TEXT, TEXT, TEXT, TEXT),
+        st.builds(Slot, NUMBERS, TEXT, TEXT, TEXT, TEXT, TEXT, st.booleans()),
         st.builds(HostRecord, TEXT, NUMBERS, TEXT, TEXT, st.sampled_from(Result), TEXT, TEXT),
     )
 )

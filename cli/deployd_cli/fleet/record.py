@@ -70,9 +70,10 @@ class Slot:
     before: str
     """The ID of the release that was live when the slot was taken, "" if there was none."""
     boot: str
-    """The boot ID and the invocation ID of the agent that took the slot: they show whether a request to the daemon may
-    still be on its way."""
+    """The boot ID and the invocation ID of the agent that wrote the slot."""
     invocation: str
+    sent: bool = False
+    """The agent was killed while it had the slot: its request to the daemon may still be on its way."""
 
     @classmethod
     def parse(cls, text: str, key: str) -> Self:
@@ -84,6 +85,7 @@ class Slot:
             fields.text("before", ""),
             fields.text("boot", ""),
             fields.text("invocation", ""),
+            fields.flag("sent"),
         )
 
     def text(self) -> str:

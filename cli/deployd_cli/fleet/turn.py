@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from deployd_cli.fleet import keys
@@ -147,11 +147,17 @@ def _with_slot(view: View, me: Me, record: Stored[HostRecord], slot: Stored[Slot
     goal = view.goal
     if goal is not None and goal.revision == mine.token:
         return Begin(mine.token, mine.fleet, mine.release, goal.value.archive, goal.value.sha256)
-    if mine.boot == me.boot and (mine.invocation != me.invocation or me.sent == mine.token):
-        # A request may be on its way to the daemon, from before the agent was killed or its deadline passed. To give
-        # the slot back now would let it begin without one. The same request again has a definite answer.
+    own = [Unchanged(keys.slot(me.name), slot.revision)]
+    if mine.boot == me.boot and mine.invocation != me.invocation:
+        # The agent was killed. What it had sent may be on its way: to the daemon, the request to begin, and to etcd, to
+        # give the slot back. The new revision of the slot makes the latter fail.
+        claimed = replace(mine, invocation=me.invocation, sent=True)
+        return _write("claim the slot", own, [Put(keys.slot(me.name), claimed.text())])
+    if mine.boot == me.boot and (mine.sent or me.sent == mine.token):
+        # To give the slot back now could let the rollout begin without one. The same request again has a definite
+        # answer.
         return Begin(mine.token, mine.fleet, mine.release)
-    return _write("give the slot back", [Unchanged(keys.slot(me.name), slot.revision)], [Delete(keys.slot(me.name))])
+    return _write("give the slot back", own, [Delete(keys.slot(me.name))])
 
 
 def _report(me: Me, record: Stored[HostRecord], slot: Stored[Slot], ended: Rollout) -> Act:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from deployd_cli.fleet import keys
 from deployd_cli.fleet.goal import Goal, Kind
 from deployd_cli.fleet.record import Result
+from deployd_cli.fleet.steward import stewards
 from deployd_cli.fleet.view import Stored, View, rolling
 
 NAMED = 5
@@ -60,7 +61,7 @@ class FleetVerdict:
     hosts: Mapping[str, HostVerdict]
     """By name: those of the goal in its order, then all others."""
     waiting_for: tuple[str, ...] = ()
-    """The hosts that must end before another one begins."""
+    """The hosts that must end before another one begins or, if none must, those of which one opens the next batch."""
 
     @property
     def counts(self) -> Mapping[HostState, int]:
@@ -103,12 +104,14 @@ def _fleet(view: View) -> tuple[FleetState, str, tuple[str, ...]]:
 
 def _rolling(view: View, goal: Stored[Goal]) -> tuple[FleetState, str, tuple[str, ...]]:
     batch, number = view.open_batch, len(goal.value.batches)
+    opening = stewards(goal.value, view.excused(goal.revision), batch + 1) if batch + 1 < number else ()
     if batch < 0:
-        return FleetState.ROLLING, f"batch 1 of {number} opens now", ()
+        return FleetState.ROLLING, f"batch 1 of {number} opens when one of {_named(opening)} is there", opening
     due = goal.value.hosts[: goal.value.starts[batch + 1]]
     if left := tuple(host for host in due if not _ended(view, host, goal.revision)):
         return FleetState.ROLLING, f"batch {batch + 1} of {number}: waiting for {_named(left)}", left
-    return FleetState.BAKING, f"batch {batch + 1} of {number} has ended; bake is {goal.value.bake:g} s", ()
+    sentence = f"batch {batch + 1} of {number} has ended; one of {_named(opening)} opens the next one"
+    return FleetState.BAKING, f"{sentence} after {goal.value.bake:g} s", opening
 
 
 def _halted(view: View, goal: Stored[Goal]) -> str:

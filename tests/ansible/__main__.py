@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from tests.ansible.site import CONTROLLER, SSHD
+from tests.ansible.controller import PACKAGES
 from tests.host.root import HostRoot
 from tests.servers.packages import ServersError, debian_packages
+from tests.ssh.sshd import SSHD
 
 
 def main() -> int:
     try:
-        for names in (CONTROLLER, SSHD):
+        for names in (PACKAGES, SSHD):
             debian_packages(HostRoot.native(), names)
     except ServersError as error:
         print(f"tests.ansible: {error}", file=sys.stderr)

@@ -8,15 +8,12 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.ansible.site import SSHD, USER, Controller, Play, stages
-from tests.host.fixtures import MachineFactory
-from tests.host.machine import Machine
-from tests.host.root import HostRoot
+from tests.ansible.controller import Controller, Play
 from tests.host.stage import APP, Stage
 from tests.host.steered import unharmed
-from tests.servers.packages import debian_packages
+from tests.ssh.fixtures import NAMES, USER
+from tests.ssh.sshd import let_in
 
-NAMES = ("web1", "web2", "web3")
 PLAY = f"""
 - hosts: web
   gather_facts: false
@@ -47,20 +44,14 @@ FACTS = f"""
 
 
 @pytest.fixture
-def hosts(
-    shared_machine: Machine, machine_factory: MachineFactory, host_root: HostRoot, tmp_path: Path
-) -> Iterator[tuple[Controller, list[Stage]]]:
-    shared_machine.clean()
-    machines = [shared_machine, machine_factory("web2"), machine_factory("web3")]
-    sshd = debian_packages(host_root, SSHD)
+def controller(web_hosts: dict[str, Stage], tmp_path: Path) -> Iterator[Controller]:
     with TemporaryDirectory(dir="/tmp") as sockets:
-        controller = Controller(tmp_path, Path(sockets))
-        for name, machine in zip(NAMES, machines, strict=True):
-            controller.add(name, machine, sshd)
-        found = stages(machines)
-        yield controller, found
-        for stage in found:
-            stage.close()
+        machines = {name: stage.machine for name, stage in web_hosts.items()}
+        made = Controller(tmp_path, Path(sockets), USER, machines)
+        for stage in web_hosts.values():
+            let_in(stage.machine, USER, made.client.public_key)
+            stage.deploy("v1", instances=2)
+        yield made
 
 
 def rolled_out(play: Play, *hosts: str) -> bool:
@@ -69,8 +60,10 @@ def rolled_out(play: Play, *hosts: str) -> bool:
 
 
 @pytest.mark.timeout(600)  # five plays, each with a process of Python for each task
-def test_a_release_goes_from_host_to_host_and_a_bad_one_comes_back(hosts: tuple[Controller, list[Stage]]) -> None:
-    controller, found = hosts
+def test_a_release_goes_from_host_to_host_and_a_bad_one_comes_back(
+    controller: Controller, web_hosts: dict[str, Stage]
+) -> None:
+    found = list(web_hosts.values())
     for stage in found:
         stage.release("v2")
         stage.release("v3")

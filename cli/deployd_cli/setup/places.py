@@ -72,6 +72,8 @@ COLLECTION = (
     "meta",
 )
 """The directories of the Ansible collection."""
+PLUGIN = ("lib/capistrano/deployd", "lib/capistrano/tasks", "lib/capistrano")
+"""The directories of the Capistrano plugin."""
 SYSTEM_PLACES = (
     # For the user managers of all users, who enable it. First, because * stands for / as well.
     Place("units/user/org.*.service", f"{SHARE}/dbus-1/services"),
@@ -89,6 +91,8 @@ SYSTEM_PLACES = (
     Place("packaging/grafana/*", f"{SHARE}/deployd/grafana"),
     *(Place(f"packaging/ansible/{part}/*", f"{SHARE}/deployd/ansible/{part}") for part in COLLECTION),
     Place("packaging/ansible/*", f"{SHARE}/deployd/ansible"),
+    *(Place(f"packaging/capistrano/{part}/*", f"{SHARE}/deployd/capistrano/{part}") for part in PLUGIN),
+    Place("packaging/capistrano/*", f"{SHARE}/deployd/capistrano"),
     Place("packaging/cockpit/*", f"{SHARE}/cockpit/deployd"),
     Place("packaging/completions/deployd.bash", f"{SHARE}/bash-completion/completions", "deployd"),
     Place("packaging/completions/*.fish", f"{SHARE}/fish/vendor_completions.d"),

@@ -1,0 +1,1 @@
+"""The Capistrano plugin, with the Capistrano of Debian."""

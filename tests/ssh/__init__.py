@@ -1,0 +1,1 @@
+"""Hosts with a real sshd, for what reaches deployd over ssh."""

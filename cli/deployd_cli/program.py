@@ -1,7 +1,8 @@
 """The table of commands, and the typer application that calls them.
 
 A command is a function with typer's defaults in a module below ``commands``. The module is imported when the
-command is called, completed or described, so that the start of ``status`` does not include ``rollout``.
+command is called, completed or described, so that the start of ``status`` does not include ``rollout``. A command
+that has commands of its own is a dict of such functions.
 """
 
 from __future__ import annotations
@@ -56,6 +57,9 @@ GROUPS = {
         "resume": "control",
         "abort": "control",
         "weight": "control",
+    },
+    "Several hosts": {
+        "fleet": "fleet",
     },
     "System": {
         "drain": "drain",
@@ -147,12 +151,48 @@ class Commands(Unconverted, TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"deployd_cli.commands.{COMMANDS[cmd_name]}")
-        function = getattr(module, cmd_name)
-        single = typer.Typer(**PLAIN)
-        single.command(cmd_name, cls=Command)(function)
-        command: Any = typer.main.get_command(single)
-        command.types = function.__annotations__  # as text: the modules postpone their annotations
-        return command
+        found = getattr(module, cmd_name)
+        return _group(found, module.__doc__ or "") if isinstance(found, dict) else _command(cmd_name, found)
+
+
+class Subcommands(Unconverted, TyperGroup):
+    """A command that has commands of its own."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        return list(self.commands)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name = args[0]
+        if name not in self.commands and not name.startswith("-"):
+            from deployd_cli.suggestions import did_you_mean
+
+            ctx.fail(f'there is no command "{self.name} {name}"{did_you_mean(name, self.commands)}')
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, each.get_short_help_str(limit=80)) for name, each in self.commands.items()])
+
+
+def _command(name: str, function: Callable[..., None]) -> Any:
+    single = typer.Typer(**PLAIN)
+    single.command(name, cls=Command)(function)
+    command: Any = typer.main.get_command(single)
+    command.types = function.__annotations__  # as text: the modules postpone their annotations
+    return command
+
+
+def _group(functions: Mapping[str, Callable[..., None]], docstring: str) -> Any:
+    """Return the command that has these functions as commands. The docstring is that of their module."""
+    name, _, text = docstring.partition("\n")[0].removeprefix("deployd ").partition(": ")
+    group = typer.Typer(cls=Subcommands, no_args_is_help=True, help=text[:1].upper() + text[1:], **PLAIN)
+    for subcommand, function in functions.items():
+        group.command(subcommand, cls=Command)(function)
+    command: Any = typer.main.get_command(group)
+    command.name = name
+    for subcommand, function in functions.items():
+        command.commands[subcommand].types = function.__annotations__
+    return command
 
 
 class WrongUsage(InvalidRequest):

@@ -46,7 +46,7 @@ class Member:
         log = self._directory / f"{self.name}.log"
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [*command, "--log-level", "warn", *options],
+                [*command, "--logger", "zap", "--log-level", "warn", *options],
                 env={"NOTIFY_SOCKET": self._notify_path},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -70,15 +70,22 @@ class Member:
         assert self._process is not None
         self._process.send_signal(number)
 
+    def log(self) -> str:
+        """Return the end of what it wrote."""
+        return "\n".join((self._directory / f"{self.name}.log").read_text(errors="replace").splitlines()[-20:])
+
     def close(self) -> None:
         self.stop()
         self._notify.close()
 
 
 class Cluster:
-    """Members that run from the start to the end of the context, but for those that a test stops."""
+    """Members that run from the start to the end of the context, but for those that a test stops.
 
-    def __init__(self, size: int = 1, addresses: Sequence[str] = (), prefix: Sequence[str] = ()) -> None:
+    With a `prefix`, they have the ports 2379, 2389, … of an address there.
+    """
+
+    def __init__(self, size: int = 1, address: str = LOOPBACK, prefix: Sequence[str] = ()) -> None:
         self._directory = TemporaryDirectory(dir="/tmp", prefix="etcd.")  # a short path, for sockets
         root = Path(self._directory.name)
         for package in debian_packages(HostRoot.native(), PACKAGES):
@@ -86,8 +93,7 @@ class Cluster:
         self.program = root / "usr/bin/etcd"
         self.members: list[Member] = []
         for number in range(size):
-            address = addresses[number] if addresses else LOOPBACK
-            ports = (2379, 2380) if addresses else (_free_port(), _free_port())
+            ports = (2379 + 10 * number, 2380 + 10 * number) if prefix else (_free_port(), _free_port())
             self.members.append(Member(f"m{number}", address, ports, root, prefix))
 
     @property

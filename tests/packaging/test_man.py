@@ -13,6 +13,7 @@ import pytest
 
 from deployd import errors
 from deployd.model.failure import Failure, GateName
+from deployd_cli.commands.fleet import fleet
 from deployd_cli.main import main
 from deployd_cli.program import COMMANDS
 
@@ -37,6 +38,14 @@ def test_it_has_every_command_with_its_options(command: str, capsys: pytest.Capt
     assert offered == set(re.findall(r"--[a-z-]+", entry))
     options = section(COMMAND, "OPTIONS")
     assert not [option for option in offered if f"**{option}**" not in options]
+
+
+@pytest.mark.parametrize("command", fleet)
+def test_it_has_every_command_of_a_fleet_with_its_options(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    entry = next(entry for entry in ENTRIES if f"**fleet {command}**" in entry)
+    main(["fleet", command, "--help"])
+    offered = set(re.findall(r"--[a-z-]+", capsys.readouterr().out.split("Options:")[1])) - {"--help"}
+    assert offered == set(re.findall(r"--[a-z-]+", entry))
 
 
 def test_it_has_every_key_of_the_app_file() -> None:

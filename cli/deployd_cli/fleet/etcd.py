@@ -98,6 +98,11 @@ class Etcd:
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         await self._gateway.__aexit__(kind, error, trace)
 
+    @property
+    def member(self) -> str:
+        """The endpoint that has answered last."""
+        return self._gateway.member
+
     async def read(self, *ranges: Range) -> Snapshot:
         """Return the keys in all of these ranges, as they were at one moment after the call began."""
         body = {"success": [{"request_range": item.fields} for item in ranges]}

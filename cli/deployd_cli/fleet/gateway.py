@@ -79,6 +79,11 @@ class Gateway:
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         await self._http.aclose()
 
+    @property
+    def member(self) -> str:
+        """The endpoint that is asked first."""
+        return self._access.endpoints[self._member]
+
     async def call(self, path: str, body: Mapping[str, Any], *, repeat: bool) -> Json:
         """Send a request, to each member in turn until one answers.
 
@@ -159,7 +164,7 @@ class Gateway:
         return found
 
     def _url(self, path: str) -> str:
-        return f"{self._access.endpoints[self._member]}/v3/{path}"
+        return f"{self.member}/v3/{path}"
 
     def _place(self, url: str) -> str:
         return f"etcd at {url.partition('/v3/')[0]}"

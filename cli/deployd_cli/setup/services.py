@@ -25,8 +25,9 @@ RELOAD_OF_USER: tuple[Command, ...] = (
 ENDPOINTS = (
     *("deployd-metrics.socket", "deployd-metrics.service"),
     *("deployd-health.socket", "deployd-health.service"),
+    "deployd-fleet.service",
 )
-"""Off by default: an open port is the administrator's decision."""
+"""Off by default: an open port, and other hosts, are the administrator's decision."""
 LIBRARIES = ("usr/lib*/systemd/libsystemd-shared-*.so", "usr/lib/*/systemd/libsystemd-shared-*.so")
 
 

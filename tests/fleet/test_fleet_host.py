@@ -1,0 +1,136 @@
+"""A fleet of three hosts: good and bad releases, and what happens without etcd, agents, cables and power.
+
+The tests share the hosts. Each begins with all of them at one release, in whatever generation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.fleet.site import UNIT, Site
+from tests.host.machine import Machine
+from tests.host.root import HostRoot
+
+NAMES = ("web1", "web2", "web3")
+SLOW = 3.0
+"""Seconds until an instance is ready: time to cut the power of its host. A barrier would hold up the boot, too."""
+IN_ORDER = [word for name in NAMES for word in ("--canary", name)]
+
+
+@pytest.fixture(scope="module")
+def site(host_root: HostRoot) -> Iterator[Site]:
+    with ExitStack() as stack:
+        machines = [stack.enter_context(Machine.boot(name, host_root)) for name in NAMES]
+        with Site(machines, members=3) as found:
+            yield found
+
+
+@pytest.fixture(autouse=True)
+def journals(site: Site, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Print what agents and etcd wrote, which pytest shows after a failure."""
+    yield
+    print(site.logs())
+
+
+def most_rolling(events: list[dict[str, object]]) -> int:
+    """Return how many hosts rolled at the same time, at most."""
+    rolling: set[object] = set()
+    most = 0
+    for event in events:
+        if event["event"] == "host":
+            rolling = rolling | {event["host"]} if event["state"] == "rolling" else rolling - {event["host"]}
+            most = max(most, len(rolling))
+    return most
+
+
+def test_a_release_goes_from_host_to_host_and_a_bad_one_stops_and_is_taken_back(site: Site) -> None:
+    site.release("v2")
+    good = site.begin("--release", "v2", "--batches", "1", *IN_ORDER).end()
+    assert (good.status, good.result, site.versions()) == (0, "succeeded", ["v2"] * 3), good
+    assert most_rolling(good.events) == 1
+
+    site.release("v3")
+    site.stages[1].release("v3", "crash")
+    bad = site.begin("--release", "v3", "--batches", "1", *IN_ORDER).end()
+    assert (bad.status, bad.result, site.versions()) == (1, "failed", ["v3", "v2", "v2"]), bad
+    assert "web2 failed, 1 of 3 hosts are done" in bad.reason
+    assert site.states() == {"web1": "new", "web2": "failed", "web3": "old"}
+    assert site.stages[1].history()[0]["result"] == "rolled-back"
+
+    assert site.fleet("rollback").returncode == 0
+    assert site.versions() == ["v2"] * 3
+    outcomes = [item["outcome"] for item in site.json("history")["goals"]]
+    assert outcomes == [None, "halted", "done"]
+
+
+def test_the_fleet_takes_itself_back_and_a_missing_release_is_named(site: Site) -> None:
+    before = site.versions()
+    site.release("v4")
+    site.stages[1].machine.run(["rm", "-r", "/srv/demo/v4"])
+    ended = site.begin("--release", "v4", "--batches", "1", "--on-failure", "rollback", *IN_ORDER).end()
+    assert (ended.status, ended.result) == (1, "rolled-back"), ended
+    reasons = [event["reason"] for event in ended.events if event["event"] == "host" and event["state"] == "failed"]
+    assert reasons == ["release v4 is not in /srv/demo"]
+    assert site.versions() == before
+
+
+def test_a_host_finishes_without_etcd_and_none_begins(site: Site) -> None:
+    before = site.versions()
+    site.hold("v5")
+    begun = site.begin("--release", "v5", "--batches", "1", *IN_ORDER)
+    begun.until(event="host", host="web1", state="rolling")
+    refused = site.fleet("rollout", "--release", "v5", check=False)
+    assert refused.returncode == 3, refused
+    assert "wait for its end, abort it, or replace it with --supersede" in refused.stderr
+    for member in site.etcd.members:
+        member.stop()
+    site.admit()
+    site.wait_for_result(0, "succeeded")
+    assert site.versions() == ["v5", *before[1:]]
+    site.etcd.start(*site.etcd.members)
+    ended = begun.end()
+    assert (ended.status, site.versions()) == (0, ["v5"] * 3), ended
+    assert most_rolling(ended.events) == 1
+
+
+def test_a_killed_agent_and_a_cut_cable_change_nothing(site: Site) -> None:
+    site.hold("v6")
+    begun = site.begin("--release", "v6", "--batches", "1,2", *IN_ORDER)
+    begun.until(event="host", host="web1", state="rolling")
+    site.stages[0].systemctl("kill", "--signal=KILL", "--kill-whom=main", UNIT)
+    site.stages[0].admit()
+    begun.until(event="host", host="web2", state="rolling")
+    site.subnet.cut(site.stages[1].machine)
+    site.admit()
+    site.wait_for_result(1, "succeeded")
+    site.subnet.mend(site.stages[1].machine)
+    ended = begun.end()
+    assert (ended.status, site.versions()) == (0, ["v6"] * 3), ended
+    assert most_rolling(ended.events) <= 2
+    assert [len([row for row in stage.history() if row["release"].endswith("/v6")]) for stage in site.stages] == [1] * 3
+
+
+def test_a_host_that_loses_power_holds_up_the_fleet_until_it_is_back(site: Site) -> None:
+    site.release("v7", boot=SLOW)
+    begun = site.begin("--release", "v7", "--batches", "1", "--canary", "web2", "--canary", "web1")
+    begun.until(event="host", host="web2", state="rolling")
+    with site.without_power(1):
+        assert site.status()["waiting_for"] == ["web2"]
+        assert site.states() == {"web2": "rolling", "web1": "old", "web3": "old"}
+    ended = begun.end()
+    assert (ended.status, site.versions()) == (0, ["v7"] * 3), ended
+
+
+def test_the_fleet_continues_without_a_host_whose_slot_is_released(site: Site) -> None:
+    site.release("v8", boot=SLOW)
+    begun = site.begin("--release", "v8", "--batches", "1", "--canary", "web3", "--canary", "web2")
+    site.wait_for_result(2, "running")
+    with site.without_power(2):
+        assert "it may still be rolling" in site.fleet("release-slot", "web3").stderr
+        ended = begun.end()
+        assert (ended.status, site.states()) == (0, {"web3": "unknown", "web2": "new", "web1": "new"}), ended
+    site.wait_for(lambda found: {item["state"] for item in found["hosts"]} == {"new"})
+    assert site.versions() == ["v8"] * 3

@@ -15,7 +15,7 @@ WORKERS ?= $(shell echo $$(( $$(nproc) * 2 )))
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 export HOST
 
-.PHONY: help bootstrap demo shell captures test compat queues reloads kernel cockpit cockpit-screenshots test-unit test-tools torture attacks bench simulate lint format install wheel deb rpm fresh-machine clean
+.PHONY: help bootstrap demo shell captures test compat queues reloads kernel cockpit cockpit-screenshots test-unit test-tools torture attacks bench simulate simulate-fleet model-fleet lint format install wheel deb rpm fresh-machine clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -84,6 +84,12 @@ endif
 
 simulate: bootstrap  ## the rollback of a bad release in 200 instances, compared with oldest-first (SCENARIO="--instances 50 --boot 30")
 	@$(VENV_PYTHON) -m tests.bench.recovery $(SCENARIO)
+
+simulate-fleet: bootstrap  ## a rollout of 10 to 10,000 hosts through one etcd, messages and times counted (HOSTS="50 500")
+	@$(VENV_PYTHON) -m tests.bench.fleet $(HOSTS)
+
+model-fleet: bootstrap  ## the protocol of fleets in random histories with all kinds of faults (COUNT=10000, or until ^C)
+	@$(VENV_PYTHON) -m tests.fleet.walk $(COUNT)
 
 lint: bootstrap  ## linters, types, import contracts, and the names of files and tests in the documentation
 	@$(VENV_PYTHON) -m pytest -q tests/packaging/test_lint.py tests/docs/test_architecture.py tests/docs/test_traps.py $(TESTS)

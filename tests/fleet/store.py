@@ -19,6 +19,8 @@ class Store:
 
     revision: int = 1
     keys: dict[str, Change] = field(default_factory=dict)
+    folders: dict[str, dict[str, Change]] = field(default_factory=dict)
+    """The same by all of the key up to its last slash, which is all that comparisons of a prefix need."""
     log: list[Change] = field(default_factory=list)
     writes: int = 0
     """Transactions that were applied."""
@@ -26,9 +28,7 @@ class Store:
     def holds(self, compare: Unchanged | NoneSince) -> bool:
         if isinstance(compare, Unchanged):
             return self.revision_of(compare.key) == compare.revision
-        return all(
-            item.revision <= compare.revision for key, item in self.keys.items() if key.startswith(compare.prefix)
-        )
+        return all(item.revision <= compare.revision for item in self.folders.get(compare.prefix, {}).values())
 
     def revision_of(self, key: str) -> int:
         known = self.keys.get(key)
@@ -47,10 +47,12 @@ class Store:
         for item in transaction.writes:
             change = Change(item.key, item.value if isinstance(item, Put) else None, self.revision)
             self.log.append(change)
-            if change.value is None:
-                self.keys.pop(item.key, None)
-            else:
-                self.keys[item.key] = change
+            folder = self.folders.setdefault(item.key[: item.key.rfind("/") + 1], {})
+            for known in (self.keys, folder):
+                if change.value is None:
+                    known.pop(item.key, None)
+                else:
+                    known[item.key] = change
         return True
 
     def between(self, old: int, new: int) -> list[Change]:

@@ -40,7 +40,8 @@ def stewards(goal: Goal, excused: frozenset[str], batch: int) -> tuple[str, ...]
 
     Without all of them the batch does not open, but it could not end without them either, until they are excused.
     """
-    return tuple(islice((host for host in goal.hosts[goal.starts[batch] :] if host not in excused), STEWARDS))
+    hosts = (goal.hosts[place] for place in range(goal.starts[batch], len(goal.hosts)))
+    return tuple(islice((host for host in hosts if host not in excused), STEWARDS))
 
 
 def is_steward(view: View, host: str) -> bool:

@@ -92,7 +92,8 @@ class Abort:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Try the transaction. If it does not succeed, read the own keys again: the next turn decides."""
+    """Try the transaction, then take the next turn: with View.wrote() if it has succeeded, and after reading the own
+    keys again if not. Without an answer both are possible; the comparisons make another try harmless."""
 
     transaction: Transaction
     why: str

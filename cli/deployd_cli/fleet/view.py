@@ -11,6 +11,7 @@ from deployd.errors import Refused
 from deployd_cli.fleet import keys
 from deployd_cli.fleet.goal import Goal
 from deployd_cli.fleet.record import Failure, HostRecord, Progress, Slot
+from deployd_cli.fleet.transaction import Put, Transaction
 
 Value = TypeVar("Value")
 
@@ -78,11 +79,23 @@ class View:
             fields["alive"] = frozenset(maps["alive"])
         return replace(self, problems=MappingProxyType(problems), **fields)
 
+    def wrote(self, transaction: Transaction, revision: int) -> View:
+        """Return the view after a transaction of this host was applied at this revision, before a watch reports it.
+
+        `revision` of the view stays: what others have written in the meantime is not known.
+        """
+        changes = (
+            Change(item.key, item.value if isinstance(item, Put) else None, revision) for item in transaction.writes
+        )
+        return self.after(changes, self.revision)
+
     def _apply(self, change: Change, maps: dict[str, dict[str, Any]], problems: dict[str, str]) -> None:
         """Apply the change of a key that each host has one of."""
         for prefix, (name, parse) in EACH.items():
             if change.key.startswith(prefix):
-                known = maps.setdefault(name, dict.fromkeys(self.alive) if name == "alive" else {**getattr(self, name)})
+                if name not in maps:  # a copy for all changes, not one for each
+                    maps[name] = dict.fromkeys(self.alive) if name == "alive" else {**getattr(self, name)}
+                known = maps[name]
                 stored = _stored(change, parse, problems)
                 known.pop(change.key.removeprefix(prefix), None)
                 if stored is not None:

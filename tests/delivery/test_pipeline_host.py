@@ -1,26 +1,35 @@
-"""docs/delivery.md: a commit becomes a live release through ssh, without a failed request."""
+"""docs/delivery.md and several-hosts.md: a commit becomes a live release through ssh, without a failed request."""
 
 from __future__ import annotations
 
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 from tests.attacks.service import read_rules
 from tests.delivery import sshd
 from tests.host.stage import APP, RELEASES, Stage
 
-PAGE = Path(__file__).resolve().parents[2] / "docs/delivery.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 HOME = f"/srv/{APP}"
 REPOSITORY = "/srv/repository"
+SSH_CONFIG = f"""
+Host web1 web2
+    HostName 127.0.0.1
+    IdentityFile {sshd.KEY}
+    StrictHostKeyChecking no
+    UserKnownHostsFile /dev/null
+"""
+"""Both hosts of docs/several-hosts.md are this one: what is done for the second finds the release there."""
 GIT = f"git -C {REPOSITORY} -c user.name=x -c user.email=x@example.org"
 BUILD = "#!/bin/sh -e\npython3 -m venv --without-pip venv\nid -un >built\n"
 
 
-def page(pattern: str) -> str:
-    """Return a part of the page, for this app."""
-    [found] = re.findall(pattern, PAGE.read_text(), re.MULTILINE | re.DOTALL)
+def page(pattern: str, name: str = "delivery.md") -> str:
+    """Return a part of a page, for this app."""
+    [found] = re.findall(pattern, (DOCS / name).read_text(), re.MULTILINE | re.DOTALL)
     return str(found).replace("shop", APP)
 
 
@@ -36,6 +45,12 @@ def push(stage: Stage, command: str = "") -> tuple[int, str, str]:
     pipeline = f"{GIT} archive HEAD | {sshd.SSH} {sshd.USER}@127.0.0.1 {command}"
     done = stage.machine.run(["sh", "-c", pipeline], check=False)
     return done.returncode, done.stdout, done.stderr
+
+
+def on_runner(stage: Stage, lines: str) -> subprocess.CompletedProcess[str]:
+    """Type lines as a service does, with `bash -e` in a checkout."""
+    commits = 'export GITHUB_SHA="$(git rev-parse HEAD)" CI_COMMIT_SHA="$(git rev-parse HEAD)"'
+    return stage.machine.run(["bash", "-e", "-c", f"cd {REPOSITORY}\n{commits}\n{lines}"], check=False, timeout=120)
 
 
 def test_a_commit_is_live_by_one_line(own_stage: Stage) -> None:
@@ -74,9 +89,23 @@ def test_a_commit_is_live_by_one_line(own_stage: Stage) -> None:
     assert stage.machine.run(["cat", f"{release}/built"]).stdout == "www-data\n"
     assert stage.machine.run(["readlink", f"{HOME}/current"]).stdout == f"{release}\n"
 
+    stage.machine.write("/etc/ssh/ssh_config", SSH_CONFIG)
+    github = page(r"^      - run: \|\n(.*?)^```$", "several-hosts.md")
+    gitlab = page(r"^  script:\n    - (.*?)$", "several-hosts.md")
+    for version, service in (("v3", github), ("v4", gitlab)):
+        commit(stage, version)
+        done = on_runner(stage, service)
+        assert (done.returncode, stage.get()["version"]) == (0, version), done.stderr
+    generations = len(stage.history())
+    for service in (github, gitlab):
+        commit(stage, f"bad-{len(service)}", mode="crash")
+        assert on_runner(stage, service).returncode == 1
+        generations += 1
+        assert len(stage.history()) == generations, "the second host is not touched"
+
     options = page(r'^    (restrict,command="[^"]*") ssh-ed25519')
     sshd.let_in(stage.machine, options)
-    commit(stage, "v3")
+    commit(stage, "v5")
     status, out, err = push(stage, "id")
-    assert (status, stage.get()["version"]) == (0, "v3"), "whatever was asked for"
+    assert (status, stage.get()["version"]) == (0, "v5"), "whatever was asked for"
     assert "uid=" not in out

@@ -12,9 +12,11 @@ from pathlib import Path
 from statistics import median
 
 from deployd.model.app import App, Listen, ListenKind
+from deployd.model.clock import Timestamp
 from deployd.model.generation import Cause, Generation, Result
 from deployd.model.rollout import Rollout
 from deployd.state.disk import Disk
+from deployd.state.ends import Beginning
 from deployd.state.history import History
 from deployd.state.pins import Pins
 from tests.bench.figure import Figure
@@ -52,9 +54,14 @@ def _replacements(disk: Disk) -> float:
         history.open()
         for number in (1, 2):
             pins.write_generation("app", number, {"run": ("", 0o755)}, "/srv/app")
-        history.begin(
-            Generation("app", 2, "/srv/app", "", Cause.ROLLOUT, Result.RUNNING, "", time.time(), settings=APP),
-            rollout := Rollout("app", 1, 2, started=time.time()),
+        history.begin_together(
+            [
+                Beginning(
+                    Generation("app", 2, "/srv/app", "", Cause.ROLLOUT, Result.RUNNING, "", time.time(), settings=APP),
+                    rollout := Rollout("app", 1, 2, started=time.time()),
+                )
+            ],
+            Timestamp.now(),
         )
         for number in range(1, REPLACED + 1):
             pins.pin("app", number, 1)

@@ -12,6 +12,7 @@ from deployd.model.failure import Failure, GateName
 from deployd.model.generation import Cause, Generation, Result
 from deployd.model.probation import Probation
 from deployd.model.rollout import Phase, Rollout
+from deployd.state.ends import Beginning, Ending
 from deployd.state.history import History
 
 SETTINGS = App("demo", "/srv/demo/current", ("/usr/bin/true",), (Listen(ListenKind.TCP, "8080"),), instances=2)
@@ -44,19 +45,21 @@ BACK = replace(SECOND, phase=Phase.ROLLING_BACK, reason="instance 3 exited with 
 
 Operation = Callable[[History], None]
 OPERATIONS: tuple[Operation, ...] = (
-    lambda history: history.begin(generation(1), FIRST),
+    lambda history: history.begin_together([Beginning(generation(1), FIRST)], Timestamp.now()),
     lambda history: history.progress(replace(FIRST, passed=frozenset({1})), (), ()),
     lambda history: history.saw("demo", 1, 1, "a" * 32),
-    lambda history: history.finish(FIRST, Result.SUCCEEDED, "", at(1001.5)),
-    lambda history: history.begin(generation(2), SECOND),
+    lambda history: history.finish_together([Ending(FIRST, Result.SUCCEEDED, "")], at(1001.5)),
+    lambda history: history.begin_together([Beginning(generation(2), SECOND)], Timestamp.now()),
     lambda history: history.progress(replace(SECOND, passed=frozenset({2, 3})), (1,), (2,)),
     lambda history: history.move(BACK),
-    lambda history: history.finish(BACK, Result.ROLLED_BACK, BACK.reason, at(1002.5)),
-    lambda history: history.begin(generation(3), THIRD),
+    lambda history: history.finish_together([Ending(BACK, Result.ROLLED_BACK, BACK.reason)], at(1002.5)),
+    lambda history: history.begin_together([Beginning(generation(3), THIRD)], Timestamp.now()),
     lambda history: history.crashed("demo", "b" * 32, {1: Crashes(1, invocation="c" * 32, count=2)}),
-    lambda history: history.supersede(THIRD, "superseded by generation 4", generation(4), FOURTH, at(1004.0)),
+    lambda history: history.begin_together(
+        [Beginning(generation(4), FOURTH, THIRD, "superseded by generation 4")], at(1004.0)
+    ),
     lambda history: history.failed(FOURTH, FAILURE),
-    lambda history: history.finish(FOURTH, Result.ABORTED, "aborted by request", at(1004.5)),
+    lambda history: history.finish_together([Ending(FOURTH, Result.ABORTED, "aborted by request")], at(1004.5)),
     lambda history: history.log_crashes("demo", "b" * 32, [Crash(1, 1, 5.0, "was killed by SIGKILL", "c" * 32)]),
     lambda history: history.put_on_probation(Probation("demo", 1, None, "", 0.0, 1.0, 301.0, "b" * 32, 1305.0)),
     lambda history: history.end_probation("demo"),

@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from deployd.model.clock import Timestamp
 from deployd.model.generation import Result
 from deployd.model.rollout import Rollout
+from deployd.state.ends import Beginning, Ending
 from deployd.state.history import History
 from deployd.state.pins import Pins
 from tests.state.four_rollouts import at, generation
@@ -41,9 +43,9 @@ class Site:
         made = replace(generation(number, app=app), origin=self.history.current(app))
         self.pins.write_generation(app, number, FILES, made.release)
         rollout = Rollout(app, made.origin, number, started=made.started)
-        self.history.begin(made, rollout)
+        self.history.begin_together([Beginning(made, rollout)], Timestamp.now())
         if result is not Result.RUNNING:
-            self.history.finish(rollout, result, "", at(made.started + 1))
+            self.history.finish_together([Ending(rollout, result, "")], at(made.started + 1))
         return rollout
 
     def sql(self, *statements: str) -> None:

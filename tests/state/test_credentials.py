@@ -13,6 +13,7 @@ from deployd.model.generation import Result
 from deployd.model.rollout import Rollout
 from deployd.state.credentials import Credentials
 from deployd.state.disk import Disk
+from deployd.state.ends import Beginning, Ending
 from deployd.state.pins import Pins
 from tests.state.four_rollouts import generation
 from tests.state.site import Site
@@ -55,8 +56,8 @@ def test_the_history_says_which_are_needed(tmp_path: Path) -> None:
         credentials = (("/etc/token", digest), ("/etc/missing", ""))
         settings = dataclasses.replace(made.settings, credentials=credentials)
         rollout = Rollout("demo", 2, number)
-        site.history.begin(dataclasses.replace(made, settings=settings), rollout)
-        site.history.finish(rollout, Result.SUCCEEDED, "", Timestamp.now())
+        site.history.begin_together([Beginning(dataclasses.replace(made, settings=settings), rollout)], Timestamp.now())
+        site.history.finish_together([Ending(rollout, Result.SUCCEEDED, "")], Timestamp.now())
     assert site.history.credentials("demo") == {"one", "two", ""}
     assert site.history.credentials("other") == set()
     # Rows that are rebuilt may lack a generation.

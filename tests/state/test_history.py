@@ -23,6 +23,7 @@ from deployd.model.clock import Timestamp
 from deployd.model.crashes import Crashes
 from deployd.model.generation import Generation, Result
 from deployd.model.rollout import Hold, Phase
+from deployd.state.ends import Beginning, Ending
 from deployd.state.history import History
 from deployd.state.source import Source
 from tests.state.four_rollouts import BACK, FIRST, OPERATIONS, SECOND, at, generation
@@ -167,13 +168,13 @@ def test_the_last_commit_before_a_kill_is_read_from_a_read_only_directory(tmp_pa
 
 
 def test_generations_and_rollouts_are_read_back(history: History) -> None:
-    history.begin(generation(1), FIRST)
+    history.begin_together([Beginning(generation(1), FIRST)], Timestamp.now())
     assert (history.generation("demo", 1), history.rollout("demo")) == (generation(1), FIRST)
     assert history.current("demo") is None
-    history.finish(FIRST, Result.SUCCEEDED, "", at(1001.5))
+    history.finish_together([Ending(FIRST, Result.SUCCEEDED, "")], at(1001.5))
     assert history.current("demo") == 1
     assert history.rollout("demo") is None
-    history.begin(generation(2), SECOND)
+    history.begin_together([Beginning(generation(2), SECOND)], Timestamp.now())
     going = replace(SECOND, passed=frozenset({2, 12}))
     history.progress(going, (1, 3), (2,))
     assert history.rollout("demo") == going
@@ -181,7 +182,7 @@ def test_generations_and_rollouts_are_read_back(history: History) -> None:
     history.move(BACK)
     assert history.rollout("demo") == BACK
     assert BACK.phase is Phase.ROLLING_BACK
-    history.finish(BACK, Result.ROLLED_BACK, BACK.reason, at(1002.5))
+    history.finish_together([Ending(BACK, Result.ROLLED_BACK, BACK.reason)], at(1002.5))
     assert history.current("demo") == 1
     newest, first = generations(history)
     assert (newest.result, newest.reason, newest.finished) == (Result.ROLLED_BACK, BACK.reason, 1002.5)
@@ -191,25 +192,25 @@ def test_generations_and_rollouts_are_read_back(history: History) -> None:
 
 def test_the_duration_is_measured_although_the_wall_clock_is_set(history: History) -> None:
     first, second = (replace(item, began=item.started - 1000.0, boot="boot") for item in (FIRST, SECOND))
-    history.begin(generation(1), first)
+    history.begin_together([Beginning(generation(1), first)], Timestamp.now())
     assert history.rollout("demo") == first
     assert generations(history)[0].duration is None
     set_back = Timestamp(monotonic=1.75, wall=400.0, boot="boot")
-    history.supersede(first, "superseded by generation 2", generation(2), second, set_back)
-    history.finish(second, Result.SUCCEEDED, "", replace(set_back, monotonic=4.0))
+    history.begin_together([Beginning(generation(2), second, first, "superseded by generation 2")], set_back)
+    history.finish_together([Ending(second, Result.SUCCEEDED, "")], replace(set_back, monotonic=4.0))
     assert [(item.finished, item.duration) for item in generations(history)] == [(400.0, 2.0), (400.0, 0.75)]
     assert [item.duration for item in history.entries("demo", 2)] == [2.0, 0.75]
 
 
 def test_a_first_rollout_that_failed_leaves_no_current_generation(history: History) -> None:
-    history.begin(generation(1), FIRST)
-    history.finish(FIRST, Result.FAILED, "instance 1 exited with status 3", at(1001.5))
+    history.begin_together([Beginning(generation(1), FIRST)], Timestamp.now())
+    history.finish_together([Ending(FIRST, Result.FAILED, "instance 1 exited with status 3")], at(1001.5))
     assert history.current("demo") is None
     assert history.next_number("demo") == 2
 
 
 def test_apps_are_independent(history: History) -> None:
-    history.begin(generation(1), FIRST)
+    history.begin_together([Beginning(generation(1), FIRST)], Timestamp.now())
     history.deployed(generation(1, Result.SUCCEEDED, "other"))
     history.saw("other", 1, 1, "b" * 32)
     assert history.apps() == ["demo", "other"]
@@ -233,14 +234,16 @@ def test_an_invocation_belongs_to_the_generation_it_was_first_seen_with(history:
 
 
 def test_a_generation_number_is_used_once(history: History) -> None:
-    history.begin(generation(1), FIRST)
+    history.begin_together([Beginning(generation(1), FIRST)], Timestamp.now())
     with pytest.raises(StateError, match=r"history\.sqlite cannot be written"):
-        history.begin(generation(1), replace(FIRST, target=1, phase=Phase.PAUSED))
+        history.begin_together(
+            [Beginning(generation(1), replace(FIRST, target=1, phase=Phase.PAUSED))], Timestamp.now()
+        )
     assert history.rollout("demo") == FIRST, "the whole transaction was undone"
 
 
 def test_a_failed_transaction_is_rolled_back_and_the_next_one_works(history: History) -> None:
-    history.begin(generation(1), FIRST)
+    history.begin_together([Beginning(generation(1), FIRST)], Timestamp.now())
     broken = replace(FIRST, reason=object())  # type: ignore[arg-type]
     with pytest.raises(StateError):
         history.move(broken)
@@ -251,7 +254,7 @@ def test_a_failed_transaction_is_rolled_back_and_the_next_one_works(history: His
 
 
 def test_a_full_disk_is_reported_in_one_sentence_and_changes_nothing(history: History) -> None:
-    history.begin(generation(1), FIRST)
+    history.begin_together([Beginning(generation(1), FIRST)], Timestamp.now())
     [pages] = history.source._require().execute("PRAGMA page_count").fetchone()
     history.source._require().execute(f"PRAGMA max_page_count={pages}")  # SQLITE_FULL, as from a full disk
     with pytest.raises(StateError, match="database or disk is full; nothing was changed"):
@@ -265,7 +268,7 @@ def test_a_full_disk_is_reported_in_one_sentence_and_changes_nothing(history: Hi
 
 
 def test_a_lock_of_another_process_is_an_error_and_not_waited_for(history: History, tmp_path: Path) -> None:
-    history.begin(generation(1), FIRST)
+    history.begin_together([Beginning(generation(1), FIRST)], Timestamp.now())
     history.source._require().execute("PRAGMA busy_timeout=50")
     with contextlib.closing(sqlite3.connect(tmp_path / "history.sqlite", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -284,10 +287,10 @@ def test_a_database_that_cannot_be_written_is_still_read(tmp_path: Path, refusal
         history.open()
         assert state(history) == before
         with pytest.raises(StateError, match="readonly database; nothing was changed"):
-            history.begin(generation(9), replace(FIRST, target=9))
+            history.begin_together([Beginning(generation(9), replace(FIRST, target=9))], Timestamp.now())
         assert state(history) == before
     # The disk is writable again, and no restart is needed.
-    history.begin(generation(9), replace(FIRST, target=9))
+    history.begin_together([Beginning(generation(9), replace(FIRST, target=9))], Timestamp.now())
     assert history.next_number("demo") == 10
     history.close()
 
@@ -324,7 +327,7 @@ def test_boots_by_generation(history: History) -> None:
 
 def test_holds_and_weights_are_kept(history: History) -> None:
     asked = replace(SECOND, holds=(Hold(1, canary=True, share=0.05), Hold(2)), weight=(1, 0.25))
-    history.begin(generation(2), asked)
+    history.begin_together([Beginning(generation(2), asked)], Timestamp.now())
     assert history.rollout("demo") == asked
     history.move(SECOND)
     assert history.rollout("demo") == SECOND

@@ -82,10 +82,6 @@ def test_operations_are_atomic_when_killed_at_any_call(name: str, directory: Pat
         shutil.rmtree(left)
 
 
-TOGETHER = {"begin": "begin_together", "supersede": "begin_together", "finish": "finish_together"}
-"""Operations of one app by those of an app with its process types, which write."""
-
-
 def test_the_scenario_covers_every_operation_of_the_history_that_writes() -> None:
     called: set[str] = set()
 
@@ -96,5 +92,4 @@ def test_the_scenario_covers_every_operation_of_the_history_that_writes() -> Non
     for operation in SCENARIOS["history"].operations:
         operation(Recorder())
     public = {name: method for name, method in vars(History).items() if not name.startswith("_") and callable(method)}
-    called = {TOGETHER.get(name, name) for name in called}
     assert called == {name for name, method in public.items() if "self._write(" in inspect.getsource(method)}

@@ -12,6 +12,7 @@ from deployd.errors import StateError
 from deployd.model.generation import Result
 from deployd.model.rollout import Rollout
 from deployd.state import database, migrations
+from deployd.state.ends import Ending
 from deployd.state.history import History
 from deployd.state.totals import CRASHES, Total
 from tests.state.four_rollouts import at, generation
@@ -48,7 +49,7 @@ def test_an_older_history_is_opened_with_everything_in_it(older: Path) -> None:
     assert [item.number for item in history.past("demo")] == [5, 4, 2, 1]
     assert history.generation("demo", 5) == generation(5)
     assert history.totals("demo") == COUNTED
-    history.finish(RUNNING, Result.SUCCEEDED, "", at(1006.0))
+    history.finish_together([Ending(RUNNING, Result.SUCCEEDED, "")], at(1006.0))
     assert history.totals("demo")[Result.SUCCEEDED] == Total(2, 1.5)
     history.close()
 
@@ -84,7 +85,7 @@ def test_a_history_that_cannot_be_written_is_read_as_if_it_was_migrated(
     assert history.totals("demo") == COUNTED
     assert history.rollout("demo") == RUNNING
     with pytest.raises(StateError, match="nothing was changed"):
-        history.finish(RUNNING, Result.SUCCEEDED, "", at(1006.0))
+        history.finish_together([Ending(RUNNING, Result.SUCCEEDED, "")], at(1006.0))
     assert version(older) == 3
     history.close()
 

@@ -9,6 +9,7 @@ import pytest
 
 from deployd.model.generation import Cause, Result
 from deployd.model.rollout import Hold, Pause, Phase, Rollout
+from deployd.state.ends import Ending
 from deployd.state.history import History
 from deployd.state.rebuild import LOST
 from tests.state.four_rollouts import at, generation
@@ -26,7 +27,7 @@ def test_a_rollout_in_progress_is_paused_after_a_repair(site: Site) -> None:
     assert rollout is not None
     assert (rollout.origin, rollout.target, rollout.phase, rollout.pause) == (2, 4, Phase.PAUSED, Pause.BLOCKED)
     assert site.history.current("demo") == 2
-    site.history.finish(rollout, Result.SUCCEEDED, "", at(1.0))
+    site.history.finish_together([Ending(rollout, Result.SUCCEEDED, "")], at(1.0))
     assert site.history.current("demo") == 4
 
 

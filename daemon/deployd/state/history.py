@@ -21,7 +21,7 @@ from deployd.model.app import OTHERS, App
 from deployd.model.clock import Timestamp
 from deployd.model.crashes import Crash, Crashes
 from deployd.model.failure import Failure
-from deployd.model.generation import Entry, Generation, Result
+from deployd.model.generation import Entry, Generation
 from deployd.model.probation import Probation
 from deployd.model.rollout import Rollout
 from deployd.state import crashes, ends, probations, rows, totals
@@ -169,10 +169,6 @@ class History:
 
     # Changes.
 
-    def begin(self, generation: Generation, rollout: Rollout) -> None:
-        """Add a new generation and its rollout, in one transaction."""
-        self.begin_together([Beginning(generation, rollout)], Timestamp.now())
-
     def begin_together(self, beginnings: Sequence[Beginning], now: Timestamp) -> None:
         """Add generations and their rollouts in one transaction: those of an app, first, and of its process types."""
         with contextlib.ExitStack() as stack:
@@ -218,27 +214,17 @@ class History:
                 (failure.to_json() if failure is not None else None, rollout.app, rollout.target),
             )
 
-    def finish(
-        self, rollout: Rollout, result: Result, reason: str, now: Timestamp, probation: Probation | None = None
-    ) -> None:
-        """End the rollout. The current generation is its target if it succeeded, and its origin otherwise.
-
-        `probation` is that of the generation that is current from now on.
-        """
-        self.finish_together([Ending(rollout, result, reason, probation)], now)
-
     def finish_together(self, endings: Sequence[Ending], now: Timestamp) -> None:
-        """End rollouts in one transaction: those of an app and of its process types."""
+        """End rollouts in one transaction: those of an app and of its process types.
+
+        The current generation is the target if the rollout succeeded, and the origin otherwise.
+        """
         self._require_usable([item.rollout.app for item in endings])
         with self._write(endings[0].rollout.app) as db:
             for item in endings:
                 ends.finish(db, item, now)
         for item in endings:
             self.source.record(item.rollout.app, item.rollout.target)
-
-    def supersede(self, old: Rollout, reason: str, generation: Generation, rollout: Rollout, now: Timestamp) -> None:
-        """Replace the rollout `old` by a newer one, in one transaction: there is always exactly one."""
-        self.begin_together([Beginning(generation, rollout, old, reason)], now)
 
     def saw(self, app: str, generation: int, instance: int, invocation_id: str, boot: float | None = None) -> None:
         """Record the invocation ID of an instance, and in `boot` the seconds until it was ready, once it is.

@@ -38,6 +38,7 @@ from deployd.bus import Bus
 from deployd.files.workers import Workers
 from deployd.instances.commands import Commands
 from deployd.model.app import App
+from deployd.model.host_drain import RolloutDrain
 from deployd.model.probation import Probation
 from deployd.model.scope import Scope
 from deployd.rollout.controller import Controller
@@ -82,6 +83,7 @@ class Assembly:
         history: History,
         pins: Pins,
         drains: HostDrains,
+        rollout_drain: RolloutDrain,
         deployment: Deployment,
         hooks: Hooks,
         transient: Transient,
@@ -103,7 +105,7 @@ class Assembly:
         self.registry = Registry(self.files)
         self.statuses = Statuses(self.registry, history, drains)
         self.announcer = Announcer(emit, self.statuses.status, self.registry.phase)
-        self.draining = HostDraining(drains, self.registry, self.announcer)
+        self.draining = HostDraining(drains, rollout_drain, self.registry, self.announcer)
         self._members: dict[str, Members] = {}
         self.supervisor = Supervisor(self.registry, self.announcer, self._controller)
         self._mounts = Mounts(self.supervisor.on_mount)
@@ -157,6 +159,7 @@ class Assembly:
             self._members.setdefault(application, Members(application, self._history)),
             self._comparer.compare,
             partial(self._take_back, application),
+            self.draining,
             emit=emit if name == application else of_process(name.removeprefix(f"{application}."), emit),
             changed=partial(self.announcer.changed, application),
         )

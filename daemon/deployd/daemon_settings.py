@@ -1,4 +1,4 @@
-"""The settings of the daemon itself: its directories, and what deployd.service sets in the environment."""
+"""The settings of the daemon itself: directories, what deployd.service sets in the environment, and deployd.toml."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deployd.config.host import load_host
 from deployd.errors import InvalidRequest
+from deployd.model.host_drain import RolloutDrain
 from deployd.model.scope import SYSTEM, Scope
 from deployd.plan.backoff import Patience
 
@@ -24,10 +26,12 @@ class DaemonSettings:
     patience: Patience = field(default_factory=Patience)
     generations: int = 200
     """Generations of each app that the history keeps."""
+    rollout_drain: RolloutDrain = field(default_factory=RolloutDrain)
+    """Which apps this host is drained of around their rollouts."""
 
     @classmethod
     def from_environment(cls, scope: Scope = SYSTEM) -> DaemonSettings:
-        """Read the settings from the environment. Raises InvalidRequest."""
+        """Read the settings from the environment and from deployd.toml. Raises InvalidFile and InvalidRequest."""
         # systemd sets STATE_DIRECTORY; the default is the same directory. Before 254, user units had another one.
         state = scope.state if scope.is_user else Path(os.environ.get("STATE_DIRECTORY", scope.state))
         steady = float(_number("DEPLOYD_STEADY", Patience().steady, "a number of seconds", 999999))
@@ -38,6 +42,7 @@ class DaemonSettings:
             command=_command(),
             patience=Patience(steady=steady),
             generations=generations,
+            rollout_drain=load_host(scope.configuration / "deployd.toml"),
         )
 
 

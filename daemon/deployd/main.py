@@ -203,6 +203,7 @@ class Daemon:
             history=history,
             pins=pins,
             drains=HostDrains(self._settings.state),
+            rollout_drain=self._settings.rollout_drain,
             deployment=deployment,
             hooks=hooks,
             transient=transient,

@@ -69,12 +69,19 @@ class Balancer:
 
     def states(self) -> dict[str, str]:
         """Return the state of each server by the name of its host."""
+        # "UP 1/2" while a check has failed that does not count yet.
+        return {name: row["status"].split()[0] for name, row in self._rows().items()}
+
+    def outages(self) -> dict[str, int]:
+        """Return how often the check of each server has taken it out."""
+        return {name: int(row["chkdown"]) for name, row in self._rows().items()}
+
+    def _rows(self) -> dict[str, dict[str, str]]:
         with connect_unix(self.machine.path(SOCKET), 30) as connection:
             connection.sendall(b"show stat\n")
             answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
         rows = csv.DictReader(io.StringIO(answer.removeprefix("# ")))
-        # "UP 1/2" while a check has failed that does not count yet.
-        return {row["svname"]: row["status"].split()[0] for row in rows if row["svname"] in self.hosts}
+        return {row["svname"]: row for row in rows if row["svname"] in self.hosts}
 
     def wait(self, **states: str) -> None:
         """Wait until servers have these states."""

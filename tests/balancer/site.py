@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from tests.balancer.haproxy import Balancer
+from tests.balancer.haproxy import CHECK, CHECK_PORT, Balancer
 from tests.host.machine import Machine
 from tests.host.stage import APP, PORT, Stage
 from tests.host.subnet import Subnet
@@ -29,7 +29,7 @@ class Site:
 
 
 @contextmanager
-def site(hosts: list[Machine], front: Machine) -> Iterator[Site]:
+def site(hosts: list[Machine], front: Machine, check: str = CHECK, port: int = CHECK_PORT) -> Iterator[Site]:
     """Deploy v1 on `hosts`, and start HAProxy on `front` before them."""
     with ExitStack() as stack:
         subnet = stack.enter_context(Subnet.of([*hosts, front]))
@@ -39,7 +39,7 @@ def site(hosts: list[Machine], front: Machine) -> Iterator[Site]:
             stage.machine.run(["systemctl", "start", "deployd-health.socket"])
             stack.callback(stage.machine.run, ["systemctl", "stop", "deployd-health.socket", "deployd-health.service"])
             stage.deploy("v1", listen=[f"0.0.0.0:{PORT}"], instances=INSTANCES)
-        balancer = Balancer.start(front, subnet, hosts)
+        balancer = Balancer.start(front, subnet, hosts, check, port)
         stack.callback(balancer.stop)
         yield Site(subnet, stages, balancer)
 

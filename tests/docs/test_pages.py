@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deployd import config
+from deployd.config.host import parse_host
 from deployd_cli.main import main
 from deployd_cli.program import COMMANDS
 
@@ -27,7 +28,10 @@ def text(page: str) -> str:
 @pytest.mark.parametrize("page", PAGES)
 def test_app_files_are_valid(page: str) -> None:
     for block in re.findall(r"^```toml\n(.*?)^```$", text(page), re.MULTILINE | re.DOTALL):
-        config.parse("shop", block, page)
+        if block.startswith("[host]"):
+            parse_host(block, page)
+        else:
+            config.parse("shop", block, page)
 
 
 @pytest.mark.parametrize("page", PAGES)

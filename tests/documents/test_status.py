@@ -56,7 +56,9 @@ def test_a_drain_of_the_host_or_of_the_app() -> None:
     since = 1_700_000_000.0
     found = [shown(drain=HostDrain(app, since, "why"))["drain"] for app in ("", "demo")]
     assert [item["what"] for item in found] == ["host", "app"]
-    assert found[0] == {"what": "host", "since": "2023-11-14T22:13:20.000+00:00", "reason": "why"}
+    time = "2023-11-14T22:13:20.000+00:00"
+    assert found[0] == {"what": "host", "since": time, "reason": "why", "generation": None}
+    assert shown(drain=HostDrain("demo", since, "why", 7))["drain"]["generation"] == 7
     assert shown()["drain"] is None
 
 

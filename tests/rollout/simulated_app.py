@@ -13,11 +13,14 @@ from unittest.mock import create_autospec
 
 import pytest
 
+from deployd.apps.announcer import Announcer
+from deployd.apps.host_draining import HostDraining
 from deployd.files.workers import Workers
 from deployd.instances import actuator, listening
 from deployd.instances.commands import Commands
 from deployd.model.clock import Timestamp
 from deployd.model.generation import Cause, Generation, Result
+from deployd.model.host_drain import RolloutDrain
 from deployd.model.probation import Probation
 from deployd.plan.backoff import Patience
 from deployd.rollout import control_loop
@@ -28,6 +31,7 @@ from deployd.rollout.members import Members
 from deployd.rollout.teardown import Teardown
 from deployd.routing.kernel import Kernel
 from deployd.state.history import History
+from deployd.state.host_drains import HostDrains
 from deployd.state.pins import Pins
 from deployd.state.spool import Spool
 from deployd.systemd.manager import NOTHING
@@ -40,6 +44,7 @@ from tests.state.four_rollouts import SETTINGS, generation
 NAME = SETTINGS.name
 QUICK = 0.005
 DEADLINE = 30.0
+NEVER = RolloutDrain()
 
 
 class Units(dict[str, Properties]):
@@ -159,6 +164,10 @@ class Systemd:
         return False
 
 
+class NoApps(list[Any]):
+    """A registry without apps."""
+
+
 class NoTimers:
     """The units of timers of an app without any."""
 
@@ -256,7 +265,14 @@ class Faults:
 class SimulatedApp:
     """The app `demo`, with two instances unless there are to be more."""
 
-    def __init__(self, directory: Path, faults: Faults, instances: int = 2, known: Systemd | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        faults: Faults,
+        instances: int = 2,
+        known: Systemd | None = None,
+        rollout_drain: RolloutDrain = NEVER,
+    ) -> None:
         """`known`: the systemd of an earlier daemon."""
         self.faults = faults
         self.settings = replace(SETTINGS, exec=("/bin/true",), release=str(directory), instances=instances)
@@ -304,12 +320,16 @@ class SimulatedApp:
         self.refusals: list[Exception] = []
         """The errors of the next attempts to take a generation back."""
         self.factory = factory
+        self.drains = HostDrains(directory)
+        draining = HostDraining(self.drains, rollout_drain, NoApps(), idle(Announcer))  # type: ignore[arg-type]
+        self.draining: Any = Faulty(draining, faults)
         self.members = Members(NAME, history)  # type: ignore[arg-type]
         self.controller = factory.make(
             NAME,
             self.members,
             compare,
             take_back,
+            self.draining,
             emit=lambda event, fields: self.events.put_nowait({"event": event, **fields}),
             changed=lambda: None,
         )

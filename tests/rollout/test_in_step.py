@@ -54,6 +54,7 @@ class Application(SimulatedApp):
             self.members,
             nothing,
             nothing,  # type: ignore[arg-type]
+            self.draining,
             emit=of_process(process, emit),
             changed=lambda: None,
         )

@@ -23,6 +23,7 @@ from deployd.instances.recall import Recall
 from deployd.model import unit_name
 from deployd.model.app import App
 from deployd.model.generation import Result
+from deployd.model.host_drain import RolloutDrain
 from deployd.model.scope import SYSTEM, Scope
 from deployd.rollout.controller import Controller
 from deployd.rollout.factory import ControllerFactory
@@ -107,6 +108,7 @@ class Site:
             history=self.history,
             pins=pins,
             drains=HostDrains(scope.apps),
+            rollout_drain=RolloutDrain(),
             deployment=deployment,
             hooks=hooks,
             transient=transient,

@@ -45,6 +45,26 @@ def test_a_drain_lasts_until_it_is_ended(tmp_path: Path) -> None:
     assert up_files(tmp_path) == {"host", "apps/demo"}
 
 
+def test_a_drain_of_a_rollout_and_one_by_hand_do_not_end_each_other(tmp_path: Path) -> None:
+    drains = HostDrains(tmp_path)
+    drains.show(APPS)
+    drains.begin_rollout("shop", 7, 10.0)
+    drains.show(APPS)
+    assert drains.of("shop") == HostDrain("shop", 10.0, "rollout to generation 7", 7)
+    assert (drains.own("shop"), drains.rollout("demo"), drains.rollout(HOST)) == (None, None, None)
+    assert up_files(tmp_path) == {"host", "apps/demo", "apps/host"}
+    assert not drains.undrain("shop")
+    drains.drain("shop", 20.0, "migration")
+    assert drains.of("shop") == HostDrain("shop", 20.0, "migration")
+    assert (drains.end_rollout("shop"), drains.end_rollout("shop")) == (True, False)
+    drains.show(APPS)
+    assert drains.of("shop") == HostDrain("shop", 20.0, "migration")
+    assert up_files(tmp_path) == {"host", "apps/demo", "apps/host"}
+    drains.begin_rollout("shop", 8, 30.0)
+    drains.forget("shop")
+    assert drains.of("shop") is None
+
+
 @given(st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), max_size=40), st.integers(0, 10**10))
 def test_what_was_written_is_read(tmp_path_factory: pytest.TempPathFactory, reason: str, since: int) -> None:
     drains = HostDrains(tmp_path_factory.mktemp("state"))

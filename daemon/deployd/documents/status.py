@@ -134,7 +134,8 @@ def host_drain(drain: HostDrain | None) -> Json | None:
     """Return the drain of the host or of an app; None if there is none."""
     if drain is None:
         return None
-    return {"what": "host" if drain.app == HOST else "app", "since": iso(drain.since), "reason": drain.reason}
+    what = "host" if drain.app == HOST else "app"
+    return {"what": what, "since": iso(drain.since), "reason": drain.reason, "generation": drain.generation}
 
 
 def _totals(found: Mapping[str, Total]) -> Json:

@@ -15,6 +15,7 @@ from deployd.plan.transitions import Event
 from deployd.rollout.active import ActiveRollout
 from deployd.rollout.cleanup import Cleanup
 from deployd.rollout.hooks import Hooks
+from deployd.rollout.host_drain import HostDrainer
 from deployd.rollout.lifecycle import Lifecycle
 from deployd.rollout.members import Members
 from deployd.rollout.recorder import Recorder
@@ -34,6 +35,7 @@ class Completion:
         hooks: Hooks,
         cleanup: Cleanup,
         timers: Timers,
+        host_drainer: HostDrainer,
         *,
         emit: Emit,
         wake: Callable[[], None],
@@ -46,6 +48,7 @@ class Completion:
         self._hooks = hooks
         self._cleanup = cleanup
         self._timers = timers
+        self._host_drainer = host_drainer
         self._emit = emit
         self._wake = wake
 
@@ -70,14 +73,19 @@ class Completion:
             else:
                 await self._timers.follow(active.aim.generation)
             if not active.over and active.rollout is rollout:
-                active.settled = rollout.reason
+                self._may_end(active, rollout.reason)
         elif self._may_run_hooks(active) and self._after_hooks_ended(active):
             # Before the result is known, so that what follows a rollout finds its timers.
             await self._timers.follow(active.target)
             if active.over or active.rollout is not rollout:
                 return  # superseded, paused or aborted meanwhile
             # A success has a reason if a hook failed, or if it took back another generation.
-            active.settled = active.failure.reason if active.failure is not None else active.target.reason
+            self._may_end(active, active.failure.reason if active.failure is not None else active.target.reason)
+
+    def _may_end(self, active: ActiveRollout, reason: str) -> None:
+        """Note that nothing is left to be done, once load balancers send clients to this host again."""
+        if self._host_drainer.may_end(active):
+            active.settled = reason
 
     def _may_run_hooks(self, active: ActiveRollout) -> bool:
         """True unless another process type may still fail: after hooks, which only the app has, follow a success."""

@@ -42,6 +42,7 @@ from deployd.rollout.controller import Controller
 from deployd.rollout.events import Events
 from deployd.rollout.hook_runner import HookRunner
 from deployd.rollout.hooks import Hooks
+from deployd.rollout.host_drain import Drains, HostDrainer
 from deployd.rollout.lifecycle import Lifecycle
 from deployd.rollout.members import Members
 from deployd.rollout.notifications import Notifications
@@ -67,11 +68,12 @@ from deployd.units.deployment import Deployment
 
 @dataclass(frozen=True, slots=True)
 class _Instances:
-    """The parts of one app that act on its processes."""
+    """The parts of one app that act on its processes, or on what sends clients to them."""
 
     router: Router
     app_unit: AppUnit
     health_unit: HealthUnit
+    host_drainer: HostDrainer
     actuator: Actuator
     crash_loop: CrashLoop
     observer: Observer
@@ -113,6 +115,7 @@ class ControllerFactory:
         members: Members,
         compare: Compare,
         take_back: TakeBack,
+        drains: Drains,
         *,
         emit: Emit,
         changed: Callable[[], None],
@@ -123,7 +126,9 @@ class ControllerFactory:
         """
         notifications = Notifications(name, self.history, self.spool, self.transient, self.runner, emit)
         loop, events = ControlLoop(), Events(name, notifications.report)
-        parts = self._instances(name, loop, events, changed)
+        is_app = name == members.application
+        drainer = HostDrainer(name, drains, is_app=is_app, emit=events.emit, wake_after=loop.wake_after)
+        parts = self._instances(name, loop, events, drainer, changed)
 
         def moved() -> None:
             changed()
@@ -183,10 +188,11 @@ class ControllerFactory:
             self._preparation(name, recorder),
             ReleaseGuard(name, self.workers),
             lifecycle,
-            self._completion(name, members, recorder, lifecycle, cleanup, parts.timers, events, loop),
+            self._completion(name, members, recorder, lifecycle, cleanup, parts, events, loop),
             analysis,
             SmokeTests(name, self.transient, self.commands, self.tail, wake=loop.wake, emit=events.emit),
             monitor,
+            parts.host_drainer,
             resync=parts.resync,
             app_unit=parts.app_unit,
             health_unit=parts.health_unit,
@@ -212,7 +218,7 @@ class ControllerFactory:
         recorder: Recorder,
         lifecycle: Lifecycle,
         cleanup: Cleanup,
-        timers: Timers,
+        parts: _Instances,
         events: Events,
         loop: ControlLoop,
     ) -> Completion:
@@ -224,7 +230,8 @@ class ControllerFactory:
             self.deployment,
             self.hooks,
             cleanup,
-            timers,
+            parts.timers,
+            parts.host_drainer,
             emit=events.emit,
             wake=loop.wake,
         )
@@ -265,7 +272,9 @@ class ControllerFactory:
             emit=events.emit,
         )
 
-    def _instances(self, name: str, loop: ControlLoop, events: Events, changed: Callable[[], None]) -> _Instances:
+    def _instances(
+        self, name: str, loop: ControlLoop, events: Events, host_drainer: HostDrainer, changed: Callable[[], None]
+    ) -> _Instances:
         systemd, pins, deployment, wake = self.systemd, self.pins, self.deployment, loop.wake
         router = Router(name, systemd, self.kernel, deployment, emit=events.emit, changed=wake, reported=changed)
         app_unit = AppUnit(name, systemd, changed=wake, failed=loop.fail, opening=partial(deployment.is_opening, name))
@@ -311,6 +320,7 @@ class ControllerFactory:
             router,
             app_unit,
             HealthUnit(name, systemd, wake=wake),
+            host_drainer,
             actuator,
             crash_loop,
             Observer(actuator, probes, invocations, crash_loop, listening, watchdog, changed=changed),

@@ -34,6 +34,7 @@ from deployd.plan.waits import waits
 from deployd.rollout.active import ActiveRollout, Aim, snapshot
 from deployd.rollout.analysis import Analysis
 from deployd.rollout.completion import Completion
+from deployd.rollout.host_drain import HostDrainer
 from deployd.rollout.lifecycle import Lifecycle
 from deployd.rollout.members import Members
 from deployd.rollout.pauses import hold_reason
@@ -64,6 +65,7 @@ class Reconciler:
         analysis: Analysis,
         smoke_tests: SmokeTests,
         probation: ProbationMonitor,
+        host_drainer: HostDrainer,
         *,
         resync: Resync,
         app_unit: AppUnit,
@@ -88,6 +90,7 @@ class Reconciler:
         self._analysis = analysis
         self._smoke_tests = smoke_tests
         self._probation = probation
+        self._host_drainer = host_drainer
         self._resync = resync
         self._app_unit = app_unit
         self._health_unit = health_unit
@@ -113,6 +116,7 @@ class Reconciler:
     async def _turn(self) -> None:
         await self._resync.refresh()
         active = self._recorder.active
+        self._host_drainer.follow(active)
         going = active is not None and await self._follows(active) and await self._is_ready(active)
         await self._route(active)
         await self._show_preview(active)
@@ -158,6 +162,8 @@ class Reconciler:
             case Verdict.GOING:
                 if self._guard.must_find(active.aim.goal.generation, result.actions):
                     await self._find(active, active.aim, result, seen)
+                elif not self._host_drainer.may_act(active, result.actions):
+                    return
                 elif self._guard.is_due(active.aim.goal.generation, result.actions):
                     await self._compare(active, active.aim)
                 else:

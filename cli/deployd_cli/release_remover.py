@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
 from deployd.errors import DeploydError
+from deployd_cli import directories
 from deployd_cli.text.words import dicts_of
 
-_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+ROOT = PurePosixPath("/")
 
 
 def delete_free(answer: Mapping[str, Any]) -> tuple[list[str], list[str]]:
@@ -38,24 +39,10 @@ def delete(release: str) -> None:
     path = PurePosixPath(release)
     hidden = f".{path.name}.deleted"
     try:
-        with _opened(path.parent) as parent:
+        with directories.opened(ROOT, path.parent.relative_to(ROOT)) as parent:
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(hidden, dir_fd=parent)
             os.rename(path.name, hidden, src_dir_fd=parent, dst_dir_fd=parent)
             shutil.rmtree(hidden, dir_fd=parent)
     except OSError as error:
         raise DeploydError(f"{release} cannot be deleted: {error.strerror or error}") from None
-
-
-@contextlib.contextmanager
-def _opened(directory: PurePosixPath) -> Iterator[int]:
-    """Open a directory from the root on, through no symbolic link."""
-    descriptor = os.open("/", _FLAGS)
-    try:
-        for name in directory.parts[1:]:
-            following = os.open(name, _FLAGS, dir_fd=descriptor)
-            os.close(descriptor)
-            descriptor = following
-        yield descriptor
-    finally:
-        os.close(descriptor)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.host.stage import APP, DEADLINE, Stage
 from tests.host.steered import unharmed
+from tests.monitoring import endpoint
 
 CLIENT = "nobody"
 HOST = "http://127.0.0.1:9968/"
@@ -33,11 +34,8 @@ def codes(stage: Stage) -> tuple[str, str]:
 @pytest.fixture
 def served(stage: Stage) -> Iterator[Stage]:
     """A host on which the administrator has started the socket."""
-    states = stage.machine.run(["systemctl", "is-enabled", "deployd-health.socket"], check=False).stdout
-    assert states == "disabled\n", "off by default"
-    stage.machine.run(["systemctl", "start", "deployd-health.socket"])
-    yield stage
-    stage.machine.run(["systemctl", "stop", "deployd-health.socket", "deployd-health.service"])
+    with endpoint.started(stage, "deployd-health"):
+        yield stage
 
 
 def test_load_balancers_see_a_drain_and_clients_do_not(served: Stage) -> None:

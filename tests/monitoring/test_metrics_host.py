@@ -8,6 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.host.stage import APP, DEADLINE, INSTANCES, Stage
+from tests.monitoring import endpoint
 
 ADDRESS = "http://127.0.0.1:9967/metrics"
 UNIX = "/run/deployd-metrics.sock"
@@ -37,11 +38,8 @@ def scraped(stage: Stage, *options: str) -> Samples:
 @pytest.fixture
 def served(stage: Stage) -> Iterator[Stage]:
     """A host on which the administrator has started the socket."""
-    states = stage.machine.run(["systemctl", "is-enabled", "deployd-metrics.socket"], check=False).stdout
-    assert states == "disabled\n", "off by default"
-    stage.machine.run(["systemctl", "start", "deployd-metrics.socket"])
-    yield stage
-    stage.machine.run(["systemctl", "stop", "deployd-metrics.socket", "deployd-metrics.service"])
+    with endpoint.started(stage, "deployd-metrics"):
+        yield stage
 
 
 def test_a_scrape_follows_rollouts(served: Stage) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.host.debian import MINUTES, Archive
+from tests.host.kept import kept
 from tests.host.machine import Machine
 from tests.host.root import CACHE, CHECKOUT, IN_HOST, HostRoot
 
@@ -21,28 +21,21 @@ def archive(root: HostRoot, names: Sequence[str], build: Sequence[str]) -> Path:
     """Return a directory with packages and what they need and recommend, and with `build` and what these need."""
     status = root.lower / "var/lib/dpkg/status"
     wanted = hashlib.sha256(repr((*names, "", *build)).encode() + status.read_bytes()).hexdigest()
-    directory = KEPT / root.name
-    KEPT.mkdir(parents=True, exist_ok=True)
-    with (KEPT / f"{root.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # concurrent test runs download them once
-        stamp = directory / "wanted"
-        if stamp.exists() and stamp.read_text() == wanted:
-            return directory
-        shutil.rmtree(directory, ignore_errors=True)
-        with tempfile.TemporaryDirectory(dir=KEPT, prefix=f"{root.name}.new.") as temporary:
-            new = Path(temporary, "packages")
-            new.mkdir()
-            lists = Archive(root.suite, Path(temporary), status)
+
+    def fetch(directory: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=directory.parent) as work:
+            lists = Archive(root.suite, Path(work), status)
             for options, some in (([], names), (["--no-install-recommends"], build)):
                 lists.run("apt-get", "--quiet", "--yes", *options, "--download-only", "install", *some)
-            for package in Path(temporary, "cache/archives").glob("*.deb"):
-                package.rename(new / package.name)
-            index = ["dpkg-scanpackages", "--multiversion", "."]
-            with (new / "Packages").open("w") as file:
-                subprocess.run(index, cwd=new, stdout=file, stderr=subprocess.DEVNULL, check=True, timeout=60 * MINUTES)
-            (new / "wanted").write_text(wanted)
-            new.rename(directory)
-    return directory
+            for package in Path(work, "cache/archives").glob("*.deb"):
+                package.rename(directory / package.name)
+        index = ["dpkg-scanpackages", "--multiversion", "."]
+        with (directory / "Packages").open("w") as file:
+            subprocess.run(
+                index, cwd=directory, stdout=file, stderr=subprocess.DEVNULL, check=True, timeout=60 * MINUTES
+            )
+
+    return kept(KEPT / root.name, fetch, "wanted", wanted)
 
 
 def use(machine: Machine, directory: Path) -> None:

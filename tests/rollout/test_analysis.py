@@ -7,13 +7,11 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deployd.errors import SystemdError
-from deployd.instances.commands import Commands
 from deployd.model.action import Stop
 from deployd.model.app import App
 from deployd.model.clock import Timestamp
@@ -26,10 +24,9 @@ from deployd.rollout.active import ActiveRollout
 from deployd.rollout.analysis import TRIES, Analysis
 from deployd.rollout.analysis_command import AnalysisCommand
 from deployd.rollout.probation_analysis import ProbationAnalysis
-from deployd.state.pins import Pins
 from deployd.systemd.proxy import UnitExists
-from deployd.systemd.settings import ServiceSettings
-from deployd.systemd.transient import Command, Outcome
+from deployd.systemd.transient import Outcome
+from tests.rollout.commands_of_demo import CommandsOfDemo
 
 UNIT = "demo:analysis.service"
 GOOD = Outcome(0, None, False, "ab" * 16, 0.25)
@@ -50,23 +47,18 @@ def active(table: AnalysisSettings | None = TABLE, cause: Cause = Cause.ROLLOUT,
     return ActiveRollout(Rollout("demo", 6, 7, **{"since": now.monotonic, "boot": now.boot, **rollout}), target)
 
 
-class Site:
+class Site(CommandsOfDemo):
     """The analysis of demo, with a transient whose commands have the given outcomes."""
 
     def __init__(self, *outcomes: Outcome | Exception) -> None:
-        self.outcomes = list(outcomes)
-        self.ran: list[Command] = []
-        self.settled: list[str] = []
-        self.stopped = 0
-        self.finished = 0
+        super().__init__(UNIT, *outcomes)
         self.reported: list[tuple[str, str]] = []
         self.woken = asyncio.Event()
         self.comparison: dict[str, Any] = COMPARISON
-        commands = Commands(self, Pins(Path("/var/lib/deployd")))  # type: ignore[arg-type]
         self.command = AnalysisCommand(
             "demo",
             self,  # type: ignore[arg-type]
-            commands,
+            self.commands,
             self.tail,
             self.compare,
         )
@@ -81,31 +73,10 @@ class Site:
         assert name == "demo"
         return self.comparison
 
-    async def of_unit(self, app: str, text: str) -> ServiceSettings:
-        assert "/var/lib/deployd/apps/demo/generations/7/environment" in text
-        return {"User": ("s", "www-data")}
-
     async def tail(self, invocation_id: str, unit: str = "", since: float | None = None) -> tuple[str, ...]:
         assert (invocation_id, unit) == (BAD.invocation_id, UNIT)
         assert since is not None
         return ("error rate 4 %",)
-
-    async def settle(self, unit: str) -> None:
-        self.settled.append(unit)
-
-    async def run(self, unit: str, command: Command) -> Outcome:
-        assert unit == UNIT
-        self.ran.append(command)
-        if not self.outcomes:
-            try:
-                await asyncio.Event().wait()
-            finally:
-                self.stopped += 1
-        outcome = self.outcomes.pop(0)
-        self.finished += 1
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
 
     async def turn(self, under_way: ActiveRollout | None, seen: tuple[Instance, ...] = BOTH) -> Failure | None:
         """Make one turn of the control loop."""

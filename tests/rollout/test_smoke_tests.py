@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from deployd.errors import SystemdError
-from deployd.instances.commands import Commands
 from deployd.model.app import App
 from deployd.model.failure import GateName
 from deployd.model.gate import Gate
@@ -17,11 +15,10 @@ from deployd.model.generation import Cause, Generation, Result
 from deployd.model.rollout import Hold, Pause, Phase, Rollout
 from deployd.rollout.active import ActiveRollout
 from deployd.rollout.smoke_tests import SmokeTests
-from deployd.state.pins import Pins
 from deployd.systemd.notices import Account
 from deployd.systemd.proxy import UnitExists
-from deployd.systemd.settings import ServiceSettings
-from deployd.systemd.transient import Command, Outcome
+from deployd.systemd.transient import Outcome
+from tests.rollout.commands_of_demo import CommandsOfDemo
 
 UNIT = "demo:smoke.service"
 GOOD = Outcome(0, None, False, "ab" * 16, 0.25)
@@ -37,50 +34,26 @@ def active(hold: Hold = PRIVATE, gate: Gate = GATE, **rollout: Any) -> ActiveRol
     return ActiveRollout(Rollout("demo", 6, 7, holds=(hold,), passed=frozenset({5}), **rollout), target)
 
 
-class Site:
+class Site(CommandsOfDemo):
     """The smoke tests of demo, with a transient whose commands have the given outcomes."""
 
     def __init__(self, *outcomes: Outcome | Exception) -> None:
-        self.outcomes = list(outcomes)
-        self.ran: list[Command] = []
-        self.settled: list[str] = []
-        self.stopped = 0
+        super().__init__(UNIT, *outcomes)
         self.reported: list[tuple[str, str]] = []
         self.woken = asyncio.Event()
-        commands = Commands(self, Pins(Path("/var/lib/deployd")))  # type: ignore[arg-type]
         self.tests = SmokeTests(
             "demo",
             self,  # type: ignore[arg-type]
-            commands,
+            self.commands,
             self,  # type: ignore[arg-type]
             wake=self.woken.set,
             emit=lambda _, fields: self.reported.append((fields["command"], fields["state"])),
         )
 
-    async def of_unit(self, app: str, text: str) -> ServiceSettings:
-        assert "/var/lib/deployd/apps/demo/generations/7/environment" in text
-        return {"User": ("s", "www-data")}
-
     async def account(self, invocation_id: str, unit: str, since: float | None = None) -> Account:
         assert (invocation_id, unit) == (BAD.invocation_id, UNIT)
         assert since is not None
         return Account(("GET /login answered 500",))
-
-    async def settle(self, unit: str) -> None:
-        self.settled.append(unit)
-
-    async def run(self, unit: str, command: Command) -> Outcome:
-        assert unit == UNIT
-        self.ran.append(command)
-        if not self.outcomes:
-            try:
-                await asyncio.Event().wait()
-            finally:
-                self.stopped += 1
-        outcome = self.outcomes.pop(0)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
 
 
 def with_site(test: Callable[[Site], Awaitable[None]], *outcomes: Outcome | Exception) -> None:

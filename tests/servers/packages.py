@@ -6,7 +6,6 @@ Debian packages are unpacked into the host that needs them: what they would star
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.host.debian import DebianError, download
+from tests.host.kept import kept
 from tests.host.machine import Machine
 from tests.host.root import CACHE, CHECKOUT, IN_HOST, HostRoot
 from tests.servers.server import Server
@@ -46,23 +46,14 @@ def python_packages(root: HostRoot, requirements: Path = REQUIREMENTS, name: str
     """Return a directory for PYTHONPATH with what `requirements` names for the Python of this root; `name` is that of
     the directory, without the version of Python."""
     version = _python_version(root)
-    target = KEPT / f"{name}{version}"
-    wanted = requirements.read_text()
-    KEPT.mkdir(parents=True, exist_ok=True)
-    with (KEPT / f"{name}{version}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # concurrent test runs fetch them once
-        stamp = target / "requirements.txt"
-        if stamp.exists() and stamp.read_text() == wanted:
-            return target
-        shutil.rmtree(target, ignore_errors=True)
-        with tempfile.TemporaryDirectory(dir=KEPT, prefix=f"{name}{version}.new.") as temporary:
-            command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-            command += ["--target", f"{temporary}/all", "--python-version", version, "--implementation", "cp"]
-            command += ["--only-binary", ":all:", "--requirement", str(requirements)]
-            _run(command)
-            shutil.copy(requirements, f"{temporary}/all/{stamp.name}")
-            Path(temporary, "all").rename(target)
-    return target
+
+    def install(directory: Path) -> None:
+        command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        command += ["--target", str(directory), "--python-version", version, "--implementation", "cp"]
+        command += ["--only-binary", ":all:", "--requirement", str(requirements)]
+        _run(command)
+
+    return kept(KEPT / f"{name}{version}", install, "requirements.txt", requirements.read_text())
 
 
 def _python_version(root: HostRoot) -> str:
@@ -74,39 +65,26 @@ def npm_packages() -> Path:
     """Return a directory for NODE_PATH with package.json. Their scripts do not run. Raises ServersError."""
     if not shutil.which("npm"):
         raise ServersError("npm is missing, with which servers come; install Debian's package npm")
-    target = KEPT / "npm"
-    KEPT.mkdir(parents=True, exist_ok=True)
-    with (KEPT / "npm.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        stamp = target / PACKAGE_JSON.name
-        if not stamp.exists() or stamp.read_text() != PACKAGE_JSON.read_text():
-            shutil.rmtree(target, ignore_errors=True)
-            with tempfile.TemporaryDirectory(dir=KEPT, prefix="npm.new.") as temporary:
-                new = Path(temporary, "all")
-                new.mkdir()
-                shutil.copy(PACKAGE_JSON, new)
-                _run(["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(new)])
-                new.rename(target)
-    return target / "node_modules"
+
+    def install(directory: Path) -> None:
+        shutil.copy(PACKAGE_JSON, directory)
+        _run(["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(directory)])
+
+    return kept(KEPT / "npm", install, PACKAGE_JSON.name, PACKAGE_JSON.read_text()) / "node_modules"
 
 
 def debian_packages(root: HostRoot, names: Sequence[str]) -> list[Path]:
     """Return the packages of these names, and those that they need and the root does not have."""
-    directory = KEPT / root.name / "+".join(sorted(names))
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with (KEPT / f"{root.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not directory.is_dir():
-            with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f"{directory.name}.new.") as temporary:
-                kept = Path(temporary, "packages")
-                kept.mkdir()
-                try:
-                    for package in download(root.suite, names, Path(temporary), root.lower / "var/lib/dpkg/status"):
-                        package.rename(kept / package.name)
-                except DebianError as error:
-                    raise ServersError(str(error)) from error
-                kept.rename(directory)
-    return sorted(directory.glob("*.deb"))
+
+    def fetch_them(directory: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=directory.parent) as work:
+            try:
+                for package in download(root.suite, names, Path(work), root.lower / "var/lib/dpkg/status"):
+                    package.rename(directory / package.name)
+            except DebianError as error:
+                raise ServersError(str(error)) from error
+
+    return sorted(kept(KEPT / root.name / "+".join(sorted(names)), fetch_them).glob("*.deb"))
 
 
 def unpack(machine: Machine, packages: Sequence[Path]) -> None:

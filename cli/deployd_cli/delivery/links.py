@@ -7,13 +7,12 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from deployd.errors import DeploydError, Refused
-
-_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+from deployd_cli import directories
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ def make(release: Path, wanted: Iterable[Link]) -> None:
     for link in wanted:
         path = PurePosixPath(link.path)
         try:
-            with _opened(release, path.parent) as parent:
+            with directories.opened(release, path.parent, make=True) as parent:
                 _make_one(parent, path.name, link.target)
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENOTDIR):
@@ -71,19 +70,3 @@ def _make_one(parent: int, name: str, target: str) -> None:
         else:
             os.unlink(name, dir_fd=parent)
     os.symlink(target, name, dir_fd=parent)
-
-
-@contextlib.contextmanager
-def _opened(release: Path, directory: PurePosixPath) -> Iterator[int]:
-    """Open a directory of a release, made if it is missing, through no symbolic link. Raises OSError."""
-    descriptor = os.open(release, _FLAGS)
-    try:
-        for name in directory.parts:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(name, 0o755, dir_fd=descriptor)
-            following = os.open(name, _FLAGS, dir_fd=descriptor)
-            os.close(descriptor)
-            descriptor = following
-        yield descriptor
-    finally:
-        os.close(descriptor)

@@ -23,10 +23,16 @@ class Member:
     """One etcd. `prefix` is a command that runs the rest of its arguments, for example in another namespace."""
 
     def __init__(
-        self, name: str, address: str, ports: tuple[int, int], directory: Path, prefix: Sequence[str] = ()
+        self,
+        name: str,
+        address: str,
+        ports: tuple[int, int],
+        directory: Path,
+        prefix: Sequence[str] = (),
+        scheme: str = "http",
     ) -> None:
         self.name = name
-        self.client = f"http://{address}:{ports[0]}"
+        self.client = f"{scheme}://{address}:{ports[0]}"
         self.peer = f"http://{address}:{ports[1]}"
         self._directory = directory
         self._prefix = prefix
@@ -82,19 +88,23 @@ class Member:
 class Cluster:
     """Members that run from the start to the end of the context, but for those that a test stops.
 
-    With a `prefix`, they have the ports 2379, 2389, … of an address there.
+    With a `prefix`, they have the ports 2379, 2389, … of an address there. `tls` are options of etcd.
     """
 
-    def __init__(self, size: int = 1, address: str = LOOPBACK, prefix: Sequence[str] = ()) -> None:
+    def __init__(
+        self, size: int = 1, address: str = LOOPBACK, prefix: Sequence[str] = (), tls: Sequence[str] = ()
+    ) -> None:
         self._directory = TemporaryDirectory(dir="/tmp", prefix="etcd.")  # a short path, for sockets
         root = Path(self._directory.name)
         for package in debian_packages(HostRoot.native(), PACKAGES):
             subprocess.run(["dpkg-deb", "--extract", package, root], check=True, timeout=DEADLINE)
         self.program = root / "usr/bin/etcd"
         self.members: list[Member] = []
+        self._tls = tls
         for number in range(size):
             ports = (2379 + 10 * number, 2380 + 10 * number) if prefix else (_free_port(), _free_port())
-            self.members.append(Member(f"m{number}", address, ports, root, prefix))
+            scheme = "https" if tls else "http"
+            self.members.append(Member(f"m{number}", address, ports, root, prefix, scheme))
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -114,7 +124,7 @@ class Cluster:
     def start(self, *members: Member) -> None:
         """Start these members, and wait until they are part of the cluster."""
         for member in members:
-            member.start(self.program, self.members)
+            member.start(self.program, self.members, *self._tls)
         for member in members:
             member.wait()
 

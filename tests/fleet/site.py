@@ -52,10 +52,10 @@ class Site:
         stage.machine.run(["sh", "-c", rule])
         read_rules(stage)
 
-    def release(self, version: str, *, boot: float = 0.0) -> None:
+    def release(self, version: str) -> None:
         """Write a good release on all hosts."""
         for stage in self.stages:
-            stage.release(version, boot=boot)
+            stage.release(version)
 
     @contextmanager
     def without_power(self, index: int) -> Iterator[None]:

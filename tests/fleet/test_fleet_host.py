@@ -114,7 +114,8 @@ def test_a_killed_agent_and_a_cut_cable_change_nothing(site: Site) -> None:
 
 
 def test_a_host_that_loses_power_holds_up_the_fleet_until_it_is_back(site: Site) -> None:
-    site.release("v7", boot=SLOW)
+    site.release("v7")
+    site.stages[1].release("v7", boot=SLOW)
     begun = site.begin("--release", "v7", "--batches", "1", "--canary", "web2", "--canary", "web1")
     begun.until(event="host", host="web2", state="rolling")
     with site.without_power(1):
@@ -125,7 +126,8 @@ def test_a_host_that_loses_power_holds_up_the_fleet_until_it_is_back(site: Site)
 
 
 def test_the_fleet_continues_without_a_host_whose_slot_is_released(site: Site) -> None:
-    site.release("v8", boot=SLOW)
+    site.release("v8")
+    site.stages[2].release("v8", boot=SLOW)
     begun = site.begin("--release", "v8", "--batches", "1", "--canary", "web3", "--canary", "web2")
     site.wait_for_result(2, "running")
     with site.without_power(2):

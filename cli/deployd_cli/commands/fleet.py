@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from deployd.errors import DeploydError, RolloutFailed, Unreachable
+from deployd.errors import InvalidFile, Refused, RolloutFailed, Unreachable
 from deployd_cli.interrupted import Interrupted
 from deployd_cli.options import APP, APP_OR_ALL, JSON, JSON_LINES, SUPERSEDE, seconds
 from deployd_cli.output import can_redraw, message, paint_for, show, show_json, width_of
@@ -157,7 +157,7 @@ def agent() -> None:
     """Take part in rollouts; used by deployd-fleet.service."""
     settings = _settings()
     if not settings.apps:
-        raise DeploydError("this host takes part in no rollouts; add apps to /etc/deployd/fleet.toml")
+        raise InvalidFile("/etc/deployd/fleet.toml has no apps: the host takes part in no rollouts; add apps")
     from deployd_cli.fleet.agent import Agent
     from deployd_cli.fleet.service_manager import ServiceManager
     from deployd_cli.session import connect
@@ -186,13 +186,13 @@ fleet: dict[str, Callable[..., None]] = {
 
 
 def _settings() -> FleetSettings:
-    """Return the settings of this host. Raises InvalidFile, and DeploydError without httpx."""
+    """Return the settings of this host. Raises InvalidFile, and Refused without httpx."""
     try:
         from deployd_cli.fleet.settings import FleetSettings
     except ModuleNotFoundError as error:
         if error.name != "httpx":
             raise
-        raise DeploydError("deployd fleet needs the Python package httpx: install python3-httpx") from None
+        raise Refused("deployd fleet needs the Python package httpx: install python3-httpx") from None
     return FleetSettings.load()
 
 

@@ -110,9 +110,9 @@ class View:
     @property
     def open_batch(self) -> int:
         """The index of the last batch of the goal that may roll; -1 if none may."""
-        if self.progress is None or self.progress.value.token != self.token:
+        if self.goal is None or self.progress is None or self.progress.value.token != self.token:
             return -1
-        return self.progress.value.batch
+        return min(self.progress.value.batch, len(self.goal.value.batches) - 1)
 
     def failed(self, token: int) -> tuple[str, ...]:
         """Return the hosts that have failed under the goal with this token and are not excused."""

@@ -190,8 +190,7 @@ class Client:
         with a `fleet`, the one that the same request has made before, which may have ended.
         """
         options = _options(release=release, cause=cause, canary=canary, preview=preview, supersede=supersede)
-        if fleet is not None:
-            options |= {"fleet": ("s", fleet.fleet), "token": ("t", fleet.token)}
+        options |= _fleet(fleet)
         return int(*await self._call(app, "Rollout", "a{sv}", [options], timeout=timeout))
 
     async def rollback(
@@ -201,9 +200,11 @@ class Client:
         *,
         supersede: bool = False,
         past_irreversible: bool = False,
+        fleet: FleetRequest | None = None,
         timeout: float = BEGIN_TIMEOUT,
     ) -> int:
-        options = _options(supersede=supersede, past_irreversible=past_irreversible)
+        """Roll release and settings of generation `to` out again, with 0 those of the last good one before."""
+        options = _options(supersede=supersede, past_irreversible=past_irreversible) | _fleet(fleet)
         return int(*await self._call(app, "Rollback", "ta{sv}", [to, options], timeout=timeout))
 
     async def restart(
@@ -334,3 +335,8 @@ def _options(**values: str | float) -> dict[str, tuple[str, str | float]]:
     if isinstance(values.get("canary"), float):
         values["canary_share"] = values.pop("canary")
     return {key: (SIGNATURES[type(value)], value) for key, value in values.items() if value}
+
+
+def _fleet(request: FleetRequest | None) -> dict[str, tuple[str, str | float]]:
+    """Return the options of a rollout that is part of one of several hosts."""
+    return {} if request is None else {"fleet": ("s", request.fleet), "token": ("t", request.token)}

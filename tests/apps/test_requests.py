@@ -248,6 +248,15 @@ def test_a_rollout_of_a_fleet_is_begun_once_and_no_older_one_after_it() -> None:
     assert site.starter.begin.await_args.kwargs["fleet"] == FleetRequest("v3", 6)
 
 
+def test_a_rollback_of_a_fleet_is_begun_once_and_not_after_a_newer_rollout() -> None:
+    site = Site()
+    site.known[8] = replace(generation(8), fleet="back", token=5)
+    assert asyncio.run(site.requests.rollback("demo", 6, fleet=FleetRequest("back", 5))) == 8, "it was begun before"
+    assert "token 4 is lower" in site.refused(site.requests.rollback("demo", 6, fleet=FleetRequest("old", 4)), Refused)
+    asyncio.run(site.requests.rollback("demo", 6, fleet=FleetRequest("new", 6)))
+    assert site.starter.begin.await_args.kwargs["fleet"] == FleetRequest("new", 6)
+
+
 def test_a_rollback_to_a_doubtful_generation_says_what_is_known_against_it() -> None:
     site = Site()
     site.goal.doubts.return_value = ["generation 6 never went live (it ended failed)"]

@@ -62,6 +62,7 @@ def test_a_release_goes_from_host_to_host_and_a_bad_one_stops_and_is_taken_back(
 
     assert site.fleet("rollback").returncode == 0
     assert site.versions() == ["v2"] * 3
+    assert site.stages[0].history()[0]["cause"] == "rollback", "settings come back, too"
     outcomes = [item["outcome"] for item in site.json("history")["goals"]]
     assert outcomes == [None, "halted", "done"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deployd_cli.fleet.goal import Goal, Kind, OnFailure
-from deployd_cli.fleet.host import newest, release_id
+from deployd_cli.fleet.host import newest, origin, release_id
 from deployd_cli.fleet.record import Failure, HostRecord, Result
 from deployd_cli.fleet.report import Awaited, document, events
 from deployd_cli.fleet.turn import Rollout, State
@@ -38,6 +38,11 @@ def test_the_newest_rollout_of_a_fleet_is_that_with_the_highest_token(
     rows: list[dict[str, Any]], wanted: tuple[Rollout | None, int]
 ) -> None:
     assert newest(rows) == wanted
+
+
+def test_a_rollback_leads_to_what_was_live_before() -> None:
+    rows = [row(4, 0, "succeeded", origin=3), row(3, 7, "succeeded", origin=2), row(1, 5, "failed", origin=None)]
+    assert [origin(rows, token) for token in (7, 5, 9)] == [2, 0, 0]
 
 
 def test_a_release_elsewhere_has_its_path_as_name(tmp_path: Path) -> None:

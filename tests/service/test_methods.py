@@ -57,6 +57,8 @@ def test_options_are_passed_on(serve: Serve) -> None:
         await served.call(DEMO, APP, "Plan", "a{sv}", {"canary": two})
         served.dry_run.plan.assert_called_once_with(ANY, "demo", canary=2)
         fleet = {"fleet": ("s", "v7"), "token": ("t", 2**40)}
+        await served.call(DEMO, APP, "Rollback", "ta{sv}", 6, fleet)
+        served.requests.rollback.assert_called_with("demo", 6, fleet=FleetRequest("v7", 2**40))
         await served.call(DEMO, APP, "Rollout", "a{sv}", fleet)
         served.requests.rollout.assert_awaited_with(
             "demo", cause=Cause.ROLLOUT, agreed=None, fleet=FleetRequest("v7", 2**40)

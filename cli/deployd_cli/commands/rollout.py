@@ -119,6 +119,8 @@ def rollback(
     supersede: bool = SUPERSEDE,
     past_irreversible: bool = PAST_IRREVERSIBLE,
     no_block: bool = NO_BLOCK,
+    fleet: str = FLEET,
+    token: int = TOKEN,
     as_json: bool = JSON_LINES,
 ) -> None:
     """Roll back to an earlier generation.
@@ -126,10 +128,12 @@ def rollback(
     Rolls out the release and the settings of the last good generation, or of --to GENERATION, as a new generation.
     """
 
-    async def begin(client: Client) -> int:
-        return await client.rollback(app, to, supersede=supersede, past_irreversible=past_irreversible)
+    request = _fleet(fleet, token)
 
-    _begin(app, begin, no_block, as_json)
+    async def begin(client: Client) -> int:
+        return await client.rollback(app, to, supersede=supersede, past_irreversible=past_irreversible, fleet=request)
+
+    _begin(app, begin, no_block, as_json, may_have_ended=request is not None)
 
 
 def restart(

@@ -21,6 +21,7 @@ from deployd_cli.fleet.service_manager import ServiceManager
 from deployd_cli.fleet.settings import FleetSettings
 from deployd_cli.fleet.steward import Bake, step
 from deployd_cli.fleet.turn import Abort, Begin, Write, turn
+from deployd_cli.fleet.view import View
 
 LEASE = 30
 """Seconds after which a host without a connection to etcd is no longer displayed as alive."""
@@ -95,7 +96,7 @@ class AppAgent:
         match act:
             case Begin():
                 if self._beginning is None or self._beginning.done():
-                    self._beginning = asyncio.create_task(self._begin(act))
+                    self._beginning = asyncio.create_task(self._begin(act, undone(mirror.view, act)))
             case Abort():
                 try:
                     await self._host.abort(act.token)
@@ -123,11 +124,11 @@ class AppAgent:
         self._failures += 1
         return pause_after(self._failures)
 
-    async def _begin(self, act: Begin) -> None:
+    async def _begin(self, act: Begin, undone_token: int) -> None:
         """Request a rollout; hooks may run for long before the daemon answers."""
         self._manager.log(f"{self._host.app}: roll out {act.release} ({act.fleet}, token {act.token})")
         try:
-            await self._host.begin(act)
+            await self._host.begin(act, undone_token)
         except Busy as error:
             self._manager.log(f"{self._host.app}: {error}")
             await asyncio.sleep(pause_after(3))  # after that, the next turn waits for its end
@@ -138,6 +139,12 @@ class AppAgent:
             self._manager.log(f"{self._host.app}: {error}")
             self._host.refuse(act, str(error))
         self._woken.set()
+
+
+def undone(view: View, act: Begin) -> int:
+    """Return the token of the rollout that the act takes back; 0 if it takes none back, or if its goal was replaced."""
+    goal = view.goal
+    return goal.value.of if goal is not None and goal.revision == act.token else 0
 
 
 class Agent:

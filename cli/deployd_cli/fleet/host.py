@@ -79,11 +79,19 @@ class HostApp:
             refused=self._refused,
         )
 
-    async def begin(self, act: Begin) -> None:
-        """Request the rollout. Raises Refused if the release is not there, and what the daemon says."""
+    async def begin(self, act: Begin, undone: int = 0) -> None:
+        """Request the rollout, or the rollback of the one with the token `undone`, which also brings back its settings.
+
+        Raises Refused if the release is not there, and what the daemon says.
+        """
         self._sent = act.token
-        release = await self._directory(act.release)
-        await self.client.rollout(self.app, release=release, fleet=FleetRequest(act.fleet, act.token))
+        request = FleetRequest(act.fleet, act.token)
+        rows = dicts_of(await self.client.history(self.app), "generations")
+        if undone and (to := origin(rows, undone)):
+            await self.client.rollback(self.app, to, fleet=request)
+            return
+        release = await self._directory(act.release, rows)
+        await self.client.rollout(self.app, release=release, fleet=request)
 
     def refuse(self, act: Begin, reason: str) -> None:
         """Remember that a request has come to nothing."""
@@ -96,10 +104,9 @@ class HostApp:
     async def _releases(self) -> str:
         return text_of(await self.client.deploy_settings(self.app), "releases")
 
-    async def _directory(self, release: str) -> str:
+    async def _directory(self, release: str, rows: Sequence[Mapping[str, Any]]) -> str:
         """Return the directory of a release. Raises Refused, if it is missing or its ID leads elsewhere."""
         if release.startswith("/"):
-            rows = dicts_of(await self.client.history(self.app), "generations")
             if any(row.get("release") == release for row in rows):
                 return release
             raise Refused(f"release {release} was never rolled out on this host")
@@ -134,6 +141,11 @@ def newest(rows: Sequence[Mapping[str, Any]]) -> tuple[Rollout | None, int]:
         back = next((row for row in rows if row.get("generation") == number), {})
         state, reason = State.TAKEN_BACK, text_of(back, "reason")
     return Rollout(_token(best), state, reason[:LONGEST_REASON]), int(best.get("generation") or 0)
+
+
+def origin(rows: Sequence[Mapping[str, Any]], token: int) -> int:
+    """Return the generation that was live before the rollout with this token; 0 if that is not known."""
+    return next((int(row.get("origin") or 0) for row in rows if _token(row) == token), 0)
 
 
 def _token(row: Mapping[str, Any]) -> int:

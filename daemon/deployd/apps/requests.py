@@ -114,17 +114,28 @@ class Requests:
             return await self._starter.begin(app, real, cause, canary=hold, preview=first, warnings=doubts, fleet=fleet)
 
     async def rollback(
-        self, name: str, to: int = 0, *, supersede: bool = False, past_irreversible: bool = False
+        self,
+        name: str,
+        to: int = 0,
+        *,
+        supersede: bool = False,
+        past_irreversible: bool = False,
+        fleet: FleetRequest | None = None,
     ) -> int:
-        """Roll out release and settings of generation `to` again, or of the last good one before the current."""
-        async with self._turn(name, supersede):
+        """Roll out release and settings of generation `to` again, or of the last good one before the current.
+
+        One of a `fleet` that was requested before is not begun again, as with rollout().
+        """
+        async with self._turn(name, supersede, fleet) as made:
+            if made is not None:
+                return made.number
             goal = self._rollback_goal.find(name, to, past_irreversible)
             with self._recalled(name, goal):
                 release = await self._releases.unchanged(goal)
                 doubts = self._rollback_goal.doubts(goal)
                 # What the rollback leaves was applied, and stays so: only another change of the app file is news.
                 settings = self._as_applied(goal.settings)
-                return await self._starter.begin(settings, release, Cause.ROLLBACK, goal, warnings=doubts)
+                return await self._starter.begin(settings, release, Cause.ROLLBACK, goal, warnings=doubts, fleet=fleet)
 
     async def _is_live(self, app: App, release: str) -> bool:
         """True if the current generation has these settings and this release, and no rollout is in progress. Its units

@@ -138,7 +138,8 @@ def app_writers(
         return await requests.rollout(app, cause=Cause(cause), agreed=agreed, **known)
 
     async def rollback(app: str, to: int, options: Options) -> int:
-        known = _checked(options, supersede=bool, past_irreversible=bool)
+        known = _checked(options, supersede=bool, past_irreversible=bool, fleet=str, token=int)
+        known |= _fleet(known.pop("fleet", None), known.pop("token", None))
         return await requests.rollback(app, _number(app, to), **known)
 
     async def set_weight(app: str, generation: int, share: float, options: Options) -> None:

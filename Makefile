@@ -15,7 +15,7 @@ WORKERS ?= $(shell echo $$(( $$(nproc) * 2 )))
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 export HOST
 
-.PHONY: help bootstrap demo shell captures test compat queues reloads kernel cockpit cockpit-screenshots test-unit test-tools torture attacks bench simulate simulate-fleet model-fleet lint format install wheel deb rpm fresh-machine clean
+.PHONY: help bootstrap demo demo-fleet shell captures test compat queues reloads kernel cockpit cockpit-screenshots test-unit test-tools torture attacks bench simulate simulate-fleet model-fleet lint format install wheel deb rpm fresh-machine clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,9 @@ bootstrap:  ## install what is missing on this machine and make .venv (every tar
 
 demo: bootstrap  ## a real systemd, an application behind it, and releases rolled out under load (ROUTING=steered)
 	@$(VENV_PYTHON) -m tests.demo --routing $(ROUTING)
+
+demo-fleet: bootstrap  ## three hosts, etcd and HAProxy: a good release, a bad one, and a power cut, under load
+	@$(VENV_PYTHON) -m tests.demo_fleet
 
 shell: bootstrap  ## a shell on a disposable systemd host with deployd installed
 	@$(VENV_PYTHON) -m tests.host.shell
@@ -60,7 +63,7 @@ cockpit-screenshots: bootstrap  ## take the pictures of docs/cockpit.md (HOST=tr
 
 test-tools: bootstrap  ## the tests of the tools alone: hosts, load, demo, bench, torture, attacks (make test has them too)
 	@$(VENV_PYTHON) -m pytest $(PARALLEL) tests/test_conftest.py \
-		$(addprefix tests/,host kernel load sample_apps demo bench torture attacks) $(TESTS)
+		$(addprefix tests/,host kernel load sample_apps demo demo_fleet bench torture attacks) $(TESTS)
 
 test-unit: bootstrap  ## the tests that need no systemd, linters among them
 	@$(VENV_PYTHON) -m pytest -m "not host" $(TESTS)

@@ -16,8 +16,11 @@ function journal(failure) {
         h("pre", { tabindex: 0 }, failure.journal.join("\n")));
 }
 
-function counted({ replaced, adopted }) {
-    return adopted.length > 0 ? `${replaced.length} (${adopted.length} adopted)` : String(replaced.length);
+// Of all process types; `processes` has those other than web.
+function counted(item) {
+    const types = [item, ...Object.values(item.processes)];
+    const [replaced, adopted] = ["replaced", "adopted"].map(key => types.flatMap(type => type[key]).length);
+    return adopted > 0 ? `${replaced} (${adopted} adopted)` : String(replaced);
 }
 
 function rows(item, current, busy) {

@@ -156,6 +156,14 @@ def test_history_has_the_measured_duration() -> None:
     assert (rolling["finished"], rolling["duration"], done["duration"]) == (None, None, 6.2)
 
 
+def test_history_has_the_instances_of_each_process_type() -> None:
+    worker = replace(generation(7, Result.SUCCEEDED), replaced=(1, 2), adopted=(3,))
+    entries = [generation(8), replace(generation(7, Result.SUCCEEDED), replaced=(4,))]
+    newest, first = history("demo", entries, 7, types={"worker": {7: worker, 5: worker}})["generations"]
+    assert newest["processes"] == {}, "it had no worker"
+    assert first["processes"] == {"worker": {"replaced": [1, 2], "adopted": [3]}}
+
+
 def test_repair_reports_each_app() -> None:
     found = repaired(Path("/h"), None, {"demo": (7, Rollout("demo", 7, 8), ""), "other": (None, None, "damaged")})
     assert (found["history"], found["aside"]) == ("/h", None)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.host.machine import Machine
 from tests.host.stage import APP, INSTANCES
+from tests.rollout.test_process_types_host import TYPE, WORKER
 from tests.user_mode.site import APPS, HOME, STATE, UNITS, USER, Site, of_roots, prepare, uid
 
 COMPLETING = {"_DEPLOYD_COMPLETE": "complete_bash", "COMP_WORDS": "deployd --user status d", "COMP_CWORD": "3"}
@@ -228,7 +229,8 @@ def test_a_timer_runs_the_live_release(site: Site) -> None:
         release=site.release("v1", files=files),
         process={"nightly": {"schedule": "*-01-01", "exec": ["bin/record"], "persistent": True}},
     )
-    assert site.change("apply").result == "succeeded"
+    ended = site.change("apply")
+    assert ended.result == "succeeded", ended
     assert site.show("demo:nightly.timer", "ActiveState")["ActiveState"] == "active"
     site.systemctl("start", "demo:nightly.service")
     assert site.rollout(site.release("v2", files=files)).result == "succeeded"
@@ -252,3 +254,28 @@ def test_a_release_is_built_and_rolled_out_without_root(site: Site) -> None:
     assert (receipt["result"], receipt["build"]["succeeded"]) == ("succeeded", True)
     assert site.machine.read(f"{releases}/v1/built") == f"in {releases}/v1\n"
     assert owners(site, releases) == {uid(site.machine)}
+
+
+def test_process_types_and_smoke_tests_without_a_private_address(site: Site) -> None:
+    files = {"worker.py": WORKER, "worker-mode": "good"}
+    smoke = 'echo "$DEPLOYD_RELEASE ${DEPLOYD_PREVIEW-nowhere}" >>"$HOME/smoke"'
+    site.configure(
+        release=site.release("v1", files=files),
+        instances=2,
+        gate={"probe": {"http": "/_status"}, "smoke": [["/bin/sh", "-c", smoke]]},
+        process={"worker": TYPE},
+    )
+    ended = site.change("apply")
+    assert ended.result == "succeeded", ended
+    with site.load() as load:
+        assert site.rollout(site.release("v2", files=files)).result == "succeeded"
+        record = load.stop()
+    assert not record.failed, record.summary()
+    assert site.machine.read(f"{HOME}/smoke").splitlines()[-1] == f"{HOME}/{APP}/v2 nowhere"
+    worker = site.status()["processes"]["worker"]["instances"]
+    assert [item["release"] for item in worker] == [f"{HOME}/{APP}/v2"] * 2
+    process = site.machine.path(f"/proc/{worker[0]['main_pid']}")
+    assert process.stat().st_uid == uid(site.machine)
+    assert len(site.history()[0]["processes"]["worker"]["replaced"]) == 2
+    refused = site.deployd("rollout", APP, "--preview")
+    assert (refused.returncode, "cannot be steered here" in refused.stderr) == (3, True), refused.stderr

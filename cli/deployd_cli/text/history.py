@@ -68,11 +68,18 @@ def _row(generation: Mapping[str, Any], now: datetime, width: int | None, booted
         text_of(generation, "cause", "-"),
         _when(local_time(generation.get("started"), now), width),
         duration(generation.get("duration")),
-        str(instance_count(generation, "replaced")),
-        str(instance_count(generation, "adopted")),
+        str(_of_all_types(generation, "replaced")),
+        str(_of_all_types(generation, "adopted")),
         *([boot_figures(generation)] if booted else []),
         text_of(generation, "release", "-"),
     ]
+
+
+def _of_all_types(generation: Mapping[str, Any], key: str) -> int:
+    """Return the number of instances of web and of all further process types."""
+    further = generation.get("processes")
+    types = further.values() if isinstance(further, Mapping) else ()
+    return sum(instance_count(item, key) for item in (generation, *types) if isinstance(item, Mapping))
 
 
 def _when(then: datetime | None, width: int | None) -> str:

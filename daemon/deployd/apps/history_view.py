@@ -12,6 +12,7 @@ from deployd.documents.status import history
 from deployd.errors import InvalidRequest
 from deployd.model import advice, unit_name
 from deployd.model.app import WEB
+from deployd.model.generation import Entry
 from deployd.model.scope import SYSTEM, JournalFields
 from deployd.plan import boots
 from deployd.state.history import History
@@ -50,7 +51,13 @@ class HistoryView:
         known = {number: boots.summary(seconds) for number, seconds in found.items()}
         trouble = self._history.source.trouble(name)
         current, probation = self._history.current(name), self._history.probation(name)
-        return history(name, page, current, known, more=more, trouble=trouble, probation=probation)
+        types = self._of_types(name, before)
+        return history(name, page, current, known, types=types, more=more, trouble=trouble, probation=probation)
+
+    def _of_types(self, name: str, before: int) -> dict[str, dict[int, Entry]]:
+        """Return the generations of further process types, by process type and number."""
+        found = {item: self._history.entries(item, PAGE, before) for item in self._members(name)[1:]}
+        return {item.removeprefix(f"{name}."): {entry.number: entry for entry in found[item]} for item in found}
 
     def generations_of(self, name: str, invocations: Collection[str]) -> Json:
         """Return the generations of invocations of instances, without those that are not known, or no longer."""

@@ -211,12 +211,16 @@ def history(
     current: int | None,
     boots: Mapping[int, Boots | None] = MappingProxyType({}),
     *,
+    types: Mapping[str, Mapping[int, Entry]] = MappingProxyType({}),
     more: bool = False,
     trouble: str = "",
     probation: Probation | None = None,
 ) -> Json:
-    """Return `deployd history APP --json`, newest first. `boots` is by generation; `more` is true if there are older
-    ones; `trouble` is why the history cannot be used; `probation` is that of the current generation."""
+    """Return `deployd history APP --json`, newest first.
+
+    `boots` is by generation, `types` by further process type and generation; `more` is true if there are older ones;
+    `trouble` is why the history cannot be used; `probation` is that of the current generation.
+    """
     generations = list(generations)
     back = {item.origin: item.number for item in generations if item.cause is Cause.WATCH and item.result in TAKING}
     watched = {probation.generation: iso(probation.ends)} if probation is not None and not probation.failed else {}
@@ -237,6 +241,14 @@ def history(
                 "duration": round(item.duration, 3) if item.duration is not None else None,
                 "replaced": list(item.replaced),
                 "adopted": list(item.adopted),
+                "processes": {
+                    process: {
+                        "replaced": list(entries[item.number].replaced),
+                        "adopted": list(entries[item.number].adopted),
+                    }
+                    for process, entries in types.items()
+                    if item.number in entries
+                },
                 "origin": item.origin,
                 "irreversible": item.irreversible,
                 "fleet": rollouts.fleet(item),

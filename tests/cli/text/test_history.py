@@ -34,3 +34,9 @@ def test_history_fits_a_small_terminal_and_cuts_no_reason() -> None:
         "0",
         "…o/releases/7",
     ]
+
+
+def test_history_counts_the_instances_of_all_process_types() -> None:
+    types = {"worker": {"replaced": [1, 2], "adopted": [3]}, "clock": {"replaced": [], "adopted": [1]}}
+    _, row = history_lines({"generations": [generation_row(7, processes=types)]}, NOW, width=None, paint=PLAIN)
+    assert row.split()[7:9] == ["6", "2"], "four of web are replaced"

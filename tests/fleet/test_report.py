@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from deployd_cli.fleet.goal import Goal, Kind, OnFailure
 from deployd_cli.fleet.host import newest, origin, release_id
-from deployd_cli.fleet.record import Failure, HostRecord, Result
+from deployd_cli.fleet.record import Failure, HostRecord, Result, Slot
 from deployd_cli.fleet.report import Awaited, document, events
 from deployd_cli.fleet.turn import Rollout, State
 from deployd_cli.fleet.view import Stored, View
@@ -94,5 +95,11 @@ def test_events_are_what_has_changed() -> None:
     first = list(events(None, before))
     assert [item["event"] for item in first] == ["fleet"]
     assert list(events(before, before)) == []
+    slot = Stored(Slot(5, "f", "v2", "v1", "boot", "invocation"), 1)
+    rolling = list(events(None, document("shop", replace(fleet(OPEN, OPEN), slots={"h1": slot}))))
+    assert [(item["event"], item.get("host"), item["state"]) for item in rolling] == [
+        ("host", "h1", "rolling"),
+        ("fleet", None, "waiting"),
+    ]
     changed = list(events(before, now))
     assert (changed[0]["event"], changed[0]["host"], changed[0]["state"]) == ("host", "h0", "new")

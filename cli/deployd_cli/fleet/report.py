@@ -82,11 +82,18 @@ def history_document(app: str, rows: list[tuple[str, int, HistoryEntry]]) -> Jso
 
 
 def events(before: Mapping[str, Any] | None, now: Json) -> Iterator[Json]:
-    """Yield what has changed between two documents of one app: hosts, then the fleet."""
+    """Yield what has changed between two documents of one app: hosts, then the fleet.
+
+    With none before, hosts that roll already are new: the first look may come after they have begun.
+    """
     known = {item["host"]: item for item in before["hosts"]} if before is not None else {}
     for host in now["hosts"]:
         old = known.get(host["host"])
-        if before is not None and (old is None or (old["state"], old["reason"]) != (host["state"], host["reason"])):
+        if before is None:
+            is_new = host["state"] == HostState.ROLLING
+        else:
+            is_new = old is None or (old["state"], old["reason"]) != (host["state"], host["reason"])
+        if is_new:
             yield {"event": "host", "app": now["app"], **host}
     keys = ("state", "reason", "goal")
     if before is None or any(before[key] != now[key] for key in keys):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import pytest
 
 from deployd.errors import Busy, DeploydError, InvalidRequest, Refused
+from deployd_cli.fleet import driver as drivers_module
 from deployd_cli.fleet import keys
 from deployd_cli.fleet.driver import Driver, Wanted
 from deployd_cli.fleet.etcd import Delete, Etcd, Put, Range
-from deployd_cli.fleet.gateway import Access
+from deployd_cli.fleet.gateway import Access, EtcdUnavailable
 from deployd_cli.fleet.record import HostRecord
 from deployd_cli.fleet.report import document, history_document
 from deployd_cli.fleet.settings import FleetSettings
@@ -134,3 +136,19 @@ def test_views_follow_every_change(cluster: Cluster) -> None:
         assert view.wide
 
     run(cluster, work)
+
+
+def test_a_member_that_hangs_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def followed(driver: Driver, own: Cluster) -> None:
+        async for _ in driver.views():
+            own.members[0].signal(signal.SIGSTOP)
+
+    async def work(own: Cluster) -> None:
+        settings = FleetSettings(Access(own.endpoints, timeout=1.0), "/t", "web1", ())
+        async with asyncio.timeout(DEADLINE), Driver.connect(settings, "shop") as driver:
+            with pytest.raises(EtcdUnavailable, match="does not answer"):
+                await followed(driver, own)
+
+    monkeypatch.setattr(drivers_module, "HEARTBEAT", 0.05)
+    with Cluster(3) as own:
+        asyncio.run(work(own))

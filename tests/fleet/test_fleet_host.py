@@ -13,6 +13,7 @@ import pytest
 from tests.fleet.site import UNIT, Site
 from tests.host.machine import Machine
 from tests.host.root import HostRoot
+from tests.host.steered import unharmed
 
 NAMES = ("web1", "web2", "web3")
 SLOW = 3.0
@@ -47,6 +48,7 @@ def most_rolling(events: list[dict[str, object]]) -> int:
 
 
 def test_a_release_goes_from_host_to_host_and_a_bad_one_stops_and_is_taken_back(site: Site) -> None:
+    loads = [stage.load(rate=50, keepalive=2) for stage in site.stages]
     site.release("v2")
     good = site.begin("--release", "v2", "--batches", "1", *IN_ORDER).end()
     assert (good.status, good.result, site.versions()) == (0, "succeeded", ["v2"] * 3), good
@@ -63,6 +65,8 @@ def test_a_release_goes_from_host_to_host_and_a_bad_one_stops_and_is_taken_back(
     assert site.fleet("rollback").returncode == 0
     assert site.versions() == ["v2"] * 3
     assert site.stages[0].history()[0]["cause"] == "rollback", "settings come back, too"
+    for load in loads:
+        unharmed(load.stop())
     outcomes = [item["outcome"] for item in site.json("history")["goals"]]
     assert outcomes == [None, "halted", "done"]
 

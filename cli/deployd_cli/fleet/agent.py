@@ -13,7 +13,7 @@ import random
 from deployd.api import Client
 from deployd.errors import Busy, DeploydError, Unreachable
 from deployd_cli.fleet import keys
-from deployd_cli.fleet.etcd import Etcd, Put
+from deployd_cli.fleet.etcd import HEARTBEAT, Etcd, Put
 from deployd_cli.fleet.gateway import EtcdUnavailable
 from deployd_cli.fleet.host import HostApp, Identity
 from deployd_cli.fleet.mirror import Mirror
@@ -25,7 +25,6 @@ from deployd_cli.fleet.view import View
 
 LEASE = 30
 """Seconds after which a host without a connection to etcd is no longer displayed as alive."""
-HEARTBEAT = 10.0
 LONGEST_PAUSE = 30.0
 """Seconds between two tries, at most."""
 NEWS = ("started", "finished", "taken-back", "daemon-back")

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 
 from deployd.errors import Busy, Refused
 from deployd_cli.fleet import keys, order, requests
-from deployd_cli.fleet.etcd import Etcd, Range
+from deployd_cli.fleet.etcd import HEARTBEAT, Etcd, Range
+from deployd_cli.fleet.gateway import EtcdUnavailable
 from deployd_cli.fleet.goal import Goal, Kind, OnFailure
 from deployd_cli.fleet.mirror import Mirror
 from deployd_cli.fleet.record import HistoryEntry
@@ -60,21 +61,32 @@ class Driver:
 
     async def views(self) -> AsyncIterator[View]:
         """Yield all keys, now and after every change. Raises EtcdUnavailable when they cannot be followed any more."""
-        following = asyncio.create_task(self._mirror.follow())
-        waiting: asyncio.Task[bool] | None = None
+        tasks: list[asyncio.Task[object]] = [asyncio.create_task(self._mirror.follow())]
+        waiting: asyncio.Task[object] | None = None
         try:
             while True:
                 waiting = asyncio.create_task(self._changed.wait())
-                await asyncio.wait({following, waiting}, return_when=asyncio.FIRST_COMPLETED)
-                if following.done():
-                    following.result()
+                await asyncio.wait({*tasks, waiting}, return_when=asyncio.FIRST_COMPLETED)
+                for task in tasks:
+                    if task.done():
+                        task.result()
                 self._changed.clear()
+                if len(tasks) == 1:
+                    tasks.append(asyncio.create_task(self._stay_connected()))
                 yield self._mirror.view
         finally:
-            tasks = [task for task in (following, waiting) if task is not None]
-            for task in tasks:
+            ending = [*tasks, *([] if waiting is None else [waiting])]
+            for task in ending:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*ending, return_exceptions=True)
+
+    async def _stay_connected(self) -> None:
+        """Raise EtcdUnavailable when another member has to be asked: a watch of one that hangs is silent."""
+        member = self._etcd.member
+        while self._etcd.member == member:
+            await asyncio.sleep(HEARTBEAT)
+            await self._etcd.read(Range(self._root + keys.PAUSED))
+        raise EtcdUnavailable(f"etcd at {member} does not answer")
 
     async def rollout(self, wanted: Wanted) -> int:
         """Set the goal of a rollout. Returns its token."""

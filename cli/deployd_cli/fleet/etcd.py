@@ -15,6 +15,9 @@ from typing import Any, Self
 
 from deployd_cli.fleet.gateway import Access, EtcdUnavailable, Gateway, Json
 
+HEARTBEAT = 10.0
+"""Seconds between two requests to the member that is watched."""
+
 
 @dataclass(frozen=True, slots=True)
 class Item:

@@ -14,7 +14,7 @@ from deployd.model.fleet import ID
 from deployd_cli.fleet import keys, order
 from deployd_cli.fleet.goal import Goal, Kind, OnFailure
 from deployd_cli.fleet.record import Failure, HistoryEntry, HostRecord, Progress, Result, Slot
-from deployd_cli.fleet.requests import abort_of, pause, release_slot, resume, rollback_of, set_goal
+from deployd_cli.fleet.requests import abort_of, members, pause, release_slot, resume, rollback_of, set_goal
 from deployd_cli.fleet.steward import STEWARDS, Bake, is_steward, step, stewards
 from deployd_cli.fleet.transaction import Delete, NoneSince, Put, Transaction, Unchanged
 from deployd_cli.fleet.turn import Abort, Begin, Me, Rollout, State, Wait, Write, turn
@@ -226,6 +226,19 @@ def test_a_driver_is_refused_with_a_sentence_or_writes_what_can_be_read(view: Vi
             assert_readable(ask())
         except Refused as problem:
             assert str(problem)  # noqa: PT017 - some are refused, some are not
+
+
+def test_a_host_that_was_released_has_no_part_until_it_is_back() -> None:
+    gone = HostRecord("machine-web2", 5, "v2", "v1", Result.RELEASED)
+    view = View(hosts={"web1": Stored(HostRecord("machine-web1"), 3), "web2": Stored(gone, 6)})
+    assert members(view) == {"web1": "machine-web1"}
+    assert members(replace(view, alive=frozenset({"web2"}))) == {"web1": "machine-web1", "web2": "machine-web2"}
+
+
+def test_what_has_ended_is_not_aborted() -> None:
+    view = View(goal=Stored(replace(GOAL, hosts=(), batches=()), 5))
+    with pytest.raises(Refused, match="shop-v2 has ended; take it back with deployd fleet rollback"):
+        abort_of(view, "stop", NOW)
 
 
 def test_the_second_of_two_drivers_has_seen_another_goal() -> None:

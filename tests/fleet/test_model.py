@@ -103,6 +103,21 @@ def test_a_fleet_without_faults_is_new() -> None:
     assert {host.daemon.live for host in world.hosts.values()} == {"v0"}
 
 
+def test_a_rollout_that_was_aborted_is_rolled_back() -> None:
+    world = World(Plan(5, "1,2"), fails=set())
+    for what in ("read", "rollout"):
+        world.do((what, 0))
+    world.proceed(4)
+    assert 0 < sum(host.daemon.live == "v1" for host in world.hosts.values()) < 5
+    for what in ("read", "abort"):
+        world.do((what, 0))
+    assert world.settle().state == "aborted"
+    for what in ("read", "rollback"):
+        world.do((what, 0))
+    assert world.settle().state == "done"
+    assert {host.daemon.live for host in world.hosts.values()} == {"v0"}
+
+
 def test_a_fleet_with_a_bad_host_stands_and_says_why() -> None:
     world = World(Plan(5, "1,2"), fails={"web3"})
     world.do(("read", 0))

@@ -99,12 +99,12 @@ class Driver:
                     f"{self._app}: {view.goal.value.id} is in progress ({found.reason}); wait for its end, abort it, or"
                     " replace it with --supersede"
                 )
-            if not view.hosts:
+            machine_ids = requests.members(view)
+            if not machine_ids:
                 raise Refused(
                     f"{self._app}: no host takes part in its rollouts yet; add it to apps in /etc/deployd/fleet.toml of"
                     " each host and start deployd-fleet.service there"
                 )
-            machine_ids = {name: item.value.machine_id for name, item in view.hosts.items()}
             hosts = order.ordered(machine_ids, fleet, wanted.canaries)
             goal = Goal(
                 fleet,

@@ -12,8 +12,18 @@ from deployd_cli.fleet import keys, order
 from deployd_cli.fleet.goal import Goal, Kind
 from deployd_cli.fleet.record import Failure, HistoryEntry, HostRecord, Result
 from deployd_cli.fleet.transaction import Delete, Put, Transaction, Unchanged
-from deployd_cli.fleet.verdict import verdict
+from deployd_cli.fleet.verdict import FleetState, verdict
 from deployd_cli.fleet.view import View, rolling
+
+
+def members(view: View) -> dict[str, str]:
+    """Return the machine IDs of the hosts that a new goal names: all but those that were released and have not come
+    back, for which the fleet would wait again. The view must be wide, with alive/."""
+    return {
+        name: item.value.machine_id
+        for name, item in view.hosts.items()
+        if item.value.result is not Result.RELEASED or name in view.alive
+    }
 
 
 def set_goal(view: View, goal: Goal, now: str) -> Transaction:
@@ -39,27 +49,31 @@ def _outcome(view: View, now: str) -> tuple[Put, ...]:
 
 
 def rollback_of(view: View, fleet: str, now: str) -> Transaction:
-    """Set the goal that returns all hosts to the release before the current goal, in reverse order.
+    """Set the goal that returns all hosts to the release before the current goal, in reverse order. After an abort, it
+    is the goal that was aborted.
 
     It names all hosts of open batches, since no other host can have moved, and fails if another batch is opened.
     Raises Refused if there is nothing to roll back.
     """
     if view.goal is None:
         raise Refused("there was no rollout of this fleet yet; begin one with deployd fleet rollout")
-    current = view.goal.value
+    current, of, batch = view.goal.value, view.token, view.open_batch
     if current.kind is Kind.ABORT:
-        raise Refused(f"{current.id} has aborted a rollout; begin a rollout of the release that you want instead")
-    hosts, batches = order.reversed_to(current, view.open_batch)
-    goal = Goal(fleet, Kind.ROLLBACK, hosts, batches, of=view.token, created=now)
+        of, batch = current.of, view.opened(current.of)
+    hosts, batches = order.reversed_to(current, batch)
+    goal = Goal(fleet, Kind.ROLLBACK, hosts, batches, of=of, created=now)
     seen = Unchanged(keys.PROGRESS, view.progress.revision if view.progress is not None else 0)
     transaction = set_goal(view, goal, now)
     return replace(transaction, compares=(*transaction.compares, seen))
 
 
 def abort_of(view: View, fleet: str, now: str) -> Transaction:
-    """Set the goal that lets no other host begin and has those that roll abort. Raises Refused if nothing rolls."""
+    """Set the goal that lets no other host begin and has those that roll abort. The view must be wide. Raises Refused
+    if no rollout is in progress."""
     if view.goal is None or view.goal.value.kind is Kind.ABORT:
         raise Refused("no rollout of this fleet is in progress")
+    if verdict(view).state is FleetState.DONE:
+        raise Refused(f"{view.goal.value.id} has ended; take it back with deployd fleet rollback")
     current = view.goal.value
     goal = Goal(fleet, Kind.ABORT, current.hosts, current.batches, of=view.token, created=now)
     return set_goal(view, goal, now)

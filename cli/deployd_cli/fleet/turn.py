@@ -112,7 +112,7 @@ def turn(view: View, me: Me) -> Act:
     record = view.hosts.get(me.name)
     if record is None:
         return _write("register", [Unchanged(keys.host(me.name), 0)], [_record(me, HostRecord(me.machine_id))])
-    if record.value.machine_id != me.machine_id:
+    if record.value.machine_id not in ("", me.machine_id):  # "": it was released before it had registered
         return Wait(
             f"another machine, with the machine ID {record.value.machine_id}, is a member of the fleet as"
             f" {me.name}; give this host another name"

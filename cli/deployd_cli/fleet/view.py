@@ -110,7 +110,11 @@ class View:
     @property
     def open_batch(self) -> int:
         """The index of the last batch of the goal that may roll; -1 if none may."""
-        if self.goal is None or self.progress is None or self.progress.value.token != self.token:
+        return self.opened(self.token)
+
+    def opened(self, token: int) -> int:
+        """Return the same for a goal that may have been aborted by the current one."""
+        if self.goal is None or self.progress is None or self.progress.value.token != token:
             return -1
         return min(self.progress.value.batch, len(self.goal.value.batches) - 1)
 

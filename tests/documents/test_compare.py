@@ -110,7 +110,19 @@ def test_lines_are_no_longer_than_the_width() -> None:
     assert piped[0].split()[-1] == "1"
 
 
+def test_process_types_have_tables_of_their_own() -> None:
+    worker = comparison(status(instances=[instance(3, 8)]), {}, {8: Complaints(1, False, ("no job",))})
+    answer = {"generations": both(), "processes": {"worker": worker, "clock": comparison(status(count=0))}}
+    lines = compare_lines(answer, NOW, width=80, paint=PLAIN)
+    assert [line for line in lines if line.startswith("process type")] == ["process type worker:"]
+    assert lines[-1] == "  no job"
+    assert compare_lines({"processes": {"worker": worker}}, NOW, width=None, paint=PLAIN)[0] == "process type worker:"
+
+
 def test_concurrent_calls_share_an_answer() -> None:
+    worker = status(instances=[instance(3, 8)])
+    both_types = {**HELD, "processes": {"worker": worker}}
+
     async def work() -> None:
         history = create_autospec(History, instance=True)
         history.invocations.return_value = ["00", f"{5:032x}"]
@@ -118,14 +130,17 @@ def test_concurrent_calls_share_an_answer() -> None:
         complaining.of.return_value = Complaints(1)
         systemd = create_autospec(Systemd, instance=True)
         systemd.read.return_value = {"CPUUsageNSec": 10**9, "MemoryCurrent": 1}
-        comparer = Comparer(systemd, history, lambda _: HELD, complaining)
+        comparer = Comparer(systemd, history, lambda _: both_types, complaining)
         one, two = await asyncio.gather(comparer.compare("demo"), comparer.compare("demo"))
         assert one is two
         assert [call.args[0] for call in complaining.of.call_args_list] == [
+            ["00", f"{5:032x}", f"{3:032x}"],
             ["00", f"{5:032x}"],
             ["00", f"{5:032x}", f"{1:032x}", f"{2:032x}"],
         ]
+        assert history.invocations.call_args_list[0].args == ("demo.worker", 8)
         assert [item["error_lines"] for item in one["generations"]] == [1, 1]
+        assert [item["error_lines"] for item in one["processes"]["worker"]["generations"]] == [1]
         assert await comparer.compare("demo") is not one
 
     asyncio.run(work())

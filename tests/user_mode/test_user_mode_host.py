@@ -277,5 +277,7 @@ def test_process_types_and_smoke_tests_without_a_private_address(site: Site) -> 
     process = site.machine.path(f"/proc/{worker[0]['main_pid']}")
     assert process.stat().st_uid == uid(site.machine)
     assert len(site.history()[0]["processes"]["worker"]["replaced"]) == 2
+    [compared] = site.json("compare", APP)["processes"]["worker"]["generations"]
+    assert (compared["instances"], compared["ready"]) == (2, 2)
     refused = site.deployd("rollout", APP, "--preview")
     assert (refused.returncode, "cannot be steered here" in refused.stderr) == (3, True), refused.stderr

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from deployd_cli.text.paint import Paint
+from deployd_cli.text.processes import processes_of
 from deployd_cli.text.table import GAP, Cell, Column, table
 from deployd_cli.text.words import age, count, cut, dicts_of, indented, list_of, number_of, text_of, verbatim
 
@@ -21,6 +22,16 @@ Generation = Mapping[str, Any]
 
 
 def compare_lines(answer: Mapping[str, Any], now: datetime, *, width: int | None, paint: Paint) -> list[str]:
+    """Return the table of the app, and below it that of each further process type."""
+    lines = _table(answer, now, width, paint)
+    for process, compared in processes_of(answer):
+        if more := _table(compared, now, width, paint):
+            title = f"process type {verbatim(process, LONGEST)}:"
+            lines += [*([""] if lines else []), title if width is None else cut(title, width), *more]
+    return lines
+
+
+def _table(answer: Mapping[str, Any], now: datetime, width: int | None, paint: Paint) -> list[str]:
     """Return the table, newest generation first, as many as fit; below it their releases and their last error lines."""
     generations = dicts_of(answer, "generations")
     room = len(generations) if width is None else max(1, (width - LABEL) // (NARROWEST + GAP))

@@ -10,6 +10,7 @@ from deployd_cli.text.boot import boot_figures, boot_of
 from deployd_cli.text.failure import explained, failure_of, journal_lines
 from deployd_cli.text.fleet import fleet_words
 from deployd_cli.text.paint import RESULT_STYLES, Paint
+from deployd_cli.text.processes import processes_of
 from deployd_cli.text.table import Cell, Column, table
 from deployd_cli.text.words import cut, dicts_of, duration, indented, instance_count, local_time, text_of
 
@@ -77,9 +78,8 @@ def _row(generation: Mapping[str, Any], now: datetime, width: int | None, booted
 
 def _of_all_types(generation: Mapping[str, Any], key: str) -> int:
     """Return the number of instances of web and of all further process types."""
-    further = generation.get("processes")
-    types = further.values() if isinstance(further, Mapping) else ()
-    return sum(instance_count(item, key) for item in (generation, *types) if isinstance(item, Mapping))
+    types = [counts for _, counts in processes_of(generation)]
+    return sum(instance_count(item, key) for item in (generation, *types))
 
 
 def _when(then: datetime | None, width: int | None) -> str:

@@ -40,14 +40,26 @@ class Comparer:
         return await asyncio.shield(making)
 
     async def _compare(self, app: str) -> Json:
+        further = self._status(app)["processes"]
+        types = dict(zip(further, await asyncio.gather(*(self._of_type(app, item) for item in further)), strict=True))
+        return await self._of_type(app, "") | {"processes": types}
+
+    async def _of_type(self, app: str, process: str) -> Json:
+        """Return the comparison of a further process type, or of web for ""."""
+        name = f"{app}.{process}" if process else app
         complaints = {
-            number: await self._complaining.of(self._invocations(app, number, instances), app)
-            for number, instances in shown(self._status(app)).items()
+            number: await self._complaining.of(self._invocations(name, number, instances), app)
+            for number, instances in shown(self._status_of(app, process)).items()
         }
         # Read the status again: counting may take seconds, and the figures belong together.
-        status = self._status(app)
+        status = self._status_of(app, process)
         units = [item["unit"] for instances in shown(status).values() for item in instances]
         return comparison(status, await usages(self._systemd, units), complaints)
+
+    def _status_of(self, app: str, process: str) -> Json:
+        status = self._status(app)
+        found: Json = status["processes"].get(process, {"app": app, "instances": []}) if process else status
+        return found
 
     def _invocations(self, app: str, generation: int, instances: list[Json]) -> list[str]:
         """Return the known invocations, those that run now last: of too many the first are left out."""

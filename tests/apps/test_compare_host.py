@@ -72,4 +72,4 @@ def test_an_app_that_is_not_deployed_has_no_generations(stage: Stage) -> None:
     stage.configure(release=stage.release("v1"))
     done = stage.deployd("compare", APP)
     assert (done.returncode, done.stdout) == (0, "")
-    assert stage.json("compare", APP) == {"app": APP, "generations": []}
+    assert stage.json("compare", APP) == {"app": APP, "generations": [], "processes": {}}

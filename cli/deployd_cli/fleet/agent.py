@@ -20,7 +20,7 @@ from deployd_cli.fleet.mirror import Mirror
 from deployd_cli.fleet.service_manager import ServiceManager
 from deployd_cli.fleet.settings import FleetSettings
 from deployd_cli.fleet.steward import Bake, step
-from deployd_cli.fleet.turn import Abort, Begin, Write, turn
+from deployd_cli.fleet.turn import Abort, Begin, Wait, Write, turn
 from deployd_cli.fleet.view import View
 
 LEASE = 30
@@ -90,8 +90,12 @@ class AppAgent:
         except DeploydError as error:
             return self._again(str(error))
         act = turn(mirror.view, me)
-        if mirror.view.hosts.get(me.name) is not None:
+        record = mirror.view.hosts.get(me.name)
+        if record is not None and record.value.machine_id == me.machine_id:
             self.registered.set()
+        elif isinstance(act, Wait):  # the name is taken
+            self._manager.ready(act.reason)
+            return self._again(act.reason)
         match act:
             case Begin():
                 if self._beginning is None or self._beginning.done():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from contextlib import suppress
 from itertools import count
 from random import Random
 from typing import Any
@@ -88,14 +89,16 @@ def assert_explained(world: World) -> FleetState:
 
 def main() -> None:
     ends: Counter[FleetState] = Counter()
-    for seed in range(int(sys.argv[1])) if sys.argv[1:] else count():
-        try:
-            ends[walk(Random(seed))] += 1
-        except AssertionError:
-            print(f"seed {seed}:")
-            raise
-        if seed % 1000 == 999:
-            print(f"{seed + 1} histories: " + ", ".join(f"{number} {state}" for state, number in ends.most_common()))
+    with suppress(KeyboardInterrupt):
+        for seed in range(int(sys.argv[1])) if sys.argv[1:] else count():
+            try:
+                ends[walk(Random(seed))] += 1
+            except AssertionError:
+                print(f"seed {seed}:")
+                raise
+            if seed % 1000 == 999:
+                print(f"{seed + 1} histories …", flush=True)
+    print(f"{ends.total()} histories: " + ", ".join(f"{number} {state}" for state, number in ends.most_common()))
 
 
 if __name__ == "__main__":

@@ -62,7 +62,9 @@ def test_a_release_goes_from_host_to_host_and_a_bad_one_stops_and_is_taken_back(
     assert site.states() == {"web1": "new", "web2": "failed", "web3": "old"}
     assert site.stages[1].history()[0]["result"] == "rolled-back"
 
-    assert site.fleet("rollback").returncode == 0
+    back = site.fleet("rollback")
+    assert back.stdout.splitlines()[-1] == "demo: done"
+    assert back.stdout.count("demo: done") == 1
     assert site.versions() == ["v2"] * 3
     assert site.stages[0].history()[0]["cause"] == "rollback", "settings come back, too"
     for load in loads:

@@ -282,13 +282,13 @@ def _wait(settings: FleetSettings, app: str, token: int, wanted: str, no_block: 
         now = document(app, view)
         if before is None and not as_json and now["goal"] is not None:
             show([f"{app}: {goal_words(now['goal'])}"])
+        result = ("begun", "") if no_block else awaited.result(view)
         for event in events(before, now):
             if as_json:
                 show_json(event)
-            else:
+            elif event["event"] != "fleet" or result is None or no_block:  # the last line says how the fleet has ended
                 show([fleet_event_line(event)])
         before = now
-        result = ("begun", "") if no_block else awaited.result(view)
         return result is not None
 
     try:
@@ -306,4 +306,4 @@ def _wait(settings: FleetSettings, app: str, token: int, wanted: str, no_block: 
     if outcome != wanted:
         raise RolloutFailed(f"{app}: {outcome}{f': {reason}' if reason else ''}")
     if not as_json:
-        show([f"{app}: done{f': {reason}' if reason else ''}"])
+        show([f"{app}: {'done' if outcome == 'succeeded' else outcome}{f': {reason}' if reason else ''}"])

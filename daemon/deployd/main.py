@@ -14,7 +14,7 @@ from deployd import config
 from deployd.assembly import Assembly
 from deployd.bus import Bus, BusError
 from deployd.daemon_settings import DaemonSettings
-from deployd.errors import DeploydError
+from deployd.errors import DeploydError, ExitStatus
 from deployd.files.workers import Workers
 from deployd.instances.commands import Commands
 from deployd.model import advice
@@ -60,14 +60,22 @@ NOT_FOR_USERS = "deployd runs in user mode, and only root can attach the BPF pro
 
 
 def run(scope: Scope = SYSTEM) -> int:
-    """Run the daemon of a scope until it ends; return its exit status."""
+    """Run the daemon of a scope until it ends; return its exit status.
+
+    That of invalid settings is in RestartPreventExitStatus= of deployd.service: another start would say the same.
+    """
     journal.configure(scope.journal)
     advice.use(scope)
     try:
-        return asyncio.run(Daemon(DaemonSettings.from_environment(scope)).run())
+        settings = DaemonSettings.from_environment(scope)
     except DeploydError as error:
         log.error("%s", error)
-        return 1
+        return error.exit_status
+    try:
+        return asyncio.run(Daemon(settings).run())
+    except DeploydError as error:
+        log.error("%s", error)
+        return ExitStatus.FAILED
 
 
 class Daemon:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.downloads import NGINX
 from tests.host.machine import Machine
 from tests.host.stage import APP, RELEASES, Stage
 from tests.servers.packages import debian_packages, unpack
@@ -41,7 +42,7 @@ def site(keepalive: bool) -> str:
 
 
 def serve(machine: Machine, keepalive: bool) -> None:
-    unpack(machine, debian_packages(machine.root, ("nginx-light", "openssl")))
+    unpack(machine, debian_packages(machine.root, NGINX))
     machine.run(["mkdir", "-p", "/etc/ssl/private", "/etc/ssl/certs"])
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=shop.example.com"
     machine.run([*command.split(), "-keyout", KEY, "-out", CERTIFICATE])

@@ -26,7 +26,6 @@ def goals(draw: st.DrawFn) -> Goal:
     hosts = tuple(draw(HOSTS))
     kind = draw(st.sampled_from(Kind))
     rollout = kind is Kind.ROLLOUT
-    archive = draw(st.sampled_from(["", "/srv/shop.tar"]))
     return Goal(
         "1" + draw(st.text("ab._:/@+-", max_size=5)),
         kind,
@@ -34,8 +33,6 @@ def goals(draw: st.DrawFn) -> Goal:
         order.batches(",".join(draw(SIZES)), len(hosts)),
         "v2" if rollout else "",
         0 if rollout else draw(NUMBERS),
-        archive,
-        "0" * 64 if archive else "",
         draw(st.integers(0, 5)),
         draw(st.floats(0, 1e6)),
         draw(st.sampled_from(OnFailure)),
@@ -71,7 +68,6 @@ def test_a_record_is_read_as_it_was_written(record: Progress | Failure | Slot | 
         ({"max_failures": True}, "max_failures must be a whole number of at least 0"),
         ({"bake": "5min"}, "bake must be a number of seconds"),
         ({"id": "a b"}, "id must be 1 to 128 letters"),
-        ({"archive": "/srv/shop.tar"}, "sha256 must be there if archive is"),
         ({"of": 7}, "of must be the token of a goal"),
     ],
 )

@@ -41,13 +41,10 @@ class Goal:
     batches: tuple[int, ...]
     """Numbers of hosts, in sum len(hosts)."""
     release: str = ""
-    """The ID of the release; "" for a rollback, since each host has a release before of its own, and for an abort."""
+    """The ID of the release, which each host must have; "" for a rollback, since each host has a release before of its
+    own, and for an abort."""
     of: int = 0
     """The token of the goal that is rolled back or aborted; 0 for a rollout."""
-    archive: str = ""
-    """A path on each host, from which the release is delivered if it is missing; "" if it must be there."""
-    sha256: str = ""
-    """Of `archive`."""
     max_failures: int = 0
     """How many hosts may fail before the fleet halts."""
     bake: float = 0.0
@@ -76,8 +73,6 @@ class Goal:
             batches=found.sizes("batches"),
             release=found.text("release", ""),
             of=found.number("of", 0),
-            archive=found.text("archive", ""),
-            sha256=found.text("sha256", ""),
             max_failures=found.number("max_failures", 0),
             bake=found.seconds("bake"),
             on_failure=OnFailure(found.choice("on_failure", tuple(OnFailure), OnFailure.STOP)),
@@ -91,8 +86,6 @@ class Goal:
             found.wrong("release", "the ID of a release for a rollout, and empty for a rollback or an abort")
         if (goal.kind is Kind.ROLLOUT) != (goal.of == 0):
             found.wrong("of", "the token of a goal for a rollback or an abort, and 0 for a rollout")
-        if bool(goal.archive) != bool(goal.sha256):
-            found.wrong("sha256", "there if archive is, and only then")
         return goal
 
     def text(self) -> str:

@@ -60,7 +60,7 @@ class Me:
     aborted: int = 0
     """The token of the last rollout whose Abort the daemon has accepted."""
     refused: Rollout | None = None
-    """The Begin of this token was refused by the daemon, or the release could not be delivered, for this `reason`."""
+    """The Begin of this token was refused by the daemon for this `reason`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +73,11 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Deliver the release if it is missing, then request the rollout of the daemon with ID and token. The daemon takes
-    the same request twice for one."""
+    """Request the rollout of the daemon with ID and token. The daemon takes the same request twice for one."""
 
     token: int
     fleet: str
     release: str
-    archive: str = ""
-    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +144,7 @@ def _with_slot(view: View, me: Me, record: Stored[HostRecord], slot: Stored[Slot
         return Wait("another rollout of the app is in progress")
     goal = view.goal
     if goal is not None and goal.revision == mine.token:
-        return Begin(mine.token, mine.fleet, mine.release, goal.value.archive, goal.value.sha256)
+        return Begin(mine.token, mine.fleet, mine.release)
     own = [Unchanged(keys.slot(me.name), slot.revision)]
     if mine.boot == me.boot and mine.invocation != me.invocation:
         # The agent was killed. What it had sent may be on its way: to the daemon, the request to begin, and to etcd, to

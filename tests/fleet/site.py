@@ -62,9 +62,11 @@ class Site:
         """Cut the power of a host until the context ends."""
         machine = self.stages[index].machine
         machine.poweroff(clean=False)
-        yield
-        machine.start()
-        self.subnet.attach(machine)
+        try:
+            yield
+        finally:  # the hosts are those of the next test, too
+            machine.start()
+            self.subnet.attach(machine)
 
     def hold(self, version: str) -> None:
         """Write a release on all hosts whose instances are ready when they are admitted."""

@@ -19,6 +19,8 @@ from tests.host.process import wait_end
 
 ADDRESS = "10.0.0.254"
 BITS = 24
+ETHERNET = "02:00:00:00:00:fe"
+"""The address of the bridge below IP."""
 INTERFACE = "eth0"
 """The name of a host's end of its cable."""
 TIMEOUT = 30.0
@@ -42,7 +44,9 @@ class Subnet:
             if holder.stdout is None or not holder.stdout.readline():
                 raise MachineError("a network namespace cannot be created")
             subnet._ip("link", "set", "lo", "up")
-            subnet._ip("link", "add", "bridge", "type", "bridge")
+            # A bridge without an address of its own takes the lowest of its ports: with that port it would lose the
+            # address under which hosts know it, and they would not reach it for seconds.
+            subnet._ip("link", "add", "bridge", "address", ETHERNET, "type", "bridge")
             subnet._ip("address", "add", f"{ADDRESS}/{BITS}", "dev", "bridge")
             subnet._ip("link", "set", "bridge", "up")
             for machine in machines:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.host.fixtures import MachineFactory
 from tests.host.machine import Machine
-from tests.host.subnet import ADDRESS, Subnet
+from tests.host.subnet import ADDRESS, ETHERNET, Subnet
 
 SERVER = """
 import socket
@@ -37,6 +38,12 @@ def ask(machine: Machine, address: str, timeout: float = 30.0) -> str:
     return done.stdout.strip()
 
 
+def ethernet(subnet: Subnet) -> str:
+    """Return the present address of the bridge below IP."""
+    with subnet.popen(["ip", "-json", "link", "show", "bridge"], stdout=subprocess.PIPE) as listing:
+        return str(json.loads(listing.communicate()[0])[0]["address"])
+
+
 def test_hosts_reach_each_other(shared_machine: Machine, machine_factory: MachineFactory) -> None:
     one, two = shared_machine, machine_factory("two", install=False)
     one.clean()
@@ -55,6 +62,7 @@ def test_hosts_reach_each_other(shared_machine: Machine, machine_factory: Machin
 
         two.poweroff(clean=False)
         assert ask(one, "10.0.0.2", 0.2) == ""
+        assert ethernet(subnet) == ETHERNET, "it has lost a port"
         two.start()
         assert subnet.attach(two) == "10.0.0.2"
         serve(two)

@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 from tests.host.neighbour import Neighbour
 from tests.host.stage import Stage
+from tests.load.record import Record
 
 SLOWEST = 1.5
 """How many times as long a rollout may take alongside a misbehaving neighbour; more is an achievement."""
@@ -74,22 +76,36 @@ TROUBLES: Mapping[str, Trouble] = {
 """Maps names of neighbours to their misbehaviour."""
 
 
-def _delayed(stage: Stage, *names: str) -> str:
-    """Roll out `demo` with changed units under load, alone and alongside misbehaving neighbours; compare the times."""
+@dataclass(frozen=True)
+class Comparison:
+    """Rollouts of `demo` under load: seconds of the slowest one alone and of the fastest one with neighbours.
+
+    So other work of the machine does not count.
+    """
+
+    alone: float
+    together: float
+    record: Record
+
+
+def compare(stage: Stage, *names: str) -> Comparison:
+    """Roll out `demo` with changed units, alone and alongside misbehaving neighbours that must outlast it."""
     stage.deploy()
     load = stage.load()
-    # The slowest one alone and the fastest one with neighbours, so that other work of the machine does not count.
     alone = max(_rollout(stage, version, version) for version in (1, 2))
     with contextlib.ExitStack() as troubles:
         for port, name in enumerate(names, PORT):
             troubles.enter_context(TROUBLES[name](Neighbour(stage, name, port)))
         together = min(_rollout(stage, version, version) for version in (3, 4))
-    record = load.stop()
-    print(f"{', '.join(names)}: {alone:.2f} s alone, {together:.2f} s together, {len(record)} requests")
-    if record.failed:
-        return f"{len(record.failed)} of {len(record)} requests failed"
-    if together > SLOWEST * alone:
-        return f"a rollout of {alone:.1f} s took {together:.1f} s"
+    return Comparison(alone, together, load.stop())
+
+
+def _delayed(stage: Stage, *names: str) -> str:
+    found = compare(stage, *names)
+    if found.record.failed:
+        return f"{len(found.record.failed)} of {len(found.record)} requests failed"
+    if found.together > SLOWEST * found.alone:
+        return f"a rollout of {found.alone:.1f} s took {found.together:.1f} s"
     return ""
 
 

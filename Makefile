@@ -15,7 +15,7 @@ WORKERS ?= $(shell echo $$(( $$(nproc) * 2 )))
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 export HOST
 
-.PHONY: help bootstrap demo demo-fleet shell captures test compat queues reloads kernel cockpit cockpit-screenshots test-unit test-tools torture attacks bench simulate simulate-fleet model-fleet lint format install wheel deb rpm fresh-machine clean
+.PHONY: help bootstrap demo demo-fleet shell captures test thorough compat queues reloads kernel cockpit cockpit-screenshots test-unit test-tools torture attacks bench simulate simulate-fleet model-fleet lint format install wheel deb rpm fresh-machine clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -36,8 +36,11 @@ shell: bootstrap  ## a shell on a disposable systemd host with deployd installed
 captures: bootstrap  ## take the pictures of docs/views.md: commands on a terminal, in a real run
 	@$(VENV_PYTHON) -m tests.docs.captures docs/captures
 
-test: bootstrap  ## all tests, on real systemd hosts too (TESTS=... takes pytest's arguments)
-	@$(VENV_PYTHON) -m pytest $(PARALLEL) $(TESTS)
+test: bootstrap  ## the tests, on real systemd hosts too (TESTS=... takes pytest's arguments, and then none is left out)
+	@$(VENV_PYTHON) -m pytest $(PARALLEL) $(if $(TESTS),$(TESTS),-m "not thorough")
+
+thorough: bootstrap  ## the tests that `make test` has a sample of: more cases, more servers, installations from the README
+	@$(VENV_PYTHON) -m pytest $(PARALLEL) -m thorough $(TESTS)
 
 # JSON=FILE keeps the figures, MARKDOWN=docs/servers.md writes them down; `-m tests.servers --help` says more.
 compat: bootstrap  ## real servers through 20 rollouts under load, and their bad releases (SERVERS="gunicorn puma" ROLLOUTS=3)
@@ -66,7 +69,7 @@ test-tools: bootstrap  ## the tests of the tools alone: hosts, load, demo, bench
 		$(addprefix tests/,host kernel load sample_apps demo demo_fleet bench torture attacks) $(TESTS)
 
 test-unit: bootstrap  ## the tests that need no systemd, linters among them
-	@$(VENV_PYTHON) -m pytest -m "not host" $(TESTS)
+	@$(VENV_PYTHON) -m pytest -m "not host and not thorough" $(TESTS)
 
 torture: bootstrap  ## a fault at every step of a rollout, again and again (SEED=... FAULTS=500 ROUTING=steered)
 	@$(VENV_PYTHON) -m tests.torture $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) \

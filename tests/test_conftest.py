@@ -1,4 +1,4 @@
-"""Deadlines of tests, and the disposition of SIGINT that their programs start with."""
+"""Deadlines of tests, the disposition of SIGINT that their programs start with, and what is left out as thorough."""
 
 from __future__ import annotations
 
@@ -132,6 +132,7 @@ def test_a_host_whose_test_hangs_is_removed(tmp_path: Path) -> None:
     assert {path.name for path in cgroup.mount_point().glob(f"{cgroup.PREFIX}.*.hangs")} <= before
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("options", [[], ["-n", "1"]], ids=["here", "workers"])
 def test_programs_start_with_the_default_action_of_sigint(tmp_path: Path, options: list[str]) -> None:
     """Even if pytest was started with SIGINT ignored, as in the background of a script. Pytest itself ignores it."""
@@ -157,3 +158,33 @@ def test_files_with_long_deadlines_come_first(tmp_path: Path) -> None:
     _, output = outcome(tmp_path, "", "-p", "tests.conftest", "--collect-only", "-q", *files)
     found = [line.partition(".py::")[0] for line in output.splitlines() if "::" in line]
     assert found == ["test_long", "test_long", "test_on", "test_many", "test_many", "test_few"], output
+
+
+SAMPLED = """
+import pytest
+
+@pytest.mark.sampled
+@pytest.mark.parametrize("at", ["start", "end"])
+@pytest.mark.parametrize("what", ["kill", "reboot"])
+def test_cases(what, at):
+    pass
+
+@pytest.mark.thorough
+def test_long():
+    pass
+
+def test_short():
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("mark", "tests"),
+    [
+        ("not thorough", ["test_cases[kill-start]", "test_short"]),
+        ("thorough", ["test_cases[kill-end]", "test_cases[reboot-start]", "test_cases[reboot-end]", "test_long"]),
+    ],
+)
+def test_the_first_case_of_a_sampled_test_is_not_thorough(tmp_path: Path, mark: str, tests: list[str]) -> None:
+    _, output = outcome(tmp_path, SAMPLED, "-p", "tests.sampling", "--collect-only", "-q", "-m", mark)
+    assert sorted(line.partition("::")[2] for line in output.splitlines() if "::" in line) == sorted(tests)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from tests.host.eavesdropping import STATUSES, heard
 from tests.host.neighbour import Neighbour
 from tests.host.stage import Stage
@@ -15,6 +17,7 @@ TURNS = 3
 """Broadcasts without delay: at the start and the end of a rollout, and one afterwards."""
 
 
+@pytest.mark.thorough
 def test_a_crash_loop_and_a_rollout_are_broadcast_twice_a_second_at_most(stage: Stage) -> None:
     stage.deploy("v1", instances=10)
     broken = Neighbour(stage, "broken", 9000)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.host.stage import APP, RELEASES, Json, Stage
 
 COMPLAIN = (
@@ -67,6 +69,7 @@ def test_a_canary_is_compared_with_the_previous_generation(stage: Stage) -> None
     assert (one["generation"], one["instances"]) == (2, 2)
 
 
+@pytest.mark.thorough
 def test_an_app_that_is_not_deployed_has_no_generations(stage: Stage) -> None:
     assert stage.deployd("compare", APP).returncode == 4
     stage.configure(release=stage.release("v1"))

@@ -44,6 +44,7 @@ async def called(stage: Stage, verb: str) -> tuple[Counter[str], Ended | None]:
         return counts, ended
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("routing", ["shared", "steered"])
 def test_remove_leaves_nothing_and_no_unit_looks_changed(stage: Stage, routing: str) -> None:
     """systemd is reloaded once per change of unit files, after units are enabled or disabled.
@@ -80,6 +81,7 @@ def fails(stage: Stage, before: str, result: str, why: str) -> None:
     assert (shown.returncode, f"generation {last['generation']} {result}" in shown.stdout) == (0, True), shown
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("routing", ["shared", "steered"])
 def test_a_first_deployment_that_fails_leaves_nothing(stage: Stage, routing: str) -> None:
     clean, listen = set(traces(stage).splitlines()), [f"127.0.0.1:{PORT}", ADDRESS]

@@ -7,6 +7,8 @@ import select
 import signal
 import subprocess
 
+import pytest
+
 from tests.host.begun import DEADLINE
 from tests.host.stage import APP, RELEASES, Stage
 
@@ -47,6 +49,7 @@ def test_input_output_and_exit_status_are_those_of_the_command(stage: Stage) -> 
     assert f"{APP}: user 0 runs bin/show 'a b' '$HOME' %i in generation 1 as {APP}:run-" in journal
 
 
+@pytest.mark.thorough
 def test_a_release_of_another_generation_has_its_settings(stage: Stage) -> None:
     deploy(stage)
     stage.configure(environment={"KEY": "newer"})
@@ -58,6 +61,7 @@ def test_a_release_of_another_generation_has_its_settings(stage: Stage) -> None:
     assert stage.deployd("run", "other", "--", "true").returncode == 4
 
 
+@pytest.mark.thorough
 def test_a_command_ends_with_its_caller(stage: Stage) -> None:
     deploy(stage)
     process = stage.machine.popen(["deployd", "run", APP, "--", "sleep", "1000"])
@@ -67,6 +71,7 @@ def test_a_command_ends_with_its_caller(stage: Stage) -> None:
     stage.machine.wait_for(lambda: units(stage) == "", timeout=DEADLINE, what="the command to be stopped")
 
 
+@pytest.mark.thorough
 def test_a_command_continues_when_the_daemon_is_restarted(stage: Stage) -> None:
     deploy(stage)
     process = stage.machine.popen(["deployd", "run", APP, "--", "sleep", "1000"])
@@ -79,6 +84,7 @@ def test_a_command_continues_when_the_daemon_is_restarted(stage: Stage) -> None:
     assert units(stage) == "", "it belongs to the app"
 
 
+@pytest.mark.thorough
 def test_on_a_terminal_the_command_has_one_of_its_own(stage: Stage) -> None:
     deploy(stage)
     master, slave = os.openpty()

@@ -92,6 +92,7 @@ PACES: dict[str, tuple[dict[str, object], list[str], int]] = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("pace", "options", "floor"), PACES.values(), ids=PACES)
 def test_plan_shows_what_the_rollout_then_does(
     stage: Stage, pace: dict[str, object], options: list[str], floor: int
@@ -111,6 +112,7 @@ def test_plan_shows_what_the_rollout_then_does(
         assert_as_planned(stage, plan, happened(stage, begun))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "settings",
     [{"service": {"MemoryMax": "512M"}}, {"gate": {"timeout": "33s"}}, {"instances": 6}, {"instances": 2}],

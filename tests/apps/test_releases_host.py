@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.host.stage import APP, INSTANCES, RELEASES, Json, Ran, Stage
 
 SLOW_TO_STOP = {"grace": "2"}
@@ -63,6 +65,7 @@ def test_a_release_that_was_changed_in_place_is_rolled_out(stage: Stage) -> None
     assert stage.deployd("apply", APP).stderr.startswith(f"{APP}: nothing to do: ")
 
 
+@pytest.mark.thorough
 def test_files_that_the_app_writes_do_not_count_as_changes(stage: Stage) -> None:
     stage.deploy("v1", user="daemon")
     before = stage.invocations()
@@ -80,6 +83,7 @@ def test_files_that_the_app_writes_do_not_count_as_changes(stage: Stage) -> None
     assert len(stage.rollout().finished["replaced"]) == INSTANCES
 
 
+@pytest.mark.thorough
 def test_nothing_is_started_from_a_release_that_has_changed(stage: Stage) -> None:
     stage.deploy("v1")
     assert stage.rollout(stage.release("v2")).result == "succeeded"
@@ -138,6 +142,7 @@ def test_a_release_that_vanishes_in_mid_rollout_is_rolled_back(stage: Stage) -> 
     assert releases(stage)["v2"]["state"] == "missing"
 
 
+@pytest.mark.thorough
 def test_resume_is_refused_if_the_release_is_missing(stage: Stage) -> None:
     stage.deploy("v1")
     stage.configure(rollout={"pause_after": [1]})
@@ -152,6 +157,7 @@ def test_resume_is_refused_if_the_release_is_missing(stage: Stage) -> None:
         assert begun.end().result == "succeeded"
 
 
+@pytest.mark.thorough
 def test_a_second_rollback_returns_to_an_earlier_generation(stage: Stage) -> None:
     stage.deploy("v1")
     for version in ("v2", "v3"):
@@ -195,6 +201,7 @@ def test_a_release_can_say_that_it_is_irreversible(stage: Stage) -> None:
     assert stage.get()["version"] == "v1"
 
 
+@pytest.mark.thorough
 def test_the_table_shows_what_may_be_deleted(stage: Stage) -> None:
     stage.deploy("v01", instances=2, rollout={"max_surge": 2})
     for number in range(2, 13):
@@ -237,6 +244,7 @@ def test_the_table_shows_what_may_be_deleted(stage: Stage) -> None:
     assert states(stage)["v03"] == "running"
 
 
+@pytest.mark.thorough
 def test_releases_of_an_app_that_is_not_deployed(stage: Stage) -> None:
     assert stage.deployd("releases", "nobody").returncode == 4
     stage.configure(release=stage.release("v1"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.host.stage import APP, APP_FILE, INSTANCES, RELEASES, Stage
 from tests.sample_apps.release import app_file
 
@@ -35,6 +37,7 @@ def test_reload_rolls_out_the_release_that_the_link_points_to(stage: Stage) -> N
     assert (row["cause"], row["result"], row["release"]) == ("reload", "succeeded", f"{RELEASES}/v2")
 
 
+@pytest.mark.thorough
 def test_reload_fails_if_the_rollout_fails(stage: Stage) -> None:
     deploy(stage)
     before = stage.invocations()
@@ -57,6 +60,7 @@ def test_reload_fails_if_the_rollout_fails(stage: Stage) -> None:
     assert stage.get()["version"] == "v3"
 
 
+@pytest.mark.thorough
 def test_reload_reads_the_app_file_again(stage: Stage) -> None:
     deploy(stage, environment={"WORD": "one"})
     stage.configure(environment={"WORD": "two"}, instances=6)
@@ -67,6 +71,7 @@ def test_reload_reads_the_app_file_again(stage: Stage) -> None:
         assert (ran.generation, stage.process(number)[1]["WORD"]) == (2, "two")
 
 
+@pytest.mark.thorough
 def test_reload_of_a_broken_app_file_is_refused(stage: Stage) -> None:
     deploy(stage)
     before = stage.invocations()
@@ -96,6 +101,7 @@ def test_reload_of_deployd_reads_the_app_files_again_and_affects_no_instance(sta
     assert stage.rollout(stage.release("v2")).result == "succeeded"
 
 
+@pytest.mark.thorough
 def test_what_is_live_stays_live(stage: Stage) -> None:
     """Only a release of the app file that leads elsewhere than when it was last applied replaces the live one."""
     deploy(stage, instances=1)

@@ -25,6 +25,7 @@ def check_gone(app: Neighbour) -> None:
     assert app.name not in [item["app"] for item in app.stage.json("status")["apps"] if item["generation"]]
 
 
+@pytest.mark.thorough
 def test_a_removal_that_failed_is_finished_by_the_next_one(stage: Stage, other: Neighbour) -> None:
     """A unit file, then the pins, cannot be removed."""
     other.deploy()
@@ -46,6 +47,7 @@ def test_a_removal_that_failed_is_finished_by_the_next_one(stage: Stage, other: 
     assert other.status()["ready"] == 4
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("place", [UNITS, STATE])
 def test_nothing_is_stopped_if_files_cannot_be_removed(stage: Stage, other: Neighbour, place: str) -> None:
     other.deploy()
@@ -63,6 +65,7 @@ def test_nothing_is_stopped_if_files_cannot_be_removed(stage: Stage, other: Neig
     check_gone(other)
 
 
+@pytest.mark.thorough
 def test_an_app_is_removed_from_a_disk_that_was_full(stage: Stage, other: Neighbour) -> None:
     put_on_small_disk(stage)
     other.deploy()
@@ -99,6 +102,7 @@ def test_a_rollout_under_way_is_aborted(stage: Stage) -> None:
     check_gone(Neighbour(stage, APP, PORT))
 
 
+@pytest.mark.thorough
 def test_the_first_deployment_under_way_is_aborted(stage: Stage) -> None:
     stage.configure(release=stage.release("v1", "hang"), gate={"timeout": "50s"})
     with stage.begin("apply") as begun:
@@ -110,6 +114,7 @@ def test_the_first_deployment_under_way_is_aborted(stage: Stage) -> None:
     check_gone(Neighbour(stage, APP, PORT))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("routing", ["shared", "steered"])
 def test_a_paused_rollout_is_aborted(stage: Stage, routing: str) -> None:
     stage.deploy("v1", routing=routing)
@@ -122,6 +127,7 @@ def test_a_paused_rollout_is_aborted(stage: Stage, routing: str) -> None:
     check_gone(Neighbour(stage, APP, PORT))
 
 
+@pytest.mark.thorough
 def test_standby_instances_are_stopped(stage: Stage) -> None:
     """Frozen processes are thawed, or each would take the whole stop timeout."""
     stage.deploy("v1", routing="steered", rollout={"standby": "10min"}, stop={"timeout": "50s"})
@@ -132,6 +138,7 @@ def test_standby_instances_are_stopped(stage: Stage) -> None:
     check_gone(Neighbour(stage, APP, PORT))
 
 
+@pytest.mark.thorough
 def test_other_requests_are_refused_meanwhile_and_another_removal_waits(stage: Stage, other: Neighbour) -> None:
     other.deploy("stubborn", stop={"timeout": "50s"})
     with other.meanwhile("remove") as removing:

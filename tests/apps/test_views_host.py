@@ -7,6 +7,8 @@ import re
 from datetime import datetime
 from typing import Any
 
+import pytest
+
 from tests.host.stage import APP, APP_FILE, INSTANCES, Json, Stage
 
 TIME = "time"
@@ -105,6 +107,7 @@ def test_each_event_is_a_line_and_finished_is_the_last(stage: Stage) -> None:
     assert_shape(events[-1], {"result": str, "reason": str, "generation": int, "replaced": list, "adopted": list})
 
 
+@pytest.mark.thorough
 def test_units_diff_shows_what_apply_would_change(stage: Stage) -> None:
     stage.configure(release=stage.release("v1"))
     new = stage.deployd("units", APP, "--diff").stdout
@@ -138,6 +141,7 @@ def test_units_diff_shows_what_apply_would_change(stage: Stage) -> None:
     assert body[1:] == [f'-DEPLOYD_RELEASE="{old}"', f'+DEPLOYD_RELEASE="{new}"', f"-{old}", f"+{new}"]
 
 
+@pytest.mark.thorough
 def test_the_journal_has_a_rollout_with_its_fields(stage: Stage) -> None:
     stage.deploy("v1")
     stage.journal.restart()
@@ -153,6 +157,7 @@ def test_the_journal_has_a_rollout_with_its_fields(stage: Stage) -> None:
     assert "Subject: " in explained
 
 
+@pytest.mark.thorough
 def test_systemctl_status_of_the_app_shows_its_rollouts(stage: Stage) -> None:
     stage.deploy("v1")
     assert stage.rollout(stage.release("v2")).result == "succeeded"
@@ -161,6 +166,7 @@ def test_systemctl_status_of_the_app_shows_its_rollouts(stage: Stage) -> None:
         assert f"{APP}: rollout of generation 2 succeeded" in stage.machine.run(command).stdout, command
 
 
+@pytest.mark.thorough
 def test_check_accepts_a_valid_file(stage: Stage) -> None:
     stage.configure(release=stage.release("v1"))
     done = stage.deployd("check", APP)
@@ -189,6 +195,7 @@ def test_plan_and_apply_say_what_the_app_file_changes(stage: Stage) -> None:
     assert "changed key" not in stage.deployd("status", APP).stdout
 
 
+@pytest.mark.thorough
 def test_status_says_that_the_link_leads_elsewhere_and_that_the_file_is_invalid(stage: Stage) -> None:
     stage.machine.run(["ln", "-sfn", stage.release("v1"), "/srv/current"])
     stage.configure(release="/srv/current")

@@ -56,6 +56,7 @@ drain_wait = "2s"
 """HAProxy checks every 100 ms; the rest is for a machine that is busy."""
 
 
+@pytest.mark.thorough
 def test_each_host_is_drained_around_its_rollout(behind: Site) -> None:
     one, *_ = behind.stages
     for stage in behind.stages:

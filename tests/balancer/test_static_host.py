@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.balancer.haproxy import NO_NEW, UP
 from tests.balancer.site import command, site
 from tests.host.fixtures import MachineFactory
@@ -9,6 +11,8 @@ from tests.host.machine import Machine
 from tests.host.root import HostRoot
 from tests.host.stage import APP
 from tests.servers.packages import debian_packages, unpack
+
+pytestmark = pytest.mark.thorough
 
 CHECK = "option httpchk GET /up\nhttp-check disable-on-404"
 CHECK_PORT = 8081

@@ -28,6 +28,7 @@ def offline() -> None:
     openloop.build()
 
 
+@pytest.mark.thorough
 def test_a_cell_is_measured_with_each_method(machine: Machine, offline: None) -> None:
     """And nothing of it is left on the host."""
     results = Results()

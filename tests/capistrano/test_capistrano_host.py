@@ -86,6 +86,7 @@ def test_a_deployment_goes_from_host_to_host_and_a_bad_one_comes_back(
     assert [line for line in shown.splitlines() if line in web_hosts] == list(web_hosts), shown
 
 
+@pytest.mark.thorough
 def test_root_installs_starts_and_stops_and_others_do_not(stage: Stage, host_root: HostRoot, tmp_path: Path) -> None:
     prepare(stage, debian_packages(host_root, SSHD))
     cap = capistrano({"web1": stage}, tmp_path)

@@ -33,6 +33,7 @@ def tree(stage: Stage, *directories: str) -> set[str]:
 # ---- one rollout at a time
 
 
+@pytest.mark.thorough
 def test_a_second_rollout_is_refused(stage: Stage) -> None:
     stage.deploy("v1")
     with stage.begin("rollout", "--release", stage.release("v2", barrier=True)) as begun:
@@ -68,6 +69,7 @@ def test_abort_rolls_back(stage: Stage) -> None:
         assert refused(stage, verb, APP) == "no rollout of demo is under way"
 
 
+@pytest.mark.thorough
 def test_interrupting_the_command_leaves_the_rollout_running(stage: Stage) -> None:
     stage.deploy("v1")
     with stage.begin("rollout", "--release", stage.release("v2", barrier=True)) as begun:
@@ -80,6 +82,7 @@ def test_interrupting_the_command_leaves_the_rollout_running(stage: Stage) -> No
     stage.machine.wait_for(lambda: stage.history()[0]["result"] == "succeeded", what="the rollout's end")
 
 
+@pytest.mark.thorough
 def test_no_block_returns_at_once(stage: Stage) -> None:
     stage.deploy("v1")
     done = stage.deployd("rollout", APP, "--release", stage.release("v2", boot=0.3), "--no-block")
@@ -109,22 +112,26 @@ def test_a_broken_app_file_stops_rollouts_and_nothing_else(stage: Stage) -> None
     assert stage.rollout(stage.release("v2")).result == "succeeded"
 
 
+@pytest.mark.thorough
 def test_a_release_that_is_not_there_is_refused(stage: Stage) -> None:
     stage.deploy("v1")
     assert "/srv/demo/v9" in refused(stage, "rollout", APP, "--release", "/srv/demo/v9")
     assert len(stage.history()) == 1
 
 
+@pytest.mark.thorough
 def test_an_unknown_app_exits_with_4(stage: Stage) -> None:
     for verb in ("status", "history", "rollout", "apply", "plan", "units", "check", "logs", "abort", "remove"):
         assert "nope" in refused(stage, verb, "nope", status=4), verb
 
 
+@pytest.mark.thorough
 def test_wrong_usage_exits_with_2(stage: Stage) -> None:
     for argv in (["rollout"], ["scale", APP], ["status", "--no-such-option"], ["no-such-command"]):
         assert stage.deployd(*argv).returncode == 2, argv
 
 
+@pytest.mark.thorough
 def test_a_daemon_that_cannot_be_started_exits_with_5(stage: Stage) -> None:
     stage.deploy("v1")
     stage.machine.run(["systemctl", "mask", "--runtime", "--now", "deployd"])
@@ -151,6 +158,7 @@ def test_anyone_may_query_and_only_root_may_change(stage: Stage) -> None:
 # ---- files of others
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("unit", [f"{APP}.socket", f"{APP}.service", f"{APP}@.service"])
 def test_a_unit_that_deployd_did_not_write_is_never_replaced(stage: Stage, unit: str) -> None:
     theirs = "[Unit]\nDescription=Mine\n[Service]\nExecStart=/bin/true\n"
@@ -162,6 +170,7 @@ def test_a_unit_that_deployd_did_not_write_is_never_replaced(stage: Stage, unit:
     assert tree(stage, UNITS) == before
 
 
+@pytest.mark.thorough
 def test_drop_ins_of_the_administrator_are_honoured(stage: Stage) -> None:
     stage.deploy("v1")
     stage.machine.write(DROP_IN, "[Service]\nEnvironment=DROPPED=in\n")
@@ -191,6 +200,7 @@ def test_remove_deletes_what_was_generated_and_nothing_else(stage: Stage) -> Non
     assert stage.deploy("v1").generation == 1
 
 
+@pytest.mark.thorough
 def test_remove_works_without_the_app_file(stage: Stage) -> None:
     stage.deploy("v1")
     stage.machine.path(APP_FILE).unlink()
@@ -199,6 +209,7 @@ def test_remove_works_without_the_app_file(stage: Stage) -> None:
     refused(stage, "status", APP, status=4)
 
 
+@pytest.mark.thorough
 def test_the_command_works_with_a_closed_pipe(stage: Stage) -> None:
     """`deployd status | head -1` is not an error."""
     stage.deploy("v1")
@@ -210,6 +221,7 @@ def test_the_command_works_with_a_closed_pipe(stage: Stage) -> None:
         process.wait(DEADLINE)
 
 
+@pytest.mark.thorough
 def test_check_names_every_file(stage: Stage) -> None:
     stage.configure(release=stage.release("v1"))
     stage.machine.write(str(Path(APP_FILE).with_name("other.toml")), "listen = []\n")

@@ -46,6 +46,7 @@ def test_each_line_begins_with_its_instance_and_generation(stage: Stage, logged:
     assert len(logged("-n", "3")) == 3
 
 
+@pytest.mark.thorough
 def test_a_rollout_says_each_thing_once(stage: Stage, logged: Logged) -> None:
     stage.deploy("v1", instances=1)
     assert stage.rollout(stage.release("v2")).result == "succeeded"
@@ -71,6 +72,7 @@ def test_a_failed_release_has_its_reason_in_one_line(stage: Stage, logged: Logge
     assert lines[-1] == "deployd gen 2 | rollout of generation 2 rolled-back, generation 1 is live"
 
 
+@pytest.mark.thorough
 def test_a_crash_is_one_message_of_systemd(stage: Stage, logged: Logged) -> None:
     stage.deploy("v1", instances=1)
     before = stage.pid(1)
@@ -83,6 +85,7 @@ def test_a_crash_is_one_message_of_systemd(stage: Stage, logged: Logged) -> None
     assert [line.partition(",")[0] for line in said[1:]] == ["Scheduled restart job"]
 
 
+@pytest.mark.thorough
 def test_the_journal_of_the_app_unit_has_what_deployd_says(stage: Stage) -> None:
     stage.deploy("v1")
     stage.machine.run(["journalctl", "--sync"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.host.stage import APP, INSTANCES, Stage
 
 HOW = f"continue with: deployd resume {APP}; or roll back with: deployd abort {APP}"
@@ -28,6 +30,7 @@ def test_a_failed_rollout_is_explained(stage: Stage) -> None:
     assert words[0].strip() in {line.strip() for line in journal}
 
 
+@pytest.mark.thorough
 def test_the_command_waits_for_a_paused_rollout_and_says_how_to_continue(stage: Stage) -> None:
     stage.deploy("v1", rollout={"pause_after": [2]})
     release = stage.release("v2")
@@ -51,6 +54,7 @@ def test_the_command_waits_for_a_paused_rollout_and_says_how_to_continue(stage: 
         assert begun.end().result == "succeeded"
 
 
+@pytest.mark.thorough
 def test_an_abort_can_be_waited_for(stage: Stage) -> None:
     stage.deploy("v1")
     assert stage.deployd("rollout", APP, "--release", stage.release("v2", barrier=True), "--no-block").returncode == 0

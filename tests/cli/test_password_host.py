@@ -94,6 +94,7 @@ def test_the_right_password_allows_the_change(session: Stage) -> None:
     assert session.machine.run(["pgrep", "pkttyagent"], check=False).stdout == "", "the agent ends with the command"
 
 
+@pytest.mark.thorough
 def test_interrupting_the_prompt_leaves_neither_change_nor_agent(session: Stage) -> None:
     with Terminal(session.machine, f"deployd scale {APP} 2") as terminal:
         terminal.read_until_asked()
@@ -103,6 +104,7 @@ def test_interrupting_the_prompt_leaves_neither_change_nor_agent(session: Stage)
     assert session.machine.run(["pgrep", "pkttyagent"], check=False).stdout == ""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("command", [f"--no-ask-password scale {APP} 2", f"scale {APP} 2 --no-ask-password"])
 def test_no_password_is_asked_for_if_that_is_not_wanted(session: Stage, command: str) -> None:
     with Terminal(session.machine, f"deployd {command}") as terminal:

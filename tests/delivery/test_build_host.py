@@ -92,6 +92,7 @@ def test_a_build_that_fails_leaves_nothing_and_is_tried_anew(stage: Stage) -> No
     assert stage.get()["version"] == "v2"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
 def test_a_build_that_is_cut_off_is_cleaned_up_and_one_at_a_time_runs(stage: Stage, how: signal.Signals) -> None:
     prepare(stage)
@@ -129,6 +130,7 @@ def deploy_other(stage: Stage) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.thorough
 def test_a_user_who_may_roll_out_may_build_but_never_as_root(stage: Stage) -> None:
     prepare(stage)
     deploy(stage, "v1")

@@ -8,6 +8,8 @@ import shutil
 import tarfile
 from collections.abc import Mapping
 
+import pytest
+
 from tests.attacks.service import allow
 from tests.host.stage import APP, RELEASES, Stage
 
@@ -44,6 +46,7 @@ def test_an_archive_is_unpacked_rolled_out_and_linked(stage: Stage) -> None:
     assert len(stage.history()[0]["adopted"]) == 2
 
 
+@pytest.mark.thorough
 def test_a_bad_release_is_out_of_use_and_the_link_stays(stage: Stage) -> None:
     stage.deploy("v1", instances=2)
     stage.machine.path("/srv/bad.tar.gz").write_bytes(packed(stage, "bad", mode="crash"))
@@ -90,6 +93,7 @@ def test_an_app_file_says_where_releases_go_what_they_share_and_how_many_stay(st
     assert "leads elsewhere" not in applied.stderr + applied.stdout
 
 
+@pytest.mark.thorough
 def test_a_user_who_may_roll_out_needs_no_other_right(stage: Stage) -> None:
     stage.deploy("v1", instances=2)
     stage.machine.run(["sh", "-c", "id alice || useradd --create-home alice"])
@@ -107,6 +111,7 @@ def test_a_user_who_may_roll_out_needs_no_other_right(stage: Stage) -> None:
     assert stage.get()["version"] == "v2"
 
 
+@pytest.mark.thorough
 def test_a_full_disk_leaves_nothing(stage: Stage) -> None:
     stage.deploy("v1", instances=2)
     stage.machine.run(["install", "-d", "/srv/small"])

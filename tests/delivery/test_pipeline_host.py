@@ -8,9 +8,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.attacks.service import read_rules
 from tests.delivery import sshd
 from tests.host.stage import APP, RELEASES, Stage
+
+pytestmark = pytest.mark.thorough
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 HOME = f"/srv/{APP}"

@@ -9,6 +9,8 @@ import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import pytest
+
 from tests.host.root import CHECKOUT, HostRoot
 
 SHORT = ["--rate", "60", "--keepalive", "4", "--boot", "0.1", "--gate", "1.5", "--steady", "0.5"]
@@ -51,6 +53,7 @@ def test_the_demonstration_loses_no_request(host_root: HostRoot) -> None:
     assert whole[2] == f"{found['requests']:,}"
 
 
+@pytest.mark.thorough
 def test_the_steered_demonstration_reaches_the_requested_share(host_root: HostRoot, tmp_path: Path) -> None:
     """With fewer connections, and more time for the last bad response, for busy machines."""
     picture = tmp_path / "demo.svg"

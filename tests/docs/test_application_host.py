@@ -6,11 +6,15 @@ import json
 import subprocess
 from typing import Any
 
+import pytest
+
 from tests.attacks.service import read_rules
 from tests.delivery import sshd
 from tests.docs.walk import Saved, steps
 from tests.host.machine import Machine
 from tests.host.stage import Stage
+
+pytestmark = pytest.mark.thorough
 
 REPOSITORY = "/srv/git/shop"
 GIT = f"git -C {REPOSITORY} -c user.name=x -c user.email=x@example.org"

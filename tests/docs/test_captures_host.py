@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.docs.captures import PICTURES, shown, take
 from tests.docs.typed import normal
+
+pytestmark = pytest.mark.thorough
 
 CAPTURES = Path(__file__).resolve().parents[2] / "docs/captures"
 

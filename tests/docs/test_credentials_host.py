@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.host.stage import APP, Stage
 
 SECRET, STORED = "/etc/demo.secret", "/etc/credstore/database"
@@ -31,6 +33,7 @@ def test_no_request_fails_while_a_credential_is_renewed(stage: Stage) -> None:
     assert not record.failed, record.by_outcome()
 
 
+@pytest.mark.thorough
 def test_the_credential_store_needs_a_restart_and_import_a_newer_systemd(stage: Stage) -> None:
     stage.configure(release=stage.release("v1"), instances=2, service={"ImportCredential": "data*"})
     stage.machine.run(["mkdir", "-p", "-m", "700", "/etc/credstore"])

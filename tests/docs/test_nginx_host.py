@@ -57,6 +57,7 @@ def fetched(machine: Machine, url: str, *options: str) -> str:
     return machine.run(["curl", "-sS", "--cacert", CERTIFICATE, *names, *options, url], check=False).stdout
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("keepalive", [False, True], ids=["new", "kept"])
 def test_no_request_fails_behind_nginx(own_stage: Stage, keepalive: bool) -> None:
     stage, machine = own_stage, own_stage.machine

@@ -52,6 +52,7 @@ def test_a_rollout_under_load_fails_no_request(stage: Stage, language: str) -> N
     assert {ran.generation for ran in stage.invocations().values()} == {2}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("language", readme.FILES)
 def test_a_request_is_finished_after_sigterm(stage: Stage, language: str) -> None:
     """One that was accepted and has not arrived whole when the signal comes. Then the program exits with success."""

@@ -9,6 +9,7 @@ from tests.docs.typed import normal
 from tests.docs.walk import SAVE, Saved, steps
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("page", ["tutorial.md", "application.md", "credentials.md"])
 def test_the_page_prints_what_it_says(page: str) -> None:
     """All but times, dates and process IDs is compared, blanks between columns aside."""

@@ -16,6 +16,7 @@ APPS = "/etc/deployd/apps"
 MANY = 3_000
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
 def test_an_attack_by_files_fails(stage: Stage, attack: Callable[[Stage], str]) -> None:
     assert attack(stage) == ""
@@ -46,6 +47,7 @@ def test_an_app_file_that_others_can_write_is_refused_with_advice(stage: Stage) 
     assert stage.deployd("check", APP).returncode == 0
 
 
+@pytest.mark.thorough
 def test_odd_names_and_many_files_do_no_harm(stage: Stage) -> None:
     stage.deploy("v1")
     machine = stage.machine

@@ -73,6 +73,7 @@ def test_a_release_goes_from_host_to_host_and_a_bad_one_stops_and_is_taken_back(
     assert outcomes == [None, "halted", "done"]
 
 
+@pytest.mark.thorough
 def test_the_fleet_takes_itself_back_and_a_missing_release_is_named(site: Site) -> None:
     before = site.versions()
     site.release("v4")
@@ -120,6 +121,7 @@ def test_a_killed_agent_and_a_cut_cable_change_nothing(site: Site) -> None:
     assert [len([row for row in stage.history() if row["release"].endswith("/v6")]) for stage in site.stages] == [1] * 3
 
 
+@pytest.mark.thorough
 def test_a_host_that_loses_power_holds_up_the_fleet_until_it_is_back(site: Site) -> None:
     site.release("v7")
     site.stages[1].release("v7", boot=SLOW)
@@ -132,6 +134,7 @@ def test_a_host_that_loses_power_holds_up_the_fleet_until_it_is_back(site: Site)
     assert (ended.status, site.versions()) == (0, ["v7"] * 3), ended
 
 
+@pytest.mark.thorough
 def test_the_fleet_continues_without_a_host_whose_slot_is_released(site: Site) -> None:
     site.release("v8")
     site.stages[2].release("v8", boot=SLOW)

@@ -34,6 +34,7 @@ def _all_capabilities_again(machine: Machine) -> Iterator[None]:
     with_all(machine)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("capability", "reason"), [("CAP_BPF", NO_BPF), ("CAP_SYS_PTRACE", NO_PTRACE)], ids=["no-bpf", "no-ptrace"]
 )
@@ -56,6 +57,7 @@ def test_an_app_is_deployed_with_one_shared_socket(stage: Stage, capability: str
     assert "--canary N" in refused.stderr
 
 
+@pytest.mark.thorough
 def test_the_shared_socket_stays_until_the_next_rollout(stage: Stage) -> None:
     without(stage.machine, "CAP_BPF")
     stage.deploy("v1", routing="steered")
@@ -90,6 +92,7 @@ def test_an_app_with_sockets_of_its_own_is_served_without_capabilities(stage: St
     assert stage.get("/env")["environment"]["DEPLOYD_GENERATION"] == "2"
 
 
+@pytest.mark.thorough
 def test_an_app_with_sockets_of_its_own_is_served_after_a_reboot_without_capabilities(own_stage: Stage) -> None:
     own_stage.deploy("v1", routing="steered")
     without(own_stage.machine, "CAP_BPF")

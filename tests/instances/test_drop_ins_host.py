@@ -115,6 +115,7 @@ def drop_in(stage: Stage, text: str, of: str = "@") -> None:
     stage.machine.write(f"/etc/systemd/system/{APP}{of}.service.d/x.conf", f"[Service]\n{text}")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("text", DROP_INS.values(), ids=DROP_INS)
 def test_all_commands_get_the_settings_of_an_instance(stage: Stage, text: str) -> None:
     """Also in a first deployment, when only the drop-in is installed."""
@@ -139,6 +140,7 @@ def test_all_commands_get_the_settings_of_an_instance(stage: Stage, text: str) -
         assert later["before"]["environment"] == {"OF_DROP_IN": "1", "OF_FILE": "2"}
 
 
+@pytest.mark.thorough
 def test_a_changed_app_file_applies_to_its_own_hooks(stage: Stage) -> None:
     """The settings are those of the new generation, although its units are not installed yet."""
     reporting(stage, "v1", user="www-data", group="adm")
@@ -156,6 +158,7 @@ def test_a_changed_app_file_applies_to_its_own_hooks(stage: Stage) -> None:
     assert seen["before"]["account"][0] == 33
 
 
+@pytest.mark.thorough
 def test_a_probe_runs_with_the_drop_ins_of_its_own_instance(stage: Stage) -> None:
     clear(stage)
     drop_in(stage, "User=www-data\n")
@@ -167,6 +170,7 @@ def test_a_probe_runs_with_the_drop_ins_of_its_own_instance(stage: Stage) -> Non
     assert [seen[kind]["account"][0] for kind in ("before", "probe")] == [33, 1]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

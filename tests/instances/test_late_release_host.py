@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.host.stage import APP, Stage
 from tests.sample_apps.release import make_release
+
+pytestmark = pytest.mark.thorough
 
 MOUNT = "/srv/late"
 KEPT = "/srv/kept"

@@ -6,9 +6,13 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from deployd.model.remedies import OTHER_LISTENER
 from tests.host.stage import APP, DEADLINE, Stage
 from tests.sample_apps.release import app_file
+
+pytestmark = pytest.mark.thorough
 
 READY = """\
 import os, signal, socket, sys, time

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 
+import pytest
+
 from tests.host.network import Connection
 from tests.host.stage import APP, INSTANCES, PORT, RELEASES, Stage
 from tests.host.unit_journal import What
@@ -66,6 +68,7 @@ def kept(stage: Stage, opened: ExitStack) -> dict[int, list[Connection]]:
     return found
 
 
+@pytest.mark.thorough
 def test_idle_connections_do_not_keep_instances_from_standby(stage: Stage) -> None:
     """They end in standby, where no rollout waits for them, and are closed as by a server: clients see the end."""
     stage.deploy("v1", routing="steered", rollout=STANDBY)
@@ -90,6 +93,7 @@ def test_idle_connections_do_not_keep_instances_from_standby(stage: Stage) -> No
     assert {n: ran.invocation for n, ran in after.items()} == {n: ran.invocation for n, ran in first.items()}
 
 
+@pytest.mark.thorough
 def test_an_instance_with_a_request_in_flight_is_stopped_and_finishes_it(stage: Stage) -> None:
     stage.deploy("v1", routing="steered", rollout=STANDBY)
     with ExitStack() as opened:
@@ -102,6 +106,7 @@ def test_an_instance_with_a_request_in_flight_is_stopped_and_finishes_it(stage: 
     stage.machine.wait_for(lambda: number not in stage.status()["standby"]["instances"], what="the end of its record")
 
 
+@pytest.mark.thorough
 def test_a_refused_rollback_returns_instances_to_standby(stage: Stage) -> None:
     """They are thawed before the rollback is checked."""
     deploy_two(stage)
@@ -126,6 +131,7 @@ def test_a_killed_daemon_finds_its_standby_instances(stage: Stage) -> None:
     assert after["until"][:19] == before["until"][:19]
 
 
+@pytest.mark.thorough
 def test_standby_ends_at_its_time_limit(stage: Stage) -> None:
     deploy_two(stage, standby="2s")
     stage.machine.wait_for(lambda: stage.status()["standby"] is None, what="standby to end")
@@ -134,6 +140,7 @@ def test_standby_ends_at_its_time_limit(stage: Stage) -> None:
     assert stage.rollout(stage.release("v3")).result == "succeeded"
 
 
+@pytest.mark.thorough
 def test_the_next_rollout_replaces_standby(stage: Stage) -> None:
     deploy_two(stage)
     assert stage.rollout(stage.release("v3")).result == "succeeded"
@@ -141,6 +148,7 @@ def test_the_next_rollout_replaces_standby(stage: Stage) -> None:
     assert {item["generation"] for item in stage.status()["instances"]} == {2, 3}
 
 
+@pytest.mark.thorough
 def test_the_record_of_an_instance_killed_in_standby_is_removed(stage: Stage) -> None:
     """As by the OOM killer. It has no pin, so the old release does not serve again."""
     deploy_two(stage)
@@ -153,6 +161,7 @@ def test_the_record_of_an_instance_killed_in_standby_is_removed(stage: Stage) ->
     assert {item["release"] for item in stage.status()["instances"]} == {"/srv/demo/v1"}
 
 
+@pytest.mark.thorough
 def test_stopping_the_app_stops_standby_instances(stage: Stage) -> None:
     deploy_two(stage)
     stage.machine.run(["systemctl", "stop", f"{APP}.service"])
@@ -160,12 +169,14 @@ def test_stopping_the_app_stops_standby_instances(stage: Stage) -> None:
         stage.machine.wait_unit(f"{APP}@{number}.service", "inactive")
 
 
+@pytest.mark.thorough
 def test_an_app_with_a_watchdog_has_no_standby(stage: Stage) -> None:
     stage.deploy("v1", routing="steered", rollout=STANDBY, service={"WatchdogSec": "1h"})
     assert stage.rollout(stage.release("v2")).result == "succeeded"
     assert stage.status()["standby"] is None
 
 
+@pytest.mark.thorough
 def test_after_a_reboot_the_new_generation_serves_without_standby(own_stage: Stage) -> None:
     """Replaced instances must not start at boot."""
     deploy_two(own_stage)
@@ -188,6 +199,7 @@ def test_after_a_reboot_the_new_generation_serves_without_standby(own_stage: Sta
     assert own_stage.get()["version"] == "v1"
 
 
+@pytest.mark.thorough
 def test_standby_does_not_keep_a_dropped_address_open(stage: Stage) -> None:
     stage.deploy("v1", routing="steered", rollout=STANDBY, listen=["127.0.0.1:8080", "127.0.0.1:8081"])
     stage.configure(listen=["127.0.0.1:8080"])

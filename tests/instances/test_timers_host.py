@@ -88,6 +88,7 @@ def test_it_runs_the_live_release(own: Stage) -> None:
     assert timer(stage)["generation"] == 3
 
 
+@pytest.mark.thorough
 def test_it_runs_at_its_times_while_the_app_is_up(stage: Stage) -> None:
     deploy(stage, schedule=["*:*:*", "*-01-01"])
     stage.machine.wait_for(lambda: len(lines(stage)) > 1, timeout=DEADLINE, what="two runs")
@@ -108,6 +109,7 @@ def test_it_runs_at_its_times_while_the_app_is_up(stage: Stage) -> None:
     assert list(stage.machine.path(UNITS).rglob("demo:*")) == []
 
 
+@pytest.mark.thorough
 def test_a_run_that_takes_long_ends_as_it_would(stage: Stage) -> None:
     deploy(stage)
     machine = stage.machine
@@ -149,6 +151,7 @@ def test_a_failed_run_is_shown(stage: Stage) -> None:
     assert stage.status()["ready"] == INSTANCES
 
 
+@pytest.mark.thorough
 def test_a_run_ends_with_the_app_and_not_with_a_restart_of_it(stage: Stage) -> None:
     deploy(stage)
     stage.machine.write(f"{SAID}/wait", "")
@@ -179,6 +182,7 @@ def test_nothing_is_left_of_it(stage: Stage) -> None:
     assert stage.machine.run(listed).stdout == ""
 
 
+@pytest.mark.thorough
 def test_its_command_can_be_run_now(stage: Stage) -> None:
     deploy(stage, service={"LimitNOFILE": 333})
     stage.machine.write(f"{SAID}/status", "3")
@@ -207,6 +211,7 @@ def test_its_command_can_be_run_now(stage: Stage) -> None:
     stage.machine.wait_for(lambda: len(lines(stage)) == 4, timeout=DEADLINE, what="the run that waited")
 
 
+@pytest.mark.thorough
 def test_secrets_are_those_of_the_generation(stage: Stage) -> None:
     """Environment file and credential are of the generation, and only the timer has its credential."""
     script = f'#!/bin/sh\necho "$SECRET $(cat "$CREDENTIALS_DIRECTORY/key")" >> {SAID}/lines\n'
@@ -238,6 +243,7 @@ def test_secrets_are_those_of_the_generation(stage: Stage) -> None:
     assert not [value for value in ("old", "first") if f"={value}" in shown or f'"{value}' in shown]
 
 
+@pytest.mark.thorough
 def test_with_process_types_it_follows_the_whole_app(stage: Stage) -> None:
     good, bad = "#!/bin/sh\nexec sleep 1000\n", "#!/bin/sh\nexit 1\n"
     stage.machine.run(["install", "-d", "-m", "777", SAID])

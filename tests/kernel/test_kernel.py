@@ -37,6 +37,7 @@ def test_linux_6_1_steers_with_cap_bpf_alone(kernel: Kernel) -> None:
     assert "skipped" not in outcome.output
 
 
+@pytest.mark.thorough
 @on_x86
 @pytest.mark.timeout(DEADLINE + 60)
 def test_what_fails_in_a_guest_fails_here(kernel: Kernel) -> None:
@@ -47,6 +48,7 @@ def test_what_fails_in_a_guest_fails_here(kernel: Kernel) -> None:
     assert int(outcome.output.partition("CapEff:")[2].split()[0], 16) == 1 << 39
 
 
+@pytest.mark.thorough
 @on_x86
 def test_a_guest_that_does_not_end_is_killed(kernel: Kernel) -> None:
     with pytest.raises(KernelError, match=r"did not end as it should: it was not done after 1 s"):

@@ -70,6 +70,7 @@ def test_load_balancers_see_a_drain_and_clients_do_not(served: Stage) -> None:
     assert stage.machine.path(f"/proc/{service['MainPID']}").stat().st_uid != 0
 
 
+@pytest.mark.thorough
 def test_the_answer_needs_no_daemon(served: Stage) -> None:
     stage = served
     stage.deploy("v1")
@@ -90,6 +91,7 @@ def test_the_answer_needs_no_daemon(served: Stage) -> None:
     assert codes(stage) == ("200", "200"), "a removed app leaves no drain"
 
 
+@pytest.mark.thorough
 def test_only_who_may_drains(served: Stage) -> None:
     stage = served
     stage.deploy("v1", instances=1)

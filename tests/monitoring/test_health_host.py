@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.host.stage import APP, APP_FILE, Stage
 
 AGENT = "nobody"
@@ -50,6 +52,7 @@ def test_a_check_follows_the_app(stage: Stage) -> None:
     assert json.loads(stage.deployd("health", "--json", user=AGENT).stdout)["state"] == "CRITICAL"
 
 
+@pytest.mark.thorough
 def test_without_an_answer_the_state_is_unknown_and_no_daemon_is_started(stage: Stage) -> None:
     assert checked(stage, "other") == (3, f"UNKNOWN - there is no app other: {NONE}\n")
     stage.machine.run(["systemctl", "stop", "deployd"])

@@ -76,6 +76,7 @@ def test_a_scrape_follows_rollouts(served: Stage) -> None:
     assert stage.machine.path(f"/proc/{service['MainPID']}").stat().st_uid != 0
 
 
+@pytest.mark.thorough
 def test_a_scrape_while_the_daemon_is_down_says_so_and_does_not_start_it(served: Stage) -> None:
     served.machine.run(["systemctl", "stop", "deployd"])
     assert scraped(served) == {"deployd_up": 0}
@@ -83,6 +84,7 @@ def test_a_scrape_while_the_daemon_is_down_says_so_and_does_not_start_it(served:
     assert scraped(served)["deployd_up"] == 1
 
 
+@pytest.mark.thorough
 def test_the_administrator_chooses_the_address(served: Stage) -> None:
     stage = served
     stage.machine.run(["systemctl", "stop", "deployd-metrics.socket"])
@@ -98,6 +100,7 @@ def test_the_administrator_chooses_the_address(served: Stage) -> None:
     assert answer.endswith("# EOF\n")
 
 
+@pytest.mark.thorough
 def test_the_textfile_is_written_whole_or_not_at_all(stage: Stage) -> None:
     stage.deploy("v1", instances=1)
     directory = stage.machine.path("/srv/textfile")

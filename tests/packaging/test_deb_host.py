@@ -46,6 +46,7 @@ def results(stage: Stage) -> list[tuple[int, str]]:
     return [(item["generation"], item["result"]) for item in stage.history()]
 
 
+@pytest.mark.thorough
 def test_the_page_of_cockpit_is_a_package_of_its_own(package: Path) -> None:
     (other,) = package.parent.glob("cockpit-deployd_*_all.deb")
 
@@ -90,6 +91,7 @@ def test_the_package_is_installed_used_and_purged(machine: Machine) -> None:
     assert machine.path(f"/etc/deployd/apps/{APP}.toml").exists(), "the administrator's own file stays"
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(600)
 def test_upgrades_and_downgrades_in_mid_rollout_lose_no_request_and_no_history(
     machine: Machine, package: Path, tmp_path: Path
@@ -109,6 +111,7 @@ def test_upgrades_and_downgrades_in_mid_rollout_lose_no_request_and_no_history(
     assert results(stage) == SUCCEEDED
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(600)
 def test_a_downgrade_to_an_earlier_schema_version_refuses_the_history_until_it_is_repaired(
     machine: Machine, package: Path, tmp_path: Path

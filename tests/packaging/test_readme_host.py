@@ -17,6 +17,8 @@ from tests.host.stage import INSTANCES, Stage
 from tests.host.steered import unharmed
 from tests.packaging.archive import archive, use
 
+pytestmark = pytest.mark.thorough
+
 SOURCE = "/usr/local/src/deployd"
 COPY = "tar --create --exclude=__pycache__ --exclude='./.*' --exclude=./dist . | tar --extract --directory \"$1\""
 TYPED = 600.0

@@ -38,6 +38,7 @@ def test_the_version_is_that_of_the_project() -> None:
     assert f"\nVersion: {project_version()}\n" in SPEC.read_text()
 
 
+@pytest.mark.thorough
 def test_it_has_what_is_installed_everywhere(files: set[str]) -> None:
     command = [str(CHECKOUT / "packaging/install"), "--list", "--command", "deployd"]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()

@@ -19,6 +19,8 @@ from tests.host.stage import INSTANCES, Stage
 from tests.host.steered import unharmed
 from tests.packaging import deb
 
+pytestmark = pytest.mark.thorough
+
 MODULES = ("python3-dbus-next", "python3-jinja2", "python3-prometheus-client", "python3-systemd", "python3-typer")
 RPM = ("rpm", "--nodeps")  # its database knows nothing of Debian's packages
 

@@ -72,6 +72,7 @@ def body(stage: Stage) -> str:
     return answer.partition(b"\r\n\r\n")[2].decode()
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.preset)
 def test_init_check_apply(stage: Stage, case: Case) -> None:
     if case.needs and not (INTEGRATIONS / case.needs).is_file():
@@ -96,6 +97,7 @@ def test_init_check_apply(stage: Stage, case: Case) -> None:
     assert second in body(stage)
 
 
+@pytest.mark.thorough
 def test_a_procfile_is_the_whole_app(stage: Stage) -> None:
     said = f"{RELEASES}/said"
     stage.machine.run(["install", "-d", "-m", "777", said])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.host.private import HTTP
 from tests.host.stage import APP, Stage
 from tests.host.steered import generations, unharmed
@@ -66,6 +68,7 @@ def test_a_program_with_one_socket_that_cannot_notify_is_probed(stage: Stage) ->
     assert generations(stage) == {3}
 
 
+@pytest.mark.thorough
 def test_a_program_that_serves_one_host_only_is_asked_for_it(stage: Stage) -> None:
     settings = {"exec": ["/usr/bin/python3", "one.py"], "routing": "steered", "instances": 1}
     stage.configure(
@@ -80,6 +83,7 @@ def test_a_program_that_serves_one_host_only_is_asked_for_it(stage: Stage) -> No
     assert f'set host in probe: it was asked for "{APP}"' in ended.reason
 
 
+@pytest.mark.thorough
 def test_an_address_that_the_loopback_device_does_not_reach_has_a_private_socket(stage: Stage) -> None:
     stage.machine.run(["ip", "address", "add", "192.0.2.7/32", "dev", "lo"])
     try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.host.private import HTTP, ask
 from tests.host.stage import Stage
 from tests.host.unit_journal import What
@@ -72,6 +74,7 @@ def test_gunicorn_serves_both_and_its_workers_are_probed(stage: Stage) -> None:
     assert all(stopping.at - started.at > 0.5 for started, stopping in zip(changes[::2], changes[1::2], strict=True))
 
 
+@pytest.mark.thorough
 def test_a_server_that_uses_one_socket_uses_the_listening_socket(stage: Stage) -> None:
     """If it used the private one, even only sometimes, it would pass its probe without serving clients."""
     stage.configure(
@@ -92,6 +95,7 @@ def test_a_server_that_uses_one_socket_uses_the_listening_socket(stage: Stage) -
     assert names == {"demo.socket"}
 
 
+@pytest.mark.thorough
 def test_the_private_socket_is_passed_last(stage: Stage) -> None:
     """Checked for many starts, because systemd's own order differs each time."""
     stage.deploy("v1", instances=8, listen=["127.0.0.1:8080", "127.0.0.1:8081"], gate={"probe": HTTP})

@@ -9,6 +9,7 @@ from tests.queues.catalog import CELERY, RQ, SIDEKIQ, Queue
 from tests.queues.proof import Proof
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("queue", [CELERY, RQ, SIDEKIQ], ids=lambda queue: queue.name)
 def test_no_job_is_lost_or_run_twice(own_stage: Stage, queue: Queue) -> None:
     proof = Proof(own_stage, queue)

@@ -58,6 +58,7 @@ def test_a_failed_analysis_rolls_a_canary_back_automatically(stage: Stage) -> No
     nothing_left(stage)
 
 
+@pytest.mark.thorough
 def test_a_canary_with_a_successful_analysis_waits_for_resume(stage: Stage) -> None:
     analysed(stage)
     release = stage.release("v2", files={"bin/ok": YES})
@@ -85,6 +86,7 @@ def test_a_canary_with_a_successful_analysis_waits_for_resume(stage: Stage) -> N
     nothing_left(stage)
 
 
+@pytest.mark.thorough
 def test_the_last_old_instance_serves_until_the_analysis_succeeds(stage: Stage) -> None:
     analysed(stage)
     ended = stage.rollout(stage.release("v2", files={"bin/ok": YES}))
@@ -101,6 +103,7 @@ def test_the_last_old_instance_serves_until_the_analysis_succeeds(stage: Stage) 
     assert runs(stage) >= 1
 
 
+@pytest.mark.thorough
 def test_a_time_out_is_a_failure(stage: Stage) -> None:
     analysed(stage, timeout="1s")
     ended = stage.rollout(stage.release("v2", files={"bin/ok": "#!/bin/sh\nsleep 60\n"}))
@@ -109,6 +112,7 @@ def test_a_time_out_is_a_failure(stage: Stage) -> None:
     nothing_left(stage)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("verb", ["restart", "rollback"])
 def test_a_change_without_a_new_release_is_not_analysed(stage: Stage, verb: str) -> None:
     analysed(stage)
@@ -118,6 +122,7 @@ def test_a_change_without_a_new_release_is_not_analysed(stage: Stage, verb: str)
     assert runs(stage) == before
 
 
+@pytest.mark.thorough
 def test_a_restarted_daemon_runs_the_analysis_again(stage: Stage) -> None:
     analysed(stage)
     wait = f"#!/bin/sh\n[ -e {SAID}/go ] || {{ touch {SAID}/go; sleep 3; }}\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.host.stage import APP, INSTANCES, Stage
 
 FLOOR = 60.0
@@ -54,6 +56,7 @@ def test_boot_times_are_shown_and_set_the_timeout(stage: Stage) -> None:
     assert installed(stage) == "45s"
 
 
+@pytest.mark.thorough
 def test_slow_boots_raise_the_timeout_which_alone_is_no_change_to_apply(stage: Stage) -> None:
     stage.deploy("v1")
     stage.machine.run(["python3", "-c", PAST])

@@ -113,6 +113,7 @@ def test_a_crashing_instance_is_backed_off_and_forgiven(deployed: Stage) -> None
     assert "delays each restart" in machine.run(["journalctl", "-x", f"MESSAGE_ID={MESSAGE_ID}"]).stdout
 
 
+@pytest.mark.thorough
 def test_an_instance_that_systemd_restarts_at_once_does_not_spin(deployed: Stage) -> None:
     """Without RestartSec= the daemon cannot observe the time between a crash and the next start."""
     stage = deployed
@@ -127,6 +128,7 @@ def test_an_instance_that_systemd_restarts_at_once_does_not_spin(deployed: Stage
     assert starts <= LIMIT + 5
 
 
+@pytest.mark.thorough
 def test_a_restarted_daemon_continues(deployed: Stage) -> None:
     stage, machine = deployed, deployed.machine
     break_down(stage, "2", 2)
@@ -142,6 +144,7 @@ def test_a_restarted_daemon_continues(deployed: Stage) -> None:
     assert crashes >= LIMIT + 2
 
 
+@pytest.mark.thorough
 def test_what_ends_without_a_request_runs_again_and_what_is_stopped_by_hand_says_so(stage: Stage) -> None:
     machine = stage.machine
     # systemd would start them again, whatever the app file says, but not with this drop-in.
@@ -168,6 +171,7 @@ def test_what_ends_without_a_request_runs_again_and_what_is_stopped_by_hand_says
     assert stage.status()["ready"] == 2
 
 
+@pytest.mark.thorough
 def test_an_instance_stopped_by_hand_stays_down(deployed: Stage) -> None:
     stage, machine = deployed, deployed.machine
     machine.run(["systemctl", "stop", f"{APP}@1.service"])
@@ -183,6 +187,7 @@ def test_an_instance_stopped_by_hand_stays_down(deployed: Stage) -> None:
     assert (item["state"], item["crashes"], item["retry_at"]) == ("inactive", 0, None)
 
 
+@pytest.mark.thorough
 def test_connections_wait_in_the_socket_while_all_instances_crash(deployed: Stage) -> None:
     stage, machine = deployed, deployed.machine
     every = range(1, INSTANCES + 1)
@@ -221,6 +226,7 @@ def test_a_rollout_does_not_wait_for_an_instance_that_is_kept_down(deployed: Sta
     assert [(item["generation"], item["ready"], item["crashes"]) for item in items] == [(2, True, 0)] * INSTANCES
 
 
+@pytest.mark.thorough
 def test_stopping_the_app_ends_the_crash_loop(deployed: Stage) -> None:
     stage, machine = deployed, deployed.machine
     break_down(stage, "2", 2)
@@ -235,6 +241,7 @@ def test_stopping_the_app_ends_the_crash_loop(deployed: Stage) -> None:
     machine.wait_for(lambda: stage.status()["ready"] == INSTANCES, timeout=DEADLINE, what="all instances")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("mended", [True, False], ids=["mended", "still-broken"])
 def test_a_reboot_starts_instances_that_were_kept_down(machine_factory: MachineFactory, mended: bool) -> None:
     stage = Stage(machine_factory("crashes"))

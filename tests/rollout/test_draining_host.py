@@ -54,6 +54,7 @@ def test_the_next_rollouts_leave_it_alone(stage: Stage, blocked: Blocked) -> Non
     assert stage.status()["ready"] == 2
 
 
+@pytest.mark.thorough
 def test_neither_a_boot_nor_systemd_starts_it_again(stage: Stage, blocked: Blocked) -> None:
     stage.kill(1)
     stage.machine.wait_for(lambda: states(stage) == {2: "ready"}, what="the end of the killed one")
@@ -69,6 +70,7 @@ def test_neither_a_boot_nor_systemd_starts_it_again(stage: Stage, blocked: Block
     assert len(began) == 1, "the boot has not started it"
 
 
+@pytest.mark.thorough
 def test_it_is_asked_to_be_quiet_before_it_is_stopped(stage: Stage) -> None:
     stage.machine.run(["rm", "-f", "/srv/jobs.log"])
     stop = {"quiet": "SIGTSTP", "quiet_for": "1s"}
@@ -81,6 +83,7 @@ def test_it_is_asked_to_be_quiet_before_it_is_stopped(stage: Stage) -> None:
     assert ["begin"] in [line[:1] for line in lines[lines.index(["quiet"]) :]], "SIGTERM came later"
 
 
+@pytest.mark.thorough
 def test_stop_and_remove_wait_for_it(stage: Stage, blocked: Blocked) -> None:
     removal = stage.machine.popen(["deployd", "remove", APP])
     stage.machine.wait_for(lambda: not stage.status()["ready"], what="the end of the other one")

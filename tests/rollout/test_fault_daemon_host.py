@@ -17,6 +17,7 @@ POINTS = {
 DAEMON = "deployd.service"
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("point", POINTS)
 def test_a_killed_daemon_is_restarted_and_finishes(stage: Stage, point: str) -> None:
     def fault(stage: Stage, begun: Begun) -> None:
@@ -27,6 +28,7 @@ def test_a_killed_daemon_is_restarted_and_finishes(stage: Stage, point: str) -> 
     scene.check_succeeded(scene.roll_out(fault))
 
 
+@pytest.mark.thorough
 def test_a_daemon_that_is_killed_repeatedly_finishes(stage: Stage) -> None:
     """Each new daemon is killed again, four times in a row."""
     scene = Scene(stage)
@@ -40,6 +42,7 @@ def test_a_daemon_that_is_killed_repeatedly_finishes(stage: Stage) -> None:
     scene.check_succeeded(begun.end())
 
 
+@pytest.mark.thorough
 def test_a_restarted_daemon_keeps_instances_that_are_done(stage: Stage) -> None:
     scene = Scene(stage)
     begun = stage.begin("rollout", "--release", scene.release)
@@ -51,6 +54,7 @@ def test_a_restarted_daemon_keeps_instances_that_are_done(stage: Stage) -> None:
     scene.check_succeeded(ended)
 
 
+@pytest.mark.thorough
 def test_a_stopped_daemon_continues_when_it_is_started(stage: Stage) -> None:
     def fault(stage: Stage, begun: Begun) -> None:
         begun.until("instance", state="ready")
@@ -89,6 +93,7 @@ def test_a_daemon_killed_during_a_rollback_completes_it(stage: Stage) -> None:
     assert not record.failed, record.summary()
 
 
+@pytest.mark.thorough
 def test_a_daemon_that_hangs_is_killed_by_its_watchdog_and_continues(stage: Stage) -> None:
     machine = stage.machine
     machine.write(f"/run/systemd/system/{DAEMON}.d/watchdog.conf", "[Service]\nWatchdogSec=500ms\n")
@@ -106,6 +111,7 @@ def test_a_daemon_that_hangs_is_killed_by_its_watchdog_and_continues(stage: Stag
     scene.check_succeeded(scene.roll_out(fault))
 
 
+@pytest.mark.thorough
 def test_a_waiting_command_can_be_killed(stage: Stage) -> None:
     """It only watches the rollout, which the daemon carries out."""
     scene = Scene(stage)

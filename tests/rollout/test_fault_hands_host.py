@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shutil
 
+import pytest
+
 from tests.host.faults import BOOT, Scene
 from tests.host.stage import INSTANCES, Begun, Stage
 
 
+@pytest.mark.thorough
 def test_stopping_the_app_aborts_the_rollout_and_the_next_start_is_of_the_old_generation(stage: Stage) -> None:
     release = stage.release("v2", boot=BOOT)
     stage.deploy("v1")
@@ -61,6 +64,7 @@ def test_an_old_instance_may_be_stopped_by_hand(stage: Stage) -> None:
     scene.check_unharmed()
 
 
+@pytest.mark.thorough
 def test_a_new_instance_stopped_by_hand_is_started_again(stage: Stage) -> None:
     def fault(stage: Stage, begun: Begun) -> None:
         done = begun.until("instance", state="ready")["instance"]
@@ -73,6 +77,7 @@ def test_a_new_instance_stopped_by_hand_is_started_again(stage: Stage) -> None:
     scene.check_unharmed()
 
 
+@pytest.mark.thorough
 def test_a_masked_instance_is_not_used(stage: Stage) -> None:
     """It must not be started, and there are other numbers."""
     scene = Scene(stage)
@@ -101,6 +106,7 @@ def test_a_masked_instance_is_not_used(stage: Stage) -> None:
     scene.check_unharmed()
 
 
+@pytest.mark.thorough
 def test_a_release_that_was_removed_before_the_rollout_is_refused(stage: Stage) -> None:
     scene = Scene(stage)
     before = stage.invocations()
@@ -128,6 +134,7 @@ def test_a_release_that_is_removed_during_the_rollout_is_rolled_back(stage: Stag
     scene.check_unharmed()
 
 
+@pytest.mark.thorough
 def test_a_rollout_does_not_need_the_old_release(stage: Stage) -> None:
     def fault(stage: Stage, begun: Begun) -> None:
         begun.until("instance", state="ready")

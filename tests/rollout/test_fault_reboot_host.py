@@ -22,6 +22,7 @@ def units(stage: Stage) -> list[str]:
     return [line.split()[0] for line in stage.machine.run(listing).stdout.splitlines()]
 
 
+@pytest.mark.thorough
 @POWER
 def test_an_app_runs_again_without_the_daemon(stage: Stage, clean: bool) -> None:
     machine = stage.machine
@@ -46,6 +47,7 @@ def test_an_app_runs_again_without_the_daemon(stage: Stage, clean: bool) -> None
     assert stage.rollout("/srv/demo/v1").result == "succeeded"
 
 
+@pytest.mark.sampled
 @POWER
 def test_a_rollout_ends_after_a_reboot(stage: Stage, clean: bool) -> None:
     machine = stage.machine
@@ -91,6 +93,7 @@ def test_a_bad_release_is_rolled_back_after_a_power_cut(stage: Stage) -> None:
     assert set(record.generations()) == {1}
 
 
+@pytest.mark.thorough
 def test_a_stopped_app_starts_with_the_first_connection_after_a_reboot(stage: Stage) -> None:
     """Its units are enabled like those of any service, and start at boot."""
     stage.deploy("v1")

@@ -37,6 +37,7 @@ def make_room(stage: Stage) -> None:
     stage.machine.path(f"{STATE}/ballast").unlink()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["full", "read-only"])
 def test_a_generation_that_cannot_be_written_is_an_error_and_nothing_changes(stage: Stage, kind: str) -> None:
     put_on_small_disk(stage)
@@ -61,6 +62,7 @@ def test_a_generation_that_cannot_be_written_is_an_error_and_nothing_changes(sta
     scene.check_succeeded(stage.rollout(scene.release))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("kind", ["full", "read-only"])
 def test_a_full_or_read_only_disk_pauses_a_rollout_until_it_is_resumed(stage: Stage, kind: str) -> None:
     put_on_small_disk(stage)
@@ -85,6 +87,7 @@ def test_a_full_or_read_only_disk_pauses_a_rollout_until_it_is_resumed(stage: St
     scene.check_succeeded(begun.end())
 
 
+@pytest.mark.thorough
 def test_a_rollout_paused_by_a_full_disk_can_be_aborted_later(stage: Stage) -> None:
     def fault(stage: Stage, begun: Begun) -> None:
         begun.until("instance", state="stopped")
@@ -101,6 +104,7 @@ def test_a_rollout_paused_by_a_full_disk_can_be_aborted_later(stage: Stage) -> N
     scene.check_unharmed()
 
 
+@pytest.mark.thorough
 def test_a_daemon_on_a_read_only_disk_answers_and_changes_nothing(stage: Stage) -> None:
     """It is killed first, so that the last transactions are in the write-ahead log of the database only."""
     machine = stage.machine
@@ -136,6 +140,7 @@ def test_units_that_cannot_be_installed_are_an_error_and_nothing_changes(stage: 
     scene.check_unharmed()
 
 
+@pytest.mark.thorough
 def test_a_first_deployment_that_cannot_install_units_is_an_error(stage: Stage) -> None:
     in_daemon(stage, "mount", "--options=remount,bind,ro", UNITS)
     stage.configure(release=stage.release("v1"))

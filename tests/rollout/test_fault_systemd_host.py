@@ -10,6 +10,7 @@ from tests.host.stage import Begun, Stage
 STEPS = ("starting", "ready", "stopping", "stopped")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("verb", ["daemon-reexec", "daemon-reload"])
 def test_systemd_reloads_at_each_step_of_a_rollout(stage: Stage, verb: str) -> None:
     def fault(stage: Stage, begun: Begun) -> None:
@@ -23,6 +24,7 @@ def test_systemd_reloads_at_each_step_of_a_rollout(stage: Stage, verb: str) -> N
     assert daemon_pid(stage) == pid, "the daemon was not restarted"
 
 
+@pytest.mark.thorough
 def test_systemd_reexecutes_while_the_daemon_is_down(stage: Stage) -> None:
     def fault(stage: Stage, begun: Begun) -> None:
         begun.until("instance", state="ready")
@@ -33,6 +35,7 @@ def test_systemd_reexecutes_while_the_daemon_is_down(stage: Stage) -> None:
     scene.check_succeeded(scene.roll_out(fault))
 
 
+@pytest.mark.thorough
 def test_the_bus_restarts(stage: Stage) -> None:
     """The daemon ends and starts with the bus; the command reports that it lost the rollout."""
     scene = Scene(stage)

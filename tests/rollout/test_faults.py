@@ -84,6 +84,7 @@ def calls(directory: Path, scenario: Scenario) -> list[str]:
     return faults.calls
 
 
+@pytest.mark.sampled
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("scenario", [deployed, rolled_out, rolled_back])
 def test_a_fault_at_each_call(tmp_path: Path, scenario: Scenario, caplog: pytest.LogCaptureFixture) -> None:
@@ -103,6 +104,7 @@ def test_a_fault_at_each_call(tmp_path: Path, scenario: Scenario, caplog: pytest
         assert "Exception in callback" not in caplog.text
 
 
+@pytest.mark.thorough
 def test_a_lasting_error_pauses_the_rollout_and_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """This holds for every kind of call that a rollout makes; the traceback is logged once."""
     for label in sorted(Counter(calls(tmp_path, rolled_out))):

@@ -67,6 +67,7 @@ def test_a_bad_release_affects_no_running_instance(
     assert stage.get()["version"] == "v2"
 
 
+@pytest.mark.thorough
 def test_without_surge_the_replaced_instance_is_started_again(stage: Stage) -> None:
     stage.deploy("v1", rollout={"max_surge": 0})
     before = stage.invocations()
@@ -135,6 +136,7 @@ def test_on_failure_pause_waits_for_resume(stage: Stage) -> None:
     assert {ran.generation for ran in stage.invocations().values()} == {2}
 
 
+@pytest.mark.thorough
 def test_on_failure_pause_can_be_aborted(stage: Stage) -> None:
     release = paused(stage)
     before = stage.invocations()
@@ -150,6 +152,7 @@ def test_on_failure_pause_can_be_aborted(stage: Stage) -> None:
     assert stage.rollout(stage.release("v3")).result == "succeeded"
 
 
+@pytest.mark.thorough
 def test_a_first_deployment_that_fails_leaves_no_instance_running(stage: Stage) -> None:
     stage.configure(release=stage.release("v1", "crash"))
     ended = stage.change("apply")
@@ -161,6 +164,7 @@ def test_a_first_deployment_that_fails_leaves_no_instance_running(stage: Stage) 
     assert stage.get()["generation"] == 2
 
 
+@pytest.mark.thorough
 def test_an_application_may_ask_for_more_time(stage: Stage) -> None:
     """The timeout of the gate is systemd's, and EXTEND_TIMEOUT_USEC= extends it."""
     stage.deploy("v1", instances=1, gate={"timeout": "1s"})

@@ -90,6 +90,7 @@ BAD: dict[str, tuple[str, dict[str, str], Mapping[str, object], str]] = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("mode", "files", "gate", "reason"), BAD.values(), ids=BAD)
 def test_a_bad_answer_affects_no_running_instance(
     stage: Stage, mode: str, files: dict[str, str], gate: Mapping[str, object], reason: str
@@ -116,6 +117,7 @@ def test_a_bad_answer_affects_no_running_instance(
     assert stage.rollout(stage.release("v2")).result == "succeeded"
 
 
+@pytest.mark.thorough
 def test_the_boot_may_be_extended_and_the_probe_has_its_own_time(stage: Stage) -> None:
     """EXTEND_TIMEOUT_USEC= extends the boot only; the time of the probe begins when the instance is ready."""
     stage.deploy("v1", instances=1, gate={"timeout": "2s", "probe": HTTP})
@@ -125,6 +127,7 @@ def test_the_boot_may_be_extended_and_the_probe_has_its_own_time(stage: Stage) -
     assert (ended.status, ended.result) == (0, "succeeded"), ended
 
 
+@pytest.mark.thorough
 def test_a_restarted_daemon_probes_again(stage: Stage) -> None:
     """The time of the gate is over by then, and the instance had passed."""
     stage.deploy("v1", instances=1, gate={"probe": HTTP})
@@ -145,6 +148,7 @@ def test_a_restarted_daemon_probes_again(stage: Stage) -> None:
     assert [ran.invocation for ran in stage.invocations().values()] == [invocation]
 
 
+@pytest.mark.thorough
 def test_instances_that_pass_another_probe_are_adopted(stage: Stage) -> None:
     stage.deploy("v1", instances=2, gate={"timeout": "1s", "probe": HTTP})
     before = {ran.pid for ran in stage.invocations().values()}
@@ -161,6 +165,7 @@ def plain(stage: Stage, version: str, boot: float = 0.0) -> None:
     stage.configure(release=path, exec=["/usr/bin/python3", "plain.py", version, str(boot)])
 
 
+@pytest.mark.thorough
 def test_a_program_that_cannot_notify_is_rolled_out_as_safely(stage: Stage) -> None:
     stage.machine.write("/run/up/.keep", "")
     plain(stage, "v1")
@@ -192,6 +197,7 @@ def test_a_program_that_cannot_notify_is_rolled_out_as_safely(stage: Stage) -> N
     assert stage.get()["version"] == "v2"
 
 
+@pytest.mark.thorough
 def test_an_exec_gate_without_a_probe_is_refused(stage: Stage) -> None:
     stage.configure(release=stage.release("v1"), gate={"type": "exec"})
     done = stage.deployd("apply", APP)

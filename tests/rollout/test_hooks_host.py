@@ -117,6 +117,7 @@ ENDS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("script", "reason", "lines"), ENDS.values(), ids=ENDS)
 def test_the_reason_of_a_failure_is_reported(stage: Stage, script: str, reason: str, lines: list[str] | None) -> None:
     hooked(stage, "./bin/x", timeout="1s")
@@ -133,6 +134,7 @@ def test_the_reason_of_a_failure_is_reported(stage: Stage, script: str, reason: 
     untouched(stage)
 
 
+@pytest.mark.thorough
 def test_a_failed_hook_refuses_a_first_deployment_too(stage: Stage) -> None:
     release = stage.release("v1", files={"bin/fail": FAIL})
     stage.configure(release=release, rollout={"hooks": {"before": [["bin/fail"]]}})
@@ -143,6 +145,7 @@ def test_a_failed_hook_refuses_a_first_deployment_too(stage: Stage) -> None:
     assert stage.machine.run(["systemctl", "is-enabled", f"{APP}.socket"], check=False).stdout.strip() != "enabled"
 
 
+@pytest.mark.thorough
 def test_other_requests_are_refused_during_a_hook(stage: Stage) -> None:
     hooked(stage, "./bin/wait")
     with stage.begin("rollout", "--release", stage.release("v2", files={"bin/wait": WAIT})) as begun:
@@ -161,6 +164,7 @@ def test_other_requests_are_refused_during_a_hook(stage: Stage) -> None:
     assert (ended.status, ended.result) == (0, "succeeded")
 
 
+@pytest.mark.thorough
 def test_a_hook_can_be_stopped_by_hand(stage: Stage) -> None:
     hooked(stage, "./bin/wait")
     with stage.begin("rollout", "--release", stage.release("v2", files={"bin/wait": WAIT})) as begun:
@@ -178,6 +182,7 @@ def tracebacks(stage: Stage) -> int:
     return sum("Traceback" in line for line in stage.journal.of_deployd())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("how", ["kill", "restart"])
 def test_a_daemon_that_ends_during_a_before_hook_changes_nothing(stage: Stage, how: str) -> None:
     """The hook is not interrupted: a migration must not stop half-way."""
@@ -224,6 +229,7 @@ def test_an_after_hook_runs_when_the_rollout_has_succeeded(stage: Stage) -> None
     assert stage.status()["generation"] == 2
 
 
+@pytest.mark.thorough
 def test_a_daemon_killed_during_an_after_hook_runs_it_again(stage: Stage) -> None:
     """The second run waits for the end of the first; the rollout ends when it has succeeded."""
     hooked(stage, after=("./bin/wait",))
@@ -241,6 +247,7 @@ def test_a_daemon_killed_during_an_after_hook_runs_it_again(stage: Stage) -> Non
     assert len(stage.machine.read(f"{RELEASES}/pids").split()) == 2
 
 
+@pytest.mark.thorough
 def test_the_after_hooks_of_a_superseded_rollout_are_stopped(stage: Stage) -> None:
     hooked(stage, after=("./bin/wait",))
     stage.release("v3", files={"bin/wait": "#!/bin/sh\n"})

@@ -174,6 +174,7 @@ async def killed_at(directory: Path, prepare: Callable[[SimulatedApp], None], at
     await following.close()
 
 
+@pytest.mark.sampled
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("prepare", SCENARIOS)
 def test_a_daemon_killed_at_any_call_leaves_no_drain(tmp_path: Path, prepare: Callable[[SimulatedApp], None]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.host.stage import APP, INSTANCES, Stage
 
 FILE = "/etc/default/demo"
@@ -48,6 +50,7 @@ def test_an_environment_file_belongs_to_the_generation(stage: Stage) -> None:
     assert secret.stdout == ""
 
 
+@pytest.mark.thorough
 def test_a_credential_belongs_to_the_generation(stage: Stage) -> None:
     def secrets() -> set[str]:
         directories = [f"/run/credentials/{APP}@{number}.service" for number in stage.invocations()]
@@ -94,6 +97,7 @@ def test_a_credential_belongs_to_the_generation(stage: Stage) -> None:
     assert stage.machine.run(["cat", *found], user="nobody", check=False).stdout == ""
 
 
+@pytest.mark.thorough
 def test_a_release_that_is_replaced_during_its_rollout_is_rolled_back(stage: Stage) -> None:
     stage.deploy("v1", user="www-data")
     v2 = stage.release("v2", barrier=True)
@@ -107,6 +111,7 @@ def test_a_release_that_is_replaced_during_its_rollout_is_rolled_back(stage: Sta
     assert {ran.generation for ran in stage.invocations().values()} == {1}
 
 
+@pytest.mark.thorough
 def test_a_rollback_brings_everything_back(stage: Stage) -> None:
     """Release, program, environment, contents of files, settings and instances; code of the app's user counts."""
 

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.host.begun import DEADLINE
 from tests.host.faults import kill_daemon
 from tests.host.stage import APP, RELEASES, Stage
@@ -78,6 +80,7 @@ def test_a_failed_release_is_reported_with_its_last_lines(stage: Stage) -> None:
     assert list(directory.iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_a_canary_that_waits_and_a_release_that_is_taken_back_are_reported(stage: Stage) -> None:
     """Nothing waits for them: it is as at night."""
     deploy(stage, HOOKS, watch="1h")
@@ -101,6 +104,7 @@ def test_a_canary_that_waits_and_a_release_that_is_taken_back_are_reported(stage
     assert "crashed 3 times" in document(stage, "failed")["reason"]
 
 
+@pytest.mark.thorough
 def test_a_report_that_hangs_delays_nothing_and_survives_the_daemon(stage: Stage) -> None:
     deploy(stage, {"paused": [["bin/wait"]]}, pause_after=[1])
     with stage.begin("rollout", "--release", stage.release("v2", files=FILES)) as begun:
@@ -174,6 +178,7 @@ def test_the_hooks_of_the_manual_send_a_webhook_and_mail(stage: Stage) -> None:
     assert post[1:] == ["```", "cannot reach the database", "```"]
 
 
+@pytest.mark.thorough
 def test_the_unit_of_the_manual_reports_that_an_app_is_down(stage: Stage) -> None:
     machine = stage.machine
     stage.deploy("v1", instances=1)

@@ -26,6 +26,7 @@ def held(stage: Stage, begun: Begun) -> Json:
     return stage.status()
 
 
+@pytest.mark.thorough
 def test_pause_after_waits_at_counts_and_percentages(stage: Stage) -> None:
     stage.deploy("v1", rollout={"pause_after": [1, "50%"]})
     with stage.load() as load:
@@ -78,6 +79,7 @@ def test_an_aborted_canary_is_removed(stage: Stage) -> None:
     assert not record.failed, record.summary()
 
 
+@pytest.mark.thorough
 def test_a_canary_that_crashes_while_it_waits_is_rolled_back(stage: Stage) -> None:
     """It passed its gate, and crashes repeatedly before anyone resumes it."""
     stage.deploy("v1")
@@ -97,6 +99,7 @@ def test_a_canary_that_crashes_while_it_waits_is_rolled_back(stage: Stage) -> No
     assert not record.failed, record.summary()
 
 
+@pytest.mark.thorough
 def test_first_deployments_and_rollbacks_do_not_wait(stage: Stage) -> None:
     """A first deployment has no old instances, and a rollback must not wait."""
     stage.deploy("v1", rollout={"pause_after": [1]})
@@ -110,6 +113,7 @@ def test_first_deployments_and_rollbacks_do_not_wait(stage: Stage) -> None:
         assert "paused" not in [event["event"] for event in ended.events]
 
 
+@pytest.mark.thorough
 def test_a_canary_of_more_instances_than_the_app_has_is_refused(stage: Stage) -> None:
     stage.deploy("v1")
     ended = stage.change("rollout", "--release", stage.release("v2"), "--canary", "5")
@@ -117,6 +121,7 @@ def test_a_canary_of_more_instances_than_the_app_has_is_refused(stage: Stage) ->
     assert "must be from 1 to 4" in ended.stderr
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("what", ["restart", "kill", "reboot"])
 def test_a_paused_rollout_survives(own_stage: Stage, what: str) -> None:
     """A restart of the daemon, SIGKILL and a reboot: the rollout stays paused, and continues when it is resumed."""
@@ -146,6 +151,7 @@ def test_a_paused_rollout_survives(own_stage: Stage, what: str) -> None:
     assert stage.history()[0]["result"] == "succeeded"
 
 
+@pytest.mark.thorough
 def test_replacing_several_at_once_keeps_the_required_capacity(stage: Stage) -> None:
     stage.deploy("v1", instances=6, rollout={"max_surge": 2, "max_unavailable": "34%"})
     with stage.load() as load:
@@ -162,6 +168,7 @@ def test_replacing_several_at_once_keeps_the_required_capacity(stage: Stage) -> 
     assert (least, most) == (4, 8)
 
 
+@pytest.mark.thorough
 def test_progress_restarts_the_deadline(stage: Stage) -> None:
     """Four instances that take half a second each do not exceed a deadline of one second; one that hangs does."""
     stage.deploy("v1", rollout={"deadline": "1500ms"})

@@ -8,6 +8,8 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from tests.host.stage import APP, DEADLINE, Json, Stage
 from tests.host.steered import DAEMON, generations, unharmed
 from tests.rollout.test_process_types_host import TYPE, WORKER, of_type
@@ -78,6 +80,7 @@ def test_a_preview_gets_no_client_and_is_promoted_without_a_restart(stage: Stage
     assert stage.deployd("preview", APP).returncode == 3
 
 
+@pytest.mark.thorough
 def test_a_preview_is_taken_away_by_abort(stage: Stage) -> None:
     stage.deploy("v1", routing="steered")
     before = stage.invocations()
@@ -116,6 +119,7 @@ def test_the_kernel_decides_who_may_look(stage: Stage) -> None:
     assert stage.change("abort", "--wait").result == "aborted"
 
 
+@pytest.mark.thorough
 def test_many_connections_wait_for_their_turn(stage: Stage) -> None:
     """deployd answers a limited number of calls of a user, but refuses none of the relay's."""
     stage.deploy("v1", routing="steered", user="www-data", instances=2)
@@ -127,6 +131,7 @@ def test_many_connections_wait_for_their_turn(stage: Stage) -> None:
     assert stage.change("abort", "--wait").result == "aborted"
 
 
+@pytest.mark.thorough
 def test_a_preview_of_a_program_behind_its_proxy(stage: Stage) -> None:
     first = stage.release("v1", files=FILES)
     stage.configure(release=first, exec=RUNS, mode="port", routing="steered", gate=EXEC, instances=2)
@@ -144,6 +149,7 @@ def test_a_preview_of_a_program_behind_its_proxy(stage: Stage) -> None:
     assert after["invocation_id"] == new["invocation_id"]
 
 
+@pytest.mark.thorough
 def test_a_preview_that_keeps_crashing_fails_the_rollout(stage: Stage) -> None:
     stage.deploy("v1", routing="steered", instances=2)
     with stage.begin("rollout", "--release", stage.release("v2"), "--preview") as begun:
@@ -159,6 +165,7 @@ def test_a_preview_that_keeps_crashing_fails_the_rollout(stage: Stage) -> None:
     assert not stage.machine.path(SOCKET).exists()
 
 
+@pytest.mark.thorough
 def test_what_cannot_be_previewed_is_refused(stage: Stage) -> None:
     stage.deploy("v1", routing="shared", instances=1)
     refused = stage.deployd("rollout", APP, "--preview")
@@ -169,6 +176,7 @@ def test_what_cannot_be_previewed_is_refused(stage: Stage) -> None:
     assert stage.change("abort", "--wait").result == "aborted"
 
 
+@pytest.mark.thorough
 def test_a_preview_is_there_again_after_a_reboot(own_stage: Stage) -> None:
     stage = own_stage
     stage.deploy("v1", routing="steered", instances=2)
@@ -188,6 +196,7 @@ def _is_ready(stage: Stage, number: int) -> bool:
     return all(row["ready"] for row in rows) and any(row["instance"] == number for row in rows)
 
 
+@pytest.mark.thorough
 def test_an_app_at_a_unix_address_is_previewed_at_the_socket_for_probes(stage: Stage) -> None:
     address = "/run/demo/http.sock"
     stage.machine.run(["rm", "-rf", "/run/demo"])
@@ -205,6 +214,7 @@ def test_an_app_at_a_unix_address_is_previewed_at_the_socket_for_probes(stage: S
     assert after["invocation_id"] == new["invocation_id"]
 
 
+@pytest.mark.thorough
 def test_process_types_wait_for_a_preview_and_have_smoke_tests_of_their_own(stage: Stage) -> None:
     test = {"bin/test": '#!/bin/sh\necho "tested $DEPLOYD_INSTANCE ${DEPLOYD_PREVIEW-nowhere}"\n'}
     types = {"worker": {**TYPE, "gate": {"smoke": [["bin/test"]]}}}
@@ -223,6 +233,7 @@ def test_process_types_wait_for_a_preview_and_have_smoke_tests_of_their_own(stag
     assert said == ["tested 1 nowhere", "tested 3 nowhere"]
 
 
+@pytest.mark.thorough
 def test_process_types_with_smoke_tests_and_no_order_do_not_wait_for_each_other(stage: Stage) -> None:
     test = {"bin/test": "#!/bin/sh\n"}
     smoke = {"smoke": [["bin/test"]]}

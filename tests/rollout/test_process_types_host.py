@@ -103,6 +103,7 @@ def test_they_are_rolled_out_together_and_rolled_back_together(stage: Stage) -> 
     assert (ended.result, generations(stage)) == ("succeeded", ({4}, {4})), ended
 
 
+@pytest.mark.thorough
 def test_types_come_and_go_with_generations(stage: Stage) -> None:
     deploy(stage)
     clock = {"exec": ["/usr/bin/python3", "worker.py"], "after": []}
@@ -130,6 +131,7 @@ def test_types_come_and_go_with_generations(stage: Stage) -> None:
     assert stage.machine.run(["find", *where, "-name", f"{APP}*"]).stdout == ""
 
 
+@pytest.mark.thorough
 def test_stop_start_and_reboot_reach_all_types(own_stage: Stage) -> None:
     stage = own_stage
     deploy(stage)
@@ -142,6 +144,7 @@ def test_stop_start_and_reboot_reach_all_types(own_stage: Stage) -> None:
     assert stage.get(port=PORT)["version"] == "v1"
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("after", ["starting", "ready"])
 def test_a_daemon_that_is_killed_continues_with_all_types(stage: Stage, after: str) -> None:
     deploy(stage)
@@ -154,6 +157,7 @@ def test_a_daemon_that_is_killed_continues_with_all_types(stage: Stage, after: s
     assert [item["result"] for item in stage.history()] == ["succeeded", "succeeded"]
 
 
+@pytest.mark.thorough
 def test_one_type_is_scaled_restarted_and_shown(stage: Stage) -> None:
     deploy(stage)
     web, workers = stage.invocations(), of_type(stage)
@@ -196,6 +200,7 @@ def test_one_type_is_scaled_restarted_and_shown(stage: Stage) -> None:
     assert f"{APP}.worker@" not in stage.deployd("logs", APP, "web").stdout
 
 
+@pytest.mark.thorough
 def test_the_watch_takes_all_types_back_when_one_crashes(stage: Stage) -> None:
     deploy(stage, rollout={"watch": "5min"})
     stage.rollout(release(stage, "v2"))
@@ -227,6 +232,7 @@ def test_a_failed_type_pauses_all_where_the_app_file_says_so(stage: Stage) -> No
     assert (ended.result, generations(stage)) == ("aborted", ({2}, {2})), ended
 
 
+@pytest.mark.thorough
 def test_what_would_change_is_shown_with_all_types(stage: Stage) -> None:
     deploy(stage)
     stage.configure(process={"clock": {**TYPE, "instances": 1}}, release=release(stage, "v2"))
@@ -245,6 +251,7 @@ def test_what_would_change_is_shown_with_all_types(stage: Stage) -> None:
     assert (checked.returncode, "worker is stopped" in checked.stdout) == (2, True), checked.stdout
 
 
+@pytest.mark.thorough
 def test_a_connection_starts_all_types_of_an_app_that_was_only_installed(stage: Stage) -> None:
     stage.configure(release=release(stage, "v1"), instances=2, process={"worker": TYPE})
     assert stage.change("apply", "--no-start").result == "succeeded"
@@ -253,6 +260,7 @@ def test_a_connection_starts_all_types_of_an_app_that_was_only_installed(stage: 
     stage.machine.wait_for(lambda: len(of_type(stage)) == 2, what="the workers")
 
 
+@pytest.mark.thorough
 def test_an_app_that_is_stopped_in_the_middle_ends_the_rollout_of_all_types(stage: Stage) -> None:
     deploy(stage)
     begun = stage.begin("rollout", "--release", release(stage, "v2", "hang"))
@@ -267,6 +275,7 @@ def test_an_app_that_is_stopped_in_the_middle_ends_the_rollout_of_all_types(stag
     )
 
 
+@pytest.mark.thorough
 def test_a_reboot_in_the_middle_of_a_rollout_that_fails(own_stage: Stage) -> None:
     """The worker never says READY=1: its gate ends the rollout of all types, whatever happens meanwhile."""
     stage = own_stage
@@ -284,6 +293,7 @@ def test_a_reboot_in_the_middle_of_a_rollout_that_fails(own_stage: Stage) -> Non
     assert stage.status()["processes"]["worker"]["rollout"] is None
 
 
+@pytest.mark.thorough
 def test_no_type_begins_while_a_canary_is_tried(stage: Stage) -> None:
     stage.configure(release=release(stage, "v1"), instances=2, process={"worker": {**TYPE, "after": []}})
     assert stage.change("apply").result == "succeeded"

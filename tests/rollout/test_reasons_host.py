@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.host.stage import PORT, Stage
 
 WRAPPER = "#!/bin/sh\n/usr/bin/python3 ready.py\nsleep 600\n"
@@ -50,6 +52,7 @@ def test_systemd_s_own_words_are_the_reason(stage: Stage) -> None:
     assert stage.status()["ready"] == 1
 
 
+@pytest.mark.thorough
 def test_an_instance_that_had_to_be_killed_is_reported(stage: Stage) -> None:
     deaf = stage.release("v1", files={"bin/start": DEAF, "ready.py": READY})
     stage.configure(release=deaf, instances=1, exec=["bin/start"], stop={"timeout": "1s"}, service=SERVICE)

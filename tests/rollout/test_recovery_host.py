@@ -97,6 +97,7 @@ class Scene:
         assert min(capacity(changes, self.world)) == POOL
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("killed", [False, True], ids=["", "daemon-killed"])
 def test_an_abort_keeps_healthy_instances_and_stops_the_newest_bad_ones_first(stage: Stage, killed: bool) -> None:
     scene = Scene(stage)
@@ -111,6 +112,7 @@ def test_an_abort_keeps_healthy_instances_and_stops_the_newest_bad_ones_first(st
     assert_adopts(stage.change("rollback", "--to", "1"), stage, before)
 
 
+@pytest.mark.thorough
 def test_a_requested_rollback_adopts_healthy_instances(stage: Stage) -> None:
     """It supersedes the bad rollout."""
     scene = Scene(stage)

@@ -3,6 +3,8 @@ that they had."""
 
 from __future__ import annotations
 
+import pytest
+
 from tests.host.stage import APP, INSTANCES, Ran, Stage
 
 
@@ -44,6 +46,7 @@ def test_an_old_instance_restarts_with_its_old_command_and_environment(stage: St
         assert (ran.generation, argv[1:], environ["WORD"]) == (2, ["-u", "app.py"], "new")
 
 
+@pytest.mark.thorough
 def test_a_new_instance_that_has_passed_may_be_restarted(stage: Stage) -> None:
     stage.deploy("v1")
     with stage.load(rate=100) as load:
@@ -66,6 +69,7 @@ def test_a_new_instance_that_has_passed_may_be_restarted(stage: Stage) -> None:
     assert row["restarts"] == 1
 
 
+@pytest.mark.thorough
 def test_a_new_instance_killed_at_boot_is_rolled_back(stage: Stage) -> None:
     stage.deploy("v1")
     before = stage.invocations()
@@ -82,6 +86,7 @@ def test_a_new_instance_killed_at_boot_is_rolled_back(stage: Stage) -> None:
     assert stage.invocations() == before
 
 
+@pytest.mark.thorough
 def test_earlier_restarts_do_not_count_against_a_new_start(stage: Stage) -> None:
     # systemd keeps NRestarts of a unit that is stopped while it waits for its automatic restart.
     stage.deploy("v1", rollout={"max_surge": 0}, service={"RestartSec": "1s"})

@@ -60,6 +60,7 @@ def before(changes: Iterable[Change], end: What) -> list[Change]:
     return found
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("routing", ROUTINGS)
 def test_all_good_instances_boot_at_the_same_time(stage: Stage, routing: str) -> None:
     """While they boot all bad ones serve; each that is ready replaces one of them, and takes over new connections."""
@@ -94,6 +95,7 @@ def test_all_good_instances_boot_at_the_same_time(stage: Stage, routing: str) ->
     assert {ran.generation for ran in stage.invocations().values()} == {3}
 
 
+@pytest.mark.thorough
 def test_a_bad_release_that_is_taken_back_after_its_rollout_leaves_at_once(stage: Stage) -> None:
     deploy_good(stage, rollout={"watch": "1h"})
     assert stage.rollout(stage.release("v2")).result == "succeeded"
@@ -118,6 +120,7 @@ def test_a_bad_release_that_is_taken_back_after_its_rollout_leaves_at_once(stage
     assert len(record.failed) <= lost, record.summary()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("routing", ROUTINGS)
 def test_an_aborted_rollout_starts_what_it_has_stopped_at_once(stage: Stage, routing: str) -> None:
     """Also if the daemon is killed while they boot."""
@@ -141,6 +144,7 @@ def test_an_aborted_rollout_starts_what_it_has_stopped_at_once(stage: Stage, rou
     assert len(before_.items() & after.items()) == 1, "the one that was not stopped still runs"
 
 
+@pytest.mark.thorough
 def test_a_rollback_surge_of_zero_is_a_rollout_like_any_other(stage: Stage) -> None:
     deploy_good(stage, rollout={"rollback_surge": 0})
     assert stage.rollout(stage.release("v2")).result == "succeeded"
@@ -151,6 +155,7 @@ def test_a_rollback_surge_of_zero_is_a_rollout_like_any_other(stage: Stage) -> N
     assert max(counts) <= INSTANCES + 1
 
 
+@pytest.mark.thorough
 def test_the_app_unit_wants_all_instances_after_a_rollback(stage: Stage) -> None:
     """They have other numbers than before, and must start at boot without the daemon."""
     deploy_good(stage)

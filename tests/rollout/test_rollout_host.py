@@ -53,6 +53,7 @@ def test_amounts_may_be_percentages(stage: Stage) -> None:
     assert most == 6
 
 
+@pytest.mark.thorough
 def test_twenty_rollouts_in_a_row_lose_no_request(stage: Stage) -> None:
     stage.deploy("v1", instances=3)
     releases = [stage.release("a"), stage.release("b", handler_ms=3)]

@@ -36,6 +36,7 @@ def test_changed_settings_are_rolled_out_and_each_generation_keeps_its_own(stage
     assert words(stage) == {2: "two"}
 
 
+@pytest.mark.thorough
 def test_scaling_adopts_running_instances(stage: Stage) -> None:
     stage.deploy("v1")
     before = stage.invocations()
@@ -54,6 +55,7 @@ def test_scaling_adopts_running_instances(stage: Stage) -> None:
     assert processes(shrunk) < processes(grown)
 
 
+@pytest.mark.thorough
 def test_a_change_of_pace_restarts_no_instance(stage: Stage) -> None:
     stage.deploy("v1")
     before = stage.invocations()
@@ -93,6 +95,7 @@ def test_a_rollback_restores_release_and_settings(stage: Stage) -> None:
     assert stage.history()[0]["cause"] == "rollback"
 
 
+@pytest.mark.thorough
 def test_a_rollback_adopts_instances_that_run_the_same_release(stage: Stage) -> None:
     stage.deploy("v1")
     stage.configure(instances=6)
@@ -105,6 +108,7 @@ def test_a_rollback_adopts_instances_that_run_the_same_release(stage: Stage) -> 
     assert processes(after) < processes(grown)
 
 
+@pytest.mark.thorough
 def test_a_restart_replaces_every_process(stage: Stage) -> None:
     stage.deploy("v1")
     before = stage.invocations()
@@ -118,6 +122,7 @@ def test_a_restart_replaces_every_process(stage: Stage) -> None:
     assert (row["cause"], row["release"]) == ("restart", f"{RELEASES}/v1")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("instances", [2, 12])
 def test_systemd_reloads_its_units_at_most_once(stage: Stage, instances: int) -> None:
     """Once for new and once for changed units, but not for another release or environment, whatever the number of
@@ -146,6 +151,7 @@ def processes(found: dict[int, Ran]) -> set[tuple[int, str]]:
     return {(ran.pid, ran.invocation) for ran in found.values()}
 
 
+@pytest.mark.thorough
 def test_a_restart_changes_only_processes(stage: Stage) -> None:
     stage.deploy("v1")
     stage.configure(release=stage.release("v2"))

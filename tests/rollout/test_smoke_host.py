@@ -77,6 +77,7 @@ def test_a_good_release_is_tested_before_clients_reach_it(stage: Stage) -> None:
     assert runs(stage) == []
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("name", "text", "how", "line"),
     [
@@ -98,6 +99,7 @@ def test_a_bad_release_is_rolled_back(stage: Stage, name: str, text: str, how: s
     nothing_left(stage)
 
 
+@pytest.mark.thorough
 def test_a_preview_is_tested_before_anybody_looks_and_the_daemon_may_die(stage: Stage) -> None:
     before = deployed(stage, "bin/ask")
     slow = ASK.replace("set -e", "set -e\nsleep 1")
@@ -112,6 +114,7 @@ def test_a_preview_is_tested_before_anybody_looks_and_the_daemon_may_die(stage: 
     nothing_left(stage)
 
 
+@pytest.mark.thorough
 def test_with_a_shared_socket_tests_reach_the_instance_at_its_socket_for_probes(stage: Stage) -> None:
     """The demo application serves that, too."""
     deployed(stage, "bin/ask", routing="shared", gate={"probe": {"http": "/"}})
@@ -122,6 +125,7 @@ def test_with_a_shared_socket_tests_reach_the_instance_at_its_socket_for_probes(
     nothing_left(stage)
 
 
+@pytest.mark.thorough
 def test_with_a_shared_socket_tests_still_hold_back_the_rest(stage: Stage) -> None:
     before = deployed(stage, "bin/no", routing="shared")
     ended = stage.rollout(release(stage, "v2", no=NO))

@@ -42,6 +42,7 @@ def test_the_first_connection_starts_the_app(stage: Stage) -> None:
     assert {ran.generation for ran in stage.invocations().values()} == {1}
 
 
+@pytest.mark.thorough
 def test_all_of_a_burst_of_first_connections_are_answered(stage: Stage) -> None:
     stage.configure(release=stage.release("v1", boot=0.3))
     assert stage.change("apply", "--no-start").status == 0
@@ -51,6 +52,7 @@ def test_all_of_a_burst_of_first_connections_are_answered(stage: Stage) -> None:
     assert not record.failed, record.by_outcome()
 
 
+@pytest.mark.thorough
 def test_a_stopped_app_is_started_by_a_connection(stage: Stage) -> None:
     stage.deploy("v1")
     stage.machine.run(["systemctl", "stop", APP])
@@ -63,6 +65,7 @@ def test_a_stopped_app_is_started_by_a_connection(stage: Stage) -> None:
     stage.machine.wait_for(lambda: up(stage), what="all instances ready")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("verb", ["start", "restart"])
 def test_systemctl_acts_on_the_whole_app(stage: Stage, verb: str) -> None:
     stage.deploy("v1")
@@ -76,6 +79,7 @@ def test_systemctl_acts_on_the_whole_app(stage: Stage, verb: str) -> None:
     assert all(after[number].invocation != before[number].invocation for number in before)
 
 
+@pytest.mark.thorough
 def test_a_rollout_of_a_stopped_app_starts_the_new_generation_only(stage: Stage) -> None:
     stage.deploy("v1")
     stage.machine.run(["systemctl", "stop", APP])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 
+import pytest
+
 from tests.host.stage import APP, INSTANCES, Begun, Json, Stage
 
 
@@ -45,6 +47,7 @@ def test_a_rollback_to_a_release_that_fails_pauses(stage: Stage) -> None:
     assert not record.failed, record.summary()
 
 
+@pytest.mark.thorough
 def test_a_rollback_to_a_release_that_was_removed_pauses(stage: Stage) -> None:
     stage.deploy("v1", rollout={"max_surge": 0})
     old = stage.machine.path("/srv/demo/v1")

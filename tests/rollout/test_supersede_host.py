@@ -33,6 +33,7 @@ def test_another_rollout_is_refused_while_one_runs(stage: Stage) -> None:
     assert stage.invocations() == before
 
 
+@pytest.mark.thorough
 def test_a_rollout_that_ends_keeps_the_files_of_its_successor(stage: Stage) -> None:
     """The files that a successor has already written are not removed with the old ones."""
     slow = stage.release("v3", files={"hook": "#!/bin/sh\nwhile ! grep -q succeeded /tmp/ended; do :; done"})
@@ -53,6 +54,7 @@ def test_a_rollout_that_ends_keeps_the_files_of_its_successor(stage: Stage) -> N
     assert [row["result"] for row in stage.history()] == ["succeeded"] * 3
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("paused", [False, True])
 def test_a_newer_rollout_supersedes_from_the_present_state(stage: Stage, paused: bool) -> None:
     stage.deploy("v1")
@@ -80,6 +82,7 @@ def test_a_newer_rollout_supersedes_from_the_present_state(stage: Stage, paused:
     assert not record.failed, record.summary()
 
 
+@pytest.mark.thorough
 def test_a_paused_bad_release_is_superseded_by_a_fix(stage: Stage) -> None:
     stage.deploy("v1", rollout={"on_failure": "pause"})
     with stage.load() as load:
@@ -97,6 +100,7 @@ def test_a_paused_bad_release_is_superseded_by_a_fix(stage: Stage) -> None:
     assert not record.failed, record.summary()
 
 
+@pytest.mark.thorough
 def test_an_abort_after_superseding_rolls_back_to_the_first_generation(stage: Stage) -> None:
     """Instances of the first generation that still run are kept."""
     stage.deploy("v1")
@@ -119,6 +123,7 @@ def test_an_abort_after_superseding_rolls_back_to_the_first_generation(stage: St
     assert not record.failed, record.summary()
 
 
+@pytest.mark.thorough
 def test_a_rollback_supersedes_a_rollout(stage: Stage) -> None:
     stage.deploy("v1")
     before = stage.invocations()
@@ -134,6 +139,7 @@ def test_a_rollback_supersedes_a_rollout(stage: Stage) -> None:
     }
 
 
+@pytest.mark.thorough
 def test_supersede_without_a_rollout_under_way_is_a_plain_rollout(stage: Stage) -> None:
     stage.deploy("v1")
     ended = stage.change("rollout", "--release", stage.release("v2"), "--supersede")

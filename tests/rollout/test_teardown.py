@@ -114,6 +114,7 @@ def test_sockets_are_stopped_first(tmp_path: Path) -> None:
     run(test())
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("error", [SystemdError("no"), RuntimeError("why"), asyncio.CancelledError()], ids=repr)
 def test_an_interrupted_teardown_can_be_repeated(tmp_path: Path, error: Exception) -> None:
     async def test(at: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.host.stage import APP, Stage
 from tests.host.worker import SETTINGS, Blocked, has_begun, jobs, release
 
@@ -29,6 +31,7 @@ def test_a_rollout_a_bad_release_and_a_rollback(stage: Stage) -> None:
     assert ["two"] not in jobs(stage)
 
 
+@pytest.mark.thorough
 def test_the_new_one_waits_for_the_old_one_whatever_dies(stage: Stage) -> None:
     stage.machine.run(["rm", "-f", "/srv/jobs.log"])
     blocked = Blocked(stage)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.host.stage import APP, Stage
 from tests.host.worker import SETTINGS, release
 
@@ -38,6 +40,7 @@ def test_the_life_of_an_app_without_listen(stage: Stage) -> None:
     assert stage.systemctl("list-units", "--all", f"{APP}*", check=False).stdout.count(APP) == 0
 
 
+@pytest.mark.thorough
 def test_a_worker_that_dies_within_min_ready_fails_the_gate(stage: Stage) -> None:
     stage.configure(release=release(stage, "v1"), **SETTINGS, gate={"type": "exec", "min_ready": "1s"})
     assert stage.change("apply").result == "succeeded"
@@ -48,6 +51,7 @@ def test_a_worker_that_dies_within_min_ready_fails_the_gate(stage: Stage) -> Non
     assert stage.invocations() == before
 
 
+@pytest.mark.thorough
 def test_listen_comes_and_goes(stage: Stage) -> None:
     stage.configure(release=release(stage, "v1"), **SETTINGS)
     assert stage.change("apply").result == "succeeded"

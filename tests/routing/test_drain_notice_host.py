@@ -31,6 +31,7 @@ def places(clients: Clients) -> set[int]:
     return {visit.instance for visit in clients.places().values()}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("drain", [SIGNAL, COMMAND])
 def test_clients_leave_before_the_stop(stage: Stage, drain: dict[str, object]) -> None:
     deploy(stage, drain=drain)
@@ -48,6 +49,7 @@ def test_clients_leave_before_the_stop(stage: Stage, drain: dict[str, object]) -
     assert left == [0] * INSTANCES
 
 
+@pytest.mark.thorough
 def test_with_standby_they_leave_and_the_instances_are_frozen(stage: Stage) -> None:
     """And again, once these serve again."""
     deploy(stage, drain=SIGNAL, rollout={"standby": "10min"})
@@ -64,6 +66,7 @@ def test_with_standby_they_leave_and_the_instances_are_frozen(stage: Stage) -> N
         assert (set(clients.codes), clients.failures) == ({RESTART}, [])
 
 
+@pytest.mark.thorough
 def test_a_program_that_does_not_handle_the_signal_is_not_ended_by_it(stage: Stage) -> None:
     deploy(stage, drain=SIGNAL | {"close_after": "1s", "signal": "SIGUSR2"})
     with Clients(stage.machine.network_namespace, PORT, COUNT) as clients:

@@ -45,6 +45,7 @@ def waves(visits: list[Visit], before: dict[int, int]) -> list[list[int]]:
     return list(found.values())
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("drain", "code"), [({}, GOING_AWAY), (NOTICE, RESTART)])
 def test_each_client_is_moved_once_and_one_wave_after_the_other(
     stage: Stage, drain: dict[str, object], code: int
@@ -66,6 +67,7 @@ def watched(stage: Stage) -> int:
     return text.count("connections of instance")
 
 
+@pytest.mark.thorough
 def test_a_rollback_does_not_wait_for_waves(stage: Stage) -> None:
     """Its clients get bad responses."""
     before = watched(stage)

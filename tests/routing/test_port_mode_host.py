@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 
+import pytest
+
 from tests.host.stage import APP, PORT, Json, Stage
 from tests.host.steered import generations, unharmed
 
@@ -89,6 +91,7 @@ def test_bad_releases_are_stopped(stage: Stage) -> None:
     assert stage.invocations() == before
 
 
+@pytest.mark.thorough
 def test_a_slow_client_gets_all_that_a_stopped_program_has_sent(stage: Stage) -> None:
     files = {"run.py": SLOW}
     settings = {"mode": "port", "routing": "steered", "gate": EXEC, "instances": 2}
@@ -106,6 +109,7 @@ def test_a_slow_client_gets_all_that_a_stopped_program_has_sent(stage: Stage) ->
     assert ended.result == "succeeded", ended
 
 
+@pytest.mark.thorough
 def test_a_crashed_program_comes_back_behind_its_proxy(stage: Stage) -> None:
     """Of later connections only those are lost that the proxy accepts before systemd has ended it."""
     deploy(stage, PROBED, service={"RestartSec": "200ms"})
@@ -119,6 +123,7 @@ def test_a_crashed_program_comes_back_behind_its_proxy(stage: Stage) -> None:
     assert sorted(answers) == [1, 2, 3, 4]
 
 
+@pytest.mark.thorough
 def test_instances_in_standby_serve_again_with_their_proxies(stage: Stage) -> None:
     deploy(stage, PROBED, rollout={"standby": "1h"})
     with stage.load(rate=100, keepalive=2) as load:
@@ -131,6 +136,7 @@ def test_instances_in_standby_serve_again_with_their_proxies(stage: Stage) -> No
     assert {ran.generation for ran in stage.invocations().values()} == {3}
 
 
+@pytest.mark.thorough
 def test_an_app_moves_to_a_port_and_back(stage: Stage) -> None:
     stage.deploy("v1", gate=PROBED, routing="steered")
     with stage.load(rate=100, keepalive=4) as load:

@@ -46,6 +46,7 @@ def check_settled(stage: Stage, routing: str, units: Collection[str]) -> None:
     assert stage.machine.run(["systemctl", "--failed", "--quiet"]).stdout == ""
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("release", ["v1", "v2"], ids=["same-release", "new-release"])
 def test_routing_changes_to_steered_and_back(stage: Stage, release: str) -> None:
     stage.deploy("v1", routing="shared", listen=[ADDRESS])
@@ -71,6 +72,7 @@ def test_a_rollback_brings_the_old_routing_back(stage: Stage) -> None:
         unharmed(load.stop())
 
 
+@pytest.mark.thorough
 @BOTH_WAYS
 def test_a_failed_change_leaves_the_old_routing(stage: Stage, routing: str) -> None:
     stage.deploy("v1", routing=other(routing), listen=[ADDRESS])
@@ -91,6 +93,7 @@ def starting(stage: Stage) -> set[int]:
     return {row["instance"] for row in stage.status()["instances"] if row["state"] == "starting"}
 
 
+@pytest.mark.thorough
 @BOTH_WAYS
 def test_a_daemon_that_is_killed_in_between_continues(stage: Stage, routing: str) -> None:
     stage.deploy("v1", routing=other(routing), listen=[ADDRESS])
@@ -111,6 +114,7 @@ def test_a_daemon_that_is_killed_in_between_continues(stage: Stage, routing: str
         unharmed(load.stop())
 
 
+@pytest.mark.thorough
 @BOTH_WAYS
 def test_a_boot_in_between_opens_both_kinds_of_sockets(own_stage: Stage, routing: str) -> None:
     stage, machine = own_stage, own_stage.machine
@@ -134,6 +138,7 @@ def test_a_boot_in_between_opens_both_kinds_of_sockets(own_stage: Stage, routing
     check_settled(stage, routing, STEERED_UNITS if routing == "steered" else SHARED_AGAIN)
 
 
+@pytest.mark.thorough
 @BOTH_WAYS
 def test_shares_are_exact_while_both_serve(stage: Stage, routing: str) -> None:
     stage.deploy("v1", routing=other(routing), listen=[ADDRESS])
@@ -155,6 +160,7 @@ def test_shares_are_exact_while_both_serve(stage: Stage, routing: str) -> None:
         unharmed(load.stop())
 
 
+@pytest.mark.thorough
 def test_an_app_is_steered_if_its_file_does_not_say_shared(stage: Stage) -> None:
     stage.deploy("v1", routing="shared", listen=[ADDRESS])
     stage.configure(routing=None)

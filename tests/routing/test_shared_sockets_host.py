@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 
+import pytest
+
 from tests.host.stage import APP, APP_FILE, DEADLINE, PORT, Json, Stage
 
 ADDRESS = f"127.0.0.1:{PORT}"
@@ -50,6 +52,7 @@ def test_a_socket_that_is_stopped_is_opened_again_and_no_request_fails(stage: St
     stage.machine.wait_for(lambda: stage.history()[0]["result"] == "succeeded", what="the end of the rollout")
 
 
+@pytest.mark.thorough
 def test_a_daemon_that_was_killed_while_it_opened_a_socket_leaves_no_stopped_app(stage: Stage) -> None:
     stage.deploy("v1", instances=2)
     before = stage.invocations()
@@ -60,6 +63,7 @@ def test_a_daemon_that_was_killed_while_it_opened_a_socket_leaves_no_stopped_app
     assert stage.invocations() == before
 
 
+@pytest.mark.thorough
 def test_an_address_that_another_process_has_is_opened_when_it_is_free(stage: Stage) -> None:
     stage.deploy("v1", instances=2, rollout={"watch": "1h"})
     stage.machine.run(["systemctl", "stop", UMBRELLA, SOCKET])
@@ -96,6 +100,7 @@ def test_an_address_that_another_process_has_is_opened_when_it_is_free(stage: St
     assert stage.rollout(stage.release("v2")).result == "succeeded"
 
 
+@pytest.mark.thorough
 def test_an_address_may_come_after_the_socket(stage: Stage) -> None:
     away = {"open": True, "reason": "no interface of this machine has the address"}
     ended = stage.deploy("v1", listen=["192.0.2.7:8080"], instances=1)

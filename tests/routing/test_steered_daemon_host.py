@@ -41,6 +41,7 @@ def wait_new_daemon(stage: Stage, pid: int) -> None:
     stage.machine.wait_unit(DAEMON)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("point", POINTS)
 def test_a_daemon_killed_in_mid_rollout_finishes_it(stage: Stage, point: str) -> None:
     def fault(stage: Stage, begun: Begun) -> None:
@@ -54,6 +55,7 @@ def test_a_daemon_killed_in_mid_rollout_finishes_it(stage: Stage, point: str) ->
     assert asked(stage) == {2: 100.0}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("how", ["kill", "restart", "reexec", "reload", "reload-daemon", "stop-start"])
 def test_a_canary_keeps_its_weight(stage: Stage, how: str) -> None:
     """Also while the daemon is not running, because the kernel steers."""
@@ -101,6 +103,7 @@ def test_a_canary_keeps_its_weight(stage: Stage, how: str) -> None:
     assert generations(stage) == {2}
 
 
+@pytest.mark.thorough
 def test_instances_that_crash_without_the_daemon_are_restarted(stage: Stage) -> None:
     """systemd starts them again with their own sockets, and the next daemon has nothing to repair."""
     stage.deploy("v1", routing="steered")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from functools import partial
 
+import pytest
+
 from tests.host.stage import APP, DEADLINE, Json, Stage
 from tests.host.steered import BLOCKING, FIRST_ONLY, asked, sockets, unharmed
 from tests.routing.test_steered_sockets_host import instances, mended
@@ -36,6 +38,7 @@ def test_a_killed_instance_loses_its_accepted_connections_only(stage: Stage) -> 
     all_serve(stage)
 
 
+@pytest.mark.thorough
 def test_in_a_crash_loop_the_queue_migrates_to_other_instances(stage: Stage) -> None:
     """Its socket is closed while it is kept down, and a new one is opened when it starts."""
     broken = "/srv/broken"
@@ -57,6 +60,7 @@ def test_in_a_crash_loop_the_queue_migrates_to_other_instances(stage: Stage) -> 
     all_serve(stage)
 
 
+@pytest.mark.thorough
 def test_a_hanging_instance_gets_one_connection_and_is_named(stage: Stage) -> None:
     """Others serve all later ones, until it continues."""
     stage.deploy("v1", routing="steered")
@@ -94,6 +98,7 @@ def test_a_new_instance_that_hangs_fails_the_rollout(stage: Stage) -> None:
     assert failure["waited"] >= 2
 
 
+@pytest.mark.thorough
 def test_a_generation_that_hangs_during_its_watch_is_taken_back(stage: Stage) -> None:
     stage.deploy("v1", routing="steered", gate={"watchdog": "2s"}, rollout={"watch": "5min"})
     assert stage.rollout(stage.release("v2")).result == "succeeded"
@@ -120,6 +125,7 @@ def weight(stage: Stage, number: int) -> float:
     return float(next(item["weight"] for item in stage.status()["instances"] if item["instance"] == number) or 0)
 
 
+@pytest.mark.thorough
 def test_the_drain_of_a_hanging_instance_has_a_deadline(stage: Stage) -> None:
     """Its queue stays full: it is killed after its stop time-out, and other instances serve the queue."""
     files = {"blocking": BLOCKING, "seconds": "0"}
@@ -134,6 +140,7 @@ def test_the_drain_of_a_hanging_instance_has_a_deadline(stage: Stage) -> None:
     assert len(record.failed) <= 1, (record.by_outcome(), record.failed)
 
 
+@pytest.mark.thorough
 def test_the_queue_of_an_instance_stopped_by_hand_migrates(stage: Stage) -> None:
     """Its socket is closed, so that connections that were queued before go to other instances."""
     stage.deploy("v1", routing="steered")

@@ -10,6 +10,7 @@ from tests.host.steered import DAEMON, asked, generations, sockets, unharmed
 PATIENT = ("--timeout", "30")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("count", [4, 1])
 def test_instances_are_replaced_in_place(stage: Stage, count: int) -> None:
     """With one instance, connections wait in its queue until the next process accepts there."""
@@ -27,6 +28,7 @@ def test_instances_are_replaced_in_place(stage: Stage, count: int) -> None:
     assert len(sockets(stage)) == count
 
 
+@pytest.mark.thorough
 def test_the_first_connection_starts_a_stopped_app(stage: Stage) -> None:
     stage.deploy("v1", routing="steered")
     stage.machine.run(["systemctl", "stop", f"{APP}.service"])
@@ -41,6 +43,7 @@ def test_the_first_connection_starts_a_stopped_app(stage: Stage) -> None:
     assert len(sockets(stage)) == INSTANCES
 
 
+@pytest.mark.thorough
 def test_an_app_that_is_restarted_keeps_its_clients_waiting(stage: Stage) -> None:
     stage.deploy("v1", routing="steered")
     with stage.load(100, 0, *PATIENT) as load:
@@ -49,6 +52,7 @@ def test_an_app_that_is_restarted_keeps_its_clients_waiting(stage: Stage) -> Non
         unharmed(load.stop())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("clean", [True, False], ids=["shut-down", "power-cut"])
 def test_after_a_reboot_weights_are_right(own_stage: Stage, clean: bool) -> None:
     stage, machine = own_stage, own_stage.machine
@@ -70,6 +74,7 @@ def test_after_a_reboot_weights_are_right(own_stage: Stage, clean: bool) -> None
     assert generations(stage) == {3}
 
 
+@pytest.mark.thorough
 def test_a_canary_holds_over_a_reboot(own_stage: Stage) -> None:
     stage, machine = own_stage, own_stage.machine
     stage.deploy("v1", routing="steered")

@@ -21,6 +21,7 @@ def addresses(stage: Stage) -> set[str]:
     return {row.split()[3] for row in rows if row.split()[3].rpartition(":")[2] in (str(PORT), str(OTHER))}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("listen", "clients"),
     [
@@ -49,6 +50,7 @@ def test_each_address_is_steered(stage: Stage, listen: list[str], clients: list[
     assert asked(stage) == {3: 100}
 
 
+@pytest.mark.thorough
 def test_a_changed_address_opens_and_closes(stage: Stage) -> None:
     """The new address opens with the first new instance, the old one closes with the last old instance."""
     stage.deploy("v1", routing="steered", listen=[OLD])
@@ -72,6 +74,7 @@ def test_a_changed_address_opens_and_closes(stage: Stage) -> None:
     assert not [request for request in record.requests if not request.failed and request.sent > first + 0.5]
 
 
+@pytest.mark.thorough
 def test_an_address_is_added(stage: Stage) -> None:
     stage.deploy("v1", routing="steered", listen=[OLD])
     with load(stage) as old:

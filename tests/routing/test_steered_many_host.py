@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from deployd.bus import Bus
 from tests.host.faults import kill_daemon
 from tests.host.stage import DEADLINE, Stage
@@ -58,6 +60,7 @@ def test_many_instances(stage: Stage) -> None:
     assert asked(stage).keys() == {2}
 
 
+@pytest.mark.thorough
 def test_many_apps(stage: Stage) -> None:
     machine = stage.machine
     release = stage.release("tiny", files={"run": TINY, "tiny.py": TINY_PY})

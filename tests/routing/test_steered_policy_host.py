@@ -6,6 +6,8 @@ import asyncio
 import itertools
 import time
 
+import pytest
+
 from deployd.bus import Bus
 from tests.host.stage import APP, Stage
 from tests.host.steered import BLOCKING, FIRST_ONLY, asked, fresh, generations, unharmed
@@ -38,6 +40,7 @@ def test_the_newest_generation_goes_first_as_long_as_it_is_idle(stage: Stage) ->
     assert generations(stage) == {1}
 
 
+@pytest.mark.thorough
 def test_a_busy_new_instance_leaves_connections_to_idle_old_ones(stage: Stage) -> None:
     """It serves at most 20 requests a second; nobody waits for it."""
     files = {"blocking": BLOCKING, "seconds": "0"}
@@ -64,6 +67,7 @@ def test_a_busy_new_instance_leaves_connections_to_idle_old_ones(stage: Stage) -
     assert generations(stage) == {1}
 
 
+@pytest.mark.thorough
 def test_an_instance_warms_up(stage: Stage) -> None:
     stage.deploy("v1", routing="steered", warm_up="5s", rollout={"max_surge": 1})
     time.sleep(5)  # the old instances are warm, too

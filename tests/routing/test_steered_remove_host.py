@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.host.stage import APP, PORT, Begun, Json, Stage
 from tests.host.steered import MAP_BY_ID, PROGRAM_BY_ID, asked, generations, kept, kernel_ids, living, sockets, unharmed
 
@@ -41,6 +43,7 @@ def test_remove_leaves_nothing(stage: Stage) -> None:
     assert len(generations(stage)) == 1
 
 
+@pytest.mark.thorough
 def test_a_later_daemon_removes_the_app_in_mid_rollout(stage: Stage) -> None:
     stage.deploy("v1", routing="steered")
     with stage.begin("rollout", "--release", stage.release("v2"), "--canary", "5%") as begun:
@@ -54,6 +57,7 @@ def test_a_later_daemon_removes_the_app_in_mid_rollout(stage: Stage) -> None:
     stage.machine.wait_for(lambda: not living(MAP_BY_ID, maps), what="the end of the maps")
 
 
+@pytest.mark.thorough
 def test_a_stopped_instance_reports_its_connections(stage: Stage) -> None:
     """One request under way and one keep-alive connection: the stop waits for neither."""
     stage.deploy("v1", routing="steered", instances=1)
@@ -69,6 +73,7 @@ def test_a_stopped_instance_reports_its_connections(stage: Stage) -> None:
             assert begun.end().result == "succeeded"
 
 
+@pytest.mark.thorough
 def test_a_drain_waits_for_connections_to_end(stage: Stage) -> None:
     """[drain] close_after: a stop waits for them for so long at most."""
     stage.deploy("v1", routing="steered", instances=1, drain={"close_after": "2s"})
@@ -90,6 +95,7 @@ def test_a_drain_waits_for_connections_to_end(stage: Stage) -> None:
                 assert begun.end().result == "succeeded"
 
 
+@pytest.mark.thorough
 def test_numbers_without_a_slot_are_not_steered(stage: Stage) -> None:
     """The kernel's arrays have room for instances 1 to 1023. Only a pin made by hand has a higher number."""
     stage.deploy("v1", routing="steered", instances=2)

@@ -21,6 +21,7 @@ def mended(stage: Stage, number: int, before: str) -> bool:
     return item["ready"] and item["invocation_id"] != before and bool(item["weight"])
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("count", [4, 1])
 @pytest.mark.parametrize("verb", ["restart", "stop"])
 def test_a_socket_is_restarted_or_stopped(stage: Stage, verb: str, count: int) -> None:
@@ -44,6 +45,7 @@ def test_a_socket_is_restarted_or_stopped(stage: Stage, verb: str, count: int) -
     assert stage.rollout(stage.release("v2")).result == "succeeded"
 
 
+@pytest.mark.thorough
 def test_all_sockets_are_restarted_at_once(stage: Stage) -> None:
     stage.deploy("v1", routing="steered")
     before = stage.invocations()
@@ -55,6 +57,7 @@ def test_all_sockets_are_restarted_at_once(stage: Stage) -> None:
     assert sorted(instances(stage)) == [1, 2, 3, 4]
 
 
+@pytest.mark.thorough
 def test_a_socket_is_restarted_while_the_daemon_is_away(stage: Stage) -> None:
     stage.deploy("v1", routing="steered")
     before = stage.invocations()
@@ -80,6 +83,7 @@ def test_an_instance_is_restarted_by_hand(stage: Stage) -> None:
     assert sorted(instances(stage)) == [1, 2, 3, 4]
 
 
+@pytest.mark.thorough
 def test_an_instance_is_started_by_hand_while_its_socket_is_closed(stage: Stage) -> None:
     """A connection that waited there has started its starter, which must not keep the socket from opening."""
     stage.deploy("v1", routing="steered")

@@ -83,6 +83,7 @@ def unharmed(running: Load) -> None:
     assert record.requests
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("addresses", [[SOCKET, f"127.0.0.1:{PORT}"], [SOCKET]], ids=["with-tcp", "alone"])
 @pytest.mark.parametrize("surge", [1, 0], ids=["surge", "in-place"])
 def test_a_rollout_loses_no_request(stage: Stage, surge: int, addresses: list[str]) -> None:
@@ -108,6 +109,7 @@ def sockets(stage: Stage) -> set[int]:
     return {int(line.partition("@")[2].partition(".")[0]) for line in listed.splitlines() if " active " in line}
 
 
+@pytest.mark.thorough
 def test_all_instances_of_one_generation_serve(stage: Stage) -> None:
     """The link moves once, when as many new instances serve as old ones."""
     stage.deploy("v1", **UNIX, rollout={"pause_after": [1, 2]})
@@ -130,6 +132,7 @@ def test_all_instances_of_one_generation_serve(stage: Stage) -> None:
     kept.close()
 
 
+@pytest.mark.thorough
 def test_a_generation_that_adopts_instances_keeps_their_socket(stage: Stage) -> None:
     stage.deploy("v1", **UNIX, instances=2)
     before, link = stage.invocations(), named(stage)
@@ -145,6 +148,7 @@ def test_a_generation_that_adopts_instances_keeps_their_socket(stage: Stage) -> 
     assert {number for number, _ in answers(stage)} == {"3"}
 
 
+@pytest.mark.thorough
 def test_both_generations_serve_while_the_daemon_is_dead(stage: Stage) -> None:
     """The daemon dies in mid-rollout: all instances of the generation to which the address leads accept, and
     connections of the other one are answered."""
@@ -193,6 +197,7 @@ def test_a_rollback_from_standby_moves_the_link_back(stage: Stage) -> None:
     stage.machine.wait_for(lambda: sockets(stage) == {1}, what="the end of unused sockets")
 
 
+@pytest.mark.thorough
 def test_an_instance_with_a_connection_that_lasts_is_not_frozen(stage: Stage) -> None:
     stage.deploy("v1", **UNIX, instances=2, rollout=STANDBY)
     with stage.load(50, 1, "--unix", SOCKET) as over_unix:
@@ -204,6 +209,7 @@ def test_an_instance_with_a_connection_that_lasts_is_not_frozen(stage: Stage) ->
         unharmed(over_unix)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("verb", ["restart", "stop"])
 def test_a_socket_that_is_closed_by_hand_is_opened_again(stage: Stage, verb: str) -> None:
     stage.deploy("v1", **UNIX, instances=2)
@@ -219,6 +225,7 @@ def test_a_socket_that_is_closed_by_hand_is_opened_again(stage: Stage, verb: str
     assert answers(stage, 2) == {("1", "1"), ("1", "2")}
 
 
+@pytest.mark.thorough
 def test_canaries_and_weights_are_refused_with_unix_addresses_only(stage: Stage) -> None:
     stage.deploy("v1", **UNIX)
     second = stage.release("v2")
@@ -229,6 +236,7 @@ def test_canaries_and_weights_are_refused_with_unix_addresses_only(stage: Stage)
     assert (ran.returncode, "UNIX addresses only" in ran.stderr) == (3, True), ran
 
 
+@pytest.mark.thorough
 def test_a_file_at_the_address_is_reported_and_left_alone(stage: Stage) -> None:
     stage.deploy("v1", routing="steered")
     before = stage.invocations()
@@ -241,6 +249,7 @@ def test_a_file_at_the_address_is_reported_and_left_alone(stage: Stage) -> None:
     assert stage.invocations() == before
 
 
+@pytest.mark.thorough
 def test_an_address_comes_and_goes_with_the_settings(stage: Stage) -> None:
     stage.deploy("v1", routing="steered", listen=[SOCKET], instances=2)
     other = "/run/other/http.sock"
@@ -260,6 +269,7 @@ def test_an_address_comes_and_goes_with_the_settings(stage: Stage) -> None:
     assert not stage.machine.path(OWN).exists()
 
 
+@pytest.mark.thorough
 def test_an_address_may_be_anywhere(stage: Stage) -> None:
     """The daemon need not write there: the socket units do."""
     address = "/srv/demo/shared/a b%i$HOME'.sock"
@@ -275,6 +285,7 @@ def test_an_address_may_be_anywhere(stage: Stage) -> None:
     assert not target(stage, address)
 
 
+@pytest.mark.thorough
 def test_the_daemon_may_write_where_it_has_to_and_nowhere_else(stage: Stage) -> None:
     """Tried as root in its own mount namespace."""
     pid = stage.show("deployd.service", "MainPID")["MainPID"]
@@ -290,6 +301,7 @@ def test_the_daemon_may_write_where_it_has_to_and_nowhere_else(stage: Stage) -> 
     assert [directory for directory in closed if writable(directory)] == []
 
 
+@pytest.mark.thorough
 def test_the_first_connection_starts_the_app(stage: Stage) -> None:
     stage.deploy("v1", routing="steered", listen=[SOCKET], instances=2)
     stage.machine.run(["systemctl", "stop", f"{APP}.service"])
@@ -299,6 +311,7 @@ def test_the_first_connection_starts_the_app(stage: Stage) -> None:
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.thorough
 def test_after_a_reboot_the_address_is_there_without_the_daemon(own_stage: Stage) -> None:
     own_stage.deploy("v1", routing="steered", listen=[f"127.0.0.1:{PORT}", SOCKET], instances=2)
     own_stage.machine.run(["systemctl", "mask", "deployd.service"])
@@ -314,6 +327,7 @@ def test_after_a_reboot_the_address_is_there_without_the_daemon(own_stage: Stage
     assert answer(own_stage)["DEPLOYD_GENERATION"] == "2"
 
 
+@pytest.mark.thorough
 def test_after_a_boot_in_mid_rollout_the_address_leads_to_the_most_instances(stage: Stage) -> None:
     """Without the daemon: the sockets open in any order, and /run is empty."""
     stage.deploy("v1", **UNIX, instances=3, rollout={"pause_after": [1]})

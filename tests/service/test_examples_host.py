@@ -77,6 +77,7 @@ def test_a_group_may_roll_out_one_app(stage: Stage) -> None:
         unharmed(load.stop())
 
 
+@pytest.mark.thorough
 def test_it_sees_why_its_rollout_failed(stage: Stage) -> None:
     stage.deploy("v1")
     install(stage, DEPLOYERS, DEPLOYER)
@@ -101,6 +102,7 @@ def test_it_may_do_nothing_else(stage: Stage) -> None:
     assert (stage.invocations(), len(stage.history()), stage.json("history", OTHER)) == before
 
 
+@pytest.mark.thorough
 def test_a_refusal_names_the_action_that_is_missing(stage: Stage) -> None:
     stage.deploy("v1")
     install(stage, DEPLOYERS, DEPLOYER)
@@ -109,6 +111,7 @@ def test_a_refusal_names_the_action_that_is_missing(stage: Stage) -> None:
     assert done.stderr.startswith("deployd: not allowed: scale needs root or the polkit action org.deployd1.scale for ")
 
 
+@pytest.mark.thorough
 def test_operators_see_everything_and_change_nothing(stage: Stage) -> None:
     fail_with_secret(stage)
     Neighbour(stage, OTHER, 8090).deploy()
@@ -125,6 +128,7 @@ def test_operators_see_everything_and_change_nothing(stage: Stage) -> None:
     assert (stage.invocations(), len(stage.history()), stage.json("history", OTHER)) == before
 
 
+@pytest.mark.thorough
 def test_a_user_may_roll_out_what_is_in_one_directory(stage: Stage) -> None:
     stage.deploy("v1")
     [rule] = re.findall(r"^```js\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -135,6 +139,7 @@ def test_a_user_may_roll_out_what_is_in_one_directory(stage: Stage) -> None:
     assert stage.get()["version"] == "v2"
 
 
+@pytest.mark.thorough
 def test_an_app_file_in_a_directory_of_the_group_is_refused(stage: Stage) -> None:
     """Only root may write app files, and no polkit action allows it to others."""
     stage.deploy("v1")
@@ -148,6 +153,7 @@ def test_an_app_file_in_a_directory_of_the_group_is_refused(stage: Stage) -> Non
         stage.machine.run(["sh", "-c", "chgrp root /etc/deployd/apps && chmod 755 /etc/deployd/apps"])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("member", ["Reload", "Repair"])
 def test_what_concerns_all_apps_is_not_allowed_by_a_rule_for_one(stage: Stage, member: str) -> None:
     allow(stage, f'polkit.addRule(function(action, subject) {{ if (action.lookup("app") == "{APP}") return "yes"; }});')
@@ -156,6 +162,7 @@ def test_what_concerns_all_apps_is_not_allowed_by_a_rule_for_one(stage: Stage, m
     assert "org.deployd1.configure;" in done.stderr
 
 
+@pytest.mark.thorough
 def test_without_polkit_all_may_query_and_only_root_may_change(stage: Stage) -> None:
     fail_with_secret(stage)
     install(stage, DEPLOYERS, DEPLOYER)

@@ -21,6 +21,7 @@ OTHER = "other"
 AS_READER = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--groups=systemd-journal", "--"]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("attack", attacks.ATTACKS, ids=lambda attack: attack.__name__)
 def test_attack_achieves_nothing(stage: Stage, attack: attacks.Attack) -> None:
     assert attack(stage) == ""
@@ -52,6 +53,7 @@ def test_a_polkit_rule_allows_one_user_rollouts_of_one_app(stage: Stage) -> None
     assert stage.get()["version"] == "v2"
 
 
+@pytest.mark.thorough
 def test_only_the_release_that_polkit_agreed_to_is_rolled_out(stage: Stage) -> None:
     """The link in the app file is changed between two rollouts."""
     stage.deploy("v1")
@@ -66,6 +68,7 @@ def test_only_the_release_that_polkit_agreed_to_is_rolled_out(stage: Stage) -> N
     assert stage.get()["version"] == "v2"
 
 
+@pytest.mark.thorough
 def test_journal_lines_are_shown_to_users_that_may_read_the_journal(stage: Stage) -> None:
     ended = fail_with_secret(stage)
     assert SECRET in json.dumps(ended.events), "root's --json has them"
@@ -125,6 +128,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.thorough
 def test_a_prompt_is_cancelled_when_its_caller_disconnects(stage: Stage) -> None:
     stage.deploy("v1")
     machine = stage.machine
@@ -147,6 +151,7 @@ def test_a_prompt_is_cancelled_when_its_caller_disconnects(stage: Stage) -> None
         caller.stdout.close()
 
 
+@pytest.mark.thorough
 def test_without_a_terminal_there_is_no_prompt(stage: Stage) -> None:
     """As in cron and CI: the command is refused immediately, although an agent is registered."""
     stage.deploy("v1")
@@ -162,6 +167,7 @@ def test_without_a_terminal_there_is_no_prompt(stage: Stage) -> None:
     assert stage.status()["ready"] == INSTANCES
 
 
+@pytest.mark.thorough
 def test_on_a_terminal_polkit_may_ask_for_a_password(stage: Stage) -> None:
     stage.deploy("v1")
     machine, pipe = stage.machine, subprocess.PIPE

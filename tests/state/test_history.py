@@ -132,6 +132,7 @@ def deaths(directory: Path, how: str) -> list[list[int]]:
     return [[int(word) for word in line.split()] for line in done.stdout.splitlines()]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("how", ["whole", "torn"])
 def test_operations_are_atomic_when_killed_at_any_write(memory: Path, how: str) -> None:
     expected = states(memory / "uninterrupted")

@@ -66,6 +66,7 @@ def resume(scenario: Scenario, directory: Path, done: int) -> None:
     scenario.close(subject)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_operations_are_atomic_when_killed_at_any_call(name: str, directory: Path) -> None:
     scenario = SCENARIOS[name]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.host.stage import APP, Stage
+
+pytestmark = pytest.mark.thorough
 
 DAEMON = "deployd.service"
 

@@ -12,6 +12,7 @@ from tests.host.stage import Stage
 SAMPLE = state.damaged_in_few_ways, state.records_lost_too, state.put_back, *state_in_use.ATTACKS
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("attack", SAMPLE, ids=lambda attack: attack.__name__)
 def test_broken_state_affects_nothing_else(stage: Stage, attack: Callable[[Stage], str]) -> None:
     assert attack(stage) == ""

@@ -91,6 +91,7 @@ async def ends_up(bus: Bus, unit: str, found: ServiceSettings, execution: Execut
     return made
 
 
+@pytest.mark.thorough
 def test_each_setting_is_copied(machine: Machine) -> None:
     version = int(machine.run(["systemctl", "--version"]).stdout.split()[1])
     wrong: list[str] = []
@@ -156,6 +157,7 @@ def test_a_drop_in_that_cannot_be_loaded_is_an_error(machine: Machine) -> None:
     on(machine, work)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("everywhere", "here"), [("User=daemon", "User=www-data"), ("User=daemon", "User=")])
 def test_a_drop_in_for_all_services_that_overrides_is_an_error(machine: Machine, everywhere: str, here: str) -> None:
     """A transient unit reads service.d after its own properties."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+import pytest
+
 from tests.attacks.bus import policy
 from tests.host.stage import Begun, Stage
 
@@ -25,6 +27,7 @@ def losses(stage: Stage) -> int:
     return sum(NOTICED in line for line in stage.journal.of_deployd())
 
 
+@pytest.mark.thorough
 def test_a_rollout_succeeds_without_signals(stage: Stage) -> None:
     stage.deploy("v1", instances=2)
     before = losses(stage)

@@ -45,6 +45,7 @@ def details(outcome: Outcome) -> str:
     return "\n".join([str(outcome.case), *outcome.wrong, again(outcome.case), outcome.journal])
 
 
+@pytest.mark.sampled
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", IN_TURN)
 def test_faults_at_every_step(name: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+import pytest
+
 from tests.host.eavesdropping import TO_SYSTEMD, heard
 from tests.host.stage import Stage
 from tests.on_bus import run
@@ -32,6 +34,7 @@ def test_a_reload_costs_at_most_two_calls(stage: Stage) -> None:
     assert stage.status()["ready"] == INSTANCES
 
 
+@pytest.mark.thorough
 def test_the_end_of_a_job_under_way_is_heard(stage: Stage) -> None:
     """A start and a stop take more than 2 s each, and systemd is reloaded meanwhile."""
     stage.deploy("v1", instances=1, stop={"timeout": "2s"})
@@ -45,6 +48,7 @@ def test_the_end_of_a_job_under_way_is_heard(stage: Stage) -> None:
     assert [line for line in stage.journal.of_deployd() if "was lost" in line] == []
 
 
+@pytest.mark.thorough
 def test_a_change_by_a_reload_is_noticed(stage: Stage) -> None:
     """An instance that is masked while it starts never times out: only the reload indicates the failure."""
     stage.deploy("v1", gate={"timeout": "50s"})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.host.stage import APP, INSTANCES, Stage
 
 SOCKET = f"/run/{APP}/{APP}.sock"
@@ -46,6 +48,7 @@ def test_directories_and_commands_of_one_service_work_for_n(stage: Stage) -> Non
     assert served(stage)
 
 
+@pytest.mark.thorough
 def test_the_server_of_a_wrapper_finishes_its_requests(stage: Stage) -> None:
     """sh dies of the signal; the server gets it, too, and is not killed."""
 
@@ -62,6 +65,7 @@ def test_the_server_of_a_wrapper_finishes_its_requests(stage: Stage) -> None:
     assert len(stage.invocations()) == INSTANCES
 
 
+@pytest.mark.thorough
 def test_drop_ins_of_a_hand_written_unit(stage: Stage) -> None:
     """What breaks the app is refused by check, apply and rollout; what does not is honoured."""
     units = "/etc/systemd/system"

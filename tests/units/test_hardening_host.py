@@ -42,6 +42,7 @@ def exposure(stage: Stage, unit: str) -> float:
     return float(score)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("routing", ["shared", "steered"])
 def test_the_default_with_a_user(stage: Stage, routing: str) -> None:
     stage.deploy("v1", user="www-data", routing=routing)
@@ -82,6 +83,7 @@ def ask(stage: Stage) -> str:
     return answer.partition(b"\r\n\r\n")[2].decode()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("place", ["/tmp/releases", "/home/app", "/run/releases", "/opt/app", "/usr/local/app"])
 def test_releases_may_be_anywhere(stage: Stage, place: str) -> None:
     """And instances may listen on a UNIX socket in /run that clients can reach."""
@@ -103,6 +105,7 @@ def test_releases_may_be_anywhere(stage: Stage, place: str) -> None:
 PRIVILEGES = "#!/bin/sh\ngrep -E '^(NoNewPrivs|CapBnd)' /proc/self/status > /var/tmp/privileges\n"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("service", "none"), [({}, "1"), ({"NoNewPrivileges": False}, "0")])
 def test_an_app_can_have_new_privileges(stage: Stage, service: dict[str, object], none: str) -> None:
     """Settings that imply NoNewPrivileges= are then absent as well."""

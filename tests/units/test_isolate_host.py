@@ -17,6 +17,7 @@ def isolate(stage: Stage, target: str = "multi-user.target") -> None:
     stage.machine.run(["systemctl", "isolate", target])
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("settings", [{}, {"routing": "steered"}, {"listen": [f"127.0.0.1:{PORT}", "/run/demo.sock"]}])
 def test_a_new_app_survives_isolate(stage: Stage, settings: dict[str, object]) -> None:
     stage.deploy("v1", **settings)
@@ -32,6 +33,7 @@ def test_a_new_app_survives_isolate(stage: Stage, settings: dict[str, object]) -
     assert links(stage) == []
 
 
+@pytest.mark.thorough
 def test_a_socket_that_is_added_later_survives_isolate(stage: Stage) -> None:
     stage.deploy("v1")
     stage.configure(listen=[f"127.0.0.1:{PORT}", f"127.0.0.1:{PORT + 1}"])
@@ -47,6 +49,7 @@ def test_a_socket_that_is_added_later_survives_isolate(stage: Stage) -> None:
     assert links(stage) == [f"{APP}.service", f"{APP}:2.socket"]
 
 
+@pytest.mark.thorough
 def test_an_app_that_was_only_installed_is_enabled(stage: Stage) -> None:
     stage.configure(release=stage.release("v1"))
     assert stage.deployd("apply", APP, "--no-start").returncode == 0
@@ -54,6 +57,7 @@ def test_an_app_that_was_only_installed_is_enabled(stage: Stage) -> None:
     assert stage.get()["version"] == "v1", "the first connection starts it"
 
 
+@pytest.mark.thorough
 def test_isolate_does_not_stop_a_hook(stage: Stage) -> None:
     stage.deploy("v1", instances=1)
     stage.configure(rollout={"hooks": {"before": [["./bin/wait"]]}})
@@ -67,6 +71,7 @@ def test_isolate_does_not_stop_a_hook(stage: Stage) -> None:
     assert ended.result == "succeeded", ended
 
 
+@pytest.mark.thorough
 def test_an_app_that_was_disabled_stays_disabled(stage: Stage) -> None:
     """As long as it is up; applying an app that is down enables it."""
     stage.deploy("v1")

@@ -28,6 +28,7 @@ from tests.units.listen_change import (
 SURGE = pytest.mark.parametrize("surge", [1, 0], ids=["surge", "in-place"])
 
 
+@pytest.mark.sampled
 @SURGE
 def test_one_address_replaces_another(stage: Stage, surge: int) -> None:
     stage.deploy("v1", listen=OLD_LISTEN, rollout={"max_surge": surge})
@@ -56,6 +57,7 @@ def test_one_address_replaces_another(stage: Stage, surge: int) -> None:
     assert plan["floor"] == INSTANCES - (surge == 0)
 
 
+@pytest.mark.thorough
 def test_an_additional_address_closes_nothing_and_can_be_removed(stage: Stage) -> None:
     stage.deploy("v1", listen=OLD_LISTEN)
     before, since = unit_files(stage), stage.show(FIRST, "ActiveEnterTimestampMonotonic", "InvocationID")
@@ -87,6 +89,7 @@ def test_an_additional_address_closes_nothing_and_can_be_removed(stage: Stage) -
     assert wanted_at_boot(stage) == {FIRST}
 
 
+@pytest.mark.thorough
 def test_a_unix_socket_replaces_a_port(stage: Stage) -> None:
     path = "/run/demo/http.sock"
     stage.deploy("v1", listen=OLD_LISTEN)
@@ -104,6 +107,7 @@ def test_a_unix_socket_replaces_a_port(stage: Stage) -> None:
     assert listening(stage) == []
 
 
+@pytest.mark.thorough
 def test_a_rollback_opens_the_old_address_again(stage: Stage) -> None:
     stage.deploy("v1", listen=OLD_LISTEN)
     stage.configure(listen=NEW_LISTEN)
@@ -118,6 +122,7 @@ def test_a_rollback_opens_the_old_address_again(stage: Stage) -> None:
     assert listening(stage) == ["127.0.0.1:8080"]
 
 
+@pytest.mark.thorough
 def test_a_connection_to_a_later_address_starts_the_app(stage: Stage) -> None:
     stage.deploy("v1", listen=OLD_LISTEN)
     stage.configure(listen=NEW_LISTEN)

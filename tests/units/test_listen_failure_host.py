@@ -56,6 +56,7 @@ def test_an_address_in_use_changes_nothing(stage: Stage) -> None:
     assert listening(stage) == ["127.0.0.1:8081"]
 
 
+@pytest.mark.thorough
 def test_a_first_address_in_use_can_be_changed(stage: Stage) -> None:
     stage.machine.write(f"{UNITS}/other.socket", "[Socket]\nListenStream=127.0.0.1:8081\nService=other.service\n")
     stage.machine.write(f"{UNITS}/other.service", "[Service]\nExecStart=/bin/true\n")
@@ -91,6 +92,7 @@ def test_the_address_of_a_bad_release_is_closed(stage: Stage) -> None:
     assert wanted_at_boot(stage) == {FIRST}
 
 
+@pytest.mark.thorough
 def test_a_failure_in_the_second_pass_is_rolled_back(stage: Stage) -> None:
     """Instances with the new address only do not start."""
     run = '#!/bin/sh\n[ "$DEPLOYD_GENERATION$LISTEN_FDS" != 21 ] || exit 7\nexec /usr/bin/python3 app.py\n'
@@ -109,6 +111,7 @@ def test_a_failure_in_the_second_pass_is_rolled_back(stage: Stage) -> None:
     assert wanted_at_boot(stage) == {FIRST}
 
 
+@pytest.mark.thorough
 def test_an_abort_when_the_old_address_has_closed_opens_it_again(stage: Stage) -> None:
     """The last instance with the old address is still busy, so that the rollout can be aborted."""
     stage.deploy("v1", listen=OLD_LISTEN)
@@ -128,6 +131,7 @@ def test_an_abort_when_the_old_address_has_closed_opens_it_again(stage: Stage) -
     assert [ran.generation for ran in stage.invocations().values()] == [1] * INSTANCES
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("point", POINTS)
 def test_a_killed_daemon_finishes_when_it_is_back(stage: Stage, point: str) -> None:
     stage.deploy("v1", listen=OLD_LISTEN)
@@ -138,6 +142,7 @@ def test_a_killed_daemon_finishes_when_it_is_back(stage: Stage, point: str) -> N
         check_changed(stage, begun.end(), old, None)
 
 
+@pytest.mark.thorough
 def test_a_stop_by_hand_during_the_change_leads_back_to_the_old_address(stage: Stage) -> None:
     stage.deploy("v1", listen=OLD_LISTEN)
     before = unit_files(stage)

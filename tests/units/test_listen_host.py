@@ -20,6 +20,7 @@ def answer(stage: Stage, address: tuple[str, int] | str) -> dict[str, object]:
     return fields
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("surge", [1, 0], ids=["surge", "in-place"])
 def test_every_kind_of_address_stays_open_through_a_rollout(stage: Stage, surge: int) -> None:
     addresses: list[tuple[str, int] | str] = [("127.0.0.1", 8080), ("::1", 8081), ("127.0.0.1", 8082), SOCKET]
@@ -38,6 +39,7 @@ def test_every_kind_of_address_stays_open_through_a_rollout(stage: Stage, surge:
         assert "\nUid:\t33\t" in status
 
 
+@pytest.mark.thorough
 def test_a_unix_socket_queues_while_the_app_is_stopped(stage: Stage) -> None:
     stage.deploy("v1", listen=[SOCKET])
     stage.machine.run(["systemctl", "stop", f"{APP}.service"])

@@ -26,6 +26,7 @@ def stage(own_stage: Stage) -> Stage:
     return own_stage
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("point", [point for point in POINTS if point != "begun"])
 def test_a_loss_of_power_during_the_change(stage: Stage, point: str) -> None:
     machine = stage.machine

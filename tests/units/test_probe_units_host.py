@@ -58,6 +58,7 @@ def test_each_instance_answers_after_starts_crashes_and_restarts(stage: Stage) -
     assert set(modes.values()) == {0o600}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("how", ["stopped", "crashed"])
 def test_the_socket_closes_with_its_instance_and_its_queue_starts_nothing(stage: Stage, how: str) -> None:
     stage.deploy("v1", instances=2, gate=GATE, service={"RestartSec": "1h"})
@@ -88,6 +89,7 @@ def test_the_socket_closes_with_its_instance_and_its_queue_starts_nothing(stage:
     assert listener(stage) == listening
 
 
+@pytest.mark.thorough
 def test_instances_without_a_pin_have_no_private_socket(stage: Stage) -> None:
     stage.deploy("v1", instances=2, gate=GATE)
     assert [is_open(stage, number) for number in (1, 2, 3)] == [True, True, False]
@@ -98,6 +100,7 @@ def test_instances_without_a_pin_have_no_private_socket(stage: Stage) -> None:
         stage.machine.wait_unit(socket_unit(number), "inactive")
 
 
+@pytest.mark.thorough
 def test_the_private_socket_depends_on_the_setting(stage: Stage) -> None:
     stage.deploy("v1", instances=2)
     listening = listener(stage)

@@ -22,6 +22,7 @@ def own_units(stage: Stage) -> list[str]:
     return sorted(path.name for path in Path(stage.machine.path(UNITS)).glob(f"{APP}@[0-9]*.service"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("surge", [1, 0], ids=["surge", "in-place"])
 def test_an_old_instance_keeps_its_unit_settings(stage: Stage, surge: int) -> None:
     stage.deploy("v1", service={"Nice": 1}, rollout={"max_surge": surge})
@@ -68,6 +69,7 @@ def test_a_rollback_restores_the_unit_settings(stage: Stage) -> None:
     assert not any(f"{APP}@{number}.service" in own_units(stage) for number in before)
 
 
+@pytest.mark.thorough
 def test_settings_that_need_no_new_process_apply_at_once(stage: Stage) -> None:
     stage.deploy("v1", stop={"timeout": "20s"})
     before = stage.invocations()
@@ -80,6 +82,7 @@ def test_settings_that_need_no_new_process_apply_at_once(stage: Stage) -> None:
     assert own_units(stage) == []
 
 
+@pytest.mark.thorough
 def test_remove_removes_units_of_single_instances(stage: Stage) -> None:
     stage.deploy("v1", service={"Nice": 1})
     stage.configure(service={"Nice": 2})

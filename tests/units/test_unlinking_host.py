@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 
+import pytest
+
 from tests.host.stage import APP, PORT, Stage
 
 ADDRESS = "/run/demo.sock"
@@ -62,6 +64,7 @@ def serves(stage: Stage) -> bool:
     return False
 
 
+@pytest.mark.thorough
 def test_an_address_that_someone_removes_is_opened_again(stage: Stage) -> None:
     """The shared socket has to be closed for that, and the instances get the new one."""
     stage.configure(release=stage.release("v1"), instances=2, listen=[f"127.0.0.1:{PORT}", ADDRESS])
@@ -77,6 +80,7 @@ def test_an_address_that_someone_removes_is_opened_again(stage: Stage) -> None:
     stage.machine.wait_for(lambda: serves(stage), what="a connection to start the app")
 
 
+@pytest.mark.thorough
 def test_the_symlink_of_a_steered_app_is_put_back(stage: Stage) -> None:
     configure(stage, instances=1, routing="steered")
     address = stage.machine.path("/run") / "demo.sock"

@@ -64,6 +64,7 @@ def test_rollouts_under_load(site: Site) -> None:
     assert process.stat().st_uid == uid(site.machine)
 
 
+@pytest.mark.thorough
 def test_the_daemon_is_a_user_service(site: Site) -> None:
     site.deploy("v1")
     before = site.invocations()
@@ -95,6 +96,7 @@ def test_failures_show_what_the_journal_has(site: Site) -> None:
     assert "rolling out generation 2" in ours
 
 
+@pytest.mark.thorough
 def test_crashes_are_restarted(site: Site) -> None:
     site.deploy("v1")
     before = site.invocations()
@@ -104,6 +106,7 @@ def test_crashes_are_restarted(site: Site) -> None:
     assert site.history()[0]["result"] == "succeeded"
 
 
+@pytest.mark.thorough
 def test_systemctl_acts_on_the_app(site: Site) -> None:
     site.deploy("v1")
     site.configure(release=site.release("v2"))
@@ -114,6 +117,7 @@ def test_systemctl_acts_on_the_app(site: Site) -> None:
     assert site.get()["version"] == "v2", "a connection starts it"
 
 
+@pytest.mark.thorough
 def test_probes_hooks_and_ports(site: Site) -> None:
     gate = {"probe": {"http": "/_status"}}
     hooks = {"before": [["/bin/sh", "-c", 'echo "$DEPLOYD_RELEASE" >> "$HOME/hooks"; id -u >> "$HOME/hooks"']]}
@@ -129,12 +133,14 @@ def test_probes_hooks_and_ports(site: Site) -> None:
     assert site.run("curl", "--silent", "http://127.0.0.1:8080/VERSION").stdout.strip() == "v1"
 
 
+@pytest.mark.thorough
 def test_a_command_runs_as_the_user_with_its_own_streams(site: Site) -> None:
     site.deploy("v1", instances=1, environment={"KEY": "value"})
     done = site.deployd("run", APP, "--", "sh", "-c", 'echo "$(id -un) $KEY"; exit 3')
     assert (done.returncode, done.stdout) == (3, f"{USER} value\n"), done
 
 
+@pytest.mark.thorough
 def test_credentials_analysis_and_unix_addresses(site: Site) -> None:
     site.write(f"{HOME}/token", "secret")
     address = f"{site.runtime}/{APP}.sock"
@@ -150,6 +156,7 @@ def test_credentials_analysis_and_unix_addresses(site: Site) -> None:
         assert b'"version": "v2"' in b"".join(iter(lambda: connection.recv(65536), b""))
 
 
+@pytest.mark.thorough
 def test_an_app_that_is_down_is_named_as_failed(site: Site) -> None:
     site.deploy("v1")
     site.systemctl("stop", f"{APP}.service", f"{APP}.socket")
@@ -161,6 +168,7 @@ def test_an_app_that_is_down_is_named_as_failed(site: Site) -> None:
     assert APP in completed
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
@@ -177,6 +185,7 @@ def test_what_needs_root_is_refused(site: Site, settings: dict[str, object], sen
     assert sentence in done.stdout + done.stderr
 
 
+@pytest.mark.thorough
 def test_app_files_of_others_are_not_believed(site: Site) -> None:
     site.configure(release=site.release("v1"))
     site.machine.run(["chown", "nobody", f"{APPS}/{APP}.toml"])
@@ -189,6 +198,7 @@ def test_app_files_of_others_are_not_believed(site: Site) -> None:
     site.machine.run(["chmod", "o-w", APPS])
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("user", ["nobody", "root"])
 def test_other_users_do_not_reach_the_daemon(site: Site, user: str) -> None:
     site.deploy("v1")
@@ -212,6 +222,7 @@ def test_setup_can_be_repeated_and_undone(site: Site) -> None:
     assert site.invocations() == before
 
 
+@pytest.mark.thorough
 def test_apps_outlive_logins_and_boots(site: Site) -> None:
     site.deploy("v1")
     assert site.rollout(site.release("v2")).result == "succeeded"
@@ -222,6 +233,7 @@ def test_apps_outlive_logins_and_boots(site: Site) -> None:
     assert site.get()["version"] == "v2"
 
 
+@pytest.mark.thorough
 def test_a_timer_runs_the_live_release(site: Site) -> None:
     script = f"#!/bin/sh\necho $DEPLOYD_GENERATION $DEPLOYD_PROCESS $(id -un) >> {HOME}/{APP}/lines\n"
     files = {"bin/record": script}
@@ -241,6 +253,7 @@ def test_a_timer_runs_the_live_release(site: Site) -> None:
     assert list(site.machine.path(UNITS).rglob("demo*")) == []
 
 
+@pytest.mark.thorough
 def test_a_release_is_built_and_rolled_out_without_root(site: Site) -> None:
     releases = f"{HOME}/{APP}/releases"
     build = '#!/bin/sh -e\necho "in $(pwd)" >built\n'
@@ -256,6 +269,7 @@ def test_a_release_is_built_and_rolled_out_without_root(site: Site) -> None:
     assert owners(site, releases) == {uid(site.machine)}
 
 
+@pytest.mark.thorough
 def test_process_types_and_smoke_tests_without_a_private_address(site: Site) -> None:
     files = {"worker.py": WORKER, "worker-mode": "good"}
     smoke = 'echo "$DEPLOYD_RELEASE ${DEPLOYD_PREVIEW-nowhere}" >>"$HOME/smoke"'

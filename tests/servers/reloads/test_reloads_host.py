@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.host.machine import Machine
 from tests.servers.proof import Pressure
 from tests.servers.reloads import page, python_ways
 from tests.servers.reloads.capacity import Capacity
 from tests.servers.reloads.comparison import measure
+
+pytestmark = pytest.mark.thorough
 
 
 def test_each_request_and_each_worker_that_is_missing_is_counted(own_machine: Machine) -> None:

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from deployd.model.fleet import FleetRequest
 
 
 def app_names(incomplete: str) -> list[str]:
@@ -55,6 +59,34 @@ RELEASE = typer.Option(
     help="Release directory to use instead of the one in the app file.",
     show_default=False,
 )
+
+FLEET = typer.Option(
+    "",
+    "--fleet",
+    metavar="ID",
+    help="The rollout of several hosts that this one is part of; the same ID attaches to it.",
+    show_default=False,
+)
+TOKEN = typer.Option(
+    0,
+    "--token",
+    metavar="N",
+    help="Number that grows with each rollout of the fleet; refused if lower than the last one.",
+    show_default=False,
+)
+
+
+def fleet_request(fleet: str, token: int) -> FleetRequest | None:
+    """Return what --fleet and --token say, None without them. Raises BadParameter."""
+    from deployd.model import fleet as fleets
+
+    if not fleet and not token:
+        return None
+    if not fleet or not token:
+        raise typer.BadParameter("--fleet ID and --token N belong together")
+    if problem := fleets.problem(fleet, token):
+        raise typer.BadParameter(problem)
+    return fleets.FleetRequest(fleet, token)
 
 
 def percentage(text: str, argument: str) -> float:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import subprocess
 
-from tests.delivery.test_deploy_host import packed
 from tests.docs.test_nginx_host import PLAIN, serve
+from tests.host.archive import packed
 from tests.host.begun import DEADLINE
 from tests.host.stage import APP, Stage
 from tests.load.client import Load

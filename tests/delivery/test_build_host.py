@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from tests.attacks.service import allow
-from tests.delivery.test_deploy_host import packed
+from tests.host.archive import packed
 from tests.host.begun import DEADLINE, Json
 from tests.host.stage import APP, Stage
 

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
-import shutil
-import tarfile
-from collections.abc import Mapping
 
 import pytest
 
 from tests.attacks.service import allow
+from tests.host.archive import packed
 from tests.host.stage import APP, RELEASES, Stage
-
-
-def packed(stage: Stage, version: str, mode: str = "good", files: Mapping[str, str] | None = None) -> bytes:
-    """Return a release of the sample app as a tar archive, which is all that is left of it."""
-    path = stage.machine.path(stage.release(version, mode=mode, files=files))
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
-        archive.add(path, arcname=".")
-    shutil.rmtree(path)
-    return stream.getvalue()
 
 
 def test_an_archive_is_unpacked_rolled_out_and_linked(stage: Stage) -> None:

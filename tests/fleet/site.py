@@ -52,6 +52,18 @@ class Site:
         stage.machine.run(["sh", "-c", rule])
         read_rules(stage)
 
+    def take_archives(self, place: str) -> None:
+        """Allow archives below a URL or a directory, and let the agents write the releases."""
+        for stage in self.stages:
+            stage.machine.run(["chown", "deployd-fleet:", RELEASES])
+            stage.machine.write(
+                f"/etc/systemd/system/{UNIT}.d/releases.conf", f"[Service]\nReadWritePaths={RELEASES}\n"
+            )
+            settings = stage.machine.read(SETTINGS)
+            stage.machine.write(SETTINGS, f'{settings}archives = ["{place}"]\n')
+            stage.systemctl("daemon-reload")
+            stage.systemctl("restart", UNIT)
+
     def release(self, version: str) -> None:
         """Write a good release on all hosts."""
         for stage in self.stages:

@@ -32,6 +32,8 @@ def test_without_httpx_it_names_the_package(
         (["rollout", "shop"], "Missing option '--release'"),
         (["rollout", "shop", "--release", "v2", "--bake", "soon"], '"soon" is not a time; examples: 500ms, 15s, 1min'),
         (["rollout", "shop", "--release", "v2", "--on-failure", "x"], '"x": allowed are stop and rollback'),
+        (["rollout", "shop", "--release", "v2", "--archive", "/v2.tar"], "--archive PATH|URL and --sha256 HEX belong"),
+        (["rollout", "shop", "--release", "v2", "--archive", "v2.tar", "--sha256", "0"], "must be an absolute path"),
         (["rolout", "shop"], 'there is no command "fleet rolout"; did you mean rollout?'),
         (["release-slot", "shop"], "Missing argument 'HOST'"),
     ],

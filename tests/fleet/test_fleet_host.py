@@ -5,15 +5,22 @@ The tests share the hosts. Each begins with all of them at one release, in whate
 
 from __future__ import annotations
 
+import hashlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from tests.fleet.site import UNIT, Site
+from tests.host.archive import packed
 from tests.host.machine import Machine
 from tests.host.root import HostRoot
+from tests.host.stage import RELEASES
 from tests.host.steered import unharmed
+from tests.host.subnet import ADDRESS
 
 NAMES = ("web1", "web2", "web3")
 SLOW = 3.0
@@ -83,6 +90,35 @@ def test_the_fleet_takes_itself_back_and_a_missing_release_is_named(site: Site) 
     reasons = [event["reason"] for event in ended.events if event["event"] == "host" and event["state"] == "failed"]
     assert reasons == ["release v4 is not in /srv/demo"]
     assert site.versions() == before
+
+
+def test_hosts_unpack_an_archive_whose_sha256_and_place_are_right(site: Site, tmp_path: Path) -> None:
+    before = site.versions()
+    archive = tmp_path / "v9.tar.gz"
+    archive.write_bytes(packed(site.stages[0], "v9"))
+    sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
+    serve = [sys.executable, "-u", "-m", "http.server", "8000", "--bind", ADDRESS, "--directory", str(tmp_path)]
+    with site.subnet.popen(serve, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline().startswith("Serving")
+        options = ["--release", "v9", "--archive", f"http://{ADDRESS}:8000/v9.tar.gz", "--sha256", sha256, *IN_ORDER]
+        refused = site.begin(*options).end()
+        assert (refused.status, site.versions()) == (1, before), refused
+        assert "archives in /etc/deployd/fleet.toml has no place of http://" in refused.reason
+
+        site.take_archives(f"http://{ADDRESS}:8000")
+        options[5] = "0" * 64
+        other = site.begin(*options).end()
+        assert (other.status, site.versions()) == (1, before), other
+        assert f"is another archive: its SHA-256 is {sha256}" in other.reason
+
+        options[5] = sha256
+        good = site.begin(*options, "--batches", "1,2").end()
+        server.terminate()
+    assert (good.status, good.result, site.versions()) == (0, "succeeded", ["v9"] * 3), good
+    for stage in site.stages:
+        assert stage.machine.run(["stat", "--format=%U", f"{RELEASES}/v9"]).stdout == "deployd-fleet\n"
+        assert not [path for path in stage.machine.path(RELEASES).iterdir() if path.name.startswith(".")]
 
 
 def test_a_host_finishes_without_etcd_and_none_begins(site: Site) -> None:

@@ -15,10 +15,12 @@ ENDPOINTS = 'endpoints = ["http://10.0.0.1:2379", "http://[fd00::1]:2379/"]\n'
 def test_all_keys_are_read(tmp_path: Path) -> None:
     (tmp_path / "deployd.etcd-password").write_text("secret\n")
     text = ENDPOINTS + 'prefix = "/web/"\nname = "web1"\napps = ["shop", "blog", "shop"]\nuser = "fleet"\n'
+    text += 'archives = ["https://example.org/shop", "/mnt/releases/"]\n'
     found = FleetSettings.parse(text, environment={"CREDENTIALS_DIRECTORY": str(tmp_path)})
     assert (found.prefix, found.name, found.apps) == ("/web", "web1", ("shop", "blog"))
     assert found.access.endpoints == ("http://10.0.0.1:2379", "http://[fd00::1]:2379")
     assert (found.access.user, found.access.password, found.access.context) == ("fleet", "secret", None)
+    assert found.archives == ("https://example.org/shop/", "/mnt/releases/")
     assert "secret" not in repr(found)
 
 
@@ -42,6 +44,7 @@ def test_most_keys_may_be_left_out() -> None:
         (ENDPOINTS + "name = 1", "name must be a string"),
         (ENDPOINTS + 'apps = "shop"', "apps must be a list of strings"),
         (ENDPOINTS + 'apps = ["../shop"]', 'apps: "../shop" cannot be the name of an app'),
+        (ENDPOINTS + 'archives = ["releases"]', "archives must be a list of places, each of which is an absolute path"),
         (ENDPOINTS + 'password_file = "/x"', "user must be there if password_file is"),
         (ENDPOINTS + 'user = "a"\npassword_file = "a/b"', "password_file must be an absolute path, or the name of a"),
         (ENDPOINTS + 'user = "a"\npassword_file = "/none"', "password_file: /none cannot be read: No such file"),

@@ -36,6 +36,7 @@ def goals(draw: st.DrawFn) -> Goal:
         draw(st.integers(0, 5)),
         draw(st.floats(0, 1e6)),
         draw(st.sampled_from(OnFailure)),
+        **({"archive": "/v2.tar", "sha256": "0" * 64} if rollout and draw(st.booleans()) else {}),
     )
 
 
@@ -68,6 +69,9 @@ def test_a_record_is_read_as_it_was_written(record: Progress | Failure | Slot | 
         ({"max_failures": True}, "max_failures must be a whole number of at least 0"),
         ({"bake": "5min"}, "bake must be a number of seconds"),
         ({"id": "a b"}, "id must be 1 to 128 letters"),
+        ({"archive": "/v2.tar"}, "archive must be there with its sha256 (the SHA-256 of an archive must be 64 digits"),
+        ({"archive": "v2.tar", "sha256": "0" * 64}, "archive must be there with its sha256 (the archive must be an"),
+        ({"kind": "abort", "release": "", "of": 1, "archive": "/v2.tar"}, "archive must be empty for a rollback"),
         ({"of": 7}, "of must be the token of a goal"),
     ],
 )

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from deployd.errors import RolloutFailed
-from deployd_cli.options import APP, SUPERSEDE, absolute
+from deployd_cli.options import APP, FLEET, SUPERSEDE, TOKEN, absolute, fleet_request
 from deployd_cli.output import message, quote, show_json
 from deployd_cli.text.words import text_of
 
 if TYPE_CHECKING:
     from deployd.api import Client
+    from deployd.model.fleet import FleetRequest
     from deployd_cli.delivery.target import Target
 
 SOURCE = typer.Argument(..., metavar="SOURCE", help="A directory, a tar archive, or - for standard input.")
@@ -42,6 +43,8 @@ def deploy(
     releases: str = RELEASES,
     current: str = CURRENT,
     supersede: bool = SUPERSEDE,
+    fleet: str = FLEET,
+    token: int = TOKEN,
     as_json: bool = JSON,
 ) -> None:
     """Unpack a release, roll it out, and wait for the end.
@@ -50,11 +53,12 @@ def deploy(
     """
     from deployd_cli import session
 
+    request = fleet_request(fleet, token)
     target = session.run(lambda client: _target(client, app, absolute(releases), absolute(current)))
     receipt: dict[str, Any] = {"app": app}
     try:
         release = _place(target, source, revision, name, receipt)
-        _roll_out(target, release, receipt, supersede=supersede, as_json=as_json)
+        _roll_out(target, release, receipt, supersede=supersede, request=request, as_json=as_json)
         _conclude(target, release, receipt)
     finally:
         if as_json and len(receipt) > 1:
@@ -115,12 +119,20 @@ def _build(app: str, unpacked: Path, built: Path, release: Path) -> dict[str, An
     return build(run, lambda line: quote([line]), unpacked, built, release)
 
 
-def _roll_out(target: Target, release: Path, receipt: dict[str, Any], *, supersede: bool, as_json: bool) -> None:
+def _roll_out(
+    target: Target,
+    release: Path,
+    receipt: dict[str, Any],
+    *,
+    supersede: bool,
+    request: FleetRequest | None,
+    as_json: bool,
+) -> None:
     """Roll the release out, showing it unless `as_json`. Raises RolloutFailed."""
     from deployd_cli.waiting import Receipt, carry_out
 
     async def begin(client: Client) -> int:
-        return await client.rollout(target.app, release=str(release), supersede=supersede)
+        return await client.rollout(target.app, release=str(release), supersede=supersede, fleet=request)
 
     report = Receipt() if as_json else None
     try:

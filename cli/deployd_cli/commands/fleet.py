@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 RELEASE = typer.Option(..., "--release", metavar="ID", help="Name of the release, in the directory of the releases.")
+ARCHIVE = typer.Option(
+    "", "--archive", metavar="PATH|URL", help="Archive of the release, for hosts that do not have it."
+)
+SHA256 = typer.Option("", "--sha256", metavar="HEX", help="SHA-256 of the archive.")
 CANARIES = typer.Option([], "--canary", metavar="HOST", help="Host to begin with; may be repeated.", show_default=False)
 BATCHES = typer.Option(
     "1,25%", "--batches", metavar="N|P%,…", help="Sizes of the batches; the last one repeats.", show_default=True
@@ -52,6 +56,8 @@ RETRY = 2.0
 def rollout(
     app: str = APP,
     release: str = RELEASE,
+    archive: str = ARCHIVE,
+    sha256: str = SHA256,
     canary: list[str] = CANARIES,
     batches: str = BATCHES,
     max_failures: int = MAX_FAILURES,
@@ -68,11 +74,18 @@ def rollout(
     if on_failure not in ("stop", "rollback"):
         raise typer.BadParameter(f'"{on_failure}": allowed are stop and rollback', param_hint="--on-failure")
     pause = seconds(bake, "--bake")
+    from deployd_cli.fleet.archive import Archive
+
+    if bool(archive) != bool(sha256):
+        raise typer.BadParameter("--archive PATH|URL and --sha256 HEX belong together")
+    shared = Archive(archive, sha256) if archive else None
+    if shared is not None and (problem := shared.problem()):
+        raise typer.BadParameter(problem)
     settings = _settings()
     from deployd_cli.fleet.driver import Wanted
     from deployd_cli.fleet.goal import OnFailure
 
-    wanted = Wanted(release, tuple(canary), batches, max_failures, pause, OnFailure(on_failure), supersede)
+    wanted = Wanted(release, tuple(canary), batches, max_failures, pause, OnFailure(on_failure), supersede, shared)
     token = _drive(settings, app, lambda driver: driver.rollout(wanted))
     _wait(settings, app, token, "succeeded", no_block, as_json)
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from deployd.model import fleet as fleets
 from deployd_cli.options import (
     APP,
     CANARY,
+    FLEET,
     JSON_LINES,
     NO_BLOCK,
     PAST_IRREVERSIBLE,
@@ -19,13 +19,14 @@ from deployd_cli.options import (
     PROCESS,
     RELEASE,
     SUPERSEDE,
+    TOKEN,
     absolute,
     canary_of,
+    fleet_request,
 )
 
 if TYPE_CHECKING:
     from deployd.api import Client
-    from deployd.model.fleet import FleetRequest
     from deployd_cli.waiting import Begin
 
 NO_START = typer.Option(False, "--no-start", help="Install units without starting sockets or instances.")
@@ -36,20 +37,6 @@ TO = typer.Option(
     min=1,
     metavar="GENERATION",
     help="Generation to roll back to instead of the last good one.",
-    show_default=False,
-)
-FLEET = typer.Option(
-    "",
-    "--fleet",
-    metavar="ID",
-    help="The rollout of several hosts that this one is part of; the same ID attaches to it.",
-    show_default=False,
-)
-TOKEN = typer.Option(
-    0,
-    "--token",
-    metavar="N",
-    help="Number that grows with each rollout of the fleet; refused if lower than the last one.",
     show_default=False,
 )
 INSTANCES = typer.Argument(
@@ -73,7 +60,7 @@ def rollout(
 
     Uses the current app file, and the release of --release DIR if given. ^C does not stop the rollout.
     """
-    first, cause, request = canary_of(canary), "reload" if reload else "", _fleet(fleet, token)
+    first, cause, request = canary_of(canary), "reload" if reload else "", fleet_request(fleet, token)
 
     async def begin(client: Client) -> int:
         return await client.rollout(
@@ -128,7 +115,7 @@ def rollback(
     Rolls out the release and the settings of the last good generation, or of --to GENERATION, as a new generation.
     """
 
-    request = _fleet(fleet, token)
+    request = fleet_request(fleet, token)
 
     async def begin(client: Client) -> int:
         return await client.rollback(app, to, supersede=supersede, past_irreversible=past_irreversible, fleet=request)
@@ -166,16 +153,6 @@ def scale(
         raise typer.BadParameter(f"{instances!r} is neither a number nor TYPE=N, such as worker=3", param_hint="N")
     number = int(text)
     _begin(app, lambda client: client.scale(app, number, process=process, supersede=supersede), no_block, as_json)
-
-
-def _fleet(fleet: str, token: int) -> FleetRequest | None:
-    if not fleet and not token:
-        return None
-    if not fleet or not token:
-        raise typer.BadParameter("--fleet ID and --token N belong together")
-    if problem := fleets.problem(fleet, token):
-        raise typer.BadParameter(problem)
-    return fleets.FleetRequest(fleet, token)
 
 
 async def _show_changes(client: Client, app: str) -> None:

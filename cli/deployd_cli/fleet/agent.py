@@ -13,8 +13,10 @@ import random
 from deployd.api import Client
 from deployd.errors import Busy, DeploydError, Unreachable
 from deployd_cli.fleet import keys
+from deployd_cli.fleet.archive import Archive
 from deployd_cli.fleet.etcd import HEARTBEAT, Etcd, Put
 from deployd_cli.fleet.gateway import EtcdUnavailable
+from deployd_cli.fleet.goal import Goal
 from deployd_cli.fleet.host import HostApp, Identity
 from deployd_cli.fleet.mirror import Mirror
 from deployd_cli.fleet.service_manager import ServiceManager
@@ -99,7 +101,8 @@ class AppAgent:
         match act:
             case Begin():
                 if self._beginning is None or self._beginning.done():
-                    self._beginning = asyncio.create_task(self._begin(act, undone(mirror.view, act)))
+                    goal = goal_of(mirror.view, act)
+                    self._beginning = asyncio.create_task(self._begin(act, goal))
             case Abort():
                 try:
                     await self._host.abort(act.token)
@@ -127,11 +130,13 @@ class AppAgent:
         self._failures += 1
         return pause_after(self._failures)
 
-    async def _begin(self, act: Begin, undone_token: int) -> None:
-        """Request a rollout; hooks may run for long before the daemon answers."""
+    async def _begin(self, act: Begin, goal: Goal | None) -> None:
+        """Request a rollout; hooks, downloads and builds may take long before the daemon answers."""
+        undone = goal.of if goal is not None else 0
+        archive = Archive(goal.archive, goal.sha256) if goal is not None and goal.archive else None
         self._manager.log(f"{self._host.app}: roll out {act.release} ({act.fleet}, token {act.token})")
         try:
-            await self._host.begin(act, undone_token)
+            await self._host.begin(act, undone, archive)
         except Busy as error:
             self._manager.log(f"{self._host.app}: {error}")
             await asyncio.sleep(pause_after(3))  # after that, the next turn waits for its end
@@ -144,10 +149,10 @@ class AppAgent:
         self._woken.set()
 
 
-def undone(view: View, act: Begin) -> int:
-    """Return the token of the rollout that the act takes back; 0 if it takes none back, or if its goal was replaced."""
+def goal_of(view: View, act: Begin) -> Goal | None:
+    """Return the goal for which the host begins, None if it was replaced."""
     goal = view.goal
-    return goal.value.of if goal is not None and goal.revision == act.token else 0
+    return goal.value if goal is not None and goal.revision == act.token else None
 
 
 class Agent:
@@ -161,7 +166,8 @@ class Agent:
         self._identity = identity = Identity.of_process(settings.name)
         self._roots = {app: keys.root(settings.prefix, app) for app in settings.apps}
         self._apps = {
-            app: AppAgent(HostApp(client, app, identity), identity, root, manager) for app, root in self._roots.items()
+            app: AppAgent(HostApp(client, app, identity, settings.archives), identity, root, manager)
+            for app, root in self._roots.items()
         }
 
     async def run(self) -> None:

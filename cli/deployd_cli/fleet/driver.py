@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from deployd.errors import Busy, Refused
 from deployd_cli.fleet import keys, order, requests
+from deployd_cli.fleet.archive import Archive
 from deployd_cli.fleet.etcd import HEARTBEAT, Etcd, Range
 from deployd_cli.fleet.gateway import EtcdUnavailable
 from deployd_cli.fleet.goal import Goal, Kind, OnFailure
@@ -36,6 +37,8 @@ class Wanted:
     bake: float = 0.0
     on_failure: OnFailure = OnFailure.STOP
     supersede: bool = False
+    archive: Archive | None = None
+    """Of the release, for hosts that do not have it."""
 
 
 class Driver:
@@ -116,6 +119,8 @@ class Driver:
                 bake=wanted.bake,
                 on_failure=wanted.on_failure,
                 created=_now(),
+                archive=wanted.archive.source if wanted.archive is not None else "",
+                sha256=wanted.archive.sha256 if wanted.archive is not None else "",
             )
             return requests.set_goal(view, goal, _now())
 

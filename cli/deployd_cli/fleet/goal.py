@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Self
 
 from deployd.model.fleet import ID
+from deployd_cli.fleet.archive import Archive
 from deployd_cli.fleet.keys import GOAL
 from deployd_cli.fleet.value import Fields, text_of
 
@@ -52,6 +53,10 @@ class Goal:
     on_failure: OnFailure = OnFailure.STOP
     created: str = ""
     """When, a time in ISO 8601, for display only."""
+    archive: str = ""
+    """Where hosts that do not have the release find its archive, see archive.py; "" if each has it already."""
+    sha256: str = ""
+    """Of the archive."""
     places: Mapping[str, int] = field(init=False, repr=False, compare=False)
     """The index of each host in `hosts`."""
     starts: tuple[int, ...] = field(init=False, repr=False, compare=False)
@@ -77,6 +82,8 @@ class Goal:
             bake=found.seconds("bake"),
             on_failure=OnFailure(found.choice("on_failure", tuple(OnFailure), OnFailure.STOP)),
             created=found.text("created", ""),
+            archive=found.text("archive", ""),
+            sha256=found.text("sha256", ""),
         )
         if not ID.fullmatch(goal.id):
             found.wrong("id", "1 to 128 letters, digits and . _ : / @ + -, with a letter or digit first")
@@ -84,6 +91,11 @@ class Goal:
             found.wrong("batches", f"a list of numbers whose sum is {len(goal.hosts)}, the number of hosts")
         if (goal.kind is Kind.ROLLOUT) != bool(goal.release):
             found.wrong("release", "the ID of a release for a rollout, and empty for a rollback or an abort")
+        if goal.archive or goal.sha256:
+            if goal.kind is not Kind.ROLLOUT:
+                found.wrong("archive", "empty for a rollback or an abort")
+            if problem := Archive(goal.archive, goal.sha256).problem():
+                found.wrong("archive", f"there with its sha256 ({problem})")
         if (goal.kind is Kind.ROLLOUT) != (goal.of == 0):
             found.wrong("of", "the token of a goal for a rollback or an abort, and 0 for a rollout")
         return goal

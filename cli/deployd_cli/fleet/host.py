@@ -13,6 +13,8 @@ from typing import Any
 from deployd.api import Client
 from deployd.errors import DeploydError, Refused
 from deployd.model.fleet import FleetRequest
+from deployd_cli.fleet.archive import Archive
+from deployd_cli.fleet.delivery import deploy
 from deployd_cli.fleet.turn import Begin, Me, Rollout, State
 from deployd_cli.text.words import dicts_of, text_of
 
@@ -22,6 +24,10 @@ LONGEST_REASON = 1000
 """Characters: every host reads the reasons of all failures."""
 RESULTS = {"running": State.ROLLING, "succeeded": State.SUCCEEDED}
 """All others are failures: the release of the fleet is not live."""
+
+
+class ReleaseMissing(Refused):
+    """There is no release of this ID in the directory of the releases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +52,10 @@ class Identity:
 class HostApp:
     """One app of this host. Methods raise errors of deployd.errors."""
 
-    def __init__(self, client: Client, app: str, identity: Identity) -> None:
+    def __init__(self, client: Client, app: str, identity: Identity, archives: Sequence[str] = ()) -> None:
+        """`archives`: below which places archives may be, see FleetSettings."""
         self.app = app
+        self._archives = archives
         self.client = client
         self._identity = identity
         self._sent = 0
@@ -79,10 +87,10 @@ class HostApp:
             refused=self._refused,
         )
 
-    async def begin(self, act: Begin, undone: int = 0) -> None:
+    async def begin(self, act: Begin, undone: int = 0, archive: Archive | None = None) -> None:
         """Request the rollout, or the rollback of the one with the token `undone`, which also brings back its settings.
 
-        Raises Refused if the release is not there, and what the daemon says.
+        A release that is not there is made from the archive. Raises Refused without one, and what the daemon says.
         """
         self._sent = act.token
         request = FleetRequest(act.fleet, act.token)
@@ -90,8 +98,24 @@ class HostApp:
         if undone and (to := origin(rows, undone)):
             await self.client.rollback(self.app, to, fleet=request)
             return
-        release = await self._directory(act.release, rows)
+        try:
+            release = await self._directory(act.release, rows)
+        except ReleaseMissing:
+            if archive is None:
+                raise
+            await self._deploy(act, archive, request)
+            return
         await self.client.rollout(self.app, release=release, fleet=request)
+
+    async def _deploy(self, act: Begin, archive: Archive, request: FleetRequest) -> None:
+        """Have the release made from the archive and rolled out. Raises Refused if no rollout has begun."""
+        if not archive.is_below(self._archives):
+            raise Refused(f"archives in /etc/deployd/fleet.toml has no place of {archive.source}")
+        problem = await deploy(self.app, act.release, archive, request)
+        if problem:
+            rollout, _ = newest(dicts_of(await self.client.history(self.app), "generations"))
+            if rollout is None or rollout.token != act.token:
+                raise Refused(problem)
 
     def refuse(self, act: Begin, reason: str) -> None:
         """Remember that a request has come to nothing."""
@@ -116,7 +140,7 @@ class HostApp:
         if "/" in release or release in ("", ".", ".."):
             raise Refused(f"release {release!r} is no name of a directory in {directory}")
         if _is_missing(Path(directory, release)):
-            raise Refused(f"release {release} is not in {directory}")
+            raise ReleaseMissing(f"release {release} is not in {directory}")
         return f"{directory}/{release}"
 
 

@@ -31,6 +31,8 @@ def document(app: str, view: View) -> Json:
             "kind": str(goal.value.kind),
             "of": goal.value.of or None,
             "release": goal.value.release or None,
+            "archive": goal.value.archive or None,
+            "sha256": goal.value.sha256 or None,
             "batches": list(goal.value.batches),
             "open": view.open_batch + 1,
             "max_failures": goal.value.max_failures,

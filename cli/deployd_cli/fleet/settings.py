@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from deployd.errors import InvalidFile
 from deployd.model.app_name import name_problem
+from deployd_cli.fleet.archive import ALLOWED_SOURCE, SOURCE
 from deployd_cli.fleet.gateway import Access
 from deployd_cli.fleet.keys import ALLOWED_HOST_NAME, HOST_NAME
 
@@ -36,6 +37,8 @@ class FleetSettings:
     name: str
     """Of this host in the fleet."""
     apps: tuple[str, ...]
+    archives: tuple[str, ...] = ()
+    """Directories and URLs, each with a slash at its end, below which archives of releases may be."""
 
     @classmethod
     def load(cls, path: Path = PATH, environment: Mapping[str, str] = os.environ) -> FleetSettings:
@@ -59,7 +62,7 @@ class FleetSettings:
             table = _Table(path, "", tomllib.loads(text))
         except tomllib.TOMLDecodeError as error:
             raise InvalidFile(f"{path} is not TOML: {error}") from None
-        table.only("endpoints", "prefix", "name", "apps", "user", "password_file", "tls")
+        table.only("endpoints", "prefix", "name", "apps", "archives", "user", "password_file", "tls")
         endpoints = tuple(url.rstrip("/") for url in table.texts("endpoints"))
         if not endpoints or not all(ENDPOINT.fullmatch(url) for url in endpoints):
             table.wrong("endpoints", f"a list of URLs without a path, all members of one etcd, such as {EXAMPLE}")
@@ -75,13 +78,17 @@ class FleetSettings:
         apps = table.texts("apps", ())
         if problem := next(filter(None, map(name_problem, apps)), ""):
             raise InvalidFile(f"{path}: apps: {problem}")
+        archives = tuple(f"{place.rstrip('/')}/" for place in table.texts("archives", ()))
+        if not all(SOURCE.fullmatch(place) for place in archives):
+            table.wrong("archives", f"a list of places, each of which is {ALLOWED_SOURCE}")
         secrets = _Secrets(path, environment.get("CREDENTIALS_DIRECTORY"))
         user = table.text("user", "")
         password = secrets.text(table, "password_file", PASSWORD) if user else ""
         if not user and table.has("password_file"):
             table.wrong("user", "there if password_file is")
         context = _context(table.table("tls"), secrets, https=schemes == {"https"})
-        return cls(Access(endpoints, context, user, password), prefix, name, tuple(dict.fromkeys(apps)))
+        access = Access(endpoints, context, user, password)
+        return cls(access, prefix, name, tuple(dict.fromkeys(apps)), archives)
 
 
 @dataclass(frozen=True, slots=True)

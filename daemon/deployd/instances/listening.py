@@ -212,10 +212,12 @@ class ListeningInstances:
                     if record.listener is not before:
                         self._report(record, before)
                         self._changed()
+        except asyncio.CancelledError:  # perhaps of a future that was cancelled elsewhere; stop() has closed the alarm
+            self._set_next(looked)
+            raise
         except Exception as error:
             self._complain(error)
-        finally:
-            self._set_next(looked)
+        self._set_next(looked)  # not in finally: a coroutine that is closed without its loop has no next look
 
     def _set_next(self, looked: Mapping[int, _Record]) -> None:
         if any(record.has_socket for record in self._records.values()):

@@ -113,7 +113,7 @@ class Gateway:
                 aclosing(_results(response)) as results,
             ):
                 yield results
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError) as error:
             self._next()
             raise EtcdUnavailable(f"{self._place(url)} ended a stream: {_words(error)}") from None
         except _LoginNeeded as error:
@@ -151,7 +151,7 @@ class Gateway:
             response = await self._http.post(url, json=body, headers=_authorization(token))
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise EtcdUnavailable(f"{self._place(url)} does not answer: {_words(error)}") from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
             raise OutcomeUnknown(f"{self._place(url)} does not answer: {_words(error)}") from None
         try:
             found = json.loads(response.content)

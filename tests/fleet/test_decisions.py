@@ -14,7 +14,7 @@ from deployd.model.fleet import ID
 from deployd_cli.fleet import keys, order
 from deployd_cli.fleet.goal import Goal, Kind, OnFailure
 from deployd_cli.fleet.record import Failure, HistoryEntry, HostRecord, Progress, Result, Slot
-from deployd_cli.fleet.requests import abort_of, members, pause, release_slot, resume, rollback_of, set_goal
+from deployd_cli.fleet.requests import abort_of, forget, members, pause, release_slot, resume, rollback_of, set_goal
 from deployd_cli.fleet.steward import STEWARDS, Bake, is_steward, step, stewards
 from deployd_cli.fleet.transaction import Delete, NoneSince, Put, Transaction, Unchanged
 from deployd_cli.fleet.turn import Abort, Begin, Me, Rollout, State, Wait, Write, turn
@@ -220,6 +220,7 @@ def test_a_driver_is_refused_with_a_sentence_or_writes_what_can_be_read(view: Vi
         lambda: pause("root"),
         lambda: resume(view),
         lambda: release_slot(view, host, NOW),
+        lambda: forget(view, host, NOW),
     )
     for ask in requests:
         try:
@@ -233,6 +234,41 @@ def test_a_host_that_was_released_has_no_part_until_it_is_back() -> None:
     view = View(hosts={"web1": Stored(HostRecord("machine-web1"), 3), "web2": Stored(gone, 6)})
     assert members(view) == {"web1": "machine-web1"}
     assert members(replace(view, alive=frozenset({"web2"}))) == {"web1": "machine-web1", "web2": "machine-web2"}
+
+
+@given(VIEWS, HOSTS)
+def test_a_host_that_was_forgotten_is_a_member_again_when_it_is_back(view: View, me: Me) -> None:
+    try:
+        transaction = forget(replace(view, alive=frozenset()), me.name, NOW)
+    except Refused:
+        return
+    gone = view.wrote(transaction, 20)
+    assert me.name not in members(gone)
+    if view.goal is None or me.name not in view.goal.value.places:
+        assert me.name not in verdict(gone).hosts
+    for machine in (me, replace(me, machine_id="another", rollout=None)):
+        act = turn(gone, machine)
+        assert isinstance(act, Write)
+        assert act.why == "register again"
+        back = replace(gone.wrote(act.transaction, 21), alive=frozenset({me.name}))
+        assert members(back)[me.name] == machine.machine_id
+        assert me.name in verdict(back).hosts
+
+
+def test_a_host_that_is_there_or_is_waited_for_is_not_forgotten() -> None:
+    known = {"web1": Stored(HostRecord("machine-web1"), 3)}
+    for view, sentence in (
+        (View(), "web1: there is no such host in the fleet"),
+        (
+            View(hosts=known, alive=frozenset({"web1"})),
+            "web1: its agent is connected; stop deployd-fleet.service there",
+        ),
+        (View(hosts=known, goal=Stored(GOAL, 5)), "web1: the fleet waits for it; continue without it first"),
+        (View(hosts=known, slots={"web1": Stored(Slot(4, "a", "v1", "", "", ""), 4)}), "web1: the fleet waits for it"),
+    ):
+        with pytest.raises(Refused) as problem:
+            forget(view, "web1", NOW)
+        assert str(problem.value).startswith(sentence)
 
 
 def test_what_has_ended_is_not_aborted() -> None:

@@ -67,7 +67,7 @@ class Fleet(RuleBasedStateMachine):
     @precondition(lambda self: self.world.reachable)
     @rule(data=st.data())
     def a_driver_reads_or_writes(self, data: st.DataObject) -> None:
-        self.one_of(data, frozenset({"read", "rollout", "rollback", "abort", "pause", "resume", "release"}))
+        self.one_of(data, frozenset({"read", "rollout", "rollback", "abort", "pause", "resume", "release", "forget"}))
 
     @precondition(lambda self: self.world.reachable)
     @rule(rounds=st.integers(1, 6))

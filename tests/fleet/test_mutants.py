@@ -69,6 +69,13 @@ def claims_nothing(view: View, host: Host) -> Act:
     return done
 
 
+def claims_nothing_after_a_boot(view: View, host: Host) -> Act:
+    done, slot = turn(view, host.me), view.slots.get(host.name)
+    if slot is not None and isinstance(done, Write) and done.why == "claim the slot after a boot":
+        return Begin(slot.value.token, slot.value.fleet, slot.value.release)
+    return done
+
+
 def begins_without_a_slot(view: View, host: Host) -> Act:
     done, goal = turn(view, host.me), view.goal
     if goal is not None and isinstance(done, Write) and done.why == "take a slot":
@@ -212,6 +219,23 @@ def killed_before_its_slot_is_given_back(act: HostAct | None) -> None:
     arrive(world, back)
 
 
+def killed_after_a_boot_before_its_request_arrives(act: HostAct | None) -> None:
+    world, (host,) = opened(1, "1", act)
+    arrive(world, send(world, "act", host))
+    world.do(("power off", host))
+    world.do(("power on", host))
+    watch(world)
+    begin = send(world, "act", host)
+    if isinstance(begin.what, Transaction):
+        arrive(world, begin)
+        watch(world)
+        begin = send(world, "act", host)
+    world.do(("kill agent", host))
+    request(world, "rollout")
+    arrive(world, send(world, "act", host))
+    arrive(world, begin)
+
+
 def another_host_fails(act: HostAct | None) -> None:
     world, (first, second) = opened(2, "2", act)
     rolls(world, first)
@@ -248,6 +272,7 @@ def the_first_host_fails(act: HostAct | None) -> None:
     [
         (killed_before_its_request_arrives, gives_back_what_may_have_begun),
         (killed_before_its_slot_is_given_back, claims_nothing),
+        (killed_after_a_boot_before_its_request_arrives, claims_nothing_after_a_boot),
         (another_host_fails, no_comparison("take a slot", keys.FAILURES)),
         (success_arrives_twice, no_comparison("report success", "slots/ME", "hosts/ME")),
         (the_first_host_fails, frees_the_slot_on_failure),

@@ -43,6 +43,7 @@ WEIGHTS = {
     "pause": 0.2,
     "resume": 1,
     "release": 0.3,
+    "forget": 0.3,
 }
 """How often a move is chosen among those that are possible."""
 LENGTHS = (60, 150, 400)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from deployd.errors import DeploydError
 from deployd_cli.fleet import order
 from deployd_cli.fleet.goal import Goal, Kind, OnFailure
-from deployd_cli.fleet.requests import abort_of, pause, release_slot, resume, rollback_of, set_goal
+from deployd_cli.fleet.requests import abort_of, forget, pause, release_slot, resume, rollback_of, set_goal
 from deployd_cli.fleet.steward import Step, is_steward, step
 from deployd_cli.fleet.transaction import Transaction
 from deployd_cli.fleet.turn import Abort, Act, Begin, State, Write, turn
@@ -24,7 +24,7 @@ from tests.fleet.store import Store, own, watched
 NOW = "2026-11-27T00:00:00Z"
 Move = tuple[str, str | int]
 """What happens, and to which host, driver or message."""
-REQUESTS = ("rollout", "rollback", "abort", "pause", "resume", "release")
+REQUESTS = ("rollout", "rollback", "abort", "pause", "resume", "release", "forget")
 IN_FLIGHT = 3
 """Messages of one host that are not delivered yet."""
 
@@ -242,7 +242,8 @@ class World:
                 return pause("root")
             case "resume":
                 return resume(view)
-        return release_slot(view, f"web{self.goals % self.plan.hosts}", NOW)
+        change = forget if what == "forget" else release_slot
+        return change(view, f"web{self.goals % self.plan.hosts}", NOW)
 
     def goal(self, name: str) -> Goal:
         hosts = order.ordered({host: f"machine-{host}" for host in self.hosts}, name)

@@ -189,11 +189,7 @@ async def killed_at(directory: Path, prepare: Callable[[Application], None], at:
 
 @pytest.mark.sampled
 @pytest.mark.timeout(600)
-# Coroutines of a daemon that was killed: some had not begun, others fail when they are closed without their loop.
-@pytest.mark.filterwarnings(
-    "ignore:coroutine .* was never awaited:RuntimeWarning",
-    "ignore:Exception ignored in. <coroutine object:pytest.PytestUnraisableExceptionWarning",
-)
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")  # those that had not begun
 @pytest.mark.parametrize("prepare", SCENARIOS)
 def test_a_daemon_killed_at_any_call_leaves_all_types_in_one_generation(
     tmp_path: Path, prepare: Callable[[Application], None]
@@ -206,7 +202,7 @@ def test_a_daemon_killed_at_any_call_leaves_all_types_in_one_generation(
             continue
         (tmp_path / str(at)).mkdir()
         asyncio.run(killed_at(tmp_path / str(at), prepare, at))
-    gc.collect()  # here, where the warnings are ignored, and not in a later test
+    gc.collect()  # of the daemons that were killed, while the warnings of their coroutines are ignored
 
 
 def test_an_aborted_rollout_of_all_types_ends_once(tmp_path: Path) -> None:

@@ -130,6 +130,15 @@ def release_slot(app: str = APP, host: str = HOST) -> None:
     )
 
 
+def forget(app: str = APP, host: str = HOST) -> None:
+    """Take a host that is gone out of the fleet.
+
+    It is a member again when its agent comes back, and a new machine may have its name.
+    """
+    _drive(_settings(), app, lambda driver: driver.forget(host))
+    message(f"{app}: {host} is no longer in the fleet")
+
+
 def status(app: str = APP_OR_ALL, watch: bool = WATCH, as_json: bool = JSON) -> None:
     """Show the fleet and its hosts. Changes nothing."""
     settings = _settings()
@@ -194,6 +203,7 @@ fleet: dict[str, Callable[..., None]] = {
     "rollback": rollback,
     "history": history,
     "release-slot": release_slot,
+    "forget": forget,
     "agent": agent,
 }
 

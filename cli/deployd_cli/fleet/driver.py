@@ -146,6 +146,9 @@ class Driver:
     async def release_slot(self, host: str) -> None:
         await self._change(lambda view: requests.release_slot(view, host, _now()))
 
+    async def forget(self, host: str) -> None:
+        await self._change(lambda view: requests.forget(view, host, _now()))
+
     async def history(self) -> list[tuple[str, int, HistoryEntry]]:
         """Return ID, revision and entry of all goals that can be read, the newest first."""
         found = await self._etcd.read(Range(self._root + keys.HISTORY, prefix=True))

@@ -17,7 +17,7 @@ class Result(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     RELEASED = "released"
-    """It was gone, and an administrator has released its slot: the batch does not wait for it."""
+    """It was gone, and an administrator has released its slot or taken it out of the fleet: nothing waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,8 @@ class Slot:
 class HostRecord:
     """hosts/HOST: that the host is a member, and how its last rollout ended."""
 
-    machine_id: str
+    machine_id: str = ""
+    """"" if it never registered, or was taken out of the fleet: any machine may have the name."""
     token: int = 0
     """Of the goal that `result` belongs to, 0 before the first one."""
     release: str = ""

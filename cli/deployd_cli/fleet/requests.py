@@ -15,6 +15,8 @@ from deployd_cli.fleet.transaction import Delete, Put, Transaction, Unchanged
 from deployd_cli.fleet.verdict import FleetState, verdict
 from deployd_cli.fleet.view import View, rolling
 
+FORGOTTEN = "it was taken out of the fleet"
+
 
 def members(view: View) -> dict[str, str]:
     """Return the machine IDs of the hosts that a new goal names: all but those that were released and have not come
@@ -120,4 +122,31 @@ def release_slot(view: View, host: str, now: str) -> Transaction:
             Put(keys.failure(host), Failure(token, reason, excused=True).text()),
             *((Delete(keys.slot(host)),) if slot is not None else ()),
         ),
+    )
+
+
+def forget(view: View, host: str, now: str) -> Transaction:
+    """Take a host that is gone out of the fleet: no new goal names it, and another machine may have its name. The view
+    must be wide, with alive/.
+
+    If it comes back, it is a member again. The slot of a host that has failed stays, as the request to roll out may
+    still be on its way to the daemon. Raises Refused if the host is there, or if the fleet waits for it.
+    """
+    slot, record, goal = view.slots.get(host), view.hosts.get(host), view.goal
+    if record is None:
+        raise Refused(f"{host}: there is no such host in the fleet; deployd fleet status shows all")
+    if host in view.alive:
+        raise Refused(f"{host}: its agent is connected; stop deployd-fleet.service there first")
+    due = goal is not None and goal.value.kind is not Kind.ABORT and host in goal.value.places
+    if rolling(view, host) or (due and not record.value.ended_for(view.token) and not view.halted):
+        raise Refused(f"{host}: the fleet waits for it; continue without it first: deployd fleet release-slot")
+    value = replace(record.value, machine_id="", result=Result.RELEASED, reason=FORGOTTEN, ended=now)
+    return Transaction(
+        (
+            Unchanged(keys.GOAL, view.token),
+            Unchanged(keys.slot(host), slot.revision if slot is not None else 0),
+            Unchanged(keys.host(host), record.revision),
+            Unchanged(keys.alive(host), 0),
+        ),
+        (Put(keys.host(host), value.text()),),
     )

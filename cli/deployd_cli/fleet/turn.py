@@ -109,7 +109,10 @@ def turn(view: View, me: Me) -> Act:
     record = view.hosts.get(me.name)
     if record is None:
         return _write("register", [Unchanged(keys.host(me.name), 0)], [_record(me, HostRecord(me.machine_id))])
-    if record.value.machine_id not in ("", me.machine_id):  # "": it was released before it had registered
+    if not record.value.machine_id:  # it was released before it had registered, or taken out of the fleet
+        own = [Unchanged(keys.host(me.name), record.revision)]
+        return _write("register again", own, [_record(me, replace(record.value, machine_id=me.machine_id))])
+    if record.value.machine_id != me.machine_id:
         return Wait(
             f"another machine, with the machine ID {record.value.machine_id}, is a member of the fleet as"
             f" {me.name}; give this host another name"
@@ -143,9 +146,13 @@ def _with_slot(view: View, me: Me, record: Stored[HostRecord], slot: Stored[Slot
     if me.busy:
         return Wait("another rollout of the app is in progress")
     goal = view.goal
-    if goal is not None and goal.revision == mine.token:
-        return Begin(mine.token, mine.fleet, mine.release)
     own = [Unchanged(keys.slot(me.name), slot.revision)]
+    if goal is not None and goal.revision == mine.token:
+        if mine.boot != me.boot:
+            # Before it sends a request, so that an agent that is started after this one knows that there may be one.
+            claimed = replace(mine, boot=me.boot, invocation=me.invocation)
+            return _write("claim the slot after a boot", own, [Put(keys.slot(me.name), claimed.text())])
+        return Begin(mine.token, mine.fleet, mine.release)
     if mine.boot == me.boot and mine.invocation != me.invocation:
         # The agent was killed. What it had sent may be on its way: to the daemon, the request to begin, and to etcd, to
         # give the slot back. The new revision of the slot makes the latter fail.

@@ -76,7 +76,9 @@ class FleetVerdict:
 def verdict(view: View) -> FleetVerdict:
     """Return what the fleet is. The view must be wide."""
     state, reason, waiting_for = _fleet(view)
-    names = dict.fromkeys((*(view.goal.value.hosts if view.goal else ()), *sorted({*view.hosts, *view.slots})))
+    gone = {host for host, item in view.hosts.items() if not item.value.machine_id and host not in view.alive}
+    others = {*view.slots, *view.hosts} - gone
+    names = dict.fromkeys((*(view.goal.value.hosts if view.goal else ()), *sorted(others)))
     return FleetVerdict(state, reason, {name: _host(view, name) for name in names}, waiting_for)
 
 

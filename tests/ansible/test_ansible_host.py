@@ -14,8 +14,6 @@ from tests.host.steered import unharmed
 from tests.ssh.fixtures import NAMES, USER
 from tests.ssh.sshd import let_in
 
-pytestmark = pytest.mark.thorough
-
 PLAY = f"""
 - hosts: web
   gather_facts: false

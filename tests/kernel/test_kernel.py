@@ -1,4 +1,4 @@
-"""Steering on Debian 12's kernel with CAP_BPF alone. `make kernel` runs all tests of reuseport there."""
+"""Steering on Debian 12's kernel with CAP_BPF alone, a sample of `make kernel`: all tests of reuseport there."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def kernel() -> Kernel:
     return fetch("6.1")
 
 
+@pytest.mark.thorough
 @on_x86
 @pytest.mark.timeout(DEADLINE + 60)
 def test_linux_6_1_steers_with_cap_bpf_alone(kernel: Kernel) -> None:

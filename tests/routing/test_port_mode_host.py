@@ -68,6 +68,7 @@ def test_releases_are_rolled_out_under_load(stage: Stage) -> None:
     assert not stage.machine.run(["systemctl", "--failed", "--quiet"]).stdout
 
 
+@pytest.mark.thorough
 def test_bad_releases_are_stopped(stage: Stage) -> None:
     deploy(stage, PROBED, stop={"timeout": "1h"})  # one that accepts nothing is not waited for so long
     before = stage.invocations()

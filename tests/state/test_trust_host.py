@@ -9,7 +9,7 @@ import pytest
 from tests.attacks import state, state_in_use
 from tests.host.stage import Stage
 
-SAMPLE = state.damaged_in_few_ways, state.records_lost_too, state.put_back, *state_in_use.ATTACKS
+SAMPLE = *state_in_use.ATTACKS, state.damaged_in_few_ways, state.records_lost_too, state.put_back
 
 
 @pytest.mark.sampled

@@ -55,7 +55,6 @@ def outcomes() -> dict[str, Outcome]:
     return dict(zip(FOUND, run(all_of_them()), strict=False))
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("name", FOUND)
 def test_a_fixed_bug_does_not_return(outcomes: dict[str, Outcome], name: str) -> None:
     if name not in outcomes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,8 @@ from tests.host.subnet import ADDRESS, Subnet
 
 SETTINGS = "/etc/deployd/fleet.toml"
 UNIT = "deployd-fleet.service"
+RUNS, STANDS = 0.1, 0.5
+"""Seconds for which a slow etcd runs and stands, in turn: shorter than its election timeout."""
 RULES = "/etc/polkit-1/rules.d/50-deployd-fleet.rules"
 
 
@@ -51,6 +54,48 @@ class Site:
         rule = f"sed 's/shop/{APP}/g' /usr/share/deployd/examples/fleet.rules >{RULES}"
         stage.machine.run(["sh", "-c", rule])
         read_rules(stage)
+
+    @contextmanager
+    def killing_agents(self, step: str) -> Iterator[None]:
+        """In the context, kill the first agent of each host whose journal says that it takes a step."""
+        follow = f"journalctl --follow --lines=0 --output=cat --unit={UNIT}"
+        kill = f"systemctl kill --signal=KILL --kill-whom=main {UNIT}"
+        script = f"exec 3< <({follow}); echo; grep --max-count=1 '{step}' <&3 && {kill}"
+        killers = [
+            stage.machine.popen(["bash", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            for stage in self.stages
+        ]
+        try:
+            for killer in killers:
+                assert killer.stdout is not None
+                killer.stdout.readline()
+            yield
+            assert any(killer.poll() == 0 for killer in killers), f"no agent was killed at: {step}"
+        finally:
+            for killer in killers:
+                with killer:
+                    killer.kill()
+
+    @contextmanager
+    def slow_etcd(self) -> Iterator[None]:
+        """In the context, stop all members of etcd for most of the time: each answer takes long."""
+        ended = threading.Event()
+
+        def slow_down() -> None:
+            while not ended.wait(RUNS):
+                for member in self.etcd.members:
+                    member.signal(signal.SIGSTOP)
+                ended.wait(STANDS)
+                for member in self.etcd.members:
+                    member.signal(signal.SIGCONT)
+
+        thread = threading.Thread(target=slow_down)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def take_archives(self, place: str) -> None:
         """Allow archives below a URL or a directory, and let the agents write the releases."""

@@ -182,3 +182,50 @@ def test_the_fleet_continues_without_a_host_whose_slot_is_released(site: Site) -
         assert (ended.status, site.states()) == (0, {"web3": "unknown", "web2": "new", "web1": "new"}), ended
     site.wait_for(lambda found: {item["state"] for item in found["hosts"]} == {"new"})
     assert site.versions() == ["v8"] * 3
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("version", "step"), [("v10", "take a slot"), ("v11", "roll out"), ("v12", "report success"), ("v13", "open batch")]
+)
+def test_an_agent_that_is_killed_at_a_step_takes_it_once(site: Site, version: str, step: str) -> None:
+    site.release(version)
+    with site.killing_agents(step):
+        ended = site.begin("--release", version, "--batches", "1", *IN_ORDER).end()
+        assert (ended.status, site.versions()) == (0, [version] * 3), ended
+    assert most_rolling(ended.events) == 1
+    for stage in site.stages:
+        assert len([row for row in stage.history() if row["release"].endswith(f"/{version}")]) == 1
+
+
+@pytest.mark.thorough
+def test_a_slow_etcd_slows_the_fleet_down_and_changes_nothing(site: Site) -> None:
+    loads = [stage.load(rate=50, keepalive=2) for stage in site.stages]
+    site.release("v14")
+    with site.slow_etcd():
+        ended = site.begin("--release", "v14", "--batches", "1", *IN_ORDER).end()
+    assert (ended.status, site.versions()) == (0, ["v14"] * 3), ended
+    assert most_rolling(ended.events) == 1
+    for load in loads:
+        unharmed(load.stop())
+
+
+@pytest.mark.thorough
+def test_a_host_that_never_comes_is_left_out_until_it_is_back(site: Site) -> None:
+    site.release("v15")
+    with site.without_power(2):
+        site.wait_for(lambda found: not found["hosts"][-1]["alive"] if found["hosts"][-1]["host"] == "web3" else False)
+        begun = site.begin("--release", "v15", "--batches", "1", *IN_ORDER)
+        site.wait_for(lambda found: found["waiting_for"] == ["web3"])
+        assert "the fleet waits for it" in site.fleet("forget", "web3", check=False).stderr
+        site.fleet("release-slot", "web3")
+        assert begun.end().status == 0
+        site.fleet("forget", "web3")
+        for stage in site.stages[:2]:
+            stage.release("v16")
+        without = site.begin("--release", "v16", "--batches", "1", "--canary", "web1").end()
+        assert (without.status, site.states()) == (0, {"web1": "new", "web2": "new"}), without
+    site.wait_for(lambda found: "web3" in [host["host"] for host in found["hosts"]])
+    site.release("v17")
+    ended = site.begin("--release", "v17", "--batches", "1", *IN_ORDER).end()
+    assert (ended.status, site.versions()) == (0, ["v17"] * 3), ended

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from deployd.errors import Refused
+from deployd.errors import Busy, DeploydError, Refused, Unreachable
 from deployd_cli.fleet.archive import Archive
-from deployd_cli.fleet.delivery import fetch
+from deployd_cli.fleet.delivery import fetch, problem_of
 
 CONTENTS = b"release" * 500_000
 SHA256 = hashlib.sha256(CONTENTS).hexdigest()
@@ -112,3 +112,24 @@ def test_archives_are_below_the_places_of_fleet_toml(source: str, allowed: bool)
 )
 def test_a_bad_archive_is_explained(source: str, sha256: str, problem: str) -> None:
     assert Archive(source, sha256).problem().startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("output", "kind", "message"),
+    [
+        ('{"event":"error","error":"Busy","message":"a rollout is in progress"}\n', Busy, "a rollout is in progress"),
+        ('{"app":"shop"}\n{"event":"error","error":"Unreachable","message":"no daemon"}\n', Unreachable, "no daemon"),
+        ('{"event":"error","error":"New","message":"what is new"}\n', DeploydError, "what is new"),
+        ("", DeploydError, "deployd deploy was ended before it said"),
+        ("[1]", DeploydError, "deployd deploy was ended before it said"),
+        ('{"app":"shop","result":', DeploydError, "deployd deploy was ended before it said"),
+    ],
+)
+def test_an_error_of_the_command_is_raised_again(output: str, kind: type[DeploydError], message: str) -> None:
+    problem = problem_of(output)
+    assert type(problem) is kind
+    assert str(problem).startswith(message)
+
+
+def test_the_end_of_a_rollout_is_no_error_of_the_command() -> None:
+    assert problem_of('{"app": "shop", "result": "rolled-back", "generation": 4}\n') is None

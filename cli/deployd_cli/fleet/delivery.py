@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
+import json
 import sys
 import tempfile
 from collections.abc import AsyncGenerator
@@ -12,7 +12,7 @@ from typing import IO
 
 import httpx
 
-from deployd.errors import Refused
+from deployd.errors import BY_DBUS_NAME, PREFIX, DeploydError, Refused
 from deployd.model.fleet import FleetRequest
 from deployd_cli.fleet.archive import Archive
 
@@ -21,29 +21,37 @@ SILENCE = 30.0
 PIECE = 1 << 20
 
 
-async def deploy(app: str, release: str, archive: Archive, request: FleetRequest) -> str:
-    """Have the archive unpacked, built and rolled out as a part of the fleet by `deployd deploy` of the same user.
+async def deploy(app: str, release: str, archive: Archive, request: FleetRequest) -> None:
+    """Have the archive unpacked, built and rolled out as a part of the fleet, and wait for the end of the rollout.
 
-    Returns "" if that has succeeded, or what it said last: whether a rollout has begun, only the daemon knows. Raises
-    Refused if the archive cannot be read, or is another one. Cancelling ends the command.
+    Whether the rollout succeeds, the daemon knows. Raises Refused if the archive cannot be read or is another one, and
+    what `deployd deploy` raises. Cancelling ends that command.
     """
     with tempfile.TemporaryFile() as file:
         await fetch(archive, file)
         file.seek(0)
-        command = ["deploy", app, "-", "--id", release, "--fleet", request.fleet, "--token", str(request.token)]
+        options = ["--id", release, "--fleet", request.fleet, "--token", str(request.token), "--json"]
         process = await asyncio.create_subprocess_exec(
-            *_this_program(), *command, stdin=file, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            *_this_program(), "deploy", app, "-", *options, stdin=file, stdout=asyncio.subprocess.PIPE
         )
         try:
-            _, errors = await process.communicate()
+            output, _ = await process.communicate()
         except asyncio.CancelledError:
             process.terminate()
             raise
-    if process.returncode == os.EX_OK:
-        return ""
-    lines = errors.decode(errors="replace").splitlines()
-    said = [line.removeprefix("deployd: ") for line in lines if line.startswith("deployd: ")]
-    return (said or lines or [f"deployd deploy ended with exit status {process.returncode}"])[-1]
+    if problem := problem_of(output.decode(errors="replace")):
+        raise problem
+
+
+def problem_of(output: str) -> DeploydError | None:
+    """Return the error that `deployd deploy --json` has printed last, None if a rollout has ended."""
+    try:
+        last = json.loads(output.strip().rpartition("\n")[2])
+        if last.get("event") != "error":
+            return None
+        return BY_DBUS_NAME.get(f"{PREFIX}{last['error']}", DeploydError)(str(last["message"]))
+    except (ValueError, KeyError, AttributeError):
+        return DeploydError("deployd deploy was ended before it said how the rollout has ended")
 
 
 async def fetch(archive: Archive, file: IO[bytes]) -> None:

@@ -103,19 +103,11 @@ class HostApp:
         except ReleaseMissing:
             if archive is None:
                 raise
-            await self._deploy(act, archive, request)
+            if not archive.is_below(self._archives):
+                raise Refused(f"archives in /etc/deployd/fleet.toml has no place of {archive.source}") from None
+            await deploy(self.app, act.release, archive, request)
             return
         await self.client.rollout(self.app, release=release, fleet=request)
-
-    async def _deploy(self, act: Begin, archive: Archive, request: FleetRequest) -> None:
-        """Have the release made from the archive and rolled out. Raises Refused if no rollout has begun."""
-        if not archive.is_below(self._archives):
-            raise Refused(f"archives in /etc/deployd/fleet.toml has no place of {archive.source}")
-        problem = await deploy(self.app, act.release, archive, request)
-        if problem:
-            rollout, _ = newest(dicts_of(await self.client.history(self.app), "generations"))
-            if rollout is None or rollout.token != act.token:
-                raise Refused(problem)
 
     def refuse(self, act: Begin, reason: str) -> None:
         """Remember that a request has come to nothing."""

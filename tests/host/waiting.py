@@ -45,17 +45,17 @@ def condition(bus_address: str, holds: Callable[[], T], timeout: float, what: st
 
 
 async def _unit_state(bus_address: str, unit: str, state: str, timeout: float) -> None:
-    current = "unknown"
-    try:
-        async with asyncio.timeout(timeout), _signals(bus_address) as (bus, changed):
-            while True:
-                changed.clear()
-                current = await _active_state(bus, unit)
-                if current == state:
-                    return
-                await changed.wait()
-    except TimeoutError:
-        raise WaitError(f"{unit} is {current}, not {state}, after {timeout:g} s") from None
+    """The first look is not limited by `timeout`: on a busy machine, a connection alone may take longer."""
+    async with _signals(bus_address) as (bus, changed):
+        current = await _active_state(bus, unit)
+        try:
+            async with asyncio.timeout(timeout):
+                while current != state:
+                    await changed.wait()
+                    changed.clear()
+                    current = await _active_state(bus, unit)
+        except TimeoutError:
+            raise WaitError(f"{unit} is {current}, not {state}, after {timeout:g} s") from None
 
 
 async def _condition(bus_address: str, holds: Callable[[], T], timeout: float, what: str) -> T:

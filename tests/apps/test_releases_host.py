@@ -176,6 +176,7 @@ def test_a_second_rollback_returns_to_an_earlier_generation(stage: Stage) -> Non
     assert "has no good generation before 6 to roll back to" in refused(stage, "rollback", APP)
 
 
+@pytest.mark.thorough
 def test_a_release_can_say_that_it_is_irreversible(stage: Stage) -> None:
     mark = {".deployd/irreversible": "drops the column price"}
     stage.deploy("v1")

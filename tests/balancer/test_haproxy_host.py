@@ -13,6 +13,8 @@ from tests.host.machine import Machine
 from tests.host.stage import APP
 from tests.load.record import Outcome
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def behind(machine: Machine, machine_factory: MachineFactory) -> Iterator[Site]:
@@ -56,7 +58,6 @@ drain_wait = "2s"
 """HAProxy checks every 100 ms; the rest is for a machine that is busy."""
 
 
-@pytest.mark.thorough
 def test_each_host_is_drained_around_its_rollout(behind: Site) -> None:
     one, *_ = behind.stages
     for stage in behind.stages:

@@ -179,6 +179,7 @@ def test_drop_ins_of_the_administrator_are_honoured(stage: Stage) -> None:
     assert {stage.process(number)[1].get("DROPPED") for number in stage.invocations()} == {"in"}
 
 
+@pytest.mark.thorough
 def test_remove_deletes_what_was_generated_and_nothing_else(stage: Stage) -> None:
     stage.machine.write(DROP_IN, "[Service]\nEnvironment=DROPPED=in\n")
     stage.release("v1")

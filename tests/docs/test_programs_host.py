@@ -34,6 +34,7 @@ def fetch(stage: Stage) -> str:
     return answer.partition(b"\r\n\r\n")[2].decode()
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("language", readme.FILES)
 def test_a_rollout_under_load_fails_no_request(stage: Stage, language: str) -> None:
     argv = json.loads(readme.exec_of(language))

@@ -14,6 +14,8 @@ from tests.host.machine import Machine
 from tests.host.stage import APP, DEADLINE, INSTANCES, Stage
 from tests.sample_apps.release import app_file, make_release
 
+pytestmark = pytest.mark.thorough
+
 MOUNT = "/srv/hung"
 HUNG = "hung"
 """An app whose release is on the mount."""
@@ -74,7 +76,6 @@ def main_pid(stage: Stage) -> str:
     return stage.show("deployd.service", "MainPID")["MainPID"]
 
 
-@pytest.mark.thorough
 def test_other_apps_are_not_delayed_and_the_app_recovers_with_its_mount(stage: Stage, mount: HangingMount) -> None:
     deploy(stage, mount)
     v2, v3 = stage.release("v2"), stage.release("v3")
@@ -99,7 +100,6 @@ def test_other_apps_are_not_delayed_and_the_app_recovers_with_its_mount(stage: S
     assert main_pid(stage) == daemon
 
 
-@pytest.mark.thorough
 def test_queries_fail_at_once_while_the_mount_is_known_to_hang(stage: Stage, mount: HangingMount) -> None:
     deploy(stage, mount)
     with mount.hung():
@@ -127,7 +127,6 @@ def test_a_rollout_pauses_and_a_rollback_waits_for_the_mount(stage: Stage, mount
     assert [item["generation"] for item in status["instances"] if item["ready"]] == [1] * INSTANCES, status
 
 
-@pytest.mark.thorough
 def test_a_paused_rollout_is_resumed_when_the_mount_is_back(stage: Stage, mount: HangingMount) -> None:
     deploy(stage, mount)
     target = release(mount, "v2")
@@ -144,7 +143,6 @@ def test_a_paused_rollout_is_resumed_when_the_mount_is_back(stage: Stage, mount:
     assert stage.json("history", HUNG)["generations"][0]["result"] == "succeeded"
 
 
-@pytest.mark.thorough
 def test_an_app_on_the_mount_can_be_removed(stage: Stage, mount: HangingMount) -> None:
     """Removal does not read the release; a request that waits for the mount is refused then."""
     deploy(stage, mount)
@@ -162,7 +160,6 @@ def test_an_app_on_the_mount_can_be_removed(stage: Stage, mount: HangingMount) -
     assert [app["app"] for app in stage.json("status")["apps"] if app["instances"]] == [APP, LINKED]
 
 
-@pytest.mark.thorough
 def test_the_daemon_stops_and_starts_while_the_mount_hangs(stage: Stage, mount: HangingMount) -> None:
     deploy(stage, mount)
     machine = stage.machine

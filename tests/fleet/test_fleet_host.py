@@ -140,6 +140,7 @@ def test_a_host_finishes_without_etcd_and_none_begins(site: Site) -> None:
     assert most_rolling(ended.events) == 1
 
 
+@pytest.mark.thorough
 def test_a_killed_agent_and_a_cut_cable_change_nothing(site: Site) -> None:
     site.hold("v6")
     begun = site.begin("--release", "v6", "--batches", "1,2", *IN_ORDER)

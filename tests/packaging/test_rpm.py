@@ -53,6 +53,7 @@ def test_it_has_what_is_installed_everywhere(files: set[str]) -> None:
     assert not [name for name in directories if "." in Path(name).name]
 
 
+@pytest.mark.thorough
 def test_it_has_the_code_and_what_the_code_reads(files: set[str]) -> None:
     code = {SITE.sub("", name) for name in files if SITE.match(name)}
     for name, root in (("deployd", "daemon"), ("deployd_cli", "cli")):

@@ -215,6 +215,7 @@ def test_connections_wait_in_the_socket_while_all_instances_crash(deployed: Stag
     assert stage.show(f"{APP}.service", "InvocationID") == invocation
 
 
+@pytest.mark.thorough
 def test_a_rollout_does_not_wait_for_an_instance_that_is_kept_down(deployed: Stage) -> None:
     stage = deployed
     break_down(stage, "2", 2)

@@ -72,6 +72,7 @@ def test_a_rollout_ends_after_a_reboot(stage: Stage, clean: bool) -> None:
     assert (ended.status, ended.result, ended.generation) == (0, "succeeded", 3)
 
 
+@pytest.mark.thorough
 def test_a_bad_release_is_rolled_back_after_a_power_cut(stage: Stage) -> None:
     machine = stage.machine
     release = stage.release("bad", "hang")

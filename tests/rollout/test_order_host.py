@@ -18,6 +18,7 @@ def stops(stage: Stage) -> list[int]:
     return [change.instance for change in stage.journal.changes() if change.what is What.STOPPING]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("order", ["newest-old-first", "oldest-first"])
 def test_instances_of_a_generation_are_stopped_in_order_of_their_starts(stage: Stage, order: str) -> None:
     stage.deploy("v1", rollout={"order": order})
@@ -36,6 +37,7 @@ def test_instances_of_a_generation_are_stopped_in_order_of_their_starts(stage: S
     assert stage.history()[0]["replaced"] == expected
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("order", ["newest-old-first", "oldest-first"])
 def test_the_newest_old_generation_is_stopped_first(stage: Stage, order: str) -> None:
     """A rollback that fails leaves instances of both generations."""

@@ -215,6 +215,7 @@ def test_the_watch_takes_all_types_back_when_one_crashes(stage: Stage) -> None:
     assert "worker: instance" in taken_back["reason"]
 
 
+@pytest.mark.thorough
 def test_a_failed_type_pauses_all_where_the_app_file_says_so(stage: Stage) -> None:
     deploy(stage, rollout={"on_failure": "pause"})
     begun = stage.begin("rollout", "--release", release(stage, "bad", "crash"))

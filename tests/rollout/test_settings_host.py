@@ -67,6 +67,7 @@ def test_a_change_of_pace_restarts_no_instance(stage: Stage) -> None:
     assert {ran.generation for ran in after.values()} == {2}
 
 
+@pytest.mark.thorough
 def test_apply_with_nothing_changed_does_nothing(stage: Stage) -> None:
     stage.deploy("v1")
     before = stage.invocations()

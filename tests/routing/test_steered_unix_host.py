@@ -177,6 +177,7 @@ def test_both_generations_serve_while_the_daemon_is_dead(stage: Stage) -> None:
     assert {number for number, _ in answers(stage)} == {"2"}
 
 
+@pytest.mark.thorough
 def test_a_rollback_from_standby_moves_the_link_back(stage: Stage) -> None:
     stage.deploy("v1", **UNIX, rollout=STANDBY)
     first = stage.invocations()

@@ -88,6 +88,7 @@ def test_it_sees_why_its_rollout_failed(stage: Stage) -> None:
     assert (done.returncode, SECRET in done.stderr) == (1, True), done
 
 
+@pytest.mark.thorough
 def test_it_may_do_nothing_else(stage: Stage) -> None:
     stage.deploy("v1")
     Neighbour(stage, OTHER, 8090).deploy()

@@ -79,6 +79,7 @@ def test_the_daemon_is_a_user_service(site: Site) -> None:
     assert site.show("deployd.service", "ActiveState")["ActiveState"] == "active"
 
 
+@pytest.mark.thorough
 def test_failures_show_what_the_journal_has(site: Site) -> None:
     site.deploy("v1")
     ended = site.rollout(site.release("v2", mode="crash"))
@@ -209,6 +210,7 @@ def test_other_users_do_not_reach_the_daemon(site: Site, user: str) -> None:
     assert site.status()["desired"] == INSTANCES
 
 
+@pytest.mark.thorough
 def test_setup_can_be_repeated_and_undone(site: Site) -> None:
     site.deploy("v1")
     before, unit = site.invocations(), site.machine.path(f"{HOME}/.local/share/systemd/user/deployd.service")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gzip
 import hashlib
 import http.server
 import io
@@ -23,8 +24,15 @@ PLACES = ("https://example.org/shop/", "/mnt/releases/")
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
+    """Compresses what it sends to clients that understand that, as servers may."""
+
     def do_GET(self) -> None:
-        if self.path == "/moved":
+        if "gzip" in self.headers["Accept-Encoding"]:
+            self.send_response(200)
+            self.send_header("Content-Encoding", "gzip")
+            self.end_headers()
+            self.wfile.write(gzip.compress(CONTENTS))
+        elif self.path == "/moved":
             self.send_response(302)
             self.send_header("Location", "/v2.tar")
             self.end_headers()

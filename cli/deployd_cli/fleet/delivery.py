@@ -74,9 +74,11 @@ async def fetch(archive: Archive, file: IO[bytes]) -> None:
 
 
 async def _downloaded(url: str) -> AsyncGenerator[bytes, None]:
-    # A redirection could lead anywhere, and not only to the places that fleet.toml allows.
+    # A redirection could lead anywhere, and not only to the places that fleet.toml allows. What a server compresses on
+    # its way has another SHA-256.
+    headers = {"Accept-Encoding": "identity"}
     async with (
-        httpx.AsyncClient(trust_env=False, timeout=SILENCE, follow_redirects=False) as client,
+        httpx.AsyncClient(trust_env=False, timeout=SILENCE, follow_redirects=False, headers=headers) as client,
         client.stream("GET", url) as response,
     ):
         if response.status_code != httpx.codes.OK:

@@ -242,6 +242,7 @@ def test_a_host_that_was_forgotten_is_a_member_again_when_it_is_back(view: View,
         transaction = forget(replace(view, alive=frozenset()), me.name, NOW)
     except Refused:
         return
+    assert Unchanged(keys.alive(me.name), 0) in transaction.compares, "it may connect in this moment"
     gone = view.wrote(transaction, 20)
     assert me.name not in members(gone)
     if view.goal is None or me.name not in view.goal.value.places:

@@ -197,15 +197,20 @@ def rolls(world: World, host: str) -> None:
         watch(world)
 
 
+def arrive_after_a_kill(world: World, host: str, begin: Message) -> None:
+    """Let a request arrive when its agent was killed, the goal was replaced, and the next agent has acted."""
+    world.do(("kill agent", host))
+    request(world, "rollout")
+    arrive(world, send(world, "act", host))
+    arrive(world, begin)
+
+
 def killed_before_its_request_arrives(act: HostAct | None) -> None:
     world, (host,) = opened(1, "1", act)
     arrive(world, send(world, "act", host))
     watch(world)
     begin = send(world, "act", host)
-    world.do(("kill agent", host))
-    request(world, "rollout")
-    arrive(world, send(world, "act", host))
-    arrive(world, begin)
+    arrive_after_a_kill(world, host, begin)
 
 
 def killed_before_its_slot_is_given_back(act: HostAct | None) -> None:
@@ -230,10 +235,7 @@ def killed_after_a_boot_before_its_request_arrives(act: HostAct | None) -> None:
         arrive(world, begin)
         watch(world)
         begin = send(world, "act", host)
-    world.do(("kill agent", host))
-    request(world, "rollout")
-    arrive(world, send(world, "act", host))
-    arrive(world, begin)
+    arrive_after_a_kill(world, host, begin)
 
 
 def another_host_fails(act: HostAct | None) -> None:

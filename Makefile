@@ -64,7 +64,7 @@ cockpit: bootstrap  ## the Cockpit page in Chromium and Debian's Cockpit on a ho
 cockpit-screenshots: bootstrap  ## take the pictures of docs/cockpit.md (HOST=trixie)
 	@$(VENV_PYTHON) -m tests.cockpit docs
 
-test-tools: bootstrap  ## the tests of the tools alone: hosts, load, demo, bench, torture, attacks (make test has them too)
+test-tools: bootstrap  ## the tests of the tools alone: hosts, load, demo, bench, torture, attacks, the thorough ones too
 	@$(VENV_PYTHON) -m pytest $(PARALLEL) tests/test_conftest.py \
 		$(addprefix tests/,host kernel load sample_apps demo demo_fleet bench torture attacks) $(TESTS)
 

@@ -13,6 +13,7 @@ import pytest
 from deployd.model.generation import Cause, Result
 from deployd.model.host_drain import RolloutDrain
 from deployd.plan.transitions import Event
+from tests.rollout.death import Death, Died
 from tests.rollout.simulated_app import DEADLINE, NAME, Faults, SimulatedApp, quick  # noqa: F401 - a fixture
 
 DRAINING = RolloutDrain(None, 0.01)
@@ -22,10 +23,6 @@ ALWAYS = (DRAIN, UNDRAIN, "History.begin_together", "History.finish_together")
 OFTEN = ("Pins.read", "Pins.standby", "Deployment.is_opening", "History.generation", "History.settings")
 
 pytestmark = pytest.mark.usefixtures("quick")
-
-
-class Died(BaseException):
-    """The daemon is killed before a call."""
 
 
 def good(_app: SimulatedApp) -> None:
@@ -145,17 +142,13 @@ def calls(directory: Path, prepare: Callable[[SimulatedApp], None]) -> list[str]
 
 async def killed_at(directory: Path, prepare: Callable[[SimulatedApp], None], at: int) -> None:
     """Kill the daemon at a call, start another one, and check where rollout and drain end."""
-    faults = Faults(lambda count, _: Died() if count >= at else None)
-    app = await deployed(directory, faults)
+    death = Death(at)
+    app = await deployed(directory, death)
     prepare(app)
-    try:
+    with contextlib.suppress(Died):
         app.begin(2)
-        async with asyncio.timeout(DEADLINE):
-            while len(faults.calls) < at and (app.controller.rollout is not None or app.drains.rollout(NAME)):
-                await asyncio.sleep(0)
-    except Died:
-        pass
-    faults.armed = False
+        await death.wait(app)
+    death.armed = False
     with contextlib.suppress(Died):
         await app.controller.stop()
     app.history.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ from deployd.model.pace import OnFailure
 from deployd.plan.transitions import Event
 from deployd.rollout.controller import Controller
 from deployd.rollout.events import of_process
+from tests.rollout.death import Death, Died
 from tests.rollout.simulated_app import DEADLINE, NAME, Faults, SimulatedApp, Systemd, quick  # noqa: F401 - a fixture
 from tests.state.four_rollouts import generation
 
@@ -23,10 +25,6 @@ TYPES = ("worker", "clock")
 NAMES = (NAME, *(f"{NAME}.{process}" for process in TYPES))
 
 pytestmark = pytest.mark.usefixtures("quick")
-
-
-class Died(BaseException):
-    """The daemon is killed before a call."""
 
 
 class Application(SimulatedApp):
@@ -157,18 +155,13 @@ def calls(directory: Path, prepare: Callable[[Application], None]) -> list[str]:
 
 async def killed_at(directory: Path, prepare: Callable[[Application], None], at: int) -> None:
     """Kill the daemon at a call, start another one, and check where the rollout ends."""
-    faults = Faults(lambda count, _: Died() if count >= at else None)
-    app = await deployed(directory, faults)
+    death = Death(at)
+    app = await deployed(directory, death)
     prepare(app)
-    faults.armed = True
-    try:
+    death.armed = True
+    with contextlib.suppress(Died):
         app.begin_all(2)
-        async with asyncio.timeout(DEADLINE):
-            # Turns that are combined make fewer calls than the first time: then the rollout ends, with nothing killed.
-            while len(faults.calls) < at and any(item.rollout is not None for item in app.controllers):
-                await asyncio.sleep(0)
-    except Died:
-        pass
+        await death.wait(app)
     known = {name: app.history.rollout(name) for name in NAMES}
     assert len({item is None for item in known.values()}) == 1, known
     await app.stop()

@@ -14,6 +14,8 @@ KERNEL ?= 6.1
 WORKERS ?= $(shell echo $$(( $$(nproc) * 2 )))
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 export HOST
+# Without bytecode each of the workers would compile all the tests again, and each program on a host its modules.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help bootstrap demo demo-fleet shell captures test thorough compat queues reloads kernel cockpit cockpit-screenshots test-unit test-tools torture attacks bench simulate simulate-fleet model-fleet lint format install wheel deb rpm fresh-machine clean
 

@@ -37,6 +37,7 @@ BAD = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("mode", "gate", "reason"), BAD.values(), ids=BAD)
 def test_a_bad_release_affects_no_running_instance(
     stage: Stage, mode: str, gate: Mapping[str, str], reason: str

@@ -11,6 +11,8 @@ from tests.host.steered import DAEMON, MAP_BY_ID, asked, generations, kept, kern
 from tests.on_bus import run
 from tests.sample_apps.release import app_file
 
+pytestmark = pytest.mark.thorough
+
 INSTANCES, SURGE = 64, 16
 APPS, FIRST_PORT = 50, 20000
 STORED = 7
@@ -60,7 +62,6 @@ def test_many_instances(stage: Stage) -> None:
     assert asked(stage).keys() == {2}
 
 
-@pytest.mark.thorough
 def test_many_apps(stage: Stage) -> None:
     machine = stage.machine
     release = stage.release("tiny", files={"run": TINY, "tiny.py": TINY_PY})

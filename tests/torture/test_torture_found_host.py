@@ -39,22 +39,25 @@ FOUND = {
 }  # fmt: skip
 
 
-async def all_of_them() -> list[Outcome]:
-    outcomes = []
+async def one_after_another(names: list[str]) -> dict[str, Outcome]:
+    outcomes = {}
     async with torture_site("torture-found") as site:
-        for number, (kind, step, carrier) in enumerate(FOUND.values(), 1):
-            outcomes.append(await run_case(site, Case(number, kind, step, carrier, number)))
-            if outcomes[-1].stuck:
+        for number, name in enumerate(names, 1):
+            kind, step, carrier = FOUND[name]
+            outcomes[name] = await run_case(site, Case(number, kind, step, carrier, number))
+            if outcomes[name].stuck:
                 break
     return outcomes
 
 
 @pytest.fixture(scope="module")
-def outcomes() -> dict[str, Outcome]:
-    """Run all cases on one host, one after another."""
-    return dict(zip(FOUND, run(all_of_them()), strict=False))
+def outcomes(request: pytest.FixtureRequest) -> dict[str, Outcome]:
+    """Run the cases whose tests were chosen, all on one host."""
+    items = [item for item in request.session.items if item.path == request.path and isinstance(item, pytest.Function)]
+    return run(one_after_another([str(item.callspec.params["name"]) for item in items]))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("name", FOUND)
 def test_a_fixed_bug_does_not_return(outcomes: dict[str, Outcome], name: str) -> None:
     if name not in outcomes:

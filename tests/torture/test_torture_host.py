@@ -1,6 +1,6 @@
 """A fixed sample of the faults of `make torture`: each kind, spread over the steps of a rollout.
 
-Plain rollouts run on one host, those with hooks, probes and a changed listen on another, steered ones on a third.
+Rollouts with hooks, probes and a changed listen run on one host, plain ones on another, steered ones on a third.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.torture.case import Case, Outcome
 from tests.torture.kinds import OF_STEERED, Kind
 from tests.torture.schedule import Walks, at_random, in_turn
 
-IN_TURN = {"plain": 21, "rich": 8, "steered": 14}
+IN_TURN = {"rich": 8, "plain": 21, "steered": 14}
 AT_RANDOM = 1
 """Additional faults at random steps on each host."""
 SEED = 3

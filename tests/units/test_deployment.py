@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from unittest.mock import create_autospec
 
 import pytest
 
+from deployd.model.app import App
 from deployd.plan.goal import Goal
 from deployd.state.pins import Pins
 from deployd.systemd.comparison import UnitState
@@ -17,9 +19,22 @@ from deployd.systemd.daemon_reload import DaemonReload
 from deployd.systemd.manager import Systemd
 from deployd.units.deployment import Deployment
 from deployd.units.directory import UnitDirectory
-from tests.units.disk import SECOND, app
+from tests.units.disk import FIRST, SECOND, app
 
 OLD, NEW = "/run/old.sock", "/run/new.sock"
+
+
+def deployment_of(systemd: Systemd, directory: Path, settings: Mapping[int, App]) -> Deployment:
+    """Return that of a daemon whose units and state are in a directory; `settings` by generation."""
+    return Deployment(
+        systemd,
+        UnitDirectory(directory, others=()),
+        DaemonReload(systemd.reload),
+        Pins(directory / "state"),
+        lambda _name, number: settings.get(number),
+        directory / "state",
+        "/bin/true",
+    )
 
 
 @pytest.mark.parametrize("known", [False, True])
@@ -43,15 +58,7 @@ def test_a_new_socket_opens_before_a_daemon_reload_unless_systemd_knows_the_unit
 
         systemd.start.side_effect, systemd.read.side_effect = start, read
         settings = {1: app(OLD), 2: app(NEW)}
-        deployment = Deployment(
-            systemd,
-            UnitDirectory(tmp_path, others=()),
-            DaemonReload(systemd.reload),
-            Pins(tmp_path / "state"),
-            lambda _name, number: settings.get(number),
-            tmp_path / "state",
-            "/bin/true",
-        )
+        deployment = deployment_of(systemd, tmp_path, settings)
         await deployment.install(settings[1], Goal.of(settings[1], 1))
         up.add("web.service")
         systemd.reset_mock()
@@ -60,6 +67,52 @@ def test_a_new_socket_opens_before_a_daemon_reload_unless_systemd_knows_the_unit
 
     opened = ["enable", "reload", "start"] if known else ["enable", "start"]
     assert asyncio.run(check()) == [*opened, "reload"]
+
+
+class Died(BaseException):
+    """The daemon is killed before a call."""
+
+
+@pytest.mark.parametrize("call", ["enable", "states", "start", "reload"])
+def test_a_socket_is_enabled_also_if_the_daemon_is_killed_meanwhile(tmp_path: Path, call: str) -> None:
+    """Otherwise nothing would listen at the new address after a boot."""
+
+    async def check() -> None:
+        systemd = create_autospec(Systemd, instance=True)
+        systemd.job.return_value, systemd.states.return_value = None, {}
+        up, enabled = set[str](), set[str]()
+
+        async def start(unit: str) -> asyncio.Future[str]:
+            up.add(unit)
+            job: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+            job.set_result("done")
+            return job
+
+        async def read(unit: str, *_: Any) -> dict[str, str]:
+            return {"ActiveState": "active" if unit in up else "inactive"}
+
+        async def enable(units: list[str]) -> bool:
+            enabled.update(units)
+            return True
+
+        def daemon() -> Deployment:
+            systemd.start.side_effect, systemd.read.side_effect, systemd.enable.side_effect = start, read, enable
+            systemd.states.side_effect = systemd.reload.side_effect = None
+            return deployment_of(systemd, tmp_path, settings)
+
+        settings = {1: app(OLD), 2: app(NEW)}
+        await daemon().install(settings[1], Goal.of(settings[1], 1))
+        up.add("web.service")
+        assert enabled == {"web.service", FIRST}
+        killed = daemon()
+        getattr(systemd, call).side_effect = Died
+        with pytest.raises(Died):
+            await killed.install(settings[2], Goal.of(settings[2], 2))
+        await daemon().install(settings[2], Goal.of(settings[2], 2))
+        assert enabled == {"web.service", FIRST, SECOND}
+        assert SECOND in up
+
+    asyncio.run(check())
 
 
 def test_an_urgent_change_of_the_app_unit_alone_is_loaded_later(tmp_path: Path) -> None:
@@ -82,15 +135,7 @@ def test_an_urgent_change_of_the_app_unit_alone_is_loaded_later(tmp_path: Path) 
         systemd.read.side_effect, systemd.start.side_effect = read, start
         settings = app(OLD)
         directory = UnitDirectory(tmp_path, others=())
-        deployment = Deployment(
-            systemd,
-            directory,
-            DaemonReload(systemd.reload),
-            Pins(tmp_path / "state"),
-            lambda _name, _number: settings,
-            tmp_path / "state",
-            "/bin/true",
-        )
+        deployment = deployment_of(systemd, tmp_path, {1: settings})
         goal = Goal.of(settings, 1)
         await deployment.install(settings, goal)
         systemd.reset_mock()

@@ -246,9 +246,8 @@ class Deployment:
         """
         async with self._locks[app.name]:
             first = not self._units.installed(app.name)
-            new = self._present(app.name).place(app).new
-            if new is not None and not first:
-                await self._open_new(app, goal, new.name, closing=closing)
+            for socket in () if first else self._present(app.name).to_open(app):
+                await self._open_new(app, goal, socket.name, closing=closing)
             # An app that is up was enabled when it was installed. If it was disabled since, it stays disabled.
             enabled = () if not first and await self._is_up(app.name) else [unit_name.app_unit(app.name)]
             wanted = await self._install(
@@ -276,6 +275,7 @@ class Deployment:
     async def _open_new(self, app: App, goal: Goal, socket: str, *, closing: bool) -> None:
         """Install, enable and open a socket of the layout of `goal`; the rest of the layout is installed after it.
 
+        The service of the socket is written last: a socket without it may not be enabled, because a daemon was killed.
         The daemon-reload comes with the rest: systemd loads unit files without one if it does not know the units.
         """
         names = sockets.files(app.name, socket)
@@ -283,8 +283,9 @@ class Deployment:
         async def write() -> bool:
             wanted = self.layout(app, goal, closing=closing)
             self._listening.pop(app.name, None)
-            self._units.install([wanted.unit(name) for name in names])
+            self._units.install([wanted.unit(socket)])
             await self._systemd.enable([socket])
+            self._units.install([wanted.unit(name) for name in names])
             return bool(await self._systemd.states(names))
 
         await self._reload.after(write)

@@ -105,6 +105,13 @@ class Present:
         listen = [item.address for item in app.listen]
         return sockets.place(self.name, self.sockets(), listen, later=bool(self.installed))
 
+    def to_open(self, app: App) -> tuple[Socket, ...]:
+        """Return the shared sockets that `app` needs and that are not installed, or without their service: a daemon may
+        have been killed before it had enabled them. Raises Refused."""
+        placement = self.place(app)
+        begun = (item for item in placement.kept if not self.installed.keys() >= {*sockets.files(self.name, item.name)})
+        return (*begun, *(() if placement.new is None else (placement.new,)))
+
     def held(self, number: int) -> frozenset[str]:
         """Return the shared sockets that an instance was passed or would be passed."""
         return sockets.held(self.name, self.own.get(number, self.installed.get(unit_name.template(self.name), "")))

@@ -225,8 +225,13 @@ class Client:
     async def resume(self, app: str, *, timeout: float = CHANGE_TIMEOUT) -> None:
         await self._call(app, "Resume", timeout=timeout)
 
-    async def abort(self, app: str, *, past_irreversible: bool = False, timeout: float = CHANGE_TIMEOUT) -> None:
+    async def abort(
+        self, app: str, *, past_irreversible: bool = False, token: int = 0, timeout: float = CHANGE_TIMEOUT
+    ) -> None:
+        """Roll the rollout in progress back; with a `token`, only if it is the one of a fleet which has it."""
         options = _options(past_irreversible=past_irreversible)
+        if token:
+            options["token"] = ("t", token)
         await self._call(app, "Abort", "a{sv}", [options], timeout=timeout)
 
     async def weigh(self, app: str, generation: int, weight: float, *, timeout: float = CHANGE_TIMEOUT) -> None:

@@ -104,6 +104,20 @@ def test_an_irreversible_rollout_is_aborted_only_if_that_is_wanted() -> None:
     site.controller.send.assert_called_once_with(Event.ABORT, "aborted by request")
 
 
+@pytest.mark.parametrize(("has", "words"), [(0, "is of no fleet"), (12, "has the token 12")])
+def test_an_abort_of_a_fleet_affects_no_other_rollout(has: int, words: str) -> None:
+    site = Site()
+    site.controller.target = replace(generation(8), fleet="web" if has else "", token=has)
+    with pytest.raises(Refused, match=f"^the rollout of demo in progress {words}; the one with the token 11 is not"):
+        site.control.abort("demo", token=11)
+    site.controller.send.assert_not_called()
+    site.controller.target = replace(generation(8), fleet="web", token=11)
+    site.control.abort("demo", token=11)
+    site.controller.send.assert_called_once_with(Event.ABORT, "aborted by request")
+    with pytest.raises(Refused, match="no rollout of demo is under way"):
+        Site(None).control.abort("demo", token=11)
+
+
 def test_a_rollback_returns_to_the_origin_of_the_rollout_under_way() -> None:
     assert Site().rollback_goal.find("demo", 0, past_irreversible=False).number == 7
     assert Site(None).rollback_goal.find("demo", 0, past_irreversible=False).number == 6

@@ -34,6 +34,10 @@ def test_a_driver_may_begin_again_and_never_overtakes(stage: Stage) -> None:
         assert (status, same["result"], same["reason"]) == (1, "rolled-back", failed["reason"])
         status, _, why = request(stage, v3, "late", 9)
         assert (status, "the token 9 is lower than 11, which demo has accepted with bad" in why) == (3, True), why
+        status, begun, _ = request(stage, v3, "v3", 12, "--no-block")
+        assert (status, begun["event"], begun["to"]) == (0, "begun", 4)
+        late = stage.deployd("abort", APP, "--token", "11")
+        assert (late.returncode, "has the token 12" in late.stderr) == (3, True), late.stderr
         status, third, _ = request(stage, v3, "v3", 12)
         assert (status, third["result"], third["to"]) == (0, "succeeded", 4)
         unharmed(load.stop())

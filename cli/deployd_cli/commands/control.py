@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from deployd.model import advice
+from deployd.model.fleet import LARGEST_TOKEN
 from deployd_cli.options import APP, JSON_LINES, PAST_IRREVERSIBLE, percentage
 from deployd_cli.output import message
 from deployd_cli.text.probation import resumed_words
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 WAIT = typer.Option(False, "--wait", help="Wait until the rollout has finished and show its progress.")
 GENERATION = typer.Argument(
     ..., metavar="GENERATION", min=1, help="One of the two generations of the rollout.", show_default=False
+)
+ITS_TOKEN = typer.Option(
+    0,
+    "--token",
+    metavar="N",
+    min=1,
+    max=LARGEST_TOKEN,
+    help="Only the rollout of a fleet with this token; any other one is left alone.",
+    show_default=False,
 )
 PERCENT = typer.Argument(..., metavar="P%", help="Percentage of new connections, such as 10%.", show_default=False)
 
@@ -49,10 +59,14 @@ def resume(app: str = APP, wait: bool = WAIT, as_json: bool = JSON_LINES) -> Non
 
 
 def abort(
-    app: str = APP, past_irreversible: bool = PAST_IRREVERSIBLE, wait: bool = WAIT, as_json: bool = JSON_LINES
+    app: str = APP,
+    past_irreversible: bool = PAST_IRREVERSIBLE,
+    token: int = ITS_TOKEN,
+    wait: bool = WAIT,
+    as_json: bool = JSON_LINES,
 ) -> None:
     """Abort the running rollout and roll it back."""
-    call = lambda client: client.abort(app, past_irreversible=past_irreversible)  # noqa: E731
+    call = lambda client: client.abort(app, past_irreversible=past_irreversible, token=token)  # noqa: E731
     if _waits(wait, as_json):
         _follow(app, call, wanted="aborted", as_json=as_json)
     else:

@@ -114,7 +114,7 @@ class HostApp:
         self._refused = Rollout(act.token, State.FAILED, reason[:LONGEST_REASON])
 
     async def abort(self, token: int) -> None:
-        await self.client.abort(self.app)
+        await self.client.abort(self.app, token=token)
         self._aborted = token
 
     async def _releases(self) -> str:

@@ -166,7 +166,7 @@ def app_writers(
         ),
         "Pause": control.pause,
         "Resume": control.resume,
-        "Abort": lambda app, options: control.abort(app, **_checked(options, past_irreversible=bool)),
+        "Abort": lambda app, options: control.abort(app, **_checked(options, past_irreversible=bool, token=int)),
         "SetWeight": set_weight,
         "Remove": removal.remove,
         "Drain": lambda app, options: draining.drain(app, **_checked(options, reason=str)),

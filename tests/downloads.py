@@ -10,7 +10,7 @@ import sys
 from tests.ansible import controller
 from tests.balancer import haproxy
 from tests.capistrano import cap
-from tests.fleet import cluster
+from tests.fleet import cluster, wall_clock
 from tests.host.root import HostRoot
 from tests.servers.packages import ServersError, debian_packages
 from tests.ssh.sshd import SSHD
@@ -21,7 +21,8 @@ NGINX = ("nginx-light", "openssl")
 
 def main() -> int:
     try:
-        for names in (controller.PACKAGES, haproxy.PACKAGES, cap.PACKAGES, NGINX, cluster.PACKAGES, SSHD):
+        of_fleets = (cluster.PACKAGES, wall_clock.PACKAGES)
+        for names in (controller.PACKAGES, haproxy.PACKAGES, cap.PACKAGES, NGINX, SSHD, *of_fleets):
             debian_packages(HostRoot.native(), names)
     except ServersError as error:
         print(f"tests.downloads: {error}", file=sys.stderr)

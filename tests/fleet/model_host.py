@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
 from deployd.errors import Refused
 from deployd.model.fleet import FleetRequest
@@ -11,6 +12,8 @@ from deployd.plan.fence import made
 from deployd_cli.fleet.steward import Bake
 from deployd_cli.fleet.turn import Begin, Me, Rollout, State
 from deployd_cli.fleet.view import View
+
+RIGHT = datetime(2026, 11, 27, tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -110,13 +113,20 @@ class Host:
         self.start()
 
     @property
+    def wall_clock(self) -> datetime:
+        """Hours before or behind those of other hosts, and moved by each boot: nothing may depend on it."""
+        return RIGHT + timedelta(
+            hours=3 * int(self.name.removeprefix("web")) + (self.boot if self.boot % 2 else -self.boot)
+        )
+
+    @property
     def me(self) -> Me:
         return Me(
             self.name,
             f"machine-{self.name}",
             str(self.boot),
             str(self.invocation),
-            "2026-11-27T00:00:00Z",
+            self.wall_clock.isoformat(),
             self.daemon.live,
             self.seen,
             self.daemon.busy,

@@ -10,11 +10,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.fleet.site import UNIT, Site
+from tests.fleet.wall_clock import WallClock
 from tests.host.archive import packed
 from tests.host.machine import Machine
 from tests.host.root import HostRoot
@@ -169,6 +171,23 @@ def test_a_host_that_loses_power_holds_up_the_fleet_until_it_is_back(site: Site)
         assert site.states() == {"web2": "rolling", "web1": "old", "web3": "old"}
     ended = begun.end()
     assert (ended.status, site.versions()) == (0, ["v7"] * 3), ended
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("version", "by", "hours"), [("v18", "+1h", 1), ("v19", "-1h", -1)])
+def test_a_host_may_return_with_another_clock(site: Site, version: str, by: str, hours: int) -> None:
+    site.release(version)
+    site.stages[1].release(version, boot=SLOW)
+    clock = WallClock(site.stages[1].machine)
+    begun = site.begin("--release", version, "--batches", "1", "--bake", "1s", "--canary", "web2", "--canary", "web1")
+    begun.until(event="host", host="web2", state="rolling")
+    with site.without_power(1):
+        clock.move(by)
+    ended = begun.end()
+    assert (ended.status, site.versions()) == (0, [version] * 3), ended
+    assert most_rolling(ended.events) == 1
+    moved, right = (datetime.fromisoformat(site.stages[index].history()[0]["finished"]) for index in (1, 0))
+    assert round((moved - right) / timedelta(hours=1)) == hours
 
 
 @pytest.mark.thorough

@@ -11,7 +11,7 @@ import pytest
 from deployd.config import trust
 from deployd.files.walk import Step
 
-pytest_plugins = ["tests.host.fixtures", "tests.any_load", "tests.sampling", "tests.ssh.fixtures"]
+pytest_plugins = ["tests.host.fixtures", "tests.any_load", "tests.sampling", "tests.side_by_side", "tests.ssh.fixtures"]
 
 CLEANING_UP = 60.0
 """Seconds that a test gets to clean up after its deadline, with the hosts that it removes."""

@@ -112,7 +112,7 @@ def test_plan_shows_what_the_rollout_then_does(
         assert_as_planned(stage, plan, happened(stage, begun))
 
 
-@pytest.mark.sampled
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "settings",
     [{"service": {"MemoryMax": "512M"}}, {"gate": {"timeout": "33s"}}, {"instances": 6}, {"instances": 2}],

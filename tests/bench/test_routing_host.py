@@ -46,6 +46,7 @@ def test_a_cell_is_measured_with_each_method(machine: Machine, offline: None) ->
     assert not left
 
 
+@pytest.mark.thorough
 def test_wake_ups_are_counted_while_two_generations_serve(machine: Machine, offline: None) -> None:
     results = Results()
     two_generations.measure(machine, 1, results, window=0.5)

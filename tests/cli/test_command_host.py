@@ -49,6 +49,7 @@ def test_a_second_rollout_is_refused(stage: Stage) -> None:
     assert len(stage.history()) == 2
 
 
+@pytest.mark.thorough
 def test_abort_rolls_back(stage: Stage) -> None:
     stage.deploy("v1")
     before = stage.invocations()

@@ -168,6 +168,7 @@ def test_a_run_ends_with_the_app_and_not_with_a_restart_of_it(stage: Stage) -> N
     assert len(lines(stage)) == 1
 
 
+@pytest.mark.thorough
 def test_nothing_is_left_of_it(stage: Stage) -> None:
     deploy(stage, persistent=True)
     assert run(stage) == line(1, "v1")

@@ -58,6 +58,7 @@ def machine_with(packages: Iterable[str], root: HostRoot, factory: MachineFactor
     for package in debian_packages(root, [*packages]):
         shutil.copy(package, there)
     machine.path("/usr/sbin/policy-rc.d").unlink(missing_ok=True)  # of containers: starts no service
+    machine.path("/var/lib/man-db/auto-update").unlink(missing_ok=True)  # man-db would read all manuals of the machine
     return machine
 
 

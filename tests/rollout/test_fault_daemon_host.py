@@ -69,6 +69,7 @@ def test_a_stopped_daemon_continues_when_it_is_started(stage: Stage) -> None:
     scene.check_succeeded(scene.roll_out(fault))
 
 
+@pytest.mark.thorough
 def test_a_daemon_killed_during_a_rollback_completes_it(stage: Stage) -> None:
     """The second new instance fails; the first is being stopped again when the daemon is killed."""
     serve = "exec /usr/bin/python3 app.py\n"

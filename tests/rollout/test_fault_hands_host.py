@@ -52,6 +52,7 @@ def test_an_app_stopped_under_load_is_started_again_and_loses_no_request(stage: 
     scene.check_unharmed()
 
 
+@pytest.mark.thorough
 def test_an_old_instance_may_be_stopped_by_hand(stage: Stage) -> None:
     def fault(stage: Stage, begun: Begun) -> None:
         begun.until("instance", state="starting")

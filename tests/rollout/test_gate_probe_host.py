@@ -50,6 +50,7 @@ sys.exit(0 if path.exists() and path.read_text() == os.environ["MAINPID"] else 4
 """
 
 
+@pytest.mark.thorough
 def test_no_old_instance_stops_before_a_new_one_passes_its_probe(stage: Stage) -> None:
     stage.deploy("v1", instances=2, gate={"probe": HTTP})
     stage.journal.restart()

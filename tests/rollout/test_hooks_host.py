@@ -210,6 +210,7 @@ def test_a_daemon_that_ends_during_a_before_hook_changes_nothing(stage: Stage, h
     assert (again.result, again.generation) == ("succeeded", 2)
 
 
+@pytest.mark.thorough
 def test_an_after_hook_runs_when_the_rollout_has_succeeded(stage: Stage) -> None:
     stage.machine.run(["install", "-d", "-m", "777", SAID])
     hooked(stage, after=("./bin/record", "./bin/fail"))

@@ -18,7 +18,7 @@ def stops(stage: Stage) -> list[int]:
     return [change.instance for change in stage.journal.changes() if change.what is What.STOPPING]
 
 
-@pytest.mark.sampled
+@pytest.mark.thorough
 @pytest.mark.parametrize("order", ["newest-old-first", "oldest-first"])
 def test_instances_of_a_generation_are_stopped_in_order_of_their_starts(stage: Stage, order: str) -> None:
     stage.deploy("v1", rollout={"order": order})

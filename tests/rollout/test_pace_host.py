@@ -65,6 +65,7 @@ def test_a_canary_runs_alongside_the_old_instances_until_it_is_resumed(stage: St
     assert not record.failed, record.summary()
 
 
+@pytest.mark.thorough
 def test_an_aborted_canary_is_removed(stage: Stage) -> None:
     stage.deploy("v1")
     before = stage.invocations()

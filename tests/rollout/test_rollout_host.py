@@ -31,6 +31,7 @@ def test_no_request_fails_and_capacity_is_kept(stage: Stage, surge: int, floor: 
     assert sorted(stage.history()[0]["replaced"]) == sorted(before)
 
 
+@pytest.mark.thorough
 def test_amounts_may_be_percentages(stage: Stage) -> None:
     """max_surge 50% of 4 and max_unavailable 25% of 4 are both used."""
     stage.deploy("v1", rollout={"max_surge": "50%", "max_unavailable": "25%"})

@@ -12,6 +12,7 @@ def words(stage: Stage) -> dict[int, str]:
     return {ran.generation: stage.process(number)[1]["WORD"] for number, ran in stage.invocations().items()}
 
 
+@pytest.mark.thorough
 def test_changed_settings_are_rolled_out_and_each_generation_keeps_its_own(stage: Stage) -> None:
     stage.deploy("v1", environment={"WORD": "one"})
     stage.configure(

@@ -18,6 +18,7 @@ def starts(ended: Ended) -> int:
     return len(ended.instances("starting"))
 
 
+@pytest.mark.thorough
 def test_another_rollout_is_refused_while_one_runs(stage: Stage) -> None:
     stage.deploy("v1")
     before = stage.invocations()

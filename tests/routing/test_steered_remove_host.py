@@ -112,6 +112,7 @@ def test_numbers_without_a_slot_are_not_steered(stage: Stage) -> None:
         unharmed(load.stop())
 
 
+@pytest.mark.thorough
 def test_a_large_surge(stage: Stage) -> None:
     stage.deploy("v1", routing="steered", rollout={"max_surge": 50})
     with stage.load(100, 2) as load:

@@ -20,7 +20,8 @@ def start(machine: Machine, packages: Sequence[Path], user: str) -> None:
         f"id {user} 2>/dev/null || useradd --create-home --shell /bin/bash {user}",
         f"usermod --password '*' {user}",  # without a password, and not locked
         f"install -d -m 700 -o {user} /home/{user}/.ssh",
-        "ssh-keygen -A && mkdir -p /run/sshd",
+        "test -e /etc/ssh/ssh_host_ed25519_key || ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key",
+        "mkdir -p /run/sshd",
     ):
         machine.run(["sh", "-c", command], timeout=60)
     machine.write("/etc/ssh/sshd_config", CONFIG)

@@ -73,6 +73,7 @@ def test_a_first_address_in_use_can_be_changed(stage: Stage) -> None:
     assert stage.get()["version"] == "v1"
 
 
+@pytest.mark.thorough
 def test_the_address_of_a_bad_release_is_closed(stage: Stage) -> None:
     stage.deploy("v1", listen=OLD_LISTEN)
     before, ran = unit_files(stage), stage.invocations()

@@ -55,6 +55,7 @@ def test_an_old_instance_keeps_its_unit_settings(stage: Stage, surge: int) -> No
     assert len(stage.invocations()) == INSTANCES
 
 
+@pytest.mark.thorough
 def test_a_rollback_restores_the_unit_settings(stage: Stage) -> None:
     stage.deploy("v1", service={"Nice": 1})
     before = stage.invocations()

@@ -19,7 +19,7 @@ def request(stage: Stage, release: str, fleet: str, token: int, *options: str) -
 
 def test_a_driver_may_begin_again_and_never_overtakes(stage: Stage) -> None:
     stage.deploy("v1")
-    v2, v3, bad = stage.release("v2"), stage.release("v3"), stage.release("bad", "crash")
+    v2, bad, v3 = stage.release("v2"), stage.release("bad", "crash"), stage.release("v3", barrier=True)
     with stage.load(rate=100, keepalive=2) as load:
         status, begun, _ = request(stage, v2, "v2", 10, "--no-block")
         assert (status, begun["event"], begun["to"]) == (0, "begun", 2)
@@ -38,6 +38,7 @@ def test_a_driver_may_begin_again_and_never_overtakes(stage: Stage) -> None:
         assert (status, begun["event"], begun["to"]) == (0, "begun", 4)
         late = stage.deployd("abort", APP, "--token", "11")
         assert (late.returncode, "has the token 12" in late.stderr) == (3, True), late.stderr
+        stage.admit()
         status, third, _ = request(stage, v3, "v3", 12)
         assert (status, third["result"], third["to"]) == (0, "succeeded", 4)
         unharmed(load.stop())

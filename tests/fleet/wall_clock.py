@@ -15,16 +15,9 @@ Environment=LD_PRELOAD={library} FAKETIME={by} FAKETIME_DONT_FAKE_MONOTONIC=1 NO
 """
 
 
-class WallClock:
-    """That of a host which runs."""
-
-    def __init__(self, machine: Machine) -> None:
-        unpack(machine, debian_packages(HostRoot.native(), PACKAGES))
-        self._machine = machine
-        self._library = machine.run(["sh", "-c", "ls /usr/lib/*/faketime/libfaketime.so.1"]).stdout.strip()
-
-    def move(self, by: str) -> None:
-        """Move it by a time such as +1h from the next boot on."""
-        text = DROP_IN.format(library=self._library, by=by)
-        for unit in UNITS:
-            self._machine.write(f"/etc/systemd/system/{unit}.d/wall-clock.conf", text)
+def move(machine: Machine, by: str) -> None:
+    """Move the clock of a host that runs by a time such as +1h, from its next boot on."""
+    unpack(machine, debian_packages(HostRoot.native(), PACKAGES))
+    library = machine.run(["sh", "-c", "ls /usr/lib/*/faketime/libfaketime.so.1"]).stdout.strip()
+    for unit in UNITS:
+        machine.write(f"/etc/systemd/system/{unit}.d/wall-clock.conf", DROP_IN.format(library=library, by=by))

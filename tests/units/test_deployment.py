@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import create_autospec
+from unittest.mock import create_autospec, patch
 
 import pytest
 
@@ -19,6 +19,7 @@ from deployd.systemd.daemon_reload import DaemonReload
 from deployd.systemd.manager import Systemd
 from deployd.units.deployment import Deployment
 from deployd.units.directory import UnitDirectory
+from tests.rollout.death import Died
 from tests.units.disk import FIRST, SECOND, app
 
 OLD, NEW = "/run/old.sock", "/run/new.sock"
@@ -37,26 +38,31 @@ def deployment_of(systemd: Systemd, directory: Path, settings: Mapping[int, App]
     )
 
 
+def starting_at_once(up: set[str]) -> Any:
+    """Return a systemd whose units are up at once when they are started; those that are go into `up`."""
+    systemd = create_autospec(Systemd, instance=True)
+
+    async def start(unit: str) -> asyncio.Future[str]:
+        up.add(unit)
+        job: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        job.set_result("done")
+        return job
+
+    async def read(unit: str, *_: Any) -> dict[str, str]:
+        return {"ActiveState": "active" if unit in up else "inactive"}
+
+    systemd.start.side_effect, systemd.read.side_effect, systemd.job.return_value = start, read, None
+    return systemd
+
+
 @pytest.mark.parametrize("known", [False, True])
 def test_a_new_socket_opens_before_a_daemon_reload_unless_systemd_knows_the_unit(tmp_path: Path, known: bool) -> None:
     """systemd would open a unit that it knows with its old settings."""
 
     async def check() -> list[str]:
-        systemd = create_autospec(Systemd, instance=True)
-        systemd.job.return_value, systemd.enable.return_value = None, True
+        systemd = starting_at_once(up := set[str]())
+        systemd.enable.return_value = True
         systemd.states.return_value = {SECOND: UnitState("loaded", "inactive", "dead", 0)} if known else {}
-        up: set[str] = set()
-
-        async def start(unit: str) -> asyncio.Future[str]:
-            up.add(unit)
-            job: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-            job.set_result("done")
-            return job
-
-        async def read(unit: str, *_: Any) -> dict[str, str]:
-            return {"ActiveState": "active" if unit in up else "inactive"}
-
-        systemd.start.side_effect, systemd.read.side_effect = start, read
         settings = {1: app(OLD), 2: app(NEW)}
         deployment = deployment_of(systemd, tmp_path, settings)
         await deployment.install(settings[1], Goal.of(settings[1], 1))
@@ -69,46 +75,26 @@ def test_a_new_socket_opens_before_a_daemon_reload_unless_systemd_knows_the_unit
     assert asyncio.run(check()) == [*opened, "reload"]
 
 
-class Died(BaseException):
-    """The daemon is killed before a call."""
-
-
 @pytest.mark.parametrize("call", ["enable", "states", "start", "reload"])
 def test_a_socket_is_enabled_also_if_the_daemon_is_killed_meanwhile(tmp_path: Path, call: str) -> None:
     """Otherwise nothing would listen at the new address after a boot."""
 
     async def check() -> None:
-        systemd = create_autospec(Systemd, instance=True)
-        systemd.job.return_value, systemd.states.return_value = None, {}
-        up, enabled = set[str](), set[str]()
-
-        async def start(unit: str) -> asyncio.Future[str]:
-            up.add(unit)
-            job: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-            job.set_result("done")
-            return job
-
-        async def read(unit: str, *_: Any) -> dict[str, str]:
-            return {"ActiveState": "active" if unit in up else "inactive"}
+        systemd = starting_at_once(up := set[str]())
+        systemd.states.return_value, enabled = {}, set[str]()
 
         async def enable(units: list[str]) -> bool:
             enabled.update(units)
             return True
 
-        def daemon() -> Deployment:
-            systemd.start.side_effect, systemd.read.side_effect, systemd.enable.side_effect = start, read, enable
-            systemd.states.side_effect = systemd.reload.side_effect = None
-            return deployment_of(systemd, tmp_path, settings)
-
+        systemd.enable.side_effect = enable
         settings = {1: app(OLD), 2: app(NEW)}
-        await daemon().install(settings[1], Goal.of(settings[1], 1))
+        await deployment_of(systemd, tmp_path, settings).install(settings[1], Goal.of(settings[1], 1))
         up.add("web.service")
         assert enabled == {"web.service", FIRST}
-        killed = daemon()
-        getattr(systemd, call).side_effect = Died
-        with pytest.raises(Died):
-            await killed.install(settings[2], Goal.of(settings[2], 2))
-        await daemon().install(settings[2], Goal.of(settings[2], 2))
+        with patch.object(systemd, call, side_effect=Died), pytest.raises(Died):
+            await deployment_of(systemd, tmp_path, settings).install(settings[2], Goal.of(settings[2], 2))
+        await deployment_of(systemd, tmp_path, settings).install(settings[2], Goal.of(settings[2], 2))
         assert enabled == {"web.service", FIRST, SECOND}
         assert SECOND in up
 

@@ -56,7 +56,13 @@ def of_hosts(values: st.SearchStrategy[object]) -> st.SearchStrategy[dict[str, S
 
 
 RECORDS = st.builds(
-    HostRecord, st.sampled_from(["machine-web1", "other"]), TOKENS, RELEASES, RELEASES, st.sampled_from(Result)
+    HostRecord,
+    st.sampled_from(["machine-web1", "other"]),
+    TOKENS,
+    RELEASES,
+    RELEASES,
+    st.sampled_from(Result),
+    live=RELEASES,
 )
 SLOTS = st.builds(
     Slot, TOKENS, st.just("a"), RELEASES, RELEASES, st.sampled_from(["boot", "older"]), st.sampled_from(["start", "x"])
@@ -298,6 +304,48 @@ def test_the_second_of_two_drivers_has_seen_another_goal() -> None:
 )
 def test_a_verdict_says_why_the_fleet_stands(view: View, sentence: str) -> None:
     assert verdict(view).reason.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("result", "live", "shown"),
+    [
+        (Result.SUCCEEDED, "v2", ""),
+        (Result.SUCCEEDED, "v3", "v3"),
+        (Result.SUCCEEDED, "/srv/shop/v2", ""),
+        (Result.SUCCEEDED, "", ""),
+        (Result.FAILED, "v1", ""),
+        (Result.FAILED, "v2", "v2"),
+        (Result.RELEASED, "v3", ""),
+    ],
+)
+def test_a_host_names_the_release_that_is_live_instead_of_that_of_the_fleet(
+    result: Result, live: str, shown: str
+) -> None:
+    record = HostRecord("machine-web1", 5, "v2", "v1", result)
+    view, me = View(goal=Stored(GOAL, 5), hosts={"web1": Stored(record, 7)}), replace(ME, live=live)
+    act = turn(view, me)
+    if not shown:
+        assert isinstance(act, Wait)
+        return
+    assert isinstance(act, Write)
+    other = view.wrote(act.transaction, 8)
+    assert other.hosts["web1"].value == replace(record, live=shown)
+    assert verdict(other).hosts["web1"].reason == f"{shown} is live there instead of {record.left}"
+    assert isinstance(turn(other, me), Wait), "it is written once"
+    back = turn(other, replace(me, live=record.left))
+    assert isinstance(back, Write)
+    assert other.wrote(back.transaction, 9).hosts["web1"].value == record
+
+
+@given(VIEWS, HOSTS)
+def test_what_is_live_is_written_once_and_nothing_else_with_it(view: View, me: Me) -> None:
+    act = turn(view, me)
+    if not isinstance(act, Write) or act.why != "report the release that is live":
+        return
+    after = view.wrote(act.transaction, 20)
+    assert replace(after.hosts[me.name].value, live="") == replace(view.hosts[me.name].value, live="")
+    following = turn(after, me)
+    assert not isinstance(following, Write) or following.why != act.why
 
 
 def test_another_machine_of_the_same_name_does_nothing() -> None:

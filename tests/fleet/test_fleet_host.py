@@ -20,7 +20,7 @@ from tests.fleet.site import UNIT, Site
 from tests.host.archive import packed
 from tests.host.machine import Machine
 from tests.host.root import HostRoot
-from tests.host.stage import RELEASES
+from tests.host.stage import APP, RELEASES
 from tests.host.steered import unharmed
 from tests.host.subnet import ADDRESS
 
@@ -140,6 +140,18 @@ def test_a_host_finishes_without_etcd_and_none_begins(site: Site) -> None:
     ended = begun.end()
     assert (ended.status, site.versions()) == (0, ["v5"] * 3), ended
     assert most_rolling(ended.events) == 1
+
+
+@pytest.mark.thorough
+def test_a_release_that_was_rolled_out_on_a_host_itself_is_named(site: Site) -> None:
+    site.release("v20")
+    assert site.begin("--release", "v20", "--batches", "3", *IN_ORDER).end().status == 0
+    stage = site.stages[0]
+    assert stage.rollout(stage.release("v21")).result == "succeeded"
+    site.wait_for(lambda found: {item["host"]: item["live"] for item in found["hosts"]}["web1"] == "v21")
+    assert "v21 is live there instead of v20" in site.fleet("status").stdout
+    assert stage.deployd("rollback", APP).returncode == 0
+    site.wait_for(lambda found: not any(item["live"] for item in found["hosts"]))
 
 
 @pytest.mark.thorough

@@ -108,6 +108,8 @@ class HostRecord:
     reason: str = ""
     ended: str = ""
     """A time in ISO 8601, for display only: the clocks of hosts are not compared."""
+    live: str = ""
+    """The ID of the release that is live instead of the one that the fleet has left there, for display only."""
 
     @classmethod
     def parse(cls, text: str, key: str) -> Self:
@@ -120,10 +122,16 @@ class HostRecord:
             Result(fields.choice("result", tuple(Result), Result.NONE)),
             fields.text("reason", ""),
             fields.text("ended", ""),
+            fields.text("live", ""),
         )
 
     def text(self) -> str:
         return text_of(asdict(self))
+
+    @property
+    def left(self) -> str:
+        """The ID of the release that the last rollout of the fleet has left on the host, "" if that is not known."""
+        return {Result.SUCCEEDED: self.release, Result.FAILED: self.before}.get(self.result, "")
 
     def ended_for(self, token: int) -> bool:
         """True if the host has nothing more to do for the goal with this token."""

@@ -57,6 +57,7 @@ def _host(view: View, name: str, found: FleetVerdict) -> Json:
         "alive": item.alive,
         "release": (slot.value.release if slot is not None and item.state is HostState.ROLLING else release) or None,
         "before": (record.value.before or None) if record is not None else None,
+        "live": (record.value.live or None) if record is not None else None,
         "ended": (record.value.ended or None) if record is not None else None,
         "slot": slot is not None,
     }

@@ -126,7 +126,8 @@ def turn(view: View, me: Me) -> Act:
         return _with_slot(view, me, record, slot)
     if (late := _late(view, me, record)) is not None:
         return late
-    return _without_slot(view, me, record, slot)
+    act = _without_slot(view, me, record, slot)
+    return (_live(me, record) or act) if isinstance(act, Wait) else act
 
 
 def _aborted(view: View, me: Me) -> Act | None:
@@ -203,6 +204,18 @@ def _late(view: View, me: Me, record: Stored[HostRecord]) -> Act | None:
         result = Result.SUCCEEDED if ended.state is State.SUCCEEDED else Result.FAILED
         return _write("report after a release", own, [_ended(me, known, result, ended.reason)])
     return None
+
+
+def _live(me: Me, record: Stored[HostRecord]) -> Act | None:
+    """Report that another release is live than the one that the fleet has left here, or that this is over."""
+    known = record.value
+    # Without its app file, a host knows the directory of a release and not its ID.
+    is_other = known.left and me.live and me.live != known.left and not me.live.endswith(f"/{known.left}")
+    live = me.live if is_other else ""
+    if live == known.live:
+        return None
+    own = [Unchanged(keys.host(me.name), record.revision)]
+    return _write("report the release that is live", own, [_record(me, replace(known, live=live))])
 
 
 def _without_slot(view: View, me: Me, record: Stored[HostRecord], slot: Stored[Slot] | None) -> Act:

@@ -11,6 +11,7 @@ from types import FrameType
 import pytest
 
 import deployd
+from deployd.instances import listening
 from deployd.model.instance import Listener
 from tests.rollout.simulated_app import DEADLINE, Faults, SimulatedApp, quick  # noqa: F401 - a fixture
 
@@ -61,8 +62,9 @@ def replaced(directory: Path, instances: int) -> tuple[Calls, Counter[str]]:
     return calls, Counter(faults.calls)
 
 
-def test_an_instance_among_many_costs_hardly_more(tmp_path: Path) -> None:
+def test_an_instance_among_many_costs_hardly_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A turn of the control loop costs what has changed; passes over all instances are those of dict and list."""
+    monkeypatch.setattr(listening, "INTERVAL", 100 * DEADLINE)  # a slow rollout would have a look at all instances
     few, some = replaced(tmp_path / "few", FEW)
     many, more = replaced(tmp_path / "many", MANY)
     for label in some.keys() | more.keys():

@@ -110,6 +110,8 @@ def test_an_abort_of_a_fleet_affects_no_other_rollout(has: int, words: str) -> N
     site.controller.target = replace(generation(8), fleet="web" if has else "", token=has)
     with pytest.raises(Refused, match=f"^the rollout of demo in progress {words}; the one with the token 11 is not"):
         site.control.abort("demo", token=11)
+    with pytest.raises(Refused, match="the one with the token 0 is not in progress"):
+        site.control.abort("demo", token=0)
     site.controller.send.assert_not_called()
     site.controller.target = replace(generation(8), fleet="web", token=11)
     site.control.abort("demo", token=11)

@@ -87,9 +87,9 @@ class RolloutControl:
             raise Refused(f"{missing}: put it back and resume, or use {advice.deployd()} abort {name} to roll back")
         self._send(name, Event.RESUME)
 
-    def abort(self, name: str, *, past_irreversible: bool = False, token: int = 0) -> None:
+    def abort(self, name: str, *, past_irreversible: bool = False, token: int | None = None) -> None:
         """Roll the rollout back, with a `token` only that of a fleet which has it: another one may have begun since."""
-        if token:
+        if token is not None:
             self._require_token(name, token)
         self._rollback_goal.refuse_undoing(name, past_irreversible)
         self._send(name, Event.ABORT, "aborted by request")
@@ -97,7 +97,7 @@ class RolloutControl:
     def _require_token(self, name: str, token: int) -> None:
         target = self._under_way.require(name).target
         has = target.token if target is not None else 0
-        if has != token:
+        if not has or has != token:
             of = f"has the token {has}" if has else "is of no fleet"
             raise Refused(f"the rollout of {name} in progress {of}; the one with the token {token} is not in progress")
 

@@ -337,6 +337,11 @@ def test_a_host_names_the_release_that_is_live_instead_of_that_of_the_fleet(
     assert other.wrote(back.transaction, 9).hosts["web1"].value == record
 
 
+def test_a_host_that_is_out_of_the_fleet_has_no_release_of_it() -> None:
+    gone = HostRecord("machine-web1", 5, "v2", "v1", Result.RELEASED, "it was gone", live="v3")
+    assert verdict(View(hosts={"web1": Stored(gone, 7)})).hosts["web1"].reason == "it was gone"
+
+
 @given(VIEWS, HOSTS)
 def test_what_is_live_is_written_once_and_nothing_else_with_it(view: View, me: Me) -> None:
     act = turn(view, me)

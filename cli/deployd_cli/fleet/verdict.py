@@ -158,7 +158,7 @@ def _host(view: View, name: str) -> HostVerdict:
     elif record.value.token in _tokens(view):
         state = {Result.SUCCEEDED: HostState.NEW, Result.FAILED: HostState.FAILED}.get(record.value.result, state)
         reason = record.value.reason
-    if record is not None and record.value.live and state is not HostState.ROLLING:
+    if record is not None and record.value.live and record.value.left and state is not HostState.ROLLING:
         instead = f"{record.value.live} is live there instead of {record.value.left}"
         reason = f"{reason}; {instead}" if reason else instead
     return HostVerdict(state, reason, batch, name in view.alive)

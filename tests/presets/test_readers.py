@@ -140,6 +140,12 @@ def test_the_path_of_a_health_check(texts: dict[str, str], path: str) -> None:
     assert value(project(texts), "probe") == path
 
 
+@pytest.mark.parametrize(("file", "key"), [("Gemfile", "gemfile"), ("config/puma.rb", "puma_config")])
+def test_files_of_ruby(file: str, key: str) -> None:
+    assert value(project({file: ""}), key) == file
+    assert key not in facts_of(project({"Rakefile": ""})).values
+
+
 def test_the_script_of_node() -> None:
     assert value(project({"package.json": '{"main": "./lib.js"}'}, "lib.js", "server.js"), "script") == "lib.js"
     assert value(project({"package.json": "{}"}, "src/index.js"), "script") == "src/index.js"

@@ -186,6 +186,11 @@ def test_the_values_that_are_used_are_known() -> None:
     assert "puma" not in result.used
 
 
+def test_the_threads_of_a_configuration_of_puma_are_kept() -> None:
+    facts = Facts(values={"puma_config": Found("config/puma.rb", "config/puma.rb")})
+    assert "-t" not in tomllib.loads(rendered("puma", facts=facts))["exec"]
+
+
 @pytest.mark.parametrize(
     ("name", "facts", "words"),
     [
@@ -206,6 +211,7 @@ def test_the_values_that_are_used_are_known() -> None:
         ("generic-exec", Facts(values={"command": Found(("bin/x", "-p"), "f")}), ("bin/x", "-p")),
         ("generic-notify", Facts(values={"command": Found(("ruby", "x"), "f")}), ("/usr/bin/env", "ruby", "x")),
         ("unicorn", Facts(), ("-l", "127.0.0.1:8080")),
+        ("puma", Facts(), ("-w", "0", "-t", "5:5")),
     ],
 )
 def test_what_was_found_is_in_exec(name: str, facts: Facts, words: tuple[str, ...]) -> None:

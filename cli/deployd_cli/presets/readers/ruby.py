@@ -1,4 +1,4 @@
-"""Gemfile, Gemfile.lock and the routes of Rails."""
+"""Gemfile, Gemfile.lock, the routes of Rails, and whether Puma has a configuration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _HEALTH = re.compile(r"""get[ (]+["']([\w/-]+)["'][^\n]{0,100}rails/health#show"
 
 
 def read(project: Project) -> Facts:
-    """Return the gems, those of Gemfile.lock with their versions, and the path of Rails' health check."""
+    """Return the gems, those of Gemfile.lock with their versions, the path of Rails' health check, and which of these
+    files there are."""
     found: dict[str, Package] = {}
     for file, pattern in (("Gemfile.lock", _LOCKED), ("Gemfile", _GEM)):
         for name, version in pattern.findall(project.text(file)):
@@ -23,6 +24,7 @@ def read(project: Project) -> Facts:
     values = {}
     if health := _HEALTH.search(project.text(routes := "config/routes.rb")):
         values["probe"] = Found(f"/{health[1].lstrip('/')}", routes)
-    if "Gemfile" in project.names:
-        values["gemfile"] = Found("Gemfile", "Gemfile")
+    for key, file in (("gemfile", "Gemfile"), ("puma_config", "config/puma.rb")):
+        if file in project.names:
+            values[key] = Found(file, file)
     return Facts(packages=tuple(found.values()), values=values)

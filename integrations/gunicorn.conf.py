@@ -6,6 +6,8 @@ Gunicorn itself says READY=1 before its workers import the application, so a rel
 live. With this file the arbiter waits until each worker has loaded the application and runs its loop. A worker that
 ends before that fails the start at once. Any worker class will do, and options of the command line win as usual.
 
+Workers of uvicorn ask their clients to leave before they stop (uvicorn_server.py), and need nothing for it.
+
 A gunicorn.conf.py of the release is read as well, and its settings and hooks remain in force.
 
 DEPLOYD_CHECK=/_status in the environment of the app makes each worker answer GET /_status in its own process first
@@ -15,6 +17,7 @@ that is down, and a rollback with it. It should prove that this process has load
 """
 
 import fcntl
+import importlib
 import io
 import os
 import runpy
@@ -32,6 +35,8 @@ from gunicorn.errors import HaltServer
 
 OWN = Path("gunicorn.conf.py")
 """The release's own settings; gunicorn starts in the release."""
+HERE = str(Path(__file__).parent)
+"""The directory of these integrations."""
 BOOT_ERROR = 3
 """Gunicorn's exit status for "Worker failed to boot."."""
 
@@ -83,6 +88,7 @@ def post_fork(server, worker):
 
 def post_worker_init(worker):
     _call_own("post_worker_init", worker)
+    _ask_to_leave(worker)
     if url := os.environ.get("DEPLOYD_CHECK"):
         _check(worker.wsgi, url)
     beat = worker.notify
@@ -144,6 +150,18 @@ def _check(application, url):
         getattr(body, "close", lambda: None)()
     if not answers or answers[-1][0] not in "23":
         raise RuntimeError(f"DEPLOYD_CHECK: GET {url} was answered with {answers[-1] if answers else 'nothing'}")
+
+
+def _ask_to_leave(worker):
+    """Have a worker of uvicorn run the server of uvicorn_server.py; any other worker is left alone."""
+    uvicorn = sys.modules.get("uvicorn")
+    for module in (sys.modules[kind.__module__] for kind in type(worker).__mro__):
+        if uvicorn and getattr(module, "Server", None) is uvicorn.Server:
+            sys.path.insert(0, HERE)  # not for longer: the names of these files may be those of the release, too
+            try:
+                module.Server = importlib.import_module("uvicorn_server").Server
+            finally:
+                sys.path.remove(HERE)
 
 
 def _close_aside(connection):

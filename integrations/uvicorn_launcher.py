@@ -6,26 +6,23 @@ It takes the arguments of uvicorn, except for those that say where to listen, an
 place of --workers. Uvicorn itself takes one descriptor (--fd 3) and never says that it is ready.
 """
 
-import asyncio
 import os
 import socket
 import sys
 
 import uvicorn
-from asgi_launcher import LINGER, Leaving
+import uvicorn_server
 
 uvicorn_main = sys.modules["uvicorn.main"]  # the package has a function of this name, too
 
 FIRST = 3
 """The first inherited descriptor, sd_listen_fds(3)."""
-ACCEPTED = 0.05
-"""Seconds until a connection that the event loop has accepted is known to uvicorn."""
 PATIENCE = 20
-"""Seconds for requests in flight; with LINGER less than the 30 s of [stop] timeout."""
+"""Seconds for requests in flight; with the moment for clients to leave less than the 30 s of [stop] timeout."""
 
 
-class Server(uvicorn.Server):
-    """A server that announces itself, and asks clients to leave before it closes their connections."""
+class Server(uvicorn_server.Server):
+    """A server that announces itself."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         if config.timeout_graceful_shutdown is None:
@@ -38,26 +35,9 @@ class Server(uvicorn.Server):
         super().run(sockets or inherited())
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self.leaving = self.config.loaded_app = Leaving(self.config.loaded_app)
         await super().startup(sockets)
         if self.started:
             notify("READY=1")
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept nothing more, have clients leave for a moment, and then close what is left."""
-        loop = asyncio.get_running_loop()
-        if isinstance(loop, asyncio.SelectorEventLoop):  # it forgets what it has just accepted when a server is closed
-            for server in self.servers:
-                for listener in server.sockets:
-                    loop.remove_reader(listener.fileno())
-            await asyncio.sleep(ACCEPTED)
-        for server in self.servers:
-            server.close()
-        self.leaving.stopping.set()
-        end = loop.time() + LINGER
-        while self.server_state.connections and not self.force_exit and loop.time() < end:  # noqa: ASYNC110
-            await asyncio.sleep(ACCEPTED)
-        await super().shutdown(sockets)
 
 
 def notify(state: str) -> None:

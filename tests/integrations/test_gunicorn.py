@@ -110,6 +110,37 @@ def test_a_client_that_does_not_close_keeps_no_other_waiting(tmp_path: Path) -> 
         assert server.stop()[0] == 0
 
 
+ASGI_APP = """\
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+"""
+OWN_WORKER = """\
+from uvicorn_worker import UvicornWorker
+class Worker(UvicornWorker):
+    CONFIG_KWARGS = {"lifespan": "off"}
+"""
+
+
+@pytest.mark.parametrize("worker", ["uvicorn_worker.UvicornWorker", "own.Worker"])
+def test_clients_of_a_worker_of_uvicorn_are_asked_to_leave(tmp_path: Path, worker: str) -> None:
+    (tmp_path / "app.py").write_text(ASGI_APP)
+    (tmp_path / "own.py").write_text(OWN_WORKER)
+    argv = ["/usr/bin/python3", "-m", "gunicorn", "--config", INTEGRATIONS / "gunicorn.conf.py"]
+    current = {"PYTHONPATH": str(python_packages(HostRoot.native()))}
+    with Activated.start([*argv, "--worker-class", worker, "app:app"], tmp_path, current) as server:
+        assert "READY=1" in server.said()
+        with server.connect() as kept:
+            ask(kept)
+            server.process.terminate()
+            time.sleep(0.5)  # uvicorn itself has closed it by now
+            assert b"connection: close" in ask(kept)
+        status, output = server.end()
+    assert status == 0, output
+    assert "Traceback" not in output
+
+
 @pytest.mark.parametrize("check", ["/_status", "https://www.example.com/_status?deep=no"])
 def test_a_request_in_the_process_may_be_part_of_it(tmp_path: Path, check: str) -> None:
     host = "'www.example.com'" if check[0] == "h" else "'127.0.0.1'"

@@ -37,7 +37,7 @@ UVICORN_WORKER = replace(
         PROBE,
         {**ASGI, "requirements.txt": "fastapi\nuvicorn\nuvicorn-worker\n"},
     ),
-    note="what it has just accepted is closed when it stops; steered instances get no new connections then",
+    websockets=True,
 )
 UVICORN = replace(of_python("uvicorn", "uvicorn, FastAPI", "uvicorn", PROBE, ASGI), websockets=True)
 HYPERCORN = replace(

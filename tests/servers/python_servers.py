@@ -62,11 +62,7 @@ DJANGO = Server(
     version("django"),
     python=True,
 )
-WAITRESS = replace(
-    of_python("waitress", "waitress at $PORT, Flask", "waitress", PROBE, WSGI),
-    modes=("steered",),
-    note="it has no graceful stop: a request on a connection kept after *close_after* is cut off; take gunicorn",
-)
+WAITRESS = of_python("waitress", "waitress, Flask", "waitress", PROBE, WSGI)
 UWSGI = Server(
     "uwsgi",
     "uWSGI, Flask",

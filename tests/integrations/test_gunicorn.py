@@ -13,6 +13,7 @@ from tests.servers.packages import python_packages
 
 APP = """\
 import time
+open("loading", "w").close()
 time.sleep({boot})
 {fault}
 def app(environ, start_response):
@@ -70,7 +71,8 @@ def test_a_worker_that_ends_early_fails_the_start(tmp_path: Path, fault: str, me
 
 def test_it_stops_at_once_while_its_workers_load(tmp_path: Path) -> None:
     with gunicorn(tmp_path, boot=60) as server:
-        assert server.said(within=1) == ""
+        while not (tmp_path / "loading").exists():
+            assert server.said(within=0.05) == ""
         began = time.monotonic()
         status, output = server.stop()
         assert time.monotonic() - began < 15, "it has waited for the graceful timeout"

@@ -56,8 +56,10 @@ def serve(application, **options):
         sys.exit(f"waitress_launcher.py: --{given[0].replace('_', '-')} does not fit: deployd passes the sockets")
     options.setdefault("backlog", socket.SOMAXCONN)  # it sets that of the socket, and systemd has set it to no less
     HTTPChannel.task_class = Task
-    everything = {}
-    server = create_server(application, map=everything, sockets=inherited(), **options)
+    everything, server = {}, None
+    for group in alike(inherited()):
+        threads = server and server.task_dispatcher
+        server = create_server(application, map=everything, sockets=group, _dispatcher=threads, **options)
     stop.servers = [item for item in everything.values() if isinstance(item, BaseWSGIServer)]
     signal.signal(signal.SIGTERM, stop.request)
     notify("READY=1")
@@ -89,6 +91,14 @@ def inherited():
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         sys.exit("waitress_launcher.py: no socket was passed (LISTEN_FDS); deployd and systemd do")
     return [socket.socket(fileno=FIRST + number) for number in range(int(os.environ["LISTEN_FDS"]))]
+
+
+def alike(sockets):
+    """Return sockets of the Internet and UNIX sockets apart, such as that of a probe: Waitress refuses a mixture."""
+    groups = {}
+    for passed in sockets:
+        groups.setdefault(passed.family == socket.AF_UNIX, []).append(passed)
+    return groups.values()
 
 
 def notify(state):

@@ -16,7 +16,7 @@ from typing import Self
 INTEGRATIONS = Path(__file__).resolve().parents[2] / "integrations"
 DEADLINE = 30.0
 FIRST = 3
-EXEC = 'export LISTEN_PID=$$; exec "$@" 3<&"$PASSED"'
+EXEC = 'export LISTEN_PID=$$; exec "$@"'
 
 
 @dataclass(slots=True)
@@ -28,21 +28,30 @@ class Activated:
     address: tuple[str, int]
 
     @classmethod
-    def start(cls, argv: Sequence[object], directory: Path, env: Mapping[str, str] | None = None) -> Self:
+    def start(
+        cls,
+        argv: Sequence[object],
+        directory: Path,
+        env: Mapping[str, str] | None = None,
+        others: Sequence[socket.socket] = (),
+    ) -> Self:
+        """Start a program with a listener of its own, and with `others`."""
         notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         path = directory / "notify"
         path.unlink(missing_ok=True)
         notify.bind(str(path))
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            activation = {"NOTIFY_SOCKET": str(path), "LISTEN_FDS": "1", "PASSED": str(listener.fileno())}
+            passed = [item.fileno() for item in (listener, *others)]
+            activation = {"NOTIFY_SOCKET": str(path), "LISTEN_FDS": str(len(passed))}
+            redirections = " ".join(f"{FIRST + number}<&{descriptor}" for number, descriptor in enumerate(passed))
             process = subprocess.Popen(
-                ["bash", "-c", EXEC, "bash", *map(str, argv)],
+                ["bash", "-c", f"{EXEC} {redirections}", "bash", *map(str, argv)],
                 cwd=directory,
                 env={**os.environ, **activation, **(env or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                pass_fds=[listener.fileno()],
+                pass_fds=passed,
                 text=True,
             )
             return cls(process, notify, listener.getsockname())

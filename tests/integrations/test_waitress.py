@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -21,10 +23,10 @@ def app(environ, start_response):
 """
 
 
-def waitress(directory: Path, *options: str) -> Activated:
+def waitress(directory: Path, *options: str, others: Sequence[socket.socket] = ()) -> Activated:
     (directory / "app.py").write_text(APP)
     argv = ["/usr/bin/python3", INTEGRATIONS / "waitress_launcher.py", *options, "app:app"]
-    return Activated.start(argv, directory, {"PYTHONPATH": str(python_packages(HostRoot.native()))})
+    return Activated.start(argv, directory, {"PYTHONPATH": str(python_packages(HostRoot.native()))}, others)
 
 
 def test_it_serves_when_it_says_so_and_ends_at_once_without_clients(tmp_path: Path) -> None:
@@ -35,6 +37,21 @@ def test_it_serves_when_it_says_so_and_ends_at_once_without_clients(tmp_path: Pa
         status, output = server.stop()
     assert status == 0, output
     assert "Traceback" not in output
+
+
+def test_the_private_socket_of_a_probe_is_served_as_well(tmp_path: Path) -> None:
+    path = str(tmp_path / "probe.sock")
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as probe:
+        listener.bind(path)
+        listener.listen()
+        with waitress(tmp_path, others=[listener]) as server:
+            assert server.said() == "READY=1"
+            probe.connect(path)
+            with server.connect() as connection:
+                assert b" 200 ok" in ask(connection)
+                assert b" 200 ok" in ask(probe)
+            status, output = server.stop()
+    assert status == 0, output
 
 
 def test_clients_are_asked_to_leave(tmp_path: Path) -> None:

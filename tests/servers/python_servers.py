@@ -78,7 +78,8 @@ cd /usr/lib/uwsgi/plugins
 """,
     python=True,
     modes=("steered",),
-    note="in another run of 13 rollouts, 1 of 43,666 responses was cut off while its instance stopped; "
-    "the cause is not known",
+    note="when it stops, a signal interrupts its threads, and one that waits for a client to read takes that for an"
+    ' error ("poll(): Interrupted system call" in its log): a download was cut off; a proxy in front that buffers'
+    " responses makes that rarer",
 )
 SERVERS = (GTHREAD, SYNC, GEVENT, UVICORN_WORKER, UVICORN, HYPERCORN, GRANIAN, TORNADO, WAITRESS, UWSGI, DJANGO)

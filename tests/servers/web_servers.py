@@ -94,9 +94,12 @@ CADDYFILE = """\
     admin off
     auto_https off
     grace_period 25s
+    shutdown_delay 2s
 }
 http://:{$PORT} {
     bind 127.0.0.1
+    @leaving vars {http.shutting_down} true
+    header @leaving Connection close
     %s
 }
 """

@@ -6,17 +6,15 @@ It takes the arguments of uvicorn, except for those that say where to listen, an
 place of --workers. Uvicorn itself takes one descriptor (--fd 3) and never says that it is ready.
 """
 
-import os
 import socket
 import sys
 
 import uvicorn
 import uvicorn_server
+from deployd_passed import inherited, notify
 
 uvicorn_main = sys.modules["uvicorn.main"]  # the package has a function of this name, too
 
-FIRST = 3
-"""The first inherited descriptor, sd_listen_fds(3)."""
 PATIENCE = 20
 """Seconds for requests in flight; with the moment for clients to leave less than the 30 s of [stop] timeout."""
 
@@ -38,20 +36,6 @@ class Server(uvicorn_server.Server):
         await super().startup(sockets)
         if self.started:
             notify("READY=1")
-
-
-def notify(state: str) -> None:
-    """Send a message to systemd, sd_notify(3)."""
-    if address := os.environ.get("NOTIFY_SOCKET"):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as message:
-            message.sendto(state.encode(), "\0" + address[1:] if address[0] == "@" else address)
-
-
-def inherited() -> list[socket.socket]:
-    """Return the listening sockets that systemd has passed to this process."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()):
-        sys.exit("uvicorn_launcher.py: no socket was passed (LISTEN_FDS); deployd and systemd do")
-    return [socket.socket(fileno=FIRST + number) for number in range(int(os.environ["LISTEN_FDS"]))]
 
 
 if __name__ == "__main__":

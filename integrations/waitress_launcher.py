@@ -6,19 +6,17 @@ It takes the arguments of waitress-serve, except for those that say where to lis
 from its command line, never says that it is ready, and at SIGTERM cuts off whatever is under way.
 """
 
-import os
 import signal
 import socket
 import sys
 import time
 
+from deployd_passed import inherited, notify
 from waitress import runner, wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer, create_server
 from waitress.task import WSGITask
 
-FIRST = 3
-"""The first inherited descriptor, sd_listen_fds(3)."""
 LINGER = 2.0
 """Seconds that an idle connection is kept after the stop signal."""
 PATIENCE = 20.0
@@ -86,26 +84,12 @@ def channels(everything):
     return [item for item in everything.values() if isinstance(item, HTTPChannel)]
 
 
-def inherited():
-    """Return the listening sockets that systemd has passed to this process."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()):
-        sys.exit("waitress_launcher.py: no socket was passed (LISTEN_FDS); deployd and systemd do")
-    return [socket.socket(fileno=FIRST + number) for number in range(int(os.environ["LISTEN_FDS"]))]
-
-
 def alike(sockets):
     """Return sockets of the Internet and UNIX sockets apart, such as that of a probe: Waitress refuses a mixture."""
     groups = {}
     for passed in sockets:
         groups.setdefault(passed.family == socket.AF_UNIX, []).append(passed)
     return groups.values()
-
-
-def notify(state):
-    """Send a message to systemd, sd_notify(3)."""
-    if address := os.environ.get("NOTIFY_SOCKET"):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as message:
-            message.sendto(state.encode(), "\0" + address[1:] if address[0] == "@" else address)
 
 
 if __name__ == "__main__":

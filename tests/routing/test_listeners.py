@@ -77,18 +77,19 @@ def test_connections_are_recounted_when_a_process_is_new_and_from_time_to_time(m
     kernel: Any = SimpleNamespace(diag=None, steering=lambda _app: steering)
     listeners = Listeners("demo", SimpleNamespace(), kernel, SimpleNamespace(), Path("/"))  # type: ignore[arg-type]
     monkeypatch.setattr(listeners, "_known", {1: ("", ())})
-    monkeypatch.setattr("deployd.routing.listeners.time", clock)
+    monkeypatch.setattr("deployd.routing.recounts.time", clock)
+    recounts = listeners.recounts
     first, second = (Instance(1, 7, State.READY, invocation_id=name) for name in ("first", "second"))
-    assert listeners.recount([first]) == 0
-    assert listeners.recount([first]) == 0
+    assert recounts.update([first]) == 0
+    assert recounts.update([first]) == 0
     assert steering.recounts == 1, "nothing has changed"
-    assert listeners.recount([second]) == 99, "it would take more than a hundredth of the time"
+    assert recounts.update([second]) == 99, "it would take more than a hundredth of the time"
     clock.now += 99
-    assert listeners.recount([second]) == 0
+    assert recounts.update([second]) == 0
     assert steering.recounts == 2
     clock.now += 298
-    assert listeners.recount([second]) == 0
+    assert recounts.update([second]) == 0
     assert steering.recounts == 2
     clock.now += 1
-    assert listeners.recount([second]) == 0
+    assert recounts.update([second]) == 0
     assert steering.recounts == 3, "after five minutes"

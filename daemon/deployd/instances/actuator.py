@@ -77,6 +77,8 @@ class Actuator:
         self._requesting = asyncio.Semaphore(4)
         """Of many starts the first are requested before systemd has loaded the units of all."""
         self._mirror = InstanceMirror(app, systemd, pins)
+        self._unseen: set[int] = set()
+        """Instances whose sockets have changed since the last turn of the control loop began."""
 
     def unit(self, number: int) -> str:
         return unit_name.instance(self._app, number)
@@ -92,6 +94,20 @@ class Actuator:
     def owns(self, unit: str) -> bool:
         """True if `unit` belongs to an instance of the app; "" stands for all units."""
         return unit == "" or unit_name.belongs_to_instances(self._app, unit)
+
+    def has_changed(self, unit: str) -> bool:
+        """True if the plan may change because of the change of a unit that `owns` says belongs to an instance."""
+        if (number := unit_name.instance_number(self._app, unit)) is not None:
+            return self._mirror.has_changed(number)
+        number = unit_name.instance_socket_number(self._app, unit)
+        if number is None or number not in self._jobs:
+            return True
+        self._unseen.add(number)  # an action on the instance opens or closes its socket: its end says so
+        return False
+
+    def begin_turn(self) -> None:
+        """Note that the control loop sees from now on all that has changed before."""
+        self._unseen.clear()
 
     def observe(self) -> tuple[Instance, ...]:
         """Return the instances; an action that is queued counts as begun. Raises StateError.
@@ -162,8 +178,10 @@ class Actuator:
         self._mirror.know({number})
 
     async def _guard(self, number: int, work: Coroutine[Any, Any, None]) -> None:
+        done = False
         try:
             await work
+            done = True
         except Exception as error:
             self._failed(error)
             if number in self._jobs and self._jobs[number][1] is asyncio.current_task():
@@ -172,7 +190,8 @@ class Actuator:
         finally:
             if number in self._jobs and self._jobs[number][1] is asyncio.current_task():
                 del self._jobs[number]
-            self._changed()
+            if not done or number in self._unseen or self._mirror.has_ended_otherwise(number):
+                self._changed()
 
     async def _start(self, action: Start, timeout: float) -> None:
         unit = self.unit(action.number)

@@ -50,6 +50,18 @@ class _Basis(NamedTuple):
         return found
 
 
+class _Origin(NamedTuple):
+    """What one instance is made from."""
+
+    properties: Properties
+    pin: int | None
+    aside: StandbyRecord | None
+    drain: DrainRecord | None
+    job: Kind | None
+    refusal: str | None
+    detail: str | None
+
+
 class InstanceMirror:
     """Sees `NAME@N.service` for all N that have a pin, a loaded unit or an action."""
 
@@ -63,8 +75,8 @@ class InstanceMirror:
         """How an instance failed that systemd has restarted since."""
         self._names: dict[int, str] = {}
         """The known instances and their units, by number."""
-        self._each: dict[int, tuple[tuple[object, ...], Instance]] = {}
-        """Each instance, and what it was made from."""
+        self._each: dict[int, tuple[_Origin, Instance]] = {}
+        """Each instance as it was last seen, and what it was made from."""
         self._items: dict[int, Instance] = {}
         self._mirrors: list[Properties] = []
         self._seen: tuple[Instance, ...] = ()
@@ -100,15 +112,34 @@ class InstanceMirror:
             if revision != before.revision or self._names is not before.units:
                 mirrors = self._systemd.mirrored(self._names.values())
             for number in basis.changed(before, mirrors, self._mirrors):
-                mirror = self._systemd.properties(self._names[number])
+                properties = self._systemd.properties(self._names[number])
                 records = pins.get(number), aside.get(number), drains.get(number)
-                self._make(number, mirror, *records, kinds.get(number))
+                said = self.refusals.get(number), self.details.get(number)
+                self._make(number, _Origin(properties, *records, kinds.get(number), *said))
             if self._names is not before.units:
                 self._items = {number: self._each[number][1] for number in self._names}
             if self._seen != (seen := tuple(self._items.values())):  # unchanged ones are the same objects
                 self._seen = seen
             self._basis, self._mirrors = basis, mirrors
         return self._seen
+
+    def has_changed(self, number: int) -> bool:
+        """True if the unit of an instance has changed since it was last seen so that the plan may change.
+
+        While an action on it is under way only its state and its restarts count, because the end of the action is
+        reported. That, and changes which mean nothing, are most of what systemd signals.
+        """
+        known = self._each.get(number)
+        if known is None:
+            return True
+        origin, seen = known
+        now = self._now(number, origin)
+        return now != seen if origin.job is None else _outline(now) != _outline(seen)
+
+    def has_ended_otherwise(self, number: int) -> bool:
+        """True if an instance is not as it was last seen now that no action on it is under way."""
+        known = self._each.get(number)
+        return known is None or self._now(number, known[0]._replace(job=None)) != known[1]
 
     def know(self, numbers: Set[int]) -> None:
         """Observe these instances from now on."""
@@ -117,46 +148,50 @@ class InstanceMirror:
                 number: unit_name.instance(self._app, number) for number in sorted(numbers | self._names.keys())
             }
 
-    def _described(self, item: Instance, job: Kind | None) -> Instance:
-        """Return the instance as it is once its job has begun, with the reason of its last failure."""
-        if job is Start and item.state is State.INACTIVE:
-            item = replace(item, state=State.STARTING)
-        elif job in (Stop, Freeze):
-            item = replace(item, state=State.STOPPING)
-        elif job is Thaw and item.state in (State.STANDBY, State.READY):
-            item = replace(item, state=State.STARTING)
-        elif item.state is State.INACTIVE and item.number in self.refusals:
-            item = replace(item, state=State.FAILED, detail=self.refusals[item.number], refused=True)
-        if item.detail:
-            self.details[item.number] = item.detail
-        elif item.restarts or item.state is State.FAILED:
-            # systemd has restarted it already; the reason of the crash was seen before.
-            item = replace(item, detail=self.details.get(item.number, observe.RESTARTED))
-        return item
-
     def of(self, number: int) -> Instance:
         """Return an instance as the mirror has it, whatever its pin."""
         return observe.instance(number, None, self._systemd.properties(unit_name.instance(self._app, number)))
 
-    def _make(
-        self,
-        number: int,
-        properties: Properties,
-        pin: int | None,
-        aside: StandbyRecord | None,
-        drain: DrainRecord | None,
-        job: Kind | None,
-    ) -> None:
+    def _now(self, number: int, origin: _Origin) -> Instance:
+        """Return an instance as its unit is now, and the rest as it was."""
+        refusal, detail = self.refusals.get(number), self.details.get(number)
+        properties = self._systemd.properties(self._names[number])
+        return _made(number, origin._replace(properties=properties, refusal=refusal, detail=detail))
+
+    def _make(self, number: int, origin: _Origin) -> None:
         """Make an instance, unless what it is made from has stayed the same."""
-        basis = properties, pin, aside, drain, job, self.refusals.get(number), self.details.get(number)
         known = self._each.get(number)
-        if known is not None and known[0] == basis:
+        if known is not None and known[0] == origin:
             return
-        made = observe.instance(number, pin, properties, None if aside is None else aside.generation)
-        made = self._described(made, job)
-        if drain is not None and pin is not None:
-            made = replace(made, state=State.DRAINING, draining_since=drain.since, drains_until=drain.until)
+        made = _made(number, origin)
+        if made.detail:
+            self.details[number] = made.detail
         if known is not None and known[1] == made:
             made = known[1]  # a signal need not change anything that counts
-        self._each[number] = (*basis[:-1], self.details.get(number)), made
+        self._each[number] = origin._replace(detail=self.details.get(number)), made
         self._items[number] = made
+
+
+def _made(number: int, origin: _Origin) -> Instance:
+    """Return an instance as it is once its job has begun, with the reason of its last failure."""
+    aside = None if origin.aside is None else origin.aside.generation
+    item, job = observe.instance(number, origin.pin, origin.properties, aside), origin.job
+    if job is Start and item.state is State.INACTIVE:
+        item = replace(item, state=State.STARTING)
+    elif job in (Stop, Freeze):
+        item = replace(item, state=State.STOPPING)
+    elif job is Thaw and item.state in (State.STANDBY, State.READY):
+        item = replace(item, state=State.STARTING)
+    elif item.state is State.INACTIVE and origin.refusal is not None:
+        item = replace(item, state=State.FAILED, detail=origin.refusal, refused=True)
+    if not item.detail and (item.restarts or item.state is State.FAILED):
+        # systemd has restarted it already; the reason of the crash was seen before.
+        item = replace(item, detail=origin.detail or observe.RESTARTED)
+    if origin.drain is not None and origin.pin is not None:
+        drain = origin.drain
+        item = replace(item, state=State.DRAINING, draining_since=drain.since, drains_until=drain.until)
+    return item
+
+
+def _outline(item: Instance) -> tuple[object, ...]:
+    return item.state, item.restarts, item.restarting, item.refused

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import operator
 from collections.abc import Iterable
-from itertools import compress
 
 from deployd.errors import StateError, SystemdError
 from deployd.instances.explanation import COMMANDS, command_line, explained
 from deployd.model import unit_name
 from deployd.model.failure import Failure
 from deployd.model.instance import Instance, State
+from deployd.model.instances import differing
 from deployd.state.history import History
 from deployd.systemd.manager import Systemd
 from deployd.systemd.notices import Ended
@@ -48,8 +47,7 @@ class Invocations:
         """Record new invocations, and boot times once they are known. Cheap if no instance has changed."""
         if instances is self._seen:
             return
-        same = len(instances) == len(self._seen)
-        news = list(compress(instances, map(operator.is_not, instances, self._seen))) if same else instances
+        _, news = differing(self._seen, instances)
         for item in news:
             present, _ = self._latest.get(item.number, ("", ""))
             if item.generation is not None and item.invocation_id not in ("", present):

@@ -11,11 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import operator
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +25,7 @@ from deployd.model.app import App
 from deployd.model.event import Emit, EventName
 from deployd.model.gate import Gate
 from deployd.model.instance import Instance, Listener, State
+from deployd.model.instances import differing
 from deployd.model.scope import SYSTEM, Scope
 from deployd.sockdiag.inet_diag import Diag
 from deployd.sockdiag.passed import Found, Listening
@@ -134,10 +133,7 @@ class ListeningInstances:
         if self._cgroups is None:
             return
         seen = tuple(instances)
-        gone, new = list(self._seen), list(seen)
-        if len(gone) == len(new):
-            differing = list(map(operator.is_not, gone, new))
-            gone, new = list(compress(gone, differing)), list(compress(new, differing))
+        gone, new = differing(self._seen, seen)
         present = {item.number: item.invocation_id for item in new if item.state is State.READY and item.invocation_id}
         known = {number: self._records[number].item.invocation_id for number in present.keys() & self._records.keys()}
         begins = (item for item in new if item.number in present and known.get(item.number) != present[item.number])

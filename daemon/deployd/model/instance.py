@@ -101,6 +101,11 @@ class Instance:
     """What it does not answer, if it hangs."""
 
     @property
+    def is_up(self) -> bool:
+        """True if it runs, or starts with the app."""
+        return self.state is not State.INACTIVE or bool(self.generation)
+
+    @property
     def serves(self) -> bool:
         """True if it is ready and, as far as is known, accepts connections of clients."""
         return self.state is State.READY and self.listener not in _DEAF

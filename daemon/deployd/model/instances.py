@@ -14,6 +14,15 @@ from itertools import compress
 from deployd.model.instance import Instance, Listener, State
 
 
+def differing(before: Sequence[Instance], now: Sequence[Instance]) -> tuple[list[Instance], list[Instance]]:
+    """Return those of `before` that are no longer there and those of `now` that were not, as objects; all if their
+    numbers may differ."""
+    if len(before) != len(now):
+        return list(before), list(now)
+    changed = list(map(operator.is_not, before, now))
+    return list(compress(before, changed)), list(compress(now, changed))
+
+
 def is_settled(item: Instance) -> bool:
     """True if an instance serves, and nothing has ever been wrong with this start of it.
 
@@ -101,8 +110,7 @@ class Instances(tuple[Instance, ...]):
         """Return what `of` does, at the expense of what differs from these instances, which are mostly the same."""
         if items is self:
             return self
-        differing = list(map(operator.is_not, self, items))
-        gone, new = list(compress(self, differing)), list(compress(items, differing))
+        gone, new = differing(self, items)
         if len(items) != len(self) or [item.number for item in gone] != [item.number for item in new]:
             return Instances.of(tuple(items))
         made = Instances(items)

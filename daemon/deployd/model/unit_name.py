@@ -59,7 +59,7 @@ def template(app: str) -> str:
 
 def instance_number(app: str, unit: str) -> int | None:
     """Return the number of the instance of `app` that is called `unit`, or None if it is no instance of this app."""
-    return _number(rf"{re.escape(app)}@{_NUMBER}\.service", unit)
+    return _number(f"{app}@", unit, ".service")
 
 
 def instance_numbers(app: str, text: str) -> list[int]:
@@ -97,7 +97,7 @@ def shared_socket_count(app: str, unit: str) -> int | None:
     """Return which shared socket of `app` is called `unit`, from 1, or None if it is no such socket."""
     if unit == shared_socket(app):
         return 1
-    found = _number(rf"{re.escape(app)}:{_NUMBER}\.socket", unit)
+    found = _number(f"{app}:", unit, ".socket")
     return None if found == 1 else found
 
 
@@ -118,7 +118,7 @@ def instance_socket(app: str, number: int | str) -> str:
 
 def instance_socket_number(app: str, unit: str) -> int | None:
     """Return the number of the instance whose listening socket is called `unit`, or None if it is no such socket."""
-    return _number(rf"{re.escape(app)}@{_NUMBER}\.socket", unit)
+    return _number(f"{app}@", unit, ".socket")
 
 
 def instance_socket_starter(app: str, number: int | str) -> str:
@@ -137,7 +137,7 @@ def generation_socket(app: str, number: int | str) -> str:
 
 def generation_socket_number(app: str, unit: str) -> int | None:
     """Return the number of the UNIX socket of a generation that is called `unit`, or None if it is no such socket."""
-    return _number(rf"{re.escape(app)}:unix@{_NUMBER}\.socket", unit)
+    return _number(f"{app}:unix@", unit, ".socket")
 
 
 def generation_socket_starter(app: str, number: int | str) -> str:
@@ -280,6 +280,9 @@ def _bytes(match: re.Match[str]) -> str:
     return bytes.fromhex(match[0].replace("_", "")).decode(errors="replace")
 
 
-def _number(pattern: str, unit: str) -> int | None:
-    found = re.fullmatch(pattern, unit)
+def _number(before: str, unit: str, after: str) -> int | None:
+    """Return the number between these parts of a name: without a pattern for each app, because this is called often."""
+    if not (unit.startswith(before) and unit.endswith(after)):
+        return None
+    found = re.fullmatch(_NUMBER, unit[len(before) : -len(after)])
     return int(found[1]) if found else None

@@ -10,6 +10,7 @@ import struct
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from deployd.errors import steering_errors
 from deployd.model.address import is_near
@@ -34,7 +35,7 @@ class Address:
 
     @classmethod
     def of(cls, listener: Listener) -> Address:
-        return cls(listener.family, listener.address, listener.port)
+        return _address(listener.family, listener.address, listener.port)
 
     @classmethod
     def parse(cls, label: str) -> Address | None:
@@ -55,6 +56,12 @@ class Address:
         """Return a name for the address without ":" and "."."""
         packed = socket.inet_pton(self.family, self.address).hex()
         return f"sockets-{6 if self.family == socket.AF_INET6 else 4}-{packed}-{self.port}"
+
+
+@lru_cache(maxsize=256)
+def _address(family: int, address: str, port: int) -> Address:
+    """Return one object for all listeners of an address, because an app may have hundreds of them."""
+    return Address(family, address, port)
 
 
 class Group:

@@ -39,6 +39,9 @@ class Idle:
     def counters(self) -> dict[int, int]:
         return {}
 
+    def counter(self, instance: int) -> int:  # noqa: ARG002
+        return 0
+
     def recount(self, live: Callable[[], Collection[int]]) -> int:  # noqa: ARG002
         return 0
 

@@ -94,6 +94,8 @@ def _duplicates(inodes: frozenset[int], pid: int, held: ExitStack) -> Iterator[t
     with os.scandir(f"/proc/{pid}/fd") as entries:
         names = [entry.name for entry in entries]
     for name in names:
+        if not wanted:
+            return
         try:
             # PID 1 has hundreds of descriptors, and pathlib takes several times as long.
             inode = wanted.get(os.readlink(f"/proc/{pid}/fd/{name}"))  # noqa: PTH115

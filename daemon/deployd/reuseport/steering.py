@@ -160,6 +160,11 @@ class Steering:
         that migrated from a closed listener counts for both. Raises SteeringError."""
         return {instance: slot.chosen for instance, slot in self._slots().items() if slot.chosen}
 
+    def counter(self, instance: int) -> int:
+        """Return what `counters` does for one instance. Raises SteeringError."""
+        with steering_errors("read the kernel's counts"):
+            return Slot.parse(self._maps["slots"][instance]).chosen
+
     def recount(self, live: Callable[[], Collection[int]]) -> int:
         """Correct counts that have drifted, and return the number of connections that had ended unseen.
 

@@ -137,7 +137,10 @@ class Controller:
         if unit == "":
             self._resync.invalidate()
             self.wake()
-        elif self.actuator.owns(unit) or self.router.owns(unit) or unit == self._app_unit.unit:
+        elif self.actuator.owns(unit):
+            if self.actuator.has_changed(unit):
+                self.wake()
+        elif self.router.owns(unit) or unit == self._app_unit.unit:
             self.wake()
         elif self.timers.owns(unit):
             self._changed()
@@ -214,6 +217,7 @@ class Controller:
 
     async def _turn(self) -> None:
         try:
+            self.actuator.begin_turn()
             await self._reconciler.reconcile()
             if self._members.has_left(self.name):
                 self._recorder.retire()

@@ -120,6 +120,12 @@ class Reconciler:
         going = active is not None and await self._follows(active) and await self._is_ready(active)
         await self._route(active)
         await self._show_preview(active)
+        while await self._step(active, going):
+            pass
+
+    async def _step(self, active: ActiveRollout | None, going: bool) -> bool:
+        """Plan and begin what the plan says, unless something must be looked at first, which takes time: return True
+        if that was done, and it is to be planned anew."""
         # Nothing is awaited from here to the plan: it must be made for the present state.
         rollout = self._recorder.rollout
         is_waiting = active is not None and not active.has_begun and active.rollout.phase is Phase.ROLLING
@@ -134,10 +140,10 @@ class Reconciler:
         if active is None:
             await self._timers.follow(self._recorder.live())
         if active is None or not going or active.aim is None:
-            return  # without an aim: a request changed the phase meanwhile, and woke the loop
+            return False  # without an aim: a request changed the phase meanwhile, and woke the loop
         if failure is not None:
             await self._lifecycle.fail(active, failure)
-            return
+            return False
         now = Timestamp.now()
         result = plan(active.aim.goal, World(seen, active.rollout.passed), now.monotonic)
         self._recorder.planned(active, result, seen, now)
@@ -150,10 +156,9 @@ class Reconciler:
         match result.verdict:
             case Verdict.DONE:
                 if self._must_compare_at_end(active, active.aim):
-                    await self._compare(active, active.aim)
-                else:
-                    await self._completion.complete(active)
-                    self._router.units_changed()
+                    return await self._compare(active, active.aim)
+                await self._completion.complete(active)
+                self._router.units_changed()
             case Verdict.HELD:
                 await self._hold(active, active.aim, min(result.passed, default=0))
             case Verdict.FAILED:
@@ -161,13 +166,13 @@ class Reconciler:
                     await self._lifecycle.fail(active, result.failure)
             case Verdict.GOING:
                 if self._guard.must_find(active.aim.goal.generation, result.actions):
-                    await self._find(active, active.aim, result, seen)
-                elif not self._host_drainer.may_act(active, result.actions):
-                    return
-                elif self._guard.is_due(active.aim.goal.generation, result.actions):
-                    await self._compare(active, active.aim)
-                else:
-                    await self._act(active, active.aim, result, seen, now)
+                    return await self._find(active, active.aim, result, seen)
+                if not self._host_drainer.may_act(active, result.actions):
+                    return False
+                if self._guard.is_due(active.aim.goal.generation, result.actions):
+                    return await self._compare(active, active.aim)
+                await self._act(active, active.aim, result, seen, now)
+        return False
 
     async def _follows(self, active: ActiveRollout) -> bool:
         """True if the rollout may continue: no other process type comes first, is paused or rolled back."""
@@ -194,29 +199,27 @@ class Reconciler:
         ending = active.rollout.phase is Phase.ROLLING and active.after_hooks is None and active.settled is None
         return ending and self._guard.is_due_at_end(aim.goal.generation)
 
-    async def _find(self, active: ActiveRollout, aim: Aim, result: Plan, seen: tuple[Instance, ...]) -> None:
-        """Look for the release before anything is stopped or started for it, and compare it if that is due, too."""
+    async def _find(self, active: ActiveRollout, aim: Aim, result: Plan, seen: tuple[Instance, ...]) -> bool:
+        """Look for the release before anything is stopped or started for it, and compare it if that is due, too.
+
+        Returns True if it is there."""
         rollout, missing = active.rollout, await self._preparation.missing(active, seen)
         if active.over or active.rollout is not rollout:
-            return
+            return False
         if missing:
             await self._lifecycle.release_missing(active, missing)
-            return
+            return False
         self._guard.found(aim.goal.generation)
-        if self._guard.is_due(aim.goal.generation, result.actions):
-            await self._compare(active, aim)
-        else:
-            self._wake_after(0.0)
+        return not self._guard.is_due(aim.goal.generation, result.actions) or await self._compare(active, aim)
 
-    async def _compare(self, active: ActiveRollout, aim: Aim) -> None:
-        """Compare the release with what it was. If it is the same, the next turn plans anew: comparing takes time."""
+    async def _compare(self, active: ActiveRollout, aim: Aim) -> bool:
+        """Compare the release with what it was; True if it is the same."""
         rollout, change = active.rollout, await self._guard.change(aim.generation)
         if active.over or active.rollout is not rollout:
-            return  # superseded, paused or aborted meanwhile
+            return False  # superseded, paused or aborted meanwhile
         if change:
             await self._lifecycle.release_missing(active, change)
-        else:
-            self._wake_after(0.0)
+        return not change
 
     async def _is_ready(self, active: ActiveRollout) -> bool:
         """True if the rollout is to be planned, and units, sockets and the app unit are as its aim needs them."""

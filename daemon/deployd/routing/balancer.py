@@ -33,11 +33,16 @@ class Balancer:
         self._distribution = Distribution((), ())
         self._in_force: tuple[tuple[Group, ...], tuple[int, ...]] | None = None
         """The groups and the order that the kernel has."""
+        self._done = False
+        """The last update succeeded; the alarm does what time does to it."""
         self._alarm = Alarm(self._update)
 
     def balance(self, candidates: Sequence[Candidate], policy: Policy, fallback: tuple[int, ...]) -> None:
         """Distribute new connections by `policy` from now on, in the order `fallback` if there are no candidates."""
-        self._candidates, self._policy, self._fallback = candidates, policy, fallback
+        asked = candidates, policy, fallback
+        if asked == (self._candidates, self._policy, self._fallback) and self._done:
+            return
+        self._candidates, self._policy, self._fallback = asked
         self._update()
 
     def weights(self) -> dict[int, float]:
@@ -62,7 +67,7 @@ class Balancer:
         self._alarm.close()
 
     def _update(self) -> None:
-        now = time.monotonic()
+        now, self._done = time.monotonic(), False
         found = routing.distribution(self._candidates, self._policy, now)
         wanted = found.groups, found.order or self._fallback
         try:
@@ -71,6 +76,7 @@ class Balancer:
                 self._in_force = wanted
             serving = frozenset(item.generation for item in self._candidates if item.generation is not None)
             self._statistics.begin((self._policy.asked, self._policy.prefer, serving), self._listeners.counters)
+            self._done = True
         except SteeringError as error:
             log.warning("%s: the weights cannot be set: %s", self._app, error)
         self._distribution = found

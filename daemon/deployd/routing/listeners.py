@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from deployd.errors import SteeringError
 from deployd.model import unit_name
-from deployd.model.instance import Instance, State
+from deployd.model.instance import Instance
 from deployd.model.steering import Load
 from deployd.plan.idle_connections import Ending
 from deployd.reuseport.group import Address
@@ -23,6 +23,8 @@ from deployd.reuseport.table import INSTANCES, Table
 from deployd.routing import idle_connections
 from deployd.routing.kernel import Kernel
 from deployd.routing.passed_sockets import PassedSockets
+from deployd.routing.recounts import Recounts
+from deployd.routing.socket_changes import SocketChanges
 from deployd.routing.socket_units import SocketUnits
 from deployd.sockdiag.inet_diag import Connection, Listener
 from deployd.systemd.manager import Systemd
@@ -37,10 +39,6 @@ SHARED = INSTANCES - 1
 """The number under which the listeners of shared sockets are in the kernel's maps, alongside those of instances."""
 SEEN = 0.5
 """Seconds within which systemd sees that a connection waits."""
-RARELY = 100
-"""How many times as long as a recount takes there is none."""
-OFTEN = 300.0
-"""Seconds after which it is time for a recount although no process is new."""
 
 
 class Listeners:
@@ -60,16 +58,16 @@ class Listeners:
         self._base: dict[int, int] = {}
         """The counter of each instance when its socket was opened, or when the daemon started."""
         self._orphans_read = False
+        self._orphans: frozenset[int] = frozenset()
         self._synced = False
         self._in_turn = ""
-        self._processes: dict[int, str] = {}
-        """The invocation of each instance when the connections were last recounted."""
-        self._recounted = self._recount_at = 0.0
+        self.recounts = Recounts(app, self._recount)
         self._joined: set[int] = set()
         """The cookies of shared listeners with which others listened at the same address: only then they are a group,
         with a program and a place in an array."""
         self.lost: frozenset[int] = frozenset()
         """Instances that accept from a socket that was closed while they ran."""
+        self._changes = SocketChanges(systemd, self._unit)
 
     def known(self, number: int) -> bool:
         return number in self._known
@@ -92,7 +90,7 @@ class Listeners:
         self.drop(SHARED)
         if found:
             self._known[SHARED] = sockets, tuple(found)
-            self._base[SHARED] = self._steering.counters().get(SHARED, 0)
+            self._base[SHARED] = self._steering.counter(SHARED)
             self._synced = False
 
     async def join(self, number: int, addresses: Collection[str]) -> None:
@@ -146,39 +144,60 @@ class Listeners:
 
     def drop(self, number: int) -> None:
         """Forget a socket that is closed, or about to be."""
+        self._changes.add([number])
+        self._forget(number)
+        self.lost -= {number}
+
+    def _forget(self, number: int) -> None:
         self._synced = self._synced and number not in self._known
         self._known.pop(number, None)
-        self.lost -= {number}
 
     def alone(self, number: int, others: Iterable[int]) -> bool:
         """True if the instance has an address at which none of the `others` listens, so that none takes over what waits
         there."""
-        mine, *theirs = ({Address.of(item) for item in self._known.get(n, (None, ()))[1]} for n in (number, *others))
-        return bool(mine.difference(*theirs))
+        mine = self._addresses_of(number)
+        for other in others:
+            if not mine:
+                return False
+            mine -= self._addresses_of(other)
+        return bool(mine)
 
-    async def update(self, instances: Iterable[Instance]) -> None:
-        """Read which sockets are open, and which instances have lost theirs. Raises SystemdError, SteeringError."""
-        up = {item.number: item for item in instances if self._passed.tcp(item.number) and _is_up(item)}
+    def _addresses_of(self, number: int) -> set[Address]:
+        return {Address.of(item) for item in self._known.get(number, (None, ()))[1]}
+
+    async def update(self, instances: Sequence[Instance], others: Set[int]) -> None:
+        """Read which sockets are open, and which instances have lost theirs, as far as something has changed: of these
+        instances, of their sockets, or of what `others` are passed. Raises SystemdError, SteeringError."""
+        await self._find_orphans()
+        self._changes.add(others)
+        due = self._changes.due(instances)
         # Only a pin made by hand has a number without a place in the kernel's maps.
-        numbers = {number for number in (*up, *self._known, *(await self._orphans())) if 0 < number < SHARED}
-        news: dict[int, object] = {}
-        gone, lost = set(), set()
+        numbers = sorted(number for number in due if 0 < number < SHARED and self._may_be_open(number))
+        self._changes.forget(due - {*numbers})
         # At once: while many instances boot, systemd takes its time for each call.
-        await asyncio.gather(*(self._systemd.watch(self._unit(number)) for number in numbers - self._known.keys()))
-        for number in sorted(numbers):
-            unit = self._unit(number)
-            await self._systemd.watch(unit)
-            if number in up and self._units.has_lost(up[number], unit):
-                lost.add(number)
+        await asyncio.gather(*(self._systemd.watch(self._unit(number)) for number in numbers))
+        news: dict[int, object] = {}
+        lost = self.lost - due
+        for number in numbers:
+            unit, item = self._unit(number), self._changes.up.get(number)
+            self._changes.looked_at(number)
+            if item is not None and self._passed.tcp(number) and self._units.has_lost(item, unit):
+                lost |= {number}
             elif not self._units.is_open(unit):
-                gone.add(number)
+                self._forget(number)
             elif self._known.get(number, (None,))[0] != (invocation := self._units.invocation(unit)):
                 news[number] = invocation
-        for number in gone:
-            self.drop(number)
-        self.lost = frozenset(lost)
+        self.lost = lost
         if news:
-            await self._add(news)
+            try:
+                await self._add(news)
+            except BaseException:
+                self._changes.add(news)
+                raise
+
+    def _may_be_open(self, number: int) -> bool:
+        passed = number in self._changes.up and self._passed.tcp(number)
+        return passed or number in self._known or number in self._orphans
 
     async def _add(self, news: Mapping[int, object]) -> None:
         """Find the listeners of sockets that were opened, by number and invocation."""
@@ -186,10 +205,9 @@ class Listeners:
         groups = [str(properties["ControlGroup"]) for properties in await asyncio.gather(*reads)]
         places = {number: self._cgroups / group.lstrip("/") for number, group in zip(news, groups, strict=True)}
         found = by_instance(self._diag, places)
-        counts = self._steering.counters()
         for number, listeners in found.items():
             self._known[number] = news[number], tuple(listeners)
-            self._base[number] = counts.get(number, 0)
+            self._base[number] = self._steering.counter(number)
         self._synced = False
 
     def sync(self) -> bool:
@@ -208,24 +226,10 @@ class Listeners:
         """Why instances get new connections in turn, or "" if the least busy one gets the next connection."""
         return self._steering.in_turn
 
-    def recount(self, instances: Iterable[Instance] | None = None) -> float:
-        """Correct the kernel's counts if a process has started or ended since the last time, because one that is killed
-        may leave requests in flight, or after OFTEN. Return the seconds that this has to wait, so that it takes little
-        time. Raises SteeringError."""
-        processes = self._processes
-        if instances is not None:
-            processes = {item.number: item.invocation_id for item in instances if item.number in self._known}
-        now = time.monotonic()
-        if processes == self._processes and now < self._recounted + OFTEN:
-            return 0
-        if now < self._recount_at:
-            return self._recount_at - now
+    def _recount(self) -> int:
+        """Correct the kernel's counts, and return how many connections had ended unseen. Raises SteeringError."""
         ports = {item.port for _, found in self._known.values() for item in found}
-        ended = self._steering.recount(lambda: self._diag.cookies(ports))
-        log.debug("%s: %d counted connections had ended", self._app, ended)
-        self._processes, self._recounted = processes, now
-        self._recount_at = now + RARELY * (time.monotonic() - now)
-        return 0
+        return self._steering.recount(lambda: self._diag.cookies(ports))
 
     def loads(self) -> dict[int, Load]:
         """Number to what the kernel counts of the instance. Raises SteeringError."""
@@ -313,9 +317,9 @@ class Listeners:
         listeners = self._known.get(number, ((), ()))[1]
         return self._steering.aim(number, timeout, make) if any(Address.of(item).near for item in listeners) else None
 
-    async def close_unused(self, instances: Iterable[Instance]) -> None:
+    async def close_unused(self) -> None:
         """Close the sockets of instances that are gone."""
-        for number in self._known.keys() - {SHARED} - {item.number for item in instances if _is_up(item)}:
+        for number in self._known.keys() - {SHARED} - self._changes.up.keys():
             await self.close(number)
 
     def stop(self) -> None:
@@ -334,16 +338,11 @@ class Listeners:
     def _starter(self, number: int) -> str:
         return unit_name.instance_socket_starter(self._app, number)
 
-    async def _orphans(self) -> set[int]:
-        """Return the sockets that an earlier daemon left open; they are read once."""
-        if self._orphans_read:
-            return set()
-        self._orphans_read = True
-        names = await self._systemd.list_units(unit_name.instance_socket(self._app, "*"))
-        numbers = (unit_name.instance_socket_number(self._app, name) for name in names)
-        return {number for number in numbers if number is not None}
-
-
-def _is_up(item: Instance) -> bool:
-    """True if the instance runs, or starts with the app."""
-    return item.state is not State.INACTIVE or bool(item.generation)
+    async def _find_orphans(self) -> None:
+        """Find the sockets that an earlier daemon left open, once."""
+        if not self._orphans_read:
+            names = await self._systemd.list_units(unit_name.instance_socket(self._app, "*"))
+            numbers = (unit_name.instance_socket_number(self._app, name) for name in names)
+            self._orphans = frozenset(number for number in numbers if number is not None)
+            self._changes.add(self._orphans)
+            self._orphans_read = True

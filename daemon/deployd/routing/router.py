@@ -78,7 +78,7 @@ class Router:
         """Correct counts of connections that may have drifted. Usually does nothing."""
         if (listeners := self.backend.listeners) is not None:
             with suppress(SteeringError):
-                listeners.recount()
+                listeners.recounts.update()
 
     def stop(self) -> None:
         """Stop the backend. The next use chooses one again."""

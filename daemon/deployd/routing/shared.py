@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import operator
 import os
 import time
 from collections.abc import Callable
-from itertools import compress
 
 from deployd.alarm import Alarm
 from deployd.errors import DeploydError, Refused, SystemdError
@@ -16,6 +14,7 @@ from deployd.model import advice, unit_name
 from deployd.model.address import STOPPED, Address
 from deployd.model.app import App, Routing
 from deployd.model.instance import Instance, State
+from deployd.model.instances import differing
 from deployd.plan.reopening import Reopening
 from deployd.routing.address_log import AddressLog
 from deployd.routing.backend import Backend
@@ -211,10 +210,8 @@ class Shared(Backend):
         before, known = self._searched
         if instances is before and sockets == known:
             return
-        changed = instances
-        if sockets == known and len(instances) == len(before):
-            changed = tuple(compress(instances, map(operator.is_not, instances, before)))
-        else:
+        _, changed = differing(before if sockets == known else (), instances)
+        if len(changed) == len(instances):
             self._suspicious = {}
         for item in changed:
             self._suspicious.pop(item.number, None)

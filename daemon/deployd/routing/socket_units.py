@@ -9,6 +9,7 @@ from collections.abc import Collection
 from deployd.errors import SystemdError
 from deployd.model import unit_name
 from deployd.model.instance import Instance, State
+from deployd.systemd.comparison import UnitState
 from deployd.systemd.manager import Systemd
 from deployd.systemd.proxy import UnitRefused
 from deployd.units.occupants import occupants, refusal
@@ -29,15 +30,20 @@ class SocketUnits:
     async def open(self, unit: str, starter: str, addresses: Collection[str] = ()) -> bool:
         """Open a socket, and return False if it was open. Raises UnitRefused if it cannot listen at its `addresses`,
         with the reason, and SystemdError."""
-        if job := await self._systemd.job(unit):
+        found = await self._systemd.states([unit, starter])
+        if unit in found and found[unit].job and (job := await self._systemd.job(unit)):
             await self.end(job)  # starting it now would cancel the job, and a `systemctl stop` that waits would fail
-        await self._systemd.watch(unit)
-        await self._systemd.refresh(unit)
-        if self.is_open(unit):
+            found = await self._systemd.states([unit, starter])
+        if unit in found and found[unit].active == "active":
+            await self._systemd.watch(unit)
+            await self._systemd.refresh(unit)
             return False
-        await self._stop(starter)  # an active one would keep the socket from opening
+        if _runs(found.get(starter)):
+            await self._stop(starter)  # an active one would keep the socket from opening
+        self._systemd.expect(unit)
         result = await self.end(await self._systemd.start(unit))
-        await self._systemd.refresh(unit)
+        if not self.is_open(unit):  # the first signal of a unit that was not loaded carries no state
+            await self._systemd.refresh(unit)
         if not self.is_open(unit):
             found = await asyncio.to_thread(occupants, addresses)
             others = [item for item in found if not unit_name.belongs_to_instances(self._app, item.unit)]
@@ -47,7 +53,8 @@ class SocketUnits:
     async def close(self, unit: str, starter: str) -> None:
         """Close systemd's end of a socket. A process that has it keeps accepting what was queued before."""
         await self._stop(unit)
-        await self._stop(starter)
+        if _runs((await self._systemd.states([starter])).get(starter)):
+            await self._stop(starter)
 
     def is_open(self, unit: str) -> bool:
         """True if the socket is open, as the mirror has it."""
@@ -84,6 +91,12 @@ class SocketUnits:
     async def _stop(self, unit: str) -> None:
         try:
             await self.end(await self._systemd.stop(unit))
-            await self._systemd.reset_failed(unit)
+            if self._state(unit) != "inactive":
+                await self._systemd.reset_failed(unit)
         except SystemdError as error:
             log.debug("%s: %s, ignoring", unit, error)  # not loaded: nothing to stop
+
+
+def _runs(state: UnitState | None) -> bool:
+    """True if a unit is up or on its way, or has failed."""
+    return state is not None and (state.active != "inactive" or bool(state.job))

@@ -69,6 +69,8 @@ class Steered(Backend):
         self._drain = Drain(app, systemd, self._passed, self._tcp, self._unix, self._route)
         self._snapshot: Snapshot | None = None
         self._leaving: set[int] = set()
+        self._made: dict[int, tuple[Instance, Candidate]] = {}
+        """The candidates and what they were made from."""
         self._mending = Mending(app, self._restart, ended=self._restarted)
         self._again = Alarm(changed)
         self._strays = Alarm(changed)
@@ -82,13 +84,13 @@ class Steered(Backend):
     async def _update(self, snapshot: Snapshot) -> None:
         try:
             self._unix.serve(snapshot.settings, keep=snapshot.rollout is not None)
-            await self._passed.update(item for item in snapshot.instances if _is_up(item))
+            read = await self._passed.update(snapshot.instances)
             await self._shared.update()
-            await self._tcp.update(snapshot.instances)
+            await self._tcp.update(snapshot.instances, read)
             await self._unix.update(snapshot.instances)
             self._route()
             synced = self._tcp.sync()
-            wait = self._tcp.recount(snapshot.instances)
+            wait = self._tcp.recounts.update(snapshot.instances)
         except SteeringError as error:
             # The kernel continues with the weights that it has; no rollout waits for this.
             log.warning("%s: %s; trying again", self._app, error)
@@ -102,7 +104,7 @@ class Steered(Backend):
         lost = self.unreachable()
         self._mending.update(lost, lost.keys() - self._leaving if snapshot.up else (), snapshot.settings)
         if self._candidates():
-            await self._tcp.close_unused(snapshot.instances)
+            await self._tcp.close_unused()
             await self._close_dead(snapshot)
         await self._unix.close_unused(snapshot.instances)
 
@@ -282,14 +284,16 @@ class Steered(Backend):
         made = map(snapshot.generation, self._ready())
         policy = snapshot.policy(Counter(generation for generation in made if generation is not None))
         tcp = [item for item in candidates if self._tcp.known(item.number)]
-        down = snapshot.by_readiness(self._leaving)
-        known = [number for number in down if self._tcp.known(number)]
-        rest = sorted(self._tcp.numbers() - set(known) - snapshot.previewed)
         if not snapshot.settle:
             self._drain.pacing.stop()  # what waits for a wave is in a hurry now
         tcp = pacing.ahead(tcp, policy) if self._drain.pacing.under_way else tcp
-        self._balancer.balance(tcp, policy, (*known, *rest))
         sockets = self._passed.by_instance()
+        down = snapshot.by_readiness(self._leaving) if sockets or not tcp else []
+        known = [number for number in down if self._tcp.known(number)]
+        rest = () if tcp else sorted(self._tcp.numbers() - set(known) - snapshot.previewed)
+        self._balancer.balance(tcp, policy, (*known, *rest))
+        if not sockets and not self._unix:
+            return
         fallback = [sockets[number] for number in down if number in sockets]
         current = self._unix.current()
         first = unix_routing.leader(
@@ -308,12 +312,16 @@ class Steered(Backend):
             return []
         snapshot = self._snapshot
         ready = self._ready()
-        own = [
-            Candidate(item.number, snapshot.generation(item), item.started, item.ready_since)
-            for item in ready
-            if self._is_reachable(item.number)
-        ]
+        own = [self._candidate(item, snapshot) for item in ready if self._is_reachable(item.number)]
         return [*own, *self._shared.candidates(ready, snapshot)]
+
+    def _candidate(self, item: Instance, snapshot: Snapshot) -> Candidate:
+        """Return the candidate of an instance, the same object as long as it stays the same."""
+        generation, (of, known) = snapshot.generation(item), self._made.get(item.number, (None, None))
+        if of is not item or known is None or known.generation != generation:
+            known = Candidate(item.number, generation, item.started, item.ready_since)
+            self._made[item.number] = item, known
+        return known
 
     def _ready(self) -> list[Instance]:
         """Return the instances whose processes may get new connections."""
@@ -329,15 +337,10 @@ class Steered(Backend):
     def _staying(self) -> list[int]:
         """Return the instances that are not about to stop."""
         instances = self._snapshot.instances if self._snapshot else ()
-        return [item.number for item in instances if _is_up(item) and item.number not in self._leaving]
+        return [item.number for item in instances if item.is_up and item.number not in self._leaving]
 
     def _unix_weights(self) -> dict[int, float]:
         """Return the weights of an app that has UNIX addresses only: all instances of one generation have the same."""
         sockets, current = self._passed.by_instance(), self._unix.current()
         serving = {item.number for item in self._candidates() if sockets.get(item.number) == current}
         return {number: round(100 / len(serving), 2) if number in serving else 0.0 for number in sockets}
-
-
-def _is_up(item: Instance) -> bool:
-    """True if the instance runs, or starts with the app."""
-    return item.state is not State.INACTIVE or bool(item.generation)

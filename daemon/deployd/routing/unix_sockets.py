@@ -10,7 +10,7 @@ from pathlib import Path
 from deployd.errors import SteeringError, SystemdError
 from deployd.model import unit_name
 from deployd.model.app import App, ListenKind
-from deployd.model.instance import Instance, State
+from deployd.model.instance import Instance
 from deployd.routing import unix_links
 from deployd.routing.passed_sockets import PassedSockets
 from deployd.routing.path_watch import PathWatch
@@ -93,10 +93,9 @@ class UnixSockets:
         self._open = {
             socket: self._units.invocation(unit) for socket, unit in units.items() if self._units.is_open(unit)
         }
+        accepts = [item for item in instances if item.number in accepting] if accepting else []
         self.lost = frozenset(
-            item.number
-            for item in instances
-            if (socket := accepting.get(item.number)) is not None and self._units.has_lost(item, units[socket])
+            item.number for item in accepts if self._units.has_lost(item, units[accepting[item.number]])
         )
         self._update_links()
         self._watch.follow(self._links.listening)
@@ -109,7 +108,9 @@ class UnixSockets:
 
     async def close_unused(self, instances: Iterable[Instance]) -> None:
         """Close sockets from which no instance accepts any more, unless new connections still go there."""
-        there = {item.number for item in instances if item.state is not State.INACTIVE or item.generation}
+        if not self._open:
+            return
+        there = {item.number for item in instances if item.is_up}
         used = {socket for number, socket in self._passed.by_instance().items() if number in there}
         if used & self._open.keys() or not self._addresses:
             for socket in self._open.keys() - used - {self.current()}:

@@ -18,7 +18,7 @@ from deployd.errors import SystemdError
 from deployd.model import unit_name
 from deployd.systemd.comparison import Comparison, UnitState
 from deployd.systemd.jobs import FIRST_CHECK, Jobs
-from deployd.systemd.mirrored import BY_INTERFACE, NEWS_WHEN_INACTIVE, OF_ACTIVE, names
+from deployd.systemd.mirrored import BY_INTERFACE, NEWS_WHEN_INACTIVE, NO_NEWS_OF_SOCKETS, OF_ACTIVE, names
 from deployd.systemd.proxy import MANAGER, NAME, PATH, PROPERTIES, UNIT, Properties, Proxy, unit_path
 from deployd.systemd.signals import number_of
 
@@ -93,6 +93,10 @@ class Systemd:
                 self.unwatch(unit)
                 raise
         return self._units[unit]
+
+    def expect(self, unit: str) -> None:
+        """Mirror `unit`, which is down and about to be started, from now on: nothing is known of it, or read."""
+        self._add(unit)
 
     async def watch_all(self, units: Iterable[str]) -> None:
         """Mirror units from now on, and read all of them, also those that are mirrored already.
@@ -306,9 +310,11 @@ class Systemd:
         mirror = self._units[unit]
         idle = mirror.get("ActiveState") == "inactive"
         news = changed if idle else {name: value for name, value in changed.items() if name not in NEWS_WHEN_INACTIVE}
-        if any(mirror.get(name) != value for name, value in news.items()):
+        differing = {name for name, value in news.items() if mirror.get(name) != value}
+        if differing:
             self._set(unit, mirror | changed)
-            self._notify(unit)
+            if not (unit_name.is_socket(unit) and differing <= NO_NEWS_OF_SOCKETS):
+                self._notify(unit)
 
     def _on_job_removed(self, message: Signal) -> None:
         number, path, unit, result = message.body

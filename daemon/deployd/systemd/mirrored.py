@@ -36,6 +36,9 @@ BY_INTERFACE = {UNIT: UNIT_PROPERTIES, SERVICE: SERVICE_PROPERTIES, TIMER: TIMER
 NEWS_WHEN_INACTIVE = frozenset({"Job", "ControlPID"})
 """What matters only in an inactive unit; otherwise it changes with other properties."""
 
+NO_NEWS_OF_SOCKETS = frozenset({"SubState"})
+"""What says of a socket only whether a process has it at the moment."""
+
 OF_ACTIVE = frozenset(
     {
         "InvocationID",

@@ -16,6 +16,8 @@ from deployd.errors import steering_errors
 from deployd.reuseport import syscalls
 from deployd.sockdiag.inet_diag import Diag, Listener
 
+FEW = 16
+"""Cgroups for which the kernel is asked in particular."""
 MOUNTS = Path("/proc/self/mounts")
 SO_DETACH_BPF, SO_DETACH_REUSEPORT_BPF = 27, 68
 
@@ -40,9 +42,11 @@ def cgroup_id(directory: Path) -> int | None:
 def by_instance(diag: Diag, cgroups: Mapping[int, Path]) -> dict[int, list[Listener]]:
     """Return the listeners of each instance. `cgroups`: the cgroup directories of their socket units. Raises
     SteeringError."""
-    numbers = {cgroup_id(directory): number for number, directory in cgroups.items()}
+    ids = {number: cgroup_id(directory) for number, directory in cgroups.items()}
+    numbers = {made_in: number for number, made_in in ids.items() if made_in is not None}
     found: dict[int, list[Listener]] = {number: [] for number in cgroups}
-    for listener in diag.listeners():
+    # The kernel compares each listener with each cgroup: with many it is faster to look at all.
+    for listener in diag.listeners(cgroups=numbers if len(numbers) <= FEW else ()) if numbers else ():
         if listener.cgroup in numbers:
             found[numbers[listener.cgroup]].append(listener)
     return found

@@ -22,7 +22,7 @@ class PassedSockets:
         self._app = app
         self._systemd = systemd
         self._seen: Sequence[Instance] = ()
-        self._read_for: dict[int, object] = {}
+        self._read_for: dict[int, tuple[str, int | None]] = {}
         self._without: set[int] = set()
         """Instances that are passed none as far as is known, which may change."""
         self._tcp: set[int] = set()
@@ -37,7 +37,7 @@ class PassedSockets:
         for item in gone:
             if item.number not in wanted:
                 self._forget(item.number)
-        stale = {number for number, key in wanted.items() if self._read_for.get(number) != key} | self._without
+        stale = {number for number, key in wanted.items() if self._is_new(number, *key)} | self._without
         await asyncio.gather(*(self.read(number) for number in stale))
         self._without = {number for number in stale if not self._has_any(number)}
         self._read_for |= {number: key for number, key in wanted.items() if number not in self._without}
@@ -79,6 +79,11 @@ class PassedSockets:
     def by_instance(self) -> Mapping[int, int]:
         """Return the UNIX socket of each instance that has one."""
         return self._unix
+
+    def _is_new(self, number: int, invocation: str, generation: int | None) -> bool:
+        """True if an instance may be passed other sockets. One that loses its pin keeps those that it has."""
+        known = self._read_for.get(number)
+        return known is None or known[0] != invocation or generation not in (None, known[1])
 
     def _has_any(self, number: int) -> bool:
         return number in self._tcp or number in self._unix or number in self._shared

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from deployd.model.app import App
@@ -34,6 +35,14 @@ class Snapshot:
     def generation(self, item: Instance) -> int | None:
         """Return the generation for which the instance counts."""
         return None if item.generation is None else self.adopted_by.get(item.generation, item.generation)
+
+    def generations(self, items: Iterable[Instance]) -> Counter[int]:
+        """Return how many of these instances count for each generation."""
+        found = Counter[int]()
+        for generation, count in Counter(item.generation for item in items).items():
+            if generation is not None:
+                found[self.adopted_by.get(generation, generation)] += count
+        return found
 
     @property
     def previewed(self) -> frozenset[int]:

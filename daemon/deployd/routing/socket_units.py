@@ -30,15 +30,15 @@ class SocketUnits:
     async def open(self, unit: str, starter: str, addresses: Collection[str] = ()) -> bool:
         """Open a socket, and return False if it was open. Raises UnitRefused if it cannot listen at its `addresses`,
         with the reason, and SystemdError."""
-        found = await self._systemd.states([unit, starter])
-        if unit in found and found[unit].job and (job := await self._systemd.job(unit)):
+        states = await self._systemd.states([unit, starter])
+        if unit in states and states[unit].job and (job := await self._systemd.job(unit)):
             await self.end(job)  # starting it now would cancel the job, and a `systemctl stop` that waits would fail
-            found = await self._systemd.states([unit, starter])
-        if unit in found and found[unit].active == "active":
+            states = await self._systemd.states([unit, starter])
+        if unit in states and states[unit].active == "active":
             await self._systemd.watch(unit)
             await self._systemd.refresh(unit)
             return False
-        if _runs(found.get(starter)):
+        if _runs(states.get(starter)):
             await self._stop(starter)  # an active one would keep the socket from opening
         self._systemd.expect(unit)
         result = await self.end(await self._systemd.start(unit))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -21,6 +20,7 @@ from deployd.model import unit_name
 from deployd.model.address import Address
 from deployd.model.app import App, ListenKind, Routing
 from deployd.model.instance import Instance, State
+from deployd.model.instances import Instances
 from deployd.model.rollout import Rollout
 from deployd.model.steering import Load
 from deployd.plan import pacing, unix_routing
@@ -71,6 +71,8 @@ class Steered(Backend):
         self._leaving: set[int] = set()
         self._made: dict[int, tuple[Instance, Candidate]] = {}
         """The candidates and what they were made from."""
+        self._routed: list[Candidate] = []
+        """The candidates when the policy was last applied."""
         self._mending = Mending(app, self._restart, ended=self._restarted)
         self._again = Alarm(changed)
         self._strays = Alarm(changed)
@@ -103,7 +105,7 @@ class Steered(Backend):
             self._again.set(wait)
         lost = self.unreachable()
         self._mending.update(lost, lost.keys() - self._leaving if snapshot.up else (), snapshot.settings)
-        if self._candidates():
+        if self._routed:
             await self._tcp.close_unused()
             await self._close_dead(snapshot)
         await self._unix.close_unused(snapshot.instances)
@@ -122,7 +124,7 @@ class Steered(Backend):
         if number not in self._shared and not self._is_reachable(number):
             return None
         self._route()
-        others = [item.number for item in self._candidates()]
+        others = [item.number for item in self._routed]
         if not others or (number in self._shared and SHARED in others):
             return None  # new connections wait for the next instance, or go to those with the same socket
         shared = self._accepts_new(number)
@@ -247,7 +249,8 @@ class Steered(Backend):
 
     async def _close_dead(self, snapshot: Snapshot) -> None:
         """Close the TCP sockets of dead instances so that the kernel migrates their queued connections to live ones."""
-        down = [item.number for item in snapshot.instances if item.state in (State.FAILED, State.INACTIVE)]
+        others = Instances.of(snapshot.instances).others  # those that are down among them
+        down = [item.number for item in others if item.state in (State.FAILED, State.INACTIVE)]
         down = [number for number in down if self._tcp.known(number) and number not in self._leaving]
         if not down:
             return
@@ -280,9 +283,9 @@ class Steered(Backend):
         """Apply the policy to the instances as they are."""
         if self._snapshot is None:
             return
-        snapshot, candidates = self._snapshot, self._candidates()
-        made = map(snapshot.generation, self._ready())
-        policy = snapshot.policy(Counter(generation for generation in made if generation is not None))
+        snapshot, ready = self._snapshot, self._ready()
+        candidates = self._routed = self._reachable(ready, snapshot)
+        policy = snapshot.policy(snapshot.generations(ready))
         tcp = [item for item in candidates if self._tcp.known(item.number)]
         if not snapshot.settle:
             self._drain.pacing.stop()  # what waits for a wave is in a hurry now
@@ -308,10 +311,9 @@ class Steered(Backend):
 
     def _candidates(self) -> list[Candidate]:
         """Return the instances that may get new connections."""
-        if self._snapshot is None:
-            return []
-        snapshot = self._snapshot
-        ready = self._ready()
+        return [] if self._snapshot is None else self._reachable(self._ready(), self._snapshot)
+
+    def _reachable(self, ready: list[Instance], snapshot: Snapshot) -> list[Candidate]:
         own = [self._candidate(item, snapshot) for item in ready if self._is_reachable(item.number)]
         return [*own, *self._shared.candidates(ready, snapshot)]
 

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from deployd.errors import steering_errors
 from deployd.model.traffic import Traffic
@@ -78,9 +79,10 @@ class Diag:
     def __init__(self, timeout: float = 2.0) -> None:
         self._timeout = timeout
 
-    def listeners(self, port: int | None = None) -> list[Listener]:
-        """Return the listeners in this network namespace, or those of one port."""
-        return [_listener(item) for item in self._sockets((State.LISTEN,), port or 0)]
+    def listeners(self, port: int = 0, cgroups: Collection[int] = ()) -> list[Listener]:
+        """Return the listeners in this network namespace, or those of one port, or that were created in `cgroups`."""
+        condition = _of_cgroups(cgroups) if cgroups else b""
+        return [_listener(item) for item in self._sockets((State.LISTEN,), port, condition)]
 
     def queues(self, port: int, families: Collection[int]) -> dict[int, int]:
         """Return the connections that wait to be accepted at the listeners of one port, by inode.
@@ -186,8 +188,7 @@ _OPEN = (State.ESTABLISHED, State.CLOSE_WAIT)
 _CONNECTED = (State.ESTABLISHED, State.FIN_WAIT1, State.FIN_WAIT2, State.CLOSE_WAIT, State.LAST_ACK, State.CLOSING)
 
 
-@dataclass(frozen=True, slots=True)
-class _Socket:
+class _Socket(NamedTuple):
     """A socket in a response (struct inet_diag_msg)."""
 
     family: int

@@ -19,6 +19,7 @@ ROUNDS = {4: 25, 100: 3, 300: 2, 1000: 1}
 STEERED = {4: 25, 100: 3, 300: 2}
 APPS, OF, SOME = 100, 4, 10
 """Apps, instances of each, and how many of the first and of the last are compared."""
+RELOADS = 5
 RELEASE = Path("/srv/light")
 FIRST_PORT = 20000
 
@@ -100,8 +101,10 @@ def _start(machine: Machine) -> float:
 
 
 def _apps(machine: Machine) -> list[Figure]:
-    walls, used, reloads = [], [], []
+    walls, used, reloads, bare = [], [], [], []
     for number in range(APPS):
+        if number in (1, APPS - 1):
+            bare.append(median(_reload(machine) for _ in range(RELOADS)))
         before, began = rig.processor(machine), time.monotonic()
         reloads.append(run(_applied(machine, number)))
         walls.append(time.monotonic() - began)
@@ -112,18 +115,28 @@ def _apps(machine: Machine) -> list[Figure]:
     for number in range(APPS):
         rig.remove(machine, f"app{number}")
     first, last = slice(1, 1 + SOME), slice(-SOME, None)  # the very first one imports modules
+    first_wall, last_wall = median(walls[first]), median(walls[last])
     return [
         Figure(
             f"apply of the last of {APPS} apps against the first",
-            median(walls[last]) / median(walls[first]),
+            last_wall / first_wall,
             "",
             AIM_APPLY,
         ),
+        Figure("  of systemctl daemon-reload, alone", bare[-1] / bare[0], ""),
+        Figure("  without the time of one", (last_wall - bare[-1]) / (first_wall - bare[0]), "", AIM_APPLY),
         Figure("  in deployd's CPU time", median(used[last]) / median(used[first]), ""),
         Figure("  CPU time of the first", median(used[first]), "ms"),
         Figure("  daemon-reloads of each", max(reloads), "", 1.0),
         Figure(f"deployd's CPU time per replaced instance among {APPS} apps", restarted, "ms", AIM_PROCESSOR),
     ]
+
+
+def _reload(machine: Machine) -> float:
+    """Return the seconds of a daemon-reload: systemd reads all units again."""
+    began = time.monotonic()
+    machine.run(["systemctl", "daemon-reload"])
+    return time.monotonic() - began
 
 
 async def _applied(machine: Machine, number: int) -> int:

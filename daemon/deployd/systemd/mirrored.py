@@ -18,6 +18,10 @@ UNIT_PROPERTIES = frozenset(
         "Job",
     }
 )
+SOCKET_PROPERTIES = frozenset(
+    {"ActiveState", "SubState", "LoadState", "InvocationID", "ActiveEnterTimestampMonotonic", "Job"}
+)
+"""Those of UNIT_PROPERTIES that are read of a socket."""
 SERVICE_PROPERTIES = frozenset(
     {
         "MainPID",
@@ -54,6 +58,8 @@ OF_ACTIVE = frozenset(
 
 def names(unit: str) -> list[tuple[str, str]]:
     """Return the properties of a unit that the mirror has, as (interface, name)."""
+    if unit_name.is_socket(unit):
+        return [(UNIT, name) for name in SOCKET_PROPERTIES]
     interfaces = [UNIT]
     if unit_name.is_service(unit):
         interfaces.append(SERVICE)

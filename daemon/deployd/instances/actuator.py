@@ -108,6 +108,7 @@ class Actuator:
     def begin_turn(self) -> None:
         """Note that the control loop sees from now on all that has changed before."""
         self._unseen.clear()
+        self._mirror.begin_turn()
 
     def observe(self) -> tuple[Instance, ...]:
         """Return the instances; an action that is queued counts as begun. Raises StateError.

@@ -22,6 +22,7 @@ from deployd.systemd.manager import Systemd
 from deployd.systemd.proxy import Properties
 
 Kind = type[Start] | type[Stop] | type[Freeze] | type[Thaw]
+_Records = tuple[Mapping[int, int], Mapping[int, StandbyRecord], Mapping[int, DrainRecord]]
 
 
 class _Basis(NamedTuple):
@@ -81,6 +82,9 @@ class InstanceMirror:
         self._mirrors: list[Properties] = []
         self._seen: tuple[Instance, ...] = ()
         self._basis = _Basis()
+        self._read: _Records = {}, {}, {}
+        self._read_at: int | None = None
+        """The revision of the records that were read last; None if they may be others now."""
 
     async def discover(self) -> None:
         """Find the instances that have a pin or a loaded unit, and read their units. Raises SystemdError."""
@@ -101,11 +105,10 @@ class InstanceMirror:
 
         As long as nothing changes it is the same object, and instances that have not changed are.
         """
-        pins, aside = self._pins.read(self._app), self._pins.standby(self._app)
+        pins, aside, drains = self._records()
         before, revision = self._basis, self._systemd.revision
         if pins is not before.pins or aside is not before.aside:
             self.know(pins.keys() | aside.keys())
-        drains = self._pins.drains.read(self._app)
         basis = _Basis(revision, self._names, pins, aside, drains, kinds, self.refusals.copy(), self.details.copy())
         if basis != before:
             mirrors = self._mirrors
@@ -122,6 +125,17 @@ class InstanceMirror:
                 self._seen = seen
             self._basis, self._mirrors = basis, mirrors
         return self._seen
+
+    def begin_turn(self) -> None:
+        """Have the records of the app read again, which another process may have changed."""
+        self._read_at = None
+
+    def _records(self) -> _Records:
+        if (revision := self._pins.revision) != self._read_at:
+            pins, aside = self._pins.read(self._app), self._pins.standby(self._app)
+            self._read = pins, aside, self._pins.drains.read(self._app)
+            self._read_at = revision
+        return self._read
 
     def has_changed(self, number: int) -> bool:
         """True if the unit of an instance has changed since it was last seen so that the plan may change.

@@ -40,6 +40,8 @@ class Drains:
         self._apps = state_dir / "apps"
         self._disk = disk
         self._known: dict[str, tuple[int, Mapping[int, DrainRecord]]] = {}
+        self.revision = 0
+        """How often this process has changed a record."""
 
     def directory(self, app_name: str) -> Path:
         return self._apps / app_name / "draining"
@@ -63,6 +65,7 @@ class Drains:
         """Record that `instance` drains, unless that is recorded already. Raises StateError."""
         if instance in self.read(app_name):
             return
+        self.revision += 1
         with reported(f"record that instance {instance} of {app_name} drains"):
             self._known.pop(app_name, None)
             directory = self.directory(app_name)
@@ -74,6 +77,7 @@ class Drains:
         """Remove the records of instances that have ended. Raises StateError."""
         if not (gone := [number for number in instances if number in self.read(app_name)]):
             return
+        self.revision += 1
         with reported(f"record that an instance of {app_name} has ended"):
             self._known.pop(app_name, None)
             for number in gone:

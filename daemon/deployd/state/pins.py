@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -59,6 +59,12 @@ class Pins:
         self._standby: dict[str, tuple[int, dict[int, StandbyRecord]]] = {}
         self._unpinned: dict[str, tuple[Mapping[int, StandbyRecord], Mapping[int, int], dict[int, StandbyRecord]]] = {}
         """By app: standby records, pins, and the records of instances without a pin."""
+        self._changes = 0
+
+    @property
+    def revision(self) -> int:
+        """How often this process has changed pins and records. Others change them by hand only."""
+        return self._changes + self.drains.revision
 
     def generation_dir(self, app_name: str, number: int) -> Path:
         return self._app(app_name) / "generations" / str(number)
@@ -115,6 +121,7 @@ class Pins:
         """
         if not self.generation_dir(app_name, generation).is_dir():
             raise StateError(f"generation {generation} of {app_name} is not on the disk; roll out again")
+        self._changes += 1
         numbers = ", ".join(map(str, instances))
         which = f"instance {numbers}" if len(instances) == 1 else f"instances {numbers}"
         with reported(f"pin {which} of {app_name} to generation {generation}"):
@@ -131,6 +138,7 @@ class Pins:
 
     def unpin(self, app_name: str, instance: int) -> None:
         """Remove the pin and the standby record of `instance`, which cannot start any more."""
+        self._changes += 1
         with reported(f"unpin instance {instance} of {app_name}"):
             self._forget(app_name, (instance,))  # first, because without the pin the record would apply
             path = self._pin(app_name, instance)
@@ -147,6 +155,7 @@ class Pins:
         """
         if self.standby(app_name).get(instance, StandbyRecord(0, 0.0)).generation == generation:
             return
+        self._changes += 1
         self._read.pop(app_name, None)
         self._standby.pop(app_name, None)
         with reported(f"record the standby of instance {instance} of {app_name}"):
@@ -190,8 +199,8 @@ class Pins:
     def read(self, app_name: str) -> Mapping[int, int]:
         """Map pinned instances to generations; other entries of the directory are ignored.
 
-        The daemon calls this at every change of every instance. So the pins are read again only if the modification
-        time of the directory is not that of the last write of this process; otherwise the result is the same object.
+        The pins are read again only if the modification time of the directory is not that of the last write of this
+        process; otherwise the result is the same object.
         """
         with reported(f"read the pins of {app_name}"):
             stamp = self._stamp(app_name, "pins")
@@ -264,6 +273,7 @@ class Pins:
 
     def remove(self, app_name: str) -> None:
         """Remove the state of the app, its pins first, so that no instance starts with an incomplete generation."""
+        self._changes += 1
         with reported(f"remove the state of {app_name}"):
             path = self._app(app_name)
             self._read.pop(app_name, None)
@@ -330,11 +340,8 @@ class Pins:
             return False
 
     def _sweep(self, temporary: Path) -> None:
-        try:
+        with suppress(OSError):  # the first error is the one to report; the next attempt removes what is left
             self._disk.remove(temporary)
-        except OSError:
-            # The first error is the one to report; `prune` and the next attempt remove the leftover.
-            return
 
 
 def _require_name(app_name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -253,3 +254,24 @@ def test_what_is_removed_is_subtracted_and_a_quiet_slot_is_made_exact(
 
 def test_a_load_without_counts_is_idle() -> None:
     assert not Load().hung(time.monotonic())
+
+
+def test_what_an_answer_takes_is_learned_in_a_few_of_them(shop: Shop) -> None:
+    """Until then the instance seems late with each request, and the others get what it could take."""
+    shop.app.set(weighted({1: 1}, []))
+
+    def answer(after: float) -> float:
+        client = shop.request()
+        shop.expect({1: (1, 1)})
+        threading.Event().wait(after)
+        with shop.serve(1), client:
+            client.recv(100)
+        shop.expect({})
+        return shop.app.loads()[1].typical
+
+    assert answer(0.05) >= 0.05, "the first one is typical"
+    for _ in range(20):
+        quick = answer(0)
+    for _ in range(10):
+        slow = answer(0.1)
+    assert slow > max(0.02, 2 * quick)

@@ -225,15 +225,27 @@ def _end(do: Assembler, maps: Maps) -> None:
 
 
 def _progress(do: Assembler, label: str) -> None:
-    """Note the time, and have the typical time follow the median of the times between two answers. Leaves r6 to r9."""
+    """Note the time, and have the typical time follow the median of the times between two answers. Leaves r6 to r9.
+
+    The first time is the typical one, and those that are far above it count more: an instance whose typical time is
+    still much too short seems late with each request, and the others get what it could take."""
     do.call(KTIME)
     do.move(R4, R0)
     do.load(DOUBLE, R3, R7, slots.PROGRESS)
     do.subtract_register(R4, R3)  #                        r4 = time since the last answer
     do.load(DOUBLE, R2, R7, slots.TYPICAL)
+    do.jump_unless(R2, 0, f"{label} again")
+    do.move(R2, R4)
+    do.jump(f"{label} noted")
+    do.label(f"{label} again")
     do.move(R3, R2)
-    do.shift_right(R3, 3)
-    do.add(R3, 1000)  #                                    r3 = a step: an eighth of it, and a microsecond
+    do.move(R5, R2)
+    do.shift_left(R5, slots.FAR_BITS)
+    do.jump_if_greater(R4, R5, f"{label} far")
+    do.shift_right(R3, 2)
+    do.label(f"{label} far")
+    do.shift_right(R3, 1)
+    do.add(R3, 1000)  #                                    r3 = a step: an eighth of it or a half, and a microsecond
     do.jump_if_greater(R4, R2, f"{label} late")
     do.subtract_register(R2, R3)
     do.at_least_zero(R2, R3)

@@ -14,6 +14,8 @@ from deployd.model.steering import HUNG_AFTER, HUNG_TYPICAL, Load
 SECOND = 1_000_000_000
 PATIENCE = 5_000_000
 """An instance with something in flight is late if it has not answered for this time and twice its typical time."""
+FAR_BITS = 2
+"""A time between two answers is far above the typical one if it is more than four times as long: a number of bits."""
 LATE = 8
 """How many requests in flight being late counts for at first, and one more for each MILLISECOND."""
 MILLISECOND = 20

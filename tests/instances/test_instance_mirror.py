@@ -10,6 +10,7 @@ import pytest
 from deployd.instances.instance_mirror import InstanceMirror
 from deployd.model.action import Start, Stop
 from deployd.model.instance import State
+from deployd.state.drains import DrainRecord
 from deployd.state.pins import Pins
 
 UNIT = "demo@1.service"
@@ -43,8 +44,12 @@ def systemd() -> Systemd:
 
 
 @pytest.fixture
-def mirror(tmp_path: Path, systemd: Systemd) -> InstanceMirror:
-    pins = Pins(tmp_path)
+def pins(tmp_path: Path) -> Pins:
+    return Pins(tmp_path)
+
+
+@pytest.fixture
+def mirror(pins: Pins, systemd: Systemd) -> InstanceMirror:
     pins.write_generation("demo", 3, {}, "/srv/demo")
     pins.pin("demo", 1, 3)
     systemd.set(**READY)
@@ -86,3 +91,14 @@ def test_a_start_is_seen_to_begin_and_to_end(mirror: InstanceMirror, systemd: Sy
     mirror.refusals[1] = "was not started"
     systemd.set(**DEAD, NRestarts=0)
     assert mirror.has_ended_otherwise(1)
+
+
+def test_the_end_of_a_drain_is_seen_by_its_record(mirror: InstanceMirror, systemd: Systemd, pins: Pins) -> None:
+    """Its process may have ended before, which was seen, and changed no more than the record."""
+    pins.drains.begin("demo", 1, DrainRecord(1.0, 9.0))
+    systemd.set(**DEAD)
+    assert [item.state for item in mirror.observe({1: Stop})] == [State.DRAINING]
+    pins.unpin("demo", 1)
+    assert mirror.has_ended_otherwise(1)
+    assert [item.state for item in mirror.observe({})] == [State.INACTIVE]
+    assert not mirror.has_ended_otherwise(1)

@@ -151,9 +151,11 @@ class InstanceMirror:
         return now != seen if origin.job is None else _outline(now) != _outline(seen)
 
     def has_ended_otherwise(self, number: int) -> bool:
-        """True if an instance is not as it was last seen now that no action on it is under way."""
+        """True if an instance, or a record of one, is not as it was last seen now that no action on it is under way."""
         known = self._each.get(number)
-        return known is None or self._now(number, known[0]._replace(job=None)) != known[1]
+        if known is None or self._pins.revision != self._read_at:
+            return True
+        return self._now(number, known[0]._replace(job=None)) != known[1]
 
     def know(self, numbers: Set[int]) -> None:
         """Observe these instances from now on."""

@@ -235,12 +235,12 @@ def _progress(do: Assembler, label: str) -> None:
     do.subtract_register(R4, R3)  #                        r4 = time since the last answer
     do.load(DOUBLE, R2, R7, slots.TYPICAL)
     do.jump_unless(R2, 0, f"{label} again")
-    do.move(R2, R4)
+    do.move(R2, R4)  #                                     the first one
     do.jump(f"{label} noted")
     do.label(f"{label} again")
     do.move(R3, R2)
     do.move(R5, R2)
-    do.shift_left(R5, slots.FAR_BITS)
+    do.shift_left(R5, slots.FAR_BITS)  #                   r5 = the time from which on another one is far above it
     do.jump_if_greater(R4, R5, f"{label} far")
     do.shift_right(R3, 2)
     do.label(f"{label} far")

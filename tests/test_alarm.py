@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from deployd.alarm import Alarm
+from deployd.alarm import Alarm, until_next
 
 
 class Loop:
@@ -99,3 +101,11 @@ def test_a_closed_alarm_never_rings(loop: Loop) -> None:
     alarm.set(0.0)
     loop.advance(10.0)
     assert rung == []
+
+
+@given(period=st.floats(0.5, 3600.0), now=st.floats(0.0, 1e7))
+def test_the_next_multiple_is_within_a_period_and_the_same_for_all(period: float, now: float) -> None:
+    wait = until_next(period, now)
+    assert 0.0 < wait <= period
+    assert (now + wait) / period == pytest.approx(round((now + wait) / period), abs=1e-6 * max(1.0, now / period))
+    assert until_next(0.0, now) == 0.0

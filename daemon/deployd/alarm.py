@@ -6,6 +6,14 @@ import asyncio
 from collections.abc import Callable
 
 
+def until_next(period: float, now: float) -> float:
+    """Return the seconds until the next multiple of `period`, more than 0 unless `period` is 0.
+
+    What is repeated at such times wakes an idle daemon once, however many apps and timers there are.
+    """
+    return period - now % period if period else 0.0
+
+
 class Alarm:
     """Calls `ring` once at the earliest time set, and then waits to be set again."""
 

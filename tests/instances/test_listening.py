@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from deployd.alarm import Alarm
 from deployd.errors import SteeringError
 from deployd.instances import listening
 from deployd.instances.listening import LOOKS, PATIENCE, ListeningInstances, overlaid
@@ -124,6 +125,34 @@ def test_with_a_probe_processes_outside_of_the_unit_may_serve(monkeypatch: pytes
 @pytest.mark.parametrize("error", [SteeringError("no right"), KeyError("ControlGroup")])
 def test_what_cannot_be_known_is_no_fault_of_the_instance(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     assert look(monkeypatch, error)[0].listener is Listener.PASSED
+
+
+@pytest.mark.parametrize(("begun", "next_look"), [(0.0, 15.0), (7.0, 15.0), (15.0, 30.0)])
+def test_all_apps_look_at_the_same_times(monkeypatch: pytest.MonkeyPatch, begun: float, next_look: float) -> None:
+    """Whenever the first look was: the next one at all instances is at a multiple of INTERVAL."""
+    delays: list[float] = []
+    monkeypatch.setattr(listening, "INTERVAL", 15.0)
+    monkeypatch.setattr(Alarm, "set", lambda _self, delay: delays.append(delay))
+
+    async def work() -> float:
+        world: Any = World([HAS], None)
+        world.now = begun
+        looked = ListeningInstances(
+            "web",
+            world,
+            world,
+            world,
+            Path("/sys/fs/cgroup"),
+            changed=lambda: None,
+            emit=lambda _event, _fields: None,
+            clock=lambda: world.now,
+        )
+        looked.update([ONE])
+        await looked._look()
+        return float(world.now)
+
+    now = asyncio.run(work())
+    assert delays == [0.0, next_look - now]
 
 
 def test_systemd_is_asked_about_all_new_instances_at_once() -> None:

@@ -34,6 +34,18 @@ def test_a_wait_is_reported_once_after_a_while() -> None:
     assert wakes[-1] == AFTER
 
 
+@pytest.mark.parametrize("what", [What.STAY_UP, What.PROBE, What.LISTEN])
+def test_units_are_not_read_again_while_deployd_itself_lets_time_pass(what: What) -> None:
+    reasons: list[str] = []
+    wakes: list[float] = []
+    read: list[None] = []
+    emit = lambda _event, fields: reasons.append(fields["reason"])  # noqa: E731
+    waited = Waiting(emit=emit, wake_after=wakes.append, lasted=lambda: read.append(None))
+    for now in (100.0, 100.0 + AFTER, 100.0 + 2 * AFTER):
+        waited.update({Wait(3, 7, what): "is ready"}, now)
+    assert (reasons, wakes, read) == (["is ready"], [AFTER], [])
+
+
 @pytest.mark.parametrize("slow", [False, True])
 def test_something_that_takes_long_is_reported_while_it_lasts(monkeypatch: pytest.MonkeyPatch, slow: bool) -> None:
     monkeypatch.setattr(waiting, "AFTER", 0.0 if slow else 3600.0)

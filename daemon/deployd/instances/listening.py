@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from deployd.alarm import Alarm
+from deployd.alarm import Alarm, until_next
 from deployd.errors import DeploydError, NoAnswer, StateError, SteeringError
 from deployd.files.workers import Workers
 from deployd.model import unit_name
@@ -42,7 +42,7 @@ PATIENCE = 3.0
 """Seconds for which an instance must be seen without the socket before it counts as MISSING, in LOOKS looks or more."""
 LOOKS = 4
 INTERVAL = 15.0
-"""Seconds between two looks at all instances."""
+"""Seconds between two looks at all instances. Those of all apps are at the same times, like the watchdog's."""
 LONGEST = 3600.0
 """Seconds for which clients may wait for an instance whose gate timeout is unknown."""
 
@@ -190,7 +190,7 @@ class ListeningInstances:
         """
         now = self._clock()
         if everything := now >= self._all_at:
-            self._all_at = now + INTERVAL
+            self._all_at = now + until_next(INTERVAL, now)
         numbers = self._records if everything else self._doubtful
         looked = {number: self._records[number] for number in numbers if self._records[number].has_socket}
         try:

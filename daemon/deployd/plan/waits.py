@@ -22,6 +22,10 @@ class What(StrEnum):
     STOP = "stop"
 
 
+FOR_SYSTEMD = frozenset({What.START, What.STOP})
+"""Waits that a signal of systemd ends."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wait:
     """An instance that is waited for. Equal as long as it has to do the same."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from deployd.alarm import Alarm
 from deployd.model.event import Emit, EventName
-from deployd.plan.waits import Wait
+from deployd.plan.waits import FOR_SYSTEMD, Wait
 
 AFTER = 10.0
 """Seconds after which a wait is reported, once."""
@@ -16,7 +17,7 @@ AFTER = 10.0
 class Waiting:
     """The waits of one app. `wake_after` has :meth:`update` called again in so many seconds at the latest.
 
-    `lasted` is called every AFTER seconds of a wait: systemd's signal of what is waited for may have been lost.
+    `lasted` is called every AFTER seconds of a wait for systemd, whose signal may have been lost.
     """
 
     def __init__(self, *, emit: Emit, wake_after: Callable[[float], None], lasted: Callable[[], None]) -> None:
@@ -32,15 +33,19 @@ class Waiting:
         self._reported &= waits.keys()
         for wait, due in self._due.items():
             if now < due:
-                self._wake_after(due - now)
+                if due < math.inf:
+                    self._wake_after(due - now)
                 continue
-            self._due[wait] = now + AFTER
             if wait not in self._reported:
                 self._reported.add(wait)
                 fields = {"instance": wait.number, "generation": wait.generation, "reason": waits[wait]}
                 self._emit(EventName.WAITING, fields)
-            self._lasted()
-            self._wake_after(0.0)
+            if wait.what in FOR_SYSTEMD:
+                self._due[wait] = now + AFTER
+                self._lasted()
+                self._wake_after(0.0)
+            else:  # deployd itself looks at the rest, and wakes for it
+                self._due[wait] = math.inf
 
     @contextmanager
     def during(self, reason: str) -> Iterator[None]:

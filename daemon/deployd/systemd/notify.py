@@ -7,6 +7,8 @@ import os
 
 from systemd import daemon
 
+from deployd.alarm import until_next
+
 
 class Notifier:
     """Sends notifications, which have no effect without a service manager."""
@@ -52,4 +54,4 @@ class Notifier:
         """Notify the watchdog, for ever, that the event loop is running. Returns at once without a watchdog."""
         while self.watchdog_interval:
             daemon.notify("WATCHDOG=1")
-            await asyncio.sleep(self.watchdog_interval)
+            await asyncio.sleep(until_next(self.watchdog_interval, asyncio.get_running_loop().time()))

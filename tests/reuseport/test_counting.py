@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from deployd.model.steering import Load
 from deployd.reuseport import maps
 from deployd.reuseport.recount import Entry, Recount, suspects
-from deployd.reuseport.slots import Slot
+from deployd.reuseport.slots import SECOND, Slot
 from deployd.reuseport.steering import Steering
 from deployd.sockdiag.inet_diag import Diag
 from tests.reuseport.shop import ANSWER, REQUEST, Shop
@@ -256,22 +257,34 @@ def test_a_load_without_counts_is_idle() -> None:
     assert not Load().hung(time.monotonic())
 
 
+def answered(shop: Shop, after: float) -> Slot:
+    """Return the slot of instance 1 when it has answered a request after so many seconds."""
+    client = shop.request()
+    shop.expect({1: (1, 1)})
+    threading.Event().wait(after)
+    with shop.serve(1), client:
+        client.recv(100)
+    shop.expect({})
+    with closing(map_of(shop.app, "slots", maps.SLOTS)) as slots:
+        return Slot.parse(slots[1])
+
+
 def test_what_an_answer_takes_is_learned_in_a_few_of_them(shop: Shop) -> None:
     """Until then the instance seems late with each request, and the others get what it could take."""
     shop.app.set(weighted({1: 1}, []))
-
-    def answer(after: float) -> float:
-        client = shop.request()
-        shop.expect({1: (1, 1)})
-        threading.Event().wait(after)
-        with shop.serve(1), client:
-            client.recv(100)
-        shop.expect({})
-        return shop.app.loads()[1].typical
-
-    assert answer(0.05) >= 0.05, "the first one is typical"
+    assert answered(shop, 0.05).typical >= 0.05 * SECOND, "the first one is typical"
     for _ in range(20):
-        quick = answer(0)
+        quick = answered(shop, 0).typical
     for _ in range(10):
-        slow = answer(16 * quick)
+        slow = answered(shop, 16 * quick / SECOND).typical
     assert slow > 4 * quick, "steps of an eighth would make it 3.2 times as long"
+
+
+def test_the_longest_time_without_an_answer_is_kept_for_a_while(shop: Shop) -> None:
+    shop.app.set(weighted({1: 1}, []))
+    before = answered(shop, 0.1).longest
+    assert before >= 0.1 * SECOND
+    for _ in range(4):
+        now = answered(shop, 0).longest
+        assert now == before - before // 128
+        before = now

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from deployd.errors import SteeringError, steering_errors
 from deployd.model.steering import RANKS, Group
-from deployd.reuseport import maps, syscalls
+from deployd.reuseport import maps, slots, syscalls
 from deployd.reuseport.maps import Kind, Map, Shape
 from deployd.reuseport.table import INSTANCES, Table
 
@@ -58,8 +58,8 @@ def test_all_entries_of_a_map_are_read(count: int) -> None:
 def test_all_values_of_an_array_are_read() -> None:
     made = Map.create(maps.SLOTS)
     try:
-        made[3] = b"x" * 64
-        assert dict(made.items()) == {number: bytes(64) for number in range(INSTANCES)} | {3: b"x" * 64}
+        made[3] = b"x" * slots.SIZE
+        assert dict(made.items()) == {number: bytes(slots.SIZE) for number in range(INSTANCES)} | {3: b"x" * slots.SIZE}
     finally:
         made.close()
 

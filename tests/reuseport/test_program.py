@@ -55,6 +55,7 @@ def slots(now: int) -> st.SearchStrategy[Slot]:
         chosen=st.integers(0, 1000),
         typical=st.sampled_from([0, 10_000, 4_000_000, 200_000_000, 5_000_000_000]),
         counted=st.just(1),
+        longest=st.sampled_from([0, 10_000, 4_000_000, 200_000_000, 5_000_000_000]),
     )
 
 

@@ -162,9 +162,14 @@ def test_the_order_of_the_key_is_load_then_rank_then_open_then_age_then_number()
     )
 
 
-def silent(seconds: float, in_flight: int = 1, typical: float = 0.004) -> Slot:
-    typical_ns = int(typical * SECOND)
-    return Slot(in_flight=in_flight, open=in_flight, progress=NOW - int(seconds * SECOND), typical=typical_ns)
+def silent(seconds: float, in_flight: int = 1, typical: float = 0.004, longest: float = 0.0) -> Slot:
+    return Slot(
+        in_flight=in_flight,
+        open=in_flight,
+        progress=NOW - int(seconds * SECOND),
+        typical=int(typical * SECOND),
+        longest=int(longest * SECOND),
+    )
 
 
 def test_an_instance_that_is_late_counts_as_busier_and_a_hung_one_comes_last() -> None:
@@ -181,6 +186,15 @@ def test_an_instance_that_is_late_counts_as_busier_and_a_hung_one_comes_last() -
     assert not silent(1.0).load(NOW).hung(NOW / SECOND)
 
 
+def test_an_instance_that_was_silent_for_as_long_before_counts_as_a_little_busier_only() -> None:
+    """It may have a free thread, and is soon done if it has none: at the others the rest would wait for longer."""
+    costly = silent(0.15, longest=0.2)
+    assert chosen({1: costly, 2: silent(0.002, 2)}) == 2
+    assert chosen({1: costly, 2: silent(0.002, 4)}) == 1
+    assert chosen({1: silent(0.15, longest=0.01), 2: silent(0.002, 50)}) == 2, "that is far longer than ever"
+    assert chosen({1: silent(1.1, longest=1.0), 2: silent(0.002, 10**6)}) == 2, "hung"
+
+
 def test_without_counts_instances_take_turns() -> None:
     slots = {1: Slot(in_flight=0, chosen_at=NOW), 2: Slot(in_flight=9, chosen_at=NOW - SECOND)}
     table = equal(1, 2)
@@ -191,7 +205,7 @@ def test_without_counts_instances_take_turns() -> None:
 @given(
     st.builds(
         Slot,
-        *[st.integers(-(2**63), 2**63 - 1) if place in {0, 1, 3} else st.integers(0, 2**64 - 1) for place in range(8)],
+        *[st.integers(-(2**63), 2**63 - 1) if place in {0, 1, 3} else st.integers(0, 2**64 - 1) for place in range(9)],
     )
 )
 def test_a_slot_is_read_back_as_it_was_written(slot: Slot) -> None:

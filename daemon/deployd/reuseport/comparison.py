@@ -116,17 +116,21 @@ def _add_silence(do: Assembler) -> None:
     do.shift_left(R6, 1)
     do.merge_register(R6, R4)
 
+    do.add(R3, -slots.PATIENCE)
     do.shift_left(R5, 1)
-    do.subtract_register(R3, R5)
-    do.add(R3, -slots.PATIENCE)  #                         r3 = time for which it is late
     do.move(R4, R3)
+    do.subtract_register(R4, R5)
     do.shift_signed(R4, 63)
-    do.invert(R4)  #                                       r4 = all ones if it is
+    do.invert(R4)  #                                       r4 = all ones if it is late ...
+    do.set(R5, 0)
+    do.subtract_register(R5, R2)
+    do.mask_register(R4, R5)  #                            ... and there are requests in flight
+    do.load(DOUBLE, R5, R0, slots.LONGEST)
+    do.shift_left(R5, slots.FAR_BITS)
+    do.subtract_register(R3, R5)
+    do.at_least_zero(R3, R5)  #                            r3 = time for which it is silent for far longer than ever
     do.shift_right(R3, slots.MILLISECOND)
     do.add(R3, slots.LATE)
-    do.mask_register(R3, R4)
-    do.set(R4, 0)
-    do.subtract_register(R4, R2)  #                        r4 = all ones if there are requests in flight
     do.mask_register(R3, R4)
     do.add_register(R1, R3)
 

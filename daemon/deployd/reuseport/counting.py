@@ -225,7 +225,8 @@ def _end(do: Assembler, maps: Maps) -> None:
 
 
 def _progress(do: Assembler, label: str) -> None:
-    """Note the time, and have the typical time follow the median of the times between two answers. Leaves r6 to r9.
+    """Note the time, and have the typical time follow the median of the times between two answers, and the longest one
+    the longest of them. Leaves r6 to r9.
 
     The first time is the typical one, and those that are far above it count more: an instance whose typical time is
     still much too short seems late with each request, and the others get what it could take."""
@@ -255,3 +256,11 @@ def _progress(do: Assembler, label: str) -> None:
     do.label(f"{label} noted")
     do.store(DOUBLE, R7, slots.TYPICAL, R2)
     do.store(DOUBLE, R7, slots.PROGRESS, R0)
+    do.load(DOUBLE, R3, R7, slots.LONGEST)
+    do.move(R5, R3)
+    do.shift_right(R5, slots.FADE_BITS)
+    do.subtract_register(R3, R5)
+    do.jump_if_greater(R3, R4, f"{label} before")
+    do.move(R3, R4)
+    do.label(f"{label} before")
+    do.store(DOUBLE, R7, slots.LONGEST, R3)

@@ -15,11 +15,16 @@ SECOND = 1_000_000_000
 PATIENCE = 5_000_000
 """An instance with something in flight is late if it has not answered for this time and twice its typical time."""
 FAR_BITS = 2
-"""A time between two answers is far above the typical one if it is more than four times as long: a number of bits."""
-LATE = 8
-"""How many requests in flight being late counts for at first, and one more for each MILLISECOND."""
+"""A time between two answers is far above the typical one, or above the longest one, if it is more than four times as
+long: a number of bits."""
+LATE = 2
+"""How many requests in flight being late counts for. More makes those wait longer that queue at the other instances,
+for an instance with a costly request may have a free thread, and is soon done if it has none."""
 MILLISECOND = 20
-"""About a millisecond, as a number of bits by which nanoseconds are shifted."""
+"""An instance that is late counts for one more with each of these in which it is silent for far longer than ever: about
+a millisecond, as a number of bits by which nanoseconds are shifted."""
+FADE_BITS = 7
+"""The longest time between two answers becomes shorter by a 128th with each answer: a number of bits."""
 PENDING_FOR = 250_000_000
 """Pending connections are forgotten if no further one has come for this time: their clients may have sent a SYN
 only."""
@@ -33,9 +38,9 @@ listen and for hung ones, it has 63, so that keys can be subtracted from each ot
 WORST = (1 << 63) - (1 << NUMBER_BITS)
 """A key that no instance has, with the number 0."""
 
-_SLOT = struct.Struct("=qqQqQQQQ")
+_SLOT = struct.Struct("=qqQqQQQQQ")
 SIZE = _SLOT.size
-IN_FLIGHT, OPEN, PROGRESS, PENDING, CHOSEN_AT, CHOSEN, TYPICAL, COUNTED = range(0, SIZE, 8)
+IN_FLIGHT, OPEN, PROGRESS, PENDING, CHOSEN_AT, CHOSEN, TYPICAL, COUNTED, LONGEST = range(0, SIZE, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,8 @@ class Slot:
     typical: int = 0
     counted: int = 0
     """1 if the instance's listeners have the filter that counts."""
+    longest: int = 0
+    """The longest of the times of which `typical` is the median, as far as it has not faded."""
 
     @classmethod
     def parse(cls, value: bytes) -> Slot:
@@ -67,6 +74,7 @@ class Slot:
             self.chosen,
             self.typical,
             self.counted,
+            self.longest,
         )
 
     def load(self, now: int) -> Load:
@@ -97,10 +105,9 @@ class Slot:
         """Return whether the instance is hung, and how busy it is, in requests."""
         busy = max(0, self.in_flight)
         silent = now - self.progress
-        late = silent - PATIENCE - 2 * self.typical
         hung = bool(busy) and silent > HUNG + HUNG_TYPICAL * self.typical
-        if busy and late >= 0:
-            busy += LATE + (late >> MILLISECOND)
+        if busy and silent >= PATIENCE + 2 * self.typical:
+            busy += LATE + (max(0, silent - PATIENCE - (self.longest << FAR_BITS)) >> MILLISECOND)
         return hung, busy + self._pending(now)
 
     def _pending(self, now: int) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from tests.host.stage import APP, INSTANCES, Stage
+from tests.host.stage import APP, INSTANCES, PORT, Stage
 from tests.host.steered import DAEMON, asked, generations, sockets, unharmed
 
 PATIENT = ("--timeout", "30")
@@ -26,6 +28,29 @@ def test_instances_are_replaced_in_place(stage: Stage, count: int) -> None:
     assert generations(stage) == {3}
     assert sockets(stage) == set(stage.invocations())
     assert len(sockets(stage)) == count
+
+
+def test_sockets_stay_open_unless_their_units_have_changed(stage: Stage) -> None:
+    """An instance that is replaced in place takes over the socket; one that is closed and opened has another inode."""
+    stage.deploy("v1", routing="steered", rollout={"max_surge": 0})
+    before = opened(stage)
+    with stage.load(150, 4, *PATIENT) as load:
+        assert stage.rollout(stage.release("v2")).result == "succeeded"
+        assert opened(stage) == before
+        stage.machine.write(f"/etc/systemd/system/{APP}@.socket.d/more.conf", "[Socket]\nBacklog=77\n")
+        stage.machine.run(["systemctl", "daemon-reload"])
+        assert stage.rollout(stage.release("v3")).result == "succeeded"
+        unharmed(load.stop())
+    after = opened(stage)
+    assert len(after) == INSTANCES
+    assert not after.keys() & before.keys()
+    assert set(after.values()) == {77}
+
+
+def opened(stage: Stage) -> dict[str, int]:
+    """Map the inodes of the app's listening sockets to their backlogs."""
+    lines = stage.machine.run(["ss", "-Hltne", f"sport = :{PORT}"]).stdout.splitlines()
+    return {re.findall(r"ino:(\d+)", line)[0]: int(line.split()[2]) for line in lines}
 
 
 @pytest.mark.thorough

@@ -10,9 +10,10 @@ from deployd.model import unit_name
 from deployd.model.instance import State
 from deployd.plan.idle_connections import Ending
 from deployd.routing.backend import Notice
-from deployd.routing.listeners import POLL, SHARED, Listeners
+from deployd.routing.listeners import SHARED, Listeners
 from deployd.routing.pacing import Pacing
 from deployd.routing.passed_sockets import PassedSockets
+from deployd.routing.socket_units import POLL
 from deployd.routing.unix_sockets import UnixSockets
 from deployd.systemd.manager import Systemd
 from deployd.systemd.observe import STATES

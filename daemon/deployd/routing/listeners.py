@@ -28,17 +28,15 @@ from deployd.routing.socket_changes import SocketChanges
 from deployd.routing.socket_units import SocketUnits
 from deployd.sockdiag.inet_diag import Connection, Listener
 from deployd.systemd.manager import Systemd
-from deployd.systemd.proxy import SERVICE, UNIT
+from deployd.systemd.proxy import SERVICE
 
 log = logging.getLogger(__name__)
 
 SOCKET = "org.freedesktop.systemd1.Socket"
-POLL = 0.01
-"""Seconds between two readings of a queue that is to become empty, or to be seen: nothing signals that."""
 SHARED = INSTANCES - 1
 """The number under which the listeners of shared sockets are in the kernel's maps, alongside those of instances."""
-SEEN = 0.5
-"""Seconds within which systemd sees that a connection waits."""
+KEPT = 1.0
+"""Seconds for which the socket of an instance that is about to be started again is kept open."""
 
 
 class Listeners:
@@ -68,6 +66,8 @@ class Listeners:
         self.lost: frozenset[int] = frozenset()
         """Instances that accept from a socket that was closed while they ran."""
         self._changes = SocketChanges(systemd, self._unit)
+        self._kept: dict[int, float] = {}
+        """Instances that are down, and until when their sockets are kept open (CLOCK_MONOTONIC seconds)."""
 
     def known(self, number: int) -> bool:
         return number in self._known
@@ -111,11 +111,23 @@ class Listeners:
     async def open(self, number: int, addresses: Collection[str]) -> None:
         """Open the socket unit, unless it is open. Raises UnitRefused if it cannot listen at `addresses`, and
         SystemdError."""
-        if number not in self._known or not self._units.is_open(self._unit(number)):
-            await self._units.open(self._unit(number), self._starter(number), addresses)
+        unit = self._unit(number)
+        if self._kept.pop(number, None) is not None and not self._units.is_as_opened(unit):
+            await self.end(number)
+        if number not in self._known or not self._units.is_open(unit):
+            await self._units.open(unit, self._starter(number), addresses)
+
+    def keep(self, number: int) -> bool:
+        """Keep the socket of an instance that is about to be started again open for KEPT seconds. Return False if it
+        must be closed: other instances can take what waits there, or its unit may have changed."""
+        with contextlib.suppress(SteeringError):
+            if self._units.is_as_opened(self._unit(number)) and not self.queues().get(number):
+                self._kept[number] = time.monotonic() + KEPT
+        return number in self._kept
 
     async def close(self, number: int) -> None:
         """Close the socket unit. Connections that wait there go to the other instances (migration)."""
+        self._kept.pop(number, None)
         await self.end(number)
         self._systemd.unwatch(self._unit(number))
         self.sync()
@@ -124,23 +136,10 @@ class Listeners:
         """Close systemd's end. A process that has the socket accepts what comes to addresses of which no other instance
         listens; what waits for a dead one goes to the others. Starting the instance opens the socket again (Sockets=).
         """
-        await self._unpolled(number)
+        with contextlib.suppress(SteeringError):
+            await self._units.unpolled(self._unit(number), lambda: bool(self.queues().get(number)))
         self.drop(number)
         await self._units.close(self._unit(number), self._starter(number))
-
-    async def _unpolled(self, number: int) -> None:
-        """Wait until systemd no longer polls a socket in which connections wait.
-
-        It does so from the end of the instance until it has seen one of them. If it sees one while a stop is queued, it
-        accepts and closes all that wait (flush_ports in systemd's socket.c), and none migrates.
-        """
-        end = time.monotonic() + SEEN
-        with contextlib.suppress(SteeringError):
-            while self.queues().get(number) and time.monotonic() < end:
-                found = await self._systemd.read(self._unit(number), UNIT, ["SubState"])
-                if found["SubState"] != "listening":
-                    return
-                await asyncio.sleep(POLL)
 
     def drop(self, number: int) -> None:
         """Forget a socket that is closed, or about to be."""
@@ -317,10 +316,13 @@ class Listeners:
         listeners = self._known.get(number, ((), ()))[1]
         return self._steering.aim(number, timeout, make) if any(Address.of(item).near for item in listeners) else None
 
-    async def close_unused(self) -> None:
-        """Close the sockets of instances that are gone."""
-        for number in self._known.keys() - {SHARED} - self._changes.up.keys():
+    async def close_unused(self) -> float:
+        """Close the sockets of instances that are gone, and return in how many seconds to do so again, 0 for never."""
+        now = time.monotonic()
+        kept = {number: end - now for number, end in self._kept.items() if end > now}
+        for number in self._known.keys() - {SHARED} - self._changes.up.keys() - kept.keys():
             await self.close(number)
+        return min(kept.values(), default=0.0)
 
     def stop(self) -> None:
         """Stop watching. The kernel continues to steer, and its maps are kept for the next daemon."""

@@ -52,6 +52,14 @@ class Snapshot:
             return frozenset()
         return frozenset(item.number for item in self.instances if self.generation(item) == hidden)
 
+    @property
+    def has_more_to_start(self) -> bool:
+        """True if the rollout has instances yet to start, for which it takes the numbers of those that have stopped."""
+        if self.rollout is None:
+            return False
+        started = [item for item in self.instances if item.is_up and self.generation(item) == self.rollout.goal]
+        return len(started) < self.settings.instances
+
     def by_readiness(self, leaving: Collection[int]) -> list[int]:
         """Return the order in which instances get connections if none is ready: starting, then failed, newest
         generation first; connections wait there. Those that are `leaving` come after others like them."""

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 
 from deployd.errors import SystemdError
 from deployd.model import unit_name
 from deployd.model.instance import Instance, State
 from deployd.systemd.comparison import UnitState
 from deployd.systemd.manager import Systemd
-from deployd.systemd.proxy import UnitRefused
+from deployd.systemd.proxy import UNIT, UnitRefused
 from deployd.units.occupants import occupants, refusal
 
 log = logging.getLogger(__name__)
 
 TIMEOUT = 30.0
 """Seconds that a socket unit may take to open or close."""
+POLL = 0.01
+"""Seconds between two readings of a queue that is to become empty, or to be seen: nothing signals that."""
+SEEN = 0.5
+"""Seconds within which systemd sees that a connection waits."""
 
 
 class SocketUnits:
@@ -26,6 +31,8 @@ class SocketUnits:
     def __init__(self, app: str, systemd: Systemd) -> None:
         self._app = app
         self._systemd = systemd
+        self._opened: dict[str, int] = {}
+        """Sockets that were opened here, and the count of systemd's reloads then."""
 
     async def open(self, unit: str, starter: str, addresses: Collection[str] = ()) -> bool:
         """Open a socket, and return False if it was open. Raises UnitRefused if it cannot listen at its `addresses`,
@@ -40,6 +47,7 @@ class SocketUnits:
             return False
         if _runs(states.get(starter)):
             await self._stop(starter)  # an active one would keep the socket from opening
+        reloads = self._systemd.reloads
         self._systemd.expect(unit)
         result = await self.end(await self._systemd.start(unit))
         if not self.is_open(unit):  # the first signal of a unit that was not loaded carries no state
@@ -48,17 +56,36 @@ class SocketUnits:
             found = await asyncio.to_thread(occupants, addresses)
             others = [item for item in found if not unit_name.belongs_to_instances(self._app, item.unit)]
             raise UnitRefused(refusal(unit, addresses, result, others))
+        self._opened[unit] = reloads
         return True
 
     async def close(self, unit: str, starter: str) -> None:
         """Close systemd's end of a socket. A process that has it keeps accepting what was queued before."""
+        self._opened.pop(unit, None)
         await self._stop(unit)
         if _runs((await self._systemd.states([starter])).get(starter)):
             await self._stop(starter)
 
+    async def unpolled(self, unit: str, has_waiting: Callable[[], bool]) -> None:
+        """Wait until systemd no longer polls a socket in which connections wait. Raises what `has_waiting` raises.
+
+        It does so from the end of the instance until it has seen one of them. If it sees one while a stop is queued, it
+        accepts and closes all that wait (flush_ports in systemd's socket.c), and none migrates.
+        """
+        end = time.monotonic() + SEEN
+        while has_waiting() and time.monotonic() < end:
+            if (await self._systemd.read(unit, UNIT, ["SubState"]))["SubState"] != "listening":
+                return
+            await asyncio.sleep(POLL)
+
     def is_open(self, unit: str) -> bool:
         """True if the socket is open, as the mirror has it."""
         return self._state(unit) == "active"
+
+    def is_as_opened(self, unit: str) -> bool:
+        """True if the socket is open, and would be the same if it were opened now. False if that is unknown: an earlier
+        daemon has opened it, or systemd has read its unit files since."""
+        return self.is_open(unit) and self._opened.get(unit) == self._systemd.reloads
 
     def invocation(self, unit: str) -> object:
         """Return what changes when the socket is closed and opened again."""

@@ -33,13 +33,13 @@ from deployd.routing.backend import Backend, Notice
 from deployd.routing.balancer import Balancer
 from deployd.routing.drain import HANDSHAKES, Drain
 from deployd.routing.kernel import Kernel
-from deployd.routing.listeners import POLL, SHARED, Listeners
+from deployd.routing.listeners import SHARED, Listeners
 from deployd.routing.mending import Mending
 from deployd.routing.passed_sockets import PassedSockets
 from deployd.routing.report import Report
 from deployd.routing.shared_listeners import SharedListeners
 from deployd.routing.snapshot import Snapshot
-from deployd.routing.socket_units import TIMEOUT
+from deployd.routing.socket_units import POLL, TIMEOUT
 from deployd.routing.unix_sockets import UnixSockets
 from deployd.systemd.manager import Systemd
 
@@ -106,7 +106,8 @@ class Steered(Backend):
         lost = self.unreachable()
         self._mending.update(lost, lost.keys() - self._leaving if snapshot.up else (), snapshot.settings)
         if self._routed:
-            await self._tcp.close_unused()
+            if kept := await self._tcp.close_unused():
+                self._again.set(kept)
             await self._close_dead(snapshot)
         await self._unix.close_unused(snapshot.instances)
 
@@ -152,11 +153,13 @@ class Steered(Backend):
         self._leaving.discard(number)
 
     async def close(self, number: int) -> None:
-        # If no other instance serves, queued connections wait for the next one that is started.
-        if self._candidates():
-            if self._passed.tcp(number) or self._passed.unix(number) is None:
-                await self._tcp.close(number)
-            self._leaving.discard(number)
+        if not self._candidates():
+            return  # queued connections wait for the next instance that is started
+        if self._passed.tcp(number) or self._passed.unix(number) is None:
+            if self._snapshot and self._snapshot.has_more_to_start and self._tcp.keep(number):
+                return  # it is leaving until it is started
+            await self._tcp.close(number)
+        self._leaving.discard(number)
 
     def connected(self, numbers: Collection[int]) -> Mapping[int, int | None]:
         try:

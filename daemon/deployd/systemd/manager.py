@@ -42,6 +42,8 @@ class Systemd:
         self._units: dict[str, Properties] = {}
         self.revision = 0
         """How often the mirror has changed: as long as this stays the same, no unit has changed."""
+        self.reloads = 0
+        """Changes when systemd reads its unit files again: as long as this stays the same, it knows no other ones."""
         self._by_path: dict[str, str] = {}
         self._jobs = Jobs(self._job_of, self._read_again, first_check)
         self._reading: dict[str, list[Properties]] = {}
@@ -325,12 +327,14 @@ class Systemd:
         self._jobs.removed(path, result)
 
     def _on_reloading(self, message: Signal) -> None:
+        self.reloads += 1
         if message.body == [False]:
             self._comparison.begin()  # jobs survive, and keep their names
 
     def _on_owner(self, owner: str) -> None:
         """Handle a re-execution of systemd: signals sent between its two connections are lost, so jobs are unknown and
         all units have to be read again."""
+        self.reloads += 1
         if owner:
             self._jobs.forget()
             self._notify("")

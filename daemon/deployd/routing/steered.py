@@ -92,7 +92,8 @@ class Steered(Backend):
             await self._unix.update(snapshot.instances)
             self._route()
             synced = self._tcp.sync()
-            wait = self._tcp.recounts.update(snapshot.instances)
+            if wait := self._tcp.recounts.update(snapshot.instances):
+                self._again.set(wait)
         except SteeringError as error:
             # The kernel continues with the weights that it has; no rollout waits for this.
             log.warning("%s: %s; trying again", self._app, error)
@@ -101,8 +102,6 @@ class Steered(Backend):
         if not synced:
             self._again.set(POLL)
             self._strays.set(HANDSHAKES)  # until then the kernel distributes by hash, also to frozen instances
-        if wait:
-            self._again.set(wait)
         lost = self.unreachable()
         self._mending.update(lost, lost.keys() - self._leaving if snapshot.up else (), snapshot.settings)
         if self._routed:

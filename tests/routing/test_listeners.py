@@ -139,6 +139,7 @@ def test_a_socket_whose_unit_may_have_changed_is_opened_again(kept: Kept) -> Non
 
 
 def test_a_socket_in_which_connections_wait_is_not_kept(kept: Kept) -> None:
+    assert kept.listeners.keep(1)
     kept.queues[1] = 1
     assert not kept.listeners.keep(1)
 

@@ -109,8 +109,7 @@ class Listeners:
             await self.open(number, addresses)
 
     async def open(self, number: int, addresses: Collection[str]) -> None:
-        """Open the socket unit, unless it is open. Raises UnitRefused if it cannot listen at `addresses`, and
-        SystemdError."""
+        """Open the socket unit, unless it is open. Raises SystemdError, and UnitRefused if it cannot listen there."""
         unit = self._unit(number)
         if self._kept.pop(number, None) is not None and not self._units.is_as_opened(unit):
             await self.end(number)
@@ -123,7 +122,8 @@ class Listeners:
         with contextlib.suppress(SteeringError):
             if self._units.is_as_opened(self._unit(number)) and not self.queues().get(number):
                 self._kept[number] = time.monotonic() + KEPT
-        return number in self._kept
+                return True
+        return False
 
     async def close(self, number: int) -> None:
         """Close the socket unit. Connections that wait there go to the other instances (migration)."""

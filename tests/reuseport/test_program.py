@@ -211,7 +211,9 @@ def test_a_listener_without_a_weight_gets_no_connection_after_a_change() -> None
         finally:
             stop.set()
             for thread in threads:
-                thread.join()
+                while thread.is_alive():  # its last connection may find the queue full
+                    place.waiting()
+                    thread.join(0.01)
         assert not failures
 
 

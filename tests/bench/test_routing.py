@@ -167,6 +167,13 @@ def test_a_figure_may_have_a_least_or_a_most() -> None:
     assert "  at least 0.97 times" in table.table(found)
 
 
+def test_what_must_never_happen_is_summed_up() -> None:
+    found = Results()
+    for value in (0, 0, 1):
+        found.add("failed", value, "", 0)
+    assert (found.singles["failed"].value, found.singles["failed"].met) == (1, False)
+
+
 def test_results_of_several_runs_are_merged() -> None:
     parts = [results(2), results(1)]
     parts[0].add("rate", 1.0, "times", at_least=0.97)

@@ -134,7 +134,8 @@ def rollout(machine: Machine, server: Server, run: int, results: Results) -> Non
             during = answers.within(began, ended).latency(99)
             what = f"p99 in a rollout, {rate}/s, {method}, {server.name}"
             results.add(what, during / before, "times", AIM_ROLLOUT if method == STEERED else None)
-            results.add("failed requests in rollouts", answers.failed + answers.unanswered, "", 0)
+            lost = f"failed requests in rollouts, {method}, {server.name}"
+            results.add(lost, answers.failed + answers.unanswered, "", 0)
             say(f"run {run}: {what}: {before:.1f} ms before, {during:.1f} in {ended - began:.1f} s")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,17 @@ class World:
         return dict.fromkeys(cgroups, found)
 
 
+def looking(
+    world: World, emit: Callable[[Any, dict[str, Any]], None], also: Callable[[], None] = lambda: None
+) -> ListeningInstances:
+    """Return what looks at instances in this world."""
+    parts: Any = world
+    cgroups, changed = Path("/sys/fs/cgroup"), lambda: None
+    return ListeningInstances(
+        "web", parts, parts, parts, cgroups, changed=changed, emit=emit, also=also, clock=lambda: world.now
+    )
+
+
 def look(
     monkeypatch: pytest.MonkeyPatch, *finds: Found | Exception, probe: Probe | None = None
 ) -> tuple[Instance, list[str]]:
@@ -59,20 +70,10 @@ def look(
     monkeypatch.setattr(listening, "INTERVAL", 0.0)
 
     async def work() -> tuple[Instance, list[str]]:
-        world: Any = World(finds, probe)
+        world = World(finds, probe)
         states: list[str] = []
         also: list[str] = []
-        looked = ListeningInstances(
-            "web",
-            world,
-            world,
-            world,
-            Path("/sys/fs/cgroup"),
-            changed=lambda: None,
-            emit=lambda _event, fields: states.append(fields["state"]),
-            also=lambda: also.append("done"),
-            clock=lambda: world.now,
-        )
+        looked = looking(world, lambda _event, fields: states.append(fields["state"]), lambda: also.append("done"))
         looked.update([ONE])
         assert overlaid(ONE, looked.results).listener is Listener.UNSEEN
         await asyncio.wait_for(world.over.wait(), 30)
@@ -135,21 +136,12 @@ def test_all_apps_look_at_the_same_times(monkeypatch: pytest.MonkeyPatch, begun:
     monkeypatch.setattr(Alarm, "set", lambda _self, delay: delays.append(delay))
 
     async def work() -> float:
-        world: Any = World([HAS], None)
+        world = World([HAS], None)
         world.now = begun
-        looked = ListeningInstances(
-            "web",
-            world,
-            world,
-            world,
-            Path("/sys/fs/cgroup"),
-            changed=lambda: None,
-            emit=lambda _event, _fields: None,
-            clock=lambda: world.now,
-        )
+        looked = looking(world, lambda _event, _fields: None)
         looked.update([ONE])
         await looked._look()
-        return float(world.now)
+        return world.now
 
     now = asyncio.run(work())
     assert delays == [0.0, next_look - now]

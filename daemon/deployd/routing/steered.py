@@ -155,9 +155,9 @@ class Steered(Backend):
         if not self._candidates():
             return  # queued connections wait for the next instance that is started
         if self._passed.tcp(number) or self._passed.unix(number) is None:
-            if self._snapshot and self._snapshot.has_more_to_start and self._tcp.keep(number):
-                return  # it is leaving until it is started
-            await self._tcp.close(number)
+            again = self._snapshot is not None and self._snapshot.has_more_to_start
+            if not (again and self._tcp.keep(number)):
+                await self._tcp.close(number)
         self._leaving.discard(number)
 
     def connected(self, numbers: Collection[int]) -> Mapping[int, int | None]:

@@ -107,6 +107,7 @@ def test_mandatory_keys(key: str) -> None:
         ({"listen": '["127.0.0.1"]'}, ':3: listen: "127.0.0.1" is not an address with a port; write "8080", '),
         ({"listen": '["run/x"]'}, ':3: listen: "run/x" is not an address with a port; write "8080", '),
         ({"listen": '["/run/"]'}, ':3: listen: "/run/" is a directory; write '),
+        ({"listen": '["/run/.x.deployd"]'}, "has a name that deployd gives to sockets itself; choose another one"),
         ({"listen": f'["/{"x" * 107}"]'}, "is longer than 107 bytes, the limit for UNIX sockets; shorten it"),
         ({"listen": '["80", "[::]:80"]'}, ':3: listen: "[::]:80" is listed twice; remove one of them'),
         ({"listen": '["/run/a", "/run//a"]'}, ':3: listen: "/run/a" is listed twice; remove one of them'),

@@ -7,17 +7,19 @@ from collections.abc import Iterable
 from typing import Any
 
 from deployd.model.instance import Instance, State
-from deployd.routing.passed_sockets import PassedSockets
+from deployd.routing.passed_sockets import SHARED_UNIX, PassedSockets
 
 
 class Systemd:
     def __init__(self) -> None:
         self.triggers: dict[str, list[str]] = {}
+        self.listen: dict[str, list[str]] = {}
         self.read_units: list[str] = []
 
     async def read(self, unit: str, _interface: str, _names: Iterable[str]) -> dict[str, Any]:
         self.read_units.append(unit)
-        return {"TriggeredBy": self.triggers.get(unit, []), "ControlGroup": f"/x/{unit}"}
+        listen = [("Stream", address) for address in self.listen.get(unit, [])]
+        return {"TriggeredBy": self.triggers.get(unit, []), "ControlGroup": f"/x/{unit}", "Listen": listen}
 
 
 def item(number: int, invocation: str, generation: int | None = 1, state: State = State.READY) -> Instance:
@@ -52,6 +54,16 @@ def test_sockets_are_read_once_for_each_process_and_told_apart_by_kind() -> None
         assert (passed.by_instance(), passed.shared(), passed.cgroup(2)) == ({}, {}, "")
 
     asyncio.run(check())
+
+
+def test_shared_unix_sockets_have_a_number_like_those_of_generations() -> None:
+    systemd: Any = Systemd()
+    systemd.triggers = {"demo@1.service": ["demo.socket", "demo:2.socket"], "demo@2.service": ["demo.socket"]}
+    systemd.listen = {"demo.socket": ["[::]:8080"], "demo:2.socket": ["127.0.0.1:8081", "/run/demo.sock"]}
+    passed = PassedSockets("demo", systemd)
+    asyncio.run(passed.update((item(1, "a"), item(2, "a"))))
+    assert (passed.by_instance(), passed.cgroup(1)) == ({1: SHARED_UNIX}, "x/demo@1.service")
+    assert passed.shared().keys() == {1, 2}
 
 
 def test_an_instance_that_is_passed_none_is_read_again() -> None:

@@ -109,7 +109,7 @@ def test_sockets_of_a_shared_app_are_not_touched() -> None:
         (
             replace(SETTINGS, listen=(Listen(ListenKind.UNIX, "/run/shop.sock"),)),
             "",
-            "its UNIX addresses are open with one socket for all; deployd remove and apply it",
+            "deployd could not steer when the app was deployed; the next rollout changes that",
         ),
         (replace(app(), routing_reason="501 instances"), "", "501 instances"),
     ],

@@ -6,19 +6,14 @@ from collections.abc import Collection
 
 import pytest
 
-from tests.host.faults import BOOT
 from tests.host.stage import APP, DEADLINE, INSTANCES, PORT, Stage
-from tests.host.steered import DAEMON, asked, generations, kept, sockets, unharmed
+from tests.host.steered import asked, generations, kept, sockets, unharmed
+from tests.routing.routing_change import BOTH_WAYS, boot_without_daemon, kill_twice, other, start_daemon
 from tests.units.listen_change import FIRST, SECOND, STARTER, TEMPLATE, UMBRELLA, unit_files, wanted_at_boot
 
 ADDRESS = f"127.0.0.1:{PORT}"
 STEERED_UNITS = {UMBRELLA, TEMPLATE, f"{APP}:start@.service"}
 SHARED_AGAIN = {UMBRELLA, TEMPLATE, SECOND, STARTER}
-BOTH_WAYS = pytest.mark.parametrize("routing", ["steered", "shared"])
-
-
-def other(routing: str) -> str:
-    return "shared" if routing == "steered" else "steered"
 
 
 def texts(stage: Stage) -> dict[str, str]:
@@ -89,25 +84,13 @@ def test_a_failed_change_leaves_the_old_routing(stage: Stage, routing: str) -> N
         unharmed(load.stop())
 
 
-def starting(stage: Stage) -> set[int]:
-    return {row["instance"] for row in stage.status()["instances"] if row["state"] == "starting"}
-
-
 @pytest.mark.thorough
 @BOTH_WAYS
 def test_a_daemon_that_is_killed_in_between_continues(stage: Stage, routing: str) -> None:
     stage.deploy("v1", routing=other(routing), listen=[ADDRESS])
     stage.configure(routing=routing, release=stage.release("v2", barrier=True))
     with stage.load(100, 4) as load, stage.begin("apply") as begun:
-        number = begun.until("instance", state="starting")["instance"]
-        stage.machine.run(["systemctl", "kill", "--signal=KILL", DAEMON])
-        begun.until("daemon-back")
-        # What has happened before the new daemon looks is no event.
-        stage.machine.wait_for(lambda: number in starting(stage), what="the new daemon to see it start")
-        stage.admit(number)
-        begun.until("instance", state="ready")
-        stage.machine.run(["systemctl", "kill", "--signal=KILL", DAEMON])
-        stage.admit()
+        kill_twice(stage, begun)
         ended = begun.end()
         assert ended.result == "succeeded", ended
         check_settled(stage, routing, STEERED_UNITS if routing == "steered" else SHARED_AGAIN)
@@ -119,18 +102,9 @@ def test_a_daemon_that_is_killed_in_between_continues(stage: Stage, routing: str
 def test_a_boot_in_between_opens_both_kinds_of_sockets(own_stage: Stage, routing: str) -> None:
     stage, machine = own_stage, own_stage.machine
     stage.deploy("v1", routing=other(routing), listen=[ADDRESS])
-    stage.configure(routing=routing, release=stage.release("v2", boot=BOOT))
-    begun = stage.begin("apply")
-    begun.until("instance", state="ready")
-    machine.run(["systemctl", "mask", DAEMON])
-    machine.poweroff(clean=False)
-    stage.close()
-    machine.start()
-    machine.wait_unit(UMBRELLA)
+    boot_without_daemon(stage, routing)
     machine.wait_for(lambda: generations(stage) == {1, 2}, what="answers of both")
-    assert machine.run(["systemctl", "--failed", "--plain", "--no-legend"]).stdout == ""
-    machine.run(["systemctl", "unmask", DAEMON])
-    machine.run(["systemctl", "start", DAEMON])
+    start_daemon(stage)
     with stage.load(100, 4) as load:
         machine.wait_for(lambda: stage.status()["rollout"] is None, timeout=DEADLINE, what="the end of the rollout")
         unharmed(load.stop())

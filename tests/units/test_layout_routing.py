@@ -12,15 +12,18 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from deployd.errors import Refused
 from deployd.model.app import App, Listen, ListenKind, Routing
+from deployd.plan.goal import Goal
 from deployd.units.edits import refuse_edits
 from tests.units.disk import FIRST, OLD, SECOND, Disk, app
 
 STEERED = {"web@.socket", "web:start@.service", "web.service", "web@.service"}
+TCP = Listen(ListenKind.TCP, OLD)
+UNIX, ASIDE = "/run/web/http.sock", "/run/web/.http.sock.deployd"
 routings = st.sampled_from(list(Routing))
 
 
-def routed(routing: Routing, *addresses: str) -> App:
-    return app(*(addresses or (OLD,)), routing=routing)
+def routed(routing: Routing, listen: Listen = TCP) -> App:
+    return replace(app(routing=routing), listen=(listen,))
 
 
 def settings_of(text: str, key: str) -> list[str]:
@@ -76,19 +79,61 @@ def test_an_app_that_serves_is_not_steered_where_the_kernel_cannot(shared_disk: 
         refuse_edits(shared_disk.generations[3], there, shared_disk.layout(3))
 
 
-def test_unix_addresses_keep_their_sockets(shared_disk: Disk) -> None:
-    unix = Listen(ListenKind.UNIX, "/run/web.sock")
-    for number, settings in shared_disk.generations.items():
-        shared_disk.generations[number] = replace(settings, listen=(unix,))
-    assert not shared_disk.present().steers(shared_disk.generations[2]), "one with a TCP address has a shared socket"
-    shared_disk.installed.clear()
-    shared_disk.install(shared_disk.layout(1))
-    assert not shared_disk.present().steers(shared_disk.generations[2])
-    shared_disk.installed.clear()
-    shared_disk.install(shared_disk.layout(2))
-    assert shared_disk.present().steers(shared_disk.generations[2])
-    with pytest.raises(Refused, match="UNIX"):
-        refuse_edits(shared_disk.generations[3], shared_disk.present(), shared_disk.layout(3))
+def with_unix(disk: Disk, address: str = UNIX) -> Disk:
+    """Return the disk with a UNIX address in place of the TCP port, and only generation 1 installed."""
+    listen = (Listen(ListenKind.UNIX, address),)
+    disk.generations = {number: replace(settings, listen=listen) for number, settings in disk.generations.items()}
+    disk.installed.clear()
+    disk.install(disk.layout(1))
+    return disk
+
+
+def test_a_shared_unix_socket_leaves_its_address_to_others_when_routing_changes(shared_disk: Disk) -> None:
+    disk = with_unix(shared_disk)
+    before = disk.installed[FIRST]
+    assert settings_of(before, "RemoveOnStop") == ["yes"]
+    refuse_edits(disk.generations[2], disk.present(), disk.layout(2, 1))
+    disk.install(disk.layout(2, 1))
+    disk.generation_sockets[2] = 2
+    text = disk.installed[FIRST]
+    assert (settings_of(text, "ListenStream"), settings_of(text, "RemoveOnStop")) == ([UNIX], ["no"])
+    assert ASIDE in settings_of(text, "ExecStopPost")[0]
+    assert settings_of(text, "ReusePort") == []
+    assert disk.layout(2, 1).files == disk.layout(2, 1).files
+    assert disk.present().has(disk.layout(2, 1).files), "nothing is written twice"
+    disk.pins = {3: 2, 4: 2}
+    disk.close(2)
+    disk.install(disk.layout(2))
+    assert disk.installed.keys() == {"web.service", "web@.service", "web:start@.service", "web:unix@2.socket"}
+
+
+def test_a_shared_unix_socket_is_opened_next_to_its_address_when_routing_changes_back(shared_disk: Disk) -> None:
+    disk = with_unix(shared_disk)
+    disk.installed.clear()
+    disk.pins.clear()
+    disk.install(disk.layout(2))
+    disk.generation_sockets, disk.pins = {2: 2}, {1: 2, 2: 2}
+    wanted = disk.layout(3, 2)
+    refuse_edits(disk.generations[3], disk.present(), wanted)
+    disk.install(wanted)
+    assert settings_of(disk.installed[SECOND], "ListenStream") == [ASIDE]
+    assert disk.present().socket(SECOND).addresses == (UNIX,)
+    assert wanted.avoid == {1, 2}
+    disk.pins |= {3: 3}
+    assert disk.held(3) == {SECOND}
+    assert disk.present().has(disk.layout(3, 2).files), "it stays there until the others have gone"
+    assert not disk.present().place(disk.generations[3]).going
+    assert [item.name for item in disk.present().place(disk.generations[2]).going] == [SECOND]
+
+
+def test_an_address_that_leaves_no_room_for_a_second_name_is_refused(shared_disk: Disk) -> None:
+    disk = with_unix(shared_disk, "/run/" + 100 * "w")
+    refuse_edits(disk.generations[2], disk.present(), disk.layout(2))
+    disk.installed.clear()
+    disk.install(disk.layout(2))
+    disk.pins = {1: 2}
+    with pytest.raises(Refused, match="longer than 107 bytes"):
+        refuse_edits(disk.generations[3], disk.present(), disk.layout(3))
 
 
 class Story(RuleBasedStateMachine):
@@ -100,23 +145,31 @@ class Story(RuleBasedStateMachine):
         self.goal = self.origin = 1
         self.avoid: frozenset[int] = frozenset()
         self.started: dict[int, set[str]] = {}
+        self.listen = TCP
+        self.opened: dict[str, list[str]] = {}
+        """Where the shared sockets listen."""
 
     def install(self, writes: int | None = None) -> None:
+        goal = Goal.of(self.disk.generations[self.goal], self.goal)
+        socket = self.disk.present().generation_socket(self.disk.generations[self.goal], goal)
+        if socket is not None:
+            self.disk.generation_sockets[self.goal] = socket
         if writes is not None:
             self.disk.install(self.disk.layout(self.goal), writes)
         wanted = self.disk.layout(self.goal)
         self.disk.install(wanted)
         self.avoid = wanted.avoid
 
-    @initialize(routing=routings)
-    def deploy(self, routing: Routing) -> None:
-        self.disk.generations[1] = routed(routing)
+    @initialize(routing=routings, listen=st.sampled_from([TCP, Listen(ListenKind.UNIX, UNIX)]))
+    def deploy(self, routing: Routing, listen: Listen) -> None:
+        self.listen = listen
+        self.disk.generations[1] = routed(routing, listen)
         self.install()
 
     @rule(routing=routings, writes=st.none() | st.integers(0, 9))
     def change(self, routing: Routing, writes: int | None) -> None:
         self.goal = max(self.disk.generations) + 1
-        self.disk.generations[self.goal] = routed(routing)
+        self.disk.generations[self.goal] = routed(routing, self.listen)
         self.install(writes)
 
     @rule(writes=st.none() | st.integers(0, 9))
@@ -150,9 +203,13 @@ class Story(RuleBasedStateMachine):
             assert held <= self.disk.installed.keys()
             own = self.disk.own_sockets.get(number, self.disk.installed.get("web@.socket"))
             if not held:
+                assert "web:start@.service" in self.disk.installed
+            if not held and self.listen.kind is ListenKind.TCP:
                 assert own is not None
                 assert settings_of(own, "ListenStream") == [OLD]
-                assert "web:start@.service" in self.disk.installed
+            elif not held:
+                socket = self.disk.generation_sockets[self.disk.pins[number]]
+                assert f"web:unix@{socket}.socket" in self.disk.installed
 
     @invariant()
     def an_address_is_open_once_unless_it_is_shared(self) -> None:
@@ -160,7 +217,19 @@ class Story(RuleBasedStateMachine):
         own = [number for number, held in self.started.items() if not held]
         assert len(shared) <= 1
         for item in shared if own else ():
-            assert settings_of(self.disk.installed[item.name], "ReusePort") == ["yes"]
+            text = self.disk.installed[item.name]
+            if self.listen.kind is ListenKind.TCP:
+                assert settings_of(text, "ReusePort") == ["yes"]
+            else:
+                assert settings_of(text, "RemoveOnStop") == ["no"], "the address leads to others, too"
+
+    @invariant()
+    def a_shared_socket_stays_where_it_was_opened(self) -> None:
+        found = {item.name: self.disk.installed[item.name] for item in self.disk.present().sockets()}
+        listening = {name: settings_of(text, "ListenStream") for name, text in found.items()}
+        kept = {name: self.opened.get(name, where) for name, where in listening.items()}
+        assert listening == kept
+        self.opened = listening
 
 
 TestStory = Story.TestCase

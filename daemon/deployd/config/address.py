@@ -8,11 +8,10 @@ from typing import Any
 
 from deployd.config import values
 from deployd.config.source import Problem, kind
+from deployd.model.address import LONGEST_PATH, address_of
 from deployd.model.app import Listen, ListenKind
 
 _ALLOWED = 'write "8080", "127.0.0.1:8080", "[::1]:8080" or "/run/app.sock"'
-LONGEST_PATH = 107
-"""Bytes: sun_path has 108, one of them for the NUL (unix(7))."""
 
 
 def listen(raw: Any) -> Listen:
@@ -27,6 +26,8 @@ def listen(raw: Any) -> Listen:
             raise Problem(f'"{raw}" is a directory; {_ALLOWED}')
         if len(path.encode()) > LONGEST_PATH:
             raise Problem(f'"{path}" is longer than {LONGEST_PATH} bytes, the limit for UNIX sockets; shorten it')
+        if address_of(path) != path:
+            raise Problem(f'"{path}" has a name that deployd gives to sockets itself; choose another one')
         return Listen(ListenKind.UNIX, path)
     if re.fullmatch(r"[0-9]+", raw):
         return Listen(ListenKind.TCP, str(_port(raw, raw)))

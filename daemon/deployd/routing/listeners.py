@@ -28,11 +28,10 @@ from deployd.routing.socket_changes import SocketChanges
 from deployd.routing.socket_units import SocketUnits
 from deployd.sockdiag.inet_diag import Connection, Listener
 from deployd.systemd.manager import Systemd
-from deployd.systemd.proxy import SERVICE
+from deployd.systemd.proxy import SERVICE, SOCKET
 
 log = logging.getLogger(__name__)
 
-SOCKET = "org.freedesktop.systemd1.Socket"
 SHARED = INSTANCES - 1
 """The number under which the listeners of shared sockets are in the kernel's maps, alongside those of instances."""
 KEPT = 1.0

@@ -9,7 +9,10 @@ from deployd.model import unit_name
 from deployd.model.instance import Instance
 from deployd.model.instances import differing
 from deployd.systemd.manager import Systemd
-from deployd.systemd.proxy import SERVICE, UNIT
+from deployd.systemd.proxy import SERVICE, SOCKET, UNIT
+
+SHARED_UNIX = 0
+"""The number of the shared UNIX sockets of an app, from which some instances accept while its routing changes."""
 
 
 class PassedSockets:
@@ -51,14 +54,20 @@ class PassedSockets:
         self._forget(number)
         if unit_name.instance_socket(self._app, number) in units:
             self._tcp.add(number)
-        if shared := frozenset(unit for unit in units if unit_name.shared_socket_count(self._app, unit) is not None):
-            self._shared[number] = shared
         found = (unit_name.generation_socket_number(self._app, unit) for unit in units)
         socket = next((socket for socket in found if socket is not None), None)
+        if shared := frozenset(unit for unit in units if unit_name.shared_socket_count(self._app, unit) is not None):
+            self._shared[number] = shared
+            if any([await self._has_path(unit) for unit in sorted(shared)]):
+                socket = SHARED_UNIX
         if socket is not None:
             self._unix[number] = socket
             properties = await self._systemd.read(unit, SERVICE, ["ControlGroup"])
             self._cgroups[number] = str(properties["ControlGroup"]).lstrip("/")
+
+    async def _has_path(self, unit: str) -> bool:
+        listen = (await self._systemd.read(unit, SOCKET, ["Listen"]))["Listen"]
+        return any(address.startswith("/") for _, address in listen)
 
     def tcp(self, number: int) -> bool:
         """True if the instance has TCP sockets of its own."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from deployd.alarm import Alarm
 from deployd.errors import DeploydError, Refused, SystemdError
-from deployd.model import advice, unit_name
+from deployd.model import unit_name
 from deployd.model.address import STOPPED, Address
 from deployd.model.app import App, Routing
 from deployd.model.instance import Instance, State
@@ -157,8 +157,6 @@ class Shared(Backend):
             return "" if self._settings is None else self._settings.routing_reason
         if self._kernel.obstacle:
             return self._kernel.obstacle
-        if self._settings.has_unix or any(path.startswith("/") for item in self._sockets for path in item.addresses):
-            return f"its UNIX addresses are open with one socket for all; {advice.deployd()} remove and apply it"
         return "deployd could not steer when the app was deployed; the next rollout changes that"
 
     async def _watch(self, sockets: tuple[Socket, ...]) -> None:

@@ -6,20 +6,25 @@ those of one more instance, for all instances that accept from them: :data:`depl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from deployd.errors import SteeringError
 from deployd.model.instance import Instance, State
 from deployd.plan.routing import Candidate
 from deployd.reuseport import listeners
 from deployd.reuseport.listeners import by_instance
 from deployd.routing.kernel import Kernel
-from deployd.routing.listeners import SHARED, SOCKET, Listeners
+from deployd.routing.listeners import SHARED, Listeners
 from deployd.routing.passed_sockets import PassedSockets
 from deployd.routing.snapshot import Snapshot
 from deployd.routing.socket_units import SocketUnits
 from deployd.sockdiag.inet_diag import Listener
 from deployd.systemd.manager import Systemd
+from deployd.systemd.proxy import SOCKET
+
+log = logging.getLogger(__name__)
 
 
 class SharedListeners:
@@ -28,6 +33,7 @@ class SharedListeners:
     def __init__(
         self, app: str, systemd: Systemd, kernel: Kernel, passed: PassedSockets, tcp: Listeners, cgroups: Path
     ) -> None:
+        self._app = app
         self._systemd = systemd
         self._diag = kernel.diag
         self._passed = passed
@@ -40,6 +46,11 @@ class SharedListeners:
 
     def __contains__(self, number: int) -> bool:
         return number in self._passed.shared()
+
+    @property
+    def opened(self) -> Mapping[str, object]:
+        """Return the open sockets, each with its invocation."""
+        return self._open
 
     @property
     def name(self) -> str:
@@ -94,5 +105,8 @@ class SharedListeners:
             self._systemd.unwatch(unit)
 
     def leave(self) -> None:
-        """Detach the program: the app is no longer steered. Raises SteeringError."""
-        listeners.detach([item.inode for item in self._found])
+        """Detach the program: the app is no longer steered."""
+        try:
+            listeners.detach([item.inode for item in self._found])
+        except SteeringError as error:
+            log.warning("%s: %s", self._app, error)

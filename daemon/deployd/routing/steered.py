@@ -27,7 +27,7 @@ from deployd.plan import pacing, unix_routing
 from deployd.plan.idle_connections import Ending
 from deployd.plan.routing import Candidate
 from deployd.reuseport.listeners import cgroup_root
-from deployd.routing import load_report, steered_addresses
+from deployd.routing import load_report, steered_addresses, unix_sockets
 from deployd.routing.address_log import AddressLog
 from deployd.routing.backend import Backend, Notice
 from deployd.routing.balancer import Balancer
@@ -89,7 +89,7 @@ class Steered(Backend):
             read = await self._passed.update(snapshot.instances)
             await self._shared.update()
             await self._tcp.update(snapshot.instances, read)
-            await self._unix.update(snapshot.instances)
+            await self._unix.update(snapshot.instances, self._shared.opened)
             self._route()
             synced = self._tcp.sync()
             if wait := self._tcp.recounts.update(snapshot.instances):
@@ -229,10 +229,8 @@ class Steered(Backend):
     def leave(self) -> None:
         self.stop()
         self._kernel.forget(self._app)
-        try:
-            self._shared.leave()
-        except SteeringError as error:
-            log.warning("%s: %s", self._app, error)
+        self._shared.leave()
+        unix_sockets.forget(self._app)
 
     async def _open(self, number: int) -> None:
         await self._passed.read(number)

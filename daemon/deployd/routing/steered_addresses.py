@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from deployd.model import unit_name
 from deployd.model.address import NO_GENERATION, NO_INSTANCE, STOPPED, Address
 from deployd.model.app import Listen, ListenKind
+from deployd.routing.passed_sockets import SHARED_UNIX
 from deployd.units.occupants import is_on_interface
 
 
@@ -29,7 +30,7 @@ def addresses(
     return tuple(
         _tcp(app, item.address, stopped, opened, lost, shared)
         if item.kind is ListenKind.TCP
-        else _unix(app, item.address, stopped, generation)
+        else _unix(app, item.address, stopped, generation, shared)
         for item in listen
     )
 
@@ -47,7 +48,8 @@ def _tcp(
     return Address(address, unit, False, stopped or (lost[first] if lost else NO_INSTANCE))
 
 
-def _unix(app: str, address: str, stopped: str, generation: int | None) -> Address:
+def _unix(app: str, address: str, stopped: str, generation: int | None, shared: str) -> Address:
     unit = unit_name.generation_socket(app, "*" if generation is None else generation)
+    unit = shared if generation == SHARED_UNIX else unit
     opened = generation is not None
     return Address(address, unit, opened, "" if opened else stopped or NO_GENERATION)

@@ -5,7 +5,8 @@ the app's own directory below /run/deployd. connect(2) follows it in one step, s
 new one, never nothing. A daemon that dies leaves the address with the generation to which it leads then.
 
 The symlink at the address itself may be anywhere: the socket units make it when the first one opens, and remove it when
-the last one closes (templates/generation.j2). It never moves, and the daemon need not write there.
+the last one closes (templates/generation.j2). It never moves, and the daemon need not write there. While routing
+changes, shared sockets are one of those to which it may lead: SHARED_UNIX.
 
 `.address-HASH` in the app's directory is a symlink to an address of ours. A daemon that starts after another was killed
 finds all addresses there, also those of older settings.
@@ -21,7 +22,9 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from deployd.errors import SteeringError, steering_errors
+from deployd.routing.passed_sockets import SHARED_UNIX
 from deployd.sockdiag import unix_diag
+from deployd.units.unix_addresses import is_socket
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +36,8 @@ class PathTakenError(SteeringError):
 
 
 class Links:
-    """The links of one app. `own(number, address)` is the path at which socket `number` listens, `link(address)` the
-    symlink to one of those, both in `directory`, which is the app's alone."""
+    """The links of one app. `own(number, address)` is the path at which socket `number` is reached, `link(address)` the
+    symlink to one of those, both but for shared sockets in `directory`, which is the app's alone."""
 
     def __init__(self, directory: Path, own: Callable[[int, str], str], link: Callable[[str], str]) -> None:
         self._directory = directory
@@ -61,11 +64,12 @@ class Links:
         known = {**wanted, **dict.fromkeys(self._noted)}
         there = unix_diag.queues() if known else {}
         self._listening = {
-            address: frozenset(number for number in numbers if self._own(number, address) in there) for address in known
+            address: frozenset(n for n in numbers if not there.keys().isdisjoint(self._names(n, address)))
+            for address in known
         }
         taken = None
         for address, listening in self._listening.items():
-            if listening:
+            if listening and not (SHARED_UNIX in listening and is_socket(address)):
                 try:
                     self._claim(address)
                 except PathTakenError as error:
@@ -89,17 +93,24 @@ class Links:
         target = _target(self._link(address))
         return next((n for n in self._listening.get(address, ()) if self._own(n, address) == target), None)
 
-    def removed(self) -> dict[str, str]:
-        """Return the addresses at which nothing is although a socket listens for them, each with the link it needs."""
-        return {
-            address: self._link(address)
-            for address, listening in self._listening.items()
-            if listening and not os.path.lexists(address)
-        }
+    def removed(self) -> list[str]:
+        """Return the addresses at which nothing is although a socket listens for them."""
+        return [a for a, listening in self._listening.items() if listening and not os.path.lexists(a)]
 
     def paths(self, number: int) -> list[str]:
-        """Return the paths at which socket `number` listens."""
-        return [self._own(number, address) for address, found in self._listening.items() if number in found]
+        """Return the names that the kernel may have for socket `number`."""
+        return [
+            name
+            for address, found in self._listening.items()
+            if number in found
+            for name in self._names(number, address)
+        ]
+
+    def _names(self, number: int, address: str) -> tuple[str, ...]:
+        """Return the names that the kernel may have for a socket: the path at which it was opened. A shared one was
+        opened at the address, or next to it if its app was steered then."""
+        own = self._own(number, address)
+        return (own, address) if number == SHARED_UNIX else (own,)
 
     def _point_all(self) -> None:
         for address, listening in self._listening.items():

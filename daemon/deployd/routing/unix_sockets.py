@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from deployd.errors import SteeringError, SystemdError
 from deployd.model import unit_name
+from deployd.model.address import set_aside
 from deployd.model.app import App, ListenKind
-from deployd.model.instance import Instance
+from deployd.model.instance import Instance, State
 from deployd.routing import unix_links
-from deployd.routing.passed_sockets import PassedSockets
+from deployd.routing.passed_sockets import SHARED_UNIX, PassedSockets
 from deployd.routing.path_watch import PathWatch
 from deployd.routing.socket_units import SocketUnits
 from deployd.routing.unix_links import Links, PathTakenError
@@ -20,13 +21,14 @@ from deployd.sockdiag import holders, unix_diag
 from deployd.systemd.manager import Systemd
 from deployd.systemd.proxy import UnitRefused
 from deployd.units.text import socket_paths
+from deployd.units.unix_addresses import UnixAddresses, is_socket
 
 log = logging.getLogger(__name__)
 
 
 class UnixSockets:
     """`NAME:unix@G.socket` of one app. All instances of a generation accept from its socket; new connections go to one
-    generation, which :meth:`lead` says."""
+    generation, which :meth:`lead` says. While routing changes, SHARED_UNIX is one of these sockets."""
 
     def __init__(
         self, app: str, systemd: Systemd, passed: PassedSockets, cgroups: Path, changed: Callable[[], None]
@@ -36,6 +38,7 @@ class UnixSockets:
         self._passed = passed
         self._cgroups = cgroups
         self._units = SocketUnits(app, systemd)
+        self._at = UnixAddresses(app, systemd)
         self._links = _links(app)
         self._watch = PathWatch(changed)
         self._addresses: tuple[str, ...] = ()
@@ -71,36 +74,46 @@ class UnixSockets:
                 directory.chmod(0o755)
 
     async def open(self, socket: int) -> None:
-        """Open a socket, unless it is open. Raises UnitRefused if it cannot listen or an address is not ours, and
-        SystemdError."""
+        """Open a socket, unless it is open or shared. Raises UnitRefused if it cannot listen or an address is not ours,
+        and SystemdError."""
+        if socket == SHARED_UNIX:
+            return  # it is opened with the units of the goal
         unit = unit_name.generation_socket(self._app, socket)
         opened = await self._units.open(unit, unit_name.generation_socket_starter(self._app, socket))
         self._updated_for = None
         try:
+            await self._move_shared_aside()
             self._links.update(self._addresses, {*self._open, socket}, keep=True)
         except SteeringError as error:
             if opened:
                 await self._close(socket)
             raise UnitRefused(str(error)) from error
 
-    async def update(self, instances: Sequence[Instance]) -> None:
-        """Read which sockets are open, and which instances have lost theirs. Raises SystemdError, SteeringError."""
+    async def update(self, instances: Sequence[Instance], shared: Mapping[str, object]) -> None:
+        """Read which sockets are open, and which instances have lost theirs. `shared`: the open shared sockets.
+
+        Raises SystemdError, SteeringError.
+        """
         accepting = self._passed.by_instance()
-        known = {*accepting.values(), *self._open, *(await self._orphans())}
+        known = {*accepting.values(), *self._open, *(await self._orphans())} - {SHARED_UNIX}
         units = {socket: unit_name.generation_socket(self._app, socket) for socket in sorted(known)}
         for unit in units.values():
             await self._systemd.watch(unit)
         self._open = {
             socket: self._units.invocation(unit) for socket, unit in units.items() if self._units.is_open(unit)
         }
-        accepts = [item for item in instances if item.number in accepting] if accepting else []
+        if shared and SHARED_UNIX in accepting.values():
+            self._open[SHARED_UNIX] = dict(shared)
+        accepts = [item for item in instances if accepting.get(item.number)]
+        if any(item.state is State.READY and accepting[item.number] in self._open for item in accepts):
+            await self._move_shared_aside()  # after a boot, which has opened both
         self.lost = frozenset(
             item.number for item in accepts if self._units.has_lost(item, units[accepting[item.number]])
         )
         self._update_links()
         self._watch.follow(self._links.listening)
-        for address, link in self._links.removed().items():
-            await self._put_back(address, link)
+        for address in self._links.removed():
+            await self._put_back(address)
 
     def lead(self, order: Iterable[int]) -> None:
         """Have the addresses lead to the first of these sockets that is open."""
@@ -113,7 +126,7 @@ class UnixSockets:
         there = {item.number for item in instances if item.is_up}
         used = {socket for number, socket in self._passed.by_instance().items() if number in there}
         if used & self._open.keys() or not self._addresses:
-            for socket in self._open.keys() - used - {self.current()}:
+            for socket in self._open.keys() - used - {self.current(), SHARED_UNIX}:
                 await self.close(socket)
 
     async def close(self, socket: int) -> None:
@@ -126,7 +139,7 @@ class UnixSockets:
     def ends_with(self, number: int, others: Iterable[int]) -> int | None:
         """Return the socket of an instance if it has an address that none of the `others` has, and None otherwise."""
         socket = self._passed.unix(number)
-        if socket is None:
+        if socket is None or socket == SHARED_UNIX:
             return None
         rest = {self._passed.unix(other) for other in others}
         only = any(socket in found and not found & rest for found in self._links.listening.values())
@@ -162,7 +175,7 @@ class UnixSockets:
     def stop(self) -> None:
         """Stop watching. The addresses stay with the socket to which they lead."""
         self._watch.close()
-        for socket in self._open:
+        for socket in self._open.keys() - {SHARED_UNIX}:
             self._systemd.unwatch(unit_name.generation_socket(self._app, socket))
 
     def _update_links(self) -> None:
@@ -178,19 +191,26 @@ class UnixSockets:
             self._taken = str(error)
         self._updated_for = state
 
-    async def _put_back(self, address: str, link: str) -> None:
-        """Make the symlink at an address again, in a unit: the daemon may write to its own directories only."""
+    async def _move_shared_aside(self) -> None:
+        """Make the addresses of open shared sockets symlinks that lead to these. Raises SteeringError, SystemdError."""
+        if SHARED_UNIX not in self._open:
+            return
+        there = unix_diag.queues()
+        mine = [
+            address
+            for address in self._addresses
+            if is_socket(address) and not there.keys().isdisjoint((address, set_aside(address)))
+        ]
+        for address in mine:
+            unix_links.point(socket_paths.link(self._app, address), set_aside(address))
+        if mine:
+            await self._at.lead_over_links(mine)
+            self._updated_for = None
+
+    async def _put_back(self, address: str) -> None:
         log.warning("%s: %s was removed; putting it back (a program may unlink it when it ends)", self._app, address)
-        ln = ["/bin/ln", "-sT", link.replace("$", "$$"), address.replace("$", "$$")]
-        properties = {
-            "Description": ("s", f"{self._app}: puts {address} back"),
-            "Type": ("s", "oneshot"),
-            "CollectMode": ("s", "inactive-or-failed"),
-            "ExecStart": ("a(sasb)", [[ln[0], ln, False]]),
-        }
-        unit = unit_name.labelled(self._app, "address")
         try:
-            await self._units.end(await self._systemd.start_transient(unit, properties))
+            await self._at.put_back(address)
         except SystemdError as error:
             log.warning("%s: %s", self._app, error)
 
@@ -217,8 +237,11 @@ def forget(app: str) -> None:
 
 
 def _links(app: str) -> Links:
-    listener, link = functools.partial(socket_paths.listener, app), functools.partial(socket_paths.link, app)
-    return Links(_directory(app), listener, link)
+    def own(number: int, address: str) -> str:
+        shared = number == SHARED_UNIX
+        return set_aside(address) if shared else socket_paths.listener(app, number, address)
+
+    return Links(_directory(app), own, functools.partial(socket_paths.link, app))
 
 
 def _directory(app: str) -> Path:

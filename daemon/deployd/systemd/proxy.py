@@ -15,6 +15,7 @@ PATH = "/org/freedesktop/systemd1"
 MANAGER = "org.freedesktop.systemd1.Manager"
 UNIT = "org.freedesktop.systemd1.Unit"
 SERVICE = "org.freedesktop.systemd1.Service"
+SOCKET = "org.freedesktop.systemd1.Socket"
 TIMER = "org.freedesktop.systemd1.Timer"
 PROPERTIES = "org.freedesktop.DBus.Properties"
 

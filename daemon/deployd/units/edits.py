@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from deployd.errors import Refused
 from deployd.model import advice
-from deployd.model.app import App
+from deployd.model.address import LONGEST_PATH, set_aside
+from deployd.model.app import App, ListenKind
 from deployd.units.layout import Layout
 from deployd.units.present import Present
 from deployd.units.text import sockets
@@ -30,5 +31,10 @@ def _refuse_routing(app: App, there: Present) -> None:
         raise Refused(
             f"routing of {app.name} changed: that takes steering, which this machine cannot do now; {instead}"
         )
-    if app.has_unix or there.has_paths():
-        raise Refused(f"routing of {app.name} changed: this version cannot do that for UNIX addresses; {instead}")
+    if there.has_steered_units:
+        for path in (set_aside(item.address) for item in app.listen if item.kind is ListenKind.UNIX):
+            if len(path.encode()) > LONGEST_PATH:
+                raise Refused(
+                    f"routing of {app.name} changed: that takes a socket at {path}, which is longer than {LONGEST_PATH}"
+                    f" bytes, the limit for UNIX sockets; {instead}"
+                )

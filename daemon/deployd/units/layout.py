@@ -214,10 +214,11 @@ def _left_alone(unit: Unit, there: Present, placement: Placement, *, changing: b
 
     With `changing`, sockets of instances are open at the addresses of shared ones, also after a boot.
     """
+    old = there.installed.get(unit.name)
     if changing and unit_name.shared_socket_count(there.name, unit.name) is not None:
         kept = _left_alone(unit, there, placement)
-        return Unit(unit.name, sockets.with_port_shared(kept.text))
-    old = there.installed.get(unit.name)
+        elsewhere = old is None or sockets.is_set_aside(old)
+        return Unit(unit.name, sockets.alongside(there.name, kept.text, elsewhere=elsewhere))
     if old is None:
         return unit
     if any(unit.name in sockets.files(there.name, item.name) for item in placement.going):

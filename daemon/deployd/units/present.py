@@ -38,24 +38,14 @@ class Present:
     """Pinned instances that finish their jobs, and end then."""
 
     def steers(self, app: App) -> bool:
-        """True if each instance of `app` is to have sockets of its own.
-
-        An app that has some stays steered where this machine can steer no longer. One with shared sockets for UNIX
-        addresses keeps these: two sockets cannot have one path.
-        """
-        if not app.steered or self.has_steered_units:
-            return app.steered
-        return self.steerable and not (self.sockets() and (app.has_unix or self.has_paths()))
+        """True if each instance of `app` is to have sockets of its own. An app that has some stays steered where this
+        machine can steer no longer."""
+        return app.steered and (self.steerable or self.has_steered_units)
 
     @property
     def has_steered_units(self) -> bool:
         """True if instances have sockets of their own, or have had some until now."""
         return bool(is_steered(self.installed, self.name))
-
-    def has_paths(self) -> bool:
-        """True if an installed socket listens on UNIX addresses."""
-        shared = any(address.startswith("/") for item in self.sockets() for address in item.addresses)
-        return shared or any(unit_name.generation_socket_number(self.name, unit) for unit in self.installed)
 
     def units_of_own_sockets(self) -> list[str]:
         """Return the installed units of the sockets of instances and generations."""

@@ -19,6 +19,7 @@ from deployd.units.present import Present
 from deployd.units.socket_opening import SocketOpening
 from deployd.units.text import Unit, sockets
 from deployd.units.text.sockets import Socket
+from deployd.units.unix_addresses import UnixAddresses, is_link
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +74,15 @@ class SharedSockets:
         if not idle and not own:
             return False
         log.info("%s: closing %s", app.name, " ".join(sorted(idle)) if idle else "the sockets of its instances")
+        paths = _paths(item for item in there.sockets() if item.name not in idle) if own else []
+        addresses = UnixAddresses(app.name, self._systemd)
+        if led := [address for address in paths if is_link(address)]:
+            await addresses.lead_to_shared(led)
         if own:
             await self._stop_own(app.name)
         await self._close(app.name, idle, partial(self._without, app, idle), own=own)
+        if paths:
+            await addresses.clear(paths)
         return True
 
     async def _remove_unused(self, name: str, socket: str) -> None:
@@ -86,7 +93,11 @@ class SharedSockets:
 
     def _without(self, app: App, idle: frozenset[str], there: Present) -> list[Unit]:
         """Return the app unit without these sockets, and the template of the instances if it has one of them: no
-        instance that was started with it is left. Those that remain are the only ones at their addresses again."""
+        instance that was started with it is left. Those that remain are the only ones at their addresses again.
+
+        A UNIX socket that was opened next to its address is at the address by now, under both names. systemd finds that
+        they are the same, and keeps it open (socket_address_equal() in its socket-util.c).
+        """
         app_unit, template = unit_name.app_unit(app.name), unit_name.template(app.name)
         held = sockets.held(app.name, there.installed.get(template, ""))
         remaining = tuple(item for item in there.sockets() if item.name not in idle)
@@ -149,6 +160,10 @@ class SharedSockets:
             log.debug("%s: %s, ignoring", unit, error)  # not loaded: nothing to stop
         except TimeoutError:
             raise SystemdError(f"{unit} did not stop within {TIMEOUT:g} s") from None
+
+
+def _paths(items: Iterable[Socket]) -> list[str]:
+    return [address for item in items for address in item.addresses if address.startswith("/")]
 
 
 def _names(items: Iterable[Socket]) -> frozenset[str]:

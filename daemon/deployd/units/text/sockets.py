@@ -15,10 +15,16 @@ from functools import lru_cache
 
 from deployd.errors import Refused
 from deployd.model import advice, unit_name
+from deployd.model.address import address_of, set_aside
+from deployd.units.text import escape, socket_paths
 
 _STREAM = re.compile(r"ListenStream=(.*)")
 _HELD = re.compile(r"Sockets=(.*)")
 _REUSE = "ReusePort=yes"
+_CLEAN_UP = (
+    """ExecStopPost=-/bin/sh -c 'rm -f "$$2"; [ -e "$$1" ] || [ "$$(readlink "$$1")" != "$$3" ] || rm -f "$$1"'"""
+)
+"""Removes what a shared socket has next to its address, and the address if that leads nowhere any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +92,8 @@ def names_in_order(app_name: str, names: Collection[str]) -> tuple[str, ...]:
 
 
 def parse(name: str, text: str) -> Socket:
-    """Return the socket from the text of its unit file."""
-    found = (_STREAM.fullmatch(line) for line in text.splitlines())
-    return Socket(name, tuple(match[1].replace("%%", "%") for match in found if match))
+    """Return the socket from the text of its unit file, with the addresses for which it is open."""
+    return Socket(name, tuple(map(address_of, _listening(text))))
 
 
 @lru_cache(maxsize=64)  # nearly all instances have the same text
@@ -111,15 +116,37 @@ def _passed(text: str) -> list[str]:
 def settings(text: str) -> list[str]:
     """Return the lines of [Socket] in a unit file that an open socket cannot change to."""
     # These matter only when it is opened or closed.
-    return [line for line in lines(text) if not line.startswith(("FreeBind=", "RemoveOnStop=", "ReusePort="))]
+    others = "FreeBind=", "RemoveOnStop=", "ReusePort=", "ExecStopPost="
+    found = [line for line in lines(text) if not line.startswith((*others, "ListenStream="))]
+    return [*(f"ListenStream={address}" for address in parse("", text).addresses), *found]
 
 
-def with_port_shared(text: str) -> str:
-    """Return the text of a socket unit so that other sockets may listen at its addresses, too."""
-    if _REUSE in lines(text) or all(address.startswith("/") for address in parse("", text).addresses):
-        return text
+def is_set_aside(text: str) -> bool:
+    """True if a socket listens next to its UNIX addresses, which led to other sockets when it was opened."""
+    return any(address_of(path) != path for path in _listening(text))
+
+
+def alongside(app_name: str, text: str, *, elsewhere: bool) -> str:
+    """Return the text of a shared socket whose addresses other sockets of the app have, too.
+
+    TCP ports are shared. A UNIX address is a symlink then, which stays when the socket is closed unless it leads
+    nowhere; the socket itself is next to it: it was opened there (`elsewhere`), or has a second name.
+    """
+    paths = [address for address in parse("", text).addresses if address.startswith("/")]
+    more = [_REUSE] if len(paths) < len(_listening(text)) else []
+    if paths:
+        more.append("RemoveOnStop=no")
+        text = re.sub(r"(?m)^RemoveOnStop=.*\n", "", text)
+    for address in paths:
+        words = map(escape.word, (address, set_aside(address), socket_paths.link(app_name, address)))
+        more.append(f"{_CLEAN_UP} sh {' '.join(words)}")
+        if elsewhere:
+            own = escape.specifier(set_aside(address))
+            text = text.replace(f"ListenStream={escape.specifier(address)}\n", f"ListenStream={own}\n")
+    for line in more:
+        text = text.replace(f"\n{line}\n", "\n")  # always in the same order
     head, install, rest = text.partition("\n[Install]\n")
-    return f"{head}{_REUSE}\n{install}{rest}"
+    return "".join([head, *(f"{line}\n" for line in more), install, rest])
 
 
 def lines(text: str) -> list[str]:
@@ -127,6 +154,12 @@ def lines(text: str) -> list[str]:
     _, _, rest = text.partition("\n[Socket]\n")
     section, _, _ = rest.partition("\n[")
     return [line for line in section.splitlines() if line and not line.startswith("#")]
+
+
+def _listening(text: str) -> list[str]:
+    """Return the values of ListenStream= in a unit file."""
+    found = (_STREAM.fullmatch(line) for line in text.splitlines())
+    return [match[1].replace("%%", "%") for match in found if match]
 
 
 def _addresses(socket: Socket) -> set[str]:

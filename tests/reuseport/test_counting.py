@@ -21,6 +21,7 @@ from deployd.reuseport.recount import Entry, Recount, suspects
 from deployd.reuseport.slots import SECOND, Slot
 from deployd.reuseport.steering import Steering
 from deployd.sockdiag.inet_diag import Diag
+from tests.reuseport import queueing
 from tests.reuseport.shop import ANSWER, REQUEST, Shop
 from tests.reuseport.sockets import equal, ground, map_of, one_cpu, steering, weighted
 
@@ -258,15 +259,20 @@ def test_a_load_without_counts_is_idle() -> None:
 
 
 def answered(shop: Shop, after: float) -> Slot:
-    """Return the slot of instance 1 when it has answered a request after so many seconds."""
+    """Return the slot of instance 1 when it has answered a request after so many seconds. Check that the simulation
+    would have the same."""
     client = shop.request()
     shop.expect({1: (1, 1)})
     threading.Event().wait(after)
-    with shop.serve(1), client:
-        client.recv(100)
-    shop.expect({})
     with closing(map_of(shop.app, "slots", maps.SLOTS)) as slots:
-        return Slot.parse(slots[1])
+        before = Slot.parse(slots[1])
+        with shop.serve(1), client:
+            client.recv(100)
+        shop.expect({})
+        found = Slot.parse(slots[1])
+    simulated = queueing.answered(before, found.progress)
+    assert (found.typical, found.longest) == (simulated.typical, simulated.longest)
+    return found
 
 
 def test_what_an_answer_takes_is_learned_in_a_few_of_them(shop: Shop) -> None:

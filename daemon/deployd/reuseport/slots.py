@@ -19,7 +19,8 @@ FAR_BITS = 2
 long: a number of bits."""
 LATE = 2
 """How many requests in flight being late counts for. More makes those wait longer that queue at the other instances,
-for an instance with a costly request may have a free thread, and is soon done if it has none."""
+for an instance with a costly request may have a free thread, and is soon done if it has none. With less, hung instances
+get more (tests/reuseport/test_waiting.py)."""
 MILLISECOND = 20
 """An instance that is late counts for one more with each of these in which it is silent for far longer than ever: about
 a millisecond, as a number of bits by which nanoseconds are shifted."""

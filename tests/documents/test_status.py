@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from deployd.plan.simulation import Outcome, Step
 from deployd.routing import Report
 from deployd.routing.report import Choice
 from deployd.state.totals import CRASHES, Total
+from tests.calls import Calls
 from tests.state.four_rollouts import generation
 
 SNAPSHOT = Snapshot(
@@ -50,6 +52,24 @@ SNAPSHOT = Snapshot(
 
 def shown(**more: Any) -> dict[str, Any]:
     return status(replace(SNAPSHOT, **more))
+
+
+def calls(instances: int) -> int:
+    """Return how many calls the status of so many instances takes."""
+    items = tuple(Instance(number, 7, State.READY, ready_since=1.0) for number in range(1, instances + 1))
+    found = Calls()
+    sys.setprofile(found)
+    try:
+        shown(instances=items)
+    finally:
+        sys.setprofile(None)
+    return found.total()
+
+
+def test_an_instance_among_many_costs_no_more() -> None:
+    """The status is sent to all that watch a rollout, several times a second."""
+    few, many = calls(10), calls(100)
+    assert many / 100 <= few / 10, (few, many)
 
 
 def test_a_drain_of_the_host_or_of_the_app() -> None:

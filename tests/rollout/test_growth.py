@@ -6,28 +6,17 @@ import asyncio
 import sys
 from collections import Counter
 from pathlib import Path
-from types import FrameType
 
 import pytest
 
-import deployd
 from deployd.instances import listening
 from deployd.model.instance import Listener
+from tests.calls import Calls
 from tests.rollout.simulated_app import DEADLINE, Faults, SimulatedApp, quick  # noqa: F401 - a fixture
 
-DAEMON = str(Path(deployd.__file__).parent)
 FEW, MANY = 8, 64
 
 pytestmark = pytest.mark.usefixtures("quick")
-
-
-class Calls(Counter[str]):
-    """Counts calls of functions of the daemon, by module and name."""
-
-    def __call__(self, frame: FrameType, event: str, _: object) -> None:
-        code = frame.f_code
-        if event == "call" and code.co_filename.startswith(DAEMON):
-            self[f"{Path(code.co_filename).stem}.{code.co_name}"] += 1
 
 
 async def looked_at(app: SimulatedApp, instances: int) -> None:

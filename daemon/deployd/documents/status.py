@@ -114,7 +114,7 @@ def status(of: Snapshot) -> Json:
         "boot": of.boots,
         "gate_timeout": generation.settings.gate.timeout if generation else None,
         "gate_timeout_learned": generation.settings.gate.learned if generation else None,
-        "instances": [_instance(of, item) for item in shown],
+        "instances": [_instance(of, item, unreachable.get(item.number, "")) for item in shown],
     }
 
 
@@ -144,12 +144,13 @@ def _totals(found: Mapping[str, Total]) -> Json:
     return {"rollouts": rollouts, "crashes": found.get(CRASHES, Total()).count}
 
 
-def _instance(of: Snapshot, item: Instance) -> Json:
+def _instance(of: Snapshot, item: Instance, why: str) -> Json:
+    """Return an instance. `why`: why clients do not reach it."""
     since, trouble = item.draining_since or item.ready_since or item.started, of.troubles.get(item.number)
     crashes = trouble.crashes if trouble is not None else None
     retry_at = crashes.retry_at if crashes is not None and item.state in (State.INACTIVE, State.FAILED) else None
     down = crashes is not None and retry_at is not None
-    unreachable = _unreachable(of).get(item.number, "") if item.state is State.READY else ""
+    unreachable = why if item.state is State.READY else ""
     state = State.FAILED if down else item.state
     return {
         "instance": item.number,

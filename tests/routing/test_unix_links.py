@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from deployd.model.address import set_aside
 from deployd.routing import unix_links
+from deployd.routing.passed_sockets import SHARED_UNIX
 from deployd.routing.unix_links import Links, PathTakenError
 
 SWITCHES = 2000
@@ -30,6 +32,8 @@ class Ground:
         self._held = held
 
     def own(self, number: int, address: str) -> str:
+        if number == SHARED_UNIX:
+            return set_aside(address)
         return str(self.directory / f"{number}-{Path(address).name}")
 
     def open(self, *numbers: int, address: str = "") -> None:
@@ -92,6 +96,35 @@ def test_an_address_leads_to_the_first_that_listens(ground: Ground) -> None:
     for number in (2, 1, 2):
         found.lead((3, number, 1, 2))
         assert ground.named() == number == found.target(ground.address)
+
+
+@pytest.mark.parametrize("second_name", [True, False], ids=["opened-at-its-address", "opened-next-to-it"])
+def test_a_shared_socket_is_one_of_those_to_which_an_address_leads(ground: Ground, second_name: bool) -> None:
+    """It has the name under which it was opened, and is reached next to the address."""
+    ground.open(1)
+    found = ground.links()
+    found.update([ground.address], [1])
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as shared:
+        if second_name:
+            Path(ground.address).unlink()
+            shared.bind(ground.address)
+            Path(set_aside(ground.address)).hardlink_to(ground.address)
+        else:
+            shared.bind(set_aside(ground.address))
+        shared.listen()
+        found.update([ground.address], [1, SHARED_UNIX])
+        assert Path(ground.address).is_socket()
+        assert Path(ground.address).is_symlink() is not second_name, "it is left alone until it was moved aside"
+        Path(ground.address).unlink()
+        Path(ground.address).symlink_to(ground.link(ground.address))
+        found.update([ground.address], [1, SHARED_UNIX])
+        assert found.listening == {ground.address: {1, SHARED_UNIX}}
+        for number, listener in ((SHARED_UNIX, shared), (1, ground.sockets[1])):
+            found.lead((number,))
+            assert found.target(ground.address) == number
+            ground.connect()
+            listener.accept()[0].close()
+        assert set(found.paths(SHARED_UNIX)) == {ground.address, set_aside(ground.address)}
 
 
 def test_another_process_finds_the_address_where_it_leads(ground: Ground) -> None:

@@ -43,6 +43,8 @@ class UnixSockets:
         self._watch = PathWatch(changed)
         self._addresses: tuple[str, ...] = ()
         self._keep = False
+        self._steers = False
+        """The goal has sockets of generations."""
         self._open: dict[int, object] = {}
         """Each open socket and its invocation."""
         self._updated_for: object = None
@@ -65,7 +67,7 @@ class UnixSockets:
     def serve(self, settings: App, *, keep: bool) -> None:
         """Listen at the addresses of `settings`. Others are given up with their last listener, unless `keep` is set: a
         rollout may yet return to them."""
-        self._keep = keep
+        self._keep, self._steers = keep, settings.steered
         self._addresses = tuple(item.address for item in settings.listen if item.kind is ListenKind.UNIX)
         if self._addresses:
             # systemd would make all of it with the DirectoryMode= of the first app.
@@ -105,7 +107,7 @@ class UnixSockets:
         if shared and SHARED_UNIX in accepting.values():
             self._open[SHARED_UNIX] = dict(shared)
         accepts = [item for item in instances if accepting.get(item.number)]
-        if any(item.state is State.READY and accepting[item.number] in self._open for item in accepts):
+        if self._steers and any(item.state is State.READY and accepting[item.number] in self._open for item in accepts):
             await self._move_shared_aside()  # after a boot, which has opened both
         self.lost = frozenset(
             item.number for item in accepts if self._units.has_lost(item, units[accepting[item.number]])
@@ -193,14 +195,9 @@ class UnixSockets:
 
     async def _move_shared_aside(self) -> None:
         """Make the addresses of open shared sockets symlinks that lead to these. Raises SteeringError, SystemdError."""
-        if SHARED_UNIX not in self._open:
-            return
-        there = unix_diag.queues()
-        mine = [
-            address
-            for address in self._addresses
-            if is_socket(address) and not there.keys().isdisjoint((address, set_aside(address)))
-        ]
+        found = list(filter(is_socket, self._addresses)) if SHARED_UNIX in self._open else []
+        there = unix_diag.queues() if found else {}
+        mine = [address for address in found if not there.keys().isdisjoint((address, set_aside(address)))]
         for address in mine:
             unix_links.point(socket_paths.link(self._app, address), set_aside(address))
         if mine:

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from deployd.errors import Refused
 from deployd.model.app import App, Listen, ListenKind, Routing
+from deployd.model.pace import Amount, Pace
 from deployd.plan.goal import Goal
 from deployd.units.edits import refuse_edits
 from tests.units.disk import FIRST, OLD, SECOND, Disk, app
@@ -124,6 +125,14 @@ def test_a_shared_unix_socket_is_opened_next_to_its_address_when_routing_changes
     assert disk.present().has(disk.layout(3, 2).files), "it stays there until the others have gone"
     assert not disk.present().place(disk.generations[3]).going
     assert [item.name for item in disk.present().place(disk.generations[2]).going] == [SECOND]
+
+
+def test_routing_is_not_changed_if_no_instance_may_serve_meanwhile(shared_disk: Disk) -> None:
+    """What waits at a UNIX socket cannot be moved to another one."""
+    disk = with_unix(shared_disk)
+    at_once = Pace(max_surge=Amount(0), max_unavailable=Amount(2))
+    with pytest.raises(Refused, match="no instance may be left meanwhile"):
+        refuse_edits(replace(disk.generations[2], pace=at_once), disk.present(), disk.layout(2))
 
 
 def test_an_address_that_leaves_no_room_for_a_second_name_is_refused(shared_disk: Disk) -> None:

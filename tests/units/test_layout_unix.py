@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from deployd.model.app import App, Listen, ListenKind, Routing
+from deployd.model.pace import Amount, Pace
 from tests.units.disk import NEW, Disk, app
 
 UNIX = Listen(ListenKind.UNIX, "/run/web.sock")
+AT_ONCE = Pace(max_surge=Amount(0), max_unavailable=Amount(2))
 
 
 def steered(*listen: Listen, **settings: object) -> App:
@@ -107,3 +110,34 @@ def test_tcp_addresses_may_come_and_go_alongside_unix_ones(unix_disk: Disk) -> N
     unix_disk.pins, unix_disk.generation_sockets = {1: 3, 2: 3}, {3: 3}
     unix_disk.install(unix_disk.layout(3))
     assert not unix_disk.own_sockets
+
+
+@pytest.mark.parametrize(
+    ("settings", "socket"),
+    [
+        ({"pace": AT_ONCE}, 1),
+        ({"pace": Pace(max_surge=Amount(1), max_unavailable=Amount(2))}, 1),
+        ({"pace": Pace(max_surge=Amount(0), max_unavailable=Amount(1))}, 2),
+        ({"pace": AT_ONCE, "socket": (("Backlog", ("9",)),)}, 2),
+        ({"pace": AT_ONCE, "listen": (Listen(ListenKind.UNIX, "/run/other.sock"),)}, 2),
+    ],
+    ids=["all-at-once", "with-surge", "one-by-one", "other-settings", "other-address"],
+)
+def test_generations_share_a_unix_socket_if_none_may_serve_in_between(
+    unix_disk: Disk, settings: dict[str, Any], socket: int
+) -> None:
+    """What waits for the old instances is then for the new ones: it cannot be moved to another queue."""
+    unix_disk.generations[2] = replace(unix_disk.generations[2], **settings)
+    wanted = unix_disk.layout(2)
+    unix_disk.install(wanted)
+    assert sockets_of(unix_disk, 3) == f"Sockets=web:unix@{socket}.socket"
+    assert wanted.avoid == (frozenset() if socket == 1 else {1, 2})
+    unix_disk.pins, unix_disk.generation_sockets = {1: 2, 2: 2}, {1: 1, 2: socket}
+    assert ("web:unix@1.socket" in unix_disk.layout(2).stale) is (socket != 1)
+
+
+def test_without_a_pinned_generation_a_new_one_has_a_unix_socket_of_its_own(unix_disk: Disk) -> None:
+    unix_disk.generations[2] = replace(unix_disk.generations[2], pace=AT_ONCE)
+    unix_disk.pins = {}
+    unix_disk.install(unix_disk.layout(2))
+    assert sockets_of(unix_disk, 1) == "Sockets=web:unix@2.socket"

@@ -210,9 +210,14 @@ class App:
         return self.gate.asks_http and not (steered and self.has_near_tcp)
 
     @property
+    def unix(self) -> tuple[str, ...]:
+        """Return the UNIX addresses."""
+        return tuple(item.address for item in self.listen if item.kind is ListenKind.UNIX)
+
+    @property
     def has_unix(self) -> bool:
         """True if the app listens on UNIX sockets."""
-        return any(item.kind is ListenKind.UNIX for item in self.listen)
+        return bool(self.unix)
 
     @property
     def steered(self) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from deployd.errors import SteeringError, SystemdError
 from deployd.model import unit_name
 from deployd.model.address import set_aside
-from deployd.model.app import App, ListenKind
+from deployd.model.app import App
 from deployd.model.instance import Instance, State
 from deployd.routing import unix_links
 from deployd.routing.passed_sockets import SHARED_UNIX, PassedSockets
@@ -68,7 +68,7 @@ class UnixSockets:
         """Listen at the addresses of `settings`. Others are given up with their last listener, unless `keep` is set: a
         rollout may yet return to them."""
         self._keep, self._steers = keep, settings.steered
-        self._addresses = tuple(item.address for item in settings.listen if item.kind is ListenKind.UNIX)
+        self._addresses = settings.unix
         if self._addresses:
             # systemd would make all of it with the DirectoryMode= of the first app.
             for directory in (Path(socket_paths.LISTENERS).parent, Path(socket_paths.LISTENERS)):

@@ -208,7 +208,8 @@ class Deployment:
             self._units.require_writable()
         if differs or self._units.has_drop_ins(units):
             await self._units.verify(app.name, units)
-        files = generation_files(app, goal.generation, release, there.generation_socket(app, goal))
+        socket = there.generation_socket(app, goal, partial(self._settings, app))
+        files = generation_files(app, goal.generation, release, socket)
         self._pins.write_generation(app.name, goal.generation, files, release, credentials(app))
 
     async def check(self, app: App) -> None:

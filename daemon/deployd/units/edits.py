@@ -5,7 +5,8 @@ from __future__ import annotations
 from deployd.errors import Refused
 from deployd.model import advice
 from deployd.model.address import LONGEST_PATH, set_aside
-from deployd.model.app import App, ListenKind
+from deployd.model.app import App
+from deployd.plan.goal import Goal
 from deployd.units.layout import Layout
 from deployd.units.present import Present
 from deployd.units.text import sockets
@@ -31,8 +32,13 @@ def _refuse_routing(app: App, there: Present) -> None:
         raise Refused(
             f"routing of {app.name} changed: that takes steering, which this machine cannot do now; {instead}"
         )
+    if app.unix and not Goal.of(app, 1).floor:
+        raise Refused(
+            f"routing of {app.name} changed: connections to its UNIX addresses would be lost, because no instance may"
+            f" be left meanwhile (max_surge, max_unavailable, overlap); {instead}"
+        )
     if there.has_steered_units:
-        for path in (set_aside(item.address) for item in app.listen if item.kind is ListenKind.UNIX):
+        for path in map(set_aside, app.unix):
             if len(path.encode()) > LONGEST_PATH:
                 raise Refused(
                     f"routing of {app.name} changed: that takes a socket at {path}, which is longer than {LONGEST_PATH}"

@@ -16,7 +16,7 @@ from typing import Protocol
 from deployd.model import unit_name
 from deployd.model.app import App
 from deployd.plan.goal import Goal
-from deployd.units.present import Present
+from deployd.units.present import Present, SettingsOf
 from deployd.units.text import Unit, sockets
 from deployd.units.text.sockets import Placement, Socket
 
@@ -36,10 +36,6 @@ class Render(Protocol):
         alongside: bool,
         generation_socket: int | None,
     ) -> tuple[Unit, ...]: ...
-
-
-SettingsOf = Callable[[int], App | None]
-"""Returns the settings of a generation, if they are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +83,7 @@ def layout(app: App, goal: Goal, there: Present, settings_of: SettingsOf, make: 
     late = frozenset[str]() if closing or steer else there.in_use(older) & going
     settings = {number: app if made in mine else settings_of(made) for number, made in there.pins.items()}
     listening = sockets.in_order(name, (*placement.wanted, *placement.going))
-    socket = there.generation_socket(app, goal)
+    socket = there.generation_socket(app, goal, settings_of)
     steered = {number: there.has_own_sockets(number, steer) for number in there.pins}
     probed = any(
         item is not None and item.has_probe_socket(steered=steered[number]) for number, item in settings.items()

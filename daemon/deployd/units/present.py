@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from deployd.model import unit_name
@@ -12,6 +12,9 @@ from deployd.state.pins import Pins
 from deployd.units.directory import UnitDirectory
 from deployd.units.text import Unit, is_steered, marked, sockets
 from deployd.units.text.sockets import Placement, Socket
+
+SettingsOf = Callable[[int], App | None]
+"""Returns the settings of a generation, if they are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +68,23 @@ class Present:
         text = self.own.get(number, self.installed.get(unit_name.template(self.name)))
         return otherwise if text is None else sockets.has_own(self.name, text)
 
-    def generation_socket(self, app: App, goal: Goal) -> int | None:
-        """Return the UNIX socket for instances of `goal`: that of the instances that it adopts, or one of its own."""
+    def generation_socket(self, app: App, goal: Goal, settings_of: SettingsOf = lambda _: None) -> int | None:
+        """Return the UNIX socket for instances of `goal`: that of the instances that it adopts, or one of its own.
+
+        If all instances may be down on the way there, it is that of the newest generation that runs: connections that
+        wait there could not be moved to another one. So it must be one that `settings_of` a generation says is alike.
+        """
         if not self.steers(app) or not app.has_unix:
             return None
         if goal.generation in self.generation_sockets:
             return self.generation_sockets[goal.generation]
-        alike = goal.same.intersection(self.pins.values(), self.generation_sockets)
-        return self.generation_sockets[max(alike)] if alike else max(1, goal.generation)
+        there = self.generation_sockets.keys() & self.pins.values()
+        if alike := there & goal.same:
+            return self.generation_sockets[max(alike)]
+        before = settings_of(max(there)) if there and not goal.floor else None
+        if before is not None and (before.unix, before.socket) == (app.unix, app.socket):
+            return self.generation_sockets[max(there)]
+        return max(1, goal.generation)
 
     def accepted(self) -> frozenset[int]:
         """Return the UNIX sockets from which instances accept."""

@@ -166,7 +166,7 @@ def _steered(app: App, generation_socket: int | None, values: dict[str, object])
     if generation_socket is not None:
         links = [
             (address, socket_paths.listener(app.name, generation_socket, address), socket_paths.link(app.name, address))
-            for address in (item.address for item in app.listen if item.kind is ListenKind.UNIX)
+            for address in app.unix
         ]
         shared = {
             "generation_socket": generation_socket,
@@ -210,8 +210,7 @@ def _protected(app: App, listening: Iterable[Socket], held: Iterable[str], own: 
     if scope.is_user or _OTHER_ROOTS & dict(app.service).keys():
         return []
     shared = (address for item in listening if item.name in held for address in item.addresses)
-    unix = (item.address for item in app.listen if item.kind is ListenKind.UNIX)
-    paths = shared if own is None else (socket_paths.listener(app.name, own, address) for address in unix)
+    paths = shared if own is None else (socket_paths.listener(app.name, own, address) for address in app.unix)
     return [path for path in paths if _is_path(path) and _PLAIN_PATH.fullmatch(path)]
 
 

@@ -139,12 +139,14 @@ class UnixSockets:
         self._update_links()
 
     def ends_with(self, number: int, others: Iterable[int]) -> int | None:
-        """Return the socket of an instance if it has an address that none of the `others` has, and None otherwise."""
+        """Return the socket of an instance if it has an address that the app is to have no longer and that none of the
+        `others` has, and None otherwise."""
         socket = self._passed.unix(number)
         if socket is None or socket == SHARED_UNIX:
             return None
         rest = {self._passed.unix(other) for other in others}
-        only = any(socket in found and not found & rest for found in self._links.listening.values())
+        going = self._links.listening.keys() - set(self._addresses)
+        only = any(socket in self._links.listening[a] and not self._links.listening[a] & rest for a in going)
         return socket if only else None
 
     def connections(self, numbers: Collection[int]) -> dict[int, int]:

@@ -68,6 +68,11 @@ def test_a_paused_canary_at_eighty_columns() -> None:
     ]
 
 
+def test_with_unix_addresses_only_there_are_no_weights_to_change() -> None:
+    addresses = [{"address": "/run/demo.sock", "unit": "demo:unix@7.socket", "open": True, "reason": ""}]
+    assert "  compare both: deployd compare demo" in shown(steered(rollout=PAUSED, addresses=addresses))
+
+
 def test_at_a_preview_there_is_nothing_to_compare_or_to_weigh() -> None:
     how = (
         "look at it with: deployd preview demo; promote it with: deployd resume demo; or roll back with: deployd abort"

@@ -65,9 +65,11 @@ def canary_words(status: Status) -> str:
     if rollout.get("preview") is not None:
         return ""
     app, target = text_of(status, "app", "APP"), text_of(rollout, "to", "GENERATION")
-    return (
-        f"compare both: {advice.deployd()} compare {app}; change weights: {advice.deployd()} weight {app} {target} 20%"
-    )
+    compare = f"compare both: {advice.deployd()} compare {app}"
+    addresses = [text_of(item, "address") for item in dicts_of(status, "addresses")]
+    if addresses and all(address.startswith("/") for address in addresses):
+        return compare  # UNIX addresses lead to one generation, so there are no weights to change
+    return f"{compare}; change weights: {advice.deployd()} weight {app} {target} 20%"
 
 
 def standby_words(status: Status, now: datetime) -> list[str]:

@@ -39,7 +39,7 @@ class UnixAddresses:
         for address in addresses:
             commands.append(["/bin/ln", "-fT", address, set_aside(address)])
             commands.append(["/bin/ln", "-sfT", self._link(address), address])
-        await self._run("address-links", f"makes {' '.join(addresses)} symlinks", commands)
+        await self._run("address-links", f"makes a symlink of {' '.join(addresses)}", commands)
 
     async def lead_to_shared(self, addresses: Sequence[str]) -> None:
         """Replace the symlinks at these addresses by the shared sockets next to them, which keep both names."""

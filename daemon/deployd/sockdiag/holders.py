@@ -49,10 +49,7 @@ def processes(wanted: Collection[int], proc: Path = Path("/proc")) -> list[tuple
 
 def processes_of(cgroup: Path) -> list[str]:
     """Return the PIDs of the processes in `cgroup` and below; none if the unit has ended."""
-    try:
-        return [line for directory in _directories(cgroup) for line in _lines(f"{directory}/cgroup.procs")]
-    except OSError:
-        return []
+    return [line for directory in _directories(cgroup) for line in _lines(f"{directory}/cgroup.procs")]
 
 
 def _directories(cgroup: Path) -> Iterator[str]:
@@ -62,8 +59,12 @@ def _directories(cgroup: Path) -> Iterator[str]:
 
 
 def _lines(file: str) -> list[str]:
-    with open(file, encoding="ascii") as lines:  # noqa: PTH123 - makes no Path of each of thousands
-        return lines.read().split()
+    """Return the lines of a file, none if its cgroup has been removed meanwhile."""
+    try:
+        with open(file, encoding="ascii") as lines:  # noqa: PTH123 - makes no Path of each of thousands
+            return lines.read().split()
+    except OSError:
+        return []
 
 
 def _sockets(directory: Path) -> Iterator[int]:

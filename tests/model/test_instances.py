@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from types import FrameType
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from deployd.model.instance import Instance, Listener, State
 from deployd.model.instances import Instances, is_settled
+from tests.calls import Calls
 
 
 def indexed(instances: Instances) -> object:
@@ -61,18 +61,13 @@ def test_a_change_costs_as_much_among_many() -> None:
 
 
 def calls(count: int) -> int:
-    """Return how many functions are called when one of so many instances has changed."""
+    """Return how many functions of the daemon are called when one of so many instances has changed."""
     items = [Instance(number, 1, State.READY, started=float(number)) for number in range(1, count + 1)]
-    known, counted = Instances.of(items), 0
+    known, counted = Instances.of(items), Calls()
     items[5] = replace(items[5], state=State.STOPPING)
-
-    def count_call(_frame: FrameType, event: str, _argument: object) -> None:
-        nonlocal counted
-        counted += event == "call"
-
-    sys.setprofile(count_call)
+    sys.setprofile(counted)
     try:
         known.followed_by(items)
     finally:
         sys.setprofile(None)
-    return counted
+    return counted.total()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from deployd.errors import Refused
 from deployd.model import advice
 from deployd.model.address import LONGEST_PATH, set_aside
-from deployd.model.app import App
+from deployd.model.app import App, Routing
 from deployd.plan.goal import Goal
 from deployd.units.layout import Layout
 from deployd.units.present import Present
@@ -27,7 +27,9 @@ def refuse_edits(app: App, there: Present, wanted: Layout) -> None:
 
 
 def _refuse_routing(app: App, there: Present) -> None:
-    instead = f"put it back, or {advice.deployd()} remove {app.name} and apply it again"
+    # It may have been left out, and the machine has become able to steer.
+    put_back = f'write routing = "{Routing.STEERED if there.has_steered_units else Routing.SHARED}"'
+    instead = f"{put_back}, or {advice.deployd()} remove {app.name} and apply it again"
     if not there.steerable:
         raise Refused(
             f"routing of {app.name} changed: that takes steering, which this machine cannot do now; {instead}"

@@ -103,27 +103,6 @@ def test_a_rollout_loses_no_request(stage: Stage, surge: int, addresses: list[st
     stage.machine.wait_for(lambda: sockets(stage) == {4}, what="the end of unused sockets")
 
 
-@pytest.mark.sampled
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"instances": 1, "rollout": {"max_surge": 0, "max_unavailable": 1}},
-        {"instances": 1, "overlap": False},
-        {"instances": 2, "rollout": {"max_surge": 0, "max_unavailable": 2}},
-    ],
-    ids=["in-place", "no-overlap", "all-at-once"],
-)
-def test_connections_wait_for_the_next_generation_if_none_serves(stage: Stage, more: dict[str, object]) -> None:
-    """They cannot be moved to another queue, so both generations have the same."""
-    stage.deploy("v1", routing="steered", listen=[SOCKET], **more)
-    with load(stage) as over_unix:
-        for release in ("v2", "v3"):
-            assert stage.rollout(stage.release(release)).result == "succeeded"
-        assert stage.change("rollback").result == "succeeded"
-        unharmed(over_unix)
-    assert sockets(stage) == {1}
-
-
 def sockets(stage: Stage) -> set[int]:
     """Return the generations whose UNIX sockets are open."""
     listed = stage.machine.run(["systemctl", "list-units", "--plain", "--no-legend", f"{APP}:unix@*.socket"]).stdout
